@@ -1,0 +1,1 @@
+"""Faces, hands and whole-body skeletons: one file per backend."""

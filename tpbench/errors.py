@@ -1,0 +1,108 @@
+"""Every error that a user can cause, and nothing else.
+
+    TPBenchError
+    ├── ConfigError            an option, preset or registry name is wrong
+    ├── MediaError             a video or picture can't be used (names the file)
+    ├── MissingWeightsError    a model file is not on this machine (names how to get it)
+    ├── MissingDependencyError a package or system library is absent (names the extra)
+    ├── DatasetError           a dataset folder is broken, foreign or in the way
+    ├── GeneratorError         a model failed on a clip
+    └── SubmissionError        a run or row can't be accepted
+
+The command line prints one of these as one line and exits with 2. Any other exception is a bug and
+keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+class TPBenchError(Exception):
+    """Base of all errors that one clear line explains: what, where, and what to do."""
+
+
+class ConfigError(TPBenchError):
+    """An option, a preset or a name in a registry is wrong."""
+
+
+class MediaError(TPBenchError):
+    """A video or picture can't be used.
+
+    Args:
+        path: the file, as the user named it.
+        reason: what is wrong with it, as the end of the sentence "<path>: <reason>".
+    """
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[MediaError], tuple[Path | str, str]]:
+        # Errors cross process borders; the default would call __init__ with the joined message.
+        return type(self), (self.path, self.reason)
+
+
+class MissingWeightsError(TPBenchError):
+    """A model file is not on this machine.
+
+    Args:
+        name: the name `tpbench weights list` shows.
+        how: what to do about it, as a sentence.
+    """
+
+    def __init__(self, name: str, how: str) -> None:
+        super().__init__(f"weights '{name}' are missing: {how}")
+        self.name = name
+        self.how = how
+
+    def __reduce__(self) -> tuple[type[MissingWeightsError], tuple[str, str]]:
+        return type(self), (self.name, self.how)
+
+
+class MissingDependencyError(TPBenchError):
+    """A package or system library that a feature needs is absent.
+
+    Args:
+        feature: what can't be done without it.
+        remedy: what to install, as a command (`pip install 'tpbench[publish]'`, `apt install libgl1`).
+    """
+
+    def __init__(self, feature: str, remedy: str) -> None:
+        super().__init__(f"{feature} is not available: {remedy}")
+        self.feature = feature
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str]]:
+        return type(self), (self.feature, self.remedy)
+
+
+class DatasetError(TPBenchError):
+    """A dataset folder is broken, foreign or in the way."""
+
+
+class GeneratorError(TPBenchError):
+    """A model failed on a clip."""
+
+
+class SubmissionError(TPBenchError):
+    """A run or a leaderboard row can't be accepted."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` for the closest known name, else the list of known names.
+
+    >>> did_you_mean("psrn", ["psnr", "ssim"])
+    "; did you mean 'psnr'?"
+    >>> did_you_mean("zzz", ["psnr", "ssim"])
+    '; known: psnr, ssim'
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(names)}"

@@ -1,0 +1,1 @@
+"""What is done, leased and failed, and who does it: the ledger and the executors."""

@@ -1,0 +1,163 @@
+"""The 133-point whole-body pose: layouts, the value type, and its file format.
+
+The order is COCO-WholeBody: 0-16 body, 17-22 feet, 23-90 face (68 iBUG points), 91-111 the person's
+own left hand, 112-132 the person's own right hand. All coordinates are pixels of the picture that the
+pose belongs to, x to the right and y down, the centre of the top left pixel at (0, 0).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal, cast, get_args
+
+import numpy as np
+
+from tpbench.errors import MediaError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+PoseSource = Literal["dwpose", "mediapipe"]
+"""Which family of models found the points."""
+
+NUM_KEYPOINTS: Final = 133
+BODY: Final = slice(0, 17)
+FEET: Final = slice(17, 23)
+FACE: Final = slice(23, 91)
+LEFT_HAND: Final = slice(91, 112)
+RIGHT_HAND: Final = slice(112, 133)
+
+NOSE: Final = 0
+LEFT_EYE: Final = 1
+RIGHT_EYE: Final = 2
+LEFT_EAR: Final = 3
+RIGHT_EAR: Final = 4
+LEFT_SHOULDER: Final = 5
+RIGHT_SHOULDER: Final = 6
+LEFT_ELBOW: Final = 7
+RIGHT_ELBOW: Final = 8
+LEFT_WRIST: Final = 9
+RIGHT_WRIST: Final = 10
+LEFT_HIP: Final = 11
+RIGHT_HIP: Final = 12
+
+VISIBLE_SCORE: Final = 0.3
+"""Score above which DWPose's drawing, and so everything trained on it, takes a point as seen."""
+
+OPENPOSE_BODY: Final[tuple[int, ...]] = (
+    0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3,
+)  # fmt: skip
+"""OpenPose-18 joint -> COCO index; -1 is the neck, the mean of both shoulders."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WholeBodyPose:
+    """The pose of one person over the T frames of one clip."""
+
+    keypoints: NDArray[np.float32]
+    """(T, 133, 2) float32, x and y in px of the clip. A point that was not found is NaN."""
+
+    scores: NDArray[np.float32]
+    """(T, 133) float32 in [0, 1]. A point that was not found has 0."""
+
+    width_px: int
+    height_px: int
+    source: PoseSource
+    model_digest: str
+    """sha256 over the model files that found the points."""
+
+    def __post_init__(self) -> None:
+        t = self.keypoints.shape[0]
+        if self.keypoints.shape != (t, NUM_KEYPOINTS, 2) or self.scores.shape != (t, NUM_KEYPOINTS):
+            msg = f"want (T, 133, 2) and (T, 133), got {self.keypoints.shape = }, {self.scores.shape = }"
+            raise ValueError(msg)
+        if self.keypoints.dtype != np.float32 or self.scores.dtype != np.float32:
+            msg = f"want float32, got {self.keypoints.dtype = }, {self.scores.dtype = }"
+            raise ValueError(msg)
+        if self.source not in get_args(PoseSource):
+            msg = f"want one of {get_args(PoseSource)}, got {self.source = }"
+            raise ValueError(msg)
+
+    def __len__(self) -> int:
+        return int(self.keypoints.shape[0])
+
+    def slice_frames(self, start: int, end: int) -> WholeBodyPose:
+        """Return frames `start` to `end` (exclusive) as a pose of their own."""
+        return replace(self, keypoints=self.keypoints[start:end], scores=self.scores[start:end])
+
+    def to_crop(
+        self, *, x0_px: float, y0_px: float, scale: float, width_px: int, height_px: int
+    ) -> WholeBodyPose:
+        """Return the pose in the pixels of a crop: `(p - (x0, y0)) * scale`, pixel centres kept.
+
+        Points that fall outside the crop stay: a drawing clips them, a metric may need them.
+        """
+        origin = np.array([x0_px, y0_px], dtype=np.float64)
+        moved = (self.keypoints.astype(np.float64) + 0.5 - origin) * scale - 0.5
+        return replace(
+            self, keypoints=moved.astype(np.float32), width_px=width_px, height_px=height_px
+        )
+
+
+def to_openpose(
+    keypoints: NDArray[np.floating], scores: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Reorder COCO-WholeBody into OpenPose-18 body joints.
+
+    The neck (joint 1) is the mean of the shoulders; its score is the lower of theirs.
+
+    Args:
+        keypoints: (..., 133, 2) px.
+        scores: (..., 133).
+
+    Returns:
+        (..., 18, 2) float64 px and (..., 18) float64.
+    """
+    order = np.array([max(i, 0) for i in OPENPOSE_BODY])
+    points = keypoints[..., order, :].astype(np.float64)
+    values = scores[..., order].astype(np.float64)
+    shoulders = [LEFT_SHOULDER, RIGHT_SHOULDER]
+    points[..., 1, :] = keypoints[..., shoulders, :].mean(axis=-2, dtype=np.float64)
+    values[..., 1] = scores[..., shoulders].min(axis=-1)
+    return points, values
+
+
+def save_pose(path: Path, pose: WholeBodyPose) -> None:
+    """Write a pose as one compressed npz, aside and renamed; equal poses give equal bytes."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            keypoints=pose.keypoints,
+            scores=pose.scores,
+            size_px=np.array([pose.width_px, pose.height_px], dtype=np.int64),
+            source=np.array(pose.source),
+            model_digest=np.array(pose.model_digest),
+        )
+    temporary.replace(path)
+
+
+def load_pose(path: Path) -> WholeBodyPose:
+    """Read what `save_pose` wrote.
+
+    Raises:
+        MediaError: the file is absent, no npz, pickled, or holds other arrays than ours.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            width_px, height_px = (int(value) for value in data["size_px"])
+            return WholeBodyPose(
+                keypoints=data["keypoints"],
+                scores=data["scores"],
+                width_px=width_px,
+                height_px=height_px,
+                source=cast("PoseSource", str(data["source"])),
+                model_digest=str(data["model_digest"]),
+            )
+    except FileNotFoundError as error:
+        raise MediaError(path, "no such keypoints file") from error
+    except Exception as error:  # zipfile, numpy and our own checks raise a dozen kinds here
+        raise MediaError(path, f"no keypoints file of tpbench ({error})") from error
