@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import itertools
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.detectors.onnx_standins import (
+    ONE,
+    SIZES_PX,
+    THREE,
+    Figure,
+    picture_of,
+    points_of,
+    save_simcc,
+    save_yolox,
+    save_yolox_with_nms,
+    scale_of,
+)
+from tpbench.detectors.dwpose import DWPoseDetector
+from tpbench.errors import ConfigError
+from tpbench.video import Frame, read_frames
+from tpbench.wholebody import to_openpose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tpbench.detectors.base import Detections, PersonDetection
+
+
+@pytest.fixture(scope="module")
+def detector(yolox_path: Path, simcc_path: Path) -> DWPoseDetector:
+    return DWPoseDetector(yolox_path, simcc_path, device="cpu", batch_size=3)
+
+
+def frames_of(*images: NDArray[np.uint8]) -> list[Frame]:
+    return [Frame(image=image, index=i, time_s=i / 25) for i, image in enumerate(images)]
+
+
+def mixed_frames() -> list[Frame]:
+    people = [ONE, [], THREE, THREE[:1], THREE[1:], ONE, []]
+    sizes = [*SIZES_PX, (640, 480), (320, 240)]
+    return frames_of(*(picture_of(p, *size) for p, size in zip(people, sizes, strict=True)))
+
+
+def assert_equal_answers(one: list[Detections], other: list[Detections]) -> None:
+    assert [len(found.people) for found in one] == [len(found.people) for found in other]
+    for ours, theirs in zip(one, other, strict=True):
+        for a, b in zip(ours.people, theirs.people, strict=True):
+            np.testing.assert_allclose(a.keypoints_px, b.keypoints_px, atol=1e-4)
+            np.testing.assert_allclose(a.scores, b.scores, atol=1e-5)
+
+
+def by_x(people: tuple[PersonDetection, ...]) -> list[PersonDetection]:
+    return sorted(people, key=lambda person: float(person.keypoints_px[0, 0]))
+
+
+@pytest.mark.parametrize("size_px", SIZES_PX)
+@pytest.mark.parametrize("figures", [ONE, THREE], ids=["one", "three"])
+def test_known_points_come_back_within_half_a_pixel(
+    detector: DWPoseDetector, figures: list[Figure], size_px: tuple[int, int]
+) -> None:
+    (found,) = detector.detect(frames_of(picture_of(figures, *size_px)))
+
+    assert len(found.people) == len(figures)
+    for person, figure in zip(by_x(found.people), figures, strict=True):
+        expected = points_of(figure, scale_of(*size_px))
+        np.testing.assert_allclose(person.keypoints_px, expected, atol=0.5)
+        np.testing.assert_allclose(person.scores, figure.brightness / 255, atol=0.03)
+        assert person.keypoints_px.dtype == person.scores.dtype == np.float32
+
+
+def test_nobody_in_the_picture_gives_no_people(detector: DWPoseDetector) -> None:
+    black = np.zeros((240, 320, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, (480, 640, 1), dtype=np.uint8)
+    grey = np.repeat(noise, 3, axis=2)
+
+    assert [found.people for found in detector.detect(frames_of(black, grey))] == [(), ()]
+    assert detector.detect([]) == []
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_batches_of_any_size_give_the_same_answers(
+    yolox_path: Path, simcc_path: Path, detector: DWPoseDetector, batch_size: int
+) -> None:
+    frames = mixed_frames()
+    single = [detector.detect([frame])[0] for frame in frames]
+    other = DWPoseDetector(yolox_path, simcc_path, device="cpu", batch_size=batch_size)
+
+    assert [len(found.people) for found in single] == [1, 0, 3, 1, 2, 1, 0]
+    assert_equal_answers(other.detect(frames), single)
+
+
+def test_models_with_a_fixed_batch_of_one_are_run_in_a_loop(
+    onnx_folder: Path, detector: DWPoseDetector
+) -> None:
+    fixed = DWPoseDetector(
+        save_yolox(onnx_folder / "yolox_1.onnx", batch=1),
+        save_simcc(onnx_folder / "simcc_1.onnx", batch=1),
+        device="cpu",
+    )
+    frames = mixed_frames()
+
+    assert_equal_answers(fixed.detect(frames), detector.detect(frames))
+
+
+def test_a_graph_that_breaks_on_batches_is_run_in_a_loop(
+    onnx_folder: Path, simcc_path: Path, detector: DWPoseDetector, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = save_yolox(onnx_folder / "breaks.onnx", breaks_on_batches=True)
+    frames = mixed_frames()
+
+    with caplog.at_level(logging.WARNING):
+        answers = DWPoseDetector(path, simcc_path, device="cpu").detect(frames)
+
+    assert_equal_answers(answers, detector.detect(frames))
+    assert [record.message for record in caplog.records] == [
+        f"{path} fails on a batch: it is run picture by picture"
+    ]
+
+
+def rtmlib_answer(
+    yolox_path: Path, simcc_path: Path, image: NDArray[np.uint8]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    from rtmlib import YOLOX, RTMPose
+
+    bgr = np.ascontiguousarray(image[..., ::-1])
+    find_boxes = YOLOX(str(yolox_path), model_input_size=(640, 640), score_thr=0.3)
+    find_points = RTMPose(str(simcc_path), model_input_size=(288, 384))
+    boxes = find_boxes(bgr)
+    assert len(boxes) > 0
+    keypoints, scores = find_points(bgr, bboxes=boxes)
+    return keypoints, scores
+
+
+@pytest.mark.parametrize("size_px", SIZES_PX)
+@pytest.mark.parametrize("suppressed", [False, True], ids=["plain", "nms_inside"])
+def test_answers_equal_those_of_rtmlib(
+    onnx_folder: Path, simcc_path: Path, size_px: tuple[int, int], *, suppressed: bool
+) -> None:
+    save = save_yolox_with_nms if suppressed else save_yolox
+    path = save(onnx_folder / f"parity_{suppressed}_{size_px[0]}.onnx")
+    image = picture_of(THREE, *size_px)
+
+    theirs_px, their_scores = rtmlib_answer(path, simcc_path, image)
+    (found,) = DWPoseDetector(path, simcc_path, device="cpu").detect(frames_of(image))
+
+    order = np.argsort(theirs_px[:, 0, 0])
+    ours = by_x(found.people)
+    np.testing.assert_allclose([p.keypoints_px for p in ours], theirs_px[order], atol=1e-3)
+    np.testing.assert_allclose([p.scores for p in ours], their_scores[order], atol=1e-3)
+
+
+def test_the_most_prominent_person_comes_first(detector: DWPoseDetector) -> None:
+    (found,) = detector.detect(frames_of(picture_of(THREE, 640, 480)))
+
+    means = [person.scores[:17].mean() for person in found.people]
+    assert means == sorted(means, reverse=True)
+    brightest = points_of(THREE[1], 1.0)
+    np.testing.assert_allclose(found.people[0].keypoints_px, brightest, atol=0.5)
+
+
+def test_points_without_a_response_are_nan_with_score_zero(detector: DWPoseDetector) -> None:
+    figure = Figure(cell=(9, 7), size_px=(240, 320), markers=(True, False, True))
+    (found,) = detector.detect(frames_of(picture_of([figure], 640, 480)))
+
+    (person,) = found.people
+    missing = np.isnan(points_of(figure, 1.0)).any(axis=1)
+    assert missing.sum() == 44
+    np.testing.assert_array_equal(np.isnan(person.keypoints_px).all(axis=1), missing)
+    np.testing.assert_array_equal(person.scores == 0, missing)
+
+
+@pytest.mark.parametrize("save", [save_yolox, save_yolox_with_nms])
+def test_only_people_count_and_only_sure_ones(
+    onnx_folder: Path, simcc_path: Path, save: Callable[[Path], Path]
+) -> None:
+    figures = [
+        Figure(cell=(3, 3), size_px=(96, 160)),
+        Figure(cell=(10, 8), size_px=(480, 400), dog=True),
+        Figure(cell=(16, 3), size_px=(96, 160), sureness=0.25),
+    ]
+    path = save(onnx_folder / f"classes_{save.__name__}.onnx")
+
+    (found,) = DWPoseDetector(path, simcc_path, device="cpu").detect(
+        frames_of(picture_of(figures, 640, 480))
+    )
+
+    (person,) = found.people
+    np.testing.assert_allclose(person.keypoints_px, points_of(figures[0], 1.0), atol=0.5)
+
+
+def test_the_dog_of_the_class_test_is_seen_by_rtmlib(onnx_folder: Path, simcc_path: Path) -> None:
+    """Otherwise the test above could pass because the stand-in is blind to dogs."""
+    dog = Figure(cell=(10, 8), size_px=(480, 400), dog=True)
+    path = save_yolox(onnx_folder / "dog.onnx")
+
+    keypoints, _ = rtmlib_answer(path, simcc_path, picture_of([dog], 640, 480))
+
+    assert len(keypoints) == 1
+
+
+def test_extreme_frame_shapes_are_no_error(detector: DWPoseDetector) -> None:
+    images = [np.zeros(shape, dtype=np.uint8) for shape in [(1, 4000, 3), (4000, 1, 3), (1, 1, 3)]]
+
+    assert [found.people for found in detector.detect(frames_of(*images))] == [(), (), ()]
+
+
+def test_boxes_that_reach_out_of_the_picture_are_read_in_its_pixels(
+    detector: DWPoseDetector,
+) -> None:
+    figure = Figure(cell=(18, 12), size_px=(96, 160))
+    (found,) = detector.detect(frames_of(picture_of([figure], 640, 480)))
+
+    (person,) = found.people
+    expected = points_of(figure, 1.0)
+    inside = np.arange(133) % 3 != 2  # the red marker lies below the picture
+    np.testing.assert_allclose(person.keypoints_px[inside], expected[inside], atol=0.5)
+
+
+def test_models_in_each_others_place_are_refused_with_what_is_expected(
+    yolox_path: Path, simcc_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"simcc\.onnx: this is no YOLOX model"):
+        DWPoseDetector(simcc_path, simcc_path, device="cpu")
+    with pytest.raises(ConfigError, match=r"yolox\.onnx: this is no whole-body SimCC model"):
+        DWPoseDetector(yolox_path, yolox_path, device="cpu")
+
+
+def test_the_digest_follows_the_files_and_nothing_else(
+    onnx_folder: Path, yolox_path: Path, simcc_path: Path, detector: DWPoseDetector
+) -> None:
+    copy = onnx_folder / "copy.onnx"
+    copy.write_bytes(yolox_path.read_bytes())
+    other = save_yolox(onnx_folder / "one_class.onnx", classes=1)
+
+    same = DWPoseDetector(copy, simcc_path, device="auto", num_threads=2, batch_size=1)
+    different = DWPoseDetector(other, simcc_path, device="cpu")
+
+    assert len(detector.model_digest) == 64
+    assert same.model_digest == detector.model_digest != different.model_digest
+    assert detector.source == "dwpose"
+
+
+def test_weights_are_found_by_name(
+    yolox_path: Path, simcc_path: Path, monkeypatch: pytest.MonkeyPatch, detector: DWPoseDetector
+) -> None:
+    files = {"yolox-l": yolox_path, "dwpose-ll-ucoco-384": simcc_path}
+    monkeypatch.setattr("tpbench.detectors.dwpose.resolve", files.__getitem__)
+
+    by_name = DWPoseDetector.from_weights(device="cpu")
+
+    assert by_name.model_digest == detector.model_digest
+    by_name.reset()
+    by_name.close()
+
+
+@pytest.mark.weights
+@pytest.mark.shared
+def test_real_weights_agree_with_the_official_renderings(shared_dir: Path) -> None:
+    samples = shared_dir / "data" / "talkingpose_samples"
+    official = np.load(samples / "official_body1.npz")["openpose18_xy_px"]
+    detector = DWPoseDetector.from_weights(device="cpu", num_threads=2)
+
+    errors_px = []
+    for frame in itertools.islice(read_frames(samples / "vid1.mp4"), 0, 100, 20):
+        (found,) = detector.detect([frame])
+        person = found.people[0]
+        joints, _ = to_openpose(person.keypoints_px[None], person.scores[None])
+        errors_px.append(np.linalg.norm(joints[0] - official[frame.index], axis=1))
+
+    neck_shoulders_elbows = [1, 2, 3, 5, 6]
+    assert np.nanmedian(np.array(errors_px)[:, neck_shoulders_elbows], axis=0).max() < 4
