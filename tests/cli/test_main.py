@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import tpbench
+from tpbench import doctor
+from tpbench.cli.main import main
+from tpbench.doctor import Check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+HEAVY = (
+    "torch", "cv2", "mediapipe", "onnxruntime", "av", "decord", "pandas", "pyarrow", "matplotlib",
+    "numpy", "pydantic",
+)  # fmt: skip
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Run the command in this process; gives exit code, stdout and stderr."""
+    monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tpbench", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capsys.readouterr()
+        return int(stop.value.code or 0), said.out, said.err
+
+    return call
+
+
+def _raise(error: BaseException) -> Callable[..., None]:
+    def raising(*_args: object, **_options: object) -> None:
+        raise error
+
+    return raising
+
+
+def test_help_lists_every_command(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, err = run("--help")
+
+    commands = out[out.index("Commands:") :]
+    assert (code, err) == (0, "")
+    for name in ("extract", "inspect", "split", "weights", "doctor"):
+        assert f"\n  {name} " in commands
+
+
+def test_the_command_line_imports_nothing_heavy_at_start() -> None:
+    code = "import sys, tpbench.cli; print([m for m in sys.argv[1:] if m in sys.modules])"
+
+    result = subprocess.run(
+        [sys.executable, "-c", code, *HEAVY], capture_output=True, text=True, check=True
+    )
+
+    assert result.stdout == "[]\n"
+
+
+def test_version_is_the_packages(run: Callable[..., tuple[int, str, str]]) -> None:
+    assert run("--version") == (0, f"tpbench {tpbench.__version__}\n", "")
+
+
+def test_an_error_of_the_user_is_one_line_and_exit_2(
+    run: Callable[..., tuple[int, str, str]],
+) -> None:
+    code, out, err = run("weights", "path", "yolox")
+
+    assert (code, out) == (2, "")
+    assert err == "error: no weights are called 'yolox'; did you mean 'yolox-l'?\n"
+
+
+def test_a_wrong_option_is_exit_2(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, _out, err = run("doctor", "--jsn")
+
+    assert code == 2
+    assert "--json" in err
+
+
+def test_a_missing_system_library_is_one_line_and_exit_2(
+    run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader = "libGL.so.1: cannot open shared object file: No such file or directory"
+    monkeypatch.setattr(doctor, "examine", _raise(ImportError(loader)))
+
+    code, _out, err = run("doctor")
+
+    assert code == 2
+    assert err.startswith("error: the system library libGL.so.1 ")
+    assert err.endswith("apt install libgl1\n")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("x"), ImportError("x"), OSError("x")])
+def test_a_bug_keeps_its_traceback(
+    run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(doctor, "examine", _raise(error))
+
+    with pytest.raises(type(error)) as raised:
+        run("doctor")
+
+    assert raised.value is error
+
+
+def test_ctrl_c_is_one_line_and_exit_130(
+    run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "examine", _raise(KeyboardInterrupt()))
+
+    assert run("doctor") == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize(("status", "code"), [("ok", 0), ("warn", 0), ("fail", 3)])
+def test_doctor_exits_with_3_if_something_essential_is_missing(
+    run: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    code: int,
+) -> None:
+    check = Check(area="a", name="b", status=status, detail="[c]", remedy="do d")  # type: ignore[arg-type]  # parametrised
+    monkeypatch.setattr(doctor, "examine", lambda: [check])
+
+    assert run("doctor")[0] == code
+    assert "b: [c]" in run("doctor")[1]
+    assert json.loads(run("doctor", "--json")[1]) == [
+        {"area": "a", "name": "b", "status": status, "detail": "[c]", "remedy": "do d"}
+    ]
+
+
+@pytest.mark.parametrize("command", [["weights", "list", "--json"], ["weights", "list"]])
+def test_a_reader_that_leaves_is_met_with_silence(command: list[str]) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "tpbench", *command],
+            stdout=write_end,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(write_end)
+
+    assert result.stderr == ""
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = "import sys, tpbench; print([m for m in sys.argv[1:] if m in sys.modules])"
+
+    result = subprocess.run(
+        [sys.executable, "-c", code, *HEAVY], capture_output=True, text=True, check=True
+    )
+
+    assert result.stdout == "[]\n"
+
+
+def test_the_public_api_is_what_it_says() -> None:
+    assert tpbench.__all__ == sorted(tpbench.__all__)
+    for name in tpbench.__all__:
+        assert getattr(tpbench, name) is not None
+        assert name in dir(tpbench)
+
+
+def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'extrct'"):
+        tpbench.extrct  # noqa: B018 - the access is what is tested

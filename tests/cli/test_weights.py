@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from tpbench.cli.main import app
+from tpbench.errors import ConfigError, MissingWeightsError
+from tpbench.weights import WEIGHTS, store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MESH = "mediapipe-face-mesh"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty weights folder, and no network."""
+    monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("TPBENCH_OFFLINE", "1")
+    (tmp_path / "weights").mkdir()
+    return tmp_path / "weights"
+
+
+@pytest.fixture
+def mesh(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that passes for the face mesh."""
+    row = next(row for row in WEIGHTS if row.name == MESH)
+    path = folder / row.filename
+    path.write_bytes(b"mesh")
+    monkeypatch.setattr(
+        store, "sha256_of", lambda p: row.sha256 if p.read_bytes() == b"mesh" else "0" * 64
+    )
+    return path
+
+
+def test_list_shows_every_file_with_its_state(mesh: Path) -> None:
+    shown = CliRunner().invoke(app, ["weights", "list"]).stdout.splitlines()
+
+    states = {line.split()[0]: line.split()[1] for line in shown[1:-1]}
+    assert states == {row.name: "missing" for row in WEIGHTS} | {MESH: "verified"}
+    assert shown[-1] == f"in {mesh.parent}"
+
+
+def test_list_as_json_gives_all_there_is_to_know(mesh: Path) -> None:
+    rows = json.loads(CliRunner().invoke(app, ["weights", "list", "--json"]).stdout)
+
+    assert [row["name"] for row in rows] == [row.name for row in WEIGHTS]
+    by_name = {row["name"]: row for row in rows}
+    assert by_name[MESH]["state"] == "verified"
+    assert by_name[MESH]["path"] == str(mesh)
+    assert by_name[MESH]["size_on_disk_bytes"] == 4
+    assert by_name["yolox-l"]["source"].endswith("DWPose/resolve/main/yolox_l.onnx")
+    assert by_name["yolox-l"]["sha256_on_disk"] is None
+
+
+def test_pull_without_a_name_says_which_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"known: mediapipe-face-detector, .*yolox-m-humanart$"):
+        CliRunner().invoke(app, ["weights", "pull"], catch_exceptions=False)
+
+
+def test_pull_from_a_file_refuses_the_wrong_one(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"another")
+    command = ["weights", "pull", "yolox-l", "--from", str(tmp_path / "mine")]
+
+    with pytest.raises(MissingWeightsError, match="wrong checksum"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+
+
+def test_pull_tells_where_the_file_is(mesh: Path) -> None:
+    result = CliRunner().invoke(app, ["weights", "pull", MESH])
+
+    assert result.stdout == f"{MESH}: verified, {mesh}\n"
+
+
+def test_check_is_content_with_files_that_nobody_pulled(mesh: Path) -> None:
+    result = CliRunner().invoke(app, ["weights", "check"])
+
+    assert result.exit_code == 0
+    assert f"{MESH}: verified, {mesh}\n" in result.stdout
+    assert "yolox-l: missing\n" in result.stdout
+
+
+def test_check_fails_on_a_file_that_changed(mesh: Path) -> None:
+    mesh.write_bytes(b"mush")
+
+    result = CliRunner().invoke(app, ["weights", "check"])
+
+    assert result.exit_code == 3
+    assert result.stderr == f"{MESH} is changed; run: tpbench weights pull {MESH}\n"
+
+
+def test_check_fails_on_a_named_file_that_is_missing() -> None:
+    result = CliRunner().invoke(app, ["weights", "check", "yolox-l"])
+
+    assert result.exit_code == 3
+    assert result.stderr == "yolox-l is missing; run: tpbench weights pull yolox-l\n"
+
+
+def test_path_prints_the_path_alone(mesh: Path) -> None:
+    result = CliRunner().invoke(app, ["weights", "path", MESH])
+
+    assert result.stdout == f"{mesh}\n"
+
+
+def test_path_of_a_missing_file_says_what_to_type() -> None:
+    with pytest.raises(MissingWeightsError, match="run: tpbench weights pull yolox-l"):
+        CliRunner().invoke(app, ["weights", "path", "yolox-l"], catch_exceptions=False)

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import ctypes
+from importlib.metadata import PackageNotFoundError
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tpbench import doctor
+from tpbench.doctor import examine, explain_import_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tpbench.doctor import Check
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def _only(monkeypatch: pytest.MonkeyPatch, area: str) -> dict[str, Check]:
+    monkeypatch.setattr(doctor, "_EXAMINATIONS", {area: doctor._EXAMINATIONS[area]})
+    return {check.name: check for check in examine()}
+
+
+def test_a_missing_system_library_names_its_debian_package() -> None:
+    loader = "libGL.so.1: cannot open shared object file: No such file or directory"
+
+    error = explain_import_error(ImportError(loader))
+
+    assert str(error) == (
+        "the system library libGL.so.1 (OpenCV links to it) is not available: apt install libgl1"
+    )
+
+
+def test_a_library_loaded_late_is_explained_too() -> None:
+    error = explain_import_error(OSError("libEGL.so.1: cannot open shared object file: No such"))
+
+    assert error is not None
+    assert error.remedy == "apt install libegl1"
+
+
+def test_a_library_we_do_not_know_still_gets_a_remedy() -> None:
+    error = explain_import_error(ImportError("libfoo.so.3: cannot open shared object file: x"))
+
+    assert error is not None
+    assert error.remedy == "find its Debian package with: apt-file search libfoo.so.3"
+
+
+@pytest.mark.parametrize("error", [ImportError("No module named 'x'"), OSError(28, "No space")])
+def test_other_errors_are_not_explained_away(error: ImportError | OSError) -> None:
+    assert explain_import_error(error) is None
+
+
+def test_every_reader_opens_the_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _only(monkeypatch, "video readers")
+
+    assert {name: check.status for name, check in found.items()} == {
+        "PyAV": "ok",
+        "OpenCV": "ok",
+        "decord": "ok",
+    }
+
+
+def test_a_reader_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_path: Path) -> int:
+        loader = "libxcb.so.1: cannot open shared object file: No such file"
+        raise ImportError(loader)
+
+    monkeypatch.setattr(doctor, "_count_with_cv2", broken)
+    monkeypatch.setattr(doctor, "_count_with_decord", lambda _path: 4)
+
+    found = _only(monkeypatch, "video readers")
+
+    assert (found["OpenCV"].status, found["OpenCV"].remedy) == ("fail", "apt install libxcb1")
+    assert (found["decord"].status, found["decord"].detail) == (
+        "warn",
+        "reads H.264 (4 of 5 frames)",
+    )
+
+
+def test_a_missing_package_fails_unless_it_has_no_wheels_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def version(name: str) -> str:
+        if name in ("av", "decord"):
+            raise PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+
+    found = _only(monkeypatch, "packages")
+
+    assert (found["av"].status, found["av"].remedy) == ("fail", "pip install av")
+    assert found["decord"].status == "warn"
+    assert found["numpy"].status == "ok"
+
+
+def test_opencv_wheels_of_two_versions_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "importlib.metadata.version", lambda name: "2" if "contrib" in name else "1"
+    )
+
+    found = _only(monkeypatch, "packages")
+
+    assert found["OpenCV"].status == "fail"
+    assert found["OpenCV"].remedy is not None
+    assert found["OpenCV"].remedy.endswith("opencv-contrib-python==1")
+
+
+def test_a_library_that_does_not_load_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> None:
+        if name == "libGLESv2.so.2":
+            raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    monkeypatch.setattr("sys.platform", "linux")
+
+    found = _only(monkeypatch, "system libraries")
+
+    assert [name for name, check in found.items() if check.status == "fail"] == ["libGLESv2.so.2"]
+    assert found["libGLESv2.so.2"].remedy == "apt install libgles2"
+
+
+def test_weights_that_changed_are_warned_of(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (cache / "weights").mkdir()
+    (cache / "weights" / "face_landmark.tflite").write_bytes(b"not a model")
+
+    found = _only(monkeypatch, "weights")
+
+    assert found["mediapipe-face-mesh"].status == "warn"
+    assert found["mediapipe-face-detector"].status == "ok"
+    assert found["yolox-l"].remedy == "tpbench weights pull yolox-l"
+    assert str(cache / "weights") in found["folder"].detail
+
+
+def test_an_examination_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Iterator[Check]:
+        msg = "a\nb"
+        raise RuntimeError(msg)
+        yield
+
+    monkeypatch.setattr(doctor, "_EXAMINATIONS", {"gadgets": broken})
+
+    (check,) = examine()
+
+    assert (check.status, check.detail) == ("fail", "RuntimeError: a b")

@@ -1,0 +1,41 @@
+"""A toolkit for pose-driven human animation: datasets from talk videos, runs, metrics, leaderboard.
+
+The names below are imported when they are first used: `import tpbench` itself imports no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tpbench.dataset import Dataset
+    from tpbench.extraction.run import extract
+
+    __version__: str
+
+__all__ = ["Dataset", "__version__", "extract"]
+
+_HOME = {"Dataset": "tpbench.dataset", "extract": "tpbench.extraction.run"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the checker sees the imports above instead
+    if name == "__version__":
+        return _version()
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    msg = f"module 'tpbench' has no attribute '{name}'"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("tpbench")
+    except PackageNotFoundError:
+        return "0+unknown"  # run from a checkout that was never installed

@@ -1,0 +1,104 @@
+"""`tpbench extract`: raw videos in, dataset out."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tpbench.extraction.run import ProgressListener, RunProgress
+
+FAILED_EXIT_CODE = 3
+
+
+def extract(
+    inputs: Annotated[list[Path], typer.Argument(help="Folders of videos, or videos.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the dataset.")],
+    preset: Annotated[
+        str, typer.Option(help="talkingpose, demo, or the path of a .yaml file.")
+    ] = "talkingpose",
+    skeleton: Annotated[
+        Literal["dwpose", "mediapipe"],
+        typer.Option(help="Whose skeletons; mediapipe needs nothing but PyPI."),
+    ] = "dwpose",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes, a core each. Default: all cores.")
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where DWPose runs.")
+    ] = "auto",
+    offline: Annotated[bool, typer.Option("--offline", help="Never fetch model files.")] = False,
+    redo: Annotated[
+        bool, typer.Option("--redo", help="Do all again with the settings of now.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the dataset. Default: the folder's name.")
+    ] = None,
+) -> None:
+    """Turn raw talk videos into an upper-body dataset; go on where an earlier run stopped."""
+    from rich.console import Console
+
+    import tpbench
+    from tpbench.cli.summary import render_summary
+    from tpbench.execution import terminate_as_interrupt
+
+    with terminate_as_interrupt(), _progress_bar() as listener:
+        dataset = tpbench.extract(
+            inputs,
+            out,
+            preset=preset,
+            skeleton=skeleton,
+            workers=workers,
+            device=device,
+            offline=offline,
+            redo=redo,
+            name=name,
+            on_progress=listener,
+        )
+    Console().print(render_summary(dataset.info))
+    typer.echo(f"report: {dataset.folder / 'report.html'}")
+    counts = dataset.info.counts
+    if counts.failed or counts.quarantined:
+        typer.echo(
+            f"{counts.failed} sources failed, {counts.quarantined} were given up; "
+            f"`tpbench inspect {out}` lists them",
+            err=True,
+        )
+        raise typer.Exit(FAILED_EXIT_CODE)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[ProgressListener]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("extract"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("videos  {task.fields[news]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as bar:
+        task = bar.add_task("extract", total=None, news="")
+
+        def listener(state: RunProgress) -> None:
+            news = f"{state.kept} kept  {state.rejected} rejected  {state.frames:,} frames"
+            if state.failed:
+                news += f"  {state.failed} failed"
+            bar.update(task, total=state.sources_total, completed=state.sources_done, news=news)
+
+        yield listener

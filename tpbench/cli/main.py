@@ -1,0 +1,92 @@
+"""The `tpbench` command: joins the groups, prints errors, sets exit codes.
+
+Exit codes: 0 done, 1 a bug (with its traceback), 2 wrong input (one line says what to do),
+3 finished but something failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from tpbench.cli import dataset, demo, doctor, extract, weights
+from tpbench.errors import TPBenchError
+
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="tpbench",
+    help="Datasets, runs, metrics and a leaderboard for pose-driven human animation.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("extract")(extract.extract)
+app.command("demo")(demo.demo)
+app.command("inspect")(dataset.inspect)
+app.command("split")(dataset.split)
+app.add_typer(weights.app, name="weights")
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from tpbench import __version__
+
+        typer.echo(f"tpbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say what is done as it is done.")
+    ] = False,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    if verbose:
+        logging.getLogger("tpbench").setLevel(logging.INFO)
+    # Fetching takes a while and uses the network: that is said without being asked.
+    logging.getLogger("tpbench.weights").setLevel(logging.INFO)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        app()
+    except TPBenchError as error:
+        _fail(error)
+    except (ImportError, OSError) as error:
+        from tpbench.doctor import explain_import_error
+
+        missing = explain_import_error(error)
+        if missing is None:
+            raise
+        _fail(missing)
+    except KeyboardInterrupt:
+        _interrupted()
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:
+            _interrupted()
+        raise
+
+
+def _fail(error: TPBenchError) -> None:
+    line = " ".join(str(error).split())
+    typer.echo(f"error: {line}", err=True)
+    sys.exit(2)
+
+
+def _interrupted() -> None:
+    typer.echo("interrupted", err=True)
+    sys.exit(_INTERRUPTED)

@@ -1,0 +1,188 @@
+"""Tables of a dataset for the terminal; `extract` and `inspect` print the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from tpbench.dataset import Clip, DatasetInfo, RunStats
+
+
+def render_summary(info: DatasetInfo) -> RenderableType:
+    """Return counts by status, the reject table, speed and split of a dataset."""
+    from rich.console import Group
+    from rich.text import Text
+
+    counts = info.counts
+    head = Text.assemble(
+        (f"{info.name} {info.version}", "bold"),
+        f"  digest {info.digest[:8]}\n",
+        f"{counts.kept:,} clips, {counts.kept_frames:,} frames, {counts.kept_hours:.2f} h of "
+        f"{counts.identities:,} identities kept, from {counts.sources:,} sources",
+    )
+    parts: list[RenderableType] = [head, _status_table(info)]
+    if counts.reject_codes:
+        parts.append(_reject_table(info))
+    if info.run is not None:
+        parts.append(Text(speed_line(info.run)))
+    if info.split is not None:
+        split = info.split
+        parts.append(
+            Text(
+                f"split: {split.train_clips:,} train, {split.test_clips:,} test clips "
+                f"(share {split.test_share:g}, seed {split.seed})"
+            )
+        )
+    return Group(*parts)
+
+
+def render_clip(info: DatasetInfo, clip: Clip, paths: dict[str, str]) -> RenderableType:
+    """Return all that is known of one row: provenance, paths, measurements against thresholds."""
+    from rich.console import Group
+    from rich.text import Text
+
+    colour = "green" if clip.status == "kept" else "red"
+    head = Text.assemble((clip.clip_id, "bold"), "  ", (clip.status, colour))
+    if clip.reject_codes:
+        head.append(f"  {', '.join(clip.reject_codes)}")
+    facts = _table("", "")
+    row = clip.to_json()
+    for name, value in [*_provenance(clip), *paths.items()]:
+        facts.add_row(name, Text(value))
+    for name in _FACTS:
+        if row[name] is not None:
+            facts.add_row(name, Text(str(row[name])))
+    return Group(head, facts, _measurement_table(info, clip))
+
+
+_FACTS = (
+    "url",
+    "licence",
+    "uploader",
+    "identity",
+    "split",
+    "pose_source",
+    "tool_version",
+    "error",
+)
+
+
+def speed_line(run: RunStats) -> str:
+    """Return one line on what the extraction took."""
+    frames, hours = run.frames_per_s, run.video_hours_per_core_hour
+    line = f"{run.workers} workers, {run.wall_s:,.0f} s"
+    if frames is not None:
+        line += f": {frames:,.1f} source frames/s"
+    if hours is not None:
+        line += f", {hours:.2f} h of video per core-hour"
+    total = sum(run.stage_s.values())
+    if total:
+        shares = ", ".join(f"{stage} {s / total:.0%}" for stage, s in run.stage_s.items())
+        line += f" ({shares})"
+    return line
+
+
+def verdicts(info: DatasetInfo, clip: Clip) -> list[dict[str, object]]:
+    """Return one row per measurement: name, title, unit, measured, limit, verdict, code.
+
+    The verdict is "ok", "reject", "" where there is no limit, or "not measured": an earlier filter
+    had refused the clip, or there was nothing to measure.
+    """
+    known = {item.name: item for item in info.measurements}
+    names = [*known, *sorted((clip.measurements.keys() | clip.thresholds.keys()) - known.keys())]
+    rows: list[dict[str, object]] = []
+    for name in names:
+        meaning = known.get(name)
+        value, limit = clip.measurements.get(name), clip.thresholds.get(name)
+        if value is None:
+            verdict = "not measured"
+        elif meaning is None or limit is None or meaning.direction == "none":
+            verdict = ""
+        else:
+            verdict = "ok" if meaning.passes(value, limit) else "reject"
+        rows.append(
+            {
+                "name": name,
+                "title": meaning.title if meaning else name,
+                "unit": meaning.unit if meaning else "",
+                "direction": meaning.direction if meaning else "none",
+                "measured": value,
+                "threshold": limit,
+                "verdict": verdict,
+                "code": meaning.code if meaning else "",
+            }
+        )
+    return rows
+
+
+def _status_table(info: DatasetInfo) -> Table:
+    counts = info.counts
+    table = _table("candidates", "clips", "share", right=("clips", "share"))
+    for status in ("kept", "rejected", "failed", "quarantined"):
+        number = getattr(counts, status)
+        share = f"{number / counts.candidates:.1%}" if counts.candidates else ""
+        table.add_row(status, f"{number:,}", share)
+    return table
+
+
+def _reject_table(info: DatasetInfo) -> Table:
+    from rich.text import Text
+
+    titles = {item.code: item.title for item in info.measurements if item.code}
+    table = _table("rejected for", "clips", "share", "measured", right=("clips", "share"))
+    for code, number in info.counts.reject_codes.items():
+        share = f"{number / info.counts.rejected:.1%}" if info.counts.rejected else ""
+        table.add_row(Text(code), f"{number:,}", share, Text(titles.get(code, "")))
+    return table
+
+
+def _measurement_table(info: DatasetInfo, clip: Clip) -> Table:
+    from rich.text import Text
+
+    heads = ("measurement", "measured", "limit", "unit", "verdict")
+    table = _table(*heads, right=("measured", "limit"))
+    signs = {"at_least": "\N{GREATER-THAN OR EQUAL TO}", "at_most": "\N{LESS-THAN OR EQUAL TO}"}
+    styles = {"ok": "green", "reject": "red", "not measured": "dim"}
+    for row in verdicts(info, clip):
+        limit = f"{signs.get(str(row['direction']), '')} {_number(row['threshold'])}".strip()
+        verdict = str(row["verdict"])
+        said = f"{verdict}: {row['code']}" if verdict == "reject" else verdict
+        table.add_row(
+            Text(str(row["title"])),
+            _number(row["measured"]),
+            limit if row["threshold"] is not None else "",
+            Text(str(row["unit"])),
+            Text(said, style=styles.get(verdict, "")),
+        )
+    return table
+
+
+def _provenance(clip: Clip) -> list[tuple[str, str]]:
+    facts = [("source", clip.source_path)]
+    if clip.start_s is not None and clip.end_s is not None:
+        frames = f"frames {clip.start_frame} to {clip.end_frame} (exclusive)"
+        facts.append(("span", f"{clip.start_s:.3f} to {clip.end_s:.3f} s, {frames}"))
+    if clip.fps is not None:
+        facts.append(("frames", f"{clip.n_frames} at {clip.fps:g} frames/s"))
+    corners = (clip.crop_x0, clip.crop_y0, clip.crop_x1, clip.crop_y1)
+    if None not in corners:
+        box = ", ".join(f"{value:.4f}" for value in corners if value is not None)
+        facts.append(("crop", f"{box} of {clip.source_width_px}x{clip.source_height_px} px"))
+    return facts
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else ""
+
+
+def _table(*heads: str, right: tuple[str, ...] = ()) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_header=any(heads))
+    for head in heads:
+        table.add_column(head, justify="right" if head in right else "left", overflow="fold")
+    return table

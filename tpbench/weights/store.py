@@ -1,0 +1,208 @@
+"""The weights folder: what lies in it, and whether it is what it should be.
+
+Beside each file `<file>.record.json` keeps the checksum that was found, with the size and time of
+change that the file had then. While both still fit, hundreds of MB are not read at each start.
+Where no checksum is published, the first pull's record is what later looks are compared with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tpbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tpbench.weights.registry import WeightFile
+
+logger = logging.getLogger(__name__)
+
+Status = Literal["verified", "recorded", "changed", "missing"]
+"""verified: equals the published checksum; recorded: none is published, equals the first pull;
+changed: differs from these; missing: not there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightState:
+    """What is on disk of one model file."""
+
+    name: str
+    status: Status
+    path: Path
+    """Where the file is, or would be."""
+
+    size_bytes: int | None
+    """On disk; None if missing."""
+
+    sha256: str | None
+    """On disk; None if missing."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether the file is there and is what it should be."""
+        return self.status in ("verified", "recorded")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record:
+    sha256: str
+    size_bytes: int
+    mtime_ns: int
+
+
+def cache_dir() -> Path:
+    """Return the cache folder: `$TPBENCH_CACHE`, else the user's cache folder of this system."""
+    chosen = os.environ.get("TPBENCH_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("tpbench"))
+
+
+def weights_dir() -> Path:
+    """Return the folder of model files, `weights` in the cache folder. It need not exist."""
+    return cache_dir() / "weights"
+
+
+def make_weights_dir() -> Path:
+    """Create the folder of model files if need be, and return it.
+
+    Raises:
+        ConfigError: it can't be made or written.
+    """
+    folder = weights_dir()
+    try:
+        (folder / ".locks").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        msg = f"{folder}: can't be used as weights folder ({reason}); set TPBENCH_CACHE to another"
+        raise ConfigError(msg) from error
+    if not os.access(folder, os.W_OK):
+        msg = f"{folder}: the weights folder is not writable; set TPBENCH_CACHE to another"
+        raise ConfigError(msg)
+    return folder
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file's bytes, in lower-case hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def locked(key: str) -> Iterator[None]:
+    """Hold the weights folder's lock of that name; the system frees it if the holder dies."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(make_weights_dir() / ".locks" / f"{key}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("another process is fetching %s; waiting for it", key)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def look(row: WeightFile, *, rehash: bool = False) -> WeightState:
+    """Say what is on disk of `row`.
+
+    Args:
+        row: which file.
+        rehash: read the file even if neither its size nor its time of change is new.
+    """
+    path = weights_dir() / row.filename
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return WeightState(name=row.name, status="missing", path=path, size_bytes=None, sha256=None)
+    record = _read_record(path)
+    fresh = record is not None and (record.size_bytes, record.mtime_ns) == (
+        stat.st_size,
+        stat.st_mtime_ns,
+    )
+    digest = record.sha256 if record and fresh and not rehash else _read_digest(path)
+    expected = expected_sha256(row) or digest
+    if digest != expected:
+        status: Status = "changed"
+    else:
+        status = "verified" if row.sha256 else "recorded"
+        if not fresh:
+            # The time of change is the one from before the reading: a later change shows.
+            _write_record(path, digest, stat.st_size, stat.st_mtime_ns)
+    return WeightState(
+        name=row.name, status=status, path=path, size_bytes=stat.st_size, sha256=digest
+    )
+
+
+def expected_sha256(row: WeightFile) -> str | None:
+    """Return the checksum the file must have: the published one, else the one first recorded."""
+    if row.sha256:
+        return row.sha256
+    record = _read_record(weights_dir() / row.filename)
+    return record.sha256 if record else None
+
+
+def install(row: WeightFile, temporary: Path, digest: str) -> None:
+    """Move a whole and checked file to its place and record its checksum.
+
+    Args:
+        row: which file it is.
+        temporary: the file, in the weights folder.
+        digest: its sha256.
+    """
+    path = weights_dir() / row.filename
+    temporary.replace(path)
+    stat = path.stat()
+    _write_record(path, digest, stat.st_size, stat.st_mtime_ns)
+
+
+def record_path(path: Path) -> Path:
+    """Return where the record of a model file is kept."""
+    return path.with_name(path.name + ".record.json")
+
+
+def _read_digest(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        msg = f"{path}: can't be read ({error.strerror or error})"
+        raise ConfigError(msg) from error
+
+
+def _read_record(path: Path) -> _Record | None:
+    try:
+        values = json.loads(record_path(path).read_text(encoding="utf-8"))
+        return _Record(
+            sha256=str(values["sha256"]),
+            size_bytes=int(values["size_bytes"]),
+            mtime_ns=int(values["mtime_ns"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        # A record is a note to spare work: without a readable one, the file is read again.
+        return None
+
+
+def _write_record(path: Path, digest: str, size_bytes: int, mtime_ns: int) -> None:
+    record = _Record(sha256=digest, size_bytes=size_bytes, mtime_ns=mtime_ns)
+    place = record_path(path)
+    temporary = place.with_name(f"{place.name}.{os.getpid()}.new")
+    try:
+        temporary.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
+        temporary.replace(place)
+    except OSError as error:
+        # A read-only folder shared by a cluster works as well, only slower.
+        with suppress(OSError):
+            temporary.unlink()
+        logger.debug("can't note the checksum of %s: %s", path, error)
