@@ -73,7 +73,7 @@ _FACTS = (
 def speed_line(run: RunStats) -> str:
     """Return one line on what the extraction took."""
     frames, hours = run.frames_per_s, run.video_hours_per_core_hour
-    line = f"{run.workers} workers, {run.wall_s:,.0f} s"
+    line = f"{run.workers} worker{'' if run.workers == 1 else 's'}, {run.wall_s:,.0f} s"
     if frames is not None:
         line += f": {frames:,.1f} source frames/s"
     if hours is not None:
@@ -142,19 +142,19 @@ def _reject_table(info: DatasetInfo) -> Table:
 def _measurement_table(info: DatasetInfo, clip: Clip) -> Table:
     from rich.text import Text
 
-    heads = ("measurement", "measured", "limit", "unit", "verdict")
-    table = _table(*heads, right=("measured", "limit"))
+    heads = ("measurement", "measured", "limit", "verdict")
+    table = _table(*heads, right=("measured",))
     signs = {"at_least": "\N{GREATER-THAN OR EQUAL TO}", "at_most": "\N{LESS-THAN OR EQUAL TO}"}
     styles = {"ok": "green", "reject": "red", "not measured": "dim"}
     for row in verdicts(info, clip):
-        limit = f"{signs.get(str(row['direction']), '')} {_number(row['threshold'])}".strip()
+        sign = signs.get(str(row["direction"]), "")
+        limit = f"{sign} {_number(row['threshold'])} {row['unit']}".strip()
         verdict = str(row["verdict"])
         said = f"{verdict}: {row['code']}" if verdict == "reject" else verdict
         table.add_row(
             Text(str(row["title"])),
             _number(row["measured"]),
-            limit if row["threshold"] is not None else "",
-            Text(str(row["unit"])),
+            Text(limit if row["threshold"] is not None else str(row["unit"])),
             Text(said, style=styles.get(verdict, "")),
         )
     return table

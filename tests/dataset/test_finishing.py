@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tpbench.dataset import Dataset, finalise, read_clips, split_dataset
+from tpbench.errors import ConfigError, DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tpbench.dataset import Clip
+
+    MakeDataset = Callable[[Path, Sequence[Clip]], Dataset]
+
+
+def _people(kept: Callable[..., Clip], count: int) -> list[Clip]:
+    return [
+        kept(f"p{person:02d}_{clip}", identity=f"p{person:02d}", source_id=f"p{person:02d}")
+        for person in range(count)
+        for clip in range(3)
+    ]
+
+
+def test_counts_are_those_of_the_rows(small: Dataset) -> None:
+    counts = small.info.counts
+
+    assert (counts.sources, counts.candidates, counts.kept, counts.rejected) == (4, 4, 2, 1)
+    assert (counts.failed, counts.quarantined, counts.identities) == (1, 0, 2)
+    assert counts.kept_frames == 240
+    assert counts.kept_s == 2 * 120 / 25
+    assert counts.reject_codes == {"face.too_small": 1}
+
+
+def test_folder_holds_every_promised_file_and_no_leftover(small: Dataset) -> None:
+    names = {path.name for path in small.folder.iterdir()}
+
+    assert names == {
+        "README.md",
+        "clips",
+        "croissant.json",
+        "dataset.json",
+        "keypoints",
+        "manifest.parquet",
+        "poses",
+    }
+    assert Dataset.open(small.folder).info == small.info
+
+
+def test_finalising_again_changes_no_byte(small: Dataset, make_dataset: MakeDataset) -> None:
+    files = [path for path in small.folder.rglob("*") if path.is_file()]
+    before = {path: path.read_bytes() for path in files}
+
+    make_dataset(small.folder, small.clips(None)[::-1])
+
+    assert {path: path.read_bytes() for path in files} == before
+
+
+def test_split_puts_whole_identities_on_one_side_and_writes_it_down(
+    tmp_path: Path, make_dataset: MakeDataset, kept: Callable[..., Clip], failed: Clip
+) -> None:
+    dataset = make_dataset(tmp_path / "d", [*_people(kept, 20), failed])
+
+    info = split_dataset(dataset.folder, test_share=0.3, seed=7)
+
+    opened = Dataset.open(dataset.folder)
+    test, train = opened.clips(split="test"), opened.clips(split="train")
+    assert {clip.identity for clip in test}.isdisjoint({clip.identity for clip in train})
+    assert (len(train), len(test)) == (info.train_clips, info.test_clips)
+    assert info.train_clips + info.test_clips == 60
+    assert info.test_identities == len({clip.identity for clip in test}) > 0
+    assert opened.info.split == info
+    assert opened.digest == dataset.digest
+    for side, clips in (("test", test), ("train", train)):
+        text = (dataset.folder / "splits" / f"{side}.csv").read_bytes().decode()
+        assert text == "clip_id,identity\n" + "".join(f"{c.clip_id},{c.identity}\n" for c in clips)
+    assert opened.clip("broken").split is None
+
+
+def test_split_holds_when_clips_are_added(
+    tmp_path: Path, make_dataset: MakeDataset, kept: Callable[..., Clip]
+) -> None:
+    folder = tmp_path / "d"
+    make_dataset(folder, _people(kept, 10))
+    split_dataset(folder, test_share=0.4, seed=1)
+    before = {clip.clip_id: clip.split for clip in read_clips(folder)}
+
+    grown = make_dataset(folder, _people(kept, 15))
+
+    after = {clip.clip_id: clip.split for clip in grown.clips()}
+    assert before == {name: side for name, side in after.items() if name in before}
+    assert set(after.values()) == {"train", "test"}
+    assert grown.info.split is not None
+    assert grown.info.split.test_clips == sum(side == "test" for side in after.values())
+
+
+def test_empty_side_is_a_warning_that_names_the_counts(
+    small: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        info = split_dataset(small.folder, test_share=0.001, seed=0)
+
+    assert (info.train_clips, info.test_clips) == (2, 0)
+    assert "the test side is empty: 2 identities" in caplog.text
+    assert (small.folder / "splits" / "test.csv").read_text() == "clip_id,identity\n"
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 10, float("nan")])
+def test_share_outside_0_to_1_is_refused(small: Dataset, share: float) -> None:
+    with pytest.raises(ConfigError, match="want a number between 0 and 1"):
+        split_dataset(small.folder, test_share=share, seed=0)
+
+    assert not (small.folder / "splits").exists()
+
+
+def test_unfinished_folder_is_not_split(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no dataset here"):
+        split_dataset(tmp_path, test_share=0.1, seed=0)
+
+
+def test_a_failed_write_leaves_the_former_dataset_readable(
+    small: Dataset, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tpbench.dataset.finishing.render_card", full)
+    with pytest.raises(OSError, match="No space left"):
+        make_dataset(small.folder, small.clips(None))
+
+    assert Dataset.open(small.folder).verify() == []
+    assert not list(small.folder.rglob("*.tmp"))
+
+
+def test_dataset_json_is_for_people_too(small: Dataset) -> None:
+    raw = json.loads((small.folder / "dataset.json").read_text())
+
+    assert raw["schema_version"] == 1
+    assert raw["config"]["preset"] == "talkingpose"
+    assert raw["models"] == {"skeleton": "a" * 64, "face": "b" * 64}
+    assert raw["measurements"][0]["title"] == "Face height"
+    assert small.info.run is not None
+    assert small.info.run.frames_per_s == 45.0
+    assert small.info.run.video_hours_per_core_hour == 0.9
+
+
+def test_name_that_is_no_text_is_spelt_out(tmp_path: Path) -> None:
+    finalise(tmp_path, [], name="talks\udcff", config={}, models={}, measurements=())
+
+    assert Dataset.open(tmp_path).info.name == "talks\\udcff"

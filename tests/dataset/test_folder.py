@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tpbench.dataset import Dataset, content_digest, write_manifest
+from tpbench.errors import DatasetError, MediaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tpbench.dataset import Clip
+
+
+def test_opened_dataset_gives_kept_clips_and_their_files(small: Dataset) -> None:
+    dataset = Dataset.open(str(small.folder))
+
+    assert [clip.clip_id for clip in dataset.clips()] == ["a_kept", "b_kept"]
+    assert [clip.clip_id for clip in dataset.clips("rejected")] == ["c_rejected"]
+    assert [clip.clip_id for clip in dataset.clips(None)] == [
+        "a_kept",
+        "b_kept",
+        "broken",
+        "c_rejected",
+    ]
+    assert dataset.identities == ("ann", "bob")
+    clip = dataset.clip("a_kept")
+    assert dataset.clip_path(clip) == small.folder / "clips" / "a_kept.mp4"
+    assert dataset.pose_path(clip) == small.folder / "poses" / "a_kept.mp4"
+    assert np.all(dataset.load_pose(clip).keypoints == 7)
+    assert len(dataset.manifest()) == 4
+
+
+def test_unknown_clip_names_the_closest(small: Dataset) -> None:
+    with pytest.raises(DatasetError, match="did you mean 'a_kept'"):
+        small.clip("a_kep")
+    with pytest.raises(DatasetError, match=r"no clip '\.\./\.\./etc'"):
+        small.clip("../../etc")
+
+
+def test_healthy_dataset_verifies(small: Dataset) -> None:
+    assert small.verify() == []
+
+
+def test_verify_names_changed_missing_and_stray_files(small: Dataset) -> None:
+    first, second = small.clips()
+    small.clip_path(first).write_bytes(b"other")
+    small.pose_path(second).unlink()
+    stray = small.folder / "keypoints" / "nobody.npz"
+    stray.write_bytes(b"")
+
+    assert small.verify() == [
+        f"{small.clip_path(first)}: not the file that the manifest describes (sha256 differs)",
+        f"{small.pose_path(second)}: missing",
+        f"{stray}: belongs to no kept clip",
+    ]
+
+
+def test_missing_keypoints_are_a_media_error(small: Dataset) -> None:
+    clip = small.clips()[0]
+    small.keypoints_path(clip).unlink()
+
+    with pytest.raises(MediaError, match=r"a_kept\.npz"):
+        small.load_pose(clip)
+
+
+def test_split_that_was_never_made_is_asked_for_in_one_line(small: Dataset) -> None:
+    with pytest.raises(DatasetError, match="not split yet; run `tpbench split"):
+        small.clips(split="test")
+
+
+def test_manifest_of_another_run_is_noticed(small: Dataset) -> None:
+    rows = small.clips(None)
+    write_manifest(small.folder, [replace(rows[0], clip_sha256="f" * 64), *rows[1:]])
+
+    with pytest.raises(DatasetError, match="do not belong together"):
+        small.clips()
+
+
+def test_folder_without_dataset_names_the_command(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(DatasetError, match=r"no dataset here.*tpbench extract"):
+            Dataset.open(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not readable as JSON"),
+        ("[]", "schema version None"),
+        ('{"schema_version": 99}', "schema version 99, this tpbench reads 1"),
+        ('{"schema_version": 1}', "name: Field required"),
+    ],
+)
+def test_broken_dataset_json_is_one_clear_line(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "dataset.json").write_text(content)
+
+    with pytest.raises(DatasetError, match=message) as caught:
+        Dataset.open(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_hand_edited_digest_is_refused(small: Dataset) -> None:
+    path = small.folder / "dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "digest": "abc"}))
+
+    with pytest.raises(DatasetError, match="digest: String should match"):
+        Dataset.open(small.folder)
+
+
+def test_digest_is_that_of_the_documented_json() -> None:
+    # printf '[]' | sha256sum
+    assert content_digest([]) == "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945"
+
+
+def test_digest_hangs_on_kept_content_only(
+    kept: Callable[..., Clip], rejected: Callable[..., Clip], failed: Clip
+) -> None:
+    clips = [kept("a"), kept("b")]
+    digest = content_digest(clips)
+
+    assert digest == content_digest([*clips[::-1], rejected(), failed])
+    assert digest == content_digest(
+        [replace(clip, split="test", source_path="elsewhere", retrieved_at="now") for clip in clips]
+    )
+    for changed in (
+        clips[:1],
+        [clips[0], kept("c")],
+        [clips[0], kept("b", pose_sha256="f" * 64)],
+        [clips[0], kept("b", keypoints_sha256="f" * 64)],
+        [clips[0], kept("b", clip_sha256="f" * 64)],
+    ):
+        assert content_digest(changed) != digest

@@ -1,0 +1,54 @@
+"""A dataset on disk: manifest, clips, splits, digest, card.
+
+    DATASET/
+      dataset.json               what it is, how it was made     info.py
+      manifest.parquet           one row per candidate clip      clip.py manifest.py
+      clips/ keypoints/ poses/   three files per kept clip       folder.py
+      splits/{train,test}.csv    whole identities on one side    split.py
+      README.md croissant.json   for people, for machines        card.py croissant.py
+
+`finalise` writes all of it but the clips; `Dataset.open` reads it.
+"""
+
+from tpbench.dataset.clip import Clip, SplitName, Status, check_clip_id
+from tpbench.dataset.finishing import finalise, split_dataset
+from tpbench.dataset.folder import Dataset, clip_path, file_sha256, keypoints_path, pose_path
+from tpbench.dataset.info import (
+    Counts,
+    DatasetInfo,
+    Direction,
+    Measurement,
+    RunStats,
+    SplitInfo,
+    content_digest,
+    count,
+)
+from tpbench.dataset.manifest import read_clips, read_manifest, write_manifest
+from tpbench.dataset.split import assign_split, empty_side_warning
+
+__all__ = [
+    "Clip",
+    "Counts",
+    "Dataset",
+    "DatasetInfo",
+    "Direction",
+    "Measurement",
+    "RunStats",
+    "SplitInfo",
+    "SplitName",
+    "Status",
+    "assign_split",
+    "check_clip_id",
+    "clip_path",
+    "content_digest",
+    "count",
+    "empty_side_warning",
+    "file_sha256",
+    "finalise",
+    "keypoints_path",
+    "pose_path",
+    "read_clips",
+    "read_manifest",
+    "split_dataset",
+    "write_manifest",
+]

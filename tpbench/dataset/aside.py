@@ -1,0 +1,29 @@
+"""Files are written aside, in the same folder, and renamed: readers see the old or the new one."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; it becomes `path` when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text_aside(path: Path, text: str) -> None:
+    """Write UTF-8 text with LF line ends, aside and renamed."""
+    with written_aside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
