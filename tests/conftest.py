@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """The folder of real clips beside the checkout; tests marked `shared` skip where it is absent."""
+    """The folder of real clips beside the checkout; tests marked `shared` skip without it."""
     path = Path(__file__).resolve().parents[2] / "shared"
     if not (path / "data" / "talkingpose_samples").is_dir():
         pytest.skip("../shared is not beside this checkout")
@@ -163,7 +163,7 @@ class MediaMaker:
         return path
 
     def rotated(self, degrees: int = 90, name: str = "turned.mp4", *, n: int = 12) -> Path:
-        """Write a video whose stored pictures stand upright when turned counter-clockwise by this."""
+        """Write a video that stands upright when turned counter-clockwise by this."""
         return self.cfr(name, n=n, quarter_turns=degrees // 90)
 
     def ten_bit(self, name: str = "ten_bit.mp4", *, n: int = 12) -> Path:
@@ -190,7 +190,7 @@ class MediaMaker:
         path.touch()
         return path
 
-    def truncated(self, name: str = "truncated.mp4", *, share: float = 0.6, n: int = 60) -> Path:
+    def truncated(self, name: str = "truncated.mp4", *, share: float = 0.5, n: int = 60) -> Path:
         """Write a video and keep only the first part of its bytes."""
         path = self.cfr(name, n=n)
         data = path.read_bytes()

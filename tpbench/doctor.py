@@ -116,13 +116,13 @@ def _broken(area: str, name: str, error: Exception, status: CheckStatus = "fail"
 
 def _machine() -> Iterator[Check]:
     from tpbench import __version__
+    from tpbench.execution import usable_cores
 
     area = "machine"
     yield _found(area, "tpbench", __version__)
     yield _found(area, "Python", f"{platform.python_version()}, {sys.executable}")
     yield _found(area, "system", platform.platform())
-    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    yield _found(area, "processors", str(usable))
+    yield _found(area, "processors", str(usable_cores()))
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     yield _found(area, "memory", f"{memory_bytes / 1e9:.1f} GB")
 

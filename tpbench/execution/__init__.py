@@ -1,1 +1,36 @@
 """What is done, leased and failed, and who does it: the ledger and the executors."""
+
+from tpbench.execution.drain import drain, terminate_as_interrupt
+from tpbench.execution.executor import (
+    Executor,
+    JsonObject,
+    Outcome,
+    OutcomeKind,
+    Process,
+    ProgressListener,
+    ProgressReport,
+    TaskSpec,
+    WorkItem,
+)
+from tpbench.execution.ledger import Ledger, LedgerEntry, State, read_ledger
+from tpbench.execution.local import LocalExecutor, usable_cores
+
+__all__ = [
+    "Executor",
+    "JsonObject",
+    "Ledger",
+    "LedgerEntry",
+    "LocalExecutor",
+    "Outcome",
+    "OutcomeKind",
+    "Process",
+    "ProgressListener",
+    "ProgressReport",
+    "State",
+    "TaskSpec",
+    "WorkItem",
+    "drain",
+    "read_ledger",
+    "terminate_as_interrupt",
+    "usable_cores",
+]

@@ -93,7 +93,14 @@ WEIGHTS: Final[tuple[WeightFile, ...]] = (
         "face_detection/face_detection_short_range.tflite",
         size_bytes=229_714,
         sha256="bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8",
-        used_for="faces",
+        used_for="faces that fill the picture",
+    ),
+    _mediapipe(
+        "mediapipe-face-detector-full-range",
+        "face_detection/face_detection_full_range_sparse.tflite",
+        size_bytes=676_746,
+        sha256="2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1",
+        used_for="faces, small ones too",
     ),
     _mediapipe(
         "mediapipe-palm-detector",

@@ -1,0 +1,45 @@
+# Everything from nothing: each target makes .venv and installs what it needs.
+# Needs Python 3.11 or newer (PYTHON=python3.12 make ...), make, and a PyPI index.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+.PHONY: help install test test-all lint types check demo clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: tpbench needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "error: this Python has no venv: apt install python3-venv" >&2; exit 2; }
+
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	@$(BIN)/python -m tpbench doctor --quiet
+	@touch $@
+
+install: $(VENV)/.installed-dev  ## make .venv with all that development needs
+
+test: $(VENV)/.installed-dev  ## the normal test suite
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.installed-dev  ## the slow tests too
+	$(BIN)/python -m pytest -m 'not weights and not gpu'
+
+lint: $(VENV)/.installed-dev  ## ruff, rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.installed-dev  ## mypy, strict
+	$(BIN)/mypy
+
+check: test lint types  ## all that a change must pass
+
+demo: $(VENV)/.installed-demo  ## extract from real videos into demo/
+	$(BIN)/python -m tpbench demo --out demo
+
+clean:  ## remove .venv, demo and caches
+	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

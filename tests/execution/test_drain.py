@@ -1,0 +1,301 @@
+"""Ledger, executor and signals together; the drivers here are processes of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tpbench.errors import TPBenchError
+from tpbench.execution import (
+    Ledger,
+    LedgerEntry,
+    LocalExecutor,
+    Outcome,
+    TaskSpec,
+    WorkItem,
+    drain,
+    read_ledger,
+    terminate_as_interrupt,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HERE = Path(__file__).parent
+OUTLIVE_S = 5.0
+"""No worker outlives its driver by more."""
+
+
+@pytest.fixture
+def ledger_path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+def add(ledger_path: Path, *payloads: dict[str, object]) -> None:
+    with Ledger.open(ledger_path, config_digest="c") as ledger:
+        ledger.add(WorkItem(key=str(payload["name"]), payload=payload) for payload in payloads)
+
+
+def work(ledger_path: Path, task: TaskSpec, **listeners: Callable[..., None]) -> None:
+    with Ledger.open(ledger_path, config_digest="c") as ledger:
+        drain(ledger, LocalExecutor(num_workers=2), task, **listeners)  # type: ignore[arg-type]  # the names are right
+
+
+def entries(ledger_path: Path) -> dict[str, LedgerEntry]:
+    return {entry.key: entry for entry in read_ledger(ledger_path)}
+
+
+def states(ledger_path: Path) -> Counter[str]:
+    return Counter(entry.state for entry in read_ledger(ledger_path))
+
+
+def pids(folder: Path) -> list[int]:
+    path = folder / "workers"
+    return [int(pid) for pid in path.read_text().split()] if path.exists() else []
+
+
+def tries(folder: Path, name: str) -> int:
+    path = folder / f"{name}.runs"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def wait_until(condition: Callable[[], bool], *, limit_s: float) -> None:
+    end_s = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end_s, "waited in vain"
+        time.sleep(0.01)
+
+
+def wait_while_running(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+    def reached() -> bool:
+        assert process.poll() is None, process.communicate()[1]
+        return condition()
+
+    wait_until(reached, limit_s=60.0)
+
+
+def all_gone(pids: list[int]) -> bool:
+    def gone(pid: int) -> bool:
+        try:  # an orphan may stay a zombie where nobody reaps
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    return all(map(gone, pids))
+
+
+@contextmanager
+def driver(ledger_path: Path, folder: Path, mode: str = "main") -> Iterator[subprocess.Popen[str]]:
+    """A driver process in a process group of its own, as a terminal would start it."""
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "driver_script.py"), str(ledger_path), str(folder), mode],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_outcomes_are_told_after_they_are_recorded(ledger_path: Path, task: TaskSpec) -> None:
+    add(ledger_path, {"name": "a"}, {"name": "b", "do": "die", "times": 1})
+    told = []
+
+    def listen(outcome: Outcome) -> None:
+        told.append((outcome.key, outcome.kind, entries(ledger_path)[outcome.key].state))
+
+    work(ledger_path, task, on_outcome=listen)
+
+    assert sorted(told) == [("a", "done", "done"), ("b", "done", "done")]
+    assert entries(ledger_path)["b"].attempts == 2
+
+
+def test_a_second_run_does_nothing_twice_and_what_is_new(
+    ledger_path: Path, task: TaskSpec, folder: Path
+) -> None:
+    add(ledger_path, {"name": "a"}, {"name": "bad", "do": "refuse"}, {"name": "p", "do": "die"})
+    work(ledger_path, task)
+    add(ledger_path, {"name": "a"}, {"name": "new"})
+    work(ledger_path, task)
+
+    assert [tries(folder, name) for name in ("a", "bad", "p", "new")] == [1, 1, 3, 1]
+    assert states(ledger_path) == {"done": 2, "failed": 1, "quarantined": 1}
+
+
+def test_a_run_that_is_stopped_by_a_full_disk_goes_on_later(
+    ledger_path: Path, task: TaskSpec, folder: Path
+) -> None:
+    add(ledger_path, {"name": "a", "do": "fill_the_disk", "times": 1}, {"name": "b"})
+    with pytest.raises(TPBenchError, match="No space left"):
+        work(ledger_path, task)
+    assert entries(ledger_path)["a"].state == "pending"
+
+    work(ledger_path, task)
+
+    assert states(ledger_path) == {"done": 2}
+    assert entries(ledger_path)["a"].attempts == 1
+
+
+def test_only_the_wanted_keys_are_done(ledger_path: Path, task: TaskSpec, folder: Path) -> None:
+    add(ledger_path, {"name": "a"}, {"name": "b"})
+    with Ledger.open(ledger_path, config_digest="c") as ledger:
+        drain(ledger, LocalExecutor(num_workers=2), task, keys={"b"})
+
+    assert [tries(folder, name) for name in "ab"] == [0, 1]
+
+
+def test_a_listener_that_raises_leaves_no_worker(
+    ledger_path: Path, task: TaskSpec, folder: Path
+) -> None:
+    add(ledger_path, {"name": "a"}, {"name": "b", "do": "sleep", "seconds": 600})
+
+    def listen(_: Outcome) -> None:
+        msg = "the listener's own bug"
+        raise ZeroDivisionError(msg)
+
+    with pytest.raises(ZeroDivisionError):
+        work(ledger_path, task, on_outcome=listen)
+
+    assert all_gone(pids(folder))
+    assert states(ledger_path) == {"done": 1, "pending": 1}
+
+
+@pytest.mark.usefixtures("task")
+@pytest.mark.parametrize("mode", ["main", "thread"])
+@pytest.mark.parametrize("num_done", [0, 1, 4, 8])
+def test_a_killed_driver_takes_its_workers_along_and_the_next_run_goes_on(
+    ledger_path: Path, folder: Path, task: TaskSpec, num_done: int, mode: str
+) -> None:
+    """Killed while starting, early, halfway, late; workers of a thread have only the watchdog."""
+    names = [f"{number:02d}" for number in range(10)]
+    add(ledger_path, *({"name": name, "do": "sleep", "seconds": 0.1} for name in names))
+    with driver(ledger_path, folder, mode) as process:
+        wait_while_running(
+            process, lambda: bool(pids(folder)) and states(ledger_path)["done"] >= num_done
+        )
+        process.kill()
+        process.wait()
+        started = pids(folder)
+        wait_until(lambda: all_gone(started), limit_s=OUTLIVE_S)
+
+    finished = {key for key, entry in entries(ledger_path).items() if entry.state == "done"}
+    before = {name: tries(folder, name) for name in names}
+    work(ledger_path, task)
+
+    assert num_done <= len(finished) < 10
+    assert states(ledger_path) == {"done": 10}
+    for name in names:
+        assert tries(folder, name) - before[name] == (0 if name in finished else 1)
+        assert entries(ledger_path)[name].attempts == 1, "the driver's death is no item's fault"
+
+
+@pytest.mark.usefixtures("task")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_whole_group_ends_the_run_in_order(
+    ledger_path: Path, folder: Path, number: signal.Signals
+) -> None:
+    add(
+        ledger_path,
+        {"name": "quick"},
+        *({"name": name, "do": "sleep", "seconds": 600} for name in "ab"),
+    )
+    with driver(ledger_path, folder) as process:
+        wait_while_running(process, lambda: len(list(folder.glob("*.tmp"))) == 2)
+        os.killpg(process.pid, number)
+        process.wait(30)
+        assert process.stderr is not None
+        last_line = process.stderr.read().splitlines()[-1]
+
+    assert last_line.startswith("KeyboardInterrupt")
+    assert all_gone(pids(folder))
+    assert states(ledger_path) == {"done": 1, "pending": 2}
+    assert {entry.attempts for entry in entries(ledger_path).values() if not entry.result} == {0}
+    assert list(folder.glob("*.tmp")) == [], "interrupted items clear up"
+
+
+@pytest.mark.usefixtures("task")
+def test_a_worker_survives_what_is_meant_for_the_driver(ledger_path: Path, folder: Path) -> None:
+    add(ledger_path, {"name": "a", "do": "sleep", "seconds": 0.5})
+    with driver(ledger_path, folder) as process:
+        wait_while_running(process, (folder / "a.tmp").exists)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(pids(folder)[0], number)
+        assert process.wait(30) == 0
+
+    assert tries(folder, "a") == 1
+    assert states(ledger_path) == {"done": 1}
+
+
+@pytest.mark.usefixtures("task")
+def test_a_second_driver_is_refused_while_the_first_works(
+    ledger_path: Path, folder: Path, task: TaskSpec
+) -> None:
+    add(ledger_path, {"name": "a", "do": "sleep", "seconds": 600})
+    with driver(ledger_path, folder) as process:
+        wait_while_running(process, (folder / "a.tmp").exists)
+
+        with pytest.raises(TPBenchError, match=f"in use by process {process.pid} on "):
+            work(ledger_path, task)
+
+
+@pytest.mark.usefixtures("task")
+def test_a_driver_without_a_file_works(ledger_path: Path, folder: Path) -> None:
+    """As a notebook or an interpreter that reads its standard input."""
+    add(ledger_path, {"name": "a"})
+
+    script = (HERE / "driver_script.py").read_text()
+    subprocess.run(
+        [sys.executable, "-", str(ledger_path), str(folder), "main"],
+        input=script.encode(),
+        env=os.environ | {"PYTHONPATH": str(HERE)},
+        check=True,
+        timeout=60,
+    )
+
+    assert states(ledger_path) == {"done": 1}
+
+
+def test_signal_handlers_are_put_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"), terminate_as_interrupt():
+        signal.raise_signal(signal.SIGTERM)
+
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_an_ignored_hangup_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminate_as_interrupt():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_signals_are_left_alone_outside_the_main_thread() -> None:
+    entered = []
+
+    def enter() -> None:
+        with terminate_as_interrupt():
+            entered.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+
+    assert entered == [signal.getsignal(signal.SIGTERM)]

@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tpbench.errors import MissingWeightsError, TPBenchError
+from tpbench.execution import LocalExecutor, Outcome, TaskSpec, WorkItem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tpbench.execution import JsonObject
+
+
+ONE = LocalExecutor(num_workers=1)
+TWO = LocalExecutor(num_workers=2)
+
+
+def item(name: str, do: str = "well", attempts: int = 0, **rest: object) -> WorkItem:
+    return WorkItem(key=name, payload={"name": name, "do": do} | rest, attempts=attempts)
+
+
+def run(task: TaskSpec, *items: WorkItem, executor: LocalExecutor = ONE) -> list[Outcome]:
+    with closing(executor.run(task, items)) as outcomes:
+        return list(outcomes)
+
+
+def final(outcomes: list[Outcome]) -> dict[str, Outcome]:
+    last = [outcome for outcome in outcomes if outcome.kind != "retried"]
+    assert len({outcome.key for outcome in last}) == len(last), "one final outcome an item"
+    return {outcome.key: outcome for outcome in last}
+
+
+def tries(folder: Path, name: str) -> int:
+    return len((folder / f"{name}.runs").read_text().splitlines())
+
+
+def workers(folder: Path) -> list[int]:
+    path = folder / "workers"
+    return [int(pid) for pid in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_two_hundred_items_are_each_done_once_by_two_workers(task: TaskSpec, folder: Path) -> None:
+    items = [item(f"{number:03d}") for number in range(200)]
+
+    outcomes = final(run(task, *items, executor=LocalExecutor(num_workers=2, recycle_after=500)))
+
+    assert sorted(outcomes) == [item.key for item in items]
+    assert {(outcome.kind, outcome.attempts) for outcome in outcomes.values()} == {("done", 1)}
+    assert len(workers(folder)) == 2
+    assert {tries(folder, key) for key in outcomes} == {1}
+    pids = {outcome.result["pid"] for outcome in outcomes.values() if outcome.result}
+    assert pids == set(workers(folder))
+
+
+def test_no_item_starts_no_worker(task: TaskSpec, folder: Path) -> None:
+    assert run(task) == []
+    assert workers(folder) == []
+
+
+def test_items_are_drawn_only_when_a_worker_is_free(task: TaskSpec) -> None:
+    drawn = []
+
+    def draw() -> Iterator[WorkItem]:
+        for number in range(5):
+            drawn.append(number)
+            yield item(str(number))
+
+    with closing(LocalExecutor(num_workers=1).run(task, draw())) as outcomes:
+        for done, _ in enumerate(outcomes, start=1):
+            assert len(drawn) == done
+
+
+def test_an_item_that_kills_its_worker_once_is_done_by_another(
+    task: TaskSpec, folder: Path
+) -> None:
+    first, second = run(task, item("a", "die", times=1))
+
+    assert (first.kind, first.attempts) == ("retried", 1)
+    assert first.error == "the worker was lost: it was killed by SIGKILL (out of memory?)"
+    assert (second.kind, second.attempts, second.error) == ("done", 2, None)
+    assert len(set(workers(folder))) == 2
+
+
+def test_a_poisonous_item_is_quarantined_after_three_tries_and_harms_no_other(
+    task: TaskSpec, folder: Path
+) -> None:
+    outcomes = final(run(task, item("a"), item("poison", "die"), *map(item, "bcd"), executor=TWO))
+
+    assert (outcomes["poison"].kind, outcomes["poison"].attempts) == ("quarantined", 3)
+    assert tries(folder, "poison") == 3
+    assert all(outcomes[key].kind == "done" and tries(folder, key) == 1 for key in "abcd")
+
+
+def test_tries_of_earlier_runs_count(task: TaskSpec, folder: Path) -> None:
+    (outcome,) = run(task, item("poison", "die", attempts=2))
+
+    assert (outcome.kind, outcome.attempts) == ("quarantined", 3)
+    assert tries(folder, "poison") == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ({"do": "die", "signal": signal.SIGSEGV}, "killed by SIGSEGV (a crash in native code)"),
+        ({"do": "leave", "code": 5}, "exited with code 5"),
+    ],
+)
+def test_how_a_worker_ended_is_said(
+    task: TaskSpec, what: JsonObject, words: str, tmp_path: Path
+) -> None:
+    poison = WorkItem(key="a", payload={"name": "a", **what})
+
+    (outcome,) = run(
+        task, poison, executor=replace(ONE, max_attempts=1, worker_log=tmp_path / "log")
+    )
+
+    assert outcome.kind == "quarantined"
+    assert words in (outcome.error or "")
+
+
+def test_wrong_input_fails_at_once_and_keeps_its_worker(task: TaskSpec, folder: Path) -> None:
+    outcomes = final(run(task, item("a.mp4", "refuse"), item("b")))
+
+    failed = outcomes["a.mp4"]
+    assert (failed.kind, failed.attempts) == ("failed", 1)
+    assert failed.error == "a.mp4: is no video"
+    assert failed.error_detail is None
+    assert outcomes["b"].kind == "done"
+    assert len(workers(folder)) == 1
+
+
+def test_a_bug_is_tried_three_times_in_fresh_workers_and_keeps_its_traceback(
+    task: TaskSpec, folder: Path
+) -> None:
+    outcomes = run(task, item("a", "stumble"))
+
+    assert [outcome.kind for outcome in outcomes] == ["retried", "retried", "failed"]
+    assert outcomes[-1].attempts == 3
+    assert outcomes[-1].error == "LookupError: no such thing in a"
+    assert "in stumble" in (outcomes[-1].error_detail or "")
+    assert len(set(workers(folder))) == 3
+
+
+def test_a_result_that_is_no_json_is_a_bug_of_the_task(task: TaskSpec) -> None:
+    outcomes = run(
+        replace(task, factory="worker_tasks:return_no_json"),
+        item("a"),
+        executor=replace(ONE, max_attempts=1),
+    )
+
+    assert [outcome.kind for outcome in outcomes] == ["failed"]
+    assert "not JSON serializable" in (outcomes[0].error or "")
+
+
+def test_a_full_disk_stops_the_run_and_leaves_no_worker(task: TaskSpec, folder: Path) -> None:
+    items = [item("a"), item("b", "fill_the_disk"), item("c")]
+
+    seen: list[str] = []
+    with (
+        pytest.raises(TPBenchError, match=r"clip\.mp4: No space left on device.*run again"),
+        closing(LocalExecutor(num_workers=1).run(task, items)) as outcomes,
+    ):
+        seen.extend(outcome.key for outcome in outcomes)
+
+    assert seen == ["a"]
+    assert not any(map(psutil.pid_exists, workers(folder)))
+
+
+def test_what_a_task_refuses_to_start_without_is_raised_as_it_is(task: TaskSpec) -> None:
+    with pytest.raises(MissingWeightsError, match="tpbench weights pull dwpose"):
+        run(replace(task, factory="worker_tasks:lack_weights"), item("a"), item("b"))
+
+
+def test_a_bug_at_the_start_keeps_its_traceback(task: TaskSpec) -> None:
+    with pytest.raises(RuntimeError, match=r"worker_tasks:have_a_bug raised(.|\n)*bad key in"):
+        run(replace(task, factory="worker_tasks:have_a_bug"), item("a"))
+
+
+def test_workers_that_die_at_the_start_stop_the_run_after_three(
+    task: TaskSpec, folder: Path
+) -> None:
+    with pytest.raises(TPBenchError, match=r"workers can't start: it exited with code 7"):
+        run(replace(task, factory="worker_tasks:die_at_start"), item("a"))
+
+    assert len(workers(folder)) == 3
+
+
+def test_workers_are_replaced_after_their_share_and_closed(task: TaskSpec, folder: Path) -> None:
+    run(task, *map(item, "abcde"), executor=replace(ONE, recycle_after=2))
+
+    assert len(set(workers(folder))) == 3
+    assert [int(pid) for pid in (folder / "closed").read_text().split()] == workers(folder)
+
+
+def test_an_item_that_takes_too_long_is_given_up(task: TaskSpec) -> None:
+    outcomes = run(
+        task,
+        item("stuck", "sleep", seconds=600),
+        item("a"),
+        executor=replace(ONE, item_timeout_s=0.5, max_attempts=2),
+    )
+
+    assert [outcome.kind for outcome in outcomes if outcome.key == "stuck"] == [
+        "retried",
+        "quarantined",
+    ]
+    stuck = final(outcomes)["stuck"]
+    assert stuck.error == "the worker was lost: it took longer than 0.5 s"
+    assert stuck.wall_s >= 0.5
+    assert final(outcomes)["a"].kind == "done"
+
+
+def test_closing_stops_a_busy_worker_and_lets_it_clear_up(task: TaskSpec, folder: Path) -> None:
+    running = LocalExecutor(num_workers=2).run(
+        task, [item("busy", "sleep", seconds=600), item("a"), item("b")]
+    )
+    half_written = folder / "busy.tmp"
+    next(running)
+    while not half_written.exists():
+        time.sleep(0.01)
+
+    running.close()
+
+    assert not half_written.exists()
+    assert not any(map(psutil.pid_exists, workers(folder)))
+
+
+def test_progress_reaches_the_listener_with_its_key(task: TaskSpec) -> None:
+    heard = []
+    executor = LocalExecutor(num_workers=1)
+    with closing(
+        executor.run(
+            task, map(item, "ab"), on_progress=lambda key, report: heard.append((key, report))
+        )
+    ) as outcomes:
+        list(outcomes)
+
+    assert heard == [("a", {"tries": 1}), ("b", {"tries": 1})]
+
+
+def test_workers_have_one_thread_and_the_driver_keeps_its_own(task: TaskSpec) -> None:
+    before = dict(os.environ)
+
+    (outcome,) = run(task, item("a"))
+
+    assert outcome.result is not None
+    assert outcome.result["threads"] == "1"
+    assert dict(os.environ) == before
+
+
+def test_what_workers_print_goes_to_the_log(
+    task: TaskSpec, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "workers.log"
+
+    run(
+        task,
+        item("a", "die", signal=signal.SIGSEGV),
+        executor=replace(ONE, max_attempts=1, worker_log=log),
+    )
+
+    assert "Segmentation fault" in log.read_text()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_of_the_current_folder_does_not_hide_the_standard_library(
+    task: TaskSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "socket.py").write_text("raise SystemExit('shadowed')")
+    monkeypatch.chdir(tmp_path)
+
+    (outcome,) = run(task, item("a"))
+
+    assert outcome.kind == "done"
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "max_attempts", "recycle_after"), [(0, 3, 25), (1, 0, 25), (1, 3, 0)]
+)
+def test_limits_below_one_are_refused(
+    num_workers: int, max_attempts: int, recycle_after: int
+) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        LocalExecutor(
+            num_workers=num_workers, max_attempts=max_attempts, recycle_after=recycle_after
+        )

@@ -1,0 +1,99 @@
+"""Tasks for worker processes to build; each leaves marks in a folder, so that tests can count.
+
+Workers import this module by name: the `worker_tasks` fixture puts its folder on the search path.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tpbench.errors import MediaError, MissingWeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tpbench.execution import JsonObject, ProgressReport
+
+
+def append(path: Path, line: str) -> None:
+    """Add a line in one write, so that marks of killed processes are whole."""
+    with path.open("a") as file:
+        file.write(line + "\n")
+
+
+class Marker:
+    """Does what the payload says: `{"do": name, ...}`; no `do` is an item that goes well."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.folder = Path(config["folder"])
+        self.closed = self.folder / "closed"
+        append(self.folder / "workers", str(os.getpid()))
+
+    def __call__(self, payload: JsonObject, report_progress: ProgressReport) -> JsonObject:
+        runs = self.folder / f"{payload['name']}.runs"
+        append(runs, str(os.getpid()))
+        tries = len(runs.read_text().splitlines())
+        report_progress({"tries": tries})
+        if tries <= payload.get("times", sys.maxsize):
+            getattr(self, payload.get("do", "well"))(payload)
+        return {"pid": os.getpid(), "tries": tries, "threads": os.environ["OMP_NUM_THREADS"]}
+
+    def close(self) -> None:
+        append(self.closed, str(os.getpid()))
+
+    def well(self, payload: JsonObject) -> None:
+        pass
+
+    def die(self, payload: JsonObject) -> None:
+        os.kill(os.getpid(), payload.get("signal", signal.SIGKILL))
+
+    def leave(self, payload: JsonObject) -> None:
+        sys.exit(payload["code"])
+
+    def refuse(self, payload: JsonObject) -> None:
+        raise MediaError(payload["name"], "is no\nvideo")
+
+    def stumble(self, payload: JsonObject) -> None:
+        msg = f"no such thing in {payload['name']}"
+        raise LookupError(msg)
+
+    def fill_the_disk(self, payload: JsonObject) -> None:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "clip.mp4")
+        raise MediaError(payload["name"], "can't be written") from full
+
+    def sleep(self, payload: JsonObject) -> None:
+        half_written = self.folder / f"{payload['name']}.tmp"
+        try:
+            half_written.touch()
+            time.sleep(payload["seconds"])
+        finally:
+            half_written.unlink()
+
+
+def mark(config: JsonObject) -> Marker:
+    return Marker(config)
+
+
+def return_no_json(config: JsonObject) -> Callable[..., object]:
+    return lambda _payload, _report: {"when": object()}
+
+
+def lack_weights(config: JsonObject) -> None:
+    name = "dwpose"
+    raise MissingWeightsError(name, "run `tpbench weights pull dwpose`")
+
+
+def have_a_bug(config: JsonObject) -> None:
+    msg = f"bad key in {dict(config)}"
+    raise KeyError(msg)
+
+
+def die_at_start(config: JsonObject) -> None:
+    append(Path(config["folder"]) / "workers", str(os.getpid()))
+    os._exit(7)

@@ -1,0 +1,246 @@
+"""What probe says of files of all kinds, whole and broken."""
+
+from __future__ import annotations
+
+import logging
+import os
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+import pytest
+
+from tpbench.errors import MediaError
+from tpbench.video import decode_frames, probe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import MediaMaker
+
+
+def test_every_field_of_a_plain_video(make_media: MediaMaker) -> None:
+    info = probe(make_media.cfr(n=30, fps=25, size=(64, 48)))
+
+    assert (info.width_px, info.height_px) == (64, 48)
+    assert (info.fps, info.frame_count, info.duration_s) == (Fraction(25), 30, 1.2)
+    assert (info.codec, info.pixel_format) == ("h264", "yuv420p")
+    assert (info.rotation_deg, info.variable_rate, info.has_audio) == (0, False, False)
+    assert (info.time_base, info.start_pts) == (Fraction(1, 12800), 0)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.ts", "a.avi", "a.flv"])
+@pytest.mark.parametrize("fps", [Fraction(30000, 1001), Fraction(24000, 1001), Fraction(23)])
+def test_rate_and_count_are_exact_in_every_container(
+    make_media: MediaMaker, name: str, fps: Fraction
+) -> None:
+    path = make_media.cfr(name, n=50, fps=fps)
+
+    info = probe(path)
+
+    assert (info.fps, info.frame_count, info.variable_rate) == (fps, 50, False)
+    assert sum(1 for _ in decode_frames(path, info=info)) == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.avi", "mpeg4"),
+        ("a.mpg", "mpeg2video"),
+        ("a.webm", "libvpx"),
+        ("a.webm", "libvpx-vp9"),
+        ("a.asf", "wmv2"),
+        ("a.mkv", "ffv1"),
+        ("a.avi", "mjpeg"),
+    ],
+)
+def test_frame_count_is_what_decoding_gives(make_media: MediaMaker, name: str, codec: str) -> None:
+    pixel_format = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    bframes = 0 if codec in ("wmv2", "mjpeg") else 2
+    path = make_media.cfr(name, n=25, codec=codec, pixel_format=pixel_format, bframes=bframes)
+
+    assert probe(path).frame_count == 25
+    assert sum(1 for _ in decode_frames(path)) == 25
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_size_is_as_displayed(make_media: MediaMaker, degrees: int) -> None:
+    info = probe(make_media.rotated(degrees))
+
+    assert (info.rotation_deg, info.width_px, info.height_px) == (degrees, 64, 48)
+
+
+@pytest.mark.parametrize(
+    ("aspect", "size"), [("4/3", (85, 48)), ("1/2", (64, 96)), ("99/100", (64, 48))]
+)
+def test_pixels_are_made_square_unless_nearly_so(
+    make_media: MediaMaker, aspect: str, size: tuple[int, int]
+) -> None:
+    path = make_media.folder / "anamorphic.mp4"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(aspect)
+        frame = av.VideoFrame.from_ndarray(make_media.image(5), format="rgb24")
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+
+    info = probe(path)
+
+    assert (info.width_px, info.height_px) == size
+    (only,) = decode_frames(path)
+    assert only.to_rgb().shape == (size[1], size[0], 3)
+
+
+def test_pictures_before_an_edit_lists_start_are_not_counted(make_media: MediaMaker) -> None:
+    info = probe(make_media.cfr(n=30, first_pts=-7))
+
+    assert (info.frame_count, info.start_pts) == (23, 0)
+
+
+def test_a_late_first_picture_is_frame_0(make_media: MediaMaker) -> None:
+    info = probe(make_media.cfr("late.mkv", n=30, first_pts=50))
+
+    assert (info.frame_count, info.start_pts) == (30, 2000)
+
+
+def test_a_missing_picture_makes_the_rate_variable(make_media: MediaMaker) -> None:
+    info = probe(make_media.vfr([0.04] * 20 + [0.08] + [0.04] * 20))
+
+    assert (info.variable_rate, info.fps, info.frame_count) == (True, Fraction(25), 42)
+
+
+def test_one_picture_is_a_video_of_one_frame(make_media: MediaMaker) -> None:
+    info = probe(make_media.one_frame())
+
+    assert (info.frame_count, info.fps) == (1, Fraction(25))
+
+
+def test_sound_is_noticed(make_media: MediaMaker) -> None:
+    assert probe(make_media.with_audio(n=10)).has_audio
+
+
+@pytest.mark.parametrize(
+    "name", ["with space.mp4", "-dash.mp4", "größe 写真.mp4", "a:b.mp4", "http:x.mp4", "100%d.mp4"]
+)
+def test_any_file_name_is_just_a_name(
+    make_media: MediaMaker, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    make_media.cfr("plain.mp4", n=3).rename(make_media.folder / name)
+    monkeypatch.chdir(make_media.folder)
+
+    assert probe(name).frame_count == 3
+
+
+def broken_files(make: MediaMaker) -> dict[str, tuple[Path, str]]:
+    """Files that are no video, each with what the message must say."""
+    folder = make.folder / "folder.mp4"
+    folder.mkdir()
+    picture = make.folder / "picture.mp4"
+    with av.open(str(picture), "w", format="image2") as output:
+        stream = output.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb24"
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(make.image(1), format="rgb24")))
+        output.mux(stream.encode(None))
+    playlist = make.folder / "playlist.mp4"
+    playlist.write_text(f"#EXTM3U\n#EXTINF:1,\n{make.cfr('real.ts', n=3)}\n#EXT-X-ENDLIST\n")
+    unknown = make.cfr("unknown.mp4", n=3)
+    unknown.write_bytes(unknown.read_bytes().replace(b"avc1", b"zzzz"))
+    huge = make.cfr("huge.avi", codec="ffv1", pixel_format="bgr0", n=3)
+    huge.write_bytes(
+        huge.read_bytes().replace(
+            b"\x40\x00\x00\x00\x30\x00\x00\x00", b"\xe0\x2e\x00\x00\xe0\x2e\x00\x00"
+        )
+    )
+    pipe = make.folder / "pipe.mp4"
+    os.mkfifo(pipe)
+    return {
+        "missing": (make.folder / "none.mp4", "no such file"),
+        "folder": (folder, "is a folder"),
+        "empty": (make.empty(), "is empty"),
+        "text": (make.text(), "is not a video"),
+        "picture": (picture, "is not a video"),
+        "playlist": (playlist, "is not a video"),
+        "cut off": (make.truncated(), "cut off or damaged"),
+        "cut off early": (make.truncated("early.mp4", share=0.02), "cut off or damaged"),
+        "cut off late": (make.truncated("late.mp4", share=0.7), "cut off or damaged"),
+        "sound": (make.audio_only(), "holds sound but no video"),
+        "unknown codec": (unknown, "codec is unknown"),
+        "huge": (huge, "larger than 8192x8192"),
+        "pipe": (pipe, "is not a regular file"),
+    }
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "missing",
+        "folder",
+        "empty",
+        "text",
+        "picture",
+        "playlist",
+        "cut off",
+        "cut off early",
+        "cut off late",
+        "sound",
+        "unknown codec",
+        "huge",
+        "pipe",
+    ],
+)
+def test_each_kind_of_broken_file_is_one_clear_line(
+    make_media: MediaMaker, capfd: pytest.CaptureFixture[str], kind: str
+) -> None:
+    path, says = broken_files(make_media)[kind]
+    capfd.readouterr()
+
+    with pytest.raises(MediaError) as caught:
+        probe(path)
+
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert says in message
+    assert "\n" not in message
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_must_not_be_read_is_a_media_error(make_media: MediaMaker) -> None:
+    path = make_media.cfr(n=3)
+    path.chmod(0)
+
+    with pytest.raises(MediaError, match="can't be read"):
+        probe(path)
+
+
+def test_no_picture_that_decodes_is_a_media_error(make_media: MediaMaker) -> None:
+    path = make_media.cfr("one.avi", n=1, codec="magicyuv", pixel_format="gbrp", bframes=0)
+    with av.open(str(path)) as container:
+        payload = bytes(next(container.demux(container.streams.video[0])))
+    path.write_bytes(path.read_bytes().replace(payload, bytes(len(payload))))
+
+    with pytest.raises(MediaError, match="none of its pictures can be decoded"):
+        probe(path)
+
+
+def test_colours_without_a_way_to_rgb_are_a_media_error(make_media: MediaMaker) -> None:
+    path = make_media.cfr(n=2, options={"x264-params": "colormatrix=chroma-derived-nc"})
+
+    with pytest.raises(
+        MediaError, match=r"colours \(yuv420p, matrix 12\) can't be turned into RGB"
+    ):
+        probe(path)
+
+
+def test_what_a_cut_off_matroska_holds_is_used(
+    make_media: MediaMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_media.truncated("cut.mkv", share=0.5)
+    with caplog.at_level(logging.WARNING):
+        info = probe(path)
+
+    assert 5 < info.frame_count < 55
+    assert [make_media.frame_number(frame.to_rgb()) for frame in decode_frames(path)] == list(
+        range(info.frame_count)
+    )

@@ -1,0 +1,281 @@
+"""Which frame comes out, from any start, in which colours; and what damage does."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+import cv2
+import decord
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tpbench.errors import MediaError
+from tpbench.video import decode_frames, probe, read_frames
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tests.conftest import MediaMaker
+
+X265 = "pools=none:keyint=8:bframes=3:log-level=none"
+OPEN_GOP = {"x264-params": "open-gop=1:scenecut=0:b-adapt=0"}
+
+
+def numbers(maker: MediaMaker, path: Path, start: int = 0, end: int | None = None) -> list[int]:
+    """Which pictures come out."""
+    frames = read_frames(path, start_frame=start, end_frame=end)
+    return [maker.frame_number(frame.image) for frame in frames]
+
+
+def read_by_cv2(path: Path) -> list[NDArray[np.uint8]]:
+    capture = cv2.VideoCapture(str(path))
+    images = []
+    while (read := capture.read())[0]:
+        images.append(read[1][..., ::-1])
+    return images
+
+
+def read_by_decord(path: Path) -> list[NDArray[np.uint8]]:
+    return [image.asnumpy() for image in decord.VideoReader(str(path), num_threads=1)]
+
+
+def largest_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
+    return int(np.abs(a.astype(int) - b).max())
+
+
+def test_frames_know_their_number_time_and_stamp(make_media: MediaMaker) -> None:
+    frames = list(read_frames(make_media.cfr("late.mkv", n=5, first_pts=10)))
+
+    assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
+    assert [frame.time_s for frame in frames] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
+    assert [frame.pts for frame in frames] == [400, 440, 480, 520, 560]
+    assert frames[0].image.dtype == np.uint8
+    assert frames[0].image.flags.c_contiguous
+
+
+SEEKABLE: dict[str, dict[str, object]] = {
+    "b_pictures.mp4": {"gop": 8, "bframes": 3},
+    "open_gop.mp4": {"gop": 8, "bframes": 3, "options": OPEN_GOP},
+    "open_gop.mkv": {"gop": 8, "bframes": 3, "options": OPEN_GOP},
+    "open_gop.ts": {"gop": 8, "bframes": 3, "options": OPEN_GOP},
+    "edit_list.mp4": {"gop": 8, "bframes": 3, "first_pts": -5},
+    "late.mkv": {"gop": 8, "first_pts": 40},
+    "plain.avi": {"gop": 8, "codec": "mpeg4"},
+    "open.mpg": {"gop": 8, "codec": "mpeg2video"},
+    "v9.webm": {"gop": 8, "codec": "libvpx-vp9"},
+    "hevc.mp4": {"codec": "libx265", "options": {"x265-params": X265}},
+    "one_gop.mp4": {"gop": 100},
+}
+
+
+@pytest.mark.parametrize("name", SEEKABLE)
+def test_every_start_gives_the_frames_that_frame_0_gives(make_media: MediaMaker, name: str) -> None:
+    n = 30
+    path = make_media.cfr(name, n=n, **SEEKABLE[name])  # type: ignore[arg-type] # one table
+    info = probe(path)
+    whole = list(read_frames(path, info=info))
+    dropped = max(0, -int(str(SEEKABLE[name].get("first_pts", 0))))
+
+    assert [make_media.frame_number(frame.image) for frame in whole] == list(range(dropped, n))
+    for start in range(info.frame_count):
+        end = min(start + 3, info.frame_count)
+        part = list(read_frames(path, info=info, start_frame=start, end_frame=end))
+        assert [frame.index for frame in part] == list(range(start, end))
+        for frame in part:
+            assert frame.pts == whole[frame.index].pts
+            np.testing.assert_array_equal(frame.image, whole[frame.index].image)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_variable_rate_frames_show_what_is_displayed_then(
+    session_media: MediaMaker, data: st.DataObject
+) -> None:
+    durations_ms = data.draw(
+        st.lists(st.sampled_from([20, 33, 40, 41, 80, 250]), min_size=2, max_size=30)
+    )
+    path = session_media.vfr([ms / 1000 for ms in durations_ms], "drawn.mkv")
+    info = probe(path)
+    starts_ms = np.concatenate([[0], np.cumsum(durations_ms)[:-1]])
+    slots = np.floor(starts_ms * float(info.fps) / 1000 + 0.5).astype(int)
+    shown = [int(np.flatnonzero(slots <= index)[-1]) for index in range(slots[-1] + 1)]
+
+    assert numbers(session_media, path) == shown
+    start = data.draw(st.integers(0, len(shown) - 1))
+    assert numbers(session_media, path, start) == shown[start:]
+
+
+def test_a_gap_repeats_the_picture_before(make_media: MediaMaker) -> None:
+    path = make_media.vfr([0.04] * 10 + [0.16] + [0.04] * 10)
+
+    assert numbers(make_media, path) == [*range(11), 10, 10, 10, *range(11, 21)]
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_turned_pictures_stand_upright(make_media: MediaMaker, degrees: int) -> None:
+    path = make_media.rotated(degrees, n=4)
+
+    assert numbers(make_media, path) == [0, 1, 2, 3]
+    for ours, theirs in zip(read_frames(path), read_by_cv2(path), strict=True):
+        np.testing.assert_array_equal(ours.image, theirs)
+
+
+def test_odd_sizes_and_ten_bits_come_out_right(make_media: MediaMaker) -> None:
+    assert numbers(make_media, make_media.odd_size()) == list(range(12))
+    assert numbers(make_media, make_media.ten_bit()) == list(range(12))
+
+
+def test_a_single_picture_comes_out(make_media: MediaMaker) -> None:
+    assert numbers(make_media, make_media.one_frame()) == [0]
+
+
+def test_max_side_shrinks_in_proportion_and_never_enlarges(make_media: MediaMaker) -> None:
+    path = make_media.rotated(90, n=2)
+
+    (first, _) = decode_frames(path)
+
+    assert first.to_rgb(max_side_px=32).shape == (24, 32, 3)
+    assert make_media.frame_number(first.to_rgb(max_side_px=32)) == 0
+    assert first.to_rgb(max_side_px=640).shape == (48, 64, 3)
+
+
+COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (250, 250, 250), (10, 10, 10), (200, 120, 90)]
+
+
+def coloured(path: Path, pixel_format: str, matrix: int | None, value_range: int | None) -> None:
+    """Write a picture a colour, tagged and converted as asked (numbers as in ISO 23091-2)."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixel_format
+        if matrix is not None:
+            stream.codec_context.colorspace = matrix
+        if value_range is not None:
+            stream.codec_context.color_range = value_range
+        for colour in COLOURS:
+            image = np.full((48, 64, 3), colour, np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+                format=pixel_format, dst_colorspace=matrix, dst_color_range=value_range
+            )
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "matrix", "value_range"),
+    [
+        ("yuv420p", None, None),
+        ("yuv420p", 5, 1),
+        ("yuv420p", 1, 1),
+        ("yuv420p", 1, 2),
+        ("yuvj420p", None, None),
+        ("yuv422p", None, None),
+        ("yuv444p", None, None),
+        ("yuv420p10le", 1, 1),
+    ],
+)
+def test_colours_come_back_as_the_file_declares_them(
+    tmp_path: Path, pixel_format: str, matrix: int | None, value_range: int | None
+) -> None:
+    path = tmp_path / "colours.mp4"
+    coloured(path, pixel_format, matrix, value_range)
+
+    images = [frame.image for frame in read_frames(path)]
+
+    for image, colour in zip(images, COLOURS, strict=True):
+        assert largest_difference(image, np.array(colour, np.uint8)) <= 4
+    if "10le" not in pixel_format:
+        np.testing.assert_array_equal(images, read_by_cv2(path))
+        np.testing.assert_array_equal(images, read_by_decord(path))
+
+
+def test_grey_video_is_grey(make_media: MediaMaker) -> None:
+    path = make_media.cfr("grey.mkv", n=3, codec="ffv1", pixel_format="gray", bframes=0)
+
+    for number, frame in enumerate(read_frames(path)):
+        assert largest_difference(frame.image, make_media.image(number)) <= 1
+
+
+def test_damage_is_a_media_error_after_the_frames_before_it(make_media: MediaMaker) -> None:
+    path = make_media.bit_flipped(n=60, at=0.6)
+    info = probe(path)
+    read: list[int] = []
+
+    with pytest.raises(MediaError, match=r"damaged: .* [0-9.]+ s can't be decoded") as caught:
+        read.extend(make_media.frame_number(frame.image) for frame in read_frames(path, info=info))
+
+    assert str(caught.value).startswith(f"{path}: ")
+    assert read == list(range(len(read)))
+    assert 12 <= len(read) < 60
+
+
+def test_frames_behind_the_damage_still_can_be_read(make_media: MediaMaker) -> None:
+    path = make_media.bit_flipped(n=60, at=0.3)
+
+    assert numbers(make_media, path, 48) == list(range(48, 60))
+
+
+def test_a_picture_that_fell_out_is_a_media_error(
+    make_media: MediaMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_media.cfr(n=20)
+    pictures = list(decode_pictures(path))
+    monkeypatch.setattr(
+        "tpbench.video.read.pictures_from", lambda *_: iter(pictures[:7] + pictures[8:])
+    )
+    read: list[int] = []
+
+    with pytest.raises(MediaError, match="damaged: frame 7 of 20 is missing"):
+        read.extend(frame.index for frame in decode_frames(path))
+
+    assert read == list(range(7))
+
+
+def decode_pictures(path: Path) -> list[object]:
+    from tpbench.video.decode import pictures_from
+
+    return list(pictures_from(path, probe(path), 0, 1))
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 5), (3, 2), (0, 31), (31, None)])
+def test_a_range_outside_the_video_is_a_value_error(
+    make_media: MediaMaker, start: int, end: int | None
+) -> None:
+    path = make_media.cfr(n=30)
+
+    with pytest.raises(ValueError, match="no range of 30 frames"):
+        decode_frames(path, start_frame=start, end_frame=end)
+
+
+def test_an_empty_range_is_empty(make_media: MediaMaker) -> None:
+    assert numbers(make_media, make_media.cfr(n=5), 5, 5) == []
+
+
+def test_reading_says_nothing_on_stderr(
+    make_media: MediaMaker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = make_media.bit_flipped()
+    with pytest.raises(MediaError):
+        list(decode_frames(path))
+
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["vid1.mp4", "vid3.mp4", "pose1.mp4"])
+def test_real_clips_equal_cv2_and_decord_in_every_pixel(shared_dir: Path, name: str) -> None:
+    path = shared_dir / "data" / "talkingpose_samples" / name
+    info = probe(path)
+    capture = cv2.VideoCapture(str(path))
+    by_decord = decord.VideoReader(str(path), num_threads=1)
+    assert info.fps == Fraction(23)
+    assert info.frame_count == len(by_decord)
+
+    for frame in read_frames(path, info=info, end_frame=60):
+        np.testing.assert_array_equal(frame.image, capture.read()[1][..., ::-1])
+        np.testing.assert_array_equal(frame.image, by_decord[frame.index].asnumpy())

@@ -1,0 +1,184 @@
+"""Whole-body skeletons put together from MediaPipe's body, hands and face mesh.
+
+Nothing but PyPI is needed for it. Feet stay unknown, and so do face points where LiteRT has no wheel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tpbench.detectors.base import Detections, FaceDetection, HandDetection, PersonDetection
+from tpbench.detectors.face_mesh import open_face_mesh
+from tpbench.detectors.hand_sides import body_size_px, sides_of_hands
+from tpbench.detectors.ibug68 import mesh_to_ibug68
+from tpbench.detectors.mediapipe_body import MediaPipeBodyTracker
+from tpbench.detectors.mediapipe_faces import MediaPipeFaceDetector
+from tpbench.detectors.mediapipe_hands import MediaPipeHandDetector, Window
+from tpbench.detectors.mediapipe_models import digest
+from tpbench.wholebody import (
+    BODY,
+    FACE,
+    LEFT_EYE,
+    LEFT_HAND,
+    LEFT_SHOULDER,
+    LEFT_WRIST,
+    NUM_KEYPOINTS,
+    RIGHT_EYE,
+    RIGHT_HAND,
+    RIGHT_SHOULDER,
+    RIGHT_WRIST,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from tpbench.detectors.mediapipe_body import Body
+    from tpbench.video import Frame
+    from tpbench.wholebody import PoseSource
+
+_MIN_MESH_SCORE: Final = 0.5
+_REACH: Final = 5.0
+"""Side of the square around the shoulders that both hands stay in, in body sizes."""
+
+
+class MediaPipeSkeletonDetector:
+    """Finds the most prominent person's 133 points, and all faces and hands on the way.
+
+    Each model runs once a frame: `Detections.faces` and `hands` are those that the skeleton was made of,
+    so nobody need look for them again. The face is the one at the body's eyes. A hand hangs on the nearer
+    wrist (`sides_of_hands`), and then that wrist is the hand's, which sees it larger. Points outside the
+    picture are not found: NaN, score 0. Scores: a joint's is visibility times presence, a hand's and a
+    face's points have the score of the hand and the mesh.
+
+    Args:
+        offline: never fetch model files.
+
+    Raises:
+        MissingWeightsError: a model file is absent and may not or can't be fetched.
+        MissingDependencyError: a system library that MediaPipe links to is absent.
+    """
+
+    def __init__(self, *, offline: bool = False) -> None:
+        self.faces = MediaPipeFaceDetector(offline=offline)
+        self.hands = MediaPipeHandDetector(offline=offline)
+        self._body = MediaPipeBodyTracker(offline=offline)
+        self._mesh = open_face_mesh(offline=offline)
+        self._window: Window | None = None
+        mesh_digest = "" if self._mesh is None else self._mesh.model_digest
+        parts = (self.faces.model_digest, self.hands.model_digest, self._body.model_digest)
+        self._digest = digest(*parts, mesh_digest)
+
+    @property
+    def source(self) -> PoseSource:
+        """Always "mediapipe"."""
+        return "mediapipe"
+
+    @property
+    def model_digest(self) -> str:
+        """sha256 over all networks and their settings."""
+        return self._digest
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        """Return faces, hands and at most one person for each frame."""
+        return [self._detect_one(frame) for frame in frames]
+
+    def reset(self) -> None:
+        """Forget the stretch."""
+        self.hands.reset()
+        self._body.reset()
+        self._window = None
+
+    def close(self) -> None:
+        """Give back the native memory."""
+        self.faces.close()
+        self.hands.close()
+        self._body.close()
+
+    def _detect_one(self, frame: Frame) -> Detections:
+        faces = self.faces.find(frame.image)
+        body = self._body.find(frame)
+        if body is not None:
+            self._window = window_around(body.keypoints_px, frame.image.shape[:2], self._window)
+        hands = self.hands.find(frame, self._window)
+        people = () if body is None else (self._person(frame, body, faces, hands),)
+        return Detections(faces=faces, hands=hands, people=people)
+
+    def _person(
+        self,
+        frame: Frame,
+        body: Body,
+        faces: Sequence[FaceDetection],
+        hands: Sequence[HandDetection],
+    ) -> PersonDetection:
+        points = np.full((NUM_KEYPOINTS, 2), np.nan, dtype=np.float32)
+        scores = np.zeros(NUM_KEYPOINTS, dtype=np.float32)
+        points[BODY], scores[BODY] = body.keypoints_px, body.scores
+        left, right = sides_of_hands(hands, body.keypoints_px)
+        for hand, part, wrist in ((left, LEFT_HAND, LEFT_WRIST), (right, RIGHT_HAND, RIGHT_WRIST)):
+            if hand is not None:
+                points[part], scores[part] = hand.keypoints_px, hand.score
+                points[wrist], scores[wrist] = hand.keypoints_px[0], hand.score
+        face = face_of_body(faces, body.keypoints_px)
+        if face is not None and self._mesh is not None:
+            mesh = self._mesh.find(frame.image, face)
+            if mesh.score >= _MIN_MESH_SCORE:
+                points[FACE], scores[FACE] = mesh_to_ibug68(mesh.vertices_px), mesh.score
+        outside = ~_inside(points, frame.image.shape[:2])
+        points[outside], scores[outside] = np.nan, 0.0
+        return PersonDetection(keypoints_px=points, scores=scores)
+
+
+def face_of_body(
+    faces: Sequence[FaceDetection], keypoints_px: NDArray[np.floating]
+) -> FaceDetection | None:
+    """Return the face whose eyes are nearest to the body's, unless a face's size lies between.
+
+    Args:
+        faces: all faces of the frame.
+        keypoints_px: (17 or more, 2) px, COCO body joints first.
+    """
+    eyes = keypoints_px[[LEFT_EYE, RIGHT_EYE]].mean(axis=0)
+
+    def gap(face: FaceDetection) -> float:
+        size = float(max(face.box_px[2] - face.box_px[0], face.box_px[3] - face.box_px[1]))
+        return float(np.hypot(*(face.eyes_px.mean(axis=0) - eyes))) / size
+
+    near = [face for face in faces if gap(face) <= 1.0]
+    return min(near, key=gap, default=None)
+
+
+def window_around(
+    keypoints_px: NDArray[np.floating], size_px: tuple[int, ...], last: Window | None
+) -> Window:
+    """Return the square of the picture in which to look for a person's hands.
+
+    It is as large as arms reach, or as the picture allows. It stays where it was as long as that will
+    do, because a hand that is followed in it is lost when it moves.
+
+    Args:
+        keypoints_px: (17 or more, 2) px, COCO body joints first, shoulders and hips known.
+        size_px: height and width of the picture.
+        last: the window of the frame before, if any.
+    """
+    height_px, width_px = size_px
+    wanted = _REACH * body_size_px(keypoints_px)
+    middle = keypoints_px[[LEFT_SHOULDER, RIGHT_SHOULDER]].mean(axis=0)
+    side = int(np.clip(wanted, 2, min(height_px, width_px)))
+    start = np.clip(np.rint(middle - side / 2), 0, [width_px - side, height_px - side])
+    if last is not None:
+        moved = float(np.abs(start - (last.x0_px, last.y0_px)).max())
+        if moved <= 0.2 * last.side_px and 0.8 <= side / last.side_px <= 1.25:
+            return last
+    return Window(x0_px=int(start[0]), y0_px=int(start[1]), side_px=side)
+
+
+def _inside(points_px: NDArray[np.floating], size_px: tuple[int, ...]) -> NDArray[np.bool_]:
+    height_px, width_px = size_px
+    # A pixel's area reaches half a pixel around its centre. NaN is not inside.
+    low, high = -0.5, np.array([width_px, height_px]) - 0.5
+    inside: NDArray[np.bool_] = ((points_px >= low) & (points_px <= high)).all(axis=-1)
+    return inside

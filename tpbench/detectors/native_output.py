@@ -1,0 +1,40 @@
+"""Keeping what native libraries print off the terminal.
+
+MediaPipe and LiteRT write to the process's standard error when a model is loaded and run for the first
+time, past Python and past every log level. It breaks progress bars and helps nobody, so it goes to the
+debug log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+_STDERR: Final = 2
+
+
+@contextmanager
+def quiet_native_output() -> Iterator[None]:
+    """Send the process's standard error to the debug log meanwhile. Short spans only."""
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    kept = os.dup(_STDERR)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(kept, _STDERR)
+            os.close(kept)
+            caught.seek(0)
+            for line in caught.read().decode(errors="replace").splitlines():
+                logger.debug("%s", line)

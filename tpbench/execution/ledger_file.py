@@ -1,0 +1,121 @@
+"""The ledger's file: who may write it, what is in it, and what is said when it can't be used."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from tpbench.errors import DatasetError, TPBenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_APPLICATION_ID: Final = 0x7470626C  # "tpbl"
+_SCHEMA_VERSION: Final = 1
+_SCHEMA: Final = (
+    """CREATE TABLE items (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        payload TEXT NOT NULL,
+        state TEXT NOT NULL DEFAULT 'pending',
+        attempts INTEGER NOT NULL DEFAULT 0,
+        result TEXT,
+        error TEXT,
+        error_detail TEXT,
+        wall_s REAL NOT NULL DEFAULT 0,
+        cpu_s REAL NOT NULL DEFAULT 0
+    )""",
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {_SCHEMA_VERSION}",
+)
+
+
+def lock(path: Path) -> int:
+    """Take the lock file beside the ledger and write our name into it; return its descriptor.
+
+    The kernel gives a flock back when its process ends, however it ends. Workers don't inherit it.
+    """
+    lock_path = path.with_name(f"{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock_fd = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        msg = f"{lock_path}: {error.strerror}; the output folder must be writable"
+        raise DatasetError(msg) from error
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.truncate(lock_fd, 0)
+        os.write(lock_fd, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    except BlockingIOError as error:
+        holder = os.pread(lock_fd, 200, 0).decode(errors="replace") or "another process"
+        os.close(lock_fd)
+        msg = f"{path.parent}: in use by {holder}; wait for it, or stop it and run again"
+        raise DatasetError(msg) from error
+    except OSError as error:
+        os.close(lock_fd)
+        msg = f"{lock_path}: can't be locked ({error.strerror}); put the output on another disk"
+        raise DatasetError(msg) from error
+    return lock_fd
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the ledger at `path`, or make an empty one; call inside `explain_errors`."""
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        empty = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        if empty and not database.execute("PRAGMA application_id").fetchone()[0]:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("BEGIN IMMEDIATE")
+            for statement in _SCHEMA:
+                database.execute(statement)
+            database.execute("COMMIT")
+        check(path, database)
+        database.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def check(path: Path, database: sqlite3.Connection) -> None:
+    """Refuse a file that is not ours, not of this version, or damaged."""
+    if database.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+        msg = f"{path}: no ledger of tpbench; choose another output folder"
+        raise DatasetError(msg)
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version != _SCHEMA_VERSION:
+        msg = (
+            f"{path}: ledger of schema version {version}, this tpbench reads {_SCHEMA_VERSION}; "
+            "use the tpbench that made it, or another output folder"
+        )
+        raise DatasetError(msg)
+    problem = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if problem != "ok":
+        raise sqlite3.DatabaseError(problem)
+
+
+@contextmanager
+def explain_errors(path: Path) -> Iterator[None]:
+    """Turn what SQLite says of files and disks into one line; its other errors are our bugs."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if type(error) not in {sqlite3.DatabaseError, sqlite3.OperationalError}:
+            raise
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            msg = f"{path}: the disk is full; what is finished is kept: make room and run again"
+            raise TPBenchError(msg) from error
+        if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+            msg = f"{path}: damaged, or no ledger of tpbench ({error}); move it away to start anew"
+            raise DatasetError(msg) from error
+        if code != sqlite3.SQLITE_ERROR:
+            msg = f"{path}: can't be read or written ({error}); check the disk and the permissions"
+            raise DatasetError(msg) from error
+        raise

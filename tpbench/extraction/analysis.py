@@ -1,0 +1,228 @@
+"""The full-rate look at one piece: every frame's faces, hands and skeleton, one person followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tpbench.extraction import picture
+from tpbench.extraction.camera import CameraShift
+from tpbench.extraction.evidence import ClipEvidence
+from tpbench.extraction.head import yaw_deg
+from tpbench.extraction.sampling import (
+    FaceSample,
+    PictureSample,
+    PictureSampler,
+    sample_faces,
+    sampled_evidence,
+)
+from tpbench.extraction.spans import Span
+from tpbench.extraction.tracking import PersonTracker, Sighting
+from tpbench.wholebody import NUM_KEYPOINTS, WholeBodyPose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from tpbench.detectors.base import Detections, HandDetection
+    from tpbench.detectors.suite import DetectorSuite
+    from tpbench.extraction.config import ExtractionConfig
+    from tpbench.extraction.stages import StageClock
+    from tpbench.video import Frame, VideoInfo
+
+_BATCH: Final = 16
+_FACE_PATCH_PX: Final = 128
+_HAND_PATCH_PX: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Followed:
+    """A span over which one person was followed, or nobody could be."""
+
+    span: Span
+    track: int
+    """Counts from 0 within the piece."""
+
+    evidence: ClipEvidence
+    first_pts: int | None
+    """Stamp of the span's first picture in the source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _FrameRecord:
+    """What is kept of one frame: about 2 KB."""
+
+    pts: int | None
+    sighting_track: int
+    faces: FaceSample
+    picture: PictureSample | None
+    keypoints: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    yaw_deg: float
+    face_sharpness: float
+    hand_scores: tuple[float, float]
+    hand_sharpness: tuple[float, float]
+    camera_shift_share: float
+    appearance_change: float
+
+
+@dataclass(slots=True, kw_only=True)
+class PieceAnalyser:
+    """Looks at every frame of one piece. Holds no picture longer than a batch."""
+
+    info: VideoInfo
+    config: ExtractionConfig
+    detectors: DetectorSuite
+    clock: StageClock
+    _records: list[_FrameRecord] = field(default_factory=list)
+
+    def analyse(self, piece: Span, frames: Iterable[Frame]) -> list[Followed]:
+        """Return the piece tiled into followed spans.
+
+        Args:
+            piece: which frames these are.
+            frames: all of them in order, scaled to `screening.max_side_px`.
+        """
+        self._records.clear()
+        self.detectors.reset()
+        fps = float(self.info.fps)
+        tracker = PersonTracker(fps=fps, settings=self.config.track)
+        camera = CameraShift()
+        sampler = PictureSampler()
+        every = max(1, round(fps / self.config.screening.rate_hz))
+        for batch in _batches(frames, _BATCH):
+            with self.clock.stage("detect"):
+                answers = self.detectors.detect(batch)
+            for frame, found in zip(batch, answers, strict=True):
+                sighting = tracker.push(frame.image, found)
+                box = None if sighting.face is None else sighting.face.box_px
+                sample = None
+                if (frame.index - piece.start_frame) % every == 0:
+                    sample = sampler.sample(frame.index, frame.image)
+                self._records.append(
+                    self._record(frame, found, sighting, sample, camera.push(frame.image, box))
+                )
+        return list(self._followed(piece))
+
+    def _record(
+        self,
+        frame: Frame,
+        found: Detections,
+        sighting: Sighting,
+        sample: PictureSample | None,
+        camera_shift_share: float,
+    ) -> _FrameRecord:
+        scale = frame.image.shape[1] / self.info.width_px
+        keypoints = np.full((NUM_KEYPOINTS, 2), np.nan, dtype=np.float32)
+        scores = np.zeros(NUM_KEYPOINTS, dtype=np.float32)
+        sides: tuple[HandDetection | None, HandDetection | None] = (None, None)
+        if sighting.person is not None:
+            keypoints = _to_source(sighting.person.keypoints_px, scale)
+            scores = sighting.person.scores
+            sides = self.detectors.sides_of_hands(found.hands, sighting.person)
+        face = sighting.face
+        return _FrameRecord(
+            pts=frame.pts,
+            sighting_track=sighting.track,
+            faces=sample_faces(
+                frame.index,
+                found.faces,
+                scale=scale,
+                prominent_share=self.config.screening.prominent_face_share,
+            ),
+            picture=sample,
+            keypoints=keypoints,
+            scores=scores,
+            yaw_deg=float("nan") if face is None else yaw_deg(face),
+            face_sharpness=float("nan")
+            if face is None
+            else picture.sharpness(frame.image, face.box_px, side_px=_FACE_PATCH_PX),
+            hand_scores=(_hand_score(sides[0]), _hand_score(sides[1])),
+            hand_sharpness=(
+                _hand_sharpness(frame.image, sides[0]),
+                _hand_sharpness(frame.image, sides[1]),
+            ),
+            camera_shift_share=camera_shift_share,
+            appearance_change=sighting.appearance_change,
+        )
+
+    def _followed(self, piece: Span) -> Iterator[Followed]:
+        start = 0
+        for track, group in groupby(self._records, key=lambda record: record.sighting_track):
+            records = list(group)
+            begin = piece.start_frame + start
+            start += len(records)
+            span = Span(shot_id=piece.shot_id, start_frame=begin, end_frame=begin + len(records))
+            yield Followed(
+                span=span,
+                track=track,
+                evidence=self._evidence(records),
+                first_pts=records[0].pts,
+            )
+
+    def _evidence(self, records: Sequence[_FrameRecord]) -> ClipEvidence:
+        cheap = sampled_evidence(
+            [record.picture for record in records if record.picture is not None],
+            [record.faces for record in records],
+            size_px=(self.info.width_px, self.info.height_px),
+            fps=self.info.fps,
+            n_frames=len(records),
+        )
+        return ClipEvidence(
+            width_px=cheap.width_px,
+            height_px=cheap.height_px,
+            fps=cheap.fps,
+            n_frames=cheap.n_frames,
+            luminance=cheap.luminance,
+            motion=cheap.motion,
+            flat_share=cheap.flat_share,
+            text_share=cheap.text_share,
+            num_faces=cheap.num_faces,
+            face_height_px=cheap.face_height_px,
+            face_scores=cheap.face_scores,
+            face_yaw_deg=np.array([record.yaw_deg for record in records]),
+            face_sharpness=np.array([record.face_sharpness for record in records]),
+            hand_scores=np.array([record.hand_scores for record in records]),
+            hand_sharpness=np.array([record.hand_sharpness for record in records]),
+            camera_shift_share=np.array([r.camera_shift_share for r in records[1:]]),
+            appearance_change=np.array([record.appearance_change for record in records]),
+            pose=WholeBodyPose(
+                keypoints=np.stack([record.keypoints for record in records]),
+                scores=np.stack([record.scores for record in records]),
+                width_px=self.info.width_px,
+                height_px=self.info.height_px,
+                source=self.detectors.source,
+                model_digest=self.detectors.skeleton_digest,
+            ),
+        )
+
+
+def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
+    batch: list[Frame] = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _to_source(keypoints_px: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    """Map points of the searched picture to the source; the centres of pixels stay centres."""
+    return ((keypoints_px + 0.5) / np.float32(scale) - 0.5).astype(np.float32)
+
+
+def _hand_score(hand: HandDetection | None) -> float:
+    return 0.0 if hand is None else hand.score
+
+
+def _hand_sharpness(image: NDArray[np.uint8], hand: HandDetection | None) -> float:
+    if hand is None:
+        return float("nan")
+    low, high = hand.keypoints_px.min(axis=0), hand.keypoints_px.max(axis=0)
+    return picture.sharpness(image, np.concatenate([low, high]), side_px=_HAND_PATCH_PX)

@@ -1,0 +1,163 @@
+"""Between the ledger and the dataset: what is to be done, and what came of it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tpbench.dataset import Clip, RunStats, clip_path, keypoints_path, pose_path
+from tpbench.errors import DatasetError, MediaError
+from tpbench.execution import WorkItem
+from tpbench.extraction.pipeline import WORK_FOLDER
+from tpbench.extraction.rows import failed_row
+from tpbench.extraction.sources import Source, hashed, mark_duplicates
+from tpbench.extraction.worker import payload_of, source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence, Set
+
+    from tpbench.execution import Ledger, LedgerEntry
+
+_log = logging.getLogger(__name__)
+
+LEDGER_FILE: Final = Path(".ledger") / "local.sqlite"
+"""Below the dataset; one file a writer."""
+
+_WALL_KEY: Final = "wall_s"
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a dataset, or make sure that it is one.
+
+    Raises:
+        DatasetError: it can't be made or written to, or it holds something else.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        foreign = not (folder / LEDGER_FILE).is_file() and any(folder.iterdir())
+        (folder / LEDGER_FILE).parent.mkdir(exist_ok=True)
+    except OSError as error:
+        msg = f"{folder}: can't write a dataset here ({error.strerror})"
+        raise DatasetError(msg) from error
+    if foreign and any(entry.name != LEDGER_FILE.parts[0] for entry in folder.iterdir()):
+        (folder / LEDGER_FILE).parent.rmdir()
+        msg = f"{folder}: holds files but no dataset of tpbench; choose a new or empty folder"
+        raise DatasetError(msg)
+
+
+def plan(ledger: Ledger, sources: Sequence[Source]) -> Set[str]:
+    """Write what is to be done into the ledger; return the keys of all inputs, done ones included.
+
+    A source that was done stays done while its size and time of change stay as they were; one that
+    changed is done again unless its bytes are the same. A file with the bytes of another is not
+    done a second time, and one that merely moved is known again.
+    """
+    entries = {entry.key: entry for entry in ledger.entries()}
+    changed = {
+        source.key
+        for source in sources
+        if source.key in entries and _has_changed(entries[source.key], source)
+    }
+    ledger.forget(changed)
+    known = _known(entries[key] for key in entries.keys() - changed)
+    new = [source for source in sources if source.key not in entries or source.key in changed]
+    keys = {source.key for source in sources}
+    todo: list[Source] = []
+    for source in mark_duplicates(new, known):
+        former = known.get(source.sha256 or "")
+        if source.duplicate_of is not None and former is not None and not former.path.exists():
+            _log.info("%s is %s, which was done before it moved", source.path, former.path)
+            keys.discard(source.key)
+            continue
+        todo.append(source)
+    ledger.add(WorkItem(key=source.key, payload=payload_of(source)) for source in todo)
+    return keys
+
+
+def rows_of(ledger: Ledger) -> Iterator[Clip]:
+    """Yield the manifest rows of all that is finished."""
+    for entry in ledger.entries():
+        if entry.state == "done" and entry.result is not None:
+            for row in entry.result["clips"]:
+                yield Clip.from_json(row)
+        elif entry.state in {"failed", "quarantined"}:
+            yield failed_row(
+                _best_known(source_of(entry.payload)),
+                entry.error or "unknown error",
+                quarantined=entry.state == "quarantined",
+            )
+
+
+def prune(folder: Path, rows: Sequence[Clip]) -> None:
+    """Delete clip files that no kept row speaks of.
+
+    A killed run leaves such files, and so do settings that were given up.
+    """
+    kept = [row.clip_id for row in rows if row.status == "kept"]
+    for path_of in (clip_path, keypoints_path, pose_path):
+        wanted = {path_of(folder, clip_id) for clip_id in kept}
+        home = path_of(folder, "x").parent
+        for path in sorted(home.iterdir()) if home.is_dir() else []:
+            if path not in wanted and path.is_file():
+                _log.info("deleting %s: it belongs to no kept clip", path)
+                path.unlink()
+    work = folder / WORK_FOLDER
+    if work.is_dir() and not any(work.iterdir()):
+        work.rmdir()
+
+
+def run_stats(ledger: Ledger, *, workers: int) -> RunStats:
+    """Add up what all runs so far took."""
+    stage_s: Counter[str] = Counter()
+    frames, source_s, core_s = 0, 0.0, 0.0
+    for entry in ledger.entries():
+        core_s += entry.cpu_s
+        if entry.result is not None:
+            frames += entry.result["n_frames"]
+            source_s += entry.result["duration_s"]
+            stage_s.update(entry.result["stage_s"])
+    return RunStats(
+        workers=workers,
+        wall_s=float(ledger.get_meta(_WALL_KEY) or 0.0),
+        core_s=core_s,
+        source_frames=frames,
+        source_s=source_s,
+        stage_s=dict(stage_s),
+    )
+
+
+def add_wall_time(ledger: Ledger, wall_s: float) -> None:
+    """Add the time of a run to that of the runs before."""
+    before = float(ledger.get_meta(_WALL_KEY) or 0.0)
+    ledger.set_meta(_WALL_KEY, repr(before + wall_s))
+
+
+def _has_changed(entry: LedgerEntry, source: Source) -> bool:
+    then = source_of(entry.payload)
+    if (then.size_bytes, then.mtime_ns) == (source.size_bytes, source.mtime_ns):
+        return False
+    if entry.result is None:
+        return True
+    try:
+        return bool(hashed(source).sha256 != entry.result["source_sha256"])
+    except MediaError:
+        return True
+
+
+def _known(entries: Iterator[LedgerEntry]) -> dict[str, Source]:
+    """Return the sources that earlier runs have finished, by sha256."""
+    known: dict[str, Source] = {}
+    for entry in entries:
+        source = source_of(entry.payload)
+        if entry.state == "done" and entry.result is not None and source.duplicate_of is None:
+            known[entry.result["source_sha256"]] = source
+    return known
+
+
+def _best_known(source: Source) -> Source:
+    try:
+        return hashed(source)
+    except MediaError:
+        return source

@@ -1,0 +1,203 @@
+"""The settings of an extraction, and the presets they come from.
+
+Where a number comes from stands beside it in `presets/*.yaml`; the models here say what it means,
+its unit and its bounds. A preset names every setting, so none hides in code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tpbench.errors import ConfigError, did_you_mean
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ShotSettings(_Settings):
+    """Where one shot ends and the next begins."""
+
+    content_threshold: float = Field(gt=0, le=255)
+    """PySceneDetect ContentDetector: HSV change of one frame to the next that is a cut."""
+
+    adaptive_ratio: float = Field(gt=1)
+    """PySceneDetect AdaptiveDetector: change over the change of the neighbouring frames."""
+
+    adaptive_min_content: float = Field(gt=0, le=255)
+    """AdaptiveDetector: smaller changes are no cut, whatever their ratio."""
+
+    transition_levels: float = Field(gt=0, le=255)
+    """Mean CIELAB change within 1, 2 or 4 s that is a dissolve, fade or sweep."""
+
+    margin_frames: int = Field(ge=0)
+    """Frames left out on both sides of a cut: encoders and converters smear cuts by a frame."""
+
+
+class ScreeningSettings(_Settings):
+    """The cheap first look."""
+
+    rate_hz: float = Field(ge=0.5, le=10)
+    """Pictures a second that are looked at."""
+
+    max_side_px: int = Field(ge=128)
+    """Pictures are scaled down to this longer side before anything looks at them, later stages
+    too."""
+
+    max_gap_s: float = Field(ge=0)
+    """A good stretch may have holes (no face, two faces) up to this long."""
+
+    prominent_face_share: float = Field(gt=0, le=1)
+    """A second face counts when it is at least this share of the main face's height."""
+
+
+class TrackSettings(_Settings):
+    """One person through the clip."""
+
+    max_jump_faces: float = Field(gt=0)
+    """The face may move by this many face heights from one frame to the next."""
+
+    max_gap_s: float = Field(ge=0)
+    """The person may be lost (turned away, covered) this long before the clip ends."""
+
+    max_appearance_change: float = Field(gt=0, le=1)
+    """Another person is here when the Hellinger distance of colour histograms is more."""
+
+
+class ClipSettings(_Settings):
+    """What a clip is."""
+
+    min_s: float = Field(gt=0)
+    max_s: float = Field(gt=0)
+    """Shortest and longest clip. Longer stretches are cut into equal parts."""
+
+    out_size_px: int = Field(ge=64, le=4096, multiple_of=16)
+    """Side of the square clip."""
+
+    margin_share: float = Field(ge=0, le=1)
+    """Space around the body, as a share of the body box."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ClipSettings:
+        if self.max_s < 2 * self.min_s:
+            msg = "max_s must be at least twice min_s, else some lengths can't be cut into clips"
+            raise ValueError(msg)
+        return self
+
+
+class ExtractionConfig(_Settings):
+    """All settings of an extraction. `filters` maps a reject code to its threshold, null = off."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    clip: ClipSettings
+    shots: ShotSettings
+    screening: ScreeningSettings
+    track: TrackSettings
+    filters: dict[str, float | None]
+
+    @model_validator(mode="after")
+    def _known_filters(self) -> ExtractionConfig:
+        from tpbench.extraction.filters import ALL_FILTERS
+
+        known = {row.code for row in ALL_FILTERS}
+        for code in self.filters:
+            if code not in known:
+                msg = f"unknown filter '{code}'{did_you_mean(code, known)}"
+                raise ValueError(msg)
+        missing = sorted(known - set(self.filters))
+        if missing:
+            msg = f"filters lack {', '.join(missing)} (write null to switch one off)"
+            raise ValueError(msg)
+        return self
+
+    def digest(self) -> str:
+        """Return the sha256 of the settings in canonical JSON; the name does not count."""
+        settings = self.model_dump(mode="json", exclude={"name"})
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets that come with the package."""
+    folder = files("tpbench.extraction") / "presets"
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def load_preset(name_or_path: str) -> ExtractionConfig:
+    """Return a preset of the package by name, or one of the user's own by path (`*.yaml`).
+
+    Raises:
+        ConfigError: no such preset or file, no YAML, an unknown key, a value out of bounds.
+    """
+    if name_or_path.endswith((".yaml", ".yml")):
+        path = Path(name_or_path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            msg = f"preset {path} can't be read: {error.strerror or error}"
+            raise ConfigError(msg) from error
+        except UnicodeDecodeError as error:
+            msg = f"preset {path} is no UTF-8 text"
+            raise ConfigError(msg) from error
+        return parse_preset(text, origin=str(path))
+    known = preset_names()
+    if name_or_path not in known:
+        msg = (
+            f"unknown preset '{name_or_path}'{did_you_mean(name_or_path, known)}"
+            " (or give the path of a .yaml file)"
+        )
+        raise ConfigError(msg)
+    text = (files("tpbench.extraction") / "presets" / f"{name_or_path}.yaml").read_text("utf-8")
+    return parse_preset(text, origin=f"preset '{name_or_path}'")
+
+
+def parse_preset(text: str, *, origin: str) -> ExtractionConfig:
+    """Return the settings that a YAML text holds; `origin` names it in errors.
+
+    Raises:
+        ConfigError: with every wrong key and value in one line.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # PyYAML lets the ValueError of an impossible date or number through.
+        msg = f"{origin} is no YAML: {' '.join(str(error).split())}"
+        raise ConfigError(msg) from error
+    if not isinstance(data, dict):
+        msg = f"{origin} must hold a mapping of settings"
+        raise ConfigError(msg)
+    try:
+        return ExtractionConfig.model_validate(data)
+    except ValidationError as error:
+        problems = "; ".join(_problem(item) for item in error.errors())
+        msg = f"{origin}: {problems}"
+        raise ConfigError(msg) from error
+
+
+def _problem(item: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails is a TypedDict of unions
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        *parents, key = (str(part) for part in item["loc"])
+        return f"unknown setting '{where}'{did_you_mean(key, _settings_of(parents))}"
+    text = str(item["msg"]).removeprefix("Value error, ")
+    return f"{where}: {text}" if where else text
+
+
+def _settings_of(parents: list[str]) -> list[str]:
+    model: type[BaseModel] = ExtractionConfig
+    for parent in parents:
+        annotation = model.model_fields[parent].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

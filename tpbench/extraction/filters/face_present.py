@@ -1,0 +1,27 @@
+"""Spans without a face."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from tpbench.extraction.filters.base import Direction, ScreeningFilter
+from tpbench.extraction.statistics import share
+
+if TYPE_CHECKING:
+    from tpbench.extraction.evidence import Evidence
+
+
+class FacePresent(ScreeningFilter):
+    """The share of frames that show a face."""
+
+    __slots__ = ()
+
+    code: ClassVar[str] = "face.missing"
+    measurement: ClassVar[str] = "face_share"
+    title: ClassVar[str] = "Frames with a face"
+    unit: ClassVar[str] = ""
+    direction: ClassVar[Direction] = "at_least"
+
+    def measure(self, evidence: Evidence) -> float:
+        """Return the share of searched frames with at least one face, 0..1."""
+        return share(evidence.num_faces > 0)

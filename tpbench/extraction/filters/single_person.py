@@ -1,0 +1,27 @@
+"""Conversations, audiences, screens within screens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from tpbench.extraction.filters.base import Direction, ScreeningFilter
+from tpbench.extraction.statistics import share
+
+if TYPE_CHECKING:
+    from tpbench.extraction.evidence import Evidence
+
+
+class SinglePerson(ScreeningFilter):
+    """The share of frames that show a second face of comparable size."""
+
+    __slots__ = ()
+
+    code: ClassVar[str] = "person.multiple"
+    measurement: ClassVar[str] = "multi_person_share"
+    title: ClassVar[str] = "Frames with a second person"
+    unit: ClassVar[str] = ""
+    direction: ClassVar[Direction] = "at_most"
+
+    def measure(self, evidence: Evidence) -> float:
+        """Return the share of searched frames with two or more prominent faces, 0..1."""
+        return share(evidence.num_faces > 1)

@@ -1,0 +1,201 @@
+"""The way of one source video, from its bytes to the rows of the manifest."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
+from tpbench.extraction.analysis import Followed, PieceAnalyser
+from tpbench.extraction.crop import upper_body_crop
+from tpbench.extraction.judging import judge_clip, judge_screened, reject_codes
+from tpbench.extraction.provenance import read_provenance
+from tpbench.extraction.rows import RowMaker
+from tpbench.extraction.screening import screen, spans_of_shot
+from tpbench.extraction.sources import hashed, source_id
+from tpbench.extraction.spans import Span, cut_evenly
+from tpbench.extraction.stages import StageClock
+from tpbench.extraction.writing import write_clip
+from tpbench.video import decode_frames, probe, read_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from tpbench.detectors.suite import DetectorSuite
+    from tpbench.extraction.config import ExtractionConfig
+    from tpbench.extraction.sources import Source
+    from tpbench.video import DecodedFrame, VideoInfo
+
+WORK_FOLDER = ".work"
+"""Below the dataset: what is being made, one folder a source. Nothing in it counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceResult:
+    """What became of one source."""
+
+    source_sha256: str
+    clips: tuple[Clip, ...]
+    """Its rows of the manifest."""
+
+    n_frames: int
+    duration_s: float
+    """Of the source."""
+
+    stage_s: dict[str, float]
+    """Wall seconds by stage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePipeline:
+    """Turns source videos into clips, one after the other."""
+
+    config: ExtractionConfig
+    detectors: DetectorSuite
+    folder: Path
+    """Of the dataset."""
+
+    def run(self, source: Source, on_frame: Callable[[int], None]) -> SourceResult:
+        """Do one source. Its clips lie in the dataset when this returns, and not before.
+
+        Args:
+            source: the video.
+            on_frame: told the number of frames that the first pass has behind it.
+
+        Raises:
+            MediaError: the source can't be read, or not to its end.
+        """
+        clock = StageClock()
+        with clock.stage("probe"):
+            source = hashed(source)
+            info = probe(source.path)
+        with _staging(self.folder / WORK_FOLDER / source_id(source)) as staging:
+            work = _SourceWork(
+                pipeline=self,
+                source=source,
+                info=info,
+                clock=clock,
+                staging=staging,
+                rows=RowMaker(
+                    source=source,
+                    info=info,
+                    provenance=read_provenance(source.path),
+                    detectors=self.detectors,
+                ),
+            )
+            clips = tuple(work.clips(on_frame))
+            for clip in clips:
+                if clip.status == "kept":
+                    _move(clip.clip_id, staging, self.folder)
+        return SourceResult(
+            source_sha256=source.sha256 or "",
+            clips=clips,
+            n_frames=info.frame_count,
+            duration_s=info.duration_s,
+            stage_s=clock.seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SourceWork:
+    """The pipeline at work on one source."""
+
+    pipeline: SourcePipeline
+    source: Source
+    info: VideoInfo
+    clock: StageClock
+    staging: Path
+    rows: RowMaker
+
+    def clips(self, on_frame: Callable[[int], None]) -> Iterator[Clip]:
+        config = self.pipeline.config
+        decoded = self.clock.each("decode", decode_frames(self.source.path, info=self.info))
+        with self.clock.stage("screen"):
+            screened = screen(
+                _reported(decoded, on_frame),
+                info=self.info,
+                config=config,
+                faces=self.pipeline.detectors.faces,
+            )
+        max_frames = max(1, int(config.clip.max_s * self.info.fps))
+        tracks = 0
+        for shot in screened.shots:
+            if shot.is_transition:
+                yield self.rows.transition(shot.span)
+                continue
+            for span in spans_of_shot(shot, screened, config):
+                verdicts = judge_screened(screened.evidence(span), config)
+                if reject_codes(verdicts):
+                    yield self.rows.screened_out(span, verdicts)
+                    continue
+                for piece in cut_evenly(span, max_frames=max_frames):
+                    for followed in self._analyse(piece):
+                        yield self._clip(followed, track_id=tracks)
+                        tracks += 1
+
+    def _analyse(self, piece: Span) -> list[Followed]:
+        frames = read_frames(
+            self.source.path,
+            info=self.info,
+            start_frame=piece.start_frame,
+            end_frame=piece.end_frame,
+            max_side_px=self.pipeline.config.screening.max_side_px,
+        )
+        analyser = PieceAnalyser(
+            info=self.info,
+            config=self.pipeline.config,
+            detectors=self.pipeline.detectors,
+            clock=self.clock,
+        )
+        with self.clock.stage("measure"):
+            return analyser.analyse(piece, self.clock.each("decode", frames))
+
+    def _clip(self, followed: Followed, *, track_id: int) -> Clip:
+        config, pose = self.pipeline.config, followed.evidence.pose
+        verdicts = judge_clip(followed.evidence, config)
+        crop = upper_body_crop(pose, margin_share=config.clip.margin_share)
+        written = None
+        if not reject_codes(verdicts):
+            with self.clock.stage("write"):
+                written = write_clip(
+                    self.staging,
+                    self.rows.clip_id(followed.span),
+                    source=self.source.path,
+                    info=self.info,
+                    span=followed.span,
+                    crop=crop,
+                    pose=pose,
+                    size_px=config.clip.out_size_px,
+                )
+        return self.rows.followed(
+            followed, track_id=track_id, verdicts=verdicts, crop=crop, written=written
+        )
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """Give an empty folder that is gone afterwards; a killed run leaves one, the next clears it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _move(clip_id: str, staging: Path, folder: Path) -> None:
+    for path_of in (clip_path, keypoints_path, pose_path):
+        target = path_of(folder, clip_id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path_of(staging, clip_id).replace(target)
+
+
+def _reported(
+    frames: Iterable[DecodedFrame], on_frame: Callable[[int], None]
+) -> Iterator[DecodedFrame]:
+    for frame in frames:
+        yield frame
+        on_frame(frame.index + 1)

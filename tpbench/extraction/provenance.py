@@ -1,0 +1,65 @@
+"""Where a source video comes from: the metadata file that yt-dlp leaves beside it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What is known of a source; None where it is not."""
+
+    url: str | None = None
+    licence: str | None = None
+    uploader: str | None = None
+    retrieved_at: str | None = None
+    """ISO 8601, UTC."""
+
+
+def read_provenance(video: Path) -> Provenance:
+    """Read `<stem>.info.json` beside a video, as `yt-dlp --write-info-json` writes it.
+
+    A missing file is no news; one that can't be read is logged and ignored: it is not worth a
+    video.
+    """
+    path = video.with_name(f"{video.stem}.info.json")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Provenance()
+    except (OSError, ValueError, RecursionError) as error:
+        _log.warning("%s: metadata is not readable and left out: %s", path, error)
+        return Provenance()
+    if not isinstance(data, dict):
+        return Provenance()
+    return Provenance(
+        url=_text(data, "webpage_url"),
+        licence=_text(data, "license"),
+        uploader=_text(data, "uploader"),
+        retrieved_at=_time(data.get("epoch")),
+    )
+
+
+def _text(data: dict[str, Any], key: str) -> str | None:
+    value = data.get(key)
+    if not isinstance(value, str) or not value:
+        return None
+    return value.encode("utf-8", "replace").decode()  # half an emoji is no text for Parquet
+
+
+def _time(epoch_s: object) -> str | None:
+    if not isinstance(epoch_s, int) or isinstance(epoch_s, bool):
+        return None
+    try:
+        return datetime.fromtimestamp(epoch_s, tz=UTC).isoformat()
+    except (OverflowError, OSError, ValueError):
+        return None

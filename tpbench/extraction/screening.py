@@ -1,0 +1,121 @@
+"""The first pass over a video: every frame as a thumbnail, two a second for a real look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tpbench.extraction.sampling import (
+    FaceSample,
+    PictureSample,
+    PictureSampler,
+    sample_faces,
+    sampled_evidence,
+)
+from tpbench.extraction.shots import Shot, ShotFinder
+from tpbench.extraction.spans import Span, split_by_promise
+from tpbench.video import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tpbench.detectors.base import Detector
+    from tpbench.extraction.config import ExtractionConfig
+    from tpbench.extraction.evidence import Evidence
+    from tpbench.video import DecodedFrame, VideoInfo
+
+_SHOT_THUMBNAIL_PX: Final = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Screened:
+    """What the first pass found."""
+
+    info: VideoInfo
+    shots: tuple[Shot, ...]
+    pictures: tuple[PictureSample, ...]
+    faces: tuple[FaceSample, ...]
+
+    def evidence(self, span: Span) -> Evidence:
+        """Return the cheap evidence on one span."""
+        inside = range(span.start_frame, span.end_frame)
+        return sampled_evidence(
+            [sample for sample in self.pictures if sample.frame in inside],
+            [sample for sample in self.faces if sample.frame in inside],
+            size_px=(self.info.width_px, self.info.height_px),
+            fps=self.info.fps,
+            n_frames=span.n_frames,
+        )
+
+
+def screen(
+    frames: Iterable[DecodedFrame], *, info: VideoInfo, config: ExtractionConfig, faces: Detector
+) -> Screened:
+    """Read a video once: find its shots and sample it.
+
+    Args:
+        frames: all frames of the video, in order.
+        info: its probe.
+        config: settings of the shots and of the screening.
+        faces: the face detector; it is reset before each picture, for neighbours are half a second
+            apart.
+
+    Returns:
+        Shots and samples; a few hundred bytes per sample are held, whatever the picture size.
+    """
+    settings = config.screening
+    every = max(1, round(float(info.fps) / settings.rate_hz))
+    scale = min(1.0, settings.max_side_px / max(info.width_px, info.height_px))
+    finder = ShotFinder(fps=info.fps, settings=config.shots)
+    sampler = PictureSampler()
+    pictures: list[PictureSample] = []
+    found: list[FaceSample] = []
+    for decoded in frames:
+        finder.push(decoded.to_rgb(max_side_px=_SHOT_THUMBNAIL_PX))
+        if decoded.index % every:
+            continue
+        image = decoded.to_rgb(max_side_px=settings.max_side_px)
+        pictures.append(sampler.sample(decoded.index, image))
+        faces.reset()
+        frame = Frame(image=image, index=decoded.index, time_s=decoded.time_s, pts=decoded.pts)
+        found.append(
+            sample_faces(
+                decoded.index,
+                faces.detect([frame])[0].faces,
+                scale=scale,
+                prominent_share=settings.prominent_face_share,
+            )
+        )
+    return Screened(
+        info=info, shots=tuple(finder.finish()), pictures=tuple(pictures), faces=tuple(found)
+    )
+
+
+def spans_of_shot(shot: Shot, screened: Screened, config: ExtractionConfig) -> list[Span]:
+    """Tile a shot into stretches with one person's face and stretches without.
+
+    The frames next to a cut are left out (`shots.margin_frames`); at the two ends of the video
+    there is nothing to keep away from.
+    """
+    fps = float(screened.info.fps)
+    margin = config.shots.margin_frames
+    last_end = screened.shots[-1].span.end_frame
+    start, end = shot.span.start_frame, shot.span.end_frame
+    trimmed = Span(
+        shot_id=shot.span.shot_id,
+        start_frame=start + (margin if start > 0 else 0),
+        end_frame=end - (margin if end < last_end else 0),
+    )
+    if trimmed.n_frames <= 0:
+        return []
+    samples = [
+        (sample.frame, sample.num_faces == 1)
+        for sample in screened.faces
+        if trimmed.start_frame <= sample.frame < trimmed.end_frame
+    ]
+    return split_by_promise(
+        trimmed,
+        samples,
+        max_gap_frames=round(config.screening.max_gap_s * fps),
+        min_frames=round(config.clip.min_s * fps),
+    )

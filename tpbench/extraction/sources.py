@@ -1,0 +1,189 @@
+"""Finding the source videos, naming them, and doing equal ones once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tpbench.dataset import file_sha256
+from tpbench.errors import ConfigError, MediaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+VIDEO_SUFFIXES: Final = frozenset(
+    {
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".wmv",
+        ".flv",
+        ".ogv",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One source video."""
+
+    path: Path
+    """Absolute."""
+
+    shown_path: str
+    """Below the folder that the user named, that folder's name first: no path of the machine."""
+
+    size_bytes: int
+    mtime_ns: int
+    sha256: str | None = None
+    """None until somebody had to read the file."""
+
+    duplicate_of: str | None = None
+    """`shown_path` of an equal source that is done instead."""
+
+    @property
+    def key(self) -> str:
+        """Name in the ledger."""
+        return _text(self.path)
+
+
+def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
+    """Return all videos below the inputs, sorted by path.
+
+    A file that is named itself counts whatever its suffix.
+
+    Args:
+        inputs: folders and files.
+        excluded: the dataset that is being made; never its own source.
+
+    Raises:
+        ConfigError: an input does not exist or belongs to `excluded`, or no video is found at all.
+    """
+    found: dict[Path, Source] = {}
+    excluded = excluded.resolve()
+    for given in inputs:
+        root = _plain(given.expanduser())
+        if not root.exists():
+            msg = f"input {given} does not exist"
+            raise ConfigError(msg)
+        if root.resolve().is_relative_to(excluded):
+            msg = f"input {given} lies in the dataset {excluded} itself; name the raw videos"
+            raise ConfigError(msg)
+        paths = _videos_below(root, excluded) if root.is_dir() else [root]
+        for path in paths:
+            found.setdefault(path, _source(path, root))
+    if not found:
+        names = ", ".join(str(given) for given in inputs)
+        msg = f"no video found in {names} (looked for {' '.join(sorted(VIDEO_SUFFIXES))})"
+        raise ConfigError(msg)
+    return [found[path] for path in sorted(found)]
+
+
+def mark_duplicates(sources: Sequence[Source], known: Mapping[str, Source]) -> list[Source]:
+    """Mark sources with the same bytes as another, so that they are done once.
+
+    Only files of equal size are read: equal bytes have equal size.
+
+    Args:
+        sources: what is to be done, in order; the first of equals is the one that is done.
+        known: sha256 -> sources of earlier runs.
+    """
+    first_of = dict(known)
+    by_size: defaultdict[int, list[int]] = defaultdict(list)
+    for position, source in enumerate(sources):
+        by_size[source.size_bytes].append(position)
+    known_sizes = {source.size_bytes for source in known.values()}
+    marked = list(sources)
+    for size, positions in by_size.items():
+        if len(positions) == 1 and size not in known_sizes:
+            continue
+        for position in positions:
+            marked[position] = _marked(marked[position], first_of)
+    return marked
+
+
+def source_id(source: Source) -> str:
+    """Return a name for files and columns: the file's stem made safe, and 8 digits of its sha256.
+
+    The same video under the same name has the same id wherever it lies. A file that can't be read
+    is told apart by its path instead.
+    """
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(source.shown_path).stem)[:80].strip("-") or "video"
+    mark = source.sha256 or hashlib.sha256(source.shown_path.encode("utf-8", "replace")).hexdigest()
+    return f"{stem}-{mark[:8]}"
+
+
+def hashed(source: Source) -> Source:
+    """Return the source with its sha256.
+
+    Raises:
+        MediaError: the file can't be read.
+    """
+    if source.sha256 is not None:
+        return source
+    try:
+        return replace(source, sha256=file_sha256(source.path))
+    except OSError as error:
+        raise MediaError(source.shown_path, f"can't be read: {error.strerror}") from error
+
+
+def _marked(source: Source, first_of: dict[str, Source]) -> Source:
+    try:
+        source = hashed(source)
+    except MediaError:
+        return source  # the worker will say so, in the row of this source
+    first = first_of.setdefault(source.sha256 or "", source)
+    if first.path == source.path:
+        return source
+    return replace(source, duplicate_of=first.shown_path)
+
+
+def _videos_below(root: Path, excluded: Path) -> Iterator[Path]:
+    for folder, subfolders, names in _walk(root):
+        subfolders[:] = sorted(
+            name
+            for name in subfolders
+            if not name.startswith(".") and (folder / name).resolve() != excluded
+        )
+        for name in sorted(names):
+            if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
+                yield folder / name
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Path.walk, which Python 3.11 has not."""
+    for folder, subfolders, names in os.walk(root):
+        yield Path(folder), subfolders, names
+
+
+def _source(path: Path, root: Path) -> Source:
+    shown_path = _text(path.relative_to(root.parent))
+    try:
+        stat = path.stat()
+    except OSError:
+        # A link to nowhere, say. It gets a row like any file that can't be read.
+        return Source(path=path, shown_path=shown_path, size_bytes=0, mtime_ns=0)
+    return Source(
+        path=path, shown_path=shown_path, size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns
+    )
+
+
+def _plain(path: Path) -> Path:
+    """Return the path absolute and without `..`, links left as they are."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+
+
+def _text(path: Path) -> str:
+    """Return a path that JSON, SQLite and Parquet can hold: other bytes than UTF-8 escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,0 +1,97 @@
+"""The task that worker processes build: one source video in, its rows out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tpbench.extraction.config import ExtractionConfig
+from tpbench.extraction.pipeline import SourcePipeline
+from tpbench.extraction.rows import duplicate_row
+from tpbench.extraction.sources import Source
+
+if TYPE_CHECKING:
+    from tpbench.execution.executor import JsonObject, ProgressReport
+
+_REPORT_EVERY_FRAMES = 50
+
+
+def payload_of(source: Source) -> dict[str, Any]:
+    """Return a source as JSON."""
+    return {**asdict(source), "path": str(source.path)}
+
+
+def source_of(payload: JsonObject) -> Source:
+    """Return the source that `payload_of` wrote down."""
+    return Source(**{**payload, "path": Path(payload["path"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractionTask:
+    """Does sources, one after the other, with models loaded once."""
+
+    pipeline: SourcePipeline
+
+    def __call__(self, payload: JsonObject, report: ProgressReport) -> dict[str, Any]:
+        """Do one source and return its rows, its length and where the time went, as JSON."""
+        source = source_of(payload)
+        if source.duplicate_of is not None:
+            clip = duplicate_row(source)
+            return _result((clip.to_json(),), source.sha256 or "", 0, 0.0, {})
+
+        def on_frame(done: int) -> None:
+            if done % _REPORT_EVERY_FRAMES == 0:
+                report({"frames": done})
+
+        done = self.pipeline.run(source, on_frame)
+        return _result(
+            tuple(clip.to_json() for clip in done.clips),
+            done.source_sha256,
+            done.n_frames,
+            done.duration_s,
+            done.stage_s,
+        )
+
+    def close(self) -> None:
+        """Close the models."""
+        self.pipeline.detectors.close()
+
+
+def build(config: JsonObject) -> ExtractionTask:
+    """Load the models and return the task (the factory named in the task's specification).
+
+    Args:
+        config: `settings` (ExtractionConfig as JSON), `folder`, `skeleton`, `device`, `offline`.
+    """
+    import cv2
+
+    from tpbench.detectors.suite import build_suite
+
+    cv2.setNumThreads(1)  # a worker is one thread; more workers use more cores
+    suite = build_suite(
+        skeleton=config["skeleton"], device=config["device"], offline=config["offline"]
+    )
+    return ExtractionTask(
+        pipeline=SourcePipeline(
+            config=ExtractionConfig.model_validate(config["settings"]),
+            detectors=suite,
+            folder=Path(config["folder"]),
+        )
+    )
+
+
+def _result(
+    clips: tuple[dict[str, Any], ...],
+    source_sha256: str,
+    n_frames: int,
+    duration_s: float,
+    stage_s: dict[str, float],
+) -> dict[str, Any]:
+    return {
+        "clips": list(clips),
+        "source_sha256": source_sha256,
+        "n_frames": n_frames,
+        "duration_s": duration_s,
+        "stage_s": stage_s,
+    }

@@ -1,0 +1,32 @@
+"""Video in and out: probe, stream frames, pick frames, write, in memory that no length changes.
+
+Everything counts frames on one constant-rate timeline per video (`tpbench.video.timeline`), so that
+a frame number means the same picture to a detector, a crop, a manifest row and another reader.
+"""
+
+from __future__ import annotations
+
+from tpbench.video.access import frames_at
+from tpbench.video.audio import AudioSource
+from tpbench.video.encoding import CLIP, LOSSLESS, LOSSLESS_X264, POSE, PREVIEW, Encoding
+from tpbench.video.info import VideoInfo, probe
+from tpbench.video.read import DecodedFrame, Frame, decode_frames, read_frames
+from tpbench.video.write import VideoWriter
+
+__all__ = [
+    "CLIP",
+    "LOSSLESS",
+    "LOSSLESS_X264",
+    "POSE",
+    "PREVIEW",
+    "AudioSource",
+    "DecodedFrame",
+    "Encoding",
+    "Frame",
+    "VideoInfo",
+    "VideoWriter",
+    "decode_frames",
+    "frames_at",
+    "probe",
+    "read_frames",
+]

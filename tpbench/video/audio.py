@@ -1,0 +1,239 @@
+"""The sound of a span of a video, cut to the sample and encoded beside the clip."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+
+from tpbench.video.info import probe
+from tpbench.video.source import open_container
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from numpy.typing import NDArray
+
+    from tpbench.video.info import VideoInfo
+
+_log = logging.getLogger(__name__)
+
+_AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_OTHER_RATE_HZ = 48000
+"""Sound of a rate that is not in the list is resampled to this."""
+
+_BITS_PER_CHANNEL = 96_000
+
+_LEAD_S = 1
+"""Decoding starts this much early: codecs need to warm up, and containers seek roughly."""
+
+_JITTER_S = 0.02
+"""A block this close to where the one before ended follows it without a seam: coarse stamps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioSource:
+    """The sound of a span of a video."""
+
+    path: Path
+    """The video."""
+
+    start_s: float
+    """Start of the span, on the video's timeline: frame k stands at k / fps."""
+
+    end_s: float
+    """End of the span; a longer clip is silent from there on."""
+
+    info: VideoInfo | None = None
+    """What `probe` said of the video; asked again if not given."""
+
+
+class _SoundShape(NamedTuple):
+    """How sound is written."""
+
+    rate_hz: int
+    """Samples a second."""
+
+    channels: int
+    """1 or 2."""
+
+    @property
+    def layout(self) -> str:
+        """The channels by their name in libav."""
+        return "mono" if self.channels == 1 else "stereo"
+
+
+class _Block(NamedTuple):
+    """Decoded samples and their place."""
+
+    offset: int
+    """Samples from the start of the span to the first of these; may be negative."""
+
+    samples: NDArray[np.float32]
+    """(channels, n) in [-1, 1]."""
+
+    @property
+    def end(self) -> int:
+        """Offset after the last sample."""
+        return self.offset + len(self.samples[0])
+
+
+class AudioTrack:
+    """Writes the sound of a source in step with a clip's frames, and silence where it has none.
+
+    Made by `open`; then `advance` as frames are written, `finish` after the last, `close` always.
+    """
+
+    def __init__(
+        self,
+        output: OutputContainer,
+        shape: _SoundShape,
+        blocks: Generator[_Block],
+        first: _Block,
+        sound_end: int,
+    ) -> None:
+        self._output = output
+        self._shape = shape
+        self._blocks = blocks
+        self._block: _Block | None = first
+        self._sound_end = sound_end
+        self._written = 0
+        self._stream = output.add_stream("aac", rate=shape.rate_hz)
+        self._stream.codec_context.layout = shape.layout
+        self._stream.codec_context.bit_rate = _BITS_PER_CHANNEL * shape.channels
+
+    @classmethod
+    def open(cls, output: OutputContainer, source: AudioSource) -> Self | None:
+        """Add a stream to `output`; None if nothing in the span of the source can be decoded."""
+        info = source.info or probe(source.path)
+        shape = _sound_shape(source.path) if info.has_audio else None
+        if shape is None:
+            return None
+        zero_s = info.start_pts * info.time_base + Fraction(source.start_s)
+        sound_end = round((source.end_s - source.start_s) * shape.rate_hz)
+        blocks = _sound_blocks(source.path, shape, zero_s)
+        first = next((block for block in blocks if block.end > 0), None)
+        if first is None or first.offset >= sound_end:
+            blocks.close()
+            return None
+        return cls(output, shape, blocks, first, sound_end)
+
+    def advance(self, until_s: Fraction) -> None:
+        """Encode the sound up to this time of the clip."""
+        until = round(until_s * self._shape.rate_hz)
+        while self._written < until:
+            self._encode(self._take(until - self._written))
+
+    def finish(self) -> None:
+        """Encode what the encoder still holds."""
+        self._output.mux(self._stream.encode(None))
+
+    def close(self) -> None:
+        """Close the source."""
+        self._blocks.close()
+
+    def _take(self, most: int) -> NDArray[np.float32]:
+        """Return the next samples, 1 to `most`: of the block due now, or silence before it."""
+        while self._block is not None and self._block.end <= self._written:
+            self._block = next(self._blocks, None)
+        if self._block is None or self._written >= self._sound_end:
+            return np.zeros((self._shape.channels, most), np.float32)
+        most = min(most, self._sound_end - self._written)
+        wait = self._block.offset - self._written
+        if wait > 0:
+            return np.zeros((self._shape.channels, min(wait, most)), np.float32)
+        return self._block.samples[:, -wait : most - wait]
+
+    def _encode(self, samples: NDArray[np.float32]) -> None:
+        import av
+
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(samples), format="fltp", layout=self._shape.layout
+        )
+        frame.sample_rate = self._shape.rate_hz
+        frame.time_base = Fraction(1, self._shape.rate_hz)
+        frame.pts = self._written
+        self._output.mux(self._stream.encode(frame))
+        self._written += samples.shape[1]
+
+
+def _sound_shape(path: Path) -> _SoundShape | None:
+    """Keep the source's rate where AAC has it, and at most two channels; None without a decoder."""
+    with open_container(path) as container:
+        codec = getattr(container.streams.audio[0], "codec_context", None)
+        if codec is None or not codec.sample_rate:
+            _log.warning("%s: its sound can't be decoded here and is left out", path)
+            return None
+        rate_hz = codec.sample_rate if codec.sample_rate in _AAC_RATES_HZ else _OTHER_RATE_HZ
+        return _SoundShape(rate_hz, min(codec.layout.nb_channels, 2))
+
+
+def _sound_blocks(path: Path, shape: _SoundShape, zero_s: Fraction) -> Generator[_Block]:
+    """Decode from shortly before `zero_s`, or from the start where a seek lands too late.
+
+    Args:
+        path: the source.
+        shape: what to give.
+        zero_s: time of offset 0, on the clock of the file's stamps.
+    """
+    if zero_s > _LEAD_S:
+        blocks = _blocks_from(path, shape, zero_s, seek_s=zero_s - _LEAD_S)
+        first = next(blocks, None)
+        if first is not None and first.offset <= 0:
+            yield first
+            yield from blocks
+            return
+        blocks.close()
+    yield from _blocks_from(path, shape, zero_s, seek_s=None)
+
+
+def _blocks_from(
+    path: Path, shape: _SoundShape, zero_s: Fraction, *, seek_s: Fraction | None
+) -> Generator[_Block]:
+    import av
+
+    with open_container(path) as container:
+        if seek_s is not None:
+            with contextlib.suppress(av.FFmpegError):
+                container.seek(int(seek_s * av.time_base))
+        resampler, source_shape = None, None
+        due: int | None = None
+        for frame in _decodable(path, container, container.streams.audio[0]):
+            # A broadcast may go over to other channels in the middle.
+            if resampler is None or source_shape != (frame.layout.name, frame.sample_rate):
+                source_shape = (frame.layout.name, frame.sample_rate)
+                resampler = av.AudioResampler("fltp", shape.layout, shape.rate_hz)
+            for part in resampler.resample(frame):
+                if part.pts is None or part.time_base is None:
+                    continue
+                offset = round((part.pts * part.time_base - zero_s) * shape.rate_hz)
+                if due is not None and abs(offset - due) <= _JITTER_S * shape.rate_hz:
+                    offset = due
+                block = _Block(offset, np.asarray(part.to_ndarray(), np.float32))
+                due = block.end
+                yield block
+
+
+def _decodable(path: Path, container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+    """Give all frames that decode; a clip is worth more than its sound."""
+    import av
+
+    packets = container.demux(stream)
+    warned = False
+    with contextlib.suppress(StopIteration):
+        while True:
+            try:
+                yield from next(packets).decode()
+            except av.FFmpegError as error:
+                if not warned:
+                    reason = "some of its sound can't be decoded; silence there"
+                    _log.warning("%s: %s (%s)", path, reason, error.strerror)
+                warned = True

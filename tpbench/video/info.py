@@ -1,0 +1,182 @@
+"""What a video is: size, rate, length."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tpbench.errors import MediaError
+from tpbench.video.source import open_video, picture_pts, readable_packets
+from tpbench.video.timeline import Timeline, constant_rate
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+_MAX_SPAN_S = 24 * 3600
+
+_SQUARE_TOLERANCE = 0.02
+"""Encoders round sizes and then declare pixels up to about 1 % off square; that is not meant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoInfo:
+    """What `probe` finds out about a video."""
+
+    width_px: int
+    """As displayed: turned as the file asks, pixels made square."""
+
+    height_px: int
+    """As displayed."""
+
+    fps: Fraction
+    """Exact rate of the constant-rate timeline (29.97 is 30000/1001)."""
+
+    frame_count: int
+    """Frames on the timeline; reading gives exactly this many."""
+
+    duration_s: float
+    """frame_count / fps."""
+
+    codec: str
+    """libav's name, such as `h264`."""
+
+    pixel_format: str
+    """libav's name of the decoded format, such as `yuv420p10le`."""
+
+    rotation_deg: int
+    """0, 90, 180 or 270: how far the stored picture is turned counter-clockwise for display."""
+
+    variable_rate: bool
+    """Whether the timeline repeats or drops pictures of the source."""
+
+    time_base: Fraction
+    """Seconds a tick of the source's stamps."""
+
+    start_pts: int
+    """Stamp of frame 0, in ticks."""
+
+    has_audio: bool
+    """Whether there is at least one audio stream."""
+
+    @property
+    def timeline(self) -> Timeline:
+        """The arithmetic between stamps and frame numbers."""
+        return Timeline(fps=self.fps, time_base=self.time_base, start_pts=self.start_pts)
+
+
+def probe(path: Path | str) -> VideoInfo:
+    """Read every packet's stamps and decode the first picture.
+
+    A file that was cut off but can be read up to there counts as that much video, with a warning.
+
+    Raises:
+        MediaError: the file is no video that can be used; the message says why.
+    """
+    path = Path(path)
+    with open_video(path) as (container, stream):
+        codec = stream.codec_context.codec.canonical_name
+        time_base = stream.time_base
+        if time_base is None:
+            raise MediaError(path, "its video has no time base: the file is damaged")
+        declared = [rate for rate in (stream.average_rate, stream.base_rate) if rate]
+        has_audio = bool(container.streams.audio)
+        stamps = _survey(path, container, stream)
+    with open_video(path) as (container, stream):
+        first = _first_picture(path, container, stream)
+        _require_rgb(path, first)
+        width_px, height_px = _display_size(first, stream.sample_aspect_ratio)
+    if (span_s := float((stamps[-1] - stamps[0]) * time_base)) > _MAX_SPAN_S:
+        raise MediaError(path, f"its stamps span {span_s / 3600:.0f} hours: the file is damaged")
+    fps, variable_rate = constant_rate(stamps, time_base, declared)
+    start_pts = int(stamps[0])
+    timeline = Timeline(fps=fps, time_base=time_base, start_pts=start_pts)
+    frame_count = timeline.slot(int(stamps[-1])) + 1
+    return VideoInfo(
+        width_px=width_px,
+        height_px=height_px,
+        fps=fps,
+        frame_count=frame_count,
+        duration_s=float(frame_count / fps),
+        codec=codec,
+        pixel_format=first.format.name,
+        rotation_deg=rotation_deg(first),
+        variable_rate=variable_rate,
+        time_base=time_base,
+        start_pts=start_pts,
+        has_audio=has_audio,
+    )
+
+
+def _require_rgb(path: Path, picture: VideoFrame) -> None:
+    """Raise MediaError if the picture's colours are of a kind that can't be turned into RGB."""
+    import av
+
+    try:
+        picture.reformat(format="rgb24", threads=1)
+    except av.FFmpegError as error:
+        matrix = f"{picture.format.name}, matrix {picture.colorspace}"
+        raise MediaError(path, f"its colours ({matrix}) can't be turned into RGB") from error
+
+
+def rotation_deg(picture: VideoFrame) -> int:
+    """Return the counter-clockwise turn that displays the picture, to a quarter: 0 to 270."""
+    return round(picture.rotation / 90) % 4 * 90
+
+
+def _display_size(picture: VideoFrame, pixel_aspect: Fraction | None) -> tuple[int, int]:
+    """Return width and height in px of the picture, turned, and with its pixels made square.
+
+    The side along which pixels are longer grows, so that nothing is thrown away. Pixels within 2 %
+    of square, and shapes nobody means (beyond 4:1), are left as they are.
+    """
+    width_px, height_px = picture.width, picture.height
+    aspect = pixel_aspect or Fraction(1)
+    if abs(aspect - 1) > _SQUARE_TOLERANCE and Fraction(1, 4) <= aspect <= 4:
+        if aspect > 1:
+            width_px = round(width_px * aspect)
+        else:
+            height_px = round(height_px / aspect)
+    return (height_px, width_px) if rotation_deg(picture) in (90, 270) else (width_px, height_px)
+
+
+def _survey(path: Path, container: InputContainer, stream: VideoStream) -> NDArray[np.int64]:
+    """Collect the stamps of all pictures that will be displayed, (n,) rising, in ticks."""
+    key_pts: int | None = None
+    stamps: list[int] = []
+    for packet in readable_packets(container, stream, log_as=path):
+        pts = picture_pts(packet)
+        if pts is None:
+            continue
+        if key_pts is None and packet.is_keyframe:
+            key_pts = pts
+        # Pictures displayed before the first keyframe lean on one that is not in the file; an edit
+        # list lets others be decoded but not displayed.
+        if key_pts is not None and pts >= key_pts and not packet.is_discard:
+            stamps.append(pts)
+    if not stamps:
+        raise MediaError(path, "holds no pictures: it was cut off or is damaged")
+    return np.sort(np.array(stamps, np.int64))
+
+
+def _first_picture(path: Path, container: InputContainer, stream: VideoStream) -> VideoFrame:
+    """Decode up to the first picture."""
+    import av
+
+    packets = itertools.dropwhile(
+        lambda packet: not packet.is_keyframe, readable_packets(container, stream)
+    )
+    for packet in itertools.chain(packets, [None]):
+        # Damage further on is told when reading gets there, with its place.
+        with contextlib.suppress(av.FFmpegError):
+            for picture in stream.codec_context.decode(packet):
+                return picture
+    raise MediaError(path, "none of its pictures can be decoded: the file is damaged")

@@ -1,0 +1,169 @@
+"""Opening a local video with libav, and saying in one sentence why it can't be used."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from tpbench.errors import MediaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from av.container import InputContainer
+    from av.container.core import Container
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+_log = logging.getLogger(__name__)
+
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,dv,gxf,rm"
+"""What libav may take a file for. Left out are text, pictures and playlists: a playlist opens other
+files and addresses."""
+
+_MAX_PIXELS = 8192 * 8192
+
+
+class Source(NamedTuple):
+    """An open file and the stream of moving pictures in it."""
+
+    container: InputContainer
+    stream: VideoStream
+
+
+@contextlib.contextmanager
+def open_container(path: Path) -> Iterator[InputContainer]:
+    """Open a media file.
+
+    Only local files in formats that hold video are opened, and nothing that stands in a file can
+    make libav open another.
+
+    Raises:
+        MediaError: the file is missing, unreadable or nothing libav knows; also for what libav
+            reports while the file is open.
+    """
+    import av
+
+    _check_readable(path)
+    try:
+        with av.open(
+            local_url(path),
+            container_options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
+        ) as container:
+            yield container
+    except av.FFmpegError as error:
+        raise MediaError(path, _reason(path, error)) from error
+
+
+@contextlib.contextmanager
+def open_video(path: Path, *, threads: int = 1) -> Iterator[Source]:
+    """Open a file's main video stream for demuxing and decoding.
+
+    Raises:
+        MediaError: as `open_container`; and if there is no video in it, or of an unknown codec.
+    """
+    with open_container(path) as container:
+        stream = _main_video(path, container)
+        stream.codec_context.thread_count = threads
+        yield Source(container, stream)
+
+
+def readable_packets(
+    container: InputContainer, stream: VideoStream, *, log_as: Path | None = None
+) -> Iterator[Packet[VideoStream]]:
+    """Give the stream's packets up to its end, or up to where the file was cut off.
+
+    Args:
+        container: an open file.
+        stream: the video stream in it.
+        log_as: the file's name; given, a warning says that the file ends early.
+    """
+    import av
+
+    held: Packet[VideoStream] | None = None
+    reason: str | None = None
+    try:
+        for packet in container.demux(stream):
+            if held is not None:
+                yield held
+            # PyAV ends with an empty packet that stands for "flush the decoder".
+            held = packet if packet.size else None
+    except av.FFmpegError as error:
+        reason = error.strerror
+    if held is not None and held.is_corrupt:
+        held, reason = None, "its last picture is incomplete"
+    if held is not None:
+        yield held
+    if reason is not None and log_as is not None:
+        _log.warning("%s: cut off or damaged; read up to there (%s)", log_as, reason)
+
+
+def picture_pts(packet: Packet[VideoStream]) -> int | None:
+    """Return the stamp of a packet's picture in ticks, None if it has none."""
+    return packet.dts if keeps_no_stamps(packet.stream.container) else packet.pts
+
+
+def keeps_no_stamps(container: InputContainer | Container) -> bool:
+    """Return whether pictures are told apart by their order only.
+
+    AVI numbers its packets evenly and says nothing of display; the n-th picture that comes out of
+    the decoder has the n-th number.
+    """
+    return container.format.name == "avi"
+
+
+def local_url(path: Path) -> str:
+    """Return the name that libav takes for this very file, whatever characters it holds."""
+    return f"file:{path.absolute()}"
+
+
+def _check_readable(path: Path) -> None:
+    """Raise MediaError for what the file system knows without libav."""
+    try:
+        if path.is_dir():
+            raise MediaError(path, "is a folder, not a video file")
+        if not path.is_file():
+            reason = "is not a regular file" if path.exists() else "no such file"
+            raise MediaError(path, reason)
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        reason = f"can't be read: {os.strerror(error.errno or 0)}"
+        raise MediaError(path, reason) from error
+    if empty:
+        raise MediaError(path, "is empty (0 bytes): copy or download it again")
+
+
+def _main_video(path: Path, container: InputContainer) -> VideoStream:
+    """Return the first video stream that is no cover picture, with a decoder and a sane size."""
+    from av.stream import Disposition
+
+    if not container.streams:
+        raise MediaError(path, "was cut off or damaged: copy or download it again")
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        holds = "sound but no video" if container.streams.audio else "no video"
+        raise MediaError(path, f"holds {holds}")
+    stream = streams[0]
+    # PyAV gives streams without a decoder no context, whatever its annotations say.
+    if getattr(stream, "codec_context", None) is None:
+        raise MediaError(path, "its video codec is unknown here: convert it to H.264")
+    width_px, height_px = stream.codec_context.width, stream.codec_context.height
+    if width_px <= 0 or height_px <= 0:
+        raise MediaError(path, "its video has no size: the file is damaged")
+    if width_px * height_px > _MAX_PIXELS:
+        reason = f"its frames of {width_px}x{height_px} px are larger than 8192x8192 in area"
+        raise MediaError(path, reason)
+    return stream
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Say what libav's error means for this file."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] in (b"ftyp", b"mdat", b"wide", b"free"):
+        return "was cut off or damaged (MP4/MOV): copy or download it again"
+    return f"is not a video that can be read ({getattr(error, 'strerror', None) or error})"

@@ -1,0 +1,202 @@
+"""Writing videos: aside first, under their own name only when whole."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self, cast
+
+import numpy as np
+
+from tpbench.video.audio import AudioTrack
+from tpbench.video.source import local_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from av.container import OutputContainer
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+    from tpbench.video.audio import AudioSource
+    from tpbench.video.encoding import Encoding
+
+
+class _Output(NamedTuple):
+    """What is open while a video is written."""
+
+    container: OutputContainer
+    stream: VideoStream
+    track: AudioTrack | None
+
+
+@contextlib.contextmanager
+def _plain_os_errors(path: Path) -> Iterator[None]:
+    """Turn libav's own error of a full disk or a closed folder into Python's, which pickles."""
+    import av
+
+    try:
+        yield
+    except av.FFmpegError as error:
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+class VideoWriter:
+    """Writes RGB frames to a video of constant rate; the same frames give the same bytes.
+
+    Use it as a context manager. The file appears under its name when the block ends well; if the
+    block raises, or writing fails, nothing is left behind. Until then its name is
+    `.<name>.<random>.part`.
+
+    YUV encodings store BT.601 in limited range and say so, which is also what readers take for
+    granted that do not look.
+
+    Args:
+        path: where the video shall be; an older file there is replaced.
+        width_px: width of every frame.
+        height_px: height of every frame.
+        fps: frames a second.
+        encoding: a row of `tpbench.video.encoding`.
+        audio: sound to go with it, as AAC; without effect where the source's span has none.
+
+    Raises:
+        ValueError: the size is odd and the encoding needs even sides, or no frame was written.
+        OSError: the folder can't be written or the disk is full.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        width_px: int,
+        height_px: int,
+        fps: Fraction,
+        encoding: Encoding,
+        audio: AudioSource | None = None,
+    ) -> None:
+        if width_px < 1 or height_px < 1:
+            reason = f"a video of {width_px}x{height_px} px has no pixels"
+            raise ValueError(reason)
+        if encoding.needs_even_size and (width_px % 2 or height_px % 2):
+            reason = f"{encoding.name} needs even sides, not {width_px}x{height_px} px"
+            raise ValueError(reason)
+        self.path = Path(path)
+        self.frame_count = 0
+        self._shape = (height_px, width_px, 3)
+        self._fps = Fraction(fps)
+        self._encoding = encoding
+        self._audio = audio
+        self._part_path = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        self._output: _Output | None = None
+
+    def __enter__(self) -> Self:
+        import av
+
+        # Matroska would put a random number into every file.
+        options = {"fflags": "+bitexact"}
+        if self._encoding.container == "mp4":
+            options["movflags"] = "+faststart"
+        with _plain_os_errors(self.path):
+            container = av.open(
+                local_url(self._part_path),
+                "w",
+                format=self._encoding.container,
+                container_options=options,
+            )
+        try:
+            stream = self._add_stream(container)
+            track = AudioTrack.open(container, self._audio) if self._audio else None
+        except BaseException:
+            container.close()
+            self._part_path.unlink(missing_ok=True)
+            raise
+        self._output = _Output(container, stream, track)
+        return self
+
+    def write(self, image: NDArray[np.uint8]) -> None:
+        """Append one frame.
+
+        Args:
+            image: (height_px, width_px, 3) uint8 RGB.
+
+        Raises:
+            ValueError: the image has another shape or type.
+            OSError: the disk is full.
+        """
+        import av
+
+        container, stream, track = self._opened()
+        if image.shape != self._shape or image.dtype != np.uint8:
+            reason = f"a frame must be {self._shape} uint8, not {image.shape} {image.dtype}"
+            raise ValueError(reason)
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        if not self._encoding.lossless:
+            picture = picture.reformat(
+                format=self._encoding.pixel_format,
+                dst_colorspace="smpte170m",
+                dst_color_range="MPEG",
+                threads=1,
+            )
+        picture.pts = self.frame_count
+        picture.time_base = 1 / self._fps
+        with _plain_os_errors(self.path):
+            container.mux(stream.encode(picture))
+            self.frame_count += 1
+            if track is not None:
+                track.advance(self.frame_count / self._fps)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        container, stream, track = self._opened()
+        try:
+            if kind is None:
+                self._finish(container, stream, track)
+        finally:
+            # After a failure libav fails again here; the first error is the one to tell.
+            with contextlib.suppress(Exception):
+                container.close()
+            if track is not None:
+                track.close()
+            self._part_path.unlink(missing_ok=True)
+            self._output = None
+
+    def _finish(
+        self, container: OutputContainer, stream: VideoStream, track: AudioTrack | None
+    ) -> None:
+        if self.frame_count == 0:
+            reason = f"no frame was written to {self.path}"
+            raise ValueError(reason)
+        with _plain_os_errors(self.path):
+            container.mux(stream.encode(None))
+            if track is not None:
+                track.finish()
+            container.close()
+        self._part_path.replace(self.path)
+
+    def _opened(self) -> _Output:
+        if self._output is None:
+            reason = "a VideoWriter is used inside a `with` block"
+            raise RuntimeError(reason)
+        return self._output
+
+    def _add_stream(self, container: OutputContainer) -> VideoStream:
+        encoding = self._encoding
+        stream = cast("VideoStream", container.add_stream(encoding.codec, rate=self._fps))
+        stream.height, stream.width = self._shape[:2]
+        stream.pix_fmt = encoding.pixel_format
+        # x264 with several threads gives other bytes from run to run.
+        stream.codec_context.thread_count = 1
+        stream.codec_context.options = dict(encoding.options)
+        if not encoding.lossless:
+            stream.codec_context.colorspace = 6  # SMPTE 170M, the BT.601 matrix, in ISO 23091-2
+            stream.codec_context.color_range = 1  # limited
+        return stream
