@@ -85,6 +85,7 @@ class MediaMaker:
         options: Mapping[str, str] | None = None,
         quarter_turns: int = 0,
         first_pts: int = 0,
+        faststart: bool = False,
     ) -> Path:
         """Write n pictures numbered 0 to n - 1 at a constant rate.
 
@@ -100,6 +101,7 @@ class MediaMaker:
             options: more for the encoder.
             quarter_turns: the file says "turn me this often counter-clockwise for display".
             first_pts: stamp of the first picture in 1 / fps; below 0 gives an edit list.
+            faststart: an MP4 has its index in front.
         """
         ticks = range(first_pts, first_pts + n)
         return self._write(
@@ -112,6 +114,7 @@ class MediaMaker:
             pixel_format=pixel_format,
             options={"g": str(gop), "bf": str(bframes), **(options or {})},
             quarter_turns=quarter_turns,
+            muxing={"movflags": "+faststart"} if faststart else {},
         )
 
     def vfr(
@@ -220,10 +223,11 @@ class MediaMaker:
         pixel_format: str = "yuv420p",
         options: Mapping[str, str],
         quarter_turns: int = 0,
+        muxing: Mapping[str, str] | None = None,
     ) -> Path:
         path = self.folder / name
         stored = size[::-1] if quarter_turns % 2 else size
-        with av.open(str(path), "w") as output:
+        with av.open(str(path), "w", container_options=dict(muxing or {})) as output:
             stream = self._add_video(output, codec, rate, stored, pixel_format)
             stream.codec_context.options = dict(options)
             stream.codec_context.time_base = time_base

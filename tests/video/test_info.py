@@ -233,6 +233,24 @@ def test_colours_without_a_way_to_rgb_are_a_media_error(make_media: MediaMaker) 
         probe(path)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
+def test_what_a_cut_off_mp4_with_its_index_in_front_holds_is_used(
+    make_media: MediaMaker, caplog: pytest.LogCaptureFixture, share: float
+) -> None:
+    path = make_media.cfr(n=60, bframes=0, options={"crf": "1"}, faststart=True)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share + 2000 * (1 - share))])
+
+    with caplog.at_level(logging.WARNING):
+        info = probe(path)
+
+    assert "its last picture is incomplete" in caplog.text
+    assert 5 < info.frame_count < 60
+    assert [make_media.frame_number(frame.to_rgb()) for frame in decode_frames(path)] == list(
+        range(info.frame_count)
+    )
+
+
 def test_what_a_cut_off_matroska_holds_is_used(
     make_media: MediaMaker, caplog: pytest.LogCaptureFixture
 ) -> None:

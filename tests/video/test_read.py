@@ -9,6 +9,7 @@ import av
 import cv2
 import decord
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -90,6 +91,25 @@ def test_every_start_gives_the_frames_that_frame_0_gives(make_media: MediaMaker,
         for frame in part:
             assert frame.pts == whole[frame.index].pts
             np.testing.assert_array_equal(frame.image, whole[frame.index].image)
+
+
+def test_pictures_that_lean_on_a_part_cut_away_in_front_are_left_out(
+    make_media: MediaMaker,
+) -> None:
+    whole = make_media.cfr("whole.ts", n=40, gop=10, options=OPEN_GOP)
+    path = make_media.folder / "late_start.ts"
+    with av.open(str(whole)) as container, av.open(str(path), "w") as output:
+        video = container.streams.video[0]
+        copy = output.add_stream_from_template(video)
+        for packet in list(container.demux(video))[4:-1]:
+            packet.stream = copy
+            output.mux(packet)
+
+    read = numbers(make_media, path)
+
+    assert read == list(range(read[0], 40))
+    assert 4 < read[0] <= 12
+    assert len(read) == probe(path).frame_count
 
 
 @settings(max_examples=25, deadline=None)
@@ -254,6 +274,19 @@ def test_a_range_outside_the_video_is_a_value_error(
 
 def test_an_empty_range_is_empty(make_media: MediaMaker) -> None:
     assert numbers(make_media, make_media.cfr(n=5), 5, 5) == []
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_frames(make_media: MediaMaker) -> None:
+    path = make_media.cfr(n=4000, size=(320, 240))
+    process = psutil.Process()
+    early_bytes = 0
+
+    for frame in read_frames(path):
+        if frame.index == 200:
+            early_bytes = process.memory_info().rss
+
+    assert process.memory_info().rss - early_bytes < 20e6
 
 
 def test_reading_says_nothing_on_stderr(

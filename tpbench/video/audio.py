@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from av.audio.frame import AudioFrame
-    from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
     from numpy.typing import NDArray
 
@@ -204,36 +203,36 @@ def _blocks_from(
         if seek_s is not None:
             with contextlib.suppress(av.FFmpegError):
                 container.seek(int(seek_s * av.time_base))
-        resampler, source_shape = None, None
         due: int | None = None
-        for frame in _decodable(path, container, container.streams.audio[0]):
-            # A broadcast may go over to other channels in the middle.
-            if resampler is None or source_shape != (frame.layout.name, frame.sample_rate):
-                source_shape = (frame.layout.name, frame.sample_rate)
-                resampler = av.AudioResampler("fltp", shape.layout, shape.rate_hz)
-            for part in resampler.resample(frame):
-                if part.pts is None or part.time_base is None:
-                    continue
-                offset = round((part.pts * part.time_base - zero_s) * shape.rate_hz)
-                if due is not None and abs(offset - due) <= _JITTER_S * shape.rate_hz:
-                    offset = due
-                block = _Block(offset, np.asarray(part.to_ndarray(), np.float32))
-                due = block.end
-                yield block
+        for part in _decodable(path, container, shape):
+            if part.pts is None or part.time_base is None:
+                continue
+            offset = round((part.pts * part.time_base - zero_s) * shape.rate_hz)
+            if due is not None and abs(offset - due) <= _JITTER_S * shape.rate_hz:
+                offset = due
+            block = _Block(offset, np.asarray(part.to_ndarray(), np.float32))
+            due = block.end
+            yield block
 
 
-def _decodable(path: Path, container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Give all frames that decode; a clip is worth more than its sound."""
+def _decodable(path: Path, container: InputContainer, shape: _SoundShape) -> Iterator[AudioFrame]:
+    """Give all sound that decodes, in the given shape; a clip is worth more than its sound."""
     import av
 
-    packets = container.demux(stream)
+    packets = container.demux(container.streams.audio[0])
+    resampler, source_shape = None, None
     warned = False
     with contextlib.suppress(StopIteration):
         while True:
             try:
-                yield from next(packets).decode()
-            except av.FFmpegError as error:
+                for frame in next(packets).decode():
+                    # A broadcast may go over to other channels in the middle.
+                    if resampler is None or source_shape != (frame.layout.name, frame.sample_rate):
+                        source_shape = (frame.layout.name, frame.sample_rate)
+                        resampler = av.AudioResampler("fltp", shape.layout, shape.rate_hz)
+                    yield from resampler.resample(frame)
+            except (av.FFmpegError, ValueError) as error:
                 if not warned:
                     reason = "some of its sound can't be decoded; silence there"
-                    _log.warning("%s: %s (%s)", path, reason, error.strerror)
+                    _log.warning("%s: %s (%s)", path, reason, error)
                 warned = True

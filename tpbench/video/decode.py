@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
     from tpbench.video.info import VideoInfo
+    from tpbench.video.source import Source
 
 
 class Picture(NamedTuple):
@@ -62,50 +63,64 @@ def _decode(
     seek_pts: int | None = None,
     latest_key: int | None = None,
 ) -> Generator[Picture]:
-    """Decode from a keyframe on.
+    """Decode from a keyframe on, which `_packets_from_key` finds; give nothing if it finds none.
 
     Pictures displayed before that keyframe are left out: they lean on what was not decoded.
-
-    Args:
-        path: the video.
-        info: what `probe` said of it.
-        threads: decoder threads.
-        seek_pts: where to seek first, in ticks; without it from the start.
-        latest_key: give nothing if the keyframe is shown after this frame, or if the seek fails.
     """
-    import av
-
-    with open_video(path, threads=threads) as (container, stream):
-        if seek_pts is not None:
-            if keeps_no_stamps(container):
-                return
-            try:
-                container.seek(seek_pts, stream=stream)
-            except av.FFmpegError:
-                return
-        packets = itertools.dropwhile(
-            lambda packet: not packet.is_keyframe, readable_packets(container, stream)
-        )
-        key_pts: int | None = None
+    with open_video(path, threads=threads) as source:
+        landing = _packets_from_key(source, info, seek_pts, latest_key)
+        if landing is None:
+            return
+        key_pts, packets = landing
+        by_order = keeps_no_stamps(source.container)
         pending_dts: deque[int | None] = deque()
         for packet in itertools.chain(packets, [None]):
-            if key_pts is None:
-                key_pts = None if packet is None else picture_pts(packet)
-                if key_pts is None or (
-                    latest_key is not None and info.timeline.slot(key_pts) > latest_key
-                ):
-                    return
-            if packet is not None:
+            if packet is not None and by_order:
                 pending_dts.append(packet.dts)
-            for picture in _decode_packet(path, info, stream, packet, key_pts):
-                shown_dts = pending_dts.popleft() if pending_dts else None
-                pts = shown_dts if keeps_no_stamps(container) else picture.pts
+            for picture in _decode_packet(path, info, source.stream, packet, key_pts):
+                pts = picture.pts
+                if by_order:
+                    pts = pending_dts.popleft() if pending_dts else None
                 if pts is None or pts < key_pts:
                     continue
                 if picture.is_corrupt:
                     raise _damage(path, info, pts, "data missing")
-                known_pts = None if keeps_no_stamps(container) else pts
-                yield Picture(info.timeline.slot(pts), known_pts, picture)
+                yield Picture(info.timeline.slot(pts), None if by_order else pts, picture)
+
+
+def _packets_from_key(
+    source: Source, info: VideoInfo, seek_pts: int | None, latest_key: int | None
+) -> tuple[int, Iterator[Packet[VideoStream]]] | None:
+    """Find a keyframe to start at.
+
+    Args:
+        source: the open video.
+        info: what `probe` said of it.
+        seek_pts: where to seek, in ticks; without it the first keyframe is taken.
+        latest_key: frame number after which the keyframe must not be shown.
+
+    Returns:
+        The keyframe's stamp and the packets from it on; None without such a keyframe or seek.
+    """
+    import av
+
+    if seek_pts is not None:
+        if keeps_no_stamps(source.container):
+            return None
+        try:
+            source.container.seek(seek_pts, stream=source.stream)
+        except av.FFmpegError:
+            return None
+    packets = itertools.dropwhile(
+        lambda packet: not packet.is_keyframe, readable_packets(source.container, source.stream)
+    )
+    key = next(packets, None)
+    key_pts = None if key is None else picture_pts(key)
+    if key is None or key_pts is None:
+        return None
+    if latest_key is not None and info.timeline.slot(key_pts) > latest_key:
+        return None
+    return key_pts, itertools.chain([key], packets)
 
 
 def _decode_packet(
@@ -128,7 +143,6 @@ def _decode_packet(
 
 
 def _damage(path: Path, info: VideoInfo, pts: int | None, reason: str) -> MediaError:
-    where = (
-        "at its end" if pts is None else f"near {float(info.timeline.slot(pts) / info.fps):.2f} s"
-    )
+    time_s = None if pts is None else float(info.timeline.slot(pts) / info.fps)
+    where = "at its end" if time_s is None else f"near {time_s:.2f} s"
     return MediaError(path, f"damaged: a picture {where} can't be decoded ({reason})")

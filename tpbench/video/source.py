@@ -87,10 +87,11 @@ def readable_packets(
     reason: str | None = None
     try:
         for packet in container.demux(stream):
-            if held is not None:
-                yield held
             # PyAV ends with an empty packet that stands for "flush the decoder".
-            held = packet if packet.size else None
+            if packet.size:
+                if held is not None:
+                    yield held
+                held = packet
     except av.FFmpegError as error:
         reason = error.strerror
     if held is not None and held.is_corrupt:
