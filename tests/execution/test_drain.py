@@ -180,7 +180,7 @@ def test_a_listener_that_raises_leaves_no_worker(
 def test_a_killed_driver_takes_its_workers_along_and_the_next_run_goes_on(
     ledger_path: Path, folder: Path, task: TaskSpec, num_done: int, mode: str
 ) -> None:
-    """Killed while starting, early, halfway, late; workers of a thread have only the watchdog."""
+    """Killed while starting, early, halfway and late."""
     names = [f"{number:02d}" for number in range(10)]
     add(ledger_path, *({"name": name, "do": "sleep", "seconds": 0.1} for name in names))
     with driver(ledger_path, folder, mode) as process:
@@ -201,6 +201,31 @@ def test_a_killed_driver_takes_its_workers_along_and_the_next_run_goes_on(
     for name in names:
         assert tries(folder, name) - before[name] == (0 if name in finished else 1)
         assert entries(ledger_path)[name].attempts == 1, "the driver's death is no item's fault"
+
+
+@pytest.mark.usefixtures("task")
+@pytest.mark.parametrize(
+    ("do", "mode"),
+    [
+        ("sleep", "main"),
+        ("sleep", "thread"),  # only the watchdog can see this
+        pytest.param(
+            *("hold_the_interpreter", "main"),  # only the kernel can end this
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="a promise of Linux alone"),
+        ),
+    ],
+)
+def test_a_busy_worker_does_not_outlive_its_driver(
+    ledger_path: Path, folder: Path, do: str, mode: str
+) -> None:
+    add(ledger_path, {"name": "a", "do": do, "seconds": 600})
+    with driver(ledger_path, folder, mode) as process:
+        wait_while_running(process, (folder / "a.tmp").exists)
+        process.kill()
+        process.wait()
+        wait_until(lambda: all_gone(pids(folder)), limit_s=OUTLIVE_S)
+
+    assert entries(ledger_path)["a"].state == "leased"
 
 
 @pytest.mark.usefixtures("task")

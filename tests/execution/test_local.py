@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -219,16 +220,21 @@ def test_an_item_that_takes_too_long_is_given_up(task: TaskSpec) -> None:
     assert final(outcomes)["a"].kind == "done"
 
 
-def test_closing_stops_a_busy_worker_and_lets_it_clear_up(task: TaskSpec, folder: Path) -> None:
-    running = LocalExecutor(num_workers=2).run(
-        task, [item("busy", "sleep", seconds=600), item("a"), item("b")]
-    )
+def test_an_interrupt_stops_a_busy_worker_and_lets_it_clear_up(
+    task: TaskSpec, folder: Path
+) -> None:
     half_written = folder / "busy.tmp"
-    next(running)
-    while not half_written.exists():
-        time.sleep(0.01)
 
-    running.close()
+    def interrupt_when_busy() -> None:
+        while not half_written.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt_when_busy)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(task, item("busy", "sleep", seconds=600), item("a"), executor=TWO)
+    thread.join()
 
     assert not half_written.exists()
     assert not any(map(psutil.pid_exists, workers(folder)))
@@ -245,6 +251,17 @@ def test_progress_reaches_the_listener_with_its_key(task: TaskSpec) -> None:
         list(outcomes)
 
     assert heard == [("a", {"tries": 1}), ("b", {"tries": 1})]
+
+
+def test_a_talkative_task_does_not_flood_its_listener(task: TaskSpec) -> None:
+    heard = []
+    running = ONE.run(
+        task, [item("a", "chatter")], on_progress=lambda _, report: heard.append(report)
+    )
+
+    with closing(running) as outcomes:
+        assert [outcome.kind for outcome in outcomes] == ["done"]
+    assert 1 <= len(heard) < 500
 
 
 def test_workers_have_one_thread_and_the_driver_keeps_its_own(task: TaskSpec) -> None:

@@ -5,6 +5,7 @@ Workers import this module by name: the `worker_tasks` fixture puts its folder o
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import signal
@@ -36,6 +37,7 @@ class Marker:
         append(self.folder / "workers", str(os.getpid()))
 
     def __call__(self, payload: JsonObject, report_progress: ProgressReport) -> JsonObject:
+        self.report_progress = report_progress
         runs = self.folder / f"{payload['name']}.runs"
         append(runs, str(os.getpid()))
         tries = len(runs.read_text().splitlines())
@@ -62,6 +64,15 @@ class Marker:
     def stumble(self, payload: JsonObject) -> None:
         msg = f"no such thing in {payload['name']}"
         raise LookupError(msg)
+
+    def chatter(self, payload: JsonObject) -> None:
+        for number in range(1000):
+            self.report_progress({"number": number})
+
+    def hold_the_interpreter(self, payload: JsonObject) -> None:
+        """Sleep as native code that never lets another Python thread run."""
+        (self.folder / f"{payload['name']}.tmp").touch()
+        ctypes.PyDLL(None).sleep(payload["seconds"])
 
     def fill_the_disk(self, payload: JsonObject) -> None:
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "clip.mp4")

@@ -185,7 +185,8 @@ class _Crew:
 
     def _judge(self, item: WorkItem, answer: Answer) -> Outcome:
         if answer.kind == "halt":
-            raise TPBenchError(answer.error)
+            msg = f"{answer.error} (it was at {item.key})"
+            raise TPBenchError(msg)
         tried = Outcome(
             key=item.key,
             kind="failed",
