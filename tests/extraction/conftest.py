@@ -89,7 +89,7 @@ def talkingpose() -> ExtractionConfig:
 
 @pytest.fixture
 def make_pose() -> MakePose:
-    """Makes a person who stands still: body, face and hands seen with score 1, feet and hips not."""
+    """Makes a person who stands still: all but hips, legs and feet seen with score 1."""
 
     def make(
         n_frames: int = 10,
@@ -109,7 +109,7 @@ def make_pose() -> MakePose:
         keypoints = np.repeat(points[None], n_frames, axis=0).astype(np.float32)
         return WholeBodyPose(
             keypoints=keypoints,
-            scores=np.isfinite(keypoints).all(axis=2).astype(np.float32),
+            scores=np.asarray(np.isfinite(keypoints).all(axis=2), dtype=np.float32),
             width_px=size_px[0],
             height_px=size_px[1],
             source="dwpose",

@@ -67,7 +67,7 @@ class PersonDetection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detections:
-    """All that one detector found in one frame; a detector fills only its own field."""
+    """All that one detector found in one frame; what it does not look for stays empty."""
 
     faces: tuple[FaceDetection, ...] = ()
     hands: tuple[HandDetection, ...] = ()

@@ -1,9 +1,10 @@
 """The 468-point face mesh, run on one crop around a face that is already found.
 
-The network of MediaPipe's FaceMesh (Kartynnik et al., 2019), run by LiteRT. The crop is a square of 1.5
-times the long side of a box, turned so that the eyes are level. The first crop comes from the face
-detector, the next ones from the mesh found before, until it stays where it is: two or three times for a face seen from
-the front, more often from the side. So the mesh of a frame depends on that frame alone.
+The network of MediaPipe's FaceMesh (Kartynnik et al., 2019), run by LiteRT. The crop is a square
+of 1.5 times the long side of a box, turned so that the eyes are level. The first crop comes from
+the face detector, the next ones from the mesh found before, until it stays where it is: two or
+three times for a face seen from the front, more often from the side. So the mesh of a frame
+depends on that frame alone.
 """
 
 from __future__ import annotations

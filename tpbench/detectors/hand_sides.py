@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 MAX_GAP_SHARE: Final = 0.5
 """A hand further from a wrist than this share of the body's size does not hang on it.
 
-On talks the median gap is 0.1, the 99th percentile 0.2; fast gestures and two models that lag differently
-need the rest.
+On talks the median gap is 0.1, the 99th percentile 0.2; fast gestures and two models that lag
+differently need the rest.
 """
 
 _TORSO_TO_SHOULDERS: Final = 0.7
@@ -57,12 +57,14 @@ def sides_of_hands(
 ) -> tuple[HandDetection | None, HandDetection | None]:
     """Return the person's own left hand and right hand, None where there is none.
 
-    Both sides are settled together: of all ways to hang the hands on the wrists, the one with the most
-    hands, then the least sum of gaps (in shares of the greatest allowed) and doubts (1 - score).
+    Both sides are settled together: of all ways to hang the hands on the wrists, the one with the
+    most hands, then the least sum of gaps (in shares of the greatest allowed) and doubts (1 -
+    score).
 
     Args:
         hands: all hands of the frame, other people's too.
-        keypoints_px: (17 or more, 2) px, COCO body joints of the person first; NaN where not found.
+        keypoints_px: (17 or more, 2) px, COCO body joints of the person first; NaN where not
+        found.
     """
     limit_px = MAX_GAP_SHARE * body_size_px(keypoints_px)
     wrists = keypoints_px[[LEFT_WRIST, RIGHT_WRIST]]

@@ -1,4 +1,4 @@
-"""One body by MediaPipe's pose landmarks (BlazePose: Bazarevsky et al., 2020), as COCO's 17 joints."""
+"""One body by MediaPipe's pose landmarks (Bazarevsky et al., 2020), as COCO's 17 joints."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _HIPS: Final = [11, 12]
 _OFFSET_SHARE: Final = 0.0125
 """Joints come out this share of the torso's length too far right and down.
 
-The network sees a square of 4.5 torso lengths at 256 px, so this is 0.7 px of its input: a crop placed by
-corners and answers meant for pixel centres. Measured on two talks and their mirror images, whose joints
-disagree sideways by twice that.
+The network sees a square of 4.5 torso lengths at 256 px, so this is 0.7 px of its input: a crop
+placed by corners and answers meant for pixel centres. Measured on two talks and their mirror
+images, whose joints disagree sideways by twice that.
 """
 
 
@@ -35,7 +35,7 @@ class Body:
     """One person's body."""
 
     keypoints_px: NDArray[np.float32]
-    """(17, 2) px in COCO order. Joints outside the picture are there too, as the model guesses them."""
+    """(17, 2) px in COCO order. Joints outside the picture are guessed, with a low score."""
 
     scores: NDArray[np.float32]
     """(17,) in [0, 1]: that the joint is in the picture and not hidden."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,28 +15,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tpbench.detectors.person_window import Window
     from tpbench.video import Frame
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """A square part of a frame."""
-
-    x0_px: int
-    y0_px: int
-    side_px: int
 
 
 class MediaPipeHandDetector:
     """Finds hands and follows them through a stretch.
 
-    A palm is looked for only while fewer than `max_hands` hands are followed, which is what makes two
-    cheap. It must be about 6 % of the long side of the picture to be found. In a wide frame that is a
-    person whose face is an eighth of the frame's height; who knows where the person is says so with a
-    `Window`, which does away with that.
+    A palm is looked for only while fewer than `max_hands` hands are followed, which is what makes
+    two cheap. It must be about 6 % of the long side of the picture to be found. In a wide frame
+    that is a person whose face is an eighth of the frame's height; who knows where the person is
+    says so with a `Window`, which does away with that.
 
-    A hand's score is how sure the network is of which hand it is. It says little about presence, but
-    hands of a presence below one half are never reported.
+    A hand's score is how sure the network is of which hand it is. It says little about presence,
+    but hands of a presence below one half are never reported.
 
     Args:
         max_hands: how many hands are followed at once.
@@ -67,13 +58,13 @@ class MediaPipeHandDetector:
 
         Args:
             frame: of any size.
-            window: look only here. It may move from frame to frame; hands that were followed are then
+            window: look only here. It may move from frame to frame; hands that were followed are
+            then
                 found anew.
         """
         image, origin = frame.image, np.zeros(2)
         if window is not None:
-            x0, y0, side = window.x0_px, window.y0_px, window.side_px
-            image, origin = image[y0 : y0 + side, x0 : x0 + side], np.array([x0, y0])
+            image, origin = window.cut(image), np.array([window.x0_px, window.y0_px])
         found = self._task.run_on_video(image, frame.time_s)
         size = np.array([image.shape[1], image.shape[0]])
         return tuple(

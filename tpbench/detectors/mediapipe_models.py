@@ -1,8 +1,8 @@
 """The model files of MediaPipe Tasks, made in memory from the bare networks.
 
-A landmarker wants its two networks in one stored zip, and wants networks that take floats to say in
-their metadata how pixels are scaled. The wheels carry the bare networks only, so both are added here;
-nothing derived is written to disk. Equal networks give equal bytes.
+A landmarker wants its two networks in one stored zip, and wants networks that take floats to say
+in their metadata how pixels are scaled. The wheels carry the bare networks only, so both are added
+here; nothing derived is written to disk. Equal networks give equal bytes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def hand_bundle(*, offline: bool) -> bytes:
 
 
 def pose_bundle(*, offline: bool) -> bytes:
-    """Return the model file of `PoseLandmarker`: the detector sees [-1, 1], the landmarks [0, 1]."""
+    """Return the model file of `PoseLandmarker`: pixels to [-1, 1], and for landmarks to [0, 1]."""
     detector = model_bytes(POSE_DETECTOR, offline=offline)
     landmarks = model_bytes(POSE_LANDMARKS, offline=offline)
     return stored_zip(

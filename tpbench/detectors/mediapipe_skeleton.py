@@ -1,6 +1,7 @@
 """Whole-body skeletons put together from MediaPipe's body, hands and face mesh.
 
-Nothing but PyPI is needed for it. Feet stay unknown, and so do face points where LiteRT has no wheel.
+Nothing but PyPI is needed for it. Feet stay unknown, and so do face points where LiteRT has no
+wheel.
 """
 
 from __future__ import annotations
@@ -9,25 +10,24 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tpbench.detectors.base import Detections, FaceDetection, HandDetection, PersonDetection
+from tpbench.detectors.base import Detections, PersonDetection
 from tpbench.detectors.face_mesh import open_face_mesh
-from tpbench.detectors.hand_sides import body_size_px, sides_of_hands
+from tpbench.detectors.hand_sides import sides_of_hands
 from tpbench.detectors.ibug68 import mesh_to_ibug68
 from tpbench.detectors.mediapipe_body import MediaPipeBodyTracker
 from tpbench.detectors.mediapipe_faces import MediaPipeFaceDetector
-from tpbench.detectors.mediapipe_hands import MediaPipeHandDetector, Window
+from tpbench.detectors.mediapipe_hands import MediaPipeHandDetector
 from tpbench.detectors.mediapipe_models import digest
+from tpbench.detectors.person_window import window_around
 from tpbench.wholebody import (
     BODY,
     FACE,
     LEFT_EYE,
     LEFT_HAND,
-    LEFT_SHOULDER,
     LEFT_WRIST,
     NUM_KEYPOINTS,
     RIGHT_EYE,
     RIGHT_HAND,
-    RIGHT_SHOULDER,
     RIGHT_WRIST,
 )
 
@@ -36,23 +36,27 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tpbench.detectors.base import FaceDetection, HandDetection
     from tpbench.detectors.mediapipe_body import Body
+    from tpbench.detectors.person_window import Window
     from tpbench.video import Frame
     from tpbench.wholebody import PoseSource
 
 _MIN_MESH_SCORE: Final = 0.5
-_REACH: Final = 5.0
-"""Side of the square around the shoulders that both hands stay in, in body sizes."""
 
 
 class MediaPipeSkeletonDetector:
     """Finds the most prominent person's 133 points, and all faces and hands on the way.
 
-    Each model runs once a frame: `Detections.faces` and `hands` are those that the skeleton was made of,
-    so nobody need look for them again. The face is the one at the body's eyes. A hand hangs on the nearer
-    wrist (`sides_of_hands`), and then that wrist is the hand's, which sees it larger. Points outside the
-    picture are not found: NaN, score 0. Scores: a joint's is visibility times presence, a hand's and a
-    face's points have the score of the hand and the mesh.
+    Each model runs once a frame: `Detections.faces` and `hands` are those that the skeleton was
+    made of, so nobody need look for them again. The face is the one at the body's eyes. A hand
+    hangs on the nearer wrist (`sides_of_hands`), and then that wrist is the hand's, which sees it
+    larger. Points outside the picture are not found: NaN, score 0. Scores: a joint's is visibility
+    times presence, a hand's and a face's points have the score of the hand and the mesh.
+
+    Attributes:
+        faces: the detector of faces inside, for those who want faces only.
+        hands: the detector of hands inside.
 
     Args:
         offline: never fetch model files.
@@ -63,8 +67,8 @@ class MediaPipeSkeletonDetector:
     """
 
     def __init__(self, *, offline: bool = False) -> None:
-        self.faces = MediaPipeFaceDetector(offline=offline)
-        self.hands = MediaPipeHandDetector(offline=offline)
+        self.faces: Final = MediaPipeFaceDetector(offline=offline)
+        self.hands: Final = MediaPipeHandDetector(offline=offline)
         self._body = MediaPipeBodyTracker(offline=offline)
         self._mesh = open_face_mesh(offline=offline)
         self._window: Window | None = None
@@ -101,17 +105,25 @@ class MediaPipeSkeletonDetector:
     def _detect_one(self, frame: Frame) -> Detections:
         faces = self.faces.find(frame.image)
         body = self._body.find(frame)
-        if body is not None:
-            self._window = window_around(body.keypoints_px, frame.image.shape[:2], self._window)
+        if body is None:
+            return Detections(faces=faces, hands=self.hands.find(frame, self._window))
+        height_px, width_px = frame.image.shape[:2]
+        self._window = window_around(body.keypoints_px, (height_px, width_px), self._window)
+        face = face_of_body(faces, body.keypoints_px)
+        if face is None:
+            # Too small in the whole frame, perhaps; or turned away, if it is not here either.
+            close_up = self.faces.find(frame.image, self._window)
+            face = face_of_body(close_up, body.keypoints_px)
+            faces += () if face is None else (face,)
         hands = self.hands.find(frame, self._window)
-        people = () if body is None else (self._person(frame, body, faces, hands),)
-        return Detections(faces=faces, hands=hands, people=people)
+        person = self._person(frame.image, body, face, hands)
+        return Detections(faces=faces, hands=hands, people=(person,))
 
     def _person(
         self,
-        frame: Frame,
+        image: NDArray[np.uint8],
         body: Body,
-        faces: Sequence[FaceDetection],
+        face: FaceDetection | None,
         hands: Sequence[HandDetection],
     ) -> PersonDetection:
         points = np.full((NUM_KEYPOINTS, 2), np.nan, dtype=np.float32)
@@ -122,12 +134,11 @@ class MediaPipeSkeletonDetector:
             if hand is not None:
                 points[part], scores[part] = hand.keypoints_px, hand.score
                 points[wrist], scores[wrist] = hand.keypoints_px[0], hand.score
-        face = face_of_body(faces, body.keypoints_px)
         if face is not None and self._mesh is not None:
-            mesh = self._mesh.find(frame.image, face)
+            mesh = self._mesh.find(image, face)
             if mesh.score >= _MIN_MESH_SCORE:
                 points[FACE], scores[FACE] = mesh_to_ibug68(mesh.vertices_px), mesh.score
-        outside = ~_inside(points, frame.image.shape[:2])
+        outside = ~_inside(points, image.shape[:2])
         points[outside], scores[outside] = np.nan, 0.0
         return PersonDetection(keypoints_px=points, scores=scores)
 
@@ -151,34 +162,9 @@ def face_of_body(
     return min(near, key=gap, default=None)
 
 
-def window_around(
-    keypoints_px: NDArray[np.floating], size_px: tuple[int, ...], last: Window | None
-) -> Window:
-    """Return the square of the picture in which to look for a person's hands.
-
-    It is as large as arms reach, or as the picture allows. It stays where it was as long as that will
-    do, because a hand that is followed in it is lost when it moves.
-
-    Args:
-        keypoints_px: (17 or more, 2) px, COCO body joints first, shoulders and hips known.
-        size_px: height and width of the picture.
-        last: the window of the frame before, if any.
-    """
-    height_px, width_px = size_px
-    wanted = _REACH * body_size_px(keypoints_px)
-    middle = keypoints_px[[LEFT_SHOULDER, RIGHT_SHOULDER]].mean(axis=0)
-    side = int(np.clip(wanted, 2, min(height_px, width_px)))
-    start = np.clip(np.rint(middle - side / 2), 0, [width_px - side, height_px - side])
-    if last is not None:
-        moved = float(np.abs(start - (last.x0_px, last.y0_px)).max())
-        if moved <= 0.2 * last.side_px and 0.8 <= side / last.side_px <= 1.25:
-            return last
-    return Window(x0_px=int(start[0]), y0_px=int(start[1]), side_px=side)
-
-
 def _inside(points_px: NDArray[np.floating], size_px: tuple[int, ...]) -> NDArray[np.bool_]:
     height_px, width_px = size_px
     # A pixel's area reaches half a pixel around its centre. NaN is not inside.
     low, high = -0.5, np.array([width_px, height_px]) - 0.5
-    inside: NDArray[np.bool_] = ((points_px >= low) & (points_px <= high)).all(axis=-1)
+    inside: NDArray[np.bool_] = np.all((points_px >= low) & (points_px <= high), axis=-1)
     return inside

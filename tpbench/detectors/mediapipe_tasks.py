@@ -28,11 +28,11 @@ _DEBIAN_PACKAGES: Final = {
 class MediaPipeTask:
     """One MediaPipe task over one stretch after another.
 
-    In VIDEO mode a task leans on the frames before, and there is no way to make it forget them: after
-    `reset` the next frame gets a new one.
+    In VIDEO mode a task leans on the frames before, and there is no way to make it forget them:
+    after `reset` the next frame gets a new one.
 
     Args:
-        create: makes the task; it is kept, and with it the model file, which MediaPipe does not copy.
+        create: makes the task. Kept, and with it the model file, which MediaPipe may not copy.
 
     Raises:
         MissingDependencyError: a system library that MediaPipe links to is absent.
@@ -40,13 +40,16 @@ class MediaPipeTask:
 
     def __init__(self, create: Callable[[], Any]) -> None:
         self._create = create
+        self._time_ms = -1
+        self._used = False
+        self._stale = False
         self._open()
 
     def run_on_image(self, image: NDArray[np.uint8]) -> Any:  # noqa: ANN401 - MediaPipe is untyped
         """Return what a task in IMAGE mode finds in a (H, W, 3) uint8 RGB picture."""
         return self._quiet_at_first(self._task.detect, image)
 
-    def run_on_video(self, image: NDArray[np.uint8], time_s: float) -> Any:  # noqa: ANN401 - as above
+    def run_on_video(self, image: NDArray[np.uint8], time_s: float) -> Any:  # noqa: ANN401 - same
         """Return what a task in VIDEO mode finds in the next picture of the stretch."""
         if self._stale:
             self.close()
@@ -92,9 +95,10 @@ def _release(task: Any) -> None:  # noqa: ANN401 - MediaPipe is untyped
         with quiet_native_output():
             task.close()
     except RuntimeError:
-        # The interpreter is going down and takes no more work for the task's thread. The memory goes
-        # with the process; without a handle the task's own __del__ does not try again and complain.
-        task._handle = None  # noqa: SLF001 - see above
+        # The interpreter is going down and takes no more work for the task's thread. The memory
+        # goes with the process; without a handle the task's own __del__ does not try again and
+        # complain.
+        task._handle = None
 
 
 def _missing_library(error: OSError) -> MissingDependencyError:

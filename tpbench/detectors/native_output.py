@@ -1,8 +1,8 @@
 """Keeping what native libraries print off the terminal.
 
-MediaPipe and LiteRT write to the process's standard error when a model is loaded and run for the first
-time, past Python and past every log level. It breaks progress bars and helps nobody, so it goes to the
-debug log.
+MediaPipe and LiteRT write to the process's standard error when a model is loaded and run for the
+first time, past Python and past every log level. It breaks progress bars and helps nobody, so it
+goes to the debug log.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tpbench.video import Frame, VideoInfo
 
 _BATCH: Final = 16
-_FACE_PATCH_PX: Final = 128
+_FACE_PATCH_PX: Final = 64
 _HAND_PATCH_PX: Final = 64
 
 

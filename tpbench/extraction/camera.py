@@ -19,6 +19,7 @@ class CameraShift:
 
     def __init__(self) -> None:
         self._last: NDArray[np.uint8] | None = None
+        self._face_box_px: NDArray[np.floating] | None = None
 
     def push(self, image: NDArray[np.uint8], face_box_px: NDArray[np.floating] | None) -> float:
         """Return the median shift of background corners since the frame before.
@@ -29,7 +30,8 @@ class CameraShift:
 
         Args:
             image: (H, W, 3) uint8 RGB, of the same size for all frames.
-            face_box_px: the person's face, None where it is lost.
+            face_box_px: the person's face; None where it is lost, then the person is left out where
+                it was last seen.
 
         Returns:
             Share of the picture's diagonal; NaN for the first frame and where fewer than 8 corners
@@ -41,6 +43,8 @@ class CameraShift:
         grey: NDArray[np.uint8] = cv2.cvtColor(
             cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
         )
+        if face_box_px is not None:
+            self._face_box_px = face_box_px
         last, self._last = self._last, grey
         if last is None:
             return float("nan")
@@ -49,7 +53,7 @@ class CameraShift:
             maxCorners=80,
             qualityLevel=0.02,
             minDistance=6,
-            mask=_background(size, face_box_px, scale),
+            mask=_background(size, self._face_box_px, scale),
         )
         if corners is None or len(corners) < _MIN_POINTS:
             return float("nan")

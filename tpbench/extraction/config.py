@@ -35,7 +35,7 @@ class ShotSettings(_Settings):
     """AdaptiveDetector: smaller changes are no cut, whatever their ratio."""
 
     transition_levels: float = Field(gt=0, le=255)
-    """Mean CIELAB change within 1, 2 or 4 s that is a dissolve, fade or sweep."""
+    """Least mean CIELAB change, within 1, 2 or 4 s, of a dissolve or fade."""
 
     margin_frames: int = Field(ge=0)
     """Frames left out on both sides of a cut: encoders and converters smear cuts by a frame."""

@@ -32,7 +32,7 @@ _WHOLE_SHARE: Final = 0.92
 _HEAD_ABOVE_BROWS: Final = 0.75
 """Hair and forehead above the highest face point, as a share of the height of the face points."""
 
-_WAIST_BELOW_SHOULDERS: Final = 1.1
+_WAIST_BELOW_SHOULDERS: Final = 1.6
 """How far an upper body reaches below the shoulders, in shoulder widths, hands or not."""
 
 
@@ -58,7 +58,7 @@ def upper_body_crop(pose: WholeBodyPose, *, margin_share: float) -> CropBox:
     """Return one square for all frames: from above the hair to the waist, hands included.
 
     The body box spans head, shoulders, elbows, wrists and hands over the 2nd to 98th percentile of
-    frames, and at least 1.1 shoulder widths below the shoulders. The square is its longer side plus
+    frames, and at least 1.6 shoulder widths below the shoulders. The square is its longer side plus
     the margin, centred on it, moved into the picture, and never larger than the picture: nothing is
     padded. Where the body is taller than the square, the head stays and the waist goes.
 

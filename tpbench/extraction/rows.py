@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tpbench.video import VideoInfo
 
 TRANSITION_CODE = "shot.transition"
-"""The span is a dissolve, a fade or a sweep between two shots."""
+"""The span is a dissolve or a fade between two shots."""
 
 DUPLICATE_CODE = "source.duplicate"
 """The source has the same bytes as another one, which was done instead."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -271,8 +271,8 @@ CASES = [
         kind=HandConfidence,
         code="hands.low_confidence",
         threshold=0.5,
-        at={"hand_scores": [[0, 0.25], [0.5, 0], [0.75, 0]]},
-        beyond={"hand_scores": [[0, 0.25], [0.375, 0], [0.75, 0]]},
+        at={"hand_scores": [[0, 0.25], [0.5, 0]] + 9 * [[0.9, 0]]},
+        beyond={"hand_scores": [[0, 0.25], [0.375, 0]] + 9 * [[0.9, 0]]},
         measured=0.375,
     ),
     Case(
@@ -307,7 +307,7 @@ def evidence_of(
     make_evidence: MakeEvidence, make_pose: MakePose
 ) -> Callable[[dict[str, Any]], Any]:
     def make(changes: dict[str, Any]) -> Any:  # noqa: ANN401 - either kind of filter takes it
-        made = {
+        made: dict[str, Any] = {
             name: value.make(make_pose) if isinstance(value, PoseOf) else value
             for name, value in changes.items()
         }
@@ -392,7 +392,9 @@ NOBODY = {
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 5])
-@pytest.mark.parametrize(("kind", "measured"), NOBODY.items(), ids=lambda item: str(item))
+@pytest.mark.parametrize(
+    ("kind", "measured"), NOBODY.items(), ids=[kind.__name__ for kind in NOBODY]
+)
 def test_frames_without_anybody_are_measured_without_a_warning(
     kind: type[Any], measured: float, n_frames: int, make_evidence: MakeEvidence
 ) -> None:
@@ -459,7 +461,6 @@ def test_a_detector_that_doubts_hips_only_is_sure_of_the_upper_body(
     make_evidence: MakeEvidence,
 ) -> None:
     evidence = make_evidence(3)
-    evidence = replace(evidence, pose=evidence.pose.slice_frames(0, 3))
     evidence.pose.scores[:, LEFT_WRIST + 2 :] = 0
 
     assert SkeletonConfidence(threshold=0.6).measure(evidence) == 1

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from tpbench.extraction.filters.base import ClipFilter, Direction
-from tpbench.extraction.statistics import finite_median
+from tpbench.extraction.statistics import finite_percentile
 
 if TYPE_CHECKING:
     from tpbench.extraction.evidence import ClipEvidence
 
 
 class HandConfidence(ClipFilter):
-    """How sure the hand detector is."""
+    """How sure the hand detector is in its worst tenth."""
 
     __slots__ = ()
 
@@ -23,6 +23,6 @@ class HandConfidence(ClipFilter):
     direction: ClassVar[Direction] = "at_least"
 
     def measure(self, evidence: ClipEvidence) -> float:
-        """Return the median score of the hands that were seen, 0..1; NaN when none was."""
+        """Return the 10th percentile of the scores of the hands seen, 0..1; NaN if none was."""
         seen = evidence.hand_scores[evidence.hand_scores > 0]
-        return finite_median(seen)
+        return finite_percentile(seen, 10)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from tpbench.extraction.filters.base import ClipFilter, Direction
-from tpbench.extraction.statistics import finite_median, finite_percentile
+from tpbench.extraction.statistics import finite_median
 from tpbench.wholebody import (
     LEFT_ELBOW,
     LEFT_SHOULDER,
@@ -32,7 +32,7 @@ class SkeletonJitter(ClipFilter):
     direction: ClassVar[Direction] = "at_most"
 
     def measure(self, evidence: ClipEvidence) -> float:
-        """Return the 90th percentile of joint acceleration in shoulder widths per frame squared.
+        """Return the median joint acceleration in shoulder widths per frame squared.
 
         The acceleration of a joint is |p[t+1] - 2 p[t] + p[t-1]|, the shoulder width is the median
         of the span. NaN under three frames, and where both shoulders are never seen together.
@@ -44,4 +44,4 @@ class SkeletonJitter(ClipFilter):
         steps = np.linalg.norm(points[2:] - 2 * points[1:-1] + points[:-2], axis=2)
         if not width > 0:
             return float("nan")
-        return finite_percentile(steps, 90) / width
+        return finite_median(steps) / width

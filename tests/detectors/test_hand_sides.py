@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tpbench.detectors.base import HandDetection
+from tpbench.detectors.hand_sides import body_size_px, sides_of_hands
+from tpbench.wholebody import (
+    LEFT_HIP,
+    LEFT_SHOULDER,
+    LEFT_WRIST,
+    RIGHT_HIP,
+    RIGHT_SHOULDER,
+    RIGHT_WRIST,
+)
+
+
+def hand_at(x: float, y: float, score: float = 0.9) -> HandDetection:
+    spread = np.linspace(0, 20, 21)
+    points = np.column_stack([x + spread, y + spread]).astype(np.float32)
+    return HandDetection(keypoints_px=points, score=score)
+
+
+@pytest.fixture
+def body() -> np.ndarray:
+    """Shoulders 200 px apart, the left one on the right of the picture, hands held in front."""
+    points = np.full((17, 2), np.nan)
+    points[LEFT_SHOULDER], points[RIGHT_SHOULDER] = (400, 200), (200, 200)
+    points[LEFT_HIP], points[RIGHT_HIP] = (380, 450), (220, 450)
+    points[LEFT_WRIST], points[RIGHT_WRIST] = (350, 400), (250, 400)
+    return points
+
+
+@pytest.mark.parametrize("left_first", [True, False])
+def test_each_hand_goes_to_the_wrist_it_hangs_on(body: np.ndarray, *, left_first: bool) -> None:
+    left, right = hand_at(345, 405), hand_at(260, 395)
+    hands = (left, right) if left_first else (right, left)
+    assert sides_of_hands(hands, body) == (left, right)
+
+
+def test_crossed_wrists_cross_the_hands(body: np.ndarray) -> None:
+    body[[LEFT_WRIST, RIGHT_WRIST]] = body[[RIGHT_WRIST, LEFT_WRIST]]
+    on_the_right, on_the_left = hand_at(345, 405), hand_at(260, 395)
+    assert sides_of_hands((on_the_right, on_the_left), body) == (on_the_left, on_the_right)
+
+
+def test_a_hand_further_than_half_a_body_is_nobodys(body: np.ndarray) -> None:
+    assert sides_of_hands((hand_at(350, 400 + 105),), body) == (None, None)
+    assert sides_of_hands((hand_at(350, 400 + 80),), body) != (None, None)
+
+
+def test_two_hands_nearest_to_one_wrist_still_take_one_side_each(body: np.ndarray) -> None:
+    near, far = hand_at(252, 400), hand_at(290, 400)
+    assert sides_of_hands((near, far), body) == (far, near)
+
+
+def test_of_two_hands_on_one_wrist_the_surer_one_wins(body: np.ndarray) -> None:
+    body[LEFT_WRIST] = np.nan
+    sure, doubtful = hand_at(255, 405, score=0.95), hand_at(252, 402, score=0.55)
+    assert sides_of_hands((doubtful, sure), body) == (None, sure)
+
+
+def test_an_unknown_wrist_gets_no_hand(body: np.ndarray) -> None:
+    body[[LEFT_WRIST, RIGHT_WRIST]] = np.nan
+    assert sides_of_hands((hand_at(350, 400), hand_at(250, 400)), body) == (None, None)
+
+
+def test_a_body_without_size_gets_no_hand() -> None:
+    body = np.full((17, 2), np.nan)
+    body[LEFT_WRIST] = (350, 400)
+    assert sides_of_hands((hand_at(350, 400),), body) == (None, None)
+
+
+@given(st.lists(st.tuples(st.floats(0, 600), st.floats(0, 600)), max_size=4))
+def test_no_hand_is_given_twice(places: list[tuple[float, float]]) -> None:
+    points = np.full((17, 2), np.nan)
+    points[LEFT_SHOULDER], points[RIGHT_SHOULDER] = (400, 200), (200, 200)
+    points[LEFT_WRIST], points[RIGHT_WRIST] = (310, 400), (290, 400)
+    left, right = sides_of_hands([hand_at(x, y) for x, y in places], points)
+    assert left is None or left is not right
+
+
+def test_a_body_seen_from_the_side_keeps_its_size(body: np.ndarray) -> None:
+    front = body_size_px(body)
+    body[[LEFT_SHOULDER, RIGHT_SHOULDER], 0] = 300
+    assert front == pytest.approx(200)
+    assert body_size_px(body) == pytest.approx(0.7 * 250)
+
+
+def test_without_hips_the_shoulders_alone_count(body: np.ndarray) -> None:
+    body[[LEFT_HIP, RIGHT_HIP]] = np.nan
+    assert body_size_px(body) == pytest.approx(200)

@@ -1,0 +1,230 @@
+"""Every filter, tripped by a talk that was spoilt in the way the filter is there for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+import tpbench
+from tpbench.extraction.config import load_preset
+from tpbench.extraction.filters import ALL_FILTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tpbench.dataset import Clip, Dataset
+
+    Image = NDArray[np.uint8]
+    Spoiler = Callable[[Sequence[Image]], Iterator[Image]]
+
+pytestmark = pytest.mark.shared
+
+N_FRAMES = 104
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
+
+def each(change: Callable[[Image], Image]) -> Spoiler:
+    """Spoil every frame in the same way."""
+
+    def spoil(images: Sequence[Image]) -> Iterator[Image]:
+        for image in images:
+            yield change(image.copy())
+
+    return spoil
+
+
+def resized(image: Image, size: tuple[int, int]) -> Image:
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def blurred(image: Image, sigma: float) -> Image:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), dtype=np.uint8)
+
+
+def scaled_light(image: Image, *, gain: float, offset: float) -> Image:
+    return np.clip(image.astype(np.float32) * gain + offset, 0, 255).astype(np.uint8)
+
+
+def frozen(images: Sequence[Image]) -> Iterator[Image]:
+    for _ in images:
+        yield images[0]
+
+
+def shortened(images: Sequence[Image]) -> Iterator[Image]:
+    yield from images[:90]
+
+
+def slide(image: Image) -> Image:
+    page = np.full_like(image, (250, 248, 240))
+    for line, text in enumerate(["Results of the study", "- one point", "- another point"]):
+        at = (24, 70 + 60 * line)
+        cv2.putText(page, text, at, cv2.FONT_HERSHEY_SIMPLEX, 1.0, (20, 20, 40), 2, cv2.LINE_AA)
+    page[256:, 256:] = resized(image, (256, 256))
+    return page
+
+
+def captioned(image: Image) -> Image:
+    for colour, width in ((BLACK, 5), (WHITE, 2)):
+        text, at = "and that is what we found", (60, 480)
+        cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.9, colour, width, cv2.LINE_AA)
+    return image
+
+
+def headless(image: Image) -> Image:
+    image[:200] = image[200:220].repeat(10, axis=0)
+    return image
+
+
+def small(image: Image) -> Image:
+    canvas = blurred(image, 40)
+    canvas[192:, 160:480] = resized(image, (320, 320))
+    return canvas
+
+
+def zoomed(image: Image) -> Image:
+    return np.asarray(cv2.resize(image[20:220, 150:350], (512, 512)), dtype=np.uint8)
+
+
+def without_hands(image: Image) -> Image:
+    image[225:] = blurred(image, 40)[225:]
+    return image
+
+
+def close_up(image: Image) -> Image:
+    return np.asarray(cv2.resize(image[30:210, 160:340], (512, 512)), dtype=np.uint8)
+
+
+def without_left_hand(image: Image) -> Image:
+    image[225:, 256:] = blurred(image, 40)[225:, 256:]
+    return image
+
+
+def smeared_hands(image: Image) -> Image:
+    image[225:] = blurred(image, 3)[225:]
+    return image
+
+
+def blown_up_hands(image: Image) -> Image:
+    low = cv2.resize(image, (51, 51), interpolation=cv2.INTER_AREA)
+    image[225:] = cv2.resize(low, (512, 512), interpolation=cv2.INTER_LINEAR)[225:]
+    return image
+
+
+def masked_face(image: Image) -> Image:
+    image[60:220, 180:330] = blurred(image, 7)[60:220, 180:330]
+    return image
+
+
+def shaken(images: Sequence[Image]) -> Iterator[Image]:
+    random = np.random.default_rng(0)
+    for image in images:
+        dx, dy = random.integers(-6, 7, 2)
+        yield np.roll(image, (dy, dx), axis=(0, 1))
+
+
+def swaying(images: Sequence[Image]) -> Iterator[Image]:
+    for at, image in enumerate(images):
+        left = round(64 + 64 * np.sin(at / 4))
+        yield np.asarray(cv2.resize(image[:384, left : left + 384], (512, 512)), dtype=np.uint8)
+
+
+def tinted(images: Sequence[Image]) -> Iterator[Image]:
+    """The colours of the clothes turn slowly into others."""
+    for at, image in enumerate(images):
+        share = min(1.0, at / 80)
+        other = image[:, :, ::-1]
+        yield np.asarray(cv2.addWeighted(image, 1 - share, other, share, 0), dtype=np.uint8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trip:
+    """A way to spoil a sample, and the filter that must notice."""
+
+    code: str
+    spoil: Spoiler
+    stem: str = "vid3"
+    start: int = 0
+
+
+TRIPS = (
+    Trip(code="source.too_small", spoil=each(lambda image: resized(image, (240, 240)))),
+    Trip(code="clip.too_short", spoil=shortened),
+    Trip(code="image.too_dark", spoil=each(lambda im: scaled_light(im, gain=0.15, offset=0))),
+    Trip(code="image.too_bright", spoil=each(lambda im: scaled_light(im, gain=0.25, offset=205))),
+    Trip(code="motion.static", spoil=frozen),
+    Trip(code="overlay.slides", spoil=each(slide)),
+    Trip(code="overlay.text", spoil=each(captioned)),
+    Trip(code="face.missing", spoil=each(headless)),
+    Trip(code="face.too_small", spoil=each(lambda image: resized(small(image), (384, 384)))),
+    Trip(code="face.low_confidence", spoil=each(masked_face)),
+    Trip(code="face.turned", spoil=each(lambda image: image), stem="vid1", start=0),
+    Trip(code="face.rarely_frontal", spoil=each(lambda image: image), stem="vid1", start=2),
+    Trip(code="image.blurred", spoil=each(lambda image: blurred(image, 3))),
+    Trip(code="framing.not_upper_body", spoil=each(zoomed)),
+    Trip(code="skeleton.low_confidence", spoil=each(close_up)),
+    Trip(code="skeleton.jitter", spoil=shaken),
+    Trip(code="hands.hidden", spoil=each(without_hands)),
+    Trip(code="hands.rarely_both", spoil=each(without_left_hand)),
+    Trip(code="hands.low_confidence", spoil=each(blown_up_hands)),
+    Trip(code="hands.blurred", spoil=each(smeared_hands)),
+    Trip(code="motion.camera", spoil=swaying),
+    Trip(code="person.changed", spoil=tinted),
+)
+
+
+def with_second_face(images: Sequence[Image], others: Sequence[Image]) -> Iterator[Image]:
+    for image, other in zip(images, others, strict=True):
+        pasted = image.copy()
+        pasted[:180, 332:] = resized(other[40:220, 160:340], (180, 180))
+        yield pasted
+
+
+@pytest.fixture(scope="module")
+def spoilt(
+    frames_of: Callable[[str, int, int], list[Image]],
+    write_video: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Dataset:
+    """All spoilt talks, extracted in one run with the default preset."""
+    folder = tmp_path_factory.mktemp("spoilt")
+    for trip in TRIPS:
+        images = frames_of(trip.stem, trip.start, trip.start + N_FRAMES)
+        write_video(folder / f"{trip.code}.mkv", trip.spoil(images))
+    pasted = with_second_face(frames_of("vid3", 0, N_FRAMES), frames_of("vid1", 0, N_FRAMES))
+    write_video(folder / "person.multiple.mkv", pasted)
+    return tpbench.extract([folder], folder / "out", skeleton="mediapipe")
+
+
+def test_every_filter_has_a_spoilt_talk() -> None:
+    assert {trip.code for trip in TRIPS} | {"person.multiple"} == {row.code for row in ALL_FILTERS}
+
+
+@pytest.mark.parametrize("code", [row.code for row in ALL_FILTERS])
+def test_a_spoilt_talk_trips_its_filter(
+    spoilt: Dataset, rows_by_source: Callable[[Dataset], dict[str, list[Clip]]], code: str
+) -> None:
+    clip = max(rows_by_source(spoilt)[code], key=lambda row: row.n_frames or 0)
+    kind = next(row for row in ALL_FILTERS if row.code == code)
+    threshold = load_preset("talkingpose").filters[code]
+    assert threshold is not None
+    measured = clip.measurements[kind.measurement]
+
+    assert clip.status == "rejected"
+    assert code in clip.reject_codes
+    assert clip.thresholds[kind.measurement] == threshold
+    assert measured < threshold if kind.direction == "at_least" else measured > threshold
+
+
+@pytest.mark.parametrize("stem", ["vid1", "vid3"])
+def test_an_untouched_talk_trips_none(samples_dataset: Dataset, stem: str) -> None:
+    rows = [row for row in samples_dataset.clips(status=None) if row.source_id.startswith(stem)]
+
+    assert [row.reject_codes for row in rows] == [()]
+    assert all(row.measurement in rows[0].measurements for row in ALL_FILTERS)

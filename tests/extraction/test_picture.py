@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from tpbench.extraction import picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from tests.extraction.conftest import MakeTexture
+
+WHOLE = np.array([0, 0, 100000, 100000], dtype=np.float32)
+
+
+def _write(image: NDArray[np.uint8], text: str, at: tuple[int, int], size: float) -> None:
+    """Draw a caption: white with a black edge."""
+    for colour, width in (((0, 0, 0), 6), ((255, 255, 255), 2)):
+        cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, width, cv2.LINE_AA)
+
+
+@pytest.fixture(params=[(640, 360), (1280, 720), (480, 360)], ids=str)
+def slide(request: pytest.FixtureRequest) -> NDArray[np.uint8]:
+    """A page with a title and four lines."""
+    width, height = request.param
+    page = np.full((360, 640, 3), 245, dtype=np.uint8)
+    cv2.putText(page, "Results of the study", (40, 70), 0, 1.2, (20, 20, 60), 3, cv2.LINE_AA)
+    for line in range(4):
+        text = f"- point number {line} of the list"
+        cv2.putText(page, text, (60, 130 + 50 * line), 0, 0.8, (30, 30, 30), 2, cv2.LINE_AA)
+    resized: NDArray[np.uint8] = cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA)
+    return resized
+
+
+def test_a_thumbnail_keeps_the_aspect() -> None:
+    assert picture.lab_thumbnail(np.zeros((90, 160, 3), np.uint8)).shape == (36, 64, 3)
+    assert picture.lab_thumbnail(np.zeros((1, 500, 3), np.uint8)).shape == (1, 64, 3)
+    assert picture.lab_thumbnail(np.zeros((1, 1, 3), np.uint8)).shape == (64, 64, 3)
+
+
+def test_the_distance_of_black_and_white_is_a_third_of_255() -> None:
+    """They differ by 255 in L and not at all in a and b."""
+    black, white = (
+        picture.lab_thumbnail(np.full((20, 20, 3), grey, np.uint8)) for grey in (0, 255)
+    )
+
+    assert picture.lab_distance(black, white) == pytest.approx(85, abs=0.5)
+    assert picture.lab_distance(black, black) == 0
+
+
+@pytest.mark.parametrize(
+    ("colour", "luma"),
+    [((255, 0, 0), 76.2), ((0, 255, 0), 149.7), ((0, 0, 255), 29.1), ((255, 255, 255), 255)],
+)
+def test_luminance_weighs_the_colours(colour: tuple[int, int, int], luma: float) -> None:
+    assert picture.luminance(np.full((5, 7, 3), colour, np.uint8)) == pytest.approx(luma, abs=0.1)
+
+
+def test_sharpness_falls_with_every_blur(make_texture: MakeTexture) -> None:
+    image = make_texture(400, 400)
+
+    blurred = [image, *(cv2.GaussianBlur(image, (0, 0), sigma) for sigma in (1, 2, 4, 8))]
+    values = [picture.sharpness(one, WHOLE, side_px=128) for one in blurred]
+
+    assert all(sharper > 1.2 * softer for sharper, softer in pairwise(values))
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.5, 2])
+def test_sharpness_is_about_the_same_at_any_size_above_the_patch(
+    factor: float, make_texture: MakeTexture
+) -> None:
+    image = make_texture(512, 512)
+    resized = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+
+    assert picture.sharpness(resized, WHOLE, side_px=128) == pytest.approx(
+        picture.sharpness(image, WHOLE, side_px=128), rel=0.25
+    )
+
+
+def test_a_small_face_blown_up_counts_as_blurred(make_texture: MakeTexture) -> None:
+    image = make_texture(256, 256)
+    blown_up = cv2.resize(cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA), (256, 256))
+
+    assert (
+        picture.sharpness(blown_up, WHOLE, side_px=128)
+        < picture.sharpness(image, WHOLE, side_px=128) / 3
+    )
+
+
+def test_a_darker_picture_is_about_as_sharp(make_texture: MakeTexture) -> None:
+    image = make_texture(256, 256)
+
+    assert picture.sharpness(image // 2, WHOLE, side_px=128) == pytest.approx(
+        picture.sharpness(image, WHOLE, side_px=128), rel=0.25
+    )
+
+
+def test_sharpness_looks_at_the_box_alone(make_texture: MakeTexture) -> None:
+    image = np.full((200, 400, 3), 90, dtype=np.uint8)
+    image[:, 200:] = make_texture(200, 200)
+
+    assert picture.sharpness(image, np.array([0, 0, 190, 200]), side_px=64) == 0
+    assert picture.sharpness(image, np.array([210, 0, 400, 200]), side_px=64) > 0
+
+
+def test_a_box_over_the_border_is_clipped(make_texture: MakeTexture) -> None:
+    image = make_texture(100, 100)
+
+    over = picture.sharpness(image, np.array([60.0, 60, 300, 300]), side_px=64)
+
+    assert over == picture.sharpness(image, np.array([60.0, 60, 100, 100]), side_px=64)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (200, 10, 300, 50),
+        (-90, 10, -20, 50),
+        (10, 10, 13, 50),
+        (50, 50, 10, 10),
+        (math.nan,) * 4,
+    ],
+    ids=["right", "left", "narrow", "inside_out", "unknown"],
+)
+def test_a_box_without_a_picture_has_no_sharpness(box: tuple[float, ...]) -> None:
+    image = np.zeros((100, 100, 3), dtype=np.uint8)
+
+    assert math.isnan(picture.sharpness(image, np.array(box), side_px=64))
+
+
+def test_a_slide_is_mostly_flat(slide: NDArray[np.uint8]) -> None:
+    assert picture.flat_share(slide) > 0.6
+
+
+@pytest.mark.parametrize("grey", [0, 16, 24])
+def test_black_is_not_flat(grey: int) -> None:
+    assert picture.flat_share(np.full((90, 160, 3), grey, np.uint8)) == 0
+
+
+def test_a_half_white_picture_is_half_flat() -> None:
+    image = np.zeros((100, 200, 3), dtype=np.uint8)
+    image[:, 100:] = 255
+
+    assert picture.flat_share(image) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("size", [(640, 360), (1280, 720), (176, 144)])
+def test_a_photograph_is_neither_flat_nor_text(
+    size: tuple[int, int], make_texture: MakeTexture
+) -> None:
+    image = make_texture(*size)
+
+    assert picture.flat_share(image) < 0.05
+    assert not picture.text_mask(image).any()
+
+
+@pytest.mark.parametrize("sigma", [0, 1, 3])
+def test_noise_is_neither_flat_nor_text(sigma: float) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (360, 640, 3), dtype=np.uint8)
+    if sigma:
+        image = cv2.GaussianBlur(image, (0, 0), sigma)
+
+    assert picture.flat_share(image) < 0.01
+    assert picture.text_mask(image).mean() < 0.002
+
+
+def test_the_lines_of_a_slide_are_text(slide: NDArray[np.uint8]) -> None:
+    mask = picture.text_mask(slide)
+
+    assert mask.mean() > 0.05
+    rows = np.flatnonzero(mask.any(axis=1)) / mask.shape[0]
+    assert rows[0] < 0.2
+    assert rows[-1] > 0.7
+    assert not mask[: round(0.08 * mask.shape[0])].any()
+
+
+def test_a_caption_is_found_where_it_stands(make_texture: MakeTexture) -> None:
+    image = make_texture(640, 360)
+    _write(image, "this is a caption of one line", (40, 330), 0.9)
+
+    mask = picture.text_mask(image)
+
+    assert 0.01 < mask.mean() < 0.08
+    rows = np.flatnonzero(mask.any(axis=1)) / mask.shape[0]
+    assert rows.min() > 300 / 360
+    assert rows.max() < 345 / 360
+
+
+@pytest.mark.parametrize(
+    "paint",
+    [
+        lambda image: cv2.rectangle(image, (100, 50), (500, 300), (255, 255, 255), 4),
+        lambda image: cv2.circle(image, (320, 180), 90, (255, 255, 255), -1),
+        lambda image: cv2.line(image, (0, 200), (640, 200), (255, 255, 255), 12),
+    ],
+    ids=["frame", "disc", "table_edge"],
+)
+def test_bold_shapes_are_no_text(
+    paint: Callable[[NDArray[np.uint8]], object], make_texture: MakeTexture
+) -> None:
+    image = make_texture(640, 360)
+    paint(image)
+
+    assert not picture.text_mask(image).any()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (700, 1), (3, 3)])
+def test_the_smallest_pictures_are_measured_without_a_warning(size: tuple[int, int]) -> None:
+    image = np.full((*size, 3), 255, dtype=np.uint8)
+
+    assert picture.luminance(image) == pytest.approx(255)
+    assert picture.flat_share(image) == 1
+    assert not picture.text_mask(image).any()

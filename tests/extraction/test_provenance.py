@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tpbench.extraction.provenance import Provenance, read_provenance
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FULL = {
+    "webpage_url": "https://example.org/watch?v=1",
+    "license": "CC-BY",
+    "uploader": "Ü. Ploader",
+    "epoch": 1700000000,
+    "formats": [],
+}
+
+
+def _beside(video: Path, text: str | bytes) -> None:
+    data = text.encode() if isinstance(text, str) else text
+    video.with_name(f"{video.stem}.info.json").write_bytes(data)
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return tmp_path / "-My talk v1.2 [abc].mp4"
+
+
+def test_no_file_is_nothing_known_and_no_news(
+    video: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read_provenance(video) == Provenance()
+    assert not caplog.records
+
+
+def test_the_file_of_yt_dlp_is_read(video: Path) -> None:
+    _beside(video, json.dumps(FULL))
+
+    assert read_provenance(video) == Provenance(
+        url="https://example.org/watch?v=1",
+        licence="CC-BY",
+        uploader="Ü. Ploader",
+        retrieved_at="2023-11-14T22:13:20+00:00",
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "field"),
+    [
+        ("webpage_url", None, "url"),
+        ("webpage_url", "", "url"),
+        ("license", None, "licence"),
+        ("license", ["CC"], "licence"),
+        ("uploader", 5, "uploader"),
+        ("epoch", "yesterday", "retrieved_at"),
+        ("epoch", True, "retrieved_at"),
+        ("epoch", 10**30, "retrieved_at"),
+        ("epoch", None, "retrieved_at"),
+    ],
+)
+def test_what_is_absent_or_of_another_kind_is_not_known(
+    key: str, value: object, field: str, video: Path
+) -> None:
+    _beside(video, json.dumps({**FULL, key: value}))
+
+    provenance = read_provenance(video)
+
+    assert getattr(provenance, field) is None
+    assert sum(getattr(provenance, name) is None for name in Provenance.__slots__) == 1
+
+
+def test_half_an_emoji_becomes_text_that_can_be_written(video: Path) -> None:
+    _beside(video, '{"uploader": "A \\ud83d"}')
+
+    assert read_provenance(video).uploader == "A ?"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "nonsense", b"\xff\xfe\x00", "[" * 100_000], ids=range(5)
+)
+def test_a_broken_file_is_logged_and_left_out(
+    text: str | bytes, video: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _beside(video, text)
+
+    with caplog.at_level(logging.WARNING):
+        assert read_provenance(video) == Provenance()
+    assert "info.json" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '"text"', "{}"])
+def test_json_of_another_shape_tells_nothing(text: str, video: Path) -> None:
+    _beside(video, text)
+
+    assert read_provenance(video) == Provenance()
+
+
+def test_a_folder_of_that_name_is_left_out(video: Path) -> None:
+    video.with_name(f"{video.stem}.info.json").mkdir()
+
+    assert read_provenance(video) == Provenance()

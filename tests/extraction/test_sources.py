@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tpbench.dataset import check_clip_id, file_sha256
+from tpbench.errors import ConfigError, MediaError
+from tpbench.extraction.sources import (
+    Source,
+    find_sources,
+    hashed,
+    mark_duplicates,
+    source_id,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def talks(tmp_path: Path) -> Path:
+    folder = tmp_path / "talks"
+    folder.mkdir()
+    return folder
+
+
+def _put(path: Path, data: bytes = b"video") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def _shown(sources: Sequence[Source]) -> list[str]:
+    return [source.shown_path for source in sources]
+
+
+def _source(shown_path: str, sha256: str | None = None) -> Source:
+    return Source(
+        path=Path("/videos") / "x", shown_path=shown_path, size_bytes=1, mtime_ns=0, sha256=sha256
+    )
+
+
+def test_videos_are_found_to_the_bottom_in_order_of_their_paths(talks: Path, out: Path) -> None:
+    for name in ("b.mp4", "a/z.MKV", "a/b/c.webm", "notes.txt", "a.info.json", "c.mp4.part"):
+        _put(talks / name)
+
+    sources = find_sources([talks], excluded=out)
+
+    assert _shown(sources) == ["talks/a/b/c.webm", "talks/a/z.MKV", "talks/b.mp4"]
+    assert [source.path for source in sources] == sorted(source.path for source in sources)
+    assert all(source.path.is_absolute() for source in sources)
+    assert all(source.size_bytes == 5 and source.sha256 is None for source in sources)
+
+
+def test_hidden_files_and_folders_are_left_alone(talks: Path, out: Path) -> None:
+    for name in (".a.mp4", ".trash/b.mp4", "._c.mp4", "d.mp4"):
+        _put(talks / name)
+
+    assert _shown(find_sources([talks], excluded=out)) == ["talks/d.mp4"]
+
+
+def test_a_folder_named_like_a_video_is_searched(talks: Path, out: Path) -> None:
+    _put(talks / "part1.mp4" / "a.mp4")
+
+    assert _shown(find_sources([talks], excluded=out)) == ["talks/part1.mp4/a.mp4"]
+
+
+def test_a_file_that_is_named_counts_whatever_it_is_called(talks: Path, out: Path) -> None:
+    path = _put(talks / ".hidden.bin")
+
+    assert _shown(find_sources([path], excluded=out)) == [".hidden.bin"]
+
+
+def test_a_video_that_is_named_twice_is_found_once(
+    talks: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _put(talks / "a.mp4")
+    _put(talks / "b" / "c.mp4")
+    monkeypatch.chdir(talks / "b")
+
+    sources = find_sources([talks, path, Path("../a.mp4"), Path(), Path("..")], excluded=out)
+
+    assert [source.path for source in sources] == [path, talks / "b" / "c.mp4"]
+
+
+@pytest.mark.parametrize("given_as", ["..", "../../talks", "../b/.."])
+def test_the_way_a_folder_was_named_does_not_show(
+    given_as: str, talks: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _put(talks / "b" / "c.mp4")
+    monkeypatch.chdir(talks / "b")
+
+    assert _shown(find_sources([Path(given_as)], excluded=out)) == ["talks/b/c.mp4"]
+
+
+def test_a_link_keeps_the_name_it_was_given(talks: Path, tmp_path: Path, out: Path) -> None:
+    (talks / "speech.mp4").symlink_to(_put(tmp_path / "blobs" / "0123abcd"))
+
+    assert _shown(find_sources([talks], excluded=out)) == ["talks/speech.mp4"]
+
+
+def test_the_dataset_is_never_its_own_source(talks: Path) -> None:
+    _put(talks / "a.mp4")
+    _put(talks / "dataset" / "clips" / "a_0.mp4")
+
+    assert _shown(find_sources([talks], excluded=talks / "dataset")) == ["talks/a.mp4"]
+
+
+def test_the_dataset_is_left_out_by_whatever_name(talks: Path, tmp_path: Path) -> None:
+    _put(talks / "a.mp4")
+    _put(talks / "dataset" / "clips" / "a_0.mp4")
+    (tmp_path / "other").symlink_to(talks)
+
+    sources = find_sources([talks], excluded=tmp_path / "other" / "x" / ".." / "dataset")
+
+    assert _shown(sources) == ["talks/a.mp4"]
+
+
+@pytest.mark.parametrize("below", ["", "clips", "clips/a_0.mp4"])
+def test_the_dataset_can_not_be_named_as_its_own_source(below: str, talks: Path) -> None:
+    _put(talks / "clips" / "a_0.mp4")
+
+    with pytest.raises(ConfigError, match="lies in the dataset"):
+        find_sources([talks / below], excluded=talks)
+
+
+def test_an_input_that_is_absent_is_named(talks: Path, out: Path) -> None:
+    _put(talks / "a.mp4")
+
+    with pytest.raises(ConfigError, match=r"absent\.mp4 does not exist"):
+        find_sources([talks, talks / "absent.mp4"], excluded=out)
+
+
+def test_a_folder_without_videos_is_named_with_what_was_looked_for(talks: Path, out: Path) -> None:
+    _put(talks / "notes.txt")
+
+    with pytest.raises(ConfigError, match=r"no video found in .*talks \(.*\.mp4"):
+        find_sources([talks], excluded=out)
+
+
+def test_a_link_to_nowhere_does_not_stop_the_others(talks: Path, out: Path) -> None:
+    """It is a source that can't be read, and will say so in its row."""
+    (talks / "a.mp4").symlink_to(talks / "gone.mp4")
+    _put(talks / "b.mp4")
+
+    sources = mark_duplicates(find_sources([talks], excluded=out), {})
+
+    assert _shown(sources) == ["talks/a.mp4", "talks/b.mp4"]
+    with pytest.raises(MediaError, match=r"talks/a\.mp4: can't be read"):
+        hashed(sources[0])
+
+
+ODD_NAMES = [
+    "-rf.mp4",
+    "--.mp4",
+    "a b  c.mp4",
+    "größe 报告 🎤.mp4",
+    "'\";$(x).mp4",
+    "a\nb.mp4",
+    "a...mp4",
+    "%s{}.mp4",
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names_are_found_and_named_safely(name: str, talks: Path, out: Path) -> None:
+    path = _put(talks / name)
+
+    (source,) = find_sources([talks], excluded=out)
+
+    assert source.path == path
+    assert source.shown_path == f"talks/{name}"
+    assert source.key == str(path)
+    identity = source_id(hashed(source))
+    assert check_clip_id(f"{identity}_00000000_99999999") == f"{identity}_00000000_99999999"
+    assert identity[0] not in "-."
+
+
+def test_a_name_that_is_no_text_becomes_text_in_rows_and_ledger(talks: Path, out: Path) -> None:
+    path = os.fsencode(talks) + b"/caf\xe9.mp4"
+    try:
+        Path(os.fsdecode(path)).write_bytes(b"video")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+
+    (source,) = find_sources([talks], excluded=out)
+
+    assert source.shown_path == "talks/caf\\xe9.mp4"
+    source.key.encode("utf-8")
+    assert hashed(source).sha256 is not None
+
+
+@given(st.text(), st.text(alphabet="0123456789abcdef", min_size=64, max_size=64) | st.none())
+def test_any_name_gives_an_id_that_can_be_part_of_a_file_name(
+    name: str, sha256: str | None
+) -> None:
+    identity = source_id(_source(f"talks/{name}.mp4", sha256))
+
+    assert check_clip_id(f"{identity}_quarantined_01234567")
+    assert not identity.startswith("-")
+    assert len(identity) <= 89
+
+
+def test_the_id_is_the_name_and_the_start_of_the_checksum() -> None:
+    sha256 = "0123456789abcdef" * 4
+
+    assert source_id(_source("talks/My talk (1).final.mp4", sha256)) == "My-talk-1-final-01234567"
+    assert (
+        source_id(_source("elsewhere/My talk (1).final.mp4", sha256)) == "My-talk-1-final-01234567"
+    )
+    assert source_id(_source("talks/报告.mp4", sha256)) == "video-01234567"
+
+
+def test_the_id_of_an_unreadable_file_is_told_apart_by_its_path() -> None:
+    assert source_id(_source("a/talk.mp4")) != source_id(_source("b/talk.mp4"))
+
+
+def test_the_checksum_is_that_of_the_bytes(talks: Path, out: Path) -> None:
+    _put(talks / "a.mp4", b"something")
+    (source,) = find_sources([talks], excluded=out)
+
+    assert hashed(source).sha256 == file_sha256(talks / "a.mp4")
+    known = replace(source, sha256="known")
+    assert hashed(known) is known  # not read again
+
+
+def test_of_equal_files_the_first_is_done(talks: Path, out: Path) -> None:
+    for name in ("a.mp4", "b.mp4", "c/d.mp4"):
+        _put(talks / name, b"same bytes")
+    _put(talks / "e.mp4", b"other size")
+    _put(talks / "f.mp4", b"same_bytes")
+
+    marked = mark_duplicates(find_sources([talks], excluded=out), {})
+
+    assert {source.shown_path: source.duplicate_of for source in marked} == {
+        "talks/a.mp4": None,
+        "talks/b.mp4": "talks/a.mp4",
+        "talks/c/d.mp4": "talks/a.mp4",
+        "talks/e.mp4": None,
+        "talks/f.mp4": None,
+    }
+
+
+def test_only_files_of_equal_size_are_read(talks: Path, out: Path) -> None:
+    for name, data in (("a.mp4", b"1"), ("b.mp4", b"22"), ("c.mp4", b"33"), ("d.mp4", b"4444")):
+        _put(talks / name, data)
+
+    marked = mark_duplicates(find_sources([talks], excluded=out), {})
+
+    assert [source.sha256 is not None for source in marked] == [False, True, True, False]
+
+
+def test_what_an_earlier_run_did_is_not_done_again_under_another_name(
+    talks: Path, out: Path
+) -> None:
+    _put(talks / "a.mp4", b"bytes")
+    (done,) = find_sources([talks], excluded=out)
+    done = hashed(done)
+    _put(talks / "b.mp4", b"bytes")
+    sources = find_sources([talks], excluded=out)
+
+    marked = mark_duplicates(sources, {done.sha256 or "": done})
+
+    assert [source.duplicate_of for source in marked] == [None, "talks/a.mp4"]
+
+
+def test_two_empty_files_are_duplicates_too(talks: Path, out: Path) -> None:
+    _put(talks / "a.mp4", b"")
+    _put(talks / "b.mp4", b"")
+
+    marked = mark_duplicates(find_sources([talks], excluded=out), {})
+
+    assert [source.duplicate_of for source in marked] == [None, "talks/a.mp4"]
