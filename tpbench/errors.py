@@ -71,7 +71,8 @@ class MissingDependencyError(TPBenchError):
 
     Args:
         feature: what can't be done without it.
-        remedy: what to install, as a command (`pip install 'tpbench[publish]'`, `apt install libgl1`).
+        remedy: what to install, as a command (`pip install 'tpbench[publish]'`, `apt install
+            libgl1`).
     """
 
     def __init__(self, feature: str, remedy: str) -> None:

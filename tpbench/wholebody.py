@@ -1,8 +1,8 @@
 """The 133-point whole-body pose: layouts, the value type, and its file format.
 
 The order is COCO-WholeBody: 0-16 body, 17-22 feet, 23-90 face (68 iBUG points), 91-111 the person's
-own left hand, 112-132 the person's own right hand. All coordinates are pixels of the picture that the
-pose belongs to, x to the right and y down, the centre of the top left pixel at (0, 0).
+own left hand, 112-132 the person's own right hand. All coordinates are pixels of the picture that
+the pose belongs to, x to the right and y down, the centre of the top left pixel at (0, 0).
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class WholeBodyPose:
     def __post_init__(self) -> None:
         t = self.keypoints.shape[0]
         if self.keypoints.shape != (t, NUM_KEYPOINTS, 2) or self.scores.shape != (t, NUM_KEYPOINTS):
-            msg = f"want (T, 133, 2) and (T, 133), got {self.keypoints.shape = }, {self.scores.shape = }"
-            raise ValueError(msg)
+            msg = f"want (T, 133, 2) and (T, 133), got {self.keypoints.shape = }, {self.scores.shape
+            = }" raise ValueError(msg)
         if self.keypoints.dtype != np.float32 or self.scores.dtype != np.float32:
             msg = f"want float32, got {self.keypoints.dtype = }, {self.scores.dtype = }"
             raise ValueError(msg)

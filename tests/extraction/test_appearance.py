@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import cv2
@@ -60,6 +61,12 @@ def test_a_little_less_light_is_less_of_a_change_than_another_shirt() -> None:
 
     assert hellinger(red, dimmed) < 0.5
     assert hellinger(red, blue) > 0.65
+
+
+def test_no_bin_edge_makes_a_small_change_of_light_a_large_one() -> None:
+    greys = [_looks(np.full((240, 320, 3), grey, dtype=np.uint8)) for grey in range(40, 240, 4)]
+
+    assert max(hellinger(first, second) for first, second in pairwise(greys)) < 0.6
 
 
 def test_another_person_before_another_wall_shares_little() -> None:

@@ -133,6 +133,17 @@ def test_points_the_detector_doubts_do_not_count(make_pose: MakePose) -> None:
     assert upper_body_crop(doubted, margin_share=0.1) == upper_body_crop(sure, margin_share=0.1)
 
 
+def test_a_hand_out_of_the_picture_counts_as_at_its_edge(make_pose: MakePose) -> None:
+    out, edge = make_pose(10, size_px=(640, 720)), make_pose(10, size_px=(640, 720))
+    out.keypoints[:, RIGHT_HAND] = (-900, 300)
+    edge.keypoints[:, RIGHT_HAND] = (0, 300)
+
+    box = upper_body_crop(out, margin_share=0.0)
+
+    assert box == upper_body_crop(edge, margin_share=0.0)
+    assert box.side_px < 640
+
+
 def test_legs_do_not_count(make_pose: MakePose) -> None:
     short, tall = make_pose(10, size_px=WIDE), make_pose(10, size_px=WIDE)
     tall.keypoints[:, LEFT_HIP : LEFT_HIP + 6] = (320, 710)

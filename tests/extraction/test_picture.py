@@ -211,6 +211,27 @@ def test_bold_shapes_are_no_text(
     assert not picture.text_mask(image).any()
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "every"),
+    [((60, 200), (100, 400), 5), ((100, 120), (200, 224), 6), ((100, 116), (100, 400), 12)],
+    ids=["blinds_higher_than_text", "a_badge_no_wider_than_high", "a_fence_of_sparse_posts"],
+)
+def test_strokes_in_another_shape_are_no_text(
+    rows: tuple[int, int], columns: tuple[int, int], every: int
+) -> None:
+    image = np.full((270, 480, 3), 128, dtype=np.uint8)
+    image[slice(*rows), slice(*columns, every)] = 255
+
+    assert not picture.text_mask(image).any()
+
+
+def test_the_same_strokes_in_the_shape_of_a_line_are_text() -> None:
+    image = np.full((270, 480, 3), 128, dtype=np.uint8)
+    image[100:116, 100:400:6] = 255
+
+    assert picture.text_mask(image)[101:116, 102:396].mean() > 0.95
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 700), (700, 1), (3, 3)])
 def test_the_smallest_pictures_are_measured_without_a_warning(size: tuple[int, int]) -> None:
     image = np.full((*size, 3), 255, dtype=np.uint8)

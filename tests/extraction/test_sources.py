@@ -122,9 +122,13 @@ def test_the_dataset_is_left_out_by_whatever_name(talks: Path, tmp_path: Path) -
     _put(talks / "dataset" / "clips" / "a_0.mp4")
     (tmp_path / "other").symlink_to(talks)
 
-    sources = find_sources([talks], excluded=tmp_path / "other" / "x" / ".." / "dataset")
+    other = tmp_path / "other"
 
-    assert _shown(sources) == ["talks/a.mp4"]
+    named = find_sources([talks], excluded=other / "x" / ".." / "dataset")
+    searched = find_sources([other], excluded=talks / "dataset")
+
+    assert _shown(named) == ["talks/a.mp4"]
+    assert _shown(searched) == ["other/a.mp4"]
 
 
 @pytest.mark.parametrize("below", ["", "clips", "clips/a_0.mp4"])
@@ -220,6 +224,13 @@ def test_the_id_is_the_name_and_the_start_of_the_checksum() -> None:
         source_id(_source("elsewhere/My talk (1).final.mp4", sha256)) == "My-talk-1-final-01234567"
     )
     assert source_id(_source("talks/报告.mp4", sha256)) == "video-01234567"
+
+
+def test_a_long_name_is_cut_and_stays_apart_by_its_checksum() -> None:
+    names = [source_id(_source(f"{'x' * 200}.mp4", digit * 64)) for digit in "01"]
+
+    assert [len(name) for name in names] == [89, 89]
+    assert names[0] != names[1]
 
 
 def test_the_id_of_an_unreadable_file_is_told_apart_by_its_path() -> None:

@@ -138,6 +138,21 @@ def test_a_person_may_be_lost_for_just_the_longest_gap(
     assert all(math.isnan(sighting.appearance_change) for sighting in lost)
 
 
+@pytest.mark.parametrize(("lost_frames", "track"), [(4, 0), (1, 1)])
+def test_a_lost_face_may_come_back_the_further_off_the_longer_it_was_away(
+    lost_frames: int, track: int, tracker: PersonTracker, make_face: MakeFace
+) -> None:
+    """Four times lost it may have moved by five halves of its height, 100 px; once lost by 40."""
+    first, second = make_face(100, 80, 40), make_face(190, 80, 40)
+    tracker.push(_stage((first, RED)), _seen(first))
+    for _ in range(lost_frames):
+        tracker.push(_stage(), _seen())
+
+    back = tracker.push(_stage((second, RED)), _seen(second))
+
+    assert (back.face is second) == (track == 0)
+
+
 def test_frames_before_the_first_face_and_long_after_it_start_no_tracks(
     tracker: PersonTracker, make_face: MakeFace
 ) -> None:

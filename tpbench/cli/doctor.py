@@ -31,7 +31,8 @@ def doctor(
     else:
         for check in checks:
             if check.status == "fail":
-                typer.echo(f"{check.name}: {check.detail}{f'; {check.remedy}' if check.remedy else ''}", err=True)
+                remedy = f"; {check.remedy}" if check.remedy else ""
+                typer.echo(f"{check.name}: {check.detail}{remedy}", err=True)
     if any(check.status == "fail" for check in checks):
         raise typer.Exit(3)
 

@@ -1,8 +1,9 @@
 """What detectors see and say.
 
 A detector takes a run of frames of one stretch and gives one answer a frame. Trackers inside it may
-lean on earlier frames of the same stretch, so `reset` stands between stretches: what a detector says of
-one stretch never depends on what it saw before. One process owns a detector; none is thread-safe.
+lean on earlier frames of the same stretch, so `reset` stands between stretches: what a detector
+says of one stretch never depends on what it saw before. One process owns a detector; none is
+thread-safe.
 """
 
 from __future__ import annotations

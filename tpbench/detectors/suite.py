@@ -1,4 +1,4 @@
-"""The detectors of one extraction, put together: faces and hands by MediaPipe, skeletons by choice."""
+"""The detectors of an extraction: faces and hands by MediaPipe, skeletons by choice."""
 
 from __future__ import annotations
 

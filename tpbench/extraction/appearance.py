@@ -60,7 +60,8 @@ def appearance(
     for axis in range(3):
         histogram = _blur(histogram, axis)
     flat: NDArray[np.float32] = histogram.ravel()
-    return flat / flat.sum()
+    total = np.float32(flat.sum())
+    return flat / total
 
 
 def hellinger(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:

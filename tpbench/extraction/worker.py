@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,9 @@ def build(config: JsonObject) -> ExtractionTask:
 
     from tpbench.detectors.suite import build_suite
 
+    # MediaPipe's library sends usage statistics. All that a worker needs is on disk by now, so its
+    # way out is closed: talk videos are nobody else's business. (Port 9 discards, or refuses.)
+    os.environ["https_proxy"] = os.environ["HTTPS_PROXY"] = "http://127.0.0.1:9"
     cv2.setNumThreads(1)  # a worker is one thread; more workers use more cores
     suite = build_suite(
         skeleton=config["skeleton"], device=config["device"], offline=config["offline"]

@@ -49,7 +49,8 @@ def blurred(image: Image, sigma: float) -> Image:
 
 
 def scaled_light(image: Image, *, gain: float, offset: float) -> Image:
-    return np.clip(image.astype(np.float32) * gain + offset, 0, 255).astype(np.uint8)
+    lit = np.clip(image.astype(np.float32) * gain + offset, 0, 255)
+    return np.asarray(lit, dtype=np.uint8)
 
 
 def frozen(images: Sequence[Image]) -> Iterator[Image]:
