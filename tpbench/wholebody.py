@@ -72,8 +72,9 @@ class WholeBodyPose:
     def __post_init__(self) -> None:
         t = self.keypoints.shape[0]
         if self.keypoints.shape != (t, NUM_KEYPOINTS, 2) or self.scores.shape != (t, NUM_KEYPOINTS):
-            msg = f"want (T, 133, 2) and (T, 133), got {self.keypoints.shape = }, {self.scores.shape
-            = }" raise ValueError(msg)
+            shapes = f"{self.keypoints.shape = }, {self.scores.shape = }"
+            msg = f"want (T, 133, 2) and (T, 133), got {shapes}"
+            raise ValueError(msg)
         if self.keypoints.dtype != np.float32 or self.scores.dtype != np.float32:
             msg = f"want float32, got {self.keypoints.dtype = }, {self.scores.dtype = }"
             raise ValueError(msg)
