@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help install test test-all lint types check demo clean
+.PHONY: help install test test-all lint types check bench demo clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ types: $(VENV)/.installed-dev  ## mypy, strict
 	$(BIN)/mypy
 
 check: test lint types  ## all that a change must pass
+
+bench: $(VENV)/.installed-dev  ## speed: one worker against two, stage by stage
+	$(BIN)/python benchmarks/bench_extract.py
 
 demo: $(VENV)/.installed-demo  ## extract from real videos into demo/
 	$(BIN)/python -m tpbench demo --out demo

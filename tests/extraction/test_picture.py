@@ -223,7 +223,7 @@ def _strokes(rows: slice, columns: slice, *, dark: bool) -> NDArray[np.uint8]:
 @pytest.mark.parametrize(
     "image",
     [
-        _strokes(slice(60, 200), slice(100, 400, 6), dark=True),
+        _strokes(slice(60, 200), slice(40, 440, 6), dark=True),
         _strokes(slice(100, 120), slice(200, 224, 6), dark=True),
         _strokes(slice(100, 116), slice(100, 400, 12), dark=False),
     ],
