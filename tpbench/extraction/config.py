@@ -19,7 +19,7 @@ from tpbench.errors import ConfigError, did_you_mean
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ShotSettings(_Settings):

@@ -35,6 +35,9 @@ _BLEND_SHARE: Final = 0.35
 difference. Whatever moves is elsewhere in the middle: 0.44 and more, measured on talks, close-ups
 and street scenes."""
 
+_FAINT_SHARE: Final = 0.2
+"""Slow dissolves are seen late: up to a seventh of their length lay before what was found."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shot:
@@ -91,7 +94,7 @@ class ShotFinder:
             self._cuts.update(cut.frame_num for cut in detector.post_process(last))
         # A short dissolve looks like a cut or two: the cuts inside it are none.
         edges: list[tuple[int, bool]] = [(0, False)]
-        dissolves = self._twins.dissolves()
+        dissolves = self._twins.dissolves(end=self._n_frames)
         for first, end in dissolves:
             edges += [(first, True), (end, False)]
         for cut in self._cuts:
@@ -136,17 +139,27 @@ class _TwinComparison:
                     self._hits.append((then_index, index + 1))
                     return  # the longer lags contain this one
 
-    def dissolves(self) -> list[tuple[int, int]]:
+    def dissolves(self, *, end: int) -> list[tuple[int, int]]:
         """Return the spans (end exclusive) that one picture took to become another.
 
         Short comparisons place a change better than long ones, so a long one only counts where no
         short one already explains it.
+
+        Args:
+            end: number of frames of the video.
         """
         spans: list[tuple[int, int]] = []
-        for length in sorted({end - first for first, end in self._hits}):
+        for length in sorted({last - first for first, last in self._hits}):
             fresh = [hit for hit in self._hits if hit[1] - hit[0] == length]
             spans = _merge(spans + [hit for hit in fresh if not _touches(hit, spans)])
-        return spans
+        grown = _merge([_grown(first, last) for first, last in spans])
+        return [(first, min(last, end)) for first, last in grown]
+
+
+def _grown(first: int, end: int) -> tuple[int, int]:
+    """Add the faint beginning and end of a dissolve, in which one picture is a mere shadow."""
+    margin = max(1, round(_FAINT_SHARE * (end - first)))
+    return max(0, first - margin), end + margin
 
 
 def _touches(pair: tuple[int, int], spans: list[tuple[int, int]]) -> bool:
