@@ -7,13 +7,13 @@ the pose belongs to, x to the right and y down, the centre of the top left pixel
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 
 import numpy as np
 
 from tpbench.errors import MediaError
+from tpbench.files import written_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,8 +128,7 @@ def to_openpose(
 
 def save_pose(path: Path, pose: WholeBodyPose) -> None:
     """Write a pose as one compressed npz, aside and renamed; equal poses give equal bytes."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
+    with written_aside(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             keypoints=pose.keypoints,
@@ -138,7 +137,6 @@ def save_pose(path: Path, pose: WholeBodyPose) -> None:
             source=np.array(pose.source),
             model_digest=np.array(pose.model_digest),
         )
-    temporary.replace(path)
 
 
 def load_pose(path: Path) -> WholeBodyPose:

@@ -14,12 +14,12 @@ from tpbench.dataset import (
     Measurement,
     RunStats,
     clip_path,
-    file_sha256,
     finalise,
     keypoints_path,
     pose_path,
 )
 from tpbench.errors import ConfigError, DatasetError
+from tpbench.files import sha256_of
 
 _MEASUREMENTS = (
     Measurement(
@@ -38,7 +38,7 @@ def _row(folder: Path, clip_id: str, *, kept: bool) -> Clip:
     for path in paths if kept else ():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(clip_id.encode())
-    hashes = [file_sha256(path) if kept else None for path in paths]
+    hashes = [sha256_of(path) if kept else None for path in paths]
     return Clip(
         clip_id=clip_id,
         status="kept" if kept else "rejected",

@@ -14,11 +14,11 @@ from tpbench.dataset import (
     Measurement,
     RunStats,
     clip_path,
-    file_sha256,
     finalise,
     keypoints_path,
     pose_path,
 )
+from tpbench.files import sha256_of
 from tpbench.wholebody import WholeBodyPose, save_pose
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _save_files(folder: Path, clip: Clip) -> Clip:
     hashes = dict(
         zip(
             ("clip_sha256", "keypoints_sha256", "pose_sha256"),
-            map(file_sha256, paths),
+            map(sha256_of, paths),
             strict=True,
         )
     )

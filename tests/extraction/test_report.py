@@ -18,7 +18,6 @@ from tpbench.dataset import (
     Measurement,
     RunStats,
     clip_path,
-    file_sha256,
     finalise,
     keypoints_path,
     pose_path,
@@ -26,6 +25,7 @@ from tpbench.dataset import (
 from tpbench.errors import DatasetError
 from tpbench.extraction.report import write_report
 from tpbench.extraction.report.samples import choose_clips, sample_frames
+from tpbench.files import sha256_of
 from tpbench.video import CLIP, VideoWriter
 from tpbench.wholebody import LEFT_ELBOW, LEFT_SHOULDER, RIGHT_SHOULDER, WholeBodyPose, save_pose
 
@@ -79,9 +79,9 @@ def _kept(folder: Path, clip_id: str) -> Clip:
         n_frames=_FRAMES,
         fps_num=25,
         fps_den=1,
-        clip_sha256=file_sha256(clip_path(folder, clip_id)),
-        keypoints_sha256=file_sha256(keypoints_path(folder, clip_id)),
-        pose_sha256=file_sha256(pose_path(folder, clip_id)),
+        clip_sha256=sha256_of(clip_path(folder, clip_id)),
+        keypoints_sha256=sha256_of(keypoints_path(folder, clip_id)),
+        pose_sha256=sha256_of(pose_path(folder, clip_id)),
         measurements={"face_height_px": 120.0},
         thresholds={"face_height_px": 80.0},
     )

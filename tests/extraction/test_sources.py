@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.dataset import check_clip_id, file_sha256
+from tpbench.dataset import check_clip_id
 from tpbench.errors import ConfigError, MediaError
 from tpbench.extraction.sources import (
     Source,
@@ -18,6 +18,7 @@ from tpbench.extraction.sources import (
     mark_duplicates,
     source_id,
 )
+from tpbench.files import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -241,7 +242,7 @@ def test_the_checksum_is_that_of_the_bytes(talks: Path, out: Path) -> None:
     _put(talks / "a.mp4", b"something")
     (source,) = find_sources([talks], excluded=out)
 
-    assert hashed(source).sha256 == file_sha256(talks / "a.mp4")
+    assert hashed(source).sha256 == sha256_of(talks / "a.mp4")
     known = replace(source, sha256="known")
     assert hashed(known) is known  # not read again
 

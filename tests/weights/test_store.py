@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tpbench.weights import WEIGHTS, WeightFile, cache_dir, check, sha256_of, state, store
+from tpbench.files import sha256_of
+from tpbench.weights import WEIGHTS, WeightFile, cache_dir, check, state, store
 from tpbench.weights.registry import UrlSource, WheelSource
 
 if TYPE_CHECKING:

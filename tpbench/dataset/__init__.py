@@ -12,7 +12,7 @@
 
 from tpbench.dataset.clip import Clip, SplitName, Status, check_clip_id
 from tpbench.dataset.finishing import finalise, split_dataset
-from tpbench.dataset.folder import Dataset, clip_path, file_sha256, keypoints_path, pose_path
+from tpbench.dataset.folder import Dataset, clip_path, keypoints_path, pose_path
 from tpbench.dataset.info import (
     Counts,
     DatasetInfo,
@@ -43,7 +43,6 @@ __all__ = [
     "content_digest",
     "count",
     "empty_side_warning",
-    "file_sha256",
     "finalise",
     "keypoints_path",
     "pose_path",

@@ -12,9 +12,9 @@ from tpbench.dataset.folder import (
     CLIPS_FOLDER,
     KEYPOINTS_FOLDER,
     POSES_FOLDER,
-    file_sha256,
 )
 from tpbench.dataset.manifest import COLUMNS
+from tpbench.files import sha256_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,7 +144,7 @@ def _manifest_file(manifest: Path) -> dict[str, Any]:
         "description": "One row per candidate clip, kept and rejected.",
         "contentUrl": manifest.name,
         "encodingFormat": "application/x-parquet",
-        "sha256": file_sha256(manifest),
+        "sha256": sha256_of(manifest),
     }
 
 

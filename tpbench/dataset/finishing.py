@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from tpbench import __version__
-from tpbench.dataset.aside import write_text_aside
 from tpbench.dataset.card import render_card
 from tpbench.dataset.croissant import croissant_json
 from tpbench.dataset.folder import Dataset
@@ -26,6 +25,7 @@ from tpbench.dataset.split import (
     split_clips,
     write_split_lists,
 )
+from tpbench.files import write_text_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

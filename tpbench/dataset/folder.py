@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,6 +10,7 @@ from tpbench.dataset.clip import check_clip_id
 from tpbench.dataset.info import content_digest, read_info
 from tpbench.dataset.manifest import read_clips, read_manifest
 from tpbench.errors import DatasetError, did_you_mean
+from tpbench.files import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,12 +39,6 @@ def keypoints_path(folder: Path, clip_id: str) -> Path:
 def pose_path(folder: Path, clip_id: str) -> Path:
     """Return where the clip's DWPose drawing lies: `folder/poses/<clip_id>.mp4`."""
     return folder / POSES_FOLDER / f"{check_clip_id(clip_id)}.mp4"
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +157,7 @@ class Dataset:
         for path, sha256 in expected.items():
             if not path.is_file():
                 yield f"{path}: missing"
-            elif file_sha256(path) != sha256:
+            elif sha256_of(path) != sha256:
                 yield f"{path}: not the file that the manifest describes (sha256 differs)"
         for name in (CLIPS_FOLDER, KEYPOINTS_FOLDER, POSES_FOLDER):
             for path in sorted((self.folder / name).glob("*")):

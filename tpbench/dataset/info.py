@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from tpbench.dataset.aside import write_text_aside
 from tpbench.errors import DatasetError
+from tpbench.files import write_text_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from tpbench.dataset.aside import written_aside
 from tpbench.dataset.clip import Clip, finite_values
 from tpbench.errors import DatasetError
+from tpbench.files import written_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

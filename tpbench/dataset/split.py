@@ -9,10 +9,10 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, get_args
 
-from tpbench.dataset.aside import write_text_aside
 from tpbench.dataset.clip import SplitName
 from tpbench.dataset.info import SplitInfo
 from tpbench.errors import ConfigError
+from tpbench.files import write_text_aside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,8 @@ from tpbench.detectors.onnx_session import OnnxModel
 from tpbench.detectors.simcc import BOX_PADDING, PoseModel
 from tpbench.detectors.yolox import NMS_IOU, PERSON_SCORE, PersonDetector
 from tpbench.dwpose_drawing import mean_body_scores
-from tpbench.weights import resolve, sha256_of
+from tpbench.files import sha256_of
+from tpbench.weights import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tpbench.detectors.native_output import quiet_native_output
-from tpbench.errors import MissingDependencyError
+from tpbench.doctor import explain_import_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-
-_DEBIAN_PACKAGES: Final = {
-    "libGLESv2": "libgles2",
-    "libEGL": "libegl1",
-    "libGL.": "libgl1",
-    "libgthread": "libglib2.0-0",
-    "libglib": "libglib2.0-0",
-}
-"""Start of a shared library's name -> the Debian package that holds it."""
 
 
 class MediaPipeTask:
@@ -71,7 +62,10 @@ class MediaPipeTask:
             try:
                 self._task = self._create()
             except OSError as error:
-                raise _missing_library(error) from error
+                missing = explain_import_error(error)
+                if missing is None:
+                    raise
+                raise missing from error
         self._finalizer = weakref.finalize(self, _release, self._task)
         self._time_ms = -1
         self._used = False
@@ -99,10 +93,3 @@ def _release(task: Any) -> None:  # noqa: ANN401 - MediaPipe is untyped
         # goes with the process; without a handle the task's own __del__ does not try again and
         # complain.
         task._handle = None
-
-
-def _missing_library(error: OSError) -> MissingDependencyError:
-    text = str(error)
-    package = next((p for name, p in _DEBIAN_PACKAGES.items() if name in text), None)
-    remedy = f"apt install {package}" if package else "see the system libraries in README.md"
-    return MissingDependencyError("MediaPipe", f"{remedy} ({text})")

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tpbench.dataset import file_sha256
 from tpbench.errors import ConfigError, MediaError
+from tpbench.files import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -133,7 +133,7 @@ def hashed(source: Source) -> Source:
     if source.sha256 is not None:
         return source
     try:
-        return replace(source, sha256=file_sha256(source.path))
+        return replace(source, sha256=sha256_of(source.path))
     except OSError as error:
         raise MediaError(source.shown_path, f"can't be read: {error.strerror}") from error
 

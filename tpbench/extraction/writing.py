@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import cv2
 
-from tpbench.dataset import clip_path, file_sha256, keypoints_path, pose_path
+from tpbench.dataset import clip_path, keypoints_path, pose_path
 from tpbench.dwpose_drawing import draw_pose
 from tpbench.errors import MediaError
+from tpbench.files import sha256_of
 from tpbench.video import CLIP, POSE, AudioSource, VideoWriter, probe, read_frames
 from tpbench.wholebody import save_pose
 
@@ -102,9 +103,9 @@ def write_clip(  # noqa: PLR0913 - what a clip is made of
         raise MediaError(source, f"gave {counts} frames for a clip of {span.n_frames}")
     return WrittenClip(
         size_px=size_px,
-        clip_sha256=file_sha256(video),
-        keypoints_sha256=file_sha256(keypoints),
-        pose_sha256=file_sha256(poses),
+        clip_sha256=sha256_of(video),
+        keypoints_sha256=sha256_of(keypoints),
+        pose_sha256=sha256_of(poses),
     )
 
 

@@ -15,7 +15,7 @@ from tpbench.weights.registry import (
     WheelSource,
     weight,
 )
-from tpbench.weights.store import Status, WeightState, cache_dir, sha256_of, weights_dir
+from tpbench.weights.store import Status, WeightState, cache_dir, weights_dir
 
 __all__ = [
     "WEIGHTS",
@@ -29,7 +29,6 @@ __all__ = [
     "check",
     "pull",
     "resolve",
-    "sha256_of",
     "state",
     "weight",
     "weights_dir",

