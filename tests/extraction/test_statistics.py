@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tpbench.extraction.statistics import finite_median, finite_percentile, share
+from tpbench.extraction.statistics import finite_median, finite_percentile, lasting, share
 
 NAN = float("nan")
 
@@ -31,3 +31,17 @@ def test_arrays_of_any_shape_are_one_set_of_values() -> None:
 def test_a_share_of_nothing_is_unknown() -> None:
     assert math.isnan(share(np.array([], dtype=np.bool_)))
     assert share(np.array([True, False, False, False])) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("hits", "expected"),
+    [
+        ([], []),
+        ([True], [True]),
+        ([False, True, False], [False, False, False]),
+        ([True, True, False, True], [True, True, False, False]),
+        ([True, False, True, True, True], [False, False, True, True, True]),
+    ],
+)
+def test_a_lone_hit_does_not_last(hits: list[bool], expected: list[bool]) -> None:
+    assert lasting(np.array(hits, dtype=np.bool_)).tolist() == expected

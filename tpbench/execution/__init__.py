@@ -12,6 +12,7 @@ from tpbench.execution.executor import (
     TaskSpec,
     WorkItem,
 )
+from tpbench.execution.halt import explain_halts
 from tpbench.execution.ledger import Ledger, LedgerEntry, State, read_ledger
 from tpbench.execution.local import LocalExecutor, usable_cores
 
@@ -30,6 +31,7 @@ __all__ = [
     "TaskSpec",
     "WorkItem",
     "drain",
+    "explain_halts",
     "read_ledger",
     "terminate_as_interrupt",
     "usable_cores",

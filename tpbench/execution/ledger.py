@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Self, get_args
 
 from tpbench.errors import DatasetError
+from tpbench.execution.differences import describe_differences
 from tpbench.execution.executor import WorkItem
 from tpbench.execution.ledger_file import check, connect, explain_errors, lock
 
@@ -64,7 +65,14 @@ class Ledger:
         self._lock_fd = lock_fd
 
     @classmethod
-    def open(cls, path: Path, *, config_digest: str, redo: bool = False) -> Self:
+    def open(
+        cls,
+        path: Path,
+        *,
+        config_digest: str,
+        config: JsonObject | None = None,
+        redo: bool = False,
+    ) -> Self:
         """Open or create a ledger, and take it for this process.
 
         What a driver that died had leased is pending again; that is no failed attempt.
@@ -73,6 +81,7 @@ class Ledger:
             path: the file; its folder is made if need be.
             config_digest: stands for all that decides the results. A ledger made with another one
                 is refused, because its results would not fit.
+            config: what the digest stands for; kept so that a refusal can say what differs.
             redo: forget every outcome and go on with this config.
 
         Raises:
@@ -87,7 +96,7 @@ class Ledger:
             os.close(lock_fd)
             raise
         try:
-            ledger._begin(config_digest, redo=redo)
+            ledger._begin(config_digest, config or {}, redo=redo)
         except BaseException:
             ledger.close()
             raise
@@ -205,18 +214,22 @@ class Ledger:
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
-    def _begin(self, config_digest: str, *, redo: bool) -> None:
+    def _begin(self, config_digest: str, config: JsonObject, *, redo: bool) -> None:
         known = self.get_meta("config_digest")
         if known not in {None, config_digest} and not redo:
+            former = json.loads(self.get_meta("config") or "{}")
+            differences = describe_differences(former, config)
             msg = (
-                f"{self._path}: made with another config ({known}, now {config_digest}); "
+                f"{self._path}: made with another config "
+                f"({differences or f'{known}, now {config_digest}'}); "
                 "choose another folder, or pass --redo to do everything again"
             )
             raise DatasetError(msg)
         with self._transaction() as database:
             database.execute(_FORGET if redo else _RELEASE)
-            database.execute(
-                "INSERT OR REPLACE INTO meta VALUES ('config_digest', ?)", (config_digest,)
+            database.executemany(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+                [("config_digest", config_digest), ("config", json.dumps(config))],
             )
 
     @contextmanager

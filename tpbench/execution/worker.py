@@ -6,7 +6,6 @@ with it (Linux), and a thread looks for the driver twice a second (everywhere).
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import importlib
 import json
@@ -20,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from tpbench.errors import TPBenchError
+from tpbench.execution.halt import why_halt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,6 @@ STOP_SIGNAL: Final = signal.SIGUSR1
 _DRIVER_CHECK_S: Final = 0.5
 _PROGRESS_INTERVAL_S: Final = 0.1
 _PR_SET_PDEATHSIG: Final = 1
-_NO_USE_GOING_ON: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +132,7 @@ def _build(task: TaskSpec, connection: Connection) -> Process | None:
         connection.send(Started(refusal=error))
         return None
     except Exception as error:  # noqa: BLE001 - whatever it is, the driver has to be told
-        halt = _why_halt(error)
+        halt = why_halt(error)
         refusal = None if halt is None else TPBenchError(halt)
         connection.send(Started(refusal=refusal, bug=traceback.format_exc()))
         return None
@@ -155,30 +154,13 @@ def _attempt(process: Process, item: WorkItem, report_progress: ProgressReport) 
 
 def _explain(error: Exception) -> Answer:
     """Say what an error means that is being handled right now."""
-    halt = _why_halt(error)
+    halt = why_halt(error)
     if halt is not None:
         return Answer(kind="halt", error=halt)
     if isinstance(error, TPBenchError):
         return Answer(kind="wrong_input", error=_one_line(str(error)))
     line = _one_line(f"{type(error).__name__}: {error}")
     return Answer(kind="bug", error=line, error_detail=traceback.format_exc())
-
-
-def _why_halt(error: BaseException) -> str | None:
-    """Return why no item can be done any more, or None if the error is this item's own.
-
-    Looks at the causes too: a library may wrap a full disk in an error of its own.
-    """
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in _NO_USE_GOING_ON:
-            where = "" if cause.filename is None else f"{cause.filename}: "
-            return (
-                f"{where}{os.strerror(cause.errno)}; the run has stopped, what is finished is "
-                "kept: put that right and run again"
-            )
-        cause = cause.__cause__ or cause.__context__
-    return None
 
 
 def _one_line(text: str) -> str:

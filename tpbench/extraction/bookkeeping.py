@@ -7,10 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tpbench.dataset import Clip, RunStats, clip_path, keypoints_path, pose_path
+from tpbench.dataset import Clip, RunStats
 from tpbench.errors import DatasetError, MediaError
 from tpbench.execution import WorkItem
-from tpbench.extraction.pipeline import WORK_FOLDER
 from tpbench.extraction.rows import failed_row
 from tpbench.extraction.sources import Source, hashed, mark_duplicates
 from tpbench.extraction.worker import payload_of, source_of
@@ -54,16 +53,22 @@ def plan(ledger: Ledger, sources: Sequence[Source]) -> Set[str]:
     changed is done again unless its bytes are the same. A file with the bytes of another is not
     done a second time, and one that merely moved is known again.
     """
+    keys = {source.key for source in sources}
     entries = {entry.key: entry for entry in ledger.entries()}
-    changed = {
+    again = {
         source.key
         for source in sources
         if source.key in entries and _has_changed(entries[source.key], source)
     }
-    ledger.forget(changed)
-    known = _known(entries[key] for key in entries.keys() - changed)
-    new = [source for source in sources if source.key not in entries or source.key in changed]
-    keys = {source.key for source in sources}
+    unchanged = [entry for key, entry in entries.items() if key not in again]
+    originals = _originals(unchanged, keys)
+    again |= {
+        entry.key
+        for entry in unchanged
+        if entry.key in keys and entry.state == "done" and _lost_its_original(entry, originals)
+    }
+    ledger.forget(again)
+    known = {sha256: source for sha256, source in originals.items() if source.key not in pending}
     todo: list[Source] = []
     for source in mark_duplicates(new, known):
         former = known.get(source.sha256 or "")
@@ -88,24 +93,6 @@ def rows_of(ledger: Ledger) -> Iterator[Clip]:
                 entry.error or "unknown error",
                 quarantined=entry.state == "quarantined",
             )
-
-
-def prune(folder: Path, rows: Sequence[Clip]) -> None:
-    """Delete clip files that no kept row speaks of.
-
-    A killed run leaves such files, and so do settings that were given up.
-    """
-    kept = [row.clip_id for row in rows if row.status == "kept"]
-    for path_of in (clip_path, keypoints_path, pose_path):
-        wanted = {path_of(folder, clip_id) for clip_id in kept}
-        home = path_of(folder, "x").parent
-        for path in sorted(home.iterdir()) if home.is_dir() else []:
-            if path not in wanted and path.is_file():
-                _log.info("deleting %s: it belongs to no kept clip", path)
-                path.unlink()
-    work = folder / WORK_FOLDER
-    if work.is_dir() and not any(work.iterdir()):
-        work.rmdir()
 
 
 def run_stats(ledger: Ledger, *, workers: int) -> RunStats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from tpbench.extraction.filters.base import Direction, ScreeningFilter
-from tpbench.extraction.statistics import share
+from tpbench.extraction.statistics import lasting, share
 
 if TYPE_CHECKING:
     from tpbench.extraction.evidence import Evidence
@@ -23,5 +23,5 @@ class FacePresent(ScreeningFilter):
     direction: ClassVar[Direction] = "at_least"
 
     def measure(self, evidence: Evidence) -> float:
-        """Return the share of searched frames with at least one face, 0..1."""
-        return share(evidence.num_faces > 0)
+        """Return the share of searched frames with a face, 0..1; lone frames without are let go."""
+        return 1.0 - share(lasting(evidence.num_faces == 0))

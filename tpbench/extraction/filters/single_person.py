@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from tpbench.extraction.filters.base import Direction, ScreeningFilter
-from tpbench.extraction.statistics import share
+from tpbench.extraction.statistics import lasting, share
 
 if TYPE_CHECKING:
     from tpbench.extraction.evidence import Evidence
@@ -23,5 +23,5 @@ class SinglePerson(ScreeningFilter):
     direction: ClassVar[Direction] = "at_most"
 
     def measure(self, evidence: Evidence) -> float:
-        """Return the share of searched frames with two or more prominent faces, 0..1."""
-        return share(evidence.num_faces > 1)
+        """Return the share of searched frames with two prominent faces, 0..1, but for lone ones."""
+        return share(lasting(evidence.num_faces > 1))

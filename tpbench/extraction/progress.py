@@ -1,0 +1,110 @@
+"""Counting what happens in a run, telling it on, and keeping what nobody expected."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tpbench.extraction.bookkeeping import WORKER_LOG, error_line
+from tpbench.extraction.worker import source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Set
+    from pathlib import Path
+
+    from tpbench.execution import JsonObject, Ledger, Outcome
+    from tpbench.extraction.sources import Source
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunProgress:
+    """How far a run is."""
+
+    sources_total: int
+    """Of this run's inputs."""
+
+    sources_done: int
+    """Earlier runs included."""
+
+    kept: int
+    rejected: int
+    """Clips of the sources done in this run."""
+
+    failed: int
+    """Sources that could not be done, in this run."""
+
+    frames: int
+    """Frames read in this run, unfinished sources included."""
+
+
+ProgressListener = Callable[[RunProgress], None]
+
+
+class ProgressCounter:
+    """Hears of outcomes and frames, and tells a listener how far the run is.
+
+    Args:
+        ledger: of the run.
+        folder: of the dataset; tracebacks go to its `WORKER_LOG`.
+        keys: of all inputs.
+        listener: is told about every step.
+    """
+
+    def __init__(
+        self, ledger: Ledger, folder: Path, keys: Set[str], listener: ProgressListener | None
+    ) -> None:
+        final = {"done", "failed", "quarantined"}
+        entries = [entry for entry in ledger.entries() if entry.key in keys]
+        self._sources: dict[str, Source] = {e.key: source_of(e.payload) for e in entries}
+        self._state = RunProgress(
+            sources_total=len(keys),
+            sources_done=sum(entry.state in final for entry in entries),
+            kept=0,
+            rejected=0,
+            failed=0,
+            frames=0,
+        )
+        self._log_path = folder / WORKER_LOG
+        self._running: dict[str, int] = {}
+        self._finished_frames = 0
+        self._listener = listener
+
+    def on_frames(self, key: str, report: JsonObject) -> None:
+        """Hear how many frames of a source are read."""
+        self._running[key] = int(report["frames"])
+        self._tell(self._state)
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Hear what became of a source."""
+        self._running.pop(outcome.key, None)
+        result = outcome.result or {"clips": [], "n_frames": 0}
+        statuses = Counter(clip["status"] for clip in result["clips"])
+        self._finished_frames += result["n_frames"]
+        if outcome.kind != "done":
+            self._warn(outcome)
+        self._tell(
+            replace(
+                self._state,
+                sources_done=self._state.sources_done + 1,
+                kept=self._state.kept + statuses["kept"],
+                rejected=self._state.rejected + statuses["rejected"],
+                failed=self._state.failed + (outcome.kind != "done"),
+            )
+        )
+
+    def _warn(self, outcome: Outcome) -> None:
+        _log.warning("%s", error_line(self._sources[outcome.key], outcome))
+        if outcome.error_detail is not None:
+            with self._log_path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"{self._sources[outcome.key].shown_path}:\n{outcome.error_detail}")
+
+    def _tell(self, state: RunProgress) -> None:
+        frames = self._finished_frames + sum(self._running.values())
+        self._state = replace(state, frames=frames)
+        if self._listener is not None:
+            self._listener(self._state)
