@@ -1,0 +1,117 @@
+"""The detectors of an extraction, put together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import skimage.data
+
+from tests.detectors.onnx_standins import ONE, picture_of
+from tpbench.dataset import clip_path, keypoints_path
+from tpbench.demo import demo_clips
+from tpbench.detectors.dwpose import DWPoseDetector
+from tpbench.detectors.mediapipe_faces import MediaPipeFaceDetector
+from tpbench.detectors.mediapipe_hands import MediaPipeHandDetector
+from tpbench.detectors.suite import DetectorSuite, build_suite, weights_digest
+from tpbench.errors import MissingWeightsError
+from tpbench.extraction.config import load_preset
+from tpbench.extraction.pipeline import SourcePipeline
+from tpbench.extraction.sources import find_sources
+from tpbench.video import Frame, probe
+from tpbench.wholebody import load_pose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def dwpose_suite(yolox_path: Path, simcc_path: Path) -> Iterator[DetectorSuite]:
+    suite = DetectorSuite(
+        faces=MediaPipeFaceDetector(),
+        hands=MediaPipeHandDetector(),
+        skeleton=DWPoseDetector(yolox_path, simcc_path, device="cpu"),
+        skeleton_finds_all=False,
+    )
+    yield suite
+    suite.close()
+
+
+@pytest.fixture(scope="module")
+def mediapipe_suite() -> Iterator[DetectorSuite]:
+    suite = build_suite(skeleton="mediapipe", device="cpu", offline=False)
+    yield suite
+    suite.close()
+
+
+def portrait(index: int = 0) -> Frame:
+    return Frame(image=skimage.data.astronaut(), index=index, time_s=index / 25)
+
+
+def test_dwpose_brings_the_people_and_mediapipe_faces_and_hands(
+    dwpose_suite: DetectorSuite,
+) -> None:
+    dwpose_suite.reset()
+    drawn = Frame(image=picture_of(ONE, 512, 512), index=1, time_s=0.04)
+
+    face, person = dwpose_suite.detect([portrait(), drawn])
+
+    assert dwpose_suite.source == "dwpose"
+    assert len(face.faces) == 1
+    assert (len(person.faces), len(person.people)) == (0, 1)
+
+
+def test_with_mediapipe_one_pass_brings_everything(mediapipe_suite: DetectorSuite) -> None:
+    mediapipe_suite.reset()
+
+    (found,) = mediapipe_suite.detect([portrait()])
+
+    assert mediapipe_suite.source == "mediapipe"
+    assert (len(found.faces), len(found.people)) == (1, 1)
+
+
+def test_both_suites_find_the_same_faces(
+    dwpose_suite: DetectorSuite, mediapipe_suite: DetectorSuite
+) -> None:
+    dwpose_suite.reset()
+    mediapipe_suite.reset()
+    one, other = (
+        suite.detect([portrait()])[0].faces[0] for suite in (dwpose_suite, mediapipe_suite)
+    )
+
+    np.testing.assert_array_equal(one.box_px, other.box_px)
+    assert dwpose_suite.face_digest == mediapipe_suite.face_digest
+    assert dwpose_suite.skeleton_digest != mediapipe_suite.skeleton_digest
+
+
+def test_a_source_goes_the_whole_way_with_dwpose(
+    dwpose_suite: DetectorSuite, tmp_path: Path
+) -> None:
+    """What the stand-ins say of a real man makes no sense, so nothing asks whether it does."""
+    man = next(path for path in demo_clips() if path.stem == "carphone_pristine")
+    config = load_preset("demo")
+    config = config.model_copy(update={"filters": config.filters | {"skeleton.jitter": None}})
+    pipeline = SourcePipeline(config=config, detectors=dwpose_suite, folder=tmp_path)
+
+    result = pipeline.run(find_sources([man], excluded=tmp_path)[0], lambda _: None)
+
+    (clip,) = result.clips
+    pose = load_pose(keypoints_path(tmp_path, clip.clip_id))
+    assert (clip.status, clip.n_frames, clip.pose_source) == ("kept", 120, "dwpose")
+    assert (pose.source, pose.model_digest) == ("dwpose", dwpose_suite.skeleton_digest)
+    assert np.isfinite(pose.keypoints).any()
+    assert probe(clip_path(tmp_path, clip.clip_id)).frame_count == 120
+
+
+def test_missing_dwpose_weights_name_both_ways_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
+
+    with pytest.raises(MissingWeightsError) as caught:
+        weights_digest("dwpose", offline=True)
+
+    assert "tpbench weights pull yolox-l dwpose-ll-ucoco-384" in str(caught.value)
+    assert "--skeleton mediapipe" in str(caught.value)
