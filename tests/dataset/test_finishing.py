@@ -98,10 +98,10 @@ def test_split_holds_when_clips_are_added(
     assert grown.info.split.test_clips == sum(side == "test" for side in after.values())
 
 
-def test_empty_side_is_a_warning_that_names_the_counts(
+def test_an_empty_side_is_told_with_its_counts(
     small: Dataset, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         info = split_dataset(small.folder, test_share=0.001, seed=0)
 
     assert (info.train_clips, info.test_clips) == (2, 0)

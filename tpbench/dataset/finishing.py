@@ -47,6 +47,7 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
     models: Mapping[str, str],
     measurements: Sequence[Measurement],
     run: RunStats | None = None,
+    sources_pending: int = 0,
 ) -> Dataset:
     """Write manifest, splits, card, Croissant and `dataset.json` (last) of a dataset.
 
@@ -63,6 +64,7 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
         models: role ("skeleton", "face", "hand") -> sha256 of the model files.
         measurements: what the measured columns mean.
         run: what extraction took.
+        sources_pending: sources still to be done, after an interrupted run.
 
     Raises:
         DatasetError: two rows share a clip_id, or a former `dataset.json` is not readable.
@@ -81,6 +83,7 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
         measurements=tuple(measurements),
         config=dict(config),
         run=run,
+        sources_pending=sources_pending,
     )
     return _write(folder, clips, info)
 
@@ -88,7 +91,7 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
 def split_dataset(folder: Path, *, test_share: float, seed: int) -> SplitInfo:
     """Split a finished dataset and write it down: lists, manifest, card, `dataset.json`.
 
-    An empty side is a logged warning: a small dataset is no mistake.
+    An empty side is logged, no error: a small dataset is no mistake.
 
     Raises:
         ConfigError: `test_share` is not strictly between 0 and 1.
@@ -101,7 +104,7 @@ def split_dataset(folder: Path, *, test_share: float, seed: int) -> SplitInfo:
     split = _write(folder, clips, dataset.info.model_copy(update={"split": wanted})).info.split
     assert split is not None  # noqa: S101 - `wanted` was given, `_write` only fills in its counts
     if warning := empty_side_warning(split):
-        _log.warning("%s: %s", folder, warning)
+        _log.info("%s: %s", folder, warning)
     return split
 
 

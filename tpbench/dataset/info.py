@@ -141,6 +141,8 @@ class DatasetInfo(_Record):
     """The resolved configuration of the extraction."""
 
     run: RunStats | None = None
+    sources_pending: int = Field(default=0, ge=0)
+    """Sources that were given to `tpbench extract` and are still to be done."""
 
 
 def count(clips: Iterable[Clip]) -> Counts:

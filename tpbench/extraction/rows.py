@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import tpbench
 from tpbench.dataset import Clip
@@ -30,6 +30,12 @@ TRANSITION_CODE = "shot.transition"
 
 DUPLICATE_CODE = "source.duplicate"
 """The source has the same bytes as another one, which was done instead."""
+
+OTHER_CODES: Final = {
+    TRANSITION_CODE: "Dissolve or fade",
+    DUPLICATE_CODE: "Same bytes as another source",
+}
+"""Reject codes that are no filter's, and what they mean."""
 
 
 def failed_row(source: Source, error: str, *, quarantined: bool = False) -> Clip:

@@ -15,6 +15,7 @@ from tpbench.extraction.report.bars import Bar, bar_rows, share_bar
 from tpbench.extraction.report.histogram import Values, histogram_svg, short
 from tpbench.extraction.report.samples import sample_frames
 from tpbench.extraction.report.tables import rejected_table, unreadable_table
+from tpbench.extraction.rows import OTHER_CODES
 from tpbench.files import write_text_aside
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _reasons(info: DatasetInfo) -> str:
     counts = info.counts
     if not counts.reject_codes:
         return ""
-    titles = {item.code: item.title for item in info.measurements if item.code}
+    titles = OTHER_CODES | {item.code: item.title for item in info.measurements if item.code}
     bars = [
         Bar(
             label=code,
