@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from tpbench.metrics import bootstrap
+from tpbench.metrics.bootstrap import Estimate, mean_over_identities, paired_difference
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NAN, INF = float("nan"), float("inf")
+PEOPLE = ["ada", "ben", "cyd", "dov", "eva", "fay", "gil", "hal"]
+
+
+def ends_of(estimate: Estimate) -> tuple[float, float]:
+    assert estimate.interval.low is not None
+    assert estimate.interval.high is not None
+    return estimate.interval.low, estimate.interval.high
+
+
+def reference_plain_bootstrap_t(
+    clips: dict[str, list[float]], level: float, n_resamples: int, seed: int
+) -> tuple[float, float]:
+    """Bootstrap-t clip by clip: every draw is a list of people, each with all their clips."""
+
+    def mean_and_error(people: list[list[float]]) -> tuple[float, float]:
+        everything = [value for person in people for value in person]
+        mean = sum(everything) / len(everything)
+        squares = sum(sum(value - mean for value in person) ** 2 for person in people)
+        share = len(people) / (len(people) - 1)
+        return mean, math.sqrt(share * squares) / len(everything)
+
+    people = [clips[name] for name in sorted(clips)]
+    mean, error = mean_and_error(people)
+    draws = np.random.default_rng(seed).integers(0, len(people), size=(n_resamples, len(people)))
+    scores = []
+    for draw in draws:
+        drawn_mean, drawn_error = mean_and_error([people[k] for k in draw])
+        scores.append((drawn_mean - mean) / max(drawn_error, error / 4))
+    lower, upper = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
+    own = [sum(person) / len(person) for person in people]
+    return max(mean - upper * error, min(own)), min(mean - lower * error, max(own))
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+@pytest.mark.parametrize("count", [5, 12])
+def test_interval_equals_drawing_people_one_by_one(count: int, level: float) -> None:
+    rng = np.random.default_rng(count)
+    clips = {
+        f"p{k}": [float(value) for value in np.exp(rng.normal(size=1 + k % 4))]
+        for k in range(count)
+    }
+    names = [name for name, values in clips.items() for _ in values]
+    values = [value for values in clips.values() for value in values]
+
+    found = mean_over_identities(values, names, level=level, n_resamples=600, seed=3)
+
+    assert ends_of(found) == pytest.approx(
+        reference_plain_bootstrap_t(clips, level, 600, 3), rel=1e-9
+    )
+    assert found.mean == pytest.approx(np.mean(values), rel=1e-12)
+
+
+def reference_scipy_student(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+    low, high = stats.t.interval(level, values.size - 1, loc=values.mean(), scale=stats.sem(values))
+    return float(low), float(high)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_many_people_of_a_normal_kind_have_students_interval(level: float) -> None:
+    values = np.random.default_rng(20).normal(size=300)
+    expected = reference_scipy_student(values, level)
+
+    found = mean_over_identities(
+        values, [str(k) for k in range(300)], level=level, n_resamples=9000
+    )
+
+    assert ends_of(found) == pytest.approx(expected, abs=0.04 * (expected[1] - expected[0]))
+
+
+def test_one_person_who_fails_leaves_a_finite_interval() -> None:
+    """Many draws lack that person and have no spread at all."""
+    low, high = ends_of(mean_over_identities([1.0] * 9 + [0.4], [*"abcdefghij"]))
+
+    assert 0.4 <= low < 0.94 < high <= 1.0
+
+
+def identity_means(rng: np.random.Generator, kind: str) -> tuple[NDArray[np.float64], float]:
+    """Means of 30 identities, and the mean of all people there could be."""
+    if kind == "normal":
+        return rng.normal(loc=25.0, scale=3.0, size=30), 25.0
+    return np.exp(rng.normal(scale=0.6, size=30)), math.exp(0.18)
+
+
+@pytest.mark.parametrize("kind", ["normal", "skewed"])
+def test_nominal_95_percent_holds_the_truth(kind: str) -> None:
+    rng = np.random.default_rng(12)
+    trials = 400
+    held = 0
+    for trial in range(trials):
+        means, truth = identity_means(rng, kind)
+        clips = 1 + rng.poisson(2, size=30)
+        identities = np.repeat(np.arange(30), clips)
+        values = means[identities] + rng.normal(scale=0.2, size=identities.size)
+        found = mean_over_identities(
+            values, identities.astype(str).tolist(), n_resamples=500, seed=trial
+        )
+        low, high = ends_of(found)
+        held += low <= truth <= high
+
+    assert 0.90 <= held / trials <= 0.98
+
+
+def test_frames_or_clips_of_few_people_do_not_make_us_sure() -> None:
+    """The interval depends on how many people there are, not on how often each is filmed."""
+    means = np.random.default_rng(13).normal(size=8)
+    once = mean_over_identities(means, PEOPLE)
+    often = mean_over_identities(np.repeat(means, 50), np.repeat(PEOPLE, 50).tolist())
+
+    assert ends_of(often) == pytest.approx(ends_of(once), abs=1e-12)
+    assert (often.n_used, often.interval.n_identities) == (400, 8)
+
+
+def test_an_identity_weighs_as_many_times_as_it_has_clips() -> None:
+    found = mean_over_identities([1.0, 1.0, 1.0, 5.0], ["ada", "ada", "ada", "ben"])
+
+    assert found.mean == 2.0
+
+
+@given(st.permutations(range(20)))
+def test_the_order_of_clips_changes_no_digit(order: list[int]) -> None:
+    values = np.exp(np.random.default_rng(14).normal(size=20))
+    names = [PEOPLE[k % 8] for k in range(20)]
+    found = mean_over_identities(values, names, n_resamples=100)
+
+    again = mean_over_identities(values[order], [names[k] for k in order], n_resamples=100)
+
+    assert again == found
+
+
+def test_names_of_identities_change_nothing_but_who_comes_first() -> None:
+    values = np.arange(8.0)
+
+    found = mean_over_identities(values, PEOPLE)
+
+    assert mean_over_identities(values, [f"x{name}" for name in PEOPLE]) == found
+
+
+@given(
+    st.lists(st.floats(-100, 100), min_size=5, max_size=12),
+    st.floats(-1e3, 1e3),
+    st.sampled_from([0.25, 0.5, 2.0, 8.0]),
+)
+def test_interval_moves_and_stretches_with_its_values(
+    values: list[float], offset: float, scale: float
+) -> None:
+    clips = np.round(values, 3)
+    names = [str(k) for k in range(len(clips))]
+    low, high = ends_of(mean_over_identities(clips, names, n_resamples=200))
+
+    moved = mean_over_identities(scale * clips + offset, names, n_resamples=200)
+
+    expected = (scale * low + offset, scale * high + offset)
+    assert ends_of(moved) == pytest.approx(expected, abs=1e-6)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=5, max_size=15), st.floats(0.3, 0.99))
+def test_interval_stays_within_its_values_and_grows_with_its_level(
+    values: list[float], level: float
+) -> None:
+    names = [str(k) for k in range(len(values))]
+    inner = ends_of(mean_over_identities(values, names, n_resamples=200, level=level - 0.2))
+    outer = ends_of(mean_over_identities(values, names, n_resamples=200, level=level))
+
+    assert min(values) - 1e-9 <= outer[0] <= inner[0]
+    assert inner[1] <= outer[1] <= max(values) + 1e-9
+
+
+def test_the_work_in_batches_changes_no_digit(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.exp(np.random.default_rng(15).normal(size=8))
+    at_once = mean_over_identities(values, PEOPLE)
+
+    monkeypatch.setattr(bootstrap, "BATCH_VALUES", 24)
+
+    assert mean_over_identities(values, PEOPLE) == at_once
+
+
+def test_one_seed_one_interval() -> None:
+    values = np.exp(np.random.default_rng(16).normal(size=8))
+    found = mean_over_identities(values, PEOPLE)
+
+    assert mean_over_identities(values, PEOPLE) == found
+    assert mean_over_identities(values, PEOPLE, seed=1) != found
+
+
+@pytest.mark.parametrize("same", [0.0, 1.0, 0.1, -7e9])
+def test_people_who_agree_make_a_point(same: float) -> None:
+    found = mean_over_identities([same] * 16, PEOPLE * 2)
+
+    assert (found.mean, *ends_of(found)) == (same, same, same)
+
+
+def test_four_identities_leave_the_interval_blank_and_five_do_not() -> None:
+    values = np.arange(12.0)
+    four = mean_over_identities(values, [PEOPLE[k % 4] for k in range(12)])
+
+    assert (four.interval.low, four.interval.high) == (None, None)
+    assert four.interval.reason == "4 identities: an interval needs at least 5"
+    assert four.mean == 5.5
+    five = mean_over_identities(values, [PEOPLE[k % 5] for k in range(12)])
+    assert five.interval.reason is None
+    assert five.interval.low is not None
+
+
+def test_an_identity_without_a_measured_clip_does_not_count() -> None:
+    found = mean_over_identities([1.0, 2.0, 3.0, 4.0, NAN], PEOPLE[:5])
+
+    assert found.interval.n_identities == 4
+    assert found.interval.low is None
+    assert (found.mean, found.n_used, found.n_missing) == (2.5, 4, 1)
+
+
+def test_unknown_identities_leave_the_interval_blank() -> None:
+    found = mean_over_identities([1.0, 2.0] * 10, None)
+
+    assert found.mean == 1.5
+    assert found.interval.low is None
+    assert found.interval.reason == "the identities of the clips are not known"
+
+
+def test_infinite_clips_are_counted_and_left_out() -> None:
+    found = mean_over_identities([*range(8), INF, INF, NAN], [*PEOPLE, "ada", "ben", "cyd"])
+
+    assert (found.mean, found.n_used, found.n_infinite, found.n_missing) == (3.5, 8, 2, 1)
+    assert found == mean_over_identities([*range(8), NAN, INF, INF], [*PEOPLE, "x", "y", "z"])
+
+
+def test_a_set_of_copies_has_an_infinite_mean_and_no_interval() -> None:
+    found = mean_over_identities([INF] * 8, PEOPLE)
+
+    assert found.mean == INF
+    assert found.interval.low is None
+    assert found.interval.reason == "no clip has a finite value"
+
+
+@pytest.mark.parametrize("values", [[], [NAN, NAN]])
+def test_nothing_measured_has_no_mean(values: list[float]) -> None:
+    found = mean_over_identities(values, ["ada"] * len(values))
+
+    assert math.isnan(found.mean)
+    assert (found.n_used, found.interval.low) == (0, None)
+
+
+def test_lengths_and_ranges_are_checked() -> None:
+    with pytest.raises(ValueError, match=r"shape \(2,\), 1 identities"):
+        mean_over_identities([1.0, 2.0], ["ada"])
+    with pytest.raises(ValueError, match=r"shape \(1, 2\), none"):
+        mean_over_identities(np.zeros((1, 2)), None)
+    with pytest.raises(ValueError, match="got 95 and 10"):
+        mean_over_identities([1.0], ["ada"], level=95, n_resamples=10)
+    with pytest.raises(ValueError, match=r"got 0\.5 and 0"):
+        mean_over_identities([1.0], ["ada"], level=0.5, n_resamples=0)
+
+
+def test_a_paired_difference_sees_what_two_intervals_do_not() -> None:
+    rng = np.random.default_rng(17)
+    hard = rng.normal(scale=5.0, size=30)
+    names = {f"clip{k}": f"p{k}" for k in range(30)}
+    first = {clip: float(hard[k]) for k, clip in enumerate(names)}
+    second = {clip: float(hard[k] + 1 + rng.normal(scale=0.3)) for k, clip in enumerate(names)}
+
+    alone = [
+        ends_of(mean_over_identities(list(side.values()), list(names.values())))
+        for side in (first, second)
+    ]
+    found = paired_difference(second, first, names)
+
+    assert alone[0][1] > alone[1][0]
+    low, high = ends_of(found.difference)
+    assert 0.8 < low < 1.0 < high < 1.2
+
+
+def test_a_difference_is_over_common_clips_in_any_order_and_changes_sign_with_its_sides() -> None:
+    names = {f"c{k}": PEOPLE[k % 8] for k in range(12)}
+    first = {f"c{k}": k**1.5 for k in range(10)}
+    second = {f"c{k}": float(k) for k in reversed(range(2, 12))}
+
+    there, back = paired_difference(first, second, names), paired_difference(second, first, names)
+
+    assert (there.n_common, there.n_unpaired) == (8, 4)
+    expected = np.mean([k**1.5 - k for k in range(2, 10)])
+    assert there.difference.mean == pytest.approx(expected, rel=1e-12)
+    assert back.difference.mean == -there.difference.mean
+    assert there == paired_difference(dict(reversed(first.items())), second, names)
+
+
+def test_a_set_against_itself_differs_by_exactly_0_copies_included() -> None:
+    values = {f"c{k}": (INF if k < 2 else float(k)) for k in range(10)}
+    names = {clip: clip for clip in values}
+
+    found = paired_difference(values, values, names).difference
+
+    assert (found.mean, *ends_of(found), found.n_used) == (0.0, 0.0, 0.0, 10)
+
+
+def test_a_copy_against_a_clip_with_errors_is_left_out_and_counted() -> None:
+    found = paired_difference({"a": INF, "b": 2.0}, {"a": 30.0, "b": 1.0}, None).difference
+
+    assert (found.mean, found.n_used, found.n_infinite) == (1.0, 1, 1)
+
+
+def test_a_common_clip_without_identity_is_named() -> None:
+    with pytest.raises(ValueError, match="no identity for 1 of 2 clips, first 'b'"):
+        paired_difference({"a": 1.0, "b": 2.0}, {"a": 1.0, "b": 2.0}, {"a": "ada"})
