@@ -16,6 +16,7 @@ from tpbench.extraction.sources import (
     find_sources,
     hashed,
     mark_duplicates,
+    plain_path,
     source_id,
 )
 from tpbench.files import sha256_of
@@ -294,3 +295,41 @@ def test_two_empty_files_are_duplicates_too(talks: Path, out: Path) -> None:
     marked = mark_duplicates(find_sources([talks], excluded=out), {})
 
     assert [source.duplicate_of for source in marked] == [None, "talks/a.mp4"]
+
+
+def test_a_tilde_is_the_home_folder_or_part_of_a_name(
+    talks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(talks))
+    monkeypatch.chdir(talks)
+
+    assert plain_path(Path("~/a.mp4")) == talks / "a.mp4"
+    assert plain_path(Path("~nobody-of-this-name.mp4")) == talks / "~nobody-of-this-name.mp4"
+
+
+def test_a_folder_that_cannot_be_searched_is_told(
+    talks: Path, out: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    _put(talks / "a.mp4", b"video")
+    _put(talks / "closed" / "b.mp4", b"video")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    assert [source.path.name for source in find_sources([talks], excluded=out)] == ["a.mp4"]
+    assert caplog.messages == [f"{talks / 'closed'} can't be searched: Permission denied"]
+
+
+def test_a_dataset_folder_that_is_a_link_to_itself_is_no_crash(talks: Path, out: Path) -> None:
+    _put(talks / "a.mp4", b"video")
+    loop = talks.parent / "loop"
+    loop.symlink_to("loop")
+
+    assert len(find_sources([talks], excluded=loop)) == 1
+    with pytest.raises(ConfigError, match="does not exist"):
+        find_sources([loop], excluded=out)

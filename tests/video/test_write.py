@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import subprocess
+import sys
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -253,3 +255,32 @@ def test_a_writer_outside_a_with_block_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="with"):
         writer.write(noise(1)[0])
+
+
+_WRITE_A_PAN = """
+import sys
+from fractions import Fraction
+import cv2
+import numpy as np
+from tpbench.video import CLIP, VideoWriter
+coarse = np.random.default_rng(0).integers(0, 256, (38, 44, 3)).astype(np.uint8)
+scene = cv2.resize(coarse, (352, 304))
+with VideoWriter(sys.argv[1], width_px=272, height_px=272, fps=Fraction(25), encoding=CLIP) as out:
+    for step in range(24):
+        out.write(np.ascontiguousarray(scene[step % 8 :][:272, step:][:, :272]))
+"""
+
+
+def test_the_bytes_do_not_hang_on_what_was_in_memory_before(tmp_path: Path) -> None:
+    """272 px are 17 macroblocks: x264 would read behind the end of each row of them."""
+    written = set()
+    for filler in ("1", "85", "170", "255"):
+        path = tmp_path / f"{filler}.mp4"
+        subprocess.run(
+            [sys.executable, "-c", _WRITE_A_PAN, str(path)],
+            env=os.environ | {"MALLOC_PERTURB_": filler},  # glibc fills new memory with it
+            check=True,
+        )
+        written.add(path.read_bytes())
+
+    assert len(written) == 1

@@ -24,7 +24,7 @@ def inspect(
     ] = False,
 ) -> None:
     """Show what a dataset holds, why clips were rejected, or all measurements of one clip."""
-    from tpbench.cli.summary import render_clip, render_summary
+    from tpbench.cli.summary import render_clip, render_failures, render_summary
     from tpbench.dataset import Dataset
 
     opened = Dataset.open(dataset)
@@ -39,8 +39,12 @@ def inspect(
             if row is None
             else render_clip(opened.info, row, _paths(opened, row))
         )
+        if row is None and (failures := _failures(opened)):
+            _print(render_failures(failures))
         for problem in problems:
             typer.echo(problem, err=True)
+        if problems:
+            typer.echo("delete what is damaged and run the same `tpbench extract` again", err=True)
         if verify and not problems:
             typer.echo("verified: every file is the one that the manifest describes")
     if problems:
@@ -63,6 +67,13 @@ def split(
     )
     if warning := empty_side_warning(info):
         typer.echo(f"warning: {warning}", err=True)
+
+
+def _failures(dataset: Dataset) -> list[Clip]:
+    counts = dataset.info.counts
+    if not counts.failed and not counts.quarantined:
+        return []
+    return [clip for clip in dataset.clips(None) if clip.status in {"failed", "quarantined"}]
 
 
 def _dataset_json(dataset: Dataset) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tpbench.extraction.run import ProgressListener, RunProgress
+    from tpbench.extraction.progress import ProgressListener, RunProgress
 
 FAILED_EXIT_CODE = 3
 
@@ -27,7 +28,7 @@ def extract(
         typer.Option(help="Whose skeletons; mediapipe needs nothing but PyPI."),
     ] = "dwpose",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes, a core each. Default: all cores.")
+        int | None, typer.Option(help="Processes, a core each. Default: all cores.")
     ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where DWPose runs.")
@@ -65,8 +66,8 @@ def extract(
     counts = dataset.info.counts
     if counts.failed or counts.quarantined:
         typer.echo(
-            f"{counts.failed} sources failed, {counts.quarantined} were given up; "
-            f"`tpbench inspect {out}` lists them",
+            f"sources that failed: {counts.failed}, that were given up: {counts.quarantined}; "
+            f"`tpbench inspect {shlex.quote(str(out))}` lists them",
             err=True,
         )
         raise typer.Exit(FAILED_EXIT_CODE)
@@ -84,21 +85,26 @@ def _progress_bar() -> Iterator[ProgressListener]:
         TimeRemainingColumn,
     )
 
-    with Progress(
-        TextColumn("extract"),
-        BarColumn(),
+    console = Console(stderr=True)
+    bar = Progress(
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
         TextColumn("videos  {task.fields[news]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
-    ) as bar:
-        task = bar.add_task("extract", total=None, news="")
+        console=console,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task("extract", total=None, news="")
 
-        def listener(state: RunProgress) -> None:
-            news = f"{state.kept} kept  {state.rejected} rejected  {state.frames:,} frames"
-            if state.failed:
-                news += f"  {state.failed} failed"
-            bar.update(task, total=state.sources_total, completed=state.sources_done, news=news)
+    def listener(state: RunProgress) -> None:
+        news = f"{state.kept} kept  {state.rejected} rejected  {state.frames:,} frames"
+        if state.failed:
+            news += f"  {state.failed} failed"
+        bar.update(task, total=state.sources_total, completed=state.sources_done, news=news)
+        bar.start()  # not before there is something to show; harmless when repeated
 
+    try:
         yield listener
+    finally:
+        bar.stop()

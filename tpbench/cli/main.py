@@ -41,6 +41,13 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+class _CurrentStderr(logging.Handler):
+    """Writes to what `sys.stderr` is at that moment: a progress bar puts lines above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"{self.format(record)}\n")
+
+
 @app.callback()
 def _options(
     verbose: Annotated[
@@ -53,7 +60,10 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    handlers = [_CurrentStderr()]
+    logging.basicConfig(
+        format="%(levelname)s: %(message)s", level=logging.WARNING, handlers=handlers
+    )
     if verbose:
         logging.getLogger("tpbench").setLevel(logging.INFO)
     # Fetching takes a while and uses the network: that is said without being asked.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import RenderableType
     from rich.table import Table
 
@@ -23,7 +25,11 @@ def render_summary(info: DatasetInfo) -> RenderableType:
         f"{counts.kept:,} clips, {counts.kept_frames:,} frames, {counts.kept_hours:.2f} h of "
         f"{counts.identities:,} identities kept, from {counts.sources:,} sources",
     )
-    parts: list[RenderableType] = [head, _status_table(info)]
+    parts: list[RenderableType] = [head]
+    if info.sources_pending:
+        todo = f"not finished: {info.sources_pending:,} sources are still to be done; run the same"
+        parts.append(Text(f"{todo} `tpbench extract` again", style="bold yellow"))
+    parts.append(_status_table(info))
     if counts.reject_codes:
         parts.append(_reject_table(info))
     if info.run is not None:
@@ -37,6 +43,16 @@ def render_summary(info: DatasetInfo) -> RenderableType:
             )
         )
     return Group(*parts)
+
+
+def render_failures(clips: Iterable[Clip]) -> RenderableType:
+    """Return one line per source that failed or was given up, with its reason."""
+    from rich.text import Text
+
+    table = _table("status", "what went wrong")
+    for clip in clips:
+        table.add_row(clip.status, Text(clip.error or ""))
+    return table
 
 
 def render_clip(info: DatasetInfo, clip: Clip, paths: dict[str, str]) -> RenderableType:
@@ -55,6 +71,8 @@ def render_clip(info: DatasetInfo, clip: Clip, paths: dict[str, str]) -> Rendera
     for name in _FACTS:
         if row[name] is not None:
             facts.add_row(name, Text(str(row[name])))
+    if not clip.measurements:
+        return Group(head, facts)
     return Group(head, facts, _measurement_table(info, clip))
 
 
@@ -120,7 +138,7 @@ def verdicts(info: DatasetInfo, clip: Clip) -> list[dict[str, object]]:
 
 def _status_table(info: DatasetInfo) -> Table:
     counts = info.counts
-    table = _table("candidates", "clips", "share", right=("clips", "share"))
+    table = _table("candidates", "rows", "share", right=("rows", "share"))
     for status in ("kept", "rejected", "failed", "quarantined"):
         number = getattr(counts, status)
         share = f"{number / counts.candidates:.1%}" if counts.candidates else ""
@@ -131,8 +149,10 @@ def _status_table(info: DatasetInfo) -> Table:
 def _reject_table(info: DatasetInfo) -> Table:
     from rich.text import Text
 
-    titles = {item.code: item.title for item in info.measurements if item.code}
-    table = _table("rejected for", "clips", "share", "measured", right=("clips", "share"))
+    from tpbench.extraction.rows import OTHER_CODES
+
+    titles = OTHER_CODES | {item.code: item.title for item in info.measurements if item.code}
+    table = _table("rejected for", "rows", "share", "measured", right=("rows", "share"))
     for code, number in info.counts.reject_codes.items():
         share = f"{number / info.counts.rejected:.1%}" if info.counts.rejected else ""
         table.add_row(Text(code), f"{number:,}", share, Text(titles.get(code, "")))
@@ -170,7 +190,8 @@ def _provenance(clip: Clip) -> list[tuple[str, str]]:
     corners = (clip.crop_x0, clip.crop_y0, clip.crop_x1, clip.crop_y1)
     if None not in corners:
         box = ", ".join(f"{value:.4f}" for value in corners if value is not None)
-        facts.append(("crop", f"{box} of {clip.source_width_px}x{clip.source_height_px} px"))
+        size = f"{clip.source_width_px}x{clip.source_height_px} px"
+        facts.append(("crop", f"x0, y0, x1, y1 = {box} as shares of {size}"))
     return facts
 
 

@@ -15,7 +15,7 @@ from tpbench.extraction.sources import Source, hashed, mark_duplicates
 from tpbench.extraction.worker import payload_of, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence, Set
+    from collections.abc import Iterator, Mapping, Sequence, Set
 
     from tpbench.execution import Ledger, LedgerEntry
 
@@ -23,6 +23,11 @@ _log = logging.getLogger(__name__)
 
 LEDGER_FILE: Final = Path(".ledger") / "local.sqlite"
 """Below the dataset; one file a writer."""
+
+FINAL_STATES: Final = frozenset({"done", "failed", "quarantined"})
+
+WORKER_LOG: Final = Path(".ledger") / "workers.log"
+"""Below the dataset: what workers and the native libraries in them say, and tracebacks."""
 
 _WALL_KEY: Final = "wall_s"
 
@@ -51,7 +56,8 @@ def plan(ledger: Ledger, sources: Sequence[Source]) -> Set[str]:
 
     A source that was done stays done while its size and time of change stay as they were; one that
     changed is done again unless its bytes are the same. A file with the bytes of another is not
-    done a second time, and one that merely moved is known again.
+    done a second time, and one that merely moved is known again. A failed source that is gone is
+    forgotten.
     """
     keys = {source.key for source in sources}
     entries = {entry.key: entry for entry in ledger.entries()}
@@ -60,18 +66,20 @@ def plan(ledger: Ledger, sources: Sequence[Source]) -> Set[str]:
         for source in sources
         if source.key in entries and _has_changed(entries[source.key], source)
     }
-    unchanged = [entry for key, entry in entries.items() if key not in again]
-    originals = _originals(unchanged, keys)
-    again |= {
-        entry.key
-        for entry in unchanged
-        if entry.key in keys and entry.state == "done" and _lost_its_original(entry, originals)
-    }
-    ledger.forget(again)
-    known = {sha256: source for sha256, source in originals.items() if source.key not in pending}
+    same = [entry for key, entry in entries.items() if key not in again]
+    finished = _finished(same)
+    again |= _without_original(same, finished, keys)
+    ledger.forget(again | {entry.key for entry in same if _failed_and_gone(entry, keys)})
+    new = [
+        source
+        for source in sources
+        if source.key not in entries
+        or source.key in again
+        or entries[source.key].state == "pending"
+    ]
     todo: list[Source] = []
-    for source in mark_duplicates(new, known):
-        former = known.get(source.sha256 or "")
+    for source in mark_duplicates(new, finished):
+        former = finished.get(source.sha256 or "")
         if source.duplicate_of is not None and former is not None and not former.path.exists():
             _log.info("%s is %s, which was done before it moved", source.path, former.path)
             keys.discard(source.key)
@@ -90,9 +98,24 @@ def rows_of(ledger: Ledger) -> Iterator[Clip]:
         elif entry.state in {"failed", "quarantined"}:
             yield failed_row(
                 _best_known(source_of(entry.payload)),
-                entry.error or "unknown error",
+                error_line(
+                    source_of(entry.payload),
+                    entry.error or "unknown error",
+                    unexpected=entry.error_detail is not None or entry.state == "quarantined",
+                ),
                 quarantined=entry.state == "quarantined",
             )
+
+
+def error_line(source: Source, error: str, *, unexpected: bool) -> str:
+    """Return one line that names the source and, of a bug or a crash, where there is more of it."""
+    line = error if error.startswith(source.shown_path) else f"{source.shown_path}: {error}"
+    return f"{line} (more on it: {WORKER_LOG})" if unexpected else line
+
+
+def num_pending(ledger: Ledger, keys: Set[str]) -> int:
+    """Return how many of these sources are still to be done."""
+    return sum(entry.key in keys and entry.state not in FINAL_STATES for entry in ledger.entries())
 
 
 def run_stats(ledger: Ledger, *, workers: int) -> RunStats:
@@ -133,14 +156,47 @@ def _has_changed(entry: LedgerEntry, source: Source) -> bool:
         return True
 
 
-def _known(entries: Iterator[LedgerEntry]) -> dict[str, Source]:
-    """Return the sources that earlier runs have finished, by sha256."""
-    known: dict[str, Source] = {}
+def _finished(entries: Sequence[LedgerEntry]) -> dict[str, Source]:
+    """Return the sources that earlier runs have finished, by sha256; duplicates left out."""
+    finished: dict[str, Source] = {}
     for entry in entries:
         source = source_of(entry.payload)
-        if entry.state == "done" and entry.result is not None and source.duplicate_of is None:
-            known[entry.result["source_sha256"]] = source
-    return known
+        if entry.state not in FINAL_STATES or source.duplicate_of is not None:
+            continue
+        sha256 = source.sha256 if entry.result is None else entry.result["source_sha256"]
+        if sha256 is not None:
+            finished[sha256] = source
+    return finished
+
+
+def _without_original(
+    entries: Sequence[LedgerEntry], finished: Mapping[str, Source], keys: Set[str]
+) -> set[str]:
+    """Return the keys of finished duplicates whose original changed or was never finished.
+
+    Args:
+        entries: all that did not change.
+        finished: originals, by sha256.
+        keys: of this run's inputs: an original among them may still come.
+    """
+    coming = set()
+    duplicates: dict[str, str] = {}
+    for entry in entries:
+        source = source_of(entry.payload)
+        if entry.key not in keys or source.sha256 is None:
+            continue
+        if source.duplicate_of is None:
+            coming.add(source.sha256)
+        elif entry.state == "done":
+            duplicates[entry.key] = source.sha256
+    return {
+        key for key, sha256 in duplicates.items() if sha256 not in finished and sha256 not in coming
+    }
+
+
+def _failed_and_gone(entry: LedgerEntry, keys: Set[str]) -> bool:
+    failed = entry.state in {"failed", "quarantined"}
+    return failed and entry.key not in keys and not source_of(entry.payload).path.exists()
 
 
 def _best_known(source: Source) -> Source:

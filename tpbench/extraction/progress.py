@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tpbench.extraction.bookkeeping import WORKER_LOG, error_line
+from tpbench.extraction.bookkeeping import FINAL_STATES, WORKER_LOG, error_line
 from tpbench.extraction.worker import source_of
 
 if TYPE_CHECKING:
@@ -58,12 +58,11 @@ class ProgressCounter:
     def __init__(
         self, ledger: Ledger, folder: Path, keys: Set[str], listener: ProgressListener | None
     ) -> None:
-        final = {"done", "failed", "quarantined"}
         entries = [entry for entry in ledger.entries() if entry.key in keys]
         self._sources: dict[str, Source] = {e.key: source_of(e.payload) for e in entries}
         self._state = RunProgress(
             sources_total=len(keys),
-            sources_done=sum(entry.state in final for entry in entries),
+            sources_done=sum(entry.state in FINAL_STATES for entry in entries),
             kept=0,
             rejected=0,
             failed=0,
@@ -73,6 +72,10 @@ class ProgressCounter:
         self._running: dict[str, int] = {}
         self._finished_frames = 0
         self._listener = listener
+
+    def start(self) -> None:
+        """Tell the listener where the run begins."""
+        self._tell(self._state)
 
     def on_frames(self, key: str, report: JsonObject) -> None:
         """Hear how many frames of a source are read."""
@@ -98,10 +101,12 @@ class ProgressCounter:
         )
 
     def _warn(self, outcome: Outcome) -> None:
-        _log.warning("%s", error_line(self._sources[outcome.key], outcome))
-        if outcome.error_detail is not None:
+        source, detail = self._sources[outcome.key], outcome.error_detail
+        unexpected = detail is not None or outcome.kind == "quarantined"
+        _log.warning("%s", error_line(source, outcome.error or "", unexpected=unexpected))
+        if detail is not None:
             with self._log_path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(f"{self._sources[outcome.key].shown_path}:\n{outcome.error_detail}")
+                file.write(f"{source.shown_path}:\n{detail}")
 
     def _tell(self, state: RunProgress) -> None:
         frames = self._finished_frames + sum(self._running.values())

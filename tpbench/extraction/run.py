@@ -4,67 +4,50 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-from collections import Counter
-from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from tpbench.dataset import finalise
 from tpbench.errors import ConfigError
-from tpbench.execution import Ledger, LocalExecutor, TaskSpec, drain, usable_cores
+from tpbench.execution import (
+    Ledger,
+    LocalExecutor,
+    TaskSpec,
+    drain,
+    explain_halts,
+    usable_cores,
+)
 from tpbench.extraction.bookkeeping import (
     LEDGER_FILE,
+    WORKER_LOG,
     add_wall_time,
     make_folder,
+    num_pending,
     plan,
-    prune,
     rows_of,
     run_stats,
 )
 from tpbench.extraction.config import ExtractionConfig, load_preset
 from tpbench.extraction.judging import described_measurements
+from tpbench.extraction.leftovers import prune, sweep
+from tpbench.extraction.progress import ProgressCounter
 from tpbench.extraction.report import write_report
-from tpbench.extraction.sources import find_sources
+from tpbench.extraction.sources import find_sources, plain_path
 
 if TYPE_CHECKING:
-    from tpbench.dataset import Clip, Dataset
-    from tpbench.execution import JsonObject, Outcome
-    from tpbench.wholebody import PoseSource
+    from collections.abc import Sequence, Set
 
-_log = logging.getLogger(__name__)
+    from tpbench.dataset import Clip, Dataset
+    from tpbench.detectors.onnx_session import Device
+    from tpbench.extraction.progress import ProgressListener
+    from tpbench.wholebody import PoseSource
 
 _RECYCLE_AFTER: Final = 50
 """Sources after which a worker is replaced: native libraries keep some memory for good."""
 
 _ROWS_VERSION: Final = 1
 """Raised when the same settings would give other rows; part of the ledger's digest."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunProgress:
-    """How far a run is."""
-
-    sources_total: int
-    """Of this run's inputs."""
-
-    sources_done: int
-    """Earlier runs included."""
-
-    kept: int
-    rejected: int
-    """Clips of the sources done in this run."""
-
-    failed: int
-    """Sources that could not be done, in this run."""
-
-    frames: int
-    """Frames read in this run, unfinished sources included."""
-
-
-ProgressListener = Callable[[RunProgress], None]
 
 
 def extract(  # noqa: PLR0913 - the options of the command
@@ -74,7 +57,7 @@ def extract(  # noqa: PLR0913 - the options of the command
     preset: str | ExtractionConfig = "talkingpose",
     skeleton: PoseSource = "dwpose",
     workers: int | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     offline: bool = False,
     redo: bool = False,
     name: str | None = None,
@@ -104,11 +87,12 @@ def extract(  # noqa: PLR0913 - the options of the command
         ConfigError: a preset, option or input makes no sense.
         MissingWeightsError: a model file is missing.
         DatasetError: `out` is no place for this dataset.
+        TPBenchError: the disk is full; what is finished is kept.
     """
     from tpbench.detectors.suite import weights_digest
 
     config = preset if isinstance(preset, ExtractionConfig) else load_preset(preset)
-    folder = Path(out).expanduser().absolute()
+    folder = plain_path(Path(out))
     count = workers if workers is not None else usable_cores()
     if count < 1:
         msg = f"--workers must be at least 1, got {count}"
@@ -116,41 +100,64 @@ def extract(  # noqa: PLR0913 - the options of the command
     sources = find_sources([Path(given) for given in inputs], excluded=folder)
     models = weights_digest(skeleton, offline=offline)
     make_folder(folder)
-    with Ledger.open(
-        folder / LEDGER_FILE, config_digest=_digest(config, skeleton, models), redo=redo
-    ) as ledger:
+    with (
+        explain_halts(folder),
+        Ledger.open(
+            folder / LEDGER_FILE,
+            config_digest=_digest(config, skeleton, models),
+            config=config.model_dump(mode="json") | {"skeleton": skeleton, "models": models},
+            redo=redo,
+        ) as ledger,
+    ):
+        sweep(folder)
         planned = plan(ledger, sources)
-        progress = _Progress(ledger, planned, on_progress)
-        task = TaskSpec(
-            factory="tpbench.extraction.worker:build",
-            config={
-                "settings": config.model_dump(mode="json"),
-                "folder": str(folder),
-                "skeleton": skeleton,
-                "device": device,
-                "offline": offline,
-            },
-        )
+        progress = ProgressCounter(ledger, folder, planned, on_progress)
+        progress.start()
         began_s = monotonic()
         try:
             drain(
                 ledger,
-                LocalExecutor(num_workers=count, recycle_after=_RECYCLE_AFTER),
-                task,
+                LocalExecutor(
+                    num_workers=count,
+                    recycle_after=_RECYCLE_AFTER,
+                    worker_log=folder / WORKER_LOG,
+                ),
+                _task(config, folder, skeleton, device, offline=offline),
                 keys=planned,
                 on_outcome=progress.on_outcome,
                 on_progress=progress.on_frames,
             )
         except KeyboardInterrupt:
             add_wall_time(ledger, monotonic() - began_s)
-            _publish(ledger, folder, config, skeleton, workers=count, name=name)
+            _publish(ledger, planned, folder, config, skeleton, workers=count, name=name)
             raise
         add_wall_time(ledger, monotonic() - began_s)
-        return _publish(ledger, folder, config, skeleton, workers=count, name=name)
+        return _publish(ledger, planned, folder, config, skeleton, workers=count, name=name)
+
+
+def _task(
+    config: ExtractionConfig,
+    folder: Path,
+    skeleton: PoseSource,
+    device: Device,
+    *,
+    offline: bool,
+) -> TaskSpec:
+    return TaskSpec(
+        factory="tpbench.extraction.worker:build",
+        config={
+            "settings": config.model_dump(mode="json"),
+            "folder": str(folder),
+            "skeleton": skeleton,
+            "device": device,
+            "offline": offline,
+        },
+    )
 
 
 def _publish(
     ledger: Ledger,
+    keys: Set[str],
     folder: Path,
     config: ExtractionConfig,
     skeleton: PoseSource,
@@ -160,6 +167,7 @@ def _publish(
 ) -> Dataset:
     """Write the dataset's files from all that the ledger has finished."""
     rows = list(rows_of(ledger))
+    sweep(folder)
     prune(folder, rows)
     dataset = finalise(
         folder,
@@ -169,6 +177,7 @@ def _publish(
         models=_model_digests(rows),
         measurements=described_measurements(),
         run=run_stats(ledger, workers=workers),
+        sources_pending=num_pending(ledger, keys),
     )
     write_report(folder)
     return dataset
@@ -186,44 +195,3 @@ def _model_digests(rows: Sequence[Clip]) -> dict[str, str]:
         for role, column in roles.items()
         if (digest := next((d for row in rows if (d := getattr(row, column))), None))
     }
-
-
-class _Progress:
-    """Counts what happens and passes it on."""
-
-    def __init__(self, ledger: Ledger, keys: Set[str], listener: ProgressListener | None) -> None:
-        final = {"done", "failed", "quarantined"}
-        done = sum(entry.state in final for entry in ledger.entries() if entry.key in keys)
-        self._state = RunProgress(
-            sources_total=len(keys), sources_done=done, kept=0, rejected=0, failed=0, frames=0
-        )
-        self._running: dict[str, int] = {}
-        self._finished_frames = 0
-        self._listener = listener
-
-    def on_frames(self, key: str, report: JsonObject) -> None:
-        self._running[key] = int(report["frames"])
-        self._tell(self._state)
-
-    def on_outcome(self, outcome: Outcome) -> None:
-        self._running.pop(outcome.key, None)
-        result = outcome.result or {"clips": [], "n_frames": 0}
-        statuses = Counter(clip["status"] for clip in result["clips"])
-        self._finished_frames += result["n_frames"]
-        if outcome.kind != "done":
-            _log.warning("%s", outcome.error)
-        self._tell(
-            replace(
-                self._state,
-                sources_done=self._state.sources_done + 1,
-                kept=self._state.kept + statuses["kept"],
-                rejected=self._state.rejected + statuses["rejected"],
-                failed=self._state.failed + (outcome.kind != "done"),
-            )
-        )
-
-    def _tell(self, state: RunProgress) -> None:
-        frames = self._finished_frames + sum(self._running.values())
-        self._state = replace(state, frames=frames)
-        if self._listener is not None:
-            self._listener(self._state)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
+import stat
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +17,8 @@ from tpbench.files import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+_log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES: Final = frozenset(
     {
@@ -58,6 +62,12 @@ class Source:
         return _text(self.path)
 
 
+def plain_path(path: Path) -> Path:
+    """Return the path absolute and without `~` and `..`, links left as they are."""
+    # resolve() would follow links; expanduser() of pathlib fails for a file whose name is `~x.mp4`.
+    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - see above
+
+
 def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
     """Return all videos below the inputs, sorted by path.
 
@@ -71,13 +81,13 @@ def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
         ConfigError: an input does not exist or belongs to `excluded`, or no video is found at all.
     """
     found: dict[Path, Source] = {}
-    excluded = excluded.resolve()
+    excluded = _real(excluded)
     for given in inputs:
-        root = _plain(given.expanduser())
+        root = plain_path(given)
         if not root.exists():
             msg = f"input {given} does not exist"
             raise ConfigError(msg)
-        if root.resolve().is_relative_to(excluded):
+        if _real(root).is_relative_to(excluded):
             msg = f"input {given} lies in the dataset {excluded} itself; name the raw videos"
             raise ConfigError(msg)
         paths = _videos_below(root, excluded) if root.is_dir() else [root]
@@ -128,11 +138,13 @@ def hashed(source: Source) -> Source:
     """Return the source with its sha256.
 
     Raises:
-        MediaError: the file can't be read.
+        MediaError: the file can't be read, or is no file.
     """
     if source.sha256 is not None:
         return source
     try:
+        if not stat.S_ISREG(source.path.stat().st_mode):  # reading a pipe would never end
+            raise MediaError(source.shown_path, "is not a regular file")
         return replace(source, sha256=sha256_of(source.path))
     except OSError as error:
         raise MediaError(source.shown_path, f"can't be read: {error.strerror}") from error
@@ -154,7 +166,7 @@ def _videos_below(root: Path, excluded: Path) -> Iterator[Path]:
         subfolders[:] = sorted(
             name
             for name in subfolders
-            if not name.startswith(".") and (folder / name).resolve() != excluded
+            if not name.startswith(".") and _real(folder / name) != excluded
         )
         for name in sorted(names):
             if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
@@ -163,25 +175,29 @@ def _videos_below(root: Path, excluded: Path) -> Iterator[Path]:
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Path.walk, which Python 3.11 has not."""
-    for folder, subfolders, names in os.walk(root):
+
+    def tell(error: OSError) -> None:
+        _log.warning("%s can't be searched: %s", error.filename, error.strerror)
+
+    for folder, subfolders, names in os.walk(root, onerror=tell):
         yield Path(folder), subfolders, names
 
 
 def _source(path: Path, root: Path) -> Source:
     shown_path = _text(path.relative_to(root.parent))
     try:
-        stat = path.stat()
+        found = path.stat()
     except OSError:
         # A link to nowhere, say. It gets a row like any file that can't be read.
         return Source(path=path, shown_path=shown_path, size_bytes=0, mtime_ns=0)
     return Source(
-        path=path, shown_path=shown_path, size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns
+        path=path, shown_path=shown_path, size_bytes=found.st_size, mtime_ns=found.st_mtime_ns
     )
 
 
-def _plain(path: Path) -> Path:
-    """Return the path absolute and without `..`, links left as they are."""
-    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+def _real(path: Path) -> Path:
+    """Return the path with its links followed; Path.resolve() fails for a link to itself."""
+    return Path(os.path.realpath(path))
 
 
 def _text(path: Path) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tpbench.errors import MediaError
 from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.pipeline import SourcePipeline
 from tpbench.extraction.rows import duplicate_row
@@ -45,7 +46,12 @@ class ExtractionTask:
             if done % _REPORT_EVERY_FRAMES == 0:
                 report({"frames": done})
 
-        done = self.pipeline.run(source, on_frame)
+        try:
+            done = self.pipeline.run(source, on_frame)
+        except MediaError as error:
+            if Path(error.path) != source.path:
+                raise
+            raise MediaError(source.shown_path, error.reason) from error
         return _result(
             tuple(clip.to_json() for clip in done.clips),
             done.source_sha256,

@@ -195,7 +195,12 @@ class VideoWriter:
         stream.pix_fmt = encoding.pixel_format
         # x264 with several threads gives other bytes from run to run.
         stream.codec_context.thread_count = 1
-        stream.codec_context.options = dict(encoding.options)
+        options = dict(encoding.options)
+        if encoding.codec == "libx264" and stream.width % 128:
+            # x264's macroblock tree takes 8 macroblocks at a time and, with AVX-512, reads what
+            # lies behind the end of a row: the bytes would hang on what was in memory before.
+            options["mbtree"] = "0"
+        stream.codec_context.options = options
         if not encoding.lossless:
             stream.codec_context.colorspace = 6  # SMPTE 170M, the BT.601 matrix, in ISO 23091-2
             stream.codec_context.color_range = 1  # limited
