@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage.color import rgb2lab
+
+from tpbench.metrics.colour import Colour, colour_shift, lab_statistics, rgb_to_lab
+
+
+def reference_skimage_lab(image: np.ndarray) -> np.ndarray:
+    lab: np.ndarray = rgb2lab(image)
+    return lab
+
+
+def noise(height_px: int, width_px: int, *, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, 256, (height_px, width_px, 3), dtype=np.uint8)
+
+
+def uniform(red: int, green: int, blue: int) -> np.ndarray:
+    return np.broadcast_to(np.array([red, green, blue], np.uint8), (8, 8, 3))
+
+
+def test_conversion_equals_scikit_image_all_over_the_cube() -> None:
+    """Every 5th level of each channel, the darkest ones all."""
+    levels = [*range(16), *range(20, 256, 5)]
+    cube = np.stack(np.meshgrid(levels, levels, levels), -1).astype(np.uint8)
+    image = cube.reshape(-1, len(levels), 3)
+
+    lab = rgb_to_lab(image)
+
+    assert lab.dtype == np.float32
+    np.testing.assert_allclose(lab, reference_skimage_lab(image), rtol=0, atol=1e-3)
+
+
+def test_published_values_of_the_primaries() -> None:
+    """sRGB red, green, blue and white, as tables have them (to 0.1)."""
+    image = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]], np.uint8)
+    expected: list[list[float]] = [
+        [53.2, 80.1, 67.2],
+        [87.7, -86.2, 83.2],
+        [32.3, 79.2, -107.9],
+        [100, 0, 0],
+    ]
+
+    np.testing.assert_allclose(rgb_to_lab(image)[0], expected, atol=0.1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (333, 257), (2, 20000)])
+def test_statistics_equal_scikit_image_and_numpy(size: tuple[int, int]) -> None:
+    image = noise(*size)
+    lab = reference_skimage_lab(image)
+
+    statistics = lab_statistics(image)
+
+    np.testing.assert_allclose(statistics.mean, lab.mean(axis=(0, 1)), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(statistics.spread, lab.std(axis=(0, 1)), rtol=0, atol=1e-3)
+
+
+def test_one_colour_has_no_spread() -> None:
+    statistics = lab_statistics(np.full((100, 300, 3), (201, 7, 96), np.uint8))
+
+    np.testing.assert_allclose(statistics.spread, 0, atol=1e-3)
+
+
+def test_brighter_and_redder_show_with_their_sign() -> None:
+    grey = lab_statistics(uniform(100, 100, 100))
+
+    brighter = colour_shift(grey, lab_statistics(uniform(130, 130, 130)))
+    redder = colour_shift(grey, lab_statistics(uniform(130, 100, 100)))
+
+    assert brighter.mean[0] > 5
+    np.testing.assert_allclose(brighter.mean[1:], 0, atol=1e-2)
+    assert redder.mean[1] > 5
+    assert brighter.delta_e == pytest.approx(brighter.mean[0], abs=1e-3)
+    assert redder.delta_e == pytest.approx(math.hypot(*redder.mean), abs=1e-9)
+
+
+def test_less_contrast_shows_as_less_spread() -> None:
+    image = noise(30, 40)
+    paler = (image // 2 + 64).astype(np.uint8)
+
+    shift = colour_shift(lab_statistics(image), lab_statistics(paler))
+
+    assert (shift.spread < 0).all()
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_identical_frames_do_not_shift_and_swapping_turns_the_sign(seed: int) -> None:
+    real, generated = noise(9, 11, seed=seed), noise(9, 11, seed=seed + 1)
+
+    assert Colour().update(real, real.copy()).delta_e == 0.0
+    there, back = Colour().update(real, generated), Colour().update(generated, real)
+    np.testing.assert_array_equal(there.mean, -back.mean)
+    np.testing.assert_array_equal(there.spread, -back.spread)
+
+
+def test_the_clip_is_the_mean_over_frames_whatever_the_order_and_parts() -> None:
+    pairs = [(noise(8, 9, seed=n), noise(8, 9, seed=n + 50)) for n in range(5)]
+    whole, first, second = Colour(), Colour(), Colour()
+    shifts = [whole.update(*pair) for pair in pairs]
+    for at, pair in enumerate(reversed(pairs)):
+        (first if at < 2 else second).update(*pair)
+    first.merge(second)
+
+    for summary in (whole.compute(), first.compute()):
+        assert summary.n_frames == 5
+        expected = np.mean([lab_statistics(real).mean for real, _ in pairs], axis=0)
+        np.testing.assert_allclose(summary.real.mean, expected, rtol=0, atol=1e-9)
+        expected = np.mean([lab_statistics(generated).spread for _, generated in pairs], axis=0)
+        np.testing.assert_allclose(summary.generated.spread, expected, rtol=0, atol=1e-9)
+        expected = np.mean([shift.mean for shift in shifts], axis=0)
+        np.testing.assert_allclose(summary.shift.mean, expected, rtol=0, atol=1e-9)
+        assert summary.shift.delta_e == pytest.approx(np.linalg.norm(expected), abs=1e-9)
+
+
+def test_no_frames_have_no_colour() -> None:
+    summary = Colour().compute()
+
+    assert summary.n_frames == 0
+    assert np.isnan(summary.real.mean).all()
+    assert math.isnan(summary.shift.delta_e)
+
+
+def test_wrong_pictures_are_refused() -> None:
+    with pytest.raises(ValueError, match="one size"):
+        Colour().update(noise(4, 4), noise(4, 5))
+    with pytest.raises(ValueError, match="float64"):
+        rgb_to_lab(np.zeros((4, 4, 3)))  # type: ignore[arg-type]  # the mistake under test
