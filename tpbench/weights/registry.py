@@ -70,6 +70,7 @@ _MEDIAPIPE_WHEEL: Final = "mediapipe==0.10.21"
 """The last line of releases whose wheels carry the models; from 1.0 on they carry none."""
 
 _DWPOSE: Final = "https://huggingface.co/yzd-v/DWPose/resolve/main"
+_TORCHVISION: Final = "https://download.pytorch.org/models"
 _OPENMMLAB: Final = "https://download.openmmlab.com/mmpose/v1/projects"
 
 
@@ -136,6 +137,46 @@ WEIGHTS: Final[tuple[WeightFile, ...]] = (
         size_bytes=1_242_398,
         sha256="1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
         used_for="the 468 points of a face",
+    ),
+    WeightFile(
+        name="fid-inception",
+        filename="pt_inception-2015-12-05-6726825d.pth",
+        source=UrlSource(
+            url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
+        ),
+        licence="Apache-2.0",
+        used_for="features of frames for FID and KID",
+        size_bytes=95_628_359,
+        sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    ),
+    WeightFile(
+        name="lpips-alexnet",
+        filename="alexnet-owt-7be5be79.pth",
+        source=UrlSource(url=f"{_TORCHVISION}/alexnet-owt-7be5be79.pth"),
+        licence="BSD-3-Clause",
+        used_for="LPIPS with AlexNet; the linear layers come with package lpips",
+        size_bytes=244_408_911,
+        sha256="7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+    ),
+    WeightFile(
+        name="lpips-vgg16",
+        filename="vgg16-397923af.pth",
+        source=UrlSource(url=f"{_TORCHVISION}/vgg16-397923af.pth"),
+        licence="BSD-3-Clause",
+        used_for="LPIPS with VGG-16; the linear layers come with package lpips",
+        size_bytes=553_433_881,
+        sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    ),
+    WeightFile(
+        name="i3d-torchscript",
+        filename="i3d_torchscript.pt",
+        # Where StyleGAN-V's own code gets it.
+        source=UrlSource(url="https://www.dropbox.com/s/ge9e5ujwgetktms/i3d_torchscript.pt?dl=1"),
+        # None is stated for this conversion; DeepMind's original weights are Apache-2.0.
+        licence="NOASSERTION",
+        used_for="features of 16-frame windows for FVD",
+        size_bytes=51_235_320,
+        sha256="bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2",
     ),
     WeightFile(
         name="dwpose-ll-ucoco-384",

@@ -1,0 +1,243 @@
+"""Kernel Inception Distance: the squared MMD of two sets of features under a cubic kernel.
+
+    k(x, y) = (x.y / d + 1)^3
+    KID = mean of k(x, x') over x != x' + mean of k(y, y') over y != y' - 2 mean of k(x, y)
+
+(Binkowski et al. 2018.) Unlike FID it has no bias from the number of samples, so that it can be
+read where there are few; it may come out below 0.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tpbench.metrics.feature_statistics import checked_features
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike, NDArray
+
+_BLOCK_ROWS = 1024
+"""Rows of a kernel matrix that exist at once; 8 MB of kernel, 16 MB of Inception features."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KidScore:
+    """KID of two sets of features, exact and over subsets."""
+
+    value: float
+    """From all pairs at once; lower is better, about 0 (also below) for equal distributions."""
+
+    subset_mean: float
+    """Mean over random subsets, the number that most papers print."""
+
+    subset_std: float | None
+    """Spread (ddof 0) over the subsets, which overlap: no standard error of `value`. None where
+    each subset is the whole of both sets."""
+
+    subsets: int
+    subset_size: int
+    n_real: int
+    n_generated: int
+
+
+def polynomial_mmd(real: ArrayLike, generated: ArrayLike) -> float:
+    """Return the unbiased squared MMD under the cubic polynomial kernel, from all pairs.
+
+    Formula: see the module; degree 3, gamma 1/d, offset 1, as in all KID implementations. Computed
+    in float64 block by block: O(n) memory, O(n^2 d) time.
+
+    Args:
+        real: (n, d), n 2 or more.
+        generated: (m, d), m 2 or more, need not be n.
+
+    Returns:
+        Any real number; expectation 0 for equal distributions.
+
+    Raises:
+        ValueError: fewer rows, different d, or not all numbers finite.
+    """
+    x, y = _checked_pair(real, generated)
+    return _within(x) + _within(y) - 2.0 * _between(x, y)
+
+
+def kid(
+    real: ArrayLike,
+    generated: ArrayLike,
+    *,
+    subsets: int = 100,
+    subset_size: int = 1000,
+    seed: int = 2020,
+) -> KidScore:
+    """Return KID from all pairs, and over random subsets as it is usually printed.
+
+    Subsets are drawn without replacement in the order and with the generator of torch-fidelity, so
+    that its number comes out for the same features and seed. Where that refuses sets smaller than
+    `subset_size`, the size is lowered to the smaller set here, as clean-fid does.
+
+    Args:
+        real: (n, d) features, n 2 or more.
+        generated: (m, d), m 2 or more, need not be n.
+        subsets: how many, 1 or more.
+        subset_size: vectors of each set in a subset, 2 or more.
+        seed: of the subsets.
+
+    Raises:
+        ValueError: too few rows, different d, not all numbers finite, or a number is too small.
+    """
+    if subsets < 1 or subset_size < 2:
+        msg = f"want 1 subset of 2 or more, got {subsets} of {subset_size}"
+        raise ValueError(msg)
+    x, y = _checked_pair(real, generated)
+    size = min(subset_size, len(x), len(y))
+    value = _within(x) + _within(y) - 2.0 * _between(x, y)
+    whole = size == len(x) == len(y)
+    draws = [] if whole else list(_subset_values(x, y, subsets=subsets, size=size, seed=seed))
+    return KidScore(
+        value=value,
+        subset_mean=value if whole else float(np.mean(draws)),
+        subset_std=None if whole else float(np.std(draws)),
+        subsets=subsets,
+        subset_size=size,
+        n_real=len(x),
+        n_generated=len(y),
+    )
+
+
+class FeatureSample:
+    """Keeps a bounded, uniform sample of the feature vectors of many frames.
+
+    KID looks at all pairs, so the vectors themselves are needed. Up to `limit` all are kept; beyond
+    it those stay whose hash of (seed, clip, frame number) is smallest. Which ones does not depend
+    on the order of clips, on batches or on workers, and is the same for real and generated frames.
+
+    Args:
+        dim: length d of a vector.
+        limit: vectors kept at most; 10,000 of 2048 float32 are 82 MB.
+        seed: of the hash.
+    """
+
+    def __init__(self, dim: int, *, limit: int = 10_000, seed: int = 0) -> None:
+        if dim < 1 or limit < 2:
+            msg = f"want dim 1 or more and limit 2 or more, got {dim} and {limit}"
+            raise ValueError(msg)
+        self._dim, self._limit, self._seed = dim, limit, seed
+        self._n_seen = 0
+        # A heap with the largest hash in front: its frame is the first to go.
+        self._order: list[tuple[int, str, int]] = []
+        self._kept: dict[tuple[str, int], NDArray[np.float32]] = {}
+
+    @property
+    def n_seen(self) -> int:
+        """How many vectors were offered, kept or not."""
+        return self._n_seen
+
+    def update(self, features: ArrayLike, *, clip_id: str, first_frame: int) -> None:
+        """Offer the vectors of consecutive frames of a clip.
+
+        Args:
+            features: (k, d), k may be 0; kept as float32, the precision of the networks.
+            clip_id: whose frames they are.
+            first_frame: number of the first one in the clip.
+
+        Raises:
+            ValueError: another shape, not all numbers finite, or a frame that is kept comes again.
+        """
+        rows = checked_features(features).astype(np.float32)
+        if rows.shape[1] != self._dim:
+            msg = f"features: want (k, {self._dim}), got {rows.shape}"
+            raise ValueError(msg)
+        self._n_seen += len(rows)
+        for offset, row in enumerate(rows):
+            self._offer(clip_id, first_frame + offset, row)
+
+    def merge(self, other: FeatureSample) -> None:
+        """Take up what another sample of other frames has; it stays as it is.
+
+        Raises:
+            ValueError: it was made with other arguments, or has a frame that is here already.
+        """
+        mine, its = (self._dim, self._limit, self._seed), (other._dim, other._limit, other._seed)
+        if mine != its:
+            msg = f"can't merge samples made with (dim, limit, seed) {mine} and {its}"
+            raise ValueError(msg)
+        for (clip_id, frame), row in list(other._kept.items()):
+            self._offer(clip_id, frame, row)
+        self._n_seen += other._n_seen
+
+    def compute(self) -> NDArray[np.float32]:
+        """Return the vectors kept, (k, d), k <= limit, in the order of their hashes."""
+        if not self._order:
+            return np.empty((0, self._dim), np.float32)
+        keys = sorted(self._order, reverse=True)
+        return np.stack([self._kept[clip_id, frame] for _, clip_id, frame in keys])
+
+    def _offer(self, clip_id: str, frame: int, row: NDArray[np.float32]) -> None:
+        if (clip_id, frame) in self._kept:
+            msg = f"frame {frame} of clip {clip_id!r} was added before"
+            raise ValueError(msg)
+        digest = blake2b(f"{self._seed}/{clip_id}/{frame}".encode(), digest_size=8).digest()
+        entry = (-int.from_bytes(digest), clip_id, frame)
+        self._kept[clip_id, frame] = row
+        if len(self._order) < self._limit:
+            heapq.heappush(self._order, entry)
+        else:
+            _, gone_clip, gone_frame = heapq.heappushpop(self._order, entry)
+            del self._kept[gone_clip, gone_frame]
+
+
+def _subset_values(
+    x: NDArray[np.float64], y: NDArray[np.float64], *, subsets: int, size: int, seed: int
+) -> Iterator[float]:
+    # Not default_rng: this stream is frozen for all versions of NumPy, and it is torch-fidelity's.
+    draw = np.random.RandomState(seed)
+    for _ in range(subsets):
+        a = x[draw.choice(len(x), size, replace=False)]
+        b = y[draw.choice(len(y), size, replace=False)]
+        yield _within(a) + _within(b) - 2.0 * _between(a, b)
+
+
+def _checked_pair(
+    real: ArrayLike, generated: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    x, y = checked_features(real), checked_features(generated)
+    if min(len(x), len(y)) < 2 or x.shape[1] != y.shape[1]:
+        msg = f"features: want (n, d) and (m, d), n and m 2 or more, got {x.shape} and {y.shape}"
+        raise ValueError(msg)
+    return x, y
+
+
+def _within(x: NDArray[np.float64]) -> float:
+    """Return the mean of k(x_i, x_j) over i != j; blocks right of the diagonal count twice."""
+    n, total = len(x), 0.0
+    for start in range(0, n, _BLOCK_ROWS):
+        rows = x[start : start + _BLOCK_ROWS]
+        square = _kernel(rows, rows)
+        total += float(square.sum() - np.trace(square))
+        for other in range(start + _BLOCK_ROWS, n, _BLOCK_ROWS):
+            total += 2.0 * float(_kernel(rows, x[other : other + _BLOCK_ROWS]).sum())
+    return total / (n * (n - 1))
+
+
+def _between(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Return the mean of k(x_i, y_j) over all pairs."""
+    total = 0.0
+    for start in range(0, len(x), _BLOCK_ROWS):
+        for other in range(0, len(y), _BLOCK_ROWS):
+            rows = x[start : start + _BLOCK_ROWS]
+            total += float(_kernel(rows, y[other : other + _BLOCK_ROWS]).sum())
+    return total / (len(x) * len(y))
+
+
+def _kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    base = x @ y.T
+    base /= x.shape[1]
+    base += 1.0
+    cube: NDArray[np.float64] = base * base * base
+    return cube

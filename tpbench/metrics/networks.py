@@ -1,0 +1,87 @@
+"""What the metrics with a network share: pictures in, batches through, the same numbers each time.
+
+float32 without TensorFloat-32 or autotuning: an NVIDIA card would otherwise keep 10 bits of the
+mantissa in convolutions, and choose its algorithms by a race.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+
+from tpbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@contextmanager
+def exact_inference() -> Iterator[None]:
+    """Run networks without gradients and with full float32, the same way each time."""
+    with (
+        torch.inference_mode(),
+        torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        ),
+    ):
+        yield
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """Read the tensors of a model file, onto the CPU, without running anything in it.
+
+    Raises:
+        ConfigError: the file can't be read or holds anything else than named tensors.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        msg = f"{path}: is no model file that can be read ({reason})"
+        raise ConfigError(msg) from error
+    if not isinstance(state, dict) or not all(
+        isinstance(value, torch.Tensor) for value in state.values()
+    ):
+        msg = f"{path}: want named tensors, got {type(state).__name__}"
+        raise ConfigError(msg)
+    return cast("dict[str, torch.Tensor]", state)
+
+
+def check_pictures(pictures: NDArray[np.uint8], *, axes: str) -> None:
+    """Make sure of uint8 RGB pictures.
+
+    Args:
+        pictures: (..., height, width, 3).
+        axes: names of all axes, as in "n, height, width, 3".
+
+    Raises:
+        ValueError: another dtype or shape, or pictures without a pixel.
+    """
+    if (
+        pictures.dtype != np.uint8
+        or pictures.ndim != axes.count(",") + 1
+        or pictures.shape[-1] != 3
+        or 0 in pictures.shape[1:]
+    ):
+        msg = f"pictures: want ({axes}) uint8 RGB, got {pictures.shape} {pictures.dtype}"
+        raise ValueError(msg)
+
+
+def unit_tensor(pictures: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+    """Return pictures (n, H, W, 3) as (n, 3, H, W) float32 in [0, 1] on the device.
+
+    The same numbers as torchvision's `ToTensor`.
+    """
+    return byte_tensor(pictures, device).permute(0, 3, 1, 2).contiguous().float().div(255.0)
+
+
+def byte_tensor(pictures: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+    """Return pictures as they are on the device: a quarter of what float32 would send there."""
+    # Torch takes over no array with negative strides, and complains of read-only ones.
+    return torch.from_numpy(np.array(pictures, order="C")).to(device)
