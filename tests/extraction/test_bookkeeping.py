@@ -49,7 +49,7 @@ def run(ledger: Ledger, *folders: Path, stop_after: int = 99) -> list[str]:
     A file that begins with "bad" fails.
     """
     sources = find_sources(folders, excluded=folders[0] / "none")
-    keys = plan(ledger, sources)
+    keys = plan(ledger, sources, folders[0] / "none")
     did: list[str] = []
     for item in ledger.lease(keys):
         if len(did) == stop_after:
@@ -221,7 +221,7 @@ def test_a_line_names_the_source_once_and_says_where_there_is_more(talks: Path) 
 
 def test_quarantined_sources_have_a_row_of_their_own_kind(ledger: Ledger, talks: Path) -> None:
     (talks / "a.mp4").write_bytes(b"a")
-    plan(ledger, find_sources([talks], excluded=talks / "none"))
+    plan(ledger, find_sources([talks], excluded=talks / "none"), talks / "none")
     (item,) = ledger.lease()
     ledger.record(
         Outcome(key=item.key, kind="quarantined", attempts=3, error="the worker was lost")

@@ -62,6 +62,8 @@ def extract(
             on_progress=listener,
         )
     Console().print(render_summary(dataset.info))
+    if not dataset.info.counts.kept:
+        typer.echo("nothing was kept; the table says why, the report how far off it was")
     typer.echo(f"report: {dataset.folder / 'report.html'}")
     counts = dataset.info.counts
     if counts.failed or counts.quarantined:

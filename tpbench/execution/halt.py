@@ -31,8 +31,8 @@ def why_halt(error: BaseException, *, where: Path | None = None) -> str | None:
             place = cause.filename or where
             prefix = "" if place is None else f"{place}: "
             return (
-                f"{prefix}{os.strerror(cause.errno)}; the run has stopped, what is finished is kept: "
-                "put that right and run again"
+                f"{prefix}{os.strerror(cause.errno)}; the run has stopped, "
+                "what is finished is kept: put that right and run again"
             )
         cause = cause.__cause__ or cause.__context__
     return None

@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tpbench.dataset import Clip, RunStats
+from tpbench.dataset import Clip, RunStats, clip_path, keypoints_path, pose_path
+from tpbench.dataset.info import INFO_NAME
 from tpbench.errors import DatasetError, MediaError
 from tpbench.execution import WorkItem
 from tpbench.extraction.rows import failed_row
@@ -47,24 +48,33 @@ def make_folder(folder: Path) -> None:
         raise DatasetError(msg) from error
     if foreign and any(entry.name != LEDGER_FILE.parts[0] for entry in folder.iterdir()):
         (folder / LEDGER_FILE).parent.rmdir()
-        msg = f"{folder}: holds files but no dataset of tpbench; choose a new or empty folder"
+        what = "files but no dataset of tpbench"
+        if (folder / INFO_NAME).is_file():
+            what = "a dataset without its ledger (.ledger): it can be read, not extended"
+        msg = f"{folder}: holds {what}; choose a new or empty folder"
         raise DatasetError(msg)
 
 
-def plan(ledger: Ledger, sources: Sequence[Source]) -> Set[str]:
+def plan(ledger: Ledger, sources: Sequence[Source], folder: Path) -> Set[str]:
     """Write what is to be done into the ledger; return the keys of all inputs, done ones included.
 
     A source that was done stays done while its size and time of change stay as they were; one that
     changed is done again unless its bytes are the same. A file with the bytes of another is not
     done a second time, and one that merely moved is known again. A failed source that is gone is
-    forgotten.
+    forgotten. A source of which a clip file is missing is done again.
+
+    Args:
+        ledger: of the run.
+        sources: all inputs.
+        folder: of the dataset.
     """
     keys = {source.key for source in sources}
     entries = {entry.key: entry for entry in ledger.entries()}
     again = {
         source.key
         for source in sources
-        if source.key in entries and _has_changed(entries[source.key], source)
+        if source.key in entries
+        and (_has_changed(entries[source.key], source) or _lacks_files(entries[source.key], folder))
     }
     same = [entry for key, entry in entries.items() if key not in again]
     finished = _finished(same)
@@ -154,6 +164,17 @@ def _has_changed(entry: LedgerEntry, source: Source) -> bool:
         return bool(hashed(source).sha256 != entry.result["source_sha256"])
     except MediaError:
         return True
+
+
+def _lacks_files(entry: LedgerEntry, folder: Path) -> bool:
+    """Whether a file of a kept clip is gone. Damaged ones are found by `inspect --verify`."""
+    clips = () if entry.result is None else entry.result["clips"]
+    for clip_id in (clip["clip_id"] for clip in clips if clip["status"] == "kept"):
+        for path_of in (clip_path, keypoints_path, pose_path):
+            if not path_of(folder, clip_id).is_file():
+                _log.warning("%s is gone; its source is done again", path_of(folder, clip_id))
+                return True
+    return False
 
 
 def _finished(entries: Sequence[LedgerEntry]) -> dict[str, Source]:

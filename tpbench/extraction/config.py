@@ -136,6 +136,8 @@ def preset_names() -> list[str]:
 def load_preset(name_or_path: str) -> ExtractionConfig:
     """Return a preset of the package by name, or one of the user's own by path (`*.yaml`).
 
+    An edited copy that still bears the name of a preset is called `<name>-edited`.
+
     Raises:
         ConfigError: no such preset or file, no YAML, an unknown key, a value out of bounds.
     """
@@ -149,7 +151,10 @@ def load_preset(name_or_path: str) -> ExtractionConfig:
         except UnicodeDecodeError as error:
             msg = f"preset {path} is no UTF-8 text"
             raise ConfigError(msg) from error
-        return parse_preset(text, origin=str(path))
+        config = parse_preset(text, origin=str(path))
+        if config.name in preset_names() and config.digest() != load_preset(config.name).digest():
+            return config.model_copy(update={"name": f"{config.name}-edited"})
+        return config
     known = preset_names()
     if name_or_path not in known:
         msg = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
 from tpbench.extraction.analysis import Followed, PieceAnalyser
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from tpbench.detectors.suite import DetectorSuite
     from tpbench.extraction.config import ExtractionConfig
     from tpbench.extraction.sources import Source
-    from tpbench.video import DecodedFrame, VideoInfo
+    from tpbench.video import VideoInfo
+
+Item = TypeVar("Item")
 
 WORK_FOLDER = ".work"
 """Below the dataset: what is being made, one folder a source. Nothing in it counts."""
@@ -63,7 +65,7 @@ class SourcePipeline:
 
         Args:
             source: the video.
-            on_frame: told the number of frames that the first pass has behind it.
+            on_frame: told how many frames were decoded so far, over all passes.
 
         Raises:
             MediaError: the source can't be read, or not to its end.
@@ -112,10 +114,11 @@ class _SourceWork:
 
     def clips(self, on_frame: Callable[[int], None]) -> Iterator[Clip]:
         config = self.pipeline.config
+        counted = _Counted(on_frame)
         decoded = self.clock.each("decode", decode_frames(self.source.path, info=self.info))
         with self.clock.stage("screen"):
             screened = screen(
-                _reported(decoded, on_frame),
+                counted.each(decoded),
                 info=self.info,
                 config=config,
                 faces=self.pipeline.detectors.faces,
@@ -132,11 +135,11 @@ class _SourceWork:
                     yield self.rows.screened_out(span, verdicts)
                     continue
                 for piece in cut_evenly(span, max_frames=max_frames):
-                    for followed in self._analyse(piece):
+                    for followed in self._analyse(piece, counted):
                         yield self._clip(followed, track_id=tracks)
                         tracks += 1
 
-    def _analyse(self, piece: Span) -> list[Followed]:
+    def _analyse(self, piece: Span, counted: _Counted) -> list[Followed]:
         frames = read_frames(
             self.source.path,
             info=self.info,
@@ -151,7 +154,7 @@ class _SourceWork:
             clock=self.clock,
         )
         with self.clock.stage("measure"):
-            return analyser.analyse(piece, self.clock.each("decode", frames))
+            return analyser.analyse(piece, counted.each(self.clock.each("decode", frames)))
 
     def _clip(self, followed: Followed, *, track_id: int) -> Clip:
         config, pose = self.pipeline.config, followed.evidence.pose
@@ -193,9 +196,15 @@ def _move(clip_id: str, staging: Path, folder: Path) -> None:
         path_of(staging, clip_id).replace(target)
 
 
-def _reported(
-    frames: Iterable[DecodedFrame], on_frame: Callable[[int], None]
-) -> Iterator[DecodedFrame]:
-    for frame in frames:
-        yield frame
-        on_frame(frame.index + 1)
+class _Counted:
+    """Counts frames as they go by, and tells."""
+
+    def __init__(self, on_frame: Callable[[int], None]) -> None:
+        self._on_frame = on_frame
+        self._count = 0
+
+    def each(self, items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            yield item
+            self._count += 1
+            self._on_frame(self._count)

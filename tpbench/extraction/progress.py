@@ -39,7 +39,7 @@ class RunProgress:
     """Sources that could not be done, in this run."""
 
     frames: int
-    """Frames read in this run, unfinished sources included."""
+    """Frames decoded in this run, over all passes and unfinished sources."""
 
 
 ProgressListener = Callable[[RunProgress], None]
@@ -84,10 +84,9 @@ class ProgressCounter:
 
     def on_outcome(self, outcome: Outcome) -> None:
         """Hear what became of a source."""
-        self._running.pop(outcome.key, None)
-        result = outcome.result or {"clips": [], "n_frames": 0}
-        statuses = Counter(clip["status"] for clip in result["clips"])
-        self._finished_frames += result["n_frames"]
+        self._finished_frames += self._running.pop(outcome.key, 0)
+        clips = () if outcome.result is None else outcome.result["clips"]
+        statuses = Counter(clip["status"] for clip in clips)
         if outcome.kind != "done":
             self._warn(outcome)
         self._tell(

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from tpbench.dataset import finalise
+from tpbench.dataset.info import INFO_NAME, read_info
 from tpbench.errors import ConfigError
 from tpbench.execution import (
     Ledger,
@@ -77,7 +78,7 @@ def extract(  # noqa: PLR0913 - the options of the command
         device: where ONNX models run.
         offline: never fetch model files.
         redo: forget what an earlier run with other settings made here.
-        name: of the dataset; the folder's name if not given.
+        name: of the dataset; if not given the name it has, at first the folder's.
         on_progress: told about every step.
 
     Returns:
@@ -110,7 +111,7 @@ def extract(  # noqa: PLR0913 - the options of the command
         ) as ledger,
     ):
         sweep(folder)
-        planned = plan(ledger, sources)
+        planned = plan(ledger, sources, folder)
         progress = ProgressCounter(ledger, folder, planned, on_progress)
         progress.start()
         began_s = monotonic()
@@ -169,10 +170,11 @@ def _publish(
     rows = list(rows_of(ledger))
     sweep(folder)
     prune(folder, rows)
+    former = read_info(folder).name if (folder / INFO_NAME).is_file() else folder.name
     dataset = finalise(
         folder,
         rows,
-        name=name or folder.name,
+        name=name or former,
         config=config.model_dump(mode="json") | {"skeleton": skeleton},
         models=_model_digests(rows),
         measurements=described_measurements(),

@@ -71,7 +71,8 @@ def plain_path(path: Path) -> Path:
 def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
     """Return all videos below the inputs, sorted by path.
 
-    A file that is named itself counts whatever its suffix.
+    Links to folders are followed, once. Left out are hidden files and folders, other datasets of
+    tpbench, and files with other suffixes; a file that is named itself counts whatever its suffix.
 
     Args:
         inputs: folders and files.
@@ -162,12 +163,19 @@ def _marked(source: Source, first_of: dict[str, Source]) -> Source:
 
 
 def _videos_below(root: Path, excluded: Path) -> Iterator[Path]:
+    seen = {_real(root)}
     for folder, subfolders, names in _walk(root):
-        subfolders[:] = sorted(
-            name
-            for name in subfolders
-            if not name.startswith(".") and _real(folder / name) != excluded
-        )
+        wanted = []
+        for name in sorted(subfolders):
+            real = _real(folder / name)
+            if name.startswith(".") or real == excluded or real in seen:
+                continue
+            if (real / ".ledger").is_dir():
+                _log.warning("%s is a dataset of tpbench, no source of videos", folder / name)
+                continue
+            seen.add(real)
+            wanted.append(name)
+        subfolders[:] = wanted
         for name in sorted(names):
             if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
                 yield folder / name
@@ -179,7 +187,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     def tell(error: OSError) -> None:
         _log.warning("%s can't be searched: %s", error.filename, error.strerror)
 
-    for folder, subfolders, names in os.walk(root, onerror=tell):
+    for folder, subfolders, names in os.walk(root, onerror=tell, followlinks=True):
         yield Path(folder), subfolders, names
 
 
