@@ -72,7 +72,7 @@ def rows() -> RowMaker:
 
 @pytest.fixture
 def followed(make_evidence: MakeEvidence) -> Followed:
-    return Followed(span=SPAN, track=1, evidence=make_evidence(150), first_pts=30030)
+    return Followed(span=SPAN, evidence=make_evidence(150), first_pts=30030)
 
 
 def test_ids_say_when_the_clip_is_and_sort_in_time_order(rows: RowMaker) -> None:
@@ -159,7 +159,7 @@ def test_a_followed_clip_that_was_refused_has_no_files(
     evidence = make_evidence(150, face_yaw_deg=[80] * 150)
 
     row = rows.followed(
-        Followed(span=SPAN, track=0, evidence=evidence, first_pts=None),
+        Followed(span=SPAN, evidence=evidence, first_pts=None),
         track_id=0,
         verdicts=judge_clip(evidence, talkingpose),
         crop=CropBox(x0_px=0, y0_px=0, side_px=720),

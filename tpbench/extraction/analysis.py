@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
@@ -48,9 +48,6 @@ class Followed:
     """A span over which one person was followed, or nobody could be."""
 
     span: Span
-    track: int
-    """Counts from 0 within the piece; negative where a change of person belongs to nobody."""
-
     evidence: ClipEvidence
     first_pts: int | None
     """Stamp of the span's first picture in the source."""
@@ -75,7 +72,7 @@ class _FrameRecord:
     appearance_change: float
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PieceAnalyser:
     """Looks at every frame of one piece. Holds no picture longer than a batch."""
 
@@ -83,7 +80,6 @@ class PieceAnalyser:
     config: ExtractionConfig
     detectors: DetectorSuite
     clock: StageClock
-    _records: list[_FrameRecord] = field(default_factory=list)
 
     def analyse(self, piece: Span, frames: Iterable[Frame]) -> list[Followed]:
         """Return the piece tiled into followed spans.
@@ -92,8 +88,8 @@ class PieceAnalyser:
             piece: which frames these are.
             frames: all of them in order, scaled to `screening.max_side_px`.
         """
-        self._records.clear()
         self.detectors.reset()
+        records: list[_FrameRecord] = []
         fps = float(self.info.fps)
         tracker = PersonTracker(fps=fps, settings=self.config.track)
         camera = CameraShift()
@@ -108,10 +104,10 @@ class PieceAnalyser:
                 sample = None
                 if (frame.index - piece.start_frame) % every == 0:
                     sample = sampler.sample(frame.index, frame.image)
-                self._records.append(
+                records.append(
                     self._record(frame, found, sighting, sample, camera.push(frame.image, box))
                 )
-        return list(self._followed(piece))
+        return list(self._followed(piece, records))
 
     def _record(
         self,
@@ -156,21 +152,20 @@ class PieceAnalyser:
             appearance_change=sighting.appearance_change,
         )
 
-    def _followed(self, piece: Span) -> Iterator[Followed]:
+    def _followed(self, piece: Span, seen: Sequence[_FrameRecord]) -> Iterator[Followed]:
         tracks = settled_tracks(
-            [record.sighting_track for record in self._records],
-            [record.face_seen for record in self._records],
+            [record.sighting_track for record in seen],
+            [record.face_seen for record in seen],
             margin_frames=round(_SWITCH_MARGIN_S * self.info.fps),
         )
         start = 0
-        for track, group in groupby(zip(tracks, self._records, strict=True), key=itemgetter(0)):
+        for _, group in groupby(zip(tracks, seen, strict=True), key=itemgetter(0)):
             records = [record for _, record in group]
             begin = piece.start_frame + start
             start += len(records)
             span = Span(shot_id=piece.shot_id, start_frame=begin, end_frame=begin + len(records))
             yield Followed(
                 span=span,
-                track=track,
                 evidence=self._evidence(records),
                 first_pts=records[0].pts,
             )

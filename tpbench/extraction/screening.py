@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tpbench.extraction.sampling import (
     FaceSample,
@@ -17,7 +19,7 @@ from tpbench.extraction.spans import Span, split_by_promise
 from tpbench.video import Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from tpbench.detectors.base import Detector
     from tpbench.extraction.config import ExtractionConfig
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from tpbench.video import DecodedFrame, VideoInfo
 
 _SHOT_THUMBNAIL_PX: Final = 256
+
+Sample = TypeVar("Sample", PictureSample, FaceSample)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,10 +42,9 @@ class Screened:
 
     def evidence(self, span: Span) -> Evidence:
         """Return the cheap evidence on one span."""
-        inside = range(span.start_frame, span.end_frame)
         return sampled_evidence(
-            [sample for sample in self.pictures if sample.frame in inside],
-            [sample for sample in self.faces if sample.frame in inside],
+            _within(self.pictures, span),
+            _within(self.faces, span),
             size_px=(self.info.width_px, self.info.height_px),
             fps=self.info.fps,
             n_frames=span.n_frames,
@@ -108,14 +111,17 @@ def spans_of_shot(shot: Shot, screened: Screened, config: ExtractionConfig) -> l
     )
     if trimmed.n_frames <= 0:
         return []
-    samples = [
-        (sample.frame, sample.num_faces == 1)
-        for sample in screened.faces
-        if trimmed.start_frame <= sample.frame < trimmed.end_frame
-    ]
+    samples = [(sample.frame, sample.num_faces == 1) for sample in _within(screened.faces, trimmed)]
     return split_by_promise(
         trimmed,
         samples,
         max_gap_frames=round(config.screening.max_gap_s * fps),
         min_frames=round(config.clip.min_s * fps),
     )
+
+
+def _within(samples: Sequence[Sample], span: Span) -> Sequence[Sample]:
+    """Return the samples of a span; they rise by frame, so a long video is not searched through."""
+    low = bisect_left(samples, span.start_frame, key=attrgetter("frame"))
+    high = bisect_left(samples, span.end_frame, key=attrgetter("frame"))
+    return samples[low:high]
