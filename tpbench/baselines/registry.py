@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from tpbench.baselines.model_row import ModelRow
 from tpbench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -13,43 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tpbench.baselines.base import Generator
-
-Kind = Literal["anchor", "baseline", "model", "external"]
-"""anchor: calibrates the metrics. baseline: needs no weights. model: native, with weights.
-external: runs in the method's own environment."""
-
-OptionValue = str | int | float | bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRow:
-    """What is known of a model before it is built."""
-
-    id: str
-    display_name: str
-    kind: Kind
-    description: str
-    """One line."""
-
-    factory: str
-    """"module:callable", called as `callable(options, weights_dir=..., device=...)`."""
-
-    variants: Mapping[str, Mapping[str, OptionValue]] = field(default_factory=dict)
-    """Options that `id:variant` stands for."""
-
-    needs: tuple[str, ...] = ()
-    """Lines for people: weights, extras, hardware."""
-
-    install: tuple[str, ...] = ()
-    """Commands that get it, one a line."""
-
-    licence_code: str = ""
-    licence_weights: str = ""
-    """Empty where there are no weights."""
-
-    url: str = ""
-    params_b: float | None = None
-    """Parameters in billions, all networks that run; None where not known."""
+    from tpbench.baselines.model_row import OptionValue
 
 
 def build(
