@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from tpbench.baselines.model_row import ModelRow
 from tpbench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tpbench.baselines.base import Generator
-    from tpbench.baselines.model_row import OptionValue
+    from tpbench.baselines.model_row import ModelRow, OptionValue
 
 
 def build(
