@@ -71,6 +71,14 @@ _MEDIAPIPE_WHEEL: Final = "mediapipe==0.10.21"
 
 _DWPOSE: Final = "https://huggingface.co/yzd-v/DWPose/resolve/main"
 _TORCHVISION: Final = "https://download.pytorch.org/models"
+_TALKINGPOSE: Final = "https://huggingface.co/arjavanmardi/TalkingPose/resolve/main/weights"
+_SD_IMAGE_VARIATIONS: Final = (
+    "https://huggingface.co/lambdalabs/sd-image-variations-diffusers/resolve/main"
+)
+_SD_VAE: Final = (
+    "https://huggingface.co/stabilityai/sd-vae-ft-mse/resolve"
+    "/31f26fdeee1355a5c34592e401dd41e45d25a493"
+)
 _OPENMMLAB: Final = "https://download.openmmlab.com/mmpose/v1/projects"
 
 
@@ -85,6 +93,17 @@ def _mediapipe(
         used_for=used_for,
         size_bytes=size_bytes,
         sha256=sha256,
+    )
+
+
+def _talkingpose(name: str, file: str, *, used_for: str) -> WeightFile:
+    return WeightFile(
+        name=f"talkingpose-{name}",
+        filename=f"talkingpose_{file}",
+        source=UrlSource(url=f"{_TALKINGPOSE}/{file}"),
+        # The code is MIT, its README says research only, and for the weights nothing is stated.
+        licence="NOASSERTION",
+        used_for=used_for,
     )
 
 
@@ -229,6 +248,53 @@ WEIGHTS: Final[tuple[WeightFile, ...]] = (
         used_for="person boxes, rtmlib's own",
         size_bytes=101_400_344,
         sha256="3dea6513388889f0fff4b77bf7a26013600321b9eb9ceb0e9a400a82572f5f23",
+    ),
+    _talkingpose(
+        "denoising-unet",
+        "denoising_unet.pth",
+        used_for="TalkingPose: the network that makes frames",
+    ),
+    _talkingpose(
+        "reference-unet",
+        "reference_unet.pth",
+        used_for="TalkingPose: the network that reads the person's picture",
+    ),
+    _talkingpose(
+        "pose-guider", "pose_guider.pth", used_for="TalkingPose: the network that reads the pose"
+    ),
+    WeightFile(
+        name="sd-image-encoder",
+        filename="sd_image_variations_image_encoder.bin",
+        source=UrlSource(url=f"{_SD_IMAGE_VARIATIONS}/image_encoder/pytorch_model.bin"),
+        licence="LicenseRef-CreativeML-OpenRAIL-M",
+        used_for="TalkingPose: CLIP's view of the person",
+        size_bytes=1_215_993_967,
+        sha256="89d2aa29b5fdf64f3ad4f45fb4227ea98bc45156bbae673b85be1af7783dbabb",
+    ),
+    WeightFile(
+        name="sd-image-encoder-config",
+        filename="sd_image_variations_image_encoder_config.json",
+        source=UrlSource(url=f"{_SD_IMAGE_VARIATIONS}/image_encoder/config.json"),
+        licence="LicenseRef-CreativeML-OpenRAIL-M",
+        used_for="TalkingPose: sizes of sd-image-encoder",
+    ),
+    WeightFile(
+        name="sd-vae-ft-mse",
+        filename="sd_vae_ft_mse.safetensors",
+        source=UrlSource(url=f"{_SD_VAE}/diffusion_pytorch_model.safetensors"),
+        licence="MIT",
+        used_for="TalkingPose: pictures to latents and back",
+        size_bytes=334_643_276,
+        sha256="a1d993488569e928462932c8c38a0760b874d166399b14414135bd9c42df5815",
+    ),
+    WeightFile(
+        name="sd-vae-ft-mse-config",
+        filename="sd_vae_ft_mse_config.json",
+        source=UrlSource(url=f"{_SD_VAE}/config.json"),
+        licence="MIT",
+        used_for="TalkingPose: sizes of sd-vae-ft-mse",
+        size_bytes=547,
+        sha256="92d3dfb746fca211a2c9e019e285f8597412211728dce3c5bcf4eda0f2d62e7e",
     ),
 )
 

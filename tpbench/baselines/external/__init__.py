@@ -1,0 +1,1 @@
+"""Methods that run in an environment of their own: one adapter, one YAML spec per method."""

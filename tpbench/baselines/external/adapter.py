@@ -1,0 +1,259 @@
+"""The generator that runs a method in its own environment, as its spec says."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Final
+
+import yaml
+
+from tpbench.baselines.base import ClipFailure, GeneratedFrame
+from tpbench.baselines.external.collect import collected_frames
+from tpbench.baselines.external.command import environment_for, run_command
+from tpbench.baselines.external.geometry import Layout, lay_out
+from tpbench.baselines.external.inputs import UserFolders, write_inputs
+from tpbench.baselines.external.installation import (
+    find_installation,
+    methods_dir,
+    weights_digests,
+)
+from tpbench.baselines.external.options import options_of
+from tpbench.baselines.external.placeholders import fill, fill_structure
+from tpbench.baselines.external.run_folder import RunFolder
+from tpbench.baselines.external.spec import load_spec
+from tpbench.baselines.options import parse_options
+from tpbench.errors import ConfigError, GeneratorError, MediaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from tpbench.baselines.base import AnimationTask, JsonValue
+    from tpbench.baselines.external.placeholders import Value
+    from tpbench.baselines.external.spec import MethodSpec
+    from tpbench.baselines.model_row import OptionValue
+
+logger = logging.getLogger(__name__)
+
+_CLIP_ERRORS: Final = (GeneratorError, MediaError)
+"""What makes one clip fail, while others go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Prepared:
+    """A clip whose inputs are written."""
+
+    task: AnimationTask
+    layout: Layout
+    values: Mapping[str, Value]
+    """Its placeholders."""
+
+
+class ExternalGenerator:
+    """Runs a method's own command on files made from tasks, and reads back what it writes.
+
+    Clips that are run together and fail together are run again one by one, so that a clip that the
+    method can't do takes no other with it.
+
+    Args:
+        spec: of the method.
+        options: the user's.
+        device: "auto", "cpu", "cuda" or "cuda:N": which GPU the command sees.
+
+    Raises:
+        ConfigError: an option is wrong, or the method is not installed.
+        MissingWeightsError: weights are not where the method looks for them.
+    """
+
+    def __init__(
+        self, spec: MethodSpec, options: Mapping[str, OptionValue], *, device: str = "auto"
+    ) -> None:
+        parsed = parse_options(spec.id, options_of(spec), options)
+        self.spec = spec
+        self.max_clips: int = getattr(parsed, "batch_clips", 1)
+        self._options = parsed
+        self._settings: dict[str, Value] = {name: getattr(parsed, name) for name in spec.settings}
+        self._user = UserFolders(
+            densepose_dir=getattr(parsed, "densepose_dir", None),
+            guidance_dir=getattr(parsed, "guidance_dir", None),
+        )
+        self._device = device
+        self._installation = find_installation(spec, checkout=parsed.checkout, python=parsed.python)
+        # A wrong device is found now, not with the first clip.
+        environment_for(device, python=self._installation.python, temporary=methods_dir())
+        self._runs: set[RunFolder] = set()
+
+    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
+        """Run the method on these clips; see `tpbench.baselines.base.Generator.generate`."""
+        spec = self.spec
+        run = RunFolder.create(spec.id, self._installation.checkout, spec.fresh)
+        self._runs.add(run)
+        failed = False
+        alone: list[AnimationTask] = []
+        try:
+            for item in self._results(run, tasks, alone):
+                failed |= isinstance(item, ClipFailure)
+                yield item
+        finally:
+            if not (failed and self._options.keep_workdir):
+                run.remove()
+            self._runs.discard(run)
+        for task in alone:
+            yield from self.generate([task])
+
+    def describe(self) -> Mapping[str, JsonValue]:
+        """Return what decides about the frames: spec, code, weights, settings. No paths."""
+        spec = self.spec
+        return {
+            "method": spec.id,
+            "spec_sha256": spec.digest,
+            "commit": spec.commit,
+            "commit_found": self._installation.commit,
+            "settings": {**self._settings},
+            "uses_seed": spec.uses_seed,
+            "weights_sha256": {**self._weights_digests},
+        }
+
+    def close(self) -> None:
+        """Remove the folders of runs that nobody has read to the end."""
+        for run in list(self._runs):
+            run.remove()
+            self._runs.discard(run)
+
+    @cached_property
+    def _weights_digests(self) -> dict[str, str]:
+        return weights_digests(self.spec, self._installation)
+
+    def _results(
+        self, run: RunFolder, tasks: Sequence[AnimationTask], alone: list[AnimationTask]
+    ) -> Iterator[GeneratedFrame | ClipFailure]:
+        """Yield what one run of the command gives; clips that are to be run alone are put aside."""
+        prepared: list[_Prepared] = []
+        for number, task in enumerate(tasks):
+            try:
+                prepared.append(self._prepare(run, task, number))
+            except _CLIP_ERRORS as error:
+                yield self._failure(run, task, error)
+        if not prepared:
+            return
+        try:
+            self._execute(run, prepared)
+        except GeneratorError as error:
+            if len(prepared) > 1:
+                logger.warning("%s: %s; running the clips one by one", self.spec.id, error)
+                alone.extend(clip.task for clip in prepared)
+            else:
+                yield self._failure(run, prepared[0].task, error)
+            return
+        for clip in prepared:
+            try:
+                yield from self._frames(run, clip)
+            except _CLIP_ERRORS as error:
+                yield self._failure(run, clip.task, error)
+
+    def _prepare(self, run: RunFolder, task: AnimationTask, number: int) -> _Prepared:
+        """Write a clip's inputs and name its placeholders."""
+        name = f"c{number:03d}"
+        layout = lay_out(self.spec.geometry, width_px=task.width_px, height_px=task.height_px)
+        paths = write_inputs(self.spec, task, layout, run.inputs / name, self._user)
+        whole_rate = task.fps.denominator == 1
+        values: dict[str, Value] = {
+            "clip": name,
+            "width": layout.canvas_width_px,
+            "height": layout.canvas_height_px,
+            "fps": task.fps.numerator if whole_rate else float(task.fps),
+            "n_frames": task.n_frames,
+            "seed": task.seed,
+            **{key: str(path) for key, path in paths.items()},
+        }
+        if self.spec.window is not None:
+            values["window"] = self.spec.window.frames(task.n_frames)
+        return _Prepared(task=task, layout=layout, values=values)
+
+    def _execute(self, run: RunFolder, clips: Sequence[_Prepared]) -> None:
+        """Run the command once for these clips."""
+        spec, python = self.spec, self._installation.python
+        values: dict[str, Value] = {
+            "python": str(python),
+            "out": str(run.out),
+            "free_port": _free_port(),
+            **self._settings,
+        }
+        if spec.mode == "clip":
+            values.update(clips[0].values)
+        for name, template in spec.templates.items():
+            content = fill_structure(template, values, [clip.values for clip in clips])
+            path = run.path / f"{name}.yaml"
+            path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+            values[name] = str(path)
+        timeout_s = self._options.timeout_s or spec.timeout.base_s + sum(
+            spec.timeout.per_frame_s * clip.task.n_frames for clip in clips
+        )
+        environment = environment_for(self._device, python=python, temporary=run.temporary)
+        environment |= {name: str(fill(text, values)) for name, text in spec.env_vars.items()}
+        run_command(
+            [str(fill(text, values)) for text in spec.command],
+            folder=run.work,
+            environment=environment,
+            log=self._log(clips),
+            timeout_s=timeout_s,
+        )
+
+    def _frames(self, run: RunFolder, clip: _Prepared) -> Iterator[GeneratedFrame]:
+        collect, task = self.spec.collect, clip.task
+        root = run.out if collect.root == "out" else run.work
+        glob = str(fill(collect.glob, {**self._settings, **clip.values}))
+        frames = collected_frames(collect, root, glob, clip.layout, task.n_frames)
+        for index, image in enumerate(frames):
+            yield GeneratedFrame(clip_id=task.clip_id, index=index, image=image)
+
+    def _failure(self, run: RunFolder, task: AnimationTask, error: Exception) -> ClipFailure:
+        kept = f"; its files are in {run.path}" if self._options.keep_workdir else ""
+        reason = " ".join(f"{self.spec.id}: {error}{kept}".split())
+        return ClipFailure(clip_id=task.clip_id, reason=reason)
+
+    def _log(self, clips: Sequence[_Prepared]) -> Path:
+        folder = self._options.log_dir or methods_dir() / self.spec.id / "logs"
+        first = re.sub(r"[^\w.-]", "_", clips[0].task.clip_id)
+        more = f"_and_{len(clips) - 1}_more" if len(clips) > 1 else ""
+        return folder.expanduser() / f"{first}{more}.log"
+
+
+def _free_port() -> int:
+    """Return a port of this machine that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def build_external(
+    method_id: str,
+    options: Mapping[str, OptionValue],
+    *,
+    weights_dir: Path | None = None,
+    device: str = "auto",
+) -> ExternalGenerator:
+    """Build the generator of a method that comes with tpbench.
+
+    Raises:
+        ConfigError: see `ExternalGenerator`; or a weights folder was named, which such a method
+            does not have.
+        MissingWeightsError: see `ExternalGenerator`.
+    """
+    if weights_dir is not None:
+        msg = f"{method_id} keeps its weights in its checkout: give option checkout, no weights folder"
+        raise ConfigError(msg)
+    return ExternalGenerator(load_spec(method_id), options, device=device)
+
+
+animate_anyone = partial(build_external, "animate-anyone")
+champ = partial(build_external, "champ")
+magicanimate = partial(build_external, "magicanimate")
+magicpose = partial(build_external, "magicpose")
+mimicmotion = partial(build_external, "mimicmotion")
+stableanimator = partial(build_external, "stableanimator")

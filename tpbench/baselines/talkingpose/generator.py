@@ -1,0 +1,228 @@
+"""TalkingPose behind the seam of all generators."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from tpbench.baselines.base import ClipFailure, GeneratedFrame
+from tpbench.baselines.options import parse_options
+from tpbench.baselines.talkingpose.checkpoints import matched, read_tensors
+from tpbench.baselines.talkingpose.devices import find_device, find_dtype, torch_dtype
+from tpbench.baselines.talkingpose.libraries import PACKAGES, library, versions
+from tpbench.baselines.talkingpose.lockstep import LockStep
+from tpbench.baselines.talkingpose.networks import load_networks
+from tpbench.baselines.talkingpose.options import TalkingPoseOptions
+from tpbench.baselines.talkingpose.pictures import stretched, to_bytes
+from tpbench.baselines.talkingpose.pipeline import SIZE_STEP_PX, ClipInput, Pipeline, draw_noise
+from tpbench.baselines.talkingpose.schedule import Schedule
+from tpbench.baselines.talkingpose.weight_files import find_files
+from tpbench.dwpose_drawing import draw_pose
+from tpbench.errors import GeneratorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tpbench.baselines.base import AnimationTask, JsonValue
+    from tpbench.baselines.model_row import OptionValue
+    from tpbench.baselines.talkingpose.networks import NetworkName
+
+logger = logging.getLogger(__name__)
+
+_GPU_CLIPS: Final = 8
+"""Meant for 512 x 512 on a GPU of 24 GB, not measured; where it is too much the batch is halved."""
+
+_RENDERER: Final = "tpbench.dwpose_drawing.draw_pose, uncompressed"
+"""The model was trained on such drawings after lossy H.264, which blurs their colours a little."""
+
+
+class TalkingPose:
+    """Makes clips with TalkingPose, several at once.
+
+    Poses are drawn from the task's keypoints when their frame is made, as clean DWPose drawings.
+
+    Args:
+        options: see `TalkingPoseOptions`.
+        weights_dir: folder of the user's with the files that `weight_files` lists; None: those of
+            `tpbench weights`.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        ConfigError: wrong option or device, or a checkpoint that is not this model's.
+        MissingWeightsError: files are not there.
+        MissingDependencyError: diffusers or transformers is not installed.
+        GeneratorError: the networks do not fit into the GPU.
+    """
+
+    def __init__(
+        self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
+    ) -> None:
+        self._options = parse_options("talkingpose", TalkingPoseOptions, options)
+        self._device = find_device(device)
+        self._dtype = find_dtype(self._options.dtype, self._device)
+        self._files = find_files(weights_dir)
+        for package in PACKAGES:
+            library(package)
+        self._carried: torch.Tensor | None = None
+        self._sha256: dict[str, str] | None = None
+        pipeline = self._load()
+        self._parameter_count = pipeline.networks.parameter_count
+        self.max_clips = self._clips_at_once()
+        self._lockstep: LockStep | None = LockStep(pipeline, max_clips=self.max_clips)
+
+    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
+        """Make all tasks in lock-step; see `Generator.generate`.
+
+        A clip whose size is no multiple of 8, or whose poses are in px of another size, fails, and
+        so does one that does not fit into the GPU alone or whose numbers overflow the dtype.
+        """
+        if self._lockstep is None:
+            msg = "talkingpose: closed; build it anew to make more clips"
+            raise GeneratorError(msg)
+        by_id = {task.clip_id: task for task in tasks}
+        if len(by_id) != len(tasks) or len(tasks) > self.max_clips:
+            msg = f"want 1 to {self.max_clips} tasks with different ids, got {len(tasks)}"
+            raise ValueError(msg)
+        clips = []
+        for task in tasks:
+            reason = self._refusal(task)
+            if reason:
+                yield ClipFailure(clip_id=task.clip_id, reason=reason)
+            else:
+                clips.append(self._clip(task))
+        for made in self._lockstep.run(clips):
+            if isinstance(made, ClipFailure):
+                yield made
+                continue
+            if self._options.reference_quirks:
+                self._carried = made.latents
+            image = to_bytes(made.image, truncated=self._options.reference_quirks)
+            task = by_id[made.clip.clip_id]
+            yield GeneratedFrame(
+                clip_id=task.clip_id,
+                index=made.index,
+                image=stretched(image, width_px=task.width_px, height_px=task.height_px),
+            )
+
+    def describe(self) -> Mapping[str, JsonValue]:
+        """Return options as resolved, sizes, versions, and the sha256 of every file of weights."""
+        if self._sha256 is None:
+            self._sha256 = self._files.sha256()
+        options = self._options.model_dump(mode="json")
+        if not self._options.reference_quirks:
+            del options["square_px"]
+        return {
+            "model": "talkingpose",
+            "options": options | {"dtype": self._dtype, "max_clips": self.max_clips},
+            "device": self._device_name(),
+            "pose_renderer": _RENDERER,
+            "parity_with_released_script": self._options.reference_quirks,
+            "latents_carried_across_clips": self._options.reference_quirks,
+            "sizes": self._files.sizes.model_dump(mode="json"),
+            "parameters": self._parameter_count,
+            "weights_sha256": dict(self._sha256),
+            "packages": dict(versions()),
+        }
+
+    def close(self) -> None:
+        """Let go of the networks."""
+        self._lockstep = None
+        self._carried = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _load(self) -> Pipeline:
+        files = self._files
+
+        def checked(
+            network: NetworkName, wanted: Mapping[str, torch.Tensor]
+        ) -> Mapping[str, torch.Tensor]:
+            path = files.checkpoints[network]
+            logger.info("loading %s", path)
+            return matched(network, read_tensors(path), wanted, label=str(path))
+
+        try:
+            networks = load_networks(
+                files.sizes, checked, device=self._device, dtype=torch_dtype(self._dtype)
+            )
+        except torch.cuda.OutOfMemoryError as error:
+            msg = f"talkingpose: {self._device} has too little free memory for the networks alone"
+            raise GeneratorError(msg) from error
+        return Pipeline(
+            networks,
+            Schedule(files.sizes.scheduler, steps=self._options.steps),
+            guidance=self._options.guidance,
+            gain=self._options.gain,
+            compiled=self._options.compile,
+        )
+
+    def _clips_at_once(self) -> int:
+        if self._options.reference_quirks:
+            return 1
+        if self._options.max_clips != "auto":
+            return self._options.max_clips
+        return _GPU_CLIPS if self._device.type == "cuda" else 1
+
+    def _refusal(self, task: AnimationTask) -> str | None:
+        """Say why a clip can't be made, or None."""
+        driving = task.driving
+        if (driving.width_px, driving.height_px) != (task.width_px, task.height_px):
+            return (
+                f"the driving poses are for {driving.width_px}x{driving.height_px} px, the frames "
+                f"are to be {task.width_px}x{task.height_px}; bring the poses to that size"
+            )
+        if task.width_px % SIZE_STEP_PX or task.height_px % SIZE_STEP_PX:
+            if self._options.reference_quirks:
+                return None
+            return (
+                f"TalkingPose makes sizes that are multiples of {SIZE_STEP_PX} px, not "
+                f"{task.width_px}x{task.height_px}; crop or scale the clip"
+            )
+        return None
+
+    def _clip(self, task: AnimationTask) -> ClipInput:
+        width_px, height_px = task.width_px, task.height_px
+        if self._options.reference_quirks:
+            width_px = height_px = self._options.square_px
+        return ClipInput(
+            clip_id=task.clip_id,
+            reference=stretched(task.reference, width_px=width_px, height_px=height_px),
+            draw_pose=_drawer(task, width_px=width_px, height_px=height_px),
+            n_frames=task.n_frames,
+            noise=draw_noise(
+                task.seed,
+                width_px=width_px,
+                height_px=height_px,
+                channels=self._files.sizes.unet.in_channels,
+            ),
+            before=self._carried,
+        )
+
+    def _device_name(self) -> str:
+        if self._device.type == "cuda":
+            return f"{self._device} ({torch.cuda.get_device_name(self._device)})"
+        return str(self._device)
+
+
+def _drawer(
+    task: AnimationTask, *, width_px: int, height_px: int
+) -> Callable[[int], NDArray[np.uint8]]:
+    """Return what draws frame n of a task's poses in its own size and stretches it to this one."""
+
+    def draw(index: int) -> NDArray[np.uint8]:
+        frame = slice(index, index + 1)
+        drawing = draw_pose(
+            task.driving.keypoints[frame],
+            task.driving.scores[frame],
+            task.height_px,
+            task.width_px,
+        )
+        return stretched(drawing, width_px=width_px, height_px=height_px)
+
+    return draw

@@ -1,0 +1,234 @@
+"""Is this machine's TalkingPose the released one? Measured on cases with tiny, made-up networks.
+
+A case is a folder with `config.json` (sizes, settings, seed of the weights) and
+`expected.safetensors`: per clip the inputs, and the latents and frames that the released code
+computed from them in float32. One case comes with the package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from tpbench.baselines.base import ClipFailure
+from tpbench.baselines.talkingpose.checkpoints import matched, read_tensors
+from tpbench.baselines.talkingpose.devices import find_device, torch_dtype
+from tpbench.baselines.talkingpose.lockstep import LockStep
+from tpbench.baselines.talkingpose.networks import load_networks
+from tpbench.baselines.talkingpose.parity_weights import made_up_weights
+from tpbench.baselines.talkingpose.pipeline import LATENT_SCALE, ClipInput, Pipeline
+from tpbench.baselines.talkingpose.schedule import Schedule
+from tpbench.baselines.talkingpose.sizes import ModelSizes, read_sizes
+from tpbench.errors import ConfigError, GeneratorError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+
+    from tpbench.baselines.talkingpose.lockstep import StepFrame
+    from tpbench.baselines.talkingpose.options import DtypeName
+
+TOLERANCE: Final = 1e-3
+"""Largest difference, of latents and of frames in [0, 1], that counts as equal in fp32."""
+
+BUNDLED_CASE: Final = Path(__file__).parent / "parity_case"
+
+_CONFIG: Final = "config.json"
+_EXPECTED: Final = "expected.safetensors"
+
+
+class _Inference(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int
+    height: int
+    num_inference_steps: int
+    guidance_scale: float
+    clc_gain: float
+    latent_scale: float = LATENT_SCALE
+
+
+class CaseSettings(ModelSizes):
+    """All of a case's `config.json`."""
+
+    seed: int
+    inference: _Inference
+    carry_latents_across_clips: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ParityCase:
+    """A case as read."""
+
+    name: str
+    settings: CaseSettings
+    clips: Mapping[str, ClipInput]
+
+    expected: Mapping[str, torch.Tensor]
+    """`<clip>.latents` (T, C, h, w) and `<clip>.frames` (T, 3, H, W) in [0, 1], float32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipParity:
+    """The largest differences of one clip, over all its frames."""
+
+    clip_id: str
+    latents_error: float
+    frames_error: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityReport:
+    """What a case gave here."""
+
+    case: str
+    device: str
+    dtype: str
+    clips: tuple[ClipParity, ...]
+    tolerance: float = TOLERANCE
+
+    @property
+    def max_error(self) -> float:
+        """The largest of all differences."""
+        return max(max(clip.latents_error, clip.frames_error) for clip in self.clips)
+
+    @property
+    def passed(self) -> bool:
+        """Whether all are within the tolerance."""
+        return self.max_error <= self.tolerance
+
+
+def find_parity_cases(folder: Path | None = None) -> list[Path]:
+    """Return the case in a folder or those in its subfolders, sorted.
+
+    Args:
+        folder: a case, or a folder of cases; None: the one that comes with the package.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    folder = BUNDLED_CASE if folder is None else folder
+    if (folder / _CONFIG).is_file():
+        return [folder]
+    cases = sorted(path.parent for path in folder.glob(f"*/{_CONFIG}"))
+    if not cases:
+        msg = f"{folder}: neither a parity case ({_CONFIG}, {_EXPECTED}) nor a folder of such"
+        raise ConfigError(msg)
+    return cases
+
+
+def run_parity_case(
+    folder: Path, *, device: str = "cpu", dtype: DtypeName = "fp32"
+) -> ParityReport:
+    """Compute a case here and compare.
+
+    Args:
+        folder: of the case.
+        device: as for any generator.
+        dtype: of the networks; fp16 and bf16 do not come within the tolerance, but show how far
+            they are off.
+
+    Raises:
+        ConfigError: not a case, or no such device.
+        MissingDependencyError: diffusers or transformers is not installed.
+        GeneratorError: a clip could not be computed, because numbers overflowed or memory ran out.
+    """
+    case = read_case(folder)
+    place = find_device(device)
+    pipeline = build_pipeline(case, device=place, dtype=torch_dtype(dtype))
+    return ParityReport(
+        case=case.name, device=str(place), dtype=dtype, clips=compare(case, pipeline)
+    )
+
+
+def read_case(folder: Path) -> ParityCase:
+    """Read a case.
+
+    Raises:
+        ConfigError: files or tensors are missing or do not fit.
+    """
+    settings = read_sizes(folder / _CONFIG, CaseSettings)
+    if settings.inference.latent_scale != LATENT_SCALE:
+        msg = f"{folder / _CONFIG}: latent_scale must be {LATENT_SCALE}, as in the released code"
+        raise ConfigError(msg)
+    tensors = read_tensors(folder / _EXPECTED)
+    names = sorted({key.partition(".")[0] for key in tensors if "." in key})
+    try:
+        noise = tensors["initial_noise"].flatten(1, 2)
+        clips = {name: _clip(name, tensors, noise) for name in names}
+        expected = {
+            key: tensors[key] for name in names for key in (f"{name}.latents", f"{name}.frames")
+        }
+    except KeyError as error:
+        msg = f"{folder / _EXPECTED}: tensor {error} is missing"
+        raise ConfigError(msg) from error
+    return ParityCase(name=folder.name, settings=settings, clips=clips, expected=expected)
+
+
+def build_pipeline(case: ParityCase, *, device: torch.device, dtype: torch.dtype) -> Pipeline:
+    """Build the case's networks, fill them by the formula, and join them to a pipeline."""
+    settings = case.settings
+
+    def made_up(network: str, wanted: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        tensors = made_up_weights(settings.seed, network, wanted)
+        return matched(network, tensors, wanted, label=case.name)
+
+    return Pipeline(
+        load_networks(settings, made_up, device=device, dtype=dtype),
+        Schedule(settings.scheduler, steps=settings.inference.num_inference_steps),
+        guidance=settings.inference.guidance_scale,
+        gain=settings.inference.clc_gain,
+    )
+
+
+def compare(case: ParityCase, pipeline: Pipeline) -> tuple[ClipParity, ...]:
+    """Make all clips and return the largest differences of each.
+
+    Clips that do not depend on one another run in lock-step, so that this too is put to the proof.
+
+    Raises:
+        GeneratorError: a clip could not be computed.
+    """
+    errors = dict.fromkeys(case.clips, (0.0, 0.0))
+    before: torch.Tensor | None = None
+    carry = case.settings.carry_latents_across_clips
+    lockstep = LockStep(pipeline, max_clips=1 if carry else len(case.clips))
+    batches = [[clip] for clip in case.clips.values()] if carry else [list(case.clips.values())]
+    for batch in batches:
+        for made in lockstep.run([replace(clip, before=before) for clip in batch]):
+            if isinstance(made, ClipFailure):
+                msg = f"{case.name}, {made.clip_id}: {made.reason}"
+                raise GeneratorError(msg)
+            name = made.clip.clip_id
+            old, new = errors[name], _differences(case, made)
+            errors[name] = (max(old[0], new[0]), max(old[1], new[1]))
+            before = made.latents if carry else None
+    return tuple(
+        ClipParity(clip_id=name, latents_error=latents, frames_error=frames)
+        for name, (latents, frames) in errors.items()
+    )
+
+
+def _clip(name: str, tensors: Mapping[str, torch.Tensor], noise: torch.Tensor) -> ClipInput:
+    drawings = tensors[f"{name}.pose_images"].numpy()
+    return ClipInput(
+        clip_id=name,
+        reference=tensors[f"{name}.reference_image"].numpy(),
+        draw_pose=lambda index: drawings[index],
+        n_frames=len(drawings),
+        noise=noise,
+    )
+
+
+def _differences(case: ParityCase, made: StepFrame) -> tuple[float, float]:
+    name = made.clip.clip_id
+    latents = case.expected[f"{name}.latents"][made.index]
+    image = case.expected[f"{name}.frames"][made.index]
+    return (
+        float((made.latents[0].cpu() - latents).abs().max()),
+        float((made.image.cpu() - image).abs().max()),
+    )

@@ -1,0 +1,246 @@
+"""Anchors: generators that need no weights and show what a metric's values mean.
+
+`frozen` does nothing, `oracle` is perfect, `gt-reencode` is what a codec alone costs, `gt-lag5`
+moves rightly but late. A metric that ranks a model below or above these says something about the
+metric too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from tpbench.baselines.base import ClipFailure, GeneratedFrame
+from tpbench.baselines.options import Options, parse_options
+from tpbench.errors import GeneratorError, MediaError
+from tpbench.video import Encoding, VideoWriter, probe, read_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tpbench.baselines.base import AnimationTask, JsonValue
+    from tpbench.baselines.model_row import OptionValue
+    from tpbench.video import VideoInfo
+
+    Images = Generator[NDArray[np.uint8]]
+
+
+class NoOptions(Options):
+    """Nothing can be set."""
+
+
+class ReencodeOptions(Options):
+    """How the driving video is encoded."""
+
+    crf: int = Field(default=23, ge=0, le=51)
+    """x264's constant rate factor; 23 is its default, lower is better."""
+
+    preset: Literal[
+        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower",
+        "veryslow", "placebo",
+    ] = "medium"  # fmt: skip
+    """x264's preset."""
+
+
+class LagOptions(Options):
+    """How late the driving video is shown."""
+
+    lag_frames: int = Field(default=5, ge=0)
+    """Frames by which it is late."""
+
+
+class Frozen:
+    """Shows the reference in every frame: no motion, and no jitter either."""
+
+    max_clips = 1
+
+    def __init__(
+        self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
+    ) -> None:
+        self._options = parse_options("frozen", NoOptions, options)
+
+    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
+        """Yield the reference of each task, as often as frames are wanted."""
+        for task in tasks:
+            for index in range(task.n_frames):
+                yield GeneratedFrame(clip_id=task.clip_id, index=index, image=task.reference)
+
+    def describe(self) -> dict[str, JsonValue]:
+        """Return the options."""
+        return self._options.model_dump(mode="json")
+
+    def close(self) -> None:
+        """Do nothing: nothing is held."""
+
+
+class Oracle:
+    """Shows the driving video itself: the best that any metric can give."""
+
+    max_clips = 1
+
+    def __init__(
+        self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
+    ) -> None:
+        self._options = parse_options("oracle", NoOptions, options)
+
+    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
+        """Yield the frames of each task's driving video, equal in every pixel."""
+        return _from_driving(tasks, self._images)
+
+    def describe(self) -> dict[str, JsonValue]:
+        """Return the options."""
+        return self._options.model_dump(mode="json")
+
+    def close(self) -> None:
+        """Do nothing: nothing is held."""
+
+    def _images(self, video: Path, info: VideoInfo) -> Images:
+        for frame in read_frames(video, info=info):
+            yield frame.image
+
+
+class GtReencode:
+    """Shows the driving video after x264 in 4:2:0: what a codec alone costs in every metric.
+
+    The frames go in as RGB, as those that a method makes do; so what halving the colour costs is in
+    it too. One thread encodes, and the bytes hang on the frames and the options alone.
+    """
+
+    max_clips = 1
+
+    def __init__(
+        self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
+    ) -> None:
+        self._options = parse_options("gt-reencode", ReencodeOptions, options)
+
+    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
+        """Yield the frames of each task's driving video, encoded and decoded again.
+
+        Raises:
+            GeneratorError: the temporary folder can't hold the encoded video.
+        """
+        return _from_driving(tasks, self._images)
+
+    def describe(self) -> dict[str, JsonValue]:
+        """Return the options."""
+        return self._options.model_dump(mode="json")
+
+    def close(self) -> None:
+        """Do nothing: temporary folders go with the clip they were for."""
+
+    def _images(self, video: Path, info: VideoInfo) -> Images:
+        if info.width_px % 2 or info.height_px % 2:
+            reason = f"has {_size(info)}, and 4:2:0 colour wants even sides"
+            raise MediaError(video, reason)
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="tpbench-reencode-")
+        except OSError as error:
+            raise _no_room(error) from error
+        with folder as name:
+            encoded = Path(name) / "video.mp4"
+            self._encode(video, info, encoded)
+            for frame in read_frames(encoded):
+                yield frame.image
+
+    def _encode(self, video: Path, info: VideoInfo, to: Path) -> None:
+        encoding = Encoding(
+            name="gt-reencode",
+            codec="libx264",
+            pixel_format="yuv420p",
+            container="mp4",
+            options={"crf": str(self._options.crf), "preset": self._options.preset},
+        )
+        try:
+            with VideoWriter(
+                to,
+                width_px=info.width_px,
+                height_px=info.height_px,
+                fps=info.fps,
+                encoding=encoding,
+            ) as writer:
+                for frame in read_frames(video, info=info):
+                    writer.write(frame.image)
+        except OSError as error:
+            raise _no_room(error) from error
+
+
+class GtLag:
+    """Shows the driving video some frames late; it stands still until it starts.
+
+    Every frame is real, so whatever looks at single frames alone is content; what compares motion
+    in time must not be.
+    """
+
+    max_clips = 1
+
+    def __init__(
+        self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
+    ) -> None:
+        self._options = parse_options("gt-lag5", LagOptions, options)
+
+    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
+        """Yield frame max(0, t - lag) of each task's driving video as frame t."""
+        return _from_driving(tasks, self._images)
+
+    def describe(self) -> dict[str, JsonValue]:
+        """Return the options."""
+        return self._options.model_dump(mode="json")
+
+    def close(self) -> None:
+        """Do nothing: nothing is held."""
+
+    def _images(self, video: Path, info: VideoInfo) -> Images:
+        lag = min(self._options.lag_frames, info.frame_count - 1)
+        frames = read_frames(video, info=info, end_frame=info.frame_count - lag)
+        first = next(frames)
+        yield from itertools.repeat(first.image, lag + 1)
+        for frame in frames:
+            yield frame.image
+
+
+def _from_driving(
+    tasks: Sequence[AnimationTask], images: Callable[[Path, VideoInfo], Images]
+) -> Iterator[GeneratedFrame | ClipFailure]:
+    """Yield what `images` makes of each task's driving video; what it can't read fails the clip."""
+    for task in tasks:
+        try:
+            video, info = _driving_video(task)
+            with closing(images(video, info)) as stream:
+                for index, image in enumerate(stream):
+                    yield GeneratedFrame(clip_id=task.clip_id, index=index, image=image)
+        except MediaError as error:
+            yield ClipFailure(clip_id=task.clip_id, reason=str(error))
+
+
+def _driving_video(task: AnimationTask) -> tuple[Path, VideoInfo]:
+    """Return the driving video and what it is.
+
+    Raises:
+        MediaError: there is none, it can't be read, or it is not the one the task asks for.
+    """
+    if task.driving_video is None:
+        raise MediaError(task.clip_id, "has no driving video, and an anchor is made of its frames")
+    info = probe(task.driving_video)
+    found = (info.frame_count, info.width_px, info.height_px)
+    if found != (task.n_frames, task.width_px, task.height_px):
+        wanted = f"{task.n_frames} frames of {task.width_px}x{task.height_px} px"
+        reason = f"has {info.frame_count} frames of {_size(info)}, the task wants {wanted}"
+        raise MediaError(task.driving_video, reason)
+    return task.driving_video, info
+
+
+def _no_room(error: OSError) -> GeneratorError:
+    msg = f"gt-reencode: no room for a temporary video ({error.strerror}); set TMPDIR to a folder"
+    return GeneratorError(f"{msg} that has some")
+
+
+def _size(info: VideoInfo) -> str:
+    return f"{info.width_px}x{info.height_px} px"

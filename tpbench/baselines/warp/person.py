@@ -1,0 +1,242 @@
+"""Which pixels of the reference belong to the person, and to which part of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
+
+from tpbench.baselines.warp.joints import (
+    ARMS,
+    BONES_OF_HAND,
+    HEAD,
+    PALM,
+    TORSO,
+    body_unit_px,
+    face_height,
+    seen,
+)
+from tpbench.wholebody import FACE, LEFT_SHOULDER, NOSE, RIGHT_SHOULDER
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tpbench.baselines.warp.joints import Arm, Points
+
+    Mask = NDArray[np.bool_]
+    Field = NDArray[np.float32]
+
+_GRABCUT_SIDE_PX: Final = 256
+_GRABCUT_ROUNDS: Final = 4
+
+# Half widths of what lies around the points, in shoulder widths: seen on talks, with wide sleeves.
+_AROUND_TORSO: Final = 0.15
+_AROUND_HEAD: Final = 0.24
+_NECK: Final = 0.16
+_UPPER_ARM: Final = 0.19
+_FOREARM: Final = 0.13
+_AROUND_HAND: Final = 0.08
+
+# A field is the distance to a part in its half widths.
+_SURE: Final = 0.3
+_SURE_ARM: Final = 0.6
+_HAND_SURE: Final = 0.3
+_LIKELY: Final = 1.0
+_POSSIBLE: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Regions:
+    """Pixels of the reference, (H, W) bool each; empty where a part is not seen."""
+
+    person: Mask
+    """All of them, and what lies so near that it may well be the person's."""
+
+    trunk: Mask
+    """Torso, upper arms, neck and head with hair; also what hands and forearms hide of them."""
+
+    forearms: tuple[Mask, Mask]
+    """Left, right; a little longer than the bone, so that joints stay closed."""
+
+    hands: tuple[Mask, Mask]
+    """Left, right."""
+
+
+def regions(image: NDArray[np.uint8], points: Points) -> Regions:
+    """Divide the reference among background, trunk, forearms and hands.
+
+    GrabCut (Rother, Kolmogorov and Blake 2004) finds the outlines within what the skeleton makes
+    likely: once for the person, then for each forearm and hand.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        points: (133, 2) px, NaN where not seen.
+    """
+    size = image.shape[:2]
+    unit = body_unit_px(points)
+    core = _core_field(size, points, unit)
+    uppers = [_bone_field(size, points, (a.shoulder, a.elbow), _UPPER_ARM * unit) for a in ARMS]
+    lowers = [_bone_field(size, points, (a.elbow, a.wrist), _FOREARM * unit) for a in ARMS]
+    hands = [_hand_field(size, points, arm, unit) for arm in ARMS]
+    trunk = np.minimum.reduce([core, *uppers])
+    whole = np.minimum.reduce([trunk, *lowers, *hands])
+    sure = _sure_core(size, points) | (np.minimum.reduce([*uppers, *hands]) < _SURE_ARM)
+    person = _cut_out(image, whole, sure | (np.minimum(*lowers) < _SURE))
+
+    hand_masks = [_cut_out(image, field, field < 0.1) | (field < _HAND_SURE) for field in hands]
+    lower_masks = [
+        _cut_out(image, field, field < _SURE) & person & _along(size, points, arm, unit)
+        for arm, field in zip(ARMS, lowers, strict=True)
+    ]
+    person = np.logical_or.reduce([person, *hand_masks, *lower_masks])
+    in_front = np.logical_or.reduce([*hand_masks, *lower_masks])
+    rim = max(1, round(0.03 * unit))
+    kernel = np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)
+    hidden = cv2.dilate(in_front.astype(np.uint8), kernel) > 0
+    return Regions(
+        person=person | (whole < _SURE_ARM),
+        trunk=np.where(hidden, trunk < 0.8, person & (trunk < np.minimum(*lowers) + 0.5)),
+        forearms=(lower_masks[0], lower_masks[1]),
+        hands=(hand_masks[0], hand_masks[1]),
+    )
+
+
+def _cut_out(image: NDArray[np.uint8], field: Field, sure: Mask) -> Mask:
+    """Return the pixels of a part by GrabCut; without holes, and not far from its bones."""
+    near = field < 1.2 * _POSSIBLE
+    if not near.any():
+        return near
+    rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    field, sure, image = field[box], sure[box], image[box]
+    height, width = field.shape
+    scale = min(1.0, _GRABCUT_SIDE_PX / max(height, width))
+    small = (max(1, round(width * scale)), max(1, round(height * scale)))
+    picture = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    close = cv2.resize(field, small, interpolation=cv2.INTER_LINEAR)
+    labels = np.full(close.shape, cv2.GC_BGD, dtype=np.uint8)
+    labels[close < _POSSIBLE] = cv2.GC_PR_BGD
+    labels[close < _LIKELY] = cv2.GC_PR_FGD
+    labels[cv2.resize(sure.astype(np.float32), small, interpolation=cv2.INTER_AREA) > 0.5] = 1
+    if 0 < int((labels % 2).sum()) < labels.size:
+        cv2.setRNGSeed(0)  # GrabCut's k-means draws its first centres
+        models = np.zeros((1, 65)), np.zeros((1, 65))
+        cv2.grabCut(picture, labels, None, *models, _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
+    inside = (labels % 2).astype(np.uint8)
+    inside = cv2.morphologyEx(inside, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(inside, outlines, -1, 1, thickness=cv2.FILLED)
+    smooth = cv2.resize(inside.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    mask = np.zeros_like(near)
+    mask[box] = (cv2.GaussianBlur(smooth, (0, 0), 0.5 + 0.5 / scale) > 0.5) & near[box]
+    return mask
+
+
+def _core_field(size: tuple[int, ...], points: Points, unit: float) -> Field:
+    fields = [np.full(size, np.inf, dtype=np.float32)]
+    outline = _torso_outline(points, unit)
+    if outline is not None:
+        fields.append(_around(size, outline) / np.float32(_AROUND_TORSO * unit))
+        if seen(points[NOSE]):
+            neck = _segment(size, outline[:2].mean(axis=0), points[NOSE])
+            fields.append(neck / np.float32(_NECK * unit))
+    head = _head_points(points)
+    if len(head) >= 2:
+        hull = np.concatenate([head, _crown(head, points, 0.8, 0.75)])
+        fields.append(_around(size, hull) / np.float32(_AROUND_HEAD * unit))
+    return np.minimum.reduce(fields)
+
+
+def _sure_core(size: tuple[int, ...], points: Points) -> Mask:
+    """Return the inside of skull and torso: what no hair style or dress changes."""
+    inside = np.zeros(size, dtype=np.uint8)
+    head, outline = _head_points(points), _torso_outline(points, body_unit_px(points))
+    if len(head) >= 3:
+        head = np.concatenate([_shrunk(head, 0.8), _crown(head, points, 0.6, 0.65)])
+    for corners in (head, None if outline is None else _shrunk(outline, 0.8)):
+        if corners is not None and len(corners) >= 3:
+            cv2.fillConvexPoly(inside, cv2.convexHull(np.rint(corners).astype(np.int32)), 1)
+    return inside > 0
+
+
+def _shrunk(corners: Points, share: float) -> Points:
+    centre = corners.mean(axis=0)
+    return np.asarray(centre + share * (corners - centre))
+
+
+def _crown(head: Points, points: Points, share: float, rise: float) -> Points:
+    """Return the points of the head, shrunk and raised by `rise` times the height of the face."""
+    return _shrunk(head, share) - [0.0, rise * face_height(points)]
+
+
+def _head_points(points: Points) -> Points:
+    head = np.concatenate([points[FACE], points[list(HEAD)]])
+    return head[seen(head)]
+
+
+def _torso_outline(points: Points, unit: float) -> Points | None:
+    """Return (6, 2) px: shoulders, hips and what goes on below; None without both shoulders."""
+    torso = points[list(TORSO)]
+    shoulders = points[[LEFT_SHOULDER, RIGHT_SHOULDER]]
+    if not seen(shoulders).all():
+        return None
+    guess = shoulders[::-1] + [0.0, 1.6 * unit]
+    hips = np.where(seen(torso[2:])[:, None], torso[2:], guess)
+    # Shoulder joints lie inside the sleeves.
+    inward = 0.1 * (shoulders[::-1] - shoulders)
+    return np.concatenate([shoulders + inward, hips, hips + [0.0, 0.8 * unit]])
+
+
+def _bone_field(
+    size: tuple[int, ...], points: Points, ends: tuple[int, int], half_width_px: float
+) -> Field:
+    start, end = points[list(ends)]
+    if not (seen(start) and seen(end)):
+        return np.full(size, np.inf, dtype=np.float32)
+    return _segment(size, start, end) / np.float32(half_width_px)
+
+
+def _hand_field(size: tuple[int, ...], points: Points, arm: Arm, unit: float) -> Field:
+    hand = points[arm.hand]
+    if not seen(hand).all():
+        return np.full(size, np.inf, dtype=np.float32)
+    outside = np.ones(size, dtype=np.uint8)
+    pixels = np.rint(hand).astype(np.int32)
+    cv2.fillConvexPoly(outside, cv2.convexHull(pixels[list(PALM)]), 0)
+    for start, end in BONES_OF_HAND:
+        cv2.line(outside, pixels[start].tolist(), pixels[end].tolist(), 0, 1)
+    return _distance(outside) / np.float32(_AROUND_HAND * unit)
+
+
+def _along(size: tuple[int, ...], points: Points, arm: Arm, unit: float) -> Mask:
+    """Return what lies beside a forearm: neither far behind the elbow nor beyond the wrist."""
+    start, end = points[[arm.elbow, arm.wrist]]
+    length = max(float(np.hypot(*(end - start))), 1e-6)
+    y, x = np.mgrid[: size[0], : size[1]]
+    place = ((x - start[0]) * (end - start)[0] + (y - start[1]) * (end - start)[1]) / length
+    mask: Mask = (place > -_FOREARM * unit) & (place < length + 0.02 * unit)
+    return mask
+
+
+def _around(size: tuple[int, ...], corners: Points) -> Field:
+    outside = np.ones(size, dtype=np.uint8)
+    cv2.fillConvexPoly(outside, cv2.convexHull(np.rint(corners).astype(np.int32)), 0)
+    return _distance(outside)
+
+
+def _distance(outside: NDArray[np.uint8]) -> Field:
+    if outside.all():
+        return np.full(outside.shape, np.inf, dtype=np.float32)
+    field: Field = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return field
+
+
+def _segment(size: tuple[int, ...], start: Points, end: Points) -> Field:
+    """Return (H, W) px from each pixel to a segment."""
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    (dx, dy), (px, py) = end - start, (x - start[0], y - start[1])
+    share = np.clip((px * dx + py * dy) / max(dx * dx + dy * dy, 1e-6), 0, 1)
+    field: Field = np.hypot(px - share * dx, py - share * dy).astype(np.float32)
+    return field

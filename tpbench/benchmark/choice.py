@@ -1,0 +1,174 @@
+"""The model of a run: one of the table, a class given as `package.module:Class`, or an object."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from tpbench.baselines import registry
+from tpbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, Generator
+    from tpbench.baselines.model_row import Kind, ModelRow, OptionValue
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """What the user named as a model, before anything of it is imported."""
+
+    name: str
+    """As given: `id`, `id:variant` or `package.module:Class`."""
+
+    row: ModelRow | None = None
+    """None for a class or an object of the user's own."""
+
+    @property
+    def kind(self) -> Kind | Literal["custom"]:
+        """The row's kind."""
+        return self.row.kind if self.row else "custom"
+
+    @property
+    def weight_free(self) -> bool:
+        """Whether it is light enough to run once per processor core."""
+        return self.kind in {"anchor", "baseline"}
+
+
+def choose(name: str) -> ModelChoice:
+    """Find a model; a dot before the colon means a class of the user's own.
+
+    Raises:
+        ConfigError: no such model or variant.
+    """
+    if _is_class(name):
+        return ModelChoice(name=name)
+    row, _variant = registry.find(name)
+    return ModelChoice(name=name, row=row)
+
+
+def build(
+    name: str, *, options: Mapping[str, OptionValue], weights_dir: Path | None, device: str
+) -> Generator:
+    """Build the generator that `choose` found.
+
+    A class of the user's own is called with the options as keyword arguments, and nothing else.
+
+    Raises:
+        ConfigError: it can't be imported or built like this.
+        TPBenchError: what the model itself refuses.
+    """
+    if not _is_class(name):
+        return registry.build(name, options=options, weights_dir=weights_dir, device=device)
+    if weights_dir is not None:
+        msg = f"{name}: a class of your own takes no --weights; give an --option that it knows"
+        raise ConfigError(msg)
+    factory = _import(name)
+    try:
+        inspect.signature(factory).bind(**options)
+    except TypeError as error:
+        msg = f"{name}: can't be called with the options {dict(options)}: {error}"
+        raise ConfigError(msg) from error
+    return adopt(factory(**options), name=name)
+
+
+def adopt(made: object, *, name: str) -> Generator:
+    """Return an object of the user's own as a whole `Generator`.
+
+    It needs `generate`; `max_clips` (1), `describe` and `close` may be absent. What it says of
+    itself is completed by its class and the sha256 of the file that defines it: edited code counts
+    as another model, and its clips are made again.
+
+    Raises:
+        ConfigError: it has no `generate`.
+    """
+    if not callable(getattr(made, "generate", None)):
+        msg = f"{name}: {type(made).__name__} has no method `generate(tasks)`"
+        raise ConfigError(msg)
+    return cast("Generator", _Adopted(made))
+
+
+def parse_assignments(pairs: Sequence[str]) -> dict[str, OptionValue]:
+    """Turn `key=value` texts into options; the model parses the values.
+
+    Raises:
+        ConfigError: one has no `=` or no key, or a key comes twice.
+    """
+    options: dict[str, OptionValue] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            msg = f"--option wants key=value, got '{pair}'"
+            raise ConfigError(msg)
+        if key.strip() in options:
+            msg = f"--option {key.strip()} is given twice"
+            raise ConfigError(msg)
+        options[key.strip()] = value
+    return options
+
+
+class _Adopted:
+    """A user's generator with what it lacks."""
+
+    def __init__(self, made: Any) -> None:  # noqa: ANN401 - anything with a `generate`
+        self._made = made
+        self.max_clips: int = getattr(made, "max_clips", 1)
+
+    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
+        return iter(self._made.generate(tasks))
+
+    def describe(self) -> Mapping[str, Any]:
+        kind = type(self._made)
+        said = self._made.describe() if hasattr(self._made, "describe") else {}
+        return {
+            **said,
+            "class": f"{kind.__module__}:{kind.__qualname__}",
+            "source_sha256": _source_digest(kind),
+        }
+
+    def close(self) -> None:
+        if hasattr(self._made, "close"):
+            self._made.close()
+
+
+def _is_class(name: str) -> bool:
+    module, colon, _attribute = name.partition(":")
+    return bool(colon) and "." in module
+
+
+def _import(name: str) -> Any:  # noqa: ANN401 - whatever the user named
+    module, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:  # a user's module often lies where the command is typed
+        sys.path.append(here)
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there; something that it imports is not
+        msg = f"--model {name}: there is no module '{error.name}'"
+        raise ConfigError(msg) from error
+    except AttributeError as error:
+        msg = f"--model {name}: module '{module}' has no '{attribute}'"
+        raise ConfigError(msg) from error
+
+
+def _source_digest(kind: type) -> str | None:
+    """Return the sha256 of the file that defines a class; None where it has none."""
+    try:
+        path = inspect.getsourcefile(kind)
+        if path is not None and Path(path).is_file():
+            return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return hashlib.sha256(inspect.getsource(kind).encode()).hexdigest()
+    except (OSError, TypeError):
+        _log.warning("%s has no source file: a change of its code can't be noticed", kind)
+        return None

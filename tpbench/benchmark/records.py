@@ -1,0 +1,167 @@
+"""One record per clip: what became of it. The record is written last; without it nothing counts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from tpbench.errors import SubmissionError
+from tpbench.files import write_text_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tpbench.dataset import Clip
+
+RECORD_VERSION: Final = 1
+
+RecordStatus = Literal["done", "failed", "quarantined"]
+"""failed: the model said why, or broke the seam. quarantined: it kept killing its worker."""
+
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipRecord:
+    """What became of one clip of a run."""
+
+    clip_id: str
+    status: RecordStatus
+
+    inputs: str
+    """Key of all that the frames hang on (see `inputs_key`); another key, another clip."""
+
+    reason: str | None = None
+    """One line: why there is no clip."""
+
+    n_frames: int = 0
+    """Frames made; 0 if there is no clip."""
+
+    fps: str = ""
+    """Exact rate, such as "30000/1001"."""
+
+    width_px: int = 0
+    height_px: int = 0
+
+    encoding: str = ""
+    """Of the file in `generated/`; empty if only the preview was kept."""
+
+    generated_sha256: str | None = None
+    """Of the bytes of the file in `generated/`; None if only the preview was kept."""
+
+    preview_sha256: str | None = None
+
+    frames_sha256: str | None = None
+    """Of the RGB bytes of all frames in order: the same whatever the encoder and its version."""
+
+    gen_s: float = 0.0
+    """Time the generator took for it; for clips made together, their share."""
+
+    peak_host_bytes: int | None = None
+    """Largest memory of the process that made it, or of one it started, up to then."""
+
+    peak_gpu_bytes: int | None = None
+    """Largest memory that torch held on the GPU while it was made."""
+
+    code: str = ""
+    """Version of tpbench, with the commit where it ran from a checkout."""
+
+    def __post_init__(self) -> None:
+        if self.status not in get_args(RecordStatus):
+            msg = f"record of {self.clip_id}: no status {self.status!r}"
+            raise SubmissionError(msg)
+        hashes = (self.generated_sha256, self.preview_sha256, self.frames_sha256)
+        if any(value is not None and not _SHA256.fullmatch(value) for value in hashes):
+            msg = f"record of {self.clip_id}: a sha256 is none"
+            raise SubmissionError(msg)
+        done = self.status == "done"
+        if done != (self.frames_sha256 is not None) or done == bool(self.reason):
+            want = "frames and no reason" if done else "a reason and no frames"
+            msg = f"record of {self.clip_id}: a {self.status} clip has {want}"
+            raise SubmissionError(msg)
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second."""
+        return Fraction(self.fps)
+
+
+def inputs_key(
+    clip: Clip, *, configuration: Mapping[str, Any], model: str, task: str, seed: int, encoding: str
+) -> str:
+    """Digest all that a generated clip hangs on: sha256 over canonical JSON.
+
+    Args:
+        clip: the row; its file hashes count.
+        configuration: what the generator says of itself: options, weights' sha256.
+        model: its name.
+        task: id and version.
+        seed: of the run.
+        encoding: how frames are stored.
+    """
+    parts = {
+        "clip": [clip.clip_id, clip.clip_sha256, clip.keypoints_sha256],
+        "configuration": configuration,
+        "encoding": encoding,
+        "model": model,
+        "record": RECORD_VERSION,
+        "seed": seed,
+        "task": task,
+    }
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_record(path: Path, record: ClipRecord) -> None:
+    """Write a record as JSON, aside and renamed."""
+    content = {"schema_version": RECORD_VERSION, **asdict(record)}
+    write_text_aside(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_record(path: Path) -> ClipRecord:
+    """Read a record.
+
+    Raises:
+        SubmissionError: it is absent, of another version, of another clip, or was tampered with.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        msg = f"{path}: no readable record ({error})"
+        raise SubmissionError(msg) from error
+    version = content.pop("schema_version", None) if isinstance(content, dict) else None
+    if version != RECORD_VERSION:
+        msg = f"{path}: schema version {version}, this tpbench reads {RECORD_VERSION}"
+        raise SubmissionError(msg)
+    if problem := _problem(content):
+        msg = f"{path}: {problem}"
+        raise SubmissionError(msg)
+    record = ClipRecord(**content)
+    if record.clip_id != path.stem:
+        msg = f"{path}: the record of another clip, {record.clip_id!r}"
+        raise SubmissionError(msg)
+    return record
+
+
+_KINDS: Final[Mapping[str, tuple[type, ...]]] = {
+    "str": (str,),
+    "RecordStatus": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "str | None": (str, type(None)),
+    "int | None": (int, type(None)),
+}
+
+
+def _problem(content: Mapping[str, Any]) -> str | None:
+    """Say what is wrong with the fields of a record; None if nothing is."""
+    kinds = {field.name: _KINDS[str(field.type)] for field in fields(ClipRecord)}
+    if odd := sorted(content.keys() ^ kinds.keys()):
+        return f"fields {', '.join(odd)} are missing or not known"
+    wrong = [name for name, kind in kinds.items() if not isinstance(content[name], kind)]
+    return f"{', '.join(wrong)}: not of the right kind" if wrong else None

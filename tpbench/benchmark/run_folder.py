@@ -1,0 +1,153 @@
+"""A run on disk: its place, its names, and reading it back."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tpbench.benchmark.records import ClipRecord, read_record
+from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo, read_run_info
+from tpbench.dataset import check_clip_id
+from tpbench.execution.ledger_file import lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tpbench.benchmark.selection import SplitChoice
+
+LOG_NAME: Final = "log.txt"
+_LOCK_STEM: Final = ".run"
+
+
+def run_path(  # noqa: PLR0913 - one per part of the path
+    runs: Path,
+    *,
+    model: str,
+    dataset: str,
+    split: SplitChoice,
+    digest: str,
+    task: str,
+    protocol: str,
+    seed: int,
+) -> Path:
+    """Return `<model>/<dataset>[.<split>]@<digest8>/<task>-<protocol>/seed<N>` below `runs`.
+
+    A split that is not the whole dataset has a folder of its own: the digest is the same for all.
+
+    >>> from pathlib import Path
+    >>> run_path(Path("runs"), model="talkingpose:no-feedback", dataset="My talks", split="test",
+    ...          digest="0123456789ab", task="self", protocol="tpbench-v1", seed=42).as_posix()
+    'runs/talkingpose@no-feedback/My-talks.test@01234567/self-tpbench-v1/seed42'
+    """
+    side = "" if split == "all" else f".{split}"
+    return (
+        runs
+        / _safe(model.replace(":", "@"))
+        / f"{_safe(dataset)}{side}@{digest[:8]}"
+        / _safe(f"{task}-{protocol}")
+        / f"seed{seed}"
+    )
+
+
+def _safe(name: str) -> str:
+    """Return a name that stays in its folder and needs no quotes."""
+    return re.sub(r"[^A-Za-z0-9._@-]+", "-", name).strip("-.") or "unnamed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFolder:
+    """Names of the files of a run."""
+
+    path: Path
+
+    @property
+    def log(self) -> Path:
+        """What workers and the libraries in them say, and tracebacks."""
+        return self.path / LOG_NAME
+
+    def generated(self, clip_id: str) -> Path:
+        """The frames, lossless."""
+        return self.path / "generated" / f"{check_clip_id(clip_id)}.mkv"
+
+    def preview(self, clip_id: str) -> Path:
+        """The same for people to look at."""
+        return self.path / "preview" / f"{check_clip_id(clip_id)}.mp4"
+
+    def record(self, clip_id: str) -> Path:
+        """What became of the clip."""
+        return self.path / "records" / f"{check_clip_id(clip_id)}.json"
+
+    def files(self, clip_id: str) -> tuple[Path, Path, Path]:
+        """All that a run has of a clip, the record first: that is the order to take it away."""
+        return self.record(clip_id), self.generated(clip_id), self.preview(clip_id)
+
+    def discard(self, clip_id: str) -> None:
+        """Take away all that there is of a clip."""
+        for path in self.files(clip_id):
+            path.unlink(missing_ok=True)
+
+    def holds_anything(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / RUN_INFO_NAME).exists() or any(self.path.glob("records/*.json"))
+
+    def sweep(self) -> None:
+        """Take away what writers left that were killed."""
+        for folder in (self.path, *(self.path / name for name in _SUBFOLDERS)):
+            for pattern in (".*.part", ".*.tmp"):
+                for path in folder.glob(pattern):
+                    path.unlink()
+
+    def clear(self) -> None:
+        """Take away every clip and what was computed of them; the log stays."""
+        self.sweep()
+        for name in _SUBFOLDERS:
+            for path in (self.path / name).glob("*"):
+                path.unlink()
+        for name in (RUN_INFO_NAME, "scores.json", "frames.parquet"):
+            (self.path / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from working in the folder; make it if need be.
+
+        Raises:
+            DatasetError: another process is at it, or the folder can't be written.
+        """
+        lock_fd = lock(self.path / _LOCK_STEM)
+        try:
+            yield
+        finally:
+            os.close(lock_fd)
+
+
+_SUBFOLDERS: Final = ("records", "generated", "preview")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run, opened for reading. Make one with `Run.open`."""
+
+    folder: RunFolder
+    info: RunInfo
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Open a run; reads `run.json` only.
+
+        Raises:
+            SubmissionError: there is none, or it is broken.
+        """
+        return cls(folder=RunFolder(path=path), info=read_run_info(path))
+
+    def records(self) -> dict[str, ClipRecord]:
+        """Return all records by clip id, sorted.
+
+        Raises:
+            SubmissionError: one can't be read or was tampered with.
+        """
+        paths = sorted((self.folder.path / "records").glob("*.json"))
+        return {path.stem: read_record(path) for path in paths if not path.name.startswith(".")}

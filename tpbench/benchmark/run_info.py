@@ -1,0 +1,188 @@
+"""`run.json`: what a run is, and by what it was made."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from tpbench.benchmark.selection import SplitChoice  # noqa: TC001 - pydantic reads it
+from tpbench.benchmark.stamp import (  # noqa: TC001 - pydantic reads them
+    CodeStamp,
+    EnvironmentStamp,
+    HardwareStamp,
+)
+from tpbench.errors import SubmissionError
+from tpbench.files import write_text_aside
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUN_INFO_NAME: Final = "run.json"
+RUN_VERSION: Final = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelStamp(_Part):
+    """The model, as its row has it and as it described itself."""
+
+    name: str
+    """`id`, `id:variant` or `package.module:Class`."""
+
+    display_name: str
+    kind: str
+    """A row's kind, or "custom"."""
+
+    configuration: dict[str, JsonValue]
+    """Resolved options, sha256 of weights: all that its frames hang on."""
+
+    licence_code: str = ""
+    licence_weights: str = ""
+    url: str = ""
+    params_b: float | None = None
+
+
+class DatasetStamp(_Part):
+    """The dataset and the clips of it that the run is about."""
+
+    name: str
+    digest: str
+    split: SplitChoice
+    clips_digest: str
+    """sha256 over the ids of the clips."""
+
+    n_clips: int
+    n_identities: int
+    left_out: dict[str, int]
+    """Clip id -> frames, of clips too short for the task."""
+
+    folder: str
+    """Where it lay."""
+
+
+class TaskStamp(_Part):
+    """What was animated, and how it is scored."""
+
+    id: str
+    version: int
+    min_frames: int
+    protocol: str
+
+
+class Session(_Part):
+    """One call of the command that made clips of the run."""
+
+    command: tuple[str, ...]
+    started_at: str
+    """ISO 8601, UTC."""
+
+    ended_at: str | None = None
+    """None: it was killed, or is still at it."""
+
+    workers: int
+    device: str
+    clips_to_do: int
+    code: CodeStamp
+    environment: EnvironmentStamp
+    hardware: HardwareStamp
+
+
+class Counts(_Part):
+    """What became of the clips so far."""
+
+    expected: int
+    done: int
+    failed: int
+    quarantined: int
+    not_run: int
+    frames: int
+    """Of the done clips."""
+
+    @property
+    def coverage(self) -> float:
+        """Share of the expected clips that are done."""
+        return self.done / self.expected
+
+
+class Timings(_Part):
+    """What generation took, over all sessions. Part of no digest."""
+
+    gen_s: float
+    """Of the generator alone, summed over workers."""
+
+    frames_per_s: float | None
+    """Frames of done clips per second of one worker."""
+
+    peak_host_bytes: int | None
+    peak_gpu_bytes: int | None
+
+
+class RunInfo(_Part):
+    """The content of `run.json`."""
+
+    schema_version: int = RUN_VERSION
+    model: ModelStamp
+    dataset: DatasetStamp
+    task: TaskStamp
+    seed: int
+    encoding: str
+    """Of the files in `generated/`."""
+
+    partial: bool
+    """Whether clips are left that nobody tried yet. Such a run is for no leaderboard."""
+
+    counts: Counts
+    timings: Timings
+    sessions: tuple[Session, ...] = Field(default=())
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes it this run: two calls that differ here can't share a folder."""
+        return {
+            "dataset": {
+                "name": self.dataset.name,
+                "digest": self.dataset.digest,
+                "split": self.dataset.split,
+                "clips": self.dataset.clips_digest,
+            },
+            "encoding": self.encoding,
+            "model": {"name": self.model.name, "configuration": self.model.configuration},
+            "seed": self.seed,
+            "task": self.task.model_dump(),
+        }
+
+
+def write_run_info(folder: Path, info: RunInfo) -> None:
+    """Write `folder/run.json`, aside and renamed."""
+    write_text_aside(folder / RUN_INFO_NAME, info.model_dump_json(indent=2) + "\n")
+
+
+def read_run_info(folder: Path) -> RunInfo:
+    """Read `folder/run.json`.
+
+    Raises:
+        SubmissionError: it is absent, broken, or of another version.
+    """
+    path = folder / RUN_INFO_NAME
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        msg = f"{folder}: no run here ({RUN_INFO_NAME} is missing); make one with tpbench generate"
+        raise SubmissionError(msg) from error
+    except (OSError, ValueError) as error:
+        msg = f"{path}: not readable as JSON ({error})"
+        raise SubmissionError(msg) from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != RUN_VERSION:
+        msg = f"{path}: schema version {version}, this tpbench reads {RUN_VERSION}"
+        raise SubmissionError(msg)
+    try:
+        return RunInfo.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        msg = f"{path}: {where}: {first['msg']}"
+        raise SubmissionError(msg) from error

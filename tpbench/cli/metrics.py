@@ -1,0 +1,209 @@
+"""`tpbench metrics`: what each number means, and which of them a protocol holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from tpbench.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.table import Table
+
+    from tpbench.metrics.protocols import Protocol
+    from tpbench.metrics.registry import MetricRow
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Metrics and protocols: list, explain.",
+)
+
+_POLICIES: Final = {
+    "fail": "an error",
+    "truncate": "compared until the shorter clip ends",
+    "area": "resized to the real clip's by averaging areas",
+    "ignore": "ignored, frames are compared by index",
+}
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_metrics(
+    protocol_id: Annotated[
+        str | None, typer.Option("--protocol", help="Only the metrics of this protocol.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the metrics: what is better, unit, model files and whether they are here."""
+    from rich.console import Console
+
+    from tpbench.metrics.protocols import PROTOCOLS, protocol
+    from tpbench.metrics.registry import METRICS, metric
+
+    chosen = protocol(protocol_id).metrics if protocol_id is not None else tuple(METRICS)
+    rows = [metric(metric_id) for metric_id in chosen]
+    missing = _missing_weights(rows)
+    if as_json:
+        typer.echo(json.dumps([_metric_as_json(row, missing) for row in rows], indent=2))
+        return
+    console = Console(highlight=False)
+    console.print(_table(rows, missing))
+    if missing:
+        typer.echo(f"to get what is missing: tpbench weights pull {' '.join(sorted(missing))}")
+    if protocol_id is None:
+        typer.echo(f"protocols: {', '.join(PROTOCOLS)}")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="ID", help="A metric or a protocol.")],
+    as_json: AsJson = False,
+) -> None:
+    """Explain a metric (definition, formula, source, pitfalls) or a protocol."""
+    from tpbench.metrics.protocols import PROTOCOLS
+    from tpbench.metrics.registry import METRICS
+
+    if name in METRICS:
+        row = METRICS[name]
+        missing = _missing_weights([row])
+        if as_json:
+            typer.echo(json.dumps(_metric_as_json(row, missing), indent=2))
+        else:
+            _print_metric(row, missing)
+    elif name in PROTOCOLS:
+        found = PROTOCOLS[name]
+        if as_json:
+            typer.echo(json.dumps({**asdict(found), "digest": found.digest}, indent=2))
+        else:
+            _print_protocol(found)
+    else:
+        msg = (
+            f"no metric or protocol is called '{name}'{did_you_mean(name, [*METRICS, *PROTOCOLS])}"
+        )
+        raise ConfigError(msg)
+
+
+def _missing_weights(rows: Iterable[MetricRow]) -> set[str]:
+    from tpbench.weights import state
+
+    names = {name for row in rows for name in row.weights}
+    return {name for name in names if not state(name).usable}
+
+
+def _metric_as_json(row: MetricRow, missing: set[str]) -> dict[str, Any]:
+    from tpbench.metrics.protocols import protocols_with
+
+    return {
+        **asdict(row),
+        "weights_missing": [name for name in row.weights if name in missing],
+        "protocols": protocols_with(row.id),
+    }
+
+
+def _arrow(row: MetricRow) -> str:
+    if row.target is not None:
+        return f"→ {row.target:g}"
+    return {"higher": "↑", "lower": "↓"}.get(row.direction, "")
+
+
+def _better(row: MetricRow) -> str:
+    if row.target is not None:
+        return f"near {row.target:g}"
+    return {"higher": "higher", "lower": "lower"}.get(row.direction, "neither")
+
+
+def _range(row: MetricRow) -> str:
+    if row.low is None and row.high is None:
+        return "unbounded"
+    low, high = ("unbounded" if end is None else f"{end:g}" for end in (row.low, row.high))
+    return f"{low} to {high}"
+
+
+def _weights(row: MetricRow, missing: set[str]) -> str:
+    return ", ".join(f"{name} (missing)" if name in missing else name for name in row.weights)
+
+
+def _table(rows: Sequence[MetricRow], missing: set[str]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("id", "better", "unit", "weights", "title"):
+        # Ids are what has to be typed: they are never cut.
+        table.add_column(title, no_wrap=title == "id")
+    for row in rows:
+        table.add_row(row.id, _arrow(row), row.unit, _weights(row, missing), row.title)
+    return table
+
+
+def _print_metric(row: MetricRow, missing: set[str]) -> None:
+    from tpbench.metrics.protocols import protocols_with
+    from tpbench.metrics.registry import REDUCTIONS
+
+    _print_facts(
+        f"{row.id}: {row.title} (version {row.version})",
+        {
+            "definition": row.definition,
+            "formula": row.formula,
+            "per clip": REDUCTIONS[row.reduction],
+            "better": _better(row),
+            "range": _range(row),
+            "unit": row.unit or "none",
+            "compares": "frames with the clip's own real frames" if row.paired else "sets of clips",
+            "columns": ", ".join(row.columns) or "none",
+            "weights": _weights(row, missing) or "none",
+            "needs": "skeletons" if "pose" in row.needs else "frames only",
+            "source": row.source,
+            "pitfalls": row.pitfalls,
+            "protocols": ", ".join(protocols_with(row.id)) or "none; name it with --metrics",
+        },
+    )
+
+
+def _print_protocol(found: Protocol) -> None:
+    from tpbench.metrics.registry import metric
+
+    rows = [metric(name) for name in found.metrics]
+    # Settings that none of its metrics asks for would only raise questions.
+    settings = {
+        "skeleton": found.skeleton if any("pose" in row.needs for row in rows) else "",
+        "windows": f"{found.window_frames} frames for FVD, {found.fid_window_frames} for FID drift"
+        if any(row.id.startswith("drift_") and row.reduction == "set" for row in rows)
+        else "",
+        "levels": ", ".join(f"{name} {level:g}" for name, level in found.levels.items()),
+    }
+    _print_facts(
+        f"{found.id}: {found.title} (version {found.version})",
+        {
+            "what for": found.description,
+            "metrics": ", ".join(found.metrics),
+            "other length": _POLICIES[found.length],
+            "other size": _POLICIES[found.resize],
+            "other rate": _POLICIES[found.rate],
+            **{name: value for name, value in settings.items() if value},
+            "quirks": "\n".join(f"- {quirk}" for quirk in found.quirks),
+            "digest": found.digest,
+        },
+    )
+
+
+def _print_facts(headline: str, facts: dict[str, str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for name, fact in facts.items():
+        # Formulas hold square brackets, which would else be read as markup.
+        grid.add_row(name, Text(fact))
+    console = Console(highlight=False)
+    console.print(Text(headline, style="bold"))
+    console.print(grid)

@@ -1,0 +1,218 @@
+"""One pass over a pair of clips: both are decoded once, and every meter sees every frame."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import cv2
+
+from tpbench.errors import MediaError
+from tpbench.files import sha256_of
+from tpbench.metrics.scoring.footage import open_footage
+from tpbench.metrics.scoring.meters.base import CHUNK_FRAMES, ClipSetting, FrameChunk
+from tpbench.metrics.scoring.meters.table import METERS
+from tpbench.metrics.scoring.policies import Policies, fit_clips
+from tpbench.metrics.scoring.records import ClipRecord, key_of
+from tpbench.metrics.scoring.skeletons import RealSkeletons, SkeletonFinder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tpbench.metrics.scoring.footage import Footage
+    from tpbench.metrics.scoring.meters.base import Meter
+    from tpbench.metrics.scoring.policies import Fit
+    from tpbench.metrics.scoring.records import RecordFolder
+    from tpbench.metrics.scoring.toolbox import Toolbox
+
+    Picture = NDArray[np.uint8]
+
+_RATE_OF_PICTURES: Final = Fraction(25)
+"""Detectors want to know how much time passes between frames; pictures in a folder don't say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipJob:
+    """One pair of clips, and what is to be measured of it."""
+
+    clip_id: str
+    real: Path
+    generated: Path
+    real_sha256: str
+    generated_sha256: str
+
+    keys: Mapping[str, str]
+    """By meter to run: the key its values will have."""
+
+    real_keys: Mapping[str, str]
+    """By meter of features, and for "skeletons": what those of the real clip depend on, but for the
+    number of frames, which is not known before both clips were looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipPass:
+    """Measures pairs of clips, one after the other."""
+
+    policies: Policies
+    toolbox: Toolbox
+    records: RecordFolder
+
+    threads: int = 1
+    """Meters that work at the same time."""
+
+    def run(self, job: ClipJob, on_frame: Callable[[int], None] | None = None) -> int:
+        """Measure one pair and write its record; what an older record has and is right stays.
+
+        Returns:
+            Frames scored.
+
+        Raises:
+            MediaError: a clip can't be read, or the two don't fit.
+        """
+        real, generated = open_footage(job.real), open_footage(job.generated)
+        rows = [METERS[name] for name in job.keys]
+        smallest = max((row.min_side_px for row in rows), default=1)
+        fit = fit_clips(real, generated, self.policies, min_side_px=smallest)
+        fps = real.fps or generated.fps
+        with ExitStack() as cleanup:
+            meters = {
+                row.name: row.build(
+                    ClipSetting(
+                        n_frames=fit.n_frames,
+                        fps=fps or _RATE_OF_PICTURES,
+                        cleanup=cleanup,
+                        toolbox=self.toolbox,
+                        generated_features=self.records.generated_features(job.clip_id, row.name),
+                        real_features=self.records.real_features(
+                            row.name, _kept_key(job, row.name, fit)
+                        ),
+                    )
+                )
+                for row in rows
+            }
+            skeletons = self._skeletons(job, real, fit) if any(r.needs_pose for r in rows) else None
+            self._feed(_pairs(real, generated, fit, self.policies), meters, skeletons, on_frame)
+            columns = {
+                name: column for meter in meters.values() for name, column in meter.finish().items()
+            }
+        if skeletons is not None:
+            skeletons.keep(self.toolbox.suite("real"))
+        self._write(job, fit, real=real, codec=generated.codec, fps=fps, columns=columns)
+        return fit.n_frames
+
+    def _skeletons(self, job: ClipJob, real: Footage, fit: Fit) -> RealSkeletons:
+        return RealSkeletons(
+            self.records.real_skeletons(_kept_key(job, "skeletons", fit)),
+            SkeletonFinder(self.toolbox.suite("real"), real.fps or _RATE_OF_PICTURES),
+            n_frames=fit.n_frames,
+            size_px=(real.width_px, real.height_px),
+        )
+
+    def _feed(
+        self,
+        pairs: Iterator[tuple[Picture, Picture]],
+        meters: Mapping[str, Meter],
+        skeletons: RealSkeletons | None,
+        on_frame: Callable[[int], None] | None,
+    ) -> None:
+        n_done = 0
+        with ThreadPoolExecutor(self.threads) as pool:
+            running: list[Future[None]] = []
+            while chunk := list(islice(pairs, CHUNK_FRAMES)):
+                for future in running:
+                    future.result()
+                real, generated = zip(*chunk, strict=True)
+                frames = FrameChunk(
+                    real=real,
+                    generated=generated,
+                    real_pose=skeletons.next(real) if skeletons else None,
+                )
+                # A meter is never asked twice at once, so it sees frames in order. With one thread
+                # the caller does all: nothing is decoded ahead then.
+                if self.threads > 1:
+                    running = [pool.submit(meter.update, frames) for meter in meters.values()]
+                else:
+                    for meter in meters.values():
+                        meter.update(frames)
+                n_done += len(chunk)
+                if on_frame is not None:
+                    on_frame(n_done)
+            for future in running:
+                future.result()
+
+    def _write(
+        self,
+        job: ClipJob,
+        fit: Fit,
+        *,
+        real: Footage,
+        codec: str,
+        fps: Fraction | None,
+        columns: Mapping[str, NDArray[np.float64]],
+    ) -> None:
+        old = self.records.read(job.clip_id)
+        same = old is not None and (old.real_sha256, old.generated_sha256, old.n_frames) == (
+            job.real_sha256,
+            job.generated_sha256,
+            fit.n_frames,
+        )
+        kept = old if same else None
+        features = {
+            name: sha256_of(self.records.generated_features(job.clip_id, name))
+            for name in job.keys
+            if METERS[name].feature_dim
+        }
+        record = ClipRecord(
+            clip_id=job.clip_id,
+            real_sha256=job.real_sha256,
+            generated_sha256=job.generated_sha256,
+            n_frames=fit.n_frames,
+            first_frame=self.policies.first_frame,
+            width_px=real.width_px,
+            height_px=real.height_px,
+            fps=fps,
+            codec=codec,
+            notes=fit.notes,
+            keys={**(kept.keys if kept else {}), **job.keys},
+            features={**(kept.features if kept else {}), **features},
+            real_features={
+                **(kept.real_features if kept else {}),
+                **{name: _kept_key(job, name, fit) for name in features},
+            },
+            columns={**(kept.columns if kept else {}), **columns},
+        )
+        self.records.write(record)
+
+
+def _kept_key(job: ClipJob, name: str, fit: Fit) -> str:
+    return key_of({"of": job.real_keys.get(name, ""), "n_frames": fit.n_frames})
+
+
+def _pairs(
+    real: Footage, generated: Footage, fit: Fit, policies: Policies
+) -> Iterator[tuple[Picture, Picture]]:
+    """Yield the pairs that are scored, the generated frame in the size of the real one."""
+    start, end = policies.first_frame, policies.first_frame + fit.n_frames
+    size_px = (real.width_px, real.height_px)
+    n_pairs = 0
+    for one, other in islice(zip(real.images(), generated.images(), strict=False), start, end):
+        n_pairs += 1
+        yield one, _resized(other, size_px)
+    if n_pairs != fit.n_frames:
+        reason = f"ended after {start + n_pairs} of {end} frames: it or its real clip is damaged"
+        raise MediaError(generated.path, reason)
+
+
+def _resized(image: Picture, size_px: tuple[int, int]) -> Picture:
+    if (image.shape[1], image.shape[0]) == size_px:
+        return image
+    resized: Picture = cv2.resize(image, size_px, interpolation=cv2.INTER_AREA)
+    return resized

@@ -1,0 +1,111 @@
+"""From a clip's per-frame columns to one value per metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tpbench.metrics.curves import finite_mean, start_and_end
+from tpbench.metrics.drift import SHORT_CLIP_FRAMES
+from tpbench.metrics.failure import time_to_failure
+from tpbench.metrics.trend import slope_with_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tpbench.metrics.protocols import Protocol
+    from tpbench.metrics.registry import MetricRow
+
+_OF_LONG_CLIPS: Final = frozenset({"slope", "end_minus_start", "lasting"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipValue:
+    """One metric of one clip."""
+
+    value: float
+    """NaN where there is none; infinite for PSNR of copies."""
+
+    low: float | None = None
+    """Of slopes: lower end of the 95 % interval over blocks of frames; None where there is none."""
+
+    high: float | None = None
+    """Upper end."""
+
+    too_short: bool = False
+    """Whether the clip is left out of this metric: it speaks of more than 100 frames."""
+
+
+def clip_value(
+    row: MetricRow, columns: Mapping[str, NDArray[np.float64]], protocol: Protocol
+) -> ClipValue:
+    """Reduce a clip's columns as the metric says (see `registry.Reduction`).
+
+    Args:
+        row: the metric; not one over all clips ("set").
+        columns: by name, (n_frames,) each; more than are needed does no harm.
+        protocol: has the levels of failure.
+
+    Raises:
+        KeyError: a column is missing.
+    """
+    curves = [columns[name] for name in row.columns]
+    if row.reduction in _OF_LONG_CLIPS and curves[0].size <= SHORT_CLIP_FRAMES:
+        return ClipValue(value=float("nan"), too_short=True)
+    if row.reduction == "slope":
+        slope = slope_with_interval(_curve(curves))
+        return ClipValue(value=slope.per_100_frames, low=slope.low, high=slope.high)
+    return ClipValue(value=_reduced(row, curves, protocol))
+
+
+def _reduced(row: MetricRow, curves: Sequence[NDArray[np.float64]], protocol: Protocol) -> float:
+    value = float("nan")
+    match row.reduction:
+        case "mean":
+            value = finite_mean(np.concatenate(curves))
+        case "ratio":
+            value = _ratio(*curves)
+        case "infinite_share":
+            value = _infinite_share(curves[0])
+        case "difference":
+            value = finite_mean(curves[0]) - finite_mean(curves[1])
+        case "end_minus_start":
+            value = start_and_end(_curve(curves)).end_minus_start
+        case "lasting":
+            value = _lasting(_curve(curves), protocol.levels[row.id])
+        case other:
+            msg = f"'{row.id}' is no value of one clip: {other}"
+            raise ValueError(msg)
+    return value
+
+
+def _curve(curves: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the only curve, or the ratio of two; NaN where the second is 0."""
+    if len(curves) == 1:
+        return curves[0]
+    over, under = curves
+    ratio = np.full(over.size, np.nan)
+    np.divide(over, under, out=ratio, where=under != 0)
+    return ratio
+
+
+def _ratio(over: NDArray[np.float64], under: NDArray[np.float64]) -> float:
+    measured = ~(np.isnan(over) | np.isnan(under))
+    total = float(under[measured].sum())
+    return float(over[measured].sum()) / total if total else float("nan")
+
+
+def _infinite_share(curve: NDArray[np.float64]) -> float:
+    measured = curve[~np.isnan(curve)]
+    return float(np.isinf(measured).mean()) if measured.size else float("nan")
+
+
+def _lasting(curve: NDArray[np.float64], level: float) -> float:
+    if np.isnan(curve).all():
+        return float("nan")
+    frame = time_to_failure(curve, level, failing="below")
+    return 1.0 if frame is None else frame / curve.size

@@ -1,0 +1,164 @@
+"""What can be scored: a video file, or a folder with one picture per frame."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tpbench.errors import MediaError
+from tpbench.files import sha256_of
+from tpbench.video import probe, read_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from fractions import Fraction
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tpbench.video import VideoInfo
+
+VIDEO_SUFFIXES: Final = frozenset(
+    {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"}
+)
+"""Files with these endings are videos."""
+
+PICTURE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
+"""Folders with files of these endings hold one frame a file."""
+
+_NUMBER: Final = re.compile(r"(\d+)\D*$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footage:
+    """Frames on disk: how many, how large, how fast."""
+
+    path: Path
+    width_px: int
+    height_px: int
+
+    n_frames: int
+
+    fps: Fraction | None
+    """Exact rate; None for pictures in a folder, which have none."""
+
+    codec: str
+    """Such as `h264`; `pictures` for a folder."""
+
+    _info: VideoInfo | None
+    _pictures: tuple[Path, ...]
+
+    def images(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield every frame in order, (height_px, width_px, 3) uint8 RGB, each an array of its own.
+
+        Raises:
+            MediaError: a frame can't be read, or a picture has another size than the first.
+        """
+        if self._info is not None:
+            for frame in read_frames(self.path, info=self._info):
+                yield frame.image
+            return
+        for path in self._pictures:
+            image = _read_picture(path)
+            if image.shape[:2] != (self.height_px, self.width_px):
+                found = f"{image.shape[1]}x{image.shape[0]} px"
+                reason = f"is {found}, the first picture {self.width_px}x{self.height_px} px"
+                raise MediaError(path, reason)
+            yield image
+
+
+def open_footage(path: Path) -> Footage:
+    """Look at a video or a folder of pictures.
+
+    Pictures are ordered by the last number in their names; numbers must be unique and without gaps,
+    as a frame that was lost would shift all that follow.
+
+    Raises:
+        MediaError: it can't be read, is empty, or its pictures are not numbered through.
+    """
+    if not path.is_dir():
+        info = probe(path)
+        return Footage(
+            path=path,
+            width_px=info.width_px,
+            height_px=info.height_px,
+            n_frames=info.frame_count,
+            fps=info.fps,
+            codec=info.codec,
+            _info=info,
+            _pictures=(),
+        )
+    pictures = _ordered_pictures(path)
+    height_px, width_px = _read_picture(pictures[0]).shape[:2]
+    return Footage(
+        path=path,
+        width_px=width_px,
+        height_px=height_px,
+        n_frames=len(pictures),
+        fps=None,
+        codec="pictures",
+        _info=None,
+        _pictures=pictures,
+    )
+
+
+def content_sha256(path: Path) -> str:
+    """Return a sha256 of a video's bytes, or of the bytes of all pictures in a folder in order.
+
+    Raises:
+        MediaError: it can't be read, or its pictures are not numbered through.
+    """
+    try:
+        if not path.is_dir():
+            return sha256_of(path)
+        digest = hashlib.sha256()
+        for picture in _ordered_pictures(path):
+            digest.update(f"{sha256_of(picture)}\n".encode())
+        return digest.hexdigest()
+    except OSError as error:
+        raise MediaError(path, error.strerror or str(error)) from error
+
+
+def is_frame_folder(path: Path) -> bool:
+    """Whether a folder directly holds pictures."""
+    return any(child.suffix.lower() in PICTURE_SUFFIXES for child in path.iterdir())
+
+
+def _ordered_pictures(folder: Path) -> tuple[Path, ...]:
+    found: dict[int, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in PICTURE_SUFFIXES or path.name.startswith("."):
+            continue
+        match = _NUMBER.search(path.stem)
+        if match is None:
+            raise MediaError(path, "its name has no number that gives its place among the frames")
+        number = int(match.group(1))
+        if number in found:
+            reason = f"two pictures are number {number}: {found[number].name} and {path.name}"
+            raise MediaError(folder, reason)
+        found[number] = path
+    if not found:
+        raise MediaError(folder, "holds no pictures")
+    numbers = sorted(found)
+    for before, after in pairwise(numbers):
+        if after != before + 1:
+            raise MediaError(folder, f"picture {before + 1} is missing: {before} is before {after}")
+    return tuple(found[number] for number in numbers)
+
+
+def _read_picture(path: Path) -> NDArray[np.uint8]:
+    import cv2
+
+    try:
+        stored = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise MediaError(path, error.strerror or str(error)) from error
+    image = cv2.imdecode(stored, cv2.IMREAD_COLOR_RGB) if stored.size else None
+    if image is None:
+        raise MediaError(path, "is no picture that can be read")
+    return np.asarray(image, dtype=np.uint8)

@@ -1,0 +1,157 @@
+"""Which generated video belongs to which real one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tpbench.errors import ConfigError, SubmissionError
+from tpbench.metrics.scoring.footage import VIDEO_SUFFIXES, is_frame_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from tpbench.dataset.clip import SplitName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A real and a generated clip to be held against each other."""
+
+    clip_id: str
+    """A dataset's clip id, or the path below the folder without its ending: `sub/name`."""
+
+    real: Path
+    generated: Path
+    """Each a video, or a folder of pictures."""
+
+    identity: str | None = None
+    """Who is seen; None if not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """All pairs of two folders, and what has no partner."""
+
+    pairs: tuple[Pair, ...]
+    """By clip id."""
+
+    missing: tuple[str, ...]
+    """Real clips that nothing was generated for."""
+
+    extra: tuple[str, ...]
+    """Generated ones that no real clip belongs to; they are not scored."""
+
+    @property
+    def n_expected(self) -> int:
+        """Real clips."""
+        return len(self.pairs) + len(self.missing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealClip:
+    """A real clip and who is seen in it."""
+
+    path: Path
+    identity: str | None = None
+
+
+def pair_up(real: Mapping[str, RealClip], generated: Mapping[str, Path]) -> Pairing:
+    """Match by clip id.
+
+    Raises:
+        SubmissionError: nothing matches at all; the line shows a name of each side.
+    """
+    common = sorted(real.keys() & generated.keys())
+    if not common:
+        one, other = min(real, default="none"), min(generated, default="none")
+        msg = (
+            f"no generated video has the name of a real one: {len(real)} real (first: '{one}'), "
+            f"{len(generated)} generated (first: '{other}'); name them by clip id or relative path"
+        )
+        raise SubmissionError(msg)
+    return Pairing(
+        pairs=tuple(
+            Pair(
+                clip_id=clip_id,
+                real=real[clip_id].path,
+                generated=generated[clip_id],
+                identity=real[clip_id].identity,
+            )
+            for clip_id in common
+        ),
+        missing=tuple(sorted(real.keys() - generated.keys())),
+        extra=tuple(sorted(generated.keys() - real.keys())),
+    )
+
+
+def real_clips(root: Path, *, split: SplitName | None = None) -> dict[str, RealClip]:
+    """Return the clips of a dataset, or of any folder of videos, by clip id.
+
+    Args:
+        root: a dataset's folder (it holds a `dataset.json`), or one with videos below it.
+        split: of a dataset; None for all of it.
+
+    Raises:
+        ConfigError: there is no such folder, it holds no clip, or a split was asked of a folder.
+        DatasetError: the dataset is broken or has no such split.
+    """
+    if (root / "dataset.json").is_file():
+        from tpbench.dataset import Dataset
+
+        dataset = Dataset.open(root)
+        clips = {
+            clip.clip_id: RealClip(path=dataset.clip_path(clip), identity=clip.identity)
+            for clip in dataset.clips(split=split)
+        }
+    elif split is not None:
+        msg = f"{root}: is no dataset (no dataset.json), so it has no split '{split}'"
+        raise ConfigError(msg)
+    else:
+        clips = {key: RealClip(path=path) for key, path in videos_below(root).items()}
+    if not clips:
+        msg = f"{root}: holds no clip to score against"
+        raise ConfigError(msg)
+    return clips
+
+
+def videos_below(root: Path, *, by_own_name: bool = False) -> dict[str, Path]:
+    """Return all videos and frame folders below a folder, by path relative to it without ending.
+
+    Hidden files and folders are passed over.
+
+    Args:
+        root: where to look, sub-folders included.
+        by_own_name: name them by the last part only: clip ids of a dataset are unique wherever the
+            files lie.
+
+    Raises:
+        ConfigError: there is no such folder.
+        SubmissionError: two have the same name.
+    """
+    if not root.is_dir():
+        msg = f"{root}: no such folder"
+        raise ConfigError(msg)
+    found: dict[str, Path] = {}
+    for path in _footage_below(root):
+        # The name of a frame folder may have dots in it that begin no ending.
+        named = path if path.is_dir() else path.with_suffix("")
+        key = named.name if by_own_name else named.relative_to(root).as_posix()
+        if key in found:
+            msg = f"{found[key]} and {path} are both '{key}': keep one"
+            raise SubmissionError(msg)
+        found[key] = path
+    return found
+
+
+def _footage_below(root: Path) -> Iterator[Path]:
+    for path in sorted(root.rglob("*")):
+        relative = path.relative_to(root)
+        if any(part.startswith(".") for part in relative.parts):
+            continue
+        if path.is_dir():
+            if is_frame_folder(path):
+                yield path
+        elif path.suffix.lower() in VIDEO_SUFFIXES:
+            yield path

@@ -1,0 +1,169 @@
+"""Metrics over all clips together: Fréchet distances, KID, and how the former drift over windows.
+
+Features are read clip by clip in the order of clip ids, so that neither the order of scoring nor
+the number of workers changes a digit, and no more than the statistics is held.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tpbench.metrics.drift import SHORT_CLIP_FRAMES, WindowDrift, window_drift
+from tpbench.metrics.kid import FeatureSample, kid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tpbench.metrics.frechet_metrics import FrechetMetric
+
+_NO_FEATURES = "no clip is long enough for it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClipFeatures:
+    """Features of one pair of clips, read as they are used."""
+
+    clip_id: str
+
+    n_frames: int
+    """Frames scored."""
+
+    real: NDArray[np.float32]
+    """(k, d), one row per frame or window."""
+
+    generated: NDArray[np.float32]
+    """(k, d)"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PooledScore:
+    """One metric over all clips."""
+
+    value: float
+    """NaN where there is none; `warning` says why."""
+
+    n_real: int
+    """Vectors: frames or windows. Of drift: those of its first window."""
+
+    n_generated: int
+
+    n_clips: int
+    """Clips they come from."""
+
+    n_too_short: int = 0
+    """Clips left out: those without a window; of drift those of 100 frames or fewer."""
+
+    warning: str | None = None
+    """What has to be said beside the value."""
+
+    details: Mapping[str, float | list[float] | None] = field(default_factory=dict)
+    """More numbers that belong to it."""
+
+
+def pooled_frechet(metric: FrechetMetric, clips: Sequence[ClipFeatures]) -> PooledScore:
+    """Return a Fréchet distance over all vectors of all clips."""
+    used = [clip for clip in clips if len(clip.generated)]
+    if not used:
+        return _nothing(clips)
+    pool = metric.accumulator()
+    for clip in used:
+        pool.update(clip.real, clip.generated)
+    score = pool.compute()
+    return PooledScore(
+        value=score.value,
+        n_real=score.n_real,
+        n_generated=score.n_generated,
+        n_clips=len(used),
+        n_too_short=len(clips) - len(used),
+        warning=score.warning,
+    )
+
+
+def pooled_kid(clips: Sequence[ClipFeatures]) -> PooledScore:
+    """Return KID over the frames of all clips; of very many a fixed sample, see `FeatureSample`."""
+    if sum(len(clip.generated) for clip in clips) < 2:
+        return _nothing(clips)
+    dim = clips[0].real.shape[1]
+    real, generated = FeatureSample(dim), FeatureSample(dim)
+    for clip in clips:
+        real.update(clip.real, clip_id=clip.clip_id, first_frame=0)
+        generated.update(clip.generated, clip_id=clip.clip_id, first_frame=0)
+    score = kid(real.compute(), generated.compute())
+    return PooledScore(
+        value=score.value,
+        n_real=score.n_real,
+        n_generated=score.n_generated,
+        n_clips=len(clips),
+        details={"subset_mean": score.subset_mean, "subset_std": score.subset_std},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PooledDrift:
+    """How a Fréchet distance drifts: both of its measures, from one pass over the windows."""
+
+    slope: PooledScore
+    """Per 100 frames."""
+
+    delta: PooledScore
+    """Last 15 % of the windows minus the first 15 %."""
+
+
+def pooled_drift(
+    metric: FrechetMetric, clips: Sequence[ClipFeatures], *, rows_per_window: int, frames: int
+) -> PooledDrift:
+    """Return how the distance between window k of generated and of real clips changes with k.
+
+    Only clips of more than 100 frames, and only the windows that all of them reach: see
+    `window_drift`.
+
+    Args:
+        metric: which distance.
+        clips: all of them.
+        rows_per_window: vectors of a clip in a window: 1 of I3D, 16 of Inception.
+        frames: frames of a window.
+    """
+    long = [clip for clip in clips if clip.n_frames > SHORT_CLIP_FRAMES]
+    n_short = len(clips) - len(long)
+    if not long:
+        nothing = replace(_nothing(clips), n_too_short=n_short)
+        return PooledDrift(slope=nothing, delta=nothing)
+    n_windows = min(len(clip.generated) for clip in long) // rows_per_window
+    scores = []
+    for k in range(n_windows):
+        rows = slice(k * rows_per_window, (k + 1) * rows_per_window)
+        pool = metric.accumulator()
+        for clip in long:
+            pool.update(clip.real[rows], clip.generated[rows])
+        scores.append(pool.compute())
+    curve = [score.value for score in scores]
+    drift = window_drift(curve, [len(long)] * n_windows, window_frames=frames)
+    common = PooledScore(
+        value=drift.slope_per_100_frames,
+        n_real=scores[0].n_real,
+        n_generated=scores[0].n_generated,
+        n_clips=len(long),
+        n_too_short=n_short,
+        warning=scores[0].warning,
+        details={"windows": curve},
+    )
+    return PooledDrift(slope=common, delta=replace(common, value=_end_minus_start(drift)))
+
+
+def _end_minus_start(drift: WindowDrift) -> float:
+    return float("nan") if drift.ends is None else drift.ends.end_minus_start
+
+
+def _nothing(clips: Sequence[ClipFeatures]) -> PooledScore:
+    return PooledScore(
+        value=float("nan"),
+        n_real=0,
+        n_generated=0,
+        n_clips=0,
+        n_too_short=len(clips),
+        warning=_NO_FEATURES,
+    )

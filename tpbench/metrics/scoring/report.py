@@ -1,0 +1,250 @@
+"""What scoring says: one value per metric with its interval, and what it rests on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from tpbench.errors import SubmissionError
+from tpbench.files import write_text_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+SCHEMA_VERSION: Final = 1
+SCORES_NAME: Final = "scores.json"
+FRAMES_NAME: Final = "frames.parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricScore:
+    """One metric of a set of generated clips."""
+
+    metric: str
+    version: int
+    direction: str
+    unit: str
+
+    status: Literal["measured", "not_measured"]
+
+    value: float
+    """Mean over clips, or of all clips together; NaN where there is none: `reason` says why."""
+
+    low: float | None
+    """Lower end of the interval over identities; None: `interval_reason` says why."""
+
+    high: float | None
+
+    level: float | None
+    """What share of such intervals should hold the truth; None without one."""
+
+    reason: str | None
+    """Why there is no value, and what to do; None if there is one."""
+
+    interval_reason: str | None
+
+    warning: str | None
+    """What has to be said beside the value."""
+
+    n_clips: int
+    """Clips the value is made from."""
+
+    n_identities: int
+    """Identities the interval is made from."""
+
+    n_infinite: int
+    """Clips with an infinite value, left out of the mean unless all are."""
+
+    n_missing: int
+    """Clips in which nothing was measured."""
+
+    n_too_short: int
+    """Clips left out because the metric speaks of longer ones."""
+
+    details: Mapping[str, Any]
+    """More numbers that belong to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipScores:
+    """All metrics of one pair of clips."""
+
+    clip_id: str
+    identity: str | None
+    n_frames: int
+    real_sha256: str
+    generated_sha256: str
+    codec: str
+    notes: tuple[str, ...]
+    values: Mapping[str, float]
+    """By metric; NaN where nothing was measured, absent where the metric has no value per clip."""
+
+    intervals: Mapping[str, tuple[float, float]]
+    """Of slopes, over blocks of frames."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How much of what should have been scored was."""
+
+    n_expected: int
+    n_scored: int
+    missing: tuple[str, ...]
+    """Real clips that nothing was generated for."""
+
+    failed: Mapping[str, str]
+    """By clip: why it could not be scored."""
+
+    extra: tuple[str, ...]
+    """Generated clips that belong to no real one."""
+
+    @property
+    def share(self) -> float:
+        """Scored over expected, in [0, 1]."""
+        return self.n_scored / self.n_expected if self.n_expected else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreReport:
+    """The outcome of scoring a set of generated clips."""
+
+    protocol: Mapping[str, Any]
+    """id, version and digest, and all settings."""
+
+    policies: Mapping[str, Any]
+    real: Mapping[str, Any]
+    """What was scored against: a dataset by name, digest and split, or a folder by name."""
+
+    coverage: Coverage
+    metrics: Mapping[str, MetricScore]
+    """In the protocol's order."""
+
+    clips: Mapping[str, ClipScores]
+    """By clip id."""
+
+    environment: Mapping[str, Any]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every clip that should have been scored was."""
+        return self.coverage.n_scored == self.coverage.n_expected
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as JSON values; `digest` is the sha256 of the rest in canonical form.
+
+        Numbers are unrounded. What JSON has no number for: NaN is null, infinity is "inf".
+        """
+        content: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "protocol": dict(self.protocol),
+            "policies": dict(self.policies),
+            "real": dict(self.real),
+            "coverage": {
+                "n_expected": self.coverage.n_expected,
+                "n_scored": self.coverage.n_scored,
+                "share": self.coverage.share,
+                "missing": list(self.coverage.missing),
+                "failed": dict(self.coverage.failed),
+                "extra": list(self.coverage.extra),
+            },
+            "metrics": {
+                name: {
+                    field: getattr(score, field)
+                    for field in MetricScore.__dataclass_fields__
+                    if field != "metric"
+                }
+                for name, score in self.metrics.items()
+            },
+            "clips": {
+                clip_id: {
+                    field: getattr(scores, field)
+                    for field in ClipScores.__dataclass_fields__
+                    if field != "clip_id"
+                }
+                for clip_id, scores in self.clips.items()
+            },
+            "environment": dict(self.environment),
+        }
+        content = _encoded(content)
+        return {**content, "digest": digest_of(content)}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per metric: value, interval and counts, as a pandas frame."""
+        import pandas as pd
+
+        rows = [
+            {name: getattr(score, name) for name in MetricScore.__dataclass_fields__}
+            for score in self.metrics.values()
+        ]
+        return pd.DataFrame(rows).drop(columns="details").set_index("metric")
+
+    def clips_frame(self) -> pd.DataFrame:
+        """Return one row per clip, one column per metric that has values per clip."""
+        import pandas as pd
+
+        rows = [
+            {
+                "clip_id": scores.clip_id,
+                "identity": scores.identity,
+                "n_frames": scores.n_frames,
+                **scores.values,
+            }
+            for scores in self.clips.values()
+        ]
+        return pd.DataFrame(rows).set_index("clip_id")
+
+
+def write_scores(path: Path, report: ScoreReport) -> None:
+    """Write a report as JSON, aside and renamed; equal reports give equal bytes."""
+    text = json.dumps(report.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
+    write_text_aside(path, text + "\n")
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """Return what `write_scores` wrote, numbers decoded, after a look at its digest.
+
+    Raises:
+        SubmissionError: it is absent, no scores of this version, or was changed.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        msg = f"{path}: no scores that can be read ({error})"
+        raise SubmissionError(msg) from error
+    if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
+        msg = f"{path}: no scores of schema version {SCHEMA_VERSION}; score again"
+        raise SubmissionError(msg)
+    digest = content.pop("digest", None)
+    if digest != digest_of(content):
+        msg = f"{path}: was changed after it was written (its digest is not that of its content)"
+        raise SubmissionError(msg)
+    return {**content, "digest": digest}
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """Return the sha256 of canonical JSON: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(
+        content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def number(value: float | str | None) -> float:
+    """Return the number that a JSON value of ours stands for: null is NaN, "inf" is infinity."""
+    return math.nan if value is None else float(value)
+
+
+def _encoded(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and what is not one yet
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    if isinstance(value, dict):
+        return {str(key): _encoded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encoded(item) for item in value]
+    return value

@@ -1,0 +1,219 @@
+"""From the records of all clips to the report."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tpbench.metrics.bootstrap import mean_over_identities
+from tpbench.metrics.frechet_metrics import DISCO_FVD, FID, FVD
+from tpbench.metrics.registry import METRICS
+from tpbench.metrics.scoring.clip_values import clip_value
+from tpbench.metrics.scoring.feature_files import read_features
+from tpbench.metrics.scoring.meters.table import FEATURES_OF, METERS
+from tpbench.metrics.scoring.pooled import (
+    ClipFeatures,
+    PooledScore,
+    pooled_drift,
+    pooled_frechet,
+    pooled_kid,
+)
+from tpbench.metrics.scoring.records import feature_count
+from tpbench.metrics.scoring.report import ClipScores, MetricScore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from tpbench.metrics.protocols import Protocol
+    from tpbench.metrics.registry import MetricRow
+    from tpbench.metrics.scoring.clip_values import ClipValue
+    from tpbench.metrics.scoring.records import ClipRecord, RecordFolder
+
+_NO_INTERVAL_OF_POOLS = "all clips together give one value: resampling would measure its bias"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredClip:
+    """One clip's scores, and which metrics it is too short for."""
+
+    scores: ClipScores
+    too_short: frozenset[str]
+
+
+def score_clip_record(
+    record: ClipRecord, metrics: Iterable[str], protocol: Protocol, identity: str | None
+) -> ScoredClip:
+    """Return all metrics of one clip that have a value per clip."""
+    values: dict[str, ClipValue] = {
+        name: clip_value(METRICS[name], record.columns, protocol)
+        for name in metrics
+        if METRICS[name].reduction != "set"
+    }
+    scores = ClipScores(
+        clip_id=record.clip_id,
+        identity=identity,
+        n_frames=record.n_frames,
+        real_sha256=record.real_sha256,
+        generated_sha256=record.generated_sha256,
+        codec=record.codec,
+        notes=tuple(record.notes),
+        values={name: found.value for name, found in values.items()},
+        intervals={
+            name: (found.low, found.high)
+            for name, found in values.items()
+            if found.low is not None and found.high is not None
+        },
+    )
+    short = frozenset(name for name, found in values.items() if found.too_short)
+    return ScoredClip(scores=scores, too_short=short)
+
+
+def mean_score(row: MetricRow, clips: Sequence[ScoredClip]) -> MetricScore:
+    """Return the mean over clips with its interval over identities.
+
+    Every clip weighs the same, however long.
+    """
+    used = [clip for clip in clips if row.id not in clip.too_short]
+    values = [clip.scores.values[row.id] for clip in used]
+    names = [clip.scores.identity for clip in used]
+    identities = [name for name in names if name is not None]
+    known = identities if len(identities) == len(names) else None
+    estimate = mean_over_identities(values, known)
+    interval = estimate.interval
+    return MetricScore(
+        metric=row.id,
+        version=row.version,
+        direction=row.direction,
+        unit=row.unit,
+        status="measured",
+        value=estimate.mean,
+        low=interval.low,
+        high=interval.high,
+        level=interval.level if interval.reason is None else None,
+        reason=_why_no_mean(estimate.mean, len(clips) - len(used)),
+        interval_reason=interval.reason,
+        warning=None,
+        n_clips=estimate.n_used,
+        n_identities=interval.n_identities,
+        n_infinite=estimate.n_infinite,
+        n_missing=estimate.n_missing,
+        n_too_short=len(clips) - len(used),
+        details={},
+    )
+
+
+def pooled_metric_scores(
+    metrics: Sequence[str],
+    records: Sequence[ClipRecord],
+    folder: RecordFolder,
+    protocol: Protocol,
+) -> dict[str, MetricScore]:
+    """Return the metrics over all clips together.
+
+    Args:
+        metrics: ids of such metrics.
+        records: of all scored clips, by clip id.
+        folder: where their features lie.
+        protocol: has the length of the windows.
+    """
+    scores: dict[str, MetricScore] = {}
+    for meter in dict.fromkeys(FEATURES_OF[name] for name in metrics):
+        clips = [_features(record, meter, folder) for record in records]
+        wanted = [name for name in metrics if FEATURES_OF[name] == meter]
+        for name, pooled in _pooled(meter, wanted, clips, protocol).items():
+            scores[name] = _pooled_score(METRICS[name], pooled)
+    return scores
+
+
+def not_measured(row: MetricRow, reason: str) -> MetricScore:
+    """Return the blank of a metric that can't be measured here."""
+    return MetricScore(
+        metric=row.id,
+        version=row.version,
+        direction=row.direction,
+        unit=row.unit,
+        status="not_measured",
+        value=math.nan,
+        low=None,
+        high=None,
+        level=None,
+        reason=reason,
+        interval_reason=None,
+        warning=None,
+        n_clips=0,
+        n_identities=0,
+        n_infinite=0,
+        n_missing=0,
+        n_too_short=0,
+        details={},
+    )
+
+
+def _pooled(
+    meter: str, wanted: Sequence[str], clips: Sequence[ClipFeatures], protocol: Protocol
+) -> dict[str, PooledScore]:
+    frechet = {"inception": FID, "i3d": FVD, "disco_i3d": DISCO_FVD}[meter]
+    whole: Mapping[str, Callable[[], PooledScore]] = {
+        "fid": lambda: pooled_frechet(frechet, clips),
+        "fvd": lambda: pooled_frechet(frechet, clips),
+        "disco_fvd": lambda: pooled_frechet(frechet, clips),
+        "kid": lambda: pooled_kid(clips),
+    }
+    found = {name: whole[name]() for name in wanted if name in whole}
+    if drifts := [name for name in wanted if name not in whole]:
+        of_windows = meter == "i3d"
+        frames = protocol.window_frames if of_windows else protocol.fid_window_frames
+        rows = 1 if of_windows else frames
+        drift = pooled_drift(frechet, clips, rows_per_window=rows, frames=frames)
+        for name in drifts:
+            found[name] = drift.slope if name.endswith("_slope") else drift.delta
+    return found
+
+
+def _features(record: ClipRecord, meter: str, folder: RecordFolder) -> ClipFeatures:
+    size = {"n": feature_count(meter, record.n_frames), "dim": METERS[meter].feature_dim}
+    real = read_features(folder.real_features(meter, record.real_features[meter]), **size)
+    generated = read_features(folder.generated_features(record.clip_id, meter), **size)
+    if real is None or generated is None:
+        msg = f"features of {record.clip_id} were there a moment ago"
+        raise RuntimeError(msg)
+    return ClipFeatures(
+        clip_id=record.clip_id, n_frames=record.n_frames, real=real, generated=generated
+    )
+
+
+def _pooled_score(row: MetricRow, pooled: PooledScore) -> MetricScore:
+    blank = math.isnan(pooled.value)
+    return MetricScore(
+        metric=row.id,
+        version=row.version,
+        direction=row.direction,
+        unit=row.unit,
+        status="measured",
+        value=pooled.value,
+        low=None,
+        high=None,
+        level=None,
+        reason=(pooled.warning or _why_no_mean(math.nan, pooled.n_too_short)) if blank else None,
+        interval_reason=_NO_INTERVAL_OF_POOLS,
+        warning=None if blank else pooled.warning,
+        n_clips=pooled.n_clips,
+        n_identities=0,
+        n_infinite=0,
+        n_missing=0,
+        n_too_short=pooled.n_too_short,
+        details={
+            "n_real": pooled.n_real,
+            "n_generated": pooled.n_generated,
+            **pooled.details,
+        },
+    )
+
+
+def _why_no_mean(mean: float, n_too_short: int) -> str | None:
+    if not math.isnan(mean):
+        return None
+    if n_too_short:
+        return f"{n_too_short} clips of 100 frames or fewer are left out, and no other has a value"
+    return "no clip has a value"

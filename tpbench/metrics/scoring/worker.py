@@ -1,0 +1,87 @@
+"""The task that worker processes build: pairs of clips in, records out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tpbench.metrics.scoring.clip_pass import ClipJob, ClipPass
+from tpbench.metrics.scoring.policies import Policies
+from tpbench.metrics.scoring.records import RecordFolder
+from tpbench.metrics.scoring.toolbox import Toolbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tpbench.execution.executor import JsonObject, ProgressReport
+
+FACTORY: Final = f"{__name__}:build_in_worker"
+
+_REPORT_EVERY_FRAMES = 64
+
+
+def payload_of(job: ClipJob) -> dict[str, Any]:
+    """Return a job as JSON."""
+    return {**asdict(job), "real": str(job.real), "generated": str(job.generated)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoringTask:
+    """Measures pairs, one after the other, with networks loaded once."""
+
+    clip_pass: ClipPass
+
+    def __call__(self, payload: JsonObject, report: ProgressReport) -> dict[str, Any]:
+        """Do what `measure` does with a job that `payload_of` wrote down."""
+        paths = {name: Path(payload[name]) for name in ("real", "generated")}
+        return self.measure(ClipJob(**{**payload, **paths}), lambda done: report({"frames": done}))
+
+    def measure(self, job: ClipJob, on_frames: Callable[[int], None]) -> dict[str, Any]:
+        """Measure one pair, write its record, and say how many frames were scored."""
+
+        def now_and_then(done: int) -> None:
+            if done % _REPORT_EVERY_FRAMES == 0:
+                on_frames(done)
+
+        return {"frames": self.clip_pass.run(job, now_and_then)}
+
+    def close(self) -> None:
+        """Close the models."""
+        self.clip_pass.toolbox.close()
+
+
+def build(config: JsonObject) -> ScoringTask:
+    """Return the task (the factory named in the task's specification).
+
+    Args:
+        config: `policies` (as JSON), `records` and `cache` (folders), `device`, `skeleton`,
+            `offline`, `threads`.
+    """
+    return ScoringTask(
+        clip_pass=ClipPass(
+            policies=Policies(**config["policies"]),
+            toolbox=Toolbox(
+                device=config["device"], skeleton=config["skeleton"], offline=config["offline"]
+            ),
+            records=RecordFolder(Path(config["records"]), Path(config["cache"])),
+            threads=config["threads"],
+        )
+    )
+
+
+def build_in_worker(config: JsonObject) -> ScoringTask:
+    """Return the task for a process of its own, which keeps to its share of the cores."""
+    import os
+
+    import cv2
+
+    # MediaPipe's library sends usage statistics. All that a worker needs is on disk by now, so its
+    # way out is closed: whose videos are scored is nobody else's business.
+    os.environ["https_proxy"] = os.environ["HTTPS_PROXY"] = "http://127.0.0.1:9"
+    cv2.setNumThreads(1)
+    if config["uses_torch"]:
+        import torch
+
+        torch.set_num_threads(config["threads"])
+    return build(config)
