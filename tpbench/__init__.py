@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tpbench.dataset import Dataset
     from tpbench.extraction.run import extract
+    from tpbench.metrics.scoring.api import score
 
     __version__: str
 
-__all__ = ["Dataset", "__version__", "extract"]
+__all__ = ["Dataset", "__version__", "extract", "score"]
 
-_HOME = {"Dataset": "tpbench.dataset", "extract": "tpbench.extraction.run"}
+_HOME = {
+    "Dataset": "tpbench.dataset",
+    "extract": "tpbench.extraction.run",
+    "score": "tpbench.metrics.scoring.api",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the checker sees the imports above instead

@@ -1,10 +1,11 @@
-"""The models that come with tpbench, as light rows: listing them imports none of them."""
+"""The models that come with tpbench, as light rows: listing them builds none of them."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from tpbench.baselines import rows_external, rows_talkingpose, rows_trivial, rows_warp
 from tpbench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -60,7 +61,12 @@ def find(name: str) -> tuple[ModelRow, str | None]:
     return row, variant or None
 
 
-_ROWS: Final[tuple[ModelRow, ...]] = ()
+_ROWS: Final[tuple[ModelRow, ...]] = (
+    *rows_trivial.ROWS,
+    *rows_warp.ROWS,
+    *rows_talkingpose.ROWS,
+    *rows_external.rows(),
+)
 
 MODELS: Final[Mapping[str, ModelRow]] = {row.id: row for row in _ROWS}
 """Every model by its id."""

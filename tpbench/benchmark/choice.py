@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from tpbench.baselines import registry
 from tpbench.errors import ConfigError
@@ -37,6 +37,11 @@ class ModelChoice:
     def kind(self) -> Kind | Literal["custom"]:
         """The row's kind."""
         return self.row.kind if self.row else "custom"
+
+    @property
+    def variants(self) -> frozenset[str]:
+        """Names of the row's variants."""
+        return frozenset(self.row.variants) if self.row else frozenset()
 
     @property
     def weight_free(self) -> bool:
@@ -114,6 +119,22 @@ def parse_assignments(pairs: Sequence[str]) -> dict[str, OptionValue]:
             raise ConfigError(msg)
         options[key.strip()] = value
     return options
+
+
+def with_reference_quirks(
+    name: str, options: Mapping[str, OptionValue]
+) -> tuple[str, dict[str, OptionValue]]:
+    """Return the model and options that mean "as the released code does, faults included".
+
+    That is the variant `reference-quirks` where a model has it, so that such runs lie in a place of
+    their own; else an option that the model refuses if it has no such faults.
+    """
+    if ":" not in name and _QUIRKS in choose(name).variants:
+        return f"{name}:{_QUIRKS}", dict(options)
+    return name, {**options, "reference_quirks": True}
+
+
+_QUIRKS: Final = "reference-quirks"
 
 
 class _Adopted:

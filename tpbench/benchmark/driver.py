@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+CARRIES_OVER: Final = "latents_carried_across_clips"
+"""What a generator says of itself (true) if one clip leaks into the next, as in released code of
+some methods. Then the order is part of the result, and a run is made whole or not at all."""
+
 _DESCRIBE: Final = "describe"
 
 
@@ -147,6 +151,7 @@ class Driver:
         """Bring `run.json` up to what lies on disk; nothing if the run never began."""
         if self._info is None:
             return
+        self.folder.sweep()  # workers that were lost left their unfinished files
         clips = self._plan.selection.clips
         info = updated(self._info, {clip.clip_id: self._record(clip) for clip in clips})
         if self._todo:
@@ -171,9 +176,7 @@ class Driver:
             )
             for clip in self._plan.selection.clips
         }
-        # Released code of some methods lets one clip leak into the next; then the order is part of
-        # the result, and a run is made whole or not at all.
-        self._in_one_go = configuration.get("reference_quirks") is True
+        self._in_one_go = configuration.get(CARRIES_OVER) is True
         self._find_work(max_clips)
         sessions = former.sessions if former is not None else ()
         if self._todo:

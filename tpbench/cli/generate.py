@@ -66,14 +66,14 @@ def generate(
     ] = None,
 ) -> None:
     """Make the clips of a run; go on where an earlier call stopped."""
-    from tpbench.benchmark.choice import parse_assignments
+    from tpbench.benchmark.choice import parse_assignments, with_reference_quirks
     from tpbench.benchmark.generate import RunSpec, generate_run
     from tpbench.benchmark.selection import read_ids
     from tpbench.execution import terminate_as_interrupt
 
     options = parse_assignments(option or [])
     if reference_quirks:
-        options["reference_quirks"] = True
+        model, options = with_reference_quirks(model, options)
     spec = RunSpec(
         model=model,
         data=data,

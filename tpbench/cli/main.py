@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from tpbench.cli import dataset, demo, doctor, extract, weights
+from tpbench.cli import dataset, demo, doctor, extract, metrics, score, weights
 from tpbench.errors import TPBenchError
 
 _INTERRUPTED = 130
@@ -29,6 +29,8 @@ app.command("extract")(extract.extract)
 app.command("demo")(demo.demo)
 app.command("inspect")(dataset.inspect)
 app.command("split")(dataset.split)
+app.command("score")(score.score)
+app.add_typer(metrics.app, name="metrics")
 app.add_typer(weights.app, name="weights")
 app.command("doctor")(doctor.doctor)
 

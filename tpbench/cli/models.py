@@ -11,8 +11,6 @@ import typer
 from tpbench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from tpbench.baselines.model_row import ModelRow
     from tpbench.baselines.reported import ReportedValue
 
@@ -32,19 +30,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
-    """Show all models: kind, variants, licences, one line on each."""
+    """Show all models and variants, one line on each; --json adds all that `show` says."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.table import Table
 
     from tpbench.baselines.registry import MODELS
 
     if as_json:
         _echo_json([_as_json(row) for row in MODELS.values()])
         return
-    table = _table("model", "kind", "licence", "weights' licence", "what it is")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("model", no_wrap=True)  # names are what has to be typed
+    table.add_column("kind")
+    table.add_column("what it is")
     for row in MODELS.values():
         names = [row.id, *(f"{row.id}:{variant}" for variant in row.variants)]
-        licences = (row.licence_code, row.licence_weights)
-        table.add_row("\n".join(names), row.kind, *licences, row.description)
+        table.add_row("\n".join(names), row.kind, row.description)
     Console(highlight=False).print(table)
 
 
@@ -62,10 +64,9 @@ def show(name: Name, as_json: AsJson = False) -> None:
     for line in _lines(row):
         typer.echo(line)
     if published:
-        from rich.console import Console
-
-        typer.echo("\npublished by others, on their own test sets (never comparable with ours):")
-        Console(highlight=False).print(_published(published))
+        typer.echo("published by others, on their own test sets (not comparable with ours):")
+        for line in _published(published):
+            typer.echo(line)
 
 
 @app.command()
@@ -133,20 +134,22 @@ def _lines(row: ModelRow) -> list[str]:
     return lines
 
 
-def _published(values: tuple[ReportedValue, ...]) -> Table:
-    from rich.text import Text
+def _published(values: tuple[ReportedValue, ...]) -> list[str]:
+    """Return two lines for each test set of each source: the numbers, and who says so."""
+    from itertools import groupby
 
-    table = _table("test set", "metric", "value", "source", "mind")
-    for value in values:
-        doubts = {"second-hand": value.secondary, "PSNR overflow": value.overflow_psnr}
-        table.add_row(
-            Text(value.test_set or "not named"),
-            Text(value.metric),
-            f"{value.value:g} {value.unit}".strip(),
-            Text(value.source_title),
-            ", ".join(doubt for doubt, holds in doubts.items() if holds),
-        )
-    return table
+    lines = []
+    for (test_set, source, second_hand), group in groupby(
+        values, key=lambda value: (value.test_set, value.source_title, value.secondary)
+    ):
+        numbers = [
+            f"{value.metric} {value.value:g}"
+            + (" (of the family with the uint8 overflow)" if value.overflow_psnr else "")
+            for value in group
+        ]
+        lines.append(f"  {test_set or 'test set not named'}: {', '.join(numbers)}")
+        lines.append(f"    {source}" + (" (second-hand)" if second_hand else ""))
+    return lines
 
 
 def _as_json(row: ModelRow) -> dict[str, Any]:
@@ -163,13 +166,3 @@ def _value_as_json(value: ReportedValue) -> dict[str, Any]:
 
 def _echo_json(content: object) -> None:
     typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
-
-
-def _table(*heads: str) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for head in heads:
-        table.add_column(head, no_wrap=head == "model", overflow="fold")
-    return table

@@ -246,7 +246,7 @@ def build_external(
         MissingWeightsError: see `ExternalGenerator`.
     """
     if weights_dir is not None:
-        msg = f"{method_id} keeps its weights in its checkout: give option checkout, no weights folder"
+        msg = f"{method_id} keeps its weights in its checkout: name that (option checkout) instead"
         raise ConfigError(msg)
     return ExternalGenerator(load_spec(method_id), options, device=device)
 

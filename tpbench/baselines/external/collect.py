@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tpbench.baselines.external.inputs import read_picture
 from tpbench.errors import GeneratorError
 from tpbench.video import probe, read_frames
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from tpbench.baselines.external.geometry import Layout

@@ -132,7 +132,7 @@ def _write_video(wanted: PoseMp4 | RawMp4 | DensePoseMp4, clip: _Clip, path: Pat
         images = _drawings(task, layout)
     elif isinstance(wanted, RawMp4):
         if task.driving_video is None:
-            reason = f"{clip.spec.id} wants the driving video itself, and there is none"
+            reason = "the method wants the driving video itself, and there is none"
             raise GeneratorError(reason)
         rate = Fraction(wanted.rate_hz) if wanted.rate_hz else rate
         images = (clip.place(image) for image in _frames_of(task.driving_video, task))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 
 class Part(BaseModel):
@@ -67,7 +67,7 @@ class Geometry(Part):
     multiple_of: int = Field(default=8, ge=1)
     """Only with pad."""
 
-    sizes: tuple[tuple[int, int], ...] = ()
+    sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = ()
     """Width and height in px of the canvases to choose from; the first of equal ones is taken."""
 
     fill: Literal["edge", "black"] = "edge"

@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any, Final, Literal, Self
 
 import yaml
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from tpbench.baselines.external.parts import (
     Collect,
@@ -57,7 +57,7 @@ class MethodSpec(Part):
     """Lines for people: what the adapter does so that frames come back aligned."""
 
     env: Environment
-    env_vars: dict[str, str] = {}
+    env_vars: dict[str, str] = Field(default_factory=dict)
     """Variables for the command; may hold placeholders."""
 
     weights: tuple[Weights, ...]
@@ -69,11 +69,11 @@ class MethodSpec(Part):
     inputs: dict[str, Input]
     """By the placeholder that gives their path."""
 
-    settings: dict[str, int | float] = {}
+    settings: dict[str, int | float] = Field(default_factory=dict)
     """The method's own knobs, which the user may set as options; placeholders too."""
 
     window: Window | None = None
-    templates: dict[str, Any] = {}
+    templates: dict[str, Any] = Field(default_factory=dict)
     """By placeholder: structures that are filled in and written as YAML."""
 
     fresh: tuple[str, ...] = ()
@@ -106,6 +106,7 @@ class MethodSpec(Part):
             "env_vars": anywhere,
             "templates": anywhere,
             "collect": {*clip, *self.settings},
+            "steps": {"env", "checkout"},
         }
         for where, name, in_clip in self._placeholders():
             known = known_at[where] | (clip if in_clip else set())
@@ -118,7 +119,9 @@ class MethodSpec(Part):
 
     def _placeholders(self) -> list[tuple[str, str, bool]]:
         """Return all placeholders: where, which, and whether it is one clip's there."""
-        found = [("command", name, False) for text in self.command for name in names_in(text)]
+        steps = [*self.env.steps, *(step for row in self.weights for step in row.steps)]
+        found = [("steps", name, False) for text in steps for name in names_in(text)]
+        found += [("command", name, False) for text in self.command for name in names_in(text)]
         found += [
             ("env_vars", name, False) for text in self.env_vars.values() for name in names_in(text)
         ]

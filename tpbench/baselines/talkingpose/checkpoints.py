@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
+import warnings
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -52,7 +53,10 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
             raise _unreadable(path, error) from error
     else:
         try:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                # What plain pickles are told before they are refused.
+                warnings.filterwarnings("ignore", message="Detected pickle protocol")
+                found = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             msg = (
                 f"{path}: refused, it is broken or a pickle that holds more than tensors and could "

@@ -1,1 +1,7 @@
-"""x"""
+"""A classical baseline: the reference is cut into layers, and each is warped to the pose."""
+
+from __future__ import annotations
+
+from tpbench.baselines.warp.generator import WarpGenerator, WarpOptions
+
+__all__ = ["WarpGenerator", "WarpOptions"]

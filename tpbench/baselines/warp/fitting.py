@@ -5,7 +5,7 @@ Affine maps are (2, 3) float64, `y = m[:, :2] @ x + m[:, 2]`, x and y in px.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     Points = NDArray[np.float64]
     Affine = NDArray[np.float64]
+
+
+_EDGE_ON: Final = 0.15
+"""A card thinner than this, in its length, doesn't say which side it shows."""
 
 
 def similarity(source: Points, target: Points) -> Affine:
@@ -33,16 +37,17 @@ def similarity(source: Points, target: Points) -> Affine:
     return _through(np.array([[turn.real, -turn.imag], [turn.imag, turn.real]]), start, end)
 
 
-def card(source: Points, target: Points, *, thinnest: float) -> Affine:
+def card(source: Points, target: Points, *, thinnest: float, mirrored: bool) -> Affine:
     """Fit an affine map by least squares, as of a flat card that turns in space.
 
     A card seen from its other side is mirrored, so mirror images are allowed. Seen on edge it
-    would be a line; it keeps some thickness instead.
+    would be a line; it keeps some thickness instead, and the side that it showed before.
 
     Args:
         source: (N, 2) px, N at least 3.
         target: (N, 2) px.
         thinnest: smallest ratio of the two singular values, in (0, 1].
+        mirrored: which side showed before.
 
     Returns:
         The map that takes `source` near to `target`.
@@ -52,11 +57,12 @@ def card(source: Points, target: Points, *, thinnest: float) -> Affine:
     # Points on a line say nothing of what lies beside it: a little of the similarity decides there.
     ridge = 0.03 * float((x**2).sum()) / 2 + 1e-9
     prior = similarity(source, target)[:, :2]
-    covariance = x.T @ x + ridge * np.eye(2)
-    linear = np.linalg.solve(covariance, x.T @ y + ridge * prior.T).T
-    u, s, vt = np.linalg.svd(linear)
-    s[1] = max(s[1], thinnest * s[0])
-    return _through((u * s) @ vt, start, end)
+    linear = np.linalg.solve(x.T @ x + ridge * np.eye(2), x.T @ y + ridge * prior.T).T
+    u, (long, short), vt = np.linalg.svd(linear)
+    now_mirrored = bool(np.linalg.det(u) * np.linalg.det(vt) < 0)
+    if now_mirrored != mirrored and short < _EDGE_ON * long:
+        u[:, 1] *= -1
+    return _through((u * [long, max(short, thinnest * long)]) @ vt, start, end)
 
 
 def bone(source: Points, target: Points, *, width_scale: float, shortest: float) -> Affine:

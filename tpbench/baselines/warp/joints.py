@@ -60,29 +60,40 @@ BONES_OF_HAND: Final = tuple(
 )
 PALM: Final = (0, 1, 5, 9, 13, 17)
 
+_MAX_SIZES_OUT: Final = 16
+_SMALLEST_UNIT_PX: Final = 8.0
 
-def seen_points(pose: WholeBodyPose, index: int) -> Points:
+
+def visible_points(pose: WholeBodyPose, index: int) -> Points:
     """Return (133, 2) float64 px of one frame, NaN where a point is not seen.
 
-    Not seen is what is not finite, or scored below what a DWPose drawing shows.
+    Not seen is what a DWPose drawing doesn't show: points that are not finite, more than 16
+    picture sizes out, or scored too low.
     """
     points = pose.keypoints[index].astype(np.float64)
-    seen = np.isfinite(points).all(axis=-1) & (pose.scores[index] >= VISIBLE_SCORE)
-    points[~seen] = np.nan
-    return points
+    reach_px = _MAX_SIZES_OUT * max(pose.width_px, pose.height_px)
+    near = (np.abs(points) < reach_px).all(axis=-1)
+    points[~(near & (pose.scores[index] >= VISIBLE_SCORE))] = np.nan
+    return np.asarray(points)
 
 
-def seen(points: Points) -> NDArray[np.bool_]:
+def visible(points: Points) -> NDArray[np.bool_]:
     """Return (...,) whether points (..., 2) are seen."""
-    return np.isfinite(points[..., 0])
+    finite: NDArray[np.bool_] = np.isfinite(points[..., 0])
+    return finite
+
+
+def shows_a_person(points: Points) -> bool:
+    """Return whether (133, 2) points have a face or both shoulders, and some size."""
+    return body_unit_px(points) >= _SMALLEST_UNIT_PX
 
 
 def face_height(points: Points) -> float:
     """Return brows to chin in px, or twice the way from nose to eyes without face points; or 0."""
-    face = points[FACE][seen(points[FACE])]
+    face = points[FACE][visible(points[FACE])]
     if len(face) >= 2:
         return float(np.ptp(face[:, 1]))
-    head = points[list(HEAD)][seen(points[list(HEAD)])]
+    head = points[list(HEAD)][visible(points[list(HEAD)])]
     return 2.0 * float(max(np.ptp(head[:, 0]), np.ptp(head[:, 1]))) if len(head) >= 2 else 0.0
 
 

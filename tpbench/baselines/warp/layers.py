@@ -57,11 +57,12 @@ def cut(image: NDArray[np.uint8], points: Points) -> Cutout:
     hands = found.hands[0] | found.hands[1]
     front = hands | found.forearms[0] | found.forearms[1]
     behind = _grown(found.person, max(2, round(0.04 * body_unit_px(points))))
+    beyond_px = round(0.3 * body_unit_px(points))
     left, right = (_layer(image, mask, hands) for mask in found.forearms)
     left_hand, right_hand = (_layer(image, mask, nothing) for mask in found.hands)
     return Cutout(
         plate=_inpainted(image, behind),
-        trunk=_layer(image, found.trunk, front),
+        trunk=_continued(_layer(image, found.trunk, front), image.shape[0], beyond_px),
         forearms=(left, right),
         hands=(left_hand, right_hand),
     )
@@ -84,6 +85,14 @@ def _layer(image: NDArray[np.uint8], mask: Mask, hidden_by: Mask) -> Layer | Non
     premultiplied = np.rint(colours * alpha[..., None]).astype(np.uint8)
     whole = np.dstack([premultiplied, np.rint(alpha * 255).astype(np.uint8)])
     return Layer(image=np.ascontiguousarray(whole), corner=np.array([x0, y0], dtype=np.float64))
+
+
+def _continued(layer: Layer | None, height_px: int, beyond_px: int) -> Layer | None:
+    """Repeat the last row of a layer that the picture cuts off: it may move up."""
+    if layer is None or layer.corner[1] + layer.image.shape[0] < height_px:
+        return layer
+    image = cv2.copyMakeBorder(layer.image, 0, beyond_px, 0, 0, cv2.BORDER_REPLICATE)
+    return Layer(image=image, corner=layer.corner)
 
 
 def _inpainted(image: NDArray[np.uint8], hole: Mask) -> NDArray[np.uint8]:
@@ -139,5 +148,5 @@ def _pulled(colours: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArra
         gain = 1 / np.maximum(light, 0.25)
         coarse = _pulled(small * gain[..., None], light * gain)
         coarse = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-        return colours + (1 - weight[..., None]) * coarse
-    return colours / np.maximum(weight, 1e-6)[..., None]
+        return np.asarray(colours + (1 - weight[..., None]) * coarse, dtype=np.float32)
+    return np.asarray(colours / np.maximum(weight, 1e-6)[..., None], dtype=np.float32)

@@ -16,7 +16,7 @@ from tpbench.baselines.warp.joints import (
     TORSO,
     body_unit_px,
     face_height,
-    seen,
+    visible,
 )
 from tpbench.wholebody import FACE, LEFT_SHOULDER, NOSE, RIGHT_SHOULDER
 
@@ -30,18 +30,21 @@ if TYPE_CHECKING:
 
 _GRABCUT_SIDE_PX: Final = 256
 _GRABCUT_ROUNDS: Final = 4
+_MIN_SAMPLES: Final = 20
+"""Pixels on either side; GrabCut makes five clusters of each."""
 
 # Half widths of what lies around the points, in shoulder widths: seen on talks, with wide sleeves.
 _AROUND_TORSO: Final = 0.15
 _AROUND_HEAD: Final = 0.24
 _NECK: Final = 0.16
-_UPPER_ARM: Final = 0.19
-_FOREARM: Final = 0.13
+_UPPER_ARM: Final = 0.22
+_FOREARM: Final = 0.12
 _AROUND_HAND: Final = 0.08
+
+_MIN_HAND_POINTS: Final = 12
 
 # A field is the distance to a part in its half widths.
 _SURE: Final = 0.3
-_SURE_ARM: Final = 0.6
 _HAND_SURE: Final = 0.3
 _LIKELY: Final = 1.0
 _POSSIBLE: Final = 2.0
@@ -82,22 +85,22 @@ def regions(image: NDArray[np.uint8], points: Points) -> Regions:
     hands = [_hand_field(size, points, arm, unit) for arm in ARMS]
     trunk = np.minimum.reduce([core, *uppers])
     whole = np.minimum.reduce([trunk, *lowers, *hands])
-    sure = _sure_core(size, points) | (np.minimum.reduce([*uppers, *hands]) < _SURE_ARM)
-    person = _cut_out(image, whole, sure | (np.minimum(*lowers) < _SURE))
+    sure = _sure_core(size, points) | (np.minimum.reduce([*uppers, *lowers, *hands]) < _SURE)
+    person = _cut_out(image, whole, sure)
 
     hand_masks = [_cut_out(image, field, field < 0.1) | (field < _HAND_SURE) for field in hands]
     lower_masks = [
         _cut_out(image, field, field < _SURE) & person & _along(size, points, arm, unit)
         for arm, field in zip(ARMS, lowers, strict=True)
     ]
-    person = np.logical_or.reduce([person, *hand_masks, *lower_masks])
+    own = np.logical_or.reduce([person, *hand_masks, *lower_masks])
     in_front = np.logical_or.reduce([*hand_masks, *lower_masks])
     rim = max(1, round(0.03 * unit))
     kernel = np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)
     hidden = cv2.dilate(in_front.astype(np.uint8), kernel) > 0
     return Regions(
-        person=person | (whole < _SURE_ARM),
-        trunk=np.where(hidden, trunk < 0.8, person & (trunk < np.minimum(*lowers) + 0.5)),
+        person=own,
+        trunk=np.where(hidden, own & (trunk < 0.8), person & (trunk < np.minimum(*lowers) + 0.5)),
         forearms=(lower_masks[0], lower_masks[1]),
         hands=(hand_masks[0], hand_masks[1]),
     )
@@ -119,8 +122,11 @@ def _cut_out(image: NDArray[np.uint8], field: Field, sure: Mask) -> Mask:
     labels = np.full(close.shape, cv2.GC_BGD, dtype=np.uint8)
     labels[close < _POSSIBLE] = cv2.GC_PR_BGD
     labels[close < _LIKELY] = cv2.GC_PR_FGD
-    labels[cv2.resize(sure.astype(np.float32), small, interpolation=cv2.INTER_AREA) > 0.5] = 1
-    if 0 < int((labels % 2).sum()) < labels.size:
+    labels[cv2.resize(sure.astype(np.float32), small, interpolation=cv2.INTER_AREA) > 0.5] = (
+        cv2.GC_FGD
+    )
+    n_inside = int((labels % 2).sum())
+    if min(n_inside, labels.size - n_inside) >= _MIN_SAMPLES:
         cv2.setRNGSeed(0)  # GrabCut's k-means draws its first centres
         models = np.zeros((1, 65)), np.zeros((1, 65))
         cv2.grabCut(picture, labels, None, *models, _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
@@ -139,14 +145,14 @@ def _core_field(size: tuple[int, ...], points: Points, unit: float) -> Field:
     outline = _torso_outline(points, unit)
     if outline is not None:
         fields.append(_around(size, outline) / np.float32(_AROUND_TORSO * unit))
-        if seen(points[NOSE]):
+        if visible(points[NOSE]):
             neck = _segment(size, outline[:2].mean(axis=0), points[NOSE])
             fields.append(neck / np.float32(_NECK * unit))
     head = _head_points(points)
     if len(head) >= 2:
         hull = np.concatenate([head, _crown(head, points, 0.8, 0.75)])
         fields.append(_around(size, hull) / np.float32(_AROUND_HEAD * unit))
-    return np.minimum.reduce(fields)
+    return np.asarray(np.minimum.reduce(fields))
 
 
 def _sure_core(size: tuple[int, ...], points: Points) -> Mask:
@@ -154,11 +160,11 @@ def _sure_core(size: tuple[int, ...], points: Points) -> Mask:
     inside = np.zeros(size, dtype=np.uint8)
     head, outline = _head_points(points), _torso_outline(points, body_unit_px(points))
     if len(head) >= 3:
-        head = np.concatenate([_shrunk(head, 0.8), _crown(head, points, 0.6, 0.65)])
+        head = np.concatenate([_shrunk(head, 0.8), _crown(head, points, 0.65, 0.72)])
     for corners in (head, None if outline is None else _shrunk(outline, 0.8)):
         if corners is not None and len(corners) >= 3:
             cv2.fillConvexPoly(inside, cv2.convexHull(np.rint(corners).astype(np.int32)), 1)
-    return inside > 0
+    return np.asarray(inside > 0)
 
 
 def _shrunk(corners: Points, share: float) -> Points:
@@ -168,45 +174,50 @@ def _shrunk(corners: Points, share: float) -> Points:
 
 def _crown(head: Points, points: Points, share: float, rise: float) -> Points:
     """Return the points of the head, shrunk and raised by `rise` times the height of the face."""
-    return _shrunk(head, share) - [0.0, rise * face_height(points)]
+    raised: Points = _shrunk(head, share) - np.array([0.0, rise * face_height(points)])
+    return raised
 
 
 def _head_points(points: Points) -> Points:
     head = np.concatenate([points[FACE], points[list(HEAD)]])
-    return head[seen(head)]
+    return head[visible(head)]
 
 
 def _torso_outline(points: Points, unit: float) -> Points | None:
     """Return (6, 2) px: shoulders, hips and what goes on below; None without both shoulders."""
     torso = points[list(TORSO)]
     shoulders = points[[LEFT_SHOULDER, RIGHT_SHOULDER]]
-    if not seen(shoulders).all():
+    if not visible(shoulders).all():
         return None
-    guess = shoulders[::-1] + [0.0, 1.6 * unit]
-    hips = np.where(seen(torso[2:])[:, None], torso[2:], guess)
+    guess = shoulders[::-1] + np.array([0.0, 1.6 * unit])
+    hips = np.where(visible(torso[2:])[:, None], torso[2:], guess)
     # Shoulder joints lie inside the sleeves.
     inward = 0.1 * (shoulders[::-1] - shoulders)
-    return np.concatenate([shoulders + inward, hips, hips + [0.0, 0.8 * unit]])
+    return np.concatenate([shoulders + inward, hips, hips + np.array([0.0, 0.8 * unit])])
 
 
 def _bone_field(
     size: tuple[int, ...], points: Points, ends: tuple[int, int], half_width_px: float
 ) -> Field:
     start, end = points[list(ends)]
-    if not (seen(start) and seen(end)):
+    if not (visible(start) and visible(end)):
         return np.full(size, np.inf, dtype=np.float32)
     return _segment(size, start, end) / np.float32(half_width_px)
 
 
 def _hand_field(size: tuple[int, ...], points: Points, arm: Arm, unit: float) -> Field:
     hand = points[arm.hand]
-    if not seen(hand).all():
-        return np.full(size, np.inf, dtype=np.float32)
     outside = np.ones(size, dtype=np.uint8)
-    pixels = np.rint(hand).astype(np.int32)
-    cv2.fillConvexPoly(outside, cv2.convexHull(pixels[list(PALM)]), 0)
+    if visible(hand).sum() < _MIN_HAND_POINTS:
+        return _distance(outside)
+    palm = hand[list(PALM)]
+    palm = palm[visible(palm)]
+    if len(palm) >= 3:
+        cv2.fillConvexPoly(outside, cv2.convexHull(np.rint(palm).astype(np.int32)), 0)
     for start, end in BONES_OF_HAND:
-        cv2.line(outside, pixels[start].tolist(), pixels[end].tolist(), 0, 1)
+        if visible(hand[[start, end]]).all():
+            near, far = np.rint(hand[[start, end]]).astype(int).tolist()
+            cv2.line(outside, near, far, 0, 1)
     return _distance(outside) / np.float32(_AROUND_HAND * unit)
 
 

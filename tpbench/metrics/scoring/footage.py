@@ -126,13 +126,17 @@ def content_sha256(path: Path) -> str:
 
 def is_frame_folder(path: Path) -> bool:
     """Whether a folder directly holds pictures."""
-    return any(child.suffix.lower() in PICTURE_SUFFIXES for child in path.iterdir())
+    return any(_is_picture(child) for child in path.iterdir())
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
 
 
 def _ordered_pictures(folder: Path) -> tuple[Path, ...]:
     found: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in PICTURE_SUFFIXES or path.name.startswith("."):
+        if not _is_picture(path):
             continue
         match = _NUMBER.search(path.stem)
         if match is None:

@@ -55,7 +55,8 @@ class PooledScore:
     """Clips they come from."""
 
     n_too_short: int = 0
-    """Clips left out: those without a window; of drift those of 100 frames or fewer."""
+    """Clips left out: those without a window; of drift those whose windows take in 100 frames or
+    fewer."""
 
     warning: str | None = None
     """What has to be said beside the value."""
@@ -118,8 +119,8 @@ def pooled_drift(
 ) -> PooledDrift:
     """Return how the distance between window k of generated and of real clips changes with k.
 
-    Only clips of more than 100 frames, and only the windows that all of them reach: see
-    `window_drift`.
+    Only clips whose whole windows take in more than 100 frames, and only the windows that all of
+    them reach: see `window_drift`.
 
     Args:
         metric: which distance.
@@ -127,12 +128,13 @@ def pooled_drift(
         rows_per_window: vectors of a clip in a window: 1 of I3D, 16 of Inception.
         frames: frames of a window.
     """
-    long = [clip for clip in clips if clip.n_frames > SHORT_CLIP_FRAMES]
+    windows = [len(clip.generated) // rows_per_window for clip in clips]
+    long = [clip for clip, n in zip(clips, windows, strict=True) if n * frames > SHORT_CLIP_FRAMES]
     n_short = len(clips) - len(long)
     if not long:
         nothing = replace(_nothing(clips), n_too_short=n_short)
         return PooledDrift(slope=nothing, delta=nothing)
-    n_windows = min(len(clip.generated) for clip in long) // rows_per_window
+    n_windows = min(n for n in windows if n * frames > SHORT_CLIP_FRAMES)
     scores = []
     for k in range(n_windows):
         rows = slice(k * rows_per_window, (k + 1) * rows_per_window)

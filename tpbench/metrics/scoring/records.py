@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import zipfile
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -126,16 +125,15 @@ class RecordFolder:
                 columns = {
                     name.removeprefix("column/"): data[name] for name in data.files if name != _META
                 }
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            fps = meta.pop("fps")
+            record = ClipRecord(
+                **{**meta, "notes": tuple(meta["notes"])},
+                fps=None if fps is None else Fraction(fps),
+                columns=columns,
+            )
+        except Exception:  # noqa: BLE001 - zipfile, zlib, numpy raise a dozen kinds over bad bytes
             return None
-        if meta.get("clip_id") != clip_id:
-            return None
-        fps = meta.pop("fps")
-        return ClipRecord(
-            **{**meta, "notes": tuple(meta["notes"])},
-            fps=None if fps is None else Fraction(fps),
-            columns=columns,
-        )
+        return record if record.clip_id == clip_id else None
 
     def finished(self, record: ClipRecord | None, keys: Mapping[str, str]) -> frozenset[str]:
         """Return the meters whose values are there, whole, and measured under the keys of now."""

@@ -197,7 +197,8 @@ class ScoreReport:
             }
             for scores in self.clips.values()
         ]
-        return pd.DataFrame(rows).set_index("clip_id")
+        columns = None if rows else ["clip_id", "identity", "n_frames"]
+        return pd.DataFrame(rows, columns=columns).set_index("clip_id")
 
 
 def write_scores(path: Path, report: ScoreReport) -> None:
@@ -207,13 +208,13 @@ def write_scores(path: Path, report: ScoreReport) -> None:
 
 
 def read_scores(path: Path) -> dict[str, Any]:
-    """Return what `write_scores` wrote, numbers decoded, after a look at its digest.
+    """Return what `write_scores` wrote, after a look at its digest; `number` decodes its values.
 
     Raises:
         SubmissionError: it is absent, no scores of this version, or was changed.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except (OSError, ValueError) as error:
         msg = f"{path}: no scores that can be read ({error})"
         raise SubmissionError(msg) from error
@@ -238,6 +239,11 @@ def digest_of(content: Mapping[str, Any]) -> str:
 def number(value: float | str | None) -> float:
     """Return the number that a JSON value of ours stands for: null is NaN, "inf" is infinity."""
     return math.nan if value is None else float(value)
+
+
+def _no_number(name: str) -> float:
+    msg = f"{name} is no number of JSON"
+    raise ValueError(msg)
 
 
 def _encoded(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and what is not one yet

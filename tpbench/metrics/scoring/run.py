@@ -7,6 +7,7 @@ import platform
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from tpbench.errors import ConfigError
@@ -119,7 +120,7 @@ def score_pairs(
             counter.on_outcome(outcome)
             if outcome.kind in {"failed", "quarantined"}:
                 failed[outcome.key] = outcome.error or "failed without a word"
-                _log.warning("%s: %s", outcome.key, failed[outcome.key])
+                _log.info("%s: %s", outcome.key, failed[outcome.key])
         found = [record for job in jobs if (record := finished_record(job, records)) is not None]
         coverage = Coverage(
             n_expected=pairing.n_expected,
@@ -227,7 +228,8 @@ def _locked(out: Path) -> Iterator[None]:
         raise ConfigError(msg) from error
     try:
         with FileLock(folder / ".lock", timeout=0):
-            for half_written in folder.glob(".*.tmp"):
+            results = (f".{name}.*.tmp" for name in (SCORES_NAME, FRAMES_NAME))
+            for half_written in chain(folder.glob(".*.tmp"), *map(out.glob, results)):
                 half_written.unlink(missing_ok=True)
             yield
     except Timeout:

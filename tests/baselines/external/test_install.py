@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.baselines.external.conftest import toy
+from tpbench.baselines.external.install import install_steps
+from tpbench.baselines.external.installation import find_installation
+from tpbench.baselines.external.spec import load_spec, spec_ids
+from tpbench.baselines.rows_external import rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("method_id", spec_ids())
+def test_steps_lead_from_nothing_to_all_that_is_checked(method_id: str, methods: Path) -> None:
+    spec = load_spec(method_id)
+    checkout = methods / method_id / "checkout"
+
+    lines = install_steps(spec)
+    text = "\n".join(lines)
+
+    typed = [line for line in lines if not line.startswith("#")]
+    assert [line.split(". ")[0] for line in typed] == [str(n + 1) for n in range(len(typed))]
+    assert typed[0] == f"1. git clone {spec.url} {checkout}"
+    assert typed[1] == f"2. git -C {checkout} checkout {spec.commit}"
+    assert f"{methods / method_id / 'env'}" in typed[2]
+    for weights in spec.weights:
+        assert weights.licence in text
+        assert all(path in text for path in weights.paths)
+    assert all("\n" not in line and "{" not in line for line in lines)
+
+
+def test_walls_and_terms_are_said() -> None:
+    assert "registration" in "\n".join(install_steps(load_spec("champ")))
+    assert "accept them on the page first" in "\n".join(install_steps(load_spec("mimicmotion")))
+    assert "non-commercial" in "\n".join(install_steps(load_spec("stableanimator")))
+    assert "non-profit" in "\n".join(install_steps(load_spec("magicpose")))
+
+
+def test_rows_are_light_and_say_what_the_specs_say() -> None:
+    found = {row.id: row for row in rows()}
+
+    assert tuple(found) == spec_ids()
+    for row in found.values():
+        assert row.kind == "external"
+        assert row.install
+        assert row.licence_code
+        assert row.licence_weights
+    code = (
+        "import sys; from tpbench.baselines.rows_external import rows; rows();"
+        "print([m for m in ('torch', 'cv2', 'av', 'numpy') if m in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
+
+
+def test_every_row_builds_its_own_method() -> None:
+    from importlib import import_module
+
+    for row in rows():
+        module, _, name = row.factory.partition(":")
+        assert getattr(import_module(module), name).args == (row.id,)
+
+
+def test_another_commit_than_the_spec_s_is_noted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    from pathlib import Path
+
+    with caplog.at_level(logging.WARNING):
+        found = find_installation(toy(), checkout=tmp_path, python=Path(sys.executable))
+
+    assert found.commit is not None
+    assert len(found.commit) == 40
+    assert "the spec was written for 0000000" in caplog.text

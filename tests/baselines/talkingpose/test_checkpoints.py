@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.baselines.talkingpose.tiny import old_vae_name, tiny_networks
+from tpbench.baselines.talkingpose.checkpoints import canonical_key, matched, read_tensors
+from tpbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MOTION = "down_blocks.0.motion_modules.0.temporal_transformer"
+
+
+@pytest.fixture(scope="module")
+def states() -> dict[str, dict[str, torch.Tensor]]:
+    """State dicts of the tiny networks."""
+    captured: dict[str, dict[str, torch.Tensor]] = {}
+    tiny_networks(captured)
+    return captured
+
+
+def refusal(
+    network: str, found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
+) -> str:
+    with pytest.raises(ConfigError) as caught:
+        matched(network, found, wanted, label="weights/net.pth")
+    message = str(caught.value)
+    assert message.startswith("weights/net.pth: ")
+    assert "\n" not in message
+    return message
+
+
+class Runs:
+    """Unpickles as a call."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.marker,)
+
+
+def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    path, marker = tmp_path / "denoising_unet.pth", tmp_path / "ran"
+    torch.save({"conv_in.weight": torch.zeros(1), "more": Runs(marker)}, path)
+
+    with pytest.raises(ConfigError, match=r"denoising_unet.pth: refused, .* could run code"):
+        read_tensors(path)
+    assert not marker.exists()
+
+
+def test_a_plain_pickle_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    path, marker = tmp_path / "pose_guider.pth", tmp_path / "ran"
+    path.write_bytes(pickle.dumps({"conv_in.weight": Runs(marker)}))
+
+    with pytest.raises(ConfigError, match=r"pose_guider.pth: "):
+        read_tensors(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["net.pth", "net.bin", "net.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x02}q\x00."])
+def test_a_broken_file_is_one_clear_error(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigError) as caught:
+        read_tensors(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
+    for name, save in (("net.pth", torch.save), ("net.safetensors", save_file)):
+        path = tmp_path / name
+        save({"weight": torch.zeros(1000)}, path)
+        path.write_bytes(path.read_bytes()[:2000])
+
+        with pytest.raises(ConfigError, match=name):
+            read_tensors(path)
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(1)], {"step": 3}, {"state_dict": {}}])
+def test_anything_but_named_tensors_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "net.pth")
+
+    with pytest.raises(ConfigError, match="want a dictionary of named tensors"):
+        read_tensors(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("name", ["net.pth", "net.bin", "net.safetensors"])
+def test_tensors_come_back_as_saved(tmp_path: Path, name: str) -> None:
+    tensors = {"a.weight": torch.randn(3, 4), "a.bias": torch.randn(3).half()}
+    (save_file if name.endswith("safetensors") else torch.save)(tensors, tmp_path / name)
+
+    found = read_tensors(tmp_path / name)
+
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[key], tensors[key]) for key in tensors)
+
+
+def test_missing_and_unexpected_keys_are_counted_and_named(
+    states: dict[str, dict[str, torch.Tensor]],
+) -> None:
+    wanted = states["reference_unet"]
+    found = {key: tensor for key, tensor in wanted.items() if not key.startswith("mid_block")}
+    found |= {"extra.weight": torch.zeros(1)}
+    gone = sorted(wanted.keys() - found.keys())
+
+    message = refusal("reference_unet", found, wanted)
+
+    assert f"{len(gone)} keys are missing ({', '.join(gone[:3])}, ...)" in message
+    assert "1 keys are unexpected (extra.weight)" in message
+
+
+def test_the_tail_of_the_denoising_unet_is_unexpected_in_the_reference_unet(
+    states: dict[str, dict[str, torch.Tensor]],
+) -> None:
+    message = refusal("reference_unet", states["denoising_unet"], states["reference_unet"])
+
+    assert (
+        "4 keys are unexpected (conv_norm_out.bias, conv_norm_out.weight, conv_out.bias" in message
+    )
+    assert "missing" not in message
+
+
+def test_a_tensor_of_another_shape_is_named_with_both_shapes(
+    states: dict[str, dict[str, torch.Tensor]],
+) -> None:
+    wanted = states["pose_guider"]
+    found = wanted | {"conv_in.weight": torch.zeros(8, 3, 3, 3)}
+
+    message = refusal("pose_guider", found, wanted)
+
+    assert "conv_in.weight has shape (8, 3, 3, 3), the pose_guider wants (16, 3, 3, 3)" in message
+
+
+def motion(value: float) -> dict[str, torch.Tensor]:
+    return {
+        f"{MOTION}.norm.weight": torch.ones(32),
+        f"{MOTION}.transformer_blocks.0.attention_blocks.0.pos_encoder.pe": torch.ones(1, 24, 32),
+        f"{MOTION}.proj_out.weight": torch.full((32, 32), value),
+        f"{MOTION}.proj_out.bias": torch.zeros(32),
+    }
+
+
+def test_motion_modules_that_do_nothing_are_left_out_and_told(
+    states: dict[str, dict[str, torch.Tensor]], caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = states["denoising_unet"]
+
+    with caplog.at_level(logging.INFO):
+        found = matched("denoising_unet", wanted | motion(0.0), wanted, label="net.pth")
+
+    assert found.keys() == wanted.keys()
+    assert "net.pth: left out 4 entries of motion modules" in caplog.text
+
+
+def test_motion_modules_that_do_something_are_refused(
+    states: dict[str, dict[str, torch.Tensor]],
+) -> None:
+    wanted = states["denoising_unet"]
+
+    message = refusal("denoising_unet", wanted | motion(1e-6), wanted)
+
+    assert f"({MOTION}.proj_out.weight: proj_out is not zero)" in message
+
+
+def test_motion_modules_without_their_output_are_refused(
+    states: dict[str, dict[str, torch.Tensor]],
+) -> None:
+    wanted = states["denoising_unet"]
+    found = wanted | {f"{MOTION}.norm.weight": torch.ones(32)}
+
+    assert "down_blocks.0.motion_modules.0" in refusal("denoising_unet", found, wanted)
+
+
+def test_motion_modules_in_another_network_are_unexpected(
+    states: dict[str, dict[str, torch.Tensor]],
+) -> None:
+    wanted = states["reference_unet"]
+
+    assert "4 keys are unexpected" in refusal("reference_unet", wanted | motion(0.0), wanted)
+
+
+@pytest.mark.parametrize("ours", ["vision_model.", ""])
+@pytest.mark.parametrize("theirs", ["vision_model.", ""])
+def test_clip_is_known_under_both_names(
+    states: dict[str, dict[str, torch.Tensor]], ours: str, theirs: str
+) -> None:
+    def named(prefix: str) -> dict[str, torch.Tensor]:
+        return {
+            key.replace("vision_model.", prefix): tensor
+            for key, tensor in states["image_encoder"].items()
+        }
+
+    positions = {f"{theirs}embeddings.position_ids": torch.arange(50)[None]}
+    wanted = named(ours)
+
+    found = matched("image_encoder", named(theirs) | positions, wanted, label="clip")
+
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+
+
+def test_the_vae_is_known_under_its_old_names(
+    states: dict[str, dict[str, torch.Tensor]],
+) -> None:
+    wanted = states["vae"]
+    old = {old_vae_name(key): tensor for key, tensor in wanted.items()}
+    assert len(old.keys() - wanted.keys()) == 16
+
+    found = matched("vae", old, wanted, label="vae")
+
+    assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+
+
+def test_names_of_other_networks_are_not_touched() -> None:
+    for key in ("conv_in.weight", "mid_block.attentions.0.query.weight"):
+        assert canonical_key("denoising_unet", key) == key

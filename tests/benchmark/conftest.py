@@ -1,0 +1,140 @@
+"""A small dataset of real files, and runs on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests.benchmark.generators import Numbered
+from tests.conftest import MediaMaker
+from tpbench.benchmark.generate import RunSpec, generate_run
+from tpbench.dataset import (
+    Clip,
+    Dataset,
+    clip_path,
+    finalise,
+    keypoints_path,
+    pose_path,
+)
+from tpbench.files import sha256_of
+from tpbench.video import CLIP, VideoWriter
+from tpbench.wholebody import WholeBodyPose, save_pose
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tpbench.benchmark.run_folder import Run
+
+LENGTHS = {"a": 101, "b": 104, "c": 102, "short": 100}
+"""Clip -> frames; the task `self` wants more than 100."""
+
+WIDTH_PX, HEIGHT_PX = 48, 32
+
+FIRST_NUMBER = 2
+"""Of a clip's first picture; the bit of 1 lies where our generators write."""
+
+MODULE = "tests.benchmark.generators"
+
+
+def write_dataset(folder: Path, lengths: Mapping[str, int] = LENGTHS) -> Dataset:
+    """Write clips whose pictures carry their own number, poses with them, and the manifest."""
+    rows = [_write_clip(folder, name, n) for name, n in lengths.items()]
+    return finalise(
+        folder,
+        rows,
+        name="Small talks",
+        config={},
+        models={},
+        measurements=(),
+        run=None,
+    )
+
+
+def _write_clip(folder: Path, name: str, n: int) -> Clip:
+    paths = [path_of(folder, name) for path_of in (clip_path, keypoints_path, pose_path)]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(
+        paths[0], width_px=WIDTH_PX, height_px=HEIGHT_PX, fps=Fraction(25), encoding=CLIP
+    ) as writer:
+        for number in range(n):
+            image = MediaMaker.image(number + FIRST_NUMBER, width_px=WIDTH_PX, height_px=HEIGHT_PX)
+            writer.write(image)
+    points = np.full((n, 133, 2), 7, np.float32)
+    points[:, 0, 0] = np.arange(n)
+    save_pose(
+        paths[1],
+        WholeBodyPose(
+            keypoints=points,
+            scores=np.ones((n, 133), np.float32),
+            width_px=WIDTH_PX,
+            height_px=HEIGHT_PX,
+            source="mediapipe",
+            model_digest="0" * 64,
+        ),
+    )
+    paths[2].write_bytes(b"pose")
+    clip_sha256, keypoints_sha256, pose_sha256 = map(sha256_of, paths)
+    return Clip(
+        clip_id=name,
+        status="kept",
+        source_id=name,
+        source_path=f"{name}.mp4",
+        fps_num=25,
+        fps_den=1,
+        n_frames=n,
+        identity=f"person {name}",
+        clip_sha256=clip_sha256,
+        keypoints_sha256=keypoints_sha256,
+        pose_sha256=pose_sha256,
+    )
+
+
+@pytest.fixture(scope="session")
+def talks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a dataset that no test may change."""
+    folder = tmp_path_factory.mktemp("benchmark") / "talks"
+    write_dataset(folder)
+    return folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maker:
+    """Makes runs of one dataset in one folder."""
+
+    data: Path
+    out: Path
+
+    def __call__(self, generator: object | None = None, **said: Any) -> Run:  # noqa: ANN401 - passed on
+        """Make a run; in this process with `Numbered` unless a model or an object is given."""
+        of_spec = {name: said.pop(name) for name in RunSpec.__dataclass_fields__ if name in said}
+        if generator is None and "model" not in of_spec:
+            generator = Numbered()
+        spec = RunSpec(**{"model": "mine", "data": self.data, **of_spec})
+        return generate_run(spec, self.out, generator=generator, **said)  # type: ignore[arg-type]  # a part of one is enough
+
+
+@pytest.fixture
+def make(talks: Path, tmp_path: Path) -> Maker:
+    return Maker(data=talks, out=tmp_path / "runs")
+
+
+def content(run: Run) -> dict[str, str]:
+    """File -> sha256, of all generated clips and previews."""
+    folder = run.folder.path
+    return {
+        str(path.relative_to(folder)): sha256_of(path)
+        for name in ("generated", "preview")
+        for path in sorted((folder / name).glob("*"))
+    }
+
+
+def births(run: Run) -> dict[str, tuple[int, int]]:
+    """Clip -> when its record was written, and as which file: changes when it is made again."""
+    paths = (run.folder.path / "records").glob("*.json")
+    return {path.stem: (path.stat().st_mtime_ns, path.stat().st_ino) for path in paths}

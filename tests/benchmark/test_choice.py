@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.benchmark.conftest import MODULE
+from tests.benchmark.generators import Bare, Numbered
+from tpbench.baselines import registry
+from tpbench.baselines.model_row import ModelRow
+from tpbench.benchmark.choice import (
+    ModelChoice,
+    adopt,
+    build,
+    choose,
+    parse_assignments,
+    with_reference_quirks,
+)
+from tpbench.benchmark.devices import crew_for
+from tpbench.errors import ConfigError
+from tpbench.execution import usable_cores
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_dot_before_the_colon_means_a_class() -> None:
+    choice = choose(f"{MODULE}:Numbered")
+
+    assert (choice.row, choice.kind, choice.weight_free) == (None, "custom", False)
+
+
+def test_without_a_dot_it_is_a_model_of_the_table() -> None:
+    with pytest.raises(ConfigError, match="no model 'nonesuch'"):
+        choose("nonesuch:variant")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tests.nowhere:Numbered", "there is no module 'tests.nowhere'"),
+        (f"{MODULE}:Nobody", "has no 'Nobody'"),
+        ("tests.benchmark.conftest:write_dataset", "can't be called with the options"),
+    ],
+)
+def test_a_class_that_is_not_there_is_refused(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(name, options={}, weights_dir=None, device="cpu")
+
+
+def test_a_class_gets_its_options() -> None:
+    made = build(f"{MODULE}:Numbered", options={"shade": "3"}, weights_dir=None, device="cpu")
+
+    assert made.describe()["shade"] == 3
+
+
+def test_weights_for_a_class_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="takes no --weights"):
+        build(f"{MODULE}:Numbered", options={}, weights_dir=tmp_path, device="cpu")
+
+
+def test_what_generates_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"mine: list has no method `generate\(tasks\)`"):
+        adopt([], name="mine")
+
+
+def test_an_adopted_object_has_all_that_a_generator_has() -> None:
+    bare, whole = adopt(Bare(), name="bare"), Numbered()
+
+    assert bare.max_clips == 1
+    assert set(bare.describe()) == {"class", "source_sha256"}
+    bare.close()
+    adopt(whole, name="whole").close()
+    assert whole.closed
+
+
+def test_assignments_become_options() -> None:
+    assert parse_assignments(["steps=30", "folder=a=b"]) == {"steps": "30", "folder": "a=b"}
+
+
+@pytest.mark.parametrize("pairs", [["steps"], ["=3"], ["a=1", "a=2"]])
+def test_what_assigns_nothing_is_refused(pairs: list[str]) -> None:
+    with pytest.raises(ConfigError, match="--option "):
+        parse_assignments(pairs)
+
+
+def test_quirks_are_the_variant_of_that_name_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = ModelRow(
+        id="odd",
+        display_name="Odd",
+        kind="model",
+        description="",
+        factory="a:b",
+        variants={"reference-quirks": {"reference_quirks": True}, "plain": {}},
+    )
+    monkeypatch.setattr(registry, "MODELS", {"odd": row})
+
+    assert with_reference_quirks("odd", {"steps": 3}) == ("odd:reference-quirks", {"steps": 3})
+    assert with_reference_quirks("odd:plain", {}) == ("odd:plain", {"reference_quirks": True})
+
+
+@pytest.mark.parametrize("workers", [0, -2])
+def test_a_run_needs_a_worker(workers: int) -> None:
+    with pytest.raises(ConfigError, match=f"at least 1, got {workers}"):
+        crew_for(ModelChoice(name="mine"), device="cpu", workers=workers, clips=3)
+
+
+def test_a_model_of_unknown_weight_gets_one_worker_with_all_cores() -> None:
+    crew = crew_for(ModelChoice(name="mine"), device="cpu", workers=None, clips=3)
+
+    assert (crew.workers, crew.devices, crew.threads) == (1, ("cpu",), usable_cores())
+
+
+@pytest.mark.parametrize("clips", [1, 1000])
+def test_models_without_weights_get_a_worker_a_core(clips: int) -> None:
+    row = ModelRow(id="x", display_name="X", kind="anchor", description="", factory="a:b")
+
+    crew = crew_for(ModelChoice(name="x", row=row), device="auto", workers=None, clips=clips)
+
+    assert (crew.workers, crew.threads) == (min(clips, usable_cores()), 1)
+
+
+def test_each_gpu_gets_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tpbench.benchmark.devices._gpus", lambda: ("cuda:0", "cuda:1"))
+    model = ModelChoice(name="mine")
+
+    both = crew_for(model, device="auto", workers=None, clips=9)
+    one = crew_for(model, device="cuda:1", workers=None, clips=9)
+    three = crew_for(model, device="cuda", workers=3, clips=9)
+
+    assert (both.workers, both.devices) == (2, ("cuda:0", "cuda:1"))
+    assert (one.workers, one.devices) == (1, ("cuda:1",))
+    assert (three.workers, three.devices) == (3, ("cuda:0", "cuda:1", "cuda:0"))

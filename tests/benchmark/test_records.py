@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tpbench.benchmark.records import ClipRecord, inputs_key, read_record, write_record
+from tpbench.dataset import Dataset
+from tpbench.errors import SubmissionError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DONE = ClipRecord(
+    clip_id="a",
+    status="done",
+    inputs="1" * 64,
+    n_frames=101,
+    fps="30000/1001",
+    width_px=512,
+    height_px=512,
+    encoding="lossless-x264",
+    generated_sha256="2" * 64,
+    preview_sha256="3" * 64,
+    frames_sha256="4" * 64,
+    gen_s=1.5,
+    peak_host_bytes=10**9,
+    peak_gpu_bytes=None,
+    code="0.1.0",
+)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [DONE, ClipRecord(clip_id="a", status="failed", inputs="1" * 64, reason="nobody there")],
+)
+def test_a_record_comes_back_from_disk(record: ClipRecord, tmp_path: Path) -> None:
+    write_record(tmp_path / "a.json", record)
+
+    assert read_record(tmp_path / "a.json") == record
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 2}, "schema version 2, this tpbench reads 1"),
+        ({"clip_id": "b"}, "the record of another clip, 'b'"),
+        ({"status": "fine"}, "no status 'fine'"),
+        ({"reason": "because"}, "a done clip has frames and no reason"),
+        ({"frames_sha256": None}, "a done clip has frames and no reason"),
+        ({"status": "failed"}, "a failed clip has a reason and no frames"),
+        ({"generated_sha256": "zz"}, "a sha256 is none"),
+        ({"n_frames": "101"}, "n_frames: not of the right kind"),
+        ({"more": 1}, "fields more are missing or not known"),
+    ],
+)
+def test_a_tampered_record_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_record(path, DONE)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+    with pytest.raises(SubmissionError, match=message):
+        read_record(path)
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{"])
+def test_what_is_no_record_is_refused(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "a.json").write_text(content)
+
+    with pytest.raises(SubmissionError, match=r"a\.json: "):
+        read_record(tmp_path / "a.json")
+
+
+def test_the_key_of_inputs_hangs_on_all_that_the_frames_hang_on(talks: Path) -> None:
+    clip = Dataset.open(talks).clip("a")
+    same: dict[str, Any] = {
+        "configuration": {"steps": 30, "weights": {"unet": "0" * 64}},
+        "model": "talkingpose",
+        "task": "self v1",
+        "seed": 42,
+        "encoding": "lossless",
+    }
+    others: list[dict[str, Any]] = [
+        {"configuration": {"steps": 25, "weights": {"unet": "0" * 64}}},
+        {"model": "talkingpose:no-feedback"},
+        {"task": "self v2"},
+        {"seed": 43},
+        {"encoding": "ffv1"},
+    ]
+    key = inputs_key(clip, **same)
+
+    keys = [inputs_key(clip, **(same | other)) for other in others]
+    keys += [
+        inputs_key(replace(clip, clip_sha256="5" * 64), **same),
+        inputs_key(replace(clip, keypoints_sha256="5" * 64), **same),
+    ]
+
+    assert len({key, *keys}) == 8
+    reordered = same | {"configuration": {"weights": {"unet": "0" * 64}, "steps": 30}}
+    assert inputs_key(clip, **reordered) == key
+    assert inputs_key(replace(clip, identity="moved", split=None), **same) == key

@@ -1,0 +1,92 @@
+"""`tpbench generate` as a user meets it: what is printed, and with which exit code it ends."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.benchmark.conftest import MODULE, write_dataset
+from tpbench.cli import generate
+from tpbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typer.testing import Result
+
+MODEL = f"{MODULE}:Numbered"
+
+app = typer.Typer(pretty_exceptions_enable=False)
+app.command()(generate.generate)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "data"
+    write_dataset(folder, {"a": 101, "b": 102})
+    return folder
+
+
+def run(data: Path, out: Path, *arguments: str, model: str = MODEL) -> Result:
+    command = ["--model", model, "--data", str(data), "--out", str(out), *arguments]
+    return CliRunner().invoke(app, command, catch_exceptions=False)
+
+
+def test_a_run_says_what_it_made_and_where(data: Path, tmp_path: Path) -> None:
+    result = run(data, tmp_path)
+
+    (path,) = tmp_path.glob("*/*/*/seed42")
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert lines[0] == (
+        f"{MODEL} on all of Small talks: 2 of 2 clips done, 203 frames; now 2 made, 0 failed, "
+        "0 there"
+    )
+    assert lines[-1] == f"run: {path}"
+    assert "0 made, 0 failed, 2 there" in run(data, tmp_path).stdout
+
+
+def test_failed_clips_are_named_with_exit_3(data: Path, tmp_path: Path) -> None:
+    result = run(data, tmp_path, "--option", "fault=failure", model=f"{MODULE}:Faulty")
+
+    assert result.exit_code == 3
+    assert result.stderr == "failed: b: nobody is in the picture\n"
+    assert "1 of 2 clips done" in result.stdout
+
+
+def test_a_partial_run_says_so(data: Path, tmp_path: Path) -> None:
+    assert "partial: 1 clips were not tried yet\n" in run(data, tmp_path, "--limit", "1").stdout
+
+
+def test_every_option_reaches_the_run(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text("b\n")
+
+    result = run(
+        data, tmp_path / "runs", "--ids", str(tmp_path / "ids.txt"), "--split", "all",
+        "--seed", "7", "--option", "shade=5", "--keep", "preview", "--min-frames", "90",
+        "--device", "cpu", "--workers", "1", "--overwrite", "never",
+    )  # fmt: skip
+
+    assert result.exit_code == 0
+    (path,) = (tmp_path / "runs").glob("*/*/self.min90-tpbench-v1/seed7")
+    assert {file.name for file in path.glob("*/*")} == {"b.mp4", "b.json"}
+    info = json.loads((path / "run.json").read_text())
+    assert info["model"]["configuration"]["shade"] == 5
+    assert info["sessions"][0]["device"] == "cpu"
+    assert info["task"]["min_frames"] == 90
+
+
+def test_the_quirks_of_released_code_are_an_option_of_the_model(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'reference_quirks': True.*unexpected keyword"):
+        run(data, tmp_path, "--reference-quirks")
+
+
+def test_a_model_that_is_not_there_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no model 'talkingpoze'"):
+        run(data, tmp_path, model="talkingpoze")
+
+    assert list(tmp_path.iterdir()) == []

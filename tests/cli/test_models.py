@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tpbench.baselines import registry
+from tpbench.baselines.model_row import ModelRow
+from tpbench.baselines.talkingpose import parity
+from tpbench.baselines.talkingpose.parity import ClipParity, ParityReport
+from tpbench.cli import models
+from tpbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from typer.testing import Result
+
+app = typer.Typer(pretty_exceptions_enable=False)
+app.add_typer(models.app, name="models")
+
+ROWS = (
+    ModelRow(
+        id="talkingpose",
+        display_name="TalkingPose",
+        kind="model",
+        description="a diffusion model",
+        factory="nowhere:Nothing",
+        variants={"no-feedback": {"gain": 0}},
+        needs=("8 GB on a GPU",),
+        install=("pip install 'tpbench[talkingpose]'", "tpbench weights pull talkingpose-unet"),
+        licence_code="MIT",
+        licence_weights="unknown",
+        url="https://example.org/talkingpose",
+        params_b=2.1,
+    ),
+    ModelRow(
+        id="frozen",
+        display_name="Frozen",
+        kind="anchor",
+        description="no motion",
+        factory="nowhere:Nothing",
+        licence_code="MIT",
+    ),
+)
+
+
+@pytest.fixture(autouse=True)
+def table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows whose factories can't be imported: nothing here may build a model."""
+    monkeypatch.setattr(registry, "MODELS", {row.id: row for row in ROWS})
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["models", *arguments], catch_exceptions=False)
+
+
+def test_list_shows_every_model_with_its_variants() -> None:
+    said = run("list").stdout
+
+    firsts = [line.split()[0] for line in said.splitlines() if line.strip()]
+    assert firsts[0] == "model"
+    assert firsts[2:] == ["talkingpose", "talkingpose:no-feedback", "frozen"]
+
+
+def test_list_as_json_is_the_rows() -> None:
+    rows = json.loads(run("list", "--json").stdout)
+
+    assert [row["id"] for row in rows] == ["talkingpose", "frozen"]
+    assert rows[0]["variants"] == {"no-feedback": {"gain": 0}}
+    assert rows[0]["params_b"] == 2.1
+
+
+def test_show_says_what_a_model_needs_and_what_others_published() -> None:
+    said = run("show", "talkingpose:no-feedback").stdout
+
+    for line in (
+        "talkingpose: TalkingPose",
+        "  licence of the code: MIT",
+        "  licence of the weights: unknown",
+        "  parameters: 2.1 billion",
+        "  variant talkingpose:no-feedback: gain=0",
+        "  needs: 8 GB on a GPU",
+        "  how to get it: tpbench models install talkingpose",
+    ):
+        assert line in said.splitlines()
+    assert "  test set not named: tje_d2 6.18, psnr 21.92, params_b 2.1" in said.splitlines()
+    assert "    TalkingPose, project page" in said.splitlines()
+
+
+def test_show_leaves_out_what_is_not_known() -> None:
+    assert run("show", "frozen").stdout.splitlines() == [
+        "frozen: Frozen",
+        "  no motion",
+        "  kind: anchor",
+        "  licence of the code: MIT",
+    ]
+
+
+def test_show_as_json_has_the_published_numbers() -> None:
+    shown = json.loads(run("show", "talkingpose", "--json").stdout)
+
+    assert shown["id"] == "talkingpose"
+    assert {"method", "metric", "value", "source_title"} <= shown["reported"][0].keys()
+
+
+@pytest.mark.parametrize("command", ["show", "install"])
+def test_an_unknown_model_is_refused_with_a_hint(command: str) -> None:
+    with pytest.raises(ConfigError, match="no model 'frosen'; did you mean 'frozen'"):
+        run(command, "frosen")
+
+
+def test_install_prints_the_steps() -> None:
+    assert run("install", "talkingpose").stdout.splitlines() == list(ROWS[0].install)
+    assert run("install", "frozen").stdout.startswith("# frozen needs no installation")
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[float], Path]:
+    """Let every parity case have this largest error; gives a folder of two cases."""
+    for name in ("carry", "reset"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+
+    def with_error(error: float) -> Path:
+        def compute(folder: Path, *, device: str, dtype: str) -> ParityReport:
+            clips = tuple(
+                ClipParity(clip_id=f"clip{n}", latents_error=error / n, frames_error=0.0)
+                for n in (1, 2)
+            )
+            return ParityReport(case=folder.name, device=device, dtype=dtype, clips=clips)
+
+        monkeypatch.setattr(parity, "run_parity_case", compute)
+        return tmp_path
+
+    return with_error
+
+
+def test_check_prints_the_largest_error_of_each_clip(answer: Callable[[float], Path]) -> None:
+    result = run("check", "talkingpose", "--golden", str(answer(2e-4)))
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[:3] == [
+        "carry: passed (largest error 2.0e-04, tolerance 1e-03, fp32 on cpu)",
+        "  clip1: latents 2.0e-04, frames 0.0e+00",
+        "  clip2: latents 1.0e-04, frames 0.0e+00",
+    ]
+    assert "reset: passed" in result.stdout
+
+
+def test_check_fails_beyond_the_tolerance(answer: Callable[[float], Path]) -> None:
+    result = run(
+        "check", "talkingpose", "--golden", str(answer(2e-2)), "--dtype", "fp16", "--device", "cuda"
+    )
+
+    assert result.exit_code == 3
+    assert "carry: FAILED (largest error 2.0e-02, tolerance 1e-03, fp16 on cuda)" in result.stdout
+
+
+def test_check_wants_a_model_that_has_cases() -> None:
+    with pytest.raises(ConfigError, match="no parity cases for 'frozen'; known: talkingpose"):
+        run("check", "frozen")

@@ -1,0 +1,287 @@
+"""Scoring from end to end."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from tests.metrics.scoring import stand_ins
+from tests.metrics.scoring.clips import (
+    PIXEL_METRICS,
+    pairing_of,
+    pictures,
+    scored,
+    some_clips,
+    worse,
+    write_pictures,
+    write_set,
+)
+from tpbench.files import sha256_of
+from tpbench.metrics.scoring import clip_pass, driver
+from tpbench.metrics.scoring.api import score
+
+if TYPE_CHECKING:
+    from tpbench.metrics.scoring.pairing import Pairing
+    from tpbench.metrics.scoring.report import ScoreReport
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "tje"
+
+ALL_KINDS = (
+    *PIXEL_METRICS,
+    "lpips",
+    "fid",
+    "kid",
+    "fvd",
+    "delta_e",
+    "sharpness_ratio",
+    "face_psnr",
+    "hand_lpips",
+    "akd_body",
+    "pck_hands",
+    "drift_psnr_slope",
+    "drift_lag_10",
+    "lasting_ssim",
+    "drift_fid_slope",
+    "drift_fvd_delta",
+)
+"""Metrics that together use every kind of meter and reduction."""
+
+
+def columns_of(out: Path) -> pd.DataFrame:
+    table: pd.DataFrame = pd.read_parquet(out / "frames.parquet")
+    return table.astype({"clip_id": str}).set_index(["clip_id", "frame"]).sort_index()
+
+
+def values_of(report: ScoreReport) -> dict[str, float]:
+    return {name: found.value for name, found in report.metrics.items()}
+
+
+# --- against others ---------------------------------------------------------------------------
+
+
+def test_the_golden_clips_give_the_official_values_for_every_delta(tmp_path: Path) -> None:
+    """Other sizes, other lengths, sub-folders and clips without a partner are among them."""
+    report = score(GOLDEN / "real", GOLDEN / "gen", out=tmp_path / "out", protocol="talkingpose")
+
+    for delta in (1, 2, 5):
+        official = json.loads((GOLDEN / f"official_delta{delta}.json").read_text())
+        name = f"tje_d{delta}"
+        for pair in official["pairs"]:
+            clip = report.clips[pair["key"].removesuffix(".mp4")]
+            assert clip.values[name] == pytest.approx(pair["avg_tje"], abs=1e-9)
+            terms = columns_of(tmp_path / "out").loc[clip.clip_id][name]
+            assert terms.notna().sum() == pair["n_terms"]
+        overall = report.metrics[name]
+        assert overall.value == pytest.approx(official["overall_avg_tje"], abs=1e-9)
+        assert overall.n_clips == official["num_pairs"] == 3
+        assert [f"{extra}.mp4" for extra in report.coverage.extra] == official["missing_in_real"]
+        missing = official["missing_in_generated"]
+        assert [f"{clip}.mp4" for clip in report.coverage.missing] == missing
+    assert report.coverage.share == 3 / 4
+    assert not report.complete
+    assert report.policies == {
+        "length": "truncate",
+        "resize": "area",
+        "rate": "ignore",
+        "first_frame": 0,
+    }
+
+
+def test_frames_equal_scikit_image(tmp_path: Path) -> None:
+    real = pictures(8)
+    generated = worse(real)
+    write_set(tmp_path / "real", {"sub/a": real})
+    write_pictures(tmp_path / "gen" / "sub" / "a", generated, first=1)
+
+    report = score(
+        tmp_path / "real", tmp_path / "gen", out=tmp_path / "out", metrics=["psnr", "ssim", "l1"]
+    )
+
+    frames = columns_of(tmp_path / "out").loc["sub/a"]
+    assert list(frames.columns) == ["l1", "psnr", "ssim"]
+    assert list(frames.index) == list(range(8))
+    for at, pair in enumerate(zip(real, generated, strict=True)):
+        psnr_db = peak_signal_noise_ratio(*pair, data_range=255)
+        similarity = structural_similarity(
+            *pair,
+            channel_axis=-1,
+            data_range=255,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+        assert frames["psnr"][at] == pytest.approx(psnr_db, abs=1e-9)
+        assert frames["ssim"][at] == pytest.approx(similarity, abs=1e-5)
+    for name in ("psnr", "ssim", "l1"):
+        assert report.clips["sub/a"].values[name] == pytest.approx(frames[name].mean(), abs=1e-12)
+        assert report.metrics[name].value == report.clips["sub/a"].values[name]
+
+
+def test_identical_frames_are_left_out_of_psnr_and_counted(tmp_path: Path) -> None:
+    real = pictures(8)
+    generated = worse(real)
+    generated[2:5] = real[2:5]
+    write_set(tmp_path / "real", {"a": real})
+    write_set(tmp_path / "gen", {"a": generated})
+
+    report = score(
+        tmp_path / "real",
+        tmp_path / "gen",
+        out=tmp_path / "out",
+        metrics=["psnr", "identical_share"],
+    )
+
+    frames = columns_of(tmp_path / "out").loc["a"]["psnr"]
+    assert list(np.isinf(frames)) == [False, False, True, True, True, False, False, False]
+    finite = frames[np.isfinite(frames)]
+    assert report.metrics["psnr"].value == pytest.approx(finite.mean(), abs=1e-12)
+    assert report.metrics["identical_share"].value == 3 / 8
+
+
+@pytest.mark.usefixtures("networks")
+def test_a_clip_against_itself_is_perfect_and_does_not_drift(tmp_path: Path) -> None:
+    images = pictures(120, size_px=(96, 80))
+    for at, image in enumerate(images):
+        stand_ins.paint_person(image, 40 + at % 3, 30)
+    folder = write_set(tmp_path / "real", {"a": images})
+
+    report = score(folder, folder, out=tmp_path / "out", device="cpu", workers=1)
+
+    values = values_of(report)
+    assert {name: report.metrics[name].status for name in values} == dict.fromkeys(
+        values, "measured"
+    )
+    for name, value in values.items():
+        if name in {"psnr", "face_psnr", "hand_psnr"}:
+            assert value == math.inf, name
+        elif name.startswith(("ssim", "face_ssim", "hand_ssim", "lasting", "identical", "pck")) or (
+            name in {"motion_ratio", "sharpness_ratio"}
+        ):
+            assert value == pytest.approx(1, abs=1e-6), name
+        elif name != "kid":  # unbiased: a set against itself comes out below 0
+            assert value == pytest.approx(0, abs=1e-6), name
+    assert values["kid"] < 0
+    assert report.metrics["psnr"].n_infinite == 1
+    assert json.loads((tmp_path / "out" / "scores.json").read_text())["metrics"]["psnr"][
+        "value"
+    ] == ("inf")
+
+
+# --- nothing changes a digit ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three clips, one of them long enough to drift, with people painted on them."""
+    folder = tmp_path_factory.mktemp("clips")
+    real, generated = some_clips([114, 20, 37], size_px=(96, 80))
+    for side, clips in (("real", real), ("gen", generated)):
+        for images in clips.values():
+            for at, image in enumerate(images):
+                shift = 2 if side == "gen" else 0
+                stand_ins.paint_person(image, 38 + at % 5 + shift, 28 + at % 3)
+        write_set(folder / side, clips)
+    return folder
+
+
+@pytest.fixture
+def pairing(folders: Path) -> Pairing:
+    return pairing_of(folders / "real", folders / "gen")
+
+
+@pytest.fixture(scope="module")
+def reference(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ScoreReport]:
+    """Scored one clip after the other by one thread."""
+    out = tmp_path_factory.mktemp("reference")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TPBENCH_CACHE", str(out / "cache"))
+        patch.setattr(driver, "usable_cores", lambda: 1)
+        stand_ins.put_in(patch.setattr)
+        stand_ins.make_ready(patch.setattr)
+        return out, scored(pairing_of(folders / "real", folders / "gen"), out, *ALL_KINDS)
+
+
+def assert_same_digits(out: Path, report: ScoreReport, reference: tuple[Path, ScoreReport]) -> None:
+    """Networks may differ by rounding, all else must be equal."""
+    frames, expected = columns_of(out), columns_of(reference[0])
+    of_networks = [name for name in expected.columns if "lpips" in name]
+    pd.testing.assert_frame_equal(
+        frames.drop(columns=of_networks),
+        expected.drop(columns=of_networks),
+        check_exact=True,
+    )
+    pd.testing.assert_frame_equal(frames[of_networks], expected[of_networks], rtol=1e-5, atol=0)
+    assert report.clips.keys() == reference[1].clips.keys()
+    for name, value in values_of(reference[1]).items():
+        assert report.metrics[name].value == pytest.approx(value, rel=1e-5, abs=1e-9), name
+        assert math.isfinite(value), name
+
+
+@pytest.mark.usefixtures("networks")
+def test_threads_change_no_digit(
+    pairing: Pairing,
+    reference: tuple[Path, ScoreReport],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(driver, "usable_cores", lambda: 2)
+    seen = set()
+    update = stand_ins.PaintedPeople.detect
+
+    def spy(self: stand_ins.PaintedPeople, frames: Any) -> Any:  # noqa: ANN401 - passed through
+        seen.add(threading.current_thread() is threading.main_thread())
+        return update(self, frames)
+
+    monkeypatch.setattr(stand_ins.PaintedPeople, "detect", spy)
+
+    report = scored(pairing, tmp_path / "out", *ALL_KINDS)
+
+    assert_same_digits(tmp_path / "out", report, reference)
+    assert seen == {True, False}, "it was to be work of several threads"
+
+
+@pytest.mark.usefixtures("networks")
+def test_processes_change_no_digit(
+    pairing: Pairing, reference: tuple[Path, ScoreReport], tmp_path: Path
+) -> None:
+    report = scored(pairing, tmp_path / "out", *ALL_KINDS, workers=2, factory=stand_ins.FACTORY)
+
+    assert_same_digits(tmp_path / "out", report, reference)
+    for name in ("scores.json", "frames.parquet"):
+        assert sha256_of(tmp_path / "out" / name) == sha256_of(reference[0] / name)
+
+
+@pytest.mark.usefixtures("networks")
+def test_the_order_of_clips_changes_no_digit(
+    pairing: Pairing, reference: tuple[Path, ScoreReport], tmp_path: Path
+) -> None:
+    backwards = replace(pairing, pairs=pairing.pairs[::-1])
+
+    report = scored(backwards, tmp_path / "out", *ALL_KINDS)
+
+    assert_same_digits(tmp_path / "out", report, reference)
+
+
+@pytest.mark.usefixtures("networks")
+@pytest.mark.parametrize("frames", [1, 7, 64])
+def test_the_length_of_chunks_changes_no_digit(
+    frames: int,
+    pairing: Pairing,
+    reference: tuple[Path, ScoreReport],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clip_pass, "CHUNK_FRAMES", frames)
+
+    report = scored(pairing, tmp_path / "out", *ALL_KINDS)
+
+    assert_same_digits(tmp_path / "out", report, reference)

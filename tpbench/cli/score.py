@@ -1,0 +1,208 @@
+"""`tpbench score`: a folder of generated videos against real ones."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.table import Table
+
+    from tpbench.metrics.scoring.driver import ProgressListener, ScoringProgress
+    from tpbench.metrics.scoring.report import MetricScore, ScoreReport
+
+INCOMPLETE_EXIT_CODE: Final = 3
+
+_ARROWS: Final = {"higher": "↑", "lower": "↓", "target": "◎", "none": ""}
+_LISTED: Final = 5
+
+
+def score(
+    real: Annotated[Path, typer.Option(help="A dataset, or any folder of videos.")],
+    generated: Annotated[
+        Path, typer.Option(help="Folder of generated videos, or of folders of pictures.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for scores.json and frames.parquet.")
+    ] = Path("scores"),
+    protocol: Annotated[
+        str, typer.Option(help="`tpbench metrics list` shows them.")
+    ] = "tpbench-v1",
+    metrics: Annotated[
+        str | None, typer.Option(help="Only these, with commas between: psnr,ssim,tje_d2.")
+    ] = None,
+    split: Annotated[
+        Literal["train", "test"] | None, typer.Option(help="Only this split of a dataset.")
+    ] = None,
+    length: Annotated[
+        Literal["fail", "truncate"] | None,
+        typer.Option(help="Other numbers of frames: an error, or compare till the shorter ends."),
+    ] = None,
+    resize: Annotated[
+        Literal["fail", "area"] | None,
+        typer.Option(help="Another size: an error, or resize generated frames to the real ones."),
+    ] = None,
+    rate: Annotated[
+        Literal["fail", "ignore"] | None,
+        typer.Option(help="Another frame rate: an error, or compare frames by number."),
+    ] = None,
+    first_frame: Annotated[
+        int, typer.Option(help="Frames before it are not scored; 1 if frame 0 is the reference.")
+    ] = 0,
+    identities: Annotated[
+        Path | None,
+        typer.Option(help="CSV table clip,identity: 95 % intervals are over identities."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes, a core each. Default: all cores.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never fetch model files.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A metric that can't be measured is an error.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print scores.json.")] = False,
+) -> None:
+    """Score generated videos; go on where an earlier run stopped."""
+    from tpbench.execution import terminate_as_interrupt
+    from tpbench.metrics.scoring.api import score as score_folders
+
+    with terminate_as_interrupt(), _progress_bar() as listener:
+        report = score_folders(
+            real,
+            generated,
+            out=out,
+            protocol=protocol,
+            metrics=None if metrics is None else [m.strip() for m in metrics.split(",") if m],
+            split=split,
+            length=length,
+            resize=resize,
+            rate=rate,
+            first_frame=first_frame,
+            identities=identities,
+            device=device,
+            workers=workers,
+            offline=offline,
+            strict=strict,
+            on_progress=listener,
+        )
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=1, allow_nan=False, ensure_ascii=False))
+    else:
+        _print(report, out)
+    if not report.complete:
+        _tell_what_lacks(report, out)
+        raise typer.Exit(INCOMPLETE_EXIT_CODE)
+
+
+def _print(report: ScoreReport, out: Path) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(score_table(report))
+    for warning in dict.fromkeys(_remarks(report)):
+        console.print(warning, soft_wrap=True)
+    coverage = report.coverage
+    typer.echo(f"scored {coverage.n_scored} of {coverage.n_expected} clips: {out / 'scores.json'}")
+
+
+def score_table(report: ScoreReport) -> Table:
+    """Return the metrics that were measured, one a line, with interval and number of clips."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header, justify in (("metric", "left"), ("", "left"), ("value", "right")):
+        table.add_column(header, justify=justify)  # type: ignore[arg-type]  # literals, in a loop
+    for header in ("95 % interval", "unit", "clips"):
+        table.add_column(header, justify="left" if header == "unit" else "right")
+    for name, found in report.metrics.items():
+        if found.status == "measured":
+            table.add_row(
+                name,
+                _ARROWS[found.direction],
+                _shown(found.value),
+                _interval(found),
+                found.unit,
+                str(found.n_clips),
+            )
+    return table
+
+
+def _remarks(report: ScoreReport) -> Iterator[str]:
+    """Yield what has to be said beside the table: blanks, warnings, missing intervals."""
+    lacking: dict[str, list[str]] = {}
+    for name, found in report.metrics.items():
+        if found.status == "not_measured":
+            lacking.setdefault(found.reason or "", []).append(name)
+        elif found.reason:
+            yield f"{name}: {found.reason}"
+        if found.warning:
+            yield f"{name}: {found.warning}"
+    for reason, names in lacking.items():
+        yield f"not measured: {', '.join(names)}: {reason}"
+    for found in report.metrics.values():
+        if found.status == "measured" and found.interval_reason and found.n_clips:
+            yield f"no interval: {found.interval_reason}"
+            break
+
+
+def _tell_what_lacks(report: ScoreReport, out: Path) -> None:
+    coverage = report.coverage
+    lines = [f"{clip}: {error}" for clip, error in coverage.failed.items()]
+    lines += [f"{clip}: nothing was generated for it" for clip in coverage.missing]
+    for line in lines[:_LISTED]:
+        typer.echo(line, err=True)
+    if len(lines) > _LISTED:
+        typer.echo(f"... and {len(lines) - _LISTED} more in {out / 'scores.json'}", err=True)
+    others = "; the values are those of the others" if coverage.n_scored else ""
+    typer.echo(
+        f"coverage {coverage.share:.3f}: {len(coverage.failed)} clips failed, "
+        f"{len(coverage.missing)} are missing{others}",
+        err=True,
+    )
+
+
+def _shown(value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return f"{value:.4g}" if math.isfinite(value) else "∞"
+
+
+def _interval(found: MetricScore) -> str:
+    if found.low is None or found.high is None:
+        return ""
+    return f"{_shown(found.low)} … {_shown(found.high)}"
+
+
+@contextmanager
+def _progress_bar() -> Iterator[ProgressListener]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    bar = Progress(
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(),
+        TextColumn("clips  {task.fields[frames]:,} frames"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task("score", total=None, frames=0)
+
+    def listener(state: ScoringProgress) -> None:
+        bar.update(task, total=state.clips_total, completed=state.clips_done, frames=state.frames)
+        bar.start()
+
+    try:
+        yield listener
+    finally:
+        bar.stop()
