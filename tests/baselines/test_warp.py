@@ -367,27 +367,27 @@ def test_what_can_not_be_made_is_one_failure_each() -> None:
         assert words in found[clip_id]
 
 
-@pytest.mark.parametrize("size", [1, 16, 40])
-def test_a_tiny_or_crowded_picture_is_no_bug(size: int) -> None:
-    person = points_of_a_person()
-    task = task_for([person, person * 0.1])
-    poses = [replace(pose, width_px=size, height_px=size) for pose in (task.driving,)]
-    reference = replace(pose_of([person * size / 224]), width_px=size, height_px=size)
-    small = replace(
-        task,
-        reference=np.full((size, size, 3), 90, np.uint8),
-        reference_pose=reference,
-        driving=poses[0],
-        width_px=size,
-        height_px=size,
+@pytest.mark.parametrize(("size_px", "n_frames"), [(1, 0), (16, 0), (30, 2), (61, 2)])
+def test_a_tiny_person_is_moved_or_refused(size_px: int, n_frames: int) -> None:
+    person = points_of_a_person() * size_px / HEIGHT_PX
+    frames = [person, person * 0.1]
+    task = AnimationTask(
+        clip_id="tiny",
+        reference=np.full((size_px, size_px, 3), 90, np.uint8),
+        reference_pose=pose_of([person], width_px=size_px, height_px=size_px),
+        driving=pose_of(frames, width_px=size_px, height_px=size_px),
+        driving_video=None,
+        audio_path=None,
+        width_px=size_px,
+        height_px=size_px,
+        fps=Fraction(25),
+        seed=0,
     )
 
-    results = list(WarpGenerator({}).generate([small]))
+    results = list(WarpGenerator({}).generate([task]))
 
-    if size == 1:
-        assert failures(results)
-    else:
-        assert [type(result) for result in results] == [GeneratedFrame] * 2
+    assert len([frame for frame in results if isinstance(frame, GeneratedFrame)]) == n_frames
+    assert len(failures(results) if n_frames == 0 else []) == (n_frames == 0)
 
 
 def test_unknown_options_are_refused_and_the_row_builds() -> None:
@@ -439,7 +439,12 @@ def test_moving_least_squares_take_points_to_their_images(points: Points, images
     assert np.allclose(moved[kept], images[kept], atol=1e-3)
 
 
-@given(clouds.filter(spread_out), turns, turns, st.floats(-2, 2))
+def round_enough(points: Points) -> bool:
+    long, short = np.linalg.svd(points - points.mean(axis=0))[1]
+    return bool(short > max(1.0, 0.5 * long))
+
+
+@given(clouds.filter(round_enough), turns, turns, st.floats(-2, 2))
 def test_a_card_shows_its_other_side_and_never_its_edge(
     points: Points, first: Points, second: Points, across: float
 ) -> None:
@@ -488,11 +493,11 @@ def test_a_bone_without_length_stays_a_limb() -> None:
 
 
 def test_steps_are_limited() -> None:
-    start, wanted = np.zeros((3, 2)), np.array([[3.0, 4], [0.3, 0.4], [0, 0]])
+    start, wanted = np.zeros((3, 2)), np.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
 
     moved = fitting.limited(start, wanted, follow=0.5, most=2.0)
 
-    assert np.allclose(moved, [[1.2, 1.6], [0.15, 0.2], [0, 0]])
+    assert np.allclose(moved, [[1.2, 1.6], [0.15, 0.2], [0.0, 0.0]])
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (7, -4), (-30, 12), (500, 0)])

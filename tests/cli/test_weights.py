@@ -58,7 +58,7 @@ def test_list_as_json_gives_all_there_is_to_know(mesh: Path) -> None:
 
 
 def test_pull_without_a_name_says_which_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"known: mediapipe-face-detector, .*sd-vae-ft-mse-config$"):
+    with pytest.raises(ConfigError, match=r"known: mediapipe-face-detector, .*vae-ft-mse-config$"):
         CliRunner().invoke(app, ["weights", "pull"], catch_exceptions=False)
 
 

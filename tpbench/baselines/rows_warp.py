@@ -6,7 +6,7 @@ from typing import Final
 
 from tpbench.baselines.model_row import ModelRow
 
-ROWS: Final = (
+ROWS: Final[tuple[ModelRow, ...]] = (
     ModelRow(
         id="warp",
         display_name="Landmark warp",

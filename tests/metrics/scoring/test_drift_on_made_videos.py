@@ -365,11 +365,11 @@ def test_another_persons_colours_are_seen_at_the_frame(scored: dict[str, Scored]
 
 CODEC_FLOOR = {
     "drift_psnr_slope": 1.0,
-    "drift_psnr_delta": 1.5,
+    "drift_psnr_delta": 4.0,  # x264 gives more bits to the last pictures of a short clip
     "drift_ssim_slope": 0.02,
     "drift_ssim_delta": 0.03,
     "drift_l1_slope": 0.4,
-    "drift_l1_delta": 0.5,
+    "drift_l1_delta": 1.0,
     # TJE of an encoder follows the motion of the talk, which is not as steady as its pictures.
     "drift_tje_d2_slope": 1.5,
     "drift_tje_d2_delta": 1.5,
@@ -380,7 +380,7 @@ CODEC_FLOOR = {
     "drift_contrast_slope": 0.1,
     "drift_contrast_delta": 0.2,
     "drift_sharpness_slope": 0.1,
-    "drift_sharpness_delta": 0.15,
+    "drift_sharpness_delta": 0.4,
     **{f"drift_lag_{lag}": 0.003 for lag in LAGS},
 }
 """How far a drift may be from 0 where a clip was only encoded again; a few times what is seen."""

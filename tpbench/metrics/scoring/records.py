@@ -120,7 +120,8 @@ class RecordFolder:
         """Return the record of a clip; None where there is none, or it is not whole."""
         path = self.record_path(clip_id)
         try:
-            with np.load(path, allow_pickle=False) as data:
+            # Opened here: NumPy leaves the file open where it is no zip.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
                 meta: dict[str, Any] = json.loads(str(data[_META]))
                 columns = {
                     name.removeprefix("column/"): data[name] for name in data.files if name != _META

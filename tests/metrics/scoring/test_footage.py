@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.metrics.scoring.clips import pictures, write_pictures, write_video
+from tpbench.errors import MediaError
+from tpbench.metrics.scoring.footage import content_sha256, is_frame_folder, open_footage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import MediaMaker
+
+
+def test_a_video_and_a_folder_of_its_pictures_are_the_same_frames(tmp_path: Path) -> None:
+    images = pictures(5, size_px=(34, 20))
+    video = open_footage(write_video(tmp_path / "clip.mkv", images, fps=30))
+    folder = open_footage(write_pictures(tmp_path / "clip", images))
+
+    for footage in (video, folder):
+        assert (footage.width_px, footage.height_px, footage.n_frames) == (34, 20, 5)
+        np.testing.assert_array_equal(np.stack(list(footage.images())), images)
+    assert (video.fps, video.codec) == (Fraction(30), "ffv1")
+    assert (folder.fps, folder.codec) == (None, "pictures")
+
+
+def test_pictures_are_ordered_by_the_last_number_in_their_names(tmp_path: Path) -> None:
+    images = pictures(12, size_px=(16, 8))
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"run2_{number}_rgb.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    Image.fromarray(images[0]).save(tmp_path / ".hidden_5.png")
+
+    found = np.stack(list(open_footage(tmp_path).images()))
+
+    np.testing.assert_array_equal(found, images)
+
+
+def test_numbers_may_begin_anywhere(tmp_path: Path) -> None:
+    assert open_footage(write_pictures(tmp_path, pictures(3), first=7)).n_frames == 3
+
+
+def test_grey_transparent_and_16_bit_pictures_are_read_as_rgb(tmp_path: Path) -> None:
+    grey = pictures(1)[0][..., 0]
+    Image.fromarray(grey).save(tmp_path / "0.png")
+    Image.fromarray(np.dstack([grey, grey, grey, grey // 2])).save(tmp_path / "1.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "2.png")
+
+    for image in open_footage(tmp_path).images():
+        np.testing.assert_array_equal(image, np.dstack([grey, grey, grey]))
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        (["0.png", "1.png", "3.png"], "picture 2 is missing: 1 is before 3"),
+        (["0.png", "a1.png", "b01.png"], "two pictures are number 1: a1.png and b01.png"),
+        (["0.png", "last.png"], "last.png: its name has no number"),
+        (["notes.txt"], "holds no pictures"),
+    ],
+)
+def test_folders_that_are_not_numbered_through_are_refused(
+    names: list[str], complaint: str, tmp_path: Path
+) -> None:
+    for name in names:
+        if name.endswith("png"):
+            Image.fromarray(pictures(1)[0]).save(tmp_path / name)
+        else:
+            (tmp_path / name).touch()
+
+    for look in (open_footage, content_sha256):
+        with pytest.raises(MediaError, match=re.escape(complaint)):
+            look(tmp_path)
+
+
+def test_a_picture_of_another_size_is_named(tmp_path: Path) -> None:
+    write_pictures(tmp_path, pictures(3))
+    Image.fromarray(pictures(1, size_px=(32, 48))[0]).save(tmp_path / "frame_0002.png")
+
+    complaint = r"frame_0002.png: is 32x48 px, the first picture 64x48 px"
+    with pytest.raises(MediaError, match=complaint):
+        list(open_footage(tmp_path).images())
+
+
+@pytest.mark.parametrize("damage", ["text", "empty", "half"])
+def test_a_picture_that_is_none_is_named(damage: str, tmp_path: Path) -> None:
+    write_pictures(tmp_path, pictures(3))
+    broken = tmp_path / "frame_0001.png"
+    data = {"text": b"no picture", "empty": b"", "half": broken.read_bytes()[:500]}[damage]
+    broken.write_bytes(data)
+
+    with pytest.raises(MediaError, match=r"frame_0001.png: is no picture that can be read"):
+        list(open_footage(tmp_path).images())
+
+
+def test_files_that_are_no_videos_are_refused(make_media: MediaMaker) -> None:
+    for path in (make_media.text(), make_media.empty(), make_media.audio_only()):
+        with pytest.raises(MediaError, match=path.name):
+            open_footage(path)
+
+
+def test_an_absent_file_is_a_media_error(tmp_path: Path) -> None:
+    for look in (open_footage, content_sha256):
+        with pytest.raises(MediaError, match=r"gone.mp4"):
+            look(tmp_path / "gone.mp4")
+
+
+def test_content_is_what_the_pictures_hold_and_their_order(tmp_path: Path) -> None:
+    images = pictures(3)
+    first = content_sha256(write_pictures(tmp_path / "first", images))
+    renamed = content_sha256(write_pictures(tmp_path / "renamed", images, first=5))
+    turned = content_sha256(write_pictures(tmp_path / "turned", images[::-1]))
+    fewer = content_sha256(write_pictures(tmp_path / "fewer", images[:2]))
+
+    assert first == renamed
+    assert len({first, turned, fewer}) == 3
+
+
+def test_a_folder_with_nothing_but_hidden_pictures_is_no_clip(tmp_path: Path) -> None:
+    Image.fromarray(pictures(1)[0]).save(tmp_path / "._0.png")
+    assert not is_frame_folder(tmp_path)
+
+    Image.fromarray(pictures(1)[0]).save(tmp_path / "0.PNG")
+    assert is_frame_folder(tmp_path)
