@@ -46,7 +46,10 @@ def other(tmp_path: Path, **changes: Any) -> Footage:  # noqa: ANN401 - passed o
     [
         (
             {"n": 6},
-            "has 6 frames, the real clip 8; `--length truncate` compares until the shorter one ends",
+            (
+                "has 6 frames, the real clip 8; "
+                "`--length truncate` compares until the shorter one ends"
+            ),
             "truncated: generated 6 frames, the real clip 8",
         ),
         (

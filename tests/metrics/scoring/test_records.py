@@ -86,7 +86,7 @@ def test_a_damaged_record_never_passes_for_another(folder: RecordFolder) -> None
     folder.write(record())
     path = folder.record_path("sub/a")
     good = path.read_bytes()
-    for at in range(len(good)):
+    for at in range(0, len(good), 3):
         damaged = bytearray(good)
         damaged[at] ^= (0x01, 0x20, 0x80, 0xFF)[at % 4]
         path.write_bytes(damaged)

@@ -55,7 +55,7 @@ class Regions:
     """Pixels of the reference, (H, W) bool each; empty where a part is not seen."""
 
     person: Mask
-    """All of them, and what lies so near that it may well be the person's."""
+    """What was cut out of the background: all parts as they are seen."""
 
     trunk: Mask
     """Torso, upper arms, neck and head with hair; also what hands and forearms hide of them."""

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.metrics.scoring.clips import custom
+from tpbench.metrics.protocols import protocol
+from tpbench.metrics.registry import METRICS
+from tpbench.metrics.scoring.clip_values import clip_value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tpbench.metrics.scoring.clip_values import ClipValue
+
+NAN, INF = math.nan, math.inf
+V1 = protocol("tpbench-v1")
+
+
+def value_of(metric: str, *curves: Sequence[float]) -> ClipValue:
+    row = METRICS[metric]
+    columns = {
+        name: np.array(curve, dtype=np.float64)
+        for name, curve in zip(row.columns, curves, strict=True)
+    }
+    return clip_value(row, {**columns, "something_else": np.zeros(3)}, V1)
+
+
+@pytest.mark.parametrize(
+    ("metric", "curves", "expected"),
+    [
+        # mean: of the finite values of all columns
+        ("psnr", [[30, 34, INF, NAN]], 32),
+        ("psnr", [[INF, INF, NAN]], INF),
+        ("psnr", [[NAN, NAN]], NAN),
+        ("hand_psnr", [[20, NAN, 22], [NAN, NAN, 30]], 24),
+        # infinite_share: of the measured frames
+        ("identical_share", [[INF, 30, 31, NAN, 33]], 0.25),
+        ("identical_share", [[30, 31]], 0),
+        ("identical_share", [[NAN]], NAN),
+        # ratio: of the sums over frames with both
+        ("motion_ratio", [[NAN, 2, 4, 6], [NAN, 1, 2, 3]], 2),
+        ("motion_ratio", [[1, 5, NAN], [1, NAN, 8]], 1),
+        ("motion_ratio", [[3, 3], [0, 0]], NAN),
+        ("akd_hands", [[0, 30, 10], [0, 10, 10]], 2),
+        # difference: of the means, each over its own frames
+        ("drift_lag_2", [[NAN, NAN, 0.8, 0.9], [NAN, NAN, 0.9, 0.9]], -0.05),
+        ("drift_lag_100", [[NAN] * 4, [NAN] * 4], NAN),
+    ],
+)
+def test_values_are_those_worked_by_hand(
+    metric: str, curves: list[list[float]], expected: float
+) -> None:
+    found = value_of(metric, *curves)
+
+    assert found.value == pytest.approx(expected, abs=1e-12, nan_ok=True)
+    assert not found.too_short
+    assert (found.low, found.high) == (None, None)
+
+
+def test_a_slope_is_per_100_frames_with_its_interval() -> None:
+    frames = np.arange(200)
+    noise = np.random.default_rng(0).normal(0, 0.1, 200)
+
+    found = value_of("drift_psnr_slope", 40 - 0.03 * frames + noise)
+
+    assert found.value == pytest.approx(-3, abs=0.05)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.value < found.high
+    assert found.high - found.low < 0.2
+
+
+def test_a_slope_without_enough_frames_to_resample_has_no_interval() -> None:
+    curve = np.full(120, NAN)
+    curve[:60] = 0.5 * np.arange(60)
+
+    found = value_of("drift_psnr_slope", curve)
+
+    assert found.value == pytest.approx(50)
+    assert (found.low, found.high) == (None, None)
+
+
+def test_the_end_is_held_against_the_start_with_its_sign() -> None:
+    curve = np.full(120, 30.0)
+    curve[:18], curve[-18:] = 33, 28  # 15 % of 120 frames
+
+    assert value_of("drift_psnr_delta", curve).value == pytest.approx(-5)
+
+
+def test_a_curve_of_two_columns_is_their_ratio_frame_by_frame() -> None:
+    generated, real = np.full(120, 4.0), np.full(120, 2.0)
+    generated[-18:] = 1
+    real[5] = 0  # no ratio there
+
+    assert value_of("drift_sharpness_delta", generated, real).value == pytest.approx(0.5 - 2)
+    assert value_of("drift_sharpness_slope", generated, real).value == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("curve", "expected"),
+    [
+        ([25] * 90 + [15] * 30, 0.75),
+        ([25] * 90 + [15] * 29 + [25], 1),
+        ([15] * 30 + [25] * 90, 1),
+        ([15] * 120, 0),
+        ([20.0] * 120, 1),
+        ([INF] * 60 + [10] * 60, 0.5),
+        ([NAN] * 120, NAN),
+    ],
+)
+def test_lasting_quality_ends_where_a_clip_fails_for_good(
+    curve: list[float], expected: float
+) -> None:
+    assert V1.levels["lasting_psnr"] == 20
+    assert value_of("lasting_psnr", curve).value == pytest.approx(expected, nan_ok=True)
+
+
+def test_the_level_of_failure_is_the_protocols() -> None:
+    lower = replace(custom("lasting_psnr"), levels={"lasting_psnr": 10.0})
+    columns = {"psnr": np.array([25.0] * 90 + [15.0] * 30)}
+
+    assert clip_value(METRICS["lasting_psnr"], columns, lower).value == 1
+
+
+@pytest.mark.parametrize(
+    "metric", [name for name in V1.metrics if name.startswith(("drift_", "lasting_"))]
+)
+def test_drift_speaks_of_more_than_100_frames(metric: str) -> None:
+    row = METRICS[metric]
+    if row.reduction == "set":
+        pytest.skip("a value of all clips together")
+
+    def found(n: int) -> ClipValue:
+        return value_of(metric, *[np.linspace(10, 20, n)] * len(row.columns))
+
+    if row.reduction == "difference":  # a lag curve takes every clip that the lag fits into
+        assert not found(100).too_short
+    else:
+        assert found(100).too_short
+        assert math.isnan(found(100).value)
+    assert not found(101).too_short
+    assert math.isfinite(found(101).value)
+
+
+def test_a_clip_that_equals_the_real_one_throughout_does_not_drift() -> None:
+    for metric in ("drift_psnr_slope", "drift_psnr_delta"):
+        assert value_of(metric, [INF] * 120).value == 0
+    assert value_of("lasting_psnr", [INF] * 120).value == 1
+
+
+def test_a_metric_over_all_clips_has_no_value_of_one() -> None:
+    row = replace(METRICS["fid"], columns=("psnr",))
+    with pytest.raises(ValueError, match="'fid' is no value of one clip: set"):
+        clip_value(row, {"psnr": np.zeros(3)}, V1)
+
+
+def test_a_missing_column_is_a_bug() -> None:
+    with pytest.raises(KeyError, match="ssim"):
+        clip_value(METRICS["ssim"], {"psnr": np.zeros(3)}, V1)

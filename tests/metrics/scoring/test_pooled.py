@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tpbench.metrics.frechet_metrics import FVD
+from tpbench.metrics.kid import polynomial_mmd
+from tpbench.metrics.scoring.pooled import ClipFeatures, pooled_drift, pooled_frechet, pooled_kid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SMALL = replace(FVD, name="small", dim=6)
+SIDES = ("real", "generated")
+
+
+def clip(name: str, n: int, *, away: float = 0.0, n_frames: int | None = None) -> ClipFeatures:
+    draw = np.random.default_rng(sum(name.encode()))
+    real = draw.normal(size=(n, SMALL.dim)).astype(np.float32)
+    generated = (draw.normal(size=(n, SMALL.dim)) + away).astype(np.float32)
+    return ClipFeatures(clip_id=name, n_frames=n_frames or 16 * n, real=real, generated=generated)
+
+
+def reference_numpy_distance(clips: Sequence[ClipFeatures], rows: slice = slice(None)) -> float:
+    """The distance of all vectors in one array, by its formula."""
+    (m1, s1), (m2, s2) = (
+        (sets.mean(axis=0), np.cov(sets, rowvar=False, ddof=SMALL.ddof))
+        for sets in (
+            np.concatenate([getattr(clip, side)[rows] for clip in clips]).astype(np.float64)
+            for side in SIDES
+        )
+    )
+    roots = np.sqrt(np.clip(np.linalg.eigvals(s1 @ s2).real, 0, None))
+    return float(((m1 - m2) ** 2).sum() + np.trace(s1 + s2) - 2 * roots.sum())
+
+
+def test_a_distance_is_that_of_all_vectors_in_one_array() -> None:
+    clips = [clip("a", 12), clip("b", 30, away=1), clip("c", 7)]
+
+    found = pooled_frechet(SMALL, clips)
+
+    assert found.value == pytest.approx(reference_numpy_distance(clips), rel=1e-9)
+    assert (found.n_real, found.n_generated, found.n_clips, found.n_too_short) == (49, 49, 3, 0)
+    assert found.warning is not None
+    assert "49" in found.warning
+
+
+def test_clips_without_a_window_are_left_out_and_counted() -> None:
+    clips = [clip("a", 12), clip("b", 0), clip("c", 9)]
+
+    found = pooled_frechet(SMALL, clips)
+
+    assert found.value == pytest.approx(reference_numpy_distance(clips), rel=1e-9)
+    assert (found.n_clips, found.n_too_short) == (2, 1)
+
+
+@pytest.mark.parametrize("clips", [[], [clip("a", 0), clip("b", 0)]])
+def test_no_vectors_at_all_are_a_blank_with_a_reason(clips: list[ClipFeatures]) -> None:
+    for found in (pooled_frechet(SMALL, clips), pooled_kid(clips)):
+        assert math.isnan(found.value)
+        assert found.warning == "no clip is long enough for it"
+        assert found.n_too_short == len(clips)
+
+
+def test_kid_is_that_of_all_vectors_in_one_array() -> None:
+    clips = [clip("a", 12), clip("b", 30, away=1), clip("c", 7)]
+
+    found = pooled_kid(clips)
+
+    whole = (np.concatenate([getattr(clip, side) for clip in clips]) for side in SIDES)
+    assert found.value == pytest.approx(polynomial_mmd(*whole), rel=1e-9)
+    assert (found.n_real, found.n_generated, found.n_clips) == (49, 49, 3)
+
+
+@pytest.mark.parametrize("pool", [lambda clips: pooled_frechet(SMALL, clips), pooled_kid])
+def test_the_order_of_clips_makes_no_difference(pool: object) -> None:
+    clips = [clip("a", 12), clip("b", 30, away=1), clip("c", 7)]
+    assert callable(pool)
+
+    assert pool(clips).value == pytest.approx(pool(clips[::-1]).value, rel=1e-9)
+
+
+def test_drift_is_the_slope_of_the_distances_of_windows() -> None:
+    """One vector per window of 16 frames, as I3D gives them; later ones are further away."""
+    clips = [clip(name, 8) for name in "abcdefgh"]
+    for one in clips:
+        one.generated[:] += np.arange(8, dtype=np.float32)[:, None]
+
+    found = pooled_drift(SMALL, clips, rows_per_window=1, frames=16)
+
+    curve = [reference_numpy_distance(clips, slice(k, k + 1)) for k in range(8)]
+    assert found.slope.details["windows"] == pytest.approx(curve, rel=1e-6)
+    slopes = [(curve[j] - curve[i]) / (j - i) for i in range(8) for j in range(i + 1, 8)]
+    assert found.slope.value == pytest.approx(100 / 16 * float(np.median(slopes)), rel=1e-9)
+    assert found.delta.value == pytest.approx(curve[7] - curve[0], rel=1e-6)
+    assert all(after > before for before, after in pairwise(curve))
+    assert (found.slope.n_clips, found.slope.n_real) == (8, 8)
+
+
+def test_a_window_of_frames_takes_their_vectors_together() -> None:
+    clips = [clip(name, 120, n_frames=120) for name in "ab"]
+
+    found = pooled_drift(SMALL, clips, rows_per_window=16, frames=16)
+
+    curve = [reference_numpy_distance(clips, slice(16 * k, 16 * k + 16)) for k in range(7)]
+    assert found.slope.details["windows"] == pytest.approx(curve, rel=1e-6)
+    assert found.slope.n_real == 32
+
+
+def test_only_windows_that_all_long_clips_reach_count() -> None:
+    clips = [clip("a", 9), clip("b", 7), clip("c", 12)]
+
+    found = pooled_drift(SMALL, clips, rows_per_window=1, frames=16)
+
+    assert found.slope.details["windows"] == pytest.approx(
+        [reference_numpy_distance(clips, slice(k, k + 1)) for k in range(7)], rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("n_frames", [100, 101, 111])
+def test_a_clip_whose_windows_end_within_100_frames_blanks_no_drift(n_frames: int) -> None:
+    """Six windows are 96 frames: no drift can be read off them, nor may they cut the others."""
+    long = [clip("a", 9), clip("b", 8)]
+    short = clip("c", 6, n_frames=n_frames)
+
+    found = pooled_drift(SMALL, [*long, short], rows_per_window=1, frames=16)
+    alone = pooled_drift(SMALL, long, rows_per_window=1, frames=16)
+
+    assert found.slope.value == alone.slope.value
+    assert math.isfinite(found.slope.value)
+    assert (found.slope.n_clips, found.slope.n_too_short) == (2, 1)
+
+
+def test_drift_of_short_clips_is_a_blank_with_a_reason() -> None:
+    found = pooled_drift(SMALL, [clip("a", 6, n_frames=111)], rows_per_window=1, frames=16)
+
+    for score in (found.slope, found.delta):
+        assert math.isnan(score.value)
+        assert score.warning == "no clip is long enough for it"
+        assert score.n_too_short == 1

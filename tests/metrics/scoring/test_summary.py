@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.metrics.scoring.clips import (
+    pairing_of,
+    pictures,
+    scored,
+    some_clips,
+    worse,
+    write_set,
+)
+from tpbench.metrics.bootstrap import mean_over_identities
+from tpbench.metrics.protocols import protocol
+from tpbench.metrics.registry import METRICS
+from tpbench.metrics.scoring.api import score
+from tpbench.metrics.scoring.records import ClipRecord
+from tpbench.metrics.scoring.summary import mean_score, score_clip_record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tpbench.metrics.scoring.report import MetricScore
+    from tpbench.metrics.scoring.summary import ScoredClip
+
+V1 = protocol("tpbench-v1")
+
+
+def scored_clip(
+    name: str, psnr: float | Sequence[float], identity: str | None, *, n_frames: int = 4
+) -> ScoredClip:
+    curve = np.broadcast_to(np.asarray(psnr, dtype=np.float64), n_frames).copy()
+    record = ClipRecord(
+        clip_id=name,
+        real_sha256="",
+        generated_sha256="",
+        n_frames=n_frames,
+        first_frame=0,
+        width_px=64,
+        height_px=48,
+        fps=None,
+        codec="pictures",
+        notes=(),
+        keys={},
+        features={},
+        real_features={},
+        columns={"psnr": curve},
+    )
+    return score_clip_record(record, ["psnr", "drift_psnr_slope", "fid"], V1, identity)
+
+
+def mean_of(values: Sequence[float], identities: Sequence[str | None]) -> MetricScore:
+    clips = [
+        scored_clip(f"clip{at}", value, identity)
+        for at, (value, identity) in enumerate(zip(values, identities, strict=True))
+    ]
+    return mean_score(METRICS["psnr"], clips)
+
+
+VALUES = (30.0, 31.0, 28.0, 33.0, 29.5, 30.5, 27.0)
+
+
+def test_every_clip_weighs_the_same_however_long() -> None:
+    clips = [scored_clip("a", 20, "x", n_frames=5), scored_clip("b", 30, "y", n_frames=500)]
+
+    assert mean_score(METRICS["psnr"], clips).value == 25
+
+
+def test_six_identities_give_an_interval_over_identities() -> None:
+    identities = ["a", "b", "c", "d", "e", "f", "f"]
+
+    found = mean_of(VALUES, identities)
+
+    expected = mean_over_identities(VALUES, identities)
+    assert found.value == expected.mean == pytest.approx(np.mean(VALUES))
+    assert (found.low, found.high) == (expected.interval.low, expected.interval.high)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.value < found.high
+    assert (found.level, found.n_identities, found.interval_reason) == (0.95, 6, None)
+
+
+@pytest.mark.parametrize(
+    ("identities", "reason"),
+    [
+        (["a", "b", "c", "d", "d", "d", "d"], "4 identities: an interval needs at least 5"),
+        ([None] * 7, "the identities of the clips are not known"),
+        (["a", "b", "c", "d", "e", "f", None], "the identities of the clips are not known"),
+    ],
+)
+def test_without_enough_known_identities_the_interval_is_blank_with_a_reason(
+    identities: list[str | None], reason: str
+) -> None:
+    found = mean_of(VALUES, identities)
+
+    assert (found.low, found.high, found.level) == (None, None, None)
+    assert found.interval_reason == reason
+    assert found.value == pytest.approx(np.mean(VALUES))
+    assert found.reason is None
+
+
+def test_clips_without_a_number_are_left_out_and_counted() -> None:
+    values = [30, math.inf, math.nan, 32]
+
+    found = mean_of(values, [None] * 4)
+
+    assert (found.value, found.n_clips, found.n_infinite, found.n_missing) == (31, 2, 1, 1)
+
+
+def test_nothing_but_copies_is_infinite_and_nothing_measured_is_a_blank() -> None:
+    copies, nothing = mean_of([math.inf] * 2, "ab"), mean_of([math.nan] * 2, "ab")
+
+    assert (copies.value, copies.n_infinite, copies.reason) == (math.inf, 2, None)
+    assert math.isnan(nothing.value)
+    assert (nothing.reason, nothing.n_missing) == ("no clip has a value", 2)
+    assert nothing.interval_reason == "no clip has a finite value"
+
+
+def test_drift_leaves_out_100_frames_takes_101_and_counts() -> None:
+    row = METRICS["drift_psnr_slope"]
+    falling = {n: 40 - 0.1 * np.arange(n) for n in (100, 101)}
+    short, long = (
+        scored_clip(str(n), list(curve), "x", n_frames=n) for n, curve in falling.items()
+    )
+
+    both, one = mean_score(row, [short, long]), mean_score(row, [short])
+
+    assert both.value == pytest.approx(-10)
+    assert (both.n_clips, both.n_too_short, both.n_missing) == (1, 1, 0)
+    assert math.isnan(one.value)
+    assert (one.n_clips, one.n_too_short) == (0, 1)
+    assert one.reason == ("1 clips of 100 frames or fewer are left out, and no other has a value")
+    assert "drift_psnr_slope" in short.too_short
+    assert "drift_psnr_slope" not in short.scores.intervals
+    low, high = long.scores.intervals["drift_psnr_slope"]
+    assert low <= -10 <= high
+
+
+def test_a_clip_has_no_value_of_a_metric_over_all_clips() -> None:
+    assert scored_clip("a", 30, None).scores.values.keys() == {"psnr", "drift_psnr_slope"}
+
+
+def test_direction_unit_and_version_are_the_registrys() -> None:
+    found, row = mean_of([30], "x"), METRICS["psnr"]
+
+    assert (found.direction, found.unit, found.version) == (row.direction, row.unit, row.version)
+
+
+# --- through the engine -----------------------------------------------------------------------
+
+
+def test_short_clips_are_counted_from_the_folder_to_the_report(tmp_path: Path) -> None:
+    real, generated = some_clips([100, 101, 130], size_px=(16, 16))
+    write_set(tmp_path / "real", real)
+    write_set(tmp_path / "gen", generated)
+
+    report = scored(
+        pairing_of(tmp_path / "real", tmp_path / "gen"),
+        tmp_path / "out",
+        "psnr",
+        "drift_psnr_slope",
+        "drift_psnr_delta",
+        "lasting_psnr",
+        "drift_lag_100",
+    )
+
+    assert report.metrics["psnr"].n_clips == 3
+    for name in ("drift_psnr_slope", "drift_psnr_delta", "lasting_psnr"):
+        found = report.metrics[name]
+        assert (found.n_clips, found.n_too_short) == (2, 1), name
+        values = [report.clips[clip].values[name] for clip in ("clip1", "clip2")]
+        assert found.value == pytest.approx(np.mean(values), abs=1e-12)
+        assert math.isnan(report.clips["clip0"].values[name])
+    assert report.clips.keys() == {"clip0", "clip1", "clip2"}
+    assert report.clips["clip1"].intervals.keys() == {"drift_psnr_slope"}
+    # A lag of 100 frames fits into 101.
+    lag = report.metrics["drift_lag_100"]
+    assert (lag.n_clips, lag.n_missing, lag.n_too_short) == (2, 1, 0)
+
+
+@pytest.mark.parametrize("n_people", [4, 6])
+def test_a_table_of_identities_decides_the_interval(n_people: int, tmp_path: Path) -> None:
+    clips = {f"sub/{at}": pictures(2, size_px=(16, 16), seed=at) for at in range(8)}
+    write_set(tmp_path / "real", clips, ending="")
+    noisy = {name: worse(images, by=9 + at) for at, (name, images) in enumerate(clips.items())}
+    write_set(tmp_path / "gen", noisy, ending="")
+    table = tmp_path / "people.csv"
+    rows = [f"{name},person {at % n_people}" for at, name in enumerate(clips)]
+    table.write_text("\n".join(["clip,identity", *rows]))
+
+    report = score(
+        tmp_path / "real",
+        tmp_path / "gen",
+        out=tmp_path / "out",
+        metrics=["psnr"],
+        identities=table,
+        workers=1,
+    )
+
+    found = report.metrics["psnr"]
+    assert report.clips["sub/5"].identity == f"person {5 % n_people}"
+    if n_people < 5:
+        assert (found.low, found.interval_reason) == (
+            None,
+            "4 identities: an interval needs at least 5",
+        )
+    else:
+        assert found.low is not None
+        assert found.high is not None
+        assert found.low < found.value < found.high
+        assert found.n_identities == 6

@@ -1,0 +1,210 @@
+"""From what the user points at to the runs that can stand in one table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, get_args
+
+from tpbench.benchmark.leaderboard.model import LeftOut, Verified
+from tpbench.benchmark.leaderboard.scores import load_report
+from tpbench.benchmark.run_folder import Run
+from tpbench.benchmark.run_info import RUN_INFO_NAME
+from tpbench.errors import ConfigError, SubmissionError
+from tpbench.metrics.scoring.report import SCORES_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from tpbench.benchmark.records import ClipRecord
+    from tpbench.benchmark.run_info import RunInfo
+    from tpbench.metrics.scoring.report import ScoreReport
+
+VERIFIED_NAME: Final = "verified.json"
+"""Written into a run by `tpbench verify`: level, scores_digest, date."""
+
+_CUSTOM: Final = "+custom"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredRun:
+    """A finished run with its scores."""
+
+    run: Run
+    report: ScoreReport
+    scores_digest: str
+    digest: str
+    records: Mapping[str, ClipRecord]
+    verified: Verified
+
+    @property
+    def info(self) -> RunInfo:
+        """Its `run.json`."""
+        return self.run.info
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self.run.folder.path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """What was found."""
+
+    runs: tuple[ScoredRun, ...]
+    """Each once, by model and seed."""
+
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+
+
+def collect(paths: Sequence[Path | str]) -> Collection:
+    """Find runs, read them, and set aside those that can't stand in a table.
+
+    Args:
+        paths: folders of runs, or folders with such somewhere below; hidden ones are passed over.
+
+    Raises:
+        ConfigError: no path is given, or there is no such folder.
+        SubmissionError: there is no run at all, none that could stand in a table, a file was
+            tampered with, or scores and run don't belong together.
+    """
+    given = Counter(_run_folders(paths))
+    runs: dict[str, ScoredRun] = {}
+    left_out: list[LeftOut] = []
+    notes = [f"{folder} was given {n} times: it counts once" for folder, n in given.items() if n > 1]
+    for folder in given:
+        found = _read(Run.open(folder))
+        if isinstance(found, LeftOut):
+            left_out.append(found)
+        elif (same := runs.get(found.digest)) is not None:
+            notes.append(f"{folder} is the same run as {same.path}: it counts once")
+        else:
+            runs[found.digest] = found
+    if not runs:
+        msg = f"none of {len(given)} runs can stand in a table; {left_out[0].folder}: "
+        msg += left_out[0].reason
+        raise SubmissionError(msg)
+    return Collection(
+        runs=tuple(sorted(runs.values(), key=lambda run: (run.info.model.name, run.info.seed))),
+        left_out=tuple(left_out),
+        notes=tuple(notes),
+    )
+
+
+def run_digest(info: RunInfo, scores_digest: str) -> str:
+    """Return the sha256 over what a run is and the digest of its scores (canonical JSON).
+
+    The scores alone would not do: two models that make the same frames have the same.
+    """
+    content = {"run": info.identity(), "scores": scores_digest}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _run_folders(paths: Sequence[Path | str]) -> list[Path]:
+    if not paths:
+        msg = "name at least one run, or a folder of runs"
+        raise ConfigError(msg)
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            msg = f"{path}: no such folder"
+            raise ConfigError(msg)
+        below = [path] if (path / RUN_INFO_NAME).is_file() else _runs_below(path)
+        if not below:
+            msg = f"{path}: no run in it ({RUN_INFO_NAME}); make one with `tpbench eval`"
+            raise SubmissionError(msg)
+        found += (folder.resolve() for folder in below)
+    return found
+
+
+def _runs_below(path: Path) -> list[Path]:
+    files = (file.relative_to(path) for file in path.rglob(RUN_INFO_NAME))
+    shown = (file for file in files if not any(part.startswith(".") for part in file.parts))
+    return sorted(path / file.parent for file in shown)
+
+
+def _read(run: Run) -> ScoredRun | LeftOut:
+    folder, counts = run.folder.path, run.info.counts
+    if run.info.partial:
+        tried = counts.expected - counts.not_run
+        reason = f"partial: {tried} of {counts.expected} clips were tried; finish it without limit"
+        return LeftOut(folder=folder, reason=reason)
+    if not (folder / SCORES_NAME).is_file():
+        reason = f"not scored ({SCORES_NAME} is missing); run `tpbench eval` on it"
+        return LeftOut(folder=folder, reason=reason)
+    report, scores_digest = load_report(folder)
+    _require_belonging(run, report)
+    records = run.records()
+    if outdated := _outdated(records, report):
+        reason = (
+            f"{SCORES_NAME} is not of the clips that are there ({len(outdated)} differ, the first "
+            f"is '{outdated[0]}'); score them again"
+        )
+        return LeftOut(folder=folder, reason=reason)
+    if not report.clips:
+        return LeftOut(folder=folder, reason="no clip of it has scores")
+    return ScoredRun(
+        run=run,
+        report=report,
+        scores_digest=scores_digest,
+        digest=run_digest(run.info, scores_digest),
+        records=records,
+        verified=_verified(folder, scores_digest),
+    )
+
+
+def _require_belonging(run: Run, report: ScoreReport) -> None:
+    """Refuse scores of another dataset or protocol than the run's own."""
+    real, info = report.real, run.info
+    own = {
+        "dataset": (real.get("digest"), info.dataset.digest),
+        "protocol": (_plain(str(report.protocol.get("id"))), _plain(info.task.protocol)),
+    }
+    for what, (scored, made) in own.items():
+        if scored != made:
+            msg = (
+                f"{run.folder.path}: was made for the {what} {made} and scored against {scored}; "
+                "score it again"
+            )
+            raise SubmissionError(msg)
+
+
+def _plain(protocol_id: str) -> str:
+    return protocol_id.removesuffix(_CUSTOM)
+
+
+def _outdated(records: Mapping[str, ClipRecord], report: ScoreReport) -> list[str]:
+    """Return clips whose scores are not those of what is there now."""
+    done = {name: record for name, record in records.items() if record.status == "done"}
+    known = report.clips.keys() | report.coverage.failed.keys()
+    unscored = done.keys() - known
+    gone = report.clips.keys() - done.keys()
+    changed = {
+        name
+        for name in done.keys() & report.clips.keys()
+        # Without lossless frames there is nothing to hold the scores against.
+        if (sha256 := done[name].generated_sha256) is not None
+        and sha256 != report.clips[name].generated_sha256
+    }
+    return sorted(unscored | gone | changed)
+
+
+def _verified(folder: Path, scores_digest: str) -> Verified:
+    """Return what `tpbench verify` found, if it found it of these scores."""
+    try:
+        content = json.loads((folder / VERIFIED_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "none"
+    if not isinstance(content, dict) or content.get("scores_digest") != scores_digest:
+        return "none"
+    return _known(content.get("level"), get_args(Verified))
+
+
+def _known(level: object, levels: Iterable[Verified]) -> Verified:
+    return next((known for known in levels if known == level), "none")

@@ -1,0 +1,309 @@
+"""What a leaderboard holds: the one value that tables and pages are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tpbench.baselines.reported import ReportedValue
+    from tpbench.metrics.registry import MetricRow
+
+RowKind = Literal["measured", "anchor"]
+"""anchor: calibrates the metrics, and takes no part in who is best."""
+
+Verified = Literal["none", "digest", "rerun"]
+"""digest: the sha256 of every file was right. rerun: the scores were computed again, and agreed."""
+
+Mark = Literal["best", "tied"]
+"""tied: not significantly worse than the best."""
+
+ANCHORS: Final = ("frozen", "gt-reencode", "oracle")
+"""The models that belong into every table, in the order in which they stand."""
+
+HEADLINE: Final = (
+    "psnr", "ssim", "lpips", "fid", "fvd", "tje_d2", "motion_ratio", "akd_hands", "pck_hands",
+    "drift_psnr_slope",
+)  # fmt: skip
+"""Metrics to show first, where the protocol has them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One metric of one model."""
+
+    value: float
+    """Unrounded; infinite for PSNR of copies; NaN: not measured, and `reason` says why."""
+
+    low: float | None
+    """Lower end of the interval over identities; None: `interval_reason` says why."""
+
+    high: float | None
+
+    level: float | None
+    """What share of such intervals should hold the truth; None without one."""
+
+    n_clips: int
+    """Clips the value is made from."""
+
+    n_identities: int
+    """Identities the interval is made from."""
+
+    n_infinite: int
+    """Clips with an infinite value, left out of the mean unless all are."""
+
+    n_missing: int
+    """Clips in which nothing was measured."""
+
+    n_too_short: int
+    """Clips left out because the metric speaks of longer ones."""
+
+    reason: str | None = None
+    """Why there is no value."""
+
+    interval_reason: str | None = None
+    """Why there is no interval."""
+
+    warning: str | None = None
+    """What has to be said beside the value."""
+
+    spread: float | None = None
+    """Standard deviation of the value over seeds (n - 1 in the denominator); None for one seed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedRun:
+    """One run of a row: a model with one seed."""
+
+    seed: int
+    folder: Path
+    """Of the run, absolute. `folder / "frames.parquet"` has the per-frame values."""
+
+    digest: str
+    """sha256 over what the run is and the digest of its scores; see `collect.run_digest`."""
+
+    scores_digest: str
+    verified: Verified
+
+    date: str
+    """Day on which its last clip was made, ISO 8601; empty if not known."""
+
+    n_scored: int
+    """Clips with scores."""
+
+    failed: Mapping[str, str]
+    """By clip without scores: why."""
+
+    previews: Mapping[str, Path]
+    """By clip: the video for looking at, absolute; only those that are there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One model: all of its seeds."""
+
+    id: str
+    """`id`, `id:variant`, `package.module:Class` or any other name; one line, without control
+    characters, else as the user gave it: never to be trusted as markup."""
+
+    display_name: str
+    """For people; as little to be trusted."""
+
+    kind: RowKind
+    description: str
+    """One line; empty for models of the user's own."""
+
+    url: str
+    cells: Mapping[str, Cell]
+    """By metric, all of the leaderboard's, in its order."""
+
+    clip_values: Mapping[str, Mapping[str, float]]
+    """By metric, then by clip: mean over seeds. Metrics of all clips together are not in it; NaN
+    where nothing was measured, absent where the clip has no scores."""
+
+    runs: tuple[SeedRun, ...]
+    """By seed."""
+
+    n_clips: int
+    """Clips with scores from at least one seed."""
+
+    n_identities: int
+    """Who is seen in these clips."""
+
+    coverage: float
+    """Scored over expected clips, over all seeds; in [0, 1]."""
+
+    params_b: float | None
+    """Parameters in billions."""
+
+    gen_fps: float | None
+    """Frames that one worker made a second, over all seeds."""
+
+    peak_gpu_gb: float | None
+    """The most that torch held on one GPU, in 10^9 bytes."""
+
+    hardware: str
+    """What it was made on: processor, or GPUs."""
+
+    code: str
+    """Versions of tpbench that made it."""
+
+    licence_code: str
+    """"not stated" where nobody says."""
+
+    licence_weights: str
+    """"no weights" where there are none."""
+
+    run_digest: str
+    """That of its only run, or the sha256 over those of its runs."""
+
+    verified: Verified
+    """The weakest of its runs."""
+
+    date: str
+    """The latest of its runs."""
+
+    command: str | None
+    """What to type to make it again, with DATASET (and WEIGHTS) for folders; None for a model that
+    was given as an object in Python."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of its runs."""
+        return tuple(run.seed for run in self.runs)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every expected clip was scored with every seed."""
+        return self.coverage == 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """Who is best at one metric, and who may be as good."""
+
+    best: tuple[str, ...] = ()
+    """Rows with the best value; none if nobody can be said to be best: `reason` says why."""
+
+    tied: tuple[str, ...] = ()
+    """Rows that are not significantly worse: the interval of their paired difference to the best
+    does not lie on the worse side of 0."""
+
+    reason: str | None = None
+    """Why there is no best, or why ties were not judged; None if both were."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipInfo:
+    """One clip of the task."""
+
+    id: str
+    """Of the scores, the records and the previews."""
+
+    identity: str | None
+    """Who is seen; None if not known."""
+
+    n_frames: int
+    """Frames that were scored."""
+
+    reference_clip: str
+    """The clip of the dataset whose first frame is the reference."""
+
+    driving_clip: str
+    """The clip of the dataset whose pose drives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetInfo:
+    """What the models were run on."""
+
+    name: str
+    digest: str
+    split: str
+    """test, train or all."""
+
+    n_clips: int
+    """That every run should have made."""
+
+    n_identities: int
+    n_too_short: int
+    """Clips of the split that are too short for the task."""
+
+    folder: Path
+    """Where it lay when the runs were made; it may be gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskInfo:
+    """What was animated."""
+
+    id: str
+    version: int
+    min_frames: int
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolInfo:
+    """How it was scored."""
+
+    id: str
+    """With "+custom" behind it where the metrics are not the protocol's own."""
+
+    version: int
+    digest: str
+    title: str
+    settings: Mapping[str, Any]
+    """All of them, as the scores have them."""
+
+    policies: Mapping[str, Any]
+    """What became of clips that did not fit; `first_frame`: frames before it were not scored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A run that was found and is not in the table."""
+
+    folder: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaderboard:
+    """Finished runs of one task, protocol and dataset."""
+
+    task: TaskInfo
+    protocol: ProtocolInfo
+    dataset: DatasetInfo
+
+    metrics: tuple[MetricRow, ...]
+    """In the protocol's order."""
+
+    rows: tuple[Row, ...]
+    """Measured ones by display name, then the anchors. The order ranks nobody."""
+
+    marks: Mapping[str, Marks]
+    """By metric, all of them."""
+
+    clips: tuple[ClipInfo, ...]
+    """All that anybody has scores of, by id."""
+
+    missing_anchors: Mapping[str, str]
+    """By anchor that is not in the table: the command that makes it."""
+
+    reported: tuple[ReportedValue, ...]
+    """What others published; on other test sets, never to be ranked with the rows."""
+
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+    """What else has to be said, a sentence each."""
+
+    def mark(self, row_id: str, metric_id: str) -> Mark | None:
+        """Return whether a row is best at a metric, or as good as the best."""
+        marks = self.marks[metric_id]
+        if row_id in marks.best:
+            return "best"
+        return "tied" if row_id in marks.tied else None

@@ -1,0 +1,144 @@
+"""One value per metric from one run or several: mean over seeds per clip, then over clips."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING
+
+from tpbench.benchmark.leaderboard.model import Cell
+from tpbench.metrics.bootstrap import mean_over_identities
+from tpbench.metrics.curves import finite_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tpbench.metrics.registry import MetricRow
+    from tpbench.metrics.scoring.report import MetricScore, ScoreReport
+
+
+def clip_means(reports: Sequence[ScoreReport], metric_id: str) -> dict[str, float]:
+    """Return a metric's mean over seeds by clip id.
+
+    Of a clip the finite values count, as in `finite_mean`; a clip that failed with one seed is
+    that of the others.
+
+    Args:
+        reports: one per seed.
+        metric_id: one with values per clip.
+    """
+    clips = sorted({clip_id for report in reports for clip_id in report.clips})
+    found = {
+        clip_id: [
+            report.clips[clip_id].values[metric_id]
+            for report in reports
+            if clip_id in report.clips and metric_id in report.clips[clip_id].values
+        ]
+        for clip_id in clips
+    }
+    return {clip_id: finite_mean(values) for clip_id, values in found.items() if values}
+
+
+def identities_of(reports: Sequence[ScoreReport]) -> dict[str, str | None]:
+    """Return who is seen, by clip id, sorted by it."""
+    found = {
+        clip_id: scores.identity for report in reports for clip_id, scores in report.clips.items()
+    }
+    return {clip_id: found[clip_id] for clip_id in sorted(found)}
+
+
+def cell(row: MetricRow, seeds: Mapping[int, ScoreReport]) -> Cell:
+    """Return one metric of one model over all of its seeds.
+
+    With one seed that is what its scores say. With several, the interval is that of the clips'
+    means over seeds, by bootstrap over identities: it holds for other people, not for other seeds.
+    """
+    scores = {seed: report.metrics[row.id] for seed, report in seeds.items()}
+    measured = {seed: score for seed, score in scores.items() if score.status == "measured"}
+    if len(scores) == 1 or not measured:
+        return _as_scored(next(iter(scores.values())))
+    lacking = sorted(scores.keys() - measured.keys())
+    remarks = [score.warning for score in measured.values() if score.warning]
+    if lacking:
+        remarks.append(f"not measured with seed {', '.join(map(str, lacking))}")
+    reports = [seeds[seed] for seed in measured]
+    found = _of_sets(measured) if row.reduction == "set" else _of_clips(row.id, reports)
+    return Cell(
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        level=found.level,
+        n_clips=found.n_clips,
+        n_identities=found.n_identities,
+        n_infinite=found.n_infinite,
+        n_missing=found.n_missing,
+        n_too_short=found.n_too_short,
+        reason=next(iter(measured.values())).reason if math.isnan(found.value) else None,
+        interval_reason=found.interval_reason,
+        warning="; ".join(dict.fromkeys(remarks)) or None,
+        spread=_spread([score.value for score in measured.values()]),
+    )
+
+
+def _as_scored(score: MetricScore) -> Cell:
+    return Cell(
+        value=score.value,
+        low=score.low,
+        high=score.high,
+        level=score.level,
+        n_clips=score.n_clips,
+        n_identities=score.n_identities,
+        n_infinite=score.n_infinite,
+        n_missing=score.n_missing,
+        n_too_short=score.n_too_short,
+        reason=score.reason,
+        interval_reason=score.interval_reason,
+        warning=score.warning,
+    )
+
+
+def _of_sets(scores: Mapping[int, MetricScore]) -> Cell:
+    """Mean of values that are each of all clips together."""
+    first = next(iter(scores.values()))
+    return Cell(
+        value=finite_mean([score.value for score in scores.values()]),
+        low=None,
+        high=None,
+        level=None,
+        n_clips=max(score.n_clips for score in scores.values()),
+        n_identities=first.n_identities,
+        n_infinite=0,
+        n_missing=0,
+        n_too_short=max(score.n_too_short for score in scores.values()),
+        interval_reason=first.interval_reason,
+    )
+
+
+def _of_clips(metric_id: str, reports: Sequence[ScoreReport]) -> Cell:
+    """Mean over clips of their means over seeds."""
+    values = clip_means(reports, metric_id)
+    identities = identities_of(reports)
+    names = [name for clip_id in values if (name := identities[clip_id]) is not None]
+    estimate = mean_over_identities(
+        list(values.values()), names if len(names) == len(values) else None
+    )
+    interval = estimate.interval
+    too_short = max(report.metrics[metric_id].n_too_short for report in reports)
+    return Cell(
+        value=estimate.mean,
+        low=interval.low,
+        high=interval.high,
+        level=interval.level if interval.reason is None else None,
+        n_clips=estimate.n_used,
+        n_identities=interval.n_identities,
+        n_infinite=estimate.n_infinite,
+        # A clip too short for the metric has no value either, and is counted on its own.
+        n_missing=max(estimate.n_missing - too_short, 0),
+        n_too_short=too_short,
+        interval_reason=interval.reason,
+    )
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    finite = [value for value in values if math.isfinite(value)]
+    return statistics.stdev(finite) if len(finite) > 1 else None
