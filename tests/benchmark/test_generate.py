@@ -341,6 +341,13 @@ def test_what_leaks_from_clip_to_clip_is_made_in_one_go(make: Maker) -> None:
     assert all(births(again)[name] != born[name] for name in born)
 
 
+def test_what_leaks_from_clip_to_clip_is_not_picked_from(make: Maker) -> None:
+    with pytest.raises(ConfigError, match="depends on the clips before; take all, or the first"):
+        make(Leaky(), ids=("a", "c"))
+
+    assert make(Leaky(), limit=2).info.counts.done == 2
+
+
 def test_previews_alone_can_be_kept_and_frames_added_later(make: Maker, undisturbed: Run) -> None:
     small = make(keep="preview")
     assert content(small).keys() == {f"preview/{name}.mp4" for name in CLIPS}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tpbench.benchmark.records import ClipRecord, inputs_key, read_record, write_record
-from tpbench.dataset import Dataset
+from tpbench.benchmark.tasks import TaskClip
+from tpbench.dataset import Clip, Dataset
 from tpbench.errors import SubmissionError
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ DONE = ClipRecord(
     peak_gpu_bytes=None,
     code="0.1.0",
 )
+
+
+def own(clip: Clip) -> TaskClip:
+    return TaskClip(clip_id=clip.clip_id, driving=clip)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +80,8 @@ def test_what_is_no_record_is_refused(content: str | None, tmp_path: Path) -> No
 
 
 def test_the_key_of_inputs_hangs_on_all_that_the_frames_hang_on(talks: Path) -> None:
-    clip = Dataset.open(talks).clip("a")
+    row = Dataset.open(talks).clip("a")
+    clip = own(row)
     same: dict[str, Any] = {
         "configuration": {"steps": 30, "weights": {"unet": "0" * 64}},
         "model": "talkingpose",
@@ -94,11 +100,11 @@ def test_the_key_of_inputs_hangs_on_all_that_the_frames_hang_on(talks: Path) -> 
 
     keys = [inputs_key(clip, **(same | other)) for other in others]
     keys += [
-        inputs_key(replace(clip, clip_sha256="5" * 64), **same),
-        inputs_key(replace(clip, keypoints_sha256="5" * 64), **same),
+        inputs_key(own(replace(row, clip_sha256="5" * 64)), **same),
+        inputs_key(own(replace(row, keypoints_sha256="5" * 64)), **same),
     ]
 
     assert len({key, *keys}) == 8
     reordered = same | {"configuration": {"weights": {"unet": "0" * 64}, "steps": 30}}
     assert inputs_key(clip, **reordered) == key
-    assert inputs_key(replace(clip, identity="moved", split=None), **same) == key
+    assert inputs_key(own(replace(row, identity="moved", split=None)), **same) == key

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tpbench.benchmark.selection import SplitChoice
-    from tpbench.dataset import Clip
+    from tpbench.benchmark.tasks import TaskClip
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def parted(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 SPLITS: tuple[SplitChoice, ...] = ("test", "train", "all")
 
 
-def names(clips: tuple[Clip, ...]) -> list[str]:
+def names(clips: tuple[TaskClip, ...]) -> list[str]:
     return [clip.clip_id for clip in clips]
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tpbench.benchmark.clip_files import ENCODING
+from tpbench.benchmark.run_folder import RunFolder, run_path
 from tpbench.benchmark.run_info import (
     Counts,
     DatasetStamp,
@@ -21,6 +22,7 @@ from tpbench.benchmark.stamp import code_stamp, environment_stamp, hardware_stam
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from pydantic import JsonValue
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from tpbench.benchmark.devices import Crew
     from tpbench.benchmark.records import ClipRecord
     from tpbench.benchmark.selection import Selection
+    from tpbench.benchmark.shards import Shard
     from tpbench.benchmark.tasks import TaskRule
     from tpbench.dataset import Dataset
 
@@ -42,11 +45,28 @@ class RunPlan:
     rule: TaskRule
     protocol: str
     seed: int
+    shard: Shard | None = None
+    """Only this part of it, in a folder of its own."""
 
     @property
     def task(self) -> str:
         """The task with its version, as the key of a clip's inputs has it."""
         return f"{self.rule.name} v{self.rule.version}"
+
+    def folder(self, runs: Path) -> RunFolder:
+        """Return where the run lies in a folder of runs."""
+        path = run_path(
+            runs,
+            model=self.choice.name,
+            dataset=self.dataset.info.name,
+            split=self.selection.split,
+            digest=self.dataset.digest,
+            task=self.rule.name,
+            protocol=self.protocol,
+            seed=self.seed,
+            part=self.shard.suffix if self.shard else "",
+        )
+        return RunFolder(path=path.absolute())
 
 
 def new_info(plan: RunPlan, configuration: dict[str, JsonValue]) -> RunInfo:

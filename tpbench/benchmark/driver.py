@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tpbench.benchmark.bookkeeping import new_info, new_session, now, updated
 from tpbench.benchmark.clip_files import ENCODING
+from tpbench.benchmark.finished import is_whole, record_of
 from tpbench.benchmark.making import ClipJob, record_failure
 from tpbench.benchmark.records import inputs_key, read_record
 from tpbench.benchmark.run_info import RUN_INFO_NAME, read_run_info, write_run_info
+from tpbench.benchmark.shards import sessions_of, shards_of, take_over
 from tpbench.benchmark.stamp import code_stamp
 from tpbench.benchmark.worker import clips_payload, describe_payload
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.execution import WorkItem
 from tpbench.execution.differences import describe_differences
-from tpbench.files import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tpbench.benchmark.records import ClipRecord
     from tpbench.benchmark.run_folder import RunFolder
     from tpbench.benchmark.run_info import RunInfo
-    from tpbench.dataset import Clip
+    from tpbench.benchmark.tasks import TaskClip
     from tpbench.execution import JsonObject, Outcome
 
 _log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class Driver:
         self._one_by_one: list[ClipJob] = []
         self._by_item: dict[str, tuple[ClipJob, ...]] = {}
         self._in_one_go = False
+        self._shards: tuple[RunFolder, ...] = ()
         self._running: dict[str, int] = {}
         self._progress = GenerationProgress(clips_total=0, clips_there=0)
 
@@ -177,8 +179,12 @@ class Driver:
             for clip in self._plan.selection.clips
         }
         self._in_one_go = configuration.get(CARRIES_OVER) is True
+        if not self._in_one_go:
+            self._shards = shards_of(self.folder)
         self._find_work(max_clips)
         sessions = former.sessions if former is not None else ()
+        others = sessions_of(self._shards, self._keys, self.folder)
+        sessions = (*sessions, *(session for session in others if session not in sessions))
         if self._todo:
             clips_to_do = sum(len(jobs) for jobs in self._todo)
             session = new_session(self._crew, self._command, clips_to_do=clips_to_do)
@@ -211,40 +217,43 @@ class Driver:
         return None
 
     def _find_work(self, max_clips: int) -> None:
-        """Find what is to be done, and take the old records of it away."""
-        wanted = self._plan.selection.wanted
+        """Find what is to be done, and take the old records of it away.
+
+        Raises:
+            ConfigError: clips are picked out of a run that is made in one go.
+        """
+        wanted, clips = self._plan.selection.wanted, self._plan.selection.clips
+        if self._in_one_go and wanted != clips[: len(wanted)]:
+            msg = (
+                f"{self._plan.choice.name}: what it makes of a clip depends on the clips before; "
+                "take all, or the first ones by --limit"
+            )
+            raise ConfigError(msg)
         jobs = [ClipJob(clip=clip, inputs=self._keys[clip.clip_id]) for clip in wanted]
-        todo = [job for job in jobs if self._again or not self._is_whole(job.clip)]
+        todo = [job for job in jobs if self._again or not self._is_there(job)]
         if self._in_one_go and todo:
             todo = jobs
         for job in todo:
             self.folder.discard(job.clip.clip_id)
         size = len(todo) or 1
         if not self._in_one_go:  # long ones first: batches end together, and so do the workers
-            todo.sort(key=lambda job: (-(job.clip.n_frames or 0), job.clip.clip_id))
+            todo.sort(key=lambda job: (-job.clip.n_frames, job.clip.clip_id))
             size = max(1, max_clips)
         self._todo = [tuple(todo[i : i + size]) for i in range(0, len(todo), size)]
         self._progress = GenerationProgress(
             clips_total=len(jobs), clips_there=len(jobs) - len(todo)
         )
 
-    def _is_whole(self, clip: Clip) -> bool:
-        """Whether the clip is done and its files are the ones that its record names."""
-        record = self._record(clip)
-        if record is None or record.status != "done":
-            return False
-        wanted = {self.folder.preview(clip.clip_id): record.preview_sha256}
-        if self._keep == "lossless":
-            wanted[self.folder.generated(clip.clip_id)] = record.generated_sha256
-        return all(path.is_file() and sha256_of(path) == sha for path, sha in wanted.items())
+    def _is_there(self, job: ClipJob) -> bool:
+        """Whether the clip is done here, or is now, because a shard of the run had it."""
+        clip_id = job.clip.clip_id
+        if is_whole(self.folder, clip_id, job.inputs, self._keep):
+            return True
+        return take_over(self.folder, clip_id, job.inputs, self._keep, self._shards)
 
-    def _record(self, clip: Clip) -> ClipRecord | None:
+    def _record(self, clip: TaskClip) -> ClipRecord | None:
         """Return a clip's record if it can be read and was made of the same inputs."""
-        try:
-            record = read_record(self.folder.record(clip.clip_id))
-        except SubmissionError:
-            return None
-        return record if record.inputs == self._keys[clip.clip_id] else None
+        return record_of(self.folder, clip.clip_id, self._keys[clip.clip_id])
 
     def _item(self, jobs: tuple[ClipJob, ...]) -> WorkItem:
         key = jobs[0].clip.clip_id + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -13,7 +13,7 @@ from tpbench.benchmark.bookkeeping import RunPlan
 from tpbench.benchmark.choice import ModelChoice, adopt, choose
 from tpbench.benchmark.devices import crew_for
 from tpbench.benchmark.driver import Driver
-from tpbench.benchmark.run_folder import Run, RunFolder, run_path
+from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.selection import select_clips
 from tpbench.benchmark.stamp import code_stamp
 from tpbench.benchmark.tasks import task_rule
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from tpbench.benchmark.clip_files import Keep
     from tpbench.benchmark.devices import Crew
     from tpbench.benchmark.driver import GenerationListener
+    from tpbench.benchmark.run_folder import RunFolder
     from tpbench.benchmark.selection import SplitChoice
+    from tpbench.benchmark.shards import Shard
     from tpbench.benchmark.worker import GenerationProcess
     from tpbench.execution import ProgressListener, WorkItem
 
@@ -76,6 +78,9 @@ class RunSpec:
     min_frames: int | None = None
     """See `task_rule`."""
 
+    shard: Shard | None = None
+    """Only this part of the clips, in a folder of its own; see `shards`."""
+
 
 def generate_run(  # noqa: PLR0913 - how it is done, one word each
     spec: RunSpec,
@@ -115,27 +120,68 @@ def generate_run(  # noqa: PLR0913 - how it is done, one word each
         MissingWeightsError: the model's weights are missing; nothing was made.
         TPBenchError: the disk is full; what is finished is kept.
     """
+    plan = plan_run(spec, of_object=generator is not None)
+    return generate_planned(
+        plan,
+        spec,
+        out,
+        generator=generator,
+        keep=keep,
+        workers=workers,
+        overwrite=overwrite,
+        command=command,
+        on_progress=on_progress,
+    )
+
+
+def plan_run(spec: RunSpec, *, of_object: bool = False) -> RunPlan:
+    """Look up and open what a run is made of; nothing is made.
+
+    Args:
+        spec: what is made.
+        of_object: whether the model is an object, and its name means nothing.
+
+    Raises:
+        ConfigError: an option or a name makes no sense.
+        DatasetError: the dataset is broken or has no such clips.
+    """
     dataset = Dataset.open(spec.data)
     rule = task_rule(spec.task, min_frames=spec.min_frames)
-    choice = ModelChoice(name=spec.model) if generator is not None else choose(spec.model)
+    choice = ModelChoice(name=spec.model) if of_object else choose(spec.model)
     selection = select_clips(dataset, rule, split=spec.split, limit=spec.limit, ids=spec.ids)
-    crew = crew_for(
-        choice,
-        device=spec.device,
-        workers=1 if generator is not None else workers,
-        clips=len(selection.wanted),
-    )
-    path = run_path(
-        Path(out),
-        model=spec.model,
-        dataset=dataset.info.name,
-        split=selection.split,
-        digest=dataset.digest,
-        task=rule.name,
+    if spec.shard is not None:
+        selection = replace(selection, wanted=spec.shard.take(selection.wanted))
+    return RunPlan(
+        choice=choice,
+        dataset=dataset,
+        selection=selection,
+        rule=rule,
         protocol=spec.protocol,
         seed=spec.seed,
+        shard=spec.shard,
     )
-    folder = RunFolder(path=path.absolute())
+
+
+def generate_planned(  # noqa: PLR0913 - as above
+    plan: RunPlan,
+    spec: RunSpec,
+    out: Path | str,
+    *,
+    generator: Generator | None,
+    keep: Keep,
+    workers: int | None,
+    overwrite: Overwrite,
+    command: Sequence[str],
+    on_progress: GenerationListener | None,
+) -> Run:
+    """Do what `generate_run` does, for a plan that `plan_run` made of the same `spec`."""
+    crew = crew_for(
+        plan.choice,
+        device=spec.device,
+        workers=1 if generator is not None else workers,
+        clips=len(plan.selection.wanted),
+    )
+    folder = plan.folder(Path(out))
     with folder.locked(), explain_halts(folder.path):
         if overwrite == "never" and folder.holds_anything():
             msg = (
@@ -143,14 +189,6 @@ def generate_run(  # noqa: PLR0913 - how it is done, one word each
                 "--overwrite always makes it anew"
             )
             raise ConfigError(msg)
-        plan = RunPlan(
-            choice=choice,
-            dataset=dataset,
-            selection=selection,
-            rule=rule,
-            protocol=spec.protocol,
-            seed=spec.seed,
-        )
         driver = Driver(
             plan,
             folder,
@@ -165,7 +203,7 @@ def generate_run(  # noqa: PLR0913 - how it is done, one word each
             if generator is not None:
                 _work_here(driver, adopt(generator, name=spec.model), config)
             else:
-                _work_in_processes(driver, crew, choice, config)
+                _work_in_processes(driver, crew, plan.choice, config)
         finally:
             driver.publish()
         return Run.open(folder.path)

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from tpbench.baselines.base import AnimationTask, Generator
     from tpbench.benchmark.clip_files import Keep
     from tpbench.benchmark.run_folder import RunFolder
-    from tpbench.dataset import Clip
+    from tpbench.benchmark.tasks import TaskClip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipJob:
     """One clip to make."""
 
-    clip: Clip
+    clip: TaskClip
     inputs: str
     """See `records.inputs_key`."""
 
@@ -34,7 +34,7 @@ class ClipJob:
 class LoadTask(Protocol):
     """Makes a task of a clip."""
 
-    def __call__(self, clip: Clip) -> AnimationTask:
+    def __call__(self, clip: TaskClip) -> AnimationTask:
         """Return the task, or raise a TPBenchError that says why there is none."""
         ...
 

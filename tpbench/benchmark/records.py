@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tpbench.dataset import Clip
+    from tpbench.benchmark.tasks import TaskClip
 
 RECORD_VERSION: Final = 1
 
@@ -92,12 +92,18 @@ class ClipRecord:
 
 
 def inputs_key(
-    clip: Clip, *, configuration: Mapping[str, Any], model: str, task: str, seed: int, encoding: str
+    clip: TaskClip,
+    *,
+    configuration: Mapping[str, Any],
+    model: str,
+    task: str,
+    seed: int,
+    encoding: str,
 ) -> str:
     """Digest all that a generated clip hangs on: sha256 over canonical JSON.
 
     Args:
-        clip: the row; its file hashes count.
+        clip: what is made; the hashes of its files count.
         configuration: what the generator says of itself: options, weights' sha256.
         model: its name.
         task: id and version.
@@ -105,7 +111,7 @@ def inputs_key(
         encoding: how frames are stored.
     """
     parts = {
-        "clip": [clip.clip_id, clip.clip_sha256, clip.keypoints_sha256],
+        "clip": clip.content,
         "configuration": configuration,
         "encoding": encoding,
         "model": model,
@@ -118,9 +124,14 @@ def inputs_key(
 
 
 def write_record(path: Path, record: ClipRecord) -> None:
-    """Write a record as JSON, aside and renamed."""
+    """Write a record as JSON with a digest of its own, aside and renamed."""
+    write_text_aside(path, _text(record))
+
+
+def _text(record: ClipRecord) -> str:
     content = {"schema_version": RECORD_VERSION, **asdict(record)}
-    write_text_aside(path, json.dumps(content, indent=2) + "\n")
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json.dumps({**content, "digest": digest}, indent=2) + "\n"
 
 
 def read_record(path: Path) -> ClipRecord:
@@ -130,7 +141,8 @@ def read_record(path: Path) -> ClipRecord:
         SubmissionError: it is absent, of another version, of another clip, or was tampered with.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes().decode("utf-8")
+        content = json.loads(text)
     except (OSError, ValueError) as error:
         msg = f"{path}: no readable record ({error})"
         raise SubmissionError(msg) from error
@@ -138,12 +150,16 @@ def read_record(path: Path) -> ClipRecord:
     if version != RECORD_VERSION:
         msg = f"{path}: schema version {version}, this tpbench reads {RECORD_VERSION}"
         raise SubmissionError(msg)
+    content.pop("digest", None)
     if problem := _problem(content):
         msg = f"{path}: {problem}"
         raise SubmissionError(msg)
     record = ClipRecord(**content)
     if record.clip_id != path.stem:
         msg = f"{path}: the record of another clip, {record.clip_id!r}"
+        raise SubmissionError(msg)
+    if text != _text(record):
+        msg = f"{path}: was changed after it was written"
         raise SubmissionError(msg)
     return record
 

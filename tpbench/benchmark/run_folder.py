@@ -33,10 +33,12 @@ def run_path(  # noqa: PLR0913 - one per part of the path
     task: str,
     protocol: str,
     seed: int,
+    part: str = "",
 ) -> Path:
     """Return `<model>/<dataset>[.<split>]@<digest8>/<task>-<protocol>/seed<N>` below `runs`.
 
     A split that is not the whole dataset has a folder of its own: the digest is the same for all.
+    So has a part of a run (see `shards`).
 
     >>> from pathlib import Path
     >>> run_path(Path("runs"), model="talkingpose:no-feedback", dataset="My talks", split="test",
@@ -49,7 +51,7 @@ def run_path(  # noqa: PLR0913 - one per part of the path
         / _safe(model.replace(":", "@"))
         / f"{_safe(dataset)}{side}@{digest[:8]}"
         / _safe(f"{task}-{protocol}")
-        / f"seed{seed}"
+        / f"seed{seed}{part}"
     )
 
 

@@ -15,6 +15,7 @@ from tpbench.benchmark.stamp import (  # noqa: TC001 - pydantic reads them
 )
 from tpbench.errors import SubmissionError
 from tpbench.files import write_text_aside
+from tpbench.metrics.scoring.report import digest_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,15 +157,17 @@ class RunInfo(_Part):
 
 
 def write_run_info(folder: Path, info: RunInfo) -> None:
-    """Write `folder/run.json`, aside and renamed."""
-    write_text_aside(folder / RUN_INFO_NAME, info.model_dump_json(indent=2) + "\n")
+    """Write `folder/run.json` with a digest of its own, aside and renamed."""
+    content = info.model_dump(mode="json")
+    text = json.dumps({**content, "digest": digest_of(content)}, indent=2, ensure_ascii=False)
+    write_text_aside(folder / RUN_INFO_NAME, text + "\n")
 
 
 def read_run_info(folder: Path) -> RunInfo:
     """Read `folder/run.json`.
 
     Raises:
-        SubmissionError: it is absent, broken, or of another version.
+        SubmissionError: it is absent, broken, of another version, or was changed.
     """
     path = folder / RUN_INFO_NAME
     try:
@@ -179,10 +182,15 @@ def read_run_info(folder: Path) -> RunInfo:
     if version != RUN_VERSION:
         msg = f"{path}: schema version {version}, this tpbench reads {RUN_VERSION}"
         raise SubmissionError(msg)
+    digest = raw.pop("digest", None)
     try:
-        return RunInfo.model_validate(raw)
+        info = RunInfo.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         msg = f"{path}: {where}: {first['msg']}"
         raise SubmissionError(msg) from error
+    if digest != digest_of(raw):
+        msg = f"{path}: was changed after it was written (its digest is not that of its content)"
+        raise SubmissionError(msg)
+    return info

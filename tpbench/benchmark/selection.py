@@ -8,6 +8,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from tpbench.benchmark.cross import cross_clips
+from tpbench.benchmark.tasks import TaskClip
 from tpbench.errors import ConfigError, DatasetError, did_you_mean
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tpbench.benchmark.tasks import TaskRule
-    from tpbench.dataset import Clip, Dataset
+    from tpbench.dataset import Dataset
 
 _log = logging.getLogger(__name__)
 
@@ -30,10 +32,10 @@ class Selection:
 
     split: SplitChoice
 
-    clips: tuple[Clip, ...]
+    clips: tuple[TaskClip, ...]
     """All that the run is about, sorted by id: the split, less what the task can't use."""
 
-    wanted: tuple[Clip, ...]
+    wanted: tuple[TaskClip, ...]
     """Those of `clips` to be done now; fewer than all makes a partial run."""
 
     left_out: Mapping[str, int]
@@ -61,10 +63,11 @@ def select_clips(
         rule: the task; says how long a clip has to be.
         split: which side; None: test, or the whole of a dataset that is not split.
         limit: only the first so many, by id.
-        ids: only these.
+        ids: only these; of task `cross`, ids of driving clips will do.
 
     Raises:
-        DatasetError: there is no such split, it is empty, or all of its clips are too short.
+        DatasetError: there is no such split, it is empty, all of its clips are too short, or it has
+            too few identities for the task.
         ConfigError: an id that is not there, or a limit below 1.
     """
     if split is None and dataset.info.split is None:
@@ -77,8 +80,8 @@ def select_clips(
         raise DatasetError(msg)
     lengths = {clip.clip_id: clip.n_frames or 0 for clip in rows}
     left_out = {name: n for name, n in lengths.items() if n < rule.min_frames}
-    clips = tuple(clip for clip in rows if clip.clip_id not in left_out)
-    if not clips:
+    usable = [clip for clip in rows if clip.clip_id not in left_out]
+    if not usable:
         msg = (
             f"{where} has no clip of {rule.min_frames} frames or more, which the task "
             f"'{rule.id}' asks for (the longest has {max(left_out.values())}); "
@@ -93,6 +96,10 @@ def select_clips(
             rule.min_frames,
             _some(list(left_out)),
         )
+    if rule.crossed:
+        clips = cross_clips(usable, dataset_digest=dataset.digest, where=where)
+    else:
+        clips = tuple(TaskClip(clip_id=clip.clip_id, driving=clip) for clip in usable)
     wanted = clips if ids is None else _named(clips, ids, where, left_out)
     if limit is not None and limit < 1:
         msg = f"--limit must be at least 1, got {limit}"
@@ -122,10 +129,10 @@ def read_ids(path: Path) -> list[str]:
 
 
 def _named(
-    clips: Sequence[Clip], ids: Sequence[str], where: str, left_out: Mapping[str, int]
-) -> tuple[Clip, ...]:
+    clips: Sequence[TaskClip], ids: Sequence[str], where: str, left_out: Mapping[str, int]
+) -> tuple[TaskClip, ...]:
     wanted = set(ids)
-    known = {clip.clip_id for clip in clips}
+    known = {name for clip in clips for name in (clip.clip_id, clip.driving.clip_id)}
     for name in sorted(wanted - known):
         if name in left_out:
             msg = f"{where}: clip '{name}' has {left_out[name]} frames, too few for the task"
@@ -133,7 +140,7 @@ def _named(
         hint = did_you_mean(name, known)
         msg = f"{where} has no clip '{name}'{hint if len(hint) < 200 else ''}"
         raise ConfigError(msg)
-    return tuple(clip for clip in clips if clip.clip_id in wanted)
+    return tuple(clip for clip in clips if {clip.clip_id, clip.driving.clip_id} & wanted)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,14 +1,14 @@
-"""What is animated: how a clip of a dataset becomes a task for a generator. Versioned data."""
+"""What is animated: how clips of a dataset become a task for a generator. Versioned data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tpbench.baselines.base import AnimationTask
-from tpbench.dataset import clip_path, keypoints_path
+from tpbench.dataset import Clip, clip_path, keypoints_path
 from tpbench.errors import ConfigError, DatasetError, MediaError, did_you_mean
 from tpbench.files import sha256_of
 from tpbench.video import probe, read_frames
@@ -17,8 +17,6 @@ from tpbench.wholebody import load_pose
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from tpbench.dataset import Clip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +33,16 @@ class TaskRule:
 
     description: str
     """One line for people."""
+
+    first_frame: int
+    """Frames before it are not scored: 1 where frame 0 is the reference itself."""
+
+    crossed: bool = False
+    """Whether the reference is of another identity than the driving clip."""
+
+    metrics: tuple[str, ...] | None = None
+    """What can be measured of it; None for all metrics. Where the real clip shows somebody else,
+    nothing that holds a pixel against its own real pixel says anything."""
 
     variant: str = ""
     """Set where a rule differs from the published one; part of the name of its runs."""
@@ -53,10 +61,84 @@ SELF: Final = TaskRule(
         "reference: the first frame of the clip, with its pose; driving: all poses of the same "
         "clip, at its size and rate; clips of more than 100 frames"
     ),
+    first_frame=1,
 )
 """Self-reenactment: the real clip is the ground truth. Frame 0 is made and not scored."""
 
-TASKS: Final[Mapping[str, TaskRule]] = MappingProxyType({SELF.id: SELF})
+_POSE_METRICS: Final = tuple(
+    f"{name}_{part}"
+    for part in ("body", "hands", "face")
+    for name in ("akd", "akd_sw", "pck", "missing")
+)
+
+CROSS: Final = TaskRule(
+    id="cross",
+    version=1,
+    min_frames=101,
+    description=(
+        "reference: the first frame of a clip of another identity, with its pose; driving: all "
+        "poses of a clip as they are, not fitted to the other body, at its size and rate; every "
+        "clip of more than 100 frames drives once"
+    ),
+    first_frame=0,
+    crossed=True,
+    metrics=("fid", "kid", "fvd", "motion_ratio", *_POSE_METRICS),
+)
+"""Cross-reenactment: there is no ground truth. FID, KID and FVD are to the real frames of the
+driving clips, pose accuracy is to the skeleton found in them; poses that were not fitted to the
+other body put a floor under the latter."""
+
+TASKS: Final[Mapping[str, TaskRule]] = MappingProxyType({rule.id: rule for rule in (SELF, CROSS)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskClip:
+    """One clip that a run is to make."""
+
+    clip_id: str
+    """Names its files and records."""
+
+    driving: Clip
+    """Whose poses are followed."""
+
+    reference: Clip | None = None
+    """Whose first frame is animated; None: the driving clip's own."""
+
+    @property
+    def n_frames(self) -> int:
+        """Frames to make."""
+        return self.driving.n_frames or 0
+
+    @property
+    def identity(self) -> str | None:
+        """Who is seen in the driving clip."""
+        return self.driving.identity
+
+    @property
+    def content(self) -> list[str | None]:
+        """Id and sha256 of every file of the dataset that the frames hang on."""
+        clips = [self.driving] if self.reference is None else [self.driving, self.reference]
+        files = [value for clip in clips for value in (clip.clip_sha256, clip.keypoints_sha256)]
+        return [self.clip_id, *files]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON that `from_json` reads."""
+        reference = None if self.reference is None else self.reference.to_json()
+        return {
+            "clip_id": self.clip_id,
+            "driving": self.driving.to_json(),
+            "reference": reference,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TaskClip:
+        """Read what `to_json` wrote."""
+        reference = data["reference"]
+        return cls(
+            clip_id=data["clip_id"],
+            driving=Clip.from_json(data["driving"]),
+            reference=None if reference is None else Clip.from_json(reference),
+        )
 
 
 def task_rule(task_id: str, *, min_frames: int | None = None) -> TaskRule:
@@ -80,6 +162,34 @@ def task_rule(task_id: str, *, min_frames: int | None = None) -> TaskRule:
         msg = f"--min-frames must be at least 2, got {min_frames}: the first frame is the reference"
         raise ConfigError(msg)
     return replace(rule, min_frames=min_frames, variant=f"min{min_frames}")
+
+
+def make_task(dataset_folder: Path, clip: TaskClip, *, seed: int) -> AnimationTask:
+    """Make the task of a clip.
+
+    Args:
+        dataset_folder: where the files lie.
+        clip: what is to be made.
+        seed: of the run; all clips start from the same one.
+
+    Raises:
+        DatasetError: a file is not the one that the manifest describes.
+        MediaError: a file can't be read, or clip, poses and reference do not fit each other.
+    """
+    task = self_task(dataset_folder, clip.driving, seed=seed)
+    if clip.reference is None:
+        return task
+    other = self_task(dataset_folder, clip.reference, seed=seed)
+    if (other.width_px, other.height_px) != (task.width_px, task.height_px):
+        found = f"{other.width_px}x{other.height_px} px"
+        reason = f"a reference of {found} for a clip of {task.width_px}x{task.height_px} px"
+        raise MediaError(clip_path(dataset_folder, clip.reference.clip_id), reason)
+    return replace(
+        task,
+        clip_id=clip.clip_id,
+        reference=other.reference,
+        reference_pose=other.reference_pose,
+    )
 
 
 def self_task(dataset_folder: Path, clip: Clip, *, seed: int) -> AnimationTask:

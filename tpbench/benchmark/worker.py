@@ -13,8 +13,7 @@ from tpbench.benchmark.choice import build as build_generator
 from tpbench.benchmark.making import ClipJob, ClipMaker
 from tpbench.benchmark.records import read_record
 from tpbench.benchmark.run_folder import RunFolder
-from tpbench.benchmark.tasks import self_task
-from tpbench.dataset import Clip
+from tpbench.benchmark.tasks import TaskClip, make_task
 from tpbench.errors import SubmissionError
 
 if TYPE_CHECKING:
@@ -34,9 +33,9 @@ class LoadFromDataset:
     folder: Path
     seed: int
 
-    def __call__(self, clip: Clip) -> AnimationTask:
-        """Make the `self` task of one clip."""
-        return self_task(self.folder, clip, seed=self.seed)
+    def __call__(self, clip: TaskClip) -> AnimationTask:
+        """Make the task of one clip."""
+        return make_task(self.folder, clip, seed=self.seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +53,7 @@ class GenerationProcess:
                 "max_clips": int(generator.max_clips),
             }
         jobs = [
-            ClipJob(clip=Clip.from_json(item["clip"]), inputs=item["inputs"])
+            ClipJob(clip=TaskClip.from_json(item["clip"]), inputs=item["inputs"])
             for item in payload["clips"]
         ]
         statuses: dict[str, str] = {}

@@ -77,36 +77,14 @@ def extract(
 
 @contextmanager
 def _progress_bar() -> Iterator[ProgressListener]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from tpbench.cli.progress import progress_bar
 
-    console = Console(stderr=True)
-    bar = Progress(
-        BarColumn(bar_width=12),
-        MofNCompleteColumn(),
-        TextColumn("videos  {task.fields[news]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    task = bar.add_task("extract", total=None, news="")
+    with progress_bar("videos") as show:
 
-    def listener(state: RunProgress) -> None:
-        news = f"{state.kept} kept  {state.rejected} rejected  {state.frames:,} frames"
-        if state.failed:
-            news += f"  {state.failed} failed"
-        bar.update(task, total=state.sources_total, completed=state.sources_done, news=news)
-        bar.start()  # not before there is something to show; harmless when repeated
+        def listener(state: RunProgress) -> None:
+            news = f"{state.kept} kept  {state.rejected} rejected  {state.frames:,} frames"
+            if state.failed:
+                news += f"  {state.failed} failed"
+            show(done=state.sources_done, total=state.sources_total, news=news)
 
-    try:
         yield listener
-    finally:
-        bar.stop()

@@ -144,35 +144,13 @@ class _News:
 
 @contextmanager
 def _progress_bar() -> Iterator[_News]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from tpbench.cli.progress import progress_bar
 
-    console = Console(stderr=True)
-    bar = Progress(
-        BarColumn(bar_width=12),
-        MofNCompleteColumn(),
-        TextColumn("clips  {task.fields[news]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    task = bar.add_task("generate", total=None, news="")
+    with progress_bar("clips") as show:
 
-    def listener(state: GenerationProgress) -> None:
-        news = f"{state.frames:,} frames" + (f"  {state.failed} failed" if state.failed else "")
-        done = state.clips_there + state.made + state.failed
-        bar.update(task, total=state.clips_total, completed=done, news=news)
-        bar.start()  # not before there is something to show; harmless when repeated
+        def listener(state: GenerationProgress) -> None:
+            failed = f"  {state.failed} failed" if state.failed else ""
+            done = state.clips_there + state.made + state.failed
+            show(done=done, total=state.clips_total, news=f"{state.frames:,} frames{failed}")
 
-    try:
         yield _News(listener)
-    finally:
-        bar.stop()

@@ -12,7 +12,18 @@ from typing import Annotated
 
 import typer
 
-from tpbench.cli import dataset, demo, doctor, extract, metrics, score, weights
+from tpbench.cli import (
+    dataset,
+    demo,
+    doctor,
+    extract,
+    generate,
+    leaderboard,
+    metrics,
+    models,
+    score,
+    weights,
+)
 from tpbench.errors import TPBenchError
 
 _INTERRUPTED = 130
@@ -29,7 +40,10 @@ app.command("extract")(extract.extract)
 app.command("demo")(demo.demo)
 app.command("inspect")(dataset.inspect)
 app.command("split")(dataset.split)
+app.command("generate")(generate.generate)
 app.command("score")(score.score)
+app.add_typer(leaderboard.app, name="leaderboard")
+app.add_typer(models.app, name="models")
 app.add_typer(metrics.app, name="metrics")
 app.add_typer(weights.app, name="weights")
 app.command("doctor")(doctor.doctor)

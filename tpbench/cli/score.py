@@ -184,25 +184,11 @@ def _interval(found: MetricScore) -> str:
 
 @contextmanager
 def _progress_bar() -> Iterator[ProgressListener]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from tpbench.cli.progress import progress_bar
 
-    console = Console(stderr=True)
-    bar = Progress(
-        BarColumn(bar_width=12),
-        MofNCompleteColumn(),
-        TextColumn("clips  {task.fields[frames]:,} frames"),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    task = bar.add_task("score", total=None, frames=0)
+    with progress_bar("clips") as show:
 
-    def listener(state: ScoringProgress) -> None:
-        bar.update(task, total=state.clips_total, completed=state.clips_done, frames=state.frames)
-        bar.start()
+        def listener(state: ScoringProgress) -> None:
+            show(done=state.clips_done, total=state.clips_total, news=f"{state.frames:,} frames")
 
-    try:
         yield listener
-    finally:
-        bar.stop()

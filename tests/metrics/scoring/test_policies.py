@@ -30,7 +30,7 @@ LOOSE = Policies(length="truncate", resize="area", rate="ignore")
 
 @pytest.fixture
 def real(tmp_path: Path) -> Footage:
-    return open_footage(write_video(tmp_path / "real" / "clip.mkv", pictures(8)))
+    return open_footage(write_video(tmp_path / "real" / "clip.avi", pictures(8)))
 
 
 def other(tmp_path: Path, **changes: Any) -> Footage:  # noqa: ANN401 - passed on
@@ -38,7 +38,7 @@ def other(tmp_path: Path, **changes: Any) -> Footage:  # noqa: ANN401 - passed o
         changes.get(name, usual) for name, usual in (("n", 8), ("size_px", (64, 48)), ("fps", 25))
     )
     images = worse(pictures(n, size_px=size_px))
-    return open_footage(write_video(tmp_path / "gen" / "clip.mkv", images, fps=fps))
+    return open_footage(write_video(tmp_path / "gen" / "clip.avi", images, fps=fps))
 
 
 @pytest.mark.parametrize(
@@ -109,16 +109,16 @@ def test_frames_before_the_first_one_do_not_count(real: Footage, tmp_path: Path)
 
 def test_frames_that_are_too_small_are_refused(real: Footage, tmp_path: Path) -> None:
     assert fit_clips(real, other(tmp_path), STRICT, min_side_px=48).n_frames == 8
-    complaint = r"clip.mkv: is 64x48 px; the metrics asked for need 49 px or more a side"
+    complaint = r"clip.avi: is 64x48 px; the metrics asked for need 49 px or more a side"
     with pytest.raises(MediaError, match=complaint):
         fit_clips(real, other(tmp_path), STRICT, min_side_px=49)
 
 
 def test_policies_and_what_they_did_stand_in_the_result(tmp_path: Path) -> None:
     images = pictures(8)
-    write_video(tmp_path / "real" / "clip.mkv", images)
+    write_video(tmp_path / "real" / "clip.avi", images)
     half = worse(pictures(6, size_px=(32, 24), seed=4))
-    write_video(tmp_path / "gen" / "clip.mkv", half, fps=30)
+    write_video(tmp_path / "gen" / "clip.avi", half, fps=30)
     policies = Policies(length="truncate", resize="area", rate="ignore", first_frame=2)
 
     report = scored(
@@ -141,14 +141,14 @@ def test_policies_and_what_they_did_stand_in_the_result(tmp_path: Path) -> None:
 
 def test_without_a_policy_the_clip_fails_by_name_and_the_others_go_on(tmp_path: Path) -> None:
     for name, n in (("a", 8), ("b", 7)):
-        write_video(tmp_path / "real" / f"{name}.mkv", pictures(8))
-        write_video(tmp_path / "gen" / f"{name}.mkv", worse(pictures(n)))
+        write_video(tmp_path / "real" / f"{name}.avi", pictures(8))
+        write_video(tmp_path / "gen" / f"{name}.avi", worse(pictures(n)))
 
     report = scored(pairing_of(tmp_path / "real", tmp_path / "gen"), tmp_path / "out", "psnr")
 
     assert list(report.clips) == ["a"]
     assert report.coverage.failed.keys() == {"b"}
-    assert report.coverage.failed["b"].startswith(f"{tmp_path / 'gen' / 'b.mkv'}: has 7 frames")
+    assert report.coverage.failed["b"].startswith(f"{tmp_path / 'gen' / 'b.avi'}: has 7 frames")
     assert (report.coverage.n_scored, report.coverage.n_expected) == (1, 2)
     assert not report.complete
     assert report.metrics["psnr"].n_clips == 1

@@ -42,7 +42,9 @@ def test_whoever_is_found_first_is_taken_and_nobody_is_nan(
 
     assert found.keypoints.shape == (5, 133, 2)
     for at in (0, 1, 3, 4):
-        np.testing.assert_array_equal(found.keypoints[at], POSE_PX + np.float32([40 + at, 30]))
+        np.testing.assert_array_equal(
+            found.keypoints[at], POSE_PX + np.array([40 + at, 30], np.float32)
+        )
         assert found.scores[at].max() > 0
     assert np.isnan(found.keypoints[2]).all()
     assert (found.scores[2] == 0).all()

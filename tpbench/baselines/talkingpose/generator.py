@@ -11,7 +11,7 @@ from tpbench.baselines.base import ClipFailure, GeneratedFrame
 from tpbench.baselines.options import parse_options
 from tpbench.baselines.talkingpose.checkpoints import matched, read_tensors
 from tpbench.baselines.talkingpose.devices import find_device, find_dtype, torch_dtype
-from tpbench.baselines.talkingpose.libraries import PACKAGES, library, versions
+from tpbench.baselines.talkingpose.libraries import PACKAGES, library
 from tpbench.baselines.talkingpose.lockstep import LockStep
 from tpbench.baselines.talkingpose.networks import load_networks
 from tpbench.baselines.talkingpose.options import TalkingPoseOptions
@@ -111,23 +111,26 @@ class TalkingPose:
             )
 
     def describe(self) -> Mapping[str, JsonValue]:
-        """Return options as resolved, sizes, versions, and the sha256 of every file of weights."""
+        """Return options as resolved, sizes, and the sha256 of every file of weights.
+
+        Not where it runs, nor how many clips at once: both change frames by rounding only, and a
+        run must be able to go on beside another card.
+        """
         if self._sha256 is None:
             self._sha256 = self._files.sha256()
         options = self._options.model_dump(mode="json")
+        del options["max_clips"]
         if not self._options.reference_quirks:
             del options["square_px"]
         return {
             "model": "talkingpose",
-            "options": options | {"dtype": self._dtype, "max_clips": self.max_clips},
-            "device": self._device_name(),
+            "options": options | {"dtype": self._dtype},
             "pose_renderer": _RENDERER,
             "parity_with_released_script": self._options.reference_quirks,
             "latents_carried_across_clips": self._options.reference_quirks,
             "sizes": self._files.sizes.model_dump(mode="json"),
             "parameters": self._parameter_count,
             "weights_sha256": dict(self._sha256),
-            "packages": dict(versions()),
         }
 
     def close(self) -> None:
@@ -203,11 +206,6 @@ class TalkingPose:
             ),
             before=self._carried,
         )
-
-    def _device_name(self) -> str:
-        if self._device.type == "cuda":
-            return f"{self._device} ({torch.cuda.get_device_name(self._device)})"
-        return str(self._device)
 
 
 def _drawer(

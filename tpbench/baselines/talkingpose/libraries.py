@@ -7,7 +7,6 @@ where it is used. Networks are built from sizes, never fetched from a model hub.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any, Final
 
 from tpbench.errors import MissingDependencyError
@@ -26,8 +25,3 @@ def library(name: str) -> Any:  # noqa: ANN401 - a module without types
     except ImportError as error:
         feature = f"TalkingPose (package {name})"
         raise MissingDependencyError(feature, "pip install 'tpbench[talkingpose]'") from error
-
-
-def versions() -> dict[str, str]:
-    """Return the version of each package that takes part in the numbers."""
-    return {name: version(name) for name in ("torch", *PACKAGES)}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
-from tpbench.benchmark.leaderboard.model import LeftOut, Verified
+from tpbench.benchmark.leaderboard.model import LeftOut, Verified, run_name
 from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import RUN_INFO_NAME
@@ -76,13 +76,17 @@ def collect(paths: Sequence[Path | str]) -> Collection:
     given = Counter(_run_folders(paths))
     runs: dict[str, ScoredRun] = {}
     left_out: list[LeftOut] = []
-    notes = [f"{folder} was given {n} times: it counts once" for folder, n in given.items() if n > 1]
-    for folder in given:
+    notes = [
+        f"{run_name(folder)} was given {times} times: it counts once"
+        for folder, times in sorted(given.items())
+        if times > 1
+    ]
+    for folder in sorted(given):
         found = _read(Run.open(folder))
         if isinstance(found, LeftOut):
             left_out.append(found)
-        elif (same := runs.get(found.digest)) is not None:
-            notes.append(f"{folder} is the same run as {same.path}: it counts once")
+        elif found.digest in runs:
+            notes.append(f"{run_name(folder)} was found in two folders: it counts once")
         else:
             runs[found.digest] = found
     if not runs:
@@ -133,7 +137,7 @@ def _read(run: Run) -> ScoredRun | LeftOut:
     folder, counts = run.folder.path, run.info.counts
     if run.info.partial:
         tried = counts.expected - counts.not_run
-        reason = f"partial: {tried} of {counts.expected} clips were tried; finish it without limit"
+        reason = f"partial: {tried} of {counts.expected} clips were tried; finish the run"
         return LeftOut(folder=folder, reason=reason)
     if not (folder / SCORES_NAME).is_file():
         reason = f"not scored ({SCORES_NAME} is missing); run `tpbench eval` on it"

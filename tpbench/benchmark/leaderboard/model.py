@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tpbench.baselines.reported import ReportedValue
     from tpbench.metrics.registry import MetricRow
 
+
 RowKind = Literal["measured", "anchor"]
 """anchor: calibrates the metrics, and takes no part in who is best."""
 
@@ -270,6 +271,11 @@ class LeftOut:
     folder: Path
     reason: str
 
+    @property
+    def name(self) -> str:
+        """Its folder, without what lies above: that is nobody's business."""
+        return run_name(self.folder)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaderboard:
@@ -307,3 +313,8 @@ class Leaderboard:
         if row_id in marks.best:
             return "best"
         return "tied" if row_id in marks.tied else None
+
+
+def run_name(folder: Path) -> str:
+    """Return the last four parts of a run's folder: model, dataset, task, seed."""
+    return "/".join(folder.parts[-4:])

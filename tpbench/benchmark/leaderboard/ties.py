@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from tpbench.metrics.registry import MetricRow
 
 
-def marks_of(
-    metric: MetricRow, rows: Sequence[Row], identities: Mapping[str, str | None]
-) -> Marks:
+def marks_of(metric: MetricRow, rows: Sequence[Row], identities: Mapping[str, str | None]) -> Marks:
     """Return which rows are best at a metric, and which are not significantly worse.
 
     Anchors take no part, nor do rows without all clips: those they lack may be the hard ones. A row

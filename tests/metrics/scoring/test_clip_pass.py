@@ -1,0 +1,238 @@
+"""One pass over two clips: every frame once, in order, no more held than a chunk."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.metrics.scoring.clips import (
+    STRICT,
+    pictures,
+    worse,
+    write_pictures,
+    write_video,
+)
+from tpbench.errors import MediaError
+from tpbench.metrics.scoring.clip_pass import ClipJob, ClipPass
+from tpbench.metrics.scoring.footage import Footage
+from tpbench.metrics.scoring.meters import table
+from tpbench.metrics.scoring.meters.base import CHUNK_FRAMES
+from tpbench.metrics.scoring.records import RecordFolder
+from tpbench.metrics.scoring.toolbox import Toolbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tpbench.metrics.scoring.meters.base import ClipSetting, FrameChunk
+
+N = 40
+
+
+@dataclass
+class Watcher:
+    """A meter that writes down what it sees."""
+
+    chunks: list[int] = field(default_factory=list)
+    threads: set[int] = field(default_factory=set)
+    real: list[NDArray[np.uint8]] = field(default_factory=list)
+    generated: list[NDArray[np.uint8]] = field(default_factory=list)
+    fail_at_chunk: int | None = None
+    busy: bool = False
+
+    def update(self, chunk: FrameChunk) -> None:
+        assert not self.busy, "asked twice at once"
+        self.busy = True
+        if len(self.chunks) == self.fail_at_chunk:
+            message = "a bug"
+            raise LookupError(message)
+        self.chunks.append(len(chunk.real))
+        self.threads.add(threading.get_ident())
+        self.real += chunk.real
+        self.generated += chunk.generated
+        self.busy = False
+
+    def finish(self) -> dict[str, NDArray[np.float64]]:
+        return {"psnr": np.arange(len(self.real), dtype=np.float64)}
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Watcher], Watcher]:
+    """Puts a watcher in place of a meter."""
+
+    def put(name: str, watcher: Watcher) -> Watcher:
+        build = table.MeterRow.build
+
+        def watching(row: table.MeterRow, setting: ClipSetting) -> object:
+            return watcher if row.name == name else build(row, setting)
+
+        monkeypatch.setattr(table.MeterRow, "build", watching)
+        return watcher
+
+    return put
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> RecordFolder:
+    return RecordFolder(tmp_path / "records", tmp_path / "kept")
+
+
+def make_pass(records: RecordFolder, *, threads: int = 1) -> ClipPass:
+    toolbox = Toolbox(device="cpu", skeleton="mediapipe", offline=True)
+    return ClipPass(policies=STRICT, toolbox=toolbox, records=records, threads=threads)
+
+
+def job(tmp_path: Path, *meters: str, n: int = N) -> ClipJob:
+    real = pictures(n)
+    return ClipJob(
+        clip_id="a",
+        real=write_video(tmp_path / "real.avi", real),
+        generated=write_video(tmp_path / "gen.avi", worse(real)),
+        real_sha256="r",
+        generated_sha256="g",
+        keys={name: f"key of {name}" for name in meters},
+        real_keys={},
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_each_meter_sees_every_frame_once_in_order_chunk_by_chunk(
+    threads: int, records: RecordFolder, tmp_path: Path, watch: Callable[[str, Watcher], Watcher]
+) -> None:
+    watcher = watch("psnr", Watcher())
+    news: list[int] = []
+
+    n = make_pass(records, threads=threads).run(job(tmp_path, "psnr", "l1"), news.append)
+
+    assert n == N
+    assert watcher.chunks == [16, 16, 8]
+    assert news == [16, 32, 40]
+    np.testing.assert_array_equal(np.stack(watcher.real), pictures(N))
+    np.testing.assert_array_equal(np.stack(watcher.generated), worse(pictures(N)))
+    assert (threading.get_ident() in watcher.threads) == (threads == 1)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_both_clips_are_decoded_once_and_no_further_ahead_than_a_chunk(
+    threads: int,
+    records: RecordFolder,
+    tmp_path: Path,
+    watch: Callable[[str, Watcher], Watcher],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watcher = watch("psnr", Watcher())
+    decoded: list[str] = []
+    most_ahead = 0.0
+    images = Footage.images
+
+    def counting(self: Footage) -> Iterator[NDArray[np.uint8]]:
+        nonlocal most_ahead
+        for image in images(self):
+            decoded.append(self.path.name)
+            most_ahead = max(most_ahead, len(decoded) / 2 - len(watcher.real))
+            yield image
+
+    monkeypatch.setattr(Footage, "images", counting)
+
+    make_pass(records, threads=threads).run(job(tmp_path, "psnr", n=100))
+
+    assert (decoded.count("real.avi"), decoded.count("gen.avi")) == (100, 100)
+    # With threads, one chunk is measured while the next one is decoded.
+    assert most_ahead <= CHUNK_FRAMES * threads
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_bug_in_a_meter_comes_out_and_leaves_no_record(
+    threads: int, records: RecordFolder, tmp_path: Path, watch: Callable[[str, Watcher], Watcher]
+) -> None:
+    watch("psnr", Watcher(fail_at_chunk=1))
+
+    with pytest.raises(LookupError, match="a bug"):
+        make_pass(records, threads=threads).run(job(tmp_path, "psnr", "l1"))
+
+    assert records.read("a") is None
+
+
+def test_the_record_says_what_was_measured_of_what(records: RecordFolder, tmp_path: Path) -> None:
+    make_pass(records).run(job(tmp_path, "psnr", "motion"))
+
+    found = records.read("a")
+    assert found is not None
+    assert (found.clip_id, found.real_sha256, found.generated_sha256) == ("a", "r", "g")
+    assert (found.n_frames, found.first_frame) == (N, 0)
+    assert (found.width_px, found.height_px, found.codec) == (64, 48, "rawvideo")
+    assert found.fps == Fraction(25)
+    assert found.keys == {"psnr": "key of psnr", "motion": "key of motion"}
+    assert found.columns.keys() == {"psnr", "motion_real", "motion_generated"}
+    assert {len(column) for column in found.columns.values()} == {N}
+
+
+def test_what_is_measured_later_joins_what_was_measured_before(
+    records: RecordFolder, tmp_path: Path
+) -> None:
+    make_pass(records).run(job(tmp_path, "psnr"))
+    before = records.read("a")
+    make_pass(records).run(job(tmp_path, "l1"))
+
+    after = records.read("a")
+    assert before is not None
+    assert after is not None
+    assert after.keys.keys() == after.columns.keys() == {"psnr", "l1"}
+    np.testing.assert_array_equal(after.columns["psnr"], before.columns["psnr"])
+
+
+def test_nothing_of_other_contents_or_lengths_is_kept(
+    records: RecordFolder, tmp_path: Path
+) -> None:
+    make_pass(records).run(job(tmp_path, "psnr"))
+    make_pass(records).run(job(tmp_path, "l1", n=20))
+
+    found = records.read("a")
+    assert found is not None
+    assert found.keys.keys() == found.columns.keys() == {"l1"}
+
+
+@pytest.mark.parametrize("side", ["real", "gen"])
+def test_a_clip_that_ends_early_is_damaged(
+    side: str, records: RecordFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = Footage.images
+
+    def ending(self: Footage) -> Iterator[NDArray[np.uint8]]:
+        for at, image in enumerate(images(self)):
+            if side in self.path.name and at == 30:
+                return
+            yield image
+
+    monkeypatch.setattr(Footage, "images", ending)
+
+    with pytest.raises(MediaError, match=r"gen.avi: ended after 30 of 40 frames: it or its real"):
+        make_pass(records).run(job(tmp_path, "psnr"))
+    assert records.read("a") is None
+
+
+def test_nine_pixels_are_too_few_for_ssim_and_enough_for_psnr(
+    records: RecordFolder, tmp_path: Path
+) -> None:
+    images = pictures(3, size_px=(9, 9))
+    tiny = ClipJob(
+        clip_id="a",
+        real=write_pictures(tmp_path / "real", images),
+        generated=write_pictures(tmp_path / "gen", worse(images)),
+        real_sha256="r",
+        generated_sha256="g",
+        keys={"psnr": "key"},
+        real_keys={},
+    )
+
+    assert make_pass(records).run(tiny) == 3
+
+    with pytest.raises(MediaError, match=r"real: is 9x9 px; .* need 11 px or more a side"):
+        make_pass(records).run(replace(tiny, keys={"psnr": "key", "ssim": "key"}))

@@ -1,0 +1,189 @@
+"""Meters that look at pictures only, held against the functions that they ask."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.metrics.scoring.clips import pictures, worse
+from tpbench.metrics.colour import colour_shift, lab_statistics
+from tpbench.metrics.l1 import disco_l1, mean_absolute_error
+from tpbench.metrics.psnr import psnr
+from tpbench.metrics.registry import METRICS
+from tpbench.metrics.scoring.meters.base import ClipSetting, Columns, FrameChunk
+from tpbench.metrics.scoring.meters.table import FEATURES_OF, METERS, meters_for
+from tpbench.metrics.scoring.toolbox import Toolbox
+from tpbench.metrics.sharpness import laplacian_variance
+from tpbench.metrics.ssim import disco_ssim, ssim
+from tpbench.metrics.tje import official_tje
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+N = 12
+REAL = pictures(N, size_px=(40, 32))
+GENERATED = worse(REAL, by=25)
+GENERATED[4] = REAL[4]
+
+
+def columns_of(meter: str, *, chunks: int = 3) -> dict[str, NDArray[np.float64]]:
+    """What a meter says of the two clips, given in so many chunks."""
+    with ExitStack() as cleanup:
+        setting = ClipSetting(
+            n_frames=N,
+            fps=Fraction(25),
+            cleanup=cleanup,
+            toolbox=Toolbox(device="cpu", skeleton="mediapipe", offline=True),
+            generated_features=Path("unused"),
+            real_features=Path("unused"),
+        )
+        built = METERS[meter].build(setting)
+        pairs = zip(np.array_split(REAL, chunks), np.array_split(GENERATED, chunks), strict=True)
+        for real, generated in pairs:
+            built.update(FrameChunk(real=list(real), generated=list(generated), real_pose=None))
+        return dict(built.finish())
+
+
+def disco_psnr_of(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
+    value = psnr(real, generated)
+    return 100.0 if value == math.inf else value
+
+
+@pytest.mark.parametrize(
+    ("meter", "function"),
+    [
+        ("psnr", psnr),
+        ("ssim", ssim),
+        ("l1", mean_absolute_error),
+        ("disco_psnr", disco_psnr_of),
+        ("disco_ssim", disco_ssim),
+        ("disco_l1", disco_l1),
+    ],
+)
+def test_each_pair_of_frames_is_measured_once_in_order(
+    meter: str, function: Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]
+) -> None:
+    expected = [function(*pair) for pair in zip(REAL, GENERATED, strict=True)]
+
+    assert columns_of(meter) == {meter: pytest.approx(expected)}
+
+
+def test_identical_frames_are_infinite_and_100_db_with_disco() -> None:
+    assert np.flatnonzero(np.isinf(columns_of("psnr")["psnr"])).tolist() == [4]
+    assert columns_of("disco_psnr")["disco_psnr"][4] == 100
+
+
+@pytest.mark.parametrize("delta", [1, 2, 5])
+def test_terms_of_tje_stand_on_the_later_frame(delta: int) -> None:
+    terms = columns_of(f"tje_d{delta}")[f"tje_d{delta}"]
+
+    assert np.isnan(terms[:delta]).all()
+    real, generated = REAL.astype(int), GENERATED.astype(int)
+    changes = (np.abs(side[delta:] - side[:-delta]) for side in (real, generated))
+    expected = np.abs(np.subtract(*changes)).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(terms[delta:], expected, rtol=1e-12)
+    official = official_tje(iter(REAL), iter(GENERATED), delta)
+    assert official.n_terms == N - delta
+    assert official.total / official.n_terms == pytest.approx(np.nanmean(terms))
+
+
+def test_motion_is_the_change_since_the_frame_before() -> None:
+    found = columns_of("motion")
+
+    for name, clip in (("motion_real", REAL), ("motion_generated", GENERATED)):
+        assert math.isnan(found[name][0])
+        expected = np.abs(np.diff(clip.astype(int), axis=0)).mean(axis=(1, 2, 3))
+        np.testing.assert_allclose(found[name][1:], expected, rtol=1e-12)
+
+
+def test_a_lag_that_does_not_fit_yet_is_not_measured() -> None:
+    found = columns_of("lag")
+
+    for side in ("real", "generated"):
+        for lag in (2, 5, 10, 20, 50, 100):
+            column = found[f"lag_{side}_{lag}"]
+            assert np.isnan(column[:lag]).all()
+            assert np.isfinite(column[lag:]).all()
+    assert not np.array_equal(found["lag_real_2"][2:], found["lag_generated_2"][2:])
+
+
+def test_colours_and_sharpness_are_those_of_each_frame() -> None:
+    colour, sharpness = columns_of("colour"), columns_of("sharpness")
+
+    for at, (real, generated) in enumerate(zip(REAL, GENERATED, strict=True)):
+        shift = colour_shift(lab_statistics(real), lab_statistics(generated))
+        assert [colour[f"colour_shift_{axis}"][at] for axis in "lab"] == list(shift.mean)
+        assert [colour[f"colour_spread_{axis}"][at] for axis in "lab"] == list(shift.spread)
+        assert colour["colour_delta_e"][at] == shift.delta_e
+        assert sharpness["sharpness_real"][at] == laplacian_variance(real)
+        assert sharpness["sharpness_generated"][at] == laplacian_variance(generated)
+
+
+PIXEL_METERS = [row.name for row in METERS.values() if not row.weights and not row.needs_pose]
+
+
+@pytest.mark.parametrize("meter", PIXEL_METERS)
+def test_a_meter_makes_the_columns_of_its_row_and_chunks_change_nothing(meter: str) -> None:
+    expected = columns_of(meter, chunks=1)
+
+    assert set(expected) == set(METERS[meter].columns)
+    for chunks in (2, N):
+        found = columns_of(meter, chunks=chunks)
+        for name, column in expected.items():
+            assert column.dtype == np.float64
+            assert column.shape == (N,)
+            np.testing.assert_array_equal(found[name], column)
+
+
+@pytest.mark.parametrize("meter", [name for name in PIXEL_METERS if METERS[name].min_side_px > 1])
+def test_the_smallest_pictures_are_as_small_as_the_row_says(
+    meter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side_px = METERS[meter].min_side_px
+    for name, clip in (("REAL", REAL), ("GENERATED", GENERATED)):
+        monkeypatch.setattr(f"{__name__}.{name}", clip[:, :side_px, :side_px])
+    assert np.isfinite(columns_of(meter)[meter]).all()
+
+    for name, clip in (("REAL", REAL), ("GENERATED", GENERATED)):
+        monkeypatch.setattr(f"{__name__}.{name}", clip[:, : side_px - 1, : side_px - 1])
+    with pytest.raises(ValueError, match=str(side_px)):
+        columns_of(meter)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_has_the_meters_that_make_what_it_is_made_from(metric: str) -> None:
+    row = METRICS[metric]
+    meters = meters_for([row])
+
+    made = {name for meter in meters for name in meter.columns}
+    assert set(row.columns) <= made
+    assert {name for meter in meters for name in meter.weights} == set(row.weights)
+    assert any(meter.needs_pose for meter in meters) == ("pose" in row.needs)
+    if row.reduction == "set":
+        assert [meter.name for meter in meters] == [FEATURES_OF[metric]]
+
+
+def test_no_column_is_made_by_two_meters() -> None:
+    names = [name for row in METERS.values() for name in row.columns]
+
+    assert len(names) == len(set(names))
+
+
+def test_columns_want_a_value_each() -> None:
+    columns = Columns(["a", "b"])
+    columns.append(1.0, 2.0)
+    with pytest.raises(ValueError, match="want 2 values, got 1"):
+        columns.append(1.0)
+    assert {name: list(column) for name, column in columns.arrays().items()} == {
+        "a": [1.0],
+        "b": [2.0],
+    }
+    assert Columns(["a"]).arrays()["a"].shape == (0,)

@@ -1,0 +1,293 @@
+"""`evaluate`: generate and score, seed by seed, in the folders of the runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tpbench.benchmark.driver import GenerationProgress
+from tpbench.benchmark.evaluation import Evaluation
+from tpbench.benchmark.generate import DEFAULT_PROTOCOL, RunSpec, generate_planned, plan_run
+from tpbench.benchmark.leaderboard.scores import load_report
+from tpbench.benchmark.run_folder import Run
+from tpbench.benchmark.scoring import (
+    ScoringPlan,
+    pair_run,
+    policies_of,
+    same_conditions,
+    score_run,
+    scoring_protocol,
+)
+from tpbench.benchmark.shards import Shard, take_over_measurements
+from tpbench.benchmark.tasks import task_rule
+from tpbench.errors import ConfigError, SubmissionError
+from tpbench.execution import explain_halts
+from tpbench.metrics.scoring.driver import ScoringProgress
+from tpbench.metrics.scoring.readiness import look_around, require_all
+from tpbench.metrics.scoring.run import RECORDS_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from tpbench.baselines.base import Generator
+    from tpbench.baselines.model_row import OptionValue
+    from tpbench.benchmark.bookkeeping import RunPlan
+    from tpbench.benchmark.clip_files import Keep
+    from tpbench.benchmark.generate import Overwrite
+    from tpbench.benchmark.run_folder import RunFolder
+    from tpbench.benchmark.selection import SplitChoice
+    from tpbench.metrics.scoring.readiness import Readiness
+    from tpbench.metrics.scoring.report import ScoreReport
+
+_log = logging.getLogger(__name__)
+
+DATA_VARIABLE: Final = "TPBENCH_DATA"
+"""Environment variable with the folder of the dataset, where none is named."""
+
+EvaluationListener = Callable[[int, GenerationProgress | ScoringProgress], None]
+"""Told of every step of a seed."""
+
+
+def evaluate(  # noqa: PLR0913 - one argument for each thing a user may choose
+    model: str,
+    data: Path | str | None = None,
+    *,
+    split: SplitChoice | None = None,
+    task: str = "self",
+    protocol: str = DEFAULT_PROTOCOL,
+    metrics: Sequence[str] | None = None,
+    seeds: Iterable[int] = (42,),
+    weights: Path | str | None = None,
+    limit: int | None = None,
+    ids: Sequence[str] | None = None,
+    min_frames: int | None = None,
+    device: str = "auto",
+    shard: Shard | str | None = None,
+    keep: Keep = "lossless",
+    out: Path | str = "runs",
+    overwrite: Overwrite = "missing",
+    options: Mapping[str, OptionValue] | None = None,
+    generator: Generator | None = None,
+    workers: int | None = None,
+    offline: bool = False,
+    strict: bool = False,
+    command: Sequence[str] = (),
+    on_progress: EvaluationListener | None = None,
+) -> Evaluation:
+    """Let a model make all clips of a dataset and score them.
+
+    Stopped at any moment and called again, it goes on where it stopped, and the scores are the
+    same, byte for byte.
+
+    Args:
+        model: `id` or `id:variant` (`tpbench models list`), `package.module:Class`, or, with
+            `generator`, a name to your liking.
+        data: folder of the dataset; None: what $TPBENCH_DATA names.
+        split: None: test, or the whole of a dataset that is not split.
+        task: "self" or "cross".
+        protocol: how it is scored; `tpbench metrics list` shows them.
+        metrics: only these; `scores.json` holds these alone then. What was measured before stays,
+            and the next call without a choice has it at once.
+        seeds: a run each.
+        weights: folder of checkpoints, instead of that of `tpbench weights`.
+        limit: only the first so many clips, by id: a partial run.
+        ids: only these clips.
+        min_frames: take shorter clips too: another task, for trying things out.
+        device: "auto", "cpu", "cuda", "cuda:1".
+        shard: "2/4": only every fourth clip, from the second on, in a folder of its own. The same
+            call without it takes such folders over.
+        keep: "preview" takes the lossless frames away once all clips are scored: scores can't be
+            computed again then, and to measure more, all clips are made again.
+        out: folder of all runs.
+        overwrite: what to do with what is there; see `generate.Overwrite`.
+        options: of the model.
+        generator: an object of your own that makes the frames, in this process.
+        workers: processes; None: what suits the model, and one per core to score.
+        offline: never fetch the model files of metrics.
+        strict: a metric that can't be measured is an error, and not a blank.
+        command: what the user typed, for the record.
+        on_progress: told about every step.
+
+    Raises:
+        ConfigError: an option or a name makes no sense, or a folder holds another run.
+        DatasetError: the dataset is broken or has no such clips, or another process is at the run.
+        MissingWeightsError: the model's weights are missing; nothing was made.
+        TPBenchError: the disk is full; what is finished is kept.
+    """
+    chosen_seeds = _checked_seeds(seeds)
+    rule = task_rule(task, min_frames=min_frames)
+    chosen = scoring_protocol(rule, protocol, metrics)
+    spec = RunSpec(
+        model=model,
+        data=data_folder(data),
+        split=split,
+        task=task,
+        protocol=protocol,
+        options=dict(options or {}),
+        weights_dir=None if weights is None else Path(weights),
+        device=device,
+        limit=limit,
+        ids=None if ids is None else tuple(ids),
+        min_frames=min_frames,
+        shard=Shard.parse(shard) if isinstance(shard, str) else shard,
+    )
+    scoring = ScoringPlan(
+        protocol=chosen,
+        policies=policies_of(rule, chosen),
+        device=device,
+        workers=workers,
+        offline=offline,
+        strict=strict,
+    )
+    plan = plan_run(spec, of_object=generator is not None)
+    work = _Work(
+        out=Path(out),
+        scoring=scoring,
+        readiness=_ready(scoring),
+        keep=keep,
+        overwrite=overwrite,
+        generator=generator,
+        workers=workers,
+        command=tuple(command),
+        on_progress=on_progress,
+    )
+    done = [work.do(replace(plan, seed=seed), replace(spec, seed=seed)) for seed in chosen_seeds]
+    return Evaluation(
+        runs=tuple(run for run, _ in done), reports=tuple(report for _, report in done)
+    )
+
+
+def data_folder(data: Path | str | None) -> Path:
+    """Return the folder of the dataset: as given, or from the environment.
+
+    Raises:
+        ConfigError: neither names one.
+    """
+    found = data if data is not None else os.environ.get(DATA_VARIABLE)
+    if not found:
+        msg = f"no dataset: name its folder by --data, or set {DATA_VARIABLE}"
+        raise ConfigError(msg)
+    return Path(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What all seeds have in common."""
+
+    out: Path
+    scoring: ScoringPlan
+    readiness: Readiness
+    keep: Keep
+    overwrite: Overwrite
+    generator: Generator | None
+    workers: int | None
+    command: tuple[str, ...]
+    on_progress: EvaluationListener | None
+
+    def do(self, plan: RunPlan, spec: RunSpec) -> tuple[Run, ScoreReport]:
+        """Make and score one run."""
+        folder = plan.folder(self.out)
+        if self.keep == "preview" and self.overwrite == "missing":
+            # Of clips that have all their scores, the lossless frames are not missed.
+            if self._settled(plan, folder) is not None:
+                self._generate(plan, spec, keep="preview")
+            if (report := self._settled(plan, folder)) is not None:
+                run = Run.open(folder.path)
+                _drop_lossless(run)
+                return run, report
+        run = self._generate(plan, spec, keep="lossless")
+        with folder.locked(), explain_halts(folder.path):
+            report = self._score(plan, run)
+            if self.keep == "preview" and report.complete:
+                _drop_lossless(run)
+        return run, report
+
+    def _generate(self, plan: RunPlan, spec: RunSpec, *, keep: Keep) -> Run:
+        return generate_planned(
+            plan,
+            spec,
+            self.out,
+            generator=self.generator,
+            keep=keep,
+            workers=self.workers,
+            overwrite=self.overwrite,
+            command=self.command,
+            on_progress=self._tell(plan.seed),
+        )
+
+    def _score(self, plan: RunPlan, run: Run) -> ScoreReport:
+        if self.overwrite == "always":
+            shutil.rmtree(run.folder.path / RECORDS_NAME, ignore_errors=True)
+        else:
+            take_over_measurements(run.folder, RECORDS_NAME)
+        wanted = {clip.clip_id for clip in plan.selection.wanted}
+        pairing = pair_run(
+            plan.selection.clips, run.records(), plan.dataset, run.folder, wanted=wanted
+        )
+        return score_run(
+            plan,
+            pairing,
+            out=run.folder.path,
+            scoring=self.scoring,
+            on_progress=self._tell(plan.seed),
+        )
+
+    def _settled(self, plan: RunPlan, folder: RunFolder) -> ScoreReport | None:
+        """Return the scores of a run if they are of all its clips, and nothing more can be had."""
+        try:
+            records = Run.open(folder.path).records()
+            report, _ = load_report(folder.path)
+        except SubmissionError:
+            return None
+        wanted = {clip.clip_id for clip in plan.selection.wanted}
+        scored = {name: clip.generated_sha256 for name, clip in report.clips.items()}
+        made = {name: record.generated_sha256 for name, record in records.items()}
+        blank = {name for name, score in report.metrics.items() if score.status == "not_measured"}
+        settled = (
+            report.complete
+            and scored == made
+            and wanted <= scored.keys()
+            and same_conditions(report, self.scoring)
+            and not blank & set(self.readiness.metrics)
+        )
+        return report if settled else None
+
+    def _tell(self, seed: int) -> Callable[[GenerationProgress | ScoringProgress], None] | None:
+        listener = self.on_progress
+        return None if listener is None else lambda state: listener(seed, state)
+
+
+def _drop_lossless(run: Run) -> None:
+    for name in run.records():
+        run.folder.generated(name).unlink(missing_ok=True)
+
+
+def _checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
+    found = tuple(seeds)
+    if not found or min(found) < 0 or len(set(found)) < len(found):
+        shown = ",".join(map(str, found)) or "none"
+        msg = f"--seeds wants one or more different numbers from 0 on, such as 42,43, got {shown}"
+        raise ConfigError(msg)
+    return found
+
+
+def _ready(scoring: ScoringPlan) -> Readiness:
+    """Look before hours of work what can be measured afterwards.
+
+    Raises:
+        ConfigError: nothing, or not all although it must.
+    """
+    readiness = look_around(scoring.protocol, offline=scoring.offline)
+    if scoring.strict or not readiness.metrics:
+        require_all(readiness)
+    reasons: dict[str, list[str]] = {}
+    for name, reason in readiness.not_measured.items():
+        reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():
+        _log.warning("will stay blank: %s: %s", ", ".join(names), reason)
+    return readiness

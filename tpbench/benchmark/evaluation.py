@@ -1,0 +1,190 @@
+"""The outcome of `tpbench.evaluate`: runs, scores, and tables of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tpbench.benchmark.leaderboard.seeds import cell, clip_means, identities_of
+from tpbench.metrics.registry import METRICS
+from tpbench.metrics.scoring.report import FRAMES_NAME, MetricScore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tpbench.benchmark.run_folder import Run
+    from tpbench.metrics.scoring.report import ScoreReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """One model on one dataset, with one seed or several."""
+
+    runs: tuple[Run, ...]
+    """One per seed; `run.folder.path` is where it lies."""
+
+    reports: tuple[ScoreReport, ...]
+    """The scores of each run."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """In the order of `runs`."""
+        return tuple(run.info.seed for run in self.runs)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every clip that was asked for was made and scored, with every seed."""
+        return all(report.complete for report in self.reports)
+
+    @property
+    def partial(self) -> bool:
+        """Whether clips of a run were not even tried: such a run is for no leaderboard."""
+        return any(run.info.partial for run in self.runs)
+
+    @property
+    def coverage(self) -> float:
+        """Scored clips over expected ones, of all seeds together."""
+        expected = sum(report.coverage.n_expected for report in self.reports)
+        return sum(report.coverage.n_scored for report in self.reports) / expected
+
+    @property
+    def scores(self) -> dict[str, MetricScore]:
+        """Every metric, in the protocol's order.
+
+        With several seeds, of each clip the mean over seeds counts, and the value is the mean of
+        these; the interval is over identities and says nothing of other seeds. What all clips give
+        together is averaged over seeds. `details["spread"]` is the standard deviation of the value
+        over seeds.
+        """
+        first = self.reports[0]
+        if len(self.reports) == 1:
+            return dict(first.metrics)
+        return {name: self._over_seeds(score) for name, score in first.metrics.items()}
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per metric: value, interval over identities, spread over seeds, counts."""
+        import pandas as pd
+
+        scores = self.scores
+        columns = ["direction", "unit", "status", "value", "low", "high", "level", "n_clips"]
+        columns += ["n_identities", "n_infinite", "n_missing", "n_too_short"]
+        columns += ["reason", "interval_reason", "warning"]
+        rows = [{name: getattr(score, name) for name in columns} for score in scores.values()]
+        table = pd.DataFrame(rows, columns=columns, index=pd.Index(scores, name="metric"))
+        table = table.astype(dict.fromkeys(("low", "high", "level"), "float64"))
+        spreads = [score.details.get("spread") for score in scores.values()]
+        table.insert(6, "spread", pd.Series(spreads, index=table.index, dtype="float64"))
+        return table
+
+    def clips(self) -> pd.DataFrame:
+        """Return one row per clip, one column per metric that has values per clip.
+
+        With several seeds, the mean over seeds of the finite values.
+        """
+        import pandas as pd
+
+        identities = identities_of(self.reports)
+        frames: dict[str, int] = {}
+        for report in self.reports:
+            frames |= {name: clip.n_frames for name, clip in report.clips.items()}
+        content: dict[str, Any] = {
+            "identity": pd.Series(identities, dtype="object"),
+            "n_frames": pd.Series(frames, dtype="int64"),
+        }
+        for name in self.reports[0].metrics:
+            if METRICS[name].reduction != "set":
+                content[name] = pd.Series(clip_means(self.reports, name), dtype="float64")
+        return pd.DataFrame(content, index=pd.Index(identities, name="clip_id"))
+
+    def frames(self) -> pd.DataFrame:
+        """Return all per-frame values of all seeds: `seed`, `clip_id`, `frame`, and the columns."""
+        import pandas as pd
+
+        parts = []
+        for run in self.runs:
+            part = pd.read_parquet(run.folder.path / FRAMES_NAME)
+            part.insert(0, "seed", run.info.seed)
+            parts.append(part.astype({"clip_id": "str"}))
+        return pd.concat(parts, ignore_index=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what it is and all values as JSON: NaN is null, infinity is "inf"."""
+        info = self.runs[0].info
+        return {
+            "model": info.model.name,
+            "dataset": info.dataset.model_dump(exclude={"left_out", "folder"}),
+            "task": info.task.model_dump(),
+            "protocol": {k: self.reports[0].protocol[k] for k in ("id", "version", "digest")},
+            "coverage": self.coverage,
+            "partial": self.partial,
+            "runs": [self._run_json(at) for at in range(len(self.runs))],
+            "metrics": {
+                name: json_numbers(
+                    {
+                        field: getattr(score, field)
+                        for field in MetricScore.__dataclass_fields__
+                        if field != "metric"
+                    }
+                )
+                for name, score in self.scores.items()
+            },
+        }
+
+    def _run_json(self, at: int) -> dict[str, Any]:
+        run, report = self.runs[at], self.reports[at]
+        return {
+            "seed": run.info.seed,
+            "folder": str(run.folder.path),
+            "scores_digest": report.to_json()["digest"],
+            "expected": report.coverage.n_expected,
+            "scored": report.coverage.n_scored,
+            "failed": failures_of(run, report),
+        }
+
+    def _over_seeds(self, first: MetricScore) -> MetricScore:
+        by_seed = dict(zip(self.seeds, self.reports, strict=True))
+        found = cell(METRICS[first.metric], by_seed)
+        measured = [report.metrics[first.metric].status == "measured" for report in self.reports]
+        return MetricScore(
+            metric=first.metric,
+            version=first.version,
+            direction=first.direction,
+            unit=first.unit,
+            status="measured" if any(measured) else "not_measured",
+            value=found.value,
+            low=found.low,
+            high=found.high,
+            level=found.level,
+            reason=found.reason,
+            interval_reason=found.interval_reason,
+            warning=found.warning,
+            n_clips=found.n_clips,
+            n_identities=found.n_identities,
+            n_infinite=found.n_infinite,
+            n_missing=found.n_missing,
+            n_too_short=found.n_too_short,
+            details={"spread": found.spread, "n_seeds": sum(measured)},
+        )
+
+
+def failures_of(run: Run, report: ScoreReport) -> dict[str, str]:
+    """Return why clips have no scores: what was not made, and what could not be scored."""
+    records = run.records()
+    unmade = {
+        name: (records[name].reason if name in records else None) or "was not made"
+        for name in report.coverage.missing
+    }
+    return {**unmade, **report.coverage.failed}
+
+
+def json_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and what is not one yet
+    """Return a value with NaN as null and infinities as "inf" and "-inf"."""
+    if isinstance(value, float):
+        if value != value:  # noqa: PLR0124 - NaN
+            return None
+        return {float("inf"): "inf", float("-inf"): "-inf"}.get(value, value)
+    if isinstance(value, dict):
+        return {key: json_numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_numbers(item) for item in value]
+    return value

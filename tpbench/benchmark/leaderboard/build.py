@@ -1,0 +1,88 @@
+"""`build_leaderboard`: runs in, a folder to publish out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tpbench.benchmark.leaderboard.assemble import assemble, commands_of_missing_anchors
+from tpbench.benchmark.leaderboard.collect import collect
+from tpbench.benchmark.leaderboard.csv import leaderboard_csv
+from tpbench.benchmark.leaderboard.markdown import leaderboard_markdown
+from tpbench.benchmark.leaderboard.reported import reported_csv
+from tpbench.benchmark.leaderboard.schema import schema_text
+from tpbench.errors import ConfigError
+from tpbench.files import write_text_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tpbench.benchmark.leaderboard.model import Leaderboard
+
+CSV_NAME: Final = "leaderboard.csv"
+SCHEMA_NAME: Final = "leaderboard.schema.json"
+REPORTED_NAME: Final = "reported.csv"
+MARKDOWN_NAME: Final = "leaderboard.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltLeaderboard:
+    """A leaderboard and the files that were made of it."""
+
+    leaderboard: Leaderboard
+    files: tuple[Path, ...]
+    """Written now; the page, if there is one, is the last."""
+
+    page: Path | None
+    """`index.html`; None: not asked for."""
+
+    missing_anchors: Mapping[str, str]
+    """By anchor that is not in the table: what to type on this machine to make it."""
+
+
+def build_leaderboard(
+    runs: Sequence[Path | str], out: Path | str, *, page: bool = True
+) -> BuiltLeaderboard:
+    """Put runs into one table, and write it as CSV, schema, Markdown and page.
+
+    Equal runs give equal files, in whatever order they are named. Runs that are partial, not
+    scored, or scored before their clips were made again are left out, and named in
+    `leaderboard.left_out`.
+
+    Args:
+        runs: folders of runs, or folders with such somewhere below.
+        out: folder to write into; files of an older leaderboard are replaced.
+        page: also write `index.html` and `media/`.
+
+    Raises:
+        ConfigError: a folder is not there, or `out` can't be written.
+        SubmissionError: the runs can't stand in one table, none is left, or a file was tampered
+            with.
+    """
+    folder = Path(out)
+    collection = collect(runs)
+    board = assemble(collection)
+    texts = {
+        CSV_NAME: leaderboard_csv(board),
+        SCHEMA_NAME: schema_text(board),
+        REPORTED_NAME: reported_csv(board.reported),
+        MARKDOWN_NAME: leaderboard_markdown(board),
+    }
+    try:
+        for name, text in texts.items():
+            write_text_aside(folder / name, text)
+    except OSError as error:
+        msg = f"{folder}: can't be written ({error.strerror or error})"
+        raise ConfigError(msg) from error
+    index = None
+    if page:
+        from tpbench.benchmark.page import build_page
+
+        index = build_page(board, folder)
+    return BuiltLeaderboard(
+        leaderboard=board,
+        files=(*(folder / name for name in texts), *([index] if index else [])),
+        page=index,
+        missing_anchors=commands_of_missing_anchors(collection, board),
+    )

@@ -1,0 +1,218 @@
+"""`leaderboard.md`: the table for people, where a page can't be shown."""
+
+from __future__ import annotations
+
+import math
+import re
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from tpbench.benchmark.leaderboard.model import HEADLINE
+from tpbench.metrics.registry import FAMILIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from tpbench.baselines.reported import ReportedValue
+    from tpbench.benchmark.leaderboard.model import Cell, Leaderboard, Row
+    from tpbench.metrics.registry import MetricRow
+
+ARROWS: Final = {"higher": "↑", "lower": "↓", "target": "→", "none": ""}
+
+_MARKUP: Final = re.compile(
+    r"([\\`*\[\]|~$@]|_(?![A-Za-z0-9])|(?<![A-Za-z0-9])_|:(?=//)|(?<=[wW]{3})\.)"
+)
+"""What Markdown, or a dialect of it, reads as more than a letter, be it a link; HTML is escaped
+apart. Underscores inside words are left as they are."""
+
+_METRICS_ACROSS: Final = 8
+
+
+def leaderboard_markdown(board: Leaderboard) -> str:
+    """Return the leaderboard as GitHub's Markdown; names can't bring markup into it."""
+    lines = [*_head(board), *_tables(board), *_remarks(board), *_commands(board)]
+    lines += _reported(board.reported)
+    return "\n".join(lines) + "\n"
+
+
+def escaped(text: str) -> str:
+    r"""Return text that Markdown shows as it is, in a table too, on one line.
+
+    >>> escaped("a|b <img> *c*")
+    'a\\|b &lt;img&gt; \\*c\\*'
+    """
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKUP.sub(r"\\\1", plain)
+
+
+def shown(value: float) -> str:
+    """Return a number with four digits that count; blank for NaN.
+
+    >>> shown(0.123456), shown(float("inf")), shown(float("nan"))
+    ('0.1235', '∞', '')
+    """
+    if math.isnan(value):
+        return ""
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:.4g}"
+
+
+def _head(board: Leaderboard) -> Iterator[str]:
+    task, protocol, dataset = board.task, board.protocol, board.dataset
+    yield f"# Leaderboard: {escaped(dataset.name)}, {dataset.split}"
+    yield ""
+    yield (
+        f"Task {escaped(task.id)} v{task.version}, protocol {escaped(protocol.id)} "
+        f"v{protocol.version} (`{protocol.digest[:12]}`), dataset `{dataset.digest[:12]}`: "
+        f"{dataset.n_clips} clips of {dataset.n_identities} identities."
+    )
+    yield ""
+    yield (
+        "↑ higher is better, ↓ lower is better, →x nearer to x is better. **Bold**: best, and all "
+        "that are not significantly worse (paired bootstrap over identities, 95 %). *Italic*: "
+        "anchors, which calibrate the metrics and are not ranked. In brackets: 95 % interval over "
+        "identities; ±: standard deviation over seeds. There is no total score. Blank: not "
+        "measured."
+    )
+
+
+def _tables(board: Leaderboard) -> Iterator[str]:
+    headline = [metric for metric in board.metrics if metric.id in HEADLINE]
+    if headline:
+        yield from ("", "## Overview", "")
+        yield from _table(board, headline, intervals=False)
+    for family in FAMILIES:
+        metrics = [metric for metric in board.metrics if metric.family == family]
+        if metrics:
+            yield from ("", f"## {family.capitalize()}")
+        for first in range(0, len(metrics), _METRICS_ACROSS):
+            yield ""
+            part = metrics[first : first + _METRICS_ACROSS]
+            yield from _table(board, part, intervals=True)
+
+
+def _table(board: Leaderboard, metrics: Sequence[MetricRow], *, intervals: bool) -> Iterator[str]:
+    about = [] if intervals else ["clips", "coverage", "seeds", "verified"]
+    yield _line(["model", *about, *(_header(metric) for metric in metrics)])
+    yield _line(["---", *["---:"] * (len(about) + len(metrics))])
+    for row in board.rows:
+        name = escaped(row.display_name)
+        cells = [f"*{name}*" if row.kind == "anchor" else name]
+        if not intervals:
+            coverage = f"{row.coverage:.3f}" + ("" if row.complete else " (incomplete)")
+            cells += [str(row.n_clips), coverage, ", ".join(map(str, row.seeds)), row.verified]
+        cells += [_cell(board, row, metric, with_interval=intervals) for metric in metrics]
+        yield _line(cells)
+
+
+def _header(metric: MetricRow) -> str:
+    target = f"{metric.target:g}" if metric.target is not None else ""
+    parts = [metric.id, ARROWS[metric.direction] + target, metric.unit]
+    return " ".join(escaped(part) for part in parts if part)
+
+
+def _cell(board: Leaderboard, row: Row, metric: MetricRow, *, with_interval: bool) -> str:
+    cell = row.cells[metric.id]
+    text = shown(cell.value)
+    if not text:
+        return ""
+    if row.kind == "anchor":
+        text = f"*{text}*"
+    elif board.mark(row.id, metric.id):
+        text = f"**{text}**"
+    if not with_interval:
+        return text
+    spread = "" if cell.spread is None else f"± {shown(cell.spread)}"
+    return " ".join(part for part in (text, spread, _interval(cell)) if part)
+
+
+def _interval(cell: Cell) -> str:
+    if cell.low is None or cell.high is None:
+        return ""
+    return f"({shown(cell.low)} … {shown(cell.high)})"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _remarks(board: Leaderboard) -> Iterator[str]:
+    yield from ("", "## To be said", "")
+    said = [
+        f"Anchor `{anchor}` is missing; make it: {_code(command)}"
+        for anchor, command in board.missing_anchors.items()
+    ]
+    said += [escaped(note) for note in board.notes]
+    said += [f"Left out: {escaped(run.name)}: {escaped(run.reason)}" for run in board.left_out]
+    said += [
+        f"Marks: {', '.join(metrics)}: {escaped(reason)}."
+        for reason, metrics in _by_reason({m: marks.reason for m, marks in board.marks.items()})
+    ]
+    said += _of_rows(board, "blank", lambda cell: cell.reason)
+    said += _of_rows(board, "to be read with care", lambda cell: cell.warning)
+    yield from (f"- {line}" for line in said or ["Nothing is missing."])
+
+
+def _of_rows(board: Leaderboard, what: str, say: Callable[[Cell], str | None]) -> Iterator[str]:
+    """Yield one line for each set of metrics of which the same is said, with all rows it is of."""
+    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for row in board.rows:
+        for said in _by_reason({metric: say(cell) for metric, cell in row.cells.items()}):
+            found.setdefault(said, []).append(escaped(row.display_name))
+    for (reason, metrics), names in found.items():
+        who = "all rows" if len(names) == len(board.rows) else ", ".join(names)
+        yield f"{who}, {what}: {', '.join(metrics)}: {escaped(reason)}."
+
+
+def _by_reason(reasons: Mapping[str, str | None]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return each reason with all metrics it is the reason of."""
+    found: dict[str, list[str]] = {}
+    for metric, reason in reasons.items():
+        if reason:
+            found.setdefault(reason, []).append(metric)
+    return [(reason, tuple(metrics)) for reason, metrics in found.items()]
+
+
+def _commands(board: Leaderboard) -> Iterator[str]:
+    yield from ("", "## How to make each row again", "")
+    for row in board.rows:
+        how = _code(row.command) if row.command else "made by an object in Python"
+        yield f"- {escaped(row.display_name)}: {how}; run `{row.run_digest[:12]}`"
+
+
+def _code(text: str) -> str:
+    """Return text as code, whatever backticks are in it."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    space = " " if longest else ""
+    return f"{fence}{space}{' '.join(text.split())}{space}{fence}"
+
+
+def _reported(values: Sequence[ReportedValue]) -> Iterator[str]:
+    if not values:
+        return
+    yield from ("", "## Published by others", "")
+    yield (
+        "On other test sets, by other code, under protocols that are mostly not stated: never to "
+        "be ranked with the rows above. All of it, with notes, stands in `reported.csv`."
+    )
+    for (test_set, title), group in groupby(values, lambda v: (v.test_set, v.source_title)):
+        table = list(group)
+        metrics = list(dict.fromkeys(value.metric for value in table))
+        methods = list(dict.fromkeys(value.method for value in table))
+        found = {(value.method, value.metric): value for value in table}
+        second_hand = ", second-hand" if any(value.secondary for value in table) else ""
+        source = f"{escaped(title)} (<{table[0].source_url}>{second_hand})"
+        yield from ("", f"{source}; test set: {escaped(test_set or 'not named')}", "")
+        yield _line(["method", *map(escaped, metrics)])
+        yield _line(["---", *["---:"] * len(metrics)])
+        for method in methods:
+            values_of = [found.get((method, metric)) for metric in metrics]
+            yield _line([escaped(method), *map(_published, values_of)])
+
+
+def _published(value: ReportedValue | None) -> str:
+    if value is None:
+        return ""
+    return f"{value.value:g}" + (" (overflow)" if value.overflow_psnr else "")

@@ -1,0 +1,84 @@
+"""One file that works from a folder, without a network: data, style and script inlined."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from html import escape
+from importlib import resources
+from string import Template
+from typing import TYPE_CHECKING, Any, Final
+
+from tpbench.benchmark.page.curves import make_curves
+from tpbench.benchmark.page.data import page_data
+from tpbench.benchmark.page.media import place_media
+from tpbench.files import write_text_aside
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tpbench.benchmark.leaderboard.model import Leaderboard
+
+PAGE_NAME: Final = "index.html"
+
+SCRIPTS: Final = (
+    "dom", "numbers", "models", "tips", "columns", "table", "axes", "frames", "scatter", "player",
+    "clips", "prose", "start",
+)  # fmt: skip
+"""Files of the script, in the order in which they stand in the page."""
+
+
+def build_page(leaderboard: Leaderboard, out: Path) -> Path:
+    """Write `out/index.html` and the videos that it shows, in `out/media`.
+
+    All that came from outside reaches the page as data and is put into it as text. A content policy
+    in the page allows its own style and script, by their hashes, and nothing from anywhere else.
+
+    Args:
+        leaderboard: what is shown.
+        out: folder of the leaderboard.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        SubmissionError: a table of per-frame values can't be read.
+    """
+    media = place_media(leaderboard, out)
+    data = page_data(leaderboard, make_curves(leaderboard), media)
+    path = out / PAGE_NAME
+    write_text_aside(path, render(data))
+    return path
+
+
+def render(data: dict[str, Any]) -> str:
+    """Return the page that shows the data."""
+    style = _read("style.css")
+    parts = "\n".join(_read(f"script/{name}.js") for name in SCRIPTS)
+    script = f'"use strict";\n(() => {{\n{parts}\n}})();\n'
+    return Template(_read("page.html")).substitute(
+        title=escape(f"{data['dataset']['name']} \N{MIDDLE DOT} leaderboard"),
+        style=style,
+        style_hash=_hash(style),
+        script=script,
+        script_hash=_hash(script),
+        data=as_script_data(data),
+    )
+
+
+def as_script_data(data: dict[str, Any]) -> str:
+    """Return JSON that nothing in it can end early: `<`, `>` and `&` stand as escapes."""
+    text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _read(name: str) -> str:
+    return resources.files("tpbench.benchmark.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """Return what a content policy calls a text by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,178 @@
+"""Quality against frame index: of every clip, and the mean over clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from tpbench.benchmark.page.windows import (
+    CLIP_POINTS,
+    MEAN_POINTS,
+    finite_means,
+    mean_of_curves,
+    packed,
+    window_frames,
+    window_values,
+)
+from tpbench.errors import SubmissionError
+from tpbench.metrics.scoring.report import FRAMES_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tpbench.benchmark.leaderboard.model import Leaderboard, Row
+    from tpbench.metrics.registry import MetricRow
+
+SHOWN: Final = (
+    "psnr", "ssim", "lpips", "tje_d2", "delta_e", "sharpness_ratio", "face_psnr", "akd_hands",
+    "akd_body",
+)  # fmt: skip
+"""Metrics with a curve, where the protocol has them."""
+
+_DIGITS: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curves:
+    """What the plots against the frame index are drawn from; JSON values throughout."""
+
+    metrics: tuple[MetricRow, ...]
+
+    window: int
+    """Frames of a window of the means over clips."""
+
+    clips_per_window: tuple[int, ...]
+    """Clips that have scored frames there."""
+
+    means: Mapping[str, Mapping[str, list[float | str | None]]]
+    """By metric, then by model: mean over clips, window by window."""
+
+    clips: Mapping[str, Mapping[str, Any]]
+    """By clip: `window`, and by metric `low`, `high` and the packed curves by model."""
+
+
+def make_curves(leaderboard: Leaderboard) -> Curves:
+    """Read the per-frame values of every run, one model at a time.
+
+    Every clip weighs the same in a mean; with several seeds, a clip's curve is the mean over them.
+
+    Raises:
+        SubmissionError: a table of per-frame values is there and can't be read.
+    """
+    metrics = tuple(
+        row
+        for row in leaderboard.metrics
+        if row.id in SHOWN and row.reduction in {"mean", "ratio"} and row.columns
+    )
+    first = int(leaderboard.protocol.policies.get("first_frame", 0))
+    lengths = {clip.id: clip.n_frames + first for clip in leaderboard.clips}
+    window = window_frames(max(lengths.values(), default=1), points=MEAN_POINTS)
+    n_windows = -(-max(lengths.values(), default=0) // window)
+    means: dict[str, dict[str, list[float | str | None]]] = {row.id: {} for row in metrics}
+    per_clip: dict[str, dict[str, dict[str, NDArray[np.float64]]]] = {
+        clip: {row.id: {} for row in metrics} for clip in lengths
+    }
+    for model in leaderboard.rows:
+        seeds = [_read(run.folder / FRAMES_NAME, metrics) for run in model.runs]
+        for metric in metrics:
+            whole: list[NDArray[np.float64]] = []
+            for clip, n_frames in lengths.items():
+                tables = [seed[clip] for seed in seeds if clip in seed]
+                if not (tables := [table for table in tables if metric.columns[0] in table.values]):
+                    continue
+                whole.append(_over_seeds(tables, metric, window))
+                fine = _over_seeds(tables, metric, window_frames(n_frames, points=CLIP_POINTS))
+                per_clip[clip][metric.id][model.id] = fine
+            if whole and not np.isnan(mean := mean_of_curves(whole)).all():
+                means[metric.id][model.id] = [_plain(value) for value in mean]
+    return Curves(
+        metrics=metrics,
+        window=window,
+        clips_per_window=tuple(
+            sum(first < (k + 1) * window and k * window < n for n in lengths.values())
+            for k in range(n_windows)
+        ),
+        means=means,
+        clips={
+            clip: {
+                "window": window_frames(lengths[clip], points=CLIP_POINTS),
+                "curves": {name: packed_curves(found) for name, found in by_metric.items()},
+            }
+            for clip, by_metric in per_clip.items()
+        },
+    )
+
+
+def packed_curves(curves: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+    """Return the curves of all models packed on one scale: `low`, `high`, `models`."""
+    finite = [curve[np.isfinite(curve)] for curve in curves.values()]
+    values = np.concatenate(finite) if finite else np.empty(0)
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    return {
+        "low": low,
+        "high": high,
+        "models": {
+            model: packed(curve, low, high)
+            for model, curve in curves.items()
+            if not np.isnan(curve).all()
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ClipTable:
+    first_frame: int
+    values: Mapping[str, NDArray[np.float64]]
+
+
+def _over_seeds(
+    tables: Sequence[_ClipTable], metric: MetricRow, window: int
+) -> NDArray[np.float64]:
+    """Return the curve of one clip."""
+    curves = [
+        window_values(
+            [table.values[name] for name in metric.columns],
+            first_frame=table.first_frame,
+            window=window,
+            reduction=metric.reduction,
+        )
+        for table in tables
+    ]
+    return curves[0] if len(curves) == 1 else finite_means(np.stack(curves, axis=1))
+
+
+def _read(path: Path, metrics: Sequence[MetricRow]) -> dict[str, _ClipTable]:
+    """Return the columns that the metrics need, by clip; nothing where there is no table."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    if not path.is_file():
+        return {}
+    wanted = {name for row in metrics for name in row.columns}
+    try:
+        there = set(parquet.read_schema(path).names)
+        table = parquet.read_table(path, columns=["clip_id", "frame", *sorted(wanted & there)])
+    except (OSError, pa.ArrowInvalid) as error:
+        msg = f"{path}: no table of per-frame values that can be read; score again ({error})"
+        raise SubmissionError(msg) from error
+    frame = table.to_pandas()
+    found: dict[str, _ClipTable] = {}
+    for clip, rows in frame.groupby("clip_id", observed=True, sort=False):
+        ordered = rows.sort_values("frame")
+        found[str(clip)] = _ClipTable(
+            first_frame=int(ordered["frame"].iloc[0]),
+            values={name: ordered[name].to_numpy(np.float64) for name in wanted & there},
+        )
+    return found
+
+
+def _plain(value: float) -> float | str | None:
+    """Return what JSON has for a number; to five digits, which no plot exceeds."""
+    if np.isnan(value):
+        return None
+    return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else "inf"

@@ -1,0 +1,232 @@
+"""What the page shows, as JSON values: the leaderboard, its curves, and where its videos lie."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from tpbench import __version__
+from tpbench.benchmark.leaderboard.model import HEADLINE
+from tpbench.metrics.registry import FAMILIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tpbench.baselines.reported import ReportedValue
+    from tpbench.benchmark.leaderboard.model import Cell, Leaderboard, Row
+    from tpbench.benchmark.page.curves import Curves
+    from tpbench.benchmark.page.media import ClipMedia
+    from tpbench.metrics.registry import MetricRow
+
+FAMILY_TITLES: Final = {
+    "pixels": "Pixels",
+    "features": "Features",
+    "motion": "Motion and colour",
+    "regions": "Face and hands",
+    "pose": "Pose",
+    "drift": "Drift over the clip",
+    "disco": "DisCo's variants",
+}
+
+_RUN_PARTS: Final = 4
+"""Last parts of a run's path: model, dataset, task, seed. What lies before is nobody's business."""
+
+
+def page_data(
+    leaderboard: Leaderboard, curves: Curves, media: Mapping[str, ClipMedia]
+) -> dict[str, Any]:
+    """Return all that the page shows. Numbers are unrounded; infinity is "inf", NaN is null."""
+    present = {row.family for row in leaderboard.metrics}
+    first = int(leaderboard.protocol.policies.get("first_frame", 0))
+    return {
+        "tool": __version__,
+        "dataset": {
+            "name": leaderboard.dataset.name,
+            "digest": leaderboard.dataset.digest,
+            "split": leaderboard.dataset.split,
+            "n_clips": leaderboard.dataset.n_clips,
+            "n_identities": leaderboard.dataset.n_identities,
+            "n_too_short": leaderboard.dataset.n_too_short,
+        },
+        "task": {
+            "id": leaderboard.task.id,
+            "version": leaderboard.task.version,
+            "description": leaderboard.task.description,
+        },
+        "protocol": {
+            "id": leaderboard.protocol.id,
+            "version": leaderboard.protocol.version,
+            "digest": leaderboard.protocol.digest,
+            "title": leaderboard.protocol.title,
+            "quirks": list(leaderboard.protocol.settings.get("quirks", ())),
+            "first_frame": first,
+        },
+        "families": [
+            {"id": name, "title": FAMILY_TITLES[name]} for name in FAMILIES if name in present
+        ],
+        "metrics": [_metric(row, leaderboard) for row in leaderboard.metrics],
+        "models": [_model(row, leaderboard) for row in leaderboard.rows],
+        "notices": _notices(leaderboard),
+        "curves": {
+            "metrics": [row.id for row in curves.metrics],
+            "window": curves.window,
+            "clips": list(curves.clips_per_window),
+            "means": curves.means,
+        },
+        "clips": [
+            {
+                "id": clip.id,
+                "identity": clip.identity,
+                "reference_clip": clip.reference_clip,
+                "driving_clip": clip.driving_clip,
+                "n_frames": clip.n_frames + first,
+                "fps": media[clip.id].fps,
+                "reference": media[clip.id].reference,
+                "pose": media[clip.id].pose,
+                "real": media[clip.id].real,
+                "generated": dict(media[clip.id].generated),
+                **curves.clips[clip.id],
+            }
+            for clip in leaderboard.clips
+        ],
+        "reported": _reported(leaderboard),
+    }
+
+
+def _metric(row: MetricRow, leaderboard: Leaderboard) -> dict[str, Any]:
+    names = ("id", "version", "title", "family", "direction", "target", "unit")
+    prose = ("definition", "formula", "source", "pitfalls")
+    return {
+        **{name: getattr(row, name) for name in (*names, *prose)},
+        "headline": row.id in HEADLINE,
+        "ties": leaderboard.marks[row.id].reason,
+    }
+
+
+def _model(row: Row, leaderboard: Leaderboard) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": row.display_name,
+        "kind": row.kind,
+        "description": row.description,
+        "url": row.url,
+        "n_clips": row.n_clips,
+        "coverage": row.coverage,
+        "failed": _failed(row),
+        "seeds": list(row.seeds),
+        "params_b": row.params_b,
+        "gen_fps": row.gen_fps,
+        "peak_gpu_gb": row.peak_gpu_gb,
+        "hardware": row.hardware,
+        "code": row.code,
+        "licence_code": row.licence_code,
+        "licence_weights": row.licence_weights,
+        "run_digest": row.run_digest,
+        "verified": row.verified,
+        "date": row.date,
+        "command": row.command,
+        "cells": {
+            name: _cell(cell, leaderboard.mark(row.id, name)) for name, cell in row.cells.items()
+        },
+    }
+
+
+def _failed(row: Row) -> list[str]:
+    many = len(row.runs) > 1
+    return [
+        f"{clip}{f' (seed {run.seed})' if many else ''}: {reason}"
+        for run in row.runs
+        for clip, reason in sorted(run.failed.items())
+    ]
+
+
+def _cell(cell: Cell, mark: str | None) -> dict[str, Any]:
+    """Return a cell without what is blank in it."""
+    content = {
+        "value": _number(cell.value),
+        "low": cell.low if cell.low is None else _number(cell.low),
+        "high": cell.high if cell.high is None else _number(cell.high),
+        "level": cell.level,
+        "n": cell.n_clips,
+        "mark": mark,
+        "notes": _notes(cell),
+    }
+    return {name: value for name, value in content.items() if value not in (None, [])}
+
+
+def _notes(cell: Cell) -> list[str]:
+    """Say what belongs to a value, a line each."""
+    if math.isnan(cell.value):
+        return [cell.reason or "not measured"]
+    notes = []
+    if cell.low is not None and cell.n_identities:
+        notes.append(f"interval over {cell.n_identities} identities")
+    if cell.interval_reason:
+        notes.append(f"no interval: {cell.interval_reason}")
+    if cell.spread is not None:
+        notes.append(f"standard deviation over seeds: {cell.spread:.4g}")
+    left_out = (
+        (cell.n_infinite, "infinite"),
+        (cell.n_missing, "with nothing to measure"),
+        (cell.n_too_short, "too short for it"),
+    )
+    if math.isfinite(cell.value):
+        notes += [f"left out: {_clips(number)} {why}" for number, why in left_out if number]
+    if cell.warning:
+        notes.append(cell.warning)
+    return notes
+
+
+def _notices(leaderboard: Leaderboard) -> list[dict[str, str]]:
+    """Say what a reader must know before the table."""
+    said = [{"text": note, "kind": "note"} for note in leaderboard.notes]
+    said += [
+        {"text": f"the anchor {name} is missing; make it with", "kind": "anchor", "command": line}
+        for name, line in leaderboard.missing_anchors.items()
+    ]
+    return said + [
+        {
+            "text": f"{'/'.join(out.folder.parts[-_RUN_PARTS:])}: {out.reason}",
+            "kind": "left out",
+        }
+        for out in leaderboard.left_out
+    ]
+
+
+def _reported(leaderboard: Leaderboard) -> list[dict[str, Any]]:
+    """Return published numbers, one table per place of a source and test set."""
+    tables: dict[tuple[str, ...], dict[str, Any]] = {}
+    for item in leaderboard.reported:
+        key = (item.source_url, item.where, item.test_set, item.note)
+        table = tables.setdefault(key, _reported_table(item))
+        if item.metric not in [column["id"] for column in table["columns"]]:
+            table["columns"].append(
+                {"id": item.metric, "direction": item.direction, "unit": item.unit}
+            )
+        table["suspect"] = table["suspect"] or item.overflow_psnr
+        table["rows"].setdefault(item.method, {})[item.metric] = _number(item.value)
+    return list(tables.values())
+
+
+def _reported_table(item: ReportedValue) -> dict[str, Any]:
+    return {
+        "title": item.source_title,
+        "url": item.source_url,
+        "where": item.where,
+        "test_set": item.test_set,
+        "note": item.note,
+        "secondary": item.secondary,
+        "suspect": False,
+        "columns": [],
+        "rows": {},
+    }
+
+
+def _clips(number: int) -> str:
+    return f"{number} clip{'' if number == 1 else 's'}"
+
+
+def _number(value: float) -> float | str | None:
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")

@@ -1,0 +1,66 @@
+// Making elements. Text reaches the page as text nodes only; nothing is ever parsed as markup.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+function el(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+// Text that may break behind the marks in it, as the names of Python classes must.
+function breakable(text) {
+  return text.split(/(?<=[.:/_@])/).flatMap((part) => [part, el("wbr")]);
+}
+
+function section(id, title, hint, ...children) {
+  return el("section", { id, "aria-labelledby": `${id}-title` },
+    el("h2", { id: `${id}-title` }, title), hint ? el("p", { class: "hint" }, hint) : null, ...children);
+}
+
+// A link only where the address is one of the web; anything else stays text.
+function link(address, text) {
+  let safe = false;
+  try {
+    safe = ["http:", "https:"].includes(new URL(address).protocol);
+  } catch {
+    // no address at all
+  }
+  return safe ? el("a", { href: address, rel: "noopener noreferrer" }, text) : el("span", {}, text);
+}
+
+function choice(label, options, value) {
+  const select = el("select", {}, options.map((option) => el("option", { value: option.value }, option.text)));
+  select.value = value;
+  return [el("label", { class: "field" }, el("span", {}, label), select), select];
+}
+
+function button(text, onClick, attributes = {}) {
+  const made = el("button", { type: "button", ...attributes }, text);
+  made.addEventListener("click", onClick);
+  return made;
+}
+
+// Calls draw(width) now and whenever the width of the host changes.
+function onWidth(host, draw) {
+  let last = 0;
+  new ResizeObserver(() => {
+    const width = Math.floor(host.clientWidth);
+    if (width === last || width < 1) return;
+    last = width;
+    draw(width);
+  }).observe(host);
+}

@@ -1,0 +1,146 @@
+// The table: sorted by any column, filtered by name and kind, walked through with the arrow keys.
+
+function columnValue(column, model) {
+  return column.about ? number(column.about(model)) : number(model.cells[column.id]?.value);
+}
+
+function cellFor(column, model, decimals) {
+  const value = columnValue(column, model);
+  if (column.about) return el("td", { tabindex: -1 }, Number.isNaN(value) ? "" : short(value));
+  const cell = model.cells[column.id] ?? { notes: ["not measured"] };
+  const lines = [`${column.title}: ${fixed(value, decimals)} ${column.unit}`.trim()];
+  if (Number.isNaN(value)) {
+    const blank = el("td", { tabindex: -1, class: "blank" }, el("span", { "aria-hidden": "true" }, "\u2013"),
+      el("span", { class: "unseen" }, "not measured"));
+    return withTip(blank, [`${column.title}: not measured`, ...cell.notes]);
+  }
+  if (cell.mark === "best") lines.push("best of those measured");
+  if (cell.mark === "tied") lines.push("not significantly worse than the best");
+  const made = el("td", { tabindex: -1, class: cell.mark ? "best" : null }, el("span", {}, fixed(value, decimals)));
+  if (cell.low !== undefined && cell.high !== undefined) {
+    const ends = `${fixed(number(cell.low), decimals)} \u2026 ${fixed(number(cell.high), decimals)}`;
+    made.append(el("small", {}, ends));
+    lines.push(`${Math.round((cell.level ?? 0.95) * 100)} % interval ${ends}`);
+  }
+  lines.push(`n = ${plural(cell.n, "clip")}`, ...(cell.notes ?? []));
+  return withTip(made, lines);
+}
+
+function nameCell(model) {
+  const incomplete = model.coverage < 1;
+  const sub = [model.kind === "anchor" && "anchor", model.id !== model.name && model.id].filter(Boolean).join(" \u00b7 ");
+  const cell = el("th", { scope: "row" },
+    el("span", { class: "name" }, breakable(model.name)),
+    sub ? el("span", { class: "quiet kind" }, breakable(sub)) : null,
+    incomplete ? el("span", { class: "lacking" }, `only ${share(model.coverage)} of clips`) : null);
+  return withTip(cell, [model.name, ...(model.description ? [model.description] : []), ...model.failed.slice(0, 6),
+    ...(model.failed.length > 6 ? [`and ${model.failed.length - 6} more`] : [])]);
+}
+
+function headFor(column, sort, onSort) {
+  const rising = (column.direction === "lower" || column.direction === "target") !== sort.worst;
+  const state = sort.id === column.id ? (rising ? "ascending" : "descending") : "none";
+  const press = button("", () => onSort(column), { class: "sort" });
+  press.append(el("span", { class: "title" }, column.title, el("span", { class: "arrow" }, `\u00a0${arrow(column)}`)),
+    el("small", {}, column.unit || "\u00a0"));
+  const head = el("th", { scope: "col", "aria-sort": state, "data-column": column.id }, press);
+  const lines = [column.title, better(column)];
+  if (column.definition) lines.push(column.definition);
+  if (column.ties) lines.push(`bold: ${column.ties}`);
+  return withTip(head, lines);
+}
+
+function familyHeads(columns) {
+  const heads = [];
+  for (const column of columns) {
+    const last = heads.at(-1);
+    if (last?.family === column.family) last.span += 1;
+    else heads.push({ family: column.family, span: 1 });
+  }
+  return heads.map((head) => el("th", { scope: "colgroup", colspan: head.span, class: "family" },
+    el("span", {}, families.find((family) => family.id === head.family).title)));
+}
+
+function sortedModels(column, sort) {
+  if (!column) return data.models;
+  const key = (model) => badness(column, columnValue(column, model));
+  return [...data.models].sort((a, b) => {
+    const [x, y] = [key(a), key(b)];
+    if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
+    return x === y ? 0 : (x < y ? -1 : 1) * (sort.worst ? -1 : 1);
+  });
+}
+
+// Arrow keys move from cell to cell; the body of the table is one stop of the Tab key.
+function walk(event) {
+  const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+  const cell = event.target.closest("td");
+  const move = moves[event.key];
+  if (!cell || !move) return;
+  const rows = [...cell.closest("tbody").rows];
+  const row = rows[rows.indexOf(cell.parentElement) + move[0]];
+  const next = row?.cells[cell.cellIndex + move[1]];
+  if (next?.tagName !== "TD") return;
+  event.preventDefault();
+  cell.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
+}
+
+function boardTable() {
+  const sort = { id: null, worst: false };
+  let columns = allColumns.filter((column) => firstColumns.includes(column.id));
+  const head = el("thead");
+  const body = el("tbody");
+  const said = el("p", { class: "unseen", "aria-live": "polite" });
+  const text = el("input", { type: "search", placeholder: "Filter models", "aria-label": "filter models by name" });
+  const [kindField, kind] = choice("Show", [
+    { value: "", text: "all" }, { value: "measured", text: "models" }, { value: "anchor", text: "anchors" }], "");
+
+  const onSort = (column) => {
+    if (sort.id !== column.id) Object.assign(sort, { id: column.id, worst: false });
+    else if (!sort.worst) sort.worst = true;
+    else sort.id = null;
+    draw();
+    const sorted = sort.id ? `sorted by ${column.title}, ${sort.worst ? "worst" : "best"} first` : "in the first order";
+    said.textContent = sorted;
+    head.querySelector(`[data-column="${CSS.escape(column.id)}"] button`)?.focus();
+  };
+
+  function draw() {
+    const sortColumn = columns.find((column) => column.id === sort.id);
+    head.replaceChildren(
+      el("tr", {}, el("td"), el("td"), familyHeads(columns)),
+      el("tr", {}, el("th", { scope: "col" }, "Model"), el("th", { scope: "col" }, "Clips"),
+        columns.map((column) => headFor(column, sort, onSort))));
+    const decimals = columns.map((column) => decimalsFor(data.models.map((model) => columnValue(column, model))));
+    const wanted = text.value.trim().toLowerCase();
+    const shown = sortedModels(sortColumn, sort).filter((model) =>
+      (!kind.value || model.kind === kind.value) && `${model.name} ${model.id}`.toLowerCase().includes(wanted));
+    body.replaceChildren(...shown.map((model) => el("tr", { class: model.kind, "data-model": model.id },
+      nameCell(model),
+      el("td", { tabindex: -1, class: model.coverage < 1 ? "lacking" : null }, String(model.n_clips)),
+      columns.map((column, i) => cellFor(column, model, decimals[i])))));
+    if (!shown.length) body.append(el("tr", {}, el("td", { colspan: columns.length + 2, class: "empty" }, "No model has that name.")));
+    const first = body.querySelector("td");
+    if (first) first.tabIndex = 0;
+  }
+
+  text.addEventListener("input", () => {
+    draw();
+    said.textContent = `${plural(body.querySelectorAll("tr[data-model]").length, "model")} shown`;
+  });
+  kind.addEventListener("change", draw);
+  body.addEventListener("keydown", walk);
+  const chooser = columnChooser((chosen) => {
+    columns = chosen;
+    draw();
+  });
+  draw();
+  return section("table", "Results",
+    "Mean over clips with its 95 % interval over identities. Arrows say what is better. Bold: the best model and " +
+    "those not significantly worse. Shaded rows are anchors: they calibrate the metrics and rank nowhere.",
+    el("div", { class: "controls" }, text, kindField, chooser),
+    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "results, scrolls sideways" },
+      el("table", { class: "board" }, head, body)), said);
+}

@@ -1,0 +1,43 @@
+// One tooltip for all that has more to say: on hover, on focus, and gone with Escape.
+
+const tip = document.getElementById("tip");
+const tips = new WeakMap();
+
+function withTip(node, lines) {
+  tips.set(node, lines);
+  return node;
+}
+
+function showTip(node) {
+  const lines = tips.get(node);
+  if (!lines || !lines.length) return;
+  tip.replaceChildren(...lines.map((line, i) => el(i ? "p" : "b", {}, line)));
+  tip.hidden = false;
+  node.setAttribute("aria-describedby", "tip");
+  const box = node.getBoundingClientRect();
+  const left = Math.min(Math.max(8, box.left + box.width / 2 - tip.offsetWidth / 2), innerWidth - tip.offsetWidth - 8);
+  const below = box.bottom + 8 + tip.offsetHeight < innerHeight;
+  tip.style.left = `${Math.max(8, left)}px`;
+  tip.style.top = `${below ? box.bottom + 8 : Math.max(8, box.top - tip.offsetHeight - 8)}px`;
+}
+
+function hideTip() {
+  tip.hidden = true;
+  document.querySelector("[aria-describedby=tip]")?.removeAttribute("aria-describedby");
+}
+
+function tipOwner(event) {
+  let node = event.target;
+  while (node instanceof Element && !tips.has(node)) node = node.parentElement;
+  return node instanceof Element ? node : null;
+}
+
+for (const name of ["pointerover", "focusin"]) {
+  document.addEventListener(name, (event) => {
+    const owner = tipOwner(event);
+    hideTip();
+    if (owner) showTip(owner);
+  });
+}
+for (const name of ["focusout", "scroll"]) addEventListener(name, hideTip, true);
+document.addEventListener("keydown", (event) => event.key === "Escape" && hideTip());
