@@ -38,8 +38,16 @@ types: $(VENV)/.installed-dev  ## mypy, strict
 
 check: test lint types  ## all that a change must pass
 
-bench: $(VENV)/.installed-dev  ## speed: one worker against two, stage by stage
+# Linear algebra on one thread: figures of metrics are for one core, on either side.
+BENCH := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python
+
+bench: $(VENV)/.installed-dev  ## speed, memory and the codec's floor; about a quarter of an hour
 	$(BIN)/python benchmarks/bench_extract.py
+	$(BENCH) benchmarks/bench_metrics_engine.py
+	$(BENCH) benchmarks/bench_metrics_pixel.py
+	$(BENCH) benchmarks/bench_metrics_frechet.py
+	$(BENCH) benchmarks/bench_metrics_memory.py
+	$(BENCH) benchmarks/bench_metrics_codec.py
 
 demo: $(VENV)/.installed-demo  ## extract from real videos into demo/
 	$(BIN)/python -m tpbench demo --out demo

@@ -1,6 +1,6 @@
 """Time of a Fréchet distance: SciPy's matrix square root against ours, on the same features.
 
-    python benchmarks/bench_metrics_frechet.py [--rounds 3] [--full-rank]
+    OMP_NUM_THREADS=1 python benchmarks/bench_metrics_frechet.py [--rounds 3] [--full-rank]
 
 Features have the length of Inception's and a 1/k spectrum. `--full-rank` adds the case of more
 vectors than features, in which both work with covariances. Prints medians and the ratio; both sides

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tpbench.benchmark.devices import crew_for
@@ -14,10 +13,10 @@ from tpbench.errors import SubmissionError
 from tpbench.video import probe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
     from tpbench.benchmark.bookkeeping import RunPlan
-    from tpbench.benchmark.generate import RunSpec
+    from tpbench.benchmark.prepare import Prepared
     from tpbench.benchmark.run_info import RunInfo
 
 _log = logging.getLogger(__name__)
@@ -67,18 +66,15 @@ class Estimate:
         }
 
 
-def estimate(
-    plan: RunPlan, spec: RunSpec, out: Path, *, seeds: Sequence[int], workers: int | None
-) -> Estimate:
-    """Say what it would take to make what a plan asks for. Nothing is written.
+def estimate(prepared: Prepared, out: Path, *, workers: int | None = None) -> Estimate:
+    """Say what it would take to make what was prepared. Nothing is written.
 
     Args:
-        plan: of one seed.
-        spec: that the plan is of.
+        prepared: what `prepare` looked up.
         out: folder of all runs; also where earlier ones are looked for.
-        seeds: a run each.
         workers: as in `evaluate`.
     """
+    plan, spec, seeds = prepared.plan, prepared.spec, prepared.seeds
     wanted = plan.selection.wanted
     frames = sum(clip.n_frames for clip in wanted)
     folders = [replace(plan, seed=seed).folder(out) for seed in seeds]

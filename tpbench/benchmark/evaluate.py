@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tpbench.benchmark.driver import GenerationProgress
 from tpbench.benchmark.evaluation import Evaluation
-from tpbench.benchmark.generate import DEFAULT_PROTOCOL, RunSpec, generate_planned, plan_run
+from tpbench.benchmark.generate import DEFAULT_PROTOCOL, generate_planned
 from tpbench.benchmark.leaderboard.scores import load_report
+from tpbench.benchmark.prepare import prepare
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.scoring import (
     ScoringPlan,
@@ -21,11 +21,9 @@ from tpbench.benchmark.scoring import (
     policies_of,
     same_conditions,
     score_run,
-    scoring_protocol,
 )
-from tpbench.benchmark.shards import Shard, take_over_measurements
-from tpbench.benchmark.tasks import task_rule
-from tpbench.errors import ConfigError, SubmissionError
+from tpbench.benchmark.shards import take_over_measurements
+from tpbench.errors import SubmissionError
 from tpbench.execution import explain_halts
 from tpbench.metrics.scoring.driver import ScoringProgress
 from tpbench.metrics.scoring.readiness import look_around, require_all
@@ -38,16 +36,14 @@ if TYPE_CHECKING:
     from tpbench.baselines.model_row import OptionValue
     from tpbench.benchmark.bookkeeping import RunPlan
     from tpbench.benchmark.clip_files import Keep
-    from tpbench.benchmark.generate import Overwrite
+    from tpbench.benchmark.generate import Overwrite, RunSpec
     from tpbench.benchmark.run_folder import RunFolder
     from tpbench.benchmark.selection import SplitChoice
+    from tpbench.benchmark.shards import Shard
     from tpbench.metrics.scoring.readiness import Readiness
     from tpbench.metrics.scoring.report import ScoreReport
 
 _log = logging.getLogger(__name__)
-
-DATA_VARIABLE: Final = "TPBENCH_DATA"
-"""Environment variable with the folder of the dataset, where none is named."""
 
 EvaluationListener = Callable[[int, GenerationProgress | ScoringProgress], None]
 """Told of every step of a seed."""
@@ -119,32 +115,31 @@ def evaluate(  # noqa: PLR0913 - one argument for each thing a user may choose
         MissingWeightsError: the model's weights are missing; nothing was made.
         TPBenchError: the disk is full; what is finished is kept.
     """
-    chosen_seeds = _checked_seeds(seeds)
-    rule = task_rule(task, min_frames=min_frames)
-    chosen = scoring_protocol(rule, protocol, metrics)
-    spec = RunSpec(
-        model=model,
-        data=data_folder(data),
+    found = prepare(
+        model,
+        data,
         split=split,
         task=task,
         protocol=protocol,
-        options=dict(options or {}),
-        weights_dir=None if weights is None else Path(weights),
-        device=device,
+        metrics=metrics,
+        seeds=seeds,
+        weights=weights,
         limit=limit,
-        ids=None if ids is None else tuple(ids),
+        ids=ids,
         min_frames=min_frames,
-        shard=Shard.parse(shard) if isinstance(shard, str) else shard,
+        device=device,
+        shard=shard,
+        options=options,
+        of_object=generator is not None,
     )
     scoring = ScoringPlan(
-        protocol=chosen,
-        policies=policies_of(rule, chosen),
+        protocol=found.protocol,
+        policies=policies_of(found.plan.rule, found.protocol),
         device=device,
         workers=workers,
         offline=offline,
         strict=strict,
     )
-    plan = plan_run(spec, of_object=generator is not None)
     work = _Work(
         out=Path(out),
         scoring=scoring,
@@ -156,23 +151,13 @@ def evaluate(  # noqa: PLR0913 - one argument for each thing a user may choose
         command=tuple(command),
         on_progress=on_progress,
     )
-    done = [work.do(replace(plan, seed=seed), replace(spec, seed=seed)) for seed in chosen_seeds]
+    done = [
+        work.do(replace(found.plan, seed=seed), replace(found.spec, seed=seed))
+        for seed in found.seeds
+    ]
     return Evaluation(
         runs=tuple(run for run, _ in done), reports=tuple(report for _, report in done)
     )
-
-
-def data_folder(data: Path | str | None) -> Path:
-    """Return the folder of the dataset: as given, or from the environment.
-
-    Raises:
-        ConfigError: neither names one.
-    """
-    found = data if data is not None else os.environ.get(DATA_VARIABLE)
-    if not found:
-        msg = f"no dataset: name its folder by --data, or set {DATA_VARIABLE}"
-        raise ConfigError(msg)
-    return Path(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,15 +250,6 @@ class _Work:
 def _drop_lossless(run: Run) -> None:
     for name in run.records():
         run.folder.generated(name).unlink(missing_ok=True)
-
-
-def _checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
-    found = tuple(seeds)
-    if not found or min(found) < 0 or len(set(found)) < len(found):
-        shown = ",".join(map(str, found)) or "none"
-        msg = f"--seeds wants one or more different numbers from 0 on, such as 42,43, got {shown}"
-        raise ConfigError(msg)
-    return found
 
 
 def _ready(scoring: ScoringPlan) -> Readiness:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tpbench.benchmark.bookkeeping import RunPlan
 from tpbench.benchmark.checks import RunCheck, Verification
 from tpbench.benchmark.choice import ModelChoice
-from tpbench.benchmark.evaluate import data_folder
+from tpbench.benchmark.prepare import data_folder
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import RUN_INFO_NAME
 from tpbench.benchmark.scoring import ScoringPlan, policies_of

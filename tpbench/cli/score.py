@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from tpbench.cli.score_table import remarks, score_table
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.table import Table
-
     from tpbench.metrics.scoring.driver import ProgressListener, ScoringProgress
-    from tpbench.metrics.scoring.report import MetricScore, ScoreReport
+    from tpbench.metrics.scoring.report import ScoreReport
 
 INCOMPLETE_EXIT_CODE: Final = 3
 
-_ARROWS: Final = {"higher": "↑", "lower": "↓", "target": "◎", "none": ""}
 _LISTED: Final = 5
 
 
@@ -106,52 +104,11 @@ def _print(report: ScoreReport, out: Path) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    console.print(score_table(report))
-    for warning in dict.fromkeys(_remarks(report)):
+    console.print(score_table(report.metrics))
+    for warning in dict.fromkeys(remarks(report.metrics)):
         console.print(warning, soft_wrap=True)
     coverage = report.coverage
     typer.echo(f"scored {coverage.n_scored} of {coverage.n_expected} clips: {out / 'scores.json'}")
-
-
-def score_table(report: ScoreReport) -> Table:
-    """Return the metrics that were measured, one a line, with interval and number of clips."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header, justify in (("metric", "left"), ("", "left"), ("value", "right")):
-        table.add_column(header, justify=justify)  # type: ignore[arg-type]  # literals, in a loop
-    for header in ("95 % interval", "unit", "clips"):
-        table.add_column(header, justify="left" if header == "unit" else "right")
-    for name, found in report.metrics.items():
-        if found.status == "measured":
-            table.add_row(
-                name,
-                _ARROWS[found.direction],
-                _shown(found.value),
-                _interval(found),
-                found.unit,
-                str(found.n_clips),
-            )
-    return table
-
-
-def _remarks(report: ScoreReport) -> Iterator[str]:
-    """Yield what has to be said beside the table: blanks, warnings, missing intervals."""
-    lacking: dict[str, list[str]] = {}
-    for name, found in report.metrics.items():
-        if found.status == "not_measured":
-            lacking.setdefault(found.reason or "", []).append(name)
-        elif found.reason:
-            yield f"{name}: {found.reason}"
-        if found.warning:
-            yield f"{name}: {found.warning}"
-    for reason, names in lacking.items():
-        yield f"not measured: {', '.join(names)}: {reason}"
-    for found in report.metrics.values():
-        if found.status == "measured" and found.interval_reason and found.n_clips:
-            yield f"no interval: {found.interval_reason}"
-            break
 
 
 def _tell_what_lacks(report: ScoreReport, out: Path) -> None:
@@ -168,18 +125,6 @@ def _tell_what_lacks(report: ScoreReport, out: Path) -> None:
         f"{len(coverage.missing)} are missing{others}",
         err=True,
     )
-
-
-def _shown(value: float) -> str:
-    if math.isnan(value):
-        return ""
-    return f"{value:.4g}" if math.isfinite(value) else "∞"
-
-
-def _interval(found: MetricScore) -> str:
-    if found.low is None or found.high is None:
-        return ""
-    return f"{_shown(found.low)} … {_shown(found.high)}"
 
 
 @contextmanager

@@ -107,14 +107,15 @@ class PaintedPeople:
     """Finds a person where a picture has pure red, in the one pose there is.
 
     Args:
-        looks: counts the frames looked at and the resets.
+        looks: counts the frames looked at, and the resets, under the name of the side.
+        side: which clips it is asked about.
     """
 
     source: PoseSource = "mediapipe"
     skeleton_digest = "5" * 64
 
-    def __init__(self, looks: Counter[str] | None = None) -> None:
-        self._looks = looks
+    def __init__(self, looks: Counter[str] | None = None, *, side: str = "real") -> None:
+        self._looks, self._side = looks, side
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """Return nobody, or one person."""
@@ -131,7 +132,7 @@ class PaintedPeople:
 
     def _count(self, what: str, n: int) -> None:
         if self._looks is not None:
-            self._looks[what] += n
+            self._looks[f"{self._side} {what}"] += n
 
 
 POSE_PX: Final[NDArray[np.float32]] = np.full((NUM_KEYPOINTS, 2), np.nan, dtype=np.float32)
@@ -175,7 +176,7 @@ def put_in(put: Put, looks: Counter[str] | None = None) -> None:
     put(Toolbox, "inception", lambda _: inception())
     put(Toolbox, "i3d", lambda _: i3d())
     put(Toolbox, "lpips", lambda _, backbone, __: lpips(backbone))
-    people = {side: PaintedPeople(looks) for side in ("real", "generated")}
+    people = {side: PaintedPeople(looks, side=side) for side in ("real", "generated")}
     put(Toolbox, "suite", lambda _, side: people[side])
 
 

@@ -148,11 +148,16 @@ def test_both_clips_are_decoded_once_and_no_further_ahead_than_a_chunk(
     assert most_ahead <= CHUNK_FRAMES * threads
 
 
+@pytest.mark.parametrize("chunk", [0, 1, 2])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_bug_in_a_meter_comes_out_and_leaves_no_record(
-    threads: int, records: RecordFolder, tmp_path: Path, watch: Callable[[str, Watcher], Watcher]
+    threads: int,
+    chunk: int,
+    records: RecordFolder,
+    tmp_path: Path,
+    watch: Callable[[str, Watcher], Watcher],
 ) -> None:
-    watch("psnr", Watcher(fail_at_chunk=1))
+    watch("psnr", Watcher(fail_at_chunk=chunk))
 
     with pytest.raises(LookupError, match="a bug"):
         make_pass(records, threads=threads).run(job(tmp_path, "psnr", "l1"))
@@ -172,6 +177,30 @@ def test_the_record_says_what_was_measured_of_what(records: RecordFolder, tmp_pa
     assert found.keys == {"psnr": "key of psnr", "motion": "key of motion"}
     assert found.columns.keys() == {"psnr", "motion_real", "motion_generated"}
     assert {len(column) for column in found.columns.values()} == {N}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "fps"),
+    [(("avi", "avi"), 30), (("avi", ""), 30), (("", "avi"), 25), (("", ""), None)],
+)
+def test_the_rate_is_that_of_the_real_clip_if_it_has_one(
+    kinds: tuple[str, str], fps: int | None, records: RecordFolder, tmp_path: Path
+) -> None:
+    paths = []
+    for side, kind, rate in zip(("real", "gen"), kinds, (30, 25), strict=True):
+        path = tmp_path / side
+        if kind:
+            paths.append(write_video(path / "a.avi", pictures(3), fps=rate))
+        else:
+            paths.append(write_pictures(path, pictures(3)))
+    either = replace(job(tmp_path, "psnr"), real=paths[0], generated=paths[1])
+    loose = replace(make_pass(records), policies=replace(STRICT, rate="ignore"))
+
+    loose.run(either)
+
+    found = records.read("a")
+    assert found is not None
+    assert found.fps == (None if fps is None else Fraction(fps))
 
 
 def test_what_is_measured_later_joins_what_was_measured_before(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.metrics.scoring.clips import pairing_of, pictures, scored, some_clips
 from tpbench.metrics.frechet_metrics import DISCO_FVD, FID, FVD, FrechetMetric
 from tpbench.metrics.kid import polynomial_mmd
 from tpbench.metrics.scoring.meters.features import FeatureMeter
+from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.toolbox import Toolbox
 
 if TYPE_CHECKING:
@@ -213,8 +215,6 @@ def test_kept_features_that_are_damaged_are_made_again(
 def test_the_length_that_is_scored_decides_too(
     clips: Clips, own_cache: Path, tmp_path: Path
 ) -> None:
-    from tpbench.metrics.scoring.policies import Policies
-
     shorter = {name: images[:-1] for name, images in clips.generated.items()}
     write_set(tmp_path / "gen", shorter)
     policies = Policies(length="truncate", resize="fail", rate="fail")
@@ -225,6 +225,53 @@ def test_the_length_that_is_scored_decides_too(
 
     assert counts(report.metrics["fid"]) == (63, 63, 3, 0)
     assert len(list(own_cache.glob("features/inception/*/*.npy"))) == 6
+
+
+def test_the_frame_that_scoring_begins_with_decides_too(
+    clips: Clips, own_cache: Path, tmp_path: Path
+) -> None:
+    """Frames 0 to 7 and 1 to 8: as many, but not the same."""
+    cut = Policies(length="truncate", resize="fail", rate="fail")
+    real, generated = clips.real["clip2"], clips.generated["clip2"]
+    write_set(tmp_path / "real", {"a": real})
+    write_set(tmp_path / "shorter", {"a": generated[:-1]})
+    write_set(tmp_path / "whole", {"a": generated})
+    network = stand_ins.inception()
+    for side, first, policies in (
+        ("shorter", 0, cut),
+        ("whole", 1, replace(cut, first_frame=1)),
+    ):
+        pairing = pairing_of(tmp_path / "real", tmp_path / side)
+
+        found = scored(pairing, tmp_path / side / "out", "fid", policies=policies)
+
+        frames = slice(first, first + 8)
+        sets = (network.features(images[frames]) for images in (real, generated))
+        assert found.metrics["fid"].value == pytest.approx(direct(FID, *sets), rel=1e-5)
+    assert len(list(own_cache.glob("features/inception/*/*.npy"))) == 2
+
+
+def test_drift_is_over_windows_of_16_frames(tmp_path: Path) -> None:
+    real, generated = some_clips([120, 112, 111], size_px=(16, 16))
+    write_set(tmp_path / "real", real)
+    write_set(tmp_path / "gen", generated)
+    pairing = pairing_of(tmp_path / "real", tmp_path / "gen")
+
+    report = scored(pairing, tmp_path / "out", "drift_fid_slope", "drift_fvd_delta")
+
+    network = stand_ins.inception()
+    window = slice(32, 48)
+    sets = (
+        np.concatenate([network.features(side[name][window]) for name in ("clip0", "clip1")])
+        for side in (real, generated)
+    )
+    curve = report.metrics["drift_fid_slope"].details["windows"]
+    assert curve[2] == pytest.approx(direct(FID, *sets), rel=1e-5)
+    for score in report.metrics.values():
+        assert len(score.details["windows"]) == 7
+        assert (score.n_clips, score.n_too_short) == (2, 1)
+    assert counts(report.metrics["drift_fid_slope"])[0] == 32
+    assert counts(report.metrics["drift_fvd_delta"])[0] == 2
 
 
 def test_a_clip_that_fails_on_the_way_leaves_no_features(

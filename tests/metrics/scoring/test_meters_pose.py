@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,8 @@ from tests.metrics.scoring.clips import pairing_of, pictures, scored, worse, wri
 from tests.metrics.scoring.stand_ins import POSE_PX, paint_person
 from tpbench.metrics.psnr import psnr
 from tpbench.metrics.regions import face_box, hand_box, region_crop
+from tpbench.metrics.scoring import readiness
+from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.ssim import ssim
 from tpbench.wholebody import LEFT_SHOULDER, RIGHT_SHOULDER
 
@@ -139,17 +142,47 @@ def test_regions_are_cut_where_the_real_person_is(tmp_path: Path) -> None:
     assert values["face_lpips"] == pytest.approx(network.distances(*crops).mean(), rel=1e-5)
 
 
+def frames_seen(looks: Counter[str]) -> tuple[int, int]:
+    """Frames of the real and of the generated clips that a detector looked at since last time."""
+    found = looks["real frames"], looks["generated frames"]
+    looks.clear()
+    return found
+
+
 def test_real_skeletons_are_found_once_for_all_meters_and_all_scorings(
     looks: Counter[str], tmp_path: Path
 ) -> None:
     real = real_images()
     metrics = ("akd_body", "face_psnr", "hand_lpips")
+
     first = score_of(real, worse(real, by=0), tmp_path / "one", *metrics)
-    assert looks["frames"] == 2 * N, "each side once, however many meters want it"
+    assert frames_seen(looks) == (N, N), "each side once, however many meters want it"
 
     second = score_of(real, worse(real, by=0), tmp_path / "two", *metrics)
-    third = score_of(real, worse(real), tmp_path / "three", "face_psnr")
+    assert frames_seen(looks) == (0, N)
 
-    assert looks["frames"] == 3 * N, "of the second, the generated clip only; of the third, none"
+    third = score_of(real, worse(real), tmp_path / "three", "face_psnr")
+    assert frames_seen(looks) == (0, 0)
     assert second.clips == first.clips
     assert math.isfinite(third.clips["a"].values["face_psnr"])
+
+
+def test_real_skeletons_of_another_detector_or_another_start_are_found_anew(
+    looks: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are 7 frames long: what they are of is not told by their length."""
+    real = real_images()
+    cut = Policies(length="truncate", resize="fail", rate="fail")
+    write_set(tmp_path / "real", {"a": real})
+    write_set(tmp_path / "shorter", {"a": real[:-1]})
+    write_set(tmp_path / "whole", {"a": real})
+
+    def run(generated: str, policies: Policies) -> tuple[int, int]:
+        pairing = pairing_of(tmp_path / "real", tmp_path / generated)
+        scored(pairing, tmp_path / "out", "akd_body", policies=policies)
+        return frames_seen(looks)
+
+    assert run("shorter", cut) == (7, 7)
+    assert run("whole", replace(cut, first_frame=1)) == (7, 7)
+    monkeypatch.setattr(readiness, "_skeleton_digest", lambda *_, **__: "other people")
+    assert run("whole", replace(cut, first_frame=1)) == (7, 7)

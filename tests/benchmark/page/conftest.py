@@ -1,0 +1,283 @@
+"""A leaderboard made by hand, with all the files that a page is made from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pytest
+
+from tests.conftest import MediaMaker
+from tpbench.baselines.reported import load_reported
+from tpbench.benchmark.leaderboard.model import (
+    Cell,
+    ClipInfo,
+    DatasetInfo,
+    Leaderboard,
+    Marks,
+    ProtocolInfo,
+    Row,
+    RowKind,
+    SeedRun,
+    TaskInfo,
+)
+from tpbench.dataset import Clip, clip_path, finalise, pose_path
+from tpbench.metrics.registry import METRICS
+from tpbench.video import CLIP, PREVIEW, VideoWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tpbench.dataset import Dataset
+
+CLIPS: Final = {"anna": 160, "bert": 150, "carl": 130, "dora": 110, "emil": 105}
+"""Clip -> frames."""
+
+FPS: Final = 25
+WIDTH_PX, HEIGHT_PX = 96, 72
+
+METRIC_IDS: Final = ("psnr", "ssim", "lpips", "fid", "tje_d2", "motion_ratio", "drift_psnr_slope")
+WHY_BLANK: Final = "weights 'lpips-alexnet' are missing: run: tpbench weights pull lpips-alexnet"
+HOSTILE: Final = "</script><img src=x onerror=\"document.title='owned'\">&amp;"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A model of ours: how its frames score."""
+
+    id: str
+    name: str
+    kind: RowKind
+    curve: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    """PSNR of frame t."""
+
+    tje: float
+    motion: float
+
+
+MODELS: Final = (
+    Made(
+        id="falling",
+        name=HOSTILE,
+        kind="measured",
+        curve=lambda t: 40 - t / 10,
+        tje=3.0,
+        motion=0.7,
+    ),
+    Made(
+        id="my.own:Steady",
+        name="Steady",
+        kind="measured",
+        curve=lambda t: 30 + 0 * t,
+        tje=4.0,
+        motion=1.2,
+    ),
+    Made(
+        id="frozen",
+        name="Frozen reference",
+        kind="anchor",
+        curve=lambda t: 17 + 0 * t,
+        tje=2.5,
+        motion=0.0,
+    ),
+    Made(
+        id="oracle",
+        name="Real clip",
+        kind="anchor",
+        curve=lambda t: np.inf + 0 * t,
+        tje=0.0,
+        motion=1.0,
+    ),
+)
+
+
+@pytest.fixture(scope="session")
+def talks(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A dataset whose clips and pose videos carry the number of each frame; not to be changed."""
+    folder = tmp_path_factory.mktemp("page") / "talks"
+    for clip_id, n_frames in CLIPS.items():
+        write_numbers(clip_path(folder, clip_id), n_frames)
+        write_numbers(pose_path(folder, clip_id), n_frames)
+    rows = [
+        Clip(
+            clip_id=clip_id,
+            status="kept",
+            source_id=clip_id,
+            source_path=f"{clip_id}.mp4",
+            fps_num=FPS,
+            fps_den=1,
+            n_frames=n_frames,
+            identity=clip_id,
+            clip_sha256="0" * 64,
+            keypoints_sha256="0" * 64,
+            pose_sha256="0" * 64,
+        )
+        for clip_id, n_frames in CLIPS.items()
+    ]
+    return finalise(folder, rows, name="talks", config={}, models={}, measurements=(), run=None)
+
+
+def write_numbers(path: Path, n_frames: int) -> None:
+    """Write a video whose pictures carry their number."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoding = PREVIEW if "preview" in path.parts else CLIP
+    with VideoWriter(
+        path, width_px=WIDTH_PX, height_px=HEIGHT_PX, fps=Fraction(FPS), encoding=encoding
+    ) as writer:
+        for number in range(n_frames):
+            writer.write(MediaMaker.image(number, width_px=WIDTH_PX, height_px=HEIGHT_PX))
+
+
+@pytest.fixture(scope="session")
+def board(talks: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Leaderboard:
+    """The leaderboard; its files are not to be changed."""
+    runs = tmp_path_factory.mktemp("page-runs")
+    return make_board(talks, runs)
+
+
+def make_board(talks: Dataset, runs: Path) -> Leaderboard:
+    """Make the runs of all models, and the leaderboard of them."""
+    rows = tuple(_row(made, _run(made, runs)) for made in MODELS)
+    return Leaderboard(
+        task=TaskInfo(id="self", version=1, min_frames=101, description="from the first frame"),
+        protocol=ProtocolInfo(
+            id="tpbench-v1+custom",
+            version=1,
+            digest="1" * 64,
+            title="seven metrics",
+            settings={"quirks": ["it has no quirk"]},
+            policies={"first_frame": 1},
+        ),
+        dataset=DatasetInfo(
+            name="talks",
+            digest=talks.digest,
+            split="all",
+            n_clips=len(CLIPS),
+            n_identities=len(CLIPS),
+            n_too_short=0,
+            folder=talks.folder,
+        ),
+        metrics=tuple(METRICS[name] for name in METRIC_IDS),
+        rows=rows,
+        marks={
+            name: Marks(best=("falling",), tied=("my.own:Steady",)) if name == "psnr" else Marks()
+            for name in METRIC_IDS
+        },
+        clips=tuple(
+            ClipInfo(
+                id=clip_id,
+                identity=clip_id,
+                n_frames=n_frames - 1,
+                reference_clip=clip_id,
+                driving_clip=clip_id,
+            )
+            for clip_id, n_frames in CLIPS.items()
+        ),
+        missing_anchors={"gt-reencode": "tpbench eval --model gt-reencode"},
+        reported=load_reported()[:9],
+        left_out=(),
+        notes=(),
+    )
+
+
+def _run(made: Made, runs: Path) -> SeedRun:
+    folder = runs / made.id.replace(":", "@") / "talks@00000000" / "self-tpbench-v1" / "seed42"
+    previews = {clip_id: folder / "preview" / f"{clip_id}.mp4" for clip_id in CLIPS}
+    for clip_id, path in previews.items():
+        write_numbers(path, CLIPS[clip_id])
+    write_frames(folder / "frames.parquet", made)
+    return SeedRun(
+        seed=42,
+        folder=folder,
+        digest="2" * 64,
+        scores_digest="3" * 64,
+        verified="digest",
+        date="2026-11-22",
+        n_scored=len(CLIPS),
+        failed={},
+        previews=previews,
+    )
+
+
+def write_frames(path: Path, made: Made, clips: Mapping[str, int] = CLIPS) -> None:
+    """Write the per-frame values of a model, as scoring does: from frame 1 on."""
+    import pandas as pd
+
+    tables = []
+    for clip_id, n_frames in clips.items():
+        frame = np.arange(1, n_frames)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "clip_id": clip_id,
+                    "frame": frame.astype(np.int32),
+                    "psnr": made.curve(frame.astype(np.float64)),
+                    "ssim": np.full(len(frame), 0.5),
+                    "tje_d2": np.where(frame < 3, np.nan, made.tje),
+                    "motion_generated": made.motion,
+                    "motion_real": 1.0,
+                }
+            )
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.concat(tables).to_parquet(path)
+
+
+def cell(value: float, *, low: float | None = None, high: float | None = None) -> Cell:
+    """Return a value with its interval."""
+    return Cell(
+        value=value,
+        low=low,
+        high=high,
+        level=None if low is None else 0.95,
+        n_clips=len(CLIPS),
+        n_identities=len(CLIPS),
+        n_infinite=0,
+        n_missing=0,
+        n_too_short=0,
+        interval_reason="one value of all clips" if low is None else None,
+    )
+
+
+def _row(made: Made, run: SeedRun) -> Row:
+    psnr = float(made.curve(np.array([60.0]))[0])
+    blank = replace(cell(math.nan), n_clips=0, reason=WHY_BLANK, interval_reason=None)
+    cells = {
+        "psnr": cell(psnr, low=psnr - 1, high=psnr + 1) if math.isfinite(psnr) else cell(psnr),
+        "ssim": cell(0.5, low=0.4, high=0.6),
+        "lpips": blank,
+        "fid": cell(100 + made.tje),
+        "tje_d2": cell(made.tje, low=made.tje * 0.9, high=made.tje * 1.1),
+        "motion_ratio": cell(made.motion, low=made.motion * 0.9, high=made.motion * 1.1),
+        "drift_psnr_slope": cell(-1.0, low=-2.0, high=-0.5),
+    }
+    return Row(
+        id=made.id,
+        display_name=made.name,
+        kind=made.kind,
+        description="",
+        url="",
+        cells=cells,
+        clip_values={},
+        runs=(run,),
+        n_clips=len(CLIPS),
+        n_identities=len(CLIPS),
+        coverage=1.0,
+        params_b=None,
+        gen_fps=12.5,
+        peak_gpu_gb=None,
+        hardware="a processor",
+        code="0.1.0",
+        licence_code="MIT",
+        licence_weights="no weights",
+        run_digest="2" * 64,
+        verified="digest",
+        date="2026-11-22",
+        command=f"tpbench eval --model {made.id} --data DATASET",
+    )

@@ -1,0 +1,432 @@
+"""The page in a real Chromium."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests.benchmark.page.chromium import WHY_NOT, find_chromium, started
+from tests.benchmark.page.conftest import CLIPS, HOSTILE, MODELS, WHY_BLANK
+from tests.conftest import MediaMaker
+from tpbench.benchmark.page import build_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Locator, Page
+
+    from tpbench.benchmark.leaderboard.model import Leaderboard
+
+pytestmark = pytest.mark.browser
+
+STEPS = """
+async (seconds) => {
+  const videos = [...document.querySelectorAll("#clips video")];
+  const shown = videos.map(() => null);
+  videos.forEach((video, i) => {
+    const note = (_, about) => {
+      shown[i] = Math.round(about.mediaTime * 25);
+      video.requestVideoFrameCallback(note);
+    };
+    video.requestVideoFrameCallback(note);
+  });
+  document.querySelector("[data-action=play]").click();
+  const apart = [];
+  const start = performance.now();
+  while (performance.now() - start < seconds * 1000) {
+    await new Promise(requestAnimationFrame);
+    if (!shown.includes(null)) apart.push(Math.max(...shown) - Math.min(...shown));
+  }
+  document.querySelector("[data-action=play]").click();
+  return {apart, videos: videos.length, shown, slider: Number(document.querySelector("#clips input").value)};
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = find_chromium()
+    if path is None:
+        pytest.skip(WHY_NOT)
+    with started(path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def address(board: Leaderboard, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return build_page(board, tmp_path_factory.mktemp("site")).as_uri()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A page that is open, and what went wrong in it."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def opened(browser: Browser, address: str) -> Iterator[Opened]:
+    """The page at a desktop's width, with the network off."""
+    yield from _open(browser, address, width=1280)
+
+
+@pytest.fixture
+def page(opened: Opened) -> Page:
+    return opened.page
+
+
+def _open(browser: Browser, address: str, *, width: int) -> Iterator[Opened]:
+    context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
+    opened = Opened(page=context.new_page())
+    opened.page.on("console", lambda said: opened.complaints.append(said.text))
+    opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    opened.page.on("requestfailed", lambda request: opened.complaints.append(request.url))
+    opened.page.goto(address)
+    opened.page.wait_for_selector("#clips .panel")
+    yield opened
+    context.close()
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("#table tbody tr[data-model] .name").all_inner_texts()
+
+
+def tab_to(page: Page, selector: str) -> Locator:
+    """Go to an element with the Tab key alone."""
+    target = page.locator(selector)
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if target.evaluate("node => node === document.activeElement"):
+            return target
+    pytest.fail(f"{selector} can't be reached with the Tab key")
+
+
+SETTLED = """
+async () => {
+  const videos = [...document.querySelectorAll("#clips video")];
+  const frame = () => new Promise(requestAnimationFrame);
+  while (!videos.every((video) => !video.seeking && video.readyState >= 2)) await frame();
+  await frame();
+  await frame();
+}
+"""
+
+
+def settled(page: Page) -> None:
+    """Wait until every video stands still on a picture."""
+    page.evaluate(SETTLED)
+
+
+def pictures(page: Page) -> list[int]:
+    """The numbers that all videos show, read from the screen."""
+    import cv2
+
+    settled(page)
+    numbers = []
+    for video in page.locator("#clips video").all():
+        data = np.frombuffer(video.screenshot(), np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert image is not None
+        # The video is letterboxed into a square.
+        band = round(image.shape[0] * (1 - 3 / 4) / 2)
+        numbers.append(MediaMaker.frame_number(image[band : image.shape[0] - band].astype(np.uint8)))
+    return numbers
+
+
+def come_to_show(page: Page, frame: int, videos: int = 3) -> bool:
+    """Whether all videos show a frame; a picture may reach the screen a little after its seek."""
+    for _ in range(20):
+        if pictures(page) == [frame] * videos:
+            return True
+    return False
+
+
+def test_the_page_opens_without_a_network_and_without_complaint(opened: Opened) -> None:
+    page = opened.page
+    page.mouse.wheel(0, 4000)
+    settled(page)
+
+    assert opened.complaints == []
+    assert page.locator("h1").inner_text() == "Pose-driven animation on talks"
+    sections = [link.get_attribute("href") for link in page.locator("nav a").all()]
+    assert sections == ["#table", "#frames", "#motion", "#clips", "#methods", "#rows", "#reported"]
+
+
+def test_a_name_that_is_markup_is_shown_as_it_is(page: Page) -> None:
+    assert names(page)[0] == HOSTILE
+    assert page.locator("img[src=x]").count() == 0
+    assert "owned" not in page.title()
+
+
+def test_sorting_works_by_keyboard(page: Page) -> None:
+    first = names(page)
+    head = page.locator("th[data-column=tje_d2]")
+    assert head.get_attribute("aria-sort") == "none"
+
+    tab_to(page, "th[data-column=tje_d2] button")
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert names(page) == ["Real clip", "Frozen reference", HOSTILE, "Steady"]
+
+    page.keyboard.press("Enter")  # the focus has stayed
+    assert head.get_attribute("aria-sort") == "descending"
+    assert names(page) == ["Steady", HOSTILE, "Frozen reference", "Real clip"]
+
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "none"
+    assert names(page) == first
+
+
+@pytest.mark.parametrize(
+    ("column", "state", "order"),
+    [
+        ("psnr", "descending", ["Real clip", HOSTILE, "Steady", "Frozen reference"]),
+        ("motion_ratio", "ascending", ["Real clip", "Steady", HOSTILE, "Frozen reference"]),
+    ],
+)
+def test_best_comes_first_whatever_is_better(
+    page: Page, column: str, state: str, order: list[str]
+) -> None:
+    page.locator(f"th[data-column={column}] button").click()
+
+    assert page.locator(f"th[data-column={column}]").get_attribute("aria-sort") == state
+    assert names(page) == order
+
+
+def test_filtering_works_by_keyboard(page: Page) -> None:
+    tab_to(page, "#table input[type=search]")
+    page.keyboard.type("stea")
+    assert names(page) == ["Steady"]
+
+    page.keyboard.type("xyz")
+    assert names(page) == []
+    assert page.locator("#table .empty").is_visible()
+
+    page.keyboard.press("Control+A")
+    page.keyboard.press("Delete")
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    assert names(page) == ["Frozen reference", "Real clip"]
+
+
+def test_columns_are_chosen_by_keyboard(page: Page) -> None:
+    heads = page.locator("#table th[data-column]")
+    before = heads.count()
+
+    tab_to(page, ".chooser summary")
+    page.keyboard.press("Enter")
+    tab_to(page, ".chooser input[value=psnr]")
+    page.keyboard.press("Space")
+
+    assert heads.count() == before - 1
+    assert page.locator("th[data-column=psnr]").count() == 0
+
+
+def test_a_blank_says_why_when_it_has_the_focus(page: Page) -> None:
+    tab_to(page, "#table tbody tr:first-child td:nth-child(2)")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+
+    assert page.evaluate("document.activeElement.className") == "blank"
+    assert WHY_BLANK in page.locator("#tip").inner_text()
+    page.keyboard.press("Escape")
+    assert page.locator("#tip").is_hidden()
+
+
+def test_values_come_with_interval_count_and_mark(page: Page) -> None:
+    best = page.locator("#table tr[data-model=falling] td:nth-of-type(2)")
+    best.hover()
+
+    assert best.get_attribute("class") == "best"
+    assert best.inner_text().split("\n") == ["34.00", "33.00 \u2026 35.00"]
+    assert "n = 5 clips" in page.locator("#tip").inner_text()
+    anchors = page.locator("#table tr.anchor .name").all_inner_texts()
+    assert anchors == ["Frozen reference", "Real clip"]
+
+
+def test_the_curve_against_frame_index_shows_every_model(page: Page) -> None:
+    chooser = page.locator("#frames select")
+    for metric in ("psnr", "ssim", "tje_d2"):
+        chooser.select_option(metric)
+        for made in MODELS:
+            paths = page.locator(f'#frames path[data-model="{made.id}"]')
+            assert max(len(path.get_attribute("d") or "") for path in paths.all()) > 200
+    assert page.locator("#frames .band").count() == 1
+    assert page.locator("#frames .direct").count() == len(MODELS)
+
+
+def test_a_model_can_be_taken_out_of_the_plot(page: Page) -> None:
+    press = page.locator("#frames .key", has_text="Steady")
+    press.focus()
+    page.keyboard.press("Enter")
+
+    assert press.get_attribute("aria-pressed") == "false"
+    assert page.locator('#frames path[data-model="my.own:Steady"]').count() == 0
+
+
+def test_the_plot_reads_out_values_by_keyboard(page: Page) -> None:
+    page.locator("#frames .plot").focus()
+    for _ in range(11):
+        page.keyboard.press("ArrowRight")
+
+    said = page.locator("#frames .readout").inner_text().split("\n")
+    assert said[0].startswith("Frames 20\u201321")
+    assert said[0].endswith("5 of 5 clips")
+    assert said[1:] == ["Real clip", "\u221e", HOSTILE, "37.95", "Steady", "30.00",
+                        "Frozen reference", "17.00"]  # fmt: skip
+
+
+def test_only_the_frozen_anchor_stands_where_nothing_moves(page: Page) -> None:
+    still = page.locator("#motion .still").bounding_box()
+    assert still is not None
+    inside = []
+    for made in MODELS:
+        box = page.locator(f'#motion [data-model="{made.id}"]').bounding_box()
+        assert box is not None
+        if still["x"] <= box["x"] + box["width"] / 2 <= still["x"] + still["width"]:
+            inside.append(made.id)
+
+    assert inside == ["frozen"]
+    assert page.locator("#motion .direct", has_text="Frozen reference").is_visible()
+
+
+def test_the_playhead_moves_all_videos_to_its_frame(page: Page) -> None:
+    slider = page.locator("#clips input[type=range]")
+    slider.focus()
+    for _ in range(7):
+        page.keyboard.press("ArrowRight")
+    assert come_to_show(page, 7)
+
+    page.locator("[data-action=back]").click()
+    assert come_to_show(page, 6)
+
+    slider.fill("100")
+    assert come_to_show(page, 100)
+    heads = {line.get_attribute("x1") for line in page.locator("#clips .playhead").all()}
+    assert len(heads) == 1
+
+    slider.fill(str(CLIPS["anna"] - 1))
+    assert come_to_show(page, 159)
+
+
+def test_a_curve_is_a_playhead_too(page: Page) -> None:
+    panel = page.locator("#clips [data-metric=psnr] svg")
+    panel.click(position={"x": 200, "y": 50})
+
+    frame = int(page.locator("#clips input[type=range]").input_value())
+    assert 20 < frame < CLIPS["anna"]
+    assert come_to_show(page, frame)
+
+
+def test_playing_keeps_the_videos_within_one_frame_of_each_other(page: Page) -> None:
+    page.locator("#clips select").nth(2).select_option("oracle")
+    settled(page)
+
+    seen: dict[str, Any] = page.evaluate(STEPS, 5)
+
+    assert seen["videos"] == 4
+    assert len(seen["apart"]) > 50
+    assert max(seen["apart"]) <= 1
+    assert seen["slider"] > 60  # of 125 that 5 s have; a slow machine may fall behind, in step
+    stopped = int(page.locator("#clips input[type=range]").input_value())
+    assert come_to_show(page, stopped, videos=4)
+
+
+def test_another_clip_and_model_are_shown_with_their_curves(page: Page) -> None:
+    page.locator("#clips select").nth(0).select_option("emil")
+    page.locator("#clips select").nth(1).select_option("my.own:Steady")
+    settled(page)
+
+    source = page.locator("#clips figure[data-kind=generated] video").get_attribute("src")
+    assert source == "media/generated/my.own-Steady/emil.mp4"
+    assert page.locator("#clips input[type=range]").get_attribute("max") == "104"
+    strong = page.locator("#clips [data-metric=psnr] path:not(.other)")
+    assert [path.get_attribute("data-model") for path in strong.all()] == ["my.own:Steady"]
+
+
+def test_every_row_has_its_command_and_copies_it(browser: Browser, address: str) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], offline=True)
+    page = context.new_page()
+    page.goto(address)
+
+    item = page.locator("#rows li.measured", has_text="Steady")
+    item.locator("button.copy").click()
+
+    command = "tpbench eval --model my.own:Steady --data DATASET"
+    assert item.locator("code").inner_text() == command
+    item.get_by_text("Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == command
+    context.close()
+
+
+def test_published_numbers_stand_in_tables_of_their_own(page: Page) -> None:
+    assert page.locator("#table").get_by_text("TalkingPose").count() == 0
+    assert page.locator("#reported table").count() > 0
+    link = page.locator("#reported a").first
+    assert (link.get_attribute("href") or "").startswith("https://")
+
+
+def test_the_theme_can_be_chosen(page: Page) -> None:
+    def paper() -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    page.emulate_media(color_scheme="light")
+    light = paper()
+    page.emulate_media(color_scheme="dark")
+    dark = paper()
+    assert light != dark
+
+    page.locator("button.theme").click()
+    assert paper() == light
+    page.locator("button.theme").click()
+    assert paper() == dark
+
+
+def test_a_phone_scrolls_the_table_in_its_box_and_keeps_the_names(
+    browser: Browser, address: str
+) -> None:
+    for opened in _open(browser, address, width=390):
+        page = opened.page
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        name = page.locator("#table tbody th").first
+        left = (name.bounding_box() or {})["x"]
+        moved = page.locator("#table .scroll").evaluate(
+            "box => { box.scrollLeft = 300; return box.scrollLeft; }"
+        )
+        assert moved > 100
+        assert (name.bounding_box() or {})["x"] == left
+        assert opened.complaints == []
+
+
+def test_a_clip_without_videos_says_so_and_the_page_works(
+    browser: Browser, board: Leaderboard, tmp_path: Path, without_media: Callable[..., Leaderboard]
+) -> None:
+    address = build_page(without_media(board, tmp_path), tmp_path).as_uri()
+    for opened in _open(browser, address, width=1280):
+        assert opened.page.locator("#clips .void").count() == 4
+        opened.page.locator("[data-action=on]").click()
+        assert opened.page.locator("#clips .where").inner_text() == "frame 1 / 159"
+        assert opened.complaints == []
+
+
+@pytest.fixture
+def without_media() -> Callable[..., Leaderboard]:
+    from dataclasses import replace
+
+    def strip(board: Leaderboard, nowhere: Path) -> Leaderboard:
+        rows = tuple(
+            replace(row, runs=tuple(replace(run, previews={}) for run in row.runs))
+            for row in board.rows
+        )
+        return replace(
+            board, rows=rows, dataset=replace(board.dataset, folder=nowhere / "nowhere")
+        )
+
+    return strip

@@ -1,0 +1,74 @@
+"""`tpbench compare`: two runs on the same clips."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tpbench.cli.score_table import ARROWS, interval, plain_table, shown
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tpbench.benchmark.compare import Comparison
+
+
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="Folder of a scored run.", show_default=False)],
+    run_b: Annotated[Path, typer.Argument(help="Folder of another.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print all as JSON.")] = False,
+) -> None:
+    """Compare two runs: differences on the clips that both have, and the worst clips."""
+    from tpbench.benchmark.compare import compare_runs
+
+    found = compare_runs(run_a, run_b)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1, allow_nan=False, ensure_ascii=False))
+    else:
+        _say(found)
+
+
+def _say(found: Comparison) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for letter, run in (("A", found.a), ("B", found.b)):
+        name, seed = run.info.model.name, run.info.seed
+        console.print(f"{letter}: {name}, seed {seed}: {run.folder.path}", soft_wrap=True)
+    console.print(_table(found))
+    lacking: dict[str, list[str]] = {}
+    for name, one in found.metrics.items():
+        if one.reason:
+            what = "difference" if math.isnan(one.difference) else "interval"
+            lacking.setdefault(f"no {what}: {one.reason}", []).append(name)
+    for reason, names in lacking.items():
+        console.print(f"{reason} ({', '.join(names)})", soft_wrap=True)
+    if found.n_unpaired:
+        console.print(f"{found.n_unpaired} clips have scores in one run only and count for nothing")
+    for name, losses in found.worst.items():
+        worst = [f"{x.clip_id} ({shown(x.a)} against {shown(x.b)})" for x in losses]
+        if worst:
+            console.print(f"{name}: A loses most on {', '.join(worst)}", soft_wrap=True)
+
+
+def _table(found: Comparison) -> Table:
+    left = {"metric", "", "unit", "better"}
+    headers = ("metric", "", "A", "B", "A - B", "95 % interval", "unit", "clips", "better")
+    table = plain_table({name: name in left for name in headers})
+    for name, one in found.metrics.items():
+        table.add_row(
+            name,
+            ARROWS[one.direction],
+            shown(one.a),
+            shown(one.b),
+            shown(one.difference),
+            interval(one.low, one.high),
+            one.unit,
+            str(one.n_clips),
+            (one.better or "").upper(),
+        )
+    return table
