@@ -75,4 +75,4 @@ def _part(clip_id: str) -> str:
 
 
 def _identity(clip: Clip) -> str:
-    return clip.identity or clip.source_id
+    return clip.identity or ""  # kept clips have one

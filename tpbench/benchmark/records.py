@@ -154,7 +154,11 @@ def read_record(path: Path) -> ClipRecord:
     if problem := _problem(content):
         msg = f"{path}: {problem}"
         raise SubmissionError(msg)
-    record = ClipRecord(**content)
+    try:
+        record = ClipRecord(**content)
+    except SubmissionError as error:
+        msg = f"{path}: {error}"
+        raise SubmissionError(msg) from error
     if record.clip_id != path.stem:
         msg = f"{path}: the record of another clip, {record.clip_id!r}"
         raise SubmissionError(msg)

@@ -127,7 +127,9 @@ def _lab_of(image: NDArray[np.uint8], workspace: NDArray[np.float32]) -> NDArray
     relative_xyz = cv2.transform(linear, _RELATIVE_XYZ_FROM_RGB, dst=second)
     # The line of the dark colours touches the cube root where it takes over and is above it
     # elsewhere: so this chooses between the two, without asking pixel by pixel.
-    root = np.maximum(relative_xyz, _DARK, out=first)
+    root = first
+    # OpenCV compares with a single number three times as fast as NumPy, once there is one channel.
+    cv2.max(_one_channel(relative_xyz), _DARK, dst=_one_channel(root))
     np.cbrt(root, out=root)
     line = relative_xyz
     line *= 7.787
@@ -135,6 +137,10 @@ def _lab_of(image: NDArray[np.uint8], workspace: NDArray[np.float32]) -> NDArray
     f = np.minimum(root, line, out=root)
     lab: NDArray[np.float32] = cv2.transform(f, _LAB_FROM_F, dst=second)
     return lab
+
+
+def _one_channel(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    return image.reshape(image.shape[0], -1)
 
 
 def lab_statistics(image: NDArray[np.uint8]) -> LabStatistics:

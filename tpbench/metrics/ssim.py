@@ -146,9 +146,13 @@ def _tile_total(
         plane[: x.size].reshape(x.shape) for plane in workspace
     )
     mean_x, mean_y = _level(x), _level(y)
-    np.add(x, y, out=s, dtype=s.dtype)
+    # Converted first: NumPy adds bytes to floats through a small buffer, and slower.
+    float_x, float_y = var_s, var_d
+    np.copyto(float_x, x)
+    np.copyto(float_y, y)
+    np.add(float_x, float_y, out=s)
     s -= mean_x + mean_y
-    np.subtract(x, y, out=d, dtype=d.dtype)
+    np.subtract(float_x, float_y, out=d)
     d -= mean_x - mean_y
 
     def windowed_mean(plane: NDArray[Any], out: NDArray[Any]) -> None:

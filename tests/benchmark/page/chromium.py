@@ -31,9 +31,9 @@ def started(path: str) -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        # The sandbox needs rights that containers do not give; what is opened here is our own page.
+        # The sandbox needs rights that containers do not give; what is opened is our own page.
         browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"]
+            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
         )
         yield browser
         browser.close()

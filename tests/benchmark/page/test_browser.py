@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +42,31 @@ async (seconds) => {
     if (!shown.includes(null)) apart.push(Math.max(...shown) - Math.min(...shown));
   }
   document.querySelector("[data-action=play]").click();
-  return {apart, videos: videos.length, shown, slider: Number(document.querySelector("#clips input").value)};
+  const slider = document.querySelector("#clips input");
+  return {apart, videos: videos.length, slider: Number(slider.value)};
+}
+"""
+
+
+AHEAD = """
+async () => {
+  const videos = [...document.querySelectorAll("#clips video")];
+  const frame = () => new Promise(requestAnimationFrame);
+  const apart = () => {
+    const frames = videos.map((video) => Math.floor(video.currentTime * 25));
+    return Math.max(...frames) - Math.min(...frames);
+  };
+  document.querySelector("[data-action=play]").click();
+  while (videos.some((video) => video.currentTime < 0.2)) await frame();
+  videos[1].currentTime += 10 / 25;
+  const seen = [];
+  const start = performance.now();
+  while (performance.now() - start < 2000) {
+    seen.push(apart());
+    await frame();
+  }
+  document.querySelector("[data-action=play]").click();
+  return seen;
 }
 """
 
@@ -135,16 +158,14 @@ def pictures(page: Page) -> list[int]:
         assert image is not None
         # The video is letterboxed into a square.
         band = round(image.shape[0] * (1 - 3 / 4) / 2)
-        numbers.append(MediaMaker.frame_number(image[band : image.shape[0] - band].astype(np.uint8)))
+        upright = image[band : image.shape[0] - band].astype(np.uint8)
+        numbers.append(MediaMaker.frame_number(upright))
     return numbers
 
 
 def come_to_show(page: Page, frame: int, videos: int = 3) -> bool:
     """Whether all videos show a frame; a picture may reach the screen a little after its seek."""
-    for _ in range(20):
-        if pictures(page) == [frame] * videos:
-            return True
-    return False
+    return any(pictures(page) == [frame] * videos for _ in range(20))
 
 
 def test_the_page_opens_without_a_network_and_without_complaint(opened: Opened) -> None:
@@ -238,6 +259,31 @@ def test_a_blank_says_why_when_it_has_the_focus(page: Page) -> None:
     assert WHY_BLANK in page.locator("#tip").inner_text()
     page.keyboard.press("Escape")
     assert page.locator("#tip").is_hidden()
+
+
+def test_what_is_said_of_a_cell_stays_while_the_table_scrolls_to_it(
+    browser: Browser, address: str
+) -> None:
+    for opened in _open(browser, address, width=390):
+        page = opened.page
+        tab_to(page, "#table tbody tr:first-child td:nth-child(2)")
+        for _ in range(7):
+            page.keyboard.press("ArrowRight")
+        assert page.locator("#table .scroll").evaluate("box => box.scrollLeft") > 100
+        assert page.locator("#tip b").inner_text().startswith("PSNR drift: \u22121")
+
+
+def test_a_row_that_lacks_clips_says_so_in_words(
+    browser: Browser, board: Leaderboard, tmp_path: Path
+) -> None:
+    run = replace(board.rows[1].runs[0], failed={"emil": "nobody is in the picture"})
+    row = replace(board.rows[1], runs=(run,), coverage=0.8, n_clips=4)
+    address = build_page(replace(board, rows=(row,)), tmp_path).as_uri()
+    for opened in _open(browser, address, width=1280):
+        head = opened.page.locator("#table tbody th")
+        head.hover()
+        assert "only 80 % of clips" in head.inner_text()
+        assert "emil: nobody is in the picture" in opened.page.locator("#tip").inner_text()
 
 
 def test_values_come_with_interval_count_and_mark(page: Page) -> None:
@@ -339,6 +385,15 @@ def test_playing_keeps_the_videos_within_one_frame_of_each_other(page: Page) -> 
     assert come_to_show(page, stopped, videos=4)
 
 
+def test_a_video_that_runs_ahead_waits_for_the_others(page: Page) -> None:
+    settled(page)
+
+    apart: list[int] = page.evaluate(AHEAD)
+
+    assert apart[0] >= 8
+    assert max(apart[-10:]) <= 1
+
+
 def test_another_clip_and_model_are_shown_with_their_curves(page: Page) -> None:
     page.locator("#clips select").nth(0).select_option("emil")
     page.locator("#clips select").nth(1).select_option("my.own:Steady")
@@ -396,12 +451,12 @@ def test_a_phone_scrolls_the_table_in_its_box_and_keeps_the_names(
         page = opened.page
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         name = page.locator("#table tbody th").first
-        left = (name.bounding_box() or {})["x"]
+        before = name.bounding_box()
         moved = page.locator("#table .scroll").evaluate(
             "box => { box.scrollLeft = 300; return box.scrollLeft; }"
         )
         assert moved > 100
-        assert (name.bounding_box() or {})["x"] == left
+        assert name.bounding_box() == before
         assert opened.complaints == []
 
 
@@ -418,15 +473,11 @@ def test_a_clip_without_videos_says_so_and_the_page_works(
 
 @pytest.fixture
 def without_media() -> Callable[..., Leaderboard]:
-    from dataclasses import replace
-
     def strip(board: Leaderboard, nowhere: Path) -> Leaderboard:
         rows = tuple(
             replace(row, runs=tuple(replace(run, previews={}) for run in row.runs))
             for row in board.rows
         )
-        return replace(
-            board, rows=rows, dataset=replace(board.dataset, folder=nowhere / "nowhere")
-        )
+        return replace(board, rows=rows, dataset=replace(board.dataset, folder=nowhere / "nowhere"))
 
     return strip

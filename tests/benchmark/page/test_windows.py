@@ -19,14 +19,16 @@ NAN, INF = math.nan, math.inf
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
-def values(*columns: list[float], first_frame: int, window: int, ratio: bool = False) -> list[float]:
+def values(
+    *columns: list[float], first_frame: int, window: int, ratio: bool = False
+) -> list[float]:
     found = window_values(
         [np.array(column) for column in columns],
         first_frame=first_frame,
         window=window,
         reduction="ratio" if ratio else "mean",
     )
-    return found.tolist()
+    return [float(value) for value in found]
 
 
 def test_windows_count_from_frame_0_though_it_was_not_scored() -> None:

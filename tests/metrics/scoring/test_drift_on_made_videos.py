@@ -87,7 +87,7 @@ def rounded(picture: NDArray[np.float64]) -> Picture:
 
 
 def brighter(picture: Picture, by: float) -> Picture:
-    return rounded(lab2rgb(rgb2lab(picture) + [by, 0, 0]) * 255)
+    return rounded(lab2rgb(rgb2lab(picture) + np.array([by, 0, 0])) * 255)
 
 
 def noisy(picture: Picture, sigma: float, rng: np.random.Generator) -> Picture:
@@ -235,8 +235,7 @@ def test_a_ramp_of_brightness_has_its_slope(
 
 def test_growing_noise_costs_the_decibels_that_it_has(scored: dict[str, Scored]) -> None:
     clip = scored["noisy"]
-    times = np.arange(FRAMES)
-    sigmas = np.array([sigma_at(t) for t in times])
+    sigmas = np.array([sigma_at(t) for t in range(FRAMES)])
     expected_db = 10 * np.log10(255**2 / (sigmas**2 + 1 / 12))  # rounding adds 1/12
 
     np.testing.assert_allclose(clip.curves["psnr"], expected_db, atol=0.25)

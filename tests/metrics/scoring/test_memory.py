@@ -29,7 +29,8 @@ out = folder / "out"
 report = score(folder / "real", folder / "generated", out=out, metrics=sys.argv[2:], workers=1)
 assert report.complete
 status = Path("/proc/self/status").read_text()
-print(sum(clip.n_frames for clip in report.clips.values()), re.search(r"VmHWM:\\s*(\\d+)", status)[1])
+n_frames = sum(clip.n_frames for clip in report.clips.values())
+print(n_frames, re.search(r"VmHWM:\\s*(\\d+)", status)[1])
 """
 
 

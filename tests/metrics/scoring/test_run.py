@@ -299,3 +299,36 @@ def test_the_length_of_chunks_changes_no_digit(
     report = scored(pairing, tmp_path / "out", *ALL_KINDS)
 
     assert_same_digits(tmp_path / "out", report, reference)
+
+
+# --- what goes wrong and is nobody's fault ----------------------------------------------------
+
+
+def test_a_bug_in_a_worker_fails_its_clip_and_leaves_its_traceback(
+    pairing: Pairing, tmp_path: Path
+) -> None:
+    factory = "tests.metrics.scoring.stumbling:build"
+
+    report = scored(pairing, tmp_path / "out", "psnr", workers=2, factory=factory)
+
+    assert report.coverage.failed == {
+        "clip1": "LookupError: nobody thought of clip1",
+        "clip2": "LookupError: nobody thought of clip2",
+    }
+    assert (report.coverage.n_scored, report.coverage.n_expected) == (1, 3)
+    log = (tmp_path / "out" / "scoring.log").read_text()
+    assert "clip2:\nTraceback (most recent call last)" in log
+
+
+def test_a_bug_in_this_process_keeps_its_traceback(
+    pairing: Pairing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object) -> int:
+        message = "nobody thought of this"
+        raise LookupError(message)
+
+    monkeypatch.setattr(clip_pass.ClipPass, "run", stumble)
+
+    with pytest.raises(LookupError, match="nobody thought of this"):
+        scored(pairing, tmp_path / "out", "psnr")
+    assert not (tmp_path / "out" / "scores.json").exists()

@@ -20,12 +20,12 @@ from tpbench.errors import SubmissionError
 from tpbench.metrics.scoring.report import FRAMES_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from tpbench.benchmark.leaderboard.model import Leaderboard, Row
+    from tpbench.benchmark.leaderboard.model import Leaderboard
     from tpbench.metrics.registry import MetricRow
 
 SHOWN: Final = (
@@ -72,38 +72,32 @@ def make_curves(leaderboard: Leaderboard) -> Curves:
     first = int(leaderboard.protocol.policies.get("first_frame", 0))
     lengths = {clip.id: clip.n_frames + first for clip in leaderboard.clips}
     window = window_frames(max(lengths.values(), default=1), points=MEAN_POINTS)
-    n_windows = -(-max(lengths.values(), default=0) // window)
     means: dict[str, dict[str, list[float | str | None]]] = {row.id: {} for row in metrics}
-    per_clip: dict[str, dict[str, dict[str, NDArray[np.float64]]]] = {
+    of_clips: dict[str, dict[str, dict[str, NDArray[np.float64]]]] = {
         clip: {row.id: {} for row in metrics} for clip in lengths
     }
     for model in leaderboard.rows:
         seeds = [_read(run.folder / FRAMES_NAME, metrics) for run in model.runs]
         for metric in metrics:
-            whole: list[NDArray[np.float64]] = []
-            for clip, n_frames in lengths.items():
-                tables = [seed[clip] for seed in seeds if clip in seed]
-                if not (tables := [table for table in tables if metric.columns[0] in table.values]):
-                    continue
-                whole.append(_over_seeds(tables, metric, window))
-                fine = _over_seeds(tables, metric, window_frames(n_frames, points=CLIP_POINTS))
-                per_clip[clip][metric.id][model.id] = fine
+            tables = {clip: _tables_of(clip, metric, seeds) for clip in lengths}
+            whole = [_over_seeds(found, metric, window) for found in tables.values() if found]
             if whole and not np.isnan(mean := mean_of_curves(whole)).all():
                 means[metric.id][model.id] = [_plain(value) for value in mean]
+            for clip, found in tables.items():
+                if found:
+                    fine = window_frames(lengths[clip], points=CLIP_POINTS)
+                    of_clips[clip][metric.id][model.id] = _over_seeds(found, metric, fine)
     return Curves(
         metrics=metrics,
         window=window,
-        clips_per_window=tuple(
-            sum(first < (k + 1) * window and k * window < n for n in lengths.values())
-            for k in range(n_windows)
-        ),
+        clips_per_window=_clips_per_window(lengths.values(), first, window),
         means=means,
         clips={
             clip: {
                 "window": window_frames(lengths[clip], points=CLIP_POINTS),
                 "curves": {name: packed_curves(found) for name, found in by_metric.items()},
             }
-            for clip, by_metric in per_clip.items()
+            for clip, by_metric in of_clips.items()
         },
     )
 
@@ -128,6 +122,22 @@ def packed_curves(curves: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
 class _ClipTable:
     first_frame: int
     values: Mapping[str, NDArray[np.float64]]
+
+
+def _tables_of(
+    clip: str, metric: MetricRow, seeds: Sequence[Mapping[str, _ClipTable]]
+) -> list[_ClipTable]:
+    """Return what the seeds measured of a clip, where they measured this metric."""
+    tables = [seed[clip] for seed in seeds if clip in seed]
+    return [table for table in tables if set(metric.columns) <= table.values.keys()]
+
+
+def _clips_per_window(lengths: Collection[int], first_frame: int, window: int) -> tuple[int, ...]:
+    """Return how many clips have scored frames in each window."""
+    return tuple(
+        sum(first_frame < start + window and start < length for length in lengths)
+        for start in range(0, max(lengths, default=0), window)
+    )
 
 
 def _over_seeds(

@@ -66,8 +66,14 @@ def place_media(leaderboard: Leaderboard, out: Path) -> dict[str, ClipMedia]:
         kept |= {path for path in (*targets.values(), *generated.values()) if path is not None}
         placed[clip.id] = ClipMedia(
             fps=next((rate for path in videos if path and (rate := _fps(path))), None),
-            **{name: path and _address(path, out) for name, path in targets.items()},
-            generated={model: _address(path, out) for model, path in generated.items()},
+            reference=_address(targets["reference"], out),
+            pose=_address(targets["pose"], out),
+            real=_address(targets["real"], out),
+            generated={
+                model: address
+                for model, path in generated.items()
+                if (address := _address(path, out)) is not None
+            },
         )
     _sweep(folder, kept)
     return placed
@@ -157,8 +163,8 @@ def _folder_names(models: list[str]) -> dict[str, str]:
     return names
 
 
-def _address(path: Path, out: Path) -> str:
-    return quote(path.relative_to(out).as_posix())
+def _address(path: Path | None, out: Path) -> str | None:
+    return None if path is None else quote(path.relative_to(out).as_posix())
 
 
 def _sweep(folder: Path, kept: set[Path]) -> None:

@@ -64,7 +64,9 @@ def window_values(
     above, below = laid
     both = np.isfinite(above) & np.isfinite(below)
     sums = [np.where(both, part, 0.0).sum(axis=1) for part in (above, below)]
-    return np.divide(sums[0], sums[1], out=np.full(n_windows, np.nan), where=sums[1] != 0)
+    values = np.full(n_windows, np.nan)
+    np.divide(sums[0], sums[1], out=values, where=sums[1] != 0)
+    return values
 
 
 def finite_means(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -74,12 +76,8 @@ def finite_means(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     finite = np.isfinite(rows)
     count = finite.sum(axis=1)
-    means = np.divide(
-        np.where(finite, rows, 0.0).sum(axis=1),
-        count,
-        out=np.full(len(rows), np.nan),
-        where=count > 0,
-    )
+    means = np.full(len(rows), np.nan)
+    np.divide(np.where(finite, rows, 0.0).sum(axis=1), count, out=means, where=count > 0)
     means[(count == 0) & np.isposinf(rows).any(axis=1)] = np.inf
     return means
 

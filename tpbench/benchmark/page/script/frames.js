@@ -37,7 +37,7 @@ function framesSection() {
     state.width = width;
     const wide = width > 640;
     const shown = series().filter(({ model }) => !hidden.has(model.id));
-    const [left, right, top, bottom] = [52, width - (wide ? 160 : 12), 14, wide ? 330 : 250];
+    const [left, right, top, bottom] = [52, width - (wide ? 160 : 12), 28, wide ? 344 : 264];
     const x = scale(0, clips.length * frames, left, right);
     const y = verticalScale(valueRange(shown.map(({ values }) => values)), top, bottom);
     const xAt = (i) => x(middle(i));
@@ -46,7 +46,7 @@ function framesSection() {
     const until = few < 0 ? clips.length : few;
     const drawn = svg("svg", { width, height: bottom + 74, class: "drawn", role: "img", "aria-label": label() });
     drawn.append(svg("rect", { class: "band", x: x(0), y: top, width: x(Math.min(HUNDRED, x.high)) - x(0), height: bottom - top }),
-      svg("text", { class: "note inband", x: x(0) + 8, y: bottom - 8 }, wide ? "first 100 frames" : "first 100"),
+      svg("text", { class: "note", x: x(0), y: top - 9 }, "first 100 frames"),
       ...valueAxis(y, left, right, 5), ...frameAxis(x, top, bottom, wide ? 10 : 5));
     for (const { model, values } of shown) {
       drawn.append(curvePath(model, values.slice(0, until + 1), xAt, y));

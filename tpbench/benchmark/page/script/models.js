@@ -1,6 +1,6 @@
 // How models are told apart: a colour and a dash for those measured, grey and a dash for anchors.
 
-const COLOURS = 7;
+const COLOURS = 5;
 const DASHES = ["", "7 3", "2 3", "9 3 2 3"];
 const ANCHOR_DASHES = { oracle: "", "gt-reencode": "7 4", frozen: "2 3" };
 

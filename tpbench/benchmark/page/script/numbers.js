@@ -26,7 +26,7 @@ function short(value) {
 }
 
 function share(value) {
-  return `${value < 1 ? Math.min(99.9, Math.floor(value * 1000) / 10) : 100} %`;
+  return `${value < 1 ? Math.min(99.9, Math.round(value * 1000) / 10) : 100} %`;
 }
 
 function plural(count, one) {

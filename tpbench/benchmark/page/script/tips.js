@@ -8,13 +8,19 @@ function withTip(node, lines) {
   return node;
 }
 
+let tipOwner = null;
+
 function showTip(node) {
-  const lines = tips.get(node);
-  if (!lines || !lines.length) return;
-  tip.replaceChildren(...lines.map((line, i) => el(i ? "p" : "b", {}, line)));
+  tipOwner = node;
+  tip.replaceChildren(...tips.get(node).map((line, i) => el(i ? "p" : "b", {}, line)));
   tip.hidden = false;
   node.setAttribute("aria-describedby", "tip");
-  const box = node.getBoundingClientRect();
+  placeTip();
+}
+
+function placeTip() {
+  if (!tipOwner) return;
+  const box = tipOwner.getBoundingClientRect();
   const left = Math.min(Math.max(8, box.left + box.width / 2 - tip.offsetWidth / 2), innerWidth - tip.offsetWidth - 8);
   const below = box.bottom + 8 + tip.offsetHeight < innerHeight;
   tip.style.left = `${Math.max(8, left)}px`;
@@ -23,10 +29,11 @@ function showTip(node) {
 
 function hideTip() {
   tip.hidden = true;
-  document.querySelector("[aria-describedby=tip]")?.removeAttribute("aria-describedby");
+  tipOwner?.removeAttribute("aria-describedby");
+  tipOwner = null;
 }
 
-function tipOwner(event) {
+function ownerOf(event) {
   let node = event.target;
   while (node instanceof Element && !tips.has(node)) node = node.parentElement;
   return node instanceof Element ? node : null;
@@ -34,10 +41,11 @@ function tipOwner(event) {
 
 for (const name of ["pointerover", "focusin"]) {
   document.addEventListener(name, (event) => {
-    const owner = tipOwner(event);
+    const owner = ownerOf(event);
     hideTip();
     if (owner) showTip(owner);
   });
 }
-for (const name of ["focusout", "scroll"]) addEventListener(name, hideTip, true);
+document.addEventListener("focusout", hideTip);
+addEventListener("scroll", placeTip, true);
 document.addEventListener("keydown", (event) => event.key === "Escape" && hideTip());

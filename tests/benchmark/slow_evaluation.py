@@ -1,0 +1,20 @@
+"""An evaluation of slow clips in a process of its own: `slow_evaluation.py DATASET RUNS WORKERS`."""
+
+import sys
+
+from tests.benchmark.conftest import MODULE
+from tests.benchmark.evaluating import FAST
+from tpbench.benchmark.evaluate import evaluate
+
+if __name__ == "__main__":
+    data, out, workers = sys.argv[1:]
+    evaluate(
+        f"{MODULE}:Numbered",
+        data,
+        out=out,
+        options={"pause_s": "0.003", "shade": "0"},
+        metrics=[*FAST, "ssim"],
+        workers=int(workers),
+        device="cpu",
+        offline=True,
+    )

@@ -1,0 +1,267 @@
+"""Two runs side by side; values are written by hand, as reports."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.benchmark.evaluating import Evaluator
+from tpbench.benchmark.compare import compare_runs
+from tpbench.benchmark.leaderboard.scores import load_report
+from tpbench.benchmark.run_info import read_run_info, write_run_info
+from tpbench.errors import SubmissionError
+from tpbench.metrics.scoring.report import write_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tpbench.benchmark.compare import Comparison
+    from tpbench.metrics.scoring.report import ScoreReport
+
+PEOPLE = tuple(f"person{number}" for number in range(8))
+
+
+@pytest.fixture(scope="module")
+def run_folder(talks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scored run; tests change copies of it."""
+    out = tmp_path_factory.mktemp("compared")
+    return Evaluator(data=talks, out=out)().runs[0].folder.path
+
+
+@pytest.fixture
+def runs(run_folder: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Two copies that are of two models."""
+    folders = tmp_path / "a", tmp_path / "b"
+    for folder in folders:
+        shutil.copytree(run_folder, folder)
+    info = read_run_info(folders[1])
+    write_run_info(
+        folders[1], info.model_copy(update={"model": info.model.model_copy(update={"name": "b"})})
+    )
+    return folders
+
+
+def change(folder: Path, **changes: Any) -> None:  # noqa: ANN401 - fields of a report
+    """Write other scores."""
+    write_scores(folder / "scores.json", replace(load_report(folder)[0], **changes))
+
+
+def give(folder: Path, values: Mapping[str, Mapping[str, float]]) -> None:
+    """Write scores of eight clips, one of each person; by metric and person."""
+    report = load_report(folder)[0]
+    pattern = report.clips["a"]
+    clips = {
+        person: replace(
+            pattern,
+            clip_id=person,
+            identity=person,
+            values={name: column[person] for name, column in values.items() if person in column},
+        )
+        for person in PEOPLE
+        if any(person in column for column in values.values())
+    }
+    write_scores(folder / "scores.json", replace(report, clips=clips))
+
+
+def column(*values: float) -> dict[str, float]:
+    return dict(zip(PEOPLE, values, strict=True))
+
+
+def compared(runs: tuple[Path, Path], metric: str, a: list[float], b: list[float]) -> Comparison:
+    give(runs[0], {metric: column(*a)})
+    give(runs[1], {metric: column(*b)})
+    return compare_runs(*runs)
+
+
+def test_the_difference_is_the_mean_over_clips(runs: tuple[Path, Path]) -> None:
+    a = [30.0, 20, 25, 31, 22, 27, 29, 24]
+    b = [value - 2 - at / 8 for at, value in enumerate(a)]
+
+    found = compared(runs, "psnr", a, b).metrics["psnr"]
+
+    assert found.difference == pytest.approx(2 + sum(range(8)) / 64)
+    assert found.low is not None
+    assert found.high is not None
+    assert 2 < found.low < found.difference < found.high < 3
+    assert (found.better, found.n_clips, found.n_identities) == ("a", 8, 8)
+    assert found.reason is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "a", "b", "better"),
+    [
+        ("psnr", 20.0, 25.0, "b"),
+        ("psnr", 25.0, 20.0, "a"),
+        ("l1", 5.0, 9.0, "a"),
+        ("l1", 9.0, 5.0, "b"),
+        ("motion_ratio", 1.5, 0.9, "b"),
+        ("motion_ratio", 1.05, 0.5, "a"),
+    ],
+)
+def test_better_is_what_the_metric_says(
+    metric: str, a: float, b: float, better: str, runs: tuple[Path, Path]
+) -> None:
+    bumps = [0.001 * at for at in range(8)]
+
+    found = compared(runs, metric, [a + x for x in bumps], [b - x for x in bumps])
+
+    assert found.metrics[metric].better == better
+
+
+def test_what_chance_can_make_is_not_better(runs: tuple[Path, Path]) -> None:
+    a = [20.0, 30, 20, 30, 20, 30, 20, 30]
+
+    found = compared(runs, "psnr", a, a[::-1]).metrics["psnr"]
+
+    assert found.better is None
+    assert found.low is not None
+    assert found.low < 0 < (found.high or 0)
+
+
+def test_with_few_people_nobody_is_better_and_that_is_said(
+    run_folder: Path, runs: tuple[Path, Path]
+) -> None:
+    found = compare_runs(*runs).metrics["psnr"]
+
+    assert (found.difference, found.low, found.better) == (0.0, None, None)
+    assert found.reason == "3 identities: an interval needs at least 5"
+
+
+def test_the_worst_clips_are_those_with_the_greatest_loss(runs: tuple[Path, Path]) -> None:
+    a = [30.0, 10, 30, 12, 30, 25, 30, 40]
+
+    worst = compared(runs, "psnr", a, [30.0] * 8).worst["psnr"]
+
+    assert [(loss.clip_id, loss.loss) for loss in worst] == [
+        ("person1", 20.0),
+        ("person3", 18.0),
+        ("person5", 5.0),
+    ]
+
+
+def test_copies_of_the_real_clip_differ_by_nothing(runs: tuple[Path, Path]) -> None:
+    infinite = [math.inf] * 8
+
+    found = compared(runs, "psnr", infinite, infinite)
+
+    assert found.metrics["psnr"].difference == 0
+    assert found.worst["psnr"] == ()
+    assert found.to_json()["metrics"]["psnr"]["difference"] == 0
+
+
+def test_clips_of_one_run_only_count_for_nothing(runs: tuple[Path, Path]) -> None:
+    give(runs[0], {"l1": column(*[5.0] * 8)})
+    give(runs[1], {"l1": dict.fromkeys(PEOPLE[:6], 4.0)})
+
+    found = compare_runs(*runs)
+
+    assert (found.n_common, found.n_unpaired) == (6, 2)
+    assert found.metrics["l1"].n_clips == 6
+
+
+def with_metric(report: ScoreReport, **changes: Any) -> ScoreReport:  # noqa: ANN401 - of a score
+    """Return the report with one metric of all clips together."""
+    fid = replace(report.metrics["psnr"], metric="fid", direction="lower", **changes)
+    return replace(report, metrics={**report.metrics, "fid": fid})
+
+
+def test_what_all_clips_give_together_differs_without_interval(runs: tuple[Path, Path]) -> None:
+    for folder, value in zip(runs, (80.0, 50.0), strict=True):
+        report = with_metric(load_report(folder)[0], value=value)
+        write_scores(folder / "scores.json", report)
+
+    found = compare_runs(*runs)
+
+    fid = found.metrics["fid"]
+    assert (fid.difference, fid.low, fid.better) == (30.0, None, None)
+    assert fid.reason == "all clips together give one value: no interval"
+    assert "fid" not in found.worst
+
+
+def test_what_one_run_lacks_has_no_difference(runs: tuple[Path, Path]) -> None:
+    report = with_metric(load_report(runs[0])[0], value=80.0)
+    write_scores(runs[0] / "scores.json", report)
+    lacking = with_metric(
+        load_report(runs[1])[0], value=math.nan, status="not_measured", reason="no weights"
+    )
+    write_scores(runs[1] / "scores.json", lacking)
+
+    fid = compare_runs(*runs).metrics["fid"]
+
+    assert math.isnan(fid.difference)
+    assert fid.reason == "no weights"
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        ("task", {"id": "cross"}, r"task \(self v1 and cross v1\)"),
+        ("task", {"version": 2}, r"task \(self v1 and self v2\)"),
+        ("dataset", {"digest": "e" * 64}, r"dataset \(Small talks \w{12} and Small talks eeee"),
+        ("dataset", {"split": "test"}, r"split \(all and test\)"),
+        ("dataset", {"clips_digest": "e" * 64}, r"clips \(\w{12} and eeeeeeeeeeee\)"),
+    ],
+)
+def test_runs_of_other_things_are_refused(
+    part: str, changes: dict[str, Any], message: str, runs: tuple[Path, Path]
+) -> None:
+    info = read_run_info(runs[1])
+    changed = getattr(info, part).model_copy(update=changes)
+    write_run_info(runs[1], info.model_copy(update={part: changed}))
+
+    with pytest.raises(SubmissionError, match=f"can't be compared: they differ in {message}"):
+        compare_runs(*runs)
+
+
+def test_another_protocol_is_refused(runs: tuple[Path, Path]) -> None:
+    protocol = dict(load_report(runs[1])[0].protocol)
+    change(runs[1], protocol={**protocol, "digest": "e" * 64})
+
+    with pytest.raises(SubmissionError, match=r"protocol \(tpbench-v1\+custom \w+ and .*eeee"):
+        compare_runs(*runs)
+
+
+def test_another_version_of_a_metric_is_refused(runs: tuple[Path, Path]) -> None:
+    for folders, message in (
+        (runs[1:], r"they differ in the version of l1 \(1 and 9\)"),
+        (runs, "l1 was scored by version 9"),
+    ):
+        for folder in folders:
+            metrics = dict(load_report(folder)[0].metrics)
+            change(folder, metrics={**metrics, "l1": replace(metrics["l1"], version=9)})
+        with pytest.raises(SubmissionError, match=message):
+            compare_runs(*runs)
+
+
+def test_a_run_is_not_compared_with_itself(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(runs[0])
+    shutil.copytree(runs[0], tmp_path / "copy")
+
+    for other, message in (
+        (runs[0], "are the same run"),
+        (link, "are the same run"),
+        (tmp_path / "copy", "are copies of the same run"),
+    ):
+        with pytest.raises(SubmissionError, match=message):
+            compare_runs(runs[0], other)
+
+
+def test_what_is_no_scored_run_is_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(SubmissionError, match="no run here"):
+        compare_runs(runs[0], tmp_path)
+    (runs[1] / "scores.json").unlink()
+    with pytest.raises(SubmissionError, match=r"b/scores\.json: no scores that can be read"):
+        compare_runs(*runs)
+
+
+def test_the_table_is_a_frame_with_numbers(runs: tuple[Path, Path]) -> None:
+    table = compare_runs(*runs).table()
+
+    assert table.index.tolist() == ["psnr", "l1", "tje_d2", "motion_ratio"]
+    assert table["low"].dtype == table["difference"].dtype == "float64"

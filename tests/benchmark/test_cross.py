@@ -1,0 +1,195 @@
+"""Task `cross`: whose picture which clip drives, and what is measured of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.benchmark.conftest import FIRST_NUMBER, write_dataset
+from tests.benchmark.evaluating import Evaluator
+from tests.conftest import MediaMaker
+from tpbench.baselines.trivial import Frozen, Oracle
+from tpbench.benchmark.cross import cross_clips, pair_id
+from tpbench.benchmark.scoring import scoring_protocol
+from tpbench.benchmark.selection import select_clips
+from tpbench.benchmark.tasks import CROSS, SELF, TaskClip, make_task, task_rule
+from tpbench.benchmark.verify import verify_run
+from tpbench.dataset import Clip, Dataset, check_clip_id
+from tpbench.errors import ConfigError, DatasetError, MediaError
+from tpbench.metrics.protocols import protocol
+from tpbench.video import probe, read_frames
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def dataset(talks: Path) -> Dataset:
+    return Dataset.open(talks)
+
+
+def rows(n: int, *, identities: int) -> list[Clip]:
+    """Clips of several people in turn."""
+    return [
+        Clip(
+            clip_id=f"clip{at}",
+            status="kept",
+            source_id=f"source{at}",
+            source_path="x.mp4",
+            identity=f"person{at % identities}",
+            n_frames=101,
+            clip_sha256="1" * 64,
+            keypoints_sha256="2" * 64,
+            pose_sha256="3" * 64,
+            fps_num=25,
+            fps_den=1,
+        )
+        for at in range(n)
+    ]
+
+
+def pairs(clips: list[Clip], digest: str = "d" * 64) -> dict[str, str]:
+    """Driving clip -> reference."""
+    made = cross_clips(clips, dataset_digest=digest, where="it")
+    return {clip.driving.clip_id: clip.reference.clip_id for clip in made if clip.reference}
+
+
+def test_every_clip_drives_once_and_moves_somebody_else() -> None:
+    clips = rows(30, identities=4)
+
+    made = cross_clips(clips, dataset_digest="d" * 64, where="it")
+
+    assert sorted(clip.driving.clip_id for clip in made) == sorted(clip.clip_id for clip in clips)
+    for clip in made:
+        assert clip.reference is not None
+        assert clip.reference.identity != clip.driving.identity
+        assert clip.clip_id == f"{clip.driving.clip_id}__from__{clip.reference.clip_id}"
+    assert [clip.clip_id for clip in made] == sorted(clip.clip_id for clip in made)
+
+
+def test_references_are_spread_over_identities_and_clips() -> None:
+    found = Counter(pairs(rows(400, identities=4)).values())
+
+    assert len(found) > 200
+    assert max(found.values()) < 10
+
+
+def test_pairs_hang_on_the_split_and_on_nothing_else() -> None:
+    clips = rows(30, identities=4)
+    shuffled = [clips[at] for at in np.random.default_rng(0).permutation(len(clips))]
+
+    assert pairs(shuffled) == pairs(clips)
+    assert pairs(clips, "e" * 64) != pairs(clips)
+    fewer = pairs(clips[:20])
+    assert fewer != {name: pairs(clips)[name] for name in fewer}
+
+
+def test_one_identity_is_too_few() -> None:
+    with pytest.raises(DatasetError, match=r"one identity only \('person0'\).*two or more"):
+        pairs(rows(5, identities=1))
+
+
+def test_long_ids_make_an_id_that_can_be_a_file_name() -> None:
+    ids = {pair_id("a" * 199 + end, "b" * 200) for end in "xyz"}
+
+    assert len(ids) == 3
+    assert all(check_clip_id(name) for name in ids)
+
+
+def test_the_task_takes_the_picture_of_one_and_the_poses_of_another(dataset: Dataset) -> None:
+    clip = next(clip for clip in select_clips(dataset, CROSS).clips if clip.driving.clip_id == "b")
+
+    task = make_task(dataset.folder, clip, seed=5)
+
+    assert clip.reference is not None
+    first = next(iter(read_frames(dataset.clip_path(clip.reference)))).image
+    assert task.clip_id == clip.clip_id
+    assert np.array_equal(task.reference, first)
+    assert MediaMaker.frame_number(task.reference) == FIRST_NUMBER
+    assert (task.n_frames, task.driving_video) == (104, dataset.clip_path(clip.driving))
+    assert task.reference_pose is not None
+    assert TaskClip.from_json(clip.to_json()) == clip
+
+
+def test_a_reference_of_another_size_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.benchmark import conftest
+
+    data = tmp_path / "data"
+    write_dataset(data, {"a": 101})
+    small = Dataset.open(data).clip("a")
+    monkeypatch.setattr(conftest, "WIDTH_PX", 64)
+    write_dataset(data, {"b": 101})
+    wide = Dataset.open(data).clip("b")
+
+    with pytest.raises(MediaError, match=r"b\.mp4: a reference of 64x32 px for a clip of 48x32 px"):
+        make_task(data, TaskClip(clip_id="x", driving=small, reference=wide), seed=0)
+
+
+def test_what_a_pair_is_made_of_is_part_of_its_inputs() -> None:
+    one, other = rows(2, identities=2)
+    alone = TaskClip(clip_id="x", driving=one)
+
+    contents = [
+        alone.content,
+        replace(alone, reference=other).content,
+        replace(alone, reference=replace(other, clip_sha256="9" * 64)).content,
+    ]
+
+    assert len({str(content) for content in contents}) == 3
+
+
+def test_clips_may_be_named_by_their_driving_clip(dataset: Dataset) -> None:
+    all_of_it = select_clips(dataset, CROSS)
+
+    assert select_clips(dataset, CROSS, ids=["c"]).wanted == all_of_it.clips[2:]
+    named = select_clips(dataset, CROSS, ids=[all_of_it.clips[0].clip_id])
+    assert named.wanted == all_of_it.clips[:1]
+
+
+@pytest.mark.parametrize("name", ["psnr", "lpips", "tje_d2", "face_psnr", "drift_psnr_slope"])
+def test_a_metric_that_needs_ground_truth_is_refused_by_name(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"metric '{name}' needs a ground truth, and the task"):
+        scoring_protocol(CROSS, "tpbench-v1", ["motion_ratio", name])
+
+
+def test_without_a_choice_all_that_fits_is_measured() -> None:
+    found = scoring_protocol(CROSS, "tpbench-v1", None)
+
+    assert found.id == "tpbench-v1"
+    assert found.digest != protocol("tpbench-v1").digest
+    assert set(found.metrics) == set(CROSS.metrics or ())
+    assert scoring_protocol(SELF, "tpbench-v1", None) == protocol("tpbench-v1")
+
+
+def test_a_protocol_without_such_a_metric_is_refused() -> None:
+    with pytest.raises(ConfigError, match="protocol 'talkingpose' has no metric for the task"):
+        scoring_protocol(CROSS, "talkingpose", None)
+
+
+def test_a_cross_run_is_made_scored_and_verified(talks: Path, tmp_path: Path) -> None:
+    rule = task_rule("cross")
+    run_it = Evaluator(data=talks, out=tmp_path / "runs")
+
+    made = {
+        name: run_it(kind({}, weights_dir=None, device="cpu"), model=name, task="cross",
+                     metrics=["motion_ratio"])
+        for name, kind in (("frozen", Frozen), ("oracle", Oracle))
+    }  # fmt: skip
+
+    (run,) = made["frozen"].runs
+    assert run.folder.path.parts[-2] == "cross-tpbench-v1"
+    assert rule.first_frame == 0
+    assert made["frozen"].frames().groupby("clip_id")["frame"].min().tolist() == [0, 0, 0]
+    assert made["frozen"].table().loc["motion_ratio", "value"] == 0
+    assert made["oracle"].table().loc["motion_ratio", "value"] == 1
+    assert set(made["frozen"].clips()["identity"]) == {"person a", "person b", "person c"}
+    for name, record in run.records().items():
+        assert "__from__" in name
+        assert probe(run.folder.generated(name)).frame_count == record.n_frames
+    assert verify_run(run.folder.path).level == "rerun"

@@ -1,0 +1,86 @@
+"""A generator of the user's own: the ten lines that the README shows, as an object and by name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tpbench.benchmark.evaluate import evaluate
+from tpbench.benchmark.run_folder import Run
+from tpbench.video import read_frames
+
+ROOT = Path(__file__).resolve().parents[2]
+
+EXAMPLE = '''\
+from tpbench.baselines.base import GeneratedFrame
+
+
+class Darker:
+    """Shows the reference, a little darker with every frame."""
+
+    def generate(self, tasks):
+        for task in tasks:
+            for index in range(task.n_frames):
+                image = (task.reference * 0.99**index).astype("uint8")
+                yield GeneratedFrame(clip_id=task.clip_id, index=index, image=image)
+'''
+
+AS_OBJECT = """
+from tpbench.benchmark.evaluate import evaluate
+
+result = evaluate("darker", "{data}", generator=Darker(), metrics=["psnr", "motion_ratio"])
+print(result.table()[["value", "unit"]])
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which the user works."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def assert_darker(path: Path, talks: Path) -> None:
+    run = Run.open(path)
+    real = next(iter(read_frames(talks / "clips" / "b.mp4"))).image
+    frames = [frame.image for frame in read_frames(run.folder.generated("b"))]
+    assert (run.info.counts.done, len(frames)) == (3, 104)
+    assert np.array_equal(frames[0], real)
+    assert np.array_equal(frames[50], (real * 0.99**50).astype("uint8"))
+
+
+def test_as_an_object_in_a_script_without_a_main_guard(home: Path, talks: Path) -> None:
+    script = home / "darker.py"
+    script.write_text(EXAMPLE + AS_OBJECT.format(data=talks))
+
+    done = subprocess.run(
+        [sys.executable, script.name],
+        cwd=home,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "psnr" in done.stdout
+    assert "motion_ratio" in done.stdout
+    (path,) = home.glob("runs/darker/*/self-tpbench-v1/seed42")
+    assert_darker(path, talks)
+
+
+def test_by_module_and_class(home: Path, talks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "mine").mkdir()
+    (home / "mine" / "darker.py").write_text(EXAMPLE)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    result = evaluate("mine.darker:Darker", talks, metrics=["psnr"])
+
+    assert result.complete
+    assert_darker(result.runs[0].folder.path, talks)
+    assert result.runs[0].info.model.configuration["class"] == "mine.darker:Darker"

@@ -1,0 +1,412 @@
+"""What `verify` finds, and that it names it."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.benchmark.conftest import write_dataset
+from tests.benchmark.evaluating import Evaluator, flip
+from tests.benchmark.generators import Faulty
+from tpbench.benchmark.agree import disagreements
+from tpbench.benchmark.leaderboard.scores import load_report
+from tpbench.benchmark.records import read_record, write_record
+from tpbench.benchmark.run_folder import Run
+from tpbench.benchmark.run_info import read_run_info, write_run_info
+from tpbench.benchmark.verify import verify_run
+from tpbench.errors import ConfigError, SubmissionError
+from tpbench.metrics.scoring.report import write_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tpbench.metrics.scoring.report import ScoreReport
+
+
+@pytest.fixture(scope="module")
+def finished(talks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run in which nothing is wrong; not to be changed."""
+    out = tmp_path_factory.mktemp("verified")
+    return Evaluator(data=talks, out=out)().runs[0].folder.path
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Run:
+    """A copy of it."""
+    shutil.copytree(finished, tmp_path / "run")
+    return Run.open(tmp_path / "run")
+
+
+def problems(run: Run, *, recompute: bool = True) -> tuple[str, ...]:
+    """What is wrong with a run, without its folder."""
+    found = verify_run(run.folder.path, recompute=recompute, workers=1, offline=True)
+    assert found.ok == (not found.problems)
+    assert (found.level == "none") == bool(found.problems)
+    assert all(line.startswith(str(run.folder.path)) for line in found.problems)
+    return tuple(line.removeprefix(f"{run.folder.path}/") for line in found.problems)
+
+
+def stamp(run: Run) -> dict[str, str] | None:
+    path = run.folder.path / "verified.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def rewrite(run: Run, change: Callable[[ScoreReport], ScoreReport]) -> None:
+    """Write other scores, with a digest that is right."""
+    report, _ = load_report(run.folder.path)
+    write_scores(run.folder.path / "scores.json", change(report))
+
+
+def test_a_whole_run_comes_out_again(run: Run) -> None:
+    found = verify_run(run.folder.path, workers=1)
+
+    assert (found.ok, found.level, found.n_files) == (True, "rerun", 6)
+    assert found.n_values > 1000
+    left = stamp(run)
+    assert left is not None
+    assert left["level"] == "rerun"
+    assert left["scores_digest"] == load_report(run.folder.path)[1]
+    assert left["date"]
+
+
+def test_digests_alone_need_no_dataset(run: Run) -> None:
+    info = run.info.dataset.model_copy(update={"folder": "/gone"})
+    write_run_info(run.folder.path, run.info.model_copy(update={"dataset": info}))
+
+    found = verify_run(run.folder.path, recompute=False)
+
+    assert (found.level, found.n_values) == ("digest", 0)
+    assert found.notes == ("the scores were not computed again",)
+
+
+def test_a_quick_look_does_not_undo_a_thorough_one(run: Run) -> None:
+    verify_run(run.folder.path, workers=1)
+
+    verify_run(run.folder.path, recompute=False)
+
+    assert (stamp(run) or {})["level"] == "rerun"
+
+
+@pytest.mark.parametrize("recompute", [True, False])
+def test_a_flipped_bit_in_a_generated_clip_is_named(*, recompute: bool, run: Run) -> None:
+    verify_run(run.folder.path, recompute=False)
+    flip(run.folder.generated("b"))
+
+    found = problems(run, recompute=recompute)
+
+    assert found[0] == "generated/b.mkv: not the file that its record names (sha256 differs)"
+    assert stamp(run) is None
+
+
+def test_a_flipped_bit_in_a_preview_is_named(run: Run) -> None:
+    flip(run.folder.preview("b"))
+
+    assert problems(run, recompute=False) == (
+        "preview/b.mp4: not the file that its record names (sha256 differs)",
+    )
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_any_flipped_bit_in_a_record_is_named(at: float, bit: int, run: Run) -> None:
+    path = run.folder.record("b")
+    content = path.read_bytes()
+    changed = bytearray(content)
+    changed[int(len(content) * at)] ^= 1 << bit
+    path.write_bytes(changed)
+
+    found = problems(run, recompute=False)
+    path.write_bytes(content)
+
+    assert len(found) == 1
+    assert found[0].startswith("records/b.json: ")
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.floats(0, 1, exclude_max=True))
+@pytest.mark.parametrize("name", ["scores.json", "run.json"])
+def test_other_content_of_a_json_file_is_named(name: str, at: float, run: Run) -> None:
+    path = run.folder.path / name
+    content = path.read_bytes()
+    changed = bytearray(content)
+    position = int(len(content) * at)
+    if chr(content[position]).isspace():
+        return  # says nothing
+    changed[position] ^= 1
+    path.write_bytes(changed)
+
+    found = problems(run, recompute=False)
+    path.write_bytes(content)
+
+    assert len(found) == 1
+    assert found[0].startswith(f"{name}: ")
+
+
+def test_a_record_that_was_forged_gives_itself_away(run: Run) -> None:
+    record = read_record(run.folder.record("b"))
+    write_record(run.folder.record("b"), replace(record, generated_sha256="0" * 64))
+
+    assert problems(run, recompute=False) == (
+        "generated/b.mkv: not the file that its record names (sha256 differs)",
+        "scores.json: scores of b are of another file than there is",
+    )
+
+
+def test_clips_of_other_inputs_are_named(run: Run) -> None:
+    record = read_record(run.folder.record("b"))
+    write_record(run.folder.record("b"), replace(record, inputs="0" * 64))
+
+    assert problems(run) == (
+        "records/b.json: was made from other inputs than run.json and the dataset say",
+    )
+
+
+def test_a_run_that_passes_for_another_models_is_named(run: Run) -> None:
+    model = run.info.model.model_copy(update={"name": "talkingpose"})
+    write_run_info(run.folder.path, run.info.model_copy(update={"model": model}))
+
+    assert {line.partition(":")[0] for line in problems(run)} == {
+        "records/a.json",
+        "records/b.json",
+        "records/c.json",
+    }
+
+
+@pytest.mark.parametrize("name", ["counts", "timings"])
+def test_books_that_do_not_add_up_are_named(name: str, run: Run) -> None:
+    part = getattr(run.info, name)
+    changed = part.model_copy(update={"frames": 1} if name == "counts" else {"gen_s": 0.001})
+    write_run_info(run.folder.path, run.info.model_copy(update={name: changed}))
+
+    assert problems(run, recompute=False) == (
+        f"run.json: its {name} are not those of the records; if it was killed, run it again",
+    )
+
+
+def test_files_that_are_gone_or_strange_are_named(run: Run) -> None:
+    run.folder.generated("a").unlink()
+    shutil.copy(run.folder.generated("b"), run.folder.generated("stranger"))
+    run.folder.record("c").unlink()
+
+    found = problems(run, recompute=False)
+
+    assert "generated/a.mkv: missing, though its record names it" in found
+    assert "generated/stranger.mkv: no record names it" in found
+    assert "generated/c.mkv: no record names it" in found
+    assert "preview/c.mp4: no record names it" in found
+    assert "scores.json: has scores of c, of which there is no clip" in found
+
+
+def test_a_forged_score_is_told_digit_by_digit(run: Run) -> None:
+    report, _ = load_report(run.folder.path)
+    psnr = report.clips["b"].values["psnr"]
+    values = {**report.clips["b"].values, "psnr": psnr + 1e-4}
+    clips = {**report.clips, "b": replace(report.clips["b"], values=values)}
+    rewrite(run, lambda old: replace(old, clips=clips))
+
+    (found,) = problems(run)
+
+    digits = int(-np.log10(1e-4 / psnr))
+    assert found == (
+        f"scores.json: psnr of b: {psnr + 1e-4!r} was written, {psnr!r} comes out (they agree in "
+        f"{digits} digits)"
+    )
+
+
+def test_a_forged_mean_is_told(run: Run) -> None:
+    def better(report: ScoreReport) -> ScoreReport:
+        psnr = replace(report.metrics["psnr"], value=99.0, low=98.0)
+        return replace(report, metrics={**report.metrics, "psnr": psnr})
+
+    rewrite(run, better)
+
+    first, second = problems(run)
+    assert first.startswith("scores.json: psnr: 99.0 was written, ")
+    assert (
+        second == "scores.json: psnr, low end of the interval: 98.0 was written, nothing comes out"
+    )
+
+
+def test_a_rounding_error_is_no_forgery(run: Run) -> None:
+    def nudged(report: ScoreReport) -> ScoreReport:
+        psnr = report.metrics["psnr"]
+        psnr = replace(psnr, value=psnr.value * (1 + 1e-11))
+        return replace(report, metrics={**report.metrics, "psnr": psnr})
+
+    rewrite(run, nudged)
+
+    assert problems(run) == ()
+
+
+def test_forged_frames_are_named(run: Run) -> None:
+    path = run.folder.path / "frames.parquet"
+    frames = pd.read_parquet(path)
+    row = frames.index[(frames["clip_id"] == "b") & (frames["frame"] == 40)]
+    frames.loc[row, ["psnr", "l1"]] += 0.5
+    frames.to_parquet(path)
+
+    assert problems(run) == ("frames.parquet: b: l1, psnr differ, the first time in frame 40",)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.unlink(), "frames.parquet: can't be read"),
+        (lambda path: path.write_bytes(b"PAR1"), "frames.parquet: can't be read"),
+        (
+            lambda path: pd.read_parquet(path).drop(columns="psnr").to_parquet(path),
+            "frames.parquet: lacks psnr",
+        ),
+        (
+            lambda path: pd.read_parquet(path).iloc[1:].to_parquet(path),
+            "frames.parquet: a: has other frames than come out",
+        ),
+    ],
+)
+def test_frames_that_are_not_whole_are_named(
+    damage: Callable[[Path], None], message: str, run: Run
+) -> None:
+    damage(run.folder.path / "frames.parquet")
+
+    (found,) = problems(run)
+
+    assert found.startswith(message)
+
+
+def test_without_lossless_frames_only_records_and_hashes_are_looked_at(
+    talks: Path, tmp_path: Path
+) -> None:
+    (run,) = Evaluator(data=talks, out=tmp_path)(keep="preview").runs
+
+    found = verify_run(run.folder.path, workers=1)
+
+    assert (found.ok, found.level, found.n_files, found.n_values) == (True, "digest", 3, 0)
+    assert "the lossless frames were not kept" in found.notes[0]
+    flip(run.folder.record("a"))
+    assert problems(run)[0].startswith("records/a.json: ")
+
+
+def test_failed_clips_are_no_problem(talks: Path, tmp_path: Path) -> None:
+    (run,) = Evaluator(data=talks, out=tmp_path)(Faulty("failure")).runs
+
+    assert verify_run(run.folder.path, workers=1).level == "rerun"
+
+
+def test_a_partial_run_and_a_shard_can_be_verified(talks: Path, tmp_path: Path) -> None:
+    run_it = Evaluator(data=talks, out=tmp_path)
+
+    for said in ({"limit": 1}, {"shard": "2/2"}):
+        (run,) = run_it(**said).runs
+        assert verify_run(run.folder.path, workers=1).level == "rerun"
+
+
+def test_clips_made_after_scoring_are_named(run: Run, talks: Path, tmp_path: Path) -> None:
+    from tests.benchmark.conftest import Maker
+    from tests.benchmark.evaluating import Noisy
+
+    part = Evaluator(data=talks, out=tmp_path / "runs")(limit=1).runs[0]
+    Maker(data=talks, out=tmp_path / "runs")(Noisy())
+
+    assert problems(part)[:2] == (
+        "scores.json: has no scores of b, which was made",
+        "scores.json: has no scores of c, which was made",
+    )
+
+
+def test_a_run_without_scores_is_named(run: Run) -> None:
+    (run.folder.path / "scores.json").unlink()
+
+    assert problems(run) == ("scores.json: missing: the run is not scored",)
+
+
+def test_a_real_clip_that_was_changed_is_named(run: Run, talks: Path, tmp_path: Path) -> None:
+    shutil.copytree(talks, tmp_path / "data")
+    flip(tmp_path / "data" / "clips" / "b.mp4")
+
+    found = verify_run(run.folder.path, data=tmp_path / "data", workers=1)
+
+    line = f"{tmp_path / 'data' / 'clips' / 'b.mp4'}: not the file that the manifest describes"
+    assert line in found.problems
+
+
+def test_a_dataset_that_is_gone_can_be_named(
+    run: Run, talks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TPBENCH_DATA", raising=False)
+    info = run.info.dataset.model_copy(update={"folder": "/gone"})
+    write_run_info(run.folder.path, run.info.model_copy(update={"dataset": info}))
+
+    with pytest.raises(ConfigError, match=r"its dataset 'Small talks' is needed.*--no-recompute"):
+        verify_run(run.folder.path)
+    assert verify_run(run.folder.path, data=talks, workers=1).level == "rerun"
+
+
+def test_another_dataset_is_refused(run: Run, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "other", {"a": 101})
+
+    with pytest.raises(ConfigError, match="not the dataset of the run"):
+        verify_run(run.folder.path, data=tmp_path / "other")
+
+
+def test_another_version_of_the_task_is_refused(run: Run) -> None:
+    task = run.info.task.model_copy(update={"version": 9})
+    write_run_info(run.folder.path, run.info.model_copy(update={"task": task}))
+
+    with pytest.raises(SubmissionError, match="made by task self v9, this tpbench has self v1"):
+        verify_run(run.folder.path)
+
+
+def test_scores_of_other_versions_are_refused(run: Run) -> None:
+    rewrite(run, lambda old: replace(old, protocol={**old.protocol, "digest": "0" * 64}))
+
+    with pytest.raises(SubmissionError, match="metrics have other versions by now"):
+        verify_run(run.folder.path)
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SubmissionError, match="no run here"):
+        verify_run(tmp_path)
+
+
+def test_what_can_not_be_measured_here_is_said(finished: Path) -> None:
+    report, _ = load_report(finished)
+    fid = replace(report.metrics["psnr"], metric="fid", direction="lower", value=12.0)
+    blank = replace(fid, status="not_measured", value=math.nan, reason="no weights")
+    with_fid = replace(report, metrics={**report.metrics, "fid": fid})
+    without = replace(report, metrics={**report.metrics, "fid": blank})
+    frames = finished / "frames.parquet"
+
+    found = disagreements((with_fid, frames), (without, frames))
+
+    assert (found.not_measured, found.scores, found.frames) == (("fid",), (), ())
+
+
+def test_networks_may_round_otherwise(finished: Path) -> None:
+    report, _ = load_report(finished)
+    frames = finished / "frames.parquet"
+
+    def with_fid(value: float) -> ScoreReport:
+        fid = replace(report.metrics["psnr"], metric="fid", value=value, low=None, high=None)
+        return replace(report, metrics={"fid": fid})
+
+    near = disagreements((with_fid(12.0), frames), (with_fid(12.0 + 5e-5), frames))
+    far = disagreements((with_fid(12.0), frames), (with_fid(12.001), frames))
+
+    assert near.scores == ()
+    assert far.scores == ("fid: 12.0 was written, 12.001 comes out (they agree in 4 digits)",)
+
+
+def test_run_info_survives_a_round_trip(run: Run) -> None:
+    write_run_info(run.folder.path, run.info)
+
+    assert read_run_info(run.folder.path) == run.info

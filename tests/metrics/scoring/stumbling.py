@@ -1,0 +1,23 @@
+"""A task that measures one clip and stumbles over all others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tpbench.metrics.scoring import worker
+
+if TYPE_CHECKING:
+    from tpbench.execution.executor import JsonObject, Process, ProgressReport
+
+
+def build(config: JsonObject) -> Process:
+    """Return the task of a worker process, with a bug."""
+    task = worker.build_in_worker(config)
+
+    def process(payload: JsonObject, report: ProgressReport) -> JsonObject:
+        if payload["clip_id"] == "clip0":
+            return task(payload, report)
+        msg = f"nobody thought of {payload['clip_id']}"
+        raise LookupError(msg)
+
+    return process
