@@ -44,6 +44,7 @@ BENCH := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python
 bench: $(VENV)/.installed-dev  ## speed, memory and the codec's floor; about a quarter of an hour
 	$(BIN)/python benchmarks/bench_extract.py
 	$(BENCH) benchmarks/bench_metrics_engine.py
+	$(BENCH) benchmarks/bench_metrics_workers.py
 	$(BENCH) benchmarks/bench_metrics_pixel.py
 	$(BENCH) benchmarks/bench_metrics_frechet.py
 	$(BENCH) benchmarks/bench_metrics_memory.py

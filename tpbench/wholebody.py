@@ -146,7 +146,7 @@ def load_pose(path: Path) -> WholeBodyPose:
         MediaError: the file is absent, no npz, pickled, or holds other arrays than ours.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             width_px, height_px = (int(value) for value in data["size_px"])
             return WholeBodyPose(
                 keypoints=data["keypoints"],

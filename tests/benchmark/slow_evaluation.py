@@ -1,4 +1,4 @@
-"""An evaluation of slow clips in a process of its own: `slow_evaluation.py DATASET RUNS WORKERS`."""
+"""An evaluation of slow clips, alone in its process: `slow_evaluation.py DATASET RUNS WORKERS`."""
 
 import sys
 

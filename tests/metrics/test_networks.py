@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,3 +84,24 @@ def test_a_file_without_named_tensors_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="want named tensors, got dict"):
         read_state(path)
+
+
+def test_exactness_lasts_while_any_thread_is_inside() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    first_is_in, second_is_in = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with exact_inference():
+            first_is_in.set()
+            second_is_in.wait(10)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    first_is_in.wait(10)
+    with exact_inference():
+        second_is_in.set()
+        thread.join()
+        assert not torch.backends.cudnn.allow_tf32
+        assert torch.is_inference_mode_enabled()
+
+    assert torch.backends.cudnn.allow_tf32 == before

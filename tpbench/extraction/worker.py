@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,10 +73,9 @@ def build(config: JsonObject) -> ExtractionTask:
     import cv2
 
     from tpbench.detectors.suite import build_suite
+    from tpbench.detectors.usage_statistics import send_no_usage_statistics
 
-    # MediaPipe's library sends usage statistics. All that a worker needs is on disk by now, so its
-    # way out is closed: talk videos are nobody else's business. (Port 9 discards, or refuses.)
-    os.environ["https_proxy"] = os.environ["HTTPS_PROXY"] = "http://127.0.0.1:9"
+    send_no_usage_statistics()
     cv2.setNumThreads(1)  # a worker is one thread; more workers use more cores
     suite = build_suite(
         skeleton=config["skeleton"], device=config["device"], offline=config["offline"]

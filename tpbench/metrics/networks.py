@@ -6,8 +6,9 @@ mantissa in convolutions, and choose its algorithms by a race.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+import threading
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 import torch
@@ -21,16 +22,46 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class _ExactConvolutions:
+    """cuDNN's flags, which are the whole process's: set while any thread needs them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_inside = 0
+        self._flags = ExitStack()
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._n_inside == 0:
+                self._flags.enter_context(
+                    torch.backends.cudnn.flags(
+                        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+                    )
+                )
+            self._n_inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            if self._n_inside == 0:
+                self._flags.close()
+
+
+_EXACT: Final = _ExactConvolutions()
+
+
 @contextmanager
 def exact_inference() -> Iterator[None]:
-    """Run networks without gradients and with full float32, the same way each time."""
-    with (
-        torch.inference_mode(),
-        torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        ),
-    ):
-        yield
+    """Run networks without gradients and with full float32, the same way each time.
+
+    Threads may be in it at once.
+    """
+    _EXACT.enter()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        _EXACT.leave()
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from tpbench.detectors.usage_statistics import no_usage_statistics
 from tpbench.errors import TPBenchError
 from tpbench.execution import LocalExecutor, Outcome, TaskSpec, WorkItem, usable_cores
 from tpbench.metrics.scoring.worker import build, payload_of
@@ -139,7 +140,9 @@ def _in_this_process(
     task = build(config)
     try:
         for job in jobs:
-            yield _outcome(task.measure, job, on_progress)
+            with no_usage_statistics():
+                outcome = _outcome(task.measure, job, on_progress)
+            yield outcome
     finally:
         task.close()
 

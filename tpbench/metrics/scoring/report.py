@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tpbench.errors import SubmissionError
@@ -33,41 +33,41 @@ class MetricScore:
 
     status: Literal["measured", "not_measured"]
 
-    value: float
+    value: float = math.nan
     """Mean over clips, or of all clips together; NaN where there is none: `reason` says why."""
 
-    low: float | None
+    low: float | None = None
     """Lower end of the interval over identities; None: `interval_reason` says why."""
 
-    high: float | None
+    high: float | None = None
 
-    level: float | None
+    level: float | None = None
     """What share of such intervals should hold the truth; None without one."""
 
-    reason: str | None
+    reason: str | None = None
     """Why there is no value, and what to do; None if there is one."""
 
-    interval_reason: str | None
+    interval_reason: str | None = None
 
-    warning: str | None
+    warning: str | None = None
     """What has to be said beside the value."""
 
-    n_clips: int
-    """Clips the value is made from."""
+    n_clips: int = 0
+    """Clips with a finite value: the mean is theirs."""
 
-    n_identities: int
+    n_identities: int = 0
     """Identities the interval is made from."""
 
-    n_infinite: int
+    n_infinite: int = 0
     """Clips with an infinite value, left out of the mean unless all are."""
 
-    n_missing: int
+    n_missing: int = 0
     """Clips in which nothing was measured."""
 
-    n_too_short: int
+    n_too_short: int = 0
     """Clips left out because the metric speaks of longer ones."""
 
-    details: Mapping[str, Any]
+    details: Mapping[str, Any] = field(default_factory=dict)
     """More numbers that belong to it."""
 
 
@@ -155,17 +155,17 @@ class ScoreReport:
             },
             "metrics": {
                 name: {
-                    field: getattr(score, field)
-                    for field in MetricScore.__dataclass_fields__
-                    if field != "metric"
+                    key: getattr(score, key)
+                    for key in MetricScore.__dataclass_fields__
+                    if key != "metric"
                 }
                 for name, score in self.metrics.items()
             },
             "clips": {
                 clip_id: {
-                    field: getattr(scores, field)
-                    for field in ClipScores.__dataclass_fields__
-                    if field != "clip_id"
+                    key: getattr(scores, key)
+                    for key in ClipScores.__dataclass_fields__
+                    if key != "clip_id"
                 }
                 for clip_id, scores in self.clips.items()
             },

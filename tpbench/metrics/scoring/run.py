@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +20,6 @@ from tpbench.metrics.scoring.records import RecordFolder
 from tpbench.metrics.scoring.report import (
     FRAMES_NAME,
     SCORES_NAME,
-    ClipScores,
     Coverage,
     MetricScore,
     ScoreReport,
@@ -41,11 +40,13 @@ if TYPE_CHECKING:
 
     from tpbench.execution import Outcome
     from tpbench.metrics.protocols import Protocol
+    from tpbench.metrics.scoring.clip_pass import ClipJob
     from tpbench.metrics.scoring.driver import ProgressListener
     from tpbench.metrics.scoring.pairing import Pairing
     from tpbench.metrics.scoring.policies import Policies
     from tpbench.metrics.scoring.readiness import Readiness
     from tpbench.metrics.scoring.records import ClipRecord
+    from tpbench.metrics.scoring.summary import ScoredClip
 
 _log = logging.getLogger(__name__)
 
@@ -123,27 +124,26 @@ def score_pairs(
             if outcome.kind in {"failed", "quarantined"}:
                 failed[outcome.key] = outcome.error or "failed without a word"
                 _log.info("%s: %s", outcome.key, failed[outcome.key])
-        found = [record for job in jobs if (record := finished_record(job, records)) is not None]
+        identities = {pair.clip_id: pair.identity for pair in pairing.pairs}
+        heads, clips = _scored(jobs, records, readiness, setting.protocol, identities)
         coverage = Coverage(
             n_expected=pairing.n_expected,
-            n_scored=len(found),
+            n_scored=len(clips),
             missing=pairing.missing,
             failed={clip_id: failed[clip_id] for clip_id in sorted(failed)},
             extra=pairing.extra,
         )
-        identities = {pair.clip_id: pair.identity for pair in pairing.pairs}
-        metrics, clips = _summed_up(found, identities, readiness, setting.protocol, records)
         report = ScoreReport(
             protocol={**asdict(setting.protocol), "digest": setting.protocol.digest},
             policies=asdict(setting.policies),
             real=dict(real),
             coverage=coverage,
-            metrics=metrics,
-            clips=clips,
+            metrics=_summed_up(heads, clips, readiness, setting.protocol, records),
+            clips={clip.scores.clip_id: clip.scores for clip in clips},
             environment=_environment(device),
         )
         columns = [name for row in readiness.meters for name in row.columns]
-        write_frames(out / FRAMES_NAME, found, columns)
+        write_frames(out / FRAMES_NAME, _read_again(heads, records), columns)
         write_scores(out / SCORES_NAME, report)
     return report
 
@@ -169,30 +169,57 @@ def _crew(setting: ScoringSetting, readiness: Readiness, out: Path, device: str)
     )
 
 
-def _summed_up(
-    records: Sequence[ClipRecord],
+def _scored(
+    jobs: Sequence[ClipJob],
+    folder: RecordFolder,
+    readiness: Readiness,
+    protocol: Protocol,
     identities: Mapping[str, str | None],
+) -> tuple[list[ClipRecord], list[ScoredClip]]:
+    """Return the records of all finished clips, without their columns, and the clips' scores.
+
+    One clip's columns are held at a time.
+    """
+    heads: list[ClipRecord] = []
+    clips: list[ScoredClip] = []
+    for job in jobs:
+        record = finished_record(job, folder)
+        if record is not None:
+            identity = identities[record.clip_id]
+            clips.append(score_clip_record(record, readiness.metrics, protocol, identity))
+            heads.append(replace(record, columns={}))
+    return heads, clips
+
+
+def _read_again(heads: Sequence[ClipRecord], folder: RecordFolder) -> Iterator[ClipRecord]:
+    for head in heads:
+        record = folder.read(head.clip_id)
+        if record is None:
+            msg = f"the record of {head.clip_id} was there a moment ago"
+            raise RuntimeError(msg)
+        yield record
+
+
+def _summed_up(
+    heads: Sequence[ClipRecord],
+    clips: Sequence[ScoredClip],
     readiness: Readiness,
     protocol: Protocol,
     folder: RecordFolder,
-) -> tuple[dict[str, MetricScore], dict[str, ClipScores]]:
-    """Return the scores of all metrics in the protocol's order, and those of all clips."""
-    clips = [
-        score_clip_record(record, readiness.metrics, protocol, identities[record.clip_id])
-        for record in records
-    ]
+) -> dict[str, MetricScore]:
+    """Return the scores of all metrics in the protocol's order."""
     pooled_ids = [name for name in readiness.metrics if METRICS[name].reduction == "set"]
-    pooled = pooled_metric_scores(pooled_ids, records, folder, protocol) if records else {}
+    pooled = pooled_metric_scores(pooled_ids, heads, folder, protocol) if heads else {}
     scores: dict[str, MetricScore] = {}
     for name in protocol.metrics:
         row = METRICS[name]
         if name in readiness.not_measured:
             scores[name] = not_measured(row, readiness.not_measured[name])
-        elif not records:
+        elif not clips:
             scores[name] = not_measured(row, "no clip could be scored")
         else:
             scores[name] = pooled.get(name) or mean_score(row, clips)
-    return scores, {clip.scores.clip_id: clip.scores for clip in clips}
+    return scores
 
 
 def _uses_torch(readiness: Readiness) -> bool:

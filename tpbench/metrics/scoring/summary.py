@@ -93,13 +93,11 @@ def mean_score(row: MetricRow, clips: Sequence[ScoredClip]) -> MetricScore:
         level=interval.level if interval.reason is None else None,
         reason=_why_no_mean(estimate.mean, len(clips) - len(used)),
         interval_reason=interval.reason,
-        warning=None,
         n_clips=estimate.n_used,
         n_identities=interval.n_identities,
         n_infinite=estimate.n_infinite,
         n_missing=estimate.n_missing,
         n_too_short=len(clips) - len(used),
-        details={},
     )
 
 
@@ -134,19 +132,7 @@ def not_measured(row: MetricRow, reason: str) -> MetricScore:
         direction=row.direction,
         unit=row.unit,
         status="not_measured",
-        value=math.nan,
-        low=None,
-        high=None,
-        level=None,
         reason=reason,
-        interval_reason=None,
-        warning=None,
-        n_clips=0,
-        n_identities=0,
-        n_infinite=0,
-        n_missing=0,
-        n_too_short=0,
-        details={},
     )
 
 
@@ -192,16 +178,10 @@ def _pooled_score(row: MetricRow, pooled: PooledScore) -> MetricScore:
         unit=row.unit,
         status="measured",
         value=pooled.value,
-        low=None,
-        high=None,
-        level=None,
         reason=(pooled.warning or _why_no_mean(math.nan, pooled.n_too_short)) if blank else None,
         interval_reason=_NO_INTERVAL_OF_POOLS,
         warning=None if blank else pooled.warning,
         n_clips=pooled.n_clips,
-        n_identities=0,
-        n_infinite=0,
-        n_missing=0,
         n_too_short=pooled.n_too_short,
         details={
             "n_real": pooled.n_real,

@@ -72,13 +72,11 @@ def build(config: JsonObject) -> ScoringTask:
 
 def build_in_worker(config: JsonObject) -> ScoringTask:
     """Return the task for a process of its own, which keeps to its share of the cores."""
-    import os
-
     import cv2
 
-    # MediaPipe's library sends usage statistics. All that a worker needs is on disk by now, so its
-    # way out is closed: whose videos are scored is nobody else's business.
-    os.environ["https_proxy"] = os.environ["HTTPS_PROXY"] = "http://127.0.0.1:9"
+    from tpbench.detectors.usage_statistics import send_no_usage_statistics
+
+    send_no_usage_statistics()
     cv2.setNumThreads(1)
     if config["uses_torch"]:
         import torch

@@ -1,0 +1,162 @@
+"""`tpbench eval` as a user meets it: what is printed, and with which exit code it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.benchmark.conftest import MODULE, write_dataset
+from tpbench.cli import evaluate
+from tpbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from typer.testing import Result
+
+MODEL = f"{MODULE}:Numbered"
+
+app = typer.Typer(pretty_exceptions_enable=False)
+app.command("eval")(evaluate.evaluate)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "data"
+    write_dataset(folder, {"a": 101, "b": 102})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TPBENCH_DATA", str(data))
+    monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path / "cache"))
+
+
+def run(*arguments: str, model: str = MODEL, metrics: str = "psnr,l1") -> Result:
+    command = ["--model", model, "--metrics", metrics, "--workers", "1", *arguments]
+    return CliRunner().invoke(app, command, catch_exceptions=False)
+
+
+def test_a_table_and_the_place_of_the_run_are_printed(tmp_path: Path) -> None:
+    result = run()
+
+    (path,) = (tmp_path / "runs").glob("*/*/*/seed42")
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0
+    (psnr,) = (line.split() for line in lines if line.startswith(" psnr"))
+    assert (psnr[1], psnr[3:]) == ("↑", ["dB", "2"])
+    assert "no interval: 2 identities: an interval needs at least 5" in lines
+    assert lines[-2] == f"{MODEL} on all of Small talks, task self"
+    assert lines[-1] == f"scored 2 of 2 clips: {path}"
+    assert result.stderr == ""
+
+
+def test_several_seeds_show_their_spread() -> None:
+    result = run("--seeds", "1,2")
+
+    assert "± over seeds" in result.stdout
+    assert result.stdout.count("scored 2 of 2 clips: ") == 2
+
+
+def test_failed_clips_are_named_with_exit_3() -> None:
+    result = run("--option", "fault=failure", model=f"{MODULE}:Faulty")
+
+    assert result.exit_code == 3
+    assert result.stderr == (
+        "b: nobody is in the picture\n"
+        "coverage 0.500: 1 clips failed; the values are those of the others\n"
+    )
+    assert "scored 1 of 2 clips" in result.stdout
+
+
+def test_a_partial_run_says_so() -> None:
+    result = run("--limit", "1")
+
+    assert result.exit_code == 0
+    assert "partial: 1 clips were not tried yet; such a run is for no leaderboard" in result.stdout
+
+
+def test_a_blank_says_what_gets_it() -> None:
+    result = run("--offline", metrics="psnr,fid")
+
+    assert result.exit_code == 0
+    assert "not measured: fid: weights 'fid-inception' are missing" in result.stdout
+
+
+def test_json_holds_all_of_it() -> None:
+    result = run("--json", "--seeds", "1,2", model="oracle")
+
+    found = json.loads(result.stdout)
+    assert (found["model"], found["coverage"], found["partial"]) == ("oracle", 1.0, False)
+    assert found["metrics"]["psnr"]["value"] == "inf"
+    assert found["metrics"]["psnr"]["low"] is None
+    assert found["metrics"]["l1"]["value"] == 0
+    assert [entry["seed"] for entry in found["runs"]] == [1, 2]
+    for entry in found["runs"]:
+        scores = json.loads((Path(entry["folder"]) / "scores.json").read_text())
+        assert scores["digest"] == entry["scores_digest"]
+
+
+def test_a_dry_run_says_what_it_would_take_and_writes_nothing(tmp_path: Path) -> None:
+    result = run("--dry-run", "--seeds", "1,2")
+
+    lines = result.stdout.splitlines()
+    assert lines[0] == "2 clips, 203 frames, with 2 seeds"
+    assert lines[1] == "disk: about 0.4 MB of lossless frames"
+    assert lines[2] == "time: unknown; no earlier run of it on this machine"
+    assert [line.rpartition("/")[2] for line in lines[3:]] == ["seed1", "seed2"]
+    assert list(tmp_path.iterdir()) == []
+    assert json.loads(run("--dry-run", "--json").stdout)["frames"] == 203
+
+
+def test_a_dry_run_after_a_run_tells_the_time_and_what_is_there() -> None:
+    run("--limit", "1")
+
+    lines = run("--dry-run").stdout.splitlines()
+
+    assert lines[1] == "of these, 1 clips have a record already"
+    assert lines[3].startswith("time: about ")
+
+
+def test_every_option_reaches_the_run(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "ids.txt").write_text("b\n")
+
+    result = run(
+        "--data", str(data), "--ids", "ids.txt", "--split", "all", "--seeds", "7", "--task", "self",
+        "--option", "shade=5", "--keep", "preview", "--min-frames", "90", "--device", "cpu",
+        "--overwrite", "never", "--protocol", "talkingpose", "--out", "mine", "--shard", "1/1",
+        "--strict", metrics="psnr",
+    )  # fmt: skip
+
+    assert result.exit_code == 0
+    (path,) = (tmp_path / "mine").glob("*/*/self.min90-talkingpose/seed7.shard1of1")
+    assert {file.name for file in path.glob("[!.]*/*")} == {"b.mp4", "b.json"}
+    info = json.loads((path / "run.json").read_text())
+    assert info["model"]["configuration"]["shade"] == 5
+    assert info["sessions"][0]["command"][0] == "tpbench"
+    assert list(json.loads((path / "scores.json").read_text())["metrics"]) == ["psnr"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--seeds", "1,x"), "numbers with commas between, such as 42,43, got '1,x'"),
+        (("--reference-quirks",), "'reference_quirks': True"),
+        (("--shard", "2"), "such as 2/4, got '2'"),
+    ],
+)
+def test_bad_options_are_refused(arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(7.2, "7 s"), (600, "10 min"), (10_000, "2 h 47 min")]
+)
+def test_times_are_told_in_the_unit_that_fits(seconds: float, said: str) -> None:
+    assert evaluate._duration(seconds) == said
