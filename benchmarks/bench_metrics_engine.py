@@ -41,11 +41,10 @@ from tpbench.demo import demo_clips
 from tpbench.metrics.protocols import protocol
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.api import score
-from tpbench.metrics.scoring.footage import open_footage
 from tpbench.metrics.scoring.meters.base import CHUNK_FRAMES, ClipSetting, FrameChunk
 from tpbench.metrics.scoring.meters.table import meters_for
 from tpbench.metrics.scoring.toolbox import Toolbox
-from tpbench.video import PREVIEW, VideoWriter, probe, read_frames
+from tpbench.video import PREVIEW, VideoWriter, open_footage, probe, read_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,6 +9,15 @@ from __future__ import annotations
 from tpbench.video.access import frames_at
 from tpbench.video.audio import AudioSource
 from tpbench.video.encoding import CLIP, LOSSLESS, LOSSLESS_X264, POSE, PREVIEW, Encoding
+from tpbench.video.footage import (
+    PICTURE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Footage,
+    content_sha256,
+    is_frame_folder,
+    open_footage,
+    pictures_in,
+)
 from tpbench.video.info import VideoInfo, probe
 from tpbench.video.read import DecodedFrame, Frame, decode_frames, read_frames
 from tpbench.video.write import VideoWriter
@@ -17,16 +26,23 @@ __all__ = [
     "CLIP",
     "LOSSLESS",
     "LOSSLESS_X264",
+    "PICTURE_SUFFIXES",
     "POSE",
     "PREVIEW",
+    "VIDEO_SUFFIXES",
     "AudioSource",
     "DecodedFrame",
     "Encoding",
+    "Footage",
     "Frame",
     "VideoInfo",
     "VideoWriter",
+    "content_sha256",
     "decode_frames",
     "frames_at",
+    "is_frame_folder",
+    "open_footage",
+    "pictures_in",
     "probe",
     "read_frames",
 ]

@@ -19,11 +19,11 @@ from tests.metrics.scoring.clips import (
 )
 from tpbench.errors import MediaError
 from tpbench.metrics.scoring.clip_pass import ClipJob, ClipPass
-from tpbench.metrics.scoring.footage import Footage
 from tpbench.metrics.scoring.meters import table
 from tpbench.metrics.scoring.meters.base import CHUNK_FRAMES
 from tpbench.metrics.scoring.records import RecordFolder
 from tpbench.metrics.scoring.toolbox import Toolbox
+from tpbench.video import Footage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

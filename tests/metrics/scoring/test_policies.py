@@ -17,13 +17,12 @@ from tests.metrics.scoring.clips import (
 )
 from tpbench.errors import MediaError
 from tpbench.metrics.psnr import psnr
-from tpbench.metrics.scoring.footage import open_footage
 from tpbench.metrics.scoring.policies import Policies, fit_clips
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tpbench.metrics.scoring.footage import Footage
+    from tpbench.video import Footage
 
 LOOSE = Policies(length="truncate", resize="area", rate="ignore")
 

@@ -103,7 +103,7 @@ def test_what_was_found_once_is_read_again_digit_by_digit(
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (stamp.st_mtime_ns, stamp.st_ino)
 
 
-@pytest.mark.parametrize("damage", ["flipped", "other length"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "other length"])
 def test_what_is_not_whole_is_found_again(
     damage: str, images: list[NDArray[np.uint8]], tmp_path: Path
 ) -> None:
@@ -112,6 +112,8 @@ def test_what_is_not_whole_is_found_again(
     good = path.read_bytes()
     if damage == "flipped":
         path.write_bytes(good[:200] + bytes([good[200] ^ 0x55]) + good[201:])
+    elif damage == "cut":
+        path.write_bytes(good[: len(good) // 2])
     else:
         follow(path, images[:4], looks, n_frames=4)
 

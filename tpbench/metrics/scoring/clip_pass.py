@@ -13,12 +13,12 @@ import cv2
 
 from tpbench.errors import MediaError
 from tpbench.files import sha256_of
-from tpbench.metrics.scoring.footage import open_footage
 from tpbench.metrics.scoring.meters.base import CHUNK_FRAMES, ClipSetting, FrameChunk
 from tpbench.metrics.scoring.meters.table import METERS
 from tpbench.metrics.scoring.policies import Policies, fit_clips
 from tpbench.metrics.scoring.records import ClipRecord, key_of
 from tpbench.metrics.scoring.skeletons import RealSkeletons, SkeletonFinder
+from tpbench.video import open_footage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tpbench.metrics.scoring.footage import Footage
     from tpbench.metrics.scoring.meters.base import Meter
     from tpbench.metrics.scoring.policies import Fit
     from tpbench.metrics.scoring.records import RecordFolder
     from tpbench.metrics.scoring.toolbox import Toolbox
+    from tpbench.video import Footage
 
     Picture = NDArray[np.uint8]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from tpbench.errors import MediaError
 from tpbench.metrics.scoring.clip_pass import ClipJob
-from tpbench.metrics.scoring.footage import content_sha256
 from tpbench.metrics.scoring.records import key_of
+from tpbench.video import content_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

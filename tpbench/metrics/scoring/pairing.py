@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tpbench.errors import ConfigError, SubmissionError
-from tpbench.metrics.scoring.footage import VIDEO_SUFFIXES, is_frame_folder
+from tpbench.video import VIDEO_SUFFIXES, is_frame_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

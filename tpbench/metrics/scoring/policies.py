@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from tpbench.errors import MediaError
 
 if TYPE_CHECKING:
-    from tpbench.metrics.scoring.footage import Footage
+    from tpbench.video import Footage
 
 LengthPolicy = Literal["fail", "truncate"]
 ResizePolicy = Literal["fail", "area"]

@@ -45,7 +45,7 @@ function clipsSection() {
     const said = el("figcaption", {}, caption);
     if (!source) return el("figure", { "data-kind": kind }, el("div", { class: "void" }, "no video"), said);
     if (kind === "reference") return el("figure", { "data-kind": kind }, el("img", { src: source, alt: "the reference picture" }), said);
-    const video = el("video", { src: source, preload: "auto", playsinline: true, "aria-label": caption, ...extra });
+    const video = el("video", { src: source, preload: "metadata", playsinline: true, "aria-label": caption, ...extra });
     video.muted = true;
     const figure = el("figure", { "data-kind": kind }, video, said);
     video.addEventListener("error", () => video.replaceWith(el("div", { class: "void" }, "the video is not beside this page")));

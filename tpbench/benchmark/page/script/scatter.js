@@ -12,7 +12,7 @@ function scatterSection() {
   onWidth(host, (width) => host.replaceChildren(drawScatter(points, motion, jitter, width)));
   return section("motion", "Jitter against motion",
     "The temporal jitter error rewards standing still: a frozen picture has no jitter of its own. Read it beside the motion " +
-    "ratio: 1 is as much motion as in the real clip. Lines through a point are 95 % intervals.",
+    `ratio: 1 is as much motion as in the real clip.${points.some(({ x }) => Number.isFinite(x.low)) ? " Lines through a point are its intervals." : ""}`,
     el("div", { class: "card" }, host));
 }
 
@@ -30,7 +30,7 @@ function drawScatter(points, motion, jitter, width) {
   const drawn = svg("svg", { width, height: bottom + 46, class: "drawn", role: "img", "aria-label": label });
   drawn.append(
     svg("rect", { class: "still", x: left, y: top, width: x(STILL) - left, height: bottom - top }),
-    svg("text", { class: "note inband", transform: `translate(${left + 15} ${top + 8}) rotate(-90)`, "text-anchor": "end" }, "no motion"),
+    svg("text", { class: "note inband", transform: `translate(${left + 15} ${bottom - 8}) rotate(-90)` }, "no motion"),
     svg("line", { class: "goal", x1: x(1), x2: x(1), y1: top, y2: bottom }),
     svg("text", { class: "note middle", x: x(1), y: top - 8 }, "motion of the real clip"),
     ...valueAxis(y, left, right, 5), ...frameAxis(x, top, bottom, wide ? 8 : 4),

@@ -46,7 +46,7 @@ function headFor(column, sort, onSort) {
   const head = el("th", { scope: "col", "aria-sort": state, "data-column": column.id }, press);
   const lines = [column.title, better(column)];
   if (column.definition) lines.push(column.definition);
-  if (column.ties) lines.push(`bold: ${column.ties}`);
+  if (column.ties) lines.push(column.ties);
   return withTip(head, lines);
 }
 
@@ -85,6 +85,14 @@ function walk(event) {
   cell.tabIndex = -1;
   next.tabIndex = 0;
   next.focus();
+}
+
+function whatValuesAre() {
+  const cells = data.models.flatMap((model) => Object.values(model.cells));
+  const level = cells.find((cell) => cell.level)?.level;
+  if (level) return `Mean over clips with its ${Math.round(level * 100)} % interval over identities.`;
+  const why = cells.flatMap((cell) => cell.notes ?? []).find((note) => note.startsWith("no interval"));
+  return why ? `Mean over clips; ${why}.` : "Mean over clips.";
 }
 
 function boardTable() {
@@ -137,8 +145,8 @@ function boardTable() {
     draw();
   });
   draw();
-  return section("table", "Results",
-    "Mean over clips with its 95 % interval over identities. Arrows say what is better. Bold: the best model and " +
+  return section("table", "Results", `${whatValuesAre()} ` +
+    "Arrows say what is better. Bold: the best model and " +
     "those not significantly worse. Shaded rows are anchors: they calibrate the metrics and rank nowhere.",
     el("div", { class: "controls" }, text, kindField, chooser),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "results, scrolls sideways" },

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.metrics.scoring.clips import pictures, write_pictures, write_video
 from tpbench.errors import MediaError
-from tpbench.metrics.scoring.footage import content_sha256, is_frame_folder, open_footage
+from tpbench.video import content_sha256, is_frame_folder, open_footage
 
 if TYPE_CHECKING:
     from pathlib import Path

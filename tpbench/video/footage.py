@@ -1,4 +1,4 @@
-"""What can be scored: a video file, or a folder with one picture per frame."""
+"""Frames in a video file, or in a folder with one numbered picture per frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from tpbench.errors import MediaError
 from tpbench.files import sha256_of
-from tpbench.video import probe, read_frames
+from tpbench.video.info import probe
+from tpbench.video.read import read_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tpbench.video import VideoInfo
+    from tpbench.video.info import VideoInfo
 
 VIDEO_SUFFIXES: Final = frozenset(
     {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"}
 )
-"""Files with these endings are videos."""
+"""Files with these endings are videos, upper case or lower."""
 
 PICTURE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
-"""Folders with files of these endings hold one frame a file."""
+"""Files with these endings are pictures, upper case or lower."""
 
 _NUMBER: Final = re.compile(r"(\d+)\D*$")
 
@@ -125,19 +126,42 @@ def content_sha256(path: Path) -> str:
 
 
 def is_frame_folder(path: Path) -> bool:
-    """Whether a folder directly holds pictures."""
-    return any(_is_picture(child) for child in path.iterdir())
+    """Whether a folder directly holds pictures and no video.
+
+    Pictures beside a video are posters or previews of it. Hidden files don't count.
+
+    Raises:
+        MediaError: it can't be listed.
+    """
+    children = _visible(path)
+    return any(_is_picture(child) for child in children) and not any(
+        child.suffix.lower() in VIDEO_SUFFIXES and child.is_file() for child in children
+    )
+
+
+def pictures_in(folder: Path) -> tuple[Path, ...]:
+    """Return the pictures that lie directly in a folder, by name, numbered through or not.
+
+    Raises:
+        MediaError: it can't be listed.
+    """
+    return tuple(path for path in _visible(folder) if _is_picture(path))
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise MediaError(folder, error.strerror or str(error)) from error
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+    return path.suffix.lower() in PICTURE_SUFFIXES
 
 
 def _ordered_pictures(folder: Path) -> tuple[Path, ...]:
     found: dict[int, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if not _is_picture(path):
-            continue
+    for path in pictures_in(folder):
         match = _NUMBER.search(path.stem)
         if match is None:
             raise MediaError(path, "its name has no number that gives its place among the frames")

@@ -1,0 +1,114 @@
+"""`tpbench eval --model talkingpose`, with tiny weights and without any."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.baselines.talkingpose.tiny import random_pose, write_tiny_weights
+from tests.conftest import MediaMaker
+from tpbench.benchmark.evaluate import evaluate
+from tpbench.benchmark.verify import verify_run
+from tpbench.dataset import Clip, clip_path, finalise, keypoints_path, pose_path
+from tpbench.errors import TPBenchError
+from tpbench.files import sha256_of
+from tpbench.video import CLIP, VideoWriter
+from tpbench.wholebody import save_pose
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+N_FRAMES = 4
+SIDE_PX = 64
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of one very short clip."""
+    folder = tmp_path_factory.mktemp("tiny talks")
+    paths = [path_of(folder, "clip") for path_of in (clip_path, keypoints_path, pose_path)]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(
+        paths[0], width_px=SIDE_PX, height_px=SIDE_PX, fps=Fraction(25), encoding=CLIP
+    ) as writer:
+        for number in range(N_FRAMES):
+            writer.write(MediaMaker.image(number, width_px=SIDE_PX, height_px=SIDE_PX))
+    save_pose(paths[1], random_pose(N_FRAMES))
+    paths[2].write_bytes(b"pose")
+    clip_sha256, keypoints_sha256, pose_sha256 = map(sha256_of, paths)
+    row = Clip(
+        clip_id="clip",
+        status="kept",
+        source_id="clip",
+        source_path="clip.mp4",
+        fps_num=25,
+        fps_den=1,
+        n_frames=N_FRAMES,
+        identity="somebody",
+        clip_sha256=clip_sha256,
+        keypoints_sha256=keypoints_sha256,
+        pose_sha256=pose_sha256,
+    )
+    finalise(folder, [row], name="tiny", config={}, models={}, measurements=(), run=None)
+    return folder
+
+
+def test_local_weights_give_a_scored_run(data: Path, tmp_path: Path) -> None:
+    weights = write_tiny_weights(tmp_path / "weights")
+
+    result = evaluate(
+        "talkingpose",
+        data,
+        weights=weights,
+        out=tmp_path / "runs",
+        min_frames=2,
+        options={"steps": 2},
+        metrics=["psnr", "motion_ratio"],
+        device="cpu",
+    )
+
+    (run,) = result.runs
+    assert result.complete
+    assert run.info.task.id == "self.min2"
+    assert run.info.counts.frames == N_FRAMES
+    assert run.folder.path.parts[-4] == "talkingpose"
+    assert all(len(sha) == 64 for sha in _sha256s(run.info.model.configuration))
+    psnr = result.table().loc["psnr", "value"]
+    assert 0 < psnr < 60
+    assert verify_run(run.folder.path).level == "rerun"
+
+
+@pytest.mark.parametrize("said", [{}, {"weights": "empty"}])
+def test_without_weights_one_line_says_what_to_pull_before_any_work(
+    said: dict[str, str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "empty").mkdir()
+    weights = tmp_path / said["weights"] if said else None
+
+    with pytest.raises(TPBenchError) as error:
+        evaluate(
+            "talkingpose", data, weights=weights, out=tmp_path / "runs", min_frames=2,
+            metrics=["psnr"],
+        )  # fmt: skip
+
+    line = str(error.value)
+    assert "\n" not in line
+    assert "tpbench weights pull" in line or "--weights" in line
+    assert not list((tmp_path / "runs").rglob("*.json"))
+
+
+def _sha256s(configuration: object) -> list[str]:
+    """All values under a key that speaks of sha256."""
+    if not isinstance(configuration, dict):
+        return []
+    found = []
+    for key, value in configuration.items():
+        if "sha256" in key:
+            found += [value] if isinstance(value, str) else [str(v) for v in dict(value).values()]
+        found += _sha256s(value)
+    assert found or "weights" not in configuration
+    return found
