@@ -50,7 +50,7 @@ bench: $(VENV)/.installed-dev  ## speed, memory and the codec's floor; about a q
 	$(BENCH) benchmarks/bench_metrics_memory.py
 	$(BENCH) benchmarks/bench_metrics_codec.py
 
-demo: $(VENV)/.installed-demo  ## extract from real videos into demo/
+demo: $(VENV)/.installed-demo  ## the whole way on real videos, into demo/
 	$(BIN)/python -m tpbench demo --out demo
 
 clean:  ## remove .venv, demo and caches

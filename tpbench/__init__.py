@@ -9,16 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tpbench.benchmark.evaluate import evaluate
     from tpbench.dataset import Dataset
     from tpbench.extraction.run import extract
     from tpbench.metrics.scoring.api import score
 
     __version__: str
 
-__all__ = ["Dataset", "__version__", "extract", "score"]
+__all__ = ["Dataset", "__version__", "evaluate", "extract", "score"]
 
 _HOME = {
     "Dataset": "tpbench.dataset",
+    "evaluate": "tpbench.benchmark.evaluate",
     "extract": "tpbench.extraction.run",
     "score": "tpbench.metrics.scoring.api",
 }

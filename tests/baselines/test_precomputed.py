@@ -43,7 +43,7 @@ def put(make_media: MediaMaker, folder: Path) -> Callable[..., Path]:
     return place
 
 
-def put_pngs(folder: Path, make_media: MediaMaker, names: Iterable[str]) -> None:
+def put_pictures(folder: Path, make_media: MediaMaker, names: Iterable[str]) -> None:
     """Picture k, by the order of names, carries number k."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(names):
@@ -72,12 +72,13 @@ def test_a_video_is_found_by_its_name(put: Callable[..., Path], folder: Path, na
         [f"{k}.png" for k in range(12)],
         [f"frame_{k + 1:04d}.PNG" for k in range(12)],
         [f"clip7_{k}_out.png" for k in range(995, 1007)],
+        [f"{k}.bmp" for k in range(12)],
     ],
 )
-def test_png_frames_are_taken_in_order_of_their_numbers(
+def test_pictures_are_taken_in_order_of_their_numbers(
     make_media: MediaMaker, folder: Path, names: list[str]
 ) -> None:
-    put_pngs(folder / "some/clip", make_media, names)
+    put_pictures(folder / "some/clip", make_media, names)
     (folder / "some/clip/.7.png").write_text("left by a file manager")
     (folder / "some/clip/log.txt").write_text("no frame")
 
@@ -86,7 +87,7 @@ def test_png_frames_are_taken_in_order_of_their_numbers(
     np.testing.assert_array_equal(images, [make_media.image(k) for k in range(12)])
 
 
-def test_png_colours_are_rgb_and_alpha_is_ignored(folder: Path) -> None:
+def test_colours_of_pictures_are_rgb_and_alpha_is_ignored(folder: Path) -> None:
     (folder / "clip").mkdir()
     bgra = np.full((48, 64, 4), (30, 20, 10, 128), np.uint8)
     cv2.imwrite(str(folder / "clip/0.png"), bgra)
@@ -105,6 +106,16 @@ def test_other_files_do_not_count(put: Callable[..., Path], folder: Path) -> Non
         (folder / name).write_text("beside the video")
 
     assert len(made(read(folder), make_task())) == 12
+
+
+def test_a_poster_beside_a_video_is_no_clip(
+    put: Callable[..., Path], make_media: MediaMaker, folder: Path
+) -> None:
+    path = put("clip/clip.mp4")
+    put_pictures(folder / "clip", make_media, ["0.png"])
+
+    assert read(folder).describe()["n_clips"] == 1
+    np.testing.assert_array_equal(made(read(folder), make_task()), pictures_of(path))
 
 
 @pytest.mark.parametrize("clip_id", ["other", "../outside", "..", "", "cli", "clip.mp4", "*"])
@@ -132,7 +143,7 @@ def test_two_videos_of_one_clip_are_both_named(
     )
 
     (folder / "preview/clip.mp4").unlink()
-    put_pngs(folder / "frames/clip", make_media, [f"{k}.png" for k in range(12)])
+    put_pictures(folder / "frames/clip", make_media, [f"{k}.png" for k in range(12)])
     assert "frames/clip and generated/clip.mkv" in why(folder)
 
 
@@ -146,12 +157,12 @@ def test_links_out_of_the_folder_are_refused(
         assert "clip.mp4: is a link that leads out of the folder" in why(folder)
         return
     names = [f"{k}.png" for k in range(12)]
-    put_pngs(make_media.folder / "outside", make_media, names)
+    put_pictures(make_media.folder / "outside", make_media, names)
     if what == "frames":
         (folder / "clip").symlink_to(make_media.folder / "outside")
         assert "holds no clip.mp4" in why(folder)
         return
-    put_pngs(folder / "clip", make_media, names)
+    put_pictures(folder / "clip", make_media, names)
     (folder / "clip/5.png").unlink()
     (folder / "clip/5.png").symlink_to(make_media.folder / "outside/5.png")
     assert "5.png: is a link that leads out of the folder" in why(folder)
@@ -171,7 +182,7 @@ def test_another_number_of_frames_is_told(
     assert f"clip.mp4: has {n} frames, the task wants 12" in why(folder)
 
     (folder / "clip.mp4").unlink()
-    put_pngs(folder / "clip", make_media, [f"{k}.png" for k in range(n)])
+    put_pictures(folder / "clip", make_media, [f"{k}.png" for k in range(n)])
     assert f"clip: has {n} frames, the task wants 12" in why(folder)
 
 
@@ -197,35 +208,39 @@ def test_another_shape_is_never_stretched(put: Callable[..., Path], folder: Path
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (["0.png", "1.png", "3.png"], "frame 2 is missing (numbers 0 to 3)"),
-        (["0.png", "1.png", "01.png"], "frame 1 is there twice: 01.png and 1.png"),
+        (["0.png", "1.png", "3.png"], "clip: picture 2 is missing: 1 is before 3"),
+        (["0.png", "1.png", "01.png"], "clip: two pictures are number 1: 01.png and 1.png"),
         (["0.png", "1.png", "last.png"], "last.png: its name has no number"),
     ],
 )
-def test_numbers_of_png_frames_are_whole(
+def test_numbers_of_pictures_are_whole(
     make_media: MediaMaker, folder: Path, names: list[str], told: str
 ) -> None:
-    put_pngs(folder / "clip", make_media, names)
+    put_pictures(folder / "clip", make_media, names)
 
     assert told in why(folder, make_task(n_frames=3))
 
 
-def test_a_png_frame_of_another_size_is_named(make_media: MediaMaker, folder: Path) -> None:
-    put_pngs(folder / "clip", make_media, ["0.png", "1.png", "2.png"])
+@pytest.mark.parametrize("resize", ["fail", "area"])
+def test_a_picture_of_another_size_than_the_first_is_named(
+    make_media: MediaMaker, folder: Path, resize: str
+) -> None:
+    put_pictures(folder / "clip", make_media, ["0.png", "1.png", "2.png"])
     cv2.imwrite(str(folder / "clip/1.png"), np.zeros((96, 128, 3), np.uint8))
 
-    assert "1.png: has frames of 128x96 px" in why(folder, make_task(n_frames=3))
+    told = "1.png: is 128x96 px, the first picture 64x48 px"
+    assert told in why(folder, make_task(n_frames=3), resize)
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.95])
-def test_a_png_that_was_cut_off_is_named(
+def test_a_picture_that_was_cut_off_is_named(
     make_media: MediaMaker, folder: Path, share: float
 ) -> None:
-    put_pngs(folder / "clip", make_media, ["0.png", "1.png", "2.png"])
+    put_pictures(folder / "clip", make_media, ["0.png", "1.png", "2.png"])
     path = folder / "clip/1.png"
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
 
-    assert "1.png: is no PNG that can be read" in why(folder, make_task(n_frames=3))
+    assert "1.png: is no picture that can be read" in why(folder, make_task(n_frames=3))
 
 
 def test_a_broken_video_is_named(make_media: MediaMaker, folder: Path) -> None:
@@ -235,13 +250,13 @@ def test_a_broken_video_is_named(make_media: MediaMaker, folder: Path) -> None:
 
 
 def test_frames_that_went_away_are_told(make_media: MediaMaker, folder: Path) -> None:
-    put_pngs(folder / "clip", make_media, ["0.png"])
+    put_pictures(folder / "clip", make_media, ["0.png"])
     generator = read(folder)
     (folder / "clip/0.png").unlink()
 
     (reason,) = failures(list(generator.generate([make_task(n_frames=1)]))).values()
 
-    assert "clip: holds no PNG frames any more" in reason
+    assert "clip: holds no pictures" in reason
 
 
 @pytest.mark.parametrize("kind", ["missing", "file"])
@@ -261,7 +276,7 @@ def test_a_run_records_every_byte_but_not_where_it_lay(
     put: Callable[..., Path], make_media: MediaMaker, folder: Path
 ) -> None:
     put("clip.mp4")
-    put_pngs(folder / "frames/other", make_media, ["0.png", "1.png"])
+    put_pictures(folder / "frames/other", make_media, ["0.png", "1.bmp"])
     record = read(folder).describe()
     assert record["folder"] == "made elsewhere"
     assert (record["resize"], record["n_clips"]) == ("fail", 2)
@@ -271,10 +286,10 @@ def test_a_run_records_every_byte_but_not_where_it_lay(
     (folder / "notes.txt").write_text("not a video")
     assert read(folder).describe() == record
 
-    png = folder / "frames/other/1.png"
-    png.rename(png.with_name("2.png"))
+    picture = folder / "frames/other/1.bmp"
+    picture.rename(picture.with_name("2.bmp"))
     renamed = read(folder).describe()["files_sha256"]
-    png.with_name("2.png").write_bytes((folder / "frames/other/0.png").read_bytes())
+    picture.with_name("2.bmp").write_bytes((folder / "frames/other/0.png").read_bytes())
     replaced = read(folder).describe()["files_sha256"]
     put("frames/clip.mp4", n=13)
     video = read(folder).describe()["files_sha256"]

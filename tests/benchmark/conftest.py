@@ -11,15 +11,9 @@ import pytest
 
 from tests.benchmark.generators import Numbered
 from tests.conftest import MediaMaker
+from tests.datasets import clip_files, kept_row
 from tpbench.benchmark.generate import RunSpec, generate_run
-from tpbench.dataset import (
-    Clip,
-    Dataset,
-    clip_path,
-    finalise,
-    keypoints_path,
-    pose_path,
-)
+from tpbench.dataset import Clip, Dataset, finalise
 from tpbench.files import sha256_of
 from tpbench.video import CLIP, VideoWriter
 from tpbench.wholebody import WholeBodyPose, save_pose
@@ -44,23 +38,13 @@ MODULE = "tests.benchmark.generators"
 def write_dataset(folder: Path, lengths: Mapping[str, int] = LENGTHS) -> Dataset:
     """Write clips whose pictures carry their own number, poses with them, and the manifest."""
     rows = [_write_clip(folder, name, n) for name, n in lengths.items()]
-    return finalise(
-        folder,
-        rows,
-        name="Small talks",
-        config={},
-        models={},
-        measurements=(),
-        run=None,
-    )
+    return finalise(folder, rows, name="Small talks", config={}, models={}, measurements=())
 
 
 def _write_clip(folder: Path, name: str, n: int) -> Clip:
-    paths = [path_of(folder, name) for path_of in (clip_path, keypoints_path, pose_path)]
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    clip, keypoints, drawing = clip_files(folder, name)
     with VideoWriter(
-        paths[0], width_px=WIDTH_PX, height_px=HEIGHT_PX, fps=Fraction(25), encoding=CLIP
+        clip, width_px=WIDTH_PX, height_px=HEIGHT_PX, fps=Fraction(25), encoding=CLIP
     ) as writer:
         for number in range(n):
             image = MediaMaker.image(number + FIRST_NUMBER, width_px=WIDTH_PX, height_px=HEIGHT_PX)
@@ -68,7 +52,7 @@ def _write_clip(folder: Path, name: str, n: int) -> Clip:
     points = np.full((n, 133, 2), 7, np.float32)
     points[:, 0, 0] = np.arange(n)
     save_pose(
-        paths[1],
+        keypoints,
         WholeBodyPose(
             keypoints=points,
             scores=np.ones((n, 133), np.float32),
@@ -78,21 +62,8 @@ def _write_clip(folder: Path, name: str, n: int) -> Clip:
             model_digest="0" * 64,
         ),
     )
-    paths[2].write_bytes(b"pose")
-    clip_sha256, keypoints_sha256, pose_sha256 = map(sha256_of, paths)
-    return Clip(
-        clip_id=name,
-        status="kept",
-        source_id=name,
-        source_path=f"{name}.mp4",
-        fps_num=25,
-        fps_den=1,
-        n_frames=n,
-        identity=f"person {name}",
-        clip_sha256=clip_sha256,
-        keypoints_sha256=keypoints_sha256,
-        pose_sha256=pose_sha256,
-    )
+    drawing.write_bytes(b"pose")
+    return kept_row(folder, name, n_frames=n, identity=f"person {name}")
 
 
 @pytest.fixture(scope="session")

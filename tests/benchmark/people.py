@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tests.baselines.test_warp import HEIGHT_PX, WIDTH_PX, draw, points_of_a_person, pose_of
-from tpbench.dataset import Clip, Dataset, clip_path, finalise, keypoints_path, pose_path
-from tpbench.files import sha256_of
+from tests.datasets import clip_files, kept_row
+from tpbench.dataset import Clip, Dataset, finalise
 from tpbench.video import CLIP, VideoWriter
 from tpbench.wholebody import LEFT_HAND, RIGHT_HAND, save_pose
 
@@ -44,27 +44,12 @@ def write_people(folder: Path, lengths: Mapping[str, int]) -> Dataset:
 
 
 def _write(folder: Path, name: str, poses: list[NDArray[np.float64]], *, tint: int) -> Clip:
-    paths = [path_of(folder, name) for path_of in (clip_path, keypoints_path, pose_path)]
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    clip, keypoints, drawing = clip_files(folder, name)
     with VideoWriter(
-        paths[0], width_px=WIDTH_PX, height_px=HEIGHT_PX, fps=Fraction(25), encoding=CLIP
+        clip, width_px=WIDTH_PX, height_px=HEIGHT_PX, fps=Fraction(25), encoding=CLIP
     ) as writer:
         for points in poses:
             writer.write(np.roll(draw(points), tint, axis=2))
-    save_pose(paths[1], pose_of(poses))
-    paths[2].write_bytes(b"pose")
-    clip_sha256, keypoints_sha256, pose_sha256 = map(sha256_of, paths)
-    return Clip(
-        clip_id=name,
-        status="kept",
-        source_id=name,
-        source_path=f"{name}.mp4",
-        fps_num=25,
-        fps_den=1,
-        n_frames=len(poses),
-        identity=name,
-        clip_sha256=clip_sha256,
-        keypoints_sha256=keypoints_sha256,
-        pose_sha256=pose_sha256,
-    )
+    save_pose(keypoints, pose_of(poses))
+    drawing.write_bytes(b"pose")
+    return kept_row(folder, name, n_frames=len(poses))

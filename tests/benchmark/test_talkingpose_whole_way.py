@@ -75,7 +75,8 @@ def test_local_weights_give_a_scored_run(data: Path, tmp_path: Path) -> None:
     assert run.info.task.id == "self.min2"
     assert run.info.counts.frames == N_FRAMES
     assert run.folder.path.parts[-4] == "talkingpose"
-    assert all(len(sha) == 64 for sha in _sha256s(run.info.model.configuration))
+    sha256 = run.info.model.configuration["weights_sha256"]
+    assert sha256_of(weights / "pose_guider.pth") in dict(sha256).values()  # type: ignore[arg-type]  # JSON
     psnr = result.table().loc["psnr", "value"]
     assert 0 < psnr < 60
     assert verify_run(run.folder.path).level == "rerun"
@@ -99,16 +100,3 @@ def test_without_weights_one_line_says_what_to_pull_before_any_work(
     assert "\n" not in line
     assert "tpbench weights pull" in line or "--weights" in line
     assert not list((tmp_path / "runs").rglob("*.json"))
-
-
-def _sha256s(configuration: object) -> list[str]:
-    """All values under a key that speaks of sha256."""
-    if not isinstance(configuration, dict):
-        return []
-    found = []
-    for key, value in configuration.items():
-        if "sha256" in key:
-            found += [value] if isinstance(value, str) else [str(v) for v in dict(value).values()]
-        found += _sha256s(value)
-    assert found or "weights" not in configuration
-    return found

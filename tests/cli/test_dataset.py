@@ -1,25 +1,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from tests.datasets import clip_files, kept_row
 from tpbench.cli.dataset import inspect, split
-from tpbench.dataset import (
-    Clip,
-    Dataset,
-    Measurement,
-    RunStats,
-    clip_path,
-    finalise,
-    keypoints_path,
-    pose_path,
-)
+from tpbench.dataset import Clip, Dataset, Measurement, RunStats, finalise
 from tpbench.errors import ConfigError, DatasetError
-from tpbench.files import sha256_of
 
 _MEASUREMENTS = (
     Measurement(
@@ -33,41 +25,37 @@ _MEASUREMENTS = (
 )
 
 
-def _row(folder: Path, clip_id: str, *, kept: bool) -> Clip:
-    paths = [path(folder, clip_id) for path in (clip_path, keypoints_path, pose_path)]
-    for path in paths if kept else ():
-        path.parent.mkdir(parents=True, exist_ok=True)
+def _kept(folder: Path, clip_id: str) -> Clip:
+    for path in clip_files(folder, clip_id):
         path.write_bytes(clip_id.encode())
-    hashes = [sha256_of(path) if kept else None for path in paths]
-    return Clip(
-        clip_id=clip_id,
-        status="kept" if kept else "rejected",
-        reject_codes=() if kept else ("face.too_small",),
-        source_id=clip_id,
+    return replace(
+        kept_row(folder, clip_id, n_frames=120),
         source_path=f"videos/{clip_id} [red].mp4",
-        identity=clip_id,
-        start_frame=0,
-        end_frame=120,
-        start_s=0.0,
-        end_s=4.8,
-        n_frames=120,
-        fps_num=25,
-        fps_den=1,
-        clip_sha256=hashes[0],
-        keypoints_sha256=hashes[1],
-        pose_sha256=hashes[2],
-        measurements={"face_height_px": 140.0 if kept else 31.5},
+        measurements={"face_height_px": 140.0},
         thresholds={"face_height_px": 80.0},
     )
+
+
+_REJECTED = Clip(
+    clip_id="bob",
+    status="rejected",
+    reject_codes=("face.too_small",),
+    source_id="bob",
+    source_path="videos/bob [red].mp4",
+    start_s=0.0,
+    end_s=4.8,
+    measurements={"face_height_px": 31.5},
+    thresholds={"face_height_px": 80.0},
+)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "talks"
-    rows = [_row(path, f"ann{i}", kept=True) for i in range(3)]
+    rows = [_kept(path, f"ann{i}") for i in range(3)]
     return finalise(
         path,
-        [*rows, _row(path, "bob", kept=False)],
+        [*rows, _REJECTED],
         name="Talks",
         config={},
         models={},

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pytest
 
-from tpbench.dataset import (
-    Clip,
-    Dataset,
-    Measurement,
-    RunStats,
-    clip_path,
-    finalise,
-    keypoints_path,
-    pose_path,
-)
+from tests.datasets import clip_files
+from tpbench.dataset import Clip, Dataset, Measurement, RunStats, finalise
 from tpbench.files import sha256_of
 from tpbench.wholebody import WholeBodyPose, save_pose
 
@@ -124,9 +117,8 @@ def failed() -> Clip:
 
 def _save_files(folder: Path, clip: Clip) -> Clip:
     """Write three files for a kept row and return the row with their hashes."""
-    paths = [path(folder, clip.clip_id) for path in (clip_path, keypoints_path, pose_path)]
+    paths = clip_files(folder, clip.clip_id)
     for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(path.parent.name.encode() + clip.clip_id.encode())
     pose = WholeBodyPose(
         keypoints=np.full((3, 133, 2), 7, dtype=np.float32),
@@ -137,14 +129,10 @@ def _save_files(folder: Path, clip: Clip) -> Clip:
         model_digest="0" * 64,
     )
     save_pose(paths[1], pose)
-    hashes = dict(
-        zip(
-            ("clip_sha256", "keypoints_sha256", "pose_sha256"),
-            map(sha256_of, paths),
-            strict=True,
-        )
+    clip_sha256, keypoints_sha256, pose_sha256 = map(sha256_of, paths)
+    return replace(
+        clip, clip_sha256=clip_sha256, keypoints_sha256=keypoints_sha256, pose_sha256=pose_sha256
     )
-    return Clip.from_json({**clip.to_json(), **hashes})
 
 
 @pytest.fixture

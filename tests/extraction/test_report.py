@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from fractions import Fraction
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
@@ -12,20 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.dataset import (
-    Clip,
-    Dataset,
-    Measurement,
-    RunStats,
-    clip_path,
-    finalise,
-    keypoints_path,
-    pose_path,
-)
+from tests.datasets import clip_files, kept_row
+from tpbench.dataset import Clip, Dataset, Measurement, RunStats, finalise
 from tpbench.errors import DatasetError
 from tpbench.extraction.report import write_report
 from tpbench.extraction.report.samples import choose_clips, sample_frames
-from tpbench.files import sha256_of
 from tpbench.video import CLIP, VideoWriter
 from tpbench.wholebody import LEFT_ELBOW, LEFT_SHOULDER, RIGHT_SHOULDER, WholeBodyPose, save_pose
 
@@ -48,9 +40,8 @@ _FACE = Measurement(
 
 def _kept(folder: Path, clip_id: str) -> Clip:
     """Write a grey clip whose person has two shoulders and an elbow."""
-    for path_of in (clip_path, keypoints_path, pose_path):
-        path_of(folder, clip_id).parent.mkdir(parents=True, exist_ok=True)
-    for path in (clip_path(folder, clip_id), pose_path(folder, clip_id)):
+    clip, keypoints_file, drawing = clip_files(folder, clip_id)
+    for path in (clip, drawing):
         with VideoWriter(
             path, width_px=_SIZE, height_px=_SIZE, fps=Fraction(25), encoding=CLIP
         ) as writer:
@@ -69,19 +60,9 @@ def _kept(folder: Path, clip_id: str) -> Clip:
         source="mediapipe",
         model_digest="0" * 64,
     )
-    save_pose(keypoints_path(folder, clip_id), pose)
-    return Clip(
-        clip_id=clip_id,
-        status="kept",
-        source_id=clip_id,
-        source_path=f"{clip_id}.mp4",
-        identity=clip_id,
-        n_frames=_FRAMES,
-        fps_num=25,
-        fps_den=1,
-        clip_sha256=sha256_of(clip_path(folder, clip_id)),
-        keypoints_sha256=sha256_of(keypoints_path(folder, clip_id)),
-        pose_sha256=sha256_of(pose_path(folder, clip_id)),
+    save_pose(keypoints_file, pose)
+    return replace(
+        kept_row(folder, clip_id, n_frames=_FRAMES),
         measurements={"face_height_px": 120.0},
         thresholds={"face_height_px": 80.0},
     )

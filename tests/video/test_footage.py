@@ -10,7 +10,13 @@ from PIL import Image
 
 from tests.metrics.scoring.clips import pictures, write_pictures, write_video
 from tpbench.errors import MediaError
-from tpbench.video import content_sha256, is_frame_folder, open_footage
+from tpbench.video import (
+    PICTURE_SUFFIXES,
+    content_sha256,
+    is_frame_folder,
+    open_footage,
+    pictures_in,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,6 +126,34 @@ def test_content_is_what_the_pictures_hold_and_their_order(tmp_path: Path) -> No
 
     assert first == renamed
     assert len({first, turned, fewer}) == 3
+
+
+def test_pictures_beside_a_video_are_no_frames(tmp_path: Path) -> None:
+    write_pictures(tmp_path, pictures(2))
+    (tmp_path / ".half_written.mp4").touch()
+    (tmp_path / "takes.ts").mkdir()
+    (tmp_path / "log.txt").touch()
+    assert is_frame_folder(tmp_path)
+
+    (tmp_path / "talk.MP4").touch()
+    assert not is_frame_folder(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", sorted(PICTURE_SUFFIXES))
+def test_a_picture_that_was_cut_off_is_refused(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"0{suffix}"
+    Image.fromarray(pictures(1)[0]).save(path)
+    assert open_footage(tmp_path).n_frames == 1
+
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(MediaError, match=r"0\.\w+: is no picture that can be read"):
+        open_footage(tmp_path)
+
+
+def test_a_folder_that_went_away_is_a_media_error(tmp_path: Path) -> None:
+    for look in (is_frame_folder, pictures_in):
+        with pytest.raises(MediaError, match="gone: No such file"):
+            look(tmp_path / "gone")
 
 
 def test_a_folder_with_nothing_but_hidden_pictures_is_no_clip(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """A folder of videos made elsewhere, taken for a model.
 
-    FOLDER/**/<clip_id>.mp4          or .mkv, .mov, .avi, .webm, ...
-    FOLDER/**/<clip_id>/<number>.png one picture a frame, in order of the last number in the name
+    FOLDER/**/<clip_id>.mp4           or .mkv, .mov, .avi, .webm, ...
+    FOLDER/**/<clip_id>/<number>.png  or .jpg, .bmp, ...: one picture a frame, in order of the last
+                                      number in the name, and no video among them
 
 Frames must be as many as the driving poses and, unless `resize` says otherwise, of the same size:
 a method that drops or adds frames has to be lined up by whoever ran it, as only they know how.
@@ -11,10 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from tpbench.baselines.base import ClipFailure, GeneratedFrame
 from tpbench.baselines.options import Options, parse_options
 from tpbench.errors import ConfigError, MediaError
 from tpbench.files import sha256_of
-from tpbench.video import probe, read_frames
+from tpbench.video import VIDEO_SUFFIXES, is_frame_folder, open_footage, pictures_in
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -31,13 +31,7 @@ if TYPE_CHECKING:
 
     from tpbench.baselines.base import AnimationTask, JsonValue
     from tpbench.baselines.model_row import OptionValue
-
-VIDEO_SUFFIXES: Final = frozenset(
-    {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"}
-)
-"""Files with these endings are looked at, upper case or lower."""
-
-_NUMBER: Final = re.compile(r"(\d+)\D*$")
+    from tpbench.video import Footage
 
 
 class PrecomputedOptions(Options):
@@ -95,56 +89,55 @@ class Precomputed:
         """Do nothing: nothing is held."""
 
     def _images(self, task: AnimationTask) -> Generator[NDArray[np.uint8]]:
-        path = self._path_of(task.clip_id)
-        pictures = _ordered(path) if path.is_dir() else None
-        if pictures is None:
-            info = probe(path)
-            n_frames = info.frame_count
-            images = (frame.image for frame in read_frames(path, info=info))
-        else:
-            n_frames = len(pictures)
-            images = (_read_png(self._inside(picture)) for picture in pictures)
-        if n_frames != task.n_frames:
-            raise MediaError(path, f"has {n_frames} frames, the task wants {task.n_frames}")
-        for index, image in enumerate(images):
-            yield self._fitted(image, task, path if pictures is None else pictures[index])
+        footage = open_footage(self._path_of(task.clip_id))
+        self._check_fit(footage, task)
+        for image in footage.images():
+            yield _resized(image, task)
 
     def _path_of(self, clip_id: str) -> Path:
         folder = self._options.folder
         paths = self._found.get(clip_id, [])
         if not paths:
-            wanted = f"{clip_id}.mp4 (or another container) or folder {clip_id} with PNG frames"
-            raise MediaError(folder, f"holds no {wanted}")
+            frames = f"folder {clip_id} with pictures and no video"
+            reason = f"holds no {clip_id}.mp4 (or another container) or {frames}"
+            raise MediaError(folder, reason)
         if len(paths) > 1:
             names = " and ".join(str(path.relative_to(folder)) for path in paths)
             raise MediaError(folder, f"holds more than one video of this clip: {names}")
-        return self._inside(paths[0])
+        for file in _files_of(paths[0]):
+            self._check_inside(file)
+        return paths[0]
 
-    def _inside(self, path: Path) -> Path:
+    def _check_inside(self, path: Path) -> None:
         """Refuse links to files elsewhere: the real clips might be there."""
         if not path.resolve().is_relative_to(self._options.folder.resolve()):
             raise MediaError(path, "is a link that leads out of the folder; put a copy there")
-        return path
 
-    def _fitted(
-        self, image: NDArray[np.uint8], task: AnimationTask, path: Path
-    ) -> NDArray[np.uint8]:
-        height_px, width_px = image.shape[:2]
+    def _check_fit(self, footage: Footage, task: AnimationTask) -> None:
+        path, width_px, height_px = footage.path, footage.width_px, footage.height_px
+        if footage.n_frames != task.n_frames:
+            reason = f"has {footage.n_frames} frames, the task wants {task.n_frames}"
+            raise MediaError(path, reason)
         if (width_px, height_px) == (task.width_px, task.height_px):
-            return image
+            return
         sizes = f"{width_px}x{height_px} px, the task wants {task.width_px}x{task.height_px} px"
         if abs(width_px * task.height_px / task.width_px - height_px) > 1:
             raise MediaError(path, f"has frames of another shape: {sizes}")
         if self._options.resize == "fail":
             raise MediaError(path, f"has frames of {sizes}; with resize=area they are resampled")
-        import cv2
 
-        size = (task.width_px, task.height_px)
-        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+def _resized(image: NDArray[np.uint8], task: AnimationTask) -> NDArray[np.uint8]:
+    size_px = (task.width_px, task.height_px)
+    if (image.shape[1], image.shape[0]) == size_px:
+        return image
+    import cv2
+
+    return np.asarray(cv2.resize(image, size_px, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _find_all(folder: Path) -> dict[str, list[Path]]:
-    """Return every video and every folder of PNGs below `folder`, by its name without ending.
+    """Return all videos and frame folders below `folder`, by their names without ending.
 
     Names that begin with a dot are left out: half-written files and what file managers leave.
 
@@ -162,55 +155,17 @@ def _find_all(folder: Path) -> dict[str, list[Path]]:
 
     for parent, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        visible = [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
-        if Path(parent) != folder and any(path.suffix.lower() == ".png" for path in visible):
+        if Path(parent) != folder and is_frame_folder(Path(parent)):
             found.setdefault(Path(parent).name, []).append(Path(parent))
-        for path in visible:
+        for path in (Path(parent, name) for name in sorted(files) if not name.startswith(".")):
             if path.suffix.lower() in VIDEO_SUFFIXES:
                 found.setdefault(path.stem, []).append(path)
     return found
 
 
-def _ordered(folder: Path) -> list[Path]:
-    """Return the PNGs of a folder by the last number in their names.
-
-    Raises:
-        MediaError: a name has no number, a number comes twice, or one is missing.
-    """
-    numbered: dict[int, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() != ".png" or path.name.startswith("."):
-            continue
-        match = _NUMBER.search(path.stem)
-        if match is None:
-            raise MediaError(path, "its name has no number that says which frame it is")
-        number = int(match.group(1))
-        if number in numbered:
-            reason = f"frame {number} is there twice: {numbered[number].name} and {path.name}"
-            raise MediaError(folder, reason)
-        numbered[number] = path
-    if not numbered:
-        raise MediaError(folder, "holds no PNG frames any more")
-    numbers = sorted(numbered)
-    for number, place in zip(numbers, range(numbers[0], numbers[-1] + 1), strict=False):
-        if number != place:
-            reason = f"frame {place} is missing (numbers {numbers[0]} to {numbers[-1]})"
-            raise MediaError(folder, reason)
-    return [numbered[number] for number in numbers]
-
-
-def _read_png(path: Path) -> NDArray[np.uint8]:
-    """Return a picture as (H, W, 3) uint8 RGB; deeper ones are cut to 8 bits, alpha is ignored."""
-    import cv2
-
-    try:
-        stored = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise MediaError(path, f"can't be read ({error.strerror})") from error
-    image = cv2.imdecode(stored, cv2.IMREAD_COLOR_RGB) if stored.size else None
-    if image is None:
-        raise MediaError(path, "is no PNG that can be read: it was cut off or is damaged")
-    return np.asarray(image, np.uint8)
+def _files_of(path: Path) -> tuple[Path, ...]:
+    """Return the pictures of a frame folder, or the video itself."""
+    return pictures_in(path) if path.is_dir() else (path,)
 
 
 def _digest(found: Mapping[str, list[Path]]) -> str:
@@ -219,8 +174,7 @@ def _digest(found: Mapping[str, list[Path]]) -> str:
     for clip_id in sorted(found):
         contents = []
         for path in found[clip_id]:
-            files = sorted(path.glob("[!.]*.[pP][nN][gG]")) if path.is_dir() else [path]
-            for file in files:
+            for file in _files_of(path):
                 try:
                     contents.append(f"{file.stem} {sha256_of(file)}")
                 except OSError as error:

@@ -46,7 +46,7 @@ ROWS: Final[tuple[ModelRow, ...]] = (
         id="precomputed",
         display_name="Precomputed videos",
         kind="external",
-        description="videos or PNG frames made elsewhere, found by clip id in a folder",
+        description="videos or numbered pictures made elsewhere, found by clip id in a folder",
         factory="tpbench.baselines.precomputed:Precomputed",
         needs=("option folder: where <clip_id>.mp4 (or .mkv, ...) or <clip_id>/*.png lie",),
     ),

@@ -13,15 +13,18 @@ from typing import Annotated
 import typer
 
 from tpbench.cli import (
+    compare,
     dataset,
     demo,
     doctor,
+    evaluate,
     extract,
     generate,
     leaderboard,
     metrics,
     models,
     score,
+    verify,
     weights,
 )
 from tpbench.errors import TPBenchError
@@ -40,8 +43,11 @@ app.command("extract")(extract.extract)
 app.command("demo")(demo.demo)
 app.command("inspect")(dataset.inspect)
 app.command("split")(dataset.split)
+app.command("eval")(evaluate.evaluate)
 app.command("generate")(generate.generate)
 app.command("score")(score.score)
+app.command("compare")(compare.compare)
+app.command("verify")(verify.verify)
 app.add_typer(leaderboard.app, name="leaderboard")
 app.add_typer(models.app, name="models")
 app.add_typer(metrics.app, name="metrics")

@@ -40,6 +40,12 @@ def test_videos_and_frame_folders_are_found_by_relative_path(tmp_path: Path) -> 
     }
 
 
+def test_a_poster_beside_a_video_is_no_clip(tmp_path: Path) -> None:
+    touch(tmp_path, ["sub/talk.mp4", "sub/poster.jpg"])
+
+    assert videos_below(tmp_path) == {"sub/talk": tmp_path / "sub" / "talk.mp4"}
+
+
 def test_clip_ids_are_found_wherever_they_lie(tmp_path: Path) -> None:
     touch(tmp_path, ["talk_0_10.mp4", "deep/er/talk_1_10.mp4"])
 

@@ -18,6 +18,7 @@ from tests.metrics.scoring.clips import (
 from tpbench.errors import MediaError
 from tpbench.metrics.psnr import psnr
 from tpbench.metrics.scoring.policies import Policies, fit_clips
+from tpbench.video import open_footage
 
 if TYPE_CHECKING:
     from pathlib import Path

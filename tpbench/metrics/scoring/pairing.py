@@ -119,7 +119,7 @@ def real_clips(root: Path, *, split: SplitName | None = None) -> dict[str, RealC
 def videos_below(root: Path, *, by_own_name: bool = False) -> dict[str, Path]:
     """Return all videos and frame folders below a folder, by path relative to it without ending.
 
-    Hidden files and folders are passed over.
+    Hidden files and folders are passed over. In a folder with a video, pictures are no frames.
 
     Args:
         root: where to look, sub-folders included.
@@ -128,6 +128,7 @@ def videos_below(root: Path, *, by_own_name: bool = False) -> dict[str, Path]:
 
     Raises:
         ConfigError: there is no such folder.
+        MediaError: a folder below it can't be listed.
         SubmissionError: two have the same name.
     """
     if not root.is_dir():
