@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tests.baselines.test_warp import HEIGHT_PX, WIDTH_PX, draw, points_of_a_person, pose_of
-from tests.datasets import clip_files, kept_row
-from tpbench.dataset import Clip, Dataset, finalise
+from tests.baselines.test_warp import draw, points_of_a_person, pose_of
+from tpbench.dataset import Clip, Dataset, clip_path, finalise, keypoints_path, pose_path
+from tpbench.files import sha256_of
 from tpbench.video import CLIP, VideoWriter
 from tpbench.wholebody import LEFT_HAND, RIGHT_HAND, save_pose
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from tpbench.wholebody import WholeBodyPose
 
 
 def swaying(n_frames: int, *, phase: float) -> list[NDArray[np.float64]]:
@@ -36,20 +38,48 @@ def swaying(n_frames: int, *, phase: float) -> list[NDArray[np.float64]]:
 
 def write_people(folder: Path, lengths: Mapping[str, int]) -> Dataset:
     """Write one clip of each person, 256x224 px at 25 frames a second."""
-    rows = [
-        _write(folder, name, swaying(n, phase=float(at)), tint=at)
-        for at, (name, n) in enumerate(lengths.items())
-    ]
-    return finalise(folder, rows, name="People", config={}, models={}, measurements=(), run=None)
+    rows = []
+    for at, (name, n) in enumerate(lengths.items()):
+        poses = swaying(n, phase=float(at))
+        images = (np.roll(draw(points), at, axis=2) for points in poses)
+        rows.append(write_clip(folder, name, images, pose_of(poses)))
+    return write_manifest(folder, rows)
 
 
-def _write(folder: Path, name: str, poses: list[NDArray[np.float64]], *, tint: int) -> Clip:
-    clip, keypoints, drawing = clip_files(folder, name)
+def write_clip(
+    folder: Path, name: str, images: Iterable[NDArray[np.uint8]], pose: WholeBodyPose
+) -> Clip:
+    """Write the files of a clip, of somebody of the same name, and return its row."""
+    paths = [path_of(folder, name) for path_of in (clip_path, keypoints_path, pose_path)]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
     with VideoWriter(
-        clip, width_px=WIDTH_PX, height_px=HEIGHT_PX, fps=Fraction(25), encoding=CLIP
+        paths[0],
+        width_px=pose.width_px,
+        height_px=pose.height_px,
+        fps=Fraction(25),
+        encoding=CLIP,
     ) as writer:
-        for points in poses:
-            writer.write(np.roll(draw(points), tint, axis=2))
-    save_pose(keypoints, pose_of(poses))
-    drawing.write_bytes(b"pose")
-    return kept_row(folder, name, n_frames=len(poses))
+        for image in images:
+            writer.write(image)
+    save_pose(paths[1], pose)
+    paths[2].write_bytes(b"pose")
+    clip_sha256, keypoints_sha256, pose_sha256 = map(sha256_of, paths)
+    return Clip(
+        clip_id=name,
+        status="kept",
+        source_id=name,
+        source_path=f"{name}.mp4",
+        fps_num=25,
+        fps_den=1,
+        n_frames=len(pose),
+        identity=name,
+        clip_sha256=clip_sha256,
+        keypoints_sha256=keypoints_sha256,
+        pose_sha256=pose_sha256,
+    )
+
+
+def write_manifest(folder: Path, rows: Sequence[Clip]) -> Dataset:
+    """Write all that makes a dataset of clips."""
+    return finalise(folder, rows, name="People", config={}, models={}, measurements=(), run=None)

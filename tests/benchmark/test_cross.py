@@ -6,14 +6,18 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
 
+from tests.baselines.talkingpose.tiny import random_pose
 from tests.benchmark.conftest import FIRST_NUMBER, write_dataset
 from tests.benchmark.evaluating import Evaluator
+from tests.benchmark.people import write_clip, write_manifest
 from tests.conftest import MediaMaker
 from tpbench.baselines.trivial import Frozen, Oracle
 from tpbench.benchmark.cross import cross_clips, pair_id
+from tpbench.benchmark.evaluate import evaluate
 from tpbench.benchmark.scoring import scoring_protocol
 from tpbench.benchmark.selection import select_clips
 from tpbench.benchmark.tasks import CROSS, SELF, TaskClip, make_task, task_rule
@@ -193,3 +197,35 @@ def test_a_cross_run_is_made_scored_and_verified(talks: Path, tmp_path: Path) ->
         assert "__from__" in name
         assert probe(run.folder.generated(name)).frame_count == record.n_frames
     assert verify_run(run.folder.path).level == "rerun"
+
+
+@pytest.mark.shared
+def test_poses_are_held_against_those_of_the_driving_clip(shared_dir: Path, tmp_path: Path) -> None:
+    rows_made = []
+    for name in ("vid1", "vid3"):
+        frames = read_frames(
+            shared_dir / "data" / "talkingpose_samples" / f"{name}.mp4", end_frame=24
+        )
+        images = [cv2.resize(frame.image, (384, 384)) for frame in frames]
+        pose = random_pose(len(images), width_px=384, height_px=384)  # the anchors look at none
+        rows_made.append(write_clip(tmp_path / "data", name, images, pose))
+    write_manifest(tmp_path / "data", rows_made)
+
+    pck, akd, blank = {}, {}, set()
+    for model in ("oracle", "frozen"):
+        found = evaluate(
+            model,
+            tmp_path / "data",
+            task="cross",
+            min_frames=24,
+            out=tmp_path / "runs",
+            workers=1,
+        )
+        pck[model] = found.scores["pck_body"].value
+        akd[model] = found.scores["akd_hands"].value
+        blank |= {name for name, score in found.scores.items() if score.status == "not_measured"}
+
+    assert (pck["oracle"], akd["oracle"]) == (1, 0)
+    assert pck["frozen"] < 0.9
+    assert akd["frozen"] > 5
+    assert blank <= {"fid", "kid", "fvd"}

@@ -9,9 +9,9 @@ import pytest
 
 from tests.benchmark.conftest import HEIGHT_PX, LENGTHS, MODULE, WIDTH_PX
 from tests.benchmark.evaluating import Evaluator
-from tpbench.benchmark import dry_run
 from tpbench.benchmark.dry_run import FRAME_BYTES, estimate
 from tpbench.benchmark.prepare import prepare
+from tpbench.benchmark.stamp import hardware_stamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,9 +64,7 @@ def test_a_run_on_another_machine_says_nothing(
     talks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Evaluator(data=talks, out=tmp_path)(model=MODEL, metrics=["l1"], ids=["a"])
-    here = dry_run.hardware_stamp()
-    monkeypatch.setattr(
-        dry_run, "hardware_stamp", lambda: here.model_copy(update={"processor": "another"})
-    )
+    another = hardware_stamp().model_copy(update={"processor": "another"})
+    monkeypatch.setattr("tpbench.benchmark.dry_run.hardware_stamp", lambda: another)
 
     assert estimate(prepare(MODEL, talks), tmp_path).generate_s is None

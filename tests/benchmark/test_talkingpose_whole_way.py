@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.baselines.talkingpose.tiny import random_pose, write_tiny_weights
+from tests.benchmark.people import write_clip, write_manifest
 from tests.conftest import MediaMaker
 from tpbench.benchmark.evaluate import evaluate
 from tpbench.benchmark.verify import verify_run
-from tpbench.dataset import Clip, clip_path, finalise, keypoints_path, pose_path
 from tpbench.errors import TPBenchError
 from tpbench.files import sha256_of
-from tpbench.video import CLIP, VideoWriter
-from tpbench.wholebody import save_pose
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,31 +25,10 @@ SIDE_PX = 64
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of one very short clip."""
     folder = tmp_path_factory.mktemp("tiny talks")
-    paths = [path_of(folder, "clip") for path_of in (clip_path, keypoints_path, pose_path)]
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with VideoWriter(
-        paths[0], width_px=SIDE_PX, height_px=SIDE_PX, fps=Fraction(25), encoding=CLIP
-    ) as writer:
-        for number in range(N_FRAMES):
-            writer.write(MediaMaker.image(number, width_px=SIDE_PX, height_px=SIDE_PX))
-    save_pose(paths[1], random_pose(N_FRAMES))
-    paths[2].write_bytes(b"pose")
-    clip_sha256, keypoints_sha256, pose_sha256 = map(sha256_of, paths)
-    row = Clip(
-        clip_id="clip",
-        status="kept",
-        source_id="clip",
-        source_path="clip.mp4",
-        fps_num=25,
-        fps_den=1,
-        n_frames=N_FRAMES,
-        identity="somebody",
-        clip_sha256=clip_sha256,
-        keypoints_sha256=keypoints_sha256,
-        pose_sha256=pose_sha256,
+    images = (
+        MediaMaker.image(number, width_px=SIDE_PX, height_px=SIDE_PX) for number in range(N_FRAMES)
     )
-    finalise(folder, [row], name="tiny", config={}, models={}, measurements=(), run=None)
+    write_manifest(folder, [write_clip(folder, "clip", images, random_pose(N_FRAMES))])
     return folder
 
 
@@ -77,8 +53,7 @@ def test_local_weights_give_a_scored_run(data: Path, tmp_path: Path) -> None:
     assert run.folder.path.parts[-4] == "talkingpose"
     sha256 = run.info.model.configuration["weights_sha256"]
     assert sha256_of(weights / "pose_guider.pth") in dict(sha256).values()  # type: ignore[arg-type]  # JSON
-    psnr = result.table().loc["psnr", "value"]
-    assert 0 < psnr < 60
+    assert 0 < result.scores["psnr"].value < 60
     assert verify_run(run.folder.path).level == "rerun"
 
 
