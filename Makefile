@@ -23,8 +23,11 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 
 install: $(VENV)/.installed-dev  ## make .venv with all that development needs
 
+# Files of tests stay together: they share what is slow to make.
+TEST_PROCESSES ?= 2
+
 test: $(VENV)/.installed-dev  ## the normal test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 test-all: $(VENV)/.installed-dev  ## the slow tests too
 	$(BIN)/python -m pytest -m 'not weights and not gpu'

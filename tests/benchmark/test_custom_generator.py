@@ -84,3 +84,7 @@ def test_by_module_and_class(home: Path, talks: Path, monkeypatch: pytest.Monkey
     assert result.complete
     assert_darker(result.runs[0].folder.path, talks)
     assert result.runs[0].info.model.configuration["class"] == "mine.darker:Darker"
+
+
+def test_the_readme_shows_this_example() -> None:
+    assert EXAMPLE in (ROOT / "README.md").read_text(encoding="utf-8")

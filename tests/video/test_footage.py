@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import re
+import struct
+import zlib
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -162,3 +165,25 @@ def test_a_folder_with_nothing_but_hidden_pictures_is_no_clip(tmp_path: Path) ->
 
     Image.fromarray(pictures(1)[0]).save(tmp_path / "0.PNG")
     assert is_frame_folder(tmp_path)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "clip.mp4")
+
+    for look in (open_footage, content_sha256):
+        with pytest.raises(MediaError, match=r"clip\.mp4: is "):
+            look(tmp_path / "clip.mp4")
+
+
+def test_a_picture_that_claims_more_than_memory_holds_is_one_clear_line(tmp_path: Path) -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    (tmp_path / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + body)
+
+    with pytest.raises(MediaError, match=r"0\.png: is no picture that can be read"):
+        open_footage(tmp_path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from tpbench.cli.score_table import remarks, score_table
+from tpbench.cli.score_table import print_whole, remarks, score_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,13 +72,14 @@ def score(
     from tpbench.execution import terminate_as_interrupt
     from tpbench.metrics.scoring.api import score as score_folders
 
+    wanted = None if metrics is None else [name.strip() for name in metrics.split(",")]
     with terminate_as_interrupt(), _progress_bar() as listener:
         report = score_folders(
             real,
             generated,
             out=out,
             protocol=protocol,
-            metrics=None if metrics is None else [m.strip() for m in metrics.split(",") if m],
+            metrics=None if wanted is None else [name for name in wanted if name],
             split=split,
             length=length,
             resize=resize,
@@ -103,8 +104,8 @@ def score(
 def _print(report: ScoreReport, out: Path) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
-    console.print(score_table(report.metrics))
+    console = Console(highlight=False, markup=False, emoji=False)
+    print_whole(score_table(report.metrics), console)
     for warning in dict.fromkeys(remarks(report.metrics)):
         console.print(warning, soft_wrap=True)
     coverage = report.coverage
@@ -116,7 +117,7 @@ def _tell_what_lacks(report: ScoreReport, out: Path) -> None:
     lines = [f"{clip}: {error}" for clip, error in coverage.failed.items()]
     lines += [f"{clip}: nothing was generated for it" for clip in coverage.missing]
     for line in lines[:_LISTED]:
-        typer.echo(line, err=True)
+        typer.echo(_harmless(line), err=True)
     if len(lines) > _LISTED:
         typer.echo(f"... and {len(lines) - _LISTED} more in {out / 'scores.json'}", err=True)
     others = "; the values are those of the others" if coverage.n_scored else ""
@@ -124,6 +125,14 @@ def _tell_what_lacks(report: ScoreReport, out: Path) -> None:
         f"coverage {coverage.share:.3f}: {len(coverage.failed)} clips failed, "
         f"{len(coverage.missing)} are missing{others}",
         err=True,
+    )
+
+
+def _harmless(line: str) -> str:
+    """Return a line with file names in it, of which none can break it or steer the terminal."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in line
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from rich.console import Console
     from rich.table import Table
 
     from tpbench.metrics.scoring.report import MetricScore
@@ -56,6 +57,13 @@ def plain_table(headers: Mapping[str, bool]) -> Table:
     return table
 
 
+def print_whole(table: Table, console: Console) -> None:
+    """Print a table with no number cut, wider than the terminal if need be."""
+    free = console.options.update(max_width=10_000)
+    console.width = max(console.width, console.measure(table, options=free).maximum)
+    console.print(table)
+
+
 def remarks(metrics: Mapping[str, MetricScore]) -> Iterator[str]:
     """Yield what has to be said beside the table: blanks, warnings, missing intervals."""
     lacking: dict[str, list[str]] = {}
@@ -66,6 +74,8 @@ def remarks(metrics: Mapping[str, MetricScore]) -> Iterator[str]:
             yield f"{name}: {found.reason}"
         if found.warning:
             yield f"{name}: {found.warning}"
+        if found.n_infinite and found.n_clips:
+            yield f"{name}: infinite in {found.n_infinite} more clips, which are not in the mean"
     for reason, names in lacking.items():
         yield f"not measured: {', '.join(names)}: {reason}"
     for found in metrics.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import stat
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -116,6 +117,9 @@ def content_sha256(path: Path) -> str:
     """
     try:
         if not path.is_dir():
+            # A pipe or a device would be read for ever.
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise MediaError(path, "is neither a file nor a folder")
             return sha256_of(path)
         digest = hashlib.sha256()
         for picture in _ordered_pictures(path):
@@ -186,7 +190,10 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
         stored = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise MediaError(path, error.strerror or str(error)) from error
-    image = cv2.imdecode(stored, cv2.IMREAD_COLOR_RGB) if stored.size else None
+    try:
+        image = cv2.imdecode(stored, cv2.IMREAD_COLOR_RGB) if stored.size else None
+    except cv2.error as error:  # a size that nothing could hold, say
+        raise MediaError(path, "is no picture that can be read") from error
     if image is None:
         raise MediaError(path, "is no picture that can be read")
     return np.asarray(image, dtype=np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -126,3 +127,15 @@ def test_the_page_is_written_beside_the_tables(runs: Runs, tmp_path: Path) -> No
 
     assert built.page == built.files[-1] == tmp_path / "out" / "index.html"
     assert built.page.is_file()
+
+
+def test_a_disk_that_fills_up_under_the_page_is_a_config_error(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tpbench.benchmark.page.build_page", full)
+
+    with pytest.raises(ConfigError, match=r"out: can't be written \(No space left on device\)"):
+        build_leaderboard([runs()], tmp_path / "out")

@@ -179,6 +179,32 @@ def test_scores_of_a_foreign_form_are_refused_though_their_digest_is_right(runs:
         board_of(runs.out)
 
 
+@pytest.mark.parametrize("change", [{"version": "one"}, {"title": None, "gone": "title"}])
+def test_a_protocol_of_a_foreign_form_is_refused(runs: Runs, change: dict[str, object]) -> None:
+    def odd(report: ScoreReport) -> ScoreReport:
+        protocol = {**report.protocol, **change}
+        protocol.pop(str(protocol.pop("gone", "")), None)
+        return replace(report, protocol=protocol)
+
+    runs(report=odd)
+
+    with pytest.raises(SubmissionError, match="no scores as tpbench writes them"):
+        collect([runs.out])
+
+
+@pytest.mark.parametrize("expected", [0, -5, 3, 10**6])
+def test_a_run_and_scores_that_count_other_clips_are_refused(runs: Runs, expected: int) -> None:
+    def odd(info: RunInfo) -> RunInfo:
+        return info.model_copy(
+            update={"counts": info.counts.model_copy(update={"expected": expected})}
+        )
+
+    runs(info=odd)
+
+    with pytest.raises(SubmissionError, match=rf"speaks of {expected} clips, and its scores of"):
+        collect([runs.out])
+
+
 def test_a_record_that_was_tampered_with_is_refused(runs: Runs) -> None:
     record = runs() / "records" / "clip3.json"
     record.write_text(record.read_text().replace("clip3", "clip4"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +13,9 @@ from tests.metrics.scoring.clips import pictures, worse, write_pictures, write_s
 from tests.talks import write_talk
 from tpbench.dataset import Clip, Dataset, finalise, split_dataset
 from tpbench.dataset import clip_path as clip_path_of
-from tpbench.errors import ConfigError, SubmissionError
+from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.files import sha256_of
-from tpbench.metrics.scoring import driver
+from tpbench.metrics.scoring import driver, run
 from tpbench.metrics.scoring.api import score
 
 if TYPE_CHECKING:
@@ -108,6 +109,22 @@ def test_frames_too_small_for_a_metric_say_how_small(tmp_path: Path) -> None:
     said = f"{path}: is 9x9 px; the metrics asked for need 11 px or more a side"
     assert report.coverage.failed == {"a": said}
     assert report.metrics["psnr"].reason == "no clip could be scored"
+
+
+@pytest.mark.parametrize("part", ["write_frames", "write_scores"])
+def test_a_full_disk_is_one_clear_line(
+    part: str, folders: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    real, generated, out = folders
+    with monkeypatch.context() as patch:
+        patch.setattr(run, part, full)
+        with pytest.raises(TPBenchError, match=r"No space left on device; .* run again"):
+            score(real, generated, out=out, metrics=["psnr"])
+
+    assert score(real, generated, out=out, metrics=["psnr"]).complete
 
 
 def test_names_that_never_meet_are_one_clear_line(

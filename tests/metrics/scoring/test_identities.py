@@ -25,12 +25,19 @@ def test_a_table_is_read_whoever_wrote_it(encoding: str, end: str, tmp_path: Pat
     assert found == {"sub/a, b": "Zoë", "c": "Zoë"}
 
 
+def test_blanks_beside_commas_make_nobody_another_person(tmp_path: Path) -> None:
+    found = read_identities(table(tmp_path, "clip , identity\na, Zoë\nb,Zoë \n"))
+
+    assert found == {"a": "Zoë", "b": "Zoë"}
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("clip,who\na,b\n", "want the columns 'clip' and 'identity', found clip, who"),
         ("", "want the columns 'clip' and 'identity', found none"),
         ("clip,identity\na,x\na,y\n", "people.csv, line 3: clip 'a' comes twice"),
+        ("clip,identity\na, \n", "people.csv, line 2: clip 'a' lacks a name"),
         ("clip,identity\na,\n", "people.csv, line 2: clip 'a' lacks a name"),
         ("clip,identity\na\n", "people.csv, line 2: clip 'a' lacks a name"),
         ("clip,identity\n,x\n", "people.csv, line 2: clip '' lacks a name"),

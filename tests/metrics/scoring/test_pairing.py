@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,3 +108,31 @@ def test_a_folder_is_wanted(tmp_path: Path) -> None:
         real_clips(tmp_path)
     with pytest.raises(ConfigError, match=r"is no dataset .*so it has no split 'test'"):
         real_clips(touch(tmp_path, ["a.mp4"]), split="test")
+
+
+def test_links_to_folders_are_followed_and_links_back_up_are_not(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere", ["b.mp4"])
+    root = touch(tmp_path / "root", ["a.mp4", "left/l.mp4", "right/r.mp4"])
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "left" / "up").symlink_to(root)
+    (root / "left" / "over").symlink_to(root / "right")
+    (root / "right" / "over").symlink_to(root / "left")
+
+    found = set(videos_below(root))
+
+    assert found >= {"a", "linked/b", "left/l", "left/over/r", "right/r", "right/over/l"}
+    assert len(found) == 6
+
+
+def test_a_folder_of_one_clips_pictures_says_where_they_belong(tmp_path: Path) -> None:
+    write_pictures(tmp_path, pictures(2))
+
+    with pytest.raises(ConfigError, match="give each clip a folder of its own"):
+        videos_below(tmp_path)
+
+
+def test_a_name_that_is_no_text_is_one_clear_line(tmp_path: Path) -> None:
+    touch(tmp_path, ["good.mp4", os.fsdecode(b"caf\xe9.mp4")])
+
+    with pytest.raises(SubmissionError, match=r"the name of 'caf\\udce9' is not UTF-8"):
+        videos_below(tmp_path)

@@ -114,6 +114,16 @@ def test_a_record_with_other_fields_is_none(folder: RecordFolder) -> None:
         assert folder.read("sub/a") is None
 
 
+@pytest.mark.parametrize("column", [np.zeros((N, 3)), np.array(["a"] * N), np.arange(N)])
+def test_a_record_whose_columns_are_no_numbers_by_frame_is_none(
+    column: Any,  # noqa: ANN401 - what a column must not be
+    folder: RecordFolder,
+) -> None:
+    folder.write(record(columns={"psnr": column}))
+
+    assert folder.read("sub/a") is None
+
+
 def test_a_record_under_another_clips_name_is_none(folder: RecordFolder) -> None:
     folder.write(record())
     folder.record_path("sub/a").rename(folder.record_path("b"))

@@ -69,17 +69,17 @@ def build_leaderboard(
         REPORTED_NAME: reported_csv(board.reported),
         MARKDOWN_NAME: leaderboard_markdown(board),
     }
+    index = None
     try:
         for name, text in texts.items():
             write_text_aside(folder / name, text)
+        if page:
+            from tpbench.benchmark.page import build_page
+
+            index = build_page(board, folder)
     except OSError as error:
         msg = f"{folder}: can't be written ({error.strerror or error})"
         raise ConfigError(msg) from error
-    index = None
-    if page:
-        from tpbench.benchmark.page import build_page
-
-        index = build_page(board, folder)
     return BuiltLeaderboard(
         leaderboard=board,
         files=(*(folder / name for name in texts), *([index] if index else [])),

@@ -151,6 +151,7 @@ def _read(run: Run) -> ScoredRun | LeftOut:
             f"is '{outdated[0]}'); score them again"
         )
         return LeftOut(folder=folder, reason=reason)
+    _require_possible_counts(run, report)
     if not report.clips:
         return LeftOut(folder=folder, reason="no clip of it has scores")
     return ScoredRun(
@@ -177,6 +178,16 @@ def _require_belonging(run: Run, report: ScoreReport) -> None:
                 "score it again"
             )
             raise SubmissionError(msg)
+
+
+def _require_possible_counts(run: Run, report: ScoreReport) -> None:
+    expected, scored = run.info.counts.expected, report.coverage.n_expected
+    if expected != scored or not len(report.clips) <= expected:
+        msg = (
+            f"{run.folder.path}: speaks of {expected} clips, and its scores of {scored}, with "
+            f"values of {len(report.clips)}; score it again"
+        )
+        raise SubmissionError(msg)
 
 
 def _plain(protocol_id: str) -> str:

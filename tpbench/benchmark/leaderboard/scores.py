@@ -42,7 +42,7 @@ def load_report(folder: Path) -> tuple[ScoreReport, str]:
 def _report(content: Mapping[str, Any]) -> ScoreReport:
     coverage = content["coverage"]
     return ScoreReport(
-        protocol=dict(content["protocol"]),
+        protocol=_protocol(content["protocol"]),
         policies=dict(content["policies"]),
         real=dict(content["real"]),
         coverage=Coverage(
@@ -56,6 +56,11 @@ def _report(content: Mapping[str, Any]) -> ScoreReport:
         clips={clip_id: _clip(clip_id, raw) for clip_id, raw in content["clips"].items()},
         environment=dict(content["environment"]),
     )
+
+
+def _protocol(raw: Mapping[str, Any]) -> dict[str, Any]:
+    said = {name: str(raw[name]) for name in ("id", "title", "digest")}
+    return {**raw, **said, "version": int(raw["version"])}
 
 
 def _metric(name: str, raw: Mapping[str, Any]) -> MetricScore:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpbench.errors import ConfigError
+from tpbench.execution import explain_halts
 from tpbench.metrics.protocols import DEFAULT_PROTOCOL
 from tpbench.metrics.protocols import protocol as protocol_named
 from tpbench.metrics.scoring.identities import read_identities, with_identities
@@ -72,6 +73,7 @@ def score(  # noqa: PLR0913 - one argument for each thing a user may choose
         ConfigError: an option, a name, or a folder is wrong.
         DatasetError: the dataset is broken or has no such split.
         SubmissionError: nothing matches, or two generated videos claim one clip.
+        TPBenchError: the disk is full; what is measured is kept.
     """
     real, generated, out = Path(real), Path(generated), Path(out)
     if first_frame < 0:
@@ -100,13 +102,14 @@ def score(  # noqa: PLR0913 - one argument for each thing a user may choose
         offline=offline,
         strict=strict,
     )
-    return score_pairs(
-        pairing,
-        out=out,
-        setting=setting,
-        real=_about(real, split, is_dataset=is_dataset),
-        on_progress=on_progress,
-    )
+    with explain_halts(out):
+        return score_pairs(
+            pairing,
+            out=out,
+            setting=setting,
+            real=_about(real, split, is_dataset=is_dataset),
+            on_progress=on_progress,
+        )
 
 
 def chosen_protocol(name: str, metrics: Sequence[str] | None) -> Protocol:

@@ -27,12 +27,14 @@ def read_identities(path: Path) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
+            rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
             if not set(_COLUMNS) <= set(rows.fieldnames or ()):
                 found = ", ".join(rows.fieldnames or ()) or "none"
                 msg = f"{path}: want the columns 'clip' and 'identity', found {found}"
                 raise ConfigError(msg)
             for row in rows:
-                clip, identity = (row[name] or "" for name in _COLUMNS)
+                # A blank beside a comma makes nobody another person.
+                clip, identity = ((row[name] or "").strip() for name in _COLUMNS)
                 if not clip or not identity or clip in identities:
                     what = "comes twice" if clip in identities else "lacks a name"
                     msg = f"{path}, line {rows.line_num}: clip '{clip}' {what}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tpbench.errors import ConfigError, SubmissionError
+from tpbench.errors import ConfigError, MediaError, SubmissionError
 from tpbench.video import VIDEO_SUFFIXES, is_frame_folder
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def real_clips(root: Path, *, split: SplitName | None = None) -> dict[str, RealC
 def videos_below(root: Path, *, by_own_name: bool = False) -> dict[str, Path]:
     """Return all videos and frame folders below a folder, by path relative to it without ending.
 
-    Hidden files and folders are passed over. In a folder with a video, pictures are no frames.
+    Links to folders are followed. Hidden files and folders are passed over. In a folder with a
+    video, pictures are no frames.
 
     Args:
         root: where to look, sub-folders included.
@@ -127,9 +129,9 @@ def videos_below(root: Path, *, by_own_name: bool = False) -> dict[str, Path]:
             files lie.
 
     Raises:
-        ConfigError: there is no such folder.
-        MediaError: a folder below it can't be listed.
-        SubmissionError: two have the same name.
+        ConfigError: there is no such folder, or all it holds is one clip's pictures.
+        MediaError: it, or a folder below it, can't be listed.
+        SubmissionError: two have the same name, or one has a name that is no text.
     """
     if not root.is_dir():
         msg = f"{root}: no such folder"
@@ -139,20 +141,40 @@ def videos_below(root: Path, *, by_own_name: bool = False) -> dict[str, Path]:
         # The name of a frame folder may have dots in it that begin no ending.
         named = path if path.is_dir() else path.with_suffix("")
         key = named.name if by_own_name else named.relative_to(root).as_posix()
+        _require_text(key, root)
         if key in found:
             msg = f"{found[key]} and {path} are both '{key}': keep one"
             raise SubmissionError(msg)
         found[key] = path
+    if not found and is_frame_folder(root):
+        msg = f"{root}: its pictures lie in it directly; give each clip a folder of its own"
+        raise ConfigError(msg)
     return found
 
 
-def _footage_below(root: Path) -> Iterator[Path]:
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root)
-        if any(part.startswith(".") for part in relative.parts):
-            continue
-        if path.is_dir():
+def _require_text(key: str, root: Path) -> None:
+    """Refuse a name that no JSON file can hold."""
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        shown = key.encode(errors="backslashreplace").decode()
+        msg = f"{root}: the name of '{shown}' is not UTF-8; rename it (or the locale is another)"
+        raise SubmissionError(msg) from error
+
+
+def _footage_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Yield videos and frame folders; `above` holds the folders on the way here, links resolved."""
+    above |= {folder.resolve()}
+    try:
+        children = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise MediaError(folder, error.strerror or str(error)) from error
+    for path in children:
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where nobody may look
+            if path.resolve() in above:  # a link back up
+                continue
             if is_frame_folder(path):
                 yield path
+            yield from _footage_below(path, above)
         elif path.suffix.lower() in VIDEO_SUFFIXES:
             yield path

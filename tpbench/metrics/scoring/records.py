@@ -126,6 +126,8 @@ class RecordFolder:
                 columns = {
                     name.removeprefix("column/"): data[name] for name in data.files if name != _META
                 }
+            if any(values.ndim != 1 or values.dtype != np.float64 for values in columns.values()):
+                return None
             fps = meta.pop("fps")
             record = ClipRecord(
                 **{**meta, "notes": tuple(meta["notes"])},
