@@ -99,11 +99,14 @@ class SubmissionError(TPBenchError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the closest known name, else the list of known names.
 
+    Upper and lower case count as one.
+
     >>> did_you_mean("psrn", ["psnr", "ssim"])
     "; did you mean 'psnr'?"
     >>> did_you_mean("zzz", ["psnr", "ssim"])
     '; known: psnr, ssim'
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(names)}"
+    by_lower = {known_name.lower(): known_name for known_name in names}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f"; did you mean '{by_lower[close[0]]}'?" if close else f"; known: {', '.join(names)}"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,6 +47,37 @@ def test_without_a_dot_it_is_a_model_of_the_table() -> None:
 )
 def test_a_class_that_is_not_there_is_refused(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
+        build(name, options={}, weights_dir=None, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("raise ValueError('not today')", "fails: ValueError: not today"),
+        ("import sys; sys.exit(3)", "fails: SystemExit: 3"),
+        ("def broken(:", "fails: SyntaxError"),
+        ("import nowhere_to_be_found", "there is no module 'nowhere_to_be_found'"),
+        ("Mine = 3", "'Mine' is no class"),
+        (
+            "class Mine:\n    def __init__(self):\n        1 / 0",
+            "can't be built: ZeroDivisionError",
+        ),
+    ],
+)
+def test_a_module_that_fails_is_one_line(
+    code: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "users_own.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "users_own", raising=False)
+
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        build("users_own:Mine", options={}, weights_dir=None, device="cpu")
+
+
+@pytest.mark.parametrize("name", [".x:Y", "tpbench.errors:TPBenchError", "frozen:"])
+def test_odd_names_are_one_line(name: str) -> None:
+    with pytest.raises(ConfigError):
         build(name, options={}, weights_dir=None, device="cpu")
 
 

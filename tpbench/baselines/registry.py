@@ -49,12 +49,12 @@ def find(name: str) -> tuple[ModelRow, str | None]:
     Raises:
         ConfigError: no such model or variant.
     """
-    model_id, _, variant = name.partition(":")
+    model_id, colon, variant = name.partition(":")
     row = MODELS.get(model_id)
     if row is None:
         msg = f"no model '{model_id}'{did_you_mean(model_id, MODELS)}"
         raise ConfigError(msg)
-    if variant and variant not in row.variants:
+    if colon and variant not in row.variants:
         known = f"{did_you_mean(variant, row.variants)}" if row.variants else "; it has none"
         msg = f"{model_id}: no variant '{variant}'{known}"
         raise ConfigError(msg)

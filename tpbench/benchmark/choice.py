@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from tpbench.baselines import registry
-from tpbench.errors import ConfigError
+from tpbench.errors import ConfigError, TPBenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +50,7 @@ class ModelChoice:
 
 
 def choose(name: str) -> ModelChoice:
-    """Find a model; a dot before the colon means a class of the user's own.
+    """Find a model; a dot before the colon, or a capital behind it, means a class of the user's.
 
     Raises:
         ConfigError: no such model or variant.
@@ -80,10 +80,17 @@ def build(
     factory = _import(name)
     try:
         inspect.signature(factory).bind(**options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         msg = f"{name}: can't be called with the options {dict(options)}: {error}"
         raise ConfigError(msg) from error
-    return adopt(factory(**options), name=name)
+    try:
+        made = factory(**options)
+    except TPBenchError:
+        raise
+    except Exception as error:
+        msg = f"{name}: can't be built: {type(error).__name__}: {error}"
+        raise ConfigError(msg) from error
+    return adopt(made, name=name)
 
 
 def adopt(made: object, *, name: str) -> Generator:
@@ -162,8 +169,9 @@ class _Adopted:
 
 
 def _is_class(name: str) -> bool:
-    module, colon, _attribute = name.partition(":")
-    return bool(colon) and "." in module
+    module, colon, attribute = name.partition(":")
+    # Variants of our own models are written small.
+    return bool(colon) and ("." in module or attribute[:1].isupper())
 
 
 def _import(name: str) -> Any:  # noqa: ANN401 - whatever the user named
@@ -172,15 +180,19 @@ def _import(name: str) -> Any:  # noqa: ANN401 - whatever the user named
     if here not in sys.path:  # a user's module often lies where the command is typed
         sys.path.append(here)
     try:
-        return getattr(import_module(module), attribute)
+        found = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # the module is there; something that it imports is not
         msg = f"--model {name}: there is no module '{error.name}'"
         raise ConfigError(msg) from error
-    except AttributeError as error:
-        msg = f"--model {name}: module '{module}' has no '{attribute}'"
+    except (Exception, SystemExit) as error:  # whatever a user's module does while it is read
+        known = isinstance(error, AttributeError) and error.obj is sys.modules.get(module)
+        what = f"has no '{attribute}'" if known else f"fails: {type(error).__name__}: {error}"
+        msg = f"--model {name}: module '{module}' {what}"
         raise ConfigError(msg) from error
+    if not callable(found):
+        msg = f"--model {name}: '{attribute}' is no class"
+        raise ConfigError(msg)
+    return found
 
 
 def _source_digest(kind: type) -> str | None:

@@ -96,11 +96,11 @@ class Counts(_Part):
     """What became of the clips so far."""
 
     expected: int
-    done: int
-    failed: int
-    quarantined: int
-    not_run: int
-    frames: int
+    done: int = Field(ge=0)
+    failed: int = Field(ge=0)
+    quarantined: int = Field(ge=0)
+    not_run: int = Field(ge=0)
+    frames: int = Field(ge=0)
     """Of the done clips."""
 
     @property

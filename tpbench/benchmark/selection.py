@@ -116,7 +116,7 @@ def read_ids(path: Path) -> list[str]:
         ConfigError: the file can't be read or names nothing.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{path}: can't be read as a list of clip ids ({error})"
         raise ConfigError(msg) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpbench.cli.score_table import ARROWS, interval, plain_table, shown
+from tpbench.cli.score_table import ARROWS, interval, plain_table, print_whole, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,11 +35,11 @@ def compare(
 def _say(found: Comparison) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     for letter, run in (("A", found.a), ("B", found.b)):
         name, seed = run.info.model.name, run.info.seed
         console.print(f"{letter}: {name}, seed {seed}: {run.folder.path}", soft_wrap=True)
-    console.print(_table(found))
+    print_whole(_table(found), console)
     lacking: dict[str, list[str]] = {}
     for name, one in found.metrics.items():
         if one.reason:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from tpbench.cli.score_table import remarks, score_table
+from tpbench.cli.score_table import print_whole, remarks, score_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,9 +178,9 @@ def _seeds(text: str) -> list[int]:
 def _say(evaluation: Evaluation) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     scores = evaluation.scores
-    console.print(score_table(scores))
+    print_whole(score_table(scores), console)
     for remark in dict.fromkeys(remarks(scores)):
         console.print(remark, soft_wrap=True)
     info = evaluation.runs[0].info

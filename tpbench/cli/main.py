@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a bug (with its traceback), 2 wrong input (one line says w
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from typing import Annotated
@@ -94,6 +95,10 @@ def _options(
 
 def main() -> None:
     """Run the command line and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # An arrow that a terminal can't show must not cost the work that was done.
+            stream.reconfigure(errors="replace")
     try:
         app()
     except TPBenchError as error:

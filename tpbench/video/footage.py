@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tpbench.video.info import VideoInfo
 
 VIDEO_SUFFIXES: Final = frozenset(
-    {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"}
+    {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"}
 )
 """Files with these endings are videos, upper case or lower."""
 
