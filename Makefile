@@ -44,7 +44,7 @@ check: test lint types  ## all that a change must pass
 # Linear algebra on one thread: figures of metrics are for one core, on either side.
 BENCH := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python
 
-bench: $(VENV)/.installed-dev  ## speed, memory and the codec's floor; about a quarter of an hour
+bench: $(VENV)/.installed-dev  ## speed, memory and the codec's floor; about twenty minutes
 	$(BIN)/python benchmarks/bench_extract.py
 	$(BENCH) benchmarks/bench_metrics_engine.py
 	$(BENCH) benchmarks/bench_metrics_workers.py
@@ -52,6 +52,8 @@ bench: $(VENV)/.installed-dev  ## speed, memory and the codec's floor; about a q
 	$(BENCH) benchmarks/bench_metrics_frechet.py
 	$(BENCH) benchmarks/bench_metrics_memory.py
 	$(BENCH) benchmarks/bench_metrics_codec.py
+	$(BENCH) benchmarks/bench_warp.py
+	$(BENCH) benchmarks/bench_talkingpose.py
 
 demo: $(VENV)/.installed-demo  ## the whole way on real videos, into demo/
 	$(BIN)/python -m tpbench demo --out demo

