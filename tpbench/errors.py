@@ -71,7 +71,7 @@ class MissingDependencyError(TPBenchError):
 
     Args:
         feature: what can't be done without it.
-        remedy: what to install, as a command (`pip install 'tpbench[publish]'`, `apt install
+        remedy: what to install, as a command (`pip install 'tpbench[talkingpose]'`, `apt install
             libgl1`).
     """
 

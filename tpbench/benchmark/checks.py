@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 Level = Literal["none", "digest", "rerun"]
-"""none: something is wrong. digest: every file is the one that was written down. rerun: and the
-scores came out again."""
+"""none: something is wrong. digest: every clip, record, run.json and scores.json is the one that
+was written down. rerun: and the scores came out again, `frames.parquet` among them, which is
+compared only then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

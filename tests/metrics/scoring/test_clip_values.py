@@ -163,3 +163,10 @@ def test_a_metric_over_all_clips_has_no_value_of_one() -> None:
 def test_a_missing_column_is_a_bug() -> None:
     with pytest.raises(KeyError, match="ssim"):
         clip_value(METRICS["ssim"], {"psnr": np.zeros(3)}, V1)
+
+
+def test_a_clip_is_as_long_as_it_is_whether_or_not_its_first_frame_counts() -> None:
+    row, columns = METRICS["drift_psnr_slope"], {"psnr": np.linspace(30, 20, 100)}
+
+    assert clip_value(row, columns, V1).too_short
+    assert not clip_value(row, columns, V1, first_frame=1).too_short

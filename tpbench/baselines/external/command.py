@@ -119,7 +119,7 @@ def run_command(
     if code is None:
         how = f"was still running after {timeout_s:.0f} s and was ended (option timeout_s)"
         raise GeneratorError(_with_log(f"the command {how}", log))
-    if code > 128:
+    if code - 128 in signal.valid_signals():
         raise GeneratorError(_with_log(f"the command was killed by signal {code - 128}", log))
     if code:
         raise GeneratorError(_with_log(f"the command exited with {code}", log))

@@ -41,7 +41,11 @@ class ClipValue:
 
 
 def clip_value(
-    row: MetricRow, columns: Mapping[str, NDArray[np.float64]], protocol: Protocol
+    row: MetricRow,
+    columns: Mapping[str, NDArray[np.float64]],
+    protocol: Protocol,
+    *,
+    first_frame: int = 0,
 ) -> ClipValue:
     """Reduce a clip's columns as the metric says (see `registry.Reduction`).
 
@@ -49,12 +53,14 @@ def clip_value(
         row: the metric; not one over all clips ("set").
         columns: by name, (n_frames,) each; more than are needed does no harm.
         protocol: has the levels of failure.
+        first_frame: frames of the clip before the first that was scored; a clip is as long as it
+            is, whether or not frame 0 counts.
 
     Raises:
         KeyError: a column is missing.
     """
     curves = [columns[name] for name in row.columns]
-    if row.reduction in _OF_LONG_CLIPS and curves[0].size <= SHORT_CLIP_FRAMES:
+    if row.reduction in _OF_LONG_CLIPS and first_frame + curves[0].size <= SHORT_CLIP_FRAMES:
         return ClipValue(value=float("nan"), too_short=True)
     if row.reduction == "slope":
         slope = slope_with_interval(_curve(curves))

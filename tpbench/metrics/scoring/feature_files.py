@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import os
+import secrets
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
@@ -40,7 +41,7 @@ class FeatureWriter:
         self._shape = (n, dim)
         self._n_written = 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         self._file: BinaryIO | None = self._temporary.open("wb")
         self._digest = hashlib.sha256()
         header = io.BytesIO()

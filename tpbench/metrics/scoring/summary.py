@@ -46,7 +46,7 @@ def score_clip_record(
 ) -> ScoredClip:
     """Return all metrics of one clip that have a value per clip."""
     values: dict[str, ClipValue] = {
-        name: clip_value(METRICS[name], record.columns, protocol)
+        name: clip_value(METRICS[name], record.columns, protocol, first_frame=record.first_frame)
         for name in metrics
         if METRICS[name].reduction != "set"
     }
