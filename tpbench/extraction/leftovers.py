@@ -25,7 +25,7 @@ _OURS: Final = re.compile(r"[A-Za-z0-9_-]+-[0-9a-f]{8}_\d{8,}_\d{8,}\.(mp4|npz)"
 """Files of a clip, as `RowMaker.clip_id` names it."""
 
 _HALF_WRITTEN: Final = re.compile(
-    r"\.(manifest\.parquet|dataset\.json|README\.md|croissant\.json|report\.html|\w+\.csv)\.\d+\.tmp"
+    r"\.(manifest\.parquet|dataset\.json|README\.md|croissant\.json|report\.html|\w+\.csv)\.[0-9a-f]+\.tmp"
 )
 """What is written aside and was not renamed."""
 
