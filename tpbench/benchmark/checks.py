@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from tpbench.benchmark.bookkeeping import RunPlan
     from tpbench.benchmark.records import ClipRecord
     from tpbench.benchmark.run_folder import Run
-    from tpbench.benchmark.scoring import ScoringPlan
     from tpbench.metrics.scoring.driver import ProgressListener
     from tpbench.metrics.scoring.report import ScoreReport
+    from tpbench.metrics.scoring.run import ScoringSetting
 
 _log = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class RunCheck:
         self,
         plan: RunPlan,
         report: ScoreReport,
-        scoring: ScoringPlan,
+        scoring: ScoringSetting,
         on_progress: ProgressListener | None,
     ) -> None:
         """Score the clips that have scores in a folder of their own, and compare."""

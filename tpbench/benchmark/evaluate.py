@@ -16,7 +16,6 @@ from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.prepare import prepare
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.scoring import (
-    ScoringPlan,
     pair_run,
     policies_of,
     same_conditions,
@@ -27,7 +26,7 @@ from tpbench.errors import SubmissionError
 from tpbench.execution import explain_halts
 from tpbench.metrics.scoring.driver import ScoringProgress
 from tpbench.metrics.scoring.readiness import look_around, require_all
-from tpbench.metrics.scoring.run import RECORDS_NAME
+from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -132,7 +131,7 @@ def evaluate(  # noqa: PLR0913 - one argument for each thing a user may choose
         options=options,
         of_object=generator is not None,
     )
-    scoring = ScoringPlan(
+    scoring = ScoringSetting(
         protocol=found.protocol,
         policies=policies_of(found.plan.rule, found.protocol),
         device=device,
@@ -165,7 +164,7 @@ class _Work:
     """What all seeds have in common."""
 
     out: Path
-    scoring: ScoringPlan
+    scoring: ScoringSetting
     readiness: Readiness
     keep: Keep
     overwrite: Overwrite
@@ -252,7 +251,7 @@ def _drop_lossless(run: Run) -> None:
         run.folder.generated(name).unlink(missing_ok=True)
 
 
-def _ready(scoring: ScoringPlan) -> Readiness:
+def _ready(scoring: ScoringSetting) -> Readiness:
     """Look before hours of work what can be measured afterwards.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from tpbench.errors import ConfigError, did_you_mean
@@ -24,31 +24,6 @@ if TYPE_CHECKING:
     from tpbench.metrics.protocols import Protocol
     from tpbench.metrics.scoring.driver import ProgressListener
     from tpbench.metrics.scoring.report import ScoreReport
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoringPlan:
-    """How a run is scored, beside what the protocol says."""
-
-    protocol: Protocol
-    """Narrowed to what is to be measured."""
-
-    policies: Policies
-    device: str = "auto"
-    workers: int | None = None
-    offline: bool = False
-    strict: bool = False
-
-    def setting(self) -> ScoringSetting:
-        """Return it as the scoring engine wants it."""
-        return ScoringSetting(
-            protocol=self.protocol,
-            policies=self.policies,
-            device=self.device,
-            workers=self.workers,
-            offline=self.offline,
-            strict=self.strict,
-        )
 
 
 def scoring_protocol(rule: TaskRule, name: str, metrics: Sequence[str] | None) -> Protocol:
@@ -133,7 +108,7 @@ def score_run(
     pairing: Pairing,
     *,
     out: Path,
-    scoring: ScoringPlan,
+    scoring: ScoringSetting,
     on_progress: ProgressListener | None = None,
 ) -> ScoreReport:
     """Score a run, and write `scores.json` and `frames.parquet` into `out`.
@@ -144,13 +119,13 @@ def score_run(
     return score_pairs(
         pairing,
         out=out,
-        setting=scoring.setting(),
+        setting=scoring,
         real=_about(plan),
         on_progress=on_progress,
     )
 
 
-def same_conditions(report: ScoreReport, scoring: ScoringPlan) -> bool:
+def same_conditions(report: ScoreReport, scoring: ScoringSetting) -> bool:
     """Whether a report was made by this protocol with these policies."""
     return report.protocol.get("digest") == scoring.protocol.digest and dict(
         report.policies

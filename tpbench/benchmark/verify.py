@@ -17,13 +17,14 @@ from tpbench.benchmark.choice import ModelChoice
 from tpbench.benchmark.prepare import data_folder
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import RUN_INFO_NAME
-from tpbench.benchmark.scoring import ScoringPlan, policies_of
+from tpbench.benchmark.scoring import policies_of
 from tpbench.benchmark.selection import select_clips
 from tpbench.benchmark.tasks import task_rule
 from tpbench.dataset import Dataset
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.metrics.protocols import Protocol
 from tpbench.metrics.scoring.report import SCORES_NAME
+from tpbench.metrics.scoring.run import ScoringSetting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +73,7 @@ def verify_run(
         check.look_at_inputs(plan)
         if report is not None and report.clips and check.has_lossless:
             protocol = _protocol_of(report, folder)
-            scoring = ScoringPlan(
+            scoring = ScoringSetting(
                 protocol=protocol,
                 policies=policies_of(plan.rule, protocol),
                 device=device,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tpbench.metrics.scoring.driver import ProgressListener, ScoringProgress
+
 
 class Show(Protocol):
     """Draws how far a command is."""
@@ -54,3 +56,14 @@ def progress_bar(unit: str) -> Iterator[Show]:
         yield show
     finally:
         bar.stop()
+
+
+@contextmanager
+def scoring_bar() -> Iterator[ProgressListener]:
+    """Give the listener of a scoring that draws its bar."""
+    with progress_bar("clips") as show:
+
+        def listener(state: ScoringProgress) -> None:
+            show(done=state.clips_done, total=state.clips_total, news=f"{state.frames:,} frames")
+
+        yield listener

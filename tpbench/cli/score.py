@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from tpbench.cli.progress import scoring_bar
 from tpbench.cli.score_table import print_whole, remarks, score_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tpbench.metrics.scoring.driver import ProgressListener, ScoringProgress
     from tpbench.metrics.scoring.report import ScoreReport
 
 INCOMPLETE_EXIT_CODE: Final = 3
@@ -73,7 +70,7 @@ def score(
     from tpbench.metrics.scoring.api import score as score_folders
 
     wanted = None if metrics is None else [name.strip() for name in metrics.split(",")]
-    with terminate_as_interrupt(), _progress_bar() as listener:
+    with terminate_as_interrupt(), scoring_bar() as listener:
         report = score_folders(
             real,
             generated,
@@ -134,15 +131,3 @@ def _harmless(line: str) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in line
     )
-
-
-@contextmanager
-def _progress_bar() -> Iterator[ProgressListener]:
-    from tpbench.cli.progress import progress_bar
-
-    with progress_bar("clips") as show:
-
-        def listener(state: ScoringProgress) -> None:
-            show(done=state.clips_done, total=state.clips_total, news=f"{state.frames:,} frames")
-
-        yield listener

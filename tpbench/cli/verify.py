@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tpbench.metrics.scoring.driver import ProgressListener, ScoringProgress
+from tpbench.cli.progress import scoring_bar
 
 WRONG_EXIT_CODE: Final = 3
 
@@ -37,7 +33,7 @@ def verify(
     from tpbench.benchmark.verify import verify_run
     from tpbench.execution import terminate_as_interrupt
 
-    with terminate_as_interrupt(), _progress_bar() as listener:
+    with terminate_as_interrupt(), scoring_bar() as listener:
         found = verify_run(
             run,
             data=data,
@@ -60,15 +56,3 @@ def verify(
     if not found.ok:
         typer.echo(f"{run}: not verified, {len(found.problems)} problems", err=True)
         raise typer.Exit(WRONG_EXIT_CODE)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[ProgressListener]:
-    from tpbench.cli.progress import progress_bar
-
-    with progress_bar("clips") as show:
-
-        def listener(state: ScoringProgress) -> None:
-            show(done=state.clips_done, total=state.clips_total, news=f"{state.frames:,} frames")
-
-        yield listener
