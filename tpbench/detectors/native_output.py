@@ -2,7 +2,9 @@
 
 MediaPipe and LiteRT write to the process's standard error when a model is loaded and run for the
 first time, past Python and past every log level. It breaks progress bars and helps nobody, so it
-goes to the debug log.
+goes to the debug log. What MediaPipe says later can still slip through, such as its one warning of
+the first picture that malloc put at an address it has to copy from. With every picture guarded, the
+progress bar's own output would be caught, too.
 """
 
 from __future__ import annotations
