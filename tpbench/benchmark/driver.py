@@ -18,7 +18,7 @@ from tpbench.benchmark.shards import sessions_of, shards_of, take_over
 from tpbench.benchmark.stamp import code_stamp
 from tpbench.benchmark.worker import clips_payload, describe_payload
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
-from tpbench.execution import WorkItem
+from tpbench.execution import WorkItem, keep_traceback
 from tpbench.execution.differences import describe_differences
 
 if TYPE_CHECKING:
@@ -128,9 +128,7 @@ class Driver:
         """
         if outcome.kind == "retried":
             return
-        if outcome.error_detail is not None:
-            with self.folder.log.open("a", encoding="utf-8", errors="backslashreplace") as log:
-                log.write(f"{outcome.key}:\n{outcome.error_detail}")
+        keep_traceback(outcome, self.folder.log)
         self._running.pop(outcome.key, None)
         if outcome.key == _DESCRIBE:
             if outcome.result is None:

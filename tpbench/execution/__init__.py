@@ -11,6 +11,7 @@ from tpbench.execution.executor import (
     ProgressReport,
     TaskSpec,
     WorkItem,
+    keep_traceback,
 )
 from tpbench.execution.halt import explain_halts
 from tpbench.execution.ledger import Ledger, LedgerEntry, State, read_ledger
@@ -32,6 +33,7 @@ __all__ = [
     "WorkItem",
     "drain",
     "explain_halts",
+    "keep_traceback",
     "read_ledger",
     "terminate_as_interrupt",
     "usable_cores",

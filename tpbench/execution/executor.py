@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 JsonObject = Mapping[str, Any]
 """A mapping that `json.dumps` can write."""
@@ -66,6 +69,19 @@ class Outcome:
 
     cpu_s: float = 0.0
     """Processor time of the worker for the try, all its threads; 0 when the worker died."""
+
+
+def keep_traceback(outcome: Outcome, log: Path, *, name: str | None = None) -> None:
+    """Append the traceback of a bug to a log; nothing where there is none.
+
+    Args:
+        outcome: what became of an item.
+        log: of the run.
+        name: what people call the item; None: its key.
+    """
+    if outcome.error_detail is not None:
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{name or outcome.key}:\n{outcome.error_detail}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tpbench.execution import keep_traceback
 from tpbench.extraction.bookkeeping import FINAL_STATES, WORKER_LOG, error_line
 from tpbench.extraction.worker import source_of
 
@@ -100,12 +101,10 @@ class ProgressCounter:
         )
 
     def _warn(self, outcome: Outcome) -> None:
-        source, detail = self._sources[outcome.key], outcome.error_detail
-        unexpected = detail is not None or outcome.kind == "quarantined"
+        source = self._sources[outcome.key]
+        unexpected = outcome.error_detail is not None or outcome.kind == "quarantined"
         _log.warning("%s", error_line(source, outcome.error or "", unexpected=unexpected))
-        if detail is not None:
-            with self._log_path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(f"{source.shown_path}:\n{detail}")
+        keep_traceback(outcome, self._log_path, name=source.shown_path)
 
     def _tell(self, state: RunProgress) -> None:
         frames = self._finished_frames + sum(self._running.values())

@@ -11,6 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from tpbench.errors import ConfigError
+from tpbench.execution import keep_traceback
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.driver import Crew, ProgressCounter
 from tpbench.metrics.scoring.frames_table import write_frames
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from tpbench.execution import Outcome
     from tpbench.metrics.protocols import Protocol
     from tpbench.metrics.scoring.clip_pass import ClipJob
     from tpbench.metrics.scoring.driver import ProgressListener
@@ -120,7 +120,7 @@ def score_pairs(
         device = _device(setting.device, readiness)
         for outcome in _crew(setting, readiness, out, device).measure(pending, counter.on_frames):
             counter.on_outcome(outcome)
-            _keep_traceback(outcome, out / _LOG_NAME)
+            keep_traceback(outcome, out / _LOG_NAME)
             if outcome.kind in {"failed", "quarantined"}:
                 failed[outcome.key] = outcome.error or "failed without a word"
                 _log.info("%s: %s", outcome.key, failed[outcome.key])
@@ -146,12 +146,6 @@ def score_pairs(
         write_frames(out / FRAMES_NAME, _read_again(heads, records), columns)
         write_scores(out / SCORES_NAME, report)
     return report
-
-
-def _keep_traceback(outcome: Outcome, log: Path) -> None:
-    if outcome.error_detail is not None:
-        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{outcome.key}:\n{outcome.error_detail}")
 
 
 def _crew(setting: ScoringSetting, readiness: Readiness, out: Path, device: str) -> Crew:
