@@ -55,14 +55,33 @@ def test_numbers_may_begin_anywhere(tmp_path: Path) -> None:
     assert open_footage(write_pictures(tmp_path, pictures(3), first=7)).n_frames == 3
 
 
-def test_grey_transparent_and_16_bit_pictures_are_read_as_rgb(tmp_path: Path) -> None:
+def test_grey_opaque_rgba_and_16_bit_pictures_are_read_as_rgb(tmp_path: Path) -> None:
     grey = pictures(1)[0][..., 0]
     Image.fromarray(grey).save(tmp_path / "0.png")
-    Image.fromarray(np.dstack([grey, grey, grey, grey // 2])).save(tmp_path / "1.png")
+    Image.fromarray(np.dstack([grey, grey, grey, np.full_like(grey, 255)])).save(tmp_path / "1.png")
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "2.png")
 
     for image in open_footage(tmp_path).images():
         np.testing.assert_array_equal(image, np.dstack([grey, grey, grey]))
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("RGBA", "png"), ("LA", "png"), ("RGBA", "webp")])
+def test_a_transparent_picture_is_refused(mode: str, suffix: str, tmp_path: Path) -> None:
+    image = Image.new(mode, (16, 8), 255 if mode == "LA" else (200, 100, 50, 255))
+    image.putpixel((3, 2), (9, 254) if mode == "LA" else (9, 9, 9, 254))
+    image.save(tmp_path / f"0.{suffix}", lossless=True)
+
+    with pytest.raises(MediaError, match=r"0\.\w+: is transparent in places: lay it over its back"):
+        list(open_footage(tmp_path).images())
+
+
+def test_a_palette_with_a_transparent_colour_in_use_is_refused(tmp_path: Path) -> None:
+    image = Image.new("P", (16, 8), 1)
+    image.putpalette([0, 0, 0, 200, 100, 50])
+    image.save(tmp_path / "0.png", transparency=1)
+
+    with pytest.raises(MediaError, match="transparent"):
+        open_footage(tmp_path)
 
 
 @pytest.mark.parametrize(

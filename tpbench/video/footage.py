@@ -33,6 +33,11 @@ VIDEO_SUFFIXES: Final = frozenset(
 PICTURE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 """Files with these endings are pictures, upper case or lower."""
 
+_JPEG_START: Final = b"\xff\xd8\xff"
+_PNG_START: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_TYPES_WITH_ALPHA: Final = (3, 4, 6)
+"""Colour types: a palette, whose entries may be transparent; grey and RGB with alpha."""
+
 _NUMBER: Final = re.compile(r"(\d+)\D*$")
 
 
@@ -59,7 +64,8 @@ class Footage:
         """Yield every frame in order, (height_px, width_px, 3) uint8 RGB, each an array of its own.
 
         Raises:
-            MediaError: a frame can't be read, or a picture has another size than the first.
+            MediaError: a frame can't be read, or a picture is transparent or has another size than
+                the first.
         """
         if self._info is not None:
             for frame in read_frames(self.path, info=self._info):
@@ -196,4 +202,21 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
         raise MediaError(path, "is no picture that can be read") from error
     if image is None:
         raise MediaError(path, "is no picture that can be read")
+    if _is_transparent(stored):
+        reason = "is transparent in places: lay it over its background first"
+        raise MediaError(path, reason)
     return np.asarray(image, dtype=np.uint8)
+
+
+def _is_transparent(stored: NDArray[np.uint8]) -> bool:
+    """Whether something would shine through a picture: nothing says what colours it is seen in."""
+    import cv2
+
+    if stored[:3].tobytes() == _JPEG_START:
+        return False
+    if stored[:8].tobytes() == _PNG_START and stored[25] not in _PNG_TYPES_WITH_ALPHA:
+        return False
+    image = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED)
+    if image is None or image.ndim < 3 or image.shape[2] < 4:
+        return False
+    return bool(image[..., 3].min() < np.iinfo(image.dtype).max)
