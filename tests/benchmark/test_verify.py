@@ -70,7 +70,7 @@ def rewrite(run: Run, change: Callable[[ScoreReport], ScoreReport]) -> None:
 def test_a_whole_run_comes_out_again(run: Run) -> None:
     found = verify_run(run.folder.path, workers=1)
 
-    assert (found.ok, found.level, found.n_files) == (True, "rerun", 6)
+    assert (found.ok, found.level, found.n_files) == (True, "rerun", 7)
     assert found.n_values > 1000
     left = stamp(run)
     assert left is not None
@@ -255,7 +255,20 @@ def test_forged_frames_are_named(run: Run) -> None:
     frames.loc[row, ["psnr", "l1"]] += 0.5
     frames.to_parquet(path)
 
-    assert problems(run) == ("frames.parquet: b: l1, psnr differ, the first time in frame 40",)
+    assert problems(run) == (
+        "frames.parquet: not the file that scores.json names (sha256 differs)",
+        "frames.parquet: b: l1, psnr differ, the first time in frame 40",
+    )
+
+
+def test_frames_that_were_touched_are_named_without_computing_again(run: Run) -> None:
+    flip(run.folder.path / "frames.parquet")
+
+    found = verify_run(run.folder.path, recompute=False)
+
+    assert [line.rpartition("/")[2] for line in found.problems] == [
+        "frames.parquet: not the file that scores.json names (sha256 differs)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -278,9 +291,10 @@ def test_frames_that_are_not_whole_are_named(
 ) -> None:
     damage(run.folder.path / "frames.parquet")
 
-    (found,) = problems(run)
+    first, second = problems(run)
 
-    assert found.startswith(message)
+    assert first.startswith(("frames.parquet: not the file that", "frames.parquet: missing"))
+    assert second.startswith(message)
 
 
 def test_without_lossless_frames_only_records_and_hashes_are_looked_at(
@@ -290,7 +304,7 @@ def test_without_lossless_frames_only_records_and_hashes_are_looked_at(
 
     found = verify_run(run.folder.path, workers=1)
 
-    assert (found.ok, found.level, found.n_files, found.n_values) == (True, "digest", 3, 0)
+    assert (found.ok, found.level, found.n_files, found.n_values) == (True, "digest", 4, 0)
     assert "the lossless frames were not kept" in found.notes[0]
     flip(run.folder.record("a"))
     assert problems(run)[0].startswith("records/a.json: ")

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 Level = Literal["none", "digest", "rerun"]
-"""none: something is wrong. digest: every clip, record, run.json and scores.json is the one that
-was written down. rerun: and the scores came out again, `frames.parquet` among them, which is
-compared only then."""
+"""none: something is wrong. digest: all files are those that were written down. rerun: and the
+scores came out again, those of every frame among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +107,7 @@ class RunCheck:
                 named[self._folder.generated(name)] = record.generated_sha256
             for path, sha256 in named.items():
                 known.add(path)
-                self._look_at_file(path, sha256)
+                self._look_at_file(path, sha256, named_by="its record")
         unreadable = {path for name in self._unreadable() for path in self._folder.files(name)}
         for kind in ("generated", "preview"):
             for path in sorted((self._folder.path / kind).glob("*")):
@@ -127,6 +126,7 @@ class RunCheck:
         except SubmissionError as error:
             self.problems.append(str(error))
             return None
+        self._look_at_file(path.with_name(FRAMES_NAME), report.frames_sha256, named_by=SCORES_NAME)
         made = {n: r.generated_sha256 for n, r in self._records.items() if r.status == "done"}
         scored = {name: clip.generated_sha256 for name, clip in report.clips.items()}
         for name in sorted(scored.keys() - made.keys() - self._unreadable()):
@@ -208,11 +208,11 @@ class RunCheck:
             n_values=self.n_values,
         )
 
-    def _look_at_file(self, path: Path, sha256: str | None) -> None:
+    def _look_at_file(self, path: Path, sha256: str | None, *, named_by: str) -> None:
         if not path.is_file():
-            self.problems.append(f"{path}: missing, though its record names it")
+            self.problems.append(f"{path}: missing, though {named_by} names it")
         elif sha256_of(path) != sha256:
-            self.problems.append(f"{path}: not the file that its record names (sha256 differs)")
+            self.problems.append(f"{path}: not the file that {named_by} names (sha256 differs)")
         else:
             self.n_files += 1
 

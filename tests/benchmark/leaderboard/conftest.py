@@ -246,6 +246,7 @@ def _report(
         ),
         metrics={name: _score(name, clips, sets, blank) for name in METRIC_IDS},
         clips={clip.scores.clip_id: clip.scores for clip in clips},
+        frames_sha256=sha("frames"),
         environment={"python": "3.11.9"},
     )
 

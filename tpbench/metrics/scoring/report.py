@@ -128,6 +128,9 @@ class ScoreReport:
     clips: Mapping[str, ClipScores]
     """By clip id."""
 
+    frames_sha256: str
+    """Of `frames.parquet`, which lies beside it."""
+
     environment: Mapping[str, Any]
 
     @property
@@ -169,6 +172,7 @@ class ScoreReport:
                 }
                 for clip_id, scores in self.clips.items()
             },
+            "frames_sha256": self.frames_sha256,
             "environment": dict(self.environment),
         }
         content = _encoded(content)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tpbench.errors import ConfigError
 from tpbench.execution import keep_traceback
+from tpbench.files import sha256_of
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.driver import Crew, ProgressCounter
 from tpbench.metrics.scoring.frames_table import write_frames
@@ -133,6 +134,8 @@ def score_pairs(
             failed={clip_id: failed[clip_id] for clip_id in sorted(failed)},
             extra=pairing.extra,
         )
+        columns = [name for row in readiness.meters for name in row.columns]
+        write_frames(out / FRAMES_NAME, _read_again(heads, records), columns)
         report = ScoreReport(
             protocol={**asdict(setting.protocol), "digest": setting.protocol.digest},
             policies=asdict(setting.policies),
@@ -140,10 +143,9 @@ def score_pairs(
             coverage=coverage,
             metrics=_summed_up(heads, clips, readiness, setting.protocol, records),
             clips={clip.scores.clip_id: clip.scores for clip in clips},
+            frames_sha256=sha256_of(out / FRAMES_NAME),
             environment=_environment(device),
         )
-        columns = [name for row in readiness.meters for name in row.columns]
-        write_frames(out / FRAMES_NAME, _read_again(heads, records), columns)
         write_scores(out / SCORES_NAME, report)
     return report
 
