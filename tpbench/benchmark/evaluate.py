@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tpbench.benchmark.bookkeeping import RunPlan
     from tpbench.benchmark.clip_files import Keep
     from tpbench.benchmark.generate import Overwrite, RunSpec
+    from tpbench.benchmark.prepare import Prepared
     from tpbench.benchmark.run_folder import RunFolder
     from tpbench.benchmark.selection import SplitChoice
     from tpbench.benchmark.shards import Shard
@@ -114,7 +115,7 @@ def evaluate(  # noqa: PLR0913 - one argument for each thing a user may choose
         MissingWeightsError: the model's weights are missing; nothing was made.
         TPBenchError: the disk is full; what is finished is kept.
     """
-    found = prepare(
+    prepared = prepare(
         model,
         data,
         split=split,
@@ -131,10 +132,38 @@ def evaluate(  # noqa: PLR0913 - one argument for each thing a user may choose
         options=options,
         of_object=generator is not None,
     )
+    return evaluate_prepared(
+        prepared,
+        keep=keep,
+        out=out,
+        overwrite=overwrite,
+        generator=generator,
+        workers=workers,
+        offline=offline,
+        strict=strict,
+        command=command,
+        on_progress=on_progress,
+    )
+
+
+def evaluate_prepared(  # noqa: PLR0913 - one argument for each thing a user may choose
+    prepared: Prepared,
+    *,
+    keep: Keep = "lossless",
+    out: Path | str = "runs",
+    overwrite: Overwrite = "missing",
+    generator: Generator | None = None,
+    workers: int | None = None,
+    offline: bool = False,
+    strict: bool = False,
+    command: Sequence[str] = (),
+    on_progress: EvaluationListener | None = None,
+) -> Evaluation:
+    """Generate and score what `prepare` looked up; arguments and errors as those of `evaluate`."""
     scoring = ScoringSetting(
-        protocol=found.protocol,
-        policies=policies_of(found.plan.rule, found.protocol),
-        device=device,
+        protocol=prepared.protocol,
+        policies=policies_of(prepared.plan.rule, prepared.protocol),
+        device=prepared.spec.device,
         workers=workers,
         offline=offline,
         strict=strict,
@@ -151,8 +180,8 @@ def evaluate(  # noqa: PLR0913 - one argument for each thing a user may choose
         on_progress=on_progress,
     )
     done = [
-        work.do(replace(found.plan, seed=seed), replace(found.spec, seed=seed))
-        for seed in found.seeds
+        work.do(replace(prepared.plan, seed=seed), replace(prepared.spec, seed=seed))
+        for seed in prepared.seeds
     ]
     return Evaluation(
         runs=tuple(run for run, _ in done), reports=tuple(report for _, report in done)

@@ -102,7 +102,7 @@ def evaluate(
     """Let a model make all clips, and score them; go on where an earlier call stopped."""
     from tpbench.benchmark.choice import parse_assignments, with_reference_quirks
     from tpbench.benchmark.dry_run import estimate
-    from tpbench.benchmark.evaluate import evaluate as evaluate_model
+    from tpbench.benchmark.evaluate import evaluate_prepared
     from tpbench.benchmark.prepare import prepare
     from tpbench.benchmark.selection import read_ids
     from tpbench.execution import terminate_as_interrupt
@@ -112,44 +112,31 @@ def evaluate(
         model, options = with_reference_quirks(model, options)
     chosen_metrics = None if metrics is None else [m.strip() for m in metrics.split(",") if m]
     chosen_ids = None if ids is None else read_ids(ids)
+    prepared = prepare(
+        model,
+        data,
+        split=split,
+        task=task,
+        protocol=protocol,
+        metrics=chosen_metrics,
+        seeds=_seeds(seeds),
+        weights=weights,
+        limit=limit,
+        ids=chosen_ids,
+        min_frames=min_frames,
+        device=device,
+        shard=shard,
+        options=options,
+    )
     if dry_run:
-        found = prepare(
-            model,
-            data,
-            split=split,
-            task=task,
-            protocol=protocol,
-            metrics=chosen_metrics,
-            seeds=_seeds(seeds),
-            weights=weights,
-            limit=limit,
-            ids=chosen_ids,
-            min_frames=min_frames,
-            device=device,
-            shard=shard,
-            options=options,
-        )
-        _say_estimate(estimate(found, out, workers=workers), as_json=as_json)
+        _say_estimate(estimate(prepared, out, workers=workers), as_json=as_json)
         return
     with terminate_as_interrupt(), _progress_bar() as listener:
-        evaluation = evaluate_model(
-            model,
-            data,
-            split=split,
-            task=task,
-            protocol=protocol,
-            metrics=chosen_metrics,
-            seeds=_seeds(seeds),
-            weights=weights,
-            limit=limit,
-            ids=chosen_ids,
-            min_frames=min_frames,
-            device=device,
-            shard=shard,
+        evaluation = evaluate_prepared(
+            prepared,
             keep=keep,
             out=out,
             overwrite=overwrite,
-            options=options,
             workers=workers,
             offline=offline,
             strict=strict,
