@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from abc import ABC, abstractmethod
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,7 +22,7 @@ from tpbench.errors import GeneratorError, MediaError
 from tpbench.video import Encoding, VideoWriter, probe, read_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -57,10 +58,45 @@ class LagOptions(Options):
     """Frames by which it is late."""
 
 
-class Frozen:
-    """Shows the reference in every frame: no motion, and no jitter either."""
+class _Anchor:
+    """What all anchors share: options, and nothing to hold."""
 
     max_clips = 1
+    _options: Options
+
+    def describe(self) -> dict[str, JsonValue]:
+        """Return the options."""
+        return self._options.model_dump(mode="json")
+
+    def close(self) -> None:
+        """Do nothing: nothing outlives a clip."""
+
+
+class _OfDrivingVideo(_Anchor, ABC):
+    """Anchors that are made of the frames of the driving video."""
+
+    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
+        """Yield the frames of each task, or its failure if its driving video can't be read.
+
+        Raises:
+            GeneratorError: the temporary folder can't hold an encoded video.
+        """
+        for task in tasks:
+            try:
+                video, info = _driving_video(task)
+                with closing(self._images(video, info)) as stream:
+                    for index, image in enumerate(stream):
+                        yield GeneratedFrame(clip_id=task.clip_id, index=index, image=image)
+            except MediaError as error:
+                yield ClipFailure(clip_id=task.clip_id, reason=str(error))
+
+    @abstractmethod
+    def _images(self, video: Path, info: VideoInfo) -> Images:
+        """Yield as many (H, W, 3) uint8 RGB frames as the driving video has."""
+
+
+class Frozen(_Anchor):
+    """Shows the reference in every frame: no motion, and no jitter either."""
 
     def __init__(
         self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
@@ -73,68 +109,31 @@ class Frozen:
             for index in range(task.n_frames):
                 yield GeneratedFrame(clip_id=task.clip_id, index=index, image=task.reference)
 
-    def describe(self) -> dict[str, JsonValue]:
-        """Return the options."""
-        return self._options.model_dump(mode="json")
 
-    def close(self) -> None:
-        """Do nothing: nothing is held."""
-
-
-class Oracle:
-    """Shows the driving video itself: the best that any metric can give."""
-
-    max_clips = 1
+class Oracle(_OfDrivingVideo):
+    """Shows the driving video itself, every pixel: the best that any metric can give."""
 
     def __init__(
         self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
     ) -> None:
         self._options = parse_options("oracle", NoOptions, options)
 
-    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
-        """Yield the frames of each task's driving video, equal in every pixel."""
-        return _from_driving(tasks, self._images)
-
-    def describe(self) -> dict[str, JsonValue]:
-        """Return the options."""
-        return self._options.model_dump(mode="json")
-
-    def close(self) -> None:
-        """Do nothing: nothing is held."""
-
     def _images(self, video: Path, info: VideoInfo) -> Images:
         for frame in read_frames(video, info=info):
             yield frame.image
 
 
-class GtReencode:
+class GtReencode(_OfDrivingVideo):
     """Shows the driving video after x264 in 4:2:0: what a codec alone costs in every metric.
 
     The frames go in as RGB, as those that a method makes do; so what halving the colour costs is in
     it too. One thread encodes, and the bytes hang on the frames and the options alone.
     """
 
-    max_clips = 1
-
     def __init__(
         self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
     ) -> None:
-        self._options = parse_options("gt-reencode", ReencodeOptions, options)
-
-    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
-        """Yield the frames of each task's driving video, encoded and decoded again.
-
-        Raises:
-            GeneratorError: the temporary folder can't hold the encoded video.
-        """
-        return _from_driving(tasks, self._images)
-
-    def describe(self) -> dict[str, JsonValue]:
-        """Return the options."""
-        return self._options.model_dump(mode="json")
-
-    def close(self) -> None:
-        """Do nothing: temporary folders go with the clip they were for."""
+        self._options: ReencodeOptions = parse_options("gt-reencode", ReencodeOptions, options)
 
     def _images(self, video: Path, info: VideoInfo) -> Images:
         if info.width_px % 2 or info.height_px % 2:
@@ -172,30 +171,17 @@ class GtReencode:
             raise _no_room(error) from error
 
 
-class GtLag:
+class GtLag(_OfDrivingVideo):
     """Shows the driving video some frames late; it stands still until it starts.
 
-    Every frame is real, so whatever looks at single frames alone is content; what compares motion
-    in time must not be.
+    Frame t is frame max(0, t - lag) of the driving video. Every frame is real, so whatever looks at
+    single frames alone is content; what compares motion in time must not be.
     """
-
-    max_clips = 1
 
     def __init__(
         self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
     ) -> None:
-        self._options = parse_options("gt-lag5", LagOptions, options)
-
-    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
-        """Yield frame max(0, t - lag) of each task's driving video as frame t."""
-        return _from_driving(tasks, self._images)
-
-    def describe(self) -> dict[str, JsonValue]:
-        """Return the options."""
-        return self._options.model_dump(mode="json")
-
-    def close(self) -> None:
-        """Do nothing: nothing is held."""
+        self._options: LagOptions = parse_options("gt-lag5", LagOptions, options)
 
     def _images(self, video: Path, info: VideoInfo) -> Images:
         lag = min(self._options.lag_frames, info.frame_count - 1)
@@ -204,20 +190,6 @@ class GtLag:
         yield from itertools.repeat(first.image, lag + 1)
         for frame in frames:
             yield frame.image
-
-
-def _from_driving(
-    tasks: Sequence[AnimationTask], images: Callable[[Path, VideoInfo], Images]
-) -> Iterator[GeneratedFrame | ClipFailure]:
-    """Yield what `images` makes of each task's driving video; what it can't read fails the clip."""
-    for task in tasks:
-        try:
-            video, info = _driving_video(task)
-            with closing(images(video, info)) as stream:
-                for index, image in enumerate(stream):
-                    yield GeneratedFrame(clip_id=task.clip_id, index=index, image=image)
-        except MediaError as error:
-            yield ClipFailure(clip_id=task.clip_id, reason=str(error))
 
 
 def _driving_video(task: AnimationTask) -> tuple[Path, VideoInfo]:
