@@ -60,8 +60,9 @@ def unit_thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return a picture as a vector of length 1 whose dot product with another is the cosine.
 
     The picture is shrunk to 32 x 32 by averaging areas (OpenCV's INTER_AREA, whatever its aspect
-    ratio), turned into CIELAB and divided by its norm; the mean is not taken off. Black has no
-    direction in CIELAB and gets one of its own: black against black is 1, against others 0.
+    ratio) rounded to whole levels, turned into CIELAB and divided by its norm; the mean is not
+    taken off. Black has no direction in CIELAB and gets one of its own: black against black is 1,
+    against others 0.
 
     Args:
         image: (H, W, 3) uint8 RGB.
