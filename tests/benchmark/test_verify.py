@@ -24,7 +24,7 @@ from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import read_run_info, write_run_info
 from tpbench.benchmark.verify import verify_run
 from tpbench.errors import ConfigError, SubmissionError
-from tpbench.metrics.scoring.report import write_scores
+from tpbench.metrics.scoring.report import digest_of, read_scores, write_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -269,6 +269,21 @@ def test_frames_that_were_touched_are_named_without_computing_again(run: Run) ->
     assert [line.rpartition("/")[2] for line in found.problems] == [
         "frames.parquet: not the file that scores.json names (sha256 differs)"
     ]
+
+
+def test_scores_from_before_frames_had_a_sha256_are_read_and_verify_says_what_they_lack(
+    run: Run,
+) -> None:
+    path = run.folder.path / "scores.json"
+    content = {k: v for k, v in read_scores(path).items() if k not in {"digest", "frames_sha256"}}
+    path.write_text(json.dumps({**content, "digest": digest_of(content)}))
+
+    found = verify_run(run.folder.path, workers=1)
+
+    assert (found.problems, found.level, found.n_files) == ((), "rerun", 6)
+    assert "written before it named the sha256 of frames.parquet" in found.notes[0]
+    flip(run.folder.path / "frames.parquet")
+    assert problems(run)[0].startswith("frames.parquet: ")
 
 
 @pytest.mark.parametrize(

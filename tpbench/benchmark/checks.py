@@ -126,7 +126,14 @@ class RunCheck:
         except SubmissionError as error:
             self.problems.append(str(error))
             return None
-        self._look_at_file(path.with_name(FRAMES_NAME), report.frames_sha256, named_by=SCORES_NAME)
+        frames = path.with_name(FRAMES_NAME)
+        if report.frames_sha256:
+            self._look_at_file(frames, report.frames_sha256, named_by=SCORES_NAME)
+        else:
+            self.notes.append(
+                f"{path}: written before it named the sha256 of {FRAMES_NAME}; only computing "
+                "again compares that"
+            )
         made = {n: r.generated_sha256 for n, r in self._records.items() if r.status == "done"}
         scored = {name: clip.generated_sha256 for name, clip in report.clips.items()}
         for name in sorted(scored.keys() - made.keys() - self._unreadable()):
