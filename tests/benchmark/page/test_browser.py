@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Locator, Page, Request
+    from playwright.sync_api import Browser, FloatRect, Locator, Page, Request
 
     from tpbench.benchmark.leaderboard.model import Leaderboard
 
@@ -464,6 +464,56 @@ def test_a_phone_scrolls_the_table_in_its_box_and_keeps_the_names(
         assert moved > 100
         assert name.bounding_box() == before
         assert opened.complaints == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_labels_of_thirty_models_lie_on_no_other_and_every_mark_tells_its_name(
+    browser: Browser, board: Leaderboard, tmp_path: Path, width: int
+) -> None:
+    crowd = many(board, 30)
+    for opened in _open(browser, build_page(crowd, tmp_path).as_uri(), width=width):
+        page = opened.page
+        for plot in ("#frames", "#motion"):
+            areas = [label.bounding_box() for label in page.locator(f"{plot} .direct").all()]
+            assert all(area is not None for area in areas)
+            found = [area for area in areas if area is not None]
+            assert not [
+                (a, b) for i, a in enumerate(found) for b in found[:i] if share_a_point(a, b)
+            ]
+        assert page.locator("#frames .direct").count() == (len(crowd.rows) if width > 640 else 0)
+        told = page.locator("#motion [data-model] title").all_text_contents()
+        assert [text.rpartition(": ")[0] for text in told] == [r.display_name for r in crowd.rows]
+        for anchor in ("Frozen reference", "Real clip"):
+            assert page.locator("#motion .direct", has_text=anchor).count() == 1
+        assert opened.complaints == []
+
+
+def many(board: Leaderboard, number: int) -> Leaderboard:
+    """The first model so many times, each a little further along, and the others once."""
+    first, *others = board.rows
+    crowd = [
+        replace(
+            first,
+            id=f"crowd{n}",
+            display_name=f"Model number {n}",
+            cells={
+                **first.cells,
+                "motion_ratio": replace(first.cells["motion_ratio"], value=0.7 + n / 300),
+            },
+        )
+        for n in range(number)
+    ]
+    return replace(board, rows=(*crowd, *others))
+
+
+def share_a_point(a: FloatRect, b: FloatRect) -> bool:
+    """Whether the letters in two boxes of text meet; they leave the rim of theirs empty."""
+    return (
+        a["x"] + 2 < b["x"] + b["width"] - 2
+        and b["x"] + 2 < a["x"] + a["width"] - 2
+        and a["y"] + 5 < b["y"] + b["height"] - 5
+        and b["y"] + 5 < a["y"] + a["height"] - 5
+    )
 
 
 def test_a_clip_without_videos_says_so_and_the_page_works(

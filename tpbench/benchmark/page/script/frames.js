@@ -1,6 +1,7 @@
 // Quality against frame index: the mean over clips of every model.
 
 const HUNDRED = 100;
+const LABEL_GAP = 15;
 
 function framesSection() {
   if (!curveMetrics.length) {
@@ -37,7 +38,9 @@ function framesSection() {
     state.width = width;
     const wide = width > 640;
     const shown = series().filter(({ model }) => !hidden.has(model.id));
-    const [left, right, top, bottom] = [52, width - (wide ? 160 : 12), 28, wide ? 344 : 264];
+    const [left, right, top] = [52, width - (wide ? 160 : 12), 28];
+    // As high as the labels at the curves' ends need.
+    const bottom = wide ? Math.max(344, top + LABEL_GAP * shown.length) : 264;
     const x = scale(0, clips.length * frames, left, right);
     const y = verticalScale(valueRange(shown.map(({ values }) => values)), top, bottom);
     const xAt = (i) => x(middle(i));
@@ -69,7 +72,7 @@ function framesSection() {
       const last = values.findLastIndex((value) => !Number.isNaN(value));
       return last < 0 ? null : { model, x: xAt(last), from: y(values[last]), y: y(values[last]) };
     }).filter(Boolean);
-    return spreadLabels(labels, 15, top + 4, bottom).flatMap(({ model, x: end, from, y: to }) => {
+    return spreadLabels(labels, LABEL_GAP, top + 4, bottom).flatMap(({ model, x: end, from, y: to }) => {
       const lead = svg("path", { class: "lead", d: `M${end + 2},${from}L${right + 10},${to}` });
       const text = svg("text", { class: "direct", x: right + 14, y: to + 4 }, cut(model.name, 21));
       text.style.setProperty("--c", model.colour);

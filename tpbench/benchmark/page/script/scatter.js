@@ -38,9 +38,12 @@ function drawScatter(points, motion, jitter, width) {
   const taken = points.map((point) => box(x(point.x.value) - 7, y(point.y.value) - 7, 14, 14));
   drawn.append(...standing(points, y, left, right, wide ? `${jitter.title} of a frozen picture` : null, taken));
   for (const point of points) drawn.append(...whiskers(point, x, y));
-  for (const point of points) {
-    drawn.append(mark(point.model, x(point.x.value), y(point.y.value)),
-      scatterLabel(point.model, x(point.x.value), y(point.y.value), taken, left, right, wide));
+  for (const point of points) drawn.append(mark(point, x(point.x.value), y(point.y.value)));
+  // Anchors choose their place first.
+  const anchorsFirst = [...points].sort((a, b) => (b.model.kind === "anchor") - (a.model.kind === "anchor"));
+  const inside = { left, right: right + 10, top: top - 4, bottom: bottom + 8 };
+  for (const { model, x: { value: at }, y: { value: high } } of anchorsFirst) {
+    drawn.append(...scatterLabel(model, x(at), y(high), taken, inside, wide));
   }
   const axis = svg("text", { class: "middle", transform: `translate(13 ${(top + bottom) / 2}) rotate(-90)` }, `\u2190 ${jitter.title}, ${jitter.unit}`);
   drawn.append(axis);
@@ -55,7 +58,7 @@ function standing(points, y, left, right, text, taken) {
   const line = svg("line", { class: "goal standing", x1: left, x2: right, y1: at, y2: at });
   if (!text) return [line];
   const said = `${text}: ${short(frozen.y.value)}`;
-  const width = said.length * 6.3;
+  const width = boldWidth(said, 11.5);
   const places = [0, 1, 2].flatMap((step) => [-18, 4].map((dy) => box(right - width * (1 + step), at + dy, width, 15)));
   const place = places.find((area) => !taken.some((other) => overlaps(area, other))) ?? places[0];
   taken.push(place);
@@ -74,12 +77,13 @@ function whiskers(point, x, y) {
   });
 }
 
-// A disc for models, a hollow diamond for anchors.
-function mark(model, cx, cy) {
+// A disc for models, a hollow diamond for anchors; pointed at, it tells its name.
+function mark({ model, x, y }, cx, cy) {
   const drawn = model.kind === "anchor"
     ? svg("path", { class: "diamond", d: `M${cx},${cy - 7}l7,7l-7,7l-7,-7Z`, "data-model": model.id })
     : svg("circle", { class: "disc", cx, cy, r: 6, "data-model": model.id });
   drawn.style.setProperty("--c", model.colour);
+  drawn.append(svg("title", {}, `${model.name}: ${short(y.value)} at ${short(x.value)}`));
   return drawn;
 }
 
@@ -91,10 +95,18 @@ function overlaps(a, b) {
   return a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
 }
 
+// Of a text as the page draws it; the sizes are those of the style sheet.
+function boldWidth(text, sizePx) {
+  const ruler = document.createElement("canvas").getContext("2d");
+  ruler.font = `600 ${sizePx}px ${getComputedStyle(document.body).fontFamily}`;
+  return ruler.measureText(text).width;
+}
+
 // Beside its point where there is room: right, left, above, below, then further and further off.
-function scatterLabel(model, cx, cy, taken, left, right, wide) {
+// Among many points there may be none: then the mark alone tells its name.
+function scatterLabel(model, cx, cy, taken, inside, wide) {
   const name = cut(model.name, 24);
-  const width = name.length * (wide ? 6.9 : 6.4);
+  const width = boldWidth(name, wide ? 12 : 11.5);
   const places = [];
   for (let away = 0; away < 6; away += 1) {
     const shift = away * 13;
@@ -103,14 +115,16 @@ function scatterLabel(model, cx, cy, taken, left, right, wide) {
     }
     places.push({ x: cx, y: cy - 13 - shift, anchor: "middle" }, { x: cx, y: cy + 22 + shift, anchor: "middle" });
   }
-  const boxOf = (place) => box(place.x - { start: 0, middle: width / 2, end: width }[place.anchor], place.y - 11, width, 14);
+  const boxOf = (place) => box(place.x - { start: 0, middle: width / 2, end: width }[place.anchor] - 4, place.y - 11, width + 8, 14);
   const free = (place) => {
     const area = boxOf(place);
-    return area.x >= left && area.x + area.width <= right + 10 && !taken.some((other) => overlaps(area, other));
+    return area.x >= inside.left && area.x + area.width <= inside.right && area.y >= inside.top &&
+      area.y + area.height <= inside.bottom && !taken.some((other) => overlaps(area, other));
   };
-  const place = places.find(free) ?? places[0];
+  const place = places.find(free);
+  if (!place) return [];
   taken.push(boxOf(place));
   const text = svg("text", { class: wide ? "direct" : "direct small", x: place.x, y: place.y, "text-anchor": place.anchor }, name);
   text.style.setProperty("--c", model.colour);
-  return text;
+  return [text];
 }
