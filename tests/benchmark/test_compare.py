@@ -154,7 +154,7 @@ def test_copies_of_the_real_clip_differ_by_nothing(runs: tuple[Path, Path]) -> N
     assert found.to_json()["metrics"]["psnr"]["difference"] == 0
 
 
-def test_clips_of_one_run_only_count_for_nothing(runs: tuple[Path, Path]) -> None:
+def test_clips_of_one_run_only_are_in_no_difference(runs: tuple[Path, Path]) -> None:
     give(runs[0], {"l1": column(*[5.0] * 8)})
     give(runs[1], {"l1": dict.fromkeys(PEOPLE[:6], 4.0)})
 
@@ -181,6 +181,24 @@ def test_what_all_clips_give_together_differs_without_interval(runs: tuple[Path,
     assert (fid.difference, fid.low, fid.better) == (30.0, None, None)
     assert fid.reason == "all clips together give one value: no interval"
     assert "fid" not in found.worst
+
+
+def test_what_all_clips_give_together_has_no_difference_between_runs_of_different_clips(
+    runs: tuple[Path, Path],
+) -> None:
+    for folder, value in zip(runs, (80.0, 50.0), strict=True):
+        report = with_metric(load_report(folder)[0], value=value)
+        write_scores(folder / "scores.json", report)
+    report = load_report(runs[1])[0]
+    kept = {name: clip for name, clip in report.clips.items() if name != "a"}
+    change(runs[1], clips=kept)
+
+    fid = compare_runs(*runs).metrics["fid"]
+
+    assert (fid.a, fid.b, fid.n_clips) == (80.0, 50.0, 0)
+    assert math.isnan(fid.difference)
+    assert fid.reason is not None
+    assert "the runs have scores of different clips" in fid.reason
 
 
 def test_what_one_run_lacks_has_no_difference(runs: tuple[Path, Path]) -> None:

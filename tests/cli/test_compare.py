@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +11,9 @@ from typer.testing import CliRunner
 
 from tests.benchmark.conftest import write_dataset
 from tpbench.benchmark.evaluate import evaluate
+from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.cli import compare
+from tpbench.metrics.scoring.report import write_scores
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +50,20 @@ def test_differences_and_the_worst_clips_are_printed(runs: tuple[Path, Path]) ->
     assert "loses most" not in result.stdout
     other = CliRunner().invoke(app, [str(runs[1]), str(runs[0])], catch_exceptions=False)
     assert "motion_ratio: A loses most on a (0 against 1), b (0 against 1), c" in other.stdout
+
+
+def test_clips_of_one_run_only_are_counted_in_its_own_column_and_that_is_said(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(runs[1], tmp_path / "b")
+    report = load_report(tmp_path / "b")[0]
+    fewer = {name: clip for name, clip in report.clips.items() if name != "c"}
+    write_scores(tmp_path / "b" / "scores.json", replace(report, clips=fewer))
+
+    said = CliRunner().invoke(app, [str(runs[0]), str(tmp_path / "b")], catch_exceptions=False)
+
+    line = "1 clips have scores in one run only: they are in A or in B, and not in A - B"
+    assert line in said.stdout.splitlines()
 
 
 def test_json_holds_all_of_it(runs: tuple[Path, Path]) -> None:

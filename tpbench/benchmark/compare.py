@@ -44,7 +44,7 @@ class MetricComparison:
 
     difference: float
     """First minus second: mean over the clips that both have; of what all clips give together, the
-    difference of the two values."""
+    difference of the two values, and NaN if the two are of different clips."""
 
     low: float | None
     """Lower end of the difference's 95 % interval over identities; None: `reason` says why."""
@@ -197,11 +197,14 @@ def _compared(row: MetricRow, a: ScoreReport, b: ScoreReport) -> MetricCompariso
     n_clips, n_identities = 0, 0
     better: Better | None = None
     reason = ours.reason or theirs.reason
-    if ours.status == theirs.status == "measured" and row.reduction == "set":
+    measured = ours.status == theirs.status == "measured"
+    if measured and row.reduction == "set" and a.clips.keys() != b.clips.keys():
+        reason = "all clips together give one value, and the runs have scores of different clips"
+    elif measured and row.reduction == "set":
         difference = _apart(ours.value, theirs.value)
         n_clips = min(ours.n_clips, theirs.n_clips)
         reason = reason or "all clips together give one value: no interval"
-    elif ours.status == theirs.status == "measured":
+    elif measured:
         identities = _identities(a, b)
         values = _values(row, a), _values(row, b)
         found = paired_difference(*values, identities).difference

@@ -48,7 +48,8 @@ def _say(found: Comparison) -> None:
     for reason, names in lacking.items():
         console.print(f"{reason} ({', '.join(names)})", soft_wrap=True)
     if found.n_unpaired:
-        console.print(f"{found.n_unpaired} clips have scores in one run only and count for nothing")
+        said = f"{found.n_unpaired} clips have scores in one run only"
+        console.print(f"{said}: they are in A or in B, and not in A - B", soft_wrap=True)
     for name, losses in found.worst.items():
         worst = [f"{x.clip_id} ({shown(x.a)} against {shown(x.b)})" for x in losses]
         if worst:
