@@ -87,14 +87,24 @@ def test_pictures_are_taken_in_order_of_their_numbers(
     np.testing.assert_array_equal(images, [make_media.image(k) for k in range(12)])
 
 
-def test_colours_of_pictures_are_rgb_and_alpha_is_ignored(folder: Path) -> None:
+def test_colours_of_pictures_are_rgb(folder: Path) -> None:
     (folder / "clip").mkdir()
-    bgra = np.full((48, 64, 4), (30, 20, 10, 128), np.uint8)
+    bgra = np.full((48, 64, 4), (30, 20, 10, 255), np.uint8)
     cv2.imwrite(str(folder / "clip/0.png"), bgra)
 
     (image,) = made(read(folder), make_task(n_frames=1))
 
     assert image[5, 5].tolist() == [10, 20, 30]
+
+
+def test_transparent_pictures_fail_their_clip(folder: Path) -> None:
+    (folder / "clip").mkdir()
+    bgra = np.full((48, 64, 4), (30, 20, 10, 128), np.uint8)
+    cv2.imwrite(str(folder / "clip/0.png"), bgra)
+
+    (reason,) = failures(list(read(folder).generate([make_task(n_frames=1)]))).values()
+
+    assert "0.png: is transparent in places: lay it over its background first" in reason
 
 
 def test_other_files_do_not_count(put: Callable[..., Path], folder: Path) -> None:
