@@ -129,7 +129,7 @@ class ScoreReport:
     """By clip id."""
 
     frames_sha256: str
-    """Of `frames.parquet`, which lies beside it."""
+    """Of `frames.parquet`, which lies beside it; empty in scores written before it was named."""
 
     environment: Mapping[str, Any]
 
