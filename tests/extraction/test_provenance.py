@@ -103,3 +103,21 @@ def test_a_folder_of_that_name_is_left_out(video: Path) -> None:
     video.with_name(f"{video.stem}.info.json").mkdir()
 
     assert read_provenance(video) == Provenance()
+
+
+@pytest.mark.parametrize("part", ["f137", "f299-drc", "fhls-1080"])
+def test_parts_that_were_not_merged_share_the_file_of_their_video(
+    tmp_path: Path, part: str
+) -> None:
+    (tmp_path / "Talk [x].info.json").write_text(json.dumps(FULL))
+
+    found = read_provenance(tmp_path / f"Talk [x].{part}.mp4")
+
+    assert found.url == FULL["webpage_url"]
+
+
+def test_a_part_with_a_file_of_its_own_keeps_it(tmp_path: Path) -> None:
+    (tmp_path / "t.info.json").write_text(json.dumps(FULL))
+    (tmp_path / "t.f1.info.json").write_text(json.dumps({"uploader": "own"}))
+
+    assert read_provenance(tmp_path / "t.f1.mp4") == Provenance(uploader="own")

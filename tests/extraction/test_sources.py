@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from tpbench.extraction.sources import (
     source_id,
 )
 from tpbench.files import sha256_of
+from tpbench.metrics.scoring.pairing import videos_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,7 +154,9 @@ def test_an_input_that_is_absent_is_named(talks: Path, out: Path) -> None:
 def test_a_folder_without_videos_is_named_with_what_was_looked_for(talks: Path, out: Path) -> None:
     _put(talks / "notes.txt")
 
-    with pytest.raises(ConfigError, match=r"no video found in .*talks \(.*\.mp4"):
+    with pytest.raises(
+        ConfigError, match=r"no video found in .*talks, which holds 1 \.txt \(.*\.mp4"
+    ):
         find_sources([talks], excluded=out)
 
 
@@ -333,3 +338,68 @@ def test_a_dataset_folder_that_is_a_link_to_itself_is_no_crash(talks: Path, out:
     assert len(find_sources([talks], excluded=loop)) == 1
     with pytest.raises(ConfigError, match="does not exist"):
         find_sources([loop], excluded=out)
+
+
+ENDINGS = "MTS m2ts 3gp vob mxf mpe divx f4v asf qt dv ogg rm m2t tp"
+
+
+@pytest.mark.parametrize("name", [f"a.{ending}" for ending in ENDINGS.split()])
+def test_every_ending_of_a_readable_format_is_found(talks: Path, out: Path, name: str) -> None:
+    _put(talks / name)
+
+    assert _shown(find_sources([talks], excluded=out)) == [f"talks/{name}"]
+
+
+def test_files_that_are_left_out_are_counted_by_ending(
+    talks: Path, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.mp4", "a.info.json", "b.JSON", "a.vtt", "README", ".hidden.txt"):
+        _put(talks / name)
+
+    find_sources([talks], excluded=out)
+
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.endswith(
+        "talks: left out what has no ending of a video: 2 .json, 1 .vtt, 1 without an ending"
+    )
+
+
+def test_scoring_finds_the_same_endings(talks: Path, out: Path) -> None:
+    for ending in ENDINGS.split():
+        _put(talks / ending / f"a.{ending}")
+
+    scored = videos_below(talks).values()
+
+    assert sorted(scored) == [source.path for source in find_sources([talks], excluded=out)]
+
+
+def _sound_only(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le" if path.suffix == ".mkv" else "aac", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 48000), np.int16), "s16", "mono")
+        frame.sample_rate = 48000
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+
+
+@pytest.mark.parametrize("sound", ["Talk [x].f140.m4a", "Talk [x].f251-drc.mkv"])
+def test_sound_that_yt_dlp_left_in_a_file_of_its_own_is_told_and_no_source(
+    talks: Path, out: Path, caplog: pytest.LogCaptureFixture, sound: str
+) -> None:
+    _put(talks / "Talk [x].f137.mp4")
+    _sound_only(talks / sound)
+
+    sources = find_sources([talks], excluded=out)
+
+    assert _shown(sources) == ["talks/Talk [x].f137.mp4"]
+    assert "Talk [x].f137.mp4: its sound is in a file of its own" in caplog.text
+
+
+def test_a_name_that_only_looks_like_a_part_is_a_source(
+    talks: Path, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _put(talks / "talk.final.mp4")
+    _sound_only(talks / "talk.first.mkv")
+
+    assert len(find_sources([talks], excluded=out)) == 2
+    assert not caplog.records

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _log = logging.getLogger(__name__)
+
+_PART: Final = re.compile(r"(?P<stem>.+)\.f(?P<format>[^.\s]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +31,15 @@ class Provenance:
 def read_provenance(video: Path) -> Provenance:
     """Read `<stem>.info.json` beside a video, as `yt-dlp --write-info-json` writes it.
 
+    Where yt-dlp had no ffmpeg, picture and sound lie in files of their own, such as
+    `<stem>.f137.mp4`; the metadata file belongs to both.
+
     A missing file is no news; one that can't be read is logged and ignored: it is not worth a
     video.
     """
-    path = video.with_name(f"{video.stem}.info.json")
+    path = _metadata_path(video.parent, video.stem)
+    if not path.exists() and (stem := part_of(video)):
+        path = _metadata_path(video.parent, stem)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -47,6 +55,28 @@ def read_provenance(video: Path) -> Provenance:
         uploader=_text(data, "uploader"),
         retrieved_at=_time(data.get("epoch")),
     )
+
+
+def part_of(file: Path) -> str | None:
+    """Return the stem of the video of which a file is one part, as yt-dlp leaves them unmerged.
+
+    Such a part has the id of its format in its name: `<stem>.f137.mp4`, `<stem>.f251-drc.webm`. An
+    id that begins with a letter counts only if the video's metadata lies beside, since any name may
+    have such an ending.
+
+    Returns:
+        None for a file that is no such part.
+    """
+    match = _PART.fullmatch(file.stem)
+    if match is None:
+        return None
+    stem = match["stem"]
+    is_id = match["format"][0].isdigit() or _metadata_path(file.parent, stem).exists()
+    return stem if is_id else None
+
+
+def _metadata_path(folder: Path, stem: str) -> Path:
+    return folder / f"{stem}.info.json"
 
 
 def _text(data: dict[str, Any], key: str) -> str | None:

@@ -7,35 +7,24 @@ import logging
 import os
 import re
 import stat
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tpbench.errors import ConfigError, MediaError
+from tpbench.extraction.provenance import part_of
 from tpbench.files import sha256_of
+from tpbench.video import VIDEO_SUFFIXES
+from tpbench.video.source import open_container
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _log = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES: Final = frozenset(
-    {
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".mpg",
-        ".mpeg",
-        ".ts",
-        ".wmv",
-        ".flv",
-        ".ogv",
-    }
-)
+_SHOWN_ENDINGS: Final = 8
+"""Of the files that are left out; the rest is summed up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +61,9 @@ def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
     """Return all videos below the inputs, sorted by path.
 
     Links to folders are followed, once. Left out are hidden files and folders, other datasets of
-    tpbench, and files with other suffixes; a file that is named itself counts whatever its suffix.
+    tpbench, and files with other suffixes, whose number a warning tells; a file that is named
+    itself counts whatever its suffix. What yt-dlp could not merge is told, too: sound in a file of
+    its own is no source and not part of any clip.
 
     Args:
         inputs: folders and files.
@@ -82,6 +73,7 @@ def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
         ConfigError: an input does not exist or belongs to `excluded`, or no video is found at all.
     """
     found: dict[Path, Source] = {}
+    left_out: Counter[str] = Counter()
     excluded = _real(excluded)
     for given in inputs:
         root = plain_path(given)
@@ -91,13 +83,17 @@ def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
         if _real(root).is_relative_to(excluded):
             msg = f"input {given} lies in the dataset {excluded} itself; name the raw videos"
             raise ConfigError(msg)
-        paths = _videos_below(root, excluded) if root.is_dir() else [root]
+        paths = _videos_below(root, excluded, left_out) if root.is_dir() else [root]
         for path in paths:
             found.setdefault(path, _source(path, root))
+    names = ", ".join(str(given) for given in inputs)
     if not found:
-        names = ", ".join(str(given) for given in inputs)
-        msg = f"no video found in {names} (looked for {' '.join(sorted(VIDEO_SUFFIXES))})"
+        held = f", which holds {_counted(left_out)}" if left_out else ""
+        msg = f"no video found in {names}{held} (looked for {' '.join(sorted(VIDEO_SUFFIXES))})"
         raise ConfigError(msg)
+    if left_out:
+        _log.warning("%s: left out what has no ending of a video: %s", names, _counted(left_out))
+    _leave_sound_out(found)
     return [found[path] for path in sorted(found)]
 
 
@@ -162,7 +158,57 @@ def _marked(source: Source, first_of: dict[str, Source]) -> Source:
     return replace(source, duplicate_of=first.shown_path)
 
 
-def _videos_below(root: Path, excluded: Path) -> Iterator[Path]:
+def _counted(left_out: Counter[str]) -> str:
+    """Return how many files have which ending, the most frequent first."""
+    ranked = sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{count} {ending}" for ending, count in ranked[:_SHOWN_ENDINGS]]
+    if rest := sum(count for _, count in ranked[_SHOWN_ENDINGS:]):
+        shown.append(f"{rest} others")
+    return ", ".join(shown)
+
+
+def _leave_sound_out(found: dict[Path, Source]) -> None:
+    """Take files of sound alone, as yt-dlp leaves them, out of the sources, and say so."""
+    for path in list(found):
+        stem = part_of(path)
+        if stem is None:
+            continue
+        if _is_sound(path):
+            del found[path]
+        elif any(
+            other != path and part_of(other) == stem and _is_sound(other)
+            for other in _siblings(path, stem)
+        ):
+            _log.warning(
+                "%s: its sound is in a file of its own, so clips of it have none; merge both with"
+                " ffmpeg first to keep it",
+                found[path].shown_path,
+            )
+
+
+def _siblings(path: Path, stem: str) -> list[Path]:
+    """Return the regular files beside `path` whose names begin with `<stem>.f`."""
+    try:
+        return sorted(
+            other
+            for other in path.parent.iterdir()
+            if other.name.startswith(f"{stem}.f") and other.is_file()
+        )
+    except OSError:
+        return []
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether a file holds sound and no video. One that can't be read holds neither."""
+    try:
+        with open_container(path) as container:
+            return bool(container.streams.audio) and not container.streams.video
+    except MediaError:
+        return False
+
+
+def _videos_below(root: Path, excluded: Path, left_out: Counter[str]) -> Iterator[Path]:
+    """Yield the videos; count the endings of other files in `left_out`."""
     seen = {_real(root)}
     for folder, subfolders, names in _walk(root):
         wanted = []
@@ -177,8 +223,13 @@ def _videos_below(root: Path, excluded: Path) -> Iterator[Path]:
             wanted.append(name)
         subfolders[:] = wanted
         for name in sorted(names):
-            if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
+            if name.startswith("."):
+                continue
+            ending = Path(name).suffix.lower()
+            if ending in VIDEO_SUFFIXES:
                 yield folder / name
+            else:
+                left_out[ending or "without an ending"] += 1
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:

@@ -11,7 +11,6 @@ from tpbench.video.audio import AudioSource
 from tpbench.video.encoding import CLIP, LOSSLESS, LOSSLESS_X264, POSE, PREVIEW, Encoding
 from tpbench.video.footage import (
     PICTURE_SUFFIXES,
-    VIDEO_SUFFIXES,
     Footage,
     content_sha256,
     is_frame_folder,
@@ -20,6 +19,7 @@ from tpbench.video.footage import (
 )
 from tpbench.video.info import VideoInfo, probe
 from tpbench.video.read import DecodedFrame, Frame, decode_frames, read_frames
+from tpbench.video.source import VIDEO_SUFFIXES
 from tpbench.video.write import VideoWriter
 
 __all__ = [

@@ -15,6 +15,7 @@ from tpbench.errors import MediaError
 from tpbench.files import sha256_of
 from tpbench.video.info import probe
 from tpbench.video.read import read_frames
+from tpbench.video.source import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tpbench.video.info import VideoInfo
-
-VIDEO_SUFFIXES: Final = frozenset(
-    {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"}
-)
-"""Files with these endings are videos, upper case or lower."""
 
 PICTURE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 """Files with these endings are pictures, upper case or lower."""

@@ -5,9 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tpbench.errors import MediaError
+from tpbench.video.encryption import (
+    ENCRYPTED,
+    is_encrypted,
+    require_plain_stream,
+    require_plain_transport_stream,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +30,20 @@ _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mx
 """What libav may take a file for. Left out are text, pictures and playlists: a playlist opens other
 files and addresses."""
 
+_SUFFIXES: Final = """
+.mp4 .m4v .mov .qt .mj2 .3gp .3g2 .f4v .mkv .webm .avi .divx
+.ts .mts .m2ts .m2t .tp .trp .tod .mpg .mpeg .mpe .m2p .vob .mod
+.flv .wmv .asf .ogv .ogg .ogm .mxf .gxf .nut .ivf .dv .rm .rmvb
+"""
+
+VIDEO_SUFFIXES: Final = frozenset(_SUFFIXES.split())
+"""Files with these endings are videos, upper case or lower: those in use for the formats above."""
+
 _MAX_PIXELS = 8192 * 8192
+
+
+class _EncryptedPacketError(Exception):
+    """Raised while packets are read; `open_video` says of which file."""
 
 
 class Source(NamedTuple):
@@ -63,12 +82,20 @@ def open_video(path: Path, *, threads: int = 1) -> Iterator[Source]:
     """Open a file's main video stream for demuxing and decoding.
 
     Raises:
-        MediaError: as `open_container`; and if there is no video in it, or of an unknown codec.
+        MediaError: as `open_container`; and if there is no video in it, or it is encrypted or of an
+            unknown codec.
     """
     with open_container(path) as container:
-        stream = _main_video(path, container)
-        stream.codec_context.thread_count = threads
-        yield Source(container, stream)
+        try:
+            stream = _main_video(path, container)
+            require_plain_stream(path, stream)
+            stream.codec_context.thread_count = threads
+            yield Source(container, stream)
+        except _EncryptedPacketError as error:
+            raise MediaError(path, ENCRYPTED) from error
+        except MediaError:
+            require_plain_transport_stream(path, container)
+            raise
 
 
 def readable_packets(
@@ -89,6 +116,8 @@ def readable_packets(
         for packet in container.demux(stream):
             # PyAV ends with an empty packet that stands for "flush the decoder".
             if packet.size:
+                if is_encrypted(packet):
+                    raise _EncryptedPacketError
                 if held is not None:
                     yield held
                 held = packet
