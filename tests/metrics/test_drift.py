@@ -70,15 +70,9 @@ def tje_terms(real: Pictures, generated: Pictures, delta: int) -> NDArray[np.flo
 
 
 def drift_of(curve: Sequence[float] | NDArray[np.float64]) -> ClipDrift:
-    drift = clip_drift(curve, n_resamples=200)
+    drift = clip_drift(curve)
     assert drift is not None
     return drift
-
-
-def ends_of_slope(drift: ClipDrift) -> tuple[float, float]:
-    assert drift.slope.low is not None
-    assert drift.slope.high is not None
-    return drift.slope.low, drift.slope.high
 
 
 def test_a_clip_against_itself_drifts_by_exactly_0(talk: Pictures) -> None:
@@ -89,7 +83,7 @@ def test_a_clip_against_itself_drifts_by_exactly_0(talk: Pictures) -> None:
         on_frames(tje_terms(talk, talk, 2), 2),
     ):
         drift = drift_of(curve)
-        assert drift.slope.per_100_frames == 0.0
+        assert drift.slope_per_100_frames == 0.0
         assert drift.ends.end_minus_start == 0.0
         assert contrast(window_means(curve), window_means(curve)).tolist() == [0.0] * 15
 
@@ -98,20 +92,8 @@ def test_a_ramp_of_brightness_has_its_slope(talk: Pictures) -> None:
     ramp = each_frame(talk, lambda picture, t: picture + 0.1 * t)
     drift = drift_of(brightness_curve(talk, ramp))
 
-    assert drift.slope.per_100_frames == pytest.approx(10.0, abs=1e-9)
+    assert drift.slope_per_100_frames == pytest.approx(10.0, abs=1e-9)
     assert drift.ends.end_minus_start == pytest.approx(0.1 * (FRAMES - 36), abs=1e-9)
-
-
-def test_a_ramp_of_brightness_under_noise_has_its_slope_within_the_interval(talk: Pictures) -> None:
-    rng = np.random.default_rng(2)
-    flicker = rng.normal(scale=2.0, size=FRAMES)
-    ramp = each_frame(talk, lambda picture, t: picture - 0.1 * t + flicker[t])
-
-    drift = drift_of(brightness_curve(talk, ramp))
-
-    low, high = ends_of_slope(drift)
-    assert low < -10.0 < high < 0.0
-    assert drift.slope.per_100_frames == pytest.approx(-10.0, abs=0.7)
 
 
 def test_growing_noise_lowers_psnr_by_its_slope(talk: Pictures) -> None:
@@ -122,9 +104,8 @@ def test_growing_noise_lowers_psnr_by_its_slope(talk: Pictures) -> None:
     )
     drift = drift_of(psnr_curve(talk, noisy))
 
-    assert drift.slope.per_100_frames == pytest.approx(-5.0, abs=0.1)
+    assert drift.slope_per_100_frames == pytest.approx(-5.0, abs=0.1)
     assert drift.ends.end_minus_start == pytest.approx(-0.05 * (FRAMES - 36), abs=0.2)
-    assert ends_of_slope(drift)[1] < 0
 
 
 def test_growing_blur_costs_sharpness_and_psnr(talk: Pictures) -> None:
@@ -133,8 +114,7 @@ def test_growing_blur_costs_sharpness_and_psnr(talk: Pictures) -> None:
     )
     for curve in (sharpness_curve(talk, blurred), psnr_curve(talk, blurred)):
         drift = drift_of(curve)
-        assert drift.slope.per_100_frames < 0
-        assert ends_of_slope(drift)[1] < 0
+        assert drift.slope_per_100_frames < 0
         assert drift.ends.end_minus_start < 0
 
 
@@ -144,7 +124,7 @@ def test_a_clip_that_gets_better_has_the_other_sign(talk: Pictures) -> None:
         talk, lambda picture, t: picture + 10 ** (-0.05 * t / 20) * rng.normal(size=picture.shape)
     )
 
-    assert drift_of(psnr_curve(talk, clearing)).slope.per_100_frames == pytest.approx(5.0, abs=0.1)
+    assert drift_of(psnr_curve(talk, clearing)).slope_per_100_frames == pytest.approx(5.0, abs=0.1)
 
 
 def test_steady_damage_is_no_drift(talk: Pictures) -> None:
@@ -152,9 +132,7 @@ def test_steady_damage_is_no_drift(talk: Pictures) -> None:
     steady = talk + rng.normal(scale=8.0, size=talk.shape)
     drift = drift_of(psnr_curve(talk, steady))
 
-    low, high = ends_of_slope(drift)
-    assert low < 0 < high
-    assert abs(drift.slope.per_100_frames) < 0.05
+    assert abs(drift.slope_per_100_frames) < 0.05
 
 
 def test_a_freeze_is_found_within_a_window(talk: Pictures) -> None:
@@ -181,7 +159,7 @@ def test_another_person_is_found_at_the_frame(talk: Pictures) -> None:
 
     assert time_to_failure(curve, 25.0, failing="below") == BREAK
     drift = drift_of(curve)
-    assert drift.slope.per_100_frames < 0
+    assert drift.slope_per_100_frames < 0
     assert drift.ends.end_minus_start < -10
 
 
@@ -196,7 +174,7 @@ def test_what_was_not_measured_is_counted() -> None:
     drift = drift_of(curve)
 
     assert (drift.n_frames, drift.n_finite, drift.n_infinite) == (150, 135, 10)
-    assert drift.slope.per_100_frames == pytest.approx(100.0)
+    assert drift.slope_per_100_frames == pytest.approx(100.0)
 
 
 def test_short_clips_are_left_out_of_the_mean_and_counted() -> None:

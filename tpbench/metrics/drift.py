@@ -15,7 +15,7 @@ from tpbench.metrics.curves import (
     contrast,
     start_and_end,
 )
-from tpbench.metrics.trend import Slope, slope_with_interval, theil_sen_per_100_frames
+from tpbench.metrics.trend import theil_sen_per_100_frames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +36,8 @@ class ClipDrift:
     """Frames with a finite value: the slope is theirs."""
     n_infinite: int
     """Frames with an infinite value (PSNR of identical frames)."""
-    slope: Slope
-    """Theil-Sen, per 100 frames, with an interval over blocks of frames."""
+    slope_per_100_frames: float
+    """Theil-Sen; NaN where fewer than two frames were measured."""
     ends: StartEnd
     """Last 15 % against first 15 %."""
 
@@ -72,17 +72,11 @@ class WindowDrift:
     """Windows that fewer clips reach than the first."""
 
 
-def clip_drift(
-    curve: Sequence[float] | NDArray[np.floating],
-    *,
-    level: float = 0.95,
-    n_resamples: int = 1000,
-    seed: int = 0,
-) -> ClipDrift | None:
+def clip_drift(curve: Sequence[float] | NDArray[np.floating]) -> ClipDrift | None:
     """Return how a per-frame curve drifts within its clip; None for 100 frames or fewer.
 
-    Slope per 100 frames (`slope_with_interval`) and end minus start (`start_and_end`); how they
-    take NaN and infinite frames stands there. Both are signed in the unit of the metric: whether up
+    Slope (`theil_sen_per_100_frames`) and end minus start (`start_and_end`); how they take NaN and
+    infinite frames stands there. Both are signed in the unit of the metric: whether up
     is bad is for the metric to say. What counts as long is the number of frames of the clip, not of
     those measured. A curve of terms between frames (TJE) goes through `on_frames` first.
 
@@ -91,12 +85,9 @@ def clip_drift(
 
     Args:
         curve: `(T,)`, one value per frame.
-        level: of the slope's interval.
-        n_resamples: draws for the slope's interval.
-        seed: of these draws.
 
     Raises:
-        ValueError: this is no curve, or an argument is out of range.
+        ValueError: this is no curve.
     """
     values = as_curve(curve)
     if values.size <= SHORT_CLIP_FRAMES:
@@ -105,7 +96,7 @@ def clip_drift(
         n_frames=values.size,
         n_finite=int(np.isfinite(values).sum()),
         n_infinite=int(np.isinf(values).sum()),
-        slope=slope_with_interval(values, level=level, n_resamples=n_resamples, seed=seed),
+        slope_per_100_frames=theil_sen_per_100_frames(values),
         ends=start_and_end(values),
     )
 
@@ -143,7 +134,7 @@ def summarise_drift(
         return mean_over_identities(values, names, level=level, n_resamples=n_resamples, seed=seed)
 
     return DriftSummary(
-        slope_per_100_frames=estimate([drift.slope.per_100_frames for _, drift in long]),
+        slope_per_100_frames=estimate([drift.slope_per_100_frames for _, drift in long]),
         end_minus_start=estimate([drift.ends.end_minus_start for _, drift in long]),
         n_used=len(long),
         n_left_out=len(drifts) - len(long),

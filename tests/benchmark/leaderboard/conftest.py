@@ -221,7 +221,6 @@ def _report(
                     for name in METRIC_IDS
                     if name != "fid" and name not in blank
                 },
-                intervals={},
             ),
             too_short=frozenset(),
         )

@@ -62,7 +62,6 @@ class Scored:
     real: Sequence[Picture]
     made: Sequence[Picture]
     values: Mapping[str, float]
-    intervals: Mapping[str, tuple[float, float]]
     curves: Mapping[str, Curve]
 
     def damage_begins(self, column: str, *, at_most: float) -> int:
@@ -170,7 +169,6 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scored]:
             real=talk,
             made=videos.get(name, talk),
             values=report.clips[name].values,
-            intervals=report.clips[name].intervals,
             curves=curves[name],
         )
         for name in names
@@ -203,7 +201,6 @@ def test_the_real_clip_against_itself_drifts_by_exactly_0(
     assert {metric: clip.values[metric] for metric in DRIFT_METRICS} == dict.fromkeys(
         DRIFT_METRICS, 0.0
     )
-    assert {ends for m, ends in clip.intervals.items() if m in DRIFT_METRICS} == {(0.0, 0.0)}
     assert clip.values["psnr"] == np.inf
     perfect = ["identical_share", "ssim", "motion_ratio", "sharpness_ratio"]
     perfect += ["lasting_psnr", "lasting_ssim"]
@@ -242,9 +239,6 @@ def test_growing_noise_costs_the_decibels_that_it_has(scored: dict[str, Scored])
     slope = reference_scipy_slope(expected_db)
     assert slope == pytest.approx(-100 * DECIBELS_A_FRAME, abs=0.05)
     assert clip.values["drift_psnr_slope"] == pytest.approx(slope, abs=0.02)
-    low, high = clip.intervals["drift_psnr_slope"]
-    assert low < slope < high
-    assert high - low < 0.1
     delta_db = expected_db[-ENDS:].mean() - expected_db[:ENDS].mean()
     assert clip.values["drift_psnr_delta"] == pytest.approx(delta_db, abs=0.03)
     assert clip.values["drift_psnr_slope"] == pytest.approx(
@@ -275,7 +269,6 @@ def test_growing_blur_costs_the_sharpness_that_it_takes(scored: dict[str, Scored
     falling = ["drift_sharpness_slope", "drift_contrast_slope", "drift_psnr_slope"]
     for metric in [*falling, "drift_ssim_slope"]:
         assert clip.values[metric] < 0
-        assert clip.intervals[metric][1] < 0
 
 
 def test_a_clip_that_clears_up_has_the_other_sign(scored: dict[str, Scored]) -> None:
@@ -290,8 +283,6 @@ def test_steady_damage_does_not_drift(scored: dict[str, Scored]) -> None:
     clip = scored["steady"]
 
     assert clip.values["drift_psnr_slope"] == pytest.approx(0, abs=0.03)
-    low, high = clip.intervals["drift_psnr_slope"]
-    assert low <= 0 <= high
     for metric in ["drift_ssim_slope", "drift_lightness_slope", "drift_colour_slope"]:
         assert clip.values[metric] == pytest.approx(0, abs=0.02)
 

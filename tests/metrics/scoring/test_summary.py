@@ -136,9 +136,6 @@ def test_drift_leaves_out_100_frames_takes_101_and_counts() -> None:
     assert (one.n_clips, one.n_too_short) == (0, 1)
     assert one.reason == ("1 clips of 100 frames or fewer are left out, and no other has a value")
     assert "drift_psnr_slope" in short.too_short
-    assert "drift_psnr_slope" not in short.scores.intervals
-    low, high = long.scores.intervals["drift_psnr_slope"]
-    assert low <= -10 <= high
 
 
 def test_a_clip_has_no_value_of_a_metric_over_all_clips() -> None:
@@ -177,7 +174,6 @@ def test_short_clips_are_counted_from_the_folder_to_the_report(tmp_path: Path) -
         assert found.value == pytest.approx(np.mean(values), abs=1e-12)
         assert math.isnan(report.clips["clip0"].values[name])
     assert report.clips.keys() == {"clip0", "clip1", "clip2"}
-    assert report.clips["clip1"].intervals.keys() == {"drift_psnr_slope"}
     # A lag of 100 frames fits into 101.
     lag = report.metrics["drift_lag_100"]
     assert (lag.n_clips, lag.n_missing, lag.n_too_short) == (2, 1, 0)

@@ -73,14 +73,13 @@ def _metric(name: str, raw: Mapping[str, Any]) -> MetricScore:
 
 
 def _clip(clip_id: str, raw: Mapping[str, Any]) -> ClipScores:
+    # Older scores have intervals of each clip's slopes, which promised more than they held.
+    kept = {key: value for key, value in raw.items() if key != "intervals"}
     return ClipScores(
         **{
-            **raw,
+            **kept,
             "clip_id": clip_id,
             "notes": tuple(raw["notes"]),
             "values": {name: number(value) for name, value in raw["values"].items()},
-            "intervals": {
-                name: (number(low), number(high)) for name, (low, high) in raw["intervals"].items()
-            },
         }
     )

@@ -10,7 +10,7 @@ import numpy as np
 from tpbench.metrics.curves import finite_mean, start_and_end
 from tpbench.metrics.drift import SHORT_CLIP_FRAMES
 from tpbench.metrics.failure import time_to_failure
-from tpbench.metrics.trend import slope_with_interval
+from tpbench.metrics.trend import theil_sen_per_100_frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,12 +29,6 @@ class ClipValue:
 
     value: float
     """NaN where there is none; infinite for PSNR of copies."""
-
-    low: float | None = None
-    """Of slopes: lower end of the 95 % interval over blocks of frames; None where there is none."""
-
-    high: float | None = None
-    """Upper end."""
 
     too_short: bool = False
     """Whether the clip is left out of this metric: it speaks of more than 100 frames."""
@@ -63,8 +57,7 @@ def clip_value(
     if row.reduction in _OF_LONG_CLIPS and first_frame + curves[0].size <= SHORT_CLIP_FRAMES:
         return ClipValue(value=float("nan"), too_short=True)
     if row.reduction == "slope":
-        slope = slope_with_interval(_curve(curves))
-        return ClipValue(value=slope.per_100_frames, low=slope.low, high=slope.high)
+        return ClipValue(value=theil_sen_per_100_frames(_curve(curves)))
     return ClipValue(value=_reduced(row, curves, protocol))
 
 

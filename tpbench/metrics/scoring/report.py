@@ -85,9 +85,6 @@ class ClipScores:
     values: Mapping[str, float]
     """By metric; NaN where nothing was measured, absent where the metric has no value per clip."""
 
-    intervals: Mapping[str, tuple[float, float]]
-    """Of slopes, over blocks of frames."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:

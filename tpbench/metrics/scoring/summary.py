@@ -59,11 +59,6 @@ def score_clip_record(
         codec=record.codec,
         notes=tuple(record.notes),
         values={name: found.value for name, found in values.items()},
-        intervals={
-            name: (found.low, found.high)
-            for name, found in values.items()
-            if found.low is not None and found.high is not None
-        },
     )
     short = frozenset(name for name, found in values.items() if found.too_short)
     return ScoredClip(scores=scores, too_short=short)
