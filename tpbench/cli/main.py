@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from tpbench.cli import (
+    cache,
     compare,
     dataset,
     demo,
@@ -53,6 +54,7 @@ app.add_typer(leaderboard.app, name="leaderboard")
 app.add_typer(models.app, name="models")
 app.add_typer(metrics.app, name="metrics")
 app.add_typer(weights.app, name="weights")
+app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)
 
 

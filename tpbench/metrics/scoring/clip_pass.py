@@ -16,6 +16,7 @@ from tpbench.files import sha256_of
 from tpbench.metrics.scoring.meters.base import CHUNK_FRAMES, ClipSetting, FrameChunk
 from tpbench.metrics.scoring.meters.table import METERS
 from tpbench.metrics.scoring.policies import Policies, fit_clips
+from tpbench.metrics.scoring.real_cache import content_key
 from tpbench.metrics.scoring.records import ClipRecord, key_of
 from tpbench.metrics.scoring.skeletons import RealSkeletons, SkeletonFinder
 from tpbench.video import open_footage
@@ -193,7 +194,8 @@ class ClipPass:
 
 
 def _kept_key(job: ClipJob, name: str, fit: Fit) -> str:
-    return key_of({"of": job.real_keys.get(name, ""), "n_frames": fit.n_frames})
+    key = key_of({"of": job.real_keys.get(name, ""), "n_frames": fit.n_frames})
+    return content_key(job.real_sha256, key)
 
 
 def _pairs(

@@ -19,6 +19,7 @@ import numpy as np
 from tpbench.files import sha256_of, written_aside
 from tpbench.metrics.scoring.feature_files import n_windows, read_features
 from tpbench.metrics.scoring.meters.table import METERS
+from tpbench.metrics.scoring.real_cache import SKELETONS, mark_used
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +92,7 @@ class RecordFolder:
 
     def real_skeletons(self, key: str) -> Path:
         """Return where a real clip's skeletons lie."""
-        return self._cache / "skeletons" / key[:2] / f"{key}.npz"
+        return self._cache / SKELETONS / key[:2] / f"{key}.npz"
 
     def write(self, record: ClipRecord) -> None:
         """Write a record, aside and renamed; equal records give equal bytes."""
@@ -159,6 +160,7 @@ class RecordFolder:
         size = {"n": feature_count(name, record.n_frames), "dim": METERS[name].feature_dim}
         if any(read_features(path, **size) is None for path in (generated, real)):
             return False
+        mark_used(real)
         return sha256_of(generated) == record.features.get(name)
 
 

@@ -18,6 +18,7 @@ from tpbench.metrics.scoring.driver import Crew, ProgressCounter
 from tpbench.metrics.scoring.frames_table import write_frames
 from tpbench.metrics.scoring.jobs import finished_record, left_of, make_jobs
 from tpbench.metrics.scoring.readiness import look_around, require_all
+from tpbench.metrics.scoring.real_cache import real_cache_dir
 from tpbench.metrics.scoring.records import RecordFolder
 from tpbench.metrics.scoring.report import (
     FRAMES_NAME,
@@ -34,7 +35,6 @@ from tpbench.metrics.scoring.summary import (
     score_clip_record,
 )
 from tpbench.metrics.scoring.worker import FACTORY
-from tpbench.weights.store import cache_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -109,7 +109,7 @@ def score_pairs(
     readiness = look_around(setting.protocol, offline=setting.offline)
     if setting.strict or not readiness.metrics:
         require_all(readiness)
-    records = RecordFolder(out / RECORDS_NAME, cache_dir() / "features")
+    records = RecordFolder(out / RECORDS_NAME, real_cache_dir())
     with _locked(out):
         jobs, failed = make_jobs(pairing.pairs, readiness, setting.policies)
         pending = [left for job in jobs if (left := left_of(job, records)).keys]
@@ -154,7 +154,7 @@ def _crew(setting: ScoringSetting, readiness: Readiness, out: Path, device: str)
     return Crew(
         policies=setting.policies,
         records=out / RECORDS_NAME,
-        cache=cache_dir() / "features",
+        cache=real_cache_dir(),
         device=device,
         skeleton=setting.protocol.skeleton,
         offline=setting.offline,
@@ -191,8 +191,8 @@ def _read_again(heads: Sequence[ClipRecord], folder: RecordFolder) -> Iterator[C
     for head in heads:
         record = folder.read(head.clip_id)
         if record is None:
-            msg = f"the record of {head.clip_id} was there a moment ago"
-            raise RuntimeError(msg)
+            msg = f"{head.clip_id}: its record was removed during the run; run the command again"
+            raise ConfigError(msg)
         yield record
 
 

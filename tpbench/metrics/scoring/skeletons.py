@@ -8,6 +8,7 @@ import numpy as np
 
 from tpbench.errors import MediaError
 from tpbench.metrics.scoring.meters.base import PoseChunk
+from tpbench.metrics.scoring.real_cache import mark_used
 from tpbench.video import Frame
 from tpbench.wholebody import NUM_KEYPOINTS, WholeBodyPose, load_pose, save_pose
 
@@ -96,4 +97,7 @@ def _read(path: Path, n_frames: int) -> WholeBodyPose | None:
         pose = load_pose(path)
     except MediaError:
         return None
-    return pose if len(pose) == n_frames else None
+    if len(pose) != n_frames:
+        return None
+    mark_used(path)
+    return pose

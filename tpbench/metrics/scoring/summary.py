@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tpbench.errors import ConfigError
 from tpbench.metrics.bootstrap import mean_over_identities
 from tpbench.metrics.frechet_metrics import DISCO_FVD, FID, FVD
 from tpbench.metrics.registry import METRICS
@@ -157,8 +158,8 @@ def _features(record: ClipRecord, meter: str, folder: RecordFolder) -> ClipFeatu
     real = read_features(folder.real_features(meter, record.real_features[meter]), **size)
     generated = read_features(folder.generated_features(record.clip_id, meter), **size)
     if real is None or generated is None:
-        msg = f"features of {record.clip_id} were there a moment ago"
-        raise RuntimeError(msg)
+        msg = f"{record.clip_id}: its features were removed during the run; run the command again"
+        raise ConfigError(msg)
     return ClipFeatures(
         clip_id=record.clip_id, n_frames=record.n_frames, real=real, generated=generated
     )

@@ -9,6 +9,7 @@ import numpy as np
 from tpbench.metrics.i3d import I3D_DIM, WINDOW_FRAMES, WindowStream
 from tpbench.metrics.inception import INCEPTION_DIM
 from tpbench.metrics.scoring.feature_files import FeatureWriter, n_windows, read_features
+from tpbench.metrics.scoring.real_cache import mark_used
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,6 +47,8 @@ class FeatureMeter:
         if read_features(setting.real_features, n=n, dim=dim) is None:
             self._real = FeatureWriter(setting.real_features, n=n, dim=dim)
             setting.cleanup.callback(self._real.discard)
+        else:
+            mark_used(setting.real_features)
         self._make_real = make_maker()
 
     def update(self, chunk: FrameChunk) -> None:
