@@ -18,6 +18,7 @@ from tpbench.benchmark.run_info import RUN_INFO_NAME
 from tpbench.benchmark.scoring import pair_clips, score_run
 from tpbench.errors import SubmissionError
 from tpbench.files import sha256_of, write_text_aside
+from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME
 
 if TYPE_CHECKING:
@@ -249,8 +250,8 @@ class RunCheck:
     def _came_out_before(self) -> bool:
         """Whether an earlier look computed these very scores again."""
         try:
-            left = json.loads((self._folder.path / VERIFIED_NAME).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            left = read_json(self._folder.path / VERIFIED_NAME)
+        except (OSError, ForeignFileError):
             return False
         found = {"level": "rerun", "scores_digest": self._scores_digest}
         return isinstance(left, dict) and found.items() <= left.items()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from tpbench.errors import SubmissionError
 from tpbench.files import write_text_aside
+from tpbench.foreign import ForeignFileError, parse_json, read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,9 +142,9 @@ def read_record(path: Path) -> ClipRecord:
         SubmissionError: it is absent, of another version, of another clip, or was tampered with.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
-        content = json.loads(text)
-    except (OSError, ValueError) as error:
+        raw = read_bytes(path)
+        content = parse_json(raw)
+    except (OSError, ForeignFileError) as error:
         msg = f"{path}: no readable record ({error})"
         raise SubmissionError(msg) from error
     version = content.pop("schema_version", None) if isinstance(content, dict) else None
@@ -162,7 +163,7 @@ def read_record(path: Path) -> ClipRecord:
     if record.clip_id != path.stem:
         msg = f"{path}: the record of another clip, {record.clip_id!r}"
         raise SubmissionError(msg)
-    if text != _text(record):
+    if raw != _text(record).encode():
         msg = f"{path}: was changed after it was written"
         raise SubmissionError(msg)
     return record

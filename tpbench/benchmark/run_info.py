@@ -15,6 +15,7 @@ from tpbench.benchmark.stamp import (  # noqa: TC001 - pydantic reads them
 )
 from tpbench.errors import SubmissionError
 from tpbench.files import write_text_aside
+from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.scoring.report import digest_of
 
 if TYPE_CHECKING:
@@ -171,11 +172,11 @@ def read_run_info(folder: Path) -> RunInfo:
     """
     path = folder / RUN_INFO_NAME
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         msg = f"{folder}: no run here ({RUN_INFO_NAME} is missing); make one with tpbench generate"
         raise SubmissionError(msg) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ForeignFileError) as error:
         msg = f"{path}: not readable as JSON ({error})"
         raise SubmissionError(msg) from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None

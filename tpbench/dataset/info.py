@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from tpbench.errors import DatasetError
 from tpbench.files import write_text_aside
+from tpbench.foreign import ForeignFileError, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -203,11 +204,11 @@ def read_info(folder: Path) -> DatasetInfo:
     """
     path = folder / INFO_NAME
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         msg = f"{folder}: no dataset here ({INFO_NAME} is missing); make one with `tpbench extract`"
         raise DatasetError(msg) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ForeignFileError) as error:
         msg = f"{path}: not readable as JSON ({error})"
         raise DatasetError(msg) from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None

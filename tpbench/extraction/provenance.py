@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
+
+from tpbench.foreign import ForeignFileError, read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,10 +42,10 @@ def read_provenance(video: Path) -> Provenance:
     if not path.exists() and (stem := part_of(video)):
         path = _metadata_path(video.parent, stem)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except FileNotFoundError:
         return Provenance()
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ForeignFileError) as error:
         _log.warning("%s: metadata is not readable and left out: %s", path, error)
         return Provenance()
     if not isinstance(data, dict):

@@ -14,6 +14,7 @@ from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import RUN_INFO_NAME
 from tpbench.errors import ConfigError, SubmissionError
+from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.scoring.report import SCORES_NAME
 
 if TYPE_CHECKING:
@@ -213,8 +214,8 @@ def _outdated(records: Mapping[str, ClipRecord], report: ScoreReport) -> list[st
 def _verified(folder: Path, scores_digest: str) -> Verified:
     """Return what `tpbench verify` found, if it found it of these scores."""
     try:
-        content = json.loads((folder / VERIFIED_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(folder / VERIFIED_NAME)
+    except (OSError, ForeignFileError):
         return "none"
     if not isinstance(content, dict) or content.get("scores_digest") != scores_digest:
         return "none"

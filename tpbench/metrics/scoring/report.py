@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tpbench.errors import SubmissionError
 from tpbench.files import write_text_aside
+from tpbench.foreign import ForeignFileError, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 SCORES_NAME: Final = "scores.json"
 FRAMES_NAME: Final = "frames.parquet"
+
+_LIMIT_BYTES: Final = 1 << 30
+_LIMIT_VALUES: Final = 20_000_000
+"""Of a file of scores: about 100,000 clips. All else that is JSON is far smaller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,8 +220,8 @@ def read_scores(path: Path) -> dict[str, Any]:
         SubmissionError: it is absent, no scores of this version, or was changed.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
-    except (OSError, ValueError) as error:
+        content = read_json(path, max_bytes=_LIMIT_BYTES, max_values=_LIMIT_VALUES)
+    except (OSError, ForeignFileError) as error:
         msg = f"{path}: no scores that can be read ({error})"
         raise SubmissionError(msg) from error
     if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
@@ -240,11 +245,6 @@ def digest_of(content: Mapping[str, Any]) -> str:
 def number(value: float | str | None) -> float:
     """Return the number that a JSON value of ours stands for: null is NaN, "inf" is infinity."""
     return math.nan if value is None else float(value)
-
-
-def _no_number(name: str) -> float:
-    msg = f"{name} is no number of JSON"
-    raise ValueError(msg)
 
 
 def _encoded(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and what is not one yet

@@ -1,0 +1,241 @@
+"""What came from outside: text for a terminal, JSON within limits, files that stay in their folder.
+
+Runs, datasets and videos are sent by strangers. Nothing in them is believed before it was held
+against a digest, and nothing in them may steer a terminal, exhaust the machine, or lead out of the
+folder that it came in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import stat
+import unicodedata
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+JSON_LIMIT_BYTES: Final = 64 << 20
+JSON_LIMIT_VALUES: Final = 2_000_000
+JSON_LIMIT_DEPTH: Final = 64
+"""Of lists and objects in one another. What tpbench writes has fewer than ten levels."""
+
+_INTEGER_LIMIT: Final = 2**64
+_PIECE_BYTES: Final = 1 << 20
+
+_KEPT_FORMATS: Final = "\u200c\u200d"
+"""Joiners, without which Persian, Indic scripts and many emoji are spelt wrong."""
+
+_SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+class ForeignFileError(ValueError):
+    """A file from outside can't be used; the message says why, without naming it."""
+
+
+def printable(text: object) -> str:
+    r"""Return text as one line that can't steer a terminal or turn what stands around it.
+
+    Control characters (C0, C1, DEL, and so all terminal escapes), line and paragraph separators,
+    bidirectional overrides, invisible characters and lone surrogates become JSON's escapes, so that
+    a name can still be recognised and JSON stays JSON. All else stays as it is, blanks too.
+
+    >>> printable("a\r\x1b[2Jb\u202ec")
+    'a\\r\\u001b[2Jb\\u202ec'
+    """
+    return _escaped(str(text), kept="")
+
+
+def printable_lines(text: str) -> str:
+    """Return text of several lines, each of them as `printable` has it; tabs stay."""
+    return _escaped(text, kept="\n\t")
+
+
+def _escaped(text: str, *, kept: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        sign if sign in kept or not _is_harmful(sign) else _escape(sign) for sign in text
+    )
+
+
+def _is_harmful(sign: str) -> bool:
+    if sign.isprintable() or sign in _KEPT_FORMATS:
+        return False
+    # Spaces of other widths and signs newer than this Python are not printable to it, but tame.
+    return unicodedata.category(sign) not in {"Zs", "Cn", "Co"}
+
+
+def _escape(sign: str) -> str:
+    if sign in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[sign]
+    units = sign.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def read_bytes(path: Path, *, max_bytes: int = JSON_LIMIT_BYTES) -> bytes:
+    """Return the content of a regular file.
+
+    Raises:
+        ForeignFileError: it is a pipe, a device or a folder, or has more than `max_bytes`.
+        OSError: it is not there, or can't be read.
+    """
+    # Without this flag, opening a pipe that nobody writes to waits for ever.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            msg = "not a regular file"
+            raise ForeignFileError(msg)
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        msg = f"larger than {max_bytes:,} bytes"
+        raise ForeignFileError(msg)
+    return data
+
+
+def read_json(
+    path: Path, *, max_bytes: int = JSON_LIMIT_BYTES, max_values: int = JSON_LIMIT_VALUES
+) -> Any:  # noqa: ANN401 - any JSON value
+    """Return what a JSON file holds, if it is safe to work with.
+
+    Args:
+        path: a regular file.
+        max_bytes: of the file.
+        max_values: numbers, texts, lists and objects in it, roughly: what decides the memory.
+
+    Raises:
+        ForeignFileError: no JSON in UTF-8, or beyond the limits: size, depth, numbers that are not
+            finite or have more than 64 bits, text with half a surrogate pair.
+        OSError: it is not there, or can't be read.
+    """
+    return parse_json(read_bytes(path, max_bytes=max_bytes), max_values=max_values)
+
+
+def parse_json(data: bytes | str, *, max_values: int = JSON_LIMIT_VALUES) -> Any:  # noqa: ANN401
+    """Return what a JSON text holds; see `read_json`."""
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    # Counted before parsing: a few bytes of empty lists become gigabytes of objects.
+    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > max_values:
+        msg = f"more than {max_values:,} values"
+        raise ForeignFileError(msg)
+    try:
+        value = json.loads(raw.decode("utf-8"), parse_constant=_no_number)
+    except UnicodeDecodeError as error:
+        msg = f"no UTF-8 (byte {error.start})"
+        raise ForeignFileError(msg) from error
+    except RecursionError as error:
+        raise ForeignFileError(_too_deep()) from error
+    except json.JSONDecodeError as error:
+        raise ForeignFileError(printable(error)) from error
+    except ValueError as error:  # among them a number of thousands of digits
+        raise ForeignFileError(printable(error).partition(";")[0]) from error
+    _check(value)
+    return value
+
+
+def _check(value: object) -> None:
+    """Refuse what could be parsed and can't be worked with."""
+    level: list[object] = [value]
+    depth = 0
+    while level:
+        inner: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += item.keys()
+                inner += item.values()
+            elif isinstance(item, list):
+                inner += item
+            elif isinstance(item, str):
+                _check_text(item)
+            elif isinstance(item, float):
+                if not math.isfinite(item):
+                    msg = "holds a number that is not finite"
+                    raise ForeignFileError(msg)
+            elif isinstance(item, int) and abs(item) >= _INTEGER_LIMIT:
+                msg = "holds a whole number of more than 64 bits"
+                raise ForeignFileError(msg)
+        level = inner
+        depth += 1
+        if depth > JSON_LIMIT_DEPTH:
+            raise ForeignFileError(_too_deep())
+
+
+def _check_text(text: str) -> None:
+    if text.isascii():
+        return
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        msg = f"text with half a surrogate pair ({printable(text[error.start])})"
+        raise ForeignFileError(msg) from error
+
+
+def _no_number(name: str) -> NoReturn:
+    msg = f"{name} is no number of JSON"
+    raise ForeignFileError(msg)
+
+
+def _too_deep() -> str:
+    return f"nested deeper than {JSON_LIMIT_DEPTH} levels"
+
+
+@contextmanager
+def opened_inside(folder: Path, path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file for reading that lies in a folder, after all links are resolved.
+
+    From the folder down no link is followed while opening, so that nothing can be exchanged between
+    the look and the reading: who reads from this file, reads what was looked at.
+
+    Args:
+        folder: may itself be reached by links.
+        path: of the file, below `folder`.
+
+    Raises:
+        ForeignFileError: it leads out of the folder, or is no regular file.
+        OSError: it is not there, or can't be read.
+    """
+    root = Path(os.path.realpath(folder))
+    real = Path(os.path.realpath(path, strict=True))
+    if not real.is_relative_to(root) or real == root:
+        msg = f"leads out of {folder.name or folder}"
+        raise ForeignFileError(msg)
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    parts = real.relative_to(root).parts
+    for at, part in enumerate(parts):
+        last = at == len(parts) - 1
+        kind = os.O_NONBLOCK if last else os.O_DIRECTORY
+        try:
+            inner = os.open(
+                part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | kind, dir_fd=descriptor
+            )
+        finally:
+            os.close(descriptor)
+        descriptor = inner
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, no path
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            msg = "not a regular file"
+            raise ForeignFileError(msg)
+        yield file
+
+
+def copy_checked(source: BinaryIO, target: Path, sha256: str) -> bool:
+    """Copy an open file to a new one, and say whether its bytes were those of the digest.
+
+    A copy that is wrong is deleted. What was hashed is what was written, not what lies at a path.
+
+    Raises:
+        FileExistsError: something lies at `target`, be it a link.
+    """
+    digest = hashlib.sha256()
+    with target.open("xb") as file:
+        while piece := source.read(_PIECE_BYTES):
+            digest.update(piece)
+            file.write(piece)
+    if digest.hexdigest() == sha256:
+        return True
+    target.unlink()
+    return False
