@@ -95,6 +95,12 @@ def test_json_within_the_limits_is_what_it_was(tmp_path: Path) -> None:
     assert read_json(path) == value
 
 
+def test_one_odd_value_costs_nothing_where_only_some_are_taken() -> None:
+    text = '{"a": 1e999, "b": "\\ud800", "c": NaN, "d": 18446744073709551616, "e": "x"}'
+
+    assert parse_json(text, strict=False)["e"] == "x"
+
+
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "large.json"
     path.write_text(" " * 101)

@@ -98,7 +98,11 @@ def read_bytes(path: Path, *, max_bytes: int = JSON_LIMIT_BYTES) -> bytes:
 
 
 def read_json(
-    path: Path, *, max_bytes: int = JSON_LIMIT_BYTES, max_values: int = JSON_LIMIT_VALUES
+    path: Path,
+    *,
+    max_bytes: int = JSON_LIMIT_BYTES,
+    max_values: int = JSON_LIMIT_VALUES,
+    strict: bool = True,
 ) -> Any:  # noqa: ANN401 - any JSON value
     """Return what a JSON file holds, if it is safe to work with.
 
@@ -106,16 +110,20 @@ def read_json(
         path: a regular file.
         max_bytes: of the file.
         max_values: numbers, texts, lists and objects in it, roughly: what decides the memory.
+        strict: also refuse values that can't be written again or computed with. False where a few
+            values are taken, each looked at, and an odd one elsewhere is nobody's business.
 
     Raises:
-        ForeignFileError: no JSON in UTF-8, or beyond the limits: size, depth, numbers that are not
-            finite or have more than 64 bits, text with half a surrogate pair.
+        ForeignFileError: no JSON in UTF-8, or beyond the limits: size, depth; if strict, numbers that are
+            not finite or have more than 64 bits, text with half a surrogate pair.
         OSError: it is not there, or can't be read.
     """
-    return parse_json(read_bytes(path, max_bytes=max_bytes), max_values=max_values)
+    return parse_json(read_bytes(path, max_bytes=max_bytes), max_values=max_values, strict=strict)
 
 
-def parse_json(data: bytes | str, *, max_values: int = JSON_LIMIT_VALUES) -> Any:  # noqa: ANN401
+def parse_json(
+    data: bytes | str, *, max_values: int = JSON_LIMIT_VALUES, strict: bool = True
+) -> Any:  # noqa: ANN401 - any JSON value
     """Return what a JSON text holds; see `read_json`."""
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     # Counted before parsing: a few bytes of empty lists become gigabytes of objects.
@@ -123,7 +131,7 @@ def parse_json(data: bytes | str, *, max_values: int = JSON_LIMIT_VALUES) -> Any
         msg = f"more than {max_values:,} values"
         raise ForeignFileError(msg)
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=_no_number)
+        value = json.loads(raw.decode("utf-8"), parse_constant=_no_number if strict else None)
     except UnicodeDecodeError as error:
         msg = f"no UTF-8 (byte {error.start})"
         raise ForeignFileError(msg) from error
@@ -133,11 +141,11 @@ def parse_json(data: bytes | str, *, max_values: int = JSON_LIMIT_VALUES) -> Any
         raise ForeignFileError(printable(error)) from error
     except ValueError as error:  # among them a number of thousands of digits
         raise ForeignFileError(printable(error).partition(";")[0]) from error
-    _check(value)
+    _check(value, strict=strict)
     return value
 
 
-def _check(value: object) -> None:
+def _check(value: object, *, strict: bool) -> None:
     """Refuse what could be parsed and can't be worked with."""
     level: list[object] = [value]
     depth = 0
@@ -149,19 +157,23 @@ def _check(value: object) -> None:
                 inner += item.values()
             elif isinstance(item, list):
                 inner += item
-            elif isinstance(item, str):
-                _check_text(item)
-            elif isinstance(item, float):
-                if not math.isfinite(item):
-                    msg = "holds a number that is not finite"
-                    raise ForeignFileError(msg)
-            elif isinstance(item, int) and abs(item) >= _INTEGER_LIMIT:
-                msg = "holds a whole number of more than 64 bits"
-                raise ForeignFileError(msg)
+            elif strict:
+                _check_plain(item)
         level = inner
         depth += 1
         if depth > JSON_LIMIT_DEPTH:
             raise ForeignFileError(_too_deep())
+
+
+def _check_plain(item: object) -> None:
+    if isinstance(item, str):
+        _check_text(item)
+    elif isinstance(item, float) and not math.isfinite(item):
+        msg = "holds a number that is not finite"
+        raise ForeignFileError(msg)
+    elif isinstance(item, int) and abs(item) >= _INTEGER_LIMIT:
+        msg = "holds a whole number of more than 64 bits"
+        raise ForeignFileError(msg)
 
 
 def _check_text(text: str) -> None:

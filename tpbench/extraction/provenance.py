@@ -42,7 +42,7 @@ def read_provenance(video: Path) -> Provenance:
     if not path.exists() and (stem := part_of(video)):
         path = _metadata_path(video.parent, stem)
     try:
-        data = read_json(path)
+        data = read_json(path, strict=False)
     except FileNotFoundError:
         return Provenance()
     except (OSError, ForeignFileError) as error:
