@@ -114,8 +114,8 @@ def read_json(
             values are taken, each looked at, and an odd one elsewhere is nobody's business.
 
     Raises:
-        ForeignFileError: no JSON in UTF-8, or beyond the limits: size, depth; if strict, numbers that are
-            not finite or have more than 64 bits, text with half a surrogate pair.
+        ForeignFileError: no JSON in UTF-8, or beyond the limits: size, depth; if strict, numbers
+            that are not finite or have more than 64 bits, text with half a surrogate pair.
         OSError: it is not there, or can't be read.
     """
     return parse_json(read_bytes(path, max_bytes=max_bytes), max_values=max_values, strict=strict)
