@@ -19,7 +19,7 @@ from tpbench.benchmark.stamp import code_stamp
 from tpbench.benchmark.tasks import task_rule
 from tpbench.dataset import Dataset
 from tpbench.errors import ConfigError, TPBenchError
-from tpbench.execution import LocalExecutor, Outcome, TaskSpec, explain_halts
+from tpbench.execution import IN_WORK, LocalExecutor, Outcome, TaskSpec, explain_halts
 from tpbench.execution.halt import why_halt
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tpbench.benchmark.selection import SplitChoice
     from tpbench.benchmark.shards import Shard
     from tpbench.benchmark.worker import GenerationProcess
-    from tpbench.execution import ProgressListener, WorkItem
+    from tpbench.execution import JsonObject, ProgressListener, WorkItem
 
 DEFAULT_PROTOCOL: Final = "tpbench-v1"
 
@@ -261,9 +261,15 @@ def _done_here(
     process: GenerationProcess, items: Iterable[WorkItem], on_progress: ProgressListener
 ) -> Generates[Outcome, None, None]:
     """Do items in this process, as an executor would; a bug is not tried again."""
+
+    def report(key: str, progress: JsonObject) -> None:
+        IN_WORK.moved(key)
+        on_progress(key, progress)
+
     for item in items:
         try:
-            result = process(item.payload, partial(on_progress, item.key))
+            with IN_WORK.at(item.key, where="in this process"):
+                result = process(item.payload, partial(report, item.key))
         except Exception as error:  # a bug of one clip's must not cost the others
             if why_halt(error) is not None:
                 raise

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.progress import ProgressColumn
+
     from tpbench.metrics.scoring.driver import ProgressListener, ScoringProgress
 
 
@@ -17,6 +19,24 @@ class Show(Protocol):
     def __call__(self, *, done: int, total: int, news: str) -> None:
         """Draw it: `done` of `total`, and a few words."""
         ...
+
+
+def stalled_column() -> ProgressColumn:
+    """Return a column that names what has not moved for a minute; empty as long as all moves."""
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    from tpbench.execution import IN_WORK
+
+    class StalledColumn(ProgressColumn):
+        """Asks anew at every refresh, also while the main thread is busy with the item itself."""
+
+        def render(self, task: Task) -> Text:
+            stalls = [] if task.finished else IN_WORK.stalls()
+            more = f" and {len(stalls) - 1} more" if len(stalls) > 1 else ""
+            return Text(f"{stalls[0]}{more}" if stalls else "", style="yellow")
+
+    return StalledColumn()
 
 
 @contextmanager
@@ -41,6 +61,7 @@ def progress_bar(unit: str) -> Iterator[Show]:
         BarColumn(bar_width=12),
         MofNCompleteColumn(),
         TextColumn(f"{unit}  {{task.fields[news]}}"),
+        stalled_column(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,

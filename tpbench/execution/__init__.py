@@ -16,8 +16,10 @@ from tpbench.execution.executor import (
 from tpbench.execution.halt import explain_halts
 from tpbench.execution.ledger import Ledger, LedgerEntry, State, read_ledger
 from tpbench.execution.local import LocalExecutor, usable_cores
+from tpbench.execution.stall import IN_WORK, Stall, StallWatch
 
 __all__ = [
+    "IN_WORK",
     "Executor",
     "JsonObject",
     "Ledger",
@@ -28,6 +30,8 @@ __all__ = [
     "Process",
     "ProgressListener",
     "ProgressReport",
+    "Stall",
+    "StallWatch",
     "State",
     "TaskSpec",
     "WorkItem",

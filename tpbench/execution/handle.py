@@ -18,6 +18,7 @@ from contextlib import nullcontext
 from multiprocessing.connection import Pipe
 from typing import TYPE_CHECKING, Final
 
+from tpbench.execution.stall import IN_WORK
 from tpbench.execution.worker import STOP_SIGNAL
 
 if TYPE_CHECKING:
@@ -82,7 +83,16 @@ class WorkerHandle:
         """Send the item."""
         self.given += 1
         self.since_s = time.monotonic()
+        if self.item is not None:
+            IN_WORK.begin(self.item.key, where=f"process {self.process.pid}")
         self._send(self.item)
+
+    def take_item(self) -> WorkItem | None:
+        """Return the item the worker has, which it is rid of now."""
+        item, self.item = self.item, None
+        if item is not None:
+            IN_WORK.end(item.key)
+        return item
 
     def ask_to_stop(self) -> None:
         """Let an idle worker end by itself and interrupt a busy one."""
@@ -93,6 +103,8 @@ class WorkerHandle:
 
     def bury(self, *, grace_s: float = 0.0) -> int:
         """Wait for the end, or make it; return the exit code."""
+        if self.item is not None:
+            IN_WORK.end(self.item.key)
         try:
             self.process.wait(grace_s)
         except subprocess.TimeoutExpired:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tpbench.errors import TPBenchError
 from tpbench.execution.executor import Outcome, WorkItem
 from tpbench.execution.handle import WorkerHandle, cause_of_death
+from tpbench.execution.stall import IN_WORK
 from tpbench.execution.worker import Answer, Progress, Started
 
 if TYPE_CHECKING:
@@ -127,10 +128,11 @@ class _Crew:
         match message:
             case Started():
                 self._welcome(worker, message)
-            case Progress() if worker.item is not None and self._on_progress is not None:
-                self._on_progress(worker.item.key, message.report)
-            case Answer() if worker.item is not None:
-                item, worker.item = worker.item, None
+            case Progress() if worker.item is not None:
+                IN_WORK.moved(worker.item.key)
+                if self._on_progress is not None:
+                    self._on_progress(worker.item.key, message.report)
+            case Answer() if (item := worker.take_item()) is not None:
                 yield self._judge(item, message)
                 # What a bug leaves behind in a worker is anybody's guess.
                 if message.kind == "bug" or worker.given >= self._limits.recycle_after:

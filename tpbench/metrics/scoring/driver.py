@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tpbench.detectors.usage_statistics import no_usage_statistics
 from tpbench.errors import TPBenchError
-from tpbench.execution import LocalExecutor, Outcome, TaskSpec, WorkItem, usable_cores
+from tpbench.execution import IN_WORK, LocalExecutor, Outcome, TaskSpec, WorkItem, usable_cores
 from tpbench.metrics.scoring.worker import build, payload_of
 
 if TYPE_CHECKING:
@@ -152,8 +152,13 @@ def _outcome(
     job: ClipJob,
     on_progress: Callable[[str, int], None],
 ) -> Outcome:
+    def report(frames: int) -> None:
+        IN_WORK.moved(job.clip_id)
+        on_progress(job.clip_id, frames)
+
     try:
-        result = measure(job, lambda frames: on_progress(job.clip_id, frames))
+        with IN_WORK.at(job.clip_id, where="in this process"):
+            result = measure(job, report)
     except TPBenchError as error:
         return Outcome(key=job.clip_id, kind="failed", attempts=1, error=str(error))
     return Outcome(key=job.clip_id, kind="done", attempts=1, result=result)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tpbench.execution import IN_WORK, LocalExecutor, StallWatch, WorkItem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tpbench.execution import Stall, TaskSpec
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def watch(clock: Clock) -> StallWatch:
+    return StallWatch(clock=clock)
+
+
+def test_an_item_that_said_nothing_for_a_minute_is_named(watch: StallWatch, clock: Clock) -> None:
+    watch.begin("/videos/talk.mp4", where="process 7")
+    clock.now_s = 59
+    assert watch.stalls() == []
+
+    clock.now_s = 185
+
+    assert [str(stall) for stall in watch.stalls()] == [
+        "no progress for 3 min: talk.mp4 (process 7)"
+    ]
+
+
+def test_a_report_starts_the_minute_again(watch: StallWatch, clock: Clock) -> None:
+    watch.begin("a", where="process 7")
+    clock.now_s = 50
+    watch.moved("a")
+    clock.now_s = 100
+
+    assert watch.stalls() == []
+
+
+def test_the_longest_stands_first_and_what_ended_not_at_all(
+    watch: StallWatch, clock: Clock
+) -> None:
+    for key in ("a", "b", "c"):
+        watch.begin(key, where="process 7")
+        clock.now_s += 10
+    watch.moved("a")
+    watch.end("c")
+    watch.end("c")
+    clock.now_s = 200
+
+    assert [stall.key for stall in watch.stalls()] == ["b", "a"]
+
+
+def test_news_of_an_item_nobody_began_is_no_stall(watch: StallWatch, clock: Clock) -> None:
+    watch.moved("a")
+    clock.now_s = 100
+
+    assert watch.stalls() == []
+
+
+def test_a_warning_comes_once_and_again_after_twice_as_long(
+    watch: StallWatch, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with watch.at("a", where="process 7"):
+        for clock.now_s in range(0, 600, 5):
+            watch.warn()
+    clock.now_s = 9_999
+    watch.warn()
+
+    assert [record.getMessage() for record in caplog.records] == [
+        f"no progress for {minutes} min: a (process 7)" for minutes in (1, 2, 4, 8)
+    ]
+
+
+def test_a_worker_that_was_stopped_is_named_with_its_item(
+    task: TaskSpec, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = StallWatch(stall_s=0.3)
+    for module in ("handle", "local"):
+        monkeypatch.setattr(f"tpbench.execution.{module}.IN_WORK", watch)
+    named: list[Stall] = []
+
+    def stop_it_until_it_is_named() -> None:
+        while not (folder / "stuck.tmp").exists():
+            time.sleep(0.01)
+        pid = int((folder / "workers").read_text())
+        os.kill(pid, signal.SIGSTOP)
+        while not named:
+            named.extend(watch.stalls())
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGCONT)
+
+    helper = threading.Thread(target=stop_it_until_it_is_named)
+    helper.start()
+    stuck = WorkItem(
+        key="stuck", payload={"name": "stuck", "do": "hold_the_interpreter", "seconds": 1}
+    )
+    with closing(LocalExecutor(num_workers=1).run(task, [stuck])) as outcomes:
+        kinds = [outcome.kind for outcome in outcomes]
+    helper.join()
+
+    assert kinds == ["done"]
+    pid = (folder / "workers").read_text().strip()
+    assert {(stall.key, stall.where) for stall in named} == {("stuck", f"process {pid}")}
+    assert watch.stalls() == []
+
+
+def test_nothing_is_left_in_work_after_workers_died(task: TaskSpec) -> None:
+    items = [WorkItem(key=name, payload={"name": name, "do": "die"}) for name in ("a", "b")]
+
+    with closing(LocalExecutor(num_workers=2, max_attempts=1).run(task, items)) as outcomes:
+        assert {outcome.kind for outcome in outcomes} == {"quarantined"}
+
+    assert not IN_WORK.keys()
