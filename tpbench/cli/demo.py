@@ -44,6 +44,6 @@ def demo(
                 f"{name} {scores[name].value:.4g}" for name in ("psnr", "ssim", "tje_d2")
             )
             typer.echo(f"  {line}, motion_ratio {scores['motion_ratio'].value:.4g}")
-        built = build_leaderboard([out / "runs"], out / "leaderboard")
+        built = build_leaderboard([out / "runs"], out / "leaderboard", data=dataset)
     typer.echo(f"leaderboard: {out / 'leaderboard' / 'leaderboard.csv'}")
     typer.echo(f"page: {built.page}")

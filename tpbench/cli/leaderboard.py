@@ -37,6 +37,14 @@ def build(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for the tables and the page.")
     ] = Path("leaderboard"),
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the dataset that the runs were made on: the page then has its clips "
+            "and poses. Where a run says that it lies is never looked at.",
+            show_default=False,
+        ),
+    ] = None,
     no_page: Annotated[
         bool, typer.Option("--no-page", help="Tables only: no index.html, no videos.")
     ] = False,
@@ -49,7 +57,7 @@ def build(
     """
     from tpbench.benchmark.leaderboard.build import build_leaderboard
 
-    built = build_leaderboard(runs, out, page=not no_page)
+    built = build_leaderboard(runs, out, data=data, page=not no_page)
     if as_json:
         typer.echo(json.dumps(_as_json(built), indent=1, ensure_ascii=False, allow_nan=False))
     else:

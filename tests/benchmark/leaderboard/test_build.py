@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.benchmark.leaderboard.conftest import Runs, board_of
+from tests.benchmark.leaderboard.conftest import Runs, board_of, sha
 from tpbench.benchmark.cross import pair_id
 from tpbench.benchmark.leaderboard.build import build_leaderboard
+from tpbench.benchmark.records import read_record, write_record
+from tpbench.benchmark.site import LIST_NAME
 from tpbench.errors import ConfigError, SubmissionError
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def test_all_tables_are_written_and_nothing_else(runs: Runs, tmp_path: Path) -> 
 
     assert built.files == tuple(tmp_path / "out" / name for name in TABLES)
     assert built.page is None
-    assert sorted(contents(tmp_path / "out")) == sorted(TABLES)
+    assert sorted(contents(tmp_path / "out")) == sorted([*TABLES, LIST_NAME])
 
 
 def test_order_of_the_runs_and_place_change_no_byte(runs: Runs, tmp_path: Path) -> None:
@@ -50,7 +52,7 @@ def test_anchors_that_are_not_there_are_named_with_their_command(
 ) -> None:
     runs("frozen", kind="anchor")
 
-    built = build_leaderboard([runs.out], tmp_path / "out", page=False)
+    built = build_leaderboard([runs.out], tmp_path / "out", data=runs.data, page=False)
 
     assert list(built.leaderboard.missing_anchors) == ["gt-reencode", "oracle"]
     assert built.missing_anchors["oracle"].startswith(
@@ -83,14 +85,14 @@ def test_what_failed_is_known_by_clip(runs: Runs) -> None:
     assert [clip.id for clip in board.clips] == ["clip0", "clip1", "clip3", "clip4", "clip5"]
 
 
-def test_previews_that_are_there_are_known_by_clip(runs: Runs) -> None:
+def test_previews_are_known_by_their_sha256(runs: Runs) -> None:
     path = runs()
-    (path / "preview").mkdir()
-    (path / "preview" / "clip1.mp4").write_bytes(b"video")
+    record = path / "records" / "clip1.json"
+    write_record(record, replace(read_record(record), preview_sha256=sha("preview")))
 
     (run,) = board_of(path).rows[0].runs
 
-    assert run.previews == {"clip1": path.resolve() / "preview" / "clip1.mp4"}
+    assert run.previews == {"clip1": sha("preview")}
 
 
 def test_a_pair_of_the_cross_task_knows_both_of_its_clips(runs: Runs) -> None:

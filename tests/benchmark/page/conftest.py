@@ -25,6 +25,7 @@ from tpbench.benchmark.leaderboard.model import (
     TaskInfo,
 )
 from tpbench.dataset import Clip, clip_path, finalise, pose_path
+from tpbench.files import sha256_of
 from tpbench.metrics.registry import METRICS
 from tpbench.video import CLIP, PREVIEW, VideoWriter
 
@@ -114,9 +115,9 @@ def talks(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
             fps_den=1,
             n_frames=n_frames,
             identity=clip_id,
-            clip_sha256="0" * 64,
+            clip_sha256=sha256_of(clip_path(folder, clip_id)),
             keypoints_sha256="0" * 64,
-            pose_sha256="0" * 64,
+            pose_sha256=sha256_of(pose_path(folder, clip_id)),
         )
         for clip_id, n_frames in CLIPS.items()
     ]
@@ -201,7 +202,7 @@ def _run(made: Made, runs: Path) -> SeedRun:
         date="2026-11-22",
         n_scored=len(CLIPS),
         failed={},
-        previews=previews,
+        previews={clip_id: sha256_of(path) for clip_id, path in previews.items()},
     )
 
 

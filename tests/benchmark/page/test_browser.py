@@ -12,6 +12,7 @@ from tests.benchmark.page.chromium import WHY_NOT, find_chromium, started
 from tests.benchmark.page.conftest import CLIPS, HOSTILE, MODELS, WHY_BLANK
 from tests.conftest import MediaMaker
 from tpbench.benchmark.page import build_page
+from tpbench.benchmark.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def address(board: Leaderboard, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return build_page(board, tmp_path_factory.mktemp("site")).as_uri()
+    return build_page(board, Site.open(tmp_path_factory.mktemp("site"))).as_uri()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,7 +285,7 @@ def test_a_row_that_lacks_clips_says_so_in_words(
 ) -> None:
     run = replace(board.rows[1].runs[0], failed={"emil": "nobody is in the picture"})
     row = replace(board.rows[1], runs=(run,), coverage=0.8, n_clips=4)
-    address = build_page(replace(board, rows=(row,)), tmp_path).as_uri()
+    address = build_page(replace(board, rows=(row,)), Site.open(tmp_path)).as_uri()
     for opened in _open(browser, address, width=1280):
         head = opened.page.locator("#table tbody th")
         head.hover()
@@ -471,7 +472,7 @@ def test_labels_of_thirty_models_lie_on_no_other_and_every_mark_tells_its_name(
     browser: Browser, board: Leaderboard, tmp_path: Path, width: int
 ) -> None:
     crowd = many(board, 30)
-    for opened in _open(browser, build_page(crowd, tmp_path).as_uri(), width=width):
+    for opened in _open(browser, build_page(crowd, Site.open(tmp_path)).as_uri(), width=width):
         page = opened.page
         for plot in ("#frames", "#motion"):
             areas = [label.bounding_box() for label in page.locator(f"{plot} .direct").all()]
@@ -519,7 +520,7 @@ def share_a_point(a: FloatRect, b: FloatRect) -> bool:
 def test_a_clip_without_videos_says_so_and_the_page_works(
     browser: Browser, board: Leaderboard, tmp_path: Path, without_media: Callable[..., Leaderboard]
 ) -> None:
-    address = build_page(without_media(board, tmp_path), tmp_path).as_uri()
+    address = build_page(without_media(board), Site.open(tmp_path)).as_uri()
     for opened in _open(browser, address, width=1280):
         assert opened.page.locator("#clips .void").count() == 4
         opened.page.locator("[data-action=on]").click()
@@ -529,11 +530,11 @@ def test_a_clip_without_videos_says_so_and_the_page_works(
 
 @pytest.fixture
 def without_media() -> Callable[..., Leaderboard]:
-    def strip(board: Leaderboard, nowhere: Path) -> Leaderboard:
+    def strip(board: Leaderboard) -> Leaderboard:
         rows = tuple(
             replace(row, runs=tuple(replace(run, previews={}) for run in row.runs))
             for row in board.rows
         )
-        return replace(board, rows=rows, dataset=replace(board.dataset, folder=nowhere / "nowhere"))
+        return replace(board, rows=rows, dataset=replace(board.dataset, folder=None))
 
     return strip

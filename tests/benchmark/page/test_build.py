@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tests.benchmark.page.conftest import HOSTILE
 from tpbench.benchmark.page import build_page
 from tpbench.benchmark.page.build import SCRIPTS, as_script_data
+from tpbench.benchmark.site import Site
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,16 +39,16 @@ class Elements(HTMLParser):
 
 
 def parsed(board: Leaderboard, out: Path) -> Elements:
-    return Elements(build_page(board, out).read_text(encoding="utf-8"))
+    return Elements(build_page(board, Site.open(out)).read_text(encoding="utf-8"))
 
 
 def test_the_page_is_written_into_the_folder(board: Leaderboard, tmp_path: Path) -> None:
-    assert build_page(board, tmp_path) == tmp_path / "index.html"
+    assert build_page(board, Site.open(tmp_path)) == tmp_path / "index.html"
     assert (tmp_path / "media").is_dir()
 
 
 def test_equal_leaderboards_give_equal_pages(board: Leaderboard, tmp_path: Path) -> None:
-    first, second = build_page(board, tmp_path / "a"), build_page(board, tmp_path / "b")
+    first, second = (build_page(board, Site.open(tmp_path / name)) for name in "ab")
 
     assert first.read_bytes() == second.read_bytes()
 

@@ -1,23 +1,75 @@
+"""What goes beside the page: what is on record, lies inside, and is a video. Nothing else."""
+
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.benchmark.page.conftest import CLIPS, FPS
-from tpbench.benchmark.page.media import place_media
-from tpbench.dataset import clip_path
+from tpbench.benchmark.page.media import ClipMedia, place_media
+from tpbench.benchmark.run_folder import RunFolder
+from tpbench.benchmark.site import Site
+from tpbench.dataset import Dataset, clip_path, finalise, pose_path
+from tpbench.errors import ConfigError, DatasetError
+from tpbench.files import sha256_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tpbench.benchmark.leaderboard.model import Leaderboard
 
+SECRET = b"-----BEGIN OPENSSH PRIVATE KEY----- mine -----END OPENSSH PRIVATE KEY-----"
 
-def test_videos_are_linked_beside_the_page(board: Leaderboard, tmp_path: Path) -> None:
-    media = place_media(board, tmp_path)
+
+def place(board: Leaderboard, out: Path) -> dict[str, ClipMedia]:
+    site = Site.open(out)
+    media = place_media(board, site)
+    site.finish(sweep=True)
+    return media
+
+
+def published(out: Path) -> list[bytes]:
+    return [path.read_bytes() for path in out.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A private file of whoever builds the leaderboard."""
+    path = tmp_path / "home" / ".ssh" / "id_rsa"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(SECRET)
+    return path
+
+
+@pytest.fixture
+def own(board: Leaderboard, tmp_path: Path) -> Leaderboard:
+    """The leaderboard with dataset and runs of its own, to be changed."""
+    assert board.dataset.folder is not None
+    talks = shutil.copytree(board.dataset.folder, tmp_path / "talks")
+    rows = tuple(
+        replace(
+            row,
+            runs=tuple(
+                replace(run, folder=shutil.copytree(run.folder, tmp_path / "runs" / str(at)))
+                for run in row.runs
+            ),
+        )
+        for at, row in enumerate(board.rows)
+    )
+    return replace(board, rows=rows, dataset=replace(board.dataset, folder=talks))
+
+
+def folder_of(board: Leaderboard) -> Path:
+    assert board.dataset.folder is not None
+    return board.dataset.folder
+
+
+def test_videos_are_copied_beside_the_page(board: Leaderboard, tmp_path: Path) -> None:
+    media = place(board, tmp_path)
 
     anna = media["anna"]
     assert anna.fps == FPS
@@ -27,80 +79,198 @@ def test_videos_are_linked_beside_the_page(board: Leaderboard, tmp_path: Path) -
         "media/real/anna.mp4",
     )
     assert anna.generated["my.own:Steady"] == "media/generated/my.own-Steady/anna.mp4"
-    real = clip_path(board.dataset.folder, "anna")
-    assert (tmp_path / "media/real/anna.mp4").samefile(real)
+    copied, real = tmp_path / "media/real/anna.mp4", clip_path(folder_of(board), "anna")
+    assert copied.read_bytes() == real.read_bytes()
+    assert not copied.samefile(real)
     assert len(list(tmp_path.rglob("*.mp4"))) == len(CLIPS) * (2 + len(board.rows))
 
 
-def test_where_links_are_not_possible_videos_are_copied(
-    board: Leaderboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(18, "another file system")
-
-    monkeypatch.setattr(os, "link", refuse)
-
-    place_media(board, tmp_path)
-
-    copied, real = tmp_path / "media/real/anna.mp4", clip_path(board.dataset.folder, "anna")
-    assert not copied.samefile(real)
-    assert copied.read_bytes() == real.read_bytes()
-
-
 def test_building_twice_leaves_nothing_but_the_media(board: Leaderboard, tmp_path: Path) -> None:
-    place_media(board, tmp_path)
-    first = sorted(tmp_path.rglob("*"))
+    place(board, tmp_path)
+    first = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
-    place_media(board, tmp_path)
+    place(board, tmp_path)
 
-    assert sorted(tmp_path.rglob("*")) == first
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == first
 
 
-def test_media_of_a_model_that_left_are_taken_away_and_other_files_are_not(
-    board: Leaderboard, tmp_path: Path
-) -> None:
-    place_media(board, tmp_path)
-    own = tmp_path / "media" / "talk.mp4"
-    own.write_bytes(b"the user's own")
+def test_media_of_a_model_that_left_are_taken_away(board: Leaderboard, tmp_path: Path) -> None:
+    place(board, tmp_path)
 
-    place_media(replace(board, rows=board.rows[:1]), tmp_path)
+    place(replace(board, rows=board.rows[:1]), tmp_path)
 
     assert [path.parent.name for path in tmp_path.rglob("media/generated/*/anna.mp4")] == [
         "falling"
     ]
-    assert own.exists()
 
 
-@pytest.mark.parametrize("change", ["gone", "other"])
-def test_a_dataset_that_is_gone_or_another_gives_no_real_clips(
-    board: Leaderboard, tmp_path: Path, change: str
+def test_files_of_the_users_own_stay_wherever_they_lie(
+    board: Leaderboard, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dataset = (
-        replace(board.dataset, folder=tmp_path / "nowhere")
-        if change == "gone"
-        else replace(board.dataset, digest="f" * 64)
-    )
+    own = [
+        tmp_path / "media" / name
+        for name in ("talk.mp4", "real/holiday.mp4", "generated/old/anna.mp4", "pose/anna.mp4")
+    ]
+    for path in own:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"the user's own")
 
-    anna = place_media(replace(board, dataset=dataset), tmp_path)["anna"]
+    media = place(board, tmp_path)
+
+    assert [path.read_bytes() for path in own] == [b"the user's own"] * 4
+    assert media["anna"].pose is None
+    assert "pose/anna.mp4: was not written by `tpbench leaderboard build`; left" in caplog.text
+
+
+def test_a_video_of_ours_that_was_changed_is_not_taken_away(
+    board: Leaderboard, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place(board, tmp_path)
+    changed = tmp_path / "media/generated/oracle/anna.mp4"
+    changed.write_bytes(b"cut by hand")
+
+    place(replace(board, rows=board.rows[:1]), tmp_path)
+
+    assert changed.read_bytes() == b"cut by hand"
+    assert "was changed after it was written; left as it is" in caplog.text
+
+
+@pytest.mark.parametrize("linked", ["media", "media/real"])
+def test_nothing_is_written_or_taken_away_through_a_linked_folder(
+    board: Leaderboard, tmp_path: Path, linked: str
+) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    place(board, out)
+    shutil.move(out / linked, elsewhere)
+    (out / linked).symlink_to(elsewhere)
+    before = sorted(elsewhere.rglob("*"))
+
+    place(replace(board, clips=board.clips[:1]), out)
+
+    assert sorted(elsewhere.rglob("*")) == before
+
+
+def test_without_a_dataset_named_by_the_keeper_there_are_no_real_clips(
+    board: Leaderboard, tmp_path: Path
+) -> None:
+    dataset = replace(board.dataset, folder=None)
+
+    anna = place(replace(board, dataset=dataset), tmp_path)["anna"]
 
     assert (anna.reference, anna.pose, anna.real) == (None, None, None)
     assert len(anna.generated) == len(board.rows)
     assert anna.fps == FPS
 
 
-def test_a_preview_that_is_a_link_is_not_followed(board: Leaderboard, tmp_path: Path) -> None:
-    secret = tmp_path / "secret.mp4"
-    secret.write_bytes(b"private")
-    link = tmp_path / "anna.mp4"
-    link.symlink_to(secret)
-    run = replace(board.rows[0].runs[0], previews={"anna": link})
+def test_a_dataset_that_is_another_one_is_refused(board: Leaderboard, tmp_path: Path) -> None:
+    dataset = replace(board.dataset, digest="f" * 64)
 
-    media = place_media(
-        replace(board, rows=(replace(board.rows[0], runs=(run,)),)), tmp_path / "out"
-    )
+    with pytest.raises(ConfigError, match="not the dataset that the runs were made on"):
+        place(replace(board, dataset=dataset), tmp_path)
+
+
+@pytest.mark.parametrize("how", ["link", "folder", "hard link", "copy"])
+def test_a_private_file_in_the_place_of_a_preview_is_not_published(
+    own: Leaderboard, secret: Path, tmp_path: Path, how: str
+) -> None:
+    folder = own.rows[0].runs[0].folder
+    preview = RunFolder(path=folder).preview("anna")
+    if how == "folder":
+        secret.rename(secret.with_name("anna.mp4"))
+        shutil.rmtree(folder / "preview")
+        (folder / "preview").symlink_to(secret.parent)
+    else:
+        preview.unlink()
+        if how == "link":
+            preview.symlink_to(secret)
+        elif how == "hard link":
+            os.link(secret, preview)
+        else:
+            preview.write_bytes(SECRET)
+
+    media = place(own, tmp_path / "out")
+
+    assert own.rows[0].id not in media["anna"].generated
+    assert not any(SECRET in content for content in published(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("how", ["relative", "absolute", "folder"])
+@pytest.mark.parametrize("path_of", [clip_path, pose_path])
+def test_a_private_file_in_the_place_of_a_clip_is_not_published(
+    own: Leaderboard, secret: Path, tmp_path: Path, how: str, path_of: object
+) -> None:
+    assert callable(path_of)
+    path: Path = path_of(folder_of(own), "anna")
+    if how == "folder":
+        secret.rename(secret.with_name("anna.mp4"))
+        shutil.rmtree(path.parent)
+        path.parent.symlink_to(secret.parent)
+    else:
+        path.unlink()
+        path.symlink_to(os.path.relpath(secret, path.parent) if how == "relative" else secret)
+
+    place(own, tmp_path / "out")
+
+    assert not any(SECRET in content for content in published(tmp_path / "out"))
+
+
+def test_a_private_video_with_the_right_name_is_not_published(
+    own: Leaderboard, tmp_path: Path
+) -> None:
+    """A video that can be decoded, reached by links: only its sha256 tells that it is another."""
+    private = tmp_path / "private"
+    real = clip_path(folder_of(own), "bert")
+    shutil.copytree(real.parent, private)
+    shutil.copy(real, private / "anna.mp4")
+    shutil.rmtree(real.parent)
+    real.parent.symlink_to(private)
+    shutil.copy(real, RunFolder(path=own.rows[0].runs[0].folder).preview("anna"))
+
+    media = place(own, tmp_path / "out")
+
+    assert media["anna"].real is None
+    assert media["anna"].reference is None
+    assert own.rows[0].id not in media["anna"].generated
+    assert not list((tmp_path / "out/media").glob("real/*"))
+
+
+def test_links_that_stay_inside_are_followed(own: Leaderboard, tmp_path: Path) -> None:
+    clips = clip_path(folder_of(own), "anna").parent
+    clips.rename(clips.with_name("store"))
+    clips.symlink_to("store")
+
+    assert place(own, tmp_path / "out")["anna"].real == "media/real/anna.mp4"
+
+
+def test_what_is_on_record_and_no_video_is_left_out(
+    own: Leaderboard, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = own.rows[0].runs[0]
+    preview = RunFolder(path=run.folder).preview("anna")
+    preview.write_bytes(SECRET)
+    run = replace(run, previews={**run.previews, "anna": sha256_of(preview)})
+    rows = (replace(own.rows[0], runs=(run,)),)
+
+    media = place(replace(own, rows=rows), tmp_path / "out")
 
     assert media["anna"].generated == {}
-    assert not list((tmp_path / "out").rglob("generated/*/*"))
+    assert not any(SECRET in content for content in published(tmp_path / "out"))
+    assert "not a video that can be decoded" in caplog.text
+
+
+def test_a_manifest_that_is_not_the_one_of_the_digest_publishes_nothing(
+    own: Leaderboard, secret: Path, tmp_path: Path
+) -> None:
+    """`dataset.json` names the right digest; the rows behind it name a private file's sha256."""
+    folder = folder_of(own)
+    rows = Dataset.open(folder).clips()
+    info = (folder / "dataset.json").read_bytes()
+    forged = [replace(row, clip_sha256=sha256_of(secret)) for row in rows]
+    finalise(folder, forged, name="talks", config={}, models={}, measurements=(), run=None)
+    (folder / "dataset.json").write_bytes(info)
+
+    with pytest.raises(DatasetError, match="do not belong together"):
+        place(own, tmp_path / "out")
 
 
 def test_models_whose_names_collapse_have_folders_of_their_own(
@@ -109,7 +279,7 @@ def test_models_whose_names_collapse_have_folders_of_their_own(
     names = ("a:b", "a/b", "../..")
     rows = tuple(replace(board.rows[0], id=name) for name in names)
 
-    generated = place_media(replace(board, rows=rows), tmp_path)["anna"].generated
+    generated = place(replace(board, rows=rows), tmp_path)["anna"].generated
 
     folders = [generated[name].split("/")[2] for name in names]
     assert folders == ["a-b", "a-b-2", "model"]
@@ -122,10 +292,11 @@ def test_a_task_of_two_clips_shows_the_reference_of_the_one_and_the_video_of_the
         board.clips[0], id="anna__from__bert", driving_clip="anna", reference_clip="bert"
     )
 
-    media = place_media(replace(board, clips=(crossed,)), tmp_path)["anna__from__bert"]
+    media = place(replace(board, clips=(crossed,)), tmp_path)["anna__from__bert"]
 
     assert (media.reference, media.pose, media.real) == (
         "media/reference/bert.jpg",
         "media/pose/anna.mp4",
         "media/real/anna.mp4",
     )
+    assert not (tmp_path / "media/real/bert.mp4").exists()

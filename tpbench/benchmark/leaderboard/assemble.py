@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tpbench.baselines.reported import load_reported
@@ -25,6 +24,7 @@ from tpbench.metrics.registry import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tpbench.benchmark.leaderboard.collect import Collection, ScoredRun
     from tpbench.benchmark.leaderboard.model import Row
@@ -34,8 +34,12 @@ _PAIR: Final = "__from__"
 """In the clip id of a pair of the task `cross`: `<driving>__from__<reference>`."""
 
 
-def assemble(collection: Collection) -> Leaderboard:
+def assemble(collection: Collection, *, data: Path | None = None) -> Leaderboard:
     """Return the leaderboard of the runs that were found.
+
+    Args:
+        collection: the runs.
+        data: folder of their dataset, as the leaderboard's keeper names it.
 
     Raises:
         SubmissionError: the runs can't stand in one table.
@@ -48,7 +52,7 @@ def assemble(collection: Collection) -> Leaderboard:
     return Leaderboard(
         task=_task(runs[0]),
         protocol=_protocol(runs[0]),
-        dataset=_dataset(runs[0]),
+        dataset=_dataset(runs[0], data),
         metrics=metrics,
         rows=rows,
         marks={metric.id: marks_of(metric, rows, identities) for metric in metrics},
@@ -65,7 +69,7 @@ def assemble(collection: Collection) -> Leaderboard:
 def commands_of_missing_anchors(collection: Collection, board: Leaderboard) -> dict[str, str]:
     """Return what to type on this machine to make the anchors that are not there."""
     folder = board.dataset.folder
-    data = str(folder) if folder.is_dir() else DATASET
+    data = DATASET if folder is None else str(folder)
     like = collection.runs[0]
     return {anchor: anchor_command(anchor, like, data=data) for anchor in board.missing_anchors}
 
@@ -114,7 +118,7 @@ def _protocol(run: ScoredRun) -> ProtocolInfo:
     )
 
 
-def _dataset(run: ScoredRun) -> DatasetInfo:
+def _dataset(run: ScoredRun, data: Path | None) -> DatasetInfo:
     dataset = run.info.dataset
     return DatasetInfo(
         name=dataset.name,
@@ -123,7 +127,7 @@ def _dataset(run: ScoredRun) -> DatasetInfo:
         n_clips=dataset.n_clips,
         n_identities=dataset.n_identities,
         n_too_short=len(dataset.left_out),
-        folder=Path(dataset.folder),
+        folder=data,
     )
 
 

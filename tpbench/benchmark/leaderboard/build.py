@@ -12,8 +12,8 @@ from tpbench.benchmark.leaderboard.csv import leaderboard_csv
 from tpbench.benchmark.leaderboard.markdown import leaderboard_markdown
 from tpbench.benchmark.leaderboard.reported import reported_csv
 from tpbench.benchmark.leaderboard.schema import schema_text
+from tpbench.benchmark.site import Site
 from tpbench.errors import ConfigError
-from tpbench.files import write_text_aside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +24,7 @@ CSV_NAME: Final = "leaderboard.csv"
 SCHEMA_NAME: Final = "leaderboard.schema.json"
 REPORTED_NAME: Final = "reported.csv"
 MARKDOWN_NAME: Final = "leaderboard.md"
+PAGE_NAME: Final = "index.html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,11 @@ class BuiltLeaderboard:
 
 
 def build_leaderboard(
-    runs: Sequence[Path | str], out: Path | str, *, page: bool = True
+    runs: Sequence[Path | str],
+    out: Path | str,
+    *,
+    data: Path | str | None = None,
+    page: bool = True,
 ) -> BuiltLeaderboard:
     """Put runs into one table, and write it as CSV, schema, Markdown and page.
 
@@ -52,17 +57,22 @@ def build_leaderboard(
 
     Args:
         runs: folders of runs, or folders with such somewhere below.
-        out: folder to write into; files of an older leaderboard are replaced.
+        out: folder to write into; files of an older leaderboard are replaced, unless somebody
+            changed them, and no others.
+        data: folder of the dataset that the runs were made on, for the page's real clips and poses;
+            None: the page has none. Where runs say that it lies is never looked at.
         page: also write `index.html` and `media/`.
 
     Raises:
-        ConfigError: a folder is not there, or `out` can't be written.
+        ConfigError: a folder is not there, `out` can't be written or holds a file of the user's
+            own that is in the way, or `data` is another dataset.
+        DatasetError: `data` can't be read.
         SubmissionError: the runs can't stand in one table, none is left, or a file was tampered
             with.
     """
     folder = Path(out)
     collection = collect(runs)
-    board = assemble(collection)
+    board = assemble(collection, data=None if data is None else Path(data))
     texts = {
         CSV_NAME: leaderboard_csv(board),
         SCHEMA_NAME: schema_text(board),
@@ -71,12 +81,15 @@ def build_leaderboard(
     }
     index = None
     try:
-        for name, text in texts.items():
-            write_text_aside(folder / name, text)
+        site = Site.open(folder)
+        site.require_free([*texts, PAGE_NAME] if page else texts)
         if page:
             from tpbench.benchmark.page import build_page
 
-            index = build_page(board, folder)
+            index = build_page(board, site)
+        for name, text in texts.items():
+            site.write_text(name, text)
+        site.finish(sweep=page)
     except OSError as error:
         msg = f"{folder}: can't be written ({error.strerror or error})"
         raise ConfigError(msg) from error

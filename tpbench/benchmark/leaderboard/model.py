@@ -98,8 +98,8 @@ class SeedRun:
     failed: Mapping[str, str]
     """By clip without scores: why."""
 
-    previews: Mapping[str, Path]
-    """By clip: the video for looking at, absolute; only those that are there."""
+    previews: Mapping[str, str]
+    """By clip: sha256 of the video for looking at, as its record has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,8 +233,8 @@ class DatasetInfo:
     n_too_short: int
     """Clips of the split that are too short for the task."""
 
-    folder: Path
-    """Where it lay when the runs were made; it may be gone."""
+    folder: Path | None = None
+    """As the leaderboard's keeper named it; None: nobody did. Never what a run says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

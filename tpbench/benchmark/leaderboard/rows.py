@@ -111,11 +111,11 @@ def _description(stamp: ModelStamp) -> str:
 
 
 def _seed_run(run: ScoredRun) -> SeedRun:
-    folder, report = run.run.folder, run.report
+    report = run.report
     failed = dict.fromkeys(report.coverage.missing, "nothing was generated for it")
     failed |= {name: record.reason for name, record in run.records.items() if record.reason}
     failed |= report.coverage.failed
-    previews = {clip_id: folder.preview(clip_id) for clip_id in report.clips}
+    previews = {name: run.records[name].preview_sha256 for name in report.clips}
     return SeedRun(
         seed=run.info.seed,
         folder=run.path,
@@ -125,7 +125,7 @@ def _seed_run(run: ScoredRun) -> SeedRun:
         date=_date(run),
         n_scored=len(report.clips),
         failed={clip_id: one_line(failed[clip_id]) for clip_id in sorted(failed)},
-        previews={clip_id: path for clip_id, path in previews.items() if path.is_file()},
+        previews={clip_id: sha256 for clip_id, sha256 in previews.items() if sha256},
     )
 
 

@@ -10,17 +10,16 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
+from tpbench.benchmark.leaderboard.build import PAGE_NAME
 from tpbench.benchmark.page.curves import make_curves
 from tpbench.benchmark.page.data import page_data
 from tpbench.benchmark.page.media import place_media
-from tpbench.files import write_text_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tpbench.benchmark.leaderboard.model import Leaderboard
-
-PAGE_NAME: Final = "index.html"
+    from tpbench.benchmark.site import Site
 
 SCRIPTS: Final = (
     "dom", "numbers", "models", "tips", "columns", "table", "axes", "frames", "scatter", "player",
@@ -29,27 +28,28 @@ SCRIPTS: Final = (
 """Files of the script, in the order in which they stand in the page."""
 
 
-def build_page(leaderboard: Leaderboard, out: Path) -> Path:
-    """Write `out/index.html` and the videos that it shows, in `out/media`.
+def build_page(leaderboard: Leaderboard, site: Site) -> Path:
+    """Write `index.html` and the videos that it shows, in `media`, into a site.
 
     All that came from outside reaches the page as data and is put into it as text. A content policy
     in the page allows its own style and script, by their hashes, and nothing from anywhere else.
 
     Args:
         leaderboard: what is shown.
-        out: folder of the leaderboard.
+        site: folder of the leaderboard; files of the user's own stay as they are.
 
     Returns:
         The path of the page.
 
     Raises:
+        ConfigError: a file of the user's own is in the way, or the dataset is another one.
+        DatasetError: the dataset can't be read.
         SubmissionError: a table of per-frame values can't be read.
     """
-    media = place_media(leaderboard, out)
-    data = page_data(leaderboard, make_curves(leaderboard), media)
-    path = out / PAGE_NAME
-    write_text_aside(path, render(data))
-    return path
+    site.require_free([PAGE_NAME])
+    curves = make_curves(leaderboard)
+    data = page_data(leaderboard, curves, place_media(leaderboard, site))
+    return site.write_text(PAGE_NAME, render(data))
 
 
 def render(data: dict[str, Any]) -> str:

@@ -1,30 +1,34 @@
-"""The videos beside the page: linked if the file system can, else copied."""
+"""The videos beside the page: copies of what was held against its sha256."""
 
 from __future__ import annotations
 
 import logging
-import os
 import re
-import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from tpbench.dataset import Dataset, clip_path, pose_path
-from tpbench.errors import TPBenchError
-from tpbench.files import written_aside
+from tpbench.benchmark.run_folder import RunFolder
+from tpbench.benchmark.site import copied
+from tpbench.dataset import Dataset
+from tpbench.errors import ConfigError, TPBenchError
 from tpbench.video import probe, read_frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-    from tpbench.benchmark.leaderboard.model import ClipInfo, Leaderboard
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tpbench.benchmark.leaderboard.model import ClipInfo, Leaderboard, Row
+    from tpbench.benchmark.site import Site
+    from tpbench.dataset import Clip
 
 _log = logging.getLogger(__name__)
 
 MEDIA_NAME: Final = "media"
-_PARTS: Final = ("reference", "pose", "real", "generated")
 _JPEG_QUALITY: Final = 92
 
 
@@ -40,107 +44,138 @@ class ClipMedia:
     """By model."""
 
 
-def place_media(leaderboard: Leaderboard, out: Path) -> dict[str, ClipMedia]:
-    """Put the videos of all clips into `out/media` and return where they are.
+def place_media(leaderboard: Leaderboard, site: Site) -> dict[str, ClipMedia]:
+    """Put the videos of all clips into `media` of a site and return where they are.
 
-    Clips and poses are those of the dataset, as they are: H.264 in MP4. A dataset that is gone or
-    has another digest by now gives none. Files of an older page that nothing points to any more are
-    taken away.
+    Nothing goes there but files whose sha256 is the one on record (the manifest's for clips and
+    poses of the dataset, the run's record for what was generated), that lie inside the dataset or
+    the run, and that can be decoded. Without a dataset there are no real clips and no poses.
     """
-    folder = out / MEDIA_NAME
     dataset = _dataset(leaderboard)
+    rows = {} if dataset is None else {clip.clip_id: clip for clip in dataset.clips()}
     names = _folder_names([row.id for row in leaderboard.rows])
     placed: dict[str, ClipMedia] = {}
-    kept: set[Path] = set()
     for clip in leaderboard.clips:
         targets: dict[str, Path | None] = {"reference": None, "pose": None, "real": None}
         if dataset is not None:
-            targets = _from_dataset(dataset, clip, folder)
+            targets = _from_dataset(dataset, rows, clip, site)
         generated = {
             row.id: target
             for row in leaderboard.rows
-            if (source := _preview(leaderboard, row.id, clip.id)) is not None
-            and (target := _link(source, folder / "generated" / names[row.id] / f"{clip.id}.mp4"))
+            if (target := _preview(row, clip.id, f"{names[row.id]}/{clip.id}.mp4", site))
         }
         videos = [targets["real"], *generated.values()]
-        kept |= {path for path in (*targets.values(), *generated.values()) if path is not None}
         placed[clip.id] = ClipMedia(
             fps=next((rate for path in videos if path and (rate := _fps(path))), None),
-            reference=_address(targets["reference"], out),
-            pose=_address(targets["pose"], out),
-            real=_address(targets["real"], out),
+            reference=_address(targets["reference"], site),
+            pose=_address(targets["pose"], site),
+            real=_address(targets["real"], site),
             generated={
                 model: address
                 for model, path in generated.items()
-                if (address := _address(path, out)) is not None
+                if (address := _address(path, site)) is not None
             },
         )
-    _sweep(folder, kept)
     return placed
 
 
 def _dataset(leaderboard: Leaderboard) -> Dataset | None:
-    try:
-        dataset = Dataset.open(leaderboard.dataset.folder)
-    except TPBenchError as error:
-        _log.warning("the page has no real clips: %s", error)
+    """Open the dataset that the leaderboard's keeper named; what a run says of it counts nothing.
+
+    Raises:
+        ConfigError: it is not the one that the runs were made on.
+        DatasetError: it can't be read.
+    """
+    folder = leaderboard.dataset.folder
+    if folder is None:
         return None
+    dataset = Dataset.open(folder)
     if dataset.digest != leaderboard.dataset.digest:
-        _log.warning(
-            "the page has no real clips: %s is no longer what the runs were made on",
-            leaderboard.dataset.folder,
+        msg = (
+            f"{folder}: not the dataset that the runs were made on (digest {dataset.digest[:12]}, "
+            f"want {leaderboard.dataset.digest[:12]}); name that by --data, or leave --data out"
         )
-        return None
+        raise ConfigError(msg)
     return dataset
 
 
-def _preview(leaderboard: Leaderboard, model: str, clip: str) -> Path | None:
-    """Return the video of the first seed that has one."""
-    row = next(row for row in leaderboard.rows if row.id == model)
-    paths = [run.previews[clip] for run in row.runs if clip in run.previews]
-    # A link in a run that somebody sent may point at anything.
-    return next((path for path in paths if path.is_file() and not path.is_symlink()), None)
+def _preview(row: Row, clip_id: str, name: str, site: Site) -> Path | None:
+    """Place the video of the first seed that has one."""
+    for run in row.runs:
+        if sha256 := run.previews.get(clip_id):
+            source = RunFolder(path=run.folder).preview(clip_id)
+            target = site.copy(
+                f"{MEDIA_NAME}/generated/{name}",
+                source,
+                inside=run.folder,
+                sha256=sha256,
+                is_good=_is_video,
+            )
+            if target is not None:
+                return target
+    return None
 
 
-def _from_dataset(dataset: Dataset, clip: ClipInfo, folder: Path) -> dict[str, Path | None]:
-    driving, reference = clip.driving_clip, clip.reference_clip
-    return {
-        "reference": _first_frame(
-            clip_path(dataset.folder, reference), folder / "reference" / f"{reference}.jpg"
-        ),
-        "pose": _link(pose_path(dataset.folder, driving), folder / "pose" / f"{driving}.mp4"),
-        "real": _link(clip_path(dataset.folder, driving), folder / "real" / f"{driving}.mp4"),
-    }
+def _from_dataset(
+    dataset: Dataset, rows: Mapping[str, Clip], clip: ClipInfo, site: Site
+) -> dict[str, Path | None]:
+    driving, reference = rows.get(clip.driving_clip), rows.get(clip.reference_clip)
+
+    def placed(part: str, source: Path, sha256: str | None) -> Path | None:
+        name = f"{MEDIA_NAME}/{part}/{source.name}"
+        return site.copy(
+            name, source, inside=dataset.folder, sha256=sha256 or "", is_good=_is_video
+        )
+
+    targets: dict[str, Path | None] = {"reference": None, "pose": None, "real": None}
+    if driving is not None:
+        targets["pose"] = placed("pose", dataset.pose_path(driving), driving.pose_sha256)
+        targets["real"] = placed("real", dataset.clip_path(driving), driving.clip_sha256)
+    if reference is not None:
+        targets["reference"] = _reference(dataset, reference, targets["real"], site)
+    return targets
 
 
-def _link(source: Path, target: Path) -> Path | None:
-    """Make `target` the same file, or a copy of it; None if there is no source."""
-    if not source.is_file():
-        return None
-    with written_aside(target) as temporary:
-        try:
-            os.link(source.resolve(), temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
-        # Renaming one link onto another of the same file does nothing at all.
-        target.unlink(missing_ok=True)
-    return target
+def _reference(dataset: Dataset, clip: Clip, real: Path | None, site: Site) -> Path | None:
+    """Write the first frame of a clip, decoded from a copy that was held against its sha256."""
+    name = f"{MEDIA_NAME}/reference/{clip.clip_id}.jpg"
+    if real is not None and real.stem == clip.clip_id:
+        return _first_frame(real, name, site)
+    source = dataset.clip_path(clip)
+    with TemporaryDirectory(prefix="tpbench-site-") as folder:
+        copy = Path(folder) / source.name
+        if not copied(source, dataset.folder, copy, clip.clip_sha256 or ""):
+            return None
+        return _first_frame(copy, name, site)
 
 
-def _first_frame(video: Path, target: Path) -> Path | None:
+def _first_frame(video: Path, name: str, site: Site) -> Path | None:
     import cv2
 
-    try:
-        image = next(iter(read_frames(video, end_frame=1))).image
-    except TPBenchError as error:
-        _log.warning("no reference picture: %s", error)
+    image = _first_image(video)
+    if image is None:
         return None
     _, data = cv2.imencode(
         ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     )
-    with written_aside(target) as temporary:
-        temporary.write_bytes(data.tobytes())
-    return target
+    try:
+        return site.write_bytes(name, data.tobytes())
+    except ConfigError as error:
+        _log.warning("no reference picture: %s", error)
+        return None
+
+
+def _is_video(path: Path) -> bool:
+    return _first_image(path) is not None
+
+
+def _first_image(video: Path) -> NDArray[np.uint8] | None:
+    try:
+        frame = next(iter(read_frames(video, end_frame=1)), None)
+    except TPBenchError as error:
+        _log.warning("not a video that can be decoded, left out: %s", error)
+        return None
+    return None if frame is None else frame.image
 
 
 def _fps(video: Path) -> float | None:
@@ -163,13 +198,5 @@ def _folder_names(models: list[str]) -> dict[str, str]:
     return names
 
 
-def _address(path: Path | None, out: Path) -> str | None:
-    return None if path is None else quote(path.relative_to(out).as_posix())
-
-
-def _sweep(folder: Path, kept: set[Path]) -> None:
-    """Take away videos and pictures in our own folders that are not kept."""
-    for part in _PARTS:
-        for path in (folder / part).rglob("*"):
-            if path.suffix in {".mp4", ".jpg"} and path not in kept:
-                path.unlink()
+def _address(path: Path | None, site: Site) -> str | None:
+    return None if path is None else quote(path.relative_to(site.folder).as_posix())

@@ -1,0 +1,227 @@
+"""A folder to publish: what tpbench wrote into it, and nothing else, may be replaced or taken away.
+
+A list in the folder names every file with its sha256, as `sha256sum` has it. A file that is not on
+it, or has other bytes by now, is somebody's own. No link below the folder is followed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import secrets
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from tpbench.errors import ConfigError
+from tpbench.files import sha256_of, write_text_aside
+from tpbench.foreign import ForeignFileError, copy_checked, opened_inside, printable, read_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_log = logging.getLogger(__name__)
+
+LIST_NAME: Final = ".tpbench-site.sha256"
+"""Lines `<sha256>  <path>`, paths relative to the folder."""
+
+_LINE: Final = re.compile(r"([0-9a-f]{64})  (.+)")
+_LEFT: Final = re.compile(r"\.tpbench-[0-9a-f]{16}\.tmp")
+
+
+class Site:
+    """A folder to publish. Make one with `Site.open`, and end with `finish`.
+
+    Every file is on the list before it has its name, so that a build that was killed leaves nothing
+    that the next one would not know.
+    """
+
+    def __init__(self, folder: Path, known: dict[str, set[str]]) -> None:
+        self.folder = folder
+        self._known = known
+        self._now: dict[str, str] = {}
+        self._swept: set[Path] = set()
+
+    @classmethod
+    def open(cls, folder: Path) -> Site:
+        """Open a folder, or make it.
+
+        Raises:
+            ConfigError: its list can't be read.
+            OSError: it can't be made or read.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / LIST_NAME
+        known: dict[str, set[str]] = {}
+        if os.path.lexists(path):
+            try:
+                if path.is_symlink():
+                    msg = "a link"
+                    raise ForeignFileError(msg)
+                lines = read_bytes(path).decode("utf-8").splitlines()
+            except ValueError as error:
+                msg = f"{path}: not a list that can be read ({error}); choose another --out"
+                raise ConfigError(msg) from error
+            for line in lines:
+                # The last line of a build that was killed may be half.
+                if (match := _LINE.fullmatch(line)) and _is_plain(match[2]):
+                    known.setdefault(match[2], set()).add(match[1])
+        return cls(folder, known)
+
+    def require_free(self, names: Iterable[str]) -> None:
+        """Refuse to go on where a file stands in the way that is not ours.
+
+        Raises:
+            ConfigError: names the file and says what to do.
+        """
+        for name in names:
+            if problem := self._in_the_way(name):
+                msg = f"{self.folder / name}: {problem}; move it away, or choose another --out"
+                raise ConfigError(msg)
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a file of text.
+
+        Raises:
+            ConfigError: another file stands in the way.
+        """
+        return self.write_bytes(name, text.encode("utf-8"))
+
+    def write_bytes(self, name: str, data: bytes) -> Path:
+        """Write a file.
+
+        Raises:
+            ConfigError: another file stands in the way.
+        """
+        self.require_free([name])
+        with self._aside(name) as temporary:
+            with temporary.open("xb") as file:
+                file.write(data)
+            self._give_name(temporary, name, hashlib.sha256(data).hexdigest())
+        return self.folder / name
+
+    def copy(
+        self,
+        name: str,
+        source: Path,
+        *,
+        inside: Path,
+        sha256: str,
+        is_good: Callable[[Path], bool],
+    ) -> Path | None:
+        """Copy a file that came from outside, if it is the one that was written down.
+
+        Args:
+            name: in the site.
+            source: the file.
+            inside: folder that it has to lie in when all links are resolved.
+            sha256: that its bytes must have.
+            is_good: told the path of the copy; whether it can be shown.
+
+        Returns:
+            Its path; None if it is left out, and a warning says why.
+        """
+        if problem := self._in_the_way(name):
+            _log.warning("%s: %s; left as it is", self.folder / name, problem)
+            return None
+        target = self.folder / name
+        known = self._known.get(name, set())
+        if target.exists() and sha256 in known and (len(known) == 1 or sha256_of(target) == sha256):
+            self._now[name] = sha256
+            return target
+        with self._aside(name) as temporary:
+            if not copied(source, inside, temporary, sha256) or not is_good(temporary):
+                return None
+            self._give_name(temporary, name, sha256)
+        return target
+
+    def finish(self, *, sweep: bool) -> None:
+        """End a build.
+
+        Args:
+            sweep: take away what earlier builds wrote and this one did not, if nobody changed it.
+        """
+        for name in sorted(self._known.keys() - self._now.keys()) if sweep else ():
+            path = self.folder / name
+            problem = self._in_the_way(name)
+            if problem:
+                _log.warning("%s: %s; left as it is", path, problem)
+            elif path.exists():
+                path.unlink()
+        known = {name: {sha256} for name, sha256 in self._now.items()}
+        self._known = known if sweep else self._known | known
+        lines = [f"{sha}  {name}\n" for name, all_of in self._known.items() for sha in all_of]
+        write_text_aside(self.folder / LIST_NAME, "".join(sorted(lines)))
+
+    def _in_the_way(self, name: str) -> str | None:
+        """Say why a name may not be written or taken away; None if it may."""
+        path = self.folder
+        for part in PurePosixPath(name).parts:
+            path /= part
+            if path.is_symlink():
+                return "is a link" if path == self.folder / name else f"{path} is a link"
+        if not os.path.lexists(path):
+            return None
+        if not path.is_file():
+            return "is no file"
+        if name not in self._known:
+            return "was not written by `tpbench leaderboard build`"
+        if sha256_of(path) not in self._known[name]:
+            return "was changed after it was written"
+        return None
+
+    @contextmanager
+    def _aside(self, name: str) -> Iterator[Path]:
+        folder = (self.folder / name).parent
+        if folder not in self._swept:
+            folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.iterdir():
+                if _LEFT.fullmatch(left.name):
+                    left.unlink()
+            self._swept.add(folder)
+        temporary = folder / f".tpbench-{secrets.token_hex(8)}.tmp"
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _give_name(self, temporary: Path, name: str, sha256: str) -> None:
+        self._known.setdefault(name, set()).add(sha256)
+        self._now[name] = sha256
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(self.folder / LIST_NAME, flags, 0o644), "a", encoding="utf-8") as file:  # noqa: PTH123
+            file.write(f"{sha256}  {name}\n")
+        temporary.replace(self.folder / name)
+
+
+def copied(source: Path, inside: Path, target: Path, sha256: str) -> bool:
+    """Copy a file that came from outside to a new one, and say whether it is the right one.
+
+    Args:
+        source: the file; a warning says why it is left out, unless it is not there.
+        inside: folder that it has to lie in when all links are resolved.
+        target: not there yet.
+        sha256: that its bytes must have.
+    """
+    try:
+        with opened_inside(inside, source) as file:
+            if copy_checked(file, target, sha256):
+                return True
+        _log.warning("%s: not the file that was written down (sha256 differs); left out", source)
+    except FileNotFoundError:
+        pass
+    except ForeignFileError as error:
+        _log.warning("%s: %s; left out", source, error)
+    except OSError as error:
+        if target.exists():  # the site's disk, not the file
+            raise
+        _log.warning("%s: can't be read (%s); left out", source, error.strerror)
+    return False
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name on a list stays in the folder."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and printable(name) == name
