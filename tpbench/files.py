@@ -1,21 +1,111 @@
-"""Files are written aside, in the same folder, and renamed: readers see the old or the new one."""
+"""Reading what is really a file, and writing aside: readers see the old file or the new one.
+
+Opening a named pipe waits for somebody to write into it, and reading a device may never end. So
+whatever is opened to be read is looked at first.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import secrets
+import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import BufferedReader
     from pathlib import Path
+
+_OPEN_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+_KINDS: Final = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class UnfitFileError(OSError):
+    """What lies at a path is no regular file, or a larger one than is ever read there.
+
+    An `OSError`, so that whoever reports that a file can't be read reports this as well;
+    `strerror` is the end of the sentence "<path>: ...". It is the fault of the file, never of the
+    machine.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # OSError would forget the class for some error numbers, and the file's name.
+        return type(self), (self.errno, self.strerror, self.filename)
+
+
+def require_regular(path: Path) -> None:
+    """Refuse what is no regular file before a library opens it by its name.
+
+    Raises:
+        UnfitFileError: it is a folder, named pipe, socket or device.
+        OSError: there is nothing, or it can't be looked at.
+    """
+    _require_regular_mode(path, path.stat().st_mode)
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file for reading bytes; never waits for anybody.
+
+    Raises:
+        UnfitFileError: it is a folder, named pipe, socket or device.
+        OSError: it can't be opened.
+    """
+    # Looked at first, because opening a device may do something.
+    require_regular(path)
+    fd = os.open(path, _OPEN_FLAGS)
+    try:
+        # And again, because another thing may lie there by now.
+        _require_regular_mode(path, os.fstat(fd).st_mode)
+        return os.fdopen(fd, "rb")
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """Return the bytes of a regular file, if it has no more than `max_bytes`.
+
+    Raises:
+        UnfitFileError: it has more, or is no regular file.
+        OSError: it can't be read.
+    """
+    with open_regular(path) as file:
+        # One that grows meanwhile is not read on for ever.
+        content = file.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            size = max(os.fstat(file.fileno()).st_size, len(content))
+            reason = f"has {size:,} bytes, where {max_bytes:,} are the most that is read"
+            raise UnfitFileError(errno.EFBIG, reason, str(path))
+    return content
 
 
 def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file's bytes in lower-case hex, read in pieces."""
-    with path.open("rb") as file:
+    """Return the sha256 of a file's bytes in lower-case hex, read in pieces.
+
+    Raises:
+        UnfitFileError: it is no regular file.
+        OSError: it can't be read.
+    """
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _require_regular_mode(path: Path, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+    code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    raise UnfitFileError(code, f"is {kind}, not a regular file", str(path))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -315,3 +316,29 @@ def test_describing_files_that_went_away_is_one_clear_error(
 
     with pytest.raises(MediaError, match=r"clip\.mp4: can't be read"):
         generator.describe()
+
+
+@pytest.mark.timeout(30)
+def test_a_named_pipe_among_the_videos_fails_its_clip_and_is_never_waited_for(
+    put: Callable[..., Path], folder: Path
+) -> None:
+    put("clip.mkv")
+    os.mkfifo(folder / "other.mkv")
+    generator = read(folder)
+    assert generator.describe()["n_clips"] == 2
+    task = make_task()
+    assert len(list(generator.generate([task]))) == task.n_frames
+
+    (folder / "clip.mkv").unlink()
+    os.mkfifo(folder / "clip.mkv")
+    assert why(folder).endswith("clip.mkv: is not a regular file")
+
+
+@pytest.mark.timeout(30)
+def test_a_named_pipe_among_the_pictures_fails_its_clip_and_is_never_waited_for(
+    make_media: MediaMaker, folder: Path
+) -> None:
+    put_pictures(folder / "clip", make_media, [f"{n:02}.png" for n in range(1, 12)])
+    os.mkfifo(folder / "clip" / "00.png")
+    assert read(folder).describe()["n_clips"] == 1
+    assert why(folder).endswith("00.png: is a named pipe, not a regular file")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -121,3 +122,29 @@ def test_a_part_with_a_file_of_its_own_keeps_it(tmp_path: Path) -> None:
     (tmp_path / "t.f1.info.json").write_text(json.dumps({"uploader": "own"}))
 
     assert read_provenance(tmp_path / "t.f1.mp4") == Provenance(uploader="own")
+
+
+@pytest.mark.timeout(20)
+def test_a_named_pipe_in_place_of_the_metadata_is_left_out_and_never_waited_for(
+    video: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.mkfifo(video.with_name(f"{video.stem}.info.json"))
+    assert read_provenance(video) == Provenance()
+    assert "not a regular file" in caplog.text
+
+
+def test_metadata_too_large_to_hold_leaves_blanks_and_says_so(
+    video: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = video.with_name(f"{video.stem}.info.json")
+    with path.open("wb") as file:
+        file.truncate(1 << 34)
+    assert read_provenance(video) == Provenance()
+    assert "url and licence stay blank" in caplog.text
+    assert "larger than 67,108,864 bytes" in caplog.text
+
+
+def test_metadata_with_many_comments_is_read(video: Path) -> None:
+    comment = {"id": "Ugz", "text": "well, said, indeed", "like_count": 3, "parent": "root"}
+    _beside(video, json.dumps({**FULL, "comments": [comment] * 50_000}))
+    assert read_provenance(video).licence == "CC-BY"

@@ -21,7 +21,7 @@ import numpy as np
 from tpbench.baselines.base import ClipFailure, GeneratedFrame
 from tpbench.baselines.options import Options, parse_options
 from tpbench.errors import ConfigError, MediaError
-from tpbench.files import sha256_of
+from tpbench.files import UnfitFileError, sha256_of
 from tpbench.video import VIDEO_SUFFIXES, is_frame_folder, open_footage, pictures_in
 
 if TYPE_CHECKING:
@@ -177,6 +177,8 @@ def _digest(found: Mapping[str, list[Path]]) -> str:
             for file in _files_of(path):
                 try:
                     contents.append(f"{file.stem} {sha256_of(file)}")
+                except UnfitFileError as error:  # of its own clip only: that one fails
+                    contents.append(f"{file.stem} {error.strerror}")
                 except OSError as error:
                     raise MediaError(file, f"can't be read ({error.strerror})") from error
         total.update("\n".join([clip_id, *contents, ""]).encode())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from tpbench.benchmark.cross import cross_clips
 from tpbench.benchmark.tasks import TaskClip
 from tpbench.errors import ConfigError, DatasetError, did_you_mean
+from tpbench.files import read_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ _log = logging.getLogger(__name__)
 SplitChoice = Literal["test", "train", "all"]
 
 _SHOWN_IDS = 3
+_MAX_LIST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +118,10 @@ def read_ids(path: Path) -> list[str]:
         ConfigError: the file can't be read or names nothing.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_bounded(path, _MAX_LIST_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: can't be read as a list of clip ids ({error})"
+        reason = getattr(error, "strerror", None) or error
+        msg = f"{path}: can't be read as a list of clip ids ({reason})"
         raise ConfigError(msg) from error
     names = [line.partition(",")[0].strip() for line in lines]
     ids = [name for name in names if name and not name.startswith("#") and name != "clip_id"]

@@ -16,6 +16,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tpbench.errors import ConfigError, did_you_mean
+from tpbench.files import read_bounded
+
+_MAX_PRESET_BYTES = 1 << 20
 
 
 class _Settings(BaseModel):
@@ -144,7 +147,7 @@ def load_preset(name_or_path: str) -> ExtractionConfig:
     if name_or_path.endswith((".yaml", ".yml")):
         path = Path(name_or_path)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_bounded(path, _MAX_PRESET_BYTES).decode("utf-8")
         except OSError as error:
             msg = f"preset {path} can't be read: {error.strerror or error}"
             raise ConfigError(msg) from error

@@ -46,7 +46,7 @@ def read_provenance(video: Path) -> Provenance:
     except FileNotFoundError:
         return Provenance()
     except (OSError, ForeignFileError) as error:
-        _log.warning("%s: metadata is not readable and left out: %s", path, error)
+        _log.warning("%s: metadata is left out, so url and licence stay blank: %s", path, error)
         return Provenance()
     if not isinstance(data, dict):
         return Provenance()

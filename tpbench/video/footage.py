@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import stat
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tpbench.errors import MediaError
-from tpbench.files import sha256_of
+from tpbench.files import UnfitFileError, read_bounded, sha256_of
 from tpbench.video.info import probe
 from tpbench.video.read import read_frames
 from tpbench.video.source import VIDEO_SUFFIXES
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
 
 PICTURE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 """Files with these endings are pictures, upper case or lower."""
+
+_MAX_PICTURE_BYTES: Final = 8192 * 8192 * 8 + (1 << 20)
+"""Enough for the largest picture, 16 bits a channel and not compressed."""
 
 _JPEG_START: Final = b"\xff\xd8\xff"
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n"
@@ -119,14 +121,13 @@ def content_sha256(path: Path) -> str:
     """
     try:
         if not path.is_dir():
-            # A pipe or a device would be read for ever.
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise MediaError(path, "is neither a file nor a folder")
             return sha256_of(path)
         digest = hashlib.sha256()
         for picture in _ordered_pictures(path):
             digest.update(f"{sha256_of(picture)}\n".encode())
         return digest.hexdigest()
+    except UnfitFileError as error:
+        raise MediaError(str(error.filename), str(error.strerror)) from error
     except OSError as error:
         raise MediaError(path, error.strerror or str(error)) from error
 
@@ -189,7 +190,7 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
     import cv2
 
     try:
-        stored = np.fromfile(path, dtype=np.uint8)
+        stored = np.frombuffer(read_bounded(path, _MAX_PICTURE_BYTES), dtype=np.uint8)
     except OSError as error:
         raise MediaError(path, error.strerror or str(error)) from error
     try:
