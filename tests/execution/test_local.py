@@ -133,7 +133,7 @@ def test_wrong_input_fails_at_once_and_keeps_its_worker(task: TaskSpec, folder: 
 
     failed = outcomes["a.mp4"]
     assert (failed.kind, failed.attempts) == ("failed", 1)
-    assert failed.error == "a.mp4: is no video"
+    assert failed.error == r"a.mp4: is no\nvideo", "one line, whatever is in it"
     assert failed.error_detail is None
     assert outcomes["b"].kind == "done"
     assert len(workers(folder)) == 1

@@ -3,12 +3,13 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tpbench.dataset import Clip
-from tpbench.errors import DatasetError
+from tpbench.errors import DatasetError, MediaError
 from tpbench.execution import Ledger, Outcome
 from tpbench.extraction.bookkeeping import (
     LEDGER_FILE,
@@ -22,12 +23,12 @@ from tpbench.extraction.bookkeeping import (
     run_stats,
 )
 from tpbench.extraction.rows import duplicate_row
-from tpbench.extraction.sources import find_sources, hashed, source_id
+from tpbench.extraction.sources import Source, find_sources, hashed, source_id
 from tpbench.extraction.worker import source_of
+from tpbench.foreign import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -289,3 +290,16 @@ def test_a_source_whose_file_is_gone_keeps_its_failed_row(ledger: Ledger, talks:
 
     assert row.source_sha256 is None
     assert row.source_id == source_id(replace(source, sha256=None))
+
+
+@pytest.mark.parametrize("name", ["My  talk.mp4", "new\nline.mp4", "esc\x1b[2J.mp4"])
+def test_an_error_line_holds_the_name_once_and_is_one_line(name: str) -> None:
+    source = Source(path=Path("/v") / name, shown_path=f"v/{name}", size_bytes=1, mtime_ns=0)
+    told = printable(MediaError(source.shown_path, "is no video"))
+
+    line = error_line(source, told, unexpected=False)
+
+    assert line == told
+    assert line == f"{printable(source.shown_path)}: is no video"
+    assert "  " not in line or "  " in name
+    assert line.isprintable()

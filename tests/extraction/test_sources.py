@@ -353,7 +353,7 @@ def test_every_ending_of_a_readable_format_is_found(talks: Path, out: Path, name
 def test_files_that_are_left_out_are_counted_by_ending(
     talks: Path, out: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("a.mp4", "a.info.json", "b.JSON", "a.vtt", "README", ".hidden.txt"):
+    for name in ("a.mp4", "a.info.json", "b.JSON", "c.json", "a.vtt", "README", ".b.txt"):
         _put(talks / name)
 
     find_sources([talks], excluded=out)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from tpbench.errors import TPBenchError
 from tpbench.execution.halt import why_halt
+from tpbench.foreign import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,13 +159,9 @@ def _explain(error: Exception) -> Answer:
     if halt is not None:
         return Answer(kind="halt", error=halt)
     if isinstance(error, TPBenchError):
-        return Answer(kind="wrong_input", error=_one_line(str(error)))
-    line = _one_line(f"{type(error).__name__}: {error}")
+        return Answer(kind="wrong_input", error=printable(error))
+    line = printable(f"{type(error).__name__}: {error}")
     return Answer(kind="bug", error=line, error_detail=traceback.format_exc())
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _reporter(connection: Connection) -> ProgressReport:

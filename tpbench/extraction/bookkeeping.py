@@ -14,6 +14,7 @@ from tpbench.execution import WorkItem
 from tpbench.extraction.rows import failed_row
 from tpbench.extraction.sources import Source, hashed, mark_duplicates
 from tpbench.extraction.worker import payload_of, source_of
+from tpbench.foreign import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence, Set
@@ -119,7 +120,8 @@ def rows_of(ledger: Ledger) -> Iterator[Clip]:
 
 def error_line(source: Source, error: str, *, unexpected: bool) -> str:
     """Return one line that names the source and, of a bug or a crash, where there is more of it."""
-    line = error if error.startswith(source.shown_path) else f"{source.shown_path}: {error}"
+    name = printable(source.shown_path)
+    line = error if error.startswith(name) else f"{name}: {error}"
     return f"{line} (more on it: {WORKER_LOG})" if unexpected else line
 
 

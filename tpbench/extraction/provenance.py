@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+METADATA_ENDING: Final = ".info.json"
+"""Of the file that yt-dlp writes beside a video."""
+
 _PART: Final = re.compile(r"(?P<stem>.+)\.f(?P<format>[^.\s]+)")
 
 
@@ -77,7 +80,7 @@ def part_of(file: Path) -> str | None:
 
 
 def _metadata_path(folder: Path, stem: str) -> Path:
-    return folder / f"{stem}.info.json"
+    return folder / f"{stem}{METADATA_ENDING}"
 
 
 def _text(data: dict[str, Any], key: str) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tpbench.errors import ConfigError, MediaError
-from tpbench.extraction.provenance import part_of
+from tpbench.extraction.provenance import METADATA_ENDING, part_of
 from tpbench.files import sha256_of
 from tpbench.video import VIDEO_SUFFIXES
 from tpbench.video.source import open_container
@@ -228,7 +228,7 @@ def _videos_below(root: Path, excluded: Path, left_out: Counter[str]) -> Iterato
             ending = Path(name).suffix.lower()
             if ending in VIDEO_SUFFIXES:
                 yield folder / name
-            else:
+            elif not name.lower().endswith(METADATA_ENDING):
                 left_out[ending or "without an ending"] += 1
 
 
