@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
 from contextlib import contextmanager
@@ -106,6 +107,15 @@ def _require_regular_mode(path: Path, mode: int) -> None:
     kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
     code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
     raise UnfitFileError(code, f"is {kind}, not a regular file", str(path))
+
+
+_HALF_WRITTEN: Final = re.compile(r"\..+\.([0-9a-f]{8}|[0-9]{1,7})\.(tmp|part)", re.DOTALL)
+"""Earlier versions put the process id where a random number stands now."""
+
+
+def is_half_written(path: Path) -> bool:
+    """Whether a file has the name that writers of ours give to what is not finished yet."""
+    return bool(_HALF_WRITTEN.fullmatch(path.name)) and path.is_file() and not path.is_symlink()
 
 
 @contextmanager

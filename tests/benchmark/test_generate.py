@@ -422,10 +422,65 @@ def test_a_broken_run_json_is_never_written_over_in_silence(make: Maker) -> None
     run = make(limit=1)
     (run.folder.path / "run.json").write_text("{}")
 
-    with pytest.raises(ConfigError, match=r"schema version None.*--overwrite always"):
+    with pytest.raises(ConfigError, match=r"schema version None.*move run.json away and give"):
         make(limit=1)
 
     assert not make(overwrite="always").info.partial
+
+
+@pytest.mark.parametrize("damage", ["{", "[" * 1000, '{"a": "\\ud800"}', "[1e999]", "\x00"])
+def test_the_advice_for_a_damaged_run_json_costs_no_clip(make: Maker, damage: str) -> None:
+    run = make()
+    before = births(run)
+    path = run.folder.path / "run.json"
+    path.write_text(damage)
+    with pytest.raises(ConfigError, match=r"run.json: not readable .* move run.json away and give"):
+        make()
+
+    path.rename(path.with_suffix(".damaged"))
+
+    assert births(make()) == before
+
+
+def test_making_a_run_anew_deletes_nothing_that_it_did_not_make(
+    make: Maker, tmp_path: Path
+) -> None:
+    run = make()
+    own = [
+        run.folder.path / name
+        for name in (
+            "generated/thesis.docx",
+            "generated/holiday.mkv",
+            "preview/holiday.mp4",
+            "records/notes.json",
+            "records/.draft.tmp",
+            ".mine.tmp",
+            "paper.pdf",
+        )
+    ]
+    for path in own:
+        path.write_text("mine")
+    (run.folder.path / "generated" / "folder").mkdir()
+
+    make(Numbered(shade="2"), overwrite="always")
+
+    assert [path.read_text() for path in own] == ["mine"] * len(own)
+
+
+@pytest.mark.parametrize("name", ["records", "generated", "preview", ".scoring"])
+def test_nothing_is_deleted_through_a_link(make: Maker, tmp_path: Path, name: str) -> None:
+    run = make()
+    other = tmp_path / "other"
+    (run.folder.path / name).mkdir(exist_ok=True)
+    (run.folder.path / name).rename(other)
+    (other / "thesis.docx").write_text("mine")
+    (run.folder.path / name).symlink_to(other)
+    before = {path: path.read_bytes() for path in other.iterdir()}
+
+    with pytest.raises(DatasetError, match=rf"{name}: is a link, and nothing is written"):
+        make(overwrite="always")
+
+    assert {path: path.read_bytes() for path in other.iterdir()} == before
 
 
 def test_a_record_is_plain_json(undisturbed: Run) -> None:

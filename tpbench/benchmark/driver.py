@@ -199,6 +199,7 @@ class Driver:
         """
         if not (self.folder.path / RUN_INFO_NAME).exists():
             return None
+        advice = "use another --out, or --overwrite always to make it anew"
         try:
             former = read_run_info(self.folder.path)
             differences = describe_differences(former.identity(), info.identity())
@@ -206,12 +207,15 @@ class Driver:
             problem += differences
         except SubmissionError as error:
             former, differences, problem = None, "unreadable", str(error)
+            advice = (
+                f"move {RUN_INFO_NAME} away and give the same command again: what is finished stays"
+            )
         if not differences:
             return former
         if not self._again:
-            msg = f"{problem}; use another --out, or --overwrite always to make it anew"
+            msg = f"{problem}; {advice}"
             raise ConfigError(msg)
-        self.folder.clear()
+        self.folder.clear(clip.clip_id for clip in self._plan.selection.clips)
         return None
 
     def _find_work(self, max_clips: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,8 @@ from tpbench.errors import SubmissionError
 from tpbench.execution import explain_halts
 from tpbench.metrics.scoring.driver import ScoringProgress
 from tpbench.metrics.scoring.readiness import look_around, require_all
+from tpbench.metrics.scoring.real_cache import real_cache_dir
+from tpbench.metrics.scoring.records import RecordFolder
 from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting
 
 if TYPE_CHECKING:
@@ -235,7 +236,8 @@ class _Work:
 
     def _score(self, plan: RunPlan, run: Run) -> ScoreReport:
         if self.overwrite == "always":
-            shutil.rmtree(run.folder.path / RECORDS_NAME, ignore_errors=True)
+            measured = RecordFolder(run.folder.path / RECORDS_NAME, real_cache_dir())
+            measured.discard(clip.clip_id for clip in plan.selection.clips)
         else:
             take_over_measurements(run.folder, RECORDS_NAME)
         wanted = {clip.clip_id for clip in plan.selection.wanted}

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Final
 from tpbench.benchmark.records import ClipRecord, read_record
 from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo, read_run_info
 from tpbench.dataset import check_clip_id
+from tpbench.errors import DatasetError
 from tpbench.execution.ledger_file import lock
+from tpbench.files import is_half_written
+from tpbench.foreign import ForeignFileError, read_json
+from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from tpbench.benchmark.selection import SplitChoice
@@ -99,26 +103,47 @@ class RunFolder:
     def sweep(self) -> None:
         """Take away what writers left that were killed."""
         for folder in (self.path, *(self.path / name for name in _SUBFOLDERS)):
-            for pattern in (".*.part", ".*.tmp"):
-                for path in folder.glob(pattern):
+            for path in folder.glob(".*"):
+                if is_half_written(path):
                     path.unlink()
 
-    def clear(self) -> None:
-        """Take away every clip and what was computed of them; the log stays."""
+    def clear(self, clip_ids: Iterable[str]) -> None:
+        """Take away every clip and what was computed of them; logs and files of others stay.
+
+        Args:
+            clip_ids: of the run that is to be made; clips that have a record go, too.
+        """
         self.sweep()
-        for name in _SUBFOLDERS:
-            for path in (self.path / name).glob("*"):
-                path.unlink()
-        for name in (RUN_INFO_NAME, "scores.json", "frames.parquet"):
+        for clip_id in sorted({*clip_ids, *self._recorded()}):
+            self.discard(clip_id)
+        for name in (RUN_INFO_NAME, SCORES_NAME, FRAMES_NAME):
             (self.path / name).unlink(missing_ok=True)
+
+    def _recorded(self) -> Iterator[str]:
+        """Yield the clips of which a record lies here, be it of another version."""
+        for path in (self.path / "records").glob("*.json"):
+            try:
+                content = read_json(path)
+            except (OSError, ForeignFileError):
+                continue
+            if isinstance(content, dict) and content.get("clip_id") == path.stem:
+                yield path.stem
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from working in the folder; make it if need be.
 
         Raises:
-            DatasetError: another process is at it, or the folder can't be written.
+            DatasetError: another process is at it, the folder can't be written, or a part of it is
+                a link: files elsewhere would be replaced and deleted.
         """
+        for name in (*_SUBFOLDERS, _MEASURED):
+            if (self.path / name).is_symlink():
+                msg = (
+                    f"{self.path / name}: is a link, and nothing is written or deleted through it; "
+                    "put the folder itself there, or link the folder of all runs"
+                )
+                raise DatasetError(msg)
         lock_fd = lock(self.path / _LOCK_STEM)
         try:
             yield
@@ -127,6 +152,7 @@ class RunFolder:
 
 
 _SUBFOLDERS: Final = ("records", "generated", "preview")
+_MEASURED: Final = ".scoring"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from tpbench.metrics.scoring.meters.table import METERS
 from tpbench.metrics.scoring.real_cache import SKELETONS, mark_used
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -138,6 +138,13 @@ class RecordFolder:
         except Exception:  # noqa: BLE001 - zipfile, zlib, numpy raise a dozen kinds over bad bytes
             return None
         return record if record.clip_id == clip_id else None
+
+    def discard(self, clip_ids: Iterable[str]) -> None:
+        """Take away what was measured of clips; other files stay."""
+        for clip_id in clip_ids:
+            self.record_path(clip_id).unlink(missing_ok=True)
+            for meter in METERS:
+                self.generated_features(clip_id, meter).unlink(missing_ok=True)
 
     def finished(self, record: ClipRecord | None, keys: Mapping[str, str]) -> frozenset[str]:
         """Return the meters whose values are there, whole, and measured under the keys of now."""

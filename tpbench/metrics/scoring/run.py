@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tpbench.errors import ConfigError
 from tpbench.execution import keep_traceback
-from tpbench.files import sha256_of
+from tpbench.files import is_half_written, sha256_of
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.driver import Crew, ProgressCounter
 from tpbench.metrics.scoring.frames_table import write_frames
@@ -252,6 +252,9 @@ def _locked(out: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     folder = out / RECORDS_NAME
+    if folder.is_symlink():
+        msg = f"{folder}: is a link, and nothing is written or deleted through it; take it away"
+        raise ConfigError(msg)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -261,7 +264,8 @@ def _locked(out: Path) -> Iterator[None]:
         with FileLock(folder / ".lock", timeout=0):
             results = (f".{name}.*.tmp" for name in (SCORES_NAME, FRAMES_NAME))
             for half_written in chain(folder.glob(".*.tmp"), *map(out.glob, results)):
-                half_written.unlink(missing_ok=True)
+                if is_half_written(half_written):
+                    half_written.unlink(missing_ok=True)
             yield
     except Timeout:
         msg = f"{out}: another process is scoring into it; wait for it, or name another folder"
