@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
+from tpbench.files import UnfitFileError, read_bounded
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -85,16 +87,10 @@ def read_bytes(path: Path, *, max_bytes: int = JSON_LIMIT_BYTES) -> bytes:
         ForeignFileError: it is a pipe, a device or a folder, or has more than `max_bytes`.
         OSError: it is not there, or can't be read.
     """
-    # Without this flag, opening a pipe that nobody writes to waits for ever.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            msg = "not a regular file"
-            raise ForeignFileError(msg)
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        msg = f"larger than {max_bytes:,} bytes"
-        raise ForeignFileError(msg)
-    return data
+    try:
+        return read_bounded(path, max_bytes)
+    except UnfitFileError as error:
+        raise ForeignFileError(error.strerror) from error
 
 
 def read_json(
