@@ -81,10 +81,10 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
         OSError: it can't be read.
     """
     with open_regular(path) as file:
-        # One that grows meanwhile is not read on for ever.
-        content = file.read(max_bytes + 1)
-        if len(content) > max_bytes:
-            size = max(os.fstat(file.fileno()).st_size, len(content))
+        size = os.fstat(file.fileno()).st_size
+        # As much as is asked for is set aside at once. One that grows is not read on for ever.
+        content = file.read(min(size, max_bytes) + 1)
+        if max(size, len(content)) > max_bytes:
             reason = f"has {size:,} bytes, where {max_bytes:,} are the most that is read"
             raise UnfitFileError(errno.EFBIG, reason, str(path))
     return content

@@ -10,7 +10,6 @@ from tpbench.video.access import frames_at
 from tpbench.video.audio import AudioSource
 from tpbench.video.encoding import CLIP, LOSSLESS, LOSSLESS_X264, POSE, PREVIEW, Encoding
 from tpbench.video.footage import (
-    PICTURE_SUFFIXES,
     Footage,
     content_sha256,
     is_frame_folder,
@@ -18,6 +17,7 @@ from tpbench.video.footage import (
     pictures_in,
 )
 from tpbench.video.info import VideoInfo, probe
+from tpbench.video.pictures import PICTURE_SUFFIXES, read_picture
 from tpbench.video.read import DecodedFrame, Frame, decode_frames, read_frames
 from tpbench.video.source import VIDEO_SUFFIXES
 from tpbench.video.write import VideoWriter
@@ -45,4 +45,5 @@ __all__ = [
     "pictures_in",
     "probe",
     "read_frames",
+    "read_picture",
 ]

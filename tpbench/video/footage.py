@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from tpbench.errors import MediaError
-from tpbench.files import UnfitFileError, read_bounded, sha256_of
+from tpbench.files import UnfitFileError, sha256_of
 from tpbench.video.info import probe
+from tpbench.video.pictures import PICTURE_SUFFIXES, codec_of, read_picture
 from tpbench.video.read import read_frames
 from tpbench.video.source import VIDEO_SUFFIXES
 
@@ -21,20 +20,10 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from tpbench.video.info import VideoInfo
-
-PICTURE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
-"""Files with these endings are pictures, upper case or lower."""
-
-_MAX_PICTURE_BYTES: Final = 8192 * 8192 * 8 + (1 << 20)
-"""Enough for the largest picture, 16 bits a channel and not compressed."""
-
-_JPEG_START: Final = b"\xff\xd8\xff"
-_PNG_START: Final = b"\x89PNG\r\n\x1a\n"
-_PNG_TYPES_WITH_ALPHA: Final = (3, 4, 6)
-"""Colour types: a palette, whose entries may be transparent; grey and RGB with alpha."""
 
 _NUMBER: Final = re.compile(r"(\d+)\D*$")
 
@@ -53,7 +42,8 @@ class Footage:
     """Exact rate; None for pictures in a folder, which have none."""
 
     codec: str
-    """Such as `h264`; `pictures` for a folder."""
+    """Such as `h264`; of a folder `pictures` where they lose nothing, else `jpeg`, `webp lossy`, or
+    all that is mixed: `jpeg+png`."""
 
     _info: VideoInfo | None
     _pictures: tuple[Path, ...]
@@ -70,7 +60,7 @@ class Footage:
                 yield frame.image
             return
         for path in self._pictures:
-            image = _read_picture(path)
+            image = read_picture(path)
             if image.shape[:2] != (self.height_px, self.width_px):
                 found = f"{image.shape[1]}x{image.shape[0]} px"
                 reason = f"is {found}, the first picture {self.width_px}x{self.height_px} px"
@@ -100,14 +90,15 @@ def open_footage(path: Path) -> Footage:
             _pictures=(),
         )
     pictures = _ordered_pictures(path)
-    height_px, width_px = _read_picture(pictures[0]).shape[:2]
+    codec = codec_of(pictures)  # looks at all headers, so nothing too large is unpacked
+    height_px, width_px = read_picture(pictures[0]).shape[:2]
     return Footage(
         path=path,
         width_px=width_px,
         height_px=height_px,
         n_frames=len(pictures),
         fps=None,
-        codec="pictures",
+        codec=codec,
         _info=None,
         _pictures=pictures,
     )
@@ -184,36 +175,3 @@ def _ordered_pictures(folder: Path) -> tuple[Path, ...]:
         if after != before + 1:
             raise MediaError(folder, f"picture {before + 1} is missing: {before} is before {after}")
     return tuple(found[number] for number in numbers)
-
-
-def _read_picture(path: Path) -> NDArray[np.uint8]:
-    import cv2
-
-    try:
-        stored = np.frombuffer(read_bounded(path, _MAX_PICTURE_BYTES), dtype=np.uint8)
-    except OSError as error:
-        raise MediaError(path, error.strerror or str(error)) from error
-    try:
-        image = cv2.imdecode(stored, cv2.IMREAD_COLOR_RGB) if stored.size else None
-    except cv2.error as error:  # a size that nothing could hold, say
-        raise MediaError(path, "is no picture that can be read") from error
-    if image is None:
-        raise MediaError(path, "is no picture that can be read")
-    if _is_transparent(stored):
-        reason = "is transparent in places: lay it over its background first"
-        raise MediaError(path, reason)
-    return np.asarray(image, dtype=np.uint8)
-
-
-def _is_transparent(stored: NDArray[np.uint8]) -> bool:
-    """Whether something would shine through a picture: nothing says what colours it is seen in."""
-    import cv2
-
-    if stored[:3].tobytes() == _JPEG_START:
-        return False
-    if stored[:8].tobytes() == _PNG_START and stored[25] not in _PNG_TYPES_WITH_ALPHA:
-        return False
-    image = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED)
-    if image is None or image.ndim < 3 or image.shape[2] < 4:
-        return False
-    return bool(image[..., 3].min() < np.iinfo(image.dtype).max)

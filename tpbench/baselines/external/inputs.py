@@ -8,8 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from tpbench.baselines.external.parts import (
     DensePoseMp4,
     GuidanceDir,
@@ -18,12 +16,14 @@ from tpbench.baselines.external.parts import (
     RawMp4,
     RefPng,
 )
-from tpbench.errors import GeneratorError
+from tpbench.errors import GeneratorError, MediaError
 from tpbench.video import CLIP, POSE, VideoWriter, probe, read_frames
+from tpbench.video import read_picture as read_frame_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from tpbench.baselines.base import AnimationTask
@@ -196,22 +196,16 @@ def _pictures_of(folder: Path, task: AnimationTask) -> Iterator[NDArray[np.uint8
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Read a PNG or JPEG as (H, W, 3) uint8 RGB.
+    """Read a picture as (H, W, 3) uint8 RGB.
 
     Raises:
-        GeneratorError: it can't be read.
+        GeneratorError: it can't be read, or is transparent in places.
     """
-    import cv2
-
     try:
-        image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
-        image = None
-    if image is None:
-        reason = f"{path.name}: can't be read as a picture"
-        raise GeneratorError(reason)
-    rgb: NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return rgb
+        return read_frame_picture(path)
+    except MediaError as error:
+        reason = f"{path.name}: can't be read as a picture ({error.reason})"
+        raise GeneratorError(reason) from error
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
