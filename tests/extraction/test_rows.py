@@ -24,6 +24,7 @@ from tpbench.extraction.sources import Source
 from tpbench.extraction.spans import Span
 from tpbench.extraction.writing import WrittenClip
 from tpbench.video import VideoInfo
+from tpbench.video.display import Display
 
 if TYPE_CHECKING:
     from tests.extraction.conftest import MakeEvidence
@@ -59,7 +60,7 @@ def rows() -> RowMaker:
             duration_s=30.03,
             codec="h264",
             pixel_format="yuv420p",
-            rotation_deg=0,
+            display=Display(size_px=(1280, 720)),
             variable_rate=False,
             time_base=Fraction(1, 30000),
             start_pts=0,

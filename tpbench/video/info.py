@@ -5,26 +5,28 @@ from __future__ import annotations
 import contextlib
 import itertools
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tpbench.errors import MediaError
+from tpbench.video.container_crop import container_crop, pixel_aspect
+from tpbench.video.display import Display, displayed_size
+from tpbench.video.hdr import HDR_CURVES, UNSHOWN_CURVES
+from tpbench.video.orientation import OrientationMessages, orientation_of_picture
 from tpbench.video.source import open_video, picture_pts, readable_packets
 from tpbench.video.timeline import Timeline, constant_rate
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
 _MAX_SPAN_S = 24 * 3600
-
-_SQUARE_TOLERANCE = 0.02
-"""Encoders round sizes and then declare pixels up to about 1 % off square; that is not meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +54,14 @@ class VideoInfo:
     pixel_format: str
     """libav's name of the decoded format, such as `yuv420p10le`."""
 
-    rotation_deg: int
-    """0, 90, 180 or 270: how far the stored picture is turned counter-clockwise for display."""
+    display: Display
+    """How its pictures are shown: crop, pixel aspect, orientation, colours."""
 
     variable_rate: bool
     """Whether the timeline repeats or drops pictures of the source."""
+
+    hdr: str | None = None
+    """`PQ` or `HLG` where its first picture is HDR, which is shown as SDR; None for SDR."""
 
     time_base: Fraction
     """Seconds a tick of the source's stamps."""
@@ -66,6 +71,11 @@ class VideoInfo:
 
     has_audio: bool
     """Whether there is at least one audio stream."""
+
+    @property
+    def rotation_deg(self) -> int:
+        """0, 90, 180 or 270: how far the picture is turned, once mirrored if `display` says so."""
+        return 90 * self.display.orientation.quarter_turns
 
     @property
     def timeline(self) -> Timeline:
@@ -89,17 +99,19 @@ def probe(path: Path | str) -> VideoInfo:
             raise MediaError(path, "its video has no time base: the file is damaged")
         declared = [rate for rate in (stream.average_rate, stream.base_rate) if rate]
         has_audio = bool(container.streams.audio)
-        stamps = _survey(path, container, stream)
+        messages = OrientationMessages(stream)
+        stamps = _survey(path, container, stream, messages)
     with open_video(path) as (container, stream):
         first = _first_picture(path, container, stream)
-        _require_rgb(path, first)
-        width_px, height_px = _display_size(first, stream.sample_aspect_ratio)
+        display = _display(path, container, stream, first)
     if (span_s := float((stamps[-1] - stamps[0]) * time_base)) > _MAX_SPAN_S:
         raise MediaError(path, f"its stamps span {span_s / 3600:.0f} hours: the file is damaged")
     fps, variable_rate = constant_rate(stamps, time_base, declared)
     start_pts = int(stamps[0])
     timeline = Timeline(fps=fps, time_base=time_base, start_pts=start_pts)
     frame_count = timeline.slot(int(stamps[-1])) + 1
+    display = display.with_told([(timeline.slot(pts), said) for pts, said in messages.found])
+    width_px, height_px = display.shown_px
     return VideoInfo(
         width_px=width_px,
         height_px=height_px,
@@ -108,7 +120,8 @@ def probe(path: Path | str) -> VideoInfo:
         duration_s=float(frame_count / fps),
         codec=codec,
         pixel_format=first.format.name,
-        rotation_deg=rotation_deg(first),
+        display=display,
+        hdr=HDR_CURVES.get(display.curve_of(first)),
         variable_rate=variable_rate,
         time_base=time_base,
         start_pts=start_pts,
@@ -116,43 +129,46 @@ def probe(path: Path | str) -> VideoInfo:
     )
 
 
-def _require_rgb(path: Path, picture: VideoFrame) -> None:
-    """Raise MediaError if the picture's colours are of a kind that can't be turned into RGB."""
+def _display(
+    path: Path, container: InputContainer, stream: VideoStream, first: VideoFrame
+) -> Display:
+    """Return how the pictures are shown, all but what the stream itself says of its orientation."""
     import av
 
+    context = stream.codec_context
+    orientation = orientation_of_picture(first)
+    if orientation is None:
+        reason = "asks to be turned by an odd angle or slanted for display: store it upright first"
+        raise MediaError(path, reason)
+    cropped = container_crop(container, stream)
+    aspect = pixel_aspect(stream, cropped)
+    display = Display(
+        size_px=displayed_size(first, cropped, aspect, orientation),
+        pixel_aspect=aspect,
+        orientation=orientation,
+        cropped=cropped,
+        transfer=context.color_trc,
+        primaries=context.color_primaries,
+    )
+    curve = display.curve_of(first)
+    if curve in UNSHOWN_CURVES:
+        reason = f"its transfer curve ({UNSHOWN_CURVES[curve]}) can't be shown: convert it to SDR"
+        raise MediaError(path, reason)
     try:
-        picture.reformat(format="rgb24", threads=1)
-    except av.FFmpegError as error:
-        matrix = f"{picture.format.name}, matrix {picture.colorspace}"
+        display.rgb(first, 0, None)
+    except (av.FFmpegError, ValueError) as error:
+        matrix = f"{first.format.name}, matrix {first.colorspace}"
         raise MediaError(path, f"its colours ({matrix}) can't be turned into RGB") from error
+    return display
 
 
-def rotation_deg(picture: VideoFrame) -> int:
-    """Return the counter-clockwise turn that displays the picture, to a quarter: 0 to 270."""
-    return round(picture.rotation / 90) % 4 * 90
-
-
-def _display_size(picture: VideoFrame, pixel_aspect: Fraction | None) -> tuple[int, int]:
-    """Return width and height in px of the picture, turned, and with its pixels made square.
-
-    The side along which pixels are longer grows, so that nothing is thrown away. Pixels within 2 %
-    of square, and shapes nobody means (beyond 4:1), are left as they are.
-    """
-    width_px, height_px = picture.width, picture.height
-    aspect = pixel_aspect or Fraction(1)
-    if abs(aspect - 1) > _SQUARE_TOLERANCE and Fraction(1, 4) <= aspect <= 4:
-        if aspect > 1:
-            width_px = round(width_px * aspect)
-        else:
-            height_px = round(height_px / aspect)
-    return (height_px, width_px) if rotation_deg(picture) in (90, 270) else (width_px, height_px)
-
-
-def _survey(path: Path, container: InputContainer, stream: VideoStream) -> NDArray[np.int64]:
+def _survey(
+    path: Path, container: InputContainer, stream: VideoStream, messages: OrientationMessages
+) -> NDArray[np.int64]:
     """Collect the stamps of all pictures that will be displayed, (n,) rising, in ticks."""
     key_pts: int | None = None
     stamps: list[int] = []
-    for packet in readable_packets(container, stream, log_as=path):
+    for packet in messages.each(readable_packets(container, stream, log_as=path)):
         pts = picture_pts(packet)
         if pts is None:
             continue

@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tpbench.errors import MediaError
 from tpbench.video.decode import pictures_from
-from tpbench.video.info import probe, rotation_deg
+from tpbench.video.info import probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from av.video.frame import VideoFrame
     from numpy.typing import NDArray
 
     from tpbench.video.decode import Picture
+    from tpbench.video.display import Display
     from tpbench.video.info import VideoInfo
 
 
@@ -54,36 +54,23 @@ class DecodedFrame:
     """Stamp of the picture shown, in `VideoInfo.time_base`; None where the format keeps none."""
 
     _picture: VideoFrame = field(repr=False)
-    _size_px: tuple[int, int] = field(repr=False)
-    """Width and height as displayed, the same for all frames even where the stored size changes."""
+    _slot: int = field(repr=False)
+    """Frame number from which on the picture is shown."""
+
+    _display: Display = field(repr=False)
 
     def to_rgb(self, *, max_side_px: int | None = None) -> NDArray[np.uint8]:
         """Return the picture as displayed, shrunk so that no side is longer than `max_side_px`.
 
         Colours follow the matrix (BT.601, BT.709, BT.2020) and range that the file declares;
-        undeclared ones are BT.601 in limited range, as OpenCV and decord have it. Transfer curves
-        are left as they are. Shrinking averages areas.
+        undeclared ones are BT.601 in limited range, as OpenCV and decord have it. HDR becomes SDR
+        (`tpbench.video.hdr` says how); transfer curves of SDR are left as they are. Shrinking
+        averages areas. All frames have the same size, even where the stored size changes.
 
         Returns:
             (H, W, 3) uint8 RGB, contiguous.
         """
-        width_px, height_px = self._size_px
-        interpolation = "BICUBIC"
-        if max_side_px is not None and max(width_px, height_px) > max_side_px:
-            scale = max_side_px / max(width_px, height_px)
-            width_px = max(1, round(width_px * scale))
-            height_px = max(1, round(height_px * scale))
-            interpolation = "AREA"
-        turns = rotation_deg(self._picture) // 90
-        stored = (height_px, width_px) if turns % 2 else (width_px, height_px)
-        rgb = self._picture.to_ndarray(
-            format="rgb24",
-            width=stored[0],
-            height=stored[1],
-            interpolation=interpolation,
-            threads=1,
-        )
-        return np.ascontiguousarray(np.rot90(rgb, turns), dtype=np.uint8)
+        return self._display.rgb(self._picture, self._slot, max_side_px)
 
 
 def decode_frames(
@@ -173,5 +160,6 @@ def _frame(info: VideoInfo, shown: Picture, index: int) -> DecodedFrame:
         time_s=float(index / info.fps),
         pts=shown.pts,
         _picture=shown.picture,
-        _size_px=(info.width_px, info.height_px),
+        _slot=shown.slot,
+        _display=info.display,
     )

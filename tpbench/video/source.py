@@ -14,6 +14,7 @@ from tpbench.video.encryption import (
     require_plain_stream,
     require_plain_transport_stream,
 )
+from tpbench.video.streams import main_video
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,16 +169,13 @@ def _check_readable(path: Path) -> None:
 
 
 def _main_video(path: Path, container: InputContainer) -> VideoStream:
-    """Return the first video stream that is no cover picture, with a decoder and a sane size."""
-    from av.stream import Disposition
-
+    """Return the video stream that is the film, with a decoder and a sane size."""
     if not container.streams:
         raise MediaError(path, "was cut off or damaged: copy or download it again")
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not streams:
+    stream = main_video(container)
+    if stream is None:
         holds = "sound but no video" if container.streams.audio else "no video"
         raise MediaError(path, f"holds {holds}")
-    stream = streams[0]
     # PyAV gives streams without a decoder no context, whatever its annotations say.
     if getattr(stream, "codec_context", None) is None:
         raise MediaError(path, "its video codec is unknown here: convert it to H.264")

@@ -1,0 +1,140 @@
+"""HDR shows the colours that it was graded from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import av
+import numpy as np
+import pytest
+
+from tpbench.errors import MediaError
+from tpbench.video import probe, read_frames
+from tpbench.video.hdr import HLG, PQ, shown_as_sdr
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+BT2020_FROM_BT709 = np.array(  # ITU-R BT.2087, table 3
+    [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]
+)
+CODES = {PQ: "smpte2084", HLG: "arib-std-b67"}
+
+
+def graded(image: NDArray[np.uint8], curve: int, *, wide: bool = True) -> NDArray[np.uint16]:
+    """Grade SDR to HDR by the standards' formulas: BT.1886 light, white at 203 cd/m2."""
+    light = (image / 255.0) ** 2.4
+    if wide:
+        light = np.clip(light @ BT2020_FROM_BT709.T, 0, 1)
+    nits = 203 * light
+    if curve == PQ:
+        y = (nits / 10000) ** 0.1593017578125
+        coded = ((0.8359375 + 18.8515625 * y) / (1 + 18.6875 * y)) ** 78.84375
+    else:
+        scene = (nits / 1000) ** (1 / 1.2)
+        upper = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+        coded = np.where(scene <= 1 / 12, np.sqrt(3 * scene), upper)
+    return np.asarray(np.round(65535 * coded), dtype=np.uint16)
+
+
+def colours(side_px: int = 64) -> NDArray[np.uint8]:
+    """Every pair of red and green, three blues: soft enough for 4:2:0."""
+    ramp = np.linspace(0, 255, side_px).astype(np.uint8)
+    red, green = np.meshgrid(ramp, ramp)
+    return np.stack([red, green, np.full_like(red, 96)], axis=-1)
+
+
+@pytest.mark.parametrize("curve", [PQ, HLG])
+@pytest.mark.parametrize("primaries", [1, 2, 9])
+def test_a_picture_graded_to_hdr_comes_back(curve: int, primaries: int) -> None:
+    image = colours()
+
+    shown = shown_as_sdr(
+        graded(image, curve, wide=primaries != 1), curve=curve, primaries=primaries
+    )
+
+    difference = np.abs(shown.astype(int) - image)
+    assert difference.mean() < 0.5
+    assert difference.max() <= 6  # where a channel is nearly black
+
+
+def test_what_is_brighter_than_white_is_white() -> None:
+    bright = np.full((2, 2, 3), 60000, np.uint16)
+
+    assert shown_as_sdr(bright, curve=PQ, primaries=9).min() == 255
+
+
+def test_p3_is_less_wide_than_bt2020() -> None:
+    red = graded(np.full((1, 1, 3), (200, 60, 60), np.uint8), PQ, wide=False)
+
+    from_p3, from_2020 = (
+        shown_as_sdr(red, curve=PQ, primaries=primaries)[0, 0].astype(int) for primaries in (12, 9)
+    )
+
+    assert 200 < from_p3[0] < from_2020[0]
+    assert 60 > from_p3[1] > from_2020[1]
+
+
+def write(
+    path: Path, image: NDArray[np.uint16], curve: int, *, codec: str, levels: str = "MPEG"
+) -> Path:
+    """Write ten times one RGB picture as 10-bit BT.2020."""
+    with av.open(str(path), "w") as output:
+        stream = cast("VideoStream", output.add_stream(codec, rate=25))
+        stream.height, stream.width = image.shape[:2]
+        stream.pix_fmt = "yuv420p10le"
+        context = stream.codec_context
+        context.color_trc, context.color_primaries, context.colorspace = curve, 9, 9
+        context.color_range = 2 if levels == "JPEG" else 1
+        quality = {"crf": "4", "x265-params": "log-level=none"}
+        context.options = quality if codec.startswith("libx26") else {}
+        frame = av.VideoFrame.from_ndarray(image, format="rgb48le").reformat(
+            format="yuv420p10le",
+            dst_colorspace=9,
+            dst_color_range=levels,
+        )
+        frame.color_trc, frame.color_primaries = curve, 9
+        for number in range(10):
+            frame.pts = number
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "curve", "levels"),
+    [
+        ("a.mp4", "libx265", PQ, "MPEG"),
+        ("a.mkv", "libx265", HLG, "JPEG"),
+        ("a.mp4", "libx264", HLG, "MPEG"),
+        ("a.mkv", "ffv1", PQ, "MPEG"),  # only the container says so
+    ],
+)
+def test_hdr_video_reads_as_its_sdr_master(
+    tmp_path: Path, name: str, codec: str, curve: int, levels: str
+) -> None:
+    image = colours()
+    path = write(tmp_path / name, graded(image, curve), curve, codec=codec, levels=levels)
+
+    info = probe(path)
+    shown = next(read_frames(path, info=info)).image
+
+    assert info.hdr == {PQ: "PQ", HLG: "HLG"}[curve]
+    assert np.abs(shown.astype(int) - image).mean() < 3
+    assert np.ptp(shown, axis=-1).mean() == pytest.approx(np.ptp(image, axis=-1).mean(), rel=0.02)
+
+
+def test_sdr_is_not_hdr(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", graded(colours(), PQ), 1, codec="libx265")
+
+    assert probe(path).hdr is None
+
+
+def test_a_curve_that_cannot_be_shown_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", graded(colours(), PQ), 8, codec="libx265")
+
+    with pytest.raises(MediaError, match=r"transfer curve \(linear light\) can't be shown"):
+        probe(path)

@@ -1,0 +1,158 @@
+"""Which stream is the film, and which its sound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+import pytest
+from av.stream import Disposition
+
+from tpbench.video import probe, read_frames
+from tpbench.video.source import open_container
+from tpbench.video.streams import main_sound, main_video
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from av.audio.stream import AudioStream
+
+
+@dataclass(frozen=True)
+class Track:
+    """One video stream of a made file."""
+
+    side_px: int
+    grey: int
+    default: bool = False
+    n: int = 10
+    cover: bool = False
+
+
+def write(path: Path, tracks: list[Track]) -> Path:
+    """Write a file with several video streams, one grey each."""
+    with av.open(str(path), "w") as output:
+        streams = []
+        for track in tracks:
+            stream = output.add_stream("mpeg4", rate=25)
+            stream.width = stream.height = track.side_px
+            stream.pix_fmt = "yuv420p"
+            flags = Disposition.default if track.default else Disposition(0)
+            stream.disposition = Disposition.attached_pic if track.cover else flags
+            streams.append(stream)
+        for stream, track in zip(streams, tracks, strict=True):
+            image = np.full((track.side_px, track.side_px, 3), track.grey, np.uint8)
+            for _ in range(track.n):
+                output.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            output.mux(stream.encode(None))
+    return path
+
+
+def grey_of(path: Path) -> int:
+    """Which picture is read."""
+    return round(float(next(read_frames(path)).image.mean()))
+
+
+NO_MARK = Disposition(0)
+PROXY = Track(side_px=32, grey=50)
+FILM = Track(side_px=96, grey=150)
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.ts"])
+@pytest.mark.parametrize("tracks", [[PROXY, FILM], [FILM, PROXY]], ids=["second", "first"])
+def test_of_two_streams_the_larger_is_read(tmp_path: Path, name: str, tracks: list[Track]) -> None:
+    path = write(tmp_path / name, tracks)
+
+    assert probe(path).width_px == 96
+    assert abs(grey_of(path) - 150) < 4
+
+
+def test_the_stream_marked_as_default_is_read_though_it_is_smaller(tmp_path: Path) -> None:
+    main = Track(side_px=32, grey=50, default=True)
+
+    assert abs(grey_of(write(tmp_path / "a.mkv", [FILM, main])) - 50) < 4
+
+
+def test_a_single_picture_is_never_the_film_where_there_is_one(tmp_path: Path) -> None:
+    poster = Track(side_px=128, grey=220, n=1, default=True)
+
+    assert abs(grey_of(write(tmp_path / "a.mp4", [poster, FILM])) - 150) < 4
+
+
+def fake(
+    *, width: int = 64, height: int = 48, disposition: Disposition = NO_MARK
+) -> SimpleNamespace:
+    codec = SimpleNamespace(width=width, height=height)
+    return SimpleNamespace(codec_context=codec, disposition=disposition, frames=0)
+
+
+@pytest.mark.parametrize("name", ["attached_pic", "timed_thumbnails", "still_image", "dependent"])
+def test_covers_and_thumbnails_are_no_film(name: str) -> None:
+    cover: Any = fake(width=4000, disposition=Disposition[name])
+    film: Any = fake()
+    holder: Any = SimpleNamespace(streams=SimpleNamespace(video=(cover, film)))
+
+    assert main_video(holder) is film
+
+
+def test_covers_alone_are_no_film() -> None:
+    cover = fake(disposition=Disposition.attached_pic)
+    holder: Any = SimpleNamespace(streams=SimpleNamespace(video=(cover,)))
+
+    assert main_video(holder) is None
+
+
+def test_a_marked_proxy_gives_way_to_a_film_five_million_pixels_larger() -> None:
+    proxy: Any = fake(disposition=Disposition.default)
+    film: Any = fake(width=3840, height=2160)
+    holder: Any = SimpleNamespace(streams=SimpleNamespace(video=(proxy, film)))
+
+    assert main_video(holder) is film
+
+
+@pytest.mark.parametrize("default", [0, 1])
+def test_the_sound_marked_as_default_is_taken(tmp_path: Path, default: int) -> None:
+    path = sounds(tmp_path / "a.mkv", ["mono", "mono"], default)
+
+    with open_container(path) as container:
+        track = main_sound(container, container.streams.video[0])
+
+        assert track is not None
+        assert track.index == 1 + default
+
+
+def test_of_equal_marks_the_sound_with_most_channels_is_taken(tmp_path: Path) -> None:
+    path = sounds(tmp_path / "a.mkv", ["mono", "stereo", "stereo"], None)
+
+    with open_container(path) as container:
+        track = main_sound(container, container.streams.video[0])
+
+        assert track is not None
+        assert track.index == 2
+
+
+def sounds(path: Path, layouts: list[str], default: int | None) -> Path:
+    """Write a video with several silent sound tracks."""
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        tracks: list[AudioStream] = []
+        for number, layout in enumerate(layouts):
+            track = output.add_stream("pcm_s16le", rate=8000)
+            track.codec_context.layout = layout
+            track.disposition = Disposition.default if number == default else Disposition(0)
+            tracks.append(track)
+        image = np.zeros((48, 64, 3), np.uint8)
+        output.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        for track, layout in zip(tracks, layouts, strict=True):
+            channels = 1 if layout == "mono" else 2
+            samples = np.zeros((1, 800 * channels), np.int16)
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=layout)
+            frame.sample_rate = 8000
+            output.mux(track.encode(frame))
+            output.mux(track.encode(None))
+        output.mux(video.encode(None))
+    return path

@@ -1,0 +1,214 @@
+"""From a decoded picture to the RGB that its viewer sees: cropped, turned, mirrored, as SDR."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from tpbench.video.hdr import HDR_CURVES, shown_as_sdr
+from tpbench.video.orientation import UPRIGHT, Orientation, orientation_of_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from av.video.frame import VideoFrame
+    from numpy.typing import NDArray
+
+UNDECLARED: Final = 2
+"""ITU-T H.273: transfer characteristics or colour primaries are not known."""
+
+
+_SQUARE_TOLERANCE: Final = 0.02
+"""Encoders round sizes and then declare pixels up to about 1 % off square; that is not meant."""
+
+
+class Edges(NamedTuple):
+    """Pixels at the edges of a picture that are not shown."""
+
+    left_px: int
+    top_px: int
+    right_px: int
+    bottom_px: int
+
+
+class Window(NamedTuple):
+    """A part of the displayed picture, in px."""
+
+    x0_px: int
+    y0_px: int
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Display:
+    """How the pictures of one video are shown."""
+
+    size_px: tuple[int, int]
+    """Width and height as displayed: cropped, pixels made square, turned as the first picture."""
+
+    pixel_aspect: Fraction = Fraction(1)
+    """Width over height of a stored pixel."""
+
+    orientation: Orientation = UPRIGHT
+    """Of the first picture."""
+
+    told: tuple[tuple[int, Orientation | None], ...] = ()
+    """What the stream itself says of its orientation, and from which frame number on (rising);
+    None where it goes back to saying nothing."""
+
+    cropped: Edges = Edges(0, 0, 0, 0)  # noqa: RUF009 - a value that can't change
+    """What the container cuts off the stored picture."""
+
+    transfer: int = UNDECLARED
+    """Transfer characteristics (ITU-T H.273) of pictures that declare none."""
+
+    primaries: int = UNDECLARED
+    """Colour primaries (ITU-T H.273) of pictures that declare none."""
+
+    window: Window | None = None
+    """If given, only this part is shown."""
+
+    @property
+    def shown_px(self) -> tuple[int, int]:
+        """Width and height of what is shown."""
+        return self.size_px if self.window is None else self.window[2:]
+
+    def with_told(self, told: Sequence[tuple[int, Orientation | None]]) -> Display:
+        """Return this with what the stream says of its orientation, by frame number."""
+        changes = tuple(sorted(told, key=lambda change: change[0]))
+        first = next((said for slot, said in reversed(changes) if slot <= 0), None)
+        if first is None or first.swaps_sides == self.orientation.swaps_sides:
+            return replace(self, told=changes, orientation=first or self.orientation)
+        turned = (self.size_px[1], self.size_px[0])
+        return replace(self, told=changes, orientation=first, size_px=turned)
+
+    def orientation_of(self, picture: VideoFrame, slot: int) -> Orientation:
+        """Return the orientation of a picture shown from frame number `slot` on."""
+        at = bisect_right(self.told, slot, key=lambda change: change[0]) if self.told else 0
+        told = self.told[at - 1][1] if at else None
+        return told or orientation_of_picture(picture) or self.orientation
+
+    def curve_of(self, picture: VideoFrame) -> int:
+        """Return the transfer characteristics of a picture."""
+        declared = picture.color_trc
+        return self.transfer if declared == UNDECLARED else declared
+
+    def rgb(self, picture: VideoFrame, slot: int, max_side_px: int | None) -> NDArray[np.uint8]:
+        """Return what is shown of a picture, shrunk so that no side is longer than `max_side_px`.
+
+        A picture of another shape than the first (its stored size or its orientation changed in
+        mid-stream) is scaled to fit, in its own shape, with black around it.
+
+        Args:
+            picture: as decoded.
+            slot: the frame number from which on it is shown.
+            max_side_px: None for the full size.
+
+        Returns:
+            (H, W, 3) uint8 RGB, contiguous.
+        """
+        orientation = self.orientation_of(picture, slot)
+        own_px = displayed_size(picture, self.cropped, self.pixel_aspect, orientation)
+        if self.window is None and own_px == self.size_px and not any(self.cropped):
+            width_px, height_px = _shrunk(self.size_px, max_side_px)
+            shrinks = (width_px, height_px) != self.size_px
+            if orientation.swaps_sides:
+                width_px, height_px = height_px, width_px
+            image = self._colours(picture, width_px, height_px, "AREA" if shrinks else "BICUBIC")
+            return np.ascontiguousarray(orientation.apply(image))
+        return self._part(picture, orientation, own_px, max_side_px)
+
+    def _part(
+        self,
+        picture: VideoFrame,
+        orientation: Orientation,
+        own_px: tuple[int, int],
+        max_side_px: int | None,
+    ) -> NDArray[np.uint8]:
+        """Cut, turn and scale a picture of which not all is shown, or of another shape."""
+        import cv2
+
+        image = self._colours(picture, picture.width, picture.height, "BICUBIC")
+        left, top, right, bottom = self.cropped
+        image = image[top : image.shape[0] - bottom, left : image.shape[1] - right]
+        image = orientation.apply(image)
+        if own_px != self.size_px:
+            image = _fitted(image, own_px, self.size_px)
+        elif (image.shape[1], image.shape[0]) != self.size_px:
+            image = cv2.resize(image, self.size_px, interpolation=cv2.INTER_CUBIC)
+        if self.window is not None:
+            x0, y0, width_px, height_px = self.window
+            image = image[y0 : y0 + height_px, x0 : x0 + width_px]
+        size_px = _shrunk(self.shown_px, max_side_px)
+        if size_px != self.shown_px:
+            image = cv2.resize(image, size_px, interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(image, dtype=np.uint8)
+
+    def _colours(
+        self, picture: VideoFrame, width_px: int, height_px: int, interpolation: str
+    ) -> NDArray[np.uint8]:
+        """Scale a picture, as stored, and make RGB of it."""
+        curve = self.curve_of(picture)
+        is_hdr = curve in HDR_CURVES
+        rgb = picture.to_ndarray(
+            format="rgb48le" if is_hdr else "rgb24",
+            width=width_px,
+            height=height_px,
+            interpolation=interpolation,
+            threads=1,
+        )
+        if not is_hdr:
+            return np.asarray(rgb, dtype=np.uint8)
+        declared = picture.color_primaries
+        primaries = self.primaries if declared == UNDECLARED else declared
+        return shown_as_sdr(np.asarray(rgb, dtype=np.uint16), curve=curve, primaries=primaries)
+
+
+def _shrunk(size_px: tuple[int, int], max_side_px: int | None) -> tuple[int, int]:
+    width_px, height_px = size_px
+    if max_side_px is None or max(size_px) <= max_side_px:
+        return size_px
+    scale = max_side_px / max(size_px)
+    return max(1, round(width_px * scale)), max(1, round(height_px * scale))
+
+
+def displayed_size(
+    picture: VideoFrame, cropped: Edges, pixel_aspect: Fraction, orientation: Orientation
+) -> tuple[int, int]:
+    """Return width and height in px of a picture, cropped, with square pixels, and turned.
+
+    The side along which pixels are longer grows, so that nothing is thrown away. Pixels within 2 %
+    of square, and shapes nobody means (beyond 4:1), are left as they are.
+    """
+    width_px = picture.width - cropped.left_px - cropped.right_px
+    height_px = picture.height - cropped.top_px - cropped.bottom_px
+    if abs(pixel_aspect - 1) > _SQUARE_TOLERANCE and Fraction(1, 4) <= pixel_aspect <= 4:
+        if pixel_aspect > 1:
+            width_px = round(width_px * pixel_aspect)
+        else:
+            height_px = round(height_px / pixel_aspect)
+    return (height_px, width_px) if orientation.swaps_sides else (width_px, height_px)
+
+
+def _fitted(
+    image: NDArray[np.uint8], own_px: tuple[int, int], size_px: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Scale a picture whose shape is `own_px` as large as `size_px` holds, black around it."""
+    import cv2
+
+    scale = min(size_px[0] / own_px[0], size_px[1] / own_px[1])
+    width_px = min(size_px[0], max(1, round(own_px[0] * scale)))
+    height_px = min(size_px[1], max(1, round(own_px[1] * scale)))
+    shrinks = width_px < image.shape[1] or height_px < image.shape[0]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    canvas = np.zeros((size_px[1], size_px[0], 3), np.uint8)
+    x0, y0 = (size_px[0] - width_px) // 2, (size_px[1] - height_px) // 2
+    canvas[y0 : y0 + height_px, x0 : x0 + width_px] = cv2.resize(
+        image, (width_px, height_px), interpolation=interpolation
+    )
+    return canvas
