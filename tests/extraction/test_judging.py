@@ -14,6 +14,7 @@ from tpbench.extraction.judging import (
     judge_screened,
     reject_codes,
 )
+from tpbench.extraction.switches import SWITCH_COUNTS
 
 if TYPE_CHECKING:
     from tests.extraction.conftest import MakeEvidence
@@ -86,7 +87,8 @@ def test_a_threshold_of_zero_is_not_off(
 def test_every_measurement_is_described_for_people() -> None:
     described = described_measurements()
 
-    assert [item.code for item in described] == [kind.code for kind in ALL_FILTERS]
+    codes = [item.code for item in described]
+    assert codes == [kind.code for kind in ALL_FILTERS] + [""] * len(SWITCH_COUNTS)
     for item in described:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", item.name)
         assert item.title

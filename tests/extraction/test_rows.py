@@ -22,6 +22,8 @@ from tpbench.extraction.rows import (
 )
 from tpbench.extraction.sources import Source
 from tpbench.extraction.spans import Span
+from tpbench.extraction.steadying import skeleton_digest
+from tpbench.extraction.switches import SWITCH_COUNTS
 from tpbench.extraction.writing import WrittenClip
 from tpbench.video import VideoInfo
 from tpbench.video.display import Display
@@ -149,8 +151,10 @@ def test_a_kept_clip_has_its_files_its_crop_and_all_measurements(
         "2" * 64,
         "3" * 64,
     )
-    assert (row.pose_source, row.skeleton_digest) == ("mediapipe", "s" * 64)
-    assert len(row.measurements) == len(talkingpose.filters)
+    assert row.pose_source == "mediapipe"
+    assert row.skeleton_digest == skeleton_digest(rows.detectors) != "s" * 64
+    assert len(row.measurements) == len(talkingpose.filters) + len(SWITCH_COUNTS)
+    assert row.measurements["left_hip_switches"] == 0
     assert Clip.from_json(row.to_json()) == row
 
 

@@ -65,6 +65,10 @@ class PersonDetection:
     scores: NDArray[np.float32]
     """(133,) in [0, 1]; 0 where a point was not found."""
 
+    body_wrists_px: NDArray[np.float32] | None = None
+    """(2, 2) px: left and right wrist by the body model alone, where a model of hands has replaced
+    them in `keypoints_px`; None where nothing replaces them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detections:

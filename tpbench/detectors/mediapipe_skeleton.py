@@ -140,7 +140,11 @@ class MediaPipeSkeletonDetector:
                 points[FACE], scores[FACE] = mesh_to_ibug68(mesh.vertices_px), mesh.score
         outside = ~_inside(points, image.shape[:2])
         points[outside], scores[outside] = np.nan, 0.0
-        return PersonDetection(keypoints_px=points, scores=scores)
+        return PersonDetection(
+            keypoints_px=points,
+            scores=scores,
+            body_wrists_px=body.keypoints_px[[LEFT_WRIST, RIGHT_WRIST]],
+        )
 
 
 def face_of_body(

@@ -21,8 +21,9 @@ from tpbench.extraction.sampling import (
     sampled_evidence,
 )
 from tpbench.extraction.spans import Span
+from tpbench.extraction.steadying import skeleton_digest, steadied
 from tpbench.extraction.tracking import PersonTracker, Sighting
-from tpbench.wholebody import NUM_KEYPOINTS, WholeBodyPose
+from tpbench.wholebody import LEFT_WRIST, NUM_KEYPOINTS, RIGHT_WRIST, WholeBodyPose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -39,6 +40,7 @@ _BATCH: Final = 16
 _SWITCH_MARGIN_S: Final = 0.4
 """A swap of people is noticed within 9 frames of 25 a second, measured on made-up faces."""
 
+_WRISTS: Final = [LEFT_WRIST, RIGHT_WRIST]
 _FACE_PATCH_PX: Final = 64
 _HAND_PATCH_PX: Final = 64
 
@@ -64,6 +66,7 @@ class _FrameRecord:
     picture: PictureSample | None
     keypoints: NDArray[np.float32]
     scores: NDArray[np.float32]
+    wrists_px: NDArray[np.float32]
     yaw_deg: float
     face_sharpness: float
     hand_scores: tuple[float, float]
@@ -120,10 +123,13 @@ class PieceAnalyser:
         scale = frame.image.shape[1] / self.info.width_px
         keypoints = np.full((NUM_KEYPOINTS, 2), np.nan, dtype=np.float32)
         scores = np.zeros(NUM_KEYPOINTS, dtype=np.float32)
+        wrists = keypoints[_WRISTS]
         sides: tuple[HandDetection | None, HandDetection | None] = (None, None)
         if sighting.person is not None:
             keypoints = _to_source(sighting.person.keypoints_px, scale)
             scores = sighting.person.scores
+            own = sighting.person.body_wrists_px
+            wrists = keypoints[_WRISTS] if own is None else _to_source(own, scale)
             sides = self.detectors.sides_of_hands(found.hands, sighting.person)
         face = sighting.face
         return _FrameRecord(
@@ -139,6 +145,7 @@ class PieceAnalyser:
             picture=sample,
             keypoints=keypoints,
             scores=scores,
+            wrists_px=wrists,
             yaw_deg=float("nan") if face is None else yaw_deg(face),
             face_sharpness=float("nan")
             if face is None
@@ -196,15 +203,20 @@ class PieceAnalyser:
             hand_sharpness=np.array([record.hand_sharpness for record in records]),
             camera_shift_share=np.array([r.camera_shift_share for r in records[1:]]),
             appearance_change=np.array([record.appearance_change for record in records]),
-            pose=WholeBodyPose(
-                keypoints=np.stack([record.keypoints for record in records]),
-                scores=np.stack([record.scores for record in records]),
-                width_px=self.info.width_px,
-                height_px=self.info.height_px,
-                source=self.detectors.source,
-                model_digest=self.detectors.skeleton_digest,
-            ),
+            pose=self._pose(records),
         )
+
+    def _pose(self, records: Sequence[_FrameRecord]) -> WholeBodyPose:
+        found = WholeBodyPose(
+            keypoints=np.stack([record.keypoints for record in records]),
+            scores=np.stack([record.scores for record in records]),
+            width_px=self.info.width_px,
+            height_px=self.info.height_px,
+            source=self.detectors.source,
+            model_digest=skeleton_digest(self.detectors),
+        )
+        wrists_px = np.stack([record.wrists_px for record in records])
+        return steadied(found, wrists_px=wrists_px, fps=float(self.info.fps))
 
 
 def settled_tracks(

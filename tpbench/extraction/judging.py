@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tpbench.extraction.filters import ALL_FILTERS, CLIP_FILTERS, SCREENING_FILTERS
+from tpbench.extraction.switches import SWITCH_COUNTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ def described_measurements() -> tuple[Measurement, ...]:
     """Return what each measured manifest column means, for reports and cards."""
     from tpbench.dataset import Measurement
 
-    return tuple(
+    judged = (
         Measurement(
             name=kind.measurement,
             title=kind.title,
@@ -53,3 +54,13 @@ def described_measurements() -> tuple[Measurement, ...]:
         )
         for kind in ALL_FILTERS
     )
+    counted = (
+        Measurement(
+            name=name,
+            title=f"Switches: {part.replace('_', ' ')}",
+            unit="",
+            meaning=f"How often the {part.replace('_', ' ')} of the pose drawing comes or goes.",
+        )
+        for part, name in SWITCH_COUNTS.items()
+    )
+    return (*judged, *counted)

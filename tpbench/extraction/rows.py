@@ -11,9 +11,11 @@ import tpbench
 from tpbench.dataset import Clip
 from tpbench.extraction.judging import reject_codes
 from tpbench.extraction.sources import source_id
+from tpbench.extraction.steadying import skeleton_digest
+from tpbench.extraction.switches import switch_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tpbench.detectors.suite import DetectorSuite
     from tpbench.extraction.analysis import Followed
@@ -109,7 +111,7 @@ class RowMaker:
         x0, y0, x1, y1 = crop.normalised(self.info.width_px, self.info.height_px)
         return Clip(
             **self._common(followed.span),
-            **_judgement(verdicts),
+            **_judgement(verdicts, switch_counts(followed.evidence.pose)),
             status="rejected" if written is None else "kept",
             reject_codes=reject_codes(verdicts),
             start_pts=followed.first_pts,
@@ -123,7 +125,7 @@ class RowMaker:
             keypoints_sha256=None if written is None else written.keypoints_sha256,
             pose_sha256=None if written is None else written.pose_sha256,
             pose_source=self.detectors.source,
-            skeleton_digest=self.detectors.skeleton_digest,
+            skeleton_digest=skeleton_digest(self.detectors),
             hand_digest=self.detectors.hand_digest,
         )
 
@@ -155,9 +157,12 @@ class RowMaker:
         }
 
 
-def _judgement(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def _judgement(
+    verdicts: Sequence[Verdict], others: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    judged = {verdict.measurement: verdict.measured for verdict in verdicts}
     return {
-        "measurements": {verdict.measurement: verdict.measured for verdict in verdicts},
+        "measurements": judged | dict(others or {}),
         "thresholds": {verdict.measurement: verdict.threshold for verdict in verdicts},
     }
 

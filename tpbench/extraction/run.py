@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tpbench.dataset import finalise
 from tpbench.dataset.info import INFO_NAME, read_info
@@ -35,6 +35,7 @@ from tpbench.extraction.leftovers import prune, sweep
 from tpbench.extraction.progress import ProgressCounter
 from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import find_sources, plain_path
+from tpbench.extraction.steadying import visibility
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 _RECYCLE_AFTER: Final = 50
 """Sources after which a worker is replaced: native libraries keep some memory for good."""
 
-_ROWS_VERSION: Final = 1
+_ROWS_VERSION: Final = 2
 """Raised when the same settings would give other rows; part of the ledger's digest."""
 
 
@@ -106,7 +107,7 @@ def extract(  # noqa: PLR0913 - the options of the command
         Ledger.open(
             folder / LEDGER_FILE,
             config_digest=_digest(config, skeleton, models),
-            config=config.model_dump(mode="json") | {"skeleton": skeleton, "models": models},
+            config=_described(config, skeleton) | {"models": models},
             redo=redo,
         ) as ledger,
     ):
@@ -175,7 +176,7 @@ def _publish(
         folder,
         rows,
         name=name or former,
-        config=config.model_dump(mode="json") | {"skeleton": skeleton},
+        config=_described(config, skeleton),
         models=_model_digests(rows),
         measurements=described_measurements(),
         run=run_stats(ledger, workers=workers),
@@ -185,8 +186,15 @@ def _publish(
     return dataset
 
 
+def _described(config: ExtractionConfig, skeleton: PoseSource) -> dict[str, Any]:
+    return config.model_dump(mode="json") | {
+        "skeleton": skeleton,
+        "visibility": visibility(skeleton),
+    }
+
+
 def _digest(config: ExtractionConfig, skeleton: PoseSource, models: str) -> str:
-    parts = [config.digest(), skeleton, models, _ROWS_VERSION]
+    parts = [config.digest(), skeleton, visibility(skeleton), models, _ROWS_VERSION]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -29,6 +29,7 @@ from tpbench.extraction.filters.length import Length
 from tpbench.extraction.filters.overexposure import Overexposed
 from tpbench.extraction.filters.overlaid_text import OverlaidText
 from tpbench.extraction.filters.single_person import SinglePerson
+from tpbench.extraction.filters.skeleton_blinking import SkeletonBlinking
 from tpbench.extraction.filters.skeleton_confidence import SkeletonConfidence
 from tpbench.extraction.filters.skeleton_jitter import SkeletonJitter
 from tpbench.extraction.filters.slides import Slides
@@ -40,6 +41,7 @@ from tpbench.wholebody import (
     LEFT_WRIST,
     NOSE,
     RIGHT_ELBOW,
+    RIGHT_HAND,
     RIGHT_SHOULDER,
     WholeBodyPose,
 )
@@ -112,6 +114,16 @@ def _trembling(amplitude_px: float) -> PoseOf:
         pose.keypoints[1::2, :, 0] -= np.float32(amplitude_px)
 
     return PoseOf(n_frames=8, change=change)
+
+
+def _blinking(n_switches: int) -> PoseOf:
+    """Ten frames (0.4 s) in which the right hand comes and goes this often."""
+
+    def change(pose: WholeBodyPose) -> None:
+        for at in range(n_switches):
+            pose.scores[at + 1 :, RIGHT_HAND] = at % 2
+
+    return PoseOf(n_frames=10, change=change)
 
 
 CASES = [
@@ -252,6 +264,14 @@ CASES = [
         measured=0.12,
     ),
     Case(
+        kind=SkeletonBlinking,
+        code="skeleton.blinking",
+        threshold=5.0,
+        at={"pose": _blinking(2)},
+        beyond={"pose": _blinking(3)},
+        measured=7.5,
+    ),
+    Case(
         kind=HandsVisible,
         code="hands.hidden",
         threshold=0.5,
@@ -381,6 +401,7 @@ NOBODY = {
     UpperBodyFraming: 0,
     SkeletonConfidence: 0,
     SkeletonJitter: NAN,
+    SkeletonBlinking: 0,
     HandsVisible: 0,
     HandsBoth: 0,
     HandConfidence: NAN,

@@ -8,15 +8,19 @@ import numpy as np
 import pytest
 
 from tests.detectors.face_dots import find_face_dots
+from tests.detectors.hip_dots import find_hip_dots
+from tpbench.extraction.switches import PARTS, switches
 from tpbench.video import probe, read_frames
 from tpbench.wholebody import (
     FACE,
     LEFT_ELBOW,
     LEFT_HAND,
+    LEFT_HIP,
     LEFT_SHOULDER,
     LEFT_WRIST,
     RIGHT_ELBOW,
     RIGHT_HAND,
+    RIGHT_HIP,
     RIGHT_SHOULDER,
     RIGHT_WRIST,
 )
@@ -128,6 +132,34 @@ def test_face_points_cover_the_official_face_dots(
 
     assert total > 50 * 120  # there are 68 dots a frame, some of which hide others
     assert covered / total >= 0.9
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_no_line_of_the_drawing_switches_more_than_four_times(
+    samples_dataset: Dataset, stem: str
+) -> None:
+    """Frame by frame, the hip lines of vid3 switch 107 times, those of vid1 32 times."""
+    clip = clip_of(samples_dataset, stem)
+    counted = switches(samples_dataset.load_pose(clip))
+
+    assert max(counted.values()) <= 4
+    assert {part: clip.measurements[f"{part}_switches"] for part in PARTS} == counted
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_hips_are_drawn_throughout_near_the_official_ones(
+    samples_dataset: Dataset, shared_dir: Path, stem: str
+) -> None:
+    clip = clip_of(samples_dataset, stem)
+    points = source_points(samples_dataset, clip)[:, [LEFT_HIP, RIGHT_HIP]]
+    video = shared_dir / "data" / "talkingpose_samples" / OFFICIAL[stem][1]
+    official = np.stack([find_hip_dots(frame.image) for frame in read_frames(video)])
+    gaps = np.linalg.norm(points - official[: len(points)], axis=2)
+
+    assert np.isfinite(gaps).mean() > 0.95
+    assert (np.nanmedian(gaps, axis=0) < 20).all()
+    assert (np.nanmean(gaps, axis=0) < 25).all()
+    assert (np.nanmean(gaps <= 25, axis=0) > 0.85).all()
 
 
 @pytest.mark.parametrize("stem", STEMS)

@@ -144,6 +144,12 @@ def tinted(images: Sequence[Image]) -> Iterator[Image]:
         yield np.asarray(cv2.addWeighted(image, 1 - share, other, share, 0), dtype=np.uint8)
 
 
+def half_hidden_by_turns(images: Sequence[Image]) -> Iterator[Image]:
+    """Half a second with arms and hands, half a second without."""
+    for at, image in enumerate(images):
+        yield without_hands(image.copy()) if at // 12 % 2 else image
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trip:
     """A way to spoil a sample, and the filter that must notice."""
@@ -171,6 +177,7 @@ TRIPS = (
     Trip(code="framing.not_upper_body", spoil=each(zoomed)),
     Trip(code="skeleton.low_confidence", spoil=each(close_up)),
     Trip(code="skeleton.jitter", spoil=shaken),
+    Trip(code="skeleton.blinking", spoil=half_hidden_by_turns),
     Trip(code="hands.hidden", spoil=each(without_hands)),
     Trip(code="hands.rarely_both", spoil=each(without_left_hand)),
     Trip(code="hands.low_confidence", spoil=each(blown_up_hands)),

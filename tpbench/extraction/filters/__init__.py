@@ -23,6 +23,7 @@ from tpbench.extraction.filters.length import Length
 from tpbench.extraction.filters.overexposure import Overexposed
 from tpbench.extraction.filters.overlaid_text import OverlaidText
 from tpbench.extraction.filters.single_person import SinglePerson
+from tpbench.extraction.filters.skeleton_blinking import SkeletonBlinking
 from tpbench.extraction.filters.skeleton_confidence import SkeletonConfidence
 from tpbench.extraction.filters.skeleton_jitter import SkeletonJitter
 from tpbench.extraction.filters.slides import Slides
@@ -51,6 +52,7 @@ CLIP_FILTERS: Final[tuple[type[ClipFilter], ...]] = (
     UpperBodyFraming,
     SkeletonConfidence,
     SkeletonJitter,
+    SkeletonBlinking,
     HandsVisible,
     HandsBoth,
     HandConfidence,
