@@ -7,9 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
+from tpbench.detectors.base import HandDetection, PersonDetection
 from tpbench.extraction.camera import CameraShift
+from tpbench.wholebody import LEFT_SHOULDER, RIGHT_ELBOW, RIGHT_SHOULDER, RIGHT_WRIST
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from tests.extraction.conftest import MakeTexture
@@ -117,3 +121,108 @@ def test_the_smallest_pictures_tell_nothing_and_raise_nothing(size: tuple[int, i
     camera, image = CameraShift(), np.full((*size, 3), 90, dtype=np.uint8)
 
     assert all(math.isnan(camera.push(image, None)) for _ in range(2))
+
+
+@pytest.fixture
+def plain() -> NDArray[np.uint8]:
+    """A plain wall with a camera's noise."""
+    noise = np.random.default_rng(0).normal(0, 1.5, (HEIGHT, WIDTH, 3))
+    return np.clip(190 + noise, 0, 255).astype(np.uint8)
+
+
+def _hand(x: float, y: float) -> HandDetection:
+    """A hand of 21 points in a circle of 25 px."""
+    angles = np.linspace(0, 2 * np.pi, 21)
+    points = np.stack([x + 25 * np.cos(angles), y + 25 * np.sin(angles)], axis=1)
+    return HandDetection(keypoints_px=points.astype(np.float32), score=0.9)
+
+
+def _waving(
+    background: NDArray[np.uint8], thing: NDArray[np.uint8], n_hands: int = 1
+) -> Iterator[tuple[NDArray[np.uint8], list[HandDetection]]]:
+    """Hands far from the face go up and down by 9 px a frame."""
+    for k in range(6):
+        image, hands = background.copy(), []
+        for x in (60, WIDTH - 100)[:n_hands]:
+            y = 150 + 9 * k
+            image[y - 30 : y + 30, x - 30 : x + 30] = thing
+            hands.append(_hand(x, y))
+        yield image, hands
+
+
+@pytest.mark.parametrize("n_hands", [1, 2])
+def test_hands_before_a_plain_wall_are_no_camera(
+    n_hands: int, plain: NDArray[np.uint8], make_texture: MakeTexture
+) -> None:
+    camera, box = CameraShift(), np.array([290, 60, 350, 140], dtype=np.float32)
+
+    shifts = [
+        camera.push(image, box, hands=hands)
+        for image, hands in _waving(plain, make_texture(60, 60), n_hands)
+    ]
+
+    assert all(math.isnan(shift) for shift in shifts)
+
+
+def test_an_arm_whose_hand_was_not_found_is_no_camera(
+    plain: NDArray[np.uint8], make_texture: MakeTexture
+) -> None:
+    camera, box = CameraShift(), np.array([290, 60, 350, 140], dtype=np.float32)
+
+    shifts = []
+    for k, (image, _) in enumerate(_waving(plain, make_texture(60, 60))):
+        points = np.full((133, 2), np.nan, dtype=np.float32)
+        points[[LEFT_SHOULDER, RIGHT_SHOULDER]] = (380, 170), (260, 170)
+        points[[RIGHT_ELBOW, RIGHT_WRIST]] = (190, 200), (105, 170 + 9 * k)
+        person = PersonDetection(keypoints_px=points, scores=np.ones(133, dtype=np.float32))
+        shifts.append(camera.push(image, box, people=[person]))
+
+    assert all(math.isnan(shift) for shift in shifts)
+
+
+def test_one_thing_that_moves_before_a_plain_wall_is_no_camera(
+    plain: NDArray[np.uint8], make_texture: MakeTexture
+) -> None:
+    """Nobody knows what it is: a screen, a cat, a shadow."""
+    camera = CameraShift()
+
+    shifts = [camera.push(image, None) for image, _ in _waving(plain, make_texture(60, 60))]
+
+    assert all(math.isnan(shift) for shift in shifts)
+
+
+def test_a_pan_past_things_on_a_plain_wall_is_measured(
+    plain: NDArray[np.uint8], make_texture: MakeTexture
+) -> None:
+    wide, camera = np.tile(plain, (1, 2, 1)), CameraShift()
+    for at, (x, y) in enumerate([(80, 40), (300, 200), (520, 60), (700, 250)]):
+        wide[y : y + 80, x : x + 80] = make_texture(80, 80, seed=at)
+
+    shifts = [camera.push(wide[:, 6 * k : 6 * k + WIDTH], None) for k in range(4)]
+
+    assert shifts[1:] == pytest.approx([6 / DIAGONAL] * 3, rel=0.1)
+
+
+def test_hands_before_a_still_busy_background_leave_it_still(
+    wall: NDArray[np.uint8], make_texture: MakeTexture
+) -> None:
+    camera, box = CameraShift(), np.array([290, 60, 350, 140], dtype=np.float32)
+
+    shifts = [
+        camera.push(image, box, hands=hands)
+        for image, hands in _waving(_view(wall, 0, 0), make_texture(60, 60, seed=3), 2)
+    ]
+
+    assert max(shifts[1:]) < 0.1 / DIAGONAL
+
+
+@pytest.mark.parametrize("swing", [0.12, 0.3])
+def test_lamps_that_flicker_move_no_camera(swing: float, wall: NDArray[np.uint8]) -> None:
+    camera, view = CameraShift(), _view(wall, 0, 0) // 2 + 20
+
+    shifts = [
+        camera.push(np.clip(view * (1 + swing * (-1) ** k), 0, 255).astype(np.uint8), None)
+        for k in range(6)
+    ]
+
+    assert max(shifts[1:]) < 0.3 / DIAGONAL

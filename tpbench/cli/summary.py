@@ -32,6 +32,10 @@ def render_summary(info: DatasetInfo) -> RenderableType:
     parts.append(_status_table(info))
     if counts.reject_codes:
         parts.append(_reject_table(info))
+    if skeleton := info.config.get("skeleton"):
+        # Datasets from before it was settled at all say nothing of it.
+        visibility = info.config.get("visibility", "as found, frame by frame")
+        parts.append(Text(f"skeletons: {skeleton}, visibility {visibility}"))
     if info.run is not None:
         parts.append(Text(speed_line(info.run)))
     if info.split is not None:

@@ -104,12 +104,11 @@ class PieceAnalyser:
             for frame, found in zip(batch, answers, strict=True):
                 sighting = tracker.push(frame.image, found)
                 box = None if sighting.face is None else sighting.face.box_px
+                shift = camera.push(frame.image, box, people=found.people, hands=found.hands)
                 sample = None
                 if (frame.index - piece.start_frame) % every == 0:
                     sample = sampler.sample(frame.index, frame.image)
-                records.append(
-                    self._record(frame, found, sighting, sample, camera.push(frame.image, box))
-                )
+                records.append(self._record(frame, found, sighting, sample, shift))
         return list(self._followed(piece, records))
 
     def _record(

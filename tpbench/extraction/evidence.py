@@ -74,7 +74,8 @@ class ClipEvidence(Evidence):
     """(T, 2) see `picture.sharpness`; NaN where the hand was not seen."""
 
     camera_shift_share: NDArray[np.float64]
-    """(T-1,) background displacement from frame to frame, as a share of the picture's diagonal."""
+    """(T-1,) background displacement from frame to frame, as a share of the picture's diagonal; NaN
+    where the background tells nothing."""
 
     appearance_change: NDArray[np.float64]
     """(T,) how far the person looks from how they looked when the track began, 0..1."""

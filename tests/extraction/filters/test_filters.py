@@ -440,6 +440,17 @@ def test_frames_without_anybody_are_measured_without_a_warning(
     assert verdict.kept
 
 
+@pytest.mark.parametrize(("n_known", "speed"), [(0, NAN), (17, NAN), (64, NAN), (65, 0.2 * 25)])
+def test_the_camera_is_judged_by_half_of_the_frames_or_not_at_all(
+    n_known: int, speed: float, make_evidence: MakeEvidence
+) -> None:
+    shifts = np.full(130, NAN)
+    shifts[:n_known] = 0.2
+    evidence = make_evidence(131, camera_shift_share=shifts)
+
+    np.testing.assert_allclose(CameraMotion(threshold=0.1).measure(evidence), speed)
+
+
 @pytest.mark.parametrize("n_frames", [1, 2])
 def test_jitter_takes_three_frames(n_frames: int, make_evidence: MakeEvidence) -> None:
     assert math.isnan(SkeletonJitter(threshold=0.1).measure(make_evidence(n_frames)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
@@ -10,6 +10,11 @@ from tpbench.extraction.filters.base import ClipFilter, Direction
 
 if TYPE_CHECKING:
     from tpbench.extraction.evidence import ClipEvidence
+
+
+KNOWN_SHARE: Final = 0.5
+"""A verdict takes this share of frames. Before a plain wall a few have corners now and then: those
+of whatever moves."""
 
 
 class CameraMotion(ClipFilter):
@@ -24,8 +29,11 @@ class CameraMotion(ClipFilter):
     direction: ClassVar[Direction] = "at_most"
 
     def measure(self, evidence: ClipEvidence) -> float:
-        """Return the mean background speed in picture diagonals per second; NaN if unknown."""
+        """Return the mean background speed in picture diagonals per second.
+
+        NaN where the background tells something in under half of the frames: a plain wall, say.
+        """
         shifts = evidence.camera_shift_share
-        if not np.isfinite(shifts).any():
+        if not shifts.size or np.isfinite(shifts).mean() < KNOWN_SHARE:
             return float("nan")
         return float(np.nanmean(shifts)) * float(evidence.fps)
