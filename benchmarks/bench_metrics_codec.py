@@ -61,7 +61,7 @@ def main() -> None:
         videos = demo_clips()[:1]
     metrics = [
         name
-        for name in protocol("tpbench-v1").metrics
+        for name in protocol("tpbench-v2").metrics
         if not METRICS[name].weights and not METRICS[name].needs
     ]
     with tempfile.TemporaryDirectory(prefix="tpbench-bench-") as folder:

@@ -59,7 +59,7 @@ WARM_UP_FRAMES = 4
 KEEPS_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "1000000000", "MALLOC_MMAP_THRESHOLD_": "1000000000"}
 METRICS_TIMED = [
     name
-    for name in protocol("tpbench-v1").metrics
+    for name in protocol("tpbench-v2").metrics
     if not METRICS[name].weights and not METRICS[name].needs and METRICS[name].columns != ("l1",)
 ]
 """PSNR, SSIM, TJE and every drift that needs neither model files nor skeletons."""

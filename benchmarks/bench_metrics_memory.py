@@ -61,7 +61,7 @@ def score_and_print(folder: Path) -> None:
     """Do the work of the process that is measured."""
     metrics = [
         name
-        for name in protocol("tpbench-v1").metrics
+        for name in protocol("tpbench-v2").metrics
         if not METRICS[name].weights and not METRICS[name].needs
     ]
     out = folder / "out"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "talkingpose_samples"
 METRICS_TIMED = [
     name
-    for name in protocol("tpbench-v1").metrics
+    for name in protocol("tpbench-v2").metrics
     if not METRICS[name].weights and not METRICS[name].needs
 ]
 

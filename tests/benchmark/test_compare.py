@@ -166,6 +166,7 @@ def test_clips_of_one_run_only_are_in_no_difference(runs: tuple[Path, Path]) -> 
 
 def with_metric(report: ScoreReport, **changes: Any) -> ScoreReport:  # noqa: ANN401 - of a score
     """Return the report with one metric of all clips together."""
+    changes = {"version": 1, **changes}
     fid = replace(report.metrics["psnr"], metric="fid", direction="lower", **changes)
     return replace(report, metrics={**report.metrics, "fid": fid})
 
@@ -240,8 +241,28 @@ def test_another_protocol_is_refused(runs: tuple[Path, Path]) -> None:
     protocol = dict(load_report(runs[1])[0].protocol)
     change(runs[1], protocol={**protocol, "digest": "e" * 64})
 
-    with pytest.raises(SubmissionError, match=r"protocol \(tpbench-v1\+custom \w+ and .*eeee"):
+    with pytest.raises(SubmissionError, match=r"protocol \(tpbench-v2\+custom \w+ and .*eeee"):
         compare_runs(*runs)
+
+
+def test_runs_of_the_first_protocol_are_compared_with_each_other_and_not_with_newer_ones(
+    runs: tuple[Path, Path],
+) -> None:
+    def as_first(folder: Path) -> None:
+        report = load_report(folder)[0]
+        psnr = replace(report.metrics["psnr"], version=1)
+        old = {"id": "tpbench-v1+custom", "version": 1, "digest": "1" * 64}
+        change(
+            folder,
+            metrics={**report.metrics, "psnr": psnr},
+            protocol={**report.protocol, **old},
+        )
+
+    as_first(runs[0])
+    with pytest.raises(SubmissionError, match=r"score the older one anew by protocol 'tpbench-v2'"):
+        compare_runs(*runs)
+    as_first(runs[1])
+    assert compare_runs(*runs).metrics["psnr"].n_clips > 0
 
 
 def test_another_version_of_a_metric_is_refused(runs: tuple[Path, Path]) -> None:

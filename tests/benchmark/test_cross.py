@@ -159,16 +159,16 @@ def test_clips_may_be_named_by_their_driving_clip(dataset: Dataset) -> None:
 @pytest.mark.parametrize("name", ["psnr", "lpips", "tje_d2", "face_psnr", "drift_psnr_slope"])
 def test_a_metric_that_needs_ground_truth_is_refused_by_name(name: str) -> None:
     with pytest.raises(ConfigError, match=f"metric '{name}' needs a ground truth, and the task"):
-        scoring_protocol(CROSS, "tpbench-v1", ["motion_ratio", name])
+        scoring_protocol(CROSS, "tpbench-v2", ["motion_ratio", name])
 
 
 def test_without_a_choice_all_that_fits_is_measured() -> None:
-    found = scoring_protocol(CROSS, "tpbench-v1", None)
+    found = scoring_protocol(CROSS, "tpbench-v2", None)
 
-    assert found.id == "tpbench-v1"
-    assert found.digest != protocol("tpbench-v1").digest
+    assert found.id == "tpbench-v2"
+    assert found.digest != protocol("tpbench-v2").digest
     assert set(found.metrics) == set(CROSS.metrics or ())
-    assert scoring_protocol(SELF, "tpbench-v1", None) == protocol("tpbench-v1")
+    assert scoring_protocol(SELF, "tpbench-v2", None) == protocol("tpbench-v2")
 
 
 def test_a_protocol_without_such_a_metric_is_refused() -> None:
@@ -187,7 +187,7 @@ def test_a_cross_run_is_made_scored_and_verified(talks: Path, tmp_path: Path) ->
     }  # fmt: skip
 
     (run,) = made["frozen"].runs
-    assert run.folder.path.parts[-2] == "cross-tpbench-v1"
+    assert run.folder.path.parts[-2] == "cross-tpbench-v2"
     assert rule.first_frame == 0
     assert made["frozen"].frames().groupby("clip_id")["frame"].min().tolist() == [0, 0, 0]
     assert made["frozen"].table().loc["motion_ratio", "value"] == 0

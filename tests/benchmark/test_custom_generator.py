@@ -70,7 +70,7 @@ def test_as_an_object_in_a_script_without_a_main_guard(home: Path, talks: Path) 
     assert done.returncode == 0, done.stderr
     assert "psnr" in done.stdout
     assert "motion_ratio" in done.stdout
-    (path,) = home.glob("runs/darker/*/self-tpbench-v1/seed42")
+    (path,) = home.glob("runs/darker/*/self-tpbench-v2/seed42")
     assert_darker(path, talks)
 
 

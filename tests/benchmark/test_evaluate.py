@@ -77,13 +77,13 @@ def test_results_lie_in_the_folder_of_the_run(undisturbed: Evaluation) -> None:
     (run,) = undisturbed.runs
     content = json.loads(scores_of(run))
 
-    assert run.folder.path.parts[-2:] == ("self-tpbench-v1", "seed42")
+    assert run.folder.path.parts[-2:] == ("self-tpbench-v2", "seed42")
     assert {"run.json", "scores.json", "frames.parquet"} <= {
         path.name for path in run.folder.path.iterdir()
     }
     assert content["real"]["digest"] == run.info.dataset.digest
     assert content["real"]["task"] == "self v1"
-    assert content["protocol"]["digest"] == protocol("tpbench-v1").with_metrics(FAST).digest
+    assert content["protocol"]["digest"] == protocol("tpbench-v2").with_metrics(FAST).digest
     made = {name: record.generated_sha256 for name, record in run.records().items()}
     assert {name: clip["generated_sha256"] for name, clip in content["clips"].items()} == made
     assert content["clips"]["a"]["identity"] == "person a"
@@ -280,7 +280,7 @@ def test_a_folder_of_another_protocol_is_refused(again: Evaluator) -> None:
     path = again().runs[0].folder.path
     path.parent.rename(path.parent.with_name("self-talkingpose"))
 
-    with pytest.raises(ConfigError, match=r"task\.protocol tpbench-v1 is now talkingpose"):
+    with pytest.raises(ConfigError, match=r"task\.protocol tpbench-v2 is now talkingpose"):
         again(protocol="talkingpose", metrics=["psnr"])
 
 

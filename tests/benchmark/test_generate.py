@@ -49,7 +49,7 @@ def test_a_run_lies_where_it_belongs(undisturbed: Run) -> None:
 
     parts = undisturbed.folder.path.parts[-4:]
 
-    assert parts == ("mine", f"Small-talks@{digest[:8]}", "self-tpbench-v1", "seed42")
+    assert parts == ("mine", f"Small-talks@{digest[:8]}", "self-tpbench-v2", "seed42")
 
 
 def test_every_frame_reads_back_as_it_was_made(undisturbed: Run, talks: Path) -> None:

@@ -72,7 +72,7 @@ def test_every_option_reaches_the_run(data: Path, tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert result.exit_code == 0
-    (path,) = (tmp_path / "runs").glob("*/*/self.min90-tpbench-v1/seed7")
+    (path,) = (tmp_path / "runs").glob("*/*/self.min90-tpbench-v2/seed7")
     assert {file.name for file in path.glob("*/*")} == {"b.mp4", "b.json"}
     info = json.loads((path / "run.json").read_text())
     assert info["model"]["configuration"]["shade"] == 5

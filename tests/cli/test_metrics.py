@@ -43,7 +43,7 @@ def test_list_shows_every_metric_with_its_direction_and_unit() -> None:
     assert by_id["motion_ratio"] == "motion_ratio → 1 Motion ratio"
     assert by_id["identical_share"] == "identical_share share Identical frames"
     assert by_id["lpips"] == "lpips ↓ lpips-alexnet (missing) LPIPS (AlexNet)"
-    assert lines[-1] == "protocols: tpbench-v1, disco, talkingpose"
+    assert lines[-1] == "protocols: tpbench-v2, disco, talkingpose"
 
 
 def test_list_says_how_to_get_the_model_files_that_are_missing() -> None:
@@ -64,7 +64,7 @@ def test_list_as_json_gives_all_there_is_to_know() -> None:
     assert [row["id"] for row in rows] == list(METRICS)
     kid = next(row for row in rows if row["id"] == "kid")
     assert kid["weights_missing"] == ["fid-inception"]
-    assert kid["protocols"] == ["tpbench-v1"]
+    assert kid["protocols"] == ["tpbench-v2"]
     assert kid["low"] is None
     assert kid["columns"] == []
 
@@ -89,7 +89,7 @@ def test_show_tells_range_direction_columns_and_protocols() -> None:
     assert "better near 1" in lines
     assert "range 0 to unbounded" in lines
     assert "columns motion_generated, motion_real" in lines
-    assert "protocols tpbench-v1" in lines
+    assert "protocols tpbench-v2" in lines
 
 
 def test_show_says_how_to_measure_what_no_protocol_holds() -> None:
@@ -120,7 +120,7 @@ def test_show_says_what_a_protocol_does_with_clips_that_differ() -> None:
 
 
 def test_show_leaves_out_settings_that_no_metric_of_the_protocol_asks_for() -> None:
-    full, plain = words(shown("show", "tpbench-v1")), words(shown("show", "talkingpose"))
+    full, plain = words(shown("show", "tpbench-v2")), words(shown("show", "talkingpose"))
 
     for part in ("skeleton mediapipe", "windows 16 frames for FVD", "levels lasting_psnr 20"):
         assert part in full

@@ -55,12 +55,6 @@ def test_blanks_in_the_list_of_metrics_are_passed_over(folders: tuple[Path, Path
     assert list(json.loads(result.stdout)["metrics"]) == ["psnr", "ssim"]
 
 
-def test_clips_that_are_not_in_the_mean_are_told(folders: tuple[Path, Path, Path]) -> None:
-    lines = run(folders).stdout.splitlines()
-
-    assert "psnr: infinite in 1 more clips, which are not in the mean" in lines
-
-
 def test_a_name_can_neither_break_the_line_nor_steer_the_terminal(
     folders: tuple[Path, Path, Path],
 ) -> None:

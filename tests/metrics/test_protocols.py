@@ -12,7 +12,13 @@ import pytest
 
 from tpbench.errors import ConfigError
 from tpbench.metrics import protocols
-from tpbench.metrics.protocols import DEFAULT_PROTOCOL, PROTOCOLS, protocol, protocols_with
+from tpbench.metrics.protocols import (
+    DEFAULT_PROTOCOL,
+    PROTOCOLS,
+    RETIRED_PROTOCOLS,
+    protocol,
+    protocols_with,
+)
 from tpbench.metrics.registry import METRICS, MetricRow, metric
 
 ON_REQUEST = {"lpips_vgg"}
@@ -59,7 +65,7 @@ def test_the_default_has_all_but_the_slips_of_others_and_is_strict() -> None:
     found = protocol(DEFAULT_PROTOCOL)
     expected = [row.id for row in METRICS.values() if row.family != "disco"]
 
-    assert next(iter(PROTOCOLS)) == DEFAULT_PROTOCOL == "tpbench-v1"
+    assert next(iter(PROTOCOLS)) == DEFAULT_PROTOCOL == "tpbench-v2"
     assert list(found.metrics) == [name for name in expected if name not in ON_REQUEST]
     assert (found.length, found.resize, found.rate) == ("fail", "fail", "fail")
     assert found.levels == {"lasting_psnr": 20.0, "lasting_ssim": 0.6}
@@ -77,6 +83,15 @@ def test_talkingpose_keeps_the_habits_of_its_script() -> None:
 
     assert found.metrics == ("tje_d1", "tje_d2", "tje_d5", "psnr")
     assert (found.length, found.resize, found.rate) == ("truncate", "area", "ignore")
+
+
+def test_a_protocol_that_is_no_longer_computed_says_what_took_its_place() -> None:
+    with pytest.raises(
+        ConfigError, match=r"protocol 'tpbench-v1' any more.*: use 'tpbench-v2'; sc"
+    ):
+        protocol("tpbench-v1")
+    assert set(RETIRED_PROTOCOLS.values()) <= set(PROTOCOLS)
+    assert not set(RETIRED_PROTOCOLS) & set(PROTOCOLS)
 
 
 def test_an_unknown_protocol_is_refused_with_the_nearest_one() -> None:
@@ -158,7 +173,7 @@ def test_a_new_version_of_a_metric_changes_the_digests_of_its_protocols(
     monkeypatch.setattr(protocols, "metric", newer)
     changed = {name for name, row in PROTOCOLS.items() if row.digest != before[name]}
 
-    assert changed == {"tpbench-v1", "disco"}
+    assert changed == {"tpbench-v2", "disco"}
 
 
 def test_other_metrics_make_another_protocol_and_say_so() -> None:
@@ -166,7 +181,7 @@ def test_other_metrics_make_another_protocol_and_say_so() -> None:
     narrowed = full.with_metrics(["ssim", "psnr", "ssim"])
 
     assert narrowed.metrics == ("ssim", "psnr")
-    assert narrowed.id == "tpbench-v1+custom"
+    assert narrowed.id == "tpbench-v2+custom"
     assert narrowed.digest != full.digest
     assert replace(narrowed, id=full.id, metrics=full.metrics) == full
 
@@ -192,7 +207,7 @@ def test_metrics_of_other_protocols_can_be_added() -> None:
 def test_a_custom_protocol_stays_custom_once() -> None:
     narrowed = protocol(DEFAULT_PROTOCOL).with_metrics(["psnr", "ssim"])
 
-    assert narrowed.with_metrics(["psnr"]).id == "tpbench-v1+custom"
+    assert narrowed.with_metrics(["psnr"]).id == "tpbench-v2+custom"
 
 
 def test_no_metric_at_all_is_refused() -> None:
@@ -206,12 +221,12 @@ def test_an_unknown_metric_is_refused() -> None:
 
 
 def test_a_metric_whose_level_is_not_stated_is_refused_with_the_protocol_that_states_it() -> None:
-    with pytest.raises(ConfigError, match=r"'lasting_psnr' needs a level.*use 'tpbench-v1'"):
+    with pytest.raises(ConfigError, match=r"'lasting_psnr' needs a level.*use 'tpbench-v2'"):
         protocol("talkingpose").with_metrics(["psnr", "lasting_psnr"])
 
 
 def test_protocols_with_tells_where_a_metric_is() -> None:
-    assert protocols_with("psnr") == ("tpbench-v1", "talkingpose")
-    assert protocols_with("fid") == ("tpbench-v1", "disco")
+    assert protocols_with("psnr") == ("tpbench-v2", "talkingpose")
+    assert protocols_with("fid") == ("tpbench-v2", "disco")
     with pytest.raises(ConfigError, match="no metric is called"):
         protocols_with("nothing")

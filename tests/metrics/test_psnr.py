@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from skimage.metrics import peak_signal_noise_ratio
 
-from tpbench.metrics.psnr import Psnr, mean_squared_error, psnr
+from tpbench.metrics.psnr import (
+    CAP_DB,
+    Psnr,
+    PsnrStatistics,
+    capped,
+    compute_psnr,
+    mean_squared_error,
+    psnr,
+)
 from tpbench.video import read_frames
 
 if TYPE_CHECKING:
@@ -87,7 +95,7 @@ def test_differences_of_real_videos_do_not_wrap_around(shared_dir: Path) -> None
     assert np.mean(wrapped) == pytest.approx(28.28, abs=0.005)
 
 
-def test_identical_frames_are_left_out_and_counted() -> None:
+def test_identical_frames_count_as_100_db_and_are_counted() -> None:
     real = noise(8, 8)
     others = [noise(8, 8, seed=seed) for seed in (1, 2, 3)]
     accumulator = Psnr()
@@ -96,20 +104,40 @@ def test_identical_frames_are_left_out_and_counted() -> None:
 
     summary = accumulator.compute()
 
-    assert summary.psnr_db == pytest.approx(sum(values) / 3, abs=1e-12)
+    assert summary.psnr_db == pytest.approx((100 + sum(values)) / 4, abs=1e-12)
     assert summary.identical_share == 0.25
     assert summary.n_frames == 4
 
 
-def test_a_clip_of_identical_frames_only_is_infinite() -> None:
+def test_a_clip_of_identical_frames_only_has_100_db() -> None:
     accumulator = Psnr()
     for _ in range(3):
         accumulator.update(noise(4, 4), noise(4, 4))
 
     summary = accumulator.compute()
 
-    assert summary.psnr_db == math.inf
+    assert summary.psnr_db == 100
     assert summary.identical_share == 1.0
+
+
+@given(st.floats(0, 140), st.lists(st.floats(0, 140), max_size=5))
+def test_a_mean_never_falls_when_a_frame_becomes_perfect(worse: float, others: list[float]) -> None:
+    def mean(*values: float) -> float:
+        statistics = PsnrStatistics()
+        for value in values:
+            statistics = statistics.with_value(value)
+        return compute_psnr(statistics).psnr_db
+
+    assert mean(math.inf, *others) >= mean(worse, *others) - 1e-12
+
+
+def test_one_wrong_value_in_a_large_picture_is_not_better_than_none() -> None:
+    real = np.zeros((1200, 1200, 3), np.uint8)
+    one_off = real.copy()
+    one_off[4, 5, 1] = 1
+
+    assert psnr(real, one_off) > CAP_DB
+    assert capped(psnr(real, one_off)) == capped(psnr(real, real)) == CAP_DB
 
 
 def test_no_frames_have_no_psnr() -> None:

@@ -12,14 +12,22 @@ import pytest
 
 import tpbench.metrics
 from tpbench.errors import ConfigError
-from tpbench.metrics.registry import FAMILIES, METRICS, REDUCTIONS, Family, Reduction, metric
+from tpbench.metrics.registry import (
+    FAMILIES,
+    METRICS,
+    REDUCTIONS,
+    RETIRED,
+    Family,
+    Reduction,
+    metric,
+    metric_at,
+)
 from tpbench.weights import WEIGHTS
 
 FOLDER = Path(tpbench.metrics.__file__).parent
 COLUMNS = {
     "mean": {1, 2},
     "ratio": {2},
-    "infinite_share": {1},
     "slope": {1, 2},
     "end_minus_start": {1, 2},
     "lasting": {1, 2},
@@ -155,6 +163,18 @@ def test_ids_that_others_rely_on_are_there() -> None:
         *("lasting_psnr", "lasting_ssim", "disco_psnr", "disco_ssim", "disco_l1"),
         *("disco_lpips", "disco_fvd"),
     }
+
+
+def test_what_metrics_were_can_be_looked_up_by_version() -> None:
+    for key, row in RETIRED.items():
+        assert key == f"{row.id}@{row.version}"
+        assert row.version < metric(row.id).version
+        assert metric_at(row.id, row.version) is row
+    for row in METRICS.values():
+        assert metric_at(row.id, row.version) is row
+        assert all(metric_at(row.id, version) for version in range(1, row.version))
+        assert metric_at(row.id, row.version + 1) is None
+    assert metric_at("nothing", 1) is None
 
 
 def test_an_unknown_metric_is_refused_with_the_nearest_one() -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tpbench.benchmark.evaluation import json_numbers
+from tpbench.benchmark.leaderboard.agreement import what_to_do
 from tpbench.benchmark.leaderboard.model import HEADLINE
 from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.run_folder import Run
 from tpbench.errors import SubmissionError
 from tpbench.metrics.bootstrap import paired_difference
-from tpbench.metrics.registry import METRICS
+from tpbench.metrics.registry import METRICS, metric_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -166,9 +167,10 @@ def _require_same_conditions(
         one, other = (run.folder.path for run in runs)
         msg = f"{one} and {other} can't be compared: they differ in "
         msg += "; ".join(apart[:WORST]) + more
+        msg += what_to_do(reports[0].protocol, reports[1].protocol)
         raise SubmissionError(msg)
     for name, score in reports[0].metrics.items():
-        if name not in METRICS or METRICS[name].version != score.version:
+        if metric_at(name, score.version) is None:
             msg = f"{runs[0].folder.path}: {name} was scored by version {score.version}, which "
             msg += "this tpbench does not have; score both runs again"
             raise SubmissionError(msg)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tpbench.benchmark.worker import GenerationProcess
     from tpbench.execution import JsonObject, ProgressListener, WorkItem
 
-DEFAULT_PROTOCOL: Final = "tpbench-v1"
+DEFAULT_PROTOCOL: Final = "tpbench-v2"
 
 Overwrite = Literal["never", "missing", "always"]
 """never: the run must be new. missing: do what is not done yet. always: do all that is asked for

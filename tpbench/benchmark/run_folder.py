@@ -46,8 +46,8 @@ def run_path(  # noqa: PLR0913 - one per part of the path
 
     >>> from pathlib import Path
     >>> run_path(Path("runs"), model="talkingpose:no-feedback", dataset="My talks", split="test",
-    ...          digest="0123456789ab", task="self", protocol="tpbench-v1", seed=42).as_posix()
-    'runs/talkingpose@no-feedback/My-talks.test@01234567/self-tpbench-v1/seed42'
+    ...          digest="0123456789ab", task="self", protocol="tpbench-v2", seed=42).as_posix()
+    'runs/talkingpose@no-feedback/My-talks.test@01234567/self-tpbench-v2/seed42'
     """
     side = "" if split == "all" else f".{split}"
     return (

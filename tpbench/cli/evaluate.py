@@ -42,7 +42,7 @@ def evaluate(
     ] = "self",
     protocol: Annotated[
         str, typer.Option(help="`tpbench metrics list` shows them.")
-    ] = "tpbench-v1",
+    ] = "tpbench-v2",
     metrics: Annotated[
         str | None, typer.Option(help="Only these, with commas between: psnr,ssim,tje_d2.")
     ] = None,

@@ -20,7 +20,12 @@ from tpbench.metrics.row_files import LazyTable, by_id, checked_rows, read_folde
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-DEFAULT_PROTOCOL: Final = "tpbench-v1"
+DEFAULT_PROTOCOL: Final = "tpbench-v2"
+
+RETIRED_PROTOCOLS: Final[Mapping[str, str]] = {"tpbench-v1": "tpbench-v2"}
+"""What is no longer scored by, and what took its place. A published protocol's numbers never change
+under its name, and some of its metrics are defined anew: so nothing is computed under it any more,
+and what was scored by it is still read, compared and tabled among its own kind."""
 
 _CUSTOM = "+custom"
 _PROSE = frozenset({"title", "description", "quirks"})
@@ -124,8 +129,15 @@ def protocol(protocol_id: str) -> Protocol:
     """Return the protocol of that id.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or nothing is scored by it any more.
     """
+    if protocol_id in RETIRED_PROTOCOLS:
+        msg = (
+            f"nothing is scored by protocol '{protocol_id}' any more, as metrics of it are defined "
+            f"anew: use '{RETIRED_PROTOCOLS[protocol_id]}'; scores that were made by it can still "
+            "be read, compared with each other, and put into a table"
+        )
+        raise ConfigError(msg)
     try:
         return PROTOCOLS[protocol_id]
     except KeyError:

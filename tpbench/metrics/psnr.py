@@ -1,10 +1,20 @@
-"""Peak signal-to-noise ratio."""
+"""Peak signal-to-noise ratio, and what stands for that of an identical picture.
+
+PSNR of identical pictures is infinite, which no mean, slope or difference can hold. Leaving such
+frames out lets a clip get better by getting worse (perfect at its start, black at its end), and a
+set by making a frame perfect. So wherever PSNR is averaged or followed over time, it is capped at
+100 dB: an identical frame has 100 dB, and so has what lies above (in pictures of more than 10
+million values, two that differ by one level in a few of them). The figure is that of DisCo's
+script; it is the same for pictures of every size, and no distortion that can be seen comes near it
+(one level in every pixel is 48 dB). Read `identical_share` beside it: each copied frame lifts a
+mean as 100 dB do.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import cv2
 
@@ -14,31 +24,33 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+CAP_DB: Final = 100.0
+"""What PSNR of a frame counts as where it lies above, or is infinite."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PsnrStatistics:
     """What the PSNR of a clip is made of."""
 
     total_db: float = 0.0
-    """Sum over the frames that differ."""
+    """Sum over the frames, each capped."""
 
-    n_differing: int = 0
-    """Frames that differ from the real one in at least one value."""
+    n_frames: int = 0
 
     n_identical: int = 0
-    """Frames that equal the real one in every value: their PSNR is infinite."""
+    """Of them, those that equal the real frame in every value."""
 
     def with_value(self, psnr_db: float) -> PsnrStatistics:
-        """Return the statistics with one frame more."""
-        if math.isinf(psnr_db):
-            return self + PsnrStatistics(n_identical=1)
-        return self + PsnrStatistics(total_db=psnr_db, n_differing=1)
+        """Return the statistics with one frame more; inf: it is identical to the real one."""
+        return self + PsnrStatistics(
+            total_db=capped(psnr_db), n_frames=1, n_identical=int(math.isinf(psnr_db))
+        )
 
     def __add__(self, other: PsnrStatistics) -> PsnrStatistics:
         """Pool the frames of both."""
         return PsnrStatistics(
             total_db=self.total_db + other.total_db,
-            n_differing=self.n_differing + other.n_differing,
+            n_frames=self.n_frames + other.n_frames,
             n_identical=self.n_identical + other.n_identical,
         )
 
@@ -48,13 +60,22 @@ class PsnrSummary:
     """PSNR of a clip."""
 
     psnr_db: float
-    """Mean over the frames that differ; inf where none does, NaN where there is no frame."""
+    """Mean over the frames, each capped at `CAP_DB`; NaN where there is no frame."""
 
     identical_share: float
-    """Share of the frames that are identical and so not in the mean; NaN without frames."""
+    """Share of the frames that are identical to the real ones; NaN without frames."""
 
     n_frames: int
     """Frames, identical ones included."""
+
+
+def capped(psnr_db: float) -> float:
+    """Return what a frame's PSNR counts as: itself, or `CAP_DB` where it lies above.
+
+    >>> [capped(value) for value in (30.0, 100.0, 107.1, math.inf)]
+    [30.0, 100.0, 100.0, 100.0]
+    """
+    return min(psnr_db, CAP_DB)
 
 
 def mean_squared_error(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
@@ -98,18 +119,16 @@ def psnr(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
 
 
 def compute_psnr(statistics: PsnrStatistics) -> PsnrSummary:
-    """Return the mean over frames of the per-frame PSNR.
+    """Return the mean over frames of the per-frame PSNR, capped at `CAP_DB`.
 
-    Identical frames would make the mean infinite, or depend on the figure put in their place
-    (DisCo's evaluation takes 100 dB), so they are left out and their share stands beside. PSNR of
-    the MSE pooled over frames is another number, never a larger one.
+    PSNR of the MSE pooled over frames is another number, never a larger one as long as no frame
+    reaches the cap.
     """
-    n_frames = statistics.n_differing + statistics.n_identical
+    n_frames = statistics.n_frames
     if n_frames == 0:
         return PsnrSummary(psnr_db=math.nan, identical_share=math.nan, n_frames=0)
-    differing = statistics.n_differing
     return PsnrSummary(
-        psnr_db=statistics.total_db / differing if differing else math.inf,
+        psnr_db=statistics.total_db / n_frames,
         identical_share=statistics.n_identical / n_frames,
         n_frames=n_frames,
     )
@@ -122,7 +141,7 @@ class Psnr:
         self.statistics = PsnrStatistics()
 
     def update(self, real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
-        """Take in one pair of pictures and return its own PSNR in dB; see `psnr`."""
+        """Take in one pair of pictures and return its own PSNR in dB, not capped; see `psnr`."""
         value = psnr(real, generated)
         self.statistics = self.statistics.with_value(value)
         return value

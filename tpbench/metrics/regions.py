@@ -126,7 +126,7 @@ def region_scores(real: NDArray[np.uint8], generated: NDArray[np.uint8], box: Bo
     """Return PSNR and SSIM inside a box: `psnr` and `ssim` of the two pieces, at their own size.
 
     Means over a clip are over the frames that have a box. As everywhere, PSNR of identical pieces
-    is infinite and belongs in no mean (see `compute_psnr`).
+    is infinite here, and capped wherever it is averaged (see `tpbench.metrics.psnr`).
 
     Args:
         real: (H, W, 3) uint8 RGB.

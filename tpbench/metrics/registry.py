@@ -23,7 +23,6 @@ Direction = Literal["higher", "lower", "target", "none"]
 Reduction = Literal[
     "mean",
     "ratio",
-    "infinite_share",
     "slope",
     "end_minus_start",
     "lasting",
@@ -35,7 +34,6 @@ Reduction = Literal[
 REDUCTIONS: Final[Mapping[Reduction, str]] = {
     "mean": "mean over frames, and over all columns, of the finite values",
     "ratio": "sum of the first column / sum of the second, on frames where both are measured",
-    "infinite_share": "share of the measured frames that are infinite",
     "slope": "Theil-Sen slope over the frames, per 100 frames",
     "end_minus_start": "mean of the last 15 % of the frames minus mean of the first 15 %",
     "lasting": "first frame of a failure for good / frames; 1 without one",
@@ -43,7 +41,7 @@ REDUCTIONS: Final[Mapping[Reduction, str]] = {
     "set": "none: all clips give one value together",
 }
 """What each does, for readers. With two columns, the curve of slope, end_minus_start and lasting is
-their ratio, frame by frame; where nothing but infinities was measured, the mean is infinite."""
+their ratio, frame by frame."""
 
 FAMILIES: Final[tuple[Family, ...]] = (
     "pixels",
@@ -122,6 +120,24 @@ def _metrics() -> Mapping[str, MetricRow]:
 
 METRICS: Final[Mapping[str, MetricRow]] = LazyTable(_metrics)
 """All metrics by id. Reads its files on first use."""
+
+
+@cache
+def _retired() -> Mapping[str, MetricRow]:
+    rows = checked_rows(MetricRow, read_folder("retired")["metrics"])
+    return {f"{row.id}@{row.version}": row for row in rows}
+
+
+RETIRED: Final[Mapping[str, MetricRow]] = LazyTable(_retired)
+"""What metrics were in earlier versions, by `id@version`: to read older scores by, not to score."""
+
+
+def metric_at(metric_id: str, version: int) -> MetricRow | None:
+    """Return a metric as it was in some version, this or an earlier one; None if it is unknown."""
+    row = METRICS.get(metric_id)
+    if row is not None and row.version == version:
+        return row
+    return RETIRED.get(f"{metric_id}@{version}")
 
 
 def metric(metric_id: str) -> MetricRow:

@@ -145,7 +145,7 @@ class Runs:
                 left_out={"short": 90},
                 folder=str(self.data),
             ),
-            task=TaskStamp(id="self", version=1, min_frames=101, protocol="tpbench-v1"),
+            task=TaskStamp(id="self", version=1, min_frames=101, protocol="tpbench-v2"),
             seed=seed,
             encoding="ffv1",
             partial=False,
@@ -205,7 +205,7 @@ def _report(
     sets: Mapping[str, float],
     blank: Mapping[str, str],
 ) -> ScoreReport:
-    protocol = PROTOCOLS["tpbench-v1"].with_metrics(METRIC_IDS)
+    protocol = PROTOCOLS["tpbench-v2"].with_metrics(METRIC_IDS)
     clips = [
         ScoredClip(
             scores=ClipScores(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -64,10 +65,10 @@ def one_metric_less(report: ScoreReport) -> ScoreReport:
         ),
         (
             {"report": of_report(protocol={"digest": "a" * 64})},
-            "and tpbench-v1+custom aaaaaaaaaaaa",
+            "and tpbench-v2+custom aaaaaaaaaaaa",
         ),
         ({"report": of_report(policies={"first_frame": 0})}, "policies (first_frame 1, length"),
-        ({"report": another_version}, "the version of psnr (1 and 7)"),
+        ({"report": another_version}, "the version of psnr (2 and 7)"),
         ({"report": one_metric_less}, "their metrics (only one has psnr)"),
     ],
 )
@@ -87,8 +88,50 @@ def test_what_differs_is_refused_and_both_runs_are_named(
 def test_metrics_of_another_version_than_ours_have_to_be_scored_again(runs: Runs) -> None:
     path = runs(report=another_version)
 
-    with pytest.raises(SubmissionError, match=r"psnr was scored by version 7, .* has version 1"):
+    with pytest.raises(SubmissionError, match=r"psnr was scored by version 7, .* has version 2"):
         board_of(path)
+
+
+def of_first_version(report: ScoreReport) -> ScoreReport:
+    """As `tpbench-v1` had it: PSNR left out identical frames."""
+    found = replace(
+        report,
+        protocol={**report.protocol, "id": "tpbench-v1+custom", "version": 1, "digest": "1" * 64},
+    )
+    psnr = replace(report.metrics["psnr"], version=1, value=math.inf)
+    slope = replace(report.metrics["drift_psnr_slope"], version=1)
+    return replace(found, metrics={**report.metrics, "psnr": psnr, "drift_psnr_slope": slope})
+
+
+def test_runs_of_the_first_protocol_stand_in_a_table_of_their_own(runs: Runs) -> None:
+    runs("a", report=of_first_version, info=of_part("task", protocol="tpbench-v1"))
+    runs("b", report=of_first_version, info=of_part("task", protocol="tpbench-v1"))
+
+    board = board_of(runs.out)
+
+    assert (board.protocol.id, board.protocol.version) == ("tpbench-v1+custom", 1)
+    versions = {row.id: row.version for row in board.metrics}
+    assert (versions["psnr"], versions["drift_psnr_slope"], versions["tje_d2"]) == (1, 1, 1)
+    (psnr,) = (row for row in board.metrics if row.id == "psnr")
+    assert psnr.definition.endswith("that are not identical to the real ones.")
+
+
+def test_runs_of_two_versions_of_a_protocol_do_not_mix_and_the_line_says_what_to_do(
+    runs: Runs,
+) -> None:
+    runs("a", report=of_first_version, info=of_part("task", protocol="tpbench-v1"))
+    runs("b")
+
+    with pytest.raises(SubmissionError) as refusal:
+        board_of(runs.out)
+
+    line = str(refusal.value)
+    assert "differ in protocol (tpbench-v1+custom 111111111111 and tpbench-v2+custom" in line
+    assert line.endswith(
+        ": score the older one anew by protocol 'tpbench-v2', or keep the two kinds apart"
+    )
+    assert len(line.splitlines()) == 1
+    assert "version of" not in line
 
 
 def test_a_metric_that_we_do_not_have_is_refused(runs: Runs) -> None:

@@ -54,7 +54,7 @@ def test_a_partial_run_is_left_out_with_the_reason(runs: Runs) -> None:
     assert [run.info.model.name for run in found.runs] == ["whole"]
     (left_out,) = found.left_out
     assert left_out.folder == path.resolve()
-    assert left_out.name == "part/Small-talks.test@dddddddd/self-tpbench-v1/seed42"
+    assert left_out.name == "part/Small-talks.test@dddddddd/self-tpbench-v2/seed42"
     assert left_out.reason == "partial: 2 of 6 clips were tried; finish the run"
 
 
@@ -110,7 +110,7 @@ def test_a_run_given_twice_counts_once_and_that_is_said(runs: Runs) -> None:
 
     assert len(found.runs) == 1
     assert found.notes == (
-        "mine/Small-talks.test@dddddddd/self-tpbench-v1/seed42 was given 2 times: it counts once",
+        "mine/Small-talks.test@dddddddd/self-tpbench-v2/seed42 was given 2 times: it counts once",
     )
     assert board_of(path, runs.out).notes == found.notes
 
@@ -123,7 +123,7 @@ def test_a_copy_of_a_run_counts_once_and_that_is_said(runs: Runs, tmp_path: Path
 
     assert len(found.runs) == 1
     (note,) = found.notes
-    name = "mine/Small-talks.test@dddddddd/self-tpbench-v1/seed42"
+    name = "mine/Small-talks.test@dddddddd/self-tpbench-v2/seed42"
     assert note == f"{name} was found in two folders: it counts once"
 
 
@@ -223,7 +223,7 @@ def test_scores_against_another_dataset_are_refused(runs: Runs) -> None:
 def test_scores_by_another_protocol_than_the_runs_own_are_refused(runs: Runs) -> None:
     runs(report=lambda report: replace(report, protocol={**report.protocol, "id": "disco"}))
 
-    with pytest.raises(SubmissionError, match="the protocol tpbench-v1 and scored against disco"):
+    with pytest.raises(SubmissionError, match="the protocol tpbench-v2 and scored against disco"):
         collect([runs.out])
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tpbench.benchmark.run_info import RunInfo
 
-REST = f"--protocol tpbench-v1 --metrics {','.join(METRIC_IDS)}"
+REST = f"--protocol tpbench-v2 --metrics {','.join(METRIC_IDS)}"
 
 
 def typed(*words: str) -> Callable[[RunInfo], RunInfo]:

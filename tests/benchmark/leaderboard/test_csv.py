@@ -117,7 +117,7 @@ def test_what_is_said_of_a_row_is_what_its_run_says(runs: Runs) -> None:
     said = {
         "kind": "measured",
         "task": "self",
-        "protocol": "tpbench-v1+custom",
+        "protocol": "tpbench-v2+custom",
         "split": "test",
         "n_clips": 5,
         "n_identities": 5,

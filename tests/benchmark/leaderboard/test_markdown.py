@@ -82,7 +82,7 @@ def test_what_lacks_is_said_with_its_reason(runs: Runs) -> None:
     assert "- whole, blank: psnr, fid: no weights.\n" in text
     assert "- half, blank: psnr: no net.\n" in text
     assert (
-        "- Left out: unscored/Small-talks.test\\@dddddddd/self-tpbench-v1/seed42: not scored"
+        "- Left out: unscored/Small-talks.test\\@dddddddd/self-tpbench-v2/seed42: not scored"
         in (text)
     )
     for anchor in ("frozen", "gt-reencode", "oracle"):

@@ -59,7 +59,7 @@ def test_it_says_what_was_done_on_what(board: Leaderboard) -> None:
 
     assert schema["task"] == {"id": "self", "version": 1, "min_frames": 101}
     assert schema["protocol"] == {
-        "id": "tpbench-v1+custom",
+        "id": "tpbench-v2+custom",
         "version": 1,
         "digest": board.protocol.digest,
     }

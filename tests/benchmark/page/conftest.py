@@ -148,7 +148,7 @@ def make_board(talks: Dataset, runs: Path) -> Leaderboard:
     return Leaderboard(
         task=TaskInfo(id="self", version=1, min_frames=101, description="from the first frame"),
         protocol=ProtocolInfo(
-            id="tpbench-v1+custom",
+            id="tpbench-v2+custom",
             version=1,
             digest="1" * 64,
             title="seven metrics",
@@ -188,7 +188,7 @@ def make_board(talks: Dataset, runs: Path) -> Leaderboard:
 
 
 def _run(made: Made, runs: Path) -> SeedRun:
-    folder = runs / made.id.replace(":", "@") / "talks@00000000" / "self-tpbench-v1" / "seed42"
+    folder = runs / made.id.replace(":", "@") / "talks@00000000" / "self-tpbench-v2" / "seed42"
     previews = {clip_id: folder / "preview" / f"{clip_id}.mp4" for clip_id in CLIPS}
     for clip_id, path in previews.items():
         write_numbers(path, CLIPS[clip_id])

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 REAL = {"kind": "folder", "name": "real", "digest": None, "split": None}
 
 STRICT = Policies(length="fail", resize="fail", rate="fail")
-"""The policies of tpbench-v1."""
+"""The policies of tpbench-v2."""
 
 PIXEL_METRICS = ("psnr", "identical_share", "ssim", "l1", "tje_d2", "motion_ratio")
 """What needs neither network nor detector."""
@@ -107,7 +107,7 @@ def pairing_of(real: Path, generated: Path) -> Pairing:
     return pair_up(real_clips(real), videos_below(generated))
 
 
-def custom(*metrics: str, protocol: str = "tpbench-v1") -> Protocol:
+def custom(*metrics: str, protocol: str = "tpbench-v2") -> Protocol:
     """Return a protocol narrowed to some metrics."""
     return protocol_named(protocol).with_metrics(metrics)
 

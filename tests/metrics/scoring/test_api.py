@@ -197,7 +197,7 @@ def test_options_override_the_protocols_policies(folders: tuple[Path, Path, Path
     assert list(strict.policies.values()) == ["fail", "fail", "fail", 0]
     assert list(loose.policies.values()) == ["truncate", "area", "ignore", 0]
     assert list(theirs.policies.values()) == ["fail", "area", "ignore", 0]
-    assert strict.protocol["id"] == "tpbench-v1+custom"
+    assert strict.protocol["id"] == "tpbench-v2+custom"
     assert theirs.protocol["id"] == "talkingpose"
     assert len(theirs.protocol["digest"]) == 64
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tests.metrics.scoring.clips import custom
 from tpbench.metrics.protocols import protocol
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
     from tpbench.metrics.scoring.clip_values import ClipValue
 
-NAN, INF = math.nan, math.inf
-V1 = protocol("tpbench-v1")
+NAN = math.nan
+V2 = protocol("tpbench-v2")
 
 
 def value_of(metric: str, *curves: ArrayLike) -> ClipValue:
@@ -27,21 +28,17 @@ def value_of(metric: str, *curves: ArrayLike) -> ClipValue:
         name: np.array(curve, dtype=np.float64)
         for name, curve in zip(row.columns, curves, strict=True)
     }
-    return clip_value(row, {**columns, "something_else": np.zeros(3)}, V1)
+    return clip_value(row, {**columns, "something_else": np.zeros(3)}, V2)
 
 
 @pytest.mark.parametrize(
     ("metric", "curves", "expected"),
     [
-        # mean: of the finite values of all columns
-        ("psnr", [[30, 34, INF, NAN]], 32),
-        ("psnr", [[INF, INF, NAN]], INF),
+        # mean: of the measured values of all columns
+        ("psnr", [[30, 34, 100, NAN]], 164 / 3),
         ("psnr", [[NAN, NAN]], NAN),
         ("hand_psnr", [[20, NAN, 22], [NAN, NAN, 30]], 24),
-        # infinite_share: of the measured frames
-        ("identical_share", [[INF, 30, 31, NAN, 33]], 0.25),
-        ("identical_share", [[30, 31]], 0),
-        ("identical_share", [[NAN]], NAN),
+        ("identical_share", [[1, 0, 0, NAN, 0]], 0.25),
         # ratio: of the sums over frames with both
         ("motion_ratio", [[NAN, 2, 4, 6], [NAN, 1, 2, 3]], 2),
         ("motion_ratio", [[1, 5, NAN], [1, NAN, 8]], 1),
@@ -94,15 +91,50 @@ def test_a_curve_of_two_columns_is_their_ratio_frame_by_frame() -> None:
         ([15] * 30 + [25] * 90, 1),
         ([15] * 120, 0),
         ([20.0] * 120, 1),
-        ([INF] * 60 + [10] * 60, 0.5),
+        ([100] * 60 + [10] * 60, 0.5),
         ([NAN] * 120, NAN),
     ],
 )
 def test_lasting_quality_ends_where_a_clip_fails_for_good(
     curve: list[float], expected: float
 ) -> None:
-    assert V1.levels["lasting_psnr"] == 20
+    assert V2.levels["lasting_psnr"] == 20
     assert value_of("lasting_psnr", curve).value == pytest.approx(expected, nan_ok=True)
+
+
+# --- identical frames ---------------------------------------------------------------------------
+
+
+def test_perfect_for_half_of_a_clip_and_then_black_is_a_clear_decay() -> None:
+    draw = np.random.default_rng(0)
+    curve = np.concatenate([np.full(60, 100.0), 5 + draw.normal(0, 0.2, 60)])
+
+    slope, delta = (
+        value_of(name, curve).value for name in ("drift_psnr_slope", "drift_psnr_delta")
+    )
+
+    assert slope == pytest.approx(-85, abs=2)
+    assert slope == pytest.approx(100 * stats.theilslopes(curve).slope)
+    assert delta == pytest.approx(-95, abs=0.5)
+    sigma_5_to_7 = np.linspace(34.2, 31.3, 120)
+    assert slope < value_of("drift_psnr_slope", sigma_5_to_7).value < -2
+
+
+def test_perfect_at_first_and_24_db_after_does_not_get_better() -> None:
+    """What only the frames that differ say: they get better by 3.7 dB per 100."""
+    late = 24 + 0.037 * np.arange(71) + np.random.default_rng(0).normal(0, 0.5, 71)
+    curve = np.concatenate([np.full(49, 100.0), late])
+
+    assert value_of("drift_psnr_slope", late.repeat(2)).value > 1
+    assert value_of("drift_psnr_slope", curve).value <= 0
+    assert value_of("drift_psnr_delta", curve).value < -70
+
+
+def test_a_set_does_not_lose_by_making_a_frame_perfect() -> None:
+    near = value_of("psnr", [30.3] * 6).value
+    copies = [value_of("psnr", [100.0] * 6).value] * 5 + [value_of("psnr", [12.0] * 6).value]
+
+    assert np.mean(copies) > near
 
 
 def test_the_level_of_failure_is_the_protocols() -> None:
@@ -112,7 +144,7 @@ def test_the_level_of_failure_is_the_protocols() -> None:
     assert clip_value(METRICS["lasting_psnr"], columns, lower).value == 1
 
 
-OF_CLIPS = [name for name in V1.metrics if METRICS[name].reduction != "set"]
+OF_CLIPS = [name for name in V2.metrics if METRICS[name].reduction != "set"]
 
 
 @pytest.mark.parametrize(
@@ -135,23 +167,23 @@ def test_drift_speaks_of_more_than_100_frames(metric: str) -> None:
 
 def test_a_clip_that_equals_the_real_one_throughout_does_not_drift() -> None:
     for metric in ("drift_psnr_slope", "drift_psnr_delta"):
-        assert value_of(metric, [INF] * 120).value == 0
-    assert value_of("lasting_psnr", [INF] * 120).value == 1
+        assert value_of(metric, [100] * 120).value == 0
+    assert value_of("lasting_psnr", [100] * 120).value == 1
 
 
 def test_a_metric_over_all_clips_has_no_value_of_one() -> None:
     row = replace(METRICS["fid"], columns=("psnr",))
     with pytest.raises(ValueError, match="'fid' is no value of one clip: set"):
-        clip_value(row, {"psnr": np.zeros(3)}, V1)
+        clip_value(row, {"psnr": np.zeros(3)}, V2)
 
 
 def test_a_missing_column_is_a_bug() -> None:
     with pytest.raises(KeyError, match="ssim"):
-        clip_value(METRICS["ssim"], {"psnr": np.zeros(3)}, V1)
+        clip_value(METRICS["ssim"], {"psnr": np.zeros(3)}, V2)
 
 
 def test_a_clip_is_as_long_as_it_is_whether_or_not_its_first_frame_counts() -> None:
     row, columns = METRICS["drift_psnr_slope"], {"psnr": np.linspace(30, 20, 100)}
 
-    assert clip_value(row, columns, V1).too_short
-    assert not clip_value(row, columns, V1, first_frame=1).too_short
+    assert clip_value(row, columns, V2).too_short
+    assert not clip_value(row, columns, V2, first_frame=1).too_short

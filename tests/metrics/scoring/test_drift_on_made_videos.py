@@ -47,7 +47,7 @@ DECIBELS_A_FRAME = 0.04
 
 LOCAL_METRICS = [
     name
-    for name in protocol("tpbench-v1").metrics
+    for name in protocol("tpbench-v2").metrics
     if not METRICS[name].weights and not METRICS[name].needs
 ]
 """All that need neither model files nor skeletons."""

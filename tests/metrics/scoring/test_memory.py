@@ -53,7 +53,7 @@ def test_five_thousand_frames_take_hardly_more_memory_than_five_hundred(tmp_path
     """If frames were held, 5,000 would take 500 MB more. `--log-cli-level=INFO` shows the peaks."""
     metrics = [
         name
-        for name in protocol("tpbench-v1").metrics
+        for name in protocol("tpbench-v2").metrics
         if not METRICS[name].weights and not METRICS[name].needs
     ]
     peaks_kb = {}

@@ -60,7 +60,6 @@ def disco_psnr_of(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> floa
 @pytest.mark.parametrize(
     ("meter", "function"),
     [
-        ("psnr", psnr),
         ("ssim", ssim),
         ("l1", mean_absolute_error),
         ("disco_psnr", disco_psnr_of),
@@ -76,8 +75,16 @@ def test_each_pair_of_frames_is_measured_once_in_order(
     assert columns_of(meter) == {meter: pytest.approx(expected)}
 
 
-def test_identical_frames_are_infinite_and_100_db_with_disco() -> None:
-    assert np.flatnonzero(np.isinf(columns_of("psnr")["psnr"])).tolist() == [4]
+def test_psnr_of_each_frame_is_capped_and_identical_frames_are_told() -> None:
+    found = columns_of("psnr")
+
+    expected = [min(100, psnr(*pair)) for pair in zip(REAL, GENERATED, strict=True)]
+    assert found["psnr"] == pytest.approx(expected)
+    assert found["psnr"][4] == 100
+    assert np.flatnonzero(found["identical"]).tolist() == [4]
+
+
+def test_identical_frames_are_100_db_with_disco() -> None:
     assert columns_of("disco_psnr")["disco_psnr"][4] == 100
 
 

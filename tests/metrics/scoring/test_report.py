@@ -50,7 +50,7 @@ def clip(name: str, **values: float) -> ClipScores:
 @pytest.fixture
 def report() -> ScoreReport:
     return ScoreReport(
-        protocol={"id": "tpbench-v1+custom", "metrics": ("psnr", "ssim"), "levels": {"x": 0.1}},
+        protocol={"id": "tpbench-v2+custom", "metrics": ("psnr", "ssim"), "levels": {"x": 0.1}},
         policies={"length": "fail"},
         real={"kind": "folder", "name": "real", "digest": None, "split": None},
         coverage=Coverage(

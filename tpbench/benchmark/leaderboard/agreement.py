@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tpbench.errors import SubmissionError
-from tpbench.metrics.registry import METRICS
+from tpbench.metrics.protocols import RETIRED_PROTOCOLS
+from tpbench.metrics.registry import METRICS, metric_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,11 +46,13 @@ def _require_same_conditions(one: ScoredRun, other: ScoredRun) -> None:
     differences = [
         f"{what} ({ours[what]} and {theirs[what]})" for what in ours if ours[what] != theirs[what]
     ]
-    differences += _metric_differences(one, other)
+    # Other protocols have other metrics in other versions: that need not be told one by one.
+    if ours["protocol"] == theirs["protocol"]:
+        differences += _metric_differences(one, other)
     if differences:
         msg = (
             f"{one.path} and {other.path} can't stand in one table: they differ in "
-            f"{'; '.join(differences)}"
+            f"{'; '.join(differences)}{what_to_do(one.report.protocol, other.report.protocol)}"
         )
         raise SubmissionError(msg)
 
@@ -69,6 +72,23 @@ def _conditions(run: ScoredRun) -> Mapping[str, str]:
     }
 
 
+def what_to_do(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Return what to type where two runs were scored by two versions of a protocol, else nothing.
+
+    Args:
+        one: protocol of a run, as its scores have it.
+        other: that of the other run.
+    """
+    (first, v1), (second, v2) = (
+        (str(protocol.get("id")).partition("+")[0], protocol.get("version"))
+        for protocol in (one, other)
+    )
+    now = RETIRED_PROTOCOLS.get(first, first)
+    if (first, v1) == (second, v2) or now != RETIRED_PROTOCOLS.get(second, second):
+        return ""
+    return f": score the older one anew by protocol '{now}', or keep the two kinds apart"
+
+
 def _metric_differences(one: ScoredRun, other: ScoredRun) -> Iterator[str]:
     """Yield versions that differ, and metrics that only one has."""
     ours = {name: score.version for name, score in one.report.metrics.items()}
@@ -83,8 +103,8 @@ def _metric_differences(one: ScoredRun, other: ScoredRun) -> Iterator[str]:
 
 def _require_known_metrics(run: ScoredRun) -> None:
     for name, score in run.report.metrics.items():
-        row = METRICS.get(name)
-        if row is None or row.version != score.version:
+        if metric_at(name, score.version) is None:
+            row = METRICS.get(name)
             known = "has no such metric" if row is None else f"has version {row.version}"
             msg = (
                 f"{run.path}: {name} was scored by version {score.version}, and this tpbench "

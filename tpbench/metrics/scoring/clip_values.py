@@ -28,7 +28,7 @@ class ClipValue:
     """One metric of one clip."""
 
     value: float
-    """NaN where there is none; infinite for PSNR of copies."""
+    """NaN where there is none."""
 
     too_short: bool = False
     """Whether the clip is left out of this metric: it speaks of more than 100 frames."""
@@ -68,8 +68,6 @@ def _reduced(row: MetricRow, curves: Sequence[NDArray[np.float64]], protocol: Pr
             value = finite_mean(np.concatenate(curves))
         case "ratio":
             value = _ratio(*curves)
-        case "infinite_share":
-            value = _infinite_share(curves[0])
         case "difference":
             value = finite_mean(curves[0]) - finite_mean(curves[1])
         case "end_minus_start":
@@ -96,11 +94,6 @@ def _ratio(over: NDArray[np.float64], under: NDArray[np.float64]) -> float:
     measured = ~(np.isnan(over) | np.isnan(under))
     total = float(under[measured].sum())
     return float(over[measured].sum()) / total if total else float("nan")
-
-
-def _infinite_share(curve: NDArray[np.float64]) -> float:
-    measured = curve[~np.isnan(curve)]
-    return float(np.isinf(measured).mean()) if measured.size else float("nan")
 
 
 def _lasting(curve: NDArray[np.float64], level: float) -> float:

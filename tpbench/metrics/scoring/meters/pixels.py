@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from tpbench.metrics.l1 import disco_l1, mean_absolute_error
-from tpbench.metrics.psnr import psnr
+from tpbench.metrics.psnr import CAP_DB, capped, psnr
 from tpbench.metrics.scoring.meters.base import Columns
 from tpbench.metrics.ssim import disco_ssim, ssim
 
@@ -18,8 +18,22 @@ if TYPE_CHECKING:
 
     from tpbench.metrics.scoring.meters.base import ClipSetting, FrameChunk
 
-DISCO_IDENTICAL_DB = 100.0
-"""What DisCo's script puts in place of the infinite PSNR of identical frames."""
+
+class PsnrMeter:
+    """PSNR of each pair of frames, capped, and whether they are identical (1) or not (0)."""
+
+    def __init__(self) -> None:
+        self._columns = Columns(["psnr", "identical"])
+
+    def update(self, chunk: FrameChunk) -> None:
+        """See `Meter.update`."""
+        for real, generated in zip(chunk.real, chunk.generated, strict=True):
+            value = psnr(real, generated)
+            self._columns.append(capped(value), float(math.isinf(value)))
+
+    def finish(self) -> dict[str, NDArray[np.float64]]:
+        """See `Meter.finish`."""
+        return self._columns.arrays()
 
 
 class FrameMeter:
@@ -47,18 +61,18 @@ class FrameMeter:
 
 
 def disco_psnr(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
-    """Return PSNR of one frame in dB as DisCo's script has it: 100 for identical frames.
+    """Return PSNR of one frame in dB as DisCo's script has it: 100 for identical frames only.
 
     Raises:
         ValueError: they are no pictures or differ in size.
     """
     value = psnr(real, generated)
-    return DISCO_IDENTICAL_DB if math.isinf(value) else value
+    return CAP_DB if math.isinf(value) else value
 
 
-def psnr_meter(_: ClipSetting) -> FrameMeter:
-    """Return the meter of `psnr`, inf for identical frames."""
-    return FrameMeter("psnr", psnr)
+def psnr_meter(_: ClipSetting) -> PsnrMeter:
+    """Return the meter of `psnr` and `identical`."""
+    return PsnrMeter()
 
 
 def ssim_meter(_: ClipSetting) -> FrameMeter:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tpbench.metrics.psnr import capped
 from tpbench.metrics.regions import Box, face_box, hand_box, region_crop, region_scores
 from tpbench.metrics.scoring.meters.base import Columns
 from tpbench.metrics.scoring.meters.table import METERS, REGIONS
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class RegionMeter:
-    """PSNR and SSIM inside the boxes; NaN on frames without one."""
+    """PSNR (capped) and SSIM inside the boxes; NaN on frames without one."""
 
     def __init__(self) -> None:
         self._columns = Columns(METERS["regions"].columns)
@@ -33,7 +34,7 @@ class RegionMeter:
                     values += [math.nan, math.nan]
                 else:
                     found = region_scores(chunk.real[at], chunk.generated[at], box)
-                    values += [found.psnr_db, found.ssim]
+                    values += [capped(found.psnr_db), found.ssim]
             self._columns.append(*values)
 
     def finish(self) -> dict[str, NDArray[np.float64]]:

@@ -73,7 +73,12 @@ class MeterRow:
 
 
 _ROWS: Final = (
-    MeterRow(name="psnr", factory=f"{_HERE}.pixels:psnr_meter", columns=("psnr",)),
+    MeterRow(
+        name="psnr",
+        factory=f"{_HERE}.pixels:psnr_meter",
+        columns=("psnr", "identical"),
+        version=2,
+    ),
     MeterRow(name="ssim", factory=f"{_HERE}.pixels:ssim_meter", columns=("ssim",), min_side_px=11),
     MeterRow(name="l1", factory=f"{_HERE}.pixels:l1_meter", columns=("l1",)),
     MeterRow(
@@ -140,6 +145,7 @@ _ROWS: Final = (
         name="regions",
         factory=f"{_HERE}.regions:region_meter",
         columns=tuple(f"{region}_{metric}" for region in REGIONS for metric in ("psnr", "ssim")),
+        version=2,
         needs_pose=True,
     ),
     MeterRow(
