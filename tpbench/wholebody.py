@@ -14,6 +14,7 @@ import numpy as np
 
 from tpbench.errors import MediaError
 from tpbench.files import written_aside
+from tpbench.npz_files import read_npz
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,9 @@ LEFT_WRIST: Final = 9
 RIGHT_WRIST: Final = 10
 LEFT_HIP: Final = 11
 RIGHT_HIP: Final = 12
+
+_MAX_BYTES: Final = 512 << 20
+"""Of a pose: three and a half hours at 25 frames a second."""
 
 VISIBLE_SCORE: Final = 0.3
 """Score above which DWPose's drawing, and so everything trained on it, takes a point as seen."""
@@ -143,20 +147,21 @@ def load_pose(path: Path) -> WholeBodyPose:
     """Read what `save_pose` wrote.
 
     Raises:
-        MediaError: the file is absent, no npz, pickled, or holds other arrays than ours.
+        MediaError: the file is absent, no npz, pickled, too large, or holds other arrays than ours.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-            width_px, height_px = (int(value) for value in data["size_px"])
-            return WholeBodyPose(
-                keypoints=data["keypoints"],
-                scores=data["scores"],
-                width_px=width_px,
-                height_px=height_px,
-                source=cast("PoseSource", str(data["source"])),
-                model_digest=str(data["model_digest"]),
-            )
+        data = read_npz(path, max_bytes=_MAX_BYTES)
+        width_px, height_px = (int(value) for value in data["size_px"])
+        return WholeBodyPose(
+            keypoints=data["keypoints"],
+            scores=data["scores"],
+            width_px=width_px,
+            height_px=height_px,
+            source=cast("PoseSource", str(data["source"])),
+            model_digest=str(data["model_digest"]),
+        )
     except FileNotFoundError as error:
         raise MediaError(path, "no such keypoints file") from error
-    except Exception as error:  # zipfile, numpy and our own checks raise a dozen kinds here
-        raise MediaError(path, f"no keypoints file of tpbench ({error})") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MediaError(path, f"no keypoints file of tpbench ({reason})") from error

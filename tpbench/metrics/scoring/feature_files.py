@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
+from tpbench.files import open_regular
 from tpbench.metrics.curves import WINDOW_FRAMES
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def read_features(path: Path, *, n: int, dim: int) -> NDArray[np.float32] | None
 def _is_whole(path: Path) -> bool:
     """Whether a file ends with the sha256 of what precedes it."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         left = os.fstat(file.fileno()).st_size - digest.digest_size
         while left > 0 and (piece := file.read(min(left, _PIECE_BYTES))):
             digest.update(piece)

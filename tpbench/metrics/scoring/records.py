@@ -20,6 +20,7 @@ from tpbench.files import sha256_of, written_aside
 from tpbench.metrics.scoring.feature_files import n_windows, read_features
 from tpbench.metrics.scoring.meters.table import METERS
 from tpbench.metrics.scoring.real_cache import SKELETONS, mark_used
+from tpbench.npz_files import read_npz
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _META = "meta"
+
+_MAX_BYTES = 1 << 30
+"""Of all columns of one clip; each takes 8 bytes a frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -121,12 +125,9 @@ class RecordFolder:
         """Return the record of a clip; None where there is none, or it is not whole."""
         path = self.record_path(clip_id)
         try:
-            # Opened here: NumPy leaves the file open where it is no zip.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-                meta: dict[str, Any] = json.loads(str(data[_META]))
-                columns = {
-                    name.removeprefix("column/"): data[name] for name in data.files if name != _META
-                }
+            data = read_npz(path, max_bytes=_MAX_BYTES)
+            meta: dict[str, Any] = json.loads(str(data.pop(_META)))
+            columns = {name.removeprefix("column/"): values for name, values in data.items()}
             if any(values.ndim != 1 or values.dtype != np.float64 for values in columns.values()):
                 return None
             fps = meta.pop("fps")
