@@ -93,7 +93,7 @@ def test_json_holds_all_of_it() -> None:
 
     found = json.loads(result.stdout)
     assert (found["model"], found["coverage"], found["partial"]) == ("oracle", 1.0, False)
-    assert found["metrics"]["psnr"]["value"] == "inf"
+    assert found["metrics"]["psnr"]["value"] == 100
     assert found["metrics"]["psnr"]["low"] is None
     assert found["metrics"]["l1"]["value"] == 0
     assert [entry["seed"] for entry in found["runs"]] == [1, 2]

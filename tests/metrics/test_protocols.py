@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -14,8 +14,11 @@ from tpbench.errors import ConfigError
 from tpbench.metrics import protocols
 from tpbench.metrics.protocols import (
     DEFAULT_PROTOCOL,
+    POOLINGS,
     PROTOCOLS,
     RETIRED_PROTOCOLS,
+    Pooling,
+    as_pooled,
     protocol,
     protocols_with,
 )
@@ -94,6 +97,27 @@ def test_a_protocol_that_is_no_longer_computed_says_what_took_its_place() -> Non
     assert not set(RETIRED_PROTOCOLS) & set(PROTOCOLS)
 
 
+def test_every_protocol_says_how_frames_become_a_clip_and_clips_a_set() -> None:
+    pooled = {name: (row.clips_to_set, row.told_beside) for name, row in PROTOCOLS.items()}
+
+    assert pooled == {
+        "tpbench-v2": ("mean_of_clips", "none"),
+        "disco": ("mean_of_frames", "none"),
+        "talkingpose": ("mean_of_clips", "mean_of_frames"),
+    }
+    assert {row.frames_to_clip for row in PROTOCOLS.values()} == {"reduction"}
+    assert set(POOLINGS) == set(get_args(Pooling))
+
+
+def test_a_mean_over_all_frames_is_one_value_of_all_clips_together() -> None:
+    row, slope = metric("disco_psnr"), metric("drift_psnr_slope")
+
+    assert as_pooled(row, {"clips_to_set": "mean_of_frames"}).reduction == "set"
+    assert as_pooled(slope, {"clips_to_set": "mean_of_frames"}) is slope
+    assert as_pooled(row, {"clips_to_set": "mean_of_clips"}) is row
+    assert as_pooled(row, {}) is row
+
+
 def test_an_unknown_protocol_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r"no protocol is called 'tpbench'; did you mean 'tpben"):
         protocol("tpbench")
@@ -135,6 +159,9 @@ def test_a_digest_is_the_same_in_every_process() -> None:
         {"length": "truncate"},
         {"resize": "area"},
         {"rate": "ignore"},
+        {"frames_to_clip": "another"},
+        {"clips_to_set": "mean_of_frames"},
+        {"told_beside": "mean_of_frames"},
         {"skeleton": "dwpose"},
         {"window_frames": 8},
         {"fid_window_frames": 32},
@@ -149,7 +176,7 @@ def test_whatever_setting_changes_changes_the_digest(change: dict[str, Any]) -> 
 
 
 def test_the_list_of_changes_above_is_whole_but_for_prose() -> None:
-    assert len(fields(protocols.Protocol)) == 10 + 3
+    assert len(fields(protocols.Protocol)) == 13 + 3
 
 
 @pytest.mark.parametrize(

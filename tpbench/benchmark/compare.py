@@ -14,6 +14,7 @@ from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.run_folder import Run
 from tpbench.errors import SubmissionError
 from tpbench.metrics.bootstrap import paired_difference
+from tpbench.metrics.protocols import as_pooled
 from tpbench.metrics.registry import METRICS, metric_at
 
 if TYPE_CHECKING:
@@ -146,7 +147,10 @@ def compare_runs(a: Path | str, b: Path | str) -> Comparison:
     return Comparison(
         a=first,
         b=second,
-        metrics={name: _compared(METRICS[name], *reports) for name in names},
+        metrics={
+            name: _compared(as_pooled(METRICS[name], reports[0].protocol), *reports)
+            for name in names
+        },
         worst={name: _worst(METRICS[name], *reports) for name in names if _is_headline(name)},
         n_common=len(clips[0] & clips[1]),
         n_unpaired=len(clips[0] ^ clips[1]),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tpbench.benchmark.leaderboard.seeds import cell, clip_means, identities_of
+from tpbench.metrics.curves import finite_mean
+from tpbench.metrics.protocols import as_pooled
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.report import FRAMES_NAME, MetricScore
 
@@ -143,7 +145,8 @@ class Evaluation:
 
     def _over_seeds(self, first: MetricScore) -> MetricScore:
         by_seed = dict(zip(self.seeds, self.reports, strict=True))
-        found = cell(METRICS[first.metric], by_seed)
+        row = as_pooled(METRICS[first.metric], self.reports[0].protocol)
+        found = cell(row, by_seed)
         measured = [report.metrics[first.metric].status == "measured" for report in self.reports]
         return MetricScore(
             metric=first.metric,
@@ -163,8 +166,17 @@ class Evaluation:
             n_infinite=found.n_infinite,
             n_missing=found.n_missing,
             n_too_short=found.n_too_short,
+            pooling=first.pooling,
+            mean_of_clips=self._mean_over_seeds(first.metric, "mean_of_clips"),
+            mean_of_frames=self._mean_over_seeds(first.metric, "mean_of_frames"),
+            n_values=max(report.metrics[first.metric].n_values for report in self.reports),
             details={"spread": found.spread, "n_seeds": sum(measured)},
         )
+
+    def _mean_over_seeds(
+        self, name: str, which: Literal["mean_of_clips", "mean_of_frames"]
+    ) -> float:
+        return finite_mean([getattr(report.metrics[name], which) for report in self.reports])
 
 
 def failures_of(run: Run, report: ScoreReport) -> dict[str, str]:

@@ -22,7 +22,7 @@ from tpbench.benchmark.selection import select_clips
 from tpbench.benchmark.tasks import task_rule
 from tpbench.dataset import Dataset
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
-from tpbench.metrics.protocols import RETIRED_PROTOCOLS, Protocol
+from tpbench.metrics.protocols import PROTOCOLS, RETIRED_PROTOCOLS, Protocol
 from tpbench.metrics.scoring.report import SCORES_NAME
 from tpbench.metrics.scoring.run import ScoringSetting
 
@@ -147,6 +147,13 @@ def _protocol_of(report: ScoreReport, folder: Path) -> Protocol:
     """
     settings: Mapping[str, Any] = {k: v for k, v in report.protocol.items() if k != "digest"}
     name = str(settings.get("id")).partition("+")[0]
+    if name in PROTOCOLS and settings.get("version") != PROTOCOLS[name].version:
+        msg = (
+            f"{folder / SCORES_NAME}: scored by version {settings.get('version')} of protocol "
+            f"'{name}', and this tpbench has version {PROTOCOLS[name].version}: score the run "
+            "anew, or use --no-recompute"
+        )
+        raise SubmissionError(msg)
     if name in RETIRED_PROTOCOLS:
         msg = (
             f"{folder / SCORES_NAME}: nothing is scored by protocol '{name}' any more: score the "

@@ -168,7 +168,8 @@ def _say(evaluation: Evaluation) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     scores = evaluation.scores
     print_whole(score_table(scores), console)
-    for remark in dict.fromkeys(remarks(scores)):
+    both = evaluation.reports[0].protocol["told_beside"] == "mean_of_frames"
+    for remark in dict.fromkeys(remarks(scores, both_means=both)):
         console.print(remark, soft_wrap=True)
     info = evaluation.runs[0].info
     side = "all" if info.dataset.split == "all" else f"the {info.dataset.split} side"

@@ -167,6 +167,7 @@ def _print_metric(row: MetricRow, missing: set[str]) -> None:
 
 
 def _print_protocol(found: Protocol) -> None:
+    from tpbench.metrics.protocols import POOLINGS
     from tpbench.metrics.registry import metric
 
     rows = [metric(name) for name in found.metrics]
@@ -186,6 +187,11 @@ def _print_protocol(found: Protocol) -> None:
             "other length": _POLICIES[found.length],
             "other size": _POLICIES[found.resize],
             "other rate": _POLICIES[found.rate],
+            "frames to clip": "each metric's own reduction, the mean over frames for most",
+            "clips to set": POOLINGS[found.clips_to_set],
+            "told beside": POOLINGS[found.told_beside]
+            if found.told_beside != "none"
+            else "nothing",
             **{name: value for name, value in settings.items() if value},
             "quirks": "\n".join(f"- {quirk}" for quirk in found.quirks),
             "digest": found.digest,

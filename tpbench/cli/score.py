@@ -103,7 +103,8 @@ def _print(report: ScoreReport, out: Path) -> None:
 
     console = Console(highlight=False, markup=False, emoji=False)
     print_whole(score_table(report.metrics), console)
-    for warning in dict.fromkeys(remarks(report.metrics)):
+    both = report.protocol["told_beside"] == "mean_of_frames"
+    for warning in dict.fromkeys(remarks(report.metrics, both_means=both)):
         console.print(warning, soft_wrap=True)
     coverage = report.coverage
     typer.echo(f"scored {coverage.n_scored} of {coverage.n_expected} clips: {out / 'scores.json'}")

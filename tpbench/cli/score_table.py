@@ -18,6 +18,9 @@ ARROWS: Final = {"higher": "↑", "lower": "↓", "target": "◎", "none": ""}
 
 _SPREAD: Final = "spread"
 
+_NAMED: Final = 12
+"""Metrics that a line names; where more share a reason, it is that of most."""
+
 
 def score_table(metrics: Mapping[str, MetricScore]) -> Table:
     """Return the metrics that were measured, one a line, with interval and number of clips.
@@ -64,8 +67,13 @@ def print_whole(table: Table, console: Console) -> None:
     console.print(table)
 
 
-def remarks(metrics: Mapping[str, MetricScore]) -> Iterator[str]:
-    """Yield what has to be said beside the table: blanks, warnings, missing intervals."""
+def remarks(metrics: Mapping[str, MetricScore], *, both_means: bool = False) -> Iterator[str]:
+    """Yield what has to be said beside the table: blanks, warnings, means, missing intervals.
+
+    Args:
+        metrics: the scores.
+        both_means: whether the mean over all frames is told beside that over clips.
+    """
     lacking: dict[str, list[str]] = {}
     for name, found in metrics.items():
         if found.status == "not_measured":
@@ -74,14 +82,38 @@ def remarks(metrics: Mapping[str, MetricScore]) -> Iterator[str]:
             yield f"{name}: {found.reason}"
         if found.warning:
             yield f"{name}: {found.warning}"
+        yield from _means(name, found, both=both_means)
         if found.n_infinite and found.n_clips:
             yield f"{name}: infinite in {found.n_infinite} more clips, which are not in the mean"
     for reason, names in lacking.items():
         yield f"not measured: {', '.join(names)}: {reason}"
-    for found in metrics.values():
+    yield from _missing_intervals(metrics)
+
+
+def _means(name: str, found: MetricScore, *, both: bool) -> Iterator[str]:
+    """Say which mean a value is, where that is not the mean over clips or both are wanted."""
+    if found.pooling == "mean_of_frames" and not math.isnan(found.value):
+        yield (
+            f"{name}: mean over all {found.n_values} frames; the mean over clips is "
+            f"{shown(found.mean_of_clips)}"
+        )
+    elif both and not math.isnan(found.mean_of_frames):
+        yield (
+            f"{name}: mean over clips; the mean over all {found.n_values} frames or terms is "
+            f"{shown(found.mean_of_frames)}"
+        )
+
+
+def _missing_intervals(metrics: Mapping[str, MetricScore]) -> Iterator[str]:
+    reasons: dict[str, list[str]] = {}
+    for name, found in metrics.items():
         if found.status == "measured" and found.interval_reason and found.n_clips:
-            yield f"no interval: {found.interval_reason}"
-            break
+            reasons.setdefault(found.interval_reason, []).append(name)
+    of_all = sum(found.status == "measured" for found in metrics.values())
+    for reason, names in reasons.items():
+        named = len(names) < of_all and len(names) <= _NAMED
+        which = f" of {', '.join(names)}" if named else ""
+        yield f"no interval{which}: {reason}"
 
 
 def shown(value: float) -> str:

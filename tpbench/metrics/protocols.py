@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 
 from tpbench.errors import ConfigError, did_you_mean
-from tpbench.metrics.registry import metric
+from tpbench.metrics.registry import MetricRow, metric
 from tpbench.metrics.row_files import LazyTable, by_id, checked_rows, read_folder
 
 if TYPE_CHECKING:
@@ -26,6 +26,15 @@ RETIRED_PROTOCOLS: Final[Mapping[str, str]] = {"tpbench-v1": "tpbench-v2"}
 """What is no longer scored by, and what took its place. A published protocol's numbers never change
 under its name, and some of its metrics are defined anew: so nothing is computed under it any more,
 and what was scored by it is still read, compared and tabled among its own kind."""
+
+Pooling = Literal["mean_of_clips", "mean_of_frames"]
+"""See `Protocol.clips_to_set`."""
+
+POOLINGS: Final[Mapping[Pooling, str]] = {
+    "mean_of_clips": "mean over clips, each weighing the same, with an interval over identities",
+    "mean_of_frames": "mean over all frames of all clips; no interval",
+}
+"""What each does, for readers."""
 
 _CUSTOM = "+custom"
 _PROSE = frozenset({"title", "description", "quirks"})
@@ -57,6 +66,20 @@ class Protocol:
 
     rate: Literal["fail", "ignore"]
     """What becomes of clips of another frame rate: an error, or frames are compared by index."""
+
+    frames_to_clip: Literal["reduction"]
+    """How the frames of a clip become its value: as each metric's own reduction says, which is the
+    mean over frames for most (`tpbench metrics show METRIC`, "per clip")."""
+
+    clips_to_set: Pooling
+    """How clips become the value of the set, for metrics with a value per clip. "mean_of_clips":
+    the mean over clips, each weighing the same, however long. "mean_of_frames": the mean over all
+    frames of all clips, so that a clip weighs as many times as it has frames; for metrics whose
+    value per clip is a mean over frames, while the others keep the mean over clips. Metrics of all
+    clips together (FID, KID, FVD, restricted lasting) pool by their own definition."""
+
+    told_beside: Literal["none", "mean_of_frames"]
+    """Which other mean the protocol's source prints, and the terminal too."""
 
     skeleton: Literal["mediapipe", "dwpose"]
     """The detector for regions and pose accuracy."""
@@ -143,6 +166,21 @@ def protocol(protocol_id: str) -> Protocol:
     except KeyError:
         msg = f"no protocol is called '{protocol_id}'{did_you_mean(protocol_id, PROTOCOLS)}"
         raise ConfigError(msg) from None
+
+
+def as_pooled(row: MetricRow, settings: Mapping[str, object]) -> MetricRow:
+    """Return a metric as a protocol pools it.
+
+    Where it takes the mean over all frames, all clips give one value together: there is no mean
+    over clips that could be compared clip by clip.
+
+    Args:
+        row: the metric.
+        settings: of the protocol, as `scores.json` has them; older ones don't state how they pool,
+            and take the mean over clips.
+    """
+    over_frames = settings.get("clips_to_set") == "mean_of_frames"
+    return replace(row, reduction="set") if over_frames and row.reduction == "mean" else row
 
 
 def protocols_with(metric_id: str) -> tuple[str, ...]:

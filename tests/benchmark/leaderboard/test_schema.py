@@ -62,6 +62,8 @@ def test_it_says_what_was_done_on_what(board: Leaderboard) -> None:
         "id": "tpbench-v2+custom",
         "version": 1,
         "digest": board.protocol.digest,
+        "frames_to_clip": "reduction",
+        "clips_to_set": "mean_of_clips",
     }
     assert schema["dataset"]["digest"] == DATASET_DIGEST
     assert schema["dataset"]["split"] == "test"

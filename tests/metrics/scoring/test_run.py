@@ -81,6 +81,9 @@ def test_the_golden_clips_give_the_official_values_for_every_delta(tmp_path: Pat
             assert terms.notna().sum() == pair["n_terms"]
         overall = report.metrics[name]
         assert overall.value == pytest.approx(official["overall_avg_tje"], abs=1e-9)
+        assert (overall.pooling, overall.mean_of_clips) == ("mean_of_clips", overall.value)
+        weighted = official["overall_weighted_avg_tje"]
+        assert overall.mean_of_frames == pytest.approx(weighted, abs=1e-9)
         assert overall.n_clips == official["num_pairs"] == 3
         assert [f"{extra}.mp4" for extra in report.coverage.extra] == official["missing_in_real"]
         missing = official["missing_in_generated"]

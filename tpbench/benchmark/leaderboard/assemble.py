@@ -19,6 +19,7 @@ from tpbench.benchmark.leaderboard.rows import rows_of
 from tpbench.benchmark.leaderboard.seeds import identities_of
 from tpbench.benchmark.leaderboard.ties import marks_of
 from tpbench.benchmark.tasks import TASKS
+from tpbench.metrics.protocols import as_pooled
 from tpbench.metrics.registry import METRICS, metric_at
 
 if TYPE_CHECKING:
@@ -76,12 +77,13 @@ def commands_of_missing_anchors(collection: Collection, board: Leaderboard) -> d
 def _metrics(run: ScoredRun) -> tuple[MetricRow, ...]:
     """Return the columns: in the protocol's order, or the registry's if they were chosen.
 
-    Each as it was in the version that the run was scored by.
+    Each as it was in the version that the run was scored by, and as its protocol pools it.
     """
     scores = run.report.metrics
     chosen = "+" in str(run.report.protocol["id"])
     rows = (metric_at(name, scores[name].version) for name in scores)
-    found = {row.id: row for row in rows if row is not None}
+    settings = run.report.protocol
+    found = {row.id: as_pooled(row, settings) for row in rows if row is not None}
     order = [name for name in METRICS if name in found] if chosen else list(found)
     return tuple(found[name] for name in order)
 

@@ -64,7 +64,14 @@ def schema_of(board: Leaderboard) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "task": {"id": task.id, "version": task.version, "min_frames": task.min_frames},
-        "protocol": {"id": protocol.id, "version": protocol.version, "digest": protocol.digest},
+        "protocol": {
+            "id": protocol.id,
+            "version": protocol.version,
+            "digest": protocol.digest,
+            # Protocols that don't state it took the mean over clips.
+            "frames_to_clip": protocol.settings.get("frames_to_clip", "reduction"),
+            "clips_to_set": protocol.settings.get("clips_to_set", "mean_of_clips"),
+        },
         "dataset": {
             "name": dataset.name,
             "digest": dataset.digest,
@@ -200,7 +207,10 @@ _FIRST: Final = (
         name="seeds",
         dtype="str",
         title="Seeds",
-        description="A JSON list. Values are means over seeds per clip, then over clips.",
+        description=(
+            "A JSON list. Values are means over seeds per clip, then over clips; of metrics that "
+            "all clips give together, means over seeds."
+        ),
         fill=lambda _, row: json.dumps(row.seeds),
     ),
 )

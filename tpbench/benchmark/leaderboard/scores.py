@@ -69,7 +69,8 @@ def _metric(name: str, raw: Mapping[str, Any]) -> MetricScore:
     numbers = {
         key: None if raw[key] is None else number(raw[key]) for key in ("low", "high", "level")
     }
-    return MetricScore(**{**raw, **numbers, "metric": name, "value": number(raw["value"])})
+    means = {key: number(raw.get(key)) for key in ("value", "mean_of_clips", "mean_of_frames")}
+    return MetricScore(**{**raw, **numbers, **means, "metric": name})
 
 
 def _clip(clip_id: str, raw: Mapping[str, Any]) -> ClipScores:

@@ -30,6 +30,9 @@ class ClipValue:
     value: float
     """NaN where there is none."""
 
+    n_values: int = 0
+    """Of means: how many values of frames (or terms between frames) it is the mean of."""
+
     too_short: bool = False
     """Whether the clip is left out of this metric: it speaks of more than 100 frames."""
 
@@ -56,6 +59,9 @@ def clip_value(
     curves = [columns[name] for name in row.columns]
     if row.reduction in _OF_LONG_CLIPS and first_frame + curves[0].size <= SHORT_CLIP_FRAMES:
         return ClipValue(value=float("nan"), too_short=True)
+    if row.reduction == "mean":
+        values = np.concatenate(curves)
+        return ClipValue(value=finite_mean(values), n_values=int(np.isfinite(values).sum()))
     if row.reduction == "slope":
         return ClipValue(value=theil_sen_per_100_frames(_curve(curves)))
     return ClipValue(value=_reduced(row, curves, protocol))
@@ -64,8 +70,6 @@ def clip_value(
 def _reduced(row: MetricRow, curves: Sequence[NDArray[np.float64]], protocol: Protocol) -> float:
     value = float("nan")
     match row.reduction:
-        case "mean":
-            value = finite_mean(np.concatenate(curves))
         case "ratio":
             value = _ratio(*curves)
         case "difference":

@@ -72,6 +72,21 @@ class MetricScore:
     n_too_short: int = 0
     """Clips left out because the metric speaks of longer ones."""
 
+    pooling: Literal["", "mean_of_clips", "mean_of_frames", "all_together"] = ""
+    """What `value` is: the mean over clips, the mean over all frames of all clips, or what all
+    clips give together by the metric's own definition. Empty where nothing was measured, and in
+    older scores, which are means over clips or of all together."""
+
+    mean_of_clips: float = math.nan
+    """Of metrics with a value per clip; equal to `value` where that is the mean over clips."""
+
+    mean_of_frames: float = math.nan
+    """Of metrics whose value per clip is a mean over frames: the mean over all frames (or terms
+    between frames) of all clips, each clip weighing as many times as it has some."""
+
+    n_values: int = 0
+    """Frames (or terms) that `mean_of_frames` is the mean of."""
+
     details: Mapping[str, Any] = field(default_factory=dict)
     """More numbers that belong to it."""
 
@@ -89,6 +104,9 @@ class ClipScores:
     notes: tuple[str, ...]
     values: Mapping[str, float]
     """By metric; NaN where nothing was measured, absent where the metric has no value per clip."""
+
+    n_values: Mapping[str, int] = field(default_factory=dict)
+    """By metric whose value is a mean over frames: how many frames (or terms) it is the mean of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -214,7 +214,7 @@ def _summed_up(
         elif not clips:
             scores[name] = not_measured(row, "no clip could be scored")
         else:
-            scores[name] = pooled.get(name) or mean_score(row, clips)
+            scores[name] = pooled.get(name) or mean_score(row, clips, protocol.clips_to_set)
     return scores
 
 

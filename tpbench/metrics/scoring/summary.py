@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from tpbench.errors import ConfigError
 from tpbench.metrics.bootstrap import mean_over_identities
@@ -26,11 +26,14 @@ from tpbench.metrics.scoring.report import ClipScores, MetricScore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from tpbench.metrics.protocols import Protocol
+    from tpbench.metrics.protocols import Pooling, Protocol
     from tpbench.metrics.registry import MetricRow
     from tpbench.metrics.scoring.clip_values import ClipValue
     from tpbench.metrics.scoring.records import ClipRecord, RecordFolder
 
+_NO_INTERVAL_OF_FRAMES = (
+    "the frames of all clips are averaged together, as the protocol's source does, which gives none"
+)
 _NO_INTERVAL_OF_POOLS = "all clips together give one value: resampling would measure its bias"
 
 
@@ -60,15 +63,22 @@ def score_clip_record(
         codec=record.codec,
         notes=tuple(record.notes),
         values={name: found.value for name, found in values.items()},
+        n_values={name: found.n_values for name, found in values.items() if found.n_values},
     )
     short = frozenset(name for name, found in values.items() if found.too_short)
     return ScoredClip(scores=scores, too_short=short)
 
 
-def mean_score(row: MetricRow, clips: Sequence[ScoredClip]) -> MetricScore:
-    """Return the mean over clips with its interval over identities.
+def mean_score(
+    row: MetricRow, clips: Sequence[ScoredClip], pooling: Pooling = "mean_of_clips"
+) -> MetricScore:
+    """Return the value of a set from the values of its clips.
 
-    Every clip weighs the same, however long.
+    Args:
+        row: a metric with a value per clip.
+        clips: all that were scored.
+        pooling: "mean_of_clips", every clip weighing the same, with an interval over identities; or
+            "mean_of_frames", where the clips' values are means over frames, without one.
     """
     used = [clip for clip in clips if row.id not in clip.too_short]
     values = [clip.scores.values[row.id] for clip in used]
@@ -77,6 +87,21 @@ def mean_score(row: MetricRow, clips: Sequence[ScoredClip]) -> MetricScore:
     known = identities if len(identities) == len(names) else None
     estimate = mean_over_identities(values, known)
     interval = estimate.interval
+    over_frames, n_values = _mean_over_frames(row.id, used)
+    if pooling == "mean_of_frames" and row.reduction == "mean":
+        return replace(
+            _blank_of(row, "measured"),
+            value=over_frames,
+            reason=_why_no_mean(over_frames, len(clips) - len(used)),
+            interval_reason=_NO_INTERVAL_OF_FRAMES,
+            pooling="mean_of_frames",
+            mean_of_clips=estimate.mean,
+            mean_of_frames=over_frames,
+            n_values=n_values,
+            n_clips=estimate.n_used,
+            n_missing=estimate.n_missing,
+            n_too_short=len(clips) - len(used),
+        )
     return MetricScore(
         metric=row.id,
         version=row.version,
@@ -94,7 +119,23 @@ def mean_score(row: MetricRow, clips: Sequence[ScoredClip]) -> MetricScore:
         n_infinite=estimate.n_infinite,
         n_missing=estimate.n_missing,
         n_too_short=len(clips) - len(used),
+        pooling="mean_of_clips",
+        mean_of_clips=estimate.mean,
+        mean_of_frames=over_frames,
+        n_values=n_values,
     )
+
+
+def _mean_over_frames(metric_id: str, clips: Sequence[ScoredClip]) -> tuple[float, int]:
+    """Return the mean over the values of all frames of all clips, and their number."""
+    found = [
+        (clip.scores.values[metric_id], clip.scores.n_values.get(metric_id, 0)) for clip in clips
+    ]
+    n_values = sum(count for _, count in found)
+    if not n_values:
+        return math.nan, 0
+    total = math.fsum(value * count for value, count in found if count)
+    return total / n_values, n_values
 
 
 def pooled_metric_scores(
@@ -122,13 +163,16 @@ def pooled_metric_scores(
 
 def not_measured(row: MetricRow, reason: str) -> MetricScore:
     """Return the blank of a metric that can't be measured here."""
+    return replace(_blank_of(row, "not_measured"), reason=reason)
+
+
+def _blank_of(row: MetricRow, status: Literal["measured", "not_measured"]) -> MetricScore:
     return MetricScore(
         metric=row.id,
         version=row.version,
         direction=row.direction,
         unit=row.unit,
-        status="not_measured",
-        reason=reason,
+        status=status,
     )
 
 
@@ -179,6 +223,7 @@ def _pooled_score(row: MetricRow, pooled: PooledScore) -> MetricScore:
         warning=None if blank else pooled.warning,
         n_clips=pooled.n_clips,
         n_too_short=pooled.n_too_short,
+        pooling="all_together",
         details={
             "n_real": pooled.n_real,
             "n_generated": pooled.n_generated,
