@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import struct
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from tests.video.boxes import with_clean_aperture
 from tpbench.video import probe, read_frames
 
 if TYPE_CHECKING:
     from tests.conftest import MediaMaker
-
-BOXES_ABOVE_AN_ENTRY = {b"moov": 8, b"trak": 8, b"mdia": 8, b"minf": 8, b"stbl": 8, b"stsd": 16}
 
 SEGMENT, TRACKS, ENTRY, VIDEO, CHECKSUM = 0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0xBF
 CROP_BOTTOM, CROP_TOP, CROP_LEFT, CROP_RIGHT = 0x54AA, 0x54BB, 0x54CC, 0x54DD
@@ -63,31 +61,6 @@ def without(data: bytes, kinds: set[int]) -> bytes:
         out += b"" if kind in kinds else data[at:end]
         at = end
     return out
-
-
-def with_clean_aperture(data: bytes, width: int, height: int, right: int, down: int) -> bytes:
-    """Put a clean aperture box into an MP4 whose index stands at its end.
-
-    Its middle lies `right` and `down` half px from the middle of the picture.
-    """
-    box = struct.pack(">I4s8i", 40, b"clap", width, 1, height, 1, right, 2, down, 2)
-    at = data.index(b"avc1", data.index(b"stsd")) - 4
-    at += struct.unpack(">I", data[at : at + 4])[0]
-    out = bytearray(data[:at] + box + data[at:])
-
-    def grow(start: int, end: int) -> None:
-        place = start
-        while place + 8 <= end:
-            size, kind = struct.unpack(">I4s", out[place : place + 8])
-            if place < at <= place + size:
-                out[place : place + 4] = struct.pack(">I", size + len(box))
-                if kind in BOXES_ABOVE_AN_ENTRY:
-                    grow(place + BOXES_ABOVE_AN_ENTRY[kind], place + size + len(box))
-                return
-            place += size
-
-    grow(0, len(out))
-    return bytes(out)
 
 
 def expected(n: int, crop: tuple[int, int, int, int]) -> np.ndarray:

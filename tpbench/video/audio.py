@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 
 from tpbench.video.info import probe
-from tpbench.video.source import open_container
+from tpbench.video.sound import Resampler, Samples, SoundShape, decoded_inside, has_own_order
+from tpbench.video.source import open_video
+from tpbench.video.streams import channels_of, main_sound
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
     from numpy.typing import NDArray
 
@@ -33,6 +35,8 @@ _BITS_PER_CHANNEL = 96_000
 
 _LEAD_S = 1
 """Decoding starts this much early: codecs need to warm up, and containers seek roughly."""
+
+_SILENCE = "some of its sound can't be decoded; silence there"
 
 _JITTER_S = 0.02
 """A block this close to where the one before ended follows it without a seam: coarse stamps."""
@@ -53,21 +57,6 @@ class AudioSource:
 
     info: VideoInfo | None = None
     """What `probe` said of the video; asked again if not given."""
-
-
-class _SoundShape(NamedTuple):
-    """How sound is written."""
-
-    rate_hz: int
-    """Samples a second."""
-
-    channels: int
-    """1 or 2."""
-
-    @property
-    def layout(self) -> str:
-        """The channels by their name in libav."""
-        return "mono" if self.channels == 1 else "stereo"
 
 
 class _Block(NamedTuple):
@@ -94,7 +83,7 @@ class AudioTrack:
     def __init__(
         self,
         output: OutputContainer,
-        shape: _SoundShape,
+        shape: SoundShape,
         blocks: Generator[_Block],
         first: _Block,
         sound_end: int,
@@ -164,18 +153,19 @@ class AudioTrack:
         self._written += samples.shape[1]
 
 
-def _sound_shape(path: Path) -> _SoundShape | None:
+def _sound_shape(path: Path) -> SoundShape | None:
     """Keep the source's rate where AAC has it, and at most two channels; None without a decoder."""
-    with open_container(path) as container:
-        codec = getattr(container.streams.audio[0], "codec_context", None)
-        if codec is None or not codec.sample_rate:
+    with open_video(path) as (container, video):
+        track = main_sound(container, video)
+        channels = 0 if track is None else channels_of(track)
+        if track is None or not channels or not track.codec_context.sample_rate:
             _log.warning("%s: its sound can't be decoded here and is left out", path)
             return None
-        rate_hz = codec.sample_rate if codec.sample_rate in _AAC_RATES_HZ else _OTHER_RATE_HZ
-        return _SoundShape(rate_hz, min(codec.layout.nb_channels, 2))
+        rate_hz = track.codec_context.sample_rate
+        return SoundShape(rate_hz if rate_hz in _AAC_RATES_HZ else _OTHER_RATE_HZ, min(channels, 2))
 
 
-def _sound_blocks(path: Path, shape: _SoundShape, zero_s: Fraction) -> Generator[_Block]:
+def _sound_blocks(path: Path, shape: SoundShape, zero_s: Fraction) -> Generator[_Block]:
     """Decode from shortly before `zero_s`, or from the start where a seek lands too late.
 
     Args:
@@ -195,44 +185,52 @@ def _sound_blocks(path: Path, shape: _SoundShape, zero_s: Fraction) -> Generator
 
 
 def _blocks_from(
-    path: Path, shape: _SoundShape, zero_s: Fraction, *, seek_s: Fraction | None
+    path: Path, shape: SoundShape, zero_s: Fraction, *, seek_s: Fraction | None
 ) -> Generator[_Block]:
-    import av
-
-    with open_container(path) as container:
-        if seek_s is not None:
-            with contextlib.suppress(av.FFmpegError):
-                container.seek(int(seek_s * av.time_base))
+    with open_video(path) as (container, video):
+        track = main_sound(container, video)
+        if track is None:
+            return
         due: int | None = None
-        for part in _decodable(path, container, shape):
-            if part.pts is None or part.time_base is None:
+        for part in _decodable(path, container, track, shape, seek_s):
+            if part.start_s is None:
                 continue
-            offset = round((part.pts * part.time_base - zero_s) * shape.rate_hz)
+            offset = round((part.start_s - zero_s) * shape.rate_hz)
             if due is not None and abs(offset - due) <= _JITTER_S * shape.rate_hz:
                 offset = due
-            block = _Block(offset, np.asarray(part.to_ndarray(), np.float32))
+            block = _Block(offset, part.values)
             due = block.end
             yield block
 
 
-def _decodable(path: Path, container: InputContainer, shape: _SoundShape) -> Iterator[AudioFrame]:
+def _decodable(
+    path: Path,
+    container: InputContainer,
+    track: AudioStream,
+    shape: SoundShape,
+    seek_s: Fraction | None,
+) -> Iterator[Samples]:
     """Give all sound that decodes, in the given shape; a clip is worth more than its sound."""
     import av
 
-    packets = container.demux(container.streams.audio[0])
-    resampler, source_shape = None, None
+    if has_own_order(container, track):
+        try:
+            yield from decoded_inside(path, container, track, shape, seek_s or Fraction(0))
+        except (av.FFmpegError, ValueError) as error:
+            _log.warning("%s: %s (%s)", path, _SILENCE, error)
+        return
+    if seek_s is not None:
+        with contextlib.suppress(av.FFmpegError):
+            container.seek(int(seek_s * av.time_base))
+    packets = container.demux(track)
+    resampler = Resampler(shape)
     warned = False
     with contextlib.suppress(StopIteration):
         while True:
             try:
                 for frame in next(packets).decode():
-                    # A broadcast may go over to other channels in the middle.
-                    if resampler is None or source_shape != (frame.layout.name, frame.sample_rate):
-                        source_shape = (frame.layout.name, frame.sample_rate)
-                        resampler = av.AudioResampler("fltp", shape.layout, shape.rate_hz)
                     yield from resampler.resample(frame)
             except (av.FFmpegError, ValueError) as error:
                 if not warned:
-                    reason = "some of its sound can't be decoded; silence there"
-                    _log.warning("%s: %s (%s)", path, reason, error)
+                    _log.warning("%s: %s (%s)", path, _SILENCE, error)
                 warned = True

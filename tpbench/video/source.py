@@ -40,6 +40,9 @@ _SUFFIXES: Final = """
 VIDEO_SUFFIXES: Final = frozenset(_SUFFIXES.split())
 """Files with these endings are videos, upper case or lower: those in use for the formats above."""
 
+OPENING: Final = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
+"""Options of libav with which every file is opened."""
+
 _MAX_PIXELS = 8192 * 8192
 
 
@@ -71,7 +74,7 @@ def open_container(path: Path) -> Iterator[InputContainer]:
     try:
         with av.open(
             local_url(path),
-            container_options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
+            container_options=dict(OPENING),
         ) as container:
             yield container
     except av.FFmpegError as error:
