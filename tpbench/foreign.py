@@ -21,6 +21,7 @@ from tpbench.files import UnfitFileError, read_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import BufferedReader
 
 JSON_LIMIT_BYTES: Final = 64 << 20
 JSON_LIMIT_VALUES: Final = 2_000_000
@@ -192,7 +193,7 @@ def _too_deep() -> str:
 
 
 @contextmanager
-def opened_inside(folder: Path, path: Path) -> Iterator[BinaryIO]:
+def opened_inside(folder: Path, path: Path) -> Iterator[BufferedReader]:
     """Open a regular file for reading that lies in a folder, after all links are resolved.
 
     From the folder down no link is followed while opening, so that nothing can be exchanged between

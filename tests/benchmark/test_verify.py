@@ -18,6 +18,7 @@ from tests.benchmark.conftest import write_dataset
 from tests.benchmark.evaluating import Evaluator, flip
 from tests.benchmark.generators import Faulty
 from tpbench.benchmark.agree import disagreements
+from tpbench.benchmark.leaderboard.collect import collect
 from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.records import read_record, write_record
 from tpbench.benchmark.run_folder import Run
@@ -41,8 +42,9 @@ def finished(talks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Run:
-    """A copy of it."""
+def run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A copy of it, of which nobody verified anything: what is known goes by content."""
+    monkeypatch.setenv("TPBENCH_STATE", str(tmp_path / "state"))
     shutil.copytree(finished, tmp_path / "run")
     return Run.open(tmp_path / "run")
 
@@ -95,6 +97,26 @@ def test_a_quick_look_does_not_undo_a_thorough_one(run: Run) -> None:
     verify_run(run.folder.path, recompute=False)
 
     assert (stamp(run) or {})["level"] == "rerun"
+
+
+def test_a_quick_look_signs_no_level_that_only_the_run_claims(run: Run) -> None:
+    rewrite(run, lambda report: replace(report, environment={"made": "up"}))
+    digest = load_report(run.folder.path)[1]
+    claim = {"level": "rerun", "scores_digest": digest, "date": "2026-11-22"}
+    (run.folder.path / "verified.json").write_text(json.dumps(claim))
+
+    assert verify_run(run.folder.path, recompute=False).level == "digest"
+    assert (stamp(run) or {})["level"] == "digest"
+
+
+def test_what_was_verified_stands_on_the_board_until_a_file_is_touched(run: Run) -> None:
+    verify_run(run.folder.path, workers=1)
+    (before,) = collect([run.folder.path]).runs
+    flip(run.folder.generated("b"))
+    verify_run(run.folder.path, recompute=False)
+    (after,) = collect([run.folder.path]).runs
+
+    assert (before.verified, after.verified) == ("rerun", "none")
 
 
 @pytest.mark.parametrize("recompute", [True, False])

@@ -67,6 +67,25 @@ def test_what_is_left_out_and_what_lacks_is_said_with_exit_0(runs: Runs, tmp_pat
     assert len(lines) == 4
 
 
+def test_a_run_that_was_tampered_with_is_named_with_exit_3_and_the_others_are_built(
+    runs: Runs, tmp_path: Path
+) -> None:
+    runs("a", psnr=20)
+    runs.anchors()
+    bad = runs("b", psnr=20)
+    scores = bad / "scores.json"
+    scores.write_text(scores.read_text().replace("20.0", "99.0"))
+
+    result = build(tmp_path / "out", str(runs.out))
+
+    assert result.exit_code == 3
+    assert result.stderr == (
+        f"refused, left out: {bad.resolve()}: scores.json: was changed after it was written (its "
+        "digest is not that of its content)\n"
+    )
+    assert "99" not in (tmp_path / "out" / "leaderboard.csv").read_text()
+
+
 def test_json_says_all_of_it(runs: Runs, tmp_path: Path) -> None:
     runs("a", seed=1, psnr=20)
     runs("a", seed=2, psnr=21)

@@ -33,7 +33,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(finished: Path, tmp_path: Path) -> RunFolder:
+def folder(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    monkeypatch.setenv("TPBENCH_STATE", str(tmp_path / "state"))
     shutil.copytree(finished, tmp_path / "run")
     return RunFolder(path=tmp_path / "run")
 

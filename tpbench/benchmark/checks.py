@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tpbench.benchmark.agree import disagreements
 from tpbench.benchmark.bookkeeping import now, updated
+from tpbench.benchmark.keeper import fingerprint, note, what_was_found
 from tpbench.benchmark.leaderboard.collect import VERIFIED_NAME
 from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.records import inputs_key, read_record
@@ -18,7 +19,6 @@ from tpbench.benchmark.run_info import RUN_INFO_NAME
 from tpbench.benchmark.scoring import pair_clips, score_run
 from tpbench.errors import SubmissionError
 from tpbench.files import sha256_of, write_text_aside
-from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class RunCheck:
         self._again = not found.not_measured
 
     def conclude(self, *, rerun: bool) -> Verification:
-        """Say what was found, and leave it in the run."""
+        """Say what was found, note it for leaderboards made here, and leave it in the run."""
         level: Level = "none"
         if not self.problems:
             level = "rerun" if (rerun and self._again) or self._came_out_before() else "digest"
@@ -247,16 +247,15 @@ class RunCheck:
     def _unreadable(self) -> set[str]:
         return set(self._recorded()) - self._records.keys()
 
+    def _fingerprint(self) -> str:
+        return fingerprint(self._run.info, self._records, self._scores_digest)
+
     def _came_out_before(self) -> bool:
-        """Whether an earlier look computed these very scores again."""
-        try:
-            left = read_json(self._folder.path / VERIFIED_NAME)
-        except (OSError, ForeignFileError):
-            return False
-        found = {"level": "rerun", "scores_digest": self._scores_digest}
-        return isinstance(left, dict) and found.items() <= left.items()
+        """Whether an earlier look, by whoever looks now, computed these very scores again."""
+        return what_was_found(self._fingerprint()) == "rerun"
 
     def _leave(self, level: Level) -> None:
+        note(self._fingerprint(), None if level == "none" else level, date=now())
         path = self._folder.path / VERIFIED_NAME
         try:
             if level == "none":

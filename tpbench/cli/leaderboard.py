@@ -52,8 +52,9 @@ def build(
 ) -> None:
     """Put finished runs into one table: CSV with its schema, Markdown, and a page.
 
-    Partial runs and runs without scores are left out and named; that is no failure. Runs that can't
-    stand in one table are refused with exit code 2.
+    Partial runs and runs without scores are left out and named; that is no failure. So are runs
+    that are broken or were changed after they were made, with exit code 3. Runs that can't stand in
+    one table are refused with exit code 2.
     """
     from tpbench.benchmark.leaderboard.build import build_leaderboard
 
@@ -71,12 +72,15 @@ def build(
             typer.echo(str(path))
     for line in _remarks(built):
         typer.echo(line, err=True)
+    if any(left_out.refused for left_out in built.leaderboard.left_out):
+        raise typer.Exit(3)
 
 
 def _remarks(built: BuiltLeaderboard) -> Iterator[str]:
     board = built.leaderboard
     for left_out in board.left_out:
-        yield f"left out: {left_out.folder}: {left_out.reason}"
+        what = "refused, left out" if left_out.refused else "left out"
+        yield f"{what}: {left_out.folder}: {left_out.reason}"
     for note in board.notes:
         yield f"note: {note}"
     for anchor, command in built.missing_anchors.items():
@@ -105,6 +109,7 @@ def _as_json(built: BuiltLeaderboard) -> dict[str, Any]:
                 "runs": [str(run.folder) for run in row.runs],
                 "run_digest": row.run_digest,
                 "verified": row.verified,
+                "verified_by_maker": row.claimed,
                 "spread_over_seeds": {
                     name: cell.spread for name, cell in row.cells.items() if cell.spread is not None
                 },
@@ -116,7 +121,12 @@ def _as_json(built: BuiltLeaderboard) -> dict[str, Any]:
         "tied": {name: list(marks.tied) for name, marks in board.marks.items()},
         "missing_anchors": dict(built.missing_anchors),
         "left_out": [
-            {"run": str(left_out.folder), "reason": left_out.reason} for left_out in board.left_out
+            {
+                "run": str(left_out.folder),
+                "reason": left_out.reason,
+                "refused": left_out.refused,
+            }
+            for left_out in board.left_out
         ],
         "notes": list(board.notes),
     }

@@ -86,9 +86,9 @@ def test_columns_stand_in_the_order_of_the_design(runs: Runs) -> None:
     ]  # fmt: skip
     assert header[11:14] == ["psnr", "psnr_lo", "psnr_hi"]
     assert header[17:20] == ["fid", "fid_lo", "fid_hi"]
-    assert header[-8:] == [
+    assert header[-9:] == [
         "params_b", "gen_fps", "peak_gpu_gb", "licence_code", "licence_weights", "run_digest",
-        "verified", "date",
+        "verified", "verified_by_maker", "date",
     ]  # fmt: skip
 
 
@@ -127,6 +127,7 @@ def test_what_is_said_of_a_row_is_what_its_run_says(runs: Runs) -> None:
         "licence_code": "not stated",
         "licence_weights": "not stated",
         "verified": "none",
+        "verified_by_maker": "none",
         "date": "2026-03-02",
     }
     assert {name: row[name] for name in said} == said

@@ -199,6 +199,7 @@ def _run(made: Made, runs: Path) -> SeedRun:
         digest="2" * 64,
         scores_digest="3" * 64,
         verified="digest",
+        claimed="none",
         date="2026-11-22",
         n_scored=len(CLIPS),
         failed={},
@@ -279,6 +280,7 @@ def _row(made: Made, run: SeedRun) -> Row:
         licence_weights="no weights",
         run_digest="2" * 64,
         verified="digest",
+        claimed="none",
         date="2026-11-22",
         command=f"tpbench eval --model {made.id} --data DATASET",
     )

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
+from tpbench.benchmark.keeper import fingerprint, what_was_found
 from tpbench.benchmark.leaderboard.model import LeftOut, Verified, run_name
 from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import RUN_INFO_NAME
-from tpbench.errors import ConfigError, SubmissionError
-from tpbench.foreign import ForeignFileError, read_json
-from tpbench.metrics.scoring.report import SCORES_NAME
+from tpbench.errors import ConfigError, SubmissionError, TPBenchError
+from tpbench.foreign import ForeignFileError, opened_inside, printable, read_json
+from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tpbench.metrics.scoring.report import ScoreReport
 
 VERIFIED_NAME: Final = "verified.json"
-"""Written into a run by `tpbench verify`: level, scores_digest, date."""
+"""Written into a run by `tpbench verify`: level, scores_digest, date. A claim of its maker."""
 
 _CUSTOM: Final = "+custom"
 
@@ -39,7 +40,12 @@ class ScoredRun:
     scores_digest: str
     digest: str
     records: Mapping[str, ClipRecord]
+
     verified: Verified
+    """What `tpbench verify` found of it here."""
+
+    claimed: Verified
+    """What its maker says that it found."""
 
     @property
     def info(self) -> RunInfo:
@@ -66,13 +72,15 @@ class Collection:
 def collect(paths: Sequence[Path | str]) -> Collection:
     """Find runs, read them, and set aside those that can't stand in a table.
 
+    Runs may come from anybody: one that is broken, was changed after it was made, or does not
+    belong to its scores is left out with the reason, and the others stand.
+
     Args:
         paths: folders of runs, or folders with such somewhere below; hidden ones are passed over.
 
     Raises:
         ConfigError: no path is given, or there is no such folder.
-        SubmissionError: there is no run at all, none that could stand in a table, a file was
-            tampered with, or scores and run don't belong together.
+        SubmissionError: there is no run at all, or none that could stand in a table.
     """
     given = Counter(_run_folders(paths))
     runs: dict[str, ScoredRun] = {}
@@ -83,7 +91,7 @@ def collect(paths: Sequence[Path | str]) -> Collection:
         if times > 1
     ]
     for folder in sorted(given):
-        found = _read(Run.open(folder))
+        found = _read_or_refuse(folder)
         if isinstance(found, LeftOut):
             left_out.append(found)
         elif found.digest in runs:
@@ -134,6 +142,15 @@ def _runs_below(path: Path) -> list[Path]:
     return sorted(path / file.parent for file in shown)
 
 
+def _read_or_refuse(folder: Path) -> ScoredRun | LeftOut:
+    try:
+        return _read(Run.open(folder))
+    except TPBenchError as error:
+        # Said of a folder that is named already; where it lies on this disk is not to be published.
+        reason = str(error).replace(f"{folder}/", "").replace(f"{folder}: ", "")
+        return LeftOut(folder=folder, reason=printable(reason), refused=True)
+
+
 def _read(run: Run) -> ScoredRun | LeftOut:
     folder, counts = run.folder.path, run.info.counts
     if run.info.partial:
@@ -153,6 +170,7 @@ def _read(run: Run) -> ScoredRun | LeftOut:
         )
         return LeftOut(folder=folder, reason=reason)
     _require_possible_counts(run, report)
+    _require_own_frames(run, report)
     if not report.clips:
         return LeftOut(folder=folder, reason="no clip of it has scores")
     return ScoredRun(
@@ -161,7 +179,8 @@ def _read(run: Run) -> ScoredRun | LeftOut:
         scores_digest=scores_digest,
         digest=run_digest(run.info, scores_digest),
         records=records,
-        verified=_verified(folder, scores_digest),
+        verified=what_was_found(fingerprint(run.info, records, scores_digest)) or "none",
+        claimed=_claimed(folder, scores_digest),
     )
 
 
@@ -191,6 +210,22 @@ def _require_possible_counts(run: Run, report: ScoreReport) -> None:
         raise SubmissionError(msg)
 
 
+def _require_own_frames(run: Run, report: ScoreReport) -> None:
+    """Refuse per-frame values that are not those of the scores, or lie elsewhere."""
+    path = run.folder.path / FRAMES_NAME
+    try:
+        with opened_inside(run.folder.path, path) as file:
+            same = hashlib.file_digest(file, "sha256").hexdigest() == report.frames_sha256
+    except FileNotFoundError:
+        return  # the page has no curves of it
+    except (ForeignFileError, OSError) as error:
+        msg = f"{path}: can't be read ({error})"
+        raise SubmissionError(msg) from error
+    if report.frames_sha256 and not same:
+        msg = f"{path}: not the file that {SCORES_NAME} names (sha256 differs)"
+        raise SubmissionError(msg)
+
+
 def _plain(protocol_id: str) -> str:
     return protocol_id.removesuffix(_CUSTOM)
 
@@ -211,8 +246,8 @@ def _outdated(records: Mapping[str, ClipRecord], report: ScoreReport) -> list[st
     return sorted(unscored | gone | changed)
 
 
-def _verified(folder: Path, scores_digest: str) -> Verified:
-    """Return what `tpbench verify` found, if it found it of these scores."""
+def _claimed(folder: Path, scores_digest: str) -> Verified:
+    """Return what a file in the run says that `tpbench verify` found of these scores."""
     try:
         content = read_json(folder / VERIFIED_NAME)
     except (OSError, ForeignFileError):

@@ -101,9 +101,15 @@ def _table(board: Leaderboard, metrics: Sequence[MetricRow], *, intervals: bool)
         cells = [f"*{name}*" if row.kind == "anchor" else name]
         if not intervals:
             coverage = f"{row.coverage:.3f}" + ("" if row.complete else " (incomplete)")
-            cells += [str(row.n_clips), coverage, ", ".join(map(str, row.seeds)), row.verified]
+            cells += [str(row.n_clips), coverage, ", ".join(map(str, row.seeds)), _verified(row)]
         cells += [_cell(board, row, metric, with_interval=intervals) for metric in metrics]
         yield _line(cells)
+
+
+def _verified(row: Row) -> str:
+    """Say what was found here, or else what the run's maker says: two different things."""
+    by_maker = row.verified == "none" and row.claimed != "none"
+    return f"none (its maker says: {row.claimed})" if by_maker else row.verified
 
 
 def _header(metric: MetricRow) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from tpbench.foreign import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +20,8 @@ RowKind = Literal["measured", "anchor"]
 """anchor: calibrates the metrics, and takes no part in who is best."""
 
 Verified = Literal["none", "digest", "rerun"]
-"""digest: the sha256 of every file was right. rerun: the scores were computed again, and agreed."""
+"""digest: the sha256 of every file was right. rerun: the scores were computed again, and agreed.
+What `verify` found where the leaderboard is made; what a run says of itself proves nothing."""
 
 Mark = Literal["best", "tied"]
 """tied: not significantly worse than the best."""
@@ -88,6 +92,9 @@ class SeedRun:
 
     scores_digest: str
     verified: Verified
+
+    claimed: Verified
+    """What `verified.json` in the run says that its maker found of these scores."""
 
     date: str
     """Day on which its last clip was made, ISO 8601; empty if not known."""
@@ -163,6 +170,9 @@ class Row:
 
     verified: Verified
     """The weakest of its runs."""
+
+    claimed: Verified
+    """By its maker; the weakest of its runs."""
 
     date: str
     """The latest of its runs."""
@@ -271,6 +281,9 @@ class LeftOut:
     folder: Path
     reason: str
 
+    refused: bool = False
+    """Whether it is broken or was tampered with, rather than not finished."""
+
     @property
     def name(self) -> str:
         """Its folder, without what lies above: that is nobody's business."""
@@ -315,6 +328,21 @@ class Leaderboard:
         return "tied" if row_id in marks.tied else None
 
 
+_SEED: Final = re.compile(r"seed-?\d+(\.shard\d+of\d+)?")
+_DIGEST: Final = re.compile(r".*@[0-9a-f]{1,8}")
+
+
 def run_name(folder: Path) -> str:
-    """Return the last four parts of a run's folder: model, dataset, task, seed."""
-    return "/".join(folder.parts[-4:])
+    """Return the parts of a run's folder that are its own: model, dataset, task, seed.
+
+    Of a folder that was named otherwise, the last part alone: what lies above is nobody's business.
+
+    >>> from pathlib import Path
+    >>> run_name(Path("/home/me/runs/warp/talks@1a2b3c4d/self-tpbench-v1/seed42"))
+    'warp/talks@1a2b3c4d/self-tpbench-v1/seed42'
+    >>> run_name(Path("/home/me/sent by somebody"))
+    'sent by somebody'
+    """
+    parts = folder.parts[-4:]
+    own = len(parts) == 4 and _SEED.fullmatch(parts[-1]) and _DIGEST.fullmatch(parts[1])
+    return printable("/".join(parts) if own else folder.name)

@@ -83,6 +83,7 @@ def _row(runs: Sequence[ScoredRun], metrics: Sequence[MetricRow]) -> Row:
         licence_weights=_weights_licence(stamp),
         run_digest=_row_digest(runs),
         verified=min((run.verified for run in runs), key=_STRENGTH.index),
+        claimed=min((run.claimed for run in runs), key=_STRENGTH.index),
         date=max(_date(run) for run in runs),
         command=command_of(runs),
     )
@@ -122,6 +123,7 @@ def _seed_run(run: ScoredRun) -> SeedRun:
         digest=run.digest,
         scores_digest=run.scores_digest,
         verified=run.verified,
+        claimed=run.claimed,
         date=_date(run),
         n_scored=len(report.clips),
         failed={clip_id: one_line(failed[clip_id]) for clip_id in sorted(failed)},

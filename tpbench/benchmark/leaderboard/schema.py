@@ -275,6 +275,16 @@ _LAST: Final = (
         fill=lambda _, row: row.verified,
     ),
     Column(
+        name="verified_by_maker",
+        dtype="str",
+        title="Verified by its maker",
+        description=(
+            "The same, as a file in the run says that whoever made it found. It proves nothing to "
+            "anybody else."
+        ),
+        fill=lambda _, row: row.claimed,
+    ),
+    Column(
         name="date",
         dtype="str",
         title="Date",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from tpbench.errors import SubmissionError
+from tpbench.dataset import check_clip_id
+from tpbench.errors import DatasetError, SubmissionError
 from tpbench.metrics.scoring.report import (
     SCORES_NAME,
     ClipScores,
@@ -33,7 +34,7 @@ def load_report(folder: Path) -> tuple[ScoreReport, str]:
     content = read_scores(path)
     try:
         return _report(content), str(content["digest"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, DatasetError) as error:
         # The digest is right, so no accident did this: somebody else's program wrote it.
         msg = f"{path}: no scores as tpbench writes them ({type(error).__name__}: {error})"
         raise SubmissionError(msg) from error
@@ -43,14 +44,14 @@ def _report(content: Mapping[str, Any]) -> ScoreReport:
     coverage = content["coverage"]
     return ScoreReport(
         protocol=_protocol(content["protocol"]),
-        policies=dict(content["policies"]),
+        policies=_policies(content["policies"]),
         real=dict(content["real"]),
         coverage=Coverage(
-            n_expected=int(coverage["n_expected"]),
-            n_scored=int(coverage["n_scored"]),
-            missing=tuple(coverage["missing"]),
-            failed=dict(coverage["failed"]),
-            extra=tuple(coverage["extra"]),
+            n_expected=_count(coverage["n_expected"]),
+            n_scored=_count(coverage["n_scored"]),
+            missing=_texts(coverage["missing"]),
+            failed={name: _text(why) for name, why in coverage["failed"].items()},
+            extra=_texts(coverage["extra"]),
         ),
         metrics={name: _metric(name, raw) for name, raw in content["metrics"].items()},
         clips={clip_id: _clip(clip_id, raw) for clip_id, raw in content["clips"].items()},
@@ -61,8 +62,13 @@ def _report(content: Mapping[str, Any]) -> ScoreReport:
 
 
 def _protocol(raw: Mapping[str, Any]) -> dict[str, Any]:
-    said = {name: str(raw[name]) for name in ("id", "title", "digest")}
-    return {**raw, **said, "version": int(raw["version"])}
+    said = {name: _text(raw[name]) for name in ("id", "title", "digest")}
+    lists = {name: list(_texts(raw[name])) for name in ("metrics", "quirks")}
+    return {**raw, **said, **lists, "version": _count(raw["version"])}
+
+
+def _policies(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {**raw, "first_frame": _count(raw.get("first_frame", 0))}
 
 
 def _metric(name: str, raw: Mapping[str, Any]) -> MetricScore:
@@ -70,17 +76,65 @@ def _metric(name: str, raw: Mapping[str, Any]) -> MetricScore:
         key: None if raw[key] is None else number(raw[key]) for key in ("low", "high", "level")
     }
     means = {key: number(raw.get(key)) for key in ("value", "mean_of_clips", "mean_of_frames")}
-    return MetricScore(**{**raw, **numbers, **means, "metric": name})
+    counts = {key: _count(value) for key, value in raw.items() if key.startswith("n_")}
+    notes = {key: _note(raw[key]) for key in ("reason", "interval_reason", "warning")}
+    details = dict(raw["details"])
+    return MetricScore(
+        **{
+            **raw,
+            **numbers,
+            **counts,
+            **notes,
+            "version": _count(raw["version"]),
+            "details": details,
+            **means,
+            "metric": name,
+        }
+    )
 
 
 def _clip(clip_id: str, raw: Mapping[str, Any]) -> ClipScores:
+    texts = ("real_sha256", "generated_sha256", "codec")
     # Older scores have intervals of each clip's slopes, which promised more than they held.
     kept = {key: value for key, value in raw.items() if key != "intervals"}
     return ClipScores(
         **{
             **kept,
-            "clip_id": clip_id,
-            "notes": tuple(raw["notes"]),
+            **{name: _text(raw[name]) for name in texts},
+            "clip_id": check_clip_id(clip_id),
+            "identity": _note(raw["identity"]),
+            "n_frames": _count(raw["n_frames"]),
+            "notes": _texts(raw["notes"]),
             "values": {name: number(value) for name, value in raw["values"].items()},
         }
     )
+
+
+def _count(value: object) -> int:
+    """Return a number of things: no truth value, no fraction, not beyond all measure."""
+    if type(value) is not int or not 0 <= value < _MOST:
+        msg = f"{value!r:.40} is no count"
+        raise ValueError(msg)
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        msg = f"{value!r:.40} is no text"
+        raise TypeError(msg)
+    return value
+
+
+def _note(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        msg = f"{value!r:.40} is no list of texts"
+        raise TypeError(msg)
+    return tuple(_text(item) for item in value)
+
+
+_MOST: Final = 10**9
+"""Of clips, frames, versions. More than that is no number of them."""

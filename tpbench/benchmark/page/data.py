@@ -28,9 +28,6 @@ FAMILY_TITLES: Final = {
     "disco": "DisCo's variants",
 }
 
-_RUN_PARTS: Final = 4
-"""Last parts of a run's path: model, dataset, task, seed. What lies before is nobody's business."""
-
 
 def page_data(
     leaderboard: Leaderboard, curves: Curves, media: Mapping[str, ClipMedia]
@@ -123,6 +120,7 @@ def _model(row: Row, leaderboard: Leaderboard) -> dict[str, Any]:
         "licence_weights": row.licence_weights,
         "run_digest": row.run_digest,
         "verified": row.verified,
+        "claimed": row.claimed,
         "date": row.date,
         "command": row.command,
         "cells": {
@@ -186,7 +184,7 @@ def _notices(leaderboard: Leaderboard) -> list[dict[str, str]]:
     ]
     return said + [
         {
-            "text": f"{'/'.join(out.folder.parts[-_RUN_PARTS:])}: {out.reason}",
+            "text": f"{out.name}: {out.reason}",
             "kind": "left out",
         }
         for out in leaderboard.left_out

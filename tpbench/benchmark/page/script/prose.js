@@ -23,14 +23,20 @@ function command(text) {
 }
 
 const VERIFIED = {
-  none: "not verified",
-  digest: "verified: every file has its sha256",
-  rerun: "verified: scores computed again, and equal",
+  none: "not verified here",
+  digest: "verified here: every file has its sha256",
+  rerun: "verified here: scores computed again, and equal",
+};
+
+const CLAIMED = {
+  digest: "its maker says: every file has its sha256",
+  rerun: "its maker says: scores computed again, and equal",
 };
 
 function rowsSection() {
   const facts = (model) => [
     model.verified && VERIFIED[model.verified],
+    model.verified === "none" && CLAIMED[model.claimed],
     `${plural(model.seeds.length, "seed")}: ${model.seeds.join(", ")}`,
     model.params_b !== null && `${short(model.params_b)} billion parameters`,
     model.gen_fps !== null && `${short(model.gen_fps)} frames/s of one worker`,
