@@ -83,7 +83,7 @@ def test_a_run_that_was_tampered_with_is_named_with_exit_3_and_the_others_are_bu
         f"refused, left out: {bad.resolve()}: scores.json: was changed after it was written (its "
         "digest is not that of its content)\n"
     )
-    assert "99" not in (tmp_path / "out" / "leaderboard.csv").read_text()
+    assert ",99.0," not in (tmp_path / "out" / "leaderboard.csv").read_text()
 
 
 def test_json_says_all_of_it(runs: Runs, tmp_path: Path) -> None:
