@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tpbench.dataset import Clip
+from tpbench.dataset.folder import LEDGER_FILE
 from tpbench.errors import DatasetError, MediaError
 from tpbench.execution import Ledger, Outcome
 from tpbench.extraction.bookkeeping import (
-    LEDGER_FILE,
     WORKER_LOG,
     add_wall_time,
     error_line,

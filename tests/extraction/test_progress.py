@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tpbench.dataset.folder import LEDGER_FILE
 from tpbench.execution import Ledger, Outcome
-from tpbench.extraction.bookkeeping import LEDGER_FILE, WORKER_LOG, plan
+from tpbench.extraction.bookkeeping import WORKER_LOG, plan
 from tpbench.extraction.progress import ProgressCounter, RunProgress
 from tpbench.extraction.sources import find_sources
 

@@ -17,10 +17,11 @@ from tests.extraction.dying_driver import POINTS
 from tests.processes import assert_none_outlives, descendants, started, wait_while_running
 from tests.talks import darkness, mirrored, short_settings, write_talk
 from tpbench.dataset import Dataset
+from tpbench.dataset.folder import LEDGER_FILE
 from tpbench.errors import ConfigError, DatasetError
 from tpbench.execution import Ledger, LedgerEntry, TaskSpec, local, read_ledger
 from tpbench.extraction import run
-from tpbench.extraction.bookkeeping import LEDGER_FILE, WORKER_LOG
+from tpbench.extraction.bookkeeping import WORKER_LOG
 from tpbench.extraction.run import extract
 from tpbench.files import sha256_of
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from tpbench.benchmark.records import ClipRecord, read_record
 from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo, read_run_info
 from tpbench.dataset import check_clip_id
 from tpbench.errors import DatasetError
-from tpbench.execution.ledger_file import lock
+from tpbench.execution.ledger_file import lock, unlock
 from tpbench.files import is_half_written
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME
@@ -148,7 +147,7 @@ class RunFolder:
         try:
             yield
         finally:
-            os.close(lock_fd)
+            unlock(lock_fd)
 
 
 _SUBFOLDERS: Final = ("records", "generated", "preview")

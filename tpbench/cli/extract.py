@@ -35,7 +35,14 @@ def extract(
     ] = "auto",
     offline: Annotated[bool, typer.Option("--offline", help="Never fetch model files.")] = False,
     redo: Annotated[
-        bool, typer.Option("--redo", help="Do all again with the settings of now.")
+        bool,
+        typer.Option(
+            "--redo",
+            help="Do all again with the settings of now; what is there stays until it is replaced.",
+        ),
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed or was given up.")
     ] = False,
     name: Annotated[
         str | None, typer.Option(help="Name of the dataset. Default: the folder's name.")
@@ -58,6 +65,7 @@ def extract(
             device=device,
             offline=offline,
             redo=redo,
+            retry_failed=retry_failed,
             name=name,
             on_progress=listener,
         )
@@ -65,13 +73,22 @@ def extract(
     if not dataset.info.counts.kept:
         typer.echo("nothing was kept; the table says why, the report how far off it was")
     typer.echo(f"report: {dataset.folder / 'report.html'}")
+    missing = dataset.missing()
+    if missing:
+        typer.echo(
+            f"files of kept clips that are gone: {len(missing)}, such as {missing[0]}; "
+            "give their source videos, too, to have them made again",
+            err=True,
+        )
     counts = dataset.info.counts
     if counts.failed or counts.quarantined:
         typer.echo(
             f"sources that failed: {counts.failed}, that were given up: {counts.quarantined}; "
-            f"`tpbench inspect {shlex.quote(str(out))}` lists them",
+            f"`tpbench inspect {shlex.quote(str(out))}` lists them, "
+            "--retry-failed tries them again",
             err=True,
         )
+    if missing or counts.failed or counts.quarantined:
         raise typer.Exit(FAILED_EXIT_CODE)
 
 

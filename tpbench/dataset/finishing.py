@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tpbench import __version__
 from tpbench.dataset.card import render_card
 from tpbench.dataset.croissant import croissant_json
-from tpbench.dataset.folder import Dataset
+from tpbench.dataset.folder import LEDGER_FILE, Dataset
 from tpbench.dataset.info import (
     INFO_NAME,
     DatasetInfo,
@@ -25,10 +26,11 @@ from tpbench.dataset.split import (
     split_clips,
     write_split_lists,
 )
+from tpbench.execution.ledger_file import lock, unlock
 from tpbench.files import write_text_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tpbench.dataset.clip import Clip
@@ -91,21 +93,38 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
 def split_dataset(folder: Path, *, test_share: float, seed: int) -> SplitInfo:
     """Split a finished dataset and write it down: lists, manifest, card, `dataset.json`.
 
-    An empty side is logged, no error: a small dataset is no mistake.
+    An empty side is logged, no error: a small dataset is no mistake. No extraction can publish into
+    the dataset meanwhile: what is split is what is there.
 
     Raises:
         ConfigError: `test_share` is not strictly between 0 and 1.
-        DatasetError: there is no finished dataset in `folder`.
+        DatasetError: there is no finished dataset in `folder`, or another process is at it.
     """
     check_test_share(test_share)
-    dataset = Dataset.open(folder)
-    clips = dataset.clips(None)
-    wanted = describe_split((), test_share=test_share, seed=seed)
-    split = _write(folder, clips, dataset.info.model_copy(update={"split": wanted})).info.split
+    Dataset.open(folder)
+    with _locked(folder):
+        dataset = Dataset.open(folder)
+        clips = dataset.clips(None)
+        wanted = describe_split((), test_share=test_share, seed=seed)
+        split = _write(folder, clips, dataset.info.model_copy(update={"split": wanted})).info.split
     assert split is not None  # noqa: S101 - `wanted` was given, `_write` only fills in its counts
     if warning := empty_side_warning(split):
         _log.info("%s: %s", folder, warning)
     return split
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock that whoever extends the dataset holds; one without a ledger has none."""
+    ledger = folder / LEDGER_FILE
+    if not ledger.parent.is_dir():
+        yield
+        return
+    lock_fd = lock(ledger)
+    try:
+        yield
+    finally:
+        unlock(lock_fd)
 
 
 def _write(folder: Path, clips: Sequence[Clip], info: DatasetInfo) -> Dataset:

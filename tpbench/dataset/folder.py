@@ -25,6 +25,10 @@ CLIPS_FOLDER: Final = "clips"
 KEYPOINTS_FOLDER: Final = "keypoints"
 POSES_FOLDER: Final = "poses"
 
+LEDGER_FILE: Final = Path(".ledger") / "local.sqlite"
+"""Below the dataset: what is done and what is left to do, on the machine that makes it. Whoever
+writes into the dataset holds its lock. It is private, and no part of what is published."""
+
 
 def clip_path(folder: Path, clip_id: str) -> Path:
     """Return where the clip's video lies: `folder/clips/<clip_id>.mp4`."""
@@ -139,6 +143,15 @@ class Dataset:
         from tpbench.wholebody import load_pose
 
         return load_pose(self.keypoints_path(clip))
+
+    def missing(self) -> list[Path]:
+        """Return the files of kept clips that are not there; looks at names only, reads none."""
+        paths = (
+            path_of(self.folder, clip.clip_id)
+            for clip in self.clips()
+            for path_of in (clip_path, keypoints_path, pose_path)
+        )
+        return [path for path in paths if not path.is_file()]
 
     def verify(self) -> list[str]:
         """Hash all files of the kept clips and return one line per problem; none when all is well.

@@ -13,7 +13,7 @@ from tpbench.execution.executor import (
     WorkItem,
     keep_traceback,
 )
-from tpbench.execution.halt import explain_halts
+from tpbench.execution.halt import HaltError, PostponedError, explain_halts
 from tpbench.execution.ledger import Ledger, LedgerEntry, State, read_ledger
 from tpbench.execution.local import LocalExecutor, usable_cores
 from tpbench.execution.stall import IN_WORK, Stall, StallWatch
@@ -21,12 +21,14 @@ from tpbench.execution.stall import IN_WORK, Stall, StallWatch
 __all__ = [
     "IN_WORK",
     "Executor",
+    "HaltError",
     "JsonObject",
     "Ledger",
     "LedgerEntry",
     "LocalExecutor",
     "Outcome",
     "OutcomeKind",
+    "PostponedError",
     "Process",
     "ProgressListener",
     "ProgressReport",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
     from types import FrameType
 
-    from tpbench.execution.executor import Executor, Outcome, ProgressListener, TaskSpec
+    from tpbench.execution.executor import Executor, Outcome, ProgressListener, TaskSpec, WorkItem
     from tpbench.execution.ledger import Ledger
 
 
@@ -21,6 +21,7 @@ def drain(
     task: TaskSpec,
     *,
     keys: Container[str] | None = None,
+    prepare: Callable[[WorkItem], WorkItem] | None = None,
     on_outcome: Callable[[Outcome], None] | None = None,
     on_progress: ProgressListener | None = None,
 ) -> None:
@@ -34,10 +35,12 @@ def drain(
         executor: does it.
         task: what is done.
         keys: only these items.
+        prepare: has the last word on an item before a worker gets it; called in the ledger's order.
         on_outcome: told of each final outcome after the ledger has it.
         on_progress: told how far each item is.
     """
-    outcomes = executor.run(task, ledger.lease(keys), on_progress=on_progress)
+    items = ledger.lease(keys) if prepare is None else map(prepare, ledger.lease(keys))
+    outcomes = executor.run(task, items, on_progress=on_progress)
     with closing(outcomes):
         for outcome in outcomes:
             ledger.record(outcome)

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 JsonObject = Mapping[str, Any]
 """A mapping that `json.dumps` can write."""
 
-OutcomeKind = Literal["done", "failed", "quarantined", "retried"]
-"""What became of an item; `retried` is news on the way, the other three are final."""
+OutcomeKind = Literal["done", "failed", "quarantined", "postponed", "retried"]
+"""What became of an item; `retried` is news on the way, the others end it for this run.
+
+`postponed`: it could not be reached (no permission, a share that dropped out); the next run tries
+it again.
+"""
 
 ProgressReport = Callable[[JsonObject], None]
 """What a task calls to tell how far it is with its item."""

@@ -1,4 +1,8 @@
-"""Errors after which no item can do better: the disk is full or can't be written any more."""
+"""Errors that are no item's own: the disk is full, memory or a network share is gone.
+
+They end a run with one line, cost no item an attempt, and the same command goes on once they are
+put right.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,52 @@ if TYPE_CHECKING:
 
 _NO_USE_GOING_ON: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
+_MACHINE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+_PLACE: Final = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EIO,
+        errno.ENXIO,
+        errno.ENODEV,
+        errno.ESTALE,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.ECONNREFUSED,
+    }
+)
+"""What a folder answers whose permission was taken, or whose disk or share dropped out."""
+
+_SAYINGS: Final = (
+    "can't start new thread",
+    "Cannot allocate memory",
+    "Failed to allocate",
+    "failed to map segment",
+    "Insufficient memory",
+    "bad_alloc",
+    "bad allocation",
+    "Too many open files",
+    "Resource temporarily unavailable",
+)
+"""How libraries say in errors of their own that memory, threads or open files ran out."""
+
+_ADVICE: Final = "the run has stopped, what is finished is kept: put that right and run again"
+
+
+class HaltError(TPBenchError):
+    """Nothing can go on, and no item is to blame: the run stops with this line."""
+
+
+class PostponedError(TPBenchError):
+    """An item can't be done now, and may be later: it is tried again by the next run."""
+
 
 def why_halt(error: BaseException, *, where: Path | None = None) -> str | None:
     """Return why no item can be done any more, or None if the error is one item's own.
@@ -25,32 +75,79 @@ def why_halt(error: BaseException, *, where: Path | None = None) -> str | None:
         error: what was raised.
         where: named if the error does not say which file it was.
     """
+    if isinstance(error, HaltError):
+        return str(error)
+    for cause in causes(error):
+        if isinstance(cause, OSError) and cause.errno in _NO_USE_GOING_ON:
+            return _line(cause, where)
+    return None
+
+
+def machine_fault(error: BaseException, *, where: Path | None = None) -> str | None:
+    """Return which fault of the machine an error tells of; None if it tells of none.
+
+    Beyond `why_halt`: memory, threads or open files ran out; and, unless it is about an input
+    (`MediaError` and its like), a file or folder that can't be reached or written.
+
+    Args:
+        error: what was raised.
+        where: named if the error does not say which file it was.
+    """
+    known = why_halt(error, where=where)
+    if known is not None:
+        return known
+    ours = isinstance(error, TPBenchError)
+    for cause in causes(error):
+        number = cause.errno if isinstance(cause, OSError) else None
+        if number in _MACHINE or (not ours and _is_about_a_place(cause)):
+            return _line(cause, where)
+        if not ours and (isinstance(cause, MemoryError) or any(s in str(cause) for s in _SAYINGS)):
+            said = " ".join(str(cause).split()) or "memory ran out"
+            return f"{said}; {_ADVICE} (more memory, or fewer workers)"
+    return None
+
+
+def is_out_of_reach(error: BaseException) -> bool:
+    """Whether a file could not be reached, whatever is in it: no permission, no disk, no share."""
+    return isinstance(error, OSError) and error.errno in _PLACE
+
+
+def _is_about_a_place(error: BaseException) -> bool:
+    if not is_out_of_reach(error):
+        return False
+    # What is forbidden without a file being named is no folder's matter.
+    named = getattr(error, "filename", None) is not None
+    return named or getattr(error, "errno", None) not in {errno.EACCES, errno.EPERM}
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error, what caused it, and so on."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in _NO_USE_GOING_ON:
-            place = cause.filename or where
-            prefix = "" if place is None else f"{place}: "
-            return (
-                f"{prefix}{os.strerror(cause.errno)}; the run has stopped, "
-                "what is finished is kept: put that right and run again"
-            )
+        yield cause
         cause = cause.__cause__ or cause.__context__
-    return None
 
 
 @contextmanager
 def explain_halts(folder: Path) -> Iterator[None]:
-    """Turn what `why_halt` knows into one line; for what a driver writes itself into a folder.
+    """Turn what `machine_fault` knows into one line; for what a driver does in a folder.
 
     Raises:
-        TPBenchError: the disk is full or can't be written any more.
+        TPBenchError: the disk is full, or the machine has another fault.
     """
     try:
         yield
     except TPBenchError:
         raise
     except Exception as error:
-        reason = why_halt(error, where=folder)
+        reason = machine_fault(error, where=folder)
         if reason is None:
             raise
         raise TPBenchError(reason) from error
+
+
+def _line(cause: BaseException, where: Path | None) -> str:
+    number = cause.errno if isinstance(cause, OSError) else None
+    place = getattr(cause, "filename", None) or where
+    prefix = "" if place is None else f"{place}: "
+    return f"{prefix}{os.strerror(number or 0)}; {_ADVICE}"

@@ -2,9 +2,12 @@
 
 The ledger alone decides what is left to do; a file on disk proves nothing. Items go
 
-    pending ──lease──▶ leased ──record──▶ done | failed | quarantined
+    pending ──lease──▶ leased ──record──▶ done | failed | quarantined | postponed
        ▲                  │
        └── driver ended ──┘        (failed tries that were recorded still count)
+
+What an item gave when it was last done is kept until it is done again, also while it is pending
+once more or has failed since: nothing finished is lost before something whole is in its place.
 
 `synchronous=FULL` makes SQLite wait for the disk at each commit: an item takes seconds to minutes
 and the wait some milliseconds, and then not even a power cut takes back what was reported as
@@ -14,7 +17,6 @@ finished. (A killed process loses no commit in any mode.)
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,22 +25,34 @@ from typing import TYPE_CHECKING, Final, Literal, Self, get_args
 from tpbench.errors import DatasetError
 from tpbench.execution.differences import describe_differences
 from tpbench.execution.executor import WorkItem
-from tpbench.execution.ledger_file import check, connect, explain_errors, lock
+from tpbench.execution.ledger_file import (
+    HOW_TO_MEND,
+    check,
+    connect,
+    empty_ledger,
+    explain_errors,
+    file_id,
+    lock,
+    require_same,
+    unlock,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
     from pathlib import Path
 
     from tpbench.execution.executor import JsonObject, Outcome
 
-State = Literal["pending", "leased", "done", "failed", "quarantined"]
-"""Where an item stands. The last three are final: only `Ledger.forget` takes them back."""
+State = Literal["pending", "leased", "done", "failed", "quarantined", "postponed"]
+"""Where an item stands. The last four stay as they are: only `Ledger.forget` takes them back."""
 
 _RELEASE: Final = "UPDATE items SET state = 'pending' WHERE state = 'leased'"
 _FORGET: Final = (
-    "UPDATE items SET state = 'pending', attempts = 0, result = NULL, error = NULL,"
+    "UPDATE items SET state = 'pending', attempts = 0, error = NULL,"
     " error_detail = NULL, wall_s = 0, cpu_s = 0"
 )
+_REPLACED: Final = "replaced:"
+"""Before the key of an item: what it gave before it was done again. Kept until `settle`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +64,8 @@ class LedgerEntry:
     state: State
     attempts: int
     result: JsonObject | None
+    """Of when it was last done, whatever its state is now; None if it never was."""
+
     error: str | None
     error_detail: str | None
     wall_s: float
@@ -63,6 +79,8 @@ class Ledger:
         self._path = path
         self._database = database
         self._lock_fd = lock_fd
+        self.file_id = file_id(path)
+        """Which file this is, for those who make sure that it is still there."""
 
     @classmethod
     def open(
@@ -72,6 +90,8 @@ class Ledger:
         config_digest: str,
         config: JsonObject | None = None,
         redo: bool = False,
+        must_exist: bool = False,
+        look_first: Callable[[Self], None] | None = None,
     ) -> Self:
         """Open or create a ledger, and take it for this process.
 
@@ -82,20 +102,26 @@ class Ledger:
             config_digest: stands for all that decides the results. A ledger made with another one
                 is refused, because its results would not fit.
             config: what the digest stands for; kept so that a refusal can say what differs.
-            redo: forget every outcome and go on with this config.
+            redo: have everything done again with this config.
+            must_exist: there is work that only a ledger can have led to: a new one is an error.
+            look_first: called with the ledger before anything is written into it; may refuse it.
 
         Raises:
             DatasetError: a live driver holds the ledger, it was made with another config, or the
-                file is no ledger, broken, or not writable.
+                file is no ledger, broken, or not writable; or it is empty and must not be.
         """
         lock_fd = lock(path)
         try:
             with explain_errors(path):
-                ledger = cls(path, connect(path), lock_fd)
+                ledger = cls(path, connect(path, must_exist=must_exist), lock_fd)
         except BaseException:
-            os.close(lock_fd)
+            unlock(lock_fd)
             raise
         try:
+            if must_exist and ledger.get_meta("config_digest") is None:
+                raise empty_ledger(path)  # noqa: TRY301 - the ledger has to be closed
+            if look_first is not None:
+                look_first(ledger)
             ledger._begin(config_digest, config or {}, redo=redo)
         except BaseException:
             ledger.close()
@@ -114,7 +140,17 @@ class Ledger:
         with suppress(sqlite3.Error):
             self._database.execute(_RELEASE)
         self._database.close()
-        os.close(self._lock_fd)
+        unlock(self._lock_fd)
+
+    def require_in_place(self) -> None:
+        """Refuse to go on when the file was removed, moved or replaced since it was opened.
+
+        SQLite would write on into a file that no folder holds any more.
+
+        Raises:
+            HaltError: it was.
+        """
+        require_same(self._path, self.file_id)
 
     def add(self, items: Iterable[WorkItem]) -> int:
         """Add the items whose keys are new; return how many were.
@@ -153,25 +189,35 @@ class Ledger:
             if keys is None or key in keys:
                 with self._transaction() as database:
                     database.execute("UPDATE items SET state = 'leased' WHERE id = ?", (last_id,))
-                yield WorkItem(key=key, payload=json.loads(payload), attempts=attempts)
+                yield WorkItem(key=key, payload=self._parsed(key, payload), attempts=attempts)
 
     def record(self, outcome: Outcome) -> None:
         """Write down what became of a leased item, in one transaction.
 
-        `retried` counts the attempt and keeps the lease.
+        `retried` counts the attempt and keeps the lease. Only `done` replaces what the item gave
+        before.
 
         Raises:
             ValueError: the item is not leased; a finished item never changes.
+            HaltError: the ledger is not where it was.
         """
         state: State = "leased" if outcome.kind == "retried" else outcome.kind
+        result = None if outcome.result is None else json.dumps(outcome.result)
         with self._transaction() as database:
+            if outcome.kind == "done":
+                database.execute(
+                    "INSERT OR IGNORE INTO meta SELECT ? || key, result FROM items"
+                    " WHERE key = ? AND state = 'leased' AND result IS NOT NULL",
+                    (_REPLACED, outcome.key),
+                )
             changed = database.execute(
-                "UPDATE items SET state = ?, attempts = ?, result = ?, error = ?, error_detail = ?,"
-                " wall_s = ?, cpu_s = ? WHERE key = ? AND state = 'leased'",
+                "UPDATE items SET state = ?, attempts = ?, result = coalesce(?, result),"
+                " error = ?, error_detail = ?, wall_s = ?, cpu_s = ?"
+                " WHERE key = ? AND state = 'leased'",
                 (
                     state,
                     outcome.attempts,
-                    None if outcome.result is None else json.dumps(outcome.result),
+                    result,
                     outcome.error,
                     outcome.error_detail,
                     outcome.wall_s,
@@ -184,13 +230,43 @@ class Ledger:
                 raise ValueError(msg)
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Make items pending again as if they had never been tried.
+        """Make items pending again as if they had never been tried; what they gave stays.
 
         Unknown keys, and items that are leased right now, are left alone.
         """
         forget = f"{_FORGET} WHERE key = ? AND state != 'leased'"
         with self._transaction() as database:
             database.executemany(forget, ((key,) for key in keys))
+
+    def rename(self, key: str, item: WorkItem) -> None:
+        """Give a finished item another key and payload, and make it pending; what it gave stays.
+
+        For work that is to be done again from elsewhere. An item that already has the new key and
+        never gave anything makes room.
+        """
+        with self._transaction() as database:
+            database.execute("DELETE FROM items WHERE key = ? AND result IS NULL", (item.key,))
+            database.execute(
+                f"{_FORGET}, key = ?, payload = ? WHERE key = ? AND state != 'leased'",
+                (item.key, json.dumps(item.payload), key),
+            )
+
+    def replaced(self) -> Iterator[JsonObject]:
+        """Yield what items gave before they were done again, since the last `settle`."""
+        with explain_errors(self._path):
+            rows = self._database.execute(
+                "SELECT key, value FROM meta WHERE substr(key, 1, ?) = ?",
+                (len(_REPLACED), _REPLACED),
+            ).fetchall()
+        for key, value in rows:
+            yield self._parsed(key, value)
+
+    def settle(self) -> None:
+        """Drop what `replaced` tells: nothing that is published speaks of it any more."""
+        with self._transaction() as database:
+            database.execute(
+                "DELETE FROM meta WHERE substr(key, 1, ?) = ?", (len(_REPLACED), _REPLACED)
+            )
 
     def counts(self) -> dict[State, int]:
         """Return how many items are in each state; every state is there."""
@@ -201,7 +277,7 @@ class Ledger:
     def entries(self) -> Iterator[LedgerEntry]:
         """Yield every item in the order of adding; writing in between is allowed."""
         with explain_errors(self._path):
-            yield from _entries(self._database)
+            yield from _entries(self._path, self._database)
 
     def get_meta(self, key: str) -> str | None:
         """Return what `set_meta` has kept under a key, None if nothing."""
@@ -214,10 +290,13 @@ class Ledger:
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
+    def _parsed(self, key: str, text: str) -> JsonObject:
+        return _parsed(self._path, key, text)
+
     def _begin(self, config_digest: str, config: JsonObject, *, redo: bool) -> None:
         known = self.get_meta("config_digest")
         if known not in {None, config_digest} and not redo:
-            former = json.loads(self.get_meta("config") or "{}")
+            former = self._parsed("config", self.get_meta("config") or "{}")
             differences = describe_differences(former, config)
             msg = (
                 f"{self._path}: made with another config "
@@ -234,7 +313,8 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it or nothing; Ctrl-C included."""
+        """All of it or nothing; Ctrl-C included. Refuses to write into a file that is gone."""
+        self.require_in_place()
         database = self._database
         with explain_errors(self._path):
             try:
@@ -257,12 +337,12 @@ def read_ledger(path: Path) -> Iterator[LedgerEntry]:
         database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
             check(path, database)
-            yield from _entries(database)
+            yield from _entries(path, database)
         finally:
             database.close()
 
 
-def _entries(database: sqlite3.Connection) -> Iterator[LedgerEntry]:
+def _entries(path: Path, database: sqlite3.Connection) -> Iterator[LedgerEntry]:
     last_id = 0
     while True:
         rows = database.execute(
@@ -274,14 +354,31 @@ def _entries(database: sqlite3.Connection) -> Iterator[LedgerEntry]:
             return
         last_id = rows[-1][0]
         for _, key, payload, state, attempts, result, error, detail, wall_s, cpu_s in rows:
+            if state not in get_args(State):
+                raise damaged_row(path, key, f"its state is {state!r}")
             yield LedgerEntry(
                 key=key,
-                payload=json.loads(payload),
+                payload=_parsed(path, key, payload),
                 state=state,
                 attempts=attempts,
-                result=None if result is None else json.loads(result),
+                result=None if result is None else _parsed(path, key, result),
                 error=error,
                 error_detail=detail,
                 wall_s=wall_s,
                 cpu_s=cpu_s,
             )
+
+
+def damaged_row(path: Path, key: object, problem: str) -> DatasetError:
+    """Return the error of a row that nobody can have written as it is."""
+    return DatasetError(f"{path}: the row of {key} is damaged ({problem}); {HOW_TO_MEND}")
+
+
+def _parsed(path: Path, key: object, text: object) -> JsonObject:
+    try:
+        value = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError) as error:
+        raise damaged_row(path, key, f"no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise damaged_row(path, key, "no JSON object")
+    return value

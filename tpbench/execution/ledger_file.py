@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from tpbench.errors import DatasetError, TPBenchError
+from tpbench.execution.halt import HaltError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,11 +35,57 @@ _SCHEMA: Final = (
     f"PRAGMA user_version = {_SCHEMA_VERSION}",
 )
 
+_COLUMNS: Final = {
+    "items": {"id", "key", "payload", "state", "attempts", "result", "error", "error_detail"},
+    "meta": {"key", "value"},
+}
+
+HOW_TO_MEND: Final = (
+    "put back a copy of its folder from before (all files in it together), or choose another "
+    "output folder; what is published stays as it is"
+)
+"""What to do about a ledger that is gone or damaged. Starting it anew would disown what is done."""
+
+FileId = tuple[int, int]
+"""Device and inode: the same path with another one is another file."""
+
+
+def file_id(path: Path) -> FileId:
+    """Say which file this is.
+
+    Raises:
+        OSError: there is none.
+    """
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def require_same(path: Path, known: FileId) -> None:
+    """Refuse to go on when a ledger was removed, moved or replaced since the run began.
+
+    Raises:
+        HaltError: it was. Whatever is written now belongs to no dataset.
+    """
+    try:
+        same = file_id(path) == known
+    except OSError:
+        same = False
+    if not same:
+        msg = (
+            f"{path}: was removed or replaced while the run was on; nothing more is written: "
+            "put the folder back, or run again to make it anew"
+        )
+        raise HaltError(msg)
+
 
 def lock(path: Path) -> int:
     """Take the lock file beside the ledger and write our name into it; return its descriptor.
 
     The kernel gives a flock back when its process ends, however it ends. Workers don't inherit it.
+    Give it back with `unlock`. The name of the machine is left out: folders are passed on.
+
+    Raises:
+        DatasetError: another process holds it, or the folder can't be written.
     """
     lock_path = path.with_name(f"{path.name}.lock")
     try:
@@ -51,11 +97,14 @@ def lock(path: Path) -> int:
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.truncate(lock_fd, 0)
-        os.write(lock_fd, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        os.write(lock_fd, f"process {os.getpid()}".encode())
     except BlockingIOError as error:
         holder = os.pread(lock_fd, 200, 0).decode(errors="replace") or "another process"
         os.close(lock_fd)
-        msg = f"{path.parent}: in use by {holder}; wait for it, or stop it and run again"
+        msg = (
+            f"{path.parent}: in use by {holder} on this or another machine; "
+            "wait for it, or stop it and run again"
+        )
         raise DatasetError(msg) from error
     except OSError as error:
         os.close(lock_fd)
@@ -64,23 +113,49 @@ def lock(path: Path) -> int:
     return lock_fd
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open the ledger at `path`, or make an empty one; call inside `explain_errors`."""
+def unlock(lock_fd: int) -> None:
+    """Give a lock back, and leave nobody's name in its file."""
+    with suppress(OSError):
+        os.ftruncate(lock_fd, 0)
+    os.close(lock_fd)
+
+
+def connect(path: Path, *, must_exist: bool) -> sqlite3.Connection:
+    """Open the ledger at `path`, or make an empty one; call inside `explain_errors`.
+
+    All of it is in one file whenever nothing is being written: a copy that is made file by file is
+    whole. (A write-ahead log would be a second file, and is left out of such copies.)
+
+    Args:
+        path: of the ledger.
+        must_exist: an empty one is an error: it has lost what it held.
+    """
     database = sqlite3.connect(path, isolation_level=None)
     try:
         empty = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
         if empty and not database.execute("PRAGMA application_id").fetchone()[0]:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("BEGIN IMMEDIATE")
-            for statement in _SCHEMA:
-                database.execute(statement)
-            database.execute("COMMIT")
+            _begin(path, database, must_exist=must_exist)
         check(path, database)
+        database.execute("PRAGMA journal_mode = DELETE")
         database.execute("PRAGMA synchronous = FULL")
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _begin(path: Path, database: sqlite3.Connection, *, must_exist: bool) -> None:
+    if must_exist:
+        raise empty_ledger(path)
+    database.execute("BEGIN IMMEDIATE")
+    for statement in _SCHEMA:
+        database.execute(statement)
+    database.execute("COMMIT")
+
+
+def empty_ledger(path: Path) -> DatasetError:
+    """Return the error of a ledger that has lost what it held."""
+    return DatasetError(f"{path}: the ledger of what is done here is empty; {HOW_TO_MEND}")
 
 
 def check(path: Path, database: sqlite3.Connection) -> None:
@@ -95,6 +170,11 @@ def check(path: Path, database: sqlite3.Connection) -> None:
             "use the tpbench that made it, or another output folder"
         )
         raise DatasetError(msg)
+    for table, columns in _COLUMNS.items():
+        found = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
+        if not found >= columns:
+            msg = f"its table {table} is not there, or not whole"
+            raise sqlite3.DatabaseError(msg)
     problem = database.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise sqlite3.DatabaseError(problem)
@@ -113,7 +193,7 @@ def explain_errors(path: Path) -> Iterator[None]:
             msg = f"{path}: the disk is full; what is finished is kept: make room and run again"
             raise TPBenchError(msg) from error
         if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-            msg = f"{path}: damaged, or no ledger of tpbench ({error}); move it away to start anew"
+            msg = f"{path}: damaged, or no ledger of tpbench ({error}); {HOW_TO_MEND}"
             raise DatasetError(msg) from error
         if code != sqlite3.SQLITE_ERROR:
             msg = f"{path}: can't be read or written ({error}); check the disk and the permissions"

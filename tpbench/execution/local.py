@@ -200,6 +200,8 @@ class _Crew:
         )
         if answer.kind == "done":
             return replace(tried, kind="done", result=answer.result)
+        if answer.kind == "postponed":  # nobody's fault: no attempt is used up
+            return replace(tried, kind="postponed", attempts=item.attempts)
         return self._retry_or(item, tried) if answer.kind == "bug" else tried
 
     def _mourn(self, worker: WorkerHandle, *, why: str | None) -> Generator[Outcome, None, None]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from tpbench.errors import TPBenchError
-from tpbench.execution.halt import why_halt
+from tpbench.execution.halt import PostponedError, machine_fault, why_halt
 from tpbench.foreign import printable
 
 if TYPE_CHECKING:
@@ -58,8 +58,9 @@ class Progress:
 class Answer:
     """What came of one try at one item."""
 
-    kind: Literal["done", "wrong_input", "bug", "halt"]
-    """`halt`: no other item can do better, because nothing can be written any more."""
+    kind: Literal["done", "wrong_input", "postponed", "bug", "halt"]
+    """`halt`: no other item can do better, because nothing can be written any more. `postponed`:
+    this one may do better in another run."""
 
     result: JsonObject | None = None
     error: str | None = None
@@ -133,7 +134,7 @@ def _build(task: TaskSpec, connection: Connection) -> Process | None:
         connection.send(Started(refusal=error))
         return None
     except Exception as error:  # noqa: BLE001 - whatever it is, the driver has to be told
-        halt = why_halt(error)
+        halt = machine_fault(error)
         refusal = None if halt is None else TPBenchError(halt)
         connection.send(Started(refusal=refusal, bug=traceback.format_exc()))
         return None
@@ -158,6 +159,8 @@ def _explain(error: Exception) -> Answer:
     halt = why_halt(error)
     if halt is not None:
         return Answer(kind="halt", error=halt)
+    if isinstance(error, PostponedError):
+        return Answer(kind="postponed", error=printable(error))
     if isinstance(error, TPBenchError):
         return Answer(kind="wrong_input", error=printable(error))
     line = printable(f"{type(error).__name__}: {error}")

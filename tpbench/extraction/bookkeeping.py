@@ -3,71 +3,91 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tpbench.dataset import Clip, RunStats, clip_path, keypoints_path, pose_path
-from tpbench.dataset.info import INFO_NAME
+from tpbench.dataset.folder import CLIPS_FOLDER, KEYPOINTS_FOLDER, LEDGER_FILE, POSES_FOLDER
 from tpbench.errors import DatasetError, MediaError
 from tpbench.execution import WorkItem
+from tpbench.extraction.leftovers import holds_work, require_own_folders
+from tpbench.extraction.pipeline import WORK_FOLDER
 from tpbench.extraction.rows import failed_row
 from tpbench.extraction.sources import Source, hashed, mark_duplicates
 from tpbench.extraction.worker import payload_of, source_of
 from tpbench.foreign import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence, Set
+    from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
     from tpbench.execution import Ledger, LedgerEntry
 
 _log = logging.getLogger(__name__)
 
-LEDGER_FILE: Final = Path(".ledger") / "local.sqlite"
-"""Below the dataset; one file a writer."""
-
-FINAL_STATES: Final = frozenset({"done", "failed", "quarantined"})
+FINAL_STATES: Final = frozenset({"done", "failed", "quarantined", "postponed"})
+"""Of this run; what is postponed is tried again by the next."""
 
 WORKER_LOG: Final = Path(".ledger") / "workers.log"
 """Below the dataset: what workers and the native libraries in them say, and tracebacks."""
 
 _WALL_KEY: Final = "wall_s"
 
+_HOMES: Final = frozenset({CLIPS_FOLDER, KEYPOINTS_FOLDER, POSES_FOLDER})
+
 
 def make_folder(folder: Path) -> None:
     """Make the folder of a dataset, or make sure that it is one.
 
     Raises:
-        DatasetError: it can't be made or written to, or it holds something else.
+        DatasetError: it can't be made or written to, it holds something else, or a dataset that
+            can't be extended.
     """
+    books = folder / LEDGER_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        foreign = not (folder / LEDGER_FILE).is_file() and any(folder.iterdir())
-        (folder / LEDGER_FILE).parent.mkdir(exist_ok=True)
+        if not books.is_file() and any(_is_foreign(entry) for entry in folder.iterdir()):
+            raise DatasetError(_why_refused(folder))
+        require_own_folders(folder)
+        books.parent.mkdir(exist_ok=True)
     except OSError as error:
         msg = f"{folder}: can't write a dataset here ({error.strerror})"
         raise DatasetError(msg) from error
-    if foreign and any(entry.name != LEDGER_FILE.parts[0] for entry in folder.iterdir()):
-        (folder / LEDGER_FILE).parent.rmdir()
-        what = "files but no dataset of tpbench"
-        if (folder / INFO_NAME).is_file():
-            what = "a dataset without its ledger (.ledger): it can be read, not extended"
-        msg = f"{folder}: holds {what}; choose a new or empty folder"
-        raise DatasetError(msg)
 
 
-def plan(ledger: Ledger, sources: Sequence[Source], folder: Path) -> Set[str]:
+def _is_foreign(entry: Path) -> bool:
+    """Whether something is there that no run leaves which came to nothing."""
+    if entry.name in {LEDGER_FILE.parts[0], WORK_FOLDER}:
+        return False
+    return entry.name not in _HOMES or not entry.is_dir() or any(entry.iterdir())
+
+
+def _why_refused(folder: Path) -> str:
+    if holds_work(folder):
+        return (
+            f"{folder}: a dataset without its ledger ({LEDGER_FILE}): it can be read, not "
+            "extended; put its .ledger folder back from a copy, or choose another output folder"
+        )
+    return f"{folder}: holds files but no dataset of tpbench; choose a new or empty folder"
+
+
+def plan(
+    ledger: Ledger, sources: Sequence[Source], folder: Path, *, retry_failed: bool = False
+) -> Set[str]:
     """Write what is to be done into the ledger; return the keys of all inputs, done ones included.
 
     A source that was done stays done while its size and time of change stay as they were; one that
     changed is done again unless its bytes are the same. A file with the bytes of another is not
     done a second time, and one that merely moved is known again. A failed source that is gone is
-    forgotten. A source of which a clip file is missing is done again.
+    forgotten. A source of which a clip file is missing is done again, also where it moved. What was
+    out of reach is tried again.
 
     Args:
         ledger: of the run.
         sources: all inputs.
         folder: of the dataset.
+        retry_failed: try again what failed or was given up.
     """
     keys = {source.key for source in sources}
     entries = {entry.key: entry for entry in ledger.entries()}
@@ -75,8 +95,9 @@ def plan(ledger: Ledger, sources: Sequence[Source], folder: Path) -> Set[str]:
         source.key
         for source in sources
         if source.key in entries
-        and (_has_changed(entries[source.key], source) or _lacks_files(entries[source.key], folder))
+        and _is_to_be_done_again(entries[source.key], source, folder, retry_failed=retry_failed)
     }
+    again |= _sharing_an_id(entries.values()) & keys
     same = [entry for key, entry in entries.items() if key not in again]
     finished = _finished(same)
     again |= _without_original(same, finished, keys)
@@ -89,33 +110,51 @@ def plan(ledger: Ledger, sources: Sequence[Source], folder: Path) -> Set[str]:
         or entries[source.key].state == "pending"
     ]
     todo: list[Source] = []
+    by_path = {source_of(entry.payload).path: entry for entry in same}
     for source in mark_duplicates(new, finished):
         former = finished.get(source.sha256 or "")
-        if source.duplicate_of is not None and former is not None and not former.path.exists():
+        if source.duplicate_of is None or former is None:
+            todo.append(source)
+        elif former.path.exists():
+            todo.append(replace(source, duplicate_of=former.shown_path))
+        elif _lacks_files(by_path[former.path], folder):
+            moved = replace(source, duplicate_of=None)
+            ledger.rename(former.key, WorkItem(key=moved.key, payload=payload_of(moved)))
+            finished[moved.sha256 or ""] = moved
+        else:
             _log.info("%s is %s, which was done before it moved", source.path, former.path)
             keys.discard(source.key)
-            continue
-        todo.append(source)
     ledger.add(WorkItem(key=source.key, payload=payload_of(source)) for source in todo)
     return keys
 
 
 def rows_of(ledger: Ledger) -> Iterator[Clip]:
-    """Yield the manifest rows of all that is finished."""
-    for entry in ledger.entries():
-        if entry.state == "done" and entry.result is not None:
+    """Yield the manifest rows: of what is done, of what failed, and of what is to be done again.
+
+    A source that is to be done again keeps the rows it had until it is. No id comes twice: what is
+    done goes before what was.
+    """
+    seen: set[str] = set()
+    for current in (True, False):
+        for entry in ledger.entries():
+            if current and entry.state in {"failed", "quarantined", "postponed"}:
+                yield _failed_row(entry)
+            if entry.result is None or (entry.state == "done") is not current:
+                continue
             for row in entry.result["clips"]:
-                yield Clip.from_json(row)
-        elif entry.state in {"failed", "quarantined"}:
-            yield failed_row(
-                _best_known(source_of(entry.payload)),
-                error_line(
-                    source_of(entry.payload),
-                    entry.error or "unknown error",
-                    unexpected=entry.error_detail is not None or entry.state == "quarantined",
-                ),
-                quarantined=entry.state == "quarantined",
-            )
+                if row["clip_id"] not in seen:
+                    seen.add(row["clip_id"])
+                    yield Clip.from_json(row)
+
+
+def _failed_row(entry: LedgerEntry) -> Clip:
+    source = source_of(entry.payload)
+    unexpected = entry.error_detail is not None or entry.state == "quarantined"
+    return failed_row(
+        _best_known(source),
+        error_line(source, entry.error or "unknown error", unexpected=unexpected),
+        quarantined=entry.state == "quarantined",
+    )
 
 
 def error_line(source: Source, error: str, *, unexpected: bool) -> str:
@@ -126,8 +165,30 @@ def error_line(source: Source, error: str, *, unexpected: bool) -> str:
 
 
 def num_pending(ledger: Ledger, keys: Set[str]) -> int:
-    """Return how many of these sources are still to be done."""
-    return sum(entry.key in keys and entry.state not in FINAL_STATES for entry in ledger.entries())
+    """Return how many sources are still to be done: of these, and of those that were done before.
+
+    The latter are told of in the log: they were made with other settings, or have changed since.
+    """
+    pending = [entry for entry in ledger.entries() if entry.state not in FINAL_STATES]
+    former = [e for e in pending if e.key not in keys and e.result is not None]
+    if former:
+        _log.warning(
+            "%d sources that are to be done again were not given (%s): their clips stay as they "
+            "were; give their videos, too",
+            len(former),
+            source_of(former[0].payload).shown_path + (", ..." if len(former) > 1 else ""),
+        )
+    return sum(entry.key in keys for entry in pending) + len(former)
+
+
+def replaced_clips(ledger: Ledger) -> set[str]:
+    """Return the ids of the clips whose sources were done again since the manifest was written."""
+    return {
+        clip["clip_id"]
+        for result in ledger.replaced()
+        for clip in result["clips"]
+        if clip["status"] == "kept"
+    }
 
 
 def run_stats(ledger: Ledger, *, workers: int) -> RunStats:
@@ -156,16 +217,38 @@ def add_wall_time(ledger: Ledger, wall_s: float) -> None:
     ledger.set_meta(_WALL_KEY, repr(before + wall_s))
 
 
+def _is_to_be_done_again(
+    entry: LedgerEntry, source: Source, folder: Path, *, retry_failed: bool
+) -> bool:
+    if entry.state == "postponed" or (retry_failed and entry.state in {"failed", "quarantined"}):
+        return True
+    return _has_changed(entry, source) or _lacks_files(entry, folder)
+
+
 def _has_changed(entry: LedgerEntry, source: Source) -> bool:
     then = source_of(entry.payload)
     if (then.size_bytes, then.mtime_ns) == (source.size_bytes, source.mtime_ns):
         return False
-    if entry.result is None:
+    if entry.result is None or entry.state != "done":
         return True
     try:
         return bool(hashed(source).sha256 != entry.result["source_sha256"])
     except MediaError:
         return True
+
+
+def _sharing_an_id(entries: Iterable[LedgerEntry]) -> set[str]:
+    """Return the keys of sources that one id was given to before ids were held against each other.
+
+    The files of one lie in the place of the other's: both are done again.
+    """
+    bearers: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for entry in entries:
+        if entry.state == "done" and entry.result is not None:
+            for clip in entry.result["clips"]:
+                if clip["status"] == "kept":
+                    bearers[clip["clip_id"]][entry.key] = entry.result["source_sha256"]
+    return {key for same in bearers.values() if len(set(same.values())) > 1 for key in same}
 
 
 def _lacks_files(entry: LedgerEntry, folder: Path) -> bool:
@@ -186,7 +269,9 @@ def _finished(entries: Sequence[LedgerEntry]) -> dict[str, Source]:
         source = source_of(entry.payload)
         if entry.state not in FINAL_STATES or source.duplicate_of is not None:
             continue
-        sha256 = source.sha256 if entry.result is None else entry.result["source_sha256"]
+        sha256 = source.sha256
+        if entry.state == "done" and entry.result is not None:
+            sha256 = entry.result["source_sha256"]
         if sha256 is not None:
             finished[sha256] = source
     return finished
@@ -218,7 +303,7 @@ def _without_original(
 
 
 def _failed_and_gone(entry: LedgerEntry, keys: Set[str]) -> bool:
-    failed = entry.state in {"failed", "quarantined"}
+    failed = entry.state in {"failed", "quarantined", "postponed"}
     return failed and entry.key not in keys and not source_of(entry.payload).path.exists()
 
 

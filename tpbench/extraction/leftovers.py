@@ -6,22 +6,30 @@ Only names that the extraction itself gives are touched: a stranger's file stays
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tpbench.dataset import clip_path, keypoints_path, pose_path
+from tpbench.dataset.folder import LEDGER_FILE
+from tpbench.dataset.info import INFO_NAME
+from tpbench.dataset.manifest import MANIFEST_NAME
+from tpbench.errors import DatasetError
 from tpbench.extraction.pipeline import WORK_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tpbench.dataset import Clip
 
 _log = logging.getLogger(__name__)
 
-_OURS: Final = re.compile(r"[A-Za-z0-9_-]+-[0-9a-f]{8}_\d{8,}_\d{8,}\.(mp4|npz)")
+LEFTOVERS: Final = ".leftovers"
+"""Below the dataset: clips of which neither ledger nor manifest knows anything."""
+
+_OURS: Final = re.compile(r"(?P<source>[A-Za-z0-9_-]+-[0-9a-f]{8,64})_\d{8,}_\d{8,}\.(mp4|npz)")
 """Files of a clip, as `RowMaker.clip_id` names it."""
 
 _HALF_WRITTEN: Final = re.compile(
@@ -34,24 +42,85 @@ def sweep(folder: Path) -> None:
     """Delete what a killed run was making. Call it while no worker is at work in `folder`."""
     shutil.rmtree(folder / WORK_FOLDER, ignore_errors=True)
     for home in (folder, folder / "splits"):
-        for path in _files(home):
+        for path in _files(home) if home == folder or not home.is_symlink() else ():
             if _HALF_WRITTEN.fullmatch(path.name):
                 _log.info("deleting %s: a killed run was writing it", path)
                 path.unlink()
 
 
-def prune(folder: Path, rows: Sequence[Clip]) -> None:
-    """Delete clip files that no kept row speaks of.
+def prune(folder: Path, rows: Sequence[Clip], replaced: Iterable[str] = ()) -> None:
+    """Clear away clip files that no kept row speaks of.
 
-    A killed run leaves such files, and so do settings that were given up and sources that changed.
+    Deleted are those of clips in whose place something whole was made: the clips that were
+    `replaced`, and what a killed run or an earlier try left of a source that `rows` tell all of. Of
+    other clips nobody knows whether they are worth anything: they are moved to `LEFTOVERS`. Nothing
+    is touched in a folder that is a link: others may keep theirs there.
+
+    Args:
+        folder: of the dataset, with its manifest written.
+        rows: of the manifest.
+        replaced: ids of clips whose sources were done again.
     """
-    kept = [row.clip_id for row in rows if row.status == "kept"]
+    kept = {row.clip_id for row in rows if row.status == "kept"}
+    told = {row.source_id for row in rows if row.status in {"kept", "rejected"}}
+    gone = set(replaced)
+    moved = 0
     for path_of in (clip_path, keypoints_path, pose_path):
-        wanted = {path_of(folder, clip_id) for clip_id in kept}
-        for path in _files(path_of(folder, "x").parent):
-            if path not in wanted and _OURS.fullmatch(path.name):
+        home = path_of(folder, "x").parent
+        for path in _files(home) if not home.is_symlink() else ():
+            match = _OURS.fullmatch(path.name)
+            if match is None or path.stem in kept:
+                continue
+            if path.stem in gone or match["source"] in told:
                 _log.info("deleting %s: it belongs to no kept clip", path)
                 path.unlink()
+            else:
+                _move_aside(path, folder / LEFTOVERS / home.name)
+                moved += 1
+    if moved:
+        _log.warning(
+            "%s: %d files of clips of which nothing is known were moved to %s: a killed run left "
+            "them, and its videos were not given again; delete them if you don't miss them",
+            folder,
+            moved,
+            folder / LEFTOVERS,
+        )
+
+
+def require_own_folders(folder: Path) -> None:
+    """Refuse a dataset whose folder of clips is a link into another dataset.
+
+    Raises:
+        DatasetError: it is: clips of the same videos would replace the other's.
+    """
+    for path_of in (clip_path, keypoints_path, pose_path):
+        home = path_of(folder, "x").parent
+        if not home.is_symlink():
+            continue
+        other = Path(os.path.realpath(home)).parent
+        if other != Path(os.path.realpath(folder)) and _is_dataset(other):
+            msg = (
+                f"{home}: a link into another dataset ({other}), whose clips would be replaced; "
+                "put a folder in its place, or choose another output folder"
+            )
+            raise DatasetError(msg)
+
+
+def holds_work(folder: Path) -> bool:
+    """Whether something lies in a folder that only a finished source can have led to."""
+    if (folder / INFO_NAME).exists() or (folder / MANIFEST_NAME).exists():
+        return True
+    homes = (path_of(folder, "x").parent for path_of in (clip_path, keypoints_path, pose_path))
+    return any(_OURS.fullmatch(path.name) for home in homes for path in _files(home))
+
+
+def _is_dataset(folder: Path) -> bool:
+    return (folder / INFO_NAME).exists() or (folder / LEDGER_FILE.parts[0]).is_dir()
+
+
+def _move_aside(path: Path, home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    path.replace(home / path.name)
 
 
 def _files(folder: Path) -> Iterator[Path]:

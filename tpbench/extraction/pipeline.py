@@ -35,6 +35,10 @@ WORK_FOLDER = ".work"
 """Below the dataset: what is being made, one folder a source. Nothing in it counts."""
 
 
+def anywhere() -> None:
+    """Ask for nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceResult:
     """What became of one source."""
@@ -58,7 +62,10 @@ class SourcePipeline:
     config: ExtractionConfig
     detectors: DetectorSuite
     folder: Path
-    """Of the dataset."""
+    """Of the dataset. It is never made anew: who removes it in mid-run ends the run."""
+
+    require_folder: Callable[[], None] = anywhere
+    """Raises when the dataset is not there any more."""
 
     def run(self, source: Source, on_frame: Callable[[int], None]) -> SourceResult:
         """Do one source. Its clips lie in the dataset when this returns, and not before.
@@ -74,6 +81,7 @@ class SourcePipeline:
         with clock.stage("probe"):
             source = hashed(source)
             info = probe(source.path)
+        self.require_folder()
         with _staging(self.folder / WORK_FOLDER / source_id(source)) as staging:
             work = _SourceWork(
                 pipeline=self,
@@ -89,6 +97,7 @@ class SourcePipeline:
                 ),
             )
             clips = tuple(work.clips(on_frame))
+            self.require_folder()
             for clip in clips:
                 if clip.status == "kept":
                     _move(clip.clip_id, staging, self.folder)
@@ -182,7 +191,8 @@ class _SourceWork:
 def _staging(folder: Path) -> Iterator[Path]:
     """Give an empty folder that is gone afterwards; a killed run leaves one, the next clears it."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.parent.mkdir(exist_ok=True)
+    folder.mkdir()
     try:
         yield folder
     finally:
@@ -192,7 +202,7 @@ def _staging(folder: Path) -> Iterator[Path]:
 def _move(clip_id: str, staging: Path, folder: Path) -> None:
     for path_of in (clip_path, keypoints_path, pose_path):
         target = path_of(folder, clip_id)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(exist_ok=True)
         path_of(staging, clip_id).replace(target)
 
 

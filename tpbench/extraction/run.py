@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from tpbench.dataset import finalise
-from tpbench.dataset.info import INFO_NAME, read_info
+from tpbench.dataset.folder import LEDGER_FILE
 from tpbench.errors import ConfigError
 from tpbench.execution import (
     Ledger,
@@ -20,18 +21,20 @@ from tpbench.execution import (
     usable_cores,
 )
 from tpbench.extraction.bookkeeping import (
-    LEDGER_FILE,
     WORKER_LOG,
     add_wall_time,
     make_folder,
     num_pending,
     plan,
+    replaced_clips,
     rows_of,
     run_stats,
 )
+from tpbench.extraction.books import check_books, read_former
 from tpbench.extraction.config import ExtractionConfig, load_preset
 from tpbench.extraction.judging import described_measurements
-from tpbench.extraction.leftovers import prune, sweep
+from tpbench.extraction.leftovers import holds_work, prune, sweep
+from tpbench.extraction.naming import SourceNames
 from tpbench.extraction.progress import ProgressCounter
 from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import find_sources, plain_path
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 
     from tpbench.dataset import Clip, Dataset
     from tpbench.detectors.onnx_session import Device
+    from tpbench.execution.ledger_file import FileId
     from tpbench.extraction.progress import ProgressListener
     from tpbench.wholebody import PoseSource
 
@@ -62,6 +66,7 @@ def extract(  # noqa: PLR0913 - the options of the command
     device: Device = "auto",
     offline: bool = False,
     redo: bool = False,
+    retry_failed: bool = False,
     name: str | None = None,
     on_progress: ProgressListener | None = None,
 ) -> Dataset:
@@ -78,7 +83,10 @@ def extract(  # noqa: PLR0913 - the options of the command
         workers: processes, one core each; all cores if not given.
         device: where ONNX models run.
         offline: never fetch model files.
-        redo: forget what an earlier run with other settings made here.
+        redo: have all sources done again with the settings of now. What is there stays until its
+            source is done.
+        retry_failed: try sources again that failed or were given up. Those that were out of reach
+            (no permission, a share that dropped out) are tried again anyhow.
         name: of the dataset; if not given the name it has, at first the folder's.
         on_progress: told about every step.
 
@@ -88,8 +96,9 @@ def extract(  # noqa: PLR0913 - the options of the command
     Raises:
         ConfigError: a preset, option or input makes no sense.
         MissingWeightsError: a model file is missing.
-        DatasetError: `out` is no place for this dataset.
-        TPBenchError: the disk is full; what is finished is kept.
+        DatasetError: `out` is no place for this dataset, or its books are damaged or incomplete.
+        TPBenchError: the machine has a fault (the disk is full, a permission or a share is gone,
+            memory ran out) or the dataset was removed in mid-run; what is finished is kept.
     """
     from tpbench.detectors.suite import weights_digest
 
@@ -102,6 +111,7 @@ def extract(  # noqa: PLR0913 - the options of the command
     sources = find_sources([Path(given) for given in inputs], excluded=folder)
     models = weights_digest(skeleton, offline=offline)
     make_folder(folder)
+    former = read_former(folder)
     with (
         explain_halts(folder),
         Ledger.open(
@@ -109,10 +119,22 @@ def extract(  # noqa: PLR0913 - the options of the command
             config_digest=_digest(config, skeleton, models),
             config=_described(config, skeleton) | {"models": models},
             redo=redo,
+            must_exist=holds_work(folder),
+            look_first=partial(check_books, folder=folder),
         ) as ledger,
     ):
         sweep(folder)
-        planned = plan(ledger, sources, folder)
+        planned = plan(ledger, sources, folder, retry_failed=retry_failed)
+        publish = partial(
+            _publish,
+            ledger,
+            planned,
+            folder,
+            config,
+            skeleton,
+            workers=count,
+            name=name or (former.name if former is not None else folder.name),
+        )
         progress = ProgressCounter(ledger, folder, planned, on_progress)
         progress.start()
         began_s = monotonic()
@@ -124,17 +146,18 @@ def extract(  # noqa: PLR0913 - the options of the command
                     recycle_after=_RECYCLE_AFTER,
                     worker_log=folder / WORKER_LOG,
                 ),
-                _task(config, folder, skeleton, device, offline=offline),
+                _task(config, folder, skeleton, device, offline=offline, ledger=ledger.file_id),
                 keys=planned,
+                prepare=SourceNames(ledger.entries()),
                 on_outcome=progress.on_outcome,
                 on_progress=progress.on_frames,
             )
         except KeyboardInterrupt:
             add_wall_time(ledger, monotonic() - began_s)
-            _publish(ledger, planned, folder, config, skeleton, workers=count, name=name)
+            publish()
             raise
         add_wall_time(ledger, monotonic() - began_s)
-        return _publish(ledger, planned, folder, config, skeleton, workers=count, name=name)
+        return publish()
 
 
 def _task(
@@ -144,12 +167,14 @@ def _task(
     device: Device,
     *,
     offline: bool,
+    ledger: FileId,
 ) -> TaskSpec:
     return TaskSpec(
         factory="tpbench.extraction.worker:build",
         config={
             "settings": config.model_dump(mode="json"),
             "folder": str(folder),
+            "ledger": [str(LEDGER_FILE), *ledger],
             "skeleton": skeleton,
             "device": device,
             "offline": offline,
@@ -165,24 +190,29 @@ def _publish(
     skeleton: PoseSource,
     *,
     workers: int,
-    name: str | None,
+    name: str,
 ) -> Dataset:
-    """Write the dataset's files from all that the ledger has finished."""
+    """Write the dataset's files from all that the ledger has finished.
+
+    Old clips go after the manifest that does without them is written, and only then.
+    """
+    ledger.require_in_place()
     rows = list(rows_of(ledger))
     sweep(folder)
-    prune(folder, rows)
-    former = read_info(folder).name if (folder / INFO_NAME).is_file() else folder.name
     dataset = finalise(
         folder,
         rows,
-        name=name or former,
+        name=name,
         config=_described(config, skeleton),
         models=_model_digests(rows),
         measurements=described_measurements(),
         run=run_stats(ledger, workers=workers),
         sources_pending=num_pending(ledger, keys),
     )
+    prune(folder, rows, replaced_clips(ledger))
+    ledger.settle()
     write_report(folder)
+    ledger.require_in_place()
     return dataset
 
 

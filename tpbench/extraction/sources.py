@@ -45,6 +45,9 @@ class Source:
     duplicate_of: str | None = None
     """`shown_path` of an equal source that is done instead."""
 
+    id_digits: int = 8
+    """Digits of its sha256 in its id; more where another source would have the same id."""
+
     @property
     def key(self) -> str:
         """Name in the ledger."""
@@ -123,12 +126,17 @@ def mark_duplicates(sources: Sequence[Source], known: Mapping[str, Source]) -> l
 def source_id(source: Source) -> str:
     """Return a name for files and columns: the file's stem made safe, and 8 digits of its sha256.
 
-    The same video under the same name has the same id wherever it lies. A file that can't be read
-    is told apart by its path instead.
+    The same video under the same name has the same id wherever it lies; where two different ones
+    would share an id, the second bears more digits (see `naming`). A file that can't be read is
+    told apart by its path instead.
     """
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(source.shown_path).stem)[:80].strip("-") or "video"
     mark = source.sha256 or hashlib.sha256(source.shown_path.encode("utf-8", "replace")).hexdigest()
-    return f"{stem}-{mark[:8]}"
+    return f"{id_stem(source)}-{mark[: source.id_digits]}"
+
+
+def id_stem(source: Source) -> str:
+    """Return the part of a source's id that its file name gives."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", Path(source.shown_path).stem)[:80].strip("-") or "video"
 
 
 def hashed(source: Source) -> Source:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpbench.errors import MediaError
+from tpbench.execution.halt import HaltError, PostponedError, machine_fault
+from tpbench.execution.ledger_file import require_same
 from tpbench.extraction.config import ExtractionConfig
-from tpbench.extraction.pipeline import SourcePipeline
+from tpbench.extraction.pipeline import SourcePipeline, anywhere
+from tpbench.extraction.reach import why_out_of_reach
 from tpbench.extraction.rows import duplicate_row
 from tpbench.extraction.sources import Source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tpbench.execution.executor import JsonObject, ProgressReport
 
 _REPORT_EVERY_FRAMES = 50
@@ -34,6 +40,12 @@ class ExtractionTask:
 
     pipeline: SourcePipeline
 
+    folder: Path | None = None
+    """Of the dataset: named where an error names no file."""
+
+    require_folder: Callable[[], None] = anywhere
+    """Raises when the dataset is not there any more."""
+
     def __call__(self, payload: JsonObject, report: ProgressReport) -> dict[str, Any]:
         """Do one source and return its rows, its length and where the time went, as JSON."""
         source = source_of(payload)
@@ -47,10 +59,8 @@ class ExtractionTask:
 
         try:
             done = self.pipeline.run(source, on_frame)
-        except MediaError as error:
-            if Path(error.path) != source.path:
-                raise
-            raise MediaError(source.shown_path, error.reason) from error
+        except Exception as error:
+            raise self._meaning(source, error) from error
         return _result(
             tuple(clip.to_json() for clip in done.clips),
             done.source_sha256,
@@ -63,12 +73,29 @@ class ExtractionTask:
         """Close the models."""
         self.pipeline.detectors.close()
 
+    def _meaning(self, source: Source, error: Exception) -> Exception:
+        """Tell the source's faults from the machine's; return what to raise."""
+        why = why_out_of_reach(source, error)
+        if why is not None:
+            return PostponedError(f"{source.shown_path}: {why}; the next run tries again")
+        try:
+            self.require_folder()
+        except HaltError as gone:
+            return gone
+        fault = machine_fault(error, where=self.folder)
+        if fault is not None:
+            return HaltError(fault)
+        if isinstance(error, MediaError) and Path(error.path) == source.path:
+            return MediaError(source.shown_path, error.reason)
+        return error
+
 
 def build(config: JsonObject) -> ExtractionTask:
     """Load the models and return the task (the factory named in the task's specification).
 
     Args:
-        config: `settings` (ExtractionConfig as JSON), `folder`, `skeleton`, `device`, `offline`.
+        config: `settings` (ExtractionConfig as JSON), `folder`, `ledger` (path below it, device and
+            inode), `skeleton`, `device`, `offline`.
     """
     import cv2
 
@@ -77,6 +104,9 @@ def build(config: JsonObject) -> ExtractionTask:
 
     send_no_usage_statistics()
     cv2.setNumThreads(1)  # a worker is one thread; more workers use more cores
+    folder = Path(config["folder"])
+    ledger, device, inode = config["ledger"]
+    require_folder = partial(require_same, folder / ledger, (device, inode))
     suite = build_suite(
         skeleton=config["skeleton"], device=config["device"], offline=config["offline"]
     )
@@ -84,8 +114,11 @@ def build(config: JsonObject) -> ExtractionTask:
         pipeline=SourcePipeline(
             config=ExtractionConfig.model_validate(config["settings"]),
             detectors=suite,
-            folder=Path(config["folder"]),
-        )
+            folder=folder,
+            require_folder=require_folder,
+        ),
+        folder=folder,
+        require_folder=require_folder,
     )
 
 

@@ -54,7 +54,7 @@ def write_clip(  # noqa: PLR0913 - what a clip is made of
     The three have the same number of frames; this is asserted on the finished files.
 
     Args:
-        folder: where `clips/`, `keypoints/` and `poses/` are.
+        folder: where `clips/`, `keypoints/` and `poses/` are or are made; it is there.
         clip_id: names the files.
         source: the video.
         info: its probe.
@@ -73,7 +73,7 @@ def write_clip(  # noqa: PLR0913 - what a clip is made of
     video, poses = clip_path(folder, clip_id), pose_path(folder, clip_id)
     keypoints = keypoints_path(folder, clip_id)
     for path in (video, poses, keypoints):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
     audio = None
     if info.has_audio:
         fps = float(info.fps)

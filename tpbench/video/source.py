@@ -75,6 +75,7 @@ def open_container(path: Path) -> Iterator[InputContainer]:
         with av.open(
             local_url(path),
             container_options=dict(OPENING),
+            metadata_errors="replace",  # tags are texts of any encoding, and none of our business
         ) as container:
             yield container
     except av.FFmpegError as error:

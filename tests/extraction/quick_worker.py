@@ -1,0 +1,122 @@
+"""A worker's task that makes clips of a few bytes, so that runs can be tested by the dozen.
+
+All but the pictures is the real thing: reading, naming, moving into place, telling faults apart.
+A source is a text file; its words say what happens to it:
+
+    bad          is a broken video
+    sleep        takes ten minutes
+    memory, files, threads, disk, output    what the machine runs out of, or refuses
+    two          gives two clips
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
+from tpbench.errors import MediaError
+from tpbench.execution.ledger_file import require_same
+from tpbench.extraction.pipeline import WORK_FOLDER, SourceResult, _move, _staging
+from tpbench.extraction.sources import Source, hashed, source_id
+from tpbench.extraction.worker import ExtractionTask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tpbench.execution.executor import JsonObject
+    from tpbench.extraction.pipeline import SourcePipeline
+
+FAULTS: dict[str, Exception] = {
+    "memory": MemoryError(),
+    "files": OSError(errno.EMFILE, "Too many open files"),
+    "threads": RuntimeError("can't start new thread"),
+    "disk": OSError(errno.EIO, "Input/output error", "clips"),
+    "output": PermissionError(errno.EPERM, "Operation not permitted", "clips"),
+    "share": OSError(errno.ESTALE, "Stale file handle", "clips"),
+    "unplugged": OSError(errno.ENOTCONN, "Transport endpoint is not connected", "clips"),
+}
+
+
+@dataclass(frozen=True)
+class QuickPipeline:
+    """Stands in for `SourcePipeline`."""
+
+    folder: Path
+    require_folder: Callable[[], None]
+    margin: str
+
+    def run(self, source: Source, _: Callable[[int], None]) -> SourceResult:
+        """Do what the words of the source say."""
+        source = hashed(source)
+        words = source.path.read_text().split()
+        if "bad" in words:
+            raise MediaError(source.path, "is not a video")
+        for word in FAULTS.keys() & set(words):
+            if not (self.folder.parent / "healthy").exists():
+                raise FAULTS[word]
+        self.require_folder()
+        with _staging(self.folder / WORK_FOLDER / source_id(source)) as staging:
+            if "sleep" in words:
+                time.sleep(600)
+            clips = [self._clip(source, number, staging) for number in range(1 + ("two" in words))]
+            self.require_folder()
+            for clip in clips:
+                _move(clip.clip_id, staging, self.folder)
+        return SourceResult(
+            source_sha256=source.sha256 or "",
+            clips=tuple(clips),
+            n_frames=25,
+            duration_s=1.0,
+            stage_s={"decode": 0.1},
+        )
+
+    def _clip(self, source: Source, number: int, staging: Path) -> Clip:
+        clip_id = f"{source_id(source)}_{1000 * number:08d}_{1000 * number + 1000:08d}"
+        marks = []
+        for path_of in (clip_path, keypoints_path, pose_path):
+            content = f"{path_of.__name__} {number} {source.sha256} {self.margin}".encode()
+            path = path_of(staging, clip_id)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+            marks.append(hashlib.sha256(content).hexdigest())
+        return Clip(
+            clip_id=clip_id,
+            status="kept",
+            source_id=source_id(source),
+            source_path=source.shown_path,
+            source_sha256=source.sha256,
+            identity=source_id(source),
+            n_frames=25,
+            fps_num=25,
+            fps_den=1,
+            clip_sha256=marks[0],
+            keypoints_sha256=marks[1],
+            pose_sha256=marks[2],
+        )
+
+
+class _NoDetectors:
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def build(config: JsonObject) -> ExtractionTask:
+    """Take the place of `tpbench.extraction.worker.build`."""
+    folder = Path(config["folder"])
+    ledger, device, inode = config["ledger"]
+    require_folder = partial(require_same, folder / ledger, (device, inode))
+    pipeline = QuickPipeline(
+        folder=folder,
+        require_folder=require_folder,
+        margin=str(config["settings"]["clip"]["margin_share"]),
+    )
+    object.__setattr__(pipeline, "detectors", _NoDetectors())
+    return ExtractionTask(
+        pipeline=cast("SourcePipeline", pipeline), folder=folder, require_folder=require_folder
+    )

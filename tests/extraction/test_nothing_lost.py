@@ -1,0 +1,478 @@
+"""Nothing finished is ever deleted: damaged, lost and older books, links, `--redo` that stops."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.talks import short_settings
+from tpbench.dataset import Dataset, split_dataset
+from tpbench.dataset.folder import LEDGER_FILE
+from tpbench.errors import DatasetError, TPBenchError
+from tpbench.extraction import run
+from tpbench.extraction.run import extract
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tpbench.extraction.config import ExtractionConfig
+
+HERE = Path(__file__).parent
+SETTINGS = short_settings()
+OTHER = SETTINGS.model_copy(update={"clip": SETTINGS.clip.model_copy(update={"margin_share": 0.3})})
+HOMES = ("clips", "keypoints", "poses")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Workers make clips of a few bytes."""
+    make_task = run._task
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(HERE)
+        patch.setattr(
+            run, "_task",
+            lambda *args, **opts: replace(make_task(*args, **opts), factory="quick_worker:build"),
+        )  # fmt: skip
+        patch.setattr(run, "write_report", lambda _: None)
+        yield
+
+
+@pytest.fixture
+def talks(tmp_path: Path) -> Path:
+    """Two sources, one of which gives two clips."""
+    folder = tmp_path / "talks"
+    write(folder / "a.mp4", "a two")
+    write(folder / "b.mp4", "b")
+    return folder
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Path:
+    """A folder with one more source."""
+    return write(tmp_path / "new" / "e.mp4", "e").parent
+
+
+@pytest.fixture(scope="module")
+def finished(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished dataset of three clips. Tests copy it and leave it as it is."""
+    folder = tmp_path_factory.mktemp("finished")
+    write(folder / "talks" / "a.mp4", "a two")
+    write(folder / "talks" / "b.mp4", "b")
+    extracted(folder / "dataset", folder / "talks")
+    return folder / "dataset"
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """A dataset whose sources lie where they can't be changed."""
+    return shutil.copytree(finished, tmp_path / "dataset")
+
+
+@pytest.fixture
+def dataset(talks: Path, tmp_path: Path) -> Path:
+    """A finished dataset of three clips."""
+    extracted(tmp_path / "dataset", talks)
+    return tmp_path / "dataset"
+
+
+def write(path: Path, words: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(words)
+    return path
+
+
+def extracted(
+    out: Path,
+    *inputs: Path,
+    settings: ExtractionConfig = SETTINGS,
+    redo: bool = False,
+    retry_failed: bool = False,
+) -> Dataset:
+    return extract(
+        inputs, out, preset=settings, skeleton="mediapipe", workers=1, redo=redo,
+        retry_failed=retry_failed,
+    )  # fmt: skip
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The files of all clips."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for home in HOMES
+        for path in sorted((folder / home).iterdir())
+    }
+
+
+def database(folder: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(folder / LEDGER_FILE)) as opened:
+        opened.execute(statement, values)
+        opened.commit()
+
+
+def table_less(folder: Path) -> None:
+    database(folder, "DROP TABLE meta")
+
+
+def without_tables(folder: Path) -> None:
+    database(folder, "DROP TABLE meta")
+    database(folder, "DROP TABLE items")
+
+
+def only_its_head(folder: Path) -> None:
+    """What a copy had that left out the `-wal` of former versions."""
+    path = folder / LEDGER_FILE
+    path.unlink()
+    with closing(sqlite3.connect(path)) as opened:
+        opened.execute("PRAGMA journal_mode = WAL")
+
+
+def half(folder: Path) -> None:
+    path = folder / LEDGER_FILE
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "gone": lambda folder: (folder / LEDGER_FILE).unlink(),
+    "gone with its folder": lambda folder: shutil.rmtree(folder / ".ledger"),
+    "empty": lambda folder: (folder / LEDGER_FILE).write_bytes(b""),
+    "a head and nothing else": only_its_head,
+    "half": half,
+    "no text of a database": lambda folder: (folder / LEDGER_FILE).write_text("x" * 9000),
+    "a table is gone": table_less,
+    "no tables": without_tables,
+    "no config digest": lambda folder: database(folder, "DELETE FROM meta"),
+    "no rows": lambda folder: database(folder, "DELETE FROM items"),
+    "a row less": lambda folder: database(folder, "DELETE FROM items WHERE id = 1"),
+    "another state": lambda folder: database(folder, "UPDATE items SET state = 'dome'"),
+    "no JSON": lambda folder: database(folder, "UPDATE items SET result = '{\"clips\": [' "),
+    "no JSON object": lambda folder: database(folder, "UPDATE items SET payload = '[]'"),
+    "no JSON but a blob": lambda folder: database(folder, "UPDATE items SET result = x'ff00'"),
+    "no text": lambda folder: database(folder, "UPDATE items SET state = CAST(x'ff' AS TEXT)"),
+    "a payload without a path": lambda folder: database(
+        folder, "UPDATE items SET payload = '{\"size_bytes\": 1}'"
+    ),
+    "a result without clips": lambda folder: database(
+        folder, "UPDATE items SET result = json_remove(result, '$.clips')"
+    ),
+    "a clip without a status": lambda folder: database(
+        folder, "UPDATE items SET result = json_remove(result, '$.clips[0].status')"
+    ),
+    "a clip with a number for a name": lambda folder: database(
+        folder, "UPDATE items SET result = json_set(result, '$.clips[0].source_path', 3)"
+    ),
+    "a time that is a text": lambda folder: database(folder, "UPDATE items SET cpu_s = 'long'"),
+    "another clip": lambda folder: database(
+        folder,
+        "UPDATE items SET result = json_set(result, '$.clips[0].clip_id', 'x_00000000_00001000')",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_books_that_are_damaged_are_one_line_and_cost_nothing(
+    damage: str, copy: Path, new: Path
+) -> None:
+    DAMAGES[damage](copy)
+    before, manifest = files(copy), (copy / "manifest.parquet").read_bytes()
+
+    for redo in (False, True):
+        with pytest.raises(DatasetError) as refused:
+            extracted(copy, new, redo=redo)
+
+        assert "\n" not in str(refused.value)
+        assert "back" in str(refused.value)
+        assert "copy" in str(refused.value)
+        assert files(copy) == before
+        assert (copy / "manifest.parquet").read_bytes() == manifest
+
+
+def test_the_advice_for_damaged_books_works(dataset: Path, talks: Path, new: Path) -> None:
+    books = dataset / ".ledger"
+    shutil.copytree(books, dataset.parent / "copy")
+    half(dataset)
+    with pytest.raises(DatasetError, match="put back a copy of its folder"):
+        extracted(dataset, new)
+
+    shutil.rmtree(books)
+    shutil.copytree(dataset.parent / "copy", books)
+
+    assert extracted(dataset, new).info.counts.kept == 4
+    assert Dataset.open(dataset).verify() == []
+
+
+def test_books_that_are_older_than_the_manifest_are_refused(
+    dataset: Path, talks: Path, new: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(dataset / ".ledger", tmp_path / "older")
+    extracted(dataset, new)
+    shutil.rmtree(dataset / ".ledger")
+    shutil.copytree(tmp_path / "older", dataset / ".ledger")
+    before = files(dataset)
+
+    with pytest.raises(DatasetError, match="knows nothing of 1 of the 4 clips"):
+        extracted(dataset, talks)
+
+    assert files(dataset) == before
+
+
+def test_a_copy_made_file_by_file_in_mid_run_is_whole(
+    talks: Path, new: Path, tmp_path: Path
+) -> None:
+    out, copy = tmp_path / "dataset", tmp_path / "copy"
+    write(talks / "z.mp4", "z sleep")
+    seen: list[object] = []
+
+    def copy_and_stop(state: object) -> None:
+        if getattr(state, "sources_done", 0) == 2 and not seen:
+            seen.append(state)
+            shutil.copytree(out, copy, ignore=shutil.ignore_patterns("*-wal", "*-shm", "*-journal"))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(
+            [talks], out, preset=SETTINGS, skeleton="mediapipe", workers=1,
+            on_progress=copy_and_stop,
+        )  # fmt: skip
+
+    assert len(files(copy)) == 9
+    assert extracted(copy, new).info.counts.kept == 4
+    assert len(files(copy)) == 12
+
+
+def test_clips_that_nobody_knows_are_moved_aside_and_not_deleted(
+    copy: Path, new: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stray = copy / "clips" / "gone-12345678_00000000_00001200.mp4"
+    stray.write_text("hours of work")
+
+    extracted(copy, new)
+
+    assert (copy / ".leftovers" / "clips" / stray.name).read_text() == "hours of work"
+    assert "moved to" in caplog.text
+    assert Dataset.open(copy).verify() == []
+
+
+def test_a_redo_that_is_stopped_keeps_what_is_not_done_again(dataset: Path, talks: Path) -> None:
+    before = files(dataset)
+    old = {clip.clip_id: clip for clip in Dataset.open(dataset).clips()}
+
+    def stop(state: object) -> None:
+        if getattr(state, "sources_done", 0) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(
+            [talks], dataset, preset=OTHER, skeleton="mediapipe", workers=1, redo=True,
+            on_progress=stop,
+        )  # fmt: skip
+
+    stopped = Dataset.open(dataset)
+    assert files(dataset).keys() == before.keys()
+    assert stopped.verify() == []
+    assert stopped.info.sources_pending == 1
+    same = [clip.clip_id for clip in stopped.clips() if clip == old[clip.clip_id]]
+    assert len(same) == 1, "the source that was not done again has its old clip"
+
+    extracted(dataset, talks, settings=OTHER)
+
+    assert Dataset.open(dataset).verify() == []
+    assert Dataset.open(dataset).info.sources_pending == 0
+    assert all(clip != old[clip.clip_id] for clip in Dataset.open(dataset).clips())
+
+
+def test_a_redo_keeps_clips_whose_videos_are_gone_and_says_so(
+    dataset: Path, talks: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = files(dataset)
+    (talks / "a.mp4").unlink()
+
+    done = extracted(dataset, talks, settings=OTHER, redo=True)
+
+    assert files(dataset).keys() == before.keys()
+    assert done.verify() == []
+    assert done.info.sources_pending == 1
+    assert "1 sources that are to be done again were not given (talks/a.mp4)" in caplog.text
+
+
+def test_a_source_that_changed_into_a_broken_file_keeps_its_clips(
+    dataset: Path, talks: Path
+) -> None:
+    before = files(dataset)
+    write(talks / "a.mp4", "bad")
+
+    done = extracted(dataset, talks)
+
+    assert files(dataset) == before
+    assert (done.info.counts.kept, done.info.counts.failed) == (3, 1)
+
+    write(talks / "a.mp4", "whole again")
+
+    done = extracted(dataset, talks)
+
+    assert (done.info.counts.kept, done.info.counts.failed) == (2, 0)
+    assert done.verify() == []
+
+
+def test_a_link_into_another_dataset_is_refused(
+    dataset: Path, talks: Path, new: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    extracted(other, new)
+    shutil.rmtree(other / "clips")
+    (other / "clips").symlink_to(dataset / "clips")
+    before = files(dataset)
+
+    with pytest.raises(DatasetError, match="a link into another dataset"):
+        extracted(other, talks)
+
+    assert files(dataset) == before
+
+
+def test_nothing_is_cleared_away_behind_a_link(copy: Path, new: Path, tmp_path: Path) -> None:
+    """Clips may lie on a bigger disk, where others keep theirs."""
+    disk = tmp_path / "disk"
+    (copy / "clips").rename(disk)
+    (copy / "clips").symlink_to(disk)
+    stray = disk / "gone-12345678_00000000_00001200.mp4"
+    stray.write_text("somebody's")
+
+    assert extracted(copy, new).info.counts.kept == 4
+    assert stray.read_text() == "somebody's"
+
+
+def test_a_damaged_dataset_json_is_found_before_any_work(
+    dataset: Path, talks: Path, new: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split_dataset(dataset, test_share=0.5, seed=0)
+    (dataset / "dataset.json").write_text('{"name": ')
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "drain", lambda *_, **__: pytest.fail("work was begun"))
+        with pytest.raises(DatasetError, match=r"delete it and run again: no clip is lost") as told:
+            extracted(dataset, new)
+    assert "--name" in str(told.value)
+    assert "tpbench split" in str(told.value)
+
+    (dataset / "dataset.json").unlink()
+
+    assert extracted(dataset, new).info.counts.kept == 4
+    assert Dataset.open(dataset).verify() == []
+
+
+def test_a_damaged_manifest_is_written_anew_from_the_ledger(copy: Path, new: Path) -> None:
+    (copy / "manifest.parquet").write_text("no Parquet")
+
+    assert extracted(copy, new).info.counts.kept == 4
+    assert Dataset.open(copy).verify() == []
+
+
+def test_clips_that_are_gone_are_made_again_where_their_video_moved(
+    dataset: Path, talks: Path
+) -> None:
+    before = files(dataset)
+    for home in HOMES:
+        for path in (dataset / home).glob("a-*"):
+            path.unlink()
+    talks.rename(talks.with_name("moved"))
+
+    extracted(dataset, talks.with_name("moved"))
+
+    assert files(dataset) == before
+    assert Dataset.open(dataset).missing() == []
+
+
+def test_clips_that_are_gone_are_made_again_where_their_video_was_renamed(
+    dataset: Path, talks: Path
+) -> None:
+    for path in (dataset / "poses").glob("b-*"):
+        path.unlink()
+    (talks / "b.mp4").rename(talks / "c.mp4")
+
+    done = extracted(dataset, talks)
+
+    assert (done.info.counts.kept, done.verify()) == (3, [])
+    assert extracted(dataset, talks).info.counts.kept == 3
+
+
+def test_clips_that_are_gone_for_good_are_told(copy: Path, new: Path) -> None:
+    lost = next((copy / "clips").glob("a-*"))
+    lost.unlink()
+
+    done = extracted(copy, new)
+
+    assert done.missing() == [lost]
+
+
+def test_removing_the_dataset_in_mid_run_is_an_error_and_makes_nothing(
+    dataset: Path, talks: Path
+) -> None:
+    write(talks / "z.mp4", "z")
+
+    def remove(state: object) -> None:
+        if getattr(state, "sources_done", 0) == 2:
+            shutil.rmtree(dataset)
+
+    with pytest.raises(TPBenchError, match="was removed or replaced while the run was on"):
+        extract(
+            [talks], dataset, preset=SETTINGS, skeleton="mediapipe", workers=1,
+            on_progress=remove,
+        )  # fmt: skip
+
+    assert not dataset.exists()
+
+
+def test_replacing_the_dataset_in_mid_run_is_an_error_and_touches_nothing(
+    dataset: Path, talks: Path
+) -> None:
+    write(talks / "z.mp4", "z")
+    copy = shutil.copytree(dataset, dataset.parent / "copy")
+
+    def swap(state: object) -> None:
+        if getattr(state, "sources_done", 0) == 2 and copy.exists():
+            dataset.rename(dataset.parent / "aside")
+            copy.rename(dataset)
+
+    with pytest.raises(TPBenchError, match="was removed or replaced"):
+        extract(
+            [talks], dataset, preset=SETTINGS, skeleton="mediapipe", workers=1, on_progress=swap
+        )
+
+    assert len(files(dataset)) == 9
+    assert Dataset.open(dataset).verify() == []
+
+
+def test_split_waits_for_nobody_and_takes_no_old_rows(dataset: Path, talks: Path) -> None:
+    write(talks / "z.mp4", "z")
+    refused: list[object] = []
+
+    def split_now(state: object) -> None:
+        if getattr(state, "sources_done", 0) == 2 and not refused:
+            with pytest.raises(DatasetError, match=rf"in use by process {os.getpid()} ") as error:
+                split_dataset(dataset, test_share=0.5, seed=0)
+            refused.append(error)
+
+    extract(
+        [talks], dataset, preset=SETTINGS, skeleton="mediapipe", workers=1, on_progress=split_now
+    )
+
+    assert refused
+    split_dataset(dataset, test_share=0.5, seed=0)
+    assert len(Dataset.open(dataset).clips()) == 4
+
+
+def test_a_dataset_without_books_is_split_and_gets_none(copy: Path) -> None:
+    shutil.rmtree(copy / ".ledger")
+
+    split_dataset(copy, test_share=0.5, seed=0)
+
+    assert not (copy / ".ledger").exists()
+
+
+def test_no_name_of_the_machine_stays_in_the_lock(copy: Path) -> None:
+    assert (copy / ".ledger" / "local.sqlite.lock").read_bytes() == b""
