@@ -45,6 +45,9 @@ class Disagreements:
     n_compared: int
     """Values that agree."""
 
+    intervals_compared: bool
+    """Whether the intervals were: not if they were made by another method than today's."""
+
 
 def disagreements(
     written: tuple[ScoreReport, Path], again: tuple[ScoreReport, Path]
@@ -68,6 +71,7 @@ def disagreements(
         frames=tuple(_of_frames(written[1], again[1], count)),
         not_measured=lacking,
         n_compared=count.agreeing,
+        intervals_compared=_have_one_method(written[0], again[0]),
     )
 
 
@@ -76,14 +80,19 @@ class _Count:
     agreeing: int = 0
 
 
+def _have_one_method(written: ScoreReport, again: ScoreReport) -> bool:
+    return written.statistics == again.statistics
+
+
 def _of_sets(
     written: ScoreReport, again: ScoreReport, lacking: tuple[str, ...], count: _Count
 ) -> Iterator[str]:
+    ends = ("low", "high") if _have_one_method(written, again) else ()
     for name, old in written.metrics.items():
         new = again.metrics[name]
         if name in lacking or old.status != "measured":
             continue
-        for what in ("value", "low", "high"):
+        for what in ("value", *ends):
             before, after = _plain(getattr(old, what)), _plain(getattr(new, what))
             if _agree(before, after, _tolerance(name)):
                 count.agreeing += 1

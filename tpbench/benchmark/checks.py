@@ -196,6 +196,11 @@ class RunCheck:
         self.n_values = found.n_compared
         self.problems += [f"{path}: {line}" for line in found.scores]
         self.problems += [f"{path.with_name(FRAMES_NAME)}: {line}" for line in found.frames]
+        if not found.intervals_compared:
+            self.notes.append(
+                f"{path}: its intervals are by method {report.statistics} of another tpbench (this "
+                f"one has {again.statistics}): not compared; score the run again to renew them"
+            )
         if found.not_measured:
             names = ", ".join(found.not_measured)
             self.notes.append(f"can't be measured here, so not computed again: {names}")

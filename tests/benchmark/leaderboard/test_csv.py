@@ -84,8 +84,13 @@ def test_columns_stand_in_the_order_of_the_design(runs: Runs) -> None:
         "model", "display_name", "kind", "task", "protocol", "split", "dataset_digest", "n_clips",
         "n_identities", "coverage", "seeds",
     ]  # fmt: skip
-    assert header[11:14] == ["psnr", "psnr_lo", "psnr_hi"]
-    assert header[17:20] == ["fid", "fid_lo", "fid_hi"]
+    assert header[11:15] == ["psnr", "psnr_lo", "psnr_hi", "psnr_n"]
+    assert header[19:23] == ["fid", "fid_lo", "fid_hi", "fid_n"]
+    at = header.index("motion_ratio")
+    assert header[at : at + 7] == [
+        "motion_ratio", "motion_ratio_lo", "motion_ratio_hi", "motion_ratio_n",
+        "motion_ratio_distance", "motion_ratio_distance_lo", "motion_ratio_distance_hi",
+    ]  # fmt: skip
     assert header[-9:] == [
         "params_b", "gen_fps", "peak_gpu_gb", "licence_code", "licence_weights", "run_digest",
         "verified", "verified_by_maker", "date",
@@ -97,7 +102,19 @@ def test_lines_end_with_lf_and_blanks_are_empty(runs: Runs) -> None:
 
     assert "\r" not in text
     assert text.endswith("\n")
-    assert ",[42],,,,1.0,1.0,1.0,10.0,,," in text
+    assert text.count(",[42],,,,0,") == 1
+
+
+def test_how_many_clips_a_value_is_made_from_stands_beside_it(runs: Runs) -> None:
+    runs("lacking", tje_d2=[1.0, 1.0, 1.0, math.nan, math.nan, math.nan])
+    runs("whole", motion_ratio=[0.2, 1.8, 0.2, 1.8, 0.2, 1.7])
+
+    table = read(board_of(runs.out)).set_index("model")
+
+    assert list(table["tje_d2_n"]) == [3, 6]
+    assert table.loc["whole", "motion_ratio"] == pytest.approx(5.9 / 6)
+    assert table.loc["whole", "motion_ratio_distance"] == pytest.approx(4.7 / 6)
+    assert table.loc["whole", "motion_ratio_distance_lo"] < 4.7 / 6
 
 
 def test_anchors_stand_last_and_nothing_is_ranked(runs: Runs) -> None:

@@ -20,7 +20,7 @@ def test_the_value_is_the_mean_over_seeds_per_clip_then_over_clips(runs: Runs) -
     (row,) = board_of(runs.out).rows
 
     assert row.seeds == (3, 7)
-    assert list(row.clip_values["psnr"].values()) == [21.0, 21.0, 23.0, 23.0, 25.0, 31.0]
+    assert list(row.badness["psnr"].values()) == [-21.0, -21.0, -23.0, -23.0, -25.0, -31.0]
     assert row.cells["psnr"].value == 24.0  # (21 + 21 + 23 + 23 + 25 + 31) / 6
     assert row.n_clips == 6
     assert row.complete
@@ -73,7 +73,7 @@ def test_metrics_over_all_clips_are_averaged_without_an_interval(runs: Runs) -> 
     assert (cell.value, cell.low, cell.high) == (12.0, None, None)
     assert cell.spread == pytest.approx(math.sqrt(8))
     assert cell.interval_reason == "all clips together give one value"
-    assert "fid" not in row.clip_values
+    assert "fid" not in row.badness
 
 
 def test_a_clip_that_failed_with_one_seed_is_that_of_the_other(runs: Runs) -> None:
@@ -83,7 +83,7 @@ def test_a_clip_that_failed_with_one_seed_is_that_of_the_other(runs: Runs) -> No
     board = board_of(runs.out)
 
     (row,) = board.rows
-    assert row.clip_values["psnr"]["clip0"] == 20.0
+    assert row.badness["psnr"]["clip0"] == -20.0
     assert row.coverage == 11 / 12
     assert not row.complete
     assert [dict(run.failed) for run in row.runs] == [{}, {"clip0": "the card fell out"}]
@@ -122,8 +122,8 @@ def test_infinite_values_are_no_part_of_a_mean(runs: Runs) -> None:
 
     (row,) = board_of(runs.out).rows
 
-    assert row.clip_values["psnr"]["clip0"] == math.inf
-    assert row.clip_values["psnr"]["clip1"] == 30.0
+    assert row.badness["psnr"]["clip0"] == -100.0
+    assert row.badness["psnr"]["clip1"] == -65.0  # (100 + 30) / 2
     assert row.cells["psnr"].value == 22.0  # (30 + 4 * 20) / 5
     assert row.cells["psnr"].n_infinite == 1
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from tests.benchmark.leaderboard.conftest import Runs, board_of
 from tpbench.benchmark.leaderboard.model import Marks
+from tpbench.metrics.registry import METRICS
 
 BASE = (20.0, 22.0, 24.0, 26.0, 28.0, 30.0)
 NOISY = (20.5, 21.2, 24.4, 25.7, 28.1, 29.9)
@@ -70,11 +72,36 @@ def test_with_a_target_the_nearest_is_best(runs: Runs, ratio: float, marks: Mark
     assert board_of(runs.out).marks["motion_ratio"] == marks
 
 
-def test_the_distance_to_a_target_is_that_of_the_mean_and_not_of_each_clip(runs: Runs) -> None:
-    runs("steady", motion_ratio=1.02)
-    runs("wild", motion_ratio=[0.53, 1.53, 0.43, 1.63, 0.63, 1.43])
+def test_the_distance_to_a_target_is_that_of_each_clip_and_not_of_the_mean(runs: Runs) -> None:
+    """Errors of both signs don't cancel: 0.2 and 1.8 are on average 1, and far from it."""
+    runs("steady", motion_ratio=[0.93, 0.94, 0.95, 0.96, 0.94, 0.95])
+    runs("wild", motion_ratio=[0.2, 1.8, 0.2, 1.8, 0.2, 1.8])
 
-    assert board_of(runs.out).marks["motion_ratio"] == Marks(best=("steady",), tied=("wild",))
+    board = board_of(runs.out)
+
+    assert board.marks["motion_ratio"] == Marks(best=("steady",))
+    steady, wild = (row.cells["motion_ratio"] for row in board.rows)
+    assert wild.value == pytest.approx(1)
+    assert wild.distance == pytest.approx(0.8)
+    assert steady.distance == pytest.approx(0.055)
+    assert steady.distance_low is not None
+    assert steady.distance_high is not None
+    assert 0.03 < steady.distance_low < 0.055 < steady.distance_high < 0.08
+    # All six people are off by the same.
+    assert wild.distance_low is None
+    ranks = [board.rank(row, METRICS["motion_ratio"]) for row in board.rows]
+    assert ranks == [steady.distance, wild.distance]
+
+
+def test_seeds_on_both_sides_of_a_target_do_not_cancel(runs: Runs) -> None:
+    runs("steady", motion_ratio=[0.9, 0.91, 0.89, 0.9, 0.9, 0.9])
+    runs("wild", seed=1, motion_ratio=[0.5, 0.51, 0.49, 0.5, 0.5, 0.52])
+    runs("wild", seed=2, motion_ratio=[1.5, 1.49, 1.51, 1.5, 1.5, 1.48])
+
+    board = board_of(runs.out)
+
+    assert board.marks["motion_ratio"] == Marks(best=("steady",))
+    assert board.rows[1].cells["motion_ratio"].distance == pytest.approx(2.98 / 6)
 
 
 def test_equal_values_are_all_best(runs: Runs) -> None:
@@ -95,14 +122,14 @@ def test_of_a_value_over_all_clips_only_the_best_is_marked_and_that_is_said(runs
     assert "ties can't be judged" in marks.reason
 
 
-def test_below_five_identities_only_the_best_is_marked_and_that_is_said(runs: Runs) -> None:
-    people = ("a", "a", "b", "b", "c", "d")
+def test_below_six_identities_only_the_best_is_marked_and_that_is_said(runs: Runs) -> None:
+    people = ("a", "a", "b", "c", "d", "e")
     runs("good", psnr=BASE, people=people)
     runs("noisy", psnr=NOISY, people=people)
 
     assert board_of(runs.out).marks["psnr"] == Marks(
         best=("good",),
-        reason="ties can't be judged: 4 identities: an interval needs at least 5",
+        reason="ties can't be judged: 5 identities: at least 6 are needed to rule out luck",
     )
 
 
@@ -161,10 +188,74 @@ def test_what_judges_nothing_has_no_best(runs: Runs) -> None:
     )
 
 
-def test_an_infinite_value_is_best_and_ties_with_it_are_not_judged(runs: Runs) -> None:
+def test_an_infinite_value_counts_as_100_db_and_is_better_than_what_is_no_copy(runs: Runs) -> None:
     runs("copy", psnr=math.inf)
     runs("model", psnr=BASE)
+    runs("almost", psnr=[math.inf, math.inf, math.inf, math.inf, math.inf, 12.0])
 
-    assert board_of(runs.out).marks["psnr"] == Marks(
-        best=("copy",), reason="ties can't be judged: no clip has a finite value"
+    board = board_of(runs.out)
+
+    assert board.marks["psnr"].best == ("copy",)
+    assert board.marks["psnr"].tied == ("almost",)
+    ranks = {row.id: board.rank(row, METRICS["psnr"]) for row in board.rows}
+    assert ranks == {"copy": -100, "almost": -(500 + 12) / 6, "model": -25}
+
+
+def test_who_lacks_a_metric_on_half_of_the_clips_is_not_best_by_the_easy_ones(runs: Runs) -> None:
+    easy = [1.0, 1.0, 1.0, math.nan, math.nan, math.nan]
+    runs("losesit", tje_d2=easy)
+    runs("steady", tje_d2=[1.5, 1.5, 1.5, 9, 9, 9])
+    runs("worse", tje_d2=[2.5, 2.6, 2.4, 10, 10, 10])
+
+    board = board_of(runs.out)
+
+    said = "losesit is not judged: a value in only 3 of 6 clips, and those it lacks may be the hard"
+    assert board.marks["tje_d2"] == Marks(best=("steady",), notes=(f"{said} ones",))
+    assert board.rank(board.rows[0], METRICS["tje_d2"]) is None
+    assert board.rows[0].cells["tje_d2"].n_clips == 3
+    assert board.most_clips(METRICS["tje_d2"]) == 6
+
+
+def test_models_are_judged_on_the_clips_that_all_of_them_have(runs: Runs) -> None:
+    """The one hard clip that `lucky` lacks counts for nobody."""
+    people = [f"p{n}" for n in range(12)]
+    ours = [5.0 + n / 10 for n in range(12)]
+    runs("lucky", people=people, tje_d2=[math.nan, *[value + 1 for value in ours[1:]]])
+    runs("better", people=people, tje_d2=[90.0, *ours[1:]])
+
+    board = board_of(runs.out)
+
+    better, lucky = board.rows
+    assert lucky.cells["tje_d2"].value < better.cells["tje_d2"].value
+    assert board.marks["tje_d2"] == Marks(
+        best=("better",), notes=("judged on the 11 of 12 clips that all judged have",)
     )
+
+
+def test_where_hardly_a_clip_has_a_value_of_all_models_nobody_is_best(runs: Runs) -> None:
+    people = [f"p{n}" for n in range(12)]
+    for at in range(8):
+        values = [1.0 + n for n in range(12)]
+        values[at] = math.nan
+        runs(f"m{at}", people=people, tje_d2=values)
+
+    marks = board_of(runs.out).marks["tje_d2"]
+
+    assert marks.best == ()
+    assert marks.reason == "too few clips have a value of all models"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_spelling_of_models_and_identities_changes_no_mark(order: int, runs: Runs) -> None:
+    rng = np.random.default_rng(7)
+    values = rng.normal(20, 1, size=(5, 14)) + np.array([[0.0], [0.2], [0.4], [0.8], [1.2]])
+    people = [f"p{n:02}" for n in range(14)][::order]
+    names = ["a", "b", "c", "d", "e"][::order]
+    for name, psnr in zip(names, values, strict=True):
+        runs(name, people=people, psnr=psnr.tolist())
+
+    marks = board_of(runs.out).marks["psnr"]
+
+    places = {name: at for at, name in enumerate(names)}
+    assert {places[name] for name in marks.best} == {4}
+    assert {places[name] for name in marks.tied} == {2, 3}

@@ -266,7 +266,7 @@ def _row(made: Made, run: SeedRun) -> Row:
         description="",
         url="",
         cells=cells,
-        clip_values={},
+        badness={},
         runs=(run,),
         n_clips=len(CLIPS),
         n_identities=len(CLIPS),

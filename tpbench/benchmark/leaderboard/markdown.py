@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from tpbench.benchmark.leaderboard.model import HEADLINE
+from tpbench.benchmark.leaderboard.ties import METHOD
 from tpbench.metrics.registry import FAMILIES
 
 if TYPE_CHECKING:
@@ -70,11 +71,14 @@ def _head(board: Leaderboard) -> Iterator[str]:
     yield ""
     yield (
         "↑ higher is better, ↓ lower is better, →x nearer to x is better. **Bold**: best, and all "
-        "that are not significantly worse (paired bootstrap over identities, 95 %). *Italic*: "
-        "anchors, which calibrate the metrics and are not ranked. In brackets: 95 % interval over "
-        "identities; ±: standard deviation over seeds. There is no total score. Blank: not "
-        "measured."
+        "that are not significantly worse. *Italic*: anchors, which calibrate the metrics and are "
+        "not ranked. In brackets: 95 % interval over identities; off: mean over clips of the "
+        "distance to x, which is what is judged there, with its interval; n: clips with a value, "
+        "where others have more; ±: standard deviation over seeds. There is no total score. Blank: "
+        "not measured."
     )
+    yield ""
+    yield escaped(METHOD)
 
 
 def _tables(board: Leaderboard) -> Iterator[str]:
@@ -127,16 +131,23 @@ def _cell(board: Leaderboard, row: Row, metric: MetricRow, *, with_interval: boo
         text = f"*{text}*"
     elif board.mark(row.id, metric.id):
         text = f"**{text}**"
-    if not with_interval:
-        return text
-    spread = "" if cell.spread is None else f"± {shown(cell.spread)}"
-    return " ".join(part for part in (text, spread, _interval(cell)) if part)
+    off = "" if cell.distance is None else f"off {shown(cell.distance)}"
+    parts = [text, off, _clips(board, cell, metric)]
+    if with_interval:
+        spread = "" if cell.spread is None else f"± {shown(cell.spread)}"
+        apart = _interval(cell.distance_low, cell.distance_high)
+        parts = [text, spread, _interval(cell.low, cell.high), off, apart, parts[-1]]
+    return " ".join(part for part in parts if part)
 
 
-def _interval(cell: Cell) -> str:
-    if cell.low is None or cell.high is None:
-        return ""
-    return f"({shown(cell.low)} … {shown(cell.high)})"
+def _clips(board: Leaderboard, cell: Cell, metric: MetricRow) -> str:
+    """Return how many clips a value is made from, where another row's has more."""
+    most = board.most_clips(metric)
+    return f"n={cell.n_clips}/{most}" if cell.n_clips < most and math.isfinite(cell.value) else ""
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"({shown(low)} … {shown(high)})"
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -154,6 +165,11 @@ def _remarks(board: Leaderboard) -> Iterator[str]:
     said += [
         f"Marks: {', '.join(metrics)}: {escaped(reason)}."
         for reason, metrics in _by_reason({m: marks.reason for m, marks in board.marks.items()})
+    ]
+    said += [
+        f"Marks: {metric}: {escaped(note)}."
+        for metric, marks in board.marks.items()
+        for note in marks.notes
     ]
     said += _of_rows(board, "blank", lambda cell: cell.reason)
     said += _of_rows(board, "to be read with care", lambda cell: cell.warning)

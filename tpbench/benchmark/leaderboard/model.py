@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from tpbench.benchmark.judging import badness
 from tpbench.foreign import printable
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Cell:
     """What share of such intervals should hold the truth; None without one."""
 
     n_clips: int
-    """Clips the value is made from."""
+    """Clips with a finite value, which it is made from."""
 
     n_identities: int
     """Identities the interval is made from."""
@@ -74,6 +76,15 @@ class Cell:
 
     warning: str | None = None
     """What has to be said beside the value."""
+
+    distance: float | None = None
+    """Of a metric with a target, which is judged by it: mean over clips of |value - target|, not
+    the distance of the mean; None for others."""
+
+    distance_low: float | None = None
+    """Lower end of the distance's interval over identities; None without one."""
+
+    distance_high: float | None = None
 
     spread: float | None = None
     """Standard deviation of the value over seeds (n - 1 in the denominator); None for one seed."""
@@ -128,9 +139,10 @@ class Row:
     cells: Mapping[str, Cell]
     """By metric, all of the leaderboard's, in its order."""
 
-    clip_values: Mapping[str, Mapping[str, float]]
-    """By metric, then by clip: mean over seeds. Metrics of all clips together are not in it; NaN
-    where nothing was measured, absent where the clip has no scores."""
+    badness: Mapping[str, Mapping[str, float]]
+    """By metric, then by clip: what it is judged by, the greater the worse (see `judging`), mean
+    over seeds. Metrics of all clips together are not in it; NaN where nothing was measured, absent
+    where the clip has no scores."""
 
     runs: tuple[SeedRun, ...]
     """By seed."""
@@ -200,11 +212,17 @@ class Marks:
     """Rows with the best value; none if nobody can be said to be best: `reason` says why."""
 
     tied: tuple[str, ...] = ()
-    """Rows that are not significantly worse: the interval of their paired difference to the best
-    does not lie on the worse side of 0."""
+    """Rows that no other is better than by more than chance makes."""
 
     reason: str | None = None
     """Why there is no best, or why ties were not judged; None if both were."""
+
+    notes: tuple[str, ...] = ()
+    """What else has to be said: who was not judged, and on which clips the others were."""
+
+    means: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """By row that has a value in all clips that were judged: its mean badness over them, the
+    greater the worse. Whoever is not in it can't be ranked with those."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,6 +337,24 @@ class Leaderboard:
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
     """What else has to be said, a sentence each."""
+
+    def rank(self, row: Row, metric: MetricRow) -> float | None:
+        """Return what rows are put in order by, the least first: the best.
+
+        Of values per clip that is the mean badness over the clips that were judged; None for a row
+        that lacks some of these: it can't be ranked with those that have all. Where nothing is
+        judged clip by clip it is the badness of the value.
+        """
+        value, means = row.cells[metric.id].value, self.marks[metric.id].means
+        if means:
+            return means.get(row.id)
+        return None if math.isnan(value) else badness(metric, value)
+
+    def most_clips(self, metric: MetricRow) -> int:
+        """Return the clips in which the row that has most has a value."""
+        return max(
+            row.cells[metric.id].n_clips + row.cells[metric.id].n_infinite for row in self.rows
+        )
 
     def mark(self, row_id: str, metric_id: str) -> Mark | None:
         """Return whether a row is best at a metric, or as good as the best."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from tpbench.baselines import registry
 from tpbench.benchmark.leaderboard.command import command_of
 from tpbench.benchmark.leaderboard.model import ANCHORS, Row, SeedRun
-from tpbench.benchmark.leaderboard.seeds import cell, clip_means, identities_of
+from tpbench.benchmark.leaderboard.seeds import cell, clip_badness, identities_of
 from tpbench.errors import SubmissionError
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def _row(runs: Sequence[ScoredRun], metrics: Sequence[MetricRow]) -> Row:
         description=_description(stamp),
         url=one_line(stamp.url) if stamp.url else "",
         cells={metric.id: cell(metric, by_seed) for metric in metrics},
-        clip_values={
-            metric.id: clip_means(reports, metric.id)
+        badness={
+            metric.id: clip_badness(metric, reports)
             for metric in metrics
             if metric.reduction != "set"
         },

@@ -6,13 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from tpbench.benchmark.leaderboard.ties import METHOD
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tpbench.benchmark.leaderboard.model import Cell, Leaderboard, Row
     from tpbench.metrics.registry import Direction, MetricRow
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 Dtype = Literal["str", "int64", "float64"]
 """As pandas reads the column without options. One that is blank in all rows reads as float64."""
@@ -35,7 +37,7 @@ class Column:
     target: float | None = None
     unit: str = ""
     metric: str | None = None
-    """Of the three columns of a metric: its id."""
+    """Of the columns of a metric: its id."""
 
     version: int | None = None
     """Of the metric."""
@@ -86,6 +88,7 @@ def schema_of(board: Leaderboard) -> dict[str, Any]:
             "stands before text that a spreadsheet would run as a formula, or a reader take for a "
             "number or a blank"
         ),
+        "marks": METHOD,
         "order": "no ranking: measured models by name, then the anchors",
         "columns": {column.name: column.to_json() for column in columns_of(board)},
     }
@@ -101,16 +104,25 @@ def _of_metric(metric: MetricRow) -> Iterator[Column]:
         "": ("", f"{metric.definition}"),
         "_lo": (", lower end", "Lower end of the 95 % interval over identities; blank: none."),
         "_hi": (", upper end", "Upper end of the 95 % interval over identities; blank: none."),
+        "_n": (", clips", "Clips with a finite value, of which the value is made."),
     }
+    if metric.target is not None and metric.reduction != "set":
+        off = f"|value - {metric.target:g}|"
+        ends |= {
+            "_distance": (", distance", f"Mean over clips of {off}: what is judged."),
+            "_distance_lo": (", distance, lower end", f"Of the 95 % interval of the mean {off}."),
+            "_distance_hi": (", distance, upper end", f"Of the 95 % interval of the mean {off}."),
+        }
     for ending, (title, description) in ends.items():
+        counts, off_target = ending == "_n", "distance" in ending
         yield Column(
             name=metric.id + ending,
-            dtype="float64",
+            dtype="int64" if counts else "float64",
             title=metric.title + title,
             description=" ".join(description.split()),
-            direction=metric.direction,
-            target=metric.target,
-            unit=metric.unit,
+            direction="none" if counts else "lower" if off_target else metric.direction,
+            target=None if counts or off_target else metric.target,
+            unit="clips" if counts else metric.unit,
             metric=metric.id,
             version=metric.version,
             fill=_filler(metric.id, ending),
@@ -118,10 +130,14 @@ def _of_metric(metric: MetricRow) -> Iterator[Column]:
 
 
 def _filler(metric_id: str, ending: str) -> Callable[[Leaderboard, Row], Value]:
-    read: dict[str, Callable[[Cell], float | None]] = {
+    read: dict[str, Callable[[Cell], Value]] = {
         "": lambda cell: cell.value,
         "_lo": lambda cell: cell.low,
         "_hi": lambda cell: cell.high,
+        "_n": lambda cell: cell.n_clips,
+        "_distance": lambda cell: cell.distance,
+        "_distance_lo": lambda cell: cell.distance_low,
+        "_distance_hi": lambda cell: cell.distance_high,
     }
     return lambda _board, row: read[ending](row.cells[metric_id])
 

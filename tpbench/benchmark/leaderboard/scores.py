@@ -58,6 +58,7 @@ def _report(content: Mapping[str, Any]) -> ScoreReport:
         # Scores written before it was named are still scores; `verify` says what they lack.
         frames_sha256=str(content.get("frames_sha256", "")),
         environment=dict(content["environment"]),
+        statistics=int(content.get("statistics", 1)),
     )
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tpbench.benchmark.judging import badness
 from tpbench.benchmark.leaderboard.model import Cell
-from tpbench.metrics.bootstrap import mean_over_identities
+from tpbench.metrics.bootstrap import STATISTICS_VERSION, mean_over_identities
 from tpbench.metrics.curves import finite_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tpbench.metrics.bootstrap import Bounds, Estimate
     from tpbench.metrics.registry import MetricRow
     from tpbench.metrics.scoring.report import MetricScore, ScoreReport
 
@@ -39,6 +42,24 @@ def clip_means(reports: Sequence[ScoreReport], metric_id: str) -> dict[str, floa
     return {clip_id: finite_mean(values) for clip_id, values in found.items() if values}
 
 
+def clip_badness(metric: MetricRow, reports: Sequence[ScoreReport]) -> dict[str, float]:
+    """Return by clip id what a metric is judged by, the mean over seeds (see `judging.badness`).
+
+    With a target that is each seed's own distance to it: seeds of both sides don't cancel either.
+    NaN where no seed has a value.
+
+    Args:
+        metric: one with values per clip.
+        reports: one per seed.
+    """
+    found: dict[str, list[float]] = {}
+    for report in reports:
+        for clip_id, clip in report.clips.items():
+            if metric.id in clip.values:
+                found.setdefault(clip_id, []).append(badness(metric, clip.values[metric.id]))
+    return {clip_id: finite_mean(found[clip_id]) for clip_id in sorted(found)}
+
+
 def identities_of(reports: Sequence[ScoreReport]) -> dict[str, str | None]:
     """Return who is seen, by clip id, sorted by it."""
     found = {
@@ -53,16 +74,31 @@ def cell(row: MetricRow, seeds: Mapping[int, ScoreReport]) -> Cell:
     With one seed that is what its scores say. With several, the interval is that of the clips'
     means over seeds, by bootstrap over identities: it holds for other people, not for other seeds.
     """
+    found = _cell(row, seeds)
+    if row.target is None or row.reduction == "set" or math.isnan(found.value):
+        return found
+    reports = list(seeds.values())
+    distance = _estimate(clip_badness(row, reports), identities_of(reports), (0.0, None))
+    return replace(
+        found,
+        distance=distance.mean,
+        distance_low=distance.interval.low,
+        distance_high=distance.interval.high,
+    )
+
+
+def _cell(row: MetricRow, seeds: Mapping[int, ScoreReport]) -> Cell:
     scores = {seed: report.metrics[row.id] for seed, report in seeds.items()}
     measured = {seed: score for seed, score in scores.items() if score.status == "measured"}
     if len(scores) == 1 or not measured:
-        return _as_scored(next(iter(scores.values())))
+        score, report = next(iter(scores.values())), next(iter(seeds.values()))
+        return _as_scored(_with_todays_interval(row, score, report))
     lacking = sorted(scores.keys() - measured.keys())
     remarks = [score.warning for score in measured.values() if score.warning]
     if lacking:
         remarks.append(f"not measured with seed {', '.join(map(str, lacking))}")
     reports = [seeds[seed] for seed in measured]
-    found = _of_sets(measured) if row.reduction == "set" else _of_clips(row.id, reports)
+    found = _of_sets(measured) if row.reduction == "set" else _of_clips(row, reports)
     return Cell(
         value=found.value,
         low=found.low,
@@ -78,6 +114,32 @@ def cell(row: MetricRow, seeds: Mapping[int, ScoreReport]) -> Cell:
         warning="; ".join(dict.fromkeys(remarks)) or None,
         spread=_spread([score.value for score in measured.values()]),
     )
+
+
+def _with_todays_interval(row: MetricRow, score: MetricScore, report: ScoreReport) -> MetricScore:
+    """Return a score with the interval that this tpbench gives, whichever wrote it."""
+    of_clips = row.reduction != "set" and score.status == "measured"
+    if report.statistics == STATISTICS_VERSION or not of_clips:
+        return score
+    values = {name: clip.values[row.id] for name, clip in report.clips.items()}
+    interval = _estimate(values, identities_of([report]), (row.low, row.high)).interval
+    return replace(
+        score,
+        low=interval.low,
+        high=interval.high,
+        level=interval.level if interval.reason is None else None,
+        interval_reason=interval.reason,
+        n_identities=interval.n_identities,
+    )
+
+
+def _estimate(
+    values: Mapping[str, float], identities: Mapping[str, str | None], bounds: Bounds
+) -> Estimate:
+    """Mean over clips, with its interval if it is known of all who is seen."""
+    names = [name for clip_id in values if (name := identities[clip_id]) is not None]
+    known = names if len(names) == len(values) else None
+    return mean_over_identities(list(values.values()), known, bounds=bounds)
 
 
 def _as_scored(score: MetricScore) -> Cell:
@@ -114,16 +176,12 @@ def _of_sets(scores: Mapping[int, MetricScore]) -> Cell:
     )
 
 
-def _of_clips(metric_id: str, reports: Sequence[ScoreReport]) -> Cell:
+def _of_clips(row: MetricRow, reports: Sequence[ScoreReport]) -> Cell:
     """Mean over clips of their means over seeds."""
-    values = clip_means(reports, metric_id)
-    identities = identities_of(reports)
-    names = [name for clip_id in values if (name := identities[clip_id]) is not None]
-    estimate = mean_over_identities(
-        list(values.values()), names if len(names) == len(values) else None
-    )
+    values = clip_means(reports, row.id)
+    estimate = _estimate(values, identities_of(reports), (row.low, row.high))
     interval = estimate.interval
-    too_short = max(report.metrics[metric_id].n_too_short for report in reports)
+    too_short = max(report.metrics[row.id].n_too_short for report in reports)
     return Cell(
         value=estimate.mean,
         low=interval.low,

@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from tpbench.benchmark.judging import badness, identity_sums, with_value
 from tpbench.benchmark.leaderboard.model import Marks
-from tpbench.metrics.bootstrap import paired_difference
+from tpbench.metrics.joint_test import MIN_IDENTITIES, worse_than_some
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from tpbench.benchmark.leaderboard.model import Row
     from tpbench.metrics.registry import MetricRow
+
+MIN_SHARE: Final = 0.9
+"""A row takes part if it has a value in this share of the clips that any row has one in."""
+
+MIN_COMMON_SHARE: Final = 0.5
+"""Nobody is best if all rows that take part have a value in a smaller share of these clips."""
+
+METHOD: Final = (
+    "Marks of a metric: the best, and all that no other is better than by more than chance makes. "
+    "All pairs of models are judged together, by the greatest difference that sign flips over "
+    "identities make among them (step-down), so that of equal models at most 5 % of columns name a "
+    "loser, however many models there are; each column is judged by itself. Only clips of which "
+    f"all judged models have a value count; a model with a value in fewer than {MIN_SHARE:.0%} of "
+    "them is not judged. Metrics with a target are judged by each clip's distance to it; an "
+    "infinite PSNR counts as 100 dB."
+)
+"""How marks are made, for readers of a table."""
+
+
+_NOBODY_ELSE: Final = "fewer than two complete models have a value: nobody to be better than"
 
 
 def marks_of(metric: MetricRow, rows: Sequence[Row], identities: Mapping[str, str | None]) -> Marks:
     """Return which rows are best at a metric, and which are not significantly worse.
 
-    Anchors take no part, nor do rows without all clips: those they lack may be the hard ones. A row
-    is as good as the best unless the 95 % interval of their paired difference, by bootstrap over
-    identities, lies on the worse side of 0. Every row is compared with the best by itself: with
-    many rows, some are by chance taken for worse.
-
-    What is better with a target is the distance |mean over clips - target|. To compare distances,
-    values are taken relative to the target, with the sign by which the mean lies off it: their
-    mean is the distance. Means that may lie on either side of the target make that approximate.
+    Anchors take no part, nor do rows without all clips, nor those that lack the metric in more than
+    a tenth of the clips in which another has it: those they lack may be the hard ones. The others
+    are judged on the clips of which all of them have a value (see `judging`), and best is who has
+    the best mean over these. A row is as good unless some other is better by more than chance
+    makes, among all pairs at once (`joint_test.worse_than_some`).
 
     Args:
         metric: the metric.
@@ -36,52 +55,74 @@ def marks_of(metric: MetricRow, rows: Sequence[Row], identities: Mapping[str, st
         return Marks(reason="it judges nothing: there is no better or worse")
     fit = [row for row in rows if row.kind == "measured" and row.complete]
     fit = [row for row in fit if not math.isnan(row.cells[metric.id].value)]
-    if len(fit) < 2:
-        return Marks(reason="fewer than two complete models have a value: nobody to be better than")
-    badness = {row.id: _badness(metric, row.cells[metric.id].value) for row in fit}
-    least = min(badness.values())
-    best = [row for row in fit if badness[row.id] == least]
-    others = [row for row in fit if badness[row.id] != least]
-    ids = tuple(row.id for row in best)
     if metric.reduction == "set":
-        reason = "all clips together give one value, without an interval: ties can't be judged"
-        return Marks(best=ids, reason=reason if others else None)
-    tied, unjudged = [], None
-    for row in others:
-        judged = _not_worse(metric, row, best[0], identities)
-        if isinstance(judged, str):
-            unjudged = f"ties can't be judged: {judged}"
-        elif judged:
-            tied.append(row.id)
-    return Marks(best=ids, tied=tuple(tied), reason=unjudged)
+        return _marks_of_sets(metric, fit)
+    measured = {row.id: with_value(row.badness[metric.id]) for row in fit}
+    anywhere = set().union(*measured.values())
+    apart = {
+        row.id: f"{row.display_name} is not judged: a value in only {len(measured[row.id])} of "
+        f"{len(anywhere)} clips, and those it lacks may be the hard ones"
+        for row in fit
+        if len(measured[row.id]) < MIN_SHARE * len(anywhere)
+    }
+    fit = [row for row in fit if row.id not in apart]
+    common = set.intersection(*(measured[row.id] for row in fit)) if fit else set()
+    notes = list(apart.values())
+    if fit and len(common) < len(anywhere):
+        notes.append(f"judged on the {len(common)} of {len(anywhere)} clips that all judged have")
+    best, tied, reason = _judged(metric, fit, common, identities)
+    if not fit:
+        common = set().union(*(with_value(row.badness[metric.id]) for row in rows))
+    if len(common) < MIN_COMMON_SHARE * len(anywhere):
+        best, tied, reason = (), (), "too few clips have a value of all models"
+    return Marks(
+        best=best,
+        tied=tied,
+        reason=reason,
+        notes=tuple(notes),
+        means=_means(metric, rows, common),
+    )
 
 
-def _badness(metric: MetricRow, value: float) -> float:
-    """Return a number that is the greater the worse a value is."""
-    if metric.direction == "target":
-        return abs(value - (metric.target or 0.0))
-    return value if metric.direction == "lower" else -value
+def _means(metric: MetricRow, rows: Sequence[Row], clips: AbstractSet[str]) -> dict[str, float]:
+    """Return the mean badness over these clips of the rows that have all of them."""
+    return {
+        row.id: math.fsum(row.badness[metric.id][clip] for clip in clips) / len(clips)
+        for row in rows
+        if clips and clips <= with_value(row.badness[metric.id])
+    }
 
 
-def _not_worse(
-    metric: MetricRow, row: Row, best: Row, identities: Mapping[str, str | None]
-) -> bool | str:
-    """Return whether a row may be as good as the best; or why that can't be judged."""
-    first, second = _clip_badness(metric, row), _clip_badness(metric, best)
-    known = {clip: name for clip, name in identities.items() if name is not None}
-    unknown = (first.keys() & second.keys()) - known.keys()
-    interval = paired_difference(first, second, None if unknown else known).difference.interval
-    if interval.low is None:
-        return interval.reason or "there is no interval"
-    return interval.low <= 0
+def _marks_of_sets(metric: MetricRow, fit: Sequence[Row]) -> Marks:
+    """Return who has the best value of all clips together; ties can't be judged."""
+    means = {row.id: badness(metric, row.cells[metric.id].value) for row in fit}
+    if len(fit) < 2:
+        return Marks(reason=_NOBODY_ELSE)
+    best = tuple(name for name, value in means.items() if value == min(means.values()))
+    reason = "all clips together give one value, without an interval: ties can't be judged"
+    return Marks(best=best, reason=reason if len(best) < len(fit) else None)
 
 
-def _clip_badness(metric: MetricRow, row: Row) -> dict[str, float]:
-    """Return values by clip whose mean is the row's badness, up to a constant all rows share."""
-    values, mean = row.clip_values[metric.id], row.cells[metric.id].value
-    if metric.direction == "target":
-        target = metric.target or 0.0
-        side = math.copysign(1.0, mean - target)
-        return {clip: side * (value - target) for clip, value in values.items()}
-    sign = 1.0 if metric.direction == "lower" else -1.0
-    return {clip: sign * value for clip, value in values.items()}
+def _judged(
+    metric: MetricRow,
+    fit: Sequence[Row],
+    clips: AbstractSet[str],
+    identities: Mapping[str, str | None],
+) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
+    """Return who is best on these clips, who is tied, and why that can't be told."""
+    if len(fit) < 2:
+        return (), (), _NOBODY_ELSE
+    means = _means(metric, fit, clips)
+    best = tuple(name for name, value in means.items() if value == min(means.values()))
+    if not means or len(best) == len(fit):
+        return best, (), None
+    known = {clip: name for clip in clips if (name := identities[clip]) is not None}
+    n_identities = len(set(known.values()))
+    if len(known) < len(clips):
+        return best, (), "ties can't be judged: the identities of the clips are not known"
+    if n_identities < MIN_IDENTITIES:
+        reason = f"{n_identities} identities: at least {MIN_IDENTITIES} are needed to rule out luck"
+        return best, (), f"ties can't be judged: {reason}"
+    worse = worse_than_some(identity_sums([row.badness[metric.id] for row in fit], clips, known))
+    tied = (row.id for row, is_worse in zip(fit, worse, strict=True) if not is_worse)
+    return best, tuple(name for name in tied if name not in best), None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tpbench import __version__
 from tpbench.benchmark.leaderboard.model import HEADLINE
+from tpbench.benchmark.leaderboard.ties import METHOD
 from tpbench.metrics.registry import FAMILIES
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def page_data(
         "families": [
             {"id": name, "title": FAMILY_TITLES[name]} for name in FAMILIES if name in present
         ],
+        "marks": METHOD,
         "metrics": [_metric(row, leaderboard) for row in leaderboard.metrics],
         "models": [_model(row, leaderboard) for row in leaderboard.rows],
         "notices": _notices(leaderboard),
@@ -97,6 +99,7 @@ def _metric(row: MetricRow, leaderboard: Leaderboard) -> dict[str, Any]:
         **{name: getattr(row, name) for name in (*names, *prose)},
         "headline": row.id in HEADLINE,
         "ties": leaderboard.marks[row.id].reason,
+        "judged": list(leaderboard.marks[row.id].notes),
     }
 
 
@@ -123,9 +126,7 @@ def _model(row: Row, leaderboard: Leaderboard) -> dict[str, Any]:
         "claimed": row.claimed,
         "date": row.date,
         "command": row.command,
-        "cells": {
-            name: _cell(cell, leaderboard.mark(row.id, name)) for name, cell in row.cells.items()
-        },
+        "cells": {metric.id: _cell(leaderboard, row, metric) for metric in leaderboard.metrics},
     }
 
 
@@ -138,15 +139,24 @@ def _failed(row: Row) -> list[str]:
     ]
 
 
-def _cell(cell: Cell, mark: str | None) -> dict[str, Any]:
-    """Return a cell without what is blank in it."""
+def _cell(leaderboard: Leaderboard, row: Row, metric: MetricRow) -> dict[str, Any]:
+    """Return a cell without what is blank in it.
+
+    `rank` is what the column is sorted by; `of` stands beside n where another row has more clips.
+    """
+    cell, most = row.cells[metric.id], leaderboard.most_clips(metric)
     content = {
         "value": _number(cell.value),
         "low": cell.low if cell.low is None else _number(cell.low),
         "high": cell.high if cell.high is None else _number(cell.high),
         "level": cell.level,
+        "distance": cell.distance,
+        "distance_low": cell.distance_low,
+        "distance_high": cell.distance_high,
+        "rank": _number_or_none(leaderboard.rank(row, metric)),
         "n": cell.n_clips,
-        "mark": mark,
+        "of": most if cell.n_clips < most and math.isfinite(cell.value) else None,
+        "mark": leaderboard.mark(row.id, metric.id),
         "notes": _notes(cell),
     }
     return {name: value for name, value in content.items() if value not in (None, [])}
@@ -222,6 +232,10 @@ def _reported_table(item: ReportedValue) -> dict[str, Any]:
 
 def _clips(number: int) -> str:
     return f"{number} clip{'' if number == 1 else 's'}"
+
+
+def _number_or_none(value: float | None) -> float | str | None:
+    return None if value is None else _number(value)
 
 
 def _number(value: float) -> float | str | None:

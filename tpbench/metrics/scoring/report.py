@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from tpbench.errors import SubmissionError
 from tpbench.files import write_text_aside
 from tpbench.foreign import ForeignFileError, read_json
+from tpbench.metrics.bootstrap import STATISTICS_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,6 +154,9 @@ class ScoreReport:
 
     environment: Mapping[str, Any]
 
+    statistics: int = STATISTICS_VERSION
+    """Version of the method of its intervals; see `bootstrap.STATISTICS_VERSION`."""
+
     @property
     def complete(self) -> bool:
         """Whether every clip that should have been scored was."""
@@ -192,6 +196,7 @@ class ScoreReport:
                 }
                 for clip_id, scores in self.clips.items()
             },
+            "statistics": self.statistics,
             "frames_sha256": self.frames_sha256,
             "environment": dict(self.environment),
         }

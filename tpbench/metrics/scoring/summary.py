@@ -85,7 +85,7 @@ def mean_score(
     names = [clip.scores.identity for clip in used]
     identities = [name for name in names if name is not None]
     known = identities if len(identities) == len(names) else None
-    estimate = mean_over_identities(values, known)
+    estimate = mean_over_identities(values, known, bounds=(row.low, row.high))
     interval = estimate.interval
     over_frames, n_values = _mean_over_frames(row.id, used)
     if pooling == "mean_of_frames" and row.reduction == "mean":

@@ -17,13 +17,26 @@ function cellFor(column, model, decimals) {
   if (cell.mark === "best") lines.push("best of those measured");
   if (cell.mark === "tied") lines.push("not significantly worse than the best");
   const made = el("td", { tabindex: -1, class: cell.mark ? "best" : null }, el("span", {}, fixed(value, decimals)));
-  if (cell.low !== undefined && cell.high !== undefined) {
-    const ends = `${fixed(number(cell.low), decimals)} \u2026 ${fixed(number(cell.high), decimals)}`;
-    made.append(el("small", {}, ends));
-    lines.push(`${Math.round((cell.level ?? 0.95) * 100)} % interval ${ends}`);
+  const level = Math.round((cell.level ?? 0.95) * 100);
+  const ends = interval(cell.low, cell.high, decimals);
+  if (ends) lines.push(`${level} % interval of the value: ${ends}`);
+  if (cell.distance === undefined) {
+    if (ends) made.append(el("small", {}, ends));
+  } else {
+    // What is judged has its interval in the table; that of the value stands in the tip.
+    const off = fixed(cell.distance, decimals);
+    const around = interval(cell.distance_low, cell.distance_high, decimals);
+    made.append(el("small", {}, `off ${off}`, around ? el("span", { class: "around" }, ` (${around})`) : null));
+    lines.push(`distance to ${column.target}, by which it is judged: ${off}, mean over clips${around ? `; ${level} % interval ${around}` : ""}`);
   }
-  lines.push(`n = ${plural(cell.n, "clip")}`, ...(cell.notes ?? []));
+  if (cell.of !== undefined) made.append(el("small", { class: "lacking" }, `n = ${cell.n} of ${cell.of}`));
+  lines.push(`n = ${plural(cell.n, "clip")}${cell.of === undefined ? "" : `; another model has a value in ${cell.of}`}`, ...(cell.notes ?? []));
   return withTip(made, lines);
+}
+
+function interval(low, high, decimals) {
+  if (low === undefined || high === undefined) return "";
+  return `${fixed(number(low), decimals)} \u2026 ${fixed(number(high), decimals)}`;
 }
 
 function nameCell(model) {
@@ -47,6 +60,7 @@ function headFor(column, sort, onSort) {
   const lines = [column.title, better(column)];
   if (column.definition) lines.push(column.definition);
   if (column.ties) lines.push(column.ties);
+  lines.push(...(column.judged ?? []));
   return withTip(head, lines);
 }
 
@@ -63,7 +77,8 @@ function familyHeads(columns) {
 
 function sortedModels(column, sort) {
   if (!column) return data.models;
-  const key = (model) => badness(column, columnValue(column, model));
+  // Who lacks clips that the others were judged on is not ranked with them, and stands last.
+  const key = (model) => (column.about ? badness(column, columnValue(column, model)) : number(model.cells[column.id]?.rank));
   return [...data.models].sort((a, b) => {
     const [x, y] = [key(a), key(b)];
     if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
@@ -101,6 +116,7 @@ function boardTable() {
   const head = el("thead");
   const body = el("tbody");
   const said = el("p", { class: "unseen", "aria-live": "polite" });
+  const judged = el("ul", { class: "judged quiet" });
   const text = el("input", { type: "search", placeholder: "Filter models", "aria-label": "filter models by name" });
   const [kindField, kind] = choice("Show", [
     { value: "", text: "all" }, { value: "measured", text: "models" }, { value: "anchor", text: "anchors" }], "");
@@ -130,6 +146,8 @@ function boardTable() {
       el("td", { tabindex: -1, class: model.coverage < 1 ? "lacking" : null }, String(model.n_clips)),
       columns.map((column, i) => cellFor(column, model, decimals[i])))));
     if (!shown.length) body.append(el("tr", {}, el("td", { colspan: columns.length + 2, class: "empty" }, "No model has that name.")));
+    judged.replaceChildren(...columns.flatMap((column) => (column.judged ?? []).map((note) =>
+      el("li", {}, el("b", {}, column.title), `: ${note}.`))));
     const first = body.querySelector("td");
     if (first) first.tabIndex = 0;
   }
@@ -150,5 +168,5 @@ function boardTable() {
     "those not significantly worse. Shaded rows are anchors: they calibrate the metrics and rank nowhere.",
     el("div", { class: "controls" }, text, kindField, chooser),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "results, scrolls sideways" },
-      el("table", { class: "board" }, head, body)), said);
+      el("table", { class: "board" }, head, body)), judged, el("p", { class: "quiet marks" }, data.marks), said);
 }

@@ -1,0 +1,81 @@
+"""What is judged where models are held against each other: one number of each clip.
+
+Tables and comparisons judge by the same rules:
+
+* Only clips of which all that are compared have a value count.
+* What is better with a target is judged by each clip's distance to it, |value - target|: errors of
+  both signs never cancel.
+* An infinite PSNR (every frame of a clip a copy of the real one) counts as 100 dB, as in DisCo's
+  script and in what `tpbench-v2` calls a copy; so copies are better than whatever is no copy, and
+  a clip that is perfect is never left out of a model's favour. Other infinite values don't exist.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tpbench.metrics.registry import MetricRow
+
+COPY_DB: Final = 100.0
+"""What an infinite PSNR counts as, in dB; with its sign where it is a difference."""
+
+
+def counted(value: float) -> float:
+    """Return a value as it counts in comparisons: infinite decibels are 100, NaN stays NaN."""
+    return math.copysign(COPY_DB, value) if math.isinf(value) else value
+
+
+def judged(row: MetricRow, value: float) -> float:
+    """Return what is compared of a clip's value: itself as counted, or its distance to the target.
+
+    NaN stays NaN.
+    """
+    value = counted(value)
+    return value if row.target is None else abs(value - row.target)
+
+
+def badness(row: MetricRow, value: float) -> float:
+    """Return a number that is the greater the worse a value is; see `judged`."""
+    return -judged(row, value) if row.direction == "higher" else judged(row, value)
+
+
+def quantity(row: MetricRow) -> str:
+    """Return in words what is compared: "value", or "distance to 1"."""
+    return "value" if row.target is None else f"distance to {row.target:g}"
+
+
+def with_value(values: Mapping[str, float]) -> set[str]:
+    """Return the clips in which something was measured."""
+    return {clip for clip, value in values.items() if not math.isnan(value)}
+
+
+def identity_sums(
+    columns: Sequence[Mapping[str, float]],
+    clips: Iterable[str],
+    identities: Mapping[str, str],
+    weights: Mapping[str, float] | None = None,
+) -> NDArray[np.float64]:
+    """Return totals of each identity, `(G, len(columns))`, over the clips named.
+
+    Args:
+        columns: values by clip; one that a column lacks, or that is NaN, adds nothing.
+        clips: to be summed.
+        identities: by clip, for all of these.
+        weights: how much each clip counts; None: all the same.
+    """
+    named = sorted(clips)
+    places = {name: at for at, name in enumerate(sorted({identities[clip] for clip in named}))}
+    sums = np.zeros((len(places), len(columns)))
+    for clip in named:
+        weight = 1.0 if weights is None else weights[clip]
+        values = [column.get(clip, math.nan) for column in columns]
+        sums[places[identities[clip]]] += weight * np.nan_to_num(values)
+    return sums
