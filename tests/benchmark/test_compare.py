@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from tests.benchmark.evaluating import Evaluator
@@ -14,6 +15,7 @@ from tpbench.benchmark.compare import compare_runs
 from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.run_info import read_run_info, write_run_info
 from tpbench.errors import SubmissionError
+from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.report import write_scores
 
 if TYPE_CHECKING:
@@ -130,6 +132,8 @@ def test_with_few_people_nobody_is_better_and_that_is_said(
 
     assert (found.difference, found.low, found.better) == (0.0, None, None)
     assert found.reason == "3 identities: an interval needs at least 5"
+    unjudged = compare_runs(*runs).unjudged
+    assert unjudged == "3 identities: at least 6 are needed to rule out luck"
 
 
 def test_the_worst_clips_are_those_with_the_greatest_loss(runs: tuple[Path, Path]) -> None:
@@ -152,6 +156,80 @@ def test_copies_of_the_real_clip_differ_by_nothing(runs: tuple[Path, Path]) -> N
     assert found.metrics["psnr"].difference == 0
     assert found.worst["psnr"] == ()
     assert found.to_json()["metrics"]["psnr"]["difference"] == 0
+
+
+def test_an_infinite_clip_counts_the_same_in_a_in_b_and_in_their_difference(
+    runs: tuple[Path, Path],
+) -> None:
+    a = [math.inf, math.inf, math.inf, math.inf, math.inf, math.inf, math.inf, 12.0]
+    b = [30.0, 30.5, 29.8, 30.1, 30.3, 30.2, math.inf, 30.4]
+
+    found = compared(runs, "psnr", a, b)
+
+    psnr = found.metrics["psnr"]
+    assert psnr.a == pytest.approx((7 * 100 + 12) / 8)
+    assert psnr.b == pytest.approx((100 + sum(b[:6]) + b[7]) / 8)
+    assert psnr.difference == psnr.a - psnr.b
+    assert psnr.n_infinite == 8
+    assert found.worst["psnr"][0].loss == pytest.approx(18.4)
+    assert psnr.n_clips == 8
+
+
+def test_a_and_b_are_over_the_clips_that_both_have(runs: tuple[Path, Path]) -> None:
+    """The hard clips that A lacks count for neither."""
+    a = [1.0, 1.2, 0.9, 1.1, 1.0, math.nan, math.nan, math.nan]
+    b = [1.5, 1.4, 1.6, 1.5, math.nan, 9.0, 9.0, 9.0]
+
+    found = compared(runs, "l1", a, b).metrics["l1"]
+
+    assert (found.n_clips, found.n_lacking_a, found.n_lacking_b) == (4, 3, 1)
+    assert found.a == pytest.approx(1.05)
+    assert found.b == pytest.approx(1.5)
+    assert found.difference == found.a - found.b
+
+
+def test_with_a_target_all_is_said_of_the_distance(runs: tuple[Path, Path]) -> None:
+    wild = [0.2, 1.8, 0.25, 1.85, 0.2, 1.8, 0.15, 1.75]
+    steady = [0.93, 0.94, 0.95, 0.96, 0.94, 0.95, 0.93, 0.92]
+
+    found = compared(runs, "motion_ratio", wild, steady).metrics["motion_ratio"]
+
+    assert found.quantity == "distance to 1"
+    assert (found.value_a, found.value_b) == pytest.approx((1.0, 0.94))
+    assert (found.a, found.b) == pytest.approx((0.8, 0.06))
+    assert found.difference == found.a - found.b
+    assert found.low is not None
+    assert found.low > 0
+    assert found.better == "b"
+
+
+@pytest.mark.parametrize("n_metrics", [1, 20])
+def test_all_metrics_are_judged_together_and_counted(
+    n_metrics: int, runs: tuple[Path, Path]
+) -> None:
+    """A difference that one comparison may call sure is none among twenty that chance made."""
+    rng = np.random.default_rng(1)
+    names = [
+        name
+        for name, row in METRICS.items()
+        if row.direction in {"higher", "lower"} and row.reduction != "set" and name != "psnr"
+    ]
+    edge = [3.0, 2.0, 3.0, 1.0, 2.0, 4.0, 3.0, -0.5]
+    values = {"psnr": edge, **{name: rng.normal(size=8) for name in names[: n_metrics - 1]}}
+    for folder, sign in zip(runs, (1.0, 0.0), strict=True):
+        give(folder, {name: column(*(sign * np.array(v))) for name, v in values.items()})
+        report = load_report(folder)[0]
+        scores = {name: replace(report.metrics["psnr"], metric=name) for name in values}
+        versions = {n: replace(s, version=METRICS[n].version) for n, s in scores.items()}
+        change(folder, metrics=versions)
+
+    found = compare_runs(*runs)
+
+    assert found.n_judged == n_metrics
+    assert found.metrics["psnr"].low is not None
+    assert found.metrics["psnr"].low > 0
+    assert found.metrics["psnr"].better == ("a" if n_metrics == 1 else None)
+    assert [one.better for one in found.metrics.values()][1:] == [None] * (n_metrics - 1)
 
 
 def test_clips_of_one_run_only_are_in_no_difference(runs: tuple[Path, Path]) -> None:

@@ -308,6 +308,25 @@ def test_scores_from_before_frames_had_a_sha256_are_read_and_verify_says_what_th
     assert problems(run)[0].startswith("frames.parquet: ")
 
 
+def test_intervals_of_an_older_method_are_not_compared_and_verify_says_so(run: Run) -> None:
+    path = run.folder.path / "scores.json"
+    content = {k: v for k, v in read_scores(path).items() if k not in {"digest", "statistics"}}
+    for score in content["metrics"].values():
+        score.update(low=1.0, high=2.0, level=0.95)
+    for clip in content["clips"].values():
+        clip["intervals"] = {"drift_psnr_slope": [-1.0, 1.0]}
+    path.write_text(json.dumps({**content, "digest": digest_of(content)}))
+
+    found = verify_run(run.folder.path, workers=1)
+
+    assert (found.problems, found.level) == ((), "rerun")
+    (note,) = found.notes
+    assert note == (
+        f"{path}: its intervals are by method 1 of another tpbench (this one has 2): not compared; "
+        "score the run again to renew them"
+    )
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

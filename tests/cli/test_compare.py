@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -24,9 +25,9 @@ app.command()(compare.compare)
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Five people, each once; the oracle and somebody who stands still."""
+    """Six people, each once; the oracle and somebody who stands still."""
     folder = tmp_path_factory.mktemp("cli")
-    write_dataset(folder / "data", dict.fromkeys("abcde", 101))
+    write_dataset(folder / "data", dict.fromkeys("abcdef", 101))
     oracle, frozen = (
         evaluate(
             model, folder / "data", out=folder / "runs", metrics=["l1", "motion_ratio"], workers=1
@@ -44,9 +45,12 @@ def test_differences_and_the_worst_clips_are_printed(runs: tuple[Path, Path]) ->
     assert lines[0] == f"A: oracle, seed 42: {runs[0]}"
     assert lines[1] == f"B: frozen, seed 42: {runs[1]}"
     (l1,) = (line.split() for line in lines if line.startswith(" l1"))
-    assert (l1[:3], l1[-3:]) == (["l1", "↓", "0"], ["levels", "5", "A"])
+    assert (l1[:3], l1[-3:]) == (["l1", "↓", "0"], ["levels", "6", "A"])
     (ratio,) = (line.split() for line in lines if line.startswith(" motion_ratio"))
-    assert (ratio[2:5], ratio[-2:]) == (["1", "0", "1"], ["5", "A"])
+    assert ratio == ["motion_ratio", "◎", "1", "0", "6"]
+    (distance,) = (line.split() for line in lines if line.startswith("   distance to 1"))
+    assert distance == ["distance", "to", "1", "↓", "0", "1", "-1", "6", "A"]
+    assert lines[-1].startswith("better: 2 comparisons, judged by one joint test")
     assert "loses most" not in result.stdout
     other = CliRunner().invoke(app, [str(runs[1]), str(runs[0])], catch_exceptions=False)
     assert "motion_ratio: A loses most on a (0 against 1), b (0 against 1), c" in other.stdout
@@ -62,14 +66,34 @@ def test_clips_of_one_run_only_are_counted_in_its_own_column_and_that_is_said(
 
     said = CliRunner().invoke(app, [str(runs[0]), str(tmp_path / "b")], catch_exceptions=False)
 
-    line = "1 clips have scores in one run only: they are in A or in B, and not in A - B"
-    assert line in said.stdout.splitlines()
+    lines = said.stdout.splitlines()
+    assert "1 clips have scores in one run only: they count for nothing here" in lines
+    assert lines[-1] == (
+        "nothing is called better: 5 identities: at least 6 are needed to rule out luck"
+    )
+
+
+def test_clips_in_which_one_run_has_no_value_are_counted(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(runs[1], tmp_path / "b")
+    report = load_report(tmp_path / "b")[0]
+    blank = replace(report.clips["c"], values={**report.clips["c"].values, "l1": math.nan})
+    write_scores(
+        tmp_path / "b" / "scores.json", replace(report, clips={**report.clips, "c": blank})
+    )
+
+    said = CliRunner().invoke(app, [str(runs[0]), str(tmp_path / "b")], catch_exceptions=False)
+
+    line = "l1: A has no value in 0 clips, B in 1 where the other has one; left out of A, B and "
+    assert f"{line}A - B" in said.stdout.splitlines()
 
 
 def test_json_holds_all_of_it(runs: tuple[Path, Path]) -> None:
     result = CliRunner().invoke(app, [*map(str, runs), "--json"], catch_exceptions=False)
 
     found = json.loads(result.stdout)
-    assert (found["a"]["model"], found["b"]["model"], found["n_common"]) == ("oracle", "frozen", 5)
+    assert (found["a"]["model"], found["b"]["model"], found["n_common"]) == ("oracle", "frozen", 6)
     assert found["metrics"]["l1"]["better"] == "a"
+    assert (found["n_judged"], found["unjudged"]) == (2, None)
     assert found["worst"] == {"motion_ratio": []}

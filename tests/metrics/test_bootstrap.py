@@ -283,7 +283,7 @@ def test_clips_that_weigh_more_pull_the_mean_and_weigh_in_the_error() -> None:
     values, times = rng.normal(size=24), rng.integers(1, 5, size=24)
     names = [PEOPLE[k % 8] for k in range(24)]
 
-    weighted = mean_over_identities(values, names, weights=times)
+    weighted = mean_over_identities(values, names, weights=times.astype(float))
     repeated = mean_over_identities(np.repeat(values, times), np.repeat(names, times).tolist())
 
     assert weighted.mean == pytest.approx(repeated.mean, rel=1e-12)

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tpbench.benchmark.evaluation import json_numbers
+from tpbench.benchmark.judging import (
+    badness,
+    counted,
+    identity_sums,
+    judged,
+    quantity,
+    with_value,
+)
 from tpbench.benchmark.leaderboard.agreement import what_to_do
 from tpbench.benchmark.leaderboard.model import HEADLINE
 from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.run_folder import Run
 from tpbench.errors import SubmissionError
 from tpbench.metrics.bootstrap import paired_difference
+from tpbench.metrics.joint_test import MIN_IDENTITIES, differ
 from tpbench.metrics.protocols import as_pooled
-from tpbench.metrics.registry import METRICS, metric_at
+from tpbench.metrics.registry import metric_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
 
@@ -39,25 +48,43 @@ class MetricComparison:
     direction: str
     unit: str
 
+    quantity: str
+    """What is compared: "value", or of a metric with a target the "distance to" it."""
+
     a: float
-    """Value of the first run, of all clips it has; NaN: not measured."""
+    """Of the first run: mean of the quantity over the clips of which both have a value; of what all
+    clips give together, the run's value. NaN: not measured."""
 
     b: float
 
     difference: float
-    """First minus second: mean over the clips that both have; of what all clips give together, the
-    difference of the two values, and NaN if the two are of different clips."""
+    """a minus b; NaN if the values of all clips together are of different clips."""
 
     low: float | None
     """Lower end of the difference's 95 % interval over identities; None: `reason` says why."""
 
     high: float | None
 
+    value_a: float
+    """Of the first run: mean value over these clips, also where the distance to a target is
+    compared."""
+
+    value_b: float
+
     better: Better | None
-    """The run that is better by more than chance makes; None: neither, or it can't be told."""
+    """The run that is better by more than chance makes among all metrics that are judged; None:
+    neither, or it can't be told."""
 
     n_clips: int
-    """Clips that the difference is made from."""
+    """Clips that a, b and the difference are made from."""
+
+    n_lacking_a: int
+    """Clips left out because the first run alone has no value in them."""
+
+    n_lacking_b: int
+
+    n_infinite: int
+    """Values of the two runs that are infinite, and count as 100 dB (see `judging`)."""
 
     n_identities: int
     reason: str | None
@@ -93,7 +120,13 @@ class Comparison:
     """Clips that both have scores of."""
 
     n_unpaired: int
-    """Clips that only one has scores of; they are in no difference."""
+    """Clips that only one has scores of; they are in no mean and no difference."""
+
+    n_judged: int
+    """Metrics of which one joint test told which run is better; 0: `unjudged` says why."""
+
+    unjudged: str | None
+    """Why no run is called better at anything."""
 
     def table(self) -> pd.DataFrame:
         """Return one row per metric."""
@@ -110,6 +143,8 @@ class Comparison:
             "b": _about(self.b),
             "n_common": self.n_common,
             "n_unpaired": self.n_unpaired,
+            "n_judged": self.n_judged,
+            "unjudged": self.unjudged,
             "metrics": {name: asdict(found) for name, found in self.metrics.items()},
             "worst": {name: [asdict(loss) for loss in found] for name, found in self.worst.items()},
         }
@@ -121,8 +156,13 @@ def compare_runs(a: Path | str, b: Path | str) -> Comparison:
     """Compare two scored runs of one task, protocol and dataset.
 
     What makes one clip harder than another is in both runs and cancels: they can differ surely
-    although their own intervals overlap. With a target, better is what is nearer to it, clip by
-    clip.
+    although their own intervals overlap. Everything said of a metric is over the clips of which
+    both runs have a value. What is compared stands in `judging`: with a target each clip's distance
+    to it, and an infinite PSNR as 100 dB.
+
+    Many metrics make many chances to differ. So one test judges all of them together: a run is
+    better at a metric if its difference is one that the greatest of all metrics reaches in few of
+    the draws that chance makes (`joint_test.differ`), and if its interval leaves out 0.
 
     Args:
         a: folder of a run.
@@ -142,18 +182,23 @@ def compare_runs(a: Path | str, b: Path | str) -> Comparison:
         msg += "and seed are equal"
         raise SubmissionError(msg)
     _require_same_conditions((first, second), reports)
-    names = [name for name in reports[0].metrics if name in reports[1].metrics]
+    rows = [
+        as_pooled(row, reports[0].protocol)
+        for name, score in reports[0].metrics.items()
+        if name in reports[1].metrics and (row := metric_at(name, score.version)) is not None
+    ]
     clips = [set(report.clips) for report in reports]
+    compared = {row.id: _compared(row, *reports) for row in rows}
+    better, unjudged = _better(rows, compared, reports)
     return Comparison(
         a=first,
         b=second,
-        metrics={
-            name: _compared(as_pooled(METRICS[name], reports[0].protocol), *reports)
-            for name in names
-        },
-        worst={name: _worst(METRICS[name], *reports) for name in names if _is_headline(name)},
+        metrics={name: replace(one, better=better.get(name)) for name, one in compared.items()},
+        worst={row.id: _worst(row, *reports) for row in rows if _is_headline(row)},
         n_common=len(clips[0] & clips[1]),
         n_unpaired=len(clips[0] ^ clips[1]),
+        n_judged=len(better),
+        unjudged=unjudged,
     )
 
 
@@ -198,76 +243,133 @@ def _conditions(run: Run, report: ScoreReport) -> dict[str, str]:
 
 
 def _compared(row: MetricRow, a: ScoreReport, b: ScoreReport) -> MetricComparison:
+    """Return one metric of both runs; who is better is told later, of all together."""
     ours, theirs = a.metrics[row.id], b.metrics[row.id]
-    difference, low, high = math.nan, None, None
-    n_clips, n_identities = 0, 0
-    better: Better | None = None
-    reason = ours.reason or theirs.reason
-    measured = ours.status == theirs.status == "measured"
-    if measured and row.reduction == "set" and a.clips.keys() != b.clips.keys():
-        reason = "all clips together give one value, and the runs have scores of different clips"
-    elif measured and row.reduction == "set":
-        difference = _apart(ours.value, theirs.value)
-        n_clips = min(ours.n_clips, theirs.n_clips)
-        reason = reason or "all clips together give one value: no interval"
-    elif measured:
-        identities = _identities(a, b)
-        values = _values(row, a), _values(row, b)
-        found = paired_difference(*values, identities).difference
-        difference, low, high = found.mean, found.interval.low, found.interval.high
-        n_clips, n_identities = found.n_used, found.interval.n_identities
-        reason = found.interval.reason
-        better = _better(row, values, identities)
-    return MetricComparison(
+    found = MetricComparison(
         metric=row.id,
         direction=row.direction,
         unit=row.unit,
+        quantity="value" if row.reduction == "set" else quantity(row),
         a=ours.value,
         b=theirs.value,
-        difference=difference,
-        low=low,
-        high=high,
-        better=better,
-        n_clips=n_clips,
-        n_identities=n_identities,
-        reason=reason,
+        difference=math.nan,
+        low=None,
+        high=None,
+        value_a=ours.value,
+        value_b=theirs.value,
+        better=None,
+        n_clips=0,
+        n_lacking_a=0,
+        n_lacking_b=0,
+        n_infinite=0,
+        n_identities=0,
+        reason=ours.reason or theirs.reason,
+    )
+    if not ours.status == theirs.status == "measured":
+        return found
+    if row.reduction != "set":
+        return _of_clips(row, (_values(row, a), _values(row, b)), _identities(a, b), found)
+    if a.clips.keys() != b.clips.keys():
+        reason = "all clips together give one value, and the runs have scores of different clips"
+        return replace(found, reason=reason)
+    return replace(
+        found,
+        difference=0.0 if ours.value == theirs.value else ours.value - theirs.value,
+        n_clips=min(ours.n_clips, theirs.n_clips),
+        reason=found.reason or "all clips together give one value: no interval",
     )
 
 
-def _better(
+def _of_clips(
     row: MetricRow,
     values: tuple[Mapping[str, float], Mapping[str, float]],
     identities: Mapping[str, str] | None,
-) -> Better | None:
-    """Return which run's values are better, if 0 is outside the interval of the difference."""
-    if row.direction == "none":
-        return None
-    losses = [{clip: _badness(row, value) for clip, value in each.items()} for each in values]
-    interval = paired_difference(losses[0], losses[1], identities).difference.interval
-    if interval.low is None or interval.high is None or interval.low <= 0 <= interval.high:
-        return None
-    return "a" if interval.high < 0 else "b"
+    empty: MetricComparison,
+) -> MetricComparison:
+    """Fill in what the clips say of which both runs have a value."""
+    has = with_value(values[0]), with_value(values[1])
+    clips = sorted(has[0] & has[1])
+    columns = [{clip: judged(row, each[clip]) for clip in clips} for each in values]
+    interval = paired_difference(columns[0], columns[1], identities).difference.interval
+    a, b = (_mean(column.values()) for column in columns)
+    plain = [_mean(counted(each[clip]) for clip in clips) for each in values]
+    return replace(
+        empty,
+        a=a,
+        b=b,
+        difference=a - b,
+        low=interval.low,
+        high=interval.high,
+        value_a=plain[0],
+        value_b=plain[1],
+        n_clips=len(clips),
+        n_lacking_a=len(has[1] - has[0]),
+        n_lacking_b=len(has[0] - has[1]),
+        n_infinite=sum(math.isinf(each[clip]) for each in values for clip in clips),
+        n_identities=interval.n_identities,
+        reason=interval.reason if clips else "no clip has a value in both runs",
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    column = list(values)
+    return math.fsum(column) / len(column) if column else math.nan
+
+
+def _better(
+    rows: Sequence[MetricRow],
+    compared: Mapping[str, MetricComparison],
+    reports: tuple[ScoreReport, ScoreReport],
+) -> tuple[dict[str, Better | None], str | None]:
+    """Return by metric that is judged who is better; or why nothing is judged."""
+    judged_rows = [
+        row
+        for row in rows
+        if row.direction != "none" and row.reduction != "set" and compared[row.id].n_clips
+    ]
+    identities = _identities(*reports)
+    if identities is None:
+        return {}, "the identities of the clips are not known"
+    n_identities = len(set(identities.values()))
+    if n_identities < MIN_IDENTITIES:
+        return (
+            {},
+            f"{n_identities} identities: at least {MIN_IDENTITIES} are needed to rule out luck",
+        )
+    if not judged_rows:
+        return {}, "no metric has a value per clip in both runs"
+    losses = [_losses(row, *reports) for row in judged_rows]
+    surely = differ(identity_sums(losses, identities, identities))
+    better: dict[str, Better | None] = {}
+    for row, is_sure in zip(judged_rows, surely, strict=True):
+        one = compared[row.id]
+        leaves_out_0 = one.low is None or one.high is None or not one.low <= 0 <= one.high
+        a_is_less = (one.difference < 0) != (row.direction == "higher")
+        better[row.id] = ("a" if a_is_less else "b") if is_sure and leaves_out_0 else None
+    return better, None
+
+
+def _losses(row: MetricRow, a: ScoreReport, b: ScoreReport) -> dict[str, float]:
+    """Return by clip of which both have a value how much worse the first run is."""
+    ours, theirs = _values(row, a), _values(row, b)
+    return {
+        clip: badness(row, ours[clip]) - badness(row, theirs[clip])
+        for clip in with_value(ours) & with_value(theirs)
+    }
 
 
 def _worst(row: MetricRow, a: ScoreReport, b: ScoreReport) -> tuple[ClipLoss, ...]:
     ours, theirs = _values(row, a), _values(row, b)
     losses = [
-        ClipLoss(
-            metric=row.id,
-            clip_id=clip,
-            a=ours[clip],
-            b=theirs[clip],
-            loss=_apart(_badness(row, ours[clip]), _badness(row, theirs[clip])),
-        )
-        for clip in sorted(ours.keys() & theirs.keys())
+        ClipLoss(metric=row.id, clip_id=clip, a=ours[clip], b=theirs[clip], loss=loss)
+        for clip, loss in sorted(_losses(row, a, b).items())
+        if loss > 0
     ]
-    real = [found for found in losses if found.loss > 0]
-    return tuple(sorted(real, key=lambda found: -found.loss)[:WORST])
+    return tuple(sorted(losses, key=lambda found: -found.loss)[:WORST])
 
 
-def _is_headline(name: str) -> bool:
-    row = METRICS[name]
-    return name in HEADLINE and row.reduction != "set" and row.direction != "none"
+def _is_headline(row: MetricRow) -> bool:
+    return row.id in HEADLINE and row.reduction != "set" and row.direction != "none"
 
 
 def _values(row: MetricRow, report: ScoreReport) -> dict[str, float]:
@@ -283,18 +385,6 @@ def _identities(a: ScoreReport, b: ScoreReport) -> dict[str, str] | None:
     common = {clip: a.clips[clip].identity for clip in a.clips.keys() & b.clips.keys()}
     known = {clip: name for clip, name in common.items() if name is not None}
     return known if len(known) == len(common) else None
-
-
-def _badness(row: MetricRow, value: float) -> float:
-    """Return a number that is the greater the worse a value is."""
-    if row.direction == "target":
-        return abs(value - (row.target or 0.0))
-    return value if row.direction == "lower" else -value
-
-
-def _apart(one: float, other: float) -> float:
-    """Return one minus other; 0 for equal infinities."""
-    return 0.0 if one == other else one - other
 
 
 def _about(run: Run) -> dict[str, Any]:

@@ -5,17 +5,20 @@ Tables and comparisons judge by the same rules:
 * Only clips of which all that are compared have a value count.
 * What is better with a target is judged by each clip's distance to it, |value - target|: errors of
   both signs never cancel.
-* An infinite PSNR (every frame of a clip a copy of the real one) counts as 100 dB, as in DisCo's
-  script and in what `tpbench-v2` calls a copy; so copies are better than whatever is no copy, and
-  a clip that is perfect is never left out of a model's favour. Other infinite values don't exist.
+* An infinite PSNR (every frame of a clip a copy of the real one; only scores by `tpbench-v1` have
+  such) counts as 100 dB, which is what `tpbench-v2` and DisCo's script give a copy, and with its
+  sign where it is a difference. So a clip that is perfect is never left out. No other metric has
+  infinite values.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from tpbench.metrics.psnr import CAP_DB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,13 +27,10 @@ if TYPE_CHECKING:
 
     from tpbench.metrics.registry import MetricRow
 
-COPY_DB: Final = 100.0
-"""What an infinite PSNR counts as, in dB; with its sign where it is a difference."""
-
 
 def counted(value: float) -> float:
     """Return a value as it counts in comparisons: infinite decibels are 100, NaN stays NaN."""
-    return math.copysign(COPY_DB, value) if math.isinf(value) else value
+    return math.copysign(CAP_DB, value) if math.isinf(value) else value
 
 
 def judged(row: MetricRow, value: float) -> float:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.benchmark.leaderboard.conftest import PEOPLE, Runs, board_of
 from tpbench.metrics.bootstrap import mean_over_identities
+
+if TYPE_CHECKING:
+    from tpbench.metrics.scoring.report import ScoreReport
 
 FIRST = (20.0, 21.0, 22.0, 23.0, 24.0, 31.0)
 SECOND = (22.0, 21.0, 24.0, 23.0, 26.0, 31.0)
@@ -157,3 +162,19 @@ def test_the_digest_of_a_row_is_that_of_its_run_or_made_of_them(runs: Runs) -> N
     assert double.runs[0].digest == single.run_digest
     assert double.run_digest not in {run.digest for run in double.runs}
     assert len(double.run_digest) == 64
+
+
+def test_intervals_of_an_older_method_are_made_anew(runs: Runs) -> None:
+    def older(report: ScoreReport) -> ScoreReport:
+        metrics = {
+            name: replace(score, low=1.0, high=2.0, level=0.95)
+            for name, score in report.metrics.items()
+        }
+        return replace(report, metrics=metrics, statistics=1)
+
+    old, new = runs("old", psnr=FIRST, report=older), runs("new", psnr=FIRST)
+
+    of_old, of_new = (board_of(path).rows[0].cells for path in (old, new))
+
+    assert of_old["psnr"] == of_new["psnr"]
+    assert of_old["psnr"].low != 1.0
