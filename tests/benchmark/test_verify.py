@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -165,6 +166,9 @@ def test_other_content_of_a_json_file_is_named(name: str, at: float, run: Run) -
     if chr(content[position]).isspace():
         return  # says nothing
     changed[position] ^= 1
+    with suppress(ValueError):
+        if json.loads(changed) == json.loads(content):
+            return  # another last digit of the same number
     path.write_bytes(changed)
 
     found = problems(run, recompute=False)
