@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.metrics.failure import Side, time_to_failure
+from tpbench.metrics.failure import Side, lasting, time_to_failure
 
 NAN, INF = float("nan"), float("inf")
 
@@ -104,6 +104,57 @@ def test_unmeasured_frames_neither_end_a_failure_nor_start_one() -> None:
 @pytest.mark.parametrize("curve", [[], [NAN, NAN]])
 def test_nothing_measured_never_fails(curve: list[float]) -> None:
     assert time_to_failure(curve, 1.0, failing="below") is None
+
+
+def lasts(curve: list[float], *, hold: int = 3, vote: int = 1) -> tuple[int, bool] | None:
+    found = lasting(curve, 2.0, failing="below", hold_frames=hold, vote_frames=vote)
+    return None if found is None else (found.frames, found.failed)
+
+
+@given(curves, st.integers(1, 6))
+def test_without_a_vote_a_failure_that_holds_is_the_first_run(
+    curve: list[float], hold: int
+) -> None:
+    when = time_to_failure(curve, 2.0, failing="below", hold_frames=hold)
+
+    found = lasts(curve, hold=hold)
+    if when is not None:
+        assert found == (when, True)
+    elif found is not None:
+        assert not found[1]
+        for_good = time_to_failure(curve, 2.0, failing="below")
+        assert found[0] == (len(curve) if for_good is None else for_good)
+
+
+@given(curves, st.integers(1, 6), st.sampled_from([1, 3, 5]))
+def test_a_vote_is_the_median_of_the_frames_around(
+    curve: list[float], hold: int, vote: int
+) -> None:
+    measured = [value for value in curve if not np.isnan(value)]
+    half = vote // 2
+    # Of an even number of voters at an end, more than half must fail: the upper of both middles.
+    smooth = [
+        sorted(measured[max(0, at - half) : at + half + 1])[
+            (min(len(measured), at + half + 1) - max(0, at - half)) // 2
+        ]
+        for at in range(len(measured))
+    ]
+
+    assert lasts(measured, hold=hold, vote=vote) == lasts(smooth, hold=hold, vote=1)
+
+
+def test_a_clip_that_ends_in_a_short_run_of_misses_is_known_to_have_lasted_until_then() -> None:
+    assert lasts([9.0] * 6 + [0.0] * 2) == (6, False)
+    assert lasts([9.0] * 6 + [0.0] * 3) == (6, True)
+    assert lasts([9.0] * 8) == (8, False)
+    assert lasts([9.0, 0.0, NAN, 0.0, NAN, 0.0, 9.0]) == (1, True)
+    assert lasts([NAN, NAN]) is None
+
+
+def test_an_even_vote_is_refused() -> None:
+    for vote in (0, 2, -1):
+        with pytest.raises(ValueError, match="an odd number of frames votes"):
+            lasts([9.0], vote=vote)
 
 
 def test_arguments_out_of_range_are_refused() -> None:

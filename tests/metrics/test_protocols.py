@@ -73,6 +73,7 @@ def test_the_default_has_all_but_the_slips_of_others_and_is_strict() -> None:
     assert (found.length, found.resize, found.rate) == ("fail", "fail", "fail")
     assert found.levels == {"lasting_psnr": 20.0, "lasting_ssim": 0.6}
     assert (found.window_frames, found.fid_window_frames) == (16, 16)
+    assert (found.hold_frames, found.vote_frames) == (25, 9)
 
 
 def test_the_tiktok_tables_have_fid_and_all_of_discos_own() -> None:
@@ -165,6 +166,8 @@ def test_a_digest_is_the_same_in_every_process() -> None:
         {"skeleton": "dwpose"},
         {"window_frames": 8},
         {"fid_window_frames": 32},
+        {"hold_frames": 12},
+        {"vote_frames": 5},
         {"levels": {"lasting_psnr": 25.0, "lasting_ssim": 0.6}},
     ],
     ids=lambda change: next(iter(change)),
@@ -176,7 +179,7 @@ def test_whatever_setting_changes_changes_the_digest(change: dict[str, Any]) -> 
 
 
 def test_the_list_of_changes_above_is_whole_but_for_prose() -> None:
-    assert len(fields(protocols.Protocol)) == 13 + 3
+    assert len(fields(protocols.Protocol)) == 15 + 3
 
 
 @pytest.mark.parametrize(
@@ -250,6 +253,8 @@ def test_an_unknown_metric_is_refused() -> None:
 def test_a_metric_whose_level_is_not_stated_is_refused_with_the_protocol_that_states_it() -> None:
     with pytest.raises(ConfigError, match=r"'lasting_psnr' needs a level.*use 'tpbench-v2'"):
         protocol("talkingpose").with_metrics(["psnr", "lasting_psnr"])
+    with pytest.raises(ConfigError, match=r"'lasting_psnr_100' needs a level.*use 'tpbench-v2'"):
+        protocol("disco").with_metrics(["lasting_psnr_100"])
 
 
 def test_protocols_with_tells_where_a_metric_is() -> None:

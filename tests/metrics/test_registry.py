@@ -89,15 +89,16 @@ def test_a_share_lies_between_0_and_1(metric_id: str) -> None:
 def test_a_reduction_has_the_columns_it_works_on(metric_id: str) -> None:
     row = metric(metric_id)
 
-    assert len(row.columns) in COLUMNS[row.reduction]
+    assert len(row.columns) in ({1} if row.horizon_frames else COLUMNS[row.reduction])
     assert len(set(row.columns)) == len(row.columns)
-    assert row.paired == (row.reduction != "set")
+    assert row.paired == (row.reduction != "set" or row.horizon_frames > 0)
 
 
 @every_metric
 def test_model_files_are_known_and_named_where_a_network_is_used(metric_id: str) -> None:
     row = metric(metric_id)
-    uses_network = row.reduction == "set" or any("lpips" in column for column in row.columns)
+    uses_network = any("lpips" in column for column in row.columns)
+    uses_network |= row.reduction == "set" and not row.horizon_frames
 
     assert set(row.weights) <= {known.name for known in WEIGHTS}
     assert bool(row.weights) == uses_network
@@ -125,6 +126,18 @@ def test_each_slope_has_its_difference_of_ends_over_the_same_columns() -> None:
             assert row.direction == slope.direction
             assert row.weights == slope.weights
         assert slope.unit == f"{delta.unit} per 100 frames".strip()
+
+
+def test_lasting_frames_follow_the_failure_of_their_share_up_to_a_horizon() -> None:
+    found = [row for row in METRICS.values() if row.horizon_frames]
+
+    assert [row.horizon_frames for row in found] == [100, 200, 500] * 2
+    for row in found:
+        assert row.id == f"{row.failure_of}_{row.horizon_frames}"
+        assert (row.low, row.high, row.unit) == (0, row.horizon_frames, "frames")
+        assert row.columns == METRICS[row.failure_of].columns
+        assert METRICS[row.failure_of].reduction == "lasting"
+        assert (row.reduction, row.direction) == ("set", "higher")
 
 
 def test_drift_of_a_metric_is_better_the_way_the_metric_is() -> None:

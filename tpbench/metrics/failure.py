@@ -1,7 +1,13 @@
-"""Time to failure: from which frame on a clip is no longer good enough."""
+"""Time to failure: from which frame on a clip is no longer good enough.
+
+What decides must not be single frames: the last good one of a clip that broke down long ago, or the
+first bad one of a clip that is fine. `lasting` asks for a failure that holds, `time_to_failure` is
+the plain rule on every frame.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,6 +21,69 @@ if TYPE_CHECKING:
 
 Side = Literal["below", "above"]
 """On which side of the level a value fails: below for PSNR, above for LPIPS."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lasting:
+    """How long a clip lasted."""
+
+    frames: int
+    """Frames before it failed; or, if it did not, up to which that is known."""
+
+    failed: bool
+    """False: censored, the clip ended before."""
+
+
+def lasting(
+    curve: Sequence[float] | NDArray[np.floating],
+    level: float,
+    *,
+    failing: Side,
+    hold_frames: int,
+    vote_frames: int,
+) -> Lasting | None:
+    """Return how many frames pass before a curve misses a level and keeps missing it for a while.
+
+    A frame misses the level if more than half of the `vote_frames` measured frames around it do
+    (their median does): a good frame among bad ones is no recovery, a bad one among good ones no
+    failure, and the place of a step stays where it is. Near the ends of the clip, those that are
+    there vote. Failure is the start of the first run of `hold_frames` such frames, whatever comes
+    after it.
+
+    A clip without such a run has not failed: it is censored at its end, or, if it ends in a shorter
+    run, at the start of that one, because up to there it is known to have lasted.
+
+    NaN frames were not measured: they are passed over, and runs go on across them.
+
+    Args:
+        curve: `(T,)`, any T.
+        level: finite, in the unit of the metric.
+        failing: which side of the level is failure.
+        hold_frames: measured frames in a row, 1 or more.
+        vote_frames: odd, 1 or more.
+
+    Returns:
+        None where nothing was measured.
+
+    Raises:
+        ValueError: this is no curve, or an argument is out of range.
+    """
+    values = as_curve(curve)
+    if vote_frames < 1 or vote_frames % 2 == 0:
+        message = f"an odd number of frames votes, 1 or more; got {vote_frames}"
+        raise ValueError(message)
+    _check(level, failing, hold_frames)
+    frames = np.flatnonzero(~np.isnan(values))
+    if not frames.size:
+        return None
+    measured = values[frames]
+    misses = _voted(measured < level if failing == "below" else measured > level, vote_frames)
+    start = _first_run(misses, hold_frames)
+    if start is not None:
+        return Lasting(frames=int(frames[start]), failed=True)
+    trailing = _for_good(misses)
+    end = values.size if trailing is None else int(frames[trailing])
+    return Lasting(frames=end, failed=False)
 
 
 def time_to_failure(
@@ -48,17 +117,31 @@ def time_to_failure(
         ValueError: this is no curve, or an argument is out of range.
     """
     values = as_curve(curve)
+    _check(level, failing, hold_frames)
+    frames = np.flatnonzero(~np.isnan(values))
+    measured = values[frames]
+    fails = measured < level if failing == "below" else measured > level
+    start = _for_good(fails) if hold_frames is None else _first_run(fails, hold_frames)
+    return None if start is None else int(frames[start])
+
+
+def _check(level: float, failing: Side, hold_frames: int | None) -> None:
     if failing not in {"below", "above"} or not np.isfinite(level):
         message = f"a finite level fails 'below' or 'above'; got {level} and {failing!r}"
         raise ValueError(message)
     if hold_frames is not None and hold_frames < 1:
         message = f"a failure lasts 1 frame or more; got {hold_frames}"
         raise ValueError(message)
-    frames = np.flatnonzero(~np.isnan(values))
-    measured = values[frames]
-    fails = measured < level if failing == "below" else measured > level
-    start = _for_good(fails) if hold_frames is None else _first_run(fails, hold_frames)
-    return None if start is None else int(frames[start])
+
+
+def _voted(fails: NDArray[np.bool_], voters: int) -> NDArray[np.bool_]:
+    """Whether more than half of the frames around each fail, at most `voters` of them."""
+    counts = np.concatenate([[0], np.cumsum(fails)])
+    places = np.arange(fails.size)
+    first = np.maximum(places - voters // 2, 0)
+    after = np.minimum(places + voters // 2 + 1, fails.size)
+    majority: NDArray[np.bool_] = 2 * (counts[after] - counts[first]) > after - first
+    return majority
 
 
 def _for_good(fails: NDArray[np.bool_]) -> int | None:

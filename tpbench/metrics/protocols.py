@@ -91,7 +91,14 @@ class Protocol:
     """Frames of a clip that one FID of the drift over windows takes in."""
 
     levels: Mapping[str, float] = field(hash=False)
-    """For each `lasting_*` metric the level below which a frame fails, in the unit of the curve."""
+    """For each `lasting_*` share the level below which a frame fails, in the unit of the curve;
+    the restricted means over clips have that of their share."""
+
+    hold_frames: int
+    """Measured frames in a row that a failure of `lasting_*` lasts: one second at 25 a second."""
+
+    vote_frames: int
+    """Measured frames around each of which more than half must miss the level for it to miss."""
 
     quirks: tuple[str, ...]
     """What it does that one would not expect, a sentence each."""
@@ -125,10 +132,12 @@ class Protocol:
             msg = f"name at least one metric for protocol '{self.id}'"
             raise ConfigError(msg)
         for metric_id in chosen:
-            if metric(metric_id).reduction == "lasting" and metric_id not in self.levels:
+            row = metric(metric_id)
+            needs = metric_id if row.reduction == "lasting" else row.failure_of
+            if needs and needs not in self.levels:
                 msg = (
                     f"metric '{metric_id}' needs a level, and protocol '{self.id}' states none;"
-                    f" use {_with_level(metric_id)}"
+                    f" use {_with_level(needs)}"
                 )
                 raise ConfigError(msg)
         if set(chosen) == set(self.metrics):

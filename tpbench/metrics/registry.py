@@ -36,7 +36,7 @@ REDUCTIONS: Final[Mapping[Reduction, str]] = {
     "ratio": "sum of the first column / sum of the second, on frames where both are measured",
     "slope": "Theil-Sen slope over the frames, per 100 frames",
     "end_minus_start": "mean of the last 15 % of the frames minus mean of the first 15 %",
-    "lasting": "first frame of a failure for good / frames; 1 without one",
+    "lasting": "frames before the level is missed for some time / all frames; 1 if it is not",
     "difference": "mean of the first column minus mean of the second",
     "set": "none: all clips give one value together",
 }
@@ -96,9 +96,15 @@ class MetricRow:
     """`pose` if skeletons are detected for it."""
 
     columns: tuple[str, ...] = ()
-    """Per-frame columns it is computed from; none for "set"."""
+    """Per-frame columns it is computed from; none for "set", but for restricted lasting."""
 
     reduction: Reduction
+
+    failure_of: str = ""
+    """Of restricted lasting: the metric whose failure ends a clip."""
+
+    horizon_frames: int = 0
+    """Of restricted lasting: up to where it is followed; 0 for everything else."""
 
     definition: str
     """What it says, in a sentence or two."""

@@ -87,19 +87,48 @@ def test_a_curve_of_two_columns_is_their_ratio_frame_by_frame() -> None:
     ("curve", "expected"),
     [
         ([25] * 90 + [15] * 30, 0.75),
-        ([25] * 90 + [15] * 29 + [25], 1),
-        ([15] * 30 + [25] * 90, 1),
+        ([25] * 90 + [15] * 29 + [25], 0.75),  # one good frame at the end is no recovery
+        ([25] * 119 + [15], 1),  # nor one bad frame a failure
+        ([15] * 30 + [25] * 90, 0),
         ([15] * 120, 0),
         ([20.0] * 120, 1),
         ([100] * 60 + [10] * 60, 0.5),
         ([NAN] * 120, NAN),
     ],
 )
-def test_lasting_quality_ends_where_a_clip_fails_for_good(
+def test_lasting_quality_ends_where_a_level_is_missed_for_25_frames(
     curve: list[float], expected: float
 ) -> None:
     assert V2.levels["lasting_psnr"] == 20
     assert value_of("lasting_psnr", curve).value == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("n_frames", [150, 600, 3000])
+@pytest.mark.parametrize("seed", range(5))
+def test_lasting_does_not_hang_on_the_last_good_frame(n_frames: int, seed: int) -> None:
+    """25 dB, then 18 dB from 30 % on, noise 1.5 dB: one late frame in eleven is still good."""
+    level = np.where(np.arange(n_frames) < 0.3 * n_frames, 25.0, 18.0)
+    curve = level + np.random.default_rng(seed).normal(0, 1.5, n_frames)
+    assert (curve[-n_frames // 2 :] >= 20).any()
+
+    assert value_of("lasting_psnr", curve).value == pytest.approx(0.3, abs=0.03)
+
+
+def test_a_frozen_clip_whose_man_comes_back_now_and_then_fails_early() -> None:
+    """3.8 % of its frames pass, the last of them at 82 % of the clip."""
+    curve = np.full(600, 14.0)
+    curve[:5] = 30
+    curve[[at for start in (170, 333, 484) for at in range(start, start + 6)]] = 22
+
+    assert value_of("lasting_psnr", curve).value == pytest.approx(5 / 600, abs=4 / 600)
+
+
+def test_a_good_frame_every_now_and_then_keeps_no_clip_alive() -> None:
+    """Every third frame is a fresh key frame; what lies between is lost."""
+    curve = np.where(np.arange(300) % 3 == 0, 30.0, 12.0)
+    curve[:100] = 30
+
+    assert value_of("lasting_psnr", curve).value == pytest.approx(1 / 3, abs=0.01)
 
 
 # --- identical frames ---------------------------------------------------------------------------

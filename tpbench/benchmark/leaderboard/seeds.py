@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tpbench.metrics.scoring.report import MetricScore, ScoreReport
 
 
+_NO_INTERVAL_OF_SEEDS = "the mean over seeds of what all clips give together"
+
+
 def clip_means(reports: Sequence[ScoreReport], metric_id: str) -> dict[str, float]:
     """Return a metric's mean over seeds by clip id.
 
@@ -172,7 +175,7 @@ def _of_sets(scores: Mapping[int, MetricScore]) -> Cell:
         n_infinite=0,
         n_missing=0,
         n_too_short=max(score.n_too_short for score in scores.values()),
-        interval_reason=first.interval_reason,
+        interval_reason=first.interval_reason or _NO_INTERVAL_OF_SEEDS,
     )
 
 

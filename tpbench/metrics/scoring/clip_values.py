@@ -9,7 +9,7 @@ import numpy as np
 
 from tpbench.metrics.curves import finite_mean, start_and_end
 from tpbench.metrics.drift import SHORT_CLIP_FRAMES
-from tpbench.metrics.failure import time_to_failure
+from tpbench.metrics.failure import lasting
 from tpbench.metrics.trend import theil_sen_per_100_frames
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tpbench.metrics.failure import Lasting
     from tpbench.metrics.protocols import Protocol
     from tpbench.metrics.registry import MetricRow
 
@@ -64,10 +65,13 @@ def clip_value(
         return ClipValue(value=finite_mean(values), n_values=int(np.isfinite(values).sum()))
     if row.reduction == "slope":
         return ClipValue(value=theil_sen_per_100_frames(_curve(curves)))
-    return ClipValue(value=_reduced(row, curves, protocol))
+    if row.reduction == "lasting":
+        found = lasting_of(row, columns, protocol)
+        return ClipValue(value=_lasting_share(found, curves[0].size))
+    return ClipValue(value=_reduced(row, curves))
 
 
-def _reduced(row: MetricRow, curves: Sequence[NDArray[np.float64]], protocol: Protocol) -> float:
+def _reduced(row: MetricRow, curves: Sequence[NDArray[np.float64]]) -> float:
     value = float("nan")
     match row.reduction:
         case "ratio":
@@ -76,8 +80,6 @@ def _reduced(row: MetricRow, curves: Sequence[NDArray[np.float64]], protocol: Pr
             value = finite_mean(curves[0]) - finite_mean(curves[1])
         case "end_minus_start":
             value = start_and_end(_curve(curves)).end_minus_start
-        case "lasting":
-            value = _lasting(_curve(curves), protocol.levels[row.id])
         case other:
             msg = f"'{row.id}' is no value of one clip: {other}"
             raise ValueError(msg)
@@ -100,8 +102,26 @@ def _ratio(over: NDArray[np.float64], under: NDArray[np.float64]) -> float:
     return float(over[measured].sum()) / total if total else float("nan")
 
 
-def _lasting(curve: NDArray[np.float64], level: float) -> float:
-    if np.isnan(curve).all():
+def lasting_of(
+    row: MetricRow, columns: Mapping[str, NDArray[np.float64]], protocol: Protocol
+) -> Lasting | None:
+    """Return how long a clip lasts before it fails; None where nothing was measured.
+
+    Args:
+        row: a `lasting_*` share, or a restricted mean of one.
+        columns: as for `clip_value`.
+        protocol: has the level, and how long a failure lasts.
+    """
+    return lasting(
+        _curve([columns[name] for name in row.columns]),
+        protocol.levels[row.failure_of or row.id],
+        failing="below",
+        hold_frames=protocol.hold_frames,
+        vote_frames=protocol.vote_frames,
+    )
+
+
+def _lasting_share(found: Lasting | None, n_frames: int) -> float:
+    if found is None:
         return float("nan")
-    frame = time_to_failure(curve, level, failing="below")
-    return 1.0 if frame is None else frame / curve.size
+    return found.frames / n_frames if found.failed else 1.0

@@ -17,6 +17,7 @@ from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.driver import Crew, ProgressCounter
 from tpbench.metrics.scoring.frames_table import write_frames
 from tpbench.metrics.scoring.jobs import finished_record, left_of, make_jobs
+from tpbench.metrics.scoring.meters.table import FEATURES_OF
 from tpbench.metrics.scoring.readiness import look_around, require_all
 from tpbench.metrics.scoring.real_cache import real_cache_dir
 from tpbench.metrics.scoring.records import RecordFolder
@@ -29,6 +30,7 @@ from tpbench.metrics.scoring.report import (
     write_scores,
 )
 from tpbench.metrics.scoring.summary import (
+    lasting_score,
     mean_score,
     not_measured,
     pooled_metric_scores,
@@ -204,7 +206,7 @@ def _summed_up(
     folder: RecordFolder,
 ) -> dict[str, MetricScore]:
     """Return the scores of all metrics in the protocol's order."""
-    pooled_ids = [name for name in readiness.metrics if METRICS[name].reduction == "set"]
+    pooled_ids = [name for name in readiness.metrics if name in FEATURES_OF]
     pooled = pooled_metric_scores(pooled_ids, heads, folder, protocol) if heads else {}
     scores: dict[str, MetricScore] = {}
     for name in protocol.metrics:
@@ -213,6 +215,8 @@ def _summed_up(
             scores[name] = not_measured(row, readiness.not_measured[name])
         elif not clips:
             scores[name] = not_measured(row, "no clip could be scored")
+        elif row.horizon_frames:
+            scores[name] = lasting_score(row, clips)
         else:
             scores[name] = pooled.get(name) or mean_score(row, clips, protocol.clips_to_set)
     return scores

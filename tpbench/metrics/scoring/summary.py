@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from tpbench.errors import ConfigError
 from tpbench.metrics.bootstrap import mean_over_identities
 from tpbench.metrics.frechet_metrics import DISCO_FVD, FID, FVD
 from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring.clip_values import clip_value
+from tpbench.metrics.scoring.clip_values import clip_value, lasting_of
 from tpbench.metrics.scoring.feature_files import read_features
 from tpbench.metrics.scoring.meters.table import FEATURES_OF, METERS
 from tpbench.metrics.scoring.pooled import (
@@ -22,10 +22,12 @@ from tpbench.metrics.scoring.pooled import (
 )
 from tpbench.metrics.scoring.records import feature_count
 from tpbench.metrics.scoring.report import ClipScores, MetricScore
+from tpbench.metrics.survival import restricted_lasting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from tpbench.metrics.failure import Lasting
     from tpbench.metrics.protocols import Pooling, Protocol
     from tpbench.metrics.registry import MetricRow
     from tpbench.metrics.scoring.clip_values import ClipValue
@@ -44,9 +46,12 @@ class ScoredClip:
     scores: ClipScores
     too_short: frozenset[str]
 
+    lastings: Mapping[str, Lasting | None] = field(default_factory=dict)
+    """By metric of restricted lasting: how long the clip lasts; None where nothing was measured."""
+
 
 def score_clip_record(
-    record: ClipRecord, metrics: Iterable[str], protocol: Protocol, identity: str | None
+    record: ClipRecord, metrics: Collection[str], protocol: Protocol, identity: str | None
 ) -> ScoredClip:
     """Return all metrics of one clip that have a value per clip."""
     values: dict[str, ClipValue] = {
@@ -66,7 +71,12 @@ def score_clip_record(
         n_values={name: found.n_values for name, found in values.items() if found.n_values},
     )
     short = frozenset(name for name, found in values.items() if found.too_short)
-    return ScoredClip(scores=scores, too_short=short)
+    lastings = {
+        name: lasting_of(METRICS[name], record.columns, protocol)
+        for name in metrics
+        if METRICS[name].horizon_frames
+    }
+    return ScoredClip(scores=scores, too_short=short, lastings=lastings)
 
 
 def mean_score(
@@ -123,6 +133,43 @@ def mean_score(
         mean_of_clips=estimate.mean,
         mean_of_frames=over_frames,
         n_values=n_values,
+    )
+
+
+def lasting_score(row: MetricRow, clips: Sequence[ScoredClip]) -> MetricScore:
+    """Return the restricted mean lasting frames of a set, with its interval over identities.
+
+    `details` has the horizon, how many clips failed or ended before it, and the curve: the share of
+    clips that last longer than so many frames.
+    """
+    found = [(clip.lastings[row.id], clip.scores.identity) for clip in clips]
+    used = [(lasting, name) for lasting, name in found if lasting is not None]
+    identities = [name for _, name in used if name is not None]
+    lasting = restricted_lasting(
+        [lasting for lasting, _ in used],
+        identities if len(identities) == len(used) else None,
+        row.horizon_frames,
+    )
+    interval, curve = lasting.interval, lasting.survival
+    return replace(
+        _blank_of(row, "measured"),
+        value=lasting.frames,
+        low=interval.low,
+        high=interval.high,
+        level=interval.level if interval.reason is None else None,
+        reason=lasting.reason,
+        interval_reason=interval.reason,
+        n_clips=len(used),
+        n_identities=interval.n_identities,
+        n_missing=len(clips) - len(used),
+        pooling="all_together",
+        details={
+            "horizon_frames": row.horizon_frames,
+            "n_failed": lasting.n_failed,
+            "n_censored": lasting.n_censored,
+            "failed_after_frames": curve.frames.tolist(),
+            "surviving": curve.surviving.tolist(),
+        },
     )
 
 

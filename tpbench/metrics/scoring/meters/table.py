@@ -203,7 +203,7 @@ def meters_for(metrics: Iterable[MetricRow]) -> tuple[MeterRow, ...]:
     """Return the meters that make what these metrics are computed from, in the table's order."""
     wanted: set[str] = set()
     for metric in metrics:
-        if metric.reduction == "set":
+        if metric.id in FEATURES_OF:
             wanted.add(FEATURES_OF[metric.id])
         wanted.update(row.name for row in _ROWS if set(row.columns) & set(metric.columns))
     return tuple(row for row in _ROWS if row.name in wanted)

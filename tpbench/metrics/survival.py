@@ -1,0 +1,175 @@
+"""How long clips last: Kaplan-Meier over clips of unequal lengths, and the mean up to a horizon.
+
+A clip that ends before it fails tells that it lasted at least so long, and no more: it is censored.
+Leaving it out, or counting its length as its lasting, would make short clips look bad. The estimate
+of Kaplan and Meier (1958) uses it for as long as it is seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tpbench.metrics.bootstrap import Interval, mean_over_identities
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from tpbench.metrics.failure import Lasting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Survival:
+    """The share of clips that last longer than so many frames."""
+
+    frames: NDArray[np.int64]
+    """(k,), ascending: the numbers of frames after which clips failed."""
+
+    surviving: NDArray[np.float64]
+    """(k,), in [0, 1]: the share that lasts longer than that; 1 before the first."""
+
+    followed: int
+    """Frames up to which the longest clip was followed, whether or not it failed then; 0 if there
+    is none."""
+
+    def restricted_mean(self, horizon: int) -> float:
+        """Return the mean of min(frames lasted, horizon): the area under the curve up to there.
+
+        Beyond the last clip the curve stays as it is: whether that is admissible is for `reaches`
+        to say.
+        """
+        inside = self.frames < horizon
+        starts = np.concatenate([[0], self.frames[inside]])
+        ends = np.concatenate([self.frames[inside], [horizon]])
+        levels = np.concatenate([[1.0], self.surviving[inside]])
+        return float(((ends - starts) * levels).sum())
+
+    def reaches(self, horizon: int) -> bool:
+        """Whether the curve is known up to a horizon: a clip was followed so far, or all failed."""
+        return self.followed >= horizon or bool(self.surviving.size and self.surviving[-1] == 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestrictedLasting:
+    """The mean number of frames that clips last, up to a horizon."""
+
+    frames: float
+    """In [0, horizon]; NaN where `reason` says why."""
+
+    interval: Interval
+    """Over identities."""
+
+    survival: Survival
+
+    n_failed: int
+    """Clips that failed within the horizon."""
+
+    n_censored: int
+    """Clips that ended within the horizon and had not failed."""
+
+    reason: str | None
+    """Why there is no value."""
+
+
+def kaplan_meier(lastings: Sequence[Lasting]) -> Survival:
+    """Return the product-limit estimate of how many clips last longer than so many frames.
+
+    S(t) = product over failure times t_j <= t of (1 - d_j / n_j), with d_j clips failing after t_j
+    frames and n_j clips that lasted at least that long. A clip censored at t_j is still counted
+    among the n_j (Kaplan & Meier 1958; so do R's survival and the package lifelines).
+
+    Args:
+        lastings: one per clip, in any order.
+    """
+    frames = np.array([lasting.frames for lasting in lastings], dtype=np.int64)
+    failed = np.array([lasting.failed for lasting in lastings], dtype=bool)
+    times, counts = np.unique(frames[failed], return_counts=True)
+    at_risk = np.array([(frames >= time).sum() for time in times], dtype=np.float64)
+    surviving = np.cumprod(1 - counts / at_risk, dtype=np.float64)
+    return Survival(
+        frames=times, surviving=surviving, followed=int(frames.max()) if frames.size else 0
+    )
+
+
+def restricted_lasting(
+    lastings: Sequence[Lasting],
+    identities: Sequence[str] | None,
+    horizon: int,
+    *,
+    level: float = 0.95,
+) -> RestrictedLasting:
+    """Return the restricted mean lasting frames with an interval over identities.
+
+    The interval is that of `mean_over_identities` over the clips' pseudo-values, N m - (N - 1) m_i
+    with m the restricted mean of all N clips and m_i that without clip i (Andersen, Hansen & Klein
+    2004). Without censoring these are min(frames, horizon) themselves, and their mean is m; with
+    it, the interval is moved by the small difference between their mean and m.
+
+    Args:
+        lastings: one per clip.
+        identities: one per clip; None if they are not known.
+        horizon: frames, 1 or more.
+        level: of the interval.
+
+    Raises:
+        ValueError: lengths differ, or an argument is out of range.
+    """
+    if horizon < 1:
+        message = f"a horizon is 1 frame or later; got {horizon}"
+        raise ValueError(message)
+    curve = kaplan_meier(lastings)
+    value = curve.restricted_mean(horizon)
+    pseudo = _pseudo_values(lastings, horizon, value)
+    estimate = mean_over_identities(pseudo, identities, level=level)
+    reason = None
+    if not lastings:
+        reason = "no clip has a value"
+    elif not curve.reaches(horizon):
+        reason = (
+            f"no clip is followed for {horizon} frames, the longest for {curve.followed}: "
+            "the mean up to there is not known"
+        )
+    return RestrictedLasting(
+        frames=value if reason is None else float("nan"),
+        interval=_moved(estimate.interval, value - estimate.mean, horizon, reason),
+        survival=curve,
+        n_failed=sum(one.failed and one.frames < horizon for one in lastings),
+        n_censored=sum(not one.failed and one.frames < horizon for one in lastings),
+        reason=reason,
+    )
+
+
+def _pseudo_values(lastings: Sequence[Lasting], horizon: int, whole: float) -> list[float]:
+    count = len(lastings)
+    if count < 2:
+        return [whole] * count
+    if all(one.failed or one.frames >= horizon for one in lastings):
+        return [float(min(one.frames, horizon)) for one in lastings]
+    # Clips that lasted alike leave the same curve behind.
+    without: dict[tuple[int, bool], float] = {}
+    for at, one in enumerate(lastings):
+        key = (one.frames, one.failed)
+        if key not in without:
+            others = [*lastings[:at], *lastings[at + 1 :]]
+            without[key] = kaplan_meier(others).restricted_mean(horizon)
+    return [count * whole - (count - 1) * without[one.frames, one.failed] for one in lastings]
+
+
+def _moved(interval: Interval, by: float, horizon: int, reason: str | None) -> Interval:
+    low, high = interval.low, interval.high
+    if reason is not None or low is None or high is None:
+        low = high = None
+        reason = reason or interval.reason
+    else:
+        low, high = (min(max(end + by, 0.0), float(horizon)) for end in (low, high))
+    return Interval(
+        low=low,
+        high=high,
+        level=interval.level,
+        n_identities=interval.n_identities,
+        reason=reason,
+    )
