@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -318,15 +320,34 @@ def test_a_bug_in_a_worker_fails_its_clip_and_leaves_its_traceback(
     assert "clip2:\nTraceback (most recent call last)" in log
 
 
-def test_a_bug_in_this_process_keeps_its_traceback(
+def test_a_bug_in_this_process_fails_its_clip_and_leaves_its_traceback(
     pairing: Pairing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stumble(*_: object) -> int:
-        message = "nobody thought of this"
-        raise LookupError(message)
+    run = clip_pass.ClipPass.run
+
+    def stumble(self: clip_pass.ClipPass, job: clip_pass.ClipJob, on_frame: Any) -> int:  # noqa: ANN401 - passed on
+        if job.clip_id == "clip1":
+            message = "nobody thought of\nthis"
+            raise LookupError(message)
+        return run(self, job, on_frame)
 
     monkeypatch.setattr(clip_pass.ClipPass, "run", stumble)
 
-    with pytest.raises(LookupError, match="nobody thought of this"):
+    report = scored(pairing, tmp_path / "out", "psnr")
+
+    assert report.coverage.failed == {"clip1": r"LookupError: nobody thought of\nthis"}
+    assert (report.coverage.n_scored, report.coverage.n_expected) == (2, 3)
+    log = (tmp_path / "out" / "scoring.log").read_text()
+    assert "clip1:\nTraceback (most recent call last)" in log
+
+
+def test_a_full_disk_in_this_process_ends_the_scoring(
+    pairing: Pairing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(clip_pass.ClipPass, "run", fill)
+
+    with pytest.raises(OSError, match="No space left"):
         scored(pairing, tmp_path / "out", "psnr")
-    assert not (tmp_path / "out" / "scores.json").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tpbench.detectors.usage_statistics import no_usage_statistics
 from tpbench.errors import TPBenchError
 from tpbench.execution import IN_WORK, LocalExecutor, Outcome, TaskSpec, WorkItem, usable_cores
+from tpbench.execution.halt import why_halt
+from tpbench.foreign import printable
 from tpbench.metrics.scoring.worker import build, payload_of
 
 if TYPE_CHECKING:
@@ -134,7 +137,7 @@ class ProgressCounter:
 def _in_this_process(
     config: JsonObject, jobs: Sequence[ClipJob], on_progress: Callable[[str, int], None]
 ) -> Iterator[Outcome]:
-    """Measure here: nothing has to start, and a bug keeps its traceback."""
+    """Measure here: nothing has to start. A bug costs its clip, and its traceback is kept."""
     if not jobs:
         return
     task = build(config)
@@ -161,4 +164,14 @@ def _outcome(
             result = measure(job, report)
     except TPBenchError as error:
         return Outcome(key=job.clip_id, kind="failed", attempts=1, error=str(error))
+    except Exception as error:  # one clip's, as in a worker process
+        if why_halt(error) is not None:
+            raise
+        return Outcome(
+            key=job.clip_id,
+            kind="failed",
+            attempts=1,
+            error=printable(f"{type(error).__name__}: {error}"),
+            error_detail=traceback.format_exc(),
+        )
     return Outcome(key=job.clip_id, kind="done", attempts=1, result=result)

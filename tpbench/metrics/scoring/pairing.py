@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tpbench.errors import ConfigError, MediaError, SubmissionError
@@ -43,6 +43,12 @@ class Pairing:
 
     extra: tuple[str, ...]
     """Generated ones that no real clip belongs to; they are not scored."""
+
+    hints: Mapping[str, str] = field(default_factory=dict)
+    """By missing clip: what was generated for it, perhaps, and why it does not count."""
+
+    notes: tuple[str, ...] = ()
+    """What else a reader of the scores has to know, one line each."""
 
     @property
     def n_expected(self) -> int:
