@@ -49,6 +49,10 @@ class MediaError(TPBenchError):
         return type(self), (self.path, self.reason)
 
 
+class TransparentError(MediaError):
+    """A video is transparent in places."""
+
+
 class MissingWeightsError(TPBenchError):
     """A model file is not on this machine.
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
+from tpbench.errors import TransparentError
 from tpbench.extraction.analysis import Followed, PieceAnalyser
 from tpbench.extraction.crop import upper_body_crop
 from tpbench.extraction.judging import judge_clip, judge_screened, reject_codes
 from tpbench.extraction.provenance import read_provenance
-from tpbench.extraction.rows import RowMaker
+from tpbench.extraction.rows import RowMaker, transparent_row
 from tpbench.extraction.screening import screen, spans_of_shot
 from tpbench.extraction.sources import hashed, source_id
 from tpbench.extraction.spans import Span, cut_evenly
@@ -70,6 +71,8 @@ class SourcePipeline:
     def run(self, source: Source, on_frame: Callable[[int], None]) -> SourceResult:
         """Do one source. Its clips lie in the dataset when this returns, and not before.
 
+        A transparent source is rejected whole.
+
         Args:
             source: the video.
             on_frame: told how many frames were decoded so far, over all passes.
@@ -80,6 +83,21 @@ class SourcePipeline:
         clock = StageClock()
         with clock.stage("probe"):
             source = hashed(source)
+        try:
+            return self._run(source, clock, on_frame)
+        except TransparentError as error:
+            return SourceResult(
+                source_sha256=source.sha256 or "",
+                clips=(transparent_row(source, error.reason),),
+                n_frames=0,
+                duration_s=0.0,
+                stage_s=clock.seconds,
+            )
+
+    def _run(
+        self, source: Source, clock: StageClock, on_frame: Callable[[int], None]
+    ) -> SourceResult:
+        with clock.stage("probe"):
             info = probe(source.path)
         self.require_folder()
         with _staging(self.folder / WORK_FOLDER / source_id(source)) as staging:

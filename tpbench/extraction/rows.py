@@ -33,9 +33,13 @@ TRANSITION_CODE = "shot.transition"
 DUPLICATE_CODE = "source.duplicate"
 """The source has the same bytes as another one, which was done instead."""
 
+TRANSPARENT_CODE = "source.transparent"
+"""The source is transparent in places: below lies what nobody was meant to see."""
+
 OTHER_CODES: Final = {
     TRANSITION_CODE: "Dissolve or fade",
     DUPLICATE_CODE: "Same bytes as another source",
+    TRANSPARENT_CODE: "Transparent in places",
 }
 """Reject codes that are no filter's, and what they mean."""
 
@@ -66,6 +70,21 @@ def duplicate_row(source: Source) -> Clip:
         source_sha256=source.sha256,
         tool_version=tpbench.__version__,
         error=f"same bytes as {source.duplicate_of}",
+    )
+
+
+def transparent_row(source: Source, error: str) -> Clip:
+    """Return the one row of a source that is transparent, with what to do about it."""
+    name = source_id(source)
+    return Clip(
+        clip_id=f"{name}_transparent_{_path_mark(source)}",
+        status="rejected",
+        reject_codes=(TRANSPARENT_CODE,),
+        source_id=name,
+        source_path=source.shown_path,
+        source_sha256=source.sha256,
+        tool_version=tpbench.__version__,
+        error=error,
     )
 
 

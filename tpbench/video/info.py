@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tpbench.errors import MediaError
+from tpbench.video.alpha import require_opaque_beside
 from tpbench.video.container_crop import container_crop, pixel_aspect
 from tpbench.video.display import Display, displayed_size
 from tpbench.video.hdr import HDR_CURVES, UNSHOWN_CURVES
@@ -104,6 +105,7 @@ def probe(path: Path | str) -> VideoInfo:
     with open_video(path) as (container, stream):
         first = _first_picture(path, container, stream)
         display = _display(path, container, stream, first)
+    require_opaque_beside(path)
     if (span_s := float((stamps[-1] - stamps[0]) * time_base)) > _MAX_SPAN_S:
         raise MediaError(path, f"its stamps span {span_s / 3600:.0f} hours: the file is damaged")
     fps, variable_rate = constant_rate(stamps, time_base, declared)

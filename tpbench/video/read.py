@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpbench.errors import MediaError
+from tpbench.video.alpha import require_opaque
 from tpbench.video.decode import pictures_from
 from tpbench.video.info import probe
 
@@ -134,7 +135,8 @@ def _timed_frames(
     """Lay pictures on the timeline: repeat where a slot has none, drop where it has several."""
     index = start
     shown: Picture | None = None
-    for picture in itertools.chain(pictures_from(path, info, start, threads), [None]):
+    pictures = require_opaque(path, pictures_from(path, info, start, threads), codec=info.codec)
+    for picture in itertools.chain(pictures, [None]):
         until = end if picture is None else min(end, picture.slot)
         if shown is not None and until > index:
             # Only a variable rate leaves slots empty, and never the last one.
