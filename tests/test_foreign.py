@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from tpbench.foreign import (
     ForeignFileError,
     copy_checked,
+    from_spreadsheet_safe,
     opened_inside,
     parse_json,
     printable,
     printable_lines,
     read_json,
+    spreadsheet_safe,
 )
 
 if TYPE_CHECKING:
@@ -181,3 +183,11 @@ def test_a_copy_writes_through_no_link(tmp_path: Path) -> None:
     with source.open("rb") as file, pytest.raises(FileExistsError):
         copy_checked(file, tmp_path / "target", hashlib.sha256(b"content").hexdigest())
     assert victim.read_bytes() == b"mine"
+
+
+@given(st.text())
+def test_a_cell_that_was_made_safe_is_read_as_what_it_was(text: str) -> None:
+    safe = spreadsheet_safe(text)
+
+    assert not safe.startswith(tuple("=+-@\t\r"))
+    assert from_spreadsheet_safe(safe) == text

@@ -81,6 +81,33 @@ def _escape(sign: str) -> str:
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
+_FORMULA: Final = (*"=+-@\t\r'", *"\uff1d\uff0b\uff0d\uff20")
+"""Beginnings of a cell that spreadsheets run, or hide; those of full width too."""
+
+
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet would run or hide a cell instead of showing it."""
+    return text.startswith(_FORMULA)
+
+
+def spreadsheet_safe(text: str) -> str:
+    """Return text for a cell of a CSV that no spreadsheet runs: with a `'` before it if need be.
+
+    >>> spreadsheet_safe("=HYPERLINK(1)"), spreadsheet_safe("anna")
+    ("'=HYPERLINK(1)", 'anna')
+    """
+    return f"'{text}" if is_formula(text) else text
+
+
+def from_spreadsheet_safe(text: str) -> str:
+    """Return the text that `spreadsheet_safe` was given.
+
+    >>> from_spreadsheet_safe("'=HYPERLINK(1)"), from_spreadsheet_safe("'twas")
+    ('=HYPERLINK(1)', "'twas")
+    """
+    return text[1:] if text.startswith("'") and is_formula(text[1:]) else text
+
+
 def read_bytes(path: Path, *, max_bytes: int = JSON_LIMIT_BYTES) -> bytes:
     """Return the content of a regular file.
 
@@ -229,6 +256,19 @@ def opened_inside(folder: Path, path: Path) -> Iterator[BufferedReader]:
             msg = "not a regular file"
             raise ForeignFileError(msg)
         yield file
+
+
+def require_own(folder: Path, path: Path, sha256: str | None) -> None:
+    """Refuse a file that leads out of its folder, or is not the one that was written down.
+
+    Raises:
+        ForeignFileError: it is one of these.
+        OSError: it is not there, or can't be read.
+    """
+    with opened_inside(folder, path) as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            msg = "not the file that was written down (sha256 differs)"
+            raise ForeignFileError(msg)
 
 
 def copy_checked(source: BinaryIO, target: Path, sha256: str) -> bool:

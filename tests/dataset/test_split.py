@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import csv
 import hashlib
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.dataset import SplitInfo, assign_split, empty_side_warning
+from tpbench.dataset import Clip, SplitInfo, assign_split, empty_side_warning
+from tpbench.dataset.split import write_split_lists
+from tpbench.foreign import from_spreadsheet_safe
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 names = st.text(min_size=1, max_size=20)
 shares = st.floats(min_value=0.001, max_value=0.999)
@@ -53,3 +61,32 @@ def test_only_an_empty_side_is_worth_a_warning() -> None:
 
     assert empty_side_warning(both) is None
     assert "the train and test side is empty" in (empty_side_warning(none) or "")
+
+
+@pytest.mark.parametrize(
+    "identity", ["=HYPERLINK(1)", "+1+1", "@SUM(1)", "-2+3", "\tx", "\rx", "'x"]
+)
+def test_no_identity_becomes_a_formula_and_all_are_read_as_they_were(
+    tmp_path: Path, identity: str
+) -> None:
+    clip = Clip(
+        clip_id="clip",
+        status="kept",
+        source_id="clip",
+        source_path="clip.mp4",
+        n_frames=1,
+        fps_num=25,
+        fps_den=1,
+        identity=identity,
+        split="test",
+        clip_sha256="0" * 64,
+        keypoints_sha256="0" * 64,
+        pose_sha256="0" * 64,
+    )
+
+    path = next(path for path in write_split_lists(tmp_path, [clip]) if path.stem == "test")
+
+    with path.open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert not row["identity"].startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert from_spreadsheet_safe(row["identity"]) == identity

@@ -35,9 +35,9 @@ def compare(
 
 
 def _say(found: Comparison) -> None:
-    from rich.console import Console
+    from tpbench.cli.console import CleanConsole
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = CleanConsole(highlight=False, markup=False, emoji=False)
     for letter, run in (("A", found.a), ("B", found.b)):
         name, seed = run.info.model.name, run.info.seed
         console.print(f"{letter}: {name}, seed {seed}: {run.folder.path}", soft_wrap=True)

@@ -118,6 +118,6 @@ def _echo_json(content: dict[str, Any]) -> None:
 
 
 def _print(renderable: Any) -> None:  # noqa: ANN401 - whatever rich can draw
-    from rich.console import Console
+    from tpbench.cli.console import CleanConsole
 
-    Console(highlight=False).print(renderable)
+    CleanConsole(highlight=False).print(renderable)

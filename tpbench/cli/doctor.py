@@ -38,10 +38,11 @@ def doctor(
 
 
 def _print(checks: list[Check]) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=True)
+    from tpbench.cli.console import CleanConsole
+
+    console = CleanConsole(highlight=False, soft_wrap=True)
     area = ""
     for check in checks:
         if check.area != area:

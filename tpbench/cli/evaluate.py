@@ -163,9 +163,9 @@ def _seeds(text: str) -> list[int]:
 
 
 def _say(evaluation: Evaluation) -> None:
-    from rich.console import Console
+    from tpbench.cli.console import CleanConsole
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = CleanConsole(highlight=False, markup=False, emoji=False)
     scores = evaluation.scores
     print_whole(score_table(scores), console)
     both = evaluation.reports[0].protocol["told_beside"] == "mean_of_frames"

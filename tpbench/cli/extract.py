@@ -49,9 +49,8 @@ def extract(
     ] = None,
 ) -> None:
     """Turn raw talk videos into an upper-body dataset; go on where an earlier run stopped."""
-    from rich.console import Console
-
     import tpbench
+    from tpbench.cli.console import CleanConsole
     from tpbench.cli.summary import render_summary
     from tpbench.execution import terminate_as_interrupt
 
@@ -69,7 +68,7 @@ def extract(
             name=name,
             on_progress=listener,
         )
-    Console().print(render_summary(dataset.info))
+    CleanConsole().print(render_summary(dataset.info))
     if not dataset.info.counts.kept:
         typer.echo("nothing was kept; the table says why, the report how far off it was")
     typer.echo(f"report: {dataset.folder / 'report.html'}")

@@ -29,7 +29,9 @@ from tpbench.cli import (
     verify,
     weights,
 )
+from tpbench.cli.streams import CleanFormatter, clean_streams
 from tpbench.errors import TPBenchError
+from tpbench.foreign import printable
 
 _INTERRUPTED = 130
 
@@ -85,10 +87,10 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    handlers = [_CurrentStderr()]
-    logging.basicConfig(
-        format="%(levelname)s: %(message)s", level=logging.WARNING, handlers=handlers
-    )
+    clean_streams()
+    handler = _CurrentStderr()
+    handler.setFormatter(CleanFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     if verbose:
         logging.getLogger("tpbench").setLevel(logging.INFO)
     # Fetching takes a while and uses the network: that is said without being asked.
@@ -101,6 +103,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # An arrow that a terminal can't show must not cost the work that was done.
             stream.reconfigure(errors="replace")
+    clean_streams()
     try:
         app()
     except TPBenchError as error:
@@ -121,8 +124,8 @@ def main() -> None:
 
 
 def _fail(error: TPBenchError) -> None:
-    line = " ".join(str(error).split())
-    typer.echo(f"error: {line}", err=True)
+    line = " ".join(part.strip() for part in str(error).splitlines())
+    typer.echo(f"error: {printable(line)}", err=True)
     sys.exit(2)
 
 

@@ -42,8 +42,7 @@ def list_metrics(
     as_json: AsJson = False,
 ) -> None:
     """Show the metrics: what is better, unit, model files and whether they are here."""
-    from rich.console import Console
-
+    from tpbench.cli.console import CleanConsole
     from tpbench.metrics.protocols import PROTOCOLS, protocol
     from tpbench.metrics.registry import METRICS, metric
 
@@ -53,7 +52,7 @@ def list_metrics(
     if as_json:
         typer.echo(json.dumps([_metric_as_json(row, missing) for row in rows], indent=2))
         return
-    console = Console(highlight=False)
+    console = CleanConsole(highlight=False)
     console.print(_table(rows, missing))
     if missing:
         typer.echo(f"to get what is missing: tpbench weights pull {' '.join(sorted(missing))}")
@@ -200,9 +199,10 @@ def _print_protocol(found: Protocol) -> None:
 
 
 def _print_facts(headline: str, facts: dict[str, str]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from tpbench.cli.console import CleanConsole
 
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
@@ -210,6 +210,6 @@ def _print_facts(headline: str, facts: dict[str, str]) -> None:
     for name, fact in facts.items():
         # Formulas hold square brackets, which would else be read as markup.
         grid.add_row(name, Text(fact))
-    console = Console(highlight=False)
+    console = CleanConsole(highlight=False)
     console.print(Text(headline, style="bold"))
     console.print(grid)

@@ -46,7 +46,6 @@ def progress_bar(unit: str) -> Iterator[Show]:
     Args:
         unit: what is counted, in the plural.
     """
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -56,11 +55,13 @@ def progress_bar(unit: str) -> Iterator[Show]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    from tpbench.cli.console import CleanConsole
+
+    console = CleanConsole(stderr=True)
     bar = Progress(
         BarColumn(bar_width=12),
         MofNCompleteColumn(),
-        TextColumn(f"{unit}  {{task.fields[news]}}"),
+        TextColumn(f"{unit}  {{task.fields[news]}}", markup=False),
         stalled_column(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),

@@ -99,9 +99,9 @@ def score(
 
 
 def _print(report: ScoreReport, out: Path) -> None:
-    from rich.console import Console
+    from tpbench.cli.console import CleanConsole
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = CleanConsole(highlight=False, markup=False, emoji=False)
     print_whole(score_table(report.metrics), console)
     both = report.protocol["told_beside"] == "mean_of_frames"
     for warning in dict.fromkeys(remarks(report.metrics, both_means=both)):

@@ -33,8 +33,7 @@ def list_weights(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with URLs.")] = False,
 ) -> None:
     """Show all model files: state, size, source, licence; --json adds sha256 and URLs."""
-    from rich.console import Console
-
+    from tpbench.cli.console import CleanConsole
     from tpbench.weights import WEIGHTS, state, weights_dir
 
     states = [state(row.name) for row in WEIGHTS]
@@ -42,7 +41,7 @@ def list_weights(
         rows = [_as_json(row, found) for row, found in zip(WEIGHTS, states, strict=True)]
         typer.echo(json.dumps(rows, indent=2))
         return
-    console = Console(highlight=False)
+    console = CleanConsole(highlight=False)
     console.print(_table(list(zip(WEIGHTS, states, strict=True))))
     console.print(f"in {weights_dir()}", markup=False, soft_wrap=True)
 
@@ -157,7 +156,8 @@ def _table(rows: list[tuple[WeightFile, WeightState]]) -> Table:
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
     from rich import progress as bars
-    from rich.console import Console
+
+    from tpbench.cli.console import CleanConsole
 
     with bars.Progress(
         bars.TextColumn("{task.description}"),
@@ -165,7 +165,7 @@ def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
         bars.DownloadColumn(),
         bars.TransferSpeedColumn(),
         bars.TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=CleanConsole(stderr=True),
         disable=not sys.stderr.isatty(),
     ) as shown:
         tasks: dict[str, bars.TaskID] = {}

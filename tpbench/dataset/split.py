@@ -13,6 +13,7 @@ from tpbench.dataset.clip import SplitName
 from tpbench.dataset.info import SplitInfo
 from tpbench.errors import ConfigError
 from tpbench.files import write_text_aside
+from tpbench.foreign import spreadsheet_safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,13 +92,22 @@ def empty_side_warning(info: SplitInfo) -> str | None:
 
 
 def write_split_lists(folder: Path, clips: Sequence[Clip]) -> list[Path]:
-    """Write `splits/train.csv` and `splits/test.csv`: clip_id, identity; sorted; LF line ends."""
+    """Write `splits/train.csv` and `splits/test.csv`: clip_id, identity; sorted; LF line ends.
+
+    An identity that a spreadsheet would run has a `'` before it. Clip ids need none: nothing that
+    they can be made of computes anything, and others join tables by them.
+    """
     paths = []
     for side in get_args(SplitName):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
+        quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow(("clip_id", "identity"))
-        writer.writerows(sorted((c.clip_id, c.identity) for c in clips if c.split == side))
+        rows = sorted((c.clip_id, c.identity or "") for c in clips if c.split == side)
+        for clip_id, identity in rows:
+            # Python before 3.13 leaves a carriage return without quotes, and reads a line's end.
+            chosen = quoted if "\r" in identity else writer
+            chosen.writerow((clip_id, spreadsheet_safe(identity)))
         path = folder / SPLITS_FOLDER / f"{side}.csv"
         write_text_aside(path, text.getvalue())
         paths.append(path)

@@ -8,15 +8,13 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from tpbench.benchmark.leaderboard.schema import columns_of
+from tpbench.foreign import is_formula
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tpbench.benchmark.leaderboard.model import Leaderboard
     from tpbench.benchmark.leaderboard.schema import Value
-
-_FORMULA: Final = (*"=+-@\t\r'", *"\uff1d\uff0b\uff0d\uff20")
-"""Beginnings that spreadsheets run, or hide; those of full width too."""
 
 _WORDS: Final = frozenset({
     "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
@@ -58,7 +56,7 @@ def _shown(value: Value) -> str:
 
 def _misread(text: str) -> bool:
     """Whether text would be run as a formula, or taken for a number, a truth value or a blank."""
-    if text.startswith(_FORMULA) or text in _WORDS:
+    if is_formula(text) or text in _WORDS:
         return True
     try:
         float(text)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tpbench.errors import MediaError
+from tpbench.foreign import ForeignFileError, require_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,8 +45,9 @@ class Sample:
 def sample_frames(dataset: Dataset, clips: Sequence[Clip]) -> Iterator[Sample]:
     """Yield about `MAX_SAMPLES` frames: other people before other clips before other frames.
 
-    A clip whose files can't be read is left out with a logged warning: `Dataset.verify` is the
-    place to fail for it, and a report of the rest is still worth having.
+    A clip whose files can't be read, lead elsewhere or are not the manifest's is left out with a
+    logged warning: `Dataset.verify` is the place to fail for it, and a report of the rest is still
+    worth having.
     """
     chosen = choose_clips(clips, MAX_SAMPLES)
     each = min(_MAX_PER_CLIP, MAX_SAMPLES // max(len(chosen), 1))
@@ -54,7 +56,7 @@ def sample_frames(dataset: Dataset, clips: Sequence[Clip]) -> Iterator[Sample]:
         indices = sorted({int((place + 0.5) / each * frames) for place in range(each)})
         try:
             yield from _samples_of(dataset, clip, indices)
-        except (MediaError, OSError, IndexError) as error:
+        except (MediaError, ForeignFileError, OSError, IndexError) as error:
             _log.warning("no sample frame of %s: %s", clip.clip_id, error)
 
 
@@ -81,6 +83,9 @@ def _samples_of(dataset: Dataset, clip: Clip, indices: Sequence[int]) -> Iterato
     from tpbench.dwpose_drawing import draw_pose
     from tpbench.video import frames_at
 
+    # The page goes to others: nothing may stand in it but what the manifest describes.
+    require_own(dataset.folder, dataset.keypoints_path(clip), clip.keypoints_sha256)
+    require_own(dataset.folder, dataset.clip_path(clip), clip.clip_sha256)
     pose = dataset.load_pose(clip)
     for frame in frames_at(dataset.clip_path(clip), indices):
         height, width = frame.image.shape[:2]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from tpbench.errors import ConfigError
 from tpbench.files import read_bounded
-from tpbench.foreign import printable
+from tpbench.foreign import from_spreadsheet_safe, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -111,7 +111,7 @@ class _Table:
                 self._refuse(f"clip '{clip}' lacks a name")
             if clip in found:
                 self._refuse(f"clip '{clip}' comes twice")
-            found[clip] = identity
+            found[clip] = from_spreadsheet_safe(identity)
         return found
 
     def _text(self) -> str:
