@@ -69,7 +69,7 @@ def screen(
     settings = config.screening
     every = max(1, round(float(info.fps) / settings.rate_hz))
     scale = min(1.0, settings.max_side_px / max(info.width_px, info.height_px))
-    finder = ShotFinder(fps=info.fps, settings=config.shots)
+    finder = ShotFinder(fps=info.fps, settings=config.shots, seams=info.seams)
     sampler = PictureSampler()
     pictures: list[PictureSample] = []
     found: list[FaceSample] = []
@@ -97,17 +97,17 @@ def screen(
 def spans_of_shot(shot: Shot, screened: Screened, config: ExtractionConfig) -> list[Span]:
     """Tile a shot into stretches with one person's face and stretches without.
 
-    The frames next to a cut are left out (`shots.margin_frames`); at the two ends of the video
-    there is nothing to keep away from.
+    The frames next to a cut are left out (`shots.margin_frames`); at the two ends of the video, and
+    at seams, whose place is known exactly, there is nothing to keep away from.
     """
     fps = float(screened.info.fps)
     margin = config.shots.margin_frames
-    last_end = screened.shots[-1].span.end_frame
+    clean = {0, screened.shots[-1].span.end_frame, *screened.info.seams}
     start, end = shot.span.start_frame, shot.span.end_frame
     trimmed = Span(
         shot_id=shot.span.shot_id,
-        start_frame=start + (margin if start > 0 else 0),
-        end_frame=end - (margin if end < last_end else 0),
+        start_frame=start + (0 if start in clean else margin),
+        end_frame=end - (0 if end in clean else margin),
     )
     if trimmed.n_frames <= 0:
         return []

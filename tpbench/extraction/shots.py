@@ -4,7 +4,8 @@ Hard cuts come from PySceneDetect: ContentDetector finds every strong one, Adapt
 ones between two dark or similar shots. Neither sees a slow dissolve, so the picture is also
 compared with what it was 1, 2 and 4 s earlier in the same shot (the twin comparison of Zhang,
 Kankanhalli and Smoliar, 1993). Where it has become another one, and was half of each in between, it
-was dissolved or faded, and that stretch belongs to no shot.
+was dissolved or faded, and that stretch belongs to no shot. Where the file itself says that another
+recording begins (`VideoInfo.seams`), each side of the seam is looked at on its own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tpbench.extraction.picture import lab_distance, lab_thumbnail
 from tpbench.extraction.spans import Span
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from fractions import Fraction
 
     from numpy.typing import NDArray
@@ -53,11 +55,51 @@ class Shot:
 class ShotFinder:
     """Takes the frames of a video one by one and says where its shots are."""
 
+    def __init__(self, *, fps: Fraction, settings: ShotSettings, seams: Iterable[int] = ()) -> None:
+        """Expect cuts at `seams`, frame numbers where the file says that a recording begins."""
+        self._fps = fps
+        self._settings = settings
+        self._seams = frozenset(seams)
+        self._section = _Section(fps=fps, settings=settings)
+        self._stretches: list[tuple[int, int, bool]] = []
+        self._section_start = 0
+        self._n_frames = 0
+
+    def push(self, thumbnail: NDArray[np.uint8]) -> None:
+        """Look at the next frame, a (h, w, 3) uint8 RGB picture of about 256 px."""
+        if self._n_frames in self._seams:
+            self._end_section()
+            self._section = _Section(fps=self._fps, settings=self._settings)
+            self._section_start = self._n_frames
+        self._section.push(thumbnail)
+        self._n_frames += 1
+
+    def finish(self) -> list[Shot]:
+        """Return the shots in time order. Together with the transitions they tile the video."""
+        self._end_section()
+        return [
+            Shot(
+                span=Span(shot_id=number, start_frame=start, end_frame=end),
+                is_transition=is_transition,
+            )
+            for number, (start, end, is_transition) in enumerate(self._stretches)
+        ]
+
+    def _end_section(self) -> None:
+        at = self._section_start
+        self._stretches += [
+            (at + start, at + end, is_transition)
+            for start, end, is_transition in self._section.finish()
+        ]
+
+
+class _Section:
+    """Finds the shots of what lies between two seams."""
+
     def __init__(self, *, fps: Fraction, settings: ShotSettings) -> None:
         from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
         self._fps = fps
-        self._settings = settings
         # min_scene_len 0: what is too short to use is the length filter's business, and both
         # detectors would otherwise move cuts.
         self._detectors = (
@@ -73,7 +115,7 @@ class ShotFinder:
         self._n_frames = 0
 
     def push(self, thumbnail: NDArray[np.uint8]) -> None:
-        """Look at the next frame, a (h, w, 3) uint8 RGB picture of about 256 px."""
+        """Look at the next frame."""
         from scenedetect import FrameTimecode
 
         timecode = FrameTimecode(self._n_frames, self._fps)
@@ -83,8 +125,8 @@ class ShotFinder:
         self._twins.push(self._n_frames, thumbnail)
         self._n_frames += 1
 
-    def finish(self) -> list[Shot]:
-        """Return the shots in time order. Together with the transitions they tile the video."""
+    def finish(self) -> list[tuple[int, int, bool]]:
+        """Return first frame, end, and whether it is a transition, of all stretches."""
         if self._n_frames == 0:
             return []
         from scenedetect import FrameTimecode
@@ -103,13 +145,9 @@ class ShotFinder:
         edges = sorted(set(edges))
         ends = [frame for frame, _ in edges[1:]] + [self._n_frames]
         return [
-            Shot(
-                span=Span(shot_id=number, start_frame=start, end_frame=end),
-                is_transition=is_transition,
-            )
-            for number, ((start, is_transition), end) in enumerate(
-                (edge, end) for edge, end in zip(edges, ends, strict=True) if edge[0] < end
-            )
+            (start, end, is_transition)
+            for (start, is_transition), end in zip(edges, ends, strict=True)
+            if start < end
         ]
 
 

@@ -77,7 +77,12 @@ def write_clip(  # noqa: PLR0913 - what a clip is made of
     audio = None
     if info.has_audio:
         fps = float(info.fps)
-        audio = AudioSource(path=source, start_s=span.start_frame / fps, end_s=span.end_frame / fps)
+        audio = AudioSource(
+            path=source,
+            start_s=span.start_frame / fps,
+            end_s=span.end_frame / fps,
+            info=info,
+        )
     frames = read_frames(source, info=info, start_frame=span.start_frame, end_frame=span.end_frame)
     with (
         VideoWriter(

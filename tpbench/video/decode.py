@@ -6,7 +6,11 @@ import itertools
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from tpbench.errors import MediaError
+from tpbench.video.decoder_log import TOO_LARGE, errors_logged
+from tpbench.video.numbered import numbered_pictures
 from tpbench.video.source import keeps_no_stamps, open_video, picture_pts, readable_packets
 
 if TYPE_CHECKING:
@@ -17,8 +21,9 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-    from tpbench.video.info import VideoInfo
+    from tpbench.video.info import PictureIndex, VideoInfo
     from tpbench.video.source import Source
+    from tpbench.video.timeline import Laid
 
 
 class Picture(NamedTuple):
@@ -33,6 +38,9 @@ class Picture(NamedTuple):
     picture: VideoFrame
     """As stored: not turned, colours as decoded."""
 
+    place: int | None = None
+    """Its place among all pictures, where that is known."""
+
 
 def pictures_from(path: Path, info: VideoInfo, start: int, threads: int) -> Iterator[Picture]:
     """Decode, in order of display, from a keyframe shown at or before frame `start`.
@@ -41,6 +49,9 @@ def pictures_from(path: Path, info: VideoInfo, start: int, threads: int) -> Iter
     hold pictures back after a seek; so a landing is taken only when its first picture is early
     enough, otherwise tried again from further back, in the end from the start.
     """
+    if info.index is not None and info.laid is not None:
+        yield from _numbered_from(_Numbered(path, info, info.laid, info.index), start, threads)
+        return
     wanted_pts = info.timeline.first_pts(start)
     back_pts = 0
     while start > 0 and wanted_pts - back_pts > info.start_pts:
@@ -53,6 +64,65 @@ def pictures_from(path: Path, info: VideoInfo, start: int, threads: int) -> Iter
         pictures.close()
         back_pts = max(2 * back_pts, round(1 / info.time_base))
     yield from _decode(path, info, threads)
+
+
+class _Numbered(NamedTuple):
+    """A video whose pictures are found by the numbers of their packets."""
+
+    path: Path
+    info: VideoInfo
+    laid: Laid
+    order: PictureIndex
+
+    def time_s(self, packet: int) -> float | None:
+        """Return when the picture of a packet is shown; None if it shows none."""
+        place = int(self.order.places[packet])
+        return None if place < 0 else float(int(self.laid.slots[place]) / self.info.fps)
+
+
+def _numbered_from(video: _Numbered, start: int, threads: int) -> Iterator[Picture]:
+    """Decode by numbers of packets, from a keyframe shown at or before frame `start`.
+
+    Packets are counted from the start of the file, for no container can seek where the clock has
+    gone back; that is cheap beside decoding.
+    """
+    wanted = int(np.searchsorted(video.laid.slots, start, side="right")) - 1
+    early = [int(key) for key in video.order.keys if video.order.places[key] <= wanted]
+    back = 1
+    while len(early) > back:
+        pictures = _numbered(video, early[-back], threads)
+        first = next(pictures, None)
+        if first is not None and first.slot <= start:
+            yield first
+            yield from pictures
+            return
+        pictures.close()
+        back *= 2
+    yield from _numbered(video, video.order.first_key, threads)
+
+
+def _numbered(video: _Numbered, key: int, threads: int) -> Generator[Picture]:
+    """Decode from one keyframe on."""
+    latest_s: float | None = None
+
+    def decoded(stream: VideoStream, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+        nonlocal latest_s
+        if packet is not None and packet.pts is not None:
+            latest_s = video.time_s(packet.pts) or latest_s
+        return _decode_packet(video.path, stream, packet, latest_s, threads)
+
+    counted = itertools.count()
+    with open_video(video.path, threads=threads) as source:
+        for number, picture in numbered_pictures(
+            source, start=key, joints=video.order.joints, decode=decoded
+        ):
+            place = int(video.order.places[number]) if len(video.order.keys) else next(counted)
+            if not 0 <= place < len(video.laid.slots):
+                continue
+            slot = int(video.laid.slots[place])
+            if picture.is_corrupt:
+                raise _damage(video.path, float(slot / video.info.fps), "data missing")
+            yield Picture(slot, int(video.laid.stamps[place]), picture, place)
 
 
 def _decode(
@@ -77,14 +147,14 @@ def _decode(
         for packet in itertools.chain(packets, [None]):
             if packet is not None and by_order:
                 pending_dts.append(packet.dts)
-            for picture in _decode_packet(path, info, source.stream, packet, key_pts):
+            for picture in _decode_stamped(path, info, source.stream, packet, key_pts, threads):
                 pts = picture.pts
                 if by_order:
                     pts = pending_dts.popleft() if pending_dts else None
                 if pts is None or pts < key_pts:
                     continue
                 if picture.is_corrupt:
-                    raise _damage(path, info, pts, "data missing")
+                    raise _damage(path, _time_s(info, pts), "data missing")
                 yield Picture(info.timeline.slot(pts), None if by_order else pts, picture)
 
 
@@ -123,26 +193,58 @@ def _packets_from_key(
     return key_pts, itertools.chain([key], packets)
 
 
-def _decode_packet(
+def _decode_stamped(
     path: Path,
     info: VideoInfo,
     stream: VideoStream,
     packet: Packet[VideoStream] | None,
     key_pts: int,
+    threads: int,
 ) -> list[VideoFrame]:
-    """Decode one packet, or flush the decoder."""
-    import av
-
+    """Decode one packet, or flush the decoder; damage before the keyframe does not count."""
+    pts = None if packet is None else picture_pts(packet)
     try:
-        return stream.codec_context.decode(packet)
-    except av.FFmpegError as error:
-        pts = None if packet is None else picture_pts(packet)
+        return _decode_packet(path, stream, packet, _time_s(info, pts), threads)
+    except MediaError:
         if pts is not None and pts < key_pts:
             return []
-        raise _damage(path, info, pts, error.strerror or "broken data") from error
+        raise
 
 
-def _damage(path: Path, info: VideoInfo, pts: int | None, reason: str) -> MediaError:
-    time_s = None if pts is None else float(info.timeline.slot(pts) / info.fps)
+def _decode_packet(
+    path: Path,
+    stream: VideoStream,
+    packet: Packet[VideoStream] | None,
+    time_s: float | None,
+    threads: int,
+) -> list[VideoFrame]:
+    """Decode one packet, or flush the decoder.
+
+    Raises:
+        MediaError: the decoder fails, or says that something is wrong with the picture.
+    """
+    import av
+
+    pictures: list[VideoFrame] = []
+    failure: av.FFmpegError | None = None
+    with errors_logged(all_threads=threads > 1) as logged:
+        try:
+            pictures = stream.codec_context.decode(packet)
+        except av.FFmpegError as error:
+            failure = error
+    if any(TOO_LARGE in line for line in logged):
+        raise _damage(path, time_s, "its pictures grow beyond 8192x8192 px in area")
+    if failure is not None:
+        raise _damage(path, time_s, failure.strerror or "broken data") from failure
+    if logged:
+        raise _damage(path, time_s, logged[0])
+    return pictures
+
+
+def _time_s(info: VideoInfo, pts: int | None) -> float | None:
+    return None if pts is None else float(info.timeline.slot(pts) / info.fps)
+
+
+def _damage(path: Path, time_s: float | None, reason: str) -> MediaError:
     where = "at its end" if time_s is None else f"near {time_s:.2f} s"
     return MediaError(path, f"damaged: a picture {where} can't be decoded ({reason})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,11 @@ from tpbench.video.alpha import require_opaque_beside
 from tpbench.video.container_crop import container_crop, pixel_aspect
 from tpbench.video.display import Display, displayed_size
 from tpbench.video.hdr import HDR_CURVES, UNSHOWN_CURVES
+from tpbench.video.layout import Part, lay_out
 from tpbench.video.orientation import OrientationMessages, orientation_of_picture
-from tpbench.video.source import open_video, picture_pts, readable_packets
-from tpbench.video.timeline import Timeline, constant_rate
+from tpbench.video.source import open_video, readable_packets
+from tpbench.video.survey import decode_all, survey_packets
+from tpbench.video.timeline import Laid, Timeline
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -27,7 +29,26 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
-_MAX_SPAN_S = 24 * 3600
+    from tpbench.video.layout import Layout
+    from tpbench.video.survey import Packets, ShownPictures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PictureIndex:
+    """Which packet every picture of a video comes from whose stamps don't tell."""
+
+    places: NDArray[np.int32]
+    """By number of packet: place of its picture in order of display, -1 if it shows none."""
+
+    first_key: int
+    """Number of the packet at which the first picture is decoded."""
+
+    keys: NDArray[np.int64]
+    """Numbers of all packets that decoding can start at, rising. Empty where a packet holds two
+    pictures, which are counted from the first then."""
+
+    joints: frozenset[int]
+    """Those at which another recording begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +94,26 @@ class VideoInfo:
     has_audio: bool
     """Whether there is at least one audio stream."""
 
+    picture_count: int = 0
+    """Pictures in the file, as the decoder shows them; frames repeat or leave out some of them
+    where the rate varies."""
+
+    seams: tuple[int, ...] = ()
+    """Frames at which another recording begins: the clock jumps there, or the size changes."""
+
+    parts: tuple[Part, ...] = ()
+    """Stretches between jumps of the clock, and their times on it; empty: one, from `start_pts`."""
+
+    notes: tuple[str, ...] = ()
+    """What is odd about the stamps and sizes of its pictures, and what was made of it."""
+
+    laid: Laid | None = field(default=None, repr=False, compare=False)
+    """Where all pictures are, unless they lie on the even grid from `start_pts` on. Stamps fall
+    where the clock goes back."""
+
+    index: PictureIndex | None = field(default=None, repr=False, compare=False)
+    """Where to find the pictures of `laid`, if stamps don't tell."""
+
     @property
     def rotation_deg(self) -> int:
         """0, 90, 180 or 270: how far the picture is turned, once mirrored if `display` says so."""
@@ -81,7 +122,19 @@ class VideoInfo:
     @property
     def timeline(self) -> Timeline:
         """The arithmetic between stamps and frame numbers."""
-        return Timeline(fps=self.fps, time_base=self.time_base, start_pts=self.start_pts)
+        return Timeline(
+            fps=self.fps,
+            time_base=self.time_base,
+            start_pts=self.start_pts,
+            laid=self.laid,
+        )
+
+    def part_at(self, frame: int) -> Part:
+        """Return the part that a frame belongs to."""
+        parts = self.parts or (
+            Part(first_frame=0, zero_s=self.start_pts * self.time_base, clock=0),
+        )
+        return [part for part in parts if part.first_frame <= max(frame, 0)][-1]
 
 
 def probe(path: Path | str) -> VideoInfo:
@@ -101,34 +154,79 @@ def probe(path: Path | str) -> VideoInfo:
         declared = [rate for rate in (stream.average_rate, stream.base_rate) if rate]
         has_audio = bool(container.streams.audio)
         messages = OrientationMessages(stream)
-        stamps = _survey(path, container, stream, messages)
+        packets = survey_packets(path, container, stream, messages)
+    shown = decode_all(path, packets) if packets.needs_decoding else None
     with open_video(path) as (container, stream):
-        first = _first_picture(path, container, stream)
+        first = shown.example if shown else _first_picture(path, container, stream)
         display = _display(path, container, stream, first)
     require_opaque_beside(path)
-    if (span_s := float((stamps[-1] - stamps[0]) * time_base)) > _MAX_SPAN_S:
-        raise MediaError(path, f"its stamps span {span_s / 3600:.0f} hours: the file is damaged")
-    fps, variable_rate = constant_rate(stamps, time_base, declared)
-    start_pts = int(stamps[0])
-    timeline = Timeline(fps=fps, time_base=time_base, start_pts=start_pts)
-    frame_count = timeline.slot(int(stamps[-1])) + 1
-    display = display.with_told([(timeline.slot(pts), said) for pts, said in messages.found])
+    stamps = packets.stamps() if shown is None else packets.pts[shown.packets]
+    layout = lay_out(stamps, time_base, declared)
+    resized = [] if shown is None else _size_changes(shown, layout)
+    slots = _slots_of_packets(packets, shown, layout)
+    display = display.with_told([(int(slots[number]), said) for number, said in messages.found])
     width_px, height_px = display.shown_px
     return VideoInfo(
         width_px=width_px,
         height_px=height_px,
-        fps=fps,
-        frame_count=frame_count,
-        duration_s=float(frame_count / fps),
+        fps=layout.fps,
+        frame_count=layout.n_frames,
+        duration_s=float(layout.n_frames / layout.fps),
         codec=codec,
         pixel_format=first.format.name,
         display=display,
         hdr=HDR_CURVES.get(display.curve_of(first)),
-        variable_rate=variable_rate,
+        variable_rate=not layout.is_even,
         time_base=time_base,
-        start_pts=start_pts,
+        start_pts=int(layout.stamps[0]),
         has_audio=has_audio,
+        picture_count=len(stamps),
+        seams=tuple(sorted({*(part.first_frame for part in layout.parts[1:]), *resized})),
+        parts=layout.parts,
+        notes=(*layout.notes, *_note_on_sizes(resized, layout)),
+        laid=None if layout.is_grid and shown is None else Laid(layout.stamps, layout.slots),
+        index=None if shown is None else _index(packets, shown),
     )
+
+
+def _index(packets: Packets, shown: ShownPictures) -> PictureIndex:
+    places = np.full(len(packets.pts), -1, np.int32)
+    places[shown.packets] = np.arange(len(shown.packets))
+    keys = np.flatnonzero(packets.is_key & (places >= 0))
+    # Where a packet holds two pictures they can only be told apart by counting from the start.
+    if len(np.unique(shown.packets)) < len(shown.packets):
+        keys = keys[:0]
+    return PictureIndex(
+        places=places, first_key=packets.first_key, keys=keys, joints=packets.joints
+    )
+
+
+def _slots_of_packets(
+    packets: Packets, shown: ShownPictures | None, layout: Layout
+) -> NDArray[np.int64]:
+    """Return the frame number from which on the picture of each packet is shown, (n,).
+
+    What is not shown itself has the number of the picture before it, and -1 before the first.
+    """
+    if shown is None:
+        order = np.searchsorted(layout.stamps, packets.pts, side="right") - 1
+        return np.where(order < 0, -1, layout.slots[order])
+    slots = np.full(len(packets.pts), -1, np.int64)
+    slots[shown.packets] = layout.slots
+    return np.maximum.accumulate(slots)
+
+
+def _size_changes(shown: ShownPictures, layout: Layout) -> list[int]:
+    """Return the frames at which pictures begin that are stored in another size."""
+    changes = (np.diff(shown.sizes_px, axis=0) != 0).any(axis=1)
+    return sorted({int(frame) for frame in layout.slots[1:][changes]})
+
+
+def _note_on_sizes(resized: list[int], layout: Layout) -> list[str]:
+    if not resized:
+        return []
+    first_s = float(resized[0] / layout.fps)
+    return [f"its pictures change size {len(resized)} times, first after {first_s:.2f} s"]
 
 
 def _display(
@@ -162,27 +260,6 @@ def _display(
         matrix = f"{first.format.name}, matrix {first.colorspace}"
         raise MediaError(path, f"its colours ({matrix}) can't be turned into RGB") from error
     return display
-
-
-def _survey(
-    path: Path, container: InputContainer, stream: VideoStream, messages: OrientationMessages
-) -> NDArray[np.int64]:
-    """Collect the stamps of all pictures that will be displayed, (n,) rising, in ticks."""
-    key_pts: int | None = None
-    stamps: list[int] = []
-    for packet in messages.each(readable_packets(container, stream, log_as=path)):
-        pts = picture_pts(packet)
-        if pts is None:
-            continue
-        if key_pts is None and packet.is_keyframe:
-            key_pts = pts
-        # Pictures displayed before the first keyframe lean on one that is not in the file; an edit
-        # list lets others be decoded but not displayed.
-        if key_pts is not None and pts >= key_pts and not packet.is_discard:
-            stamps.append(pts)
-    if not stamps:
-        raise MediaError(path, "holds no pictures: it was cut off or is damaged")
-    return np.sort(np.array(stamps, np.int64))
 
 
 def _first_picture(path: Path, container: InputContainer, stream: VideoStream) -> VideoFrame:

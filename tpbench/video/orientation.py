@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import numpy as np
 
-from tpbench.video.source import picture_pts
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -109,16 +107,14 @@ class OrientationMessages:
         self._length_bytes = _length_bytes(stream.codec_context.extradata, hevc=self._hevc)
         self._told = False
         self.found: list[tuple[int, Orientation | None]] = []
-        """Stamp of the picture, and what is said there."""
+        """Number of the packet, counted through the file, and what is said there."""
 
     def each(self, packets: Iterable[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
         """Give the packets on, and note in `found` what they say."""
-        told: Told | None = None
-        for packet in packets:
-            told = (self.push(packet) if self._may_come else None) or told
-            if told is not None and (pts := picture_pts(packet)) is not None:
-                self.found.append((pts, told.orientation))
-                told = None
+        for number, packet in enumerate(packets):
+            told = self.push(packet) if self._may_come else None
+            if told is not None:
+                self.found.append((number, told.orientation))
             yield packet
 
     def push(self, packet: Packet[VideoStream]) -> Told | None:

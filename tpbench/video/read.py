@@ -145,15 +145,24 @@ def _timed_frames(
             for at in range(index, whole_until):
                 yield _frame(info, shown, at)
             if whole_until < until:
-                raise MediaError(
-                    path, f"damaged: frame {whole_until} of {info.frame_count} is missing"
-                )
+                raise _missing(path, info, whole_until)
             index = until
         if index >= end:
             return
         if picture is not None and (shown is None or picture.slot >= shown.slot):
+            if shown is not None and _skips(shown, picture):
+                raise _missing(path, info, shown.slot + 1)
             shown = picture
     raise MediaError(path, f"damaged: no picture can be decoded from frame {index} on")
+
+
+def _skips(before: Picture, after: Picture) -> bool:
+    """Whether a picture between the two did not come out, as far as that is known."""
+    return before.place is not None and after.place is not None and after.place > before.place + 1
+
+
+def _missing(path: Path, info: VideoInfo, frame: int) -> MediaError:
+    return MediaError(path, f"damaged: frame {frame} of {info.frame_count} is missing")
 
 
 def _frame(info: VideoInfo, shown: Picture, index: int) -> DecodedFrame:

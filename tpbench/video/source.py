@@ -95,6 +95,8 @@ def open_video(path: Path, *, threads: int = 1) -> Iterator[Source]:
             stream = _main_video(path, container)
             require_plain_stream(path, stream)
             stream.codec_context.thread_count = threads
+            # Pictures may grow in mid-stream; the decoder refuses before it takes the memory.
+            stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
             yield Source(container, stream)
         except _EncryptedPacketError as error:
             raise MediaError(path, ENCRYPTED) from error

@@ -1,0 +1,210 @@
+"""Looking through a file before it is used: which pictures it holds, in which order.
+
+An ordinary file tells all by its packets: every picture has a stamp, and their order is the order
+of display. What does not (a clock that goes back, pictures without a stamp, fields in packets of
+their own, another size in the middle, pictures that are never shown) is decoded once from end to
+end, and what the decoder shows is what counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tpbench.errors import MediaError
+from tpbench.video.bitstream import is_hidden, may_be_in_fields, size_header
+from tpbench.video.numbered import numbered_pictures
+from tpbench.video.source import open_video, picture_pts, readable_packets
+from tpbench.video.stamps import NO_STAMP
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+    from pathlib import Path
+
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+    from tpbench.video.orientation import OrientationMessages
+
+_REORDER_S: Final = 2.0
+"""Pictures decoded before they are shown wait no longer than this."""
+
+_REORDER_PICTURES: Final = 20
+"""Nor for more pictures than this: decoders hold 16."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Packets:
+    """What the packets of a video say, without decoding any. One entry a packet, in file order."""
+
+    pts: NDArray[np.int64]
+    """Ticks, or `NO_STAMP`."""
+
+    is_key: NDArray[np.bool_]
+
+    is_used: NDArray[np.bool_]
+    """From the first keyframe on, and shown: an edit list has others only decoded."""
+
+    needs_decoding: bool
+    """Whether only decoding tells which pictures are shown, in which order, and how large."""
+
+    joints: frozenset[int]
+    """Keyframes at which the clock goes back: another recording begins there."""
+
+    @property
+    def first_key(self) -> int:
+        """Where decoding starts."""
+        return _first(self.is_key)
+
+    def stamps(self) -> NDArray[np.int64]:
+        """Return the stamps of all pictures of an ordinary file, (n,) rising."""
+        return np.sort(self.pts[self.is_used & (self.pts >= self.pts[self.first_key])])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ShownPictures:
+    """What the decoder shows of a video, in order of display."""
+
+    packets: NDArray[np.int64]
+    """(n,) number of the packet that each picture comes from, counted through the file."""
+
+    sizes_px: NDArray[np.int64]
+    """(n, 2) width and height as stored."""
+
+    example: VideoFrame
+    """One of the size that most of them have."""
+
+
+def survey_packets(
+    path: Path, container: InputContainer, stream: VideoStream, messages: OrientationMessages
+) -> Packets:
+    """Read all packets, and let `messages` see them.
+
+    Raises:
+        MediaError: there is no picture, or none that decoding can start at.
+    """
+    codec, extradata = stream.codec_context.codec.canonical_name, stream.codec_context.extradata
+    pts: list[int] = []
+    dts: list[int] = []
+    is_key: list[bool] = []
+    is_discarded: list[bool] = []
+    closer_look = False
+    header: bytes | None = None
+    for packet in messages.each(readable_packets(container, stream, log_as=path)):
+        stamp = picture_pts(packet)
+        pts.append(NO_STAMP if stamp is None else stamp)
+        dts.append(NO_STAMP if packet.dts is None else packet.dts)
+        is_key.append(packet.is_keyframe)
+        is_discarded.append(packet.is_discard)
+        data = memoryview(packet)
+        closer_look |= is_hidden(codec, data)
+        if packet.is_keyframe:
+            if header is None:
+                closer_look |= may_be_in_fields(codec, data, extradata)
+            found = size_header(codec, data, extradata)
+            closer_look |= bool(found and header and found != header)
+            closer_look |= header is not None and packet.has_sidedata("new_extradata")
+            header = found or header or b""
+    keys = np.array(is_key, np.bool_)
+    is_used = ~np.array(is_discarded, np.bool_)
+    is_used[: _first(keys)] = False
+    stamps = np.array(pts, np.int64)
+    if not is_used.any():
+        raise MediaError(path, "holds no pictures: it was cut off or is damaged")
+    if not (stamps[is_used] != NO_STAMP).any():
+        reason = "its pictures have no time stamps: write it anew (ffmpeg -i IT -c:v libx264 NEW)"
+        raise MediaError(path, reason)
+    joints = _joints(stamps, keys, _first(keys), stream.time_base)
+    jumps = _is_out_of_order(stamps[is_used], np.array(dts, np.int64)[is_used], stream.time_base)
+    return Packets(
+        pts=stamps,
+        is_key=keys,
+        is_used=is_used,
+        needs_decoding=closer_look or jumps or bool(joints),
+        joints=joints,
+    )
+
+
+def decode_all(path: Path, packets: Packets) -> ShownPictures:
+    """Decode a file from end to end and note what is shown. Damage is told when reading gets there.
+
+    Raises:
+        MediaError: nothing can be decoded.
+    """
+    import av
+
+    def decoded(stream: VideoStream, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+        with contextlib.suppress(av.FFmpegError):
+            return stream.codec_context.decode(packet)
+        return []
+
+    numbers: list[int] = []
+    sizes_px: list[tuple[int, int]] = []
+    counts: Counter[tuple[int, int]] = Counter()
+    example: VideoFrame | None = None
+    with open_video(path) as source:
+        for number, picture in numbered_pictures(
+            source, start=packets.first_key, joints=packets.joints, decode=decoded
+        ):
+            size_px = (picture.width, picture.height)
+            numbers.append(number)
+            sizes_px.append(size_px)
+            counts[size_px] += 1
+            if example is None or counts[size_px] > counts[example.width, example.height]:
+                example = picture
+    if example is None:
+        raise MediaError(path, "none of its pictures can be decoded: the file is damaged")
+    return ShownPictures(
+        packets=np.array(numbers, np.int64),
+        sizes_px=np.array(sizes_px, np.int64),
+        example=example,
+    )
+
+
+def _first(is_key: NDArray[np.bool_]) -> int:
+    """Return the number of the first keyframe, or of packets if there is none."""
+    return int(is_key.argmax()) if is_key.any() else len(is_key)
+
+
+def _joints(
+    pts: NDArray[np.int64], is_key: NDArray[np.bool_], first_key: int, time_base: Fraction | None
+) -> frozenset[int]:
+    """Return the keyframes whose pictures come before one that was decoded earlier.
+
+    Within one recording all that is decoded before a keyframe is shown before it, too. Stamps that
+    are far behind restart the comparison, so that one stray does not make all that follows late.
+    """
+    joints = []
+    latest = NO_STAMP
+    wait = _REORDER_S / float(time_base or 1)
+    for number in range(first_key, len(pts)):
+        stamp = int(pts[number])
+        if stamp == NO_STAMP:
+            continue
+        if is_key[number] and stamp <= latest:
+            joints.append(number)
+        if is_key[number] or stamp > latest or stamp < latest - wait:
+            latest = stamp
+    return frozenset(joints)
+
+
+def _is_out_of_order(
+    pts: NDArray[np.int64], dts: NDArray[np.int64], time_base: Fraction | None
+) -> bool:
+    """Whether stamps are missing, occur twice, go back, or are far from the order of decoding."""
+    if (pts == NO_STAMP).any() or len(np.unique(pts)) < len(pts):
+        return True
+    rising = np.sort(pts)
+    usual = float(np.median(np.diff(rising))) if len(pts) > 1 else 0.0
+    wait = max(_REORDER_S / float(time_base or 1), _REORDER_PICTURES * usual)
+    given = dts[dts != NO_STAMP]
+    if (np.diff(given) < 0).any() or (np.maximum.accumulate(pts) - pts > wait).any():
+        return True
+    return bool((np.abs(pts - dts)[dts != NO_STAMP] > wait).any())
