@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,6 +37,9 @@ COMMON_FPS: tuple[Fraction, ...] = tuple(
 
 JITTER_SLOTS = 0.25
 """Stamps this far from an even grid still are a constant rate: no picture changes its slot."""
+
+_NEARLY_ALL = 0.98
+"""Of stamps that lie on a grid: it is theirs, wherever the others are."""
 
 _REGULAR_SHARE = 0.8
 """The usual interval decides where at least this share of the pictures is there."""
@@ -97,10 +100,10 @@ def rate_of_runs(
 ) -> tuple[Fraction, bool]:
     """Choose the rate of the timeline.
 
-    A rate fits when every stamp lies on its grid; rates in common use are tried before odd ones.
-    Each run has a grid of its own, that of its first stamp, or else that of the median of all. If
-    none fits, the source is variable: its usual rate (the average where more than a fifth of the
-    pictures is missing), snapped to the nearest rate in common use.
+    A rate fits when every stamp lies on its grid, or nearly all do exactly; rates in common use are
+    tried before odd ones. Each run has a grid of its own, that of its first stamp, or else that of
+    the median of all. If none fits, the source is variable: its usual rate (the average where more
+    than a fifth of the pictures is missing), snapped to the nearest rate in common use.
 
     Args:
         runs: (n,) presentation stamps each, rising, in ticks; n >= 1. Between runs the clock jumps.
@@ -114,12 +117,17 @@ def rate_of_runs(
         return (believable(declared) or [DEFAULT_FPS])[0], False
     candidates = rates_to_try(runs, time_base, declared)
     coarse = 1.5 * float(time_base) * _usual_rate(runs, time_base) + 0.01
-    for tolerance in (coarse, JITTER_SLOTS):
-        for offset_of in (largest_offset, _largest_centred_offset):
-            for rate in candidates:
-                worst = max(offset_of(run, time_base, rate) for run in runs)
-                if worst <= min(tolerance, JITTER_SLOTS):
-                    return rate, False
+    for rate in candidates:
+        if _worst(largest_offset, runs, time_base, rate) <= min(coarse, JITTER_SLOTS):
+            return rate, False
+    for rate in candidates:
+        offsets = np.concatenate([_centred_offsets(run, time_base, rate) for run in runs])
+        if np.mean(offsets <= min(coarse, JITTER_SLOTS)) >= _NEARLY_ALL:
+            return rate, bool(offsets.max() > JITTER_SLOTS)
+    for offset_of in (largest_offset, _largest_centred_offset):
+        for rate in candidates:
+            if _worst(offset_of, runs, time_base, rate) <= JITTER_SLOTS:
+                return rate, False
     return _nearby(_counted_rate(runs, time_base))[0], True
 
 
@@ -148,11 +156,28 @@ def largest_offset(stamps: NDArray[np.int64], time_base: Fraction, rate: Fractio
     return float(np.abs(_offsets(stamps, time_base, rate)).max())
 
 
+def _worst(
+    offset_of: Callable[[NDArray[np.int64], Fraction, Fraction], float],
+    runs: Sequence[NDArray[np.int64]],
+    time_base: Fraction,
+    rate: Fraction,
+) -> float:
+    return max(offset_of(run, time_base, rate) for run in runs)
+
+
 def _largest_centred_offset(
     stamps: NDArray[np.int64], time_base: Fraction, rate: Fraction
 ) -> float:
+    return float(_centred_offsets(stamps, time_base, rate).max())
+
+
+def _centred_offsets(
+    stamps: NDArray[np.int64], time_base: Fraction, rate: Fraction
+) -> NDArray[np.float64]:
+    """Return how far each stamp is from its place on the grid of all, (n,) in slots."""
     offsets = _offsets(stamps, time_base, rate)
-    return float(np.abs(offsets - np.median(offsets)).max())
+    centred: NDArray[np.float64] = np.abs(offsets - np.median(offsets))
+    return centred
 
 
 def _offsets(stamps: NDArray[np.int64], time_base: Fraction, rate: Fraction) -> NDArray[np.float64]:
