@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from tpbench.weights import resolve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Picture = NDArray[np.uint8] | NDArray[np.float32]
 
 I3D_DIM: Final = 400
 """Length of a feature vector: the logits of Kinetics-400, before the softmax."""
@@ -47,27 +49,27 @@ class WindowStream:
             msg = f"want a length and a stride of 1 or more, got {length} and {stride}"
             raise ValueError(msg)
         self._length, self._stride = length, stride
-        self._frames: deque[NDArray[np.uint8]] = deque(maxlen=length)
+        self._frames: deque[Picture] = deque(maxlen=length)
         self.n_frames = 0
         """Frames so far."""
 
         self.n_windows = 0
         """Windows so far."""
 
-    def push(self, image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    def push(self, image: Picture) -> Picture | None:
         """Take the next frame, and return the window that it completes, if it does.
 
         Args:
-            image: (H, W, 3) uint8 RGB. Kept until its windows are complete, not copied: don't write
-                into it.
+            image: (H, W, 3) uint8 RGB, or float32 of the same scale. Kept until its windows are
+                complete, not copied: don't write into it.
 
         Returns:
-            (length, H, W, 3) uint8 RGB, or None.
+            (length, H, W, 3) of the same dtype, or None.
 
         Raises:
             ValueError: another dtype or shape, or another size than the frames before it.
         """
-        check_pictures(image[None], axes="1, height, width, 3")
+        check_pictures(image[None], axes="1, height, width, 3", unrounded=True)
         if self._frames and image.shape != self._frames[-1].shape:
             msg = f"frame {self.n_frames}: {image.shape} after frames of {self._frames[-1].shape}"
             raise ValueError(msg)
@@ -77,7 +79,7 @@ class WindowStream:
         if beyond < 0 or beyond % self._stride:
             return None
         self.n_windows += 1
-        return np.stack(self._frames)
+        return cast("Picture", np.stack(self._frames))
 
     @property
     def n_left_over(self) -> int:
@@ -113,11 +115,12 @@ class I3DFeatures:
         self._network = network.eval().to(self._device)
         self._batch_size = batch_size
 
-    def features(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def features(self, windows: Picture) -> NDArray[np.float32]:
         """Return the feature vectors of windows.
 
         Args:
-            windows: (n, 16, H, W, 3) uint8 RGB, n may be 0, any H and W. The network takes other
+            windows: (n, 16, H, W, 3) uint8 RGB, n may be 0, any H and W; or float32 of the same
+                scale, which need not be whole levels, nor within 0 to 255. The network takes other
                 lengths above 9 too; their features are others.
 
         Returns:
@@ -127,7 +130,7 @@ class I3DFeatures:
             ValueError: another shape or dtype.
             RuntimeError: the network returned another shape.
         """
-        check_pictures(windows, axes="n, frames, height, width, 3")
+        check_pictures(windows, axes="n, frames, height, width, 3", unrounded=True)
         found = np.empty((len(windows), self.dim), np.float32)
         with exact_inference():
             for start in range(0, len(windows), self._batch_size):

@@ -84,18 +84,22 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     return cast("dict[str, torch.Tensor]", state)
 
 
-def check_pictures(pictures: NDArray[np.uint8], *, axes: str) -> None:
+def check_pictures(
+    pictures: NDArray[np.uint8] | NDArray[np.float32], *, axes: str, unrounded: bool = False
+) -> None:
     """Make sure of uint8 RGB pictures.
 
     Args:
         pictures: (..., height, width, 3).
         axes: names of all axes, as in "n, height, width, 3".
+        unrounded: whether float32 pictures will do, too.
 
     Raises:
         ValueError: another dtype or shape, or pictures without a pixel.
     """
+    wanted = (np.uint8, np.float32) if unrounded else (np.uint8,)
     if (
-        pictures.dtype != np.uint8
+        pictures.dtype not in wanted
         or pictures.ndim != axes.count(",") + 1
         or pictures.shape[-1] != 3
         or 0 in pictures.shape[1:]
@@ -112,7 +116,9 @@ def unit_tensor(pictures: NDArray[np.uint8], device: torch.device) -> torch.Tens
     return byte_tensor(pictures, device).permute(0, 3, 1, 2).contiguous().float().div(255.0)
 
 
-def byte_tensor(pictures: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
-    """Return pictures as they are on the device: a quarter of what float32 would send there."""
+def byte_tensor(
+    pictures: NDArray[np.uint8] | NDArray[np.float32], device: torch.device
+) -> torch.Tensor:
+    """Return pictures as they are on the device: bytes are a quarter of what float32 would be."""
     # Torch takes over no array with negative strides, and complains of read-only ones.
     return torch.from_numpy(np.array(pictures, order="C")).to(device)

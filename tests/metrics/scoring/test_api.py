@@ -143,7 +143,8 @@ def test_names_that_never_meet_are_one_clear_line(
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"protocol": "tpbench-v2"}, "no protocol is called 'tpbench-v2'; did you mean"),
+        ({"protocol": "tpbench-v3"}, "no protocol is called 'tpbench-v3'; did you mean"),
+        ({"protocol": "tpbench-v1"}, "nothing is scored by protocol 'tpbench-v1' any more"),
         ({"metrics": ["psrn"]}, "no metric is called 'psrn'; did you mean 'psnr'"),
         ({"metrics": []}, "name at least one metric"),
         ({"first_frame": -1}, "the first frame is 0 or later, not -1"),

@@ -13,7 +13,7 @@ from tests.metrics.scoring import stand_ins
 from tests.metrics.scoring.clips import pairing_of, pictures, scored, some_clips, worse, write_set
 from tpbench.metrics.frechet_metrics import DISCO_FVD, FID, FVD, FrechetMetric
 from tpbench.metrics.kid import polynomial_mmd
-from tpbench.metrics.scoring.meters.features import FeatureMeter
+from tpbench.metrics.scoring.meters.features import FeatureMeter, pil_squashed
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.toolbox import Toolbox
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tpbench.metrics.i3d import Picture
     from tpbench.metrics.scoring.meters.base import FrameChunk
     from tpbench.metrics.scoring.report import MetricScore, ScoreReport
 
@@ -65,10 +66,13 @@ class Clips:
         return scored(pairing, out, *metrics)
 
 
-def windows(images: NDArray[np.uint8], *, stride: int) -> NDArray[np.uint8]:
+def windows(images: Picture, *, stride: int) -> Picture:
     starts = range(0, len(images) - 15, stride)
     shape = (0, 16, *images.shape[1:])
-    return np.array([images[at : at + 16] for at in starts], np.uint8).reshape(-1, *shape[1:])
+    found: Picture = np.array([images[at : at + 16] for at in starts], images.dtype).reshape(
+        -1, *shape[1:]
+    )
+    return found
 
 
 def direct(metric: FrechetMetric, real: NDArray[np.float32], gen: NDArray[np.float32]) -> float:
@@ -114,7 +118,17 @@ def test_discos_fvd_begins_a_window_at_every_frame_of_224_px(clips: Clips, tmp_p
 
     def make(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         squashed = [
-            np.asarray(Image.fromarray(image).resize((224, 224), Image.Resampling.BICUBIC))
+            np.stack(
+                [
+                    np.asarray(
+                        Image.fromarray(image[..., at].astype(np.float32), mode="F").resize(
+                            (224, 224), Image.Resampling.BICUBIC
+                        )
+                    )
+                    for at in range(3)
+                ],
+                axis=-1,
+            )
             for image in images
         ]
         return network.features(windows(np.stack(squashed), stride=1))
@@ -124,6 +138,23 @@ def test_discos_fvd_begins_a_window_at_every_frame_of_224_px(clips: Clips, tmp_p
     found = report.metrics["disco_fvd"]
     assert found.value == pytest.approx(direct(DISCO_FVD, *clips.features(make)), rel=1e-5)
     assert counts(found) == (2 + 25, 2 + 25, 2, 1)
+
+
+def test_discos_squash_neither_rounds_nor_cuts() -> None:
+    """As its source does: an edge between black and white overshoots on both sides."""
+    edge = np.zeros((512, 512, 3), np.uint8)
+    edge[:, 256:] = 255
+    text = np.kron(np.random.default_rng(0).integers(0, 2, (64, 64)) * 255, np.ones((8, 8)))
+    flat = np.full((300, 400, 3), 77, np.uint8)
+
+    for image in (edge, np.repeat(text[..., None], 3, axis=2).astype(np.uint8)):
+        found = pil_squashed(image)
+        assert found.dtype == np.float32
+        assert found.shape == (224, 224, 3)
+        assert found.min() < -3
+        assert found.max() > 258
+        assert (found != np.rint(found)).any()
+    assert pil_squashed(flat) == pytest.approx(77, abs=1e-4)
 
 
 def test_lpips_is_that_of_each_pair_of_frames(clips: Clips, tmp_path: Path) -> None:

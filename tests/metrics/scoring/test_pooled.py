@@ -112,7 +112,8 @@ def test_a_window_of_frames_takes_their_vectors_together() -> None:
     assert found.slope.n_real == 32
 
 
-def test_only_windows_that_all_long_clips_reach_count() -> None:
+def test_windows_that_too_few_clips_reach_are_left_out_and_told() -> None:
+    """Of three clips, two are less than four in five."""
     clips = [clip("a", 9), clip("b", 7), clip("c", 12)]
 
     found = pooled_drift(SMALL, clips, rows_per_window=1, frames=16)
@@ -120,6 +121,54 @@ def test_only_windows_that_all_long_clips_reach_count() -> None:
     assert found.slope.details["windows"] == pytest.approx(
         [reference_numpy_distance(clips, slice(k, k + 1)) for k in range(7)], rel=1e-6
     )
+    assert (found.slope.n_clips, found.slope.n_too_short) == (3, 0)
+    assert found.slope.warning is not None
+    assert found.slope.warning.startswith(
+        "windows 8 to 12 are left out: 2 of 3 clips reach beyond window 7, and want 80%"
+    )
+
+
+def drifting(name: str, n: int) -> ClipFeatures:
+    """Stands still for ten windows, then runs away."""
+    made = clip(name, n)
+    made.generated[:] = made.real + 0.01 * made.generated
+    made.generated[10:] += np.arange(n - 10, dtype=np.float32)[:, None] if n > 10 else 0
+    return made
+
+
+def test_one_short_clip_does_not_cut_the_drift_of_all_others() -> None:
+    """29 clips of 960 frames, and one of 112: its 7 windows lie before anything happens."""
+    long = [drifting(f"clip {at}", 60) for at in range(29)]
+    short = drifting("short", 7)
+
+    with_it = pooled_drift(SMALL, [*long, short], rows_per_window=1, frames=16)
+    without = pooled_drift(SMALL, long, rows_per_window=1, frames=16)
+
+    assert with_it.slope.value == without.slope.value > 100
+    assert with_it.delta.value == without.delta.value
+    assert with_it.slope.details["n_windows"] == 60
+    assert with_it.slope.details["clips_per_window"] == [29] * 60
+    assert (with_it.slope.n_clips, with_it.slope.n_too_short) == (29, 1)
+    assert with_it.slope.warning is not None
+    told = "1 of 30 clips of more than 100 frames end before window 60 and are left out"
+    assert with_it.slope.warning.startswith(told)
+    assert without.slope.warning is not None
+    assert "left out" not in without.slope.warning
+
+
+def test_all_windows_are_of_the_same_clips_also_where_lengths_differ_all_over() -> None:
+    clips = [drifting(f"clip {n}", n) for n in range(11, 31)]
+
+    found = pooled_drift(SMALL, clips, rows_per_window=1, frames=16)
+
+    # 16 of 20 clips have 15 windows or more.
+    assert found.slope.details["n_windows"] == 15
+    reaching = [one for one in clips if len(one.generated) >= 15]
+    assert found.slope.details["windows"] == pytest.approx(
+        [reference_numpy_distance(reaching, slice(k, k + 1)) for k in range(15)], rel=1e-6
+    )
+    assert found.slope.n_clips + found.slope.n_too_short == 20
+    assert found.slope.n_clips == 16
 
 
 @pytest.mark.parametrize("n_frames", [100, 101, 111])

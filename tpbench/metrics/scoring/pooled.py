@@ -6,8 +6,9 @@ the number of workers changes a digit, and no more than the statistics is held.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tpbench.metrics.drift import SHORT_CLIP_FRAMES, WindowDrift, window_drift
 from tpbench.metrics.kid import FeatureSample, kid
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tpbench.metrics.frechet_metrics import FrechetMetric
+
+REACHING_SHARE: Final = 0.8
+"""Share of the long clips that reach the last window of a drift, at least."""
 
 _NO_FEATURES = "no clip is long enough for it"
 
@@ -56,7 +60,7 @@ class PooledScore:
 
     n_too_short: int = 0
     """Clips left out: those without a window; of drift those whose windows take in 100 frames or
-    fewer."""
+    fewer, and those that end before the last window used."""
 
     warning: str | None = None
     """What has to be said beside the value."""
@@ -119,8 +123,10 @@ def pooled_drift(
 ) -> PooledDrift:
     """Return how the distance between window k of generated and of real clips changes with k.
 
-    Only clips whose whole windows take in more than 100 frames, and only the windows that all of
-    them reach: see `window_drift`.
+    A Fréchet distance hangs on the size of its sample, so all windows are of the same clips. Of the
+    clips whose whole windows take in more than 100 frames, as many windows are used as at least
+    `REACHING_SHARE` of them reach, and the clips that end before are left out: one short clip does
+    not cut the curve of all others. What was left out, clips or windows, stands in the warning.
 
     Args:
         metric: which distance.
@@ -134,7 +140,9 @@ def pooled_drift(
     if not long:
         nothing = replace(_nothing(clips), n_too_short=n_short)
         return PooledDrift(slope=nothing, delta=nothing)
-    n_windows = min(n for n in windows if n * frames > SHORT_CLIP_FRAMES)
+    reach = [len(clip.generated) // rows_per_window for clip in long]
+    n_windows = _windows_most_reach(reach)
+    long = [clip for clip, n in zip(long, reach, strict=True) if n >= n_windows]
     scores = []
     for k in range(n_windows):
         rows = slice(k * rows_per_window, (k + 1) * rows_per_window)
@@ -149,11 +157,49 @@ def pooled_drift(
         n_real=scores[0].n_real,
         n_generated=scores[0].n_generated,
         n_clips=len(long),
-        n_too_short=n_short,
-        warning=scores[0].warning,
-        details={"windows": curve},
+        n_too_short=len(clips) - len(long),
+        warning=_joined(_what_is_left_out(reach, n_windows), scores[0].warning),
+        details={
+            "windows": curve,
+            "n_windows": n_windows,
+            "n_windows_of_longest": max(reach),
+            "clips_per_window": [len(long)] * n_windows,
+        },
     )
     return PooledDrift(slope=common, delta=replace(common, value=_end_minus_start(drift)))
+
+
+def _windows_most_reach(reach: Sequence[int]) -> int:
+    """Return the greatest number of windows that at least `REACHING_SHARE` of the clips have.
+
+    >>> _windows_most_reach([7] + [60] * 29), _windows_most_reach([7] * 15 + [60] * 15)
+    (60, 7)
+    """
+    # A share of 5 clips is exactly 4, whatever the product of floats says.
+    wanted = math.ceil(REACHING_SHARE * len(reach) - 1e-9)
+    return sorted(reach, reverse=True)[wanted - 1]
+
+
+def _what_is_left_out(reach: Sequence[int], n_windows: int) -> str | None:
+    """Say which clips end before the last window used, and which windows too few clips reach."""
+    ending = sum(n < n_windows for n in reach)
+    beyond = sum(n > n_windows for n in reach)
+    said = []
+    if ending:
+        said.append(
+            f"{ending} of {len(reach)} clips of more than {SHORT_CLIP_FRAMES} frames end before "
+            f"window {n_windows} and are left out"
+        )
+    if beyond:
+        said.append(
+            f"windows {n_windows + 1} to {max(reach)} are left out: {beyond} of {len(reach)} clips "
+            f"reach beyond window {n_windows}, and want {REACHING_SHARE:.0%}"
+        )
+    return "; ".join(said) or None
+
+
+def _joined(*said: str | None) -> str | None:
+    return "; ".join(text for text in said if text) or None
 
 
 def _end_minus_start(drift: WindowDrift) -> float:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tpbench.metrics.i3d import I3DFeatures
+    from tpbench.metrics.i3d import I3DFeatures, Picture
     from tpbench.metrics.inception import InceptionFeatures
     from tpbench.metrics.scoring.meters.base import ClipSetting, FrameChunk
 
@@ -82,11 +82,11 @@ def i3d_meter(setting: ClipSetting) -> FeatureMeter:
 
 def disco_i3d_meter(setting: ClipSetting) -> FeatureMeter:
     """Return the meter of DisCo's FVD: a window from every frame on, squashed to 224 by PIL."""
-    return _windowed(setting, stride=1, prepare=_pil_squashed)
+    return _windowed(setting, stride=1, prepare=pil_squashed)
 
 
 def _windowed(
-    setting: ClipSetting, *, stride: int, prepare: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+    setting: ClipSetting, *, stride: int, prepare: Callable[[NDArray[np.uint8]], Picture]
 ) -> FeatureMeter:
     network: I3DFeatures = setting.toolbox.i3d()
 
@@ -107,8 +107,22 @@ def _windowed(
     return FeatureMeter(setting, n=count, dim=I3D_DIM, make_maker=make_maker)
 
 
-def _pil_squashed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def pil_squashed(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Squash a picture to 224 x 224 as DisCo's script does, by PIL's bicubic on unrounded channels.
+
+    That of clean-fid's `make_resizer("PIL", False, "bicubic", (224, 224))`: each channel in mode F,
+    so that values are no whole levels and overshoot at edges (-29 to 280 between black and white).
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        (224, 224, 3) float32, in levels.
+    """
     from PIL import Image
 
     size = (_DISCO_SIDE_PX, _DISCO_SIDE_PX)
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    channels = (Image.fromarray(image[..., at].astype(np.float32)) for at in range(3))
+    return np.stack(
+        [np.asarray(one.resize(size, Image.Resampling.BICUBIC)) for one in channels], axis=-1
+    )

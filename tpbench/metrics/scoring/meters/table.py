@@ -177,6 +177,7 @@ _ROWS: Final = (
     MeterRow(
         name="disco_i3d",
         factory=f"{_HERE}.features:disco_i3d_meter",
+        version=2,
         weights=_I3D,
         feature_dim=400,
         feature_stride=1,
