@@ -188,14 +188,18 @@ def _print_protocol(found: Protocol) -> None:
             "other rate": _POLICIES[found.rate],
             "frames to clip": "each metric's own reduction, the mean over frames for most",
             "clips to set": POOLINGS[found.clips_to_set],
-            "told beside": POOLINGS[found.told_beside]
-            if found.told_beside != "none"
-            else "nothing",
+            **_told_beside(found),
             **{name: value for name, value in settings.items() if value},
             "quirks": "\n".join(f"- {quirk}" for quirk in found.quirks),
             "digest": found.digest,
         },
     )
+
+
+def _told_beside(found: Protocol) -> dict[str, str]:
+    if found.told_beside == "none":
+        return {}
+    return {"told beside": "mean over all frames (or terms between frames) of all clips"}
 
 
 def _print_facts(headline: str, facts: dict[str, str]) -> None:

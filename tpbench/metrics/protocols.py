@@ -32,7 +32,7 @@ Pooling = Literal["mean_of_clips", "mean_of_frames"]
 
 POOLINGS: Final[Mapping[Pooling, str]] = {
     "mean_of_clips": "mean over clips, each weighing the same, with an interval over identities",
-    "mean_of_frames": "mean over all frames of all clips; no interval",
+    "mean_of_frames": "mean over all frames of all clips, with an interval over identities",
 }
 """What each does, for readers."""
 

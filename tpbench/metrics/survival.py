@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tpbench.metrics.bootstrap import Interval, mean_over_identities
+from tpbench.metrics.bootstrap import SHARES, Interval, mean_over_identities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,8 +123,9 @@ def restricted_lasting(
         raise ValueError(message)
     curve = kaplan_meier(lastings)
     value = curve.restricted_mean(horizon)
-    pseudo = _pseudo_values(lastings, horizon, value)
-    estimate = mean_over_identities(pseudo, identities, level=level)
+    # As shares of the horizon, for which the interval knows what clips that all last say.
+    pseudo = np.array(_pseudo_values(lastings, horizon, value)) / horizon
+    estimate = mean_over_identities(pseudo, identities, bounds=SHARES, level=level)
     reason = None
     if not lastings:
         reason = "no clip has a value"
@@ -135,7 +136,7 @@ def restricted_lasting(
         )
     return RestrictedLasting(
         frames=value if reason is None else float("nan"),
-        interval=_moved(estimate.interval, value - estimate.mean, horizon, reason),
+        interval=_in_frames(estimate.interval, value / horizon - estimate.mean, horizon, reason),
         survival=curve,
         n_failed=sum(one.failed and one.frames < horizon for one in lastings),
         n_censored=sum(not one.failed and one.frames < horizon for one in lastings),
@@ -159,13 +160,13 @@ def _pseudo_values(lastings: Sequence[Lasting], horizon: int, whole: float) -> l
     return [count * whole - (count - 1) * without[one.frames, one.failed] for one in lastings]
 
 
-def _moved(interval: Interval, by: float, horizon: int, reason: str | None) -> Interval:
+def _in_frames(interval: Interval, by: float, horizon: int, reason: str | None) -> Interval:
     low, high = interval.low, interval.high
     if reason is not None or low is None or high is None:
         low = high = None
         reason = reason or interval.reason
     else:
-        low, high = (min(max(end + by, 0.0), float(horizon)) for end in (low, high))
+        low, high = (horizon * min(max(end + by, 0.0), 1.0) for end in (low, high))
     return Interval(
         low=low,
         high=high,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -69,10 +69,8 @@ class Clips:
 def windows(images: Picture, *, stride: int) -> Picture:
     starts = range(0, len(images) - 15, stride)
     shape = (0, 16, *images.shape[1:])
-    found: Picture = np.array([images[at : at + 16] for at in starts], images.dtype).reshape(
-        -1, *shape[1:]
-    )
-    return found
+    found = np.array([images[at : at + 16] for at in starts], images.dtype)
+    return cast("Picture", found.reshape(-1, *shape[1:]))
 
 
 def direct(metric: FrechetMetric, real: NDArray[np.float32], gen: NDArray[np.float32]) -> float:

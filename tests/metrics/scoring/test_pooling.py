@@ -88,8 +88,7 @@ def test_disco_is_the_mean_over_all_frames_of_all_clips(
         assert abs(found.mean_of_clips - found.value) > 0.03 * found.value
         assert (found.n_values, found.n_clips) == (110, 2)
         assert (found.low, found.high) == (None, None)
-        assert found.interval_reason is not None
-        assert found.interval_reason.startswith("the frames of all clips are averaged together")
+        assert found.interval_reason == "the identities of the clips are not known"
 
 
 def test_what_a_value_is_stands_in_the_scores_and_is_read_again(
@@ -132,6 +131,25 @@ def test_both_means_stand_beside_each_other_whichever_is_the_value() -> None:
     assert (of_clips.value, of_clips.mean_of_clips, of_clips.mean_of_frames) == (2.5, 2.5, 1.75)
     assert (of_frames.value, of_frames.mean_of_clips, of_frames.n_missing) == (1.75, 2.5, 1)
     assert of_clips.n_values == of_frames.n_values == 40
+
+
+def test_an_interval_weighs_clips_as_the_mean_does() -> None:
+    """Long clips are worse: the mean over clips lies outside, that over frames within."""
+    draw = np.random.default_rng(0)
+    clips = []
+    for at in range(30):
+        long = at % 3 == 0
+        value = (9.0 if long else 1.0) + draw.normal(0, 0.3)
+        clips.append(scored_clip(f"person {at}", value, 900 if long else 20))
+
+    of_frames = mean_score(METRICS["tje_d2"], clips, "mean_of_frames")
+    of_clips = mean_score(METRICS["tje_d2"], clips)
+
+    assert of_frames.value == pytest.approx(of_clips.mean_of_frames)
+    assert of_frames.low is not None
+    assert of_frames.high is not None
+    assert of_clips.value < of_frames.low < of_frames.value < of_frames.high
+    assert (of_frames.level, of_frames.n_identities) == (0.95, 30)
 
 
 def test_a_set_without_any_value_is_blank_under_either_mean() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tpbench.errors import ConfigError
 from tpbench.metrics.bootstrap import mean_over_identities
+from tpbench.metrics.curves import finite_mean
 from tpbench.metrics.frechet_metrics import DISCO_FVD, FID, FVD
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.clip_values import clip_value, lasting_of
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from tpbench.metrics.scoring.clip_values import ClipValue
     from tpbench.metrics.scoring.records import ClipRecord, RecordFolder
 
-_NO_INTERVAL_OF_FRAMES = (
-    "the frames of all clips are averaged together, as the protocol's source does, which gives none"
-)
 _NO_INTERVAL_OF_POOLS = "all clips together give one value: resampling would measure its bias"
 
 
@@ -87,31 +85,25 @@ def mean_score(
     Args:
         row: a metric with a value per clip.
         clips: all that were scored.
-        pooling: "mean_of_clips", every clip weighing the same, with an interval over identities; or
-            "mean_of_frames", where the clips' values are means over frames, without one.
+        pooling: "mean_of_clips", every clip weighing the same; or "mean_of_frames", each weighing
+            as many times as it has frames, where its value is a mean over frames. The interval over
+            identities weighs clips in the same way.
     """
     used = [clip for clip in clips if row.id not in clip.too_short]
     values = [clip.scores.values[row.id] for clip in used]
     names = [clip.scores.identity for clip in used]
     identities = [name for name in names if name is not None]
     known = identities if len(identities) == len(names) else None
-    estimate = mean_over_identities(values, known, bounds=(row.low, row.high))
+    weights = [clip.scores.n_values.get(row.id, 0) for clip in used]
+    by_frames = pooling == "mean_of_frames" and row.reduction == "mean"
+    estimate = mean_over_identities(
+        values,
+        known,
+        # A clip in which nothing was measured has no frames, and is left out whatever it weighs.
+        weights=[max(1, weight) for weight in weights] if by_frames else None,
+        bounds=(row.low, row.high),
+    )
     interval = estimate.interval
-    over_frames, n_values = _mean_over_frames(row.id, used)
-    if pooling == "mean_of_frames" and row.reduction == "mean":
-        return replace(
-            _blank_of(row, "measured"),
-            value=over_frames,
-            reason=_why_no_mean(over_frames, len(clips) - len(used)),
-            interval_reason=_NO_INTERVAL_OF_FRAMES,
-            pooling="mean_of_frames",
-            mean_of_clips=estimate.mean,
-            mean_of_frames=over_frames,
-            n_values=n_values,
-            n_clips=estimate.n_used,
-            n_missing=estimate.n_missing,
-            n_too_short=len(clips) - len(used),
-        )
     return MetricScore(
         metric=row.id,
         version=row.version,
@@ -129,10 +121,10 @@ def mean_score(
         n_infinite=estimate.n_infinite,
         n_missing=estimate.n_missing,
         n_too_short=len(clips) - len(used),
-        pooling="mean_of_clips",
-        mean_of_clips=estimate.mean,
-        mean_of_frames=over_frames,
-        n_values=n_values,
+        pooling="mean_of_frames" if by_frames else "mean_of_clips",
+        mean_of_clips=finite_mean(values) if by_frames else estimate.mean,
+        mean_of_frames=estimate.mean if by_frames else _mean_over_frames(values, weights),
+        n_values=sum(weights),
     )
 
 
@@ -173,16 +165,12 @@ def lasting_score(row: MetricRow, clips: Sequence[ScoredClip]) -> MetricScore:
     )
 
 
-def _mean_over_frames(metric_id: str, clips: Sequence[ScoredClip]) -> tuple[float, int]:
-    """Return the mean over the values of all frames of all clips, and their number."""
-    found = [
-        (clip.scores.values[metric_id], clip.scores.n_values.get(metric_id, 0)) for clip in clips
-    ]
-    n_values = sum(count for _, count in found)
-    if not n_values:
-        return math.nan, 0
-    total = math.fsum(value * count for value, count in found if count)
-    return total / n_values, n_values
+def _mean_over_frames(values: Sequence[float], n_values: Sequence[int]) -> float:
+    """Return the mean over the values of all frames of all clips; NaN where there are none."""
+    if not any(n_values):
+        return math.nan
+    found = zip(values, n_values, strict=True)
+    return math.fsum(value * count for value, count in found if count) / sum(n_values)
 
 
 def pooled_metric_scores(
