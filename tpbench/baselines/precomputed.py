@@ -90,6 +90,8 @@ class Precomputed:
 
     def _images(self, task: AnimationTask) -> Generator[NDArray[np.uint8]]:
         footage = open_footage(self._path_of(task.clip_id))
+        if footage.n_frames != task.n_frames and footage.on_timeline().n_frames == task.n_frames:
+            footage = footage.on_timeline()
         self._check_fit(footage, task)
         for image in footage.images():
             yield _resized(image, task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +12,7 @@ from tpbench.errors import MediaError
 from tpbench.files import UnfitFileError, sha256_of
 from tpbench.video.info import probe
 from tpbench.video.pictures import PICTURE_SUFFIXES, codec_of, read_picture
-from tpbench.video.read import read_frames
+from tpbench.video.read import read_frames, read_pictures
 from tpbench.video.source import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Footage:
     height_px: int
 
     n_frames: int
+    """Pictures in it; frames of its timeline once `on_timeline` was asked for."""
 
     fps: Fraction | None
     """Exact rate; None for pictures in a folder, which have none."""
@@ -48,6 +49,24 @@ class Footage:
     _info: VideoInfo | None
     _pictures: tuple[Path, ...]
 
+    is_even: bool = True
+    """Whether its frames are its pictures, one by one, whichever way it is read."""
+
+    notes: tuple[str, ...] = ()
+    """What is uneven about its time stamps and sizes."""
+
+    by_picture: bool = False
+    """Whether each picture is given once, whatever its stamp; otherwise frames of the timeline."""
+
+    def on_timeline(self) -> Footage:
+        """Return this read on its timeline of a constant rate.
+
+        A variable rate has pictures repeated and left out there; nothing else changes.
+        """
+        if self._info is None:
+            return self
+        return replace(self, n_frames=self._info.frame_count, by_picture=False)
+
     def images(self) -> Iterator[NDArray[np.uint8]]:
         """Yield every frame in order, (height_px, width_px, 3) uint8 RGB, each an array of its own.
 
@@ -56,7 +75,8 @@ class Footage:
                 the first.
         """
         if self._info is not None:
-            for frame in read_frames(self.path, info=self._info):
+            read = read_pictures if self.by_picture else read_frames
+            for frame in read(self.path, info=self._info):
                 yield frame.image
             return
         for path in self._pictures:
@@ -83,11 +103,14 @@ def open_footage(path: Path) -> Footage:
             path=path,
             width_px=info.width_px,
             height_px=info.height_px,
-            n_frames=info.frame_count,
+            n_frames=info.picture_count,
             fps=info.fps,
             codec=info.codec,
+            is_even=info.is_even,
+            notes=info.notes,
             _info=info,
             _pictures=(),
+            by_picture=not info.is_even,
         )
     pictures = _ordered_pictures(path)
     codec = codec_of(pictures)  # looks at all headers, so nothing too large is unpacked

@@ -120,6 +120,11 @@ class VideoInfo:
         return 90 * self.display.orientation.quarter_turns
 
     @property
+    def is_even(self) -> bool:
+        """Whether frame i is picture i, at its own time: nothing was made of odd stamps."""
+        return not self.variable_rate and not self.notes
+
+    @property
     def timeline(self) -> Timeline:
         """The arithmetic between stamps and frame numbers."""
         return Timeline(

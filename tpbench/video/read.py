@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,6 +121,25 @@ def read_frames(
     )
     for frame in decoded:
         yield as_frame(frame, max_side_px=max_side_px)
+
+
+def read_pictures(path: Path | str, *, info: VideoInfo | None = None) -> Iterator[Frame]:
+    """Decode every picture once, in order of display, whatever the stamps say.
+
+    `Frame.index` counts pictures, and `Frame.time_s` is on the timeline.
+
+    Raises:
+        MediaError: the file can't be read (on), or holds other than `VideoInfo.picture_count`.
+    """
+    path = Path(path)
+    info = info or probe(path)
+    number = -1
+    for number, picture in enumerate(pictures_from(path, info, 0, 1)):
+        frame = as_frame(_frame(info, picture, picture.slot))
+        yield replace(frame, index=number)
+    if number + 1 != info.picture_count:
+        reason = f"damaged: {number + 1} of {info.picture_count} pictures can be decoded"
+        raise MediaError(path, reason)
 
 
 def as_frame(frame: DecodedFrame, *, max_side_px: int | None = None) -> Frame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -16,6 +16,7 @@ from tpbench.files import sha256_of
 from tpbench.metrics.scoring.meters.base import CHUNK_FRAMES, ClipSetting, FrameChunk
 from tpbench.metrics.scoring.meters.table import METERS
 from tpbench.metrics.scoring.policies import Policies, fit_clips
+from tpbench.metrics.scoring.reading import read_alike
 from tpbench.metrics.scoring.real_cache import content_key
 from tpbench.metrics.scoring.records import ClipRecord, key_of
 from tpbench.metrics.scoring.skeletons import RealSkeletons, SkeletonFinder
@@ -78,10 +79,15 @@ class ClipPass:
         Raises:
             MediaError: a clip can't be read, or the two don't fit.
         """
-        real, generated = open_footage(job.real), open_footage(job.generated)
+        real, generated, uneven = read_alike(
+            open_footage(job.real), open_footage(job.generated), self.policies
+        )
         rows = [METERS[name] for name in job.keys]
         smallest = max((row.min_side_px for row in rows), default=1)
         fit = fit_clips(real, generated, self.policies, min_side_px=smallest)
+        fit = replace(fit, notes=(*fit.notes, *uneven))
+        if not real.is_even:
+            job = _keyed_by_reading(job, real)
         fps = real.fps or generated.fps
         with ExitStack() as cleanup:
             meters = {
@@ -191,6 +197,12 @@ class ClipPass:
             columns={**(kept.columns if kept else {}), **columns},
         )
         self.records.write(record)
+
+
+def _keyed_by_reading(job: ClipJob, real: Footage) -> ClipJob:
+    """Return a job that keeps what it finds in a clip apart from what another reading finds."""
+    how = "pictures" if real.by_picture else "timeline"
+    return replace(job, real_keys={name: f"{key} {how}" for name, key in job.real_keys.items()})
 
 
 def _kept_key(job: ClipJob, name: str, fit: Fit) -> str:
