@@ -21,6 +21,7 @@ from tpbench.wholebody import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tpbench.video.display import Window
     from tpbench.wholebody import WholeBodyPose
 
 _OUTLIER_PERCENT: Final = 2.0
@@ -43,6 +44,16 @@ class CropBox:
     x0_px: int
     y0_px: int
     side_px: int
+
+    def seen_from_outside(self, window: Window | None) -> CropBox:
+        """Return the same square on the whole picture, of which this one knows only a part."""
+        if window is None:
+            return self
+        return CropBox(
+            x0_px=self.x0_px + window.x0_px,
+            y0_px=self.y0_px + window.y0_px,
+            side_px=self.side_px,
+        )
 
     def normalised(self, width_px: int, height_px: int) -> tuple[float, float, float, float]:
         """Return x0, y0, x1, y1 as shares of the source's width and height, 0..1."""

@@ -14,7 +14,7 @@ from tpbench.extraction.crop import upper_body_crop
 from tpbench.extraction.judging import judge_clip, judge_screened, reject_codes
 from tpbench.extraction.provenance import read_provenance
 from tpbench.extraction.rows import RowMaker, transparent_row
-from tpbench.extraction.screening import screen, spans_of_shot
+from tpbench.extraction.screening import screen, screen_again, spans_of_shot
 from tpbench.extraction.sources import hashed, source_id
 from tpbench.extraction.spans import Span, cut_evenly
 from tpbench.extraction.stages import StageClock
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from tpbench.detectors.suite import DetectorSuite
     from tpbench.extraction.config import ExtractionConfig
+    from tpbench.extraction.screening import Screened
+    from tpbench.extraction.shots import Shot
     from tpbench.extraction.sources import Source
     from tpbench.video import VideoInfo
 
@@ -156,26 +158,48 @@ class _SourceWork:
             if shot.is_transition:
                 yield self.rows.transition(shot.span)
                 continue
-            for span in spans_of_shot(shot, screened, config):
-                verdicts = judge_screened(screened.evidence(span), config)
+            seen = self._as_shown(shot, screened, counted)
+            for span in spans_of_shot(shot, seen, config):
+                verdicts = judge_screened(seen.evidence(span), config)
                 if reject_codes(verdicts):
                     yield self.rows.screened_out(span, verdicts)
                     continue
                 for piece in cut_evenly(span, max_frames=max_frames):
-                    for followed in self._analyse(piece, counted):
-                        yield self._clip(followed, track_id=tracks)
+                    for followed in self._analyse(piece, seen.info, counted):
+                        yield self._clip(followed, seen.info, track_id=tracks)
                         tracks += 1
 
-    def _analyse(self, piece: Span, counted: _Counted) -> list[Followed]:
+    def _as_shown(self, shot: Shot, screened: Screened, counted: _Counted) -> Screened:
+        """Return what is known of a shot; where it has black bars, looked at again without them."""
+        window = screened.window(shot)
+        if window is None:
+            return screened
+        info = self.info.windowed(window)
+        decoded = decode_frames(
+            self.source.path,
+            info=info,
+            start_frame=shot.span.start_frame,
+            end_frame=shot.span.end_frame,
+        )
+        with self.clock.stage("screen"):
+            return screen_again(
+                counted.each(self.clock.each("decode", decoded)),
+                screened,
+                info=info,
+                config=self.pipeline.config,
+                faces=self.pipeline.detectors.faces,
+            )
+
+    def _analyse(self, piece: Span, info: VideoInfo, counted: _Counted) -> list[Followed]:
         frames = read_frames(
             self.source.path,
-            info=self.info,
+            info=info,
             start_frame=piece.start_frame,
             end_frame=piece.end_frame,
             max_side_px=self.pipeline.config.screening.max_side_px,
         )
         analyser = PieceAnalyser(
-            info=self.info,
+            info=info,
             config=self.pipeline.config,
             detectors=self.pipeline.detectors,
             clock=self.clock,
@@ -183,7 +207,7 @@ class _SourceWork:
         with self.clock.stage("measure"):
             return analyser.analyse(piece, counted.each(self.clock.each("decode", frames)))
 
-    def _clip(self, followed: Followed, *, track_id: int) -> Clip:
+    def _clip(self, followed: Followed, info: VideoInfo, *, track_id: int) -> Clip:
         config, pose = self.pipeline.config, followed.evidence.pose
         verdicts = judge_clip(followed.evidence, config)
         crop = upper_body_crop(pose, margin_share=config.clip.margin_share)
@@ -194,14 +218,18 @@ class _SourceWork:
                     self.staging,
                     self.rows.clip_id(followed.span),
                     source=self.source.path,
-                    info=self.info,
+                    info=info,
                     span=followed.span,
                     crop=crop,
                     pose=pose,
                     size_px=config.clip.out_size_px,
                 )
         return self.rows.followed(
-            followed, track_id=track_id, verdicts=verdicts, crop=crop, written=written
+            followed,
+            track_id=track_id,
+            verdicts=verdicts,
+            crop=crop.seen_from_outside(info.display.window),
+            written=written,
         )
 
 

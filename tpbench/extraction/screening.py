@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from tpbench.extraction.bars import (
+    BarSample,
+    content_window,
+    may_have_bars,
+    no_bars,
+    sample_bars,
+)
 from tpbench.extraction.sampling import (
     FaceSample,
     PictureSample,
@@ -21,14 +28,18 @@ from tpbench.video import Frame
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tpbench.detectors.base import Detector
     from tpbench.extraction.config import ExtractionConfig
     from tpbench.extraction.evidence import Evidence
     from tpbench.video import DecodedFrame, VideoInfo
+    from tpbench.video.display import Window
 
 _SHOT_THUMBNAIL_PX: Final = 256
 
-Sample = TypeVar("Sample", PictureSample, FaceSample)
+Sample = TypeVar("Sample", PictureSample, FaceSample, BarSample)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,6 +50,17 @@ class Screened:
     shots: tuple[Shot, ...]
     pictures: tuple[PictureSample, ...]
     faces: tuple[FaceSample, ...]
+
+    bars: tuple[BarSample, ...] = ()
+    """What the sampled pictures say of black bars, all samples in the order of frames."""
+
+    def window(self, shot: Shot) -> Window | None:
+        """Return the part of the picture that is no black bar in a shot; None without bars."""
+        return content_window(
+            _within(self.bars, shot.span),
+            size_px=(self.info.width_px, self.info.height_px),
+            elsewhere=self.bars,
+        )
 
     def evidence(self, span: Span) -> Evidence:
         """Return the cheap evidence on one span."""
@@ -66,32 +88,87 @@ def screen(
     Returns:
         Shots and samples; a few hundred bytes per sample are held, whatever the picture size.
     """
-    settings = config.screening
-    every = max(1, round(float(info.fps) / settings.rate_hz))
-    scale = min(1.0, settings.max_side_px / max(info.width_px, info.height_px))
     finder = ShotFinder(fps=info.fps, settings=config.shots, seams=info.seams)
-    sampler = PictureSampler()
-    pictures: list[PictureSample] = []
-    found: list[FaceSample] = []
+    sampler = _Sampler(info=info, config=config, faces=faces)
+    bars: list[BarSample] = []
     for decoded in frames:
         finder.push(decoded.to_rgb(max_side_px=_SHOT_THUMBNAIL_PX))
-        if decoded.index % every:
+        image = sampler.push(decoded)
+        if image is None:
             continue
-        image = decoded.to_rgb(max_side_px=settings.max_side_px)
-        pictures.append(sampler.sample(decoded.index, image))
-        faces.reset()
+        if may_have_bars(image):
+            bars.append(sample_bars(decoded.index, decoded.to_rgb()))
+        else:
+            bars.append(no_bars(decoded.index))
+    return Screened(
+        info=info,
+        shots=tuple(finder.finish()),
+        pictures=tuple(sampler.pictures),
+        faces=tuple(sampler.found),
+        bars=tuple(bars),
+    )
+
+
+def screen_again(
+    frames: Iterable[DecodedFrame],
+    screened: Screened,
+    *,
+    info: VideoInfo,
+    config: ExtractionConfig,
+    faces: Detector,
+) -> Screened:
+    """Sample the frames of one shot once more, shown in another way, such as without bars.
+
+    Args:
+        frames: all frames of the shot.
+        screened: what the first pass found.
+        info: how the shot is shown.
+        config: as in the first pass.
+        faces: the face detector.
+
+    Returns:
+        The same shots, with samples of this one only.
+    """
+    sampler = _Sampler(info=info, config=config, faces=faces)
+    for decoded in frames:
+        sampler.push(decoded)
+    return Screened(
+        info=info,
+        shots=screened.shots,
+        pictures=tuple(sampler.pictures),
+        faces=tuple(sampler.found),
+    )
+
+
+class _Sampler:
+    """Measures about two pictures a second and looks for faces in them."""
+
+    def __init__(self, *, info: VideoInfo, config: ExtractionConfig, faces: Detector) -> None:
+        self._settings = config.screening
+        self._every = max(1, round(float(info.fps) / self._settings.rate_hz))
+        self._scale = min(1.0, self._settings.max_side_px / max(info.width_px, info.height_px))
+        self._detector = faces
+        self._sampler = PictureSampler()
+        self.pictures: list[PictureSample] = []
+        self.found: list[FaceSample] = []
+
+    def push(self, decoded: DecodedFrame) -> NDArray[np.uint8] | None:
+        """Look at the next frame; return its picture, None if it is not among the samples."""
+        if decoded.index % self._every:
+            return None
+        image = decoded.to_rgb(max_side_px=self._settings.max_side_px)
+        self.pictures.append(self._sampler.sample(decoded.index, image))
+        self._detector.reset()
         frame = Frame(image=image, index=decoded.index, time_s=decoded.time_s, pts=decoded.pts)
-        found.append(
+        self.found.append(
             sample_faces(
                 decoded.index,
-                faces.detect([frame])[0].faces,
-                scale=scale,
-                prominent_share=settings.prominent_face_share,
+                self._detector.detect([frame])[0].faces,
+                scale=self._scale,
+                prominent_share=self._settings.prominent_face_share,
             )
         )
-    return Screened(
-        info=info, shots=tuple(finder.finish()), pictures=tuple(pictures), faces=tuple(found)
-    )
+        return image
 
 
 def spans_of_shot(shot: Shot, screened: Screened, config: ExtractionConfig) -> list[Span]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
+    from tpbench.video.display import Window
     from tpbench.video.layout import Layout
     from tpbench.video.survey import Packets, ShownPictures
 
@@ -118,6 +119,11 @@ class VideoInfo:
     def rotation_deg(self) -> int:
         """0, 90, 180 or 270: how far the picture is turned, once mirrored if `display` says so."""
         return 90 * self.display.orientation.quarter_turns
+
+    def windowed(self, window: Window) -> VideoInfo:
+        """Return this as if nothing but a part of its pictures existed."""
+        display = replace(self.display, window=window)
+        return replace(self, display=display, width_px=window.width_px, height_px=window.height_px)
 
     @property
     def is_even(self) -> bool:
