@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +23,7 @@ from tpbench.baselines.base import ClipFailure, GeneratedFrame
 from tpbench.baselines.options import Options, parse_options
 from tpbench.errors import ConfigError, MediaError
 from tpbench.files import UnfitFileError, sha256_of
-from tpbench.video import VIDEO_SUFFIXES, is_frame_folder, open_footage, pictures_in
+from tpbench.video import VIDEO_SUFFIXES, is_frame_folder, open_footage, passed_over, pictures_in
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -98,10 +99,14 @@ class Precomputed:
 
     def _path_of(self, clip_id: str) -> Path:
         folder = self._options.folder
-        paths = self._found.get(clip_id, [])
+        paths = self._found.get(_name(clip_id), [])
         if not paths:
             frames = f"folder {clip_id} with pictures and no video"
             reason = f"holds no {clip_id}.mp4 (or another container) or {frames}"
+            # Looked for only now: nobody waits for it where all is well.
+            clips = [path for found in self._found.values() for path in found]
+            hints = passed_over(folder, clips).hints([clip_id], by_own_name=True)
+            reason += "".join(f"; {hint}" for hint in hints.values())
             raise MediaError(folder, reason)
         if len(paths) > 1:
             names = " and ".join(str(path.relative_to(folder)) for path in paths)
@@ -158,11 +163,16 @@ def _find_all(folder: Path) -> dict[str, list[Path]]:
     for parent, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if Path(parent) != folder and is_frame_folder(Path(parent)):
-            found.setdefault(Path(parent).name, []).append(Path(parent))
+            found.setdefault(_name(Path(parent).name), []).append(Path(parent))
         for path in (Path(parent, name) for name in sorted(files) if not name.startswith(".")):
             if path.suffix.lower() in VIDEO_SUFFIXES:
-                found.setdefault(path.stem, []).append(path)
+                found.setdefault(_name(path.stem), []).append(path)
     return found
+
+
+def _name(name: str) -> str:
+    """Return a name in composed Unicode: file systems change between forms."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _files_of(path: Path) -> tuple[Path, ...]:

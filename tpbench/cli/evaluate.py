@@ -171,6 +171,8 @@ def _say(evaluation: Evaluation) -> None:
     both = evaluation.reports[0].protocol["told_beside"] == "mean_of_frames"
     for remark in dict.fromkeys(remarks(scores, both_means=both)):
         console.print(remark, soft_wrap=True)
+    for note in dict.fromkeys(note for report in evaluation.reports for note in report.notes):
+        console.print(note, soft_wrap=True)
     info = evaluation.runs[0].info
     side = "all" if info.dataset.split == "all" else f"the {info.dataset.split} side"
     typer.echo(f"{info.model.name} on {side} of {info.dataset.name}, task {info.task.id}")

@@ -106,6 +106,8 @@ def _print(report: ScoreReport, out: Path) -> None:
     both = report.protocol["told_beside"] == "mean_of_frames"
     for warning in dict.fromkeys(remarks(report.metrics, both_means=both)):
         console.print(warning, soft_wrap=True)
+    for note in report.notes:
+        console.print(note, soft_wrap=True)
     coverage = report.coverage
     typer.echo(f"scored {coverage.n_scored} of {coverage.n_expected} clips: {out / 'scores.json'}")
 
@@ -113,7 +115,9 @@ def _print(report: ScoreReport, out: Path) -> None:
 def _tell_what_lacks(report: ScoreReport, out: Path) -> None:
     coverage = report.coverage
     lines = [f"{clip}: {error}" for clip, error in coverage.failed.items()]
-    lines += [f"{clip}: nothing was generated for it" for clip in coverage.missing]
+    for clip in coverage.missing:
+        hint = coverage.hints.get(clip)
+        lines.append(f"{clip}: nothing was generated for it" + (f": {hint}" if hint else ""))
     for line in lines[:_LISTED]:
         typer.echo(_harmless(line), err=True)
     if len(lines) > _LISTED:

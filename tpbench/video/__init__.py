@@ -12,11 +12,13 @@ from tpbench.video.encoding import CLIP, LOSSLESS, LOSSLESS_X264, POSE, PREVIEW,
 from tpbench.video.footage import (
     Footage,
     content_sha256,
+    first_number_in,
     is_frame_folder,
     open_footage,
     pictures_in,
 )
 from tpbench.video.info import VideoInfo, probe
+from tpbench.video.passed_over import PassedOver, passed_over
 from tpbench.video.pictures import PICTURE_SUFFIXES, read_picture
 from tpbench.video.read import DecodedFrame, Frame, decode_frames, read_frames
 from tpbench.video.source import VIDEO_SUFFIXES
@@ -35,13 +37,16 @@ __all__ = [
     "Encoding",
     "Footage",
     "Frame",
+    "PassedOver",
     "VideoInfo",
     "VideoWriter",
     "content_sha256",
     "decode_frames",
+    "first_number_in",
     "frames_at",
     "is_frame_folder",
     "open_footage",
+    "passed_over",
     "pictures_in",
     "probe",
     "read_frames",

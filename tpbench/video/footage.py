@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from tpbench.video.info import VideoInfo
 
+_READING: Final = b"pictures, rounded to 8 bits\n"
+"""How pictures become frames is part of their digest, so that nothing is kept of another way."""
+
 _NUMBER: Final = re.compile(r"(\d+)\D*$")
 
 
@@ -45,6 +48,9 @@ class Footage:
     codec: str
     """Such as `h264`; of a folder `pictures` where they lose nothing, else `jpeg`, `webp lossy`, or
     all that is mixed: `jpeg+png`."""
+
+    first_number: int | None = None
+    """Number of the first picture of a folder; None for a video."""
 
     _info: VideoInfo | None
     _pictures: tuple[Path, ...]
@@ -112,7 +118,8 @@ def open_footage(path: Path) -> Footage:
             _pictures=(),
             by_picture=not info.is_even,
         )
-    pictures = _ordered_pictures(path)
+    numbered = _ordered_pictures(path)
+    pictures = tuple(numbered.values())
     codec = codec_of(pictures)  # looks at all headers, so nothing too large is unpacked
     height_px, width_px = read_picture(pictures[0]).shape[:2]
     return Footage(
@@ -122,6 +129,7 @@ def open_footage(path: Path) -> Footage:
         n_frames=len(pictures),
         fps=None,
         codec=codec,
+        first_number=next(iter(numbered)),
         _info=None,
         _pictures=pictures,
     )
@@ -136,14 +144,23 @@ def content_sha256(path: Path) -> str:
     try:
         if not path.is_dir():
             return sha256_of(path)
-        digest = hashlib.sha256()
-        for picture in _ordered_pictures(path):
+        digest = hashlib.sha256(_READING)
+        for picture in _ordered_pictures(path).values():
             digest.update(f"{sha256_of(picture)}\n".encode())
         return digest.hexdigest()
     except UnfitFileError as error:
         raise MediaError(str(error.filename), str(error.strerror)) from error
     except OSError as error:
         raise MediaError(path, error.strerror or str(error)) from error
+
+
+def first_number_in(path: Path) -> int | None:
+    """Return the number of the first picture of a folder; None for a video.
+
+    Raises:
+        MediaError: as `content_sha256`.
+    """
+    return next(iter(_ordered_pictures(path))) if path.is_dir() else None
 
 
 def is_frame_folder(path: Path) -> bool:
@@ -180,7 +197,8 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES
 
 
-def _ordered_pictures(folder: Path) -> tuple[Path, ...]:
+def _ordered_pictures(folder: Path) -> dict[int, Path]:
+    """Return the pictures by their numbers, in order."""
     found: dict[int, Path] = {}
     for path in pictures_in(folder):
         match = _NUMBER.search(path.stem)
@@ -197,4 +215,4 @@ def _ordered_pictures(folder: Path) -> tuple[Path, ...]:
     for before, after in pairwise(numbers):
         if after != before + 1:
             raise MediaError(folder, f"picture {before + 1} is missing: {before} is before {after}")
-    return tuple(found[number] for number in numbers)
+    return {number: found[number] for number in numbers}

@@ -65,7 +65,7 @@ def test_one_clip_of_each_kind_of_fault_spoils_no_other(
         "sound": make_media.audio_only().read_bytes(),
         "cut": make_media.truncated().read_bytes(),
         "shorter": make_media.cfr(n=20, size=(64, 48)).read_bytes(),
-        "smaller": make_media.cfr(n=60, size=(32, 48)).read_bytes(),
+        "smaller": make_media.cfr(n=60, size=(32, 24)).read_bytes(),
         "faster": make_media.cfr(n=60, fps=30).read_bytes(),
     }
     for name, data in faults.items():

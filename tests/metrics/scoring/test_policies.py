@@ -4,7 +4,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from tests.metrics.scoring.clips import (
     STRICT,
@@ -17,12 +19,13 @@ from tests.metrics.scoring.clips import (
 )
 from tpbench.errors import MediaError
 from tpbench.metrics.psnr import psnr
-from tpbench.metrics.scoring.policies import Policies, fit_clips
+from tpbench.metrics.scoring.policies import Policies, fit_clips, is_refused_now
 from tpbench.video import open_footage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tpbench.metrics.scoring.report import ScoreReport
     from tpbench.video import Footage
 
 LOOSE = Policies(length="truncate", resize="area", rate="ignore")
@@ -152,3 +155,131 @@ def test_without_a_policy_the_clip_fails_by_name_and_the_others_go_on(tmp_path: 
     assert (report.coverage.n_scored, report.coverage.n_expected) == (1, 2)
     assert not report.complete
     assert report.metrics["psnr"].n_clips == 1
+
+
+@pytest.mark.parametrize(
+    ("size_px", "remedy"),
+    [
+        ((144, 48), "it looks like 3 pictures side by side: cut out the generated one first"),
+        ((152, 50), "it looks like 3 pictures side by side"),
+        ((48, 96), "it looks like 2 pictures one above the other"),
+        ((24, 16), "resizing would distort it: crop it, or fill it up, to the shape of the real"),
+        ((64, 36), "resizing would distort it"),
+        ((48, 46), "resizing would distort it"),
+    ],
+)
+@pytest.mark.parametrize("policies", [STRICT, LOOSE])
+def test_another_shape_is_refused_under_every_policy_and_never_advised_to_be_squashed(
+    policies: Policies, size_px: tuple[int, int], remedy: str, tmp_path: Path
+) -> None:
+    real = open_footage(write_pictures(tmp_path / "r", pictures(2, size_px=(48, 48))))
+    generated = open_footage(write_pictures(tmp_path / "g", pictures(2, size_px=size_px)))
+
+    with pytest.raises(MediaError, match=f"px, the real clip 48x48, another shape; {remedy}") as no:
+        fit_clips(real, generated, policies, min_side_px=1)
+    assert "--resize" not in str(no.value)
+
+
+@pytest.mark.parametrize(("real_px", "size_px"), [((1920, 1080), (854, 480)), ((99, 50), (50, 25))])
+def test_sides_rounded_to_whole_pixels_are_the_same_shape(
+    real_px: tuple[int, int], size_px: tuple[int, int], tmp_path: Path
+) -> None:
+    real = open_footage(write_pictures(tmp_path / "r", pictures(1, size_px=real_px)))
+    generated = open_footage(write_pictures(tmp_path / "g", pictures(1, size_px=size_px)))
+    for one, other_one in ((real, generated), (generated, real)):
+        assert fit_clips(one, other_one, LOOSE, min_side_px=1).notes[0].startswith("resized: ")
+
+
+@pytest.mark.parametrize(
+    ("real", "generated", "first_frame", "expected"),
+    [
+        # (first number, how many) of each side; places and number of frames
+        ((0, 20), (5, 15), 0, (5, 0, 15)),
+        ((5, 15), (0, 20), 0, (0, 5, 15)),
+        ((0, 20), (5, 10), 0, (5, 0, 10)),
+        ((0, 20), (0, 10), 0, (0, 0, 10)),
+        ((3, 20), (1, 10), 0, (0, 2, 8)),
+        ((0, 20), (1, 10), 1, (1, 0, 10)),
+        ((0, 20), (1, 10), 4, (4, 3, 7)),
+        ((0, 20), (1, 20), 0, (0, 0, 20)),
+    ],
+)
+def test_truncated_pictures_belong_together_by_their_numbers(
+    real: tuple[int, int],
+    generated: tuple[int, int],
+    first_frame: int,
+    expected: tuple[int, int, int],
+    tmp_path: Path,
+) -> None:
+    one = open_footage(write_pictures(tmp_path / "r", pictures(real[1]), first=real[0]))
+    two = open_footage(write_pictures(tmp_path / "g", pictures(generated[1]), first=generated[0]))
+    policies = Policies(**{**asdict(LOOSE), "first_frame": first_frame})
+
+    fit = fit_clips(one, two, policies, min_side_px=1)
+
+    assert (fit.first_frame, fit.first_generated, fit.n_frames) == expected
+    numbers = f"generated pictures {generated[0]} to {sum(generated) - 1}, the real ones {real[0]}"
+    assert any(numbers in note for note in fit.notes) == (real[0] != generated[0])
+
+
+def test_pictures_whose_numbers_do_not_meet_are_refused(tmp_path: Path) -> None:
+    real = open_footage(write_pictures(tmp_path / "r", pictures(5)))
+    generated = open_footage(write_pictures(tmp_path / "g", pictures(4), first=10))
+    with pytest.raises(MediaError, match="no number of a picture is on both sides: generated pict"):
+        fit_clips(real, generated, LOOSE, min_side_px=1)
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_pictures_beside_a_video_are_numbered_from_0_or_1_or_refused(
+    first: int, real: Footage, tmp_path: Path
+) -> None:
+    generated = open_footage(write_pictures(tmp_path / "g", pictures(5), first=first))
+    if first < 2:
+        assert fit_clips(real, generated, LOOSE, min_side_px=1).first_generated == 0
+        return
+    with pytest.raises(MediaError, match="its pictures begin with number 2, and a video has no"):
+        fit_clips(real, generated, LOOSE, min_side_px=1)
+
+
+def test_pictures_lost_at_the_start_are_scored_against_their_own_real_ones(tmp_path: Path) -> None:
+    images = pictures(20)
+    write_pictures(tmp_path / "real" / "clip", images)
+    write_pictures(tmp_path / "gen" / "clip", images[5:], first=5)
+
+    def report() -> ScoreReport:
+        return scored(
+            pairing_of(tmp_path / "real", tmp_path / "gen"),
+            tmp_path / "out",
+            "psnr",
+            "identical_share",
+            policies=LOOSE,
+        )
+
+    first = report()
+    assert first.metrics["identical_share"].value == 1.0
+    frames = pd.read_parquet(tmp_path / "out" / "frames.parquet")
+    assert list(frames["frame"]) == list(range(5, 20))
+    assert "compared by number" in first.notes[0]
+
+    # Renumbered pictures are another pairing, though their bytes are the same.
+    for path in sorted((tmp_path / "gen" / "clip").iterdir()):
+        number = int(path.stem.rpartition("_")[2])
+        path.rename(path.with_name(f"frame_{number - 5:04d}.png"))
+    assert report().clips["clip"].values["psnr"] < 30
+
+
+def test_what_an_earlier_version_squashed_is_not_taken_for_measured() -> None:
+    assert is_refused_now("resized: generated 144x48 px, the real clip 48x48")
+    assert not is_refused_now("resized: generated 24x24 px, the real clip 48x48")
+    assert not is_refused_now("truncated: generated 6 frames, the real clip 8")
+
+
+def test_lossy_pictures_are_named_and_lossless_ones_are_not(tmp_path: Path) -> None:
+    real = open_footage(write_pictures(tmp_path / "r", pictures(2)))
+    lossy = tmp_path / "g"
+    lossy.mkdir()
+    for number, image in enumerate(pictures(2)):
+        Image.fromarray(image).save(lossy / f"{number}.jpg")
+    assert fit_clips(real, real, STRICT, min_side_px=1).notes == ()
+    note = ("lossy pictures: generated jpeg",)
+    assert fit_clips(real, open_footage(lossy), STRICT, min_side_px=1).notes == note

@@ -98,6 +98,7 @@ def test_numbers_are_unrounded_and_what_json_has_no_number_for_has_a_word(
         "missing": ["m"],
         "failed": {"f": "f.mp4: broken"},
         "extra": ["e"],
+        "hints": {},
     }
     assert list(found["metrics"]) == ["psnr", "ssim", "fid", "kid"]
 

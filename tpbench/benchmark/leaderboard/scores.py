@@ -52,12 +52,14 @@ def _report(content: Mapping[str, Any]) -> ScoreReport:
             missing=_texts(coverage["missing"]),
             failed={name: _text(why) for name, why in coverage["failed"].items()},
             extra=_texts(coverage["extra"]),
+            hints={name: _text(why) for name, why in coverage.get("hints", {}).items()},
         ),
         metrics={name: _metric(name, raw) for name, raw in content["metrics"].items()},
         clips={clip_id: _clip(clip_id, raw) for clip_id, raw in content["clips"].items()},
         # Scores written before it was named are still scores; `verify` says what they lack.
         frames_sha256=str(content.get("frames_sha256", "")),
         environment=dict(content["environment"]),
+        notes=_texts(content.get("notes", [])),
         statistics=int(content.get("statistics", 1)),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from tpbench.metrics.scoring.identities import read_identities, with_identities
 from tpbench.metrics.scoring.pairing import pair_up, real_clips, videos_below
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.run import ScoringSetting, score_pairs
+from tpbench.video import passed_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +87,12 @@ def score(  # noqa: PLR0913 - one argument for each thing a user may choose
     chosen = chosen_protocol(protocol, metrics)
     clips = real_clips(real, split=split)
     is_dataset = (real / "dataset.json").is_file()
-    pairing = pair_up(clips, videos_below(generated, by_own_name=is_dataset))
+    found = videos_below(generated, by_own_name=is_dataset)
+    left_out = passed_over(generated, found.values())
+    pairing = pair_up(clips, found, left_out=left_out, by_own_name=is_dataset)
+    if not is_dataset:
+        said = passed_over(real, [clip.path for clip in clips.values()]).note("real")
+        pairing = replace(pairing, notes=(*pairing.notes, *filter(None, [said])))
     if identities is not None:
         table = Path(identities)
         pairing = with_identities(pairing, read_identities(table), table)

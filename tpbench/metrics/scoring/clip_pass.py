@@ -99,14 +99,14 @@ class ClipPass:
                         toolbox=self.toolbox,
                         generated_features=self.records.generated_features(job.clip_id, row.name),
                         real_features=self.records.real_features(
-                            row.name, _kept_key(job, row.name, fit)
+                            row.name, self._kept_key(job, row.name, fit)
                         ),
                     )
                 )
                 for row in rows
             }
             skeletons = self._skeletons(job, real, fit) if any(r.needs_pose for r in rows) else None
-            self._feed(_pairs(real, generated, fit, self.policies), meters, skeletons, on_frame)
+            self._feed(_pairs(real, generated, fit), meters, skeletons, on_frame)
             columns = {
                 name: column for meter in meters.values() for name, column in meter.finish().items()
             }
@@ -117,11 +117,17 @@ class ClipPass:
 
     def _skeletons(self, job: ClipJob, real: Footage, fit: Fit) -> RealSkeletons:
         return RealSkeletons(
-            self.records.real_skeletons(_kept_key(job, "skeletons", fit)),
+            self.records.real_skeletons(self._kept_key(job, "skeletons", fit)),
             SkeletonFinder(self.toolbox.suite("real"), real.fps or _RATE_OF_PICTURES),
             n_frames=fit.n_frames,
             size_px=(real.width_px, real.height_px),
         )
+
+    def _kept_key(self, job: ClipJob, name: str, fit: Fit) -> str:
+        parts: dict[str, object] = {"of": job.real_keys.get(name, ""), "n_frames": fit.n_frames}
+        if fit.first_frame != self.policies.first_frame:
+            parts["first"] = fit.first_frame
+        return content_key(job.real_sha256, key_of(parts))
 
     def _feed(
         self,
@@ -182,7 +188,7 @@ class ClipPass:
             real_sha256=job.real_sha256,
             generated_sha256=job.generated_sha256,
             n_frames=fit.n_frames,
-            first_frame=self.policies.first_frame,
+            first_frame=fit.first_frame,
             width_px=real.width_px,
             height_px=real.height_px,
             fps=fps,
@@ -192,7 +198,7 @@ class ClipPass:
             features={**(kept.features if kept else {}), **features},
             real_features={
                 **(kept.real_features if kept else {}),
-                **{name: _kept_key(job, name, fit) for name in features},
+                **{name: self._kept_key(job, name, fit) for name in features},
             },
             columns={**(kept.columns if kept else {}), **columns},
         )
@@ -205,22 +211,20 @@ def _keyed_by_reading(job: ClipJob, real: Footage) -> ClipJob:
     return replace(job, real_keys={name: f"{key} {how}" for name, key in job.real_keys.items()})
 
 
-def _kept_key(job: ClipJob, name: str, fit: Fit) -> str:
-    key = key_of({"of": job.real_keys.get(name, ""), "n_frames": fit.n_frames})
-    return content_key(job.real_sha256, key)
-
-
-def _pairs(
-    real: Footage, generated: Footage, fit: Fit, policies: Policies
-) -> Iterator[tuple[Picture, Picture]]:
+def _pairs(real: Footage, generated: Footage, fit: Fit) -> Iterator[tuple[Picture, Picture]]:
     """Yield the pairs that are scored, the generated frame in the size of the real one."""
-    start, end = policies.first_frame, policies.first_frame + fit.n_frames
+    start = fit.first_frame
     size_px = (real.width_px, real.height_px)
     n_pairs = 0
-    for one, other in islice(zip(real.images(), generated.images(), strict=False), start, end):
+    for one, other in zip(
+        islice(real.images(), start, start + fit.n_frames),
+        islice(generated.images(), fit.first_generated, fit.first_generated + fit.n_frames),
+        strict=False,
+    ):
         n_pairs += 1
         yield one, _resized(other, size_px)
     if n_pairs != fit.n_frames:
+        end = start + fit.n_frames
         reason = f"ended after {start + n_pairs} of {end} frames: it or its real clip is damaged"
         raise MediaError(generated.path, reason)
 

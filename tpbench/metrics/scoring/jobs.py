@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from tpbench.errors import MediaError
 from tpbench.metrics.scoring.clip_pass import ClipJob
+from tpbench.metrics.scoring.policies import is_refused_now
 from tpbench.metrics.scoring.records import key_of
-from tpbench.video import content_sha256
+from tpbench.video import content_sha256, first_number_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,19 +41,34 @@ def make_jobs(
 
 def left_of(job: ClipJob, records: RecordFolder) -> ClipJob:
     """Return the job without the meters whose values are there and measured under equal keys."""
-    done = records.finished(records.read(job.clip_id), job.keys)
+    done = records.finished(_standing(records.read(job.clip_id)), job.keys)
     return replace(job, keys={name: key for name, key in job.keys.items() if name not in done})
 
 
 def finished_record(job: ClipJob, records: RecordFolder) -> ClipRecord | None:
     """Return the record of a pair of which everything is measured, else None."""
-    record = records.read(job.clip_id)
+    record = _standing(records.read(job.clip_id))
     return record if records.finished(record, job.keys) == job.keys.keys() else None
+
+
+def _standing(record: ClipRecord | None) -> ClipRecord | None:
+    """Return a record unless it was made in a way that is an error by now."""
+    return None if record is None or any(map(is_refused_now, record.notes)) else record
+
+
+def _numbering(pair: Pair, policies: Policies) -> dict[str, object]:
+    """Return what the numbers of pictures decide: contents don't tell."""
+    if policies.length != "truncate":
+        return {}
+    real, generated = first_number_in(pair.real), first_number_in(pair.generated)
+    apart = real is not None and generated is not None and real != generated
+    return {"numbers": [real, generated]} if apart else {}
 
 
 def _job(
     pair: Pair, real: str, generated: str, readiness: Readiness, policies: Policies
 ) -> ClipJob:
+    numbering = _numbering(pair, policies)
     keys: dict[str, str] = {}
     real_keys: dict[str, str] = {}
     for row in readiness.meters:
@@ -64,7 +80,8 @@ def _job(
             "skeleton": skeleton,
             "real": real,
         }
-        keys[row.name] = key_of({**common, "generated": generated, "policies": asdict(policies)})
+        laid = {"generated": generated, "policies": asdict(policies), **numbering}
+        keys[row.name] = key_of({**common, **laid})
         if row.feature_dim:
             real_keys[row.name] = key_of({**common, "first_frame": policies.first_frame})
     if readiness.skeleton_digest:

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tpbench.errors import ConfigError, MediaError, SubmissionError
-from tpbench.video import VIDEO_SUFFIXES, is_frame_folder
+from tpbench.metrics.scoring.matching import match_names
+from tpbench.video import VIDEO_SUFFIXES, is_frame_folder, passed_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tpbench.dataset.clip import SplitName
+    from tpbench.video import PassedOver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,32 +66,53 @@ class RealClip:
     identity: str | None = None
 
 
-def pair_up(real: Mapping[str, RealClip], generated: Mapping[str, Path]) -> Pairing:
-    """Match by clip id.
+def pair_up(
+    real: Mapping[str, RealClip],
+    generated: Mapping[str, Path],
+    *,
+    left_out: PassedOver | None = None,
+    by_own_name: bool = False,
+) -> Pairing:
+    """Match by clip id, in whichever Unicode form.
+
+    Args:
+        real: by clip id.
+        generated: by name.
+        left_out: files beside the generated ones that are not read.
+        by_own_name: as `videos_below` was called.
 
     Raises:
-        SubmissionError: nothing matches at all; the line shows a name of each side.
+        SubmissionError: nothing matches at all: the line shows a name of each side; or a name is
+            there in two Unicode forms.
     """
-    common = sorted(real.keys() & generated.keys())
-    if not common:
+    matching = match_names(real, generated)
+    hints, notes = dict(matching.hints), list(matching.notes)
+    if left_out is not None:
+        hints = {**left_out.hints(matching.missing, by_own_name=by_own_name), **hints}
+        notes += filter(None, [left_out.note("generated")])
+    if not matching.pairs:
         one, other = min(real, default="none"), min(generated, default="none")
         msg = (
             f"no generated video has the name of a real one: {len(real)} real (first: '{one}'), "
             f"{len(generated)} generated (first: '{other}'); name them by clip id or relative path"
         )
+        for said in [*list(hints.values())[:1], *notes][:1]:
+            msg += f"; {said}"
         raise SubmissionError(msg)
     return Pairing(
         pairs=tuple(
             Pair(
                 clip_id=clip_id,
                 real=real[clip_id].path,
-                generated=generated[clip_id],
+                generated=generated[name],
                 identity=real[clip_id].identity,
             )
-            for clip_id in common
+            for clip_id, name in matching.pairs.items()
         ),
-        missing=tuple(sorted(real.keys() - generated.keys())),
-        extra=tuple(sorted(generated.keys() - real.keys())),
+        missing=matching.missing,
+        extra=matching.extra,
+        hints=hints,
+        notes=tuple(notes),
     )
 
 
@@ -118,7 +141,8 @@ def real_clips(root: Path, *, split: SplitName | None = None) -> dict[str, RealC
     else:
         clips = {key: RealClip(path=path) for key, path in videos_below(root).items()}
     if not clips:
-        msg = f"{root}: holds no clip to score against"
+        said = passed_over(root, ()).note("real")
+        msg = f"{root}: holds no clip to score against" + (f"; {said}" if said else "")
         raise ConfigError(msg)
     return clips
 

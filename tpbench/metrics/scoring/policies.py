@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from tpbench.errors import MediaError
 
@@ -14,16 +15,25 @@ LengthPolicy = Literal["fail", "truncate"]
 ResizePolicy = Literal["fail", "area"]
 RatePolicy = Literal["fail", "ignore"]
 
+_MOST_PANELS: Final = 8
+_PANEL_SLACK: Final = 0.03
+"""Share by which a panel's shape may miss that of the real clip: borders lie between panels."""
+
+_LEAST_PANEL: Final = 0.5
+"""Of the real clip's width; what is smaller is hardly a panel of it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
     """How clips are brought together; part of what a number means."""
 
     length: LengthPolicy
-    """Other numbers of frames: an error, or both are compared until the shorter one ends."""
+    """Other numbers of frames: an error, or both are compared until the shorter one ends. Folders
+    of numbered pictures are then compared number by number."""
 
     resize: ResizePolicy
-    """Another size: an error, or generated frames are resized by averaging areas (INTER_AREA)."""
+    """Another size: an error, or generated frames are resized by averaging areas (INTER_AREA).
+    Another shape (width to height) is an error in either case."""
 
     rate: RatePolicy
     """Another frame rate: an error, or frames are compared by their number all the same. Pictures
@@ -38,10 +48,16 @@ class Fit:
     """How a generated clip is laid on its real one."""
 
     n_frames: int
-    """Frames that are scored, from `first_frame` on."""
+    """Frames that are scored."""
+
+    first_frame: int
+    """Place of the first of them in the real clip."""
+
+    first_generated: int
+    """And in the generated one: another place only where numbers of pictures say so."""
 
     notes: tuple[str, ...]
-    """What a policy did: it belongs to the result."""
+    """What a policy did: it belongs to the result. Each begins with a keyword and a colon."""
 
 
 def fit_clips(real: Footage, generated: Footage, policies: Policies, *, min_side_px: int) -> Fit:
@@ -57,33 +73,140 @@ def fit_clips(real: Footage, generated: Footage, policies: Policies, *, min_side
         MediaError: they don't fit, or nothing is left to score. The line says what differs and
             which option there is.
     """
-    notes: list[str] = []
-    if generated.n_frames != real.n_frames:
-        found = f"{generated.n_frames} frames, the real clip {real.n_frames}"
-        if policies.length == "fail":
-            reason = f"has {found}; `--length truncate` compares until the shorter one ends"
-            raise MediaError(generated.path, reason)
-        notes.append(f"truncated: generated {found}")
-    if (generated.width_px, generated.height_px) != (real.width_px, real.height_px):
-        found = f"{_size(generated)} px, the real clip {_size(real)}"
-        if policies.resize == "fail":
-            reason = f"is {found}; `--resize area` resizes generated frames to the real ones"
-            raise MediaError(generated.path, reason)
-        notes.append(f"resized: generated {found}")
+    notes = [*_fit_length(real, generated, policies), *_fit_size(real, generated, policies)]
     if real.fps and generated.fps and generated.fps != real.fps:
         found = f"{_rate(generated)} frames a second, the real clip {_rate(real)}"
         if policies.rate == "fail":
             reason = f"has {found}; `--rate ignore` compares frames by number all the same"
             raise MediaError(generated.path, reason)
         notes.append(f"rate ignored: generated {found}")
+    lossy = [
+        f"{name} {footage.codec}"
+        for name, footage in (("generated", generated), ("real", real))
+        if footage.first_number is not None and footage.codec != "pictures"
+    ]
+    if lossy:
+        notes.append(f"lossy pictures: {', '.join(lossy)}")
     if min(real.width_px, real.height_px) < min_side_px:
         reason = f"is {_size(real)} px; the metrics asked for need {min_side_px} px or more a side"
         raise MediaError(real.path, reason)
-    n_frames = min(real.n_frames, generated.n_frames) - policies.first_frame
+    real_start, generated_start = starts(real, generated)
+    first_frame = max(policies.first_frame, real_start)
+    first_generated = generated_start + first_frame - real_start
+    n_frames = min(real.n_frames - first_frame, generated.n_frames - first_generated)
     if n_frames < 1:
         reason = f"has no frame to score from frame {policies.first_frame} on"
         raise MediaError(generated.path, reason)
-    return Fit(n_frames=n_frames, notes=tuple(notes))
+    return Fit(
+        n_frames=n_frames,
+        first_frame=first_frame,
+        first_generated=first_generated,
+        notes=tuple(notes),
+    )
+
+
+def starts(real: Footage, generated: Footage) -> tuple[int, int]:
+    """Return the places in the real and the generated clip at which comparing begins.
+
+    As many frames on both sides are compared in order. Where one side has fewer, and both are
+    numbered pictures, equal numbers belong together.
+    """
+    if real.n_frames == generated.n_frames:
+        return 0, 0
+    if real.first_number is None or generated.first_number is None:
+        return 0, 0
+    begin = max(real.first_number, generated.first_number)
+    return begin - real.first_number, begin - generated.first_number
+
+
+def _fit_length(real: Footage, generated: Footage, policies: Policies) -> list[str]:
+    """Return what is to be said of the lengths.
+
+    Raises:
+        MediaError: they differ and must not, or can't be laid on one another.
+    """
+    numbered = real.first_number is not None and generated.first_number is not None
+    numbers = f"generated pictures {_numbers(generated)}, the real ones {_numbers(real)}"
+    if generated.n_frames == real.n_frames:
+        if numbered and generated.first_number != real.first_number:
+            return [f"numbered apart: {numbers}; compared in order"]
+        return []
+    found = f"{generated.n_frames} frames, the real clip {real.n_frames}"
+    if policies.length == "fail":
+        where = f" ({numbers})" if numbered else ""
+        reason = f"has {found}{where}; `--length truncate` compares until the shorter one ends"
+        raise MediaError(generated.path, reason)
+    if not numbered:
+        pictures = real if generated.first_number is None else generated
+        if (pictures.first_number or 0) > 1:
+            reason = (
+                f"its pictures begin with number {pictures.first_number}, and a video has no "
+                f"numbers, so with {found} nothing says which belong together: number them from 0"
+            )
+            raise MediaError(pictures.path, reason)
+        return [f"truncated: generated {found}"]
+    real_start, generated_start = starts(real, generated)
+    if real_start >= real.n_frames or generated_start >= generated.n_frames:
+        reason = f"no number of a picture is on both sides: {numbers}"
+        raise MediaError(generated.path, reason)
+    how = f"; {numbers}: compared by number" if real_start or generated_start else ""
+    return [f"truncated: generated {found}{how}"]
+
+
+def _fit_size(real: Footage, generated: Footage, policies: Policies) -> list[str]:
+    """Return what is to be said of the sizes.
+
+    Raises:
+        MediaError: they differ and must not, or the shapes differ.
+    """
+    sizes_px = (generated.width_px, generated.height_px), (real.width_px, real.height_px)
+    if sizes_px[0] == sizes_px[1]:
+        return []
+    found = f"{_size(generated)} px, the real clip {_size(real)}"
+    if not _same_shape(*sizes_px):
+        reason = f"is {found}, another shape; {_remedy(real, generated)}"
+        raise MediaError(generated.path, reason)
+    if policies.resize == "fail":
+        reason = f"is {found}; `--resize area` resizes generated frames to the real ones"
+        raise MediaError(generated.path, reason)
+    return [f"resized: generated {found}"]
+
+
+def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether the sides have one ratio, but for rounding the smaller picture's to whole pixels."""
+    small, large = sorted((one, other))
+    return (
+        abs(large[1] * small[0] / large[0] - small[1]) <= 1
+        or abs(large[0] * small[1] / large[1] - small[0]) <= 1
+    )
+
+
+def _remedy(real: Footage, generated: Footage) -> str:
+    width_px, height_px = generated.width_px, generated.height_px
+    for n in range(2, _MOST_PANELS + 1):
+        beside, above = (width_px / n, height_px), (width_px, height_px / n)
+        for panel_px, how in ((beside, "side by side"), (above, "one above the other")):
+            across, down = panel_px[0] / real.width_px, panel_px[1] / real.height_px
+            if abs(across / down - 1) <= _PANEL_SLACK and across >= _LEAST_PANEL:
+                return f"it looks like {n} pictures {how}: cut out the generated one first"
+    return "resizing would distort it: crop it, or fill it up, to the shape of the real clip first"
+
+
+def is_refused_now(note: str) -> bool:
+    """Whether a note of an earlier run tells of what is an error by now: a clip squashed."""
+    found = _RESIZED.fullmatch(note)
+    if found is None:
+        return False
+    width_px, height_px, real_width_px, real_height_px = map(int, found.groups())
+    return not _same_shape((real_width_px, real_height_px), (width_px, height_px))
+
+
+_RESIZED: Final = re.compile(r"resized: generated (\d+)x(\d+) px, the real clip (\d+)x(\d+)")
+
+
+def _numbers(footage: Footage) -> str:
+    first = footage.first_number or 0
+    return f"{first} to {first + footage.n_frames - 1}"
 
 
 def _size(footage: Footage) -> str:

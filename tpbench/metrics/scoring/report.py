@@ -125,6 +125,9 @@ class Coverage:
     extra: tuple[str, ...]
     """Generated clips that belong to no real one."""
 
+    hints: Mapping[str, str] = field(default_factory=dict)
+    """By missing clip: what may have been meant for it, and why it does not count."""
+
     @property
     def share(self) -> float:
         """Scored over expected, in [0, 1]."""
@@ -157,6 +160,10 @@ class ScoreReport:
     statistics: int = STATISTICS_VERSION
     """Version of the method of its intervals; see `bootstrap.STATISTICS_VERSION`."""
 
+    notes: tuple[str, ...] = ()
+    """What else happened, one line each: what policies did to how many clips, clips without a
+    partner, files that were not read."""
+
     @property
     def complete(self) -> bool:
         """Whether every clip that should have been scored was."""
@@ -179,6 +186,7 @@ class ScoreReport:
                 "missing": list(self.coverage.missing),
                 "failed": dict(self.coverage.failed),
                 "extra": list(self.coverage.extra),
+                "hints": dict(self.coverage.hints),
             },
             "metrics": {
                 name: {
@@ -197,6 +205,7 @@ class ScoreReport:
                 for clip_id, scores in self.clips.items()
             },
             "statistics": self.statistics,
+            "notes": list(self.notes),
             "frames_sha256": self.frames_sha256,
             "environment": dict(self.environment),
         }

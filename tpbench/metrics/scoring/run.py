@@ -29,6 +29,7 @@ from tpbench.metrics.scoring.report import (
     ScoreReport,
     write_scores,
 )
+from tpbench.metrics.scoring.said import lines_of
 from tpbench.metrics.scoring.summary import (
     lasting_score,
     mean_score,
@@ -135,6 +136,7 @@ def score_pairs(
             missing=pairing.missing,
             failed={clip_id: failed[clip_id] for clip_id in sorted(failed)},
             extra=pairing.extra,
+            hints=pairing.hints,
         )
         columns = [name for row in readiness.meters for name in row.columns]
         write_frames(out / FRAMES_NAME, _read_again(heads, records), columns)
@@ -147,6 +149,11 @@ def score_pairs(
             clips={clip.scores.clip_id: clip.scores for clip in clips},
             frames_sha256=sha256_of(out / FRAMES_NAME),
             environment=_environment(device),
+            notes=lines_of(
+                pairing.notes,
+                pairing.extra,
+                {clip.scores.clip_id: clip.scores.notes for clip in clips},
+            ),
         )
         write_scores(out / SCORES_NAME, report)
     return report
