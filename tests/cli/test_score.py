@@ -7,8 +7,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tests.metrics.scoring.clips import pictures, worse, write_set
+from tests.metrics.scoring.clips import pictures, worse, write_pictures, write_set
 from tpbench.cli import score
+from tpbench.errors import SubmissionError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,3 +68,43 @@ def test_a_name_can_neither_break_the_line_nor_steer_the_terminal(
     assert result.exit_code == 3
     told = r"[red]odd[red] name \u202e\x1b[31m\nof a clip: nothing was generated for it"
     assert result.stderr.splitlines()[0] == told
+
+
+def test_what_happened_to_clips_stands_on_the_terminal_and_in_the_result(tmp_path: Path) -> None:
+    images = pictures(6)
+    for name in ("numbered", "Jos\u00e9", "gif", "Case"):
+        write_pictures(tmp_path / "real" / name, images)
+    write_pictures(tmp_path / "gen" / "numbered", images[2:], first=2)
+    write_pictures(tmp_path / "gen" / "Jose\u0301", images[:, ::2, ::2])
+    write_pictures(tmp_path / "gen" / "case", images)
+    (tmp_path / "gen" / "gif.gif").touch()
+    folders = (tmp_path / "real", tmp_path / "gen", tmp_path / "out")
+
+    result = run(folders, "--length", "truncate", "--resize", "area")
+
+    assert result.exit_code == 3
+    told = [
+        "names in another Unicode form, taken for the same: 1, such as 'Jos\u00e9' (real NFC, gen",
+        "not read on the generated side: 1 .gif ('gif.gif'): no videos or pictures by their end",
+        "generated, but no real clip has the name, so not scored: 'case'",
+        "resized: 1 clip, 'Jos\u00e9': generated 32x24 px, the real clip 64x48",
+        "truncated: 1 clip, 'numbered': generated 4 frames, the real clip 6; generated pictures 2",
+    ]
+    for line in told:
+        assert line in result.stdout
+    assert "Case: nothing was generated for it: there is 'case', which differs in upper" in (
+        result.stderr
+    )
+    assert "gif: nothing was generated for it: 'gif.gif' is not read: convert it" in result.stderr
+    written = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert [note[:20] for note in written["notes"]] == [line[:20] for line in told]
+    assert sorted(written["coverage"]["hints"]) == ["Case", "gif"]
+    assert str(tmp_path) not in json.dumps(written["notes"])
+
+
+def test_only_files_that_are_not_read_are_said_where_nothing_matches(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "real" / "a", pictures(2))
+    (tmp_path / "gen").mkdir()
+    (tmp_path / "gen" / "a.gif").touch()
+    with pytest.raises(SubmissionError, match=r"0 generated .*; 'a\.gif' is not read: convert it"):
+        run((tmp_path / "real", tmp_path / "gen", tmp_path / "out"))

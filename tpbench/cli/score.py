@@ -38,11 +38,11 @@ def score(
     ] = None,
     length: Annotated[
         Literal["fail", "truncate"] | None,
-        typer.Option(help="Other numbers of frames: an error, or compare till the shorter ends."),
+        typer.Option(help="Other numbers of frames: an error, or compare till one ends."),
     ] = None,
     resize: Annotated[
         Literal["fail", "area"] | None,
-        typer.Option(help="Another size: an error, or resize generated frames to the real ones."),
+        typer.Option(help="Another size, same shape: an error, or resize generated frames."),
     ] = None,
     rate: Annotated[
         Literal["fail", "ignore"] | None,

@@ -69,6 +69,12 @@ def test_names_that_look_alike_are_no_match_but_a_hint(
     assert found.hints == {real: f"there is '{generated}', which differs in {what}"}
 
 
+def test_a_folder_of_pictures_with_the_ending_of_a_video_gets_a_hint() -> None:
+    assert match_names(["sub/a", "b"], ["sub/a.mp4", "b"]).hints == {
+        "sub/a": "there is 'sub/a.mp4', a folder with the ending of a video: take that off"
+    }
+
+
 @given(st.sets(st.text(max_size=3)), st.sets(st.text(max_size=3)))
 def test_every_name_is_matched_missing_or_extra_once(real: set[str], generated: set[str]) -> None:
     try:

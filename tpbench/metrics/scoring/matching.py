@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tpbench.errors import SubmissionError
+from tpbench.video import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -90,12 +91,20 @@ def _notes(pairs: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _hints(missing: Iterable[str], extra: Iterable[str]) -> dict[str, str]:
-    alike: dict[str, list[str]] = defaultdict(list)
+    alike: dict[str, str] = {}
+    folders: dict[str, str] = {}
     for name in extra:
-        alike[_loose(name)].append(name)
+        alike.setdefault(_loose(name), name)
+        bare, dot, suffix = name.rpartition(".")
+        if f"{dot}{suffix.lower()}" in VIDEO_SUFFIXES:  # the name of a video has lost it
+            folders[bare] = name
     hints: dict[str, str] = {}
     for name in missing:
-        for other in alike.get(_loose(name), [])[:1]:
+        other = alike.get(_loose(name))
+        if name in folders:
+            told = "a folder with the ending of a video: take that off"
+            hints[name] = f"there is '{folders[name]}', {told}"
+        elif other is not None:
             cases = name.casefold() == other.casefold()
             what = "upper and lower case" if cases else "blanks or look-alike signs"
             hints[name] = f"there is '{other}', which differs in {what}"
