@@ -79,6 +79,11 @@ class _Numbered(NamedTuple):
         place = int(self.order.places[packet])
         return None if place < 0 else float(int(self.laid.slots[place]) / self.info.fps)
 
+    def is_before(self, packet: int, key: int) -> bool:
+        """Whether a packet's picture is not looked at when decoding starts at a keyframe."""
+        place = int(self.order.places[packet])
+        return bool(self.order.leading[packet]) or 0 <= place < self.order.places[key]
+
 
 def _numbered_from(video: _Numbered, start: int, threads: int) -> Iterator[Picture]:
     """Decode by numbers of packets, from a keyframe shown at or before frame `start`.
@@ -109,7 +114,12 @@ def _numbered(video: _Numbered, key: int, threads: int) -> Generator[Picture]:
         nonlocal latest_s
         if packet is not None and packet.pts is not None:
             latest_s = video.time_s(packet.pts) or latest_s
-        return _decode_packet(video.path, stream, packet, latest_s, threads)
+        try:
+            return _decode_packet(video.path, stream, packet, latest_s, threads)
+        except MediaError:
+            if packet is not None and packet.pts is not None and video.is_before(packet.pts, key):
+                return []
+            raise
 
     counted = itertools.count()
     with open_video(video.path, threads=threads) as source:

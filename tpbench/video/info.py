@@ -51,6 +51,9 @@ class PictureIndex:
     joints: frozenset[int]
     """Those at which another recording begins."""
 
+    leading: NDArray[np.bool_]
+    """By number of packet: whether its picture leans on what is not in the file."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoInfo:
@@ -208,7 +211,11 @@ def _index(packets: Packets, shown: ShownPictures) -> PictureIndex:
     if len(np.unique(shown.packets)) < len(shown.packets):
         keys = keys[:0]
     return PictureIndex(
-        places=places, first_key=packets.first_key, keys=keys, joints=packets.joints
+        places=places,
+        first_key=packets.first_key,
+        keys=keys,
+        joints=packets.recordings.joints,
+        leading=packets.leading(),
     )
 
 

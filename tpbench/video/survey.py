@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -22,7 +23,6 @@ from tpbench.video.source import open_video, picture_pts, readable_packets
 from tpbench.video.stamps import NO_STAMP
 
 if TYPE_CHECKING:
-    from fractions import Fraction
     from pathlib import Path
 
     from av.container import InputContainer
@@ -33,11 +33,14 @@ if TYPE_CHECKING:
 
     from tpbench.video.orientation import OrientationMessages
 
-_REORDER_S: Final = 2.0
-"""Pictures decoded before they are shown wait no longer than this."""
-
 _REORDER_PICTURES: Final = 20
-"""Nor for more pictures than this: decoders hold 16."""
+"""Pictures decoded before they are shown wait for no more pictures than this: decoders hold 16."""
+
+_REORDER_S: Final = (0.5, 2.0)
+"""Bounds of that, where stamps say oddly how long a picture lasts."""
+
+_SUSTAINED: Final = 2
+"""Pictures that must stay back behind one that has gone back; fewer are strays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,13 +58,27 @@ class Packets:
     needs_decoding: bool
     """Whether only decoding tells which pictures are shown, in which order, and how large."""
 
-    joints: frozenset[int]
-    """Keyframes at which the clock goes back: another recording begins there."""
+    recordings: _Recordings
+    """Where the clock goes back."""
 
     @property
     def first_key(self) -> int:
         """Where decoding starts."""
         return _first(self.is_key)
+
+    def leading(self) -> NDArray[np.bool_]:
+        """Return which packets hold pictures that lean on what is not in the file, (n,).
+
+        They lie in front of the first keyframe of a recording, or behind it and are shown before.
+        """
+        numbers = np.arange(len(self.pts))
+        leading = self.recordings.headless.copy()
+        for begin in sorted({self.first_key, *self.recordings.joints}):
+            if self.pts[begin] != NO_STAMP:
+                end = int((self.is_key & (numbers > begin)).argmax()) or len(self.pts)
+                before = self.pts[begin:end] < self.pts[begin]
+                leading[begin:end] = before & (self.pts[begin:end] != NO_STAMP)
+        return leading
 
     def stamps(self) -> NDArray[np.int64]:
         """Return the stamps of all pictures of an ordinary file, (n,) rising."""
@@ -121,14 +138,15 @@ def survey_packets(
     if not (stamps[is_used] != NO_STAMP).any():
         reason = "its pictures have no time stamps: write it anew (ffmpeg -i IT -c:v libx264 NEW)"
         raise MediaError(path, reason)
-    joints = _joints(stamps, keys, _first(keys), stream.time_base)
-    jumps = _is_out_of_order(stamps[is_used], np.array(dts, np.int64)[is_used], stream.time_base)
+    time_base = stream.time_base or Fraction(1)
+    recordings = _recordings(stamps, keys, _first(keys), time_base)
+    jumps = _is_out_of_order(stamps[is_used], np.array(dts, np.int64)[is_used], time_base)
     return Packets(
         pts=stamps,
         is_key=keys,
         is_used=is_used,
-        needs_decoding=closer_look or jumps or bool(joints),
-        joints=joints,
+        needs_decoding=closer_look or jumps or bool(recordings.joints),
+        recordings=recordings,
     )
 
 
@@ -149,10 +167,13 @@ def decode_all(path: Path, packets: Packets) -> ShownPictures:
     sizes_px: list[tuple[int, int]] = []
     counts: Counter[tuple[int, int]] = Counter()
     example: VideoFrame | None = None
+    leading = packets.leading()
     with open_video(path) as source:
         for number, picture in numbered_pictures(
-            source, start=packets.first_key, joints=packets.joints, decode=decoded
+            source, start=packets.first_key, joints=packets.recordings.joints, decode=decoded
         ):
+            if leading[number]:
+                continue
             size_px = (picture.width, picture.height)
             numbers.append(number)
             sizes_px.append(size_px)
@@ -173,37 +194,66 @@ def _first(is_key: NDArray[np.bool_]) -> int:
     return int(is_key.argmax()) if is_key.any() else len(is_key)
 
 
-def _joints(
-    pts: NDArray[np.int64], is_key: NDArray[np.bool_], first_key: int, time_base: Fraction | None
-) -> frozenset[int]:
-    """Return the keyframes whose pictures come before one that was decoded earlier.
+class _Recordings(NamedTuple):
+    """Where recordings begin that lie one behind the other in a file."""
 
-    Within one recording all that is decoded before a keyframe is shown before it, too. Stamps that
-    are far behind restart the comparison, so that one stray does not make all that follows late.
+    joints: frozenset[int]
+    """Keyframes."""
+
+    headless: NDArray[np.bool_]
+    """By packet: whether it lies in front of the first keyframe of its recording."""
+
+
+def _recordings(
+    pts: NDArray[np.int64], is_key: NDArray[np.bool_], first_key: int, time_base: Fraction
+) -> _Recordings:
+    """Find where the clock goes back.
+
+    Within one recording all that is decoded before a keyframe is shown before it, too. Other
+    pictures may come a little earlier than those before them; several in a row that come much
+    earlier are the middle of another recording, whose first keyframe is not there.
     """
     joints = []
+    headless = np.zeros(len(pts), np.bool_)
     latest = NO_STAMP
-    wait = _REORDER_S / float(time_base or 1)
-    for number in range(first_key, len(pts)):
+    wait = _longest_wait(pts[pts != NO_STAMP], time_base)
+    number = first_key
+    while number < len(pts):
         stamp = int(pts[number])
-        if stamp == NO_STAMP:
-            continue
-        if is_key[number] and stamp <= latest:
-            joints.append(number)
-        if is_key[number] or stamp > latest or stamp < latest - wait:
-            latest = stamp
-    return frozenset(joints)
+        if stamp != NO_STAMP:
+            if is_key[number] and stamp <= latest:
+                joints.append(number)
+            elif stamp < latest - wait and _stays_back(pts[number:], latest - wait):
+                key = number + int(is_key[number:].argmax())
+                if is_key[key]:
+                    headless[number:key] = True
+                    joints.append(key)
+                    number, stamp = key, int(pts[key])
+            if is_key[number] or stamp > latest or stamp < latest - wait:
+                latest = stamp
+        number += 1
+    return _Recordings(frozenset(joints), headless)
 
 
-def _is_out_of_order(
-    pts: NDArray[np.int64], dts: NDArray[np.int64], time_base: Fraction | None
-) -> bool:
+def _stays_back(pts: NDArray[np.int64], limit: float) -> bool:
+    following = pts[: _SUSTAINED + 1]
+    known = following[following != NO_STAMP]
+    return len(known) > 1 and bool((known < limit).all())
+
+
+def _longest_wait(pts: NDArray[np.int64], time_base: Fraction) -> float:
+    """Return how many ticks a picture can be shown after one that is decoded later."""
+    intervals = np.diff(np.sort(pts)).astype(np.float64)
+    intervals = intervals[intervals > 0]
+    usual_s = float(np.median(intervals)) * float(time_base) if len(intervals) else 0.0
+    return float(np.clip(_REORDER_PICTURES * usual_s, *_REORDER_S)) / float(time_base)
+
+
+def _is_out_of_order(pts: NDArray[np.int64], dts: NDArray[np.int64], time_base: Fraction) -> bool:
     """Whether stamps are missing, occur twice, go back, or are far from the order of decoding."""
     if (pts == NO_STAMP).any() or len(np.unique(pts)) < len(pts):
         return True
-    rising = np.sort(pts)
-    usual = float(np.median(np.diff(rising))) if len(pts) > 1 else 0.0
-    wait = max(_REORDER_S / float(time_base or 1), _REORDER_PICTURES * usual)
+    wait = _longest_wait(pts, time_base)
     given = dts[dts != NO_STAMP]
     if (np.diff(given) < 0).any() or (np.maximum.accumulate(pts) - pts > wait).any():
         return True
