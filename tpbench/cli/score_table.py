@@ -75,6 +75,7 @@ def remarks(metrics: Mapping[str, MetricScore], *, both_means: bool = False) -> 
         both_means: whether the mean over all frames is told beside that over clips.
     """
     lacking: dict[str, list[str]] = {}
+    missing: dict[str, list[str]] = {}
     for name, found in metrics.items():
         if found.status == "not_measured":
             lacking.setdefault(found.reason or "", []).append(name)
@@ -82,9 +83,14 @@ def remarks(metrics: Mapping[str, MetricScore], *, both_means: bool = False) -> 
             yield f"{name}: {found.reason}"
         if found.warning:
             yield f"{name}: {found.warning}"
+        if found.missing_reason:
+            said = f"no value in {found.n_missing} of the clips ({found.missing_reason})"
+            missing.setdefault(said, []).append(name)
         yield from _means(name, found, both=both_means)
         if found.n_infinite and found.n_clips:
             yield f"{name}: infinite in {found.n_infinite} more clips, which are not in the mean"
+    for said, names in missing.items():
+        yield f"{', '.join(names)}: {said}"
     for reason, names in lacking.items():
         yield f"not measured: {', '.join(names)}: {reason}"
     yield from _missing_intervals(metrics)

@@ -100,6 +100,12 @@ class MetricRow:
 
     reduction: Reduction
 
+    lag_frames: int = 0
+    """Frames between those that are compared with each other; 0: each is measured by itself."""
+
+    blank: str = ""
+    """Why a clip with enough frames may have no value; empty where it always has one."""
+
     failure_of: str = ""
     """Of restricted lasting: the metric whose failure ends a clip."""
 

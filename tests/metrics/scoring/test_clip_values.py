@@ -216,3 +216,50 @@ def test_a_clip_is_as_long_as_it_is_whether_or_not_its_first_frame_counts() -> N
 
     assert clip_value(row, columns, V2).too_short
     assert not clip_value(row, columns, V2, first_frame=1).too_short
+
+
+# --- why there is no value ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("metric", "curves", "why"),
+    [
+        ("motion_ratio", [[NAN, 1, 2], [NAN, 0, 0]], "the real clip does not change from frame to"),
+        ("motion_ratio", [[NAN], [NAN]], "no two of the frames scored are 1 apart"),
+        ("sharpness_ratio", [[1, 2], [0, 0]], "the real frames have no edges"),
+        ("drift_sharpness_slope", [[1] * 120, [0] * 120], "the real frames have no edges"),
+        ("tje_d5", [[NAN] * 5], "no two of the frames scored are 5 apart"),
+        ("drift_lag_100", [[NAN] * 100, [NAN] * 100], "no two of the frames scored are 100 apart"),
+        ("face_psnr", [[NAN] * 4], "the real clip shows no face that is large enough"),
+        ("hand_ssim", [[NAN] * 4, [NAN] * 4], "the real clip shows no hand that is large enough"),
+        (
+            "drift_face_psnr_delta",
+            [[NAN] * 120],
+            "the real clip shows no face that is large enough",
+        ),
+        (
+            "drift_face_psnr_delta",
+            [[NAN] * 60 + [30.0] + [NAN] * 59],
+            "no frame at its start, or none at its end, has a value",
+        ),
+        (
+            "drift_face_psnr_slope",
+            [[NAN] * 60 + [30.0] + [NAN] * 59],
+            "fewer than two frames have a value",
+        ),
+        ("akd_hands", [[0, 0], [0, 0]], "no point of the hands is seen in both clips"),
+        ("pck_body", [[0, 0], [0, 0]], "the real clip shows too few points of the body in every"),
+        ("missing_face", [[0, 0], [0, 0]], "the real clip shows no point of the face"),
+        ("drift_psnr_slope", [[30.0] * 100], "the clip has 100 frames or fewer"),
+    ],
+)
+def test_a_clip_without_a_value_says_why(metric: str, curves: list[list[float]], why: str) -> None:
+    found = value_of(metric, *curves)
+
+    assert math.isnan(found.value)
+    assert found.blank is not None
+    assert found.blank.startswith(why)
+
+
+def test_a_clip_with_a_value_gives_no_reason() -> None:
+    assert value_of("motion_ratio", [NAN, 1], [NAN, 2]).blank is None

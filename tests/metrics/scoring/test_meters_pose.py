@@ -104,7 +104,9 @@ def test_a_real_clip_without_anybody_gives_no_value(tmp_path: Path) -> None:
 
     assert all(math.isnan(value) for value in report.clips["a"].values.values())
     assert report.metrics["akd_body"].n_missing == 1
-    assert report.metrics["akd_body"].reason == "no clip has a value"
+    assert report.metrics["akd_body"].reason == (
+        "no clip has a value: no point of the body is seen in both clips"
+    )
 
 
 def test_regions_are_cut_where_the_real_person_is(tmp_path: Path) -> None:

@@ -61,9 +61,15 @@ def test_clips_without_a_window_are_left_out_and_counted() -> None:
 
 @pytest.mark.parametrize("clips", [[], [clip("a", 0), clip("b", 0)]])
 def test_no_vectors_at_all_are_a_blank_with_a_reason(clips: list[ClipFeatures]) -> None:
-    for found in (pooled_frechet(SMALL, clips), pooled_kid(clips)):
+    reasons = (
+        "no clip has the 16 frames of a window",
+        "the clips have fewer than two frames in all",
+    )
+    for found, reason in zip(
+        (pooled_frechet(SMALL, clips), pooled_kid(clips)), reasons, strict=True
+    ):
         assert math.isnan(found.value)
-        assert found.warning == "no clip is long enough for it"
+        assert found.warning == reason
         assert found.n_too_short == len(clips)
 
 
@@ -190,5 +196,7 @@ def test_drift_of_short_clips_is_a_blank_with_a_reason() -> None:
 
     for score in (found.slope, found.delta):
         assert math.isnan(score.value)
-        assert score.warning == "no clip is long enough for it"
+        assert score.warning == (
+            "no clip has more than 100 frames in whole windows of 16: it takes 112 frames"
+        )
         assert score.n_too_short == 1

@@ -116,8 +116,39 @@ def test_nothing_measured_is_a_blank() -> None:
     nothing = mean_of([math.nan] * 2, "ab")
 
     assert math.isnan(nothing.value)
-    assert (nothing.reason, nothing.n_missing) == ("no clip has a value", 2)
+    assert (nothing.reason, nothing.n_missing) == ("no clip has a value: no frame has a value", 2)
     assert nothing.interval_reason == "no clip has a finite value"
+
+
+def test_a_blank_says_why_and_so_do_clips_that_lack_a_value_others_have(tmp_path: Path) -> None:
+    """Two still videos, and a plain wall; beside one that moves and has edges."""
+    moving, still = pictures(6), np.repeat(pictures(1, seed=3), 6, axis=0)
+    wall = np.full_like(moving, 90)
+    real = {"moving": moving, "still": still, "still too": still, "wall": wall}
+    generated = {name: worse(images) for name, images in real.items()}
+    for name in ("all", "blank"):
+        chosen = list(real) if name == "all" else ["still", "wall"]
+        write_set(tmp_path / name / "real", {clip: real[clip] for clip in chosen})
+        write_set(tmp_path / name / "gen", {clip: generated[clip] for clip in chosen})
+    found = {
+        name: scored(
+            pairing_of(tmp_path / name / "real", tmp_path / name / "gen"),
+            tmp_path / name / "out",
+            *("motion_ratio", "sharpness_ratio", "drift_psnr_slope", "drift_lag_10"),
+        ).metrics
+        for name in ("all", "blank")
+    }
+
+    still_real = "the real clip does not change from frame to frame"
+    some, none = found["all"]["motion_ratio"], found["blank"]["motion_ratio"]
+    assert (some.n_missing, some.reason, some.missing_reason) == (3, None, still_real)
+    assert (none.reason, none.missing_reason) == (f"no clip has a value: {still_real}", None)
+    edges = found["all"]["sharpness_ratio"]
+    assert (edges.n_missing, edges.missing_reason) == (1, "the real frames have no edges")
+    short = found["all"]["drift_psnr_slope"]
+    assert short.reason == "4 clips of 100 frames or fewer left out, and no other has a value"
+    lag = found["all"]["drift_lag_10"]
+    assert lag.reason == "no clip has a value: no two of the frames scored are 10 apart"
 
 
 def test_drift_leaves_out_100_frames_takes_101_and_counts() -> None:
@@ -133,7 +164,7 @@ def test_drift_leaves_out_100_frames_takes_101_and_counts() -> None:
     assert (both.n_clips, both.n_too_short, both.n_missing) == (1, 1, 0)
     assert math.isnan(one.value)
     assert (one.n_clips, one.n_too_short) == (0, 1)
-    assert one.reason == ("1 clips of 100 frames or fewer are left out, and no other has a value")
+    assert one.reason == "1 clip of 100 frames or fewer left out, and no other has a value"
     assert "drift_psnr_slope" in short.too_short
 
 

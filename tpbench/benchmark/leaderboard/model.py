@@ -71,6 +71,9 @@ class Cell:
     reason: str | None = None
     """Why there is no value."""
 
+    missing_reason: str | None = None
+    """Why clips have no value although others have."""
+
     interval_reason: str | None = None
     """Why there is no interval."""
 

@@ -157,6 +157,7 @@ def _as_scored(score: MetricScore) -> Cell:
         n_missing=score.n_missing,
         n_too_short=score.n_too_short,
         reason=score.reason,
+        missing_reason=score.missing_reason,
         interval_reason=score.interval_reason,
         warning=score.warning,
     )

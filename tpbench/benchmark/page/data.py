@@ -173,9 +173,13 @@ def _notes(cell: Cell) -> list[str]:
         notes.append(f"no interval: {cell.interval_reason}")
     if cell.spread is not None:
         notes.append(f"standard deviation over seeds: {cell.spread:.4g}")
+    # With the reason, where one is known for all of them.
+    cell_missing = "with nothing to measure"
+    if cell.missing_reason is not None:
+        cell_missing = f"without a value ({cell.missing_reason})"
     left_out = (
         (cell.n_infinite, "infinite"),
-        (cell.n_missing, "with nothing to measure"),
+        (cell.n_missing, cell_missing),
         (cell.n_too_short, "too short for it"),
     )
     if math.isfinite(cell.value):

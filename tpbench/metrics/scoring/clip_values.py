@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -31,6 +31,9 @@ class ClipValue:
     value: float
     """NaN where there is none."""
 
+    blank: str | None = None
+    """Why there is none; None if there is."""
+
     n_values: int = 0
     """Of means: how many values of frames (or terms between frames) it is the mean of."""
 
@@ -57,6 +60,20 @@ def clip_value(
     Raises:
         KeyError: a column is missing.
     """
+    found = _clip_value(row, columns, protocol, first_frame)
+    if found.too_short:
+        return replace(found, blank=f"the clip has {SHORT_CLIP_FRAMES} frames or fewer")
+    if not np.isnan(found.value):
+        return found
+    return replace(found, blank=_why_blank(row, [columns[name] for name in row.columns]))
+
+
+def _clip_value(
+    row: MetricRow,
+    columns: Mapping[str, NDArray[np.float64]],
+    protocol: Protocol,
+    first_frame: int,
+) -> ClipValue:
     curves = [columns[name] for name in row.columns]
     if row.reduction in _OF_LONG_CLIPS and first_frame + curves[0].size <= SHORT_CLIP_FRAMES:
         return ClipValue(value=float("nan"), too_short=True)
@@ -84,6 +101,19 @@ def _reduced(row: MetricRow, curves: Sequence[NDArray[np.float64]]) -> float:
             msg = f"'{row.id}' is no value of one clip: {other}"
             raise ValueError(msg)
     return value
+
+
+def _why_blank(row: MetricRow, curves: Sequence[NDArray[np.float64]]) -> str:
+    if curves[0].size <= row.lag_frames:
+        return f"no two of the frames scored are {row.lag_frames} apart"
+    n_measured = 0
+    if row.reduction in {"slope", "end_minus_start"}:
+        n_measured = int(np.isfinite(_curve(curves)).sum())
+    if n_measured and row.reduction == "slope":
+        return "fewer than two frames have a value"
+    if n_measured:
+        return "no frame at its start, or none at its end, has a value"
+    return row.blank or "no frame has a value"
 
 
 def _curve(curves: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from tpbench.metrics.curves import WINDOW_FRAMES
 from tpbench.metrics.drift import SHORT_CLIP_FRAMES, WindowDrift, window_drift
 from tpbench.metrics.kid import FeatureSample, kid
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 REACHING_SHARE: Final = 0.8
 """Share of the long clips that reach the last window of a drift, at least."""
 
-_NO_FEATURES = "no clip is long enough for it"
+_NO_FEATURES = f"no clip has the {WINDOW_FRAMES} frames of a window"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,7 +92,7 @@ def pooled_frechet(metric: FrechetMetric, clips: Sequence[ClipFeatures]) -> Pool
 def pooled_kid(clips: Sequence[ClipFeatures]) -> PooledScore:
     """Return KID over the frames of all clips; of very many a fixed sample, see `FeatureSample`."""
     if sum(len(clip.generated) for clip in clips) < 2:
-        return _nothing(clips)
+        return _nothing(clips, "the clips have fewer than two frames in all")
     dim = clips[0].real.shape[1]
     real, generated = FeatureSample(dim), FeatureSample(dim)
     for clip in clips:
@@ -136,9 +137,13 @@ def pooled_drift(
     """
     windows = [len(clip.generated) // rows_per_window for clip in clips]
     long = [clip for clip, n in zip(clips, windows, strict=True) if n * frames > SHORT_CLIP_FRAMES]
-    n_short = len(clips) - len(long)
     if not long:
-        nothing = replace(_nothing(clips), n_too_short=n_short)
+        needed = (SHORT_CLIP_FRAMES // frames + 1) * frames
+        nothing = _nothing(
+            clips,
+            f"no clip has more than {SHORT_CLIP_FRAMES} frames in whole windows of {frames}: it "
+            f"takes {needed} frames",
+        )
         return PooledDrift(slope=nothing, delta=nothing)
     reach = [len(clip.generated) // rows_per_window for clip in long]
     n_windows = _windows_most_reach(reach)
@@ -206,12 +211,12 @@ def _end_minus_start(drift: WindowDrift) -> float:
     return float("nan") if drift.ends is None else drift.ends.end_minus_start
 
 
-def _nothing(clips: Sequence[ClipFeatures]) -> PooledScore:
+def _nothing(clips: Sequence[ClipFeatures], why: str = _NO_FEATURES) -> PooledScore:
     return PooledScore(
         value=float("nan"),
         n_real=0,
         n_generated=0,
         n_clips=0,
         n_too_short=len(clips),
-        warning=_NO_FEATURES,
+        warning=why,
     )

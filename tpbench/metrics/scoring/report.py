@@ -53,6 +53,9 @@ class MetricScore:
     reason: str | None = None
     """Why there is no value, and what to do; None if there is one."""
 
+    missing_reason: str | None = None
+    """Why clips have no value although others have; None if all have one, or none has."""
+
     interval_reason: str | None = None
 
     warning: str | None = None
@@ -108,6 +111,9 @@ class ClipScores:
 
     n_values: Mapping[str, int] = field(default_factory=dict)
     """By metric whose value is a mean over frames: how many frames (or terms) it is the mean of."""
+
+    blanks: Mapping[str, str] = field(default_factory=dict)
+    """By metric without a value: why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

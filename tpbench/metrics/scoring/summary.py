@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from tpbench.errors import ConfigError
 from tpbench.metrics.bootstrap import mean_over_identities
 from tpbench.metrics.curves import finite_mean
+from tpbench.metrics.drift import SHORT_CLIP_FRAMES
 from tpbench.metrics.frechet_metrics import DISCO_FVD, FID, FVD
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.clip_values import clip_value, lasting_of
@@ -26,7 +28,7 @@ from tpbench.metrics.scoring.report import ClipScores, MetricScore
 from tpbench.metrics.survival import restricted_lasting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from tpbench.metrics.failure import Lasting
     from tpbench.metrics.protocols import Pooling, Protocol
@@ -67,6 +69,7 @@ def score_clip_record(
         notes=tuple(record.notes),
         values={name: found.value for name, found in values.items()},
         n_values={name: found.n_values for name, found in values.items() if found.n_values},
+        blanks={name: found.blank for name, found in values.items() if found.blank},
     )
     short = frozenset(name for name, found in values.items() if found.too_short)
     lastings = {
@@ -104,6 +107,7 @@ def mean_score(
         bounds=(row.low, row.high),
     )
     interval = estimate.interval
+    blanks = _told(clip.scores.blanks[row.id] for clip in used if row.id in clip.scores.blanks)
     return MetricScore(
         metric=row.id,
         version=row.version,
@@ -114,7 +118,8 @@ def mean_score(
         low=interval.low,
         high=interval.high,
         level=interval.level if interval.reason is None else None,
-        reason=_why_no_mean(estimate.mean, len(clips) - len(used)),
+        reason=_why_no_mean(estimate.mean, len(clips) - len(used), blanks),
+        missing_reason=None if math.isnan(estimate.mean) else blanks,
         interval_reason=interval.reason,
         n_clips=estimate.n_used,
         n_identities=interval.n_identities,
@@ -267,9 +272,20 @@ def _pooled_score(row: MetricRow, pooled: PooledScore) -> MetricScore:
     )
 
 
-def _why_no_mean(mean: float, n_too_short: int) -> str | None:
+def _why_no_mean(mean: float, n_too_short: int, blanks: str | None = None) -> str | None:
     if not math.isnan(mean):
         return None
+    why = "" if blanks is None else f": {blanks}"
     if n_too_short:
-        return f"{n_too_short} clips of 100 frames or fewer are left out, and no other has a value"
-    return "no clip has a value"
+        clips = "clip" if n_too_short == 1 else "clips"
+        left_out = f"{n_too_short} {clips} of {SHORT_CLIP_FRAMES} frames or fewer left out"
+        return f"{left_out}, and no other has a value{why}"
+    return f"no clip has a value{why}"
+
+
+def _told(reasons: Iterable[str]) -> str | None:
+    """Return reasons in a line, the most frequent first; with their numbers if they differ."""
+    counts = Counter(reasons).most_common()
+    if len(counts) < 2:
+        return counts[0][0] if counts else None
+    return "; ".join(f"{reason} ({count} clips)" for reason, count in counts)
