@@ -132,7 +132,7 @@ def make_evidence(make_pose: MakePose) -> MakeEvidence:
             "n_frames": n_frames,
             "luminance": 120 * per_frame,
             "motion": 2 * per_frame[1:],
-            "flat_share": 0.1 * per_frame,
+            "page_share": 0.1 * per_frame,
             "text_share": 0.0,
             "num_faces": np.ones(n_frames, dtype=np.int64),
             "face_height_px": 80 * per_frame,

@@ -13,10 +13,10 @@ from tpbench.extraction.shots import Shot, ShotFinder
 from tpbench.video import read_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from tests.extraction.conftest import MakeTexture
     from tpbench.extraction.config import ExtractionConfig
@@ -164,6 +164,91 @@ def test_a_flash_is_cut_out_to_the_frame(find: FindShots, scenes: Pictures) -> N
     assert [shot.span.start_frame for shot in shots] == [0, 60, 61]
 
 
+def _lit(picture: NDArray[np.uint8], gain: ArrayLike) -> NDArray[np.uint8]:
+    return np.clip(picture * np.asarray(gain, np.float32), 0, 255).astype(np.uint8)
+
+
+def _ramp(frame: int, *, start: int, n_frames: int) -> float:
+    return min(1.0, max(0.0, (frame - start) / n_frames))
+
+
+def _scene(picture: NDArray[np.uint8], n_frames: int = 200) -> list[NDArray[np.uint8]]:
+    """A still scene in which somebody moves."""
+    pictures = [picture.copy() for _ in range(n_frames)]
+    for frame, image in enumerate(pictures):
+        x = round(24 + 8 * np.sin(frame / 7))
+        image[18:, x : x + 14] = picture[18:, 10:24]
+    return pictures
+
+
+_ACROSS = np.linspace(0, 1, SIZE[0])[None, :, None]
+
+LAMPS: dict[str, Callable[[int], ArrayLike]] = {
+    "faded to 45 % in 1.5 s": lambda at: 1 - 0.55 * _ramp(at, start=80, n_frames=37),
+    "faded to a fifth": lambda at: 1 - 0.8 * _ramp(at, start=80, n_frames=37),
+    "faded in": lambda at: 0.45 + 0.55 * _ramp(at, start=80, n_frames=37),
+    "faded in 6 s": lambda at: 1 - 0.55 * _ramp(at, start=30, n_frames=150),
+    "switched on": lambda at: 0.4 if at < 100 else 1.0,
+    "switched off": lambda at: 1.0 if at < 100 else 0.4,
+    "flickering": lambda at: 0.75 + 0.15 * (-1) ** at,
+    "pumping": lambda at: 0.7 + 0.3 * np.sin(at / 12),
+    "getting warm": lambda at: 1 - np.array([0.2, 0.5, 0.65]) * _ramp(at, start=80, n_frames=37),
+    "faded on one side": lambda at: 1 - 0.7 * _ramp(at, start=80, n_frames=37) * _ACROSS,
+}
+
+
+@pytest.mark.parametrize("gain", LAMPS.values(), ids=LAMPS)
+@pytest.mark.parametrize("scene", [0, 1])
+def test_lamps_make_neither_cut_nor_transition(
+    gain: Callable[[int], ArrayLike], scene: int, find: FindShots, scenes: Pictures
+) -> None:
+    pictures = [_lit(image, gain(at)) for at, image in enumerate(_scene(scenes[scene]))]
+
+    assert _starts(find(pictures)) == []
+
+
+@pytest.mark.parametrize("end", [0, 255])
+@pytest.mark.parametrize("n_frames", [25, 100, 150])
+def test_no_frame_of_a_fade_to_black_or_white_is_usable(
+    n_frames: int, end: int, find: FindShots, scenes: Pictures
+) -> None:
+    scene = _scene(scenes[0], 120 + n_frames)
+    faded = _fade(scene[120:], [np.full_like(scenes[0], end)] * n_frames)
+
+    usable = _usable(find([*scene[:120], *faded, *[np.full_like(scenes[0], end)] * 30]))
+
+    # Until the first twentieth of the light is gone, nobody sees a fade.
+    assert usable.isdisjoint(range(120 + n_frames // 20, 120 + n_frames))
+
+
+@pytest.mark.parametrize("n_frames", [12, 50, 100, 200])
+def test_a_dissolve_between_scenes_of_one_brightness_is_found(
+    n_frames: int, find: FindShots, make_texture: MakeTexture
+) -> None:
+    first, second = (make_texture(*SIZE, seed=seed) for seed in (7, 8))
+    second = _lit(second, first.mean(axis=(0, 1)) / second.mean(axis=(0, 1)))
+    pictures = [first] * 110 + _fade([first] * n_frames, [second] * n_frames) + [second] * 110
+
+    usable = _usable(find(pictures))
+
+    assert usable.isdisjoint(range(110 + n_frames // 20, 110 + n_frames - n_frames // 20))
+
+
+def test_lamps_faded_long_before_a_dissolve_stay_in_the_shot(
+    find: FindShots, scenes: Pictures
+) -> None:
+    first = [
+        _lit(image, 1 - 0.5 * _ramp(at, start=30, n_frames=25))
+        for at, image in enumerate(_scene(scenes[0], 250))
+    ]
+    second = [scenes[1]] * 100
+
+    shots = find([*first, *_fade([first[-1]] * 25, [scenes[1]] * 25), *second])
+
+    assert [shot.is_transition for shot in shots] == [False, True, False]
+    assert shots[0].span.end_frame > 200
+
+
 def test_shots_are_numbered_in_order_and_tile_the_video(find: FindShots, scenes: Pictures) -> None:
     mixed = _fade([scenes[1]] * 25, [scenes[2]] * 25)
     pictures = [scenes[0]] * 40 + [scenes[1]] * 60 + mixed + [scenes[2]] * 60 + [scenes[3]] * 30
@@ -221,3 +306,14 @@ def test_no_frame_of_one_talk_fading_into_another_is_usable(
 
     assert usable.isdisjoint(range(first, first + n_frames))
     assert usable
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["vid1", "vid3"])
+@pytest.mark.parametrize("gain", [LAMPS["faded to 45 % in 1.5 s"], LAMPS["switched on"]])
+def test_a_talk_whose_lamps_fade_is_one_shot(
+    gain: Callable[[int], ArrayLike], name: str, talks: dict[str, Pictures], find: FindShots
+) -> None:
+    pictures = [_lit(image, gain(at)) for at, image in enumerate(talks[name][:250])]
+
+    assert _starts(find(pictures, Fraction(23))) == []

@@ -191,7 +191,7 @@ class PieceAnalyser:
             n_frames=cheap.n_frames,
             luminance=cheap.luminance,
             motion=cheap.motion,
-            flat_share=cheap.flat_share,
+            page_share=cheap.page_share,
             text_share=cheap.text_share,
             num_faces=cheap.num_faces,
             face_height_px=cheap.face_height_px,

@@ -36,8 +36,8 @@ class Evidence:
     motion: NDArray[np.float64]
     """(N-1,) mean absolute CIELAB difference of neighbouring samples, 8-bit levels."""
 
-    flat_share: NDArray[np.float64]
-    """(N,) share of perfectly flat, not black picture area, 0..1."""
+    page_share: NDArray[np.float64]
+    """(N,) share of the picture that is flat and written or drawn upon, 0..1."""
 
     text_share: float
     """Share of the picture covered by text that stands for at least half of the span, 0..1."""

@@ -77,8 +77,8 @@ def sharpness(image: NDArray[np.uint8], box_px: NDArray[np.floating], *, side_px
     return float(cv2.Laplacian(patch, cv2.CV_32F).var()) / variance
 
 
-def flat_share(image: NDArray[np.uint8]) -> float:
-    """Return the share of the picture that is perfectly flat, as the paper of a slide is, 0..1.
+def flat_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where the picture is perfectly flat, as paper is: (h, w) bool, w at most 480.
 
     A pixel is flat when its 5x5 neighbourhood spans at most two levels in every channel. Near-black
     is not counted: dark stage backgrounds and clothes are crushed to flat black by every encoder.
@@ -87,7 +87,8 @@ def flat_share(image: NDArray[np.uint8]) -> float:
     kernel = np.ones((5, 5), np.uint8)
     span = cv2.subtract(cv2.dilate(page, kernel), cv2.erode(page, kernel)).max(axis=2)
     bright = page.max(axis=2) > _FLAT_MIN_LUMA
-    return float(((span <= _FLAT_RANGE_LEVELS) & bright).mean())
+    flat: NDArray[np.bool_] = (span <= _FLAT_RANGE_LEVELS) & bright
+    return flat
 
 
 def text_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:

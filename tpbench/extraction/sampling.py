@@ -10,6 +10,7 @@ import numpy as np
 
 from tpbench.extraction import picture
 from tpbench.extraction.evidence import Evidence
+from tpbench.extraction.pages import page_share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,7 @@ class PictureSample:
 
     frame: int
     luminance: float
-    flat_share: float
+    page_share: float
     motion: float
     """Mean CIELAB difference to the sample before, levels; NaN for the first."""
 
@@ -66,14 +67,14 @@ class PictureSampler:
         thumbnail = picture.lab_thumbnail(image)
         motion = float("nan") if self._last is None else picture.lab_distance(self._last, thumbnail)
         self._last = thumbnail
-        text = picture.text_mask(image).astype(np.float32)
-        cells = cv2.resize(text, _TEXT_GRID, interpolation=cv2.INTER_AREA) > 0.5
+        text = picture.text_mask(image)
+        covered = cv2.resize(text.astype(np.float32), _TEXT_GRID, interpolation=cv2.INTER_AREA)
         return PictureSample(
             frame=frame,
             luminance=picture.luminance(image),
-            flat_share=picture.flat_share(image),
+            page_share=page_share(image, text),
             motion=motion,
-            text_cells=np.packbits(cells),
+            text_cells=np.packbits(covered > 0.5),
         )
 
 
@@ -125,7 +126,7 @@ def sampled_evidence(
         n_frames=n_frames,
         luminance=np.array([sample.luminance for sample in pictures]),
         motion=np.array([sample.motion for sample in pictures[1:]]),
-        flat_share=np.array([sample.flat_share for sample in pictures]),
+        page_share=np.array([sample.page_share for sample in pictures]),
         text_share=_lasting_text_share(pictures),
         num_faces=np.array([sample.num_faces for sample in faces], dtype=np.int64),
         face_height_px=np.array([sample.face_height_px for sample in faces]),

@@ -6,6 +6,9 @@ compared with what it was 1, 2 and 4 s earlier in the same shot (the twin compar
 Kankanhalli and Smoliar, 1993). Where it has become another one, and was half of each in between, it
 was dissolved or faded, and that stretch belongs to no shot. Where the file itself says that another
 recording begins (`VideoInfo.seams`), each side of the seam is looked at on its own.
+
+Light is neither: where both sides of a cut, and both ends of what looks like a dissolve, show the
+same shapes, lamps were faded or switched, and the shot goes on.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tpbench.extraction.light import FRAMES_APART, SECONDS_APART, Structure, likeness, structure
 from tpbench.extraction.picture import lab_distance, lab_thumbnail
 from tpbench.extraction.spans import Span
 
@@ -31,6 +35,13 @@ if TYPE_CHECKING:
 
 _TWIN_LAGS_S: Final = (1.0, 2.0, 4.0)
 _TWIN_RATE_HZ: Final = 8.0
+
+_SCENE_S: Final = 8.0
+"""So far back the shapes of a picture are compared with what they were: a dissolve of 8 s between
+two scenes has left the first one by then."""
+
+_RECENT_FRAMES: Final = 8
+"""A cut is reported at most 3 frames late, by AdaptiveDetector."""
 
 _BLEND_SHARE: Final = 0.35
 """A dissolve's middle is the mean of its ends: it differs from that by 0.1 to 0.3 of their
@@ -111,6 +122,7 @@ class _Section:
             ),
         )
         self._cuts: set[int] = set()
+        self._recent: deque[tuple[int, NDArray[np.uint8]]] = deque(maxlen=_RECENT_FRAMES)
         self._twins = _TwinComparison(fps=fps, threshold_levels=settings.transition_levels)
         self._n_frames = 0
 
@@ -120,8 +132,9 @@ class _Section:
 
         timecode = FrameTimecode(self._n_frames, self._fps)
         bgr = thumbnail[:, :, ::-1]
+        self._recent.append((self._n_frames, thumbnail))
         for detector in self._detectors:
-            self._cuts.update(cut.frame_num for cut in detector.process_frame(timecode, bgr))
+            self._note_cuts(cut.frame_num for cut in detector.process_frame(timecode, bgr))
         self._twins.push(self._n_frames, thumbnail)
         self._n_frames += 1
 
@@ -133,7 +146,7 @@ class _Section:
 
         last = FrameTimecode(self._n_frames - 1, self._fps)
         for detector in self._detectors:
-            self._cuts.update(cut.frame_num for cut in detector.post_process(last))
+            self._note_cuts(cut.frame_num for cut in detector.post_process(last))
         # A short dissolve looks like a cut or two: the cuts inside it are none.
         edges: list[tuple[int, bool]] = [(0, False)]
         dissolves = self._twins.dissolves(end=self._n_frames)
@@ -150,6 +163,16 @@ class _Section:
             if start < end
         ]
 
+    def _note_cuts(self, frames: Iterable[int]) -> None:
+        for frame in frames:
+            recent = dict(self._recent)
+            sides = [recent[at] for at in (frame - 1, frame) if at in recent]
+            if len(sides) == 2:
+                before, after = (structure(lab_thumbnail(picture)) for picture in sides)
+                if likeness(before, after) >= FRAMES_APART:
+                    continue
+            self._cuts.add(frame)
+
 
 class _TwinComparison:
     """Remembers thumbnails of the last seconds and notes when the picture became another."""
@@ -160,12 +183,19 @@ class _TwinComparison:
         self._threshold_levels = threshold_levels
         self._memory: deque[tuple[int, NDArray[np.float32]]] = deque(maxlen=max(self._lags) + 1)
         self._hits: list[tuple[int, int]] = []
+        self._shapes: deque[tuple[int, Structure]] = deque(
+            maxlen=max(1, round(_SCENE_S * float(fps) / self._every)) + 1
+        )
+        self._open: list[tuple[int, int]] = []
+        self._open_from = 0
+        self._open_is_light = True
 
     def push(self, index: int, image: NDArray[np.uint8]) -> None:
         if index % self._every:
             return
         now = lab_thumbnail(image)
         self._memory.append((index, now))
+        self._shapes.append((index, structure(now)))
         for lag in self._lags:
             if lag >= len(self._memory):
                 return
@@ -174,8 +204,23 @@ class _TwinComparison:
             if change > self._threshold_levels:
                 between = self._memory[-1 - lag // 2][1]
                 if lab_distance(between, (then + now) / np.float32(2)) < _BLEND_SHARE * change:
-                    self._hits.append((then_index, index + 1))
+                    self._note((then_index, index + 1))
                     return  # the longer lags contain this one
+
+    def _note(self, hit: tuple[int, int]) -> None:
+        """Add a hit to the change that is going on, and ask whether that is one of light alone."""
+        if self._open and hit[0] >= self._open[-1][1]:
+            self._close()
+        self._open_from = min(self._open_from, hit[0]) if self._open else hit[0]
+        self._open.append(hit)
+        if self._open_is_light:
+            before = next(shapes for index, shapes in self._shapes if index >= self._open_from)
+            self._open_is_light = likeness(before, self._shapes[-1][1]) >= SECONDS_APART
+
+    def _close(self) -> None:
+        if not self._open_is_light:
+            self._hits += self._open
+        self._open, self._open_is_light = [], True
 
     def dissolves(self, *, end: int) -> list[tuple[int, int]]:
         """Return the spans (end exclusive) that one picture took to become another.
@@ -186,6 +231,7 @@ class _TwinComparison:
         Args:
             end: number of frames of the video.
         """
+        self._close()
         spans: list[tuple[int, int]] = []
         for length in sorted({last - first for first, last in self._hits}):
             fresh = [hit for hit in self._hits if hit[1] - hit[0] == length]

@@ -171,8 +171,8 @@ CASES = [
         kind=Slides,
         code="overlay.slides",
         threshold=0.5,
-        at={"flat_share": [0.1, 0.5, 0.9]},
-        beyond={"flat_share": [0.1, 0.6, 0.9]},
+        at={"page_share": [0.1, 0.5, 0.9]},
+        beyond={"page_share": [0.1, 0.6, 0.9]},
         measured=0.6,
     ),
     Case(

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 class Slides(ScreeningFilter):
-    """How much of the picture is perfectly flat, as paper is."""
+    """How much of the picture is a page: perfectly flat, and written or drawn upon."""
 
     __slots__ = ()
 
     code: ClassVar[str] = "overlay.slides"
-    measurement: ClassVar[str] = "flat_share"
-    title: ClassVar[str] = "Flat picture area"
+    measurement: ClassVar[str] = "page_share"
+    title: ClassVar[str] = "Area of slides and pages"
     unit: ClassVar[str] = ""
     direction: ClassVar[Direction] = "at_most"
 
     def measure(self, evidence: Evidence) -> float:
-        """Return the median over samples of the flat, not black share of the picture, 0..1."""
-        return finite_median(evidence.flat_share)
+        """Return the median over samples of the share of the picture that is a page, 0..1."""
+        return finite_median(evidence.page_share)
