@@ -417,8 +417,7 @@ def test_a_dataset_that_is_gone_can_be_named(
     run: Run, talks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TPBENCH_DATA", raising=False)
-    info = run.info.dataset.model_copy(update={"folder": "/gone"})
-    write_run_info(run.folder.path, run.info.model_copy(update={"dataset": info}))
+    run.folder.local.unlink()
 
     with pytest.raises(ConfigError, match=r"its dataset 'Small talks' is needed.*--no-recompute"):
         verify_run(run.folder.path)

@@ -19,6 +19,7 @@ from tpbench.benchmark.run_info import (
     Timings,
 )
 from tpbench.benchmark.stamp import code_stamp, environment_stamp, hardware_stamp
+from tpbench.privacy import public_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,7 +97,7 @@ def new_info(plan: RunPlan, configuration: dict[str, JsonValue]) -> RunInfo:
             n_clips=len(clips),
             n_identities=len({clip.identity for clip in clips}),
             left_out=dict(plan.selection.left_out),
-            folder=str(plan.dataset.folder.absolute()),
+            folder=plan.dataset.folder.absolute().name,
         ),
         task=TaskStamp(
             id=plan.rule.name,
@@ -116,9 +117,12 @@ _OF_ROWS = ("display_name", "licence_code", "licence_weights", "url", "params_b"
 
 
 def new_session(crew: Crew, command: Sequence[str], *, clips_to_do: int) -> Session:
-    """Describe a call that starts now, and the machine it runs on."""
+    """Describe a call that starts now, and the machine it runs on.
+
+    The command is written down without folders of this machine and without secrets.
+    """
     return Session(
-        command=tuple(command),
+        command=public_command(command),
         started_at=now(),
         workers=crew.workers,
         device=", ".join(crew.devices),

@@ -20,6 +20,7 @@ from tpbench.benchmark.worker import clips_payload, describe_payload
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.execution import WorkItem, keep_traceback
 from tpbench.execution.differences import describe_differences
+from tpbench.privacy import public_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -136,7 +137,7 @@ class Driver:
                 raise TPBenchError(msg)
             # Through JSON, as it will be read again: a tuple becomes a list, a key a text.
             configuration = json.loads(json.dumps(outcome.result["configuration"]))
-            self._begin(configuration, outcome.result["max_clips"])
+            self._begin(public_values(configuration), outcome.result["max_clips"])
         elif outcome.result is not None:
             self._count(outcome.result["statuses"], outcome.result["frames"])
         else:
@@ -164,7 +165,14 @@ class Driver:
         """Compare with what is there, and see what is left to do."""
         info = new_info(self._plan, configuration)
         former = self._former_of(info)
+        if former is not None:
+            # The same but for what older versions wrote down and is private; its clips were made
+            # under that.
+            configuration = former.model.configuration
+            model = info.model.model_copy(update={"configuration": configuration})
+            info = info.model_copy(update={"model": model})
         self.folder.sweep()
+        self.folder.note_dataset(self._plan.dataset.folder)
         self._keys = {
             clip.clip_id: inputs_key(
                 clip,
@@ -202,7 +210,9 @@ class Driver:
         advice = "use another --out, or --overwrite always to make it anew"
         try:
             former = read_run_info(self.folder.path)
-            differences = describe_differences(former.identity(), info.identity())
+            differences = describe_differences(
+                public_values(former.identity()), public_values(info.identity())
+            )
             problem = f"{self.folder.path}: this run was made with another configuration: "
             problem += differences
         except SubmissionError as error:

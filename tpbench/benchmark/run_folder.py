@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tpbench.benchmark.records import ClipRecord, read_record
@@ -12,13 +15,12 @@ from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo, read_run_info
 from tpbench.dataset import check_clip_id
 from tpbench.errors import DatasetError
 from tpbench.execution.ledger_file import lock, unlock
-from tpbench.files import is_half_written
+from tpbench.files import is_half_written, written_aside
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from tpbench.benchmark.selection import SplitChoice
 
@@ -85,6 +87,27 @@ class RunFolder:
     def record(self, clip_id: str) -> Path:
         """What became of the clip."""
         return self.path / "records" / f"{check_clip_id(clip_id)}.json"
+
+    @property
+    def local(self) -> Path:
+        """What is of use on this machine alone, and goes nowhere: where the dataset lies."""
+        return self.path / ".local.json"
+
+    def note_dataset(self, folder: Path) -> None:
+        """Write down where the dataset of the run lies, for nobody but the user."""
+        with written_aside(self.local) as temporary:
+            temporary.touch(mode=0o600)
+            text = json.dumps({"dataset": os.fspath(folder.absolute())})
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+    def noted_dataset(self) -> Path | None:
+        """Return where the dataset lay when the run was made here; None: not known."""
+        try:
+            content = read_json(self.local, strict=False)
+        except (OSError, ForeignFileError):
+            return None
+        folder = content.get("dataset") if isinstance(content, dict) else None
+        return Path(folder) if isinstance(folder, str) and "\0" not in folder else None
 
     def files(self, clip_id: str) -> tuple[Path, Path, Path]:
         """All that a run has of a clip, the record first: that is the order to take it away."""

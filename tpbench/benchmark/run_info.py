@@ -63,7 +63,8 @@ class DatasetStamp(_Part):
     """Clip id -> frames, of clips too short for the task."""
 
     folder: str
-    """Where it lay."""
+    """Its folder's name; runs of older versions have the whole path. Where it lies on the machine
+    that made the run stands in a file that stays there (see `RunFolder.local`)."""
 
 
 class TaskStamp(_Part):

@@ -93,9 +93,11 @@ def _dataset_of(run: Run, data: Path | str | None) -> Dataset:
         ConfigError: it is not there, or is another one.
     """
     info = run.info.dataset
-    there = (Path(info.folder) / "dataset.json").is_file()
+    # Older versions wrote the whole path into `run.json`.
+    noted = run.folder.noted_dataset() or Path(info.folder)
+    there = noted.is_absolute() and (noted / "dataset.json").is_file()
     try:
-        dataset = Dataset.open(data_folder(info.folder if data is None and there else data))
+        dataset = Dataset.open(data_folder(noted if data is None and there else data))
     except TPBenchError as error:
         msg = f"{run.folder.path}: its dataset '{info.name}' is needed ({error}); name its folder "
         msg += "by --data, or use --no-recompute"

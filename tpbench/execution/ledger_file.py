@@ -90,7 +90,7 @@ def lock(path: Path) -> int:
     lock_path = path.with_name(f"{path.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock_fd = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o666)
+        lock_fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         msg = f"{lock_path}: {error.strerror}; the output folder must be writable"
         raise DatasetError(msg) from error

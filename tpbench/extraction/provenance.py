@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tpbench.foreign import ForeignFileError, read_json
+from tpbench.privacy import public_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +88,7 @@ def _text(data: dict[str, Any], key: str) -> str | None:
     value = data.get(key)
     if not isinstance(value, str) or not value:
         return None
+    value = public_text(value) if key == "webpage_url" else value
     return value.encode("utf-8", "replace").decode()  # half an emoji is no text for Parquet
 
 

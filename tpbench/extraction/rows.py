@@ -13,6 +13,7 @@ from tpbench.extraction.judging import reject_codes
 from tpbench.extraction.sources import source_id
 from tpbench.extraction.steadying import skeleton_digest
 from tpbench.extraction.switches import switch_counts
+from tpbench.privacy import public_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +55,7 @@ def failed_row(source: Source, error: str, *, quarantined: bool = False) -> Clip
         source_path=source.shown_path,
         source_sha256=source.sha256,
         tool_version=tpbench.__version__,
-        error=error,
+        error=public_text(error),
     )
 
 
@@ -69,7 +70,7 @@ def duplicate_row(source: Source) -> Clip:
         source_path=source.shown_path,
         source_sha256=source.sha256,
         tool_version=tpbench.__version__,
-        error=f"same bytes as {source.duplicate_of}",
+        error=public_text(f"same bytes as {source.duplicate_of}"),
     )
 
 
@@ -84,7 +85,7 @@ def transparent_row(source: Source, error: str) -> Clip:
         source_path=source.shown_path,
         source_sha256=source.sha256,
         tool_version=tpbench.__version__,
-        error=error,
+        error=public_text(error),
     )
 
 

@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from tpbench.benchmark.tasks import TASKS
+from tpbench.privacy import public_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +24,8 @@ def command_of(runs: Sequence[ScoredRun]) -> str | None:
     """Return what to type to make the runs of one model again; None if only Python can.
 
     What made the frames is taken from the commands on record, and the rest from what the runs say
-    of themselves: folders, limits and the like decide no number. Of a run that was made by calling
+    of themselves: folders, limits and the like decide no number. Secrets and folders among the
+    options are named, not shown. Of a run that was made by calling
     Python no options are on record, so none are given.
     """
     first = runs[0]
@@ -75,4 +77,4 @@ def _of_the_model(recorded: Sequence[str]) -> Iterator[str]:
             yield option
         elif option in {"--option", "--weights"}:
             given = value if equals else next(words, "")
-            yield from (option, WEIGHTS if option == "--weights" else given)
+            yield from (option, WEIGHTS if option == "--weights" else public_option(given))

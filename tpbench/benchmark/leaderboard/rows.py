@@ -12,6 +12,7 @@ from tpbench.benchmark.leaderboard.command import command_of
 from tpbench.benchmark.leaderboard.model import ANCHORS, Row, SeedRun
 from tpbench.benchmark.leaderboard.seeds import cell, clip_badness, identities_of
 from tpbench.errors import SubmissionError
+from tpbench.privacy import public_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -126,7 +127,11 @@ def _seed_run(run: ScoredRun) -> SeedRun:
         claimed=run.claimed,
         date=_date(run),
         n_scored=len(report.clips),
-        failed={clip_id: one_line(failed[clip_id]) for clip_id in sorted(failed)},
+        failed={
+            # Runs of older versions name files by their whole path.
+            clip_id: one_line(public_text(failed[clip_id], own=[run.path]))
+            for clip_id in sorted(failed)
+        },
         previews={clip_id: sha256 for clip_id, sha256 in previews.items() if sha256},
     )
 

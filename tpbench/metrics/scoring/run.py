@@ -38,6 +38,7 @@ from tpbench.metrics.scoring.summary import (
     score_clip_record,
 )
 from tpbench.metrics.scoring.worker import FACTORY
+from tpbench.privacy import public_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -134,7 +135,7 @@ def score_pairs(
             n_expected=pairing.n_expected,
             n_scored=len(clips),
             missing=pairing.missing,
-            failed={clip_id: failed[clip_id] for clip_id in sorted(failed)},
+            failed={name: public_text(failed[name], own=[out]) for name in sorted(failed)},
             extra=pairing.extra,
             hints=pairing.hints,
         )
@@ -219,7 +220,7 @@ def _summed_up(
     for name in protocol.metrics:
         row = METRICS[name]
         if name in readiness.not_measured:
-            scores[name] = not_measured(row, readiness.not_measured[name])
+            scores[name] = not_measured(row, public_text(readiness.not_measured[name]))
         elif not clips:
             scores[name] = not_measured(row, "no clip could be scored")
         elif row.horizon_frames:

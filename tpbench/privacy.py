@@ -1,0 +1,149 @@
+"""What is written down for others says nothing of the machine that it was made on.
+
+Runs, scores, datasets and pages are sent around. They need what makes a result again (names,
+options, digests), and neither where files lay, nor who worked there, nor what opens a door.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+HIDDEN: Final = "(hidden)"
+
+_SECRET_NAME: Final = re.compile(
+    r"""token | secret | passw | passphrase | pwd | api_?key | credential | cookie | auth | bearer
+    | private | signature | session_?(id|key) | (^|_)(key|pat|pw|pin|user|username|login|sid|sig)$
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Names of options and query parameters whose values nobody else is to see."""
+
+_SECRET_VALUE: Final = re.compile(
+    r"""\b( hf_\w{8,} | gh[a-z]_\w{16,} | github_pat_\w{16,} | glpat-[\w-]{12,} | sk-[\w-]{12,}
+    | xox[a-z]-[\w-]{8,} | A[KS]IA[0-9A-Z]{12,} | AIza[\w-]{20,} | npm_\w{20,} | pypi-[\w-]{20,}
+    | eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)? )""",
+    re.VERBOSE,
+)
+"""Secrets that can be told by their looks."""
+
+_ASSIGNED: Final = re.compile(
+    r"""(?P<name>[A-Za-z][\w-]*) (?P<sign> (?: ['"]?\s*= | ['"]\s*: ) \s*['"]? )
+    (?P<value>[^\s,;&'")}]+)""",
+    re.VERBOSE,
+)
+"""`name=value`, and `'name': 'value'` as Python and JSON have it."""
+
+_USER_INFO: Final = re.compile(r"(?<=://)[^/\s@?#]*@")
+
+_QUERY: Final = re.compile(r"(?P<sign>[?&;#])(?P<name>[^=&#\s;?]+)=(?P<value>[^&#\s;]*)")
+
+_PATH: Final = re.compile(
+    r"""(?: file:// | (?<![\w/.~<-]) ) (?: ~[\w.-]*/ | [A-Za-z]:[/\\] | / )
+    (?![/\\\s]) (?: [^/\\\n:"'<>|]+ [/\\]+ )* (?P<last> [^\s/\\:"'<>|,;)\]]* )""",
+    re.VERBOSE,
+)
+"""An absolute path, or one below a home folder. Blanks may stand in its folders."""
+
+
+def public_text(text: str, *, own: Iterable[Path] = ()) -> str:
+    """Return text without absolute paths, credentials in addresses, and secrets.
+
+    Args:
+        text: a message, an address, an option.
+        own: folders that files are named relative to; of other paths only the last part stays.
+
+    >>> public_text("/home/me/talks/a b/x.mp4: broken"), public_text("https://me:pw@x.org/v?t=1")
+    ('x.mp4: broken', 'https://x.org/v?t=1')
+    """
+    for root in _roots(own):
+        text = text.replace(f"{root}{os.sep}", "")
+        text = re.sub(rf"{re.escape(root)}(?![\w-])", Path(root).name.replace("\\", ""), text)
+    text = _USER_INFO.sub("", text)
+    text = _QUERY.sub(_shown_parameter, text)
+    text = _ASSIGNED.sub(_shown_assignment, text)
+    text = _SECRET_VALUE.sub(HIDDEN, text)
+    return _PATH.sub(lambda match: match["last"] or Path(match[0].rstrip("/\\")).name, text)
+
+
+def public_option(assignment: str) -> str:
+    """Return `key=value` of a model's option with a value that may be read by anybody.
+
+    A secret, or a folder of this machine, is named by its key in capitals: `hf_token=HF_TOKEN`.
+    """
+    key, equals, value = assignment.partition("=")
+    if not equals:
+        return public_text(assignment)
+    shown = public_text(value)
+    if is_secret_name(key) or shown != value:
+        shown = re.sub(r"\W+", "_", key.strip()).upper()
+    return f"{key}={shown}"
+
+
+def public_command(words: Sequence[str]) -> tuple[str, ...]:
+    """Return a command as it was typed, without what is nobody's business.
+
+    Folders become their last part, secrets are hidden.
+    """
+    shown: list[str] = []
+    for at, word in enumerate(words):
+        before = words[at - 1] if at else ""
+        option, equals, value = word.partition("=")
+        if before == "--option":
+            shown.append(public_option(word))
+        elif option == "--option" and equals:
+            shown.append(f"--option={public_option(value)}")
+        elif before.startswith("--") and "=" not in before and is_secret_name(before[2:]):
+            shown.append(HIDDEN)
+        elif word.startswith("--") and equals:
+            hidden = is_secret_name(option[2:])
+            shown.append(f"{option}={HIDDEN if hidden else public_text(value)}")
+        else:
+            shown.append(public_text(word))
+    return tuple(shown)
+
+
+def public_values(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a JSON value in which every text is public, and what has a secret's name is hidden."""
+    if isinstance(value, str):
+        return public_text(value)
+    if isinstance(value, dict):
+        return {
+            public_text(str(name)): HIDDEN
+            if is_secret_name(str(name)) and isinstance(inner, str)
+            else public_values(inner)
+            for name, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [public_values(inner) for inner in value]
+    return value
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether an option of that name may hold what opens a door."""
+    return bool(_SECRET_NAME.search(name.strip().replace("-", "_")))
+
+
+def _roots(own: Iterable[Path]) -> list[str]:
+    """Return folders to be cut off, as they may be spelt, long ones first."""
+    spelt = {os.fspath(folder.absolute()) for folder in own}
+    with suppress(FileNotFoundError):  # the folder that a command was started in may be gone
+        spelt.add(os.getcwd())  # noqa: PTH109 - one spelling more
+    spelt |= {os.path.realpath(root) for root in spelt}
+    return sorted((root for root in spelt if len(root) > 1), key=len, reverse=True)
+
+
+def _shown_parameter(match: re.Match[str]) -> str:
+    return "" if is_secret_name(match["name"]) else match[0]
+
+
+def _shown_assignment(match: re.Match[str]) -> str:
+    if not is_secret_name(match["name"]):
+        return match[0]
+    return f"{match['name']}{match['sign']}{HIDDEN}"
