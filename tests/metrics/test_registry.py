@@ -12,6 +12,7 @@ import pytest
 
 import tpbench.metrics
 from tpbench.errors import ConfigError
+from tpbench.metrics.protocols import PROTOCOLS
 from tpbench.metrics.registry import (
     FAMILIES,
     METRICS,
@@ -188,6 +189,13 @@ def test_what_metrics_were_can_be_looked_up_by_version() -> None:
         assert all(metric_at(row.id, version) for version in range(1, row.version))
         assert metric_at(row.id, row.version + 1) is None
     assert metric_at("nothing", 1) is None
+
+
+def test_the_readme_counts_them_rightly() -> None:
+    text = (FOLDER.parents[1] / "README.md").read_text(encoding="utf-8")
+
+    numbers = {2: "two", 3: "three", 4: "four", 5: "five"}
+    assert f"# {len(METRICS)} metrics, {numbers[len(PROTOCOLS)]} protocols" in text
 
 
 def test_an_unknown_metric_is_refused_with_the_nearest_one() -> None:

@@ -18,9 +18,6 @@ ARROWS: Final = {"higher": "↑", "lower": "↓", "target": "◎", "none": ""}
 
 _SPREAD: Final = "spread"
 
-_NAMED: Final = 12
-"""Metrics that a line names; where more share a reason, it is that of most."""
-
 
 def score_table(metrics: Mapping[str, MetricScore]) -> Table:
     """Return the metrics that were measured, one a line, with interval and number of clips.
@@ -111,14 +108,15 @@ def _means(name: str, found: MetricScore, *, both: bool) -> Iterator[str]:
 
 
 def _missing_intervals(metrics: Mapping[str, MetricScore]) -> Iterator[str]:
+    """Say why values have no interval: the reason of most of them, then the others by name."""
     reasons: dict[str, list[str]] = {}
     for name, found in metrics.items():
-        if found.status == "measured" and found.interval_reason and found.n_clips:
+        # What has no value has said why.
+        told = found.status == "measured" and found.interval_reason and not math.isnan(found.value)
+        if told and found.interval_reason:
             reasons.setdefault(found.interval_reason, []).append(name)
-    of_all = sum(found.status == "measured" for found in metrics.values())
-    for reason, names in reasons.items():
-        named = len(names) < of_all and len(names) <= _NAMED
-        which = f" of {', '.join(names)}" if named else ""
+    for at, reason in enumerate(sorted(reasons, key=lambda reason: -len(reasons[reason]))):
+        which = f" of {', '.join(reasons[reason])}" if at else ""
         yield f"no interval{which}: {reason}"
 
 

@@ -5,9 +5,10 @@ averaged here, over frames, windows or clips:
 
 * NaN means "not measured at this frame" (no face was found, no earlier frame to compare with). It
   is left out.
-* An infinity is a measured value that no mean can hold (PSNR of identical frames). It is left out
-  as long as something finite remains, as PSNR leaves out identical frames; where nothing but one
-  infinity remains, the mean is that infinity.
+* An infinity is a measured value that no mean can hold. It is left out as long as something finite
+  remains; where nothing but one infinity remains, the mean is that infinity. PSNR, the one metric
+  with infinite values, is capped before it gets here (`tpbench.metrics.psnr.capped`), or a clip
+  that is perfect at first and broken later would seem not to drift; older scores are not.
 * Two equal infinities differ by 0: a clip that equals the real one throughout does not drift.
 
 Whoever prints such a mean prints the share of values left out beside it.
