@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -123,4 +124,11 @@ def test_a_list_without_ids_is_refused(content: bytes | None, tmp_path: Path) ->
         (tmp_path / "ids.txt").write_bytes(content)
 
     with pytest.raises(ConfigError, match=r"ids\.txt: "):
+        read_ids(tmp_path / "ids.txt")
+
+
+@pytest.mark.timeout(30)
+def test_a_named_pipe_is_no_list_of_ids_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ids.txt")
+    with pytest.raises(ConfigError, match="is a named pipe, not a regular file"):
         read_ids(tmp_path / "ids.txt")

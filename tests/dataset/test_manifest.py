@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -158,3 +159,13 @@ def test_file_name_that_is_no_text_is_spelt_out(tmp_path: Path, kept: Callable[.
 
     spelt = "caf\N{LATIN SMALL LETTER E WITH ACUTE}\\udcff.mp4"
     assert [clip.source_path for clip in read_clips(tmp_path)] == [spelt]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_folder_in_place_of_the_manifest_is_refused_and_never_waited_for(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(tmp_path / MANIFEST_NAME)
+    with pytest.raises(DatasetError, match="not a regular file"):
+        read_clips(tmp_path)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tpbench.files import require_regular
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.meters.table import METERS
 
@@ -125,6 +126,7 @@ def _of_frames(written: Path, again: Path, count: _Count) -> Iterator[str]:
 
     new = pd.read_parquet(again)
     try:
+        require_regular(written)
         old = pd.read_parquet(written)
     except Exception as error:  # noqa: BLE001 - pyarrow raises a dozen kinds over bad bytes
         yield f"can't be read ({str(error).splitlines()[0]})"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tpbench.dataset.clip import Clip, finite_values
 from tpbench.errors import DatasetError
-from tpbench.files import written_aside
+from tpbench.files import require_regular, written_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -122,6 +122,7 @@ def read_table(folder: Path) -> Table:
 
     path = folder / MANIFEST_NAME
     try:
+        require_regular(path)
         table = pq.read_table(path)
     except FileNotFoundError as error:
         msg = f"{path}: no manifest; is this a dataset that `tpbench extract` finished?"

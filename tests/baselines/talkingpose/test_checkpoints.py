@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -226,3 +227,11 @@ def test_the_vae_is_known_under_its_old_names(
 def test_names_of_other_networks_are_not_touched() -> None:
     for key in ("conv_in.weight", "mid_block.attentions.0.query.weight"):
         assert canonical_key("denoising_unet", key) == key
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["net.pth", "net.safetensors"])
+def test_a_named_pipe_is_no_checkpoint_and_not_waited_for(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ConfigError, match="not a readable checkpoint"):
+        read_tensors(tmp_path / name)

@@ -16,6 +16,7 @@ import torch
 
 from tpbench.baselines.talkingpose.libraries import library
 from tpbench.errors import ConfigError
+from tpbench.files import require_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,6 +47,10 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         ConfigError: broken, or holds anything but named tensors; code in a pickle is never run.
     """
+    try:
+        require_regular(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if path.suffix == ".safetensors":
         try:
             found = library("safetensors.torch").load_file(path)

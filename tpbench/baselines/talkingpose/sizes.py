@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tpbench.errors import ConfigError
+from tpbench.files import read_bounded
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
+
+
+_MAX_BYTES = 1 << 20
 
 
 class _Exact(BaseModel):
@@ -114,7 +118,7 @@ def read_sizes(path: Path, kind: type[_ModelT]) -> _ModelT:
         ConfigError: not JSON, or values that do not fit; names the file and the value.
     """
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(read_bounded(path, _MAX_BYTES))
     except (OSError, ValidationError) as error:
         if isinstance(error, ValidationError):
             first = error.errors()[0]
