@@ -177,3 +177,34 @@ def test_a_clip_longer_than_the_span_is_silent_after_it(make_media: MediaMaker) 
             writer.write(np.zeros((48, 64, 3), np.uint8))
 
     assert bursts_in(path) == pytest.approx([1.0], abs=0.002)
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.mpg"])
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (0, 75, [0.5, 1.5]),
+        (75, 135, [1.0, 2.0]),
+        (95, 135, [0.2, 1.2]),
+        (30, 75, [0.3]),
+        (135, 210, [0.5, 1.5]),
+        (180, 210, []),
+    ],
+)
+def test_sound_stays_in_step_behind_a_clock_that_restarts(
+    make_media: MediaMaker, name: str, start: int, end: int, expected: list[float]
+) -> None:
+    codec = "mp2" if name == "a.mpg" else "ac3"
+    first = make_media.with_audio(
+        f"one_{name}", n=75, bursts_s=(0.5, 1.5), codec=codec, rate_hz=48000
+    )
+    second = make_media.with_audio(
+        f"two_{name}", n=60, bursts_s=(1.0, 2.0), codec=codec, rate_hz=48000
+    )
+    source = make_media.folder / name
+    source.write_bytes(first.read_bytes() + second.read_bytes() + first.read_bytes())
+    assert probe(source).seams == (75, 135)
+
+    clip = write_clip(source, start, end)
+
+    assert bursts_in(clip) == pytest.approx(expected, abs=0.003)

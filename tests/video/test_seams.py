@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -120,6 +121,21 @@ def test_joined_fragments_go_on_in_the_order_of_the_file(make_media: MediaMaker)
 
     assert (info.fps, info.frame_count, info.seams) == (Fraction(25), 55, (30,))
     assert numbers(path, make_media) == [*range(30), *range(25)]
+
+
+@pytest.mark.parametrize("name", ["a.flv", "a.mkv"])
+def test_a_recording_that_can_not_be_reached_is_said(
+    make_media: MediaMaker, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    part = make_media.cfr(f"part_{name}", n=20)
+
+    with caplog.at_level(logging.WARNING):
+        n_alone = probe(part).frame_count
+    assert (n_alone, caplog.text) == (20, "")
+    with caplog.at_level(logging.WARNING):
+        n_joined = probe(joined(make_media, name, part, part, part, part)).frame_count
+
+    assert n_joined == 80 or "another recording lies behind" in caplog.text
 
 
 def test_a_clock_far_behind_is_a_seam_and_no_damage(make_media: MediaMaker) -> None:

@@ -13,14 +13,16 @@ import numpy as np
 from tpbench.video.info import probe
 from tpbench.video.sound import Resampler, Samples, SoundShape, decoded_inside, has_own_order
 from tpbench.video.source import open_video
+from tpbench.video.stamps import BACK_S
 from tpbench.video.streams import channels_of, main_sound
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
     from numpy.typing import NDArray
 
     from tpbench.video.info import VideoInfo
@@ -105,9 +107,13 @@ class AudioTrack:
         shape = _sound_shape(source.path) if info.has_audio else None
         if shape is None:
             return None
-        zero_s = info.start_pts * info.time_base + Fraction(source.start_s)
+        part = info.part_at(round(source.start_s * info.fps))
+        zero_s = part.zero_s - part.first_frame / info.fps + Fraction(source.start_s)
         sound_end = round((source.end_s - source.start_s) * shape.rate_hz)
-        blocks = _sound_blocks(source.path, shape, zero_s)
+        if info.part_at(info.frame_count).clock:
+            blocks = _blocks_of_clock(source.path, shape, zero_s, part.clock, info)
+        else:
+            blocks = _sound_blocks(source.path, shape, zero_s)
         first = next((block for block in blocks if block.end > 0), None)
         if first is None or first.offset >= sound_end:
             blocks.close()
@@ -184,15 +190,68 @@ def _sound_blocks(path: Path, shape: SoundShape, zero_s: Fraction) -> Generator[
     yield from _blocks_from(path, shape, zero_s, seek_s=None)
 
 
+def _blocks_of_clock(
+    path: Path, shape: SoundShape, zero_s: Fraction, clock: int, info: VideoInfo
+) -> Generator[_Block]:
+    """Decode what belongs to one clock of a file whose clock restarts.
+
+    No container can seek in such a file, so packets are read from its start. Sound whose clock does
+    not restart as often as that of the pictures is taken by its stamps alone.
+    """
+    with open_video(path) as (container, video):
+        track = main_sound(container, video)
+        if track is None:
+            return
+        counted = _clocked(container.demux(track))
+        restarts = max((number for number, _ in counted), default=0)
+    is_counted = restarts == info.part_at(info.frame_count).clock
+    span = _ClockSpan(clock if is_counted else None, zero_s - _LEAD_S)
+    yield from _blocks_from(path, shape, zero_s, seek_s=None, span=span)
+
+
+class _ClockSpan(NamedTuple):
+    """Which packets of sound are wanted of a file whose clock restarts."""
+
+    clock: int | None
+    """How often the clock restarted before them; None where that tells nothing."""
+
+    from_s: Fraction
+
+    def of(self, packets: Iterable[Packet[AudioStream]]) -> Iterator[Packet[AudioStream]]:
+        for clock, packet in _clocked(packets):
+            # The empty packet at the end, which flushes the decoder, has no stamp.
+            is_early = packet.pts is not None and packet.pts * packet.time_base < self.from_s
+            if self.clock in (None, clock) and not is_early:
+                yield packet
+
+
+def _clocked(packets: Iterable[Packet[AudioStream]]) -> Iterator[tuple[int, Packet[AudioStream]]]:
+    """Count how often the clock restarted before each packet."""
+    clock = 0
+    latest_s: Fraction | None = None
+    for packet in packets:
+        if packet.pts is not None:
+            time_s = packet.pts * packet.time_base
+            if latest_s is not None and time_s < latest_s - Fraction(BACK_S) / 2:
+                clock += 1
+            latest_s = time_s
+        yield clock, packet
+
+
 def _blocks_from(
-    path: Path, shape: SoundShape, zero_s: Fraction, *, seek_s: Fraction | None
+    path: Path,
+    shape: SoundShape,
+    zero_s: Fraction,
+    *,
+    seek_s: Fraction | None,
+    span: _ClockSpan | None = None,
 ) -> Generator[_Block]:
     with open_video(path) as (container, video):
         track = main_sound(container, video)
         if track is None:
             return
         due: int | None = None
-        for part in _decodable(path, container, track, shape, seek_s):
+        for part in _decodable(path, container, track, shape, seek_s, span):
             if part.start_s is None:
                 continue
             offset = round((part.start_s - zero_s) * shape.rate_hz)
@@ -209,6 +268,7 @@ def _decodable(
     track: AudioStream,
     shape: SoundShape,
     seek_s: Fraction | None,
+    span: _ClockSpan | None,
 ) -> Iterator[Samples]:
     """Give all sound that decodes, in the given shape; a clip is worth more than its sound."""
     import av
@@ -222,7 +282,7 @@ def _decodable(
     if seek_s is not None:
         with contextlib.suppress(av.FFmpegError):
             container.seek(int(seek_s * av.time_base))
-    packets = container.demux(track)
+    packets = container.demux(track) if span is None else span.of(container.demux(track))
     resampler = Resampler(shape)
     warned = False
     with contextlib.suppress(StopIteration):

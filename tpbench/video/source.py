@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import mmap
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -42,6 +43,9 @@ VIDEO_SUFFIXES: Final = frozenset(_SUFFIXES.split())
 
 OPENING: Final = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 """Options of libav with which every file is opened."""
+
+_HEADERS = {"flv": b"FLV\x01", "matroska,webm": b"\x1aE\xdf\xa3"}
+"""How a file begins, of kinds of which libav reads no more than one or two in a row."""
 
 _MAX_PIXELS = 8192 * 8192
 
@@ -119,6 +123,7 @@ def readable_packets(
 
     held: Packet[VideoStream] | None = None
     reason: str | None = None
+    end = 0
     try:
         for packet in container.demux(stream):
             # PyAV ends with an empty packet that stands for "flush the decoder".
@@ -128,6 +133,7 @@ def readable_packets(
                 if held is not None:
                     yield held
                 held = packet
+                end = (packet.pos or 0) + packet.size
     except av.FFmpegError as error:
         reason = error.strerror
     if held is not None and held.is_corrupt:
@@ -136,6 +142,18 @@ def readable_packets(
         yield held
     if reason is not None and log_as is not None:
         _log.warning("%s: cut off or damaged; read up to there (%s)", log_as, reason)
+    elif log_as is not None and _is_followed(log_as, container, end):
+        more = "another recording lies behind what can be read: part them, and join them anew"
+        _log.warning("%s: %s", log_as, more)
+
+
+def _is_followed(path: Path, container: InputContainer, end: int) -> bool:
+    """Whether a second file was put behind one whose kind libav reads only up to its own end."""
+    header = _HEADERS.get(container.format.name)
+    if header is None or not end:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(header, end) >= 0
 
 
 def picture_pts(packet: Packet[VideoStream]) -> int | None:

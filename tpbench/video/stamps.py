@@ -35,6 +35,9 @@ _HOLE_INTERVALS: Final = 4
 _LONGEST_USUAL_S: Final = 1.0
 """Slower than a picture a second is no video: such pictures are parts of their own."""
 
+_LEAST_ROOM: Final = 0.25
+"""Pictures without a stamp between two that have one need this much of their usual time."""
+
 _MOST_STRAYS: Final = 2
 """Pictures in a row that can be strays; more of them are a part."""
 
@@ -130,12 +133,19 @@ class _Steps:
 
     def fits(self, before: int, after: int) -> bool:
         hole = max(HOLE_S / self.tick_s, _HOLE_INTERVALS * self.usual)
-        return 0 <= self.ticks(before, after) <= hole + (after - before - 1) * self.usual
+        between = after - before - 1
+        least = (between + 1) * self.usual * _LEAST_ROOM if between else 0
+        return least <= self.ticks(before, after) <= hole + between * self.usual
 
-    def leaves_room(self, before: int, after: int, pictures: int) -> bool:
-        """Whether the one can follow the other with so many pictures in between."""
+    def restarts(self, before: int, after: int) -> bool:
+        """Whether the clock is back at an earlier time, not only waiting or ahead."""
+        late = self.ticks(before, after) - (after - before) * self.usual
+        return late * self.tick_s < -BACK_S
+
+    def leaves_room(self, before: int, after: int) -> bool:
+        """Whether the one can follow the other with all pictures between them."""
         room = self.ticks(before, after) / self.usual
-        return self.fits(before, after) and room >= pictures + 0.5
+        return self.fits(before, after) and room >= after - before - 0.5
 
 
 def _jumps(
@@ -164,7 +174,7 @@ def _jumps(
         else:
             kept.append(now)
             starts.append(now)
-            backs.append(steps.ticks(before, now) * steps.tick_s < -BACK_S)
+            backs.append(steps.restarts(before, now))
         at += 1
     return np.array(kept, np.intp), starts, backs
 
@@ -173,7 +183,7 @@ def _strays_ahead(order: list[int], at: int, before: int, steps: _Steps) -> int:
     """Return how many pictures from place `at` on are strays: those behind them fit `before`."""
     for skip in range(1, _MOST_STRAYS + 1):
         behind = order[at + skip : at + skip + 2]
-        if not behind or not steps.leaves_room(before, behind[0], skip):
+        if not behind or not steps.leaves_room(before, behind[0]):
             continue
         # Two must fit: the first pictures of a part may pass the last of the one before.
         if len(behind) == 1 or steps.fits(*behind):
@@ -183,7 +193,7 @@ def _strays_ahead(order: list[int], at: int, before: int, steps: _Steps) -> int:
 
 def _stray_before(kept: list[int], now: int, steps: _Steps) -> bool:
     """Whether the last picture was the stray: the one before it and `now` fit, as it does not."""
-    return steps.ticks(kept[-1], now) < 0 and steps.leaves_room(kept[-2], now, 1)
+    return steps.ticks(kept[-1], now) < 0 and steps.leaves_room(kept[-2], now)
 
 
 def _filled(
