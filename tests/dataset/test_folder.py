@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tpbench.dataset import Dataset, content_digest, write_manifest
+from tpbench.dataset import Dataset, content_digest, manifest, write_manifest
 from tpbench.errors import DatasetError, MediaError
 
 if TYPE_CHECKING:
@@ -41,6 +41,33 @@ def test_unknown_clip_names_the_closest(small: Dataset) -> None:
         small.clip("a_kep")
     with pytest.raises(DatasetError, match=r"no clip '\.\./\.\./etc'"):
         small.clip("../../etc")
+
+
+def test_clips_asked_for_by_id_are_read_once_and_are_those_of_the_list(
+    small: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = small.clips(None)
+    read_table = manifest.read_table
+    read: list[Path] = []
+
+    def counted(folder: Path) -> object:
+        read.append(folder)
+        return read_table(folder)
+
+    monkeypatch.setattr(manifest, "read_table", counted)
+
+    assert [small.clip(row.clip_id) for row in rows] == rows
+    assert read == [small.folder]
+
+
+def test_a_clip_of_a_manifest_that_belongs_to_another_dataset_json_is_refused(
+    small: Dataset,
+) -> None:
+    kept = small.clips()[1:]
+    write_manifest(small.folder, kept)
+
+    with pytest.raises(DatasetError, match="do not belong together"):
+        Dataset.open(small.folder).clip("b_kept")
 
 
 def test_healthy_dataset_verifies(small: Dataset) -> None:

@@ -5,7 +5,10 @@ A source is a text file; its words say what happens to it:
 
     bad          is a broken video
     sleep        takes ten minutes
-    memory, files, threads, disk, output    what the machine runs out of, or refuses
+    die          kills its worker
+    memory, files, threads, disk, output, ...    what the machine runs out of, or refuses
+
+A file `healthy` beside the dataset ends what kills workers and what the machine refuses.
     two          gives two clips
 """
 
@@ -13,6 +16,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
+import signal
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -57,8 +62,10 @@ class QuickPipeline:
         words = source.path.read_text().split()
         if "bad" in words:
             raise MediaError(source.path, "is not a video")
-        for word in FAULTS.keys() & set(words):
-            if not (self.folder.parent / "healthy").exists():
+        if not (self.folder.parent / "healthy").exists():
+            if "die" in words:
+                os.kill(os.getpid(), signal.SIGKILL)
+            for word in FAULTS.keys() & set(words):
                 raise FAULTS[word]
         self.require_folder()
         with _staging(self.folder / WORK_FOLDER / source_id(source)) as staging:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tpbench.dataset.clip import check_clip_id
 from tpbench.dataset.info import content_digest, read_info
-from tpbench.dataset.manifest import read_clips, read_manifest
+from tpbench.dataset.manifest import ManifestIndex, read_clips, read_manifest
 from tpbench.errors import DatasetError, did_you_mean
 from tpbench.files import sha256_of
 
@@ -56,6 +56,8 @@ class Dataset:
 
     folder: Path
     info: DatasetInfo
+    _index: list[ManifestIndex] = field(default_factory=list, init=False, repr=False, compare=False)
+    """None or one: rows that are asked for by id are looked up, not read through each time."""
 
     @classmethod
     def open(cls, folder: Path | str) -> Dataset:
@@ -97,12 +99,8 @@ class Dataset:
             msg = f"{self.folder}: not split yet; run `tpbench split {self.folder}`"
             raise DatasetError(msg)
         clips = read_clips(self.folder, status=status)
-        if status in {None, "kept"} and content_digest(clips) != self.digest:
-            msg = (
-                f"{self.folder}: manifest.parquet and dataset.json do not belong together; "
-                "run `tpbench extract` into it again to finish it"
-            )
-            raise DatasetError(msg)
+        if status in {None, "kept"}:
+            self._require_digest(content_digest(clips))
         return [clip for clip in clips if split is None or clip.split == split]
 
     def clip(self, clip_id: str) -> Clip:
@@ -111,16 +109,36 @@ class Dataset:
         Raises:
             DatasetError: there is no such clip; names the closest one.
         """
-        rows = {row.clip_id: row for row in self.clips(None)}
-        if clip_id not in rows:
-            hint = did_you_mean(clip_id, rows) if rows else "; the manifest is empty"
+        index = self._opened_index()
+        if clip_id not in index.clip_ids:
+            hint = (
+                did_you_mean(clip_id, index.clip_ids)
+                if index.clip_ids
+                else ("; the manifest is empty")
+            )
             # A long list of all ids would bury the message.
             hint = (
                 hint if len(hint) < 200 else f"; `tpbench inspect {self.folder} --json` lists all"
             )
             msg = f"{self.folder}: no clip {clip_id!r}{hint}"
             raise DatasetError(msg)
-        return rows[clip_id]
+        return index.clip(clip_id)
+
+    def _opened_index(self) -> ManifestIndex:
+        """Return the manifest as it was when a row was first asked for."""
+        if not self._index:
+            index = ManifestIndex(self.folder)
+            self._require_digest(index.digest())
+            self._index.append(index)
+        return self._index[0]
+
+    def _require_digest(self, digest: str) -> None:
+        if digest != self.digest:
+            msg = (
+                f"{self.folder}: manifest.parquet and dataset.json do not belong together; "
+                "run `tpbench extract` into it again to finish it"
+            )
+            raise DatasetError(msg)
 
     def clip_path(self, clip: Clip) -> Path:
         """Return where the clip's video lies."""

@@ -6,11 +6,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from tpbench.dataset.clip import Clip, finite_values
+from tpbench.dataset.info import digest_of_files
 from tpbench.errors import DatasetError
 from tpbench.files import require_regular, written_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -113,6 +114,40 @@ def read_clips(folder: Path, *, status: str | None = None) -> list[Clip]:
     if status is not None:
         table = table.filter(pc.equal(table["status"], status))
     return [_clip_of(row) for batch in table.to_batches() for row in batch.to_pylist()]
+
+
+class ManifestIndex:
+    """A manifest in memory, of which single rows are asked for: as a table, it is small.
+
+    Raises:
+        DatasetError: as `read_manifest`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._table = read_table(folder)
+        self._at = {clip_id: at for at, clip_id in enumerate(self._table["clip_id"].to_pylist())}
+
+    @property
+    def clip_ids(self) -> Collection[str]:
+        """Of all rows, in their order."""
+        return self._at.keys()
+
+    def clip(self, clip_id: str) -> Clip:
+        """Return one row.
+
+        Raises:
+            KeyError: there is none of that id.
+        """
+        return _clip_of(self._table.slice(self._at[clip_id], 1).to_pylist()[0])
+
+    def digest(self) -> str:
+        """Return the content digest of the rows; see `content_digest`."""
+        import pyarrow.compute as pc
+
+        kept = self._table.filter(pc.equal(self._table["status"], "kept"))
+        names = ("clip_id", "clip_sha256", "keypoints_sha256", "pose_sha256")
+        columns = (kept[name].to_pylist() for name in names)
+        return digest_of_files(list(row) for row in zip(*columns, strict=True))
 
 
 def read_table(folder: Path) -> Table:

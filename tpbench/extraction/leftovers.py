@@ -88,13 +88,16 @@ def prune(folder: Path, rows: Sequence[Clip], replaced: Iterable[str] = ()) -> N
 
 
 def require_own_folders(folder: Path) -> None:
-    """Refuse a dataset whose folder of clips is a link into another dataset.
+    """Refuse a dataset whose folder of clips is a link into another dataset, or no folder.
 
     Raises:
         DatasetError: it is: clips of the same videos would replace the other's.
     """
     for path_of in (clip_path, keypoints_path, pose_path):
         home = path_of(folder, "x").parent
+        if home.exists() and not home.is_dir():
+            msg = f"{home}: is a file, where a dataset has a folder; move it away and run again"
+            raise DatasetError(msg)
         if not home.is_symlink():
             continue
         other = Path(os.path.realpath(home)).parent

@@ -1,0 +1,338 @@
+"""The machine's fault is no video's: the run stops or comes back later, and nobody is blamed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.extraction.quick_worker import FAULTS
+from tests.talks import short_settings
+from tpbench.dataset import Dataset
+from tpbench.dataset.folder import LEDGER_FILE
+from tpbench.errors import DatasetError, TPBenchError
+from tpbench.execution import read_ledger
+from tpbench.extraction import run
+from tpbench.extraction.run import extract
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+SETTINGS = short_settings()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Workers make clips of a few bytes."""
+    make_task = run._task
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(HERE)
+        patch.setattr(
+            run, "_task",
+            lambda *args, **opts: replace(make_task(*args, **opts), factory="quick_worker:build"),
+        )  # fmt: skip
+        patch.setattr(run, "write_report", lambda _: None)
+        yield
+
+
+@pytest.fixture
+def talks(tmp_path: Path) -> Path:
+    return write(tmp_path / "talks" / "a.mp4", "a").parent
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "dataset"
+
+
+def write(path: Path, words: str | bytes) -> Path:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_bytes(words if isinstance(words, bytes) else words.encode())
+    return path
+
+
+def extracted(out: Path, *inputs: Path, retry_failed: bool = False) -> Dataset:
+    return extract(
+        inputs, out, preset=SETTINGS, skeleton="mediapipe", workers=1, retry_failed=retry_failed
+    )
+
+
+def standing(out: Path) -> dict[str, tuple[str, int]]:
+    """File name -> where it stands and how often it was tried in vain."""
+    return {Path(e.key).name: (e.state, e.attempts) for e in read_ledger(out / LEDGER_FILE)}
+
+
+def kept(dataset: Dataset) -> set[str]:
+    return {Path(clip.source_path).name for clip in dataset.clips()}
+
+
+def errors(dataset: Dataset) -> list[str | None]:
+    return [clip.error for clip in dataset.clips("failed")]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_the_machine_stops_the_run_and_costs_nobody_an_attempt(
+    fault: str, talks: Path, out: Path, tmp_path: Path
+) -> None:
+    write(talks / "b.mp4", fault)
+    write(talks / "c.mp4", "c")
+
+    with pytest.raises(TPBenchError, match="the run has stopped, what is finished is kept") as said:
+        extracted(out, talks)
+
+    assert "\n" not in str(said.value)
+    assert standing(out) == {"a.mp4": ("done", 1), "b.mp4": ("pending", 0), "c.mp4": ("pending", 0)}
+
+    (tmp_path / "healthy").touch()
+
+    assert kept(extracted(out, talks)) == {"a.mp4", "b.mp4", "c.mp4"}
+    assert standing(out) == dict.fromkeys(["a.mp4", "b.mp4", "c.mp4"], ("done", 1))
+
+
+def test_a_file_in_the_place_of_a_folder_is_found_before_any_work(talks: Path, out: Path) -> None:
+    write(out / "poses", "in the way")
+
+    with pytest.raises(DatasetError, match="holds files but no dataset"):
+        extracted(out, talks)
+
+    (out / "poses").unlink()
+    extracted(out, talks)
+    shutil.rmtree(out / "poses")
+    write(out / "poses", "in the way")
+    with pytest.raises(DatasetError, match="poses: is a file, where a dataset has a folder"):
+        extracted(out, talks)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may bind a file system read-only")
+def test_a_folder_that_can_not_be_written_any_more_stops_the_run(
+    talks: Path, out: Path, tmp_path: Path
+) -> None:
+    """As a permission that is taken in mid-run: what is there stays, and nobody is blamed."""
+    extracted(out, talks)
+    write(talks / "b.mp4", "b")
+    mount, umount = shutil.which("mount") or "false", shutil.which("umount") or "false"
+    clips = str(out / "clips")
+    if subprocess.run([mount, "--bind", "-o", "ro", clips, clips], check=False).returncode:
+        pytest.skip("no file systems may be bound here")
+    try:
+        with pytest.raises(TPBenchError, match="the run has stopped") as said:
+            extracted(out, talks)
+    finally:
+        subprocess.run([umount, clips], check=True)
+
+    assert "\n" not in str(said.value)
+    assert standing(out)["b.mp4"] == ("pending", 0)
+    assert kept(extracted(out, talks)) == {"a.mp4", "b.mp4"}
+
+
+def test_a_read_only_disk_stops_the_run_and_is_gone_on_from(talks: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount, umount = shutil.which("mount") or "false", shutil.which("umount") or "false"
+    if subprocess.run([mount, "-t", "tmpfs", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("only root may mount a file system")
+    try:
+        extracted(disk / "dataset", talks)
+        write(talks / "b.mp4", "b")
+        subprocess.run([mount, "-o", "remount,ro", str(disk)], check=True)
+        with pytest.raises(TPBenchError, match=r"(?i)read-only|readonly|be writable"):
+            extracted(disk / "dataset", talks)
+        subprocess.run([mount, "-o", "remount,rw", str(disk)], check=True)
+
+        assert kept(extracted(disk / "dataset", talks)) == {"a.mp4", "b.mp4"}
+    finally:
+        subprocess.run([umount, str(disk)], check=True)
+
+
+def test_a_source_that_dropped_out_is_tried_again_without_being_touched(
+    talks: Path, out: Path, tmp_path: Path
+) -> None:
+    write(talks / "b.mp4", "b")
+    aside = tmp_path / "aside"
+
+    real = run.SourceNames.__call__
+
+    def late(names: run.SourceNames, item: object) -> object:
+        if str(getattr(item, "key", "")).endswith("b.mp4") and (talks / "b.mp4").exists():
+            (talks / "b.mp4").rename(aside)
+        return real(names, item)  # type: ignore[arg-type]  # it is a work item
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run.SourceNames, "__call__", late)
+        first = extracted(out, talks)
+
+    assert errors(first) == [
+        "talks/b.mp4: can't be read: No such file or directory; the next run tries again"
+    ]
+    assert standing(out)["b.mp4"] == ("postponed", 0)
+
+    aside.rename(talks / "b.mp4")
+
+    assert kept(extracted(out, talks)) == {"a.mp4", "b.mp4"}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users here")
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_source_that_may_not_be_read_is_tried_again(talks: Path, out: Path) -> None:
+    write(talks / "b.mp4", "b").chmod(0)
+    assert errors(extracted(out, talks)) == [
+        "talks/b.mp4: can't be read: Permission denied; the next run tries again"
+    ]
+
+    (talks / "b.mp4").chmod(0o600)
+
+    assert kept(extracted(out, talks)) == {"a.mp4", "b.mp4"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="only Linux has such a file")
+def test_a_disk_that_gives_no_bytes_is_no_broken_video(talks: Path, out: Path) -> None:
+    (talks / "b.mp4").symlink_to("/proc/self/mem")  # its first bytes can't be read by anybody
+
+    assert errors(extracted(out, talks)) == [
+        "talks/b.mp4: can't be read: Input/output error; the next run tries again"
+    ]
+
+    (talks / "b.mp4").unlink()
+    write(talks / "b.mp4", "b")
+
+    assert kept(extracted(out, talks)) == {"a.mp4", "b.mp4"}
+
+
+def test_a_source_that_may_never_come_stops_nothing(talks: Path, out: Path) -> None:
+    (talks / "b.mp4").symlink_to(talks / "nowhere")
+
+    assert kept(extracted(out, talks)) == {"a.mp4"}
+    assert kept(extracted(out, talks)) == {"a.mp4"}
+    assert standing(out)["a.mp4"] == ("done", 1)
+
+
+def test_what_failed_stays_so_and_is_tried_again_when_asked(talks: Path, out: Path) -> None:
+    write(talks / "b.mp4", "bad")
+    extracted(out, talks)
+    inode = (talks / "b.mp4").stat()
+    write(talks / "b.mp4", "was")  # as long, and as old
+    os.utime(talks / "b.mp4", ns=(inode.st_atime_ns, inode.st_mtime_ns))
+
+    assert kept(extracted(out, talks)) == {"a.mp4"}
+    assert kept(extracted(out, talks, retry_failed=True)) == {"a.mp4", "b.mp4"}
+
+
+def test_a_source_that_killed_its_workers_is_tried_again_when_asked(
+    talks: Path, out: Path, tmp_path: Path
+) -> None:
+    write(talks / "b.mp4", "die")
+    assert Dataset.open(extracted(out, talks).folder).info.counts.quarantined == 1
+    (tmp_path / "healthy").touch()
+
+    assert extracted(out, talks).info.counts.quarantined == 1
+    assert kept(extracted(out, talks, retry_failed=True)) == {"a.mp4", "b.mp4"}
+
+
+def of_one_id(name: str) -> tuple[bytes, bytes]:
+    """Two texts whose sha256 share their first two digits."""
+    seen: dict[str, bytes] = {}
+    for number in count():
+        words = f"{name} {number}".encode()
+        start = hashlib.sha256(words).hexdigest()[:2]
+        if start in seen:
+            return seen[start], words
+        seen[start] = words
+    raise AssertionError
+
+
+@pytest.fixture
+def twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Two videos of one name whose ids would be the same: digits are made scarce for the test."""
+    monkeypatch.setattr("tpbench.extraction.naming._DIGITS", (2, 16))
+    first, second = of_one_id("talk")
+    one = write(tmp_path / "one" / "talk.mp4", first)
+    two = write(tmp_path / "two" / "talk.mp4", second)
+    return one, two
+
+
+def source_ids(dataset: Dataset) -> dict[str, str]:
+    return {clip.source_path: clip.source_id for clip in dataset.clips()}
+
+
+def test_two_videos_of_one_name_and_the_same_digits_are_both_kept(
+    twins: tuple[Path, Path], out: Path
+) -> None:
+    one, two = twins
+
+    dataset = extracted(out, one.parent, two.parent)
+
+    ids = source_ids(dataset)
+    assert len(ids["one/talk.mp4"].rsplit("-")[-1]) == 2
+    assert len(ids["two/talk.mp4"].rsplit("-")[-1]) == 16
+    assert dataset.verify() == []
+    assert source_ids(extracted(out, one.parent, two.parent)) == ids
+
+
+def test_who_comes_first_keeps_the_short_id_whatever_is_added(
+    twins: tuple[Path, Path], out: Path
+) -> None:
+    one, two = twins
+    before = source_ids(extracted(out, two.parent))
+    clip = next((out / "clips").iterdir())
+    content = clip.read_bytes()
+
+    dataset = extracted(out, one.parent, two.parent)
+
+    assert source_ids(dataset).items() >= before.items()
+    assert clip.read_bytes() == content
+    assert (dataset.info.counts.kept, dataset.verify()) == (2, [])
+
+
+def test_ids_hang_on_nothing_that_a_killed_run_leaves(
+    twins: tuple[Path, Path], out: Path, tmp_path: Path
+) -> None:
+    one, two = twins
+    undisturbed = source_ids(extracted(tmp_path / "undisturbed", one.parent, two.parent))
+
+    def stop(state: object) -> None:
+        if getattr(state, "sources_done", 0) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(
+            [one.parent, two.parent], out, preset=SETTINGS, skeleton="mediapipe", workers=1,
+            on_progress=stop,
+        )  # fmt: skip
+
+    assert source_ids(extracted(out, one.parent, two.parent)) == undisturbed
+
+
+def test_equal_videos_of_one_name_are_one_even_if_that_is_seen_late(
+    talks: Path, out: Path, tmp_path: Path
+) -> None:
+    """The second could not be read when the run was planned, and was not known for a copy."""
+    one = write(tmp_path / "one" / "talk.mp4", "the same")
+    two = write(tmp_path / "two" / "talk.mp4", "the same")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tpbench.extraction.bookkeeping.mark_duplicates", lambda new, _: list(new))
+        dataset = extracted(out, one.parent, two.parent)
+
+    assert dataset.info.counts.kept == 1
+    assert dataset.info.counts.reject_codes == {"source.duplicate": 1}
+
+
+def test_too_little_memory_is_one_line(talks: Path, out: Path) -> None:
+    """In an address space of 900 MB MediaPipe's threads can't be started."""
+    command = (
+        f"ulimit -v 900000; exec {sys.executable} -m tpbench extract {talks} --out {out} "
+        "--skeleton mediapipe --preset demo --workers 1"
+    )
+    done = subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
