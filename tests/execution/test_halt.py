@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tpbench.errors import ConfigError, TPBenchError
-from tpbench.execution.halt import explain_halts, why_halt
+from tpbench.errors import ConfigError, MediaError, TPBenchError
+from tpbench.execution.halt import explain_halts, machine_fault, why_halt
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
@@ -45,3 +45,39 @@ def test_all_else_passes(error: BaseException) -> None:
         raise error
 
     assert raised.value is error
+
+
+def test_an_error_that_is_its_own_cause_is_looked_at_once() -> None:
+    error = KeyError("x")
+    error.__cause__ = error
+
+    assert why_halt(error) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        OSError(errno.EIO, "Input/output error"),
+        OSError(errno.ESTALE, "Stale file handle"),
+        OSError(errno.ENOTCONN, "Transport endpoint is not connected"),
+        PermissionError(errno.EACCES, "Permission denied", "clips"),
+        RuntimeError("can't start new thread"),
+        ImportError("libx.so: failed to map segment from shared object"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_line_and_no_traceback(error: Exception) -> None:
+    stopped = pytest.raises(TPBenchError, match="the run has stopped")
+    with stopped as raised, explain_halts(Path("dataset")):
+        raise error
+
+    assert "\n" not in str(raised.value)
+
+
+def test_an_input_that_can_not_be_read_is_no_fault_of_the_machine() -> None:
+    error = MediaError("talk.mp4", "can't be read: Permission denied")
+    error.__cause__ = PermissionError(errno.EACCES, "Permission denied", "talk.mp4")
+
+    assert machine_fault(error) is None

@@ -6,6 +6,7 @@ A source is a text file; its words say what happens to it:
     bad          is a broken video
     sleep        takes ten minutes
     die          kills its worker
+    bug          is what nobody thought of
     memory, files, threads, disk, output, ...    what the machine runs out of, or refuses
 
 A file `healthy` beside the dataset ends what kills workers and what the machine refuses.
@@ -62,6 +63,9 @@ class QuickPipeline:
         words = source.path.read_text().split()
         if "bad" in words:
             raise MediaError(source.path, "is not a video")
+        if "bug" in words:
+            msg = "nobody thought of it"
+            raise LookupError(msg)
         if not (self.folder.parent / "healthy").exists():
             if "die" in words:
                 os.kill(os.getpid(), signal.SIGKILL)

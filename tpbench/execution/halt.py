@@ -26,6 +26,7 @@ _PLACE: Final = frozenset(
         errno.EACCES,
         errno.EPERM,
         errno.EIO,
+        errno.EXDEV,
         errno.ENXIO,
         errno.ENODEV,
         errno.ESTALE,
@@ -40,7 +41,8 @@ _PLACE: Final = frozenset(
         errno.ECONNREFUSED,
     }
 )
-"""What a folder answers whose permission was taken, or whose disk or share dropped out."""
+"""What a folder answers whose permission was taken, whose disk or share dropped out, or that lies
+on another disk than what is to be renamed into it."""
 
 _SAYINGS: Final = (
     "can't start new thread",
@@ -123,8 +125,10 @@ def _is_about_a_place(error: BaseException) -> bool:
 def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the error, what caused it, and so on."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:
         yield cause
+        seen.add(id(cause))
         cause = cause.__cause__ or cause.__context__
 
 

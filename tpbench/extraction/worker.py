@@ -60,7 +60,10 @@ class ExtractionTask:
         try:
             done = self.pipeline.run(source, on_frame)
         except Exception as error:
-            raise self._meaning(source, error) from error
+            meaning = self._meaning(source, error)
+            if meaning is error:
+                raise
+            raise meaning from error
         return _result(
             tuple(clip.to_json() for clip in done.clips),
             done.source_sha256,
