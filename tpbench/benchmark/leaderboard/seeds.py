@@ -60,7 +60,10 @@ def clip_badness(metric: MetricRow, reports: Sequence[ScoreReport]) -> dict[str,
         for clip_id, clip in report.clips.items():
             if metric.id in clip.values:
                 found.setdefault(clip_id, []).append(badness(metric, clip.values[metric.id]))
-    return {clip_id: finite_mean(found[clip_id]) for clip_id in sorted(found)}
+    return {
+        clip_id: values[0] if len(values) == 1 else finite_mean(values)
+        for clip_id, values in sorted(found.items())
+    }
 
 
 def identities_of(reports: Sequence[ScoreReport]) -> dict[str, str | None]:

@@ -165,7 +165,7 @@ function boardTable() {
   draw();
   return section("table", "Results", `${whatValuesAre()} ` +
     "Arrows say what is better. Bold: the best model and " +
-    "those not significantly worse. Shaded rows are anchors: they calibrate the metrics and rank nowhere.",
+    "those not significantly worse. Off: how far a clip is from the target on average, by which it is judged. Shaded rows are anchors: they calibrate the metrics and rank nowhere.",
     el("div", { class: "controls" }, text, kindField, chooser),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "results, scrolls sideways" },
       el("table", { class: "board" }, head, body)), judged, el("p", { class: "quiet marks" }, data.marks), said);
