@@ -30,9 +30,9 @@ def _print_coverage(samples: int) -> None:
             new = coverage(population, count, samples)
             free = coverage(population, count, samples, bounded=False)
             old = coverage(population, count, samples, method="old")
-            cell = (
-                f"**{100 * new.share:.1f}** ({100 * old.share:.1f}), {new.width / old.width:.2f}x"
-            )
+            cell = f"**{100 * new.share:.1f}** ({100 * old.share:.1f})"
+            if old.width:
+                cell += f", {new.width / old.width:.2f}x"
             if free.blank > 0.005:
                 cell = f"**{100 * new.share:.1f}**; {100 * free.share:.1f}, "
                 cell += f"{100 * free.blank:.0f} % blank ({100 * old.share:.1f})"

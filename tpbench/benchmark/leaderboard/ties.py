@@ -27,9 +27,9 @@ METHOD: Final = (
     "All pairs of models are judged together, by the greatest difference that sign flips over "
     "identities make among them (step-down), so that of equal models at most 5 % of columns name a "
     "loser, however many models there are; each column is judged by itself. Only clips of which "
-    f"all judged models have a value count; a model with a value in fewer than {100 * MIN_SHARE:.0f} % of "
-    "them is not judged. Metrics with a target are judged by each clip's distance to it; an "
-    "infinite PSNR counts as 100 dB."
+    "all judged models have a value count; a model with a value in fewer than "
+    f"{100 * MIN_SHARE:.0f} % of them is not judged. Metrics with a target are judged by each "
+    "clip's distance to it; an infinite PSNR counts as 100 dB."
 )
 """How marks are made, for readers of a table."""
 
