@@ -159,9 +159,8 @@ def test_a_shot_is_judged_without_its_bars(make_media: MediaMaker) -> None:
     info = probe(wide)
 
     screened = screen(decode_frames(wide, info=info), info=info, config=config, faces=anyone)
-    (shot,) = {screened.window(shot) for shot in screened.shots}
-    assert shot == Window(152, 0, 96, 96)
-    inside = info.windowed(shot)
+    inside = screened.shown(screened.shots[0])
+    assert inside.display.window == Window(152, 0, 96, 96)
     frames = decode_frames(wide, info=inside)
     again = screen_again(frames, screened, info=inside, config=config, faces=anyone)
     wanted = screen(decode_frames(path, info=plain), info=plain, config=config, faces=anyone)

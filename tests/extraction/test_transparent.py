@@ -30,6 +30,7 @@ class NoFaces:
 def test_a_source_that_turns_transparent_is_one_rejected_row(tmp_path: Path) -> None:
     path = tmp_path / "in" / "a.mkv"
     path.parent.mkdir()
+    (tmp_path / "out").mkdir()
     with av.open(str(path), "w") as output:
         stream = output.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "bgra"

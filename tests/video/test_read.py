@@ -252,7 +252,7 @@ def test_a_picture_that_fell_out_is_a_media_error(
     path = make_media.cfr(n=20)
     pictures = list(decode_pictures(path))
     monkeypatch.setattr(
-        "tpbench.video.read.pictures_from", lambda *_: iter(pictures[:7] + pictures[8:])
+        "tpbench.video.deinterlace.pictures_from", lambda *_: iter(pictures[:7] + pictures[8:])
     )
     read: list[int] = []
 

@@ -170,11 +170,10 @@ class _SourceWork:
                         tracks += 1
 
     def _as_shown(self, shot: Shot, screened: Screened, counted: _Counted) -> Screened:
-        """Return what is known of a shot; where it has black bars, looked at again without them."""
-        window = screened.window(shot)
-        if window is None:
+        """Return what is known of a shot, from a second look where it has black bars or combs."""
+        info = screened.shown(shot)
+        if info == screened.info:
             return screened
-        info = self.info.windowed(window)
         decoded = decode_frames(
             self.source.path,
             info=info,

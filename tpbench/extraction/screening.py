@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from tpbench.extraction.config import ExtractionConfig
     from tpbench.extraction.evidence import Evidence
     from tpbench.video import DecodedFrame, VideoInfo
-    from tpbench.video.display import Window
 
 _SHOT_THUMBNAIL_PX: Final = 256
+
+_COMBED_SHARE: Final = 0.2
+"""Of a shot's samples: more than that, and it counts as interlaced, marked so or not."""
 
 Sample = TypeVar("Sample", PictureSample, FaceSample, BarSample)
 
@@ -54,13 +56,20 @@ class Screened:
     bars: tuple[BarSample, ...] = ()
     """What the sampled pictures say of black bars, all samples in the order of frames."""
 
-    def window(self, shot: Shot) -> Window | None:
-        """Return the part of the picture that is no black bar in a shot; None without bars."""
-        return content_window(
-            _within(self.bars, shot.span),
-            size_px=(self.info.width_px, self.info.height_px),
-            elsewhere=self.bars,
+    combed: frozenset[int] = frozenset()
+    """Sampled frames that are woven of two moments, though the file does not say so."""
+
+    def shown(self, shot: Shot) -> VideoInfo:
+        """Return how a shot is to be shown: without black bars, and deinterlaced if combed."""
+        samples = _within(self.bars, shot.span)
+        window = content_window(
+            samples, size_px=(self.info.width_px, self.info.height_px), elsewhere=self.bars
         )
+        info = self.info if window is None else self.info.windowed(window)
+        combed = sum(sample.frame in self.combed for sample in samples)
+        if combed > _COMBED_SHARE * len(samples):
+            info = replace(info, interlaced=True)
+        return info
 
     def evidence(self, span: Span) -> Evidence:
         """Return the cheap evidence on one span."""
@@ -91,11 +100,14 @@ def screen(
     finder = ShotFinder(fps=info.fps, settings=config.shots, seams=info.seams)
     sampler = _Sampler(info=info, config=config, faces=faces)
     bars: list[BarSample] = []
+    combed: set[int] = set()
     for decoded in frames:
         finder.push(decoded.to_rgb(max_side_px=_SHOT_THUMBNAIL_PX))
         image = sampler.push(decoded)
         if image is None:
             continue
+        if not info.interlaced and decoded.is_combed():
+            combed.add(decoded.index)
         if may_have_bars(image):
             bars.append(sample_bars(decoded.index, decoded.to_rgb()))
         else:
@@ -106,6 +118,7 @@ def screen(
         pictures=tuple(sampler.pictures),
         faces=tuple(sampler.found),
         bars=tuple(bars),
+        combed=frozenset(combed),
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from tpbench.video.display import Window
     from tpbench.video.layout import Layout
     from tpbench.video.survey import Packets, ShownPictures
+
+
+_PROGRESSIVE: Final = 1
+"""libav's field orders: 0 unknown, 1 progressive, all above interlaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,6 +98,9 @@ class VideoInfo:
 
     start_pts: int
     """Stamp of frame 0, in ticks."""
+
+    interlaced: bool = False
+    """Whether all pictures count as interlaced, not only those that say so themselves."""
 
     has_audio: bool
     """Whether there is at least one audio stream."""
@@ -167,6 +174,7 @@ def probe(path: Path | str) -> VideoInfo:
             raise MediaError(path, "its video has no time base: the file is damaged")
         declared = [rate for rate in (stream.average_rate, stream.base_rate) if rate]
         has_audio = bool(container.streams.audio)
+        interlaced = stream.codec_context.field_order > _PROGRESSIVE
         messages = OrientationMessages(stream)
         packets = survey_packets(path, container, stream, messages)
     shown = decode_all(path, packets) if packets.needs_decoding else None
@@ -193,11 +201,16 @@ def probe(path: Path | str) -> VideoInfo:
         variable_rate=not layout.is_even,
         time_base=time_base,
         start_pts=int(layout.stamps[0]),
+        interlaced=interlaced,
         has_audio=has_audio,
         picture_count=len(stamps),
         seams=tuple(sorted({*(part.first_frame for part in layout.parts[1:]), *resized})),
         parts=layout.parts,
-        notes=(*layout.notes, *_note_on_sizes(resized, layout)),
+        notes=(
+            *layout.notes,
+            *_note_on_sizes(resized, layout),
+            *_notes_on_pictures(display, first, interlaced=interlaced),
+        ),
         laid=None if layout.is_grid and shown is None else Laid(layout.stamps, layout.slots),
         index=None if shown is None else _index(packets, shown),
     )
@@ -245,6 +258,15 @@ def _note_on_sizes(resized: list[int], layout: Layout) -> list[str]:
         return []
     first_s = float(resized[0] / layout.fps)
     return [f"its pictures change size {len(resized)} times, first after {first_s:.2f} s"]
+
+
+def _notes_on_pictures(display: Display, first: VideoFrame, *, interlaced: bool) -> list[str]:
+    notes = []
+    if (curve := HDR_CURVES.get(display.curve_of(first))) is not None:
+        notes.append(f"HDR ({curve}), shown as SDR")
+    if interlaced or first.interlaced_frame:
+        notes.append("interlaced: pictures with combs are deinterlaced (bwdif)")
+    return notes
 
 
 def _display(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tpbench.errors import MediaError
 from tpbench.video.alpha import require_opaque
-from tpbench.video.decode import pictures_from
+from tpbench.video.deinterlace import SURELY_COMBED_PX, is_combed, whole_pictures
 from tpbench.video.info import probe
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ class DecodedFrame:
         """
         return self._display.rgb(self._picture, self._slot, max_side_px)
 
+    def is_combed(self) -> bool:
+        """Return whether its lines were surely taken at two moments, whatever the file says."""
+        return is_combed(self._picture, least_px=SURELY_COMBED_PX)
+
 
 def decode_frames(
     path: Path | str,
@@ -134,7 +138,7 @@ def read_pictures(path: Path | str, *, info: VideoInfo | None = None) -> Iterato
     path = Path(path)
     info = info or probe(path)
     number = -1
-    for number, picture in enumerate(pictures_from(path, info, 0, 1)):
+    for number, picture in enumerate(whole_pictures(path, info, 0, 1)):
         frame = as_frame(_frame(info, picture, picture.slot))
         yield replace(frame, index=number)
     if number + 1 != info.picture_count:
@@ -154,7 +158,7 @@ def _timed_frames(
     """Lay pictures on the timeline: repeat where a slot has none, drop where it has several."""
     index = start
     shown: Picture | None = None
-    pictures = require_opaque(path, pictures_from(path, info, start, threads), codec=info.codec)
+    pictures = require_opaque(path, whole_pictures(path, info, start, threads), codec=info.codec)
     for picture in itertools.chain(pictures, [None]):
         until = end if picture is None else min(end, picture.slot)
         if shown is not None and until > index:
