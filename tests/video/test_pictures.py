@@ -9,6 +9,7 @@ import tracemalloc
 import zlib
 from typing import TYPE_CHECKING, Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from PIL import Image
 
 from tests.metrics.scoring.clips import pictures
 from tpbench.errors import MediaError
+from tpbench.video import open_footage
 from tpbench.video.picture_headers import PictureHeader, UnfitPictureError, read_header
 from tpbench.video.pictures import codec_of, look_at, read_picture
 
@@ -412,3 +414,25 @@ def test_the_pictures_of_a_clip_are_read_the_same_as_ever(tmp_path: Path) -> Non
         stored = np.fromfile(tmp_path / name, dtype=np.uint8)
         expected = np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR))[..., ::-1]
         np.testing.assert_array_equal(read_picture(tmp_path / name), expected)
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "bits"),
+    [("rgb48le", 16), ("gbrp16le", 16), ("gbrp10le", 10), ("gray16le", 16), ("gray10le", 10)],
+)
+def test_videos_that_hold_deep_colours_as_they_are_are_rounded_as_pictures_are(
+    pixel_format: str, bits: int, deep: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    values = deep >> (16 - bits)
+    grey = pixel_format.startswith("gray")
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 12, 8, pixel_format
+        stored = np.ascontiguousarray(values[..., 0] if grey else values)
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(stored, format=pixel_format)))
+        output.mux(stream.encode(None))
+
+    seen = np.repeat(values[..., :1], 3, axis=2) if grey else values
+    expected = np.round(seen * 255.0 / (2**bits - 1))
+    np.testing.assert_array_equal(next(open_footage(path).images()), expected)

@@ -11,6 +11,7 @@ import numpy as np
 
 from tpbench.video.hdr import HDR_CURVES, shown_as_sdr
 from tpbench.video.orientation import UPRIGHT, Orientation, orientation_of_picture
+from tpbench.video.pictures import in_8_bits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,18 +156,44 @@ class Display:
         """Scale a picture, as stored, and make RGB of it."""
         curve = self.curve_of(picture)
         is_hdr = curve in HDR_CURVES
+        is_deep = is_hdr or _is_deep_rgb(picture)
         rgb = picture.to_ndarray(
-            format="rgb48le" if is_hdr else "rgb24",
+            format="rgb48le" if is_hdr else _target(picture),
             width=width_px,
             height=height_px,
             interpolation=interpolation,
             threads=1,
         )
-        if not is_hdr:
+        if not is_deep:
             return np.asarray(rgb, dtype=np.uint8)
+        if not is_hdr:
+            levels = in_8_bits(np.asarray(rgb, dtype=np.uint16))
+            return levels if levels.ndim > _GREY_DIMS else np.dstack([levels] * 3)
         declared = picture.color_primaries
         primaries = self.primaries if declared == UNDECLARED else declared
         return shown_as_sdr(np.asarray(rgb, dtype=np.uint16), curve=curve, primaries=primaries)
+
+
+def _target(picture: VideoFrame) -> str:
+    """Return the pixel format to ask libav for; by way of RGB it gets deep grey a level wrong."""
+    if not _is_deep_rgb(picture):
+        return "rgb24"
+    return "gray16le" if picture.format.name.startswith("gray") else "rgb48le"
+
+
+def _is_deep_rgb(picture: VideoFrame) -> bool:
+    """Whether colours or grey are stored as they are, with more than 8 bits.
+
+    Asked for 8 bits, libav would cut them off and dither; they are rounded, as those of single
+    pictures are.
+    """
+    stored = picture.format
+    plain = stored.is_rgb or stored.name.startswith("gray")
+    return plain and max(component.bits for component in stored.components) > _BITS
+
+
+_BITS: Final = 8
+_GREY_DIMS: Final = 2
 
 
 def _shrunk(size_px: tuple[int, int], max_side_px: int | None) -> tuple[int, int]:

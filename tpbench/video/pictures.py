@@ -105,10 +105,11 @@ def _decoded(stored: bytes, header: PictureHeader) -> NDArray[np.uint8] | None:
         return None
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, axis=2)
-    return np.ascontiguousarray(_in_8_bits(image))
+    return np.ascontiguousarray(in_8_bits(image))
 
 
-def _in_8_bits(image: NDArray[np.integer]) -> NDArray[np.uint8]:
+def in_8_bits(image: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Return levels of 16 bits as the nearest of 8 bits; those of 8 bits as they are."""
     if image.dtype == np.uint8:
         return np.asarray(image, dtype=np.uint8)
     # 65535 / 255 is 257 exactly, so this rounds v * 255 / 65535; no v lies halfway.
