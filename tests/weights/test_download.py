@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import http.client
+import io
 import json
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tpbench.weights.download import ATTEMPTS, TransferError, download
+from tpbench.weights.download import ATTEMPTS, TransferError, _Redirects, download
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -226,3 +229,72 @@ def test_a_redirect_does_not_lead_out_of_http(site: Site, part: Path) -> None:
 def test_a_server_that_is_not_there_is_one_clear_line(part: Path) -> None:
     with pytest.raises(TransferError, match=r"refused.*try again later"):
         download("http://127.0.0.1:9/model.onnx", part, on_bytes=_silent)
+
+
+def test_a_body_without_a_length_is_taken_no_further_than_the_file_is_long(
+    site: Site, part: Path
+) -> None:
+    site.sends_length = False
+
+    with pytest.raises(TransferError, match="the server sends more than 1,000 bytes"):
+        download(site.url, part, expected_bytes=1_000, on_bytes=_silent)
+
+    assert not part.exists()
+    assert len(site.requests) == 1
+
+
+@pytest.mark.parametrize("sends_length", [True, False])
+def test_a_file_of_unknown_length_has_a_limit(
+    site: Site, part: Path, *, sends_length: bool
+) -> None:
+    site.sends_length = sends_length
+
+    with pytest.raises(TransferError, match=r"the server (offers|sends more than) [0-9,]+ bytes"):
+        download(site.url, part, max_bytes=50_000, on_bytes=_silent)
+
+    assert not part.exists() or part.stat().st_size <= 50_000
+
+
+def test_a_server_that_sends_next_to_nothing_is_given_up(
+    site: Site, part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = iter(range(10**6))
+    monkeypatch.setattr("tpbench.weights.download._now_s", lambda: 3600.0 * next(hours))
+    monkeypatch.setattr("tpbench.weights.download._CHUNK_BYTES", 100)
+
+    with pytest.raises(TransferError, match="fewer than 65,536 bytes came in 60 s"):
+        download(site.url, part, on_bytes=_silent)
+
+    assert 0 < len(site.requests) <= ATTEMPTS
+
+
+def test_a_redirect_from_https_to_http_is_refused() -> None:
+    request = urllib.request.Request("https://x.org/model")
+    answer, headers = io.BytesIO(), http.client.HTTPMessage()
+    redirects = _Redirects()
+
+    for address in ("http://x.org/model", "HTTP://x.org/model", "ftp://x.org/model"):
+        with pytest.raises(TransferError, match="sends on from https to"):
+            redirects.redirect_request(request, answer, 302, "", headers, address)
+    on = redirects.redirect_request(request, answer, 302, "", headers, "https://y.org/model")
+    assert on is not None
+    assert on.full_url == "https://y.org/model"
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "link of the note"])
+def test_a_planted_part_is_not_written_through(
+    site: Site, part: Path, tmp_path: Path, kind: str
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    if kind == "link":
+        part.symlink_to(victim)
+    elif kind == "hard link":
+        part.hardlink_to(victim)
+    else:
+        part.with_name(f"{part.name}.json").symlink_to(victim)
+
+    download(site.url, part, on_bytes=_silent)
+
+    assert victim.read_text() == "mine"
+    assert part.read_bytes() == site.content

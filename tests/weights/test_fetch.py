@@ -399,3 +399,106 @@ def test_the_lock_of_a_killed_holder_is_free(site: Site, model: WeightFile) -> N
 
     assert pull([model.name])[0].status == "verified"
     assert len(site.requests) == 1
+
+
+def _packed(**said: Any) -> WeightFile:  # noqa: ANN401 - any field
+    return WeightFile(
+        **{
+            "name": "packed",
+            "filename": "packed.onnx",
+            "source": UrlSource(url="http://127.0.0.1:9/packed.zip", member="packed.onnx"),
+            "licence": "MIT",
+            "used_for": "tests",
+            **said,
+        }
+    )
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_is_one_line_whatever_is_damaged(
+    table: Callable[..., None], folder: Path, tmp_path: Path, method: int
+) -> None:
+    table(_packed())
+    archive = tmp_path / "packed.zip"
+    with zipfile.ZipFile(archive, "w", method) as opened:
+        opened.writestr("packed.onnx", bytes(range(256)) * 40)
+    whole = archive.read_bytes()
+    lines = set()
+    for at in range(0, len(whole), 3):
+        archive.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        if not zipfile.is_zipfile(archive):
+            continue  # it is taken for the model itself
+        try:
+            pull(["packed"], from_path=archive)
+        except MissingWeightsError as error:
+            lines.add(str(error))
+        for left in folder.glob("packed.onnx*"):
+            left.unlink()
+
+    assert lines
+    assert not any("\n" in line for line in lines)
+    assert _names(folder) == set()
+
+
+def test_an_encrypted_archive_is_one_line(
+    table: Callable[..., None], folder: Path, tmp_path: Path
+) -> None:
+    table(_packed())
+    archive = tmp_path / "packed.zip"
+    whole = bytearray(_zip(**{"packed.onnx": b"content"}))
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        whole[whole.index(mark) + place] |= 1
+    archive.write_bytes(whole)
+
+    with pytest.raises(MissingWeightsError, match=r"the archive is broken .*encrypted"):
+        pull(["packed"], from_path=archive)
+
+
+def test_a_small_archive_unpacks_to_no_more_than_the_file_has(
+    table: Callable[..., None], folder: Path, tmp_path: Path
+) -> None:
+    table(_packed(size_bytes=1_000))
+    archive = tmp_path / "packed.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("packed.onnx", bytes(10_000_000))
+
+    with pytest.raises(MissingWeightsError, match="has more than 1,000 bytes"):
+        pull(["packed"], from_path=archive)
+
+    assert _names(folder) == set()
+
+
+def test_a_file_without_a_published_checksum_must_have_its_size_and_is_named(
+    table: Callable[..., None],
+    folder: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    table(_packed(source=UrlSource(url="http://127.0.0.1:9/packed.onnx"), size_bytes=7))
+    junk, right = tmp_path / "junk.txt", tmp_path / "right.onnx"
+    junk.write_bytes(b"junk")
+    right.write_bytes(b"content")
+
+    with pytest.raises(MissingWeightsError, match=r"junk\.txt has 4 bytes, the file has 7"):
+        pull(["packed"], from_path=junk)
+    (found,) = pull(["packed"], from_path=right)
+
+    assert found.status == "recorded"
+    assert "no checksum of it is published" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["model.onnx.new", "model.onnx.record.json.1.new", "model.onnx"])
+def test_nothing_is_written_through_a_link_that_somebody_planted(
+    site: Site, model: WeightFile, folder: Path, tmp_path: Path, name: str
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    folder.mkdir(parents=True)
+    (folder / name).symlink_to(victim)
+    mine = tmp_path / "mine.onnx"
+    mine.write_bytes(site.content)
+
+    (found,) = pull([model.name], from_path=mine)
+
+    assert found.status == "verified"
+    assert victim.read_text() == "mine"

@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tpbench.errors import ConfigError, MissingWeightsError
 from tpbench.files import sha256_of
-from tpbench.weights import WEIGHTS, WeightFile, cache_dir, check, state, store
+from tpbench.weights import (
+    WEIGHTS,
+    WeightFile,
+    cache_dir,
+    check,
+    read_checked,
+    resolve,
+    state,
+    store,
+)
 from tpbench.weights.registry import UrlSource, WheelSource
 
 if TYPE_CHECKING:
@@ -106,17 +116,88 @@ def test_a_record_that_cannot_be_written_only_costs_readings(
 ) -> None:
     store.record_path(placed).mkdir()
 
-    assert [state("model").status for _ in range(2)] == ["verified", "verified"]
+    for _ in range(2):
+        assert state("model").status == "verified"
+        store._SEEN.clear()  # as in another process
     assert readings == [placed, placed]
-    assert not list(placed.parent.glob("*.new"))
+    assert not [path for path in placed.parent.iterdir() if path.name.startswith(".model")]
 
 
 def test_a_record_does_not_outweigh_the_published_checksum(placed: Path) -> None:
     stat = placed.stat()
     record = {"sha256": "0" * 64, "size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    record["ctime_ns"] = stat.st_ctime_ns
     store.record_path(placed).write_text(json.dumps(record))
 
     assert state("model").status == "changed"
+
+
+def exchange(path: Path) -> None:
+    """Put other bytes into a file, of the same number, and set the time of change back."""
+    before = path.stat()
+    while path.stat().st_ctime_ns == before.st_ctime_ns:  # the system's clock has coarse ticks
+        path.write_bytes(b"CONTENT")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_other_bytes_of_the_same_size_and_time_are_found(placed: Path, *, later: bool) -> None:
+    assert state("model").status == "verified"
+    assert resolve("model") == placed
+    exchange(placed)
+    if later:
+        store._SEEN.clear()  # as in another process
+
+    assert state("model").status == "changed"
+    with pytest.raises(MissingWeightsError, match="not the file it should be"):
+        resolve("model")
+
+
+def test_a_record_that_somebody_forged_is_not_believed_by_who_uses_the_file(placed: Path) -> None:
+    state("model")
+    exchange(placed)
+    stat = placed.stat()
+    record = {
+        "sha256": hashlib.sha256(b"content").hexdigest(),
+        "size_bytes": stat.st_size,
+        "mtime_ns": stat.st_mtime_ns,
+        "ctime_ns": stat.st_ctime_ns,
+    }
+    store.record_path(placed).write_text(json.dumps(record))
+    store._SEEN.clear()
+
+    with pytest.raises(MissingWeightsError, match="not the file it should be"):
+        resolve("model")
+
+
+def test_a_file_in_use_is_read_once_in_a_process(placed: Path, readings: list[Path]) -> None:
+    for _ in range(3):
+        resolve("model")
+
+    assert readings == [placed]
+
+
+def test_code_is_held_against_its_checksum_each_time(
+    placed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read_checked("model") == b"content"
+    placed.write_bytes(b"CONTENT")
+    monkeypatch.setattr("tpbench.weights.fetch.resolve", lambda *_, **__: placed)
+
+    with pytest.raises(MissingWeightsError, match="wrong sha256"):
+        read_checked("model")
+
+
+def test_nothing_is_locked_through_a_link(placed: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (placed.parent / ".locks").mkdir(exist_ok=True)
+    (placed.parent / ".locks" / "model.onnx.lock").symlink_to(victim)
+
+    with pytest.raises(ConfigError, match="is a link"), store.locked("model.onnx"):
+        pass
+    assert victim.read_text() == "mine"
 
 
 def test_the_cache_folder_follows_the_environment(

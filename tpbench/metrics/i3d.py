@@ -6,6 +6,7 @@ TorchScript file that StyleGAN-V published; it equals the TF-Hub network of the 
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
@@ -15,7 +16,7 @@ import torch
 
 from tpbench.errors import ConfigError
 from tpbench.metrics.networks import byte_tensor, check_pictures, exact_inference
-from tpbench.weights import resolve
+from tpbench.weights import read_checked, resolve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -158,15 +159,16 @@ def load_i3d(*, device: str = "cpu", batch_size: int = 2) -> I3DFeatures:
         MissingWeightsError: the weights are not there; says what to type.
         ConfigError: the file is no TorchScript.
     """
-    path = resolve(I3D_WEIGHTS)
+    # A TorchScript file is code: what is run are the bytes that were held against the checksum.
+    data = read_checked(I3D_WEIGHTS)
     try:
         with warnings.catch_warnings():
             # Torch would rather have exported programs; these weights are published as TorchScript.
             warnings.simplefilter("ignore", FutureWarning)
             network: torch.nn.Module = torch.jit.load(  # type: ignore[no-untyped-call]  # its gap
-                path, map_location=device
+                io.BytesIO(data), map_location=device
             )
     except (RuntimeError, ValueError) as error:
-        msg = f"{path}: is no TorchScript module that can be read"
+        msg = f"{resolve(I3D_WEIGHTS)}: is no TorchScript module that can be read"
         raise ConfigError(msg) from error
     return I3DFeatures(network, device=device, batch_size=batch_size)

@@ -6,7 +6,7 @@ are fetched on first use; for any other missing file the error says what to type
 
 from __future__ import annotations
 
-from tpbench.weights.fetch import check, pull, resolve, state
+from tpbench.weights.fetch import check, pull, read_checked, resolve, state
 from tpbench.weights.registry import (
     WEIGHTS,
     LocalSource,
@@ -28,6 +28,7 @@ __all__ = [
     "cache_dir",
     "check",
     "pull",
+    "read_checked",
     "resolve",
     "state",
     "weight",

@@ -2,36 +2,83 @@
 
 from __future__ import annotations
 
-import shutil
+import lzma
+import struct
 import zipfile
+import zlib
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_PIECE_BYTES: Final = 1 << 20
+
+_DAMAGE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+"""What the libraries raise over damaged, encrypted and strange archives. bz2 raises an OSError
+without a number."""
 
 
 class ArchiveError(Exception):
     """The archive can't be used; the message says why, without naming it."""
 
 
-def extract_member(archive: Path, member: str, destination: Path) -> None:
+def extract_member(archive: Path, member: str, destination: Path, *, max_bytes: int) -> None:
     """Write one file of a zip to `destination`.
 
     Args:
         archive: the zip.
         member: the file's full path in the zip, or its base name if only one file has it.
-        destination: where to write; replaced if it exists. Nothing else is written.
+        destination: a new file; nothing else is written.
+        max_bytes: that the file may have when it is unpacked.
 
     Raises:
-        ArchiveError: broken zip, no such file in it, or names that would lead out of a folder.
+        ArchiveError: broken zip, no such file in it, a larger one, or names that would lead out of
+            a folder.
+        FileExistsError: something lies at `destination`, be it a link.
+        OSError: it can't be written.
     """
+    with destination.open("xb") as target:
+        try:
+            with zipfile.ZipFile(archive) as opened:
+                entry = _find(opened, member)
+                with opened.open(entry) as source:
+                    _copy(source, target, max_bytes)
+        except ArchiveError:
+            raise
+        except _DAMAGE as error:
+            msg = f"the archive is broken ({' '.join(str(error).split()) or type(error).__name__})"
+            raise ArchiveError(msg) from error
+
+
+def _copy(source: IO[bytes], target: IO[bytes], max_bytes: int) -> None:
+    done_bytes = 0
+    while piece := _read(source):
+        done_bytes += len(piece)
+        if done_bytes > max_bytes:
+            # What the archive says of its size is not believed: a small one can hold gigabytes.
+            msg = f"the file in the archive has more than {max_bytes:,} bytes"
+            raise ArchiveError(msg)
+        target.write(piece)
+
+
+def _read(source: IO[bytes]) -> bytes:
     try:
-        with zipfile.ZipFile(archive) as opened:
-            entry = _find(opened, member)
-            with opened.open(entry) as source, destination.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        return source.read(_PIECE_BYTES)
+    except OSError as error:
+        if error.errno is not None:
+            raise
         msg = f"the archive is broken ({error})"
         raise ArchiveError(msg) from error
 

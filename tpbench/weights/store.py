@@ -1,7 +1,9 @@
 """The weights folder: what lies in it, and whether it is what it should be.
 
-Beside each file `<file>.record.json` keeps the checksum that was found, with the size and time of
-change that the file had then. While both still fit, hundreds of MB are not read at each start.
+Beside each file `<file>.record.json` keeps the checksum that was found, with the size and times of
+change that the file had then. While these still fit, `tpbench weights list` need not read hundreds
+of MB. Whoever is about to use a file goes by a record of this very process alone: one on disk is
+only as good as those who may write there.
 Where no checksum is published, the first pull's record is what later looks are compared with.
 """
 
@@ -10,13 +12,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tpbench.errors import ConfigError
-from tpbench.files import sha256_of
+from tpbench.files import sha256_of, write_text_aside
+from tpbench.foreign import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +59,13 @@ class _Record:
     sha256: str
     size_bytes: int
     mtime_ns: int
+
+    ctime_ns: int
+    """Unlike the time of change, nobody can set it back."""
+
+
+_SEEN: dict[tuple[str, int, int], _Record] = {}
+"""By path, device and inode: what was read in this process."""
 
 
 def cache_dir() -> Path:
@@ -97,7 +107,11 @@ def locked(key: str) -> Iterator[None]:
     """Hold the weights folder's lock of that name; the system frees it if the holder dies."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(make_weights_dir() / ".locks" / f"{key}.lock")
+    place = make_weights_dir() / ".locks" / f"{key}.lock"
+    if place.is_symlink():
+        msg = f"{place}: is a link, and would be written through; take it away"
+        raise ConfigError(msg)
+    lock = FileLock(place)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -109,32 +123,41 @@ def locked(key: str) -> Iterator[None]:
         lock.release()
 
 
-def look(row: WeightFile, *, rehash: bool = False) -> WeightState:
+def look(row: WeightFile, *, rehash: bool = False, here: bool = False) -> WeightState:
     """Say what is on disk of `row`.
 
     Args:
         row: which file.
-        rehash: read the file even if neither its size nor its time of change is new.
+        rehash: read the file even if neither its size nor its times of change are new.
+        here: believe only what was read in this process.
     """
     path = weights_dir() / row.filename
     try:
         stat = path.stat()
     except FileNotFoundError:
         return WeightState(name=row.name, status="missing", path=path, size_bytes=None, sha256=None)
-    record = _read_record(path)
-    fresh = record is not None and (record.size_bytes, record.mtime_ns) == (
+    place = (str(path.absolute()), stat.st_dev, stat.st_ino)
+    record = _SEEN.get(place) or (None if here else _read_record(path))
+    fresh = record is not None and (record.size_bytes, record.mtime_ns, record.ctime_ns) == (
         stat.st_size,
         stat.st_mtime_ns,
+        stat.st_ctime_ns,
     )
-    digest = record.sha256 if record and fresh and not rehash else _read_digest(path)
+    if record and fresh and not rehash:
+        digest = record.sha256
+    else:
+        digest = _read_digest(path)
+        # The times of change are those from before the reading: a later change shows.
+        record = _record_of(digest, stat)
+        fresh = False
+        _SEEN[place] = record
     expected = expected_sha256(row) or digest
     if digest != expected:
         status: Status = "changed"
     else:
         status = "verified" if row.sha256 else "recorded"
-        if not fresh:
-            # The time of change is the one from before the reading: a later change shows.
-            _write_record(path, digest, stat.st_size, stat.st_mtime_ns)
+        if not fresh and _read_record(path) != record:
+            _write_record(path, record)
     return WeightState(
         name=row.name, status=status, path=path, size_bytes=stat.st_size, sha256=digest
     )
@@ -158,8 +181,16 @@ def install(row: WeightFile, temporary: Path, digest: str) -> None:
     """
     path = weights_dir() / row.filename
     temporary.replace(path)
-    stat = path.stat()
-    _write_record(path, digest, stat.st_size, stat.st_mtime_ns)
+    _write_record(path, _record_of(digest, path.stat()))
+
+
+def _record_of(digest: str, stat: os.stat_result) -> _Record:
+    return _Record(
+        sha256=digest,
+        size_bytes=stat.st_size,
+        mtime_ns=stat.st_mtime_ns,
+        ctime_ns=stat.st_ctime_ns,
+    )
 
 
 def record_path(path: Path) -> Path:
@@ -177,26 +208,21 @@ def _read_digest(path: Path) -> str:
 
 def _read_record(path: Path) -> _Record | None:
     try:
-        values = json.loads(record_path(path).read_text(encoding="utf-8"))
+        values = read_json(record_path(path))
         return _Record(
             sha256=str(values["sha256"]),
             size_bytes=int(values["size_bytes"]),
             mtime_ns=int(values["mtime_ns"]),
+            ctime_ns=int(values.get("ctime_ns", 0)),  # earlier versions did not note it
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         # A record is a note to spare work: without a readable one, the file is read again.
         return None
 
 
-def _write_record(path: Path, digest: str, size_bytes: int, mtime_ns: int) -> None:
-    record = _Record(sha256=digest, size_bytes=size_bytes, mtime_ns=mtime_ns)
-    place = record_path(path)
-    temporary = place.with_name(f"{place.name}.{os.getpid()}.new")
+def _write_record(path: Path, record: _Record) -> None:
     try:
-        temporary.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
-        temporary.replace(place)
+        write_text_aside(record_path(path), json.dumps(asdict(record)) + "\n")
     except OSError as error:
         # A read-only folder shared by a cluster works as well, only slower.
-        with suppress(OSError):
-            temporary.unlink()
         logger.debug("can't note the checksum of %s: %s", path, error)
