@@ -122,25 +122,28 @@ def test_of_a_value_over_all_clips_only_the_best_is_marked_and_that_is_said(runs
     assert "ties can't be judged" in marks.reason
 
 
-def test_below_six_identities_only_the_best_is_marked_and_that_is_said(runs: Runs) -> None:
+def test_below_six_identities_nobody_is_called_worse_and_that_is_said(runs: Runs) -> None:
     people = ("a", "a", "b", "c", "d", "e")
     runs("good", psnr=BASE, people=people)
     runs("noisy", psnr=NOISY, people=people)
 
     assert board_of(runs.out).marks["psnr"] == Marks(
         best=("good",),
-        reason="ties can't be judged: 5 identities: at least 6 are needed to rule out luck",
+        tied=("noisy",),
+        reason="5 identities, and 6 are needed to rule out luck: nobody can be called worse than "
+        "another",
     )
 
 
-def test_without_identities_only_the_best_is_marked_and_that_is_said(runs: Runs) -> None:
+def test_without_identities_nobody_is_called_worse_and_that_is_said(runs: Runs) -> None:
     people = (None,) * 6
     runs("good", psnr=BASE, people=people)
     runs("noisy", psnr=NOISY, people=people)
 
     assert board_of(runs.out).marks["psnr"] == Marks(
         best=("good",),
-        reason="ties can't be judged: the identities of the clips are not known",
+        tied=("noisy",),
+        reason="the identities of the clips are not known: nobody can be called worse than another",
     )
 
 

@@ -34,6 +34,8 @@ METHOD: Final = (
 """How marks are made, for readers of a table."""
 
 
+_NOBODY_WORSE: Final = "nobody can be called worse than another"
+
 _NOBODY_ELSE: Final = "fewer than two complete models have a value: nobody to be better than"
 
 
@@ -118,11 +120,12 @@ def _judged(
         return best, (), None
     known = {clip: name for clip in clips if (name := identities[clip]) is not None}
     n_identities = len(set(known.values()))
+    others = tuple(name for name in means if name not in best)
     if len(known) < len(clips):
-        return best, (), "ties can't be judged: the identities of the clips are not known"
+        return best, others, f"the identities of the clips are not known: {_NOBODY_WORSE}"
     if n_identities < MIN_IDENTITIES:
-        reason = f"{n_identities} identities: at least {MIN_IDENTITIES} are needed to rule out luck"
-        return best, (), f"ties can't be judged: {reason}"
+        reason = f"{n_identities} identities, and {MIN_IDENTITIES} are needed to rule out luck"
+        return best, others, f"{reason}: {_NOBODY_WORSE}"
     worse = worse_than_some(identity_sums([row.badness[metric.id] for row in fit], clips, known))
     tied = (row.id for row, is_worse in zip(fit, worse, strict=True) if not is_worse)
     return best, tuple(name for name in tied if name not in best), None
