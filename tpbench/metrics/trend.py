@@ -2,8 +2,8 @@
 
 A clip's own slope has no interval. Neighbouring frames are alike, and where they stay so for a good
 part of the clip nothing in it tells drift from a slow sway: intervals over blocks of frames, named
-95 %, left out the truth in up to half of made curves (see `docs/statistics.md`). What is sure is the mean over people; see
-`bootstrap.mean_over_identities`.
+95 %, left out the truth in up to half of made curves (`docs/statistics.md`). What is sure is the
+mean over people; see `bootstrap.mean_over_identities`.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,6 +12,9 @@ import pytest
 from tests.benchmark.leaderboard.conftest import Runs, board_of
 from tpbench.benchmark.leaderboard.model import Marks
 from tpbench.metrics.registry import METRICS
+
+if TYPE_CHECKING:
+    from tpbench.metrics.scoring.report import ScoreReport
 
 BASE = (20.0, 22.0, 24.0, 26.0, 28.0, 30.0)
 NOISY = (20.5, 21.2, 24.4, 25.7, 28.1, 29.9)
@@ -120,6 +125,21 @@ def test_of_a_value_over_all_clips_only_the_best_is_marked_and_that_is_said(runs
     assert (marks.best, marks.tied) == (("a",), ())
     assert marks.reason is not None
     assert "ties can't be judged" in marks.reason
+
+
+def test_a_value_of_fewer_clips_than_others_have_is_not_best(runs: Runs) -> None:
+    def fewer(report: ScoreReport) -> ScoreReport:
+        fid = replace(report.metrics["fid"], n_clips=4)
+        return replace(report, metrics={**report.metrics, "fid": fid})
+
+    runs("a", sets={"fid": 10.0})
+    runs("b", sets={"fid": 10.1})
+    runs("few", sets={"fid": 5.0}, report=fewer)
+
+    marks = board_of(runs.out).marks["fid"]
+
+    assert marks.best == ("a",)
+    assert marks.notes == ("few is not judged: made from 4 clips, and others from 6",)
 
 
 def test_below_six_identities_nobody_is_called_worse_and_that_is_said(runs: Runs) -> None:

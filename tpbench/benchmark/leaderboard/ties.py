@@ -97,12 +97,20 @@ def _means(metric: MetricRow, rows: Sequence[Row], clips: AbstractSet[str]) -> d
 
 def _marks_of_sets(metric: MetricRow, fit: Sequence[Row]) -> Marks:
     """Return who has the best value of all clips together; ties can't be judged."""
-    means = {row.id: badness(metric, row.cells[metric.id].value) for row in fit}
-    if len(fit) < 2:
-        return Marks(reason=_NOBODY_ELSE)
+    most = max((row.cells[metric.id].n_clips for row in fit), default=0)
+    notes = tuple(
+        f"{row.display_name} is not judged: made from {row.cells[metric.id].n_clips} clips, and "
+        f"others from {most}"
+        for row in fit
+        if row.cells[metric.id].n_clips < most
+    )
+    whole = [row for row in fit if row.cells[metric.id].n_clips == most]
+    if len(whole) < 2:
+        return Marks(reason=_NOBODY_ELSE, notes=notes)
+    means = {row.id: badness(metric, row.cells[metric.id].value) for row in whole}
     best = tuple(name for name, value in means.items() if value == min(means.values()))
-    reason = "all clips together give one value, without an interval: ties can't be judged"
-    return Marks(best=best, reason=reason if len(best) < len(fit) else None)
+    reason = "all clips together give one value: ties can't be judged"
+    return Marks(best=best, reason=reason if len(best) < len(whole) else None, notes=notes)
 
 
 def _judged(
