@@ -118,6 +118,15 @@ def test_frames_beside_a_cut_are_left_out_but_not_those_at_the_ends(
     assert spans == [[(0, 99)], [(101, 199)], [(201, 300)]]
 
 
+def test_no_frames_are_lost_beside_a_seam(info: VideoInfo, talkingpose: ExtractionConfig) -> None:
+    shots = _shots(0, 40, 80, 120)
+    screened = _screened(replace(info, seams=(40,)), [1] * 12, shots)
+    margin = talkingpose.shots.margin_frames
+
+    assert _edges(spans_of_shot(shots[0], screened, talkingpose)) == [(0, 40)]
+    assert _edges(spans_of_shot(shots[1], screened, talkingpose)) == [(40, 80 - margin)]
+
+
 @pytest.mark.parametrize("length", [1, 2])
 def test_a_shot_that_is_all_margin_has_no_spans(
     length: int, info: VideoInfo, talkingpose: ExtractionConfig

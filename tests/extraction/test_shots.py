@@ -47,8 +47,13 @@ class FindShots:
     def __init__(self, config: ExtractionConfig) -> None:
         self._settings = config.shots
 
-    def __call__(self, pictures: Iterable[NDArray[np.uint8]], fps: Fraction = FPS) -> list[Shot]:
-        finder = ShotFinder(fps=fps, settings=self._settings)
+    def __call__(
+        self,
+        pictures: Iterable[NDArray[np.uint8]],
+        fps: Fraction = FPS,
+        seams: Sequence[int] = (),
+    ) -> list[Shot]:
+        finder = ShotFinder(fps=fps, settings=self._settings, seams=seams)
         for picture in pictures:
             finder.push(picture)
         return finder.finish()
@@ -101,6 +106,20 @@ def test_hard_cuts_are_exact(lengths: list[int], find: FindShots, scenes: Pictur
     pictures = [scenes[k] for k, length in enumerate(lengths) for _ in range(length)]
 
     assert _starts(find(pictures)) == list(np.cumsum(lengths)[:-1])
+
+
+def test_a_seam_is_a_cut_though_nothing_is_seen_of_it(find: FindShots, scenes: Pictures) -> None:
+    assert _starts(find([scenes[0]] * 120, seams=[30, 31, 90])) == [30, 31, 90]
+
+
+def test_each_side_of_a_seam_is_found_as_if_it_were_alone(
+    find: FindShots, scenes: Pictures
+) -> None:
+    # A dissolve that the seam interrupts is none: one side ends with the first scene.
+    pictures = [scenes[0]] * 60 + [scenes[1]] * 30 + [scenes[2]] * 40
+
+    assert _starts(find(pictures, seams=[60])) == [60, 90]
+    assert _starts(find(pictures[60:])) == [30]
 
 
 def test_a_cut_between_two_dark_shots_that_are_alike_is_found(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import subprocess
 import sys
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -123,11 +125,12 @@ def test_joined_fragments_go_on_in_the_order_of_the_file(make_media: MediaMaker)
     assert numbers(path, make_media) == [*range(30), *range(25)]
 
 
-@pytest.mark.parametrize("name", ["a.flv", "a.mkv"])
+@pytest.mark.parametrize("name", ["a.flv", "a.mkv", "a.mp4", "a.asf"])
 def test_a_recording_that_can_not_be_reached_is_said(
     make_media: MediaMaker, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    part = make_media.cfr(f"part_{name}", n=20)
+    codec = "wmv2" if name == "a.asf" else "libx264"
+    part = make_media.cfr(f"part_{name}", n=20, codec=codec, bframes=0)
 
     with caplog.at_level(logging.WARNING):
         n_alone = probe(part).frame_count
@@ -146,6 +149,22 @@ def test_a_clock_far_behind_is_a_seam_and_no_damage(make_media: MediaMaker) -> N
 
     assert (info.fps, info.frame_count, info.seams) == (Fraction(25), 50, (30,))
     assert numbers(path, make_media) == [*range(30), *range(20)]
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="PyAV has no encoder of Theora")
+def test_chained_ogg_goes_on_with_the_headers_of_its_second_part(make_media: MediaMaker) -> None:
+    source = make_media.cfr("source.mkv", n=30, codec="ffv1", bframes=0)
+    parts = [make_media.folder / f"{quality}.ogv" for quality in (9, 4)]
+    for path, quality in zip(parts, ("9", "4"), strict=True):
+        command = ["ffmpeg", "-loglevel", "error", "-i", str(source), "-c:v", "libtheora"]
+        subprocess.run([*command, "-q:v", quality, str(path)], check=True)
+    path = joined(make_media, "chained.ogv", *parts)
+
+    info = probe(path)
+
+    assert (info.fps, info.frame_count, info.seams) == (Fraction(25), 60, (30,))
+    assert numbers(path, make_media) == [*range(30), *range(30)]
+    assert numbers(path, make_media, 37) == list(range(7, 30))
 
 
 PATTERNS: dict[str, Callable[[int], bool]] = {

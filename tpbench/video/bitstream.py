@@ -64,6 +64,11 @@ def is_hidden(codec: str, packet: memoryview) -> bool:
     return codec == "vp8" and len(packet) > 0 and not (packet[0] >> 4) & 1
 
 
+def is_header(codec: str, packet: memoryview) -> bool:
+    """Whether a packet holds headers and no picture: decoders take them in, and then complain."""
+    return codec == "theora" and len(packet) > 0 and bool(packet[0] & 0x80)
+
+
 def _length_size(extradata: bytes | None, *, at: int) -> int:
     """Return bytes of the length in front of every unit; 0 for start codes (byte streams)."""
     if not extradata or len(extradata) <= at or extradata[0] != 1:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tpbench.errors import MediaError
+from tpbench.video.bitstream import is_header
 from tpbench.video.decoder_log import TOO_LARGE, errors_logged
 from tpbench.video.numbered import numbered_pictures
 from tpbench.video.source import keeps_no_stamps, open_video, picture_pts, readable_packets
@@ -235,6 +236,7 @@ def _decode_packet(
     """
     import av
 
+    codec = stream.codec_context.codec.canonical_name
     pictures: list[VideoFrame] = []
     failure: av.FFmpegError | None = None
     with errors_logged(all_threads=threads > 1) as logged:
@@ -242,6 +244,8 @@ def _decode_packet(
             pictures = stream.codec_context.decode(packet)
         except av.FFmpegError as error:
             failure = error
+    if packet is not None and packet.size and is_header(codec, memoryview(packet)):
+        return pictures
     if any(TOO_LARGE in line for line in logged):
         raise _damage(path, time_s, "its pictures grow beyond 8192x8192 px in area")
     if failure is not None:

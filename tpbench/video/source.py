@@ -44,7 +44,12 @@ VIDEO_SUFFIXES: Final = frozenset(_SUFFIXES.split())
 OPENING: Final = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 """Options of libav with which every file is opened."""
 
-_HEADERS = {"flv": b"FLV\x01", "matroska,webm": b"\x1aE\xdf\xa3"}
+_HEADERS = {
+    "flv": b"FLV\x01",
+    "matroska,webm": b"\x1aE\xdf\xa3",
+    "asf": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+    "mov,mp4,m4a,3gp,3g2,mj2": b"ftyp",
+}
 """How a file begins, of kinds of which libav reads no more than one or two in a row."""
 
 _MAX_PIXELS = 8192 * 8192
@@ -133,7 +138,7 @@ def readable_packets(
                 if held is not None:
                     yield held
                 held = packet
-                end = (packet.pos or 0) + packet.size
+                end = max(end, (packet.pos or 0) + packet.size)
     except av.FFmpegError as error:
         reason = error.strerror
     if held is not None and held.is_corrupt:
