@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -11,7 +12,13 @@ import pytest
 
 from tpbench.errors import MediaError
 from tpbench.video import probe, read_frames
-from tpbench.video.orientation import UPRIGHT, Orientation, orientation_of_matrix
+from tpbench.video.orientation import (
+    UPRIGHT,
+    Orientation,
+    OrientationMessages,
+    Told,
+    orientation_of_matrix,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,6 +214,34 @@ def message(orientation: Orientation) -> str:
     """Options of libav's `h264_metadata` that say the orientation."""
     flip = ":flip=horizontal" if orientation.mirrored else ""
     return f"display_orientation=insert:rotate={90 * orientation.quarter_turns}{flip}"
+
+
+def nal(kind: int, payload: bytes, *, hevc: bool) -> bytes:
+    head = bytes([kind << 1, 1]) if hevc else bytes([kind])
+    return b"\x00\x00\x00\x01" + head + payload
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_a_message_holds_until_another_one_or_a_new_sequence(codec: str) -> None:
+    hevc = codec == "hevc"
+    context = SimpleNamespace(codec=SimpleNamespace(canonical_name=codec), extradata=None)
+    stream: Any = SimpleNamespace(codec_context=context)
+    sei, idr, slice_ = (39, 19, 1) if hevc else (6, 5, 1)
+    mirrored_and_turned = (0b010 << 21 | 16384 << 5 | 1 << 4).to_bytes(3, "big")
+    other = bytes([4, 2, 9, 9])  # another message before it, in the same unit
+    messages = OrientationMessages(stream)
+
+    def told(*units: tuple[int, bytes]) -> Told | None:
+        packet: Any = b"".join(nal(kind, payload, hevc=hevc) for kind, payload in units)
+        return messages.push(packet)
+
+    said = told((sei, other + bytes([47, 3]) + mirrored_and_turned + b"\x80"), (idr, b"x"))
+    assert said == Told(Orientation(mirrored=True, quarter_turns=1))
+    assert told((slice_, b"xxx")) is None
+    assert told((sei, other + b"\x80"), (slice_, b"x")) is None
+    assert told((idr, b"xxx")) == Told(None)
+    assert told((idr, b"xxx")) is None
+    assert told((sei, bytes([47, 1, 0x80, 0x80])), (slice_, b"x")) == Told(None)  # cancelled
 
 
 def test_old_files_still_read(make_media: MediaMaker) -> None:

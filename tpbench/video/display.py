@@ -52,6 +52,9 @@ class Display:
     size_px: tuple[int, int]
     """Width and height as displayed: cropped, pixels made square, turned as the first picture."""
 
+    stored_px: tuple[int, int] = (0, 0)
+    """Width and height of the first picture as stored."""
+
     pixel_aspect: Fraction = Fraction(1)
     """Width over height of a stored pixel."""
 
@@ -114,7 +117,7 @@ class Display:
             (H, W, 3) uint8 RGB, contiguous.
         """
         orientation = self.orientation_of(picture, slot)
-        own_px = displayed_size(picture, self.cropped, self.pixel_aspect, orientation)
+        own_px = self._own_size(picture, orientation)
         if self.window is None and own_px == self.size_px and not any(self.cropped):
             width_px, height_px = _shrunk(self.size_px, max_side_px)
             shrinks = (width_px, height_px) != self.size_px
@@ -123,6 +126,15 @@ class Display:
             image = self._colours(picture, width_px, height_px, "AREA" if shrinks else "BICUBIC")
             return np.ascontiguousarray(orientation.apply(image))
         return self._part(picture, orientation, own_px, max_side_px)
+
+    def _own_size(self, picture: VideoFrame, orientation: Orientation) -> tuple[int, int]:
+        """Return the size that a picture asks for, nearly always that of the first."""
+        if (
+            orientation.quarter_turns == self.orientation.quarter_turns
+            and (picture.width, picture.height) == self.stored_px
+        ):
+            return self.size_px
+        return displayed_size(picture, self.cropped, self.pixel_aspect, orientation)
 
     def _part(
         self,

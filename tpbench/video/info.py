@@ -284,6 +284,7 @@ def _display(
     aspect = pixel_aspect(stream, cropped)
     display = Display(
         size_px=displayed_size(first, cropped, aspect, orientation),
+        stored_px=(first.width, first.height),
         pixel_aspect=aspect,
         orientation=orientation,
         cropped=cropped,

@@ -144,10 +144,11 @@ class OrientationMessages:
                 at = start + int.from_bytes(data[at:start], "big")
                 yield start, min(at, len(data))
             return
-        starts = [match.end() for match in re.finditer(rb"\x00\x00\x01", data)]
-        for start, following in zip(starts, [*starts[1:], len(data)], strict=True):
-            if start < len(data):
-                yield start, following
+        marks = [match.span() for match in re.finditer(rb"\x00\x00\x01", data)]
+        ends = [start for start, _ in marks[1:]]
+        for (_, start), end in zip(marks, [*ends, len(data)], strict=True):
+            if start < end:
+                yield start, end
 
 
 def _length_bytes(extradata: bytes | None, *, hevc: bool) -> int:
@@ -167,8 +168,9 @@ def _message(unit: bytes) -> Told | None:
     while at + 2 < len(unit):
         kind, at = _number(unit, at)
         size, at = _number(unit, at)
-        if kind == _DISPLAY_ORIENTATION and at + 3 <= len(unit):
-            return _told(int.from_bytes(unit[at : at + 3], "big"))
+        if kind == _DISPLAY_ORIENTATION and at < len(unit):
+            # A message that only cancels is shorter.
+            return _told(int.from_bytes(unit[at : at + 3].ljust(3, b"\x00"), "big"))
         at += size
     return None
 
