@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 
 from tests.metrics.simulations import (
+    BEYOND,
     IDENTITIES,
     MODELS,
     POPULATIONS,
@@ -24,7 +25,7 @@ from tests.metrics.simulations import (
 def _print_coverage(samples: int) -> None:
     print("\n| values | " + " | ".join(f"{count} people" for count in IDENTITIES) + " |")
     print("|---|" + "---|" * len(IDENTITIES))
-    for population in POPULATIONS:
+    for population in POPULATIONS | BEYOND:
         cells = []
         for count in IDENTITIES:
             new = coverage(population, count, samples)

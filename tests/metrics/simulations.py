@@ -127,6 +127,17 @@ POPULATIONS: Final[dict[str, tuple[Callable[[Generator, int], Sample], Bounds]]]
 """By name: how a sample is made of G identities, and the bounds of its values."""
 
 
+def _two_kinds(rng: Generator, count: int) -> Sample:
+    means = np.where(rng.random(count) < 0.2, 10.0, 0.0)
+    return _of_people(means, _few(rng, count), rng, noise=1.0, truth=2.0)
+
+
+BEYOND: Final[dict[str, tuple[Callable[[Generator, int], Sample], Bounds]]] = {
+    "two kinds of people, 20 % of the one": (_two_kinds, (None, None)),
+}
+"""What no interval can know with few people: of a third of samples of five, one kind is missing."""
+
+
 def coverage(
     population: str,
     identities: int,
@@ -138,13 +149,13 @@ def coverage(
     """Return how often nominal 95 % intervals of a population hold the truth.
 
     Args:
-        population: of `POPULATIONS`.
+        population: of `POPULATIONS` or `BEYOND`.
         identities: in each sample.
         samples: how many.
         method: today's, or `old_interval`.
         bounded: tell the method the bounds of the values.
     """
-    make, bounds = POPULATIONS[population]
+    make, bounds = (POPULATIONS | BEYOND)[population]
     rng = np.random.default_rng([identities, len(population)])
     held, widths = 0, []
     for _ in range(samples):
