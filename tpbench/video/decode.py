@@ -10,7 +10,7 @@ import numpy as np
 
 from tpbench.errors import MediaError
 from tpbench.video.bitstream import is_header
-from tpbench.video.decoder_log import TOO_LARGE, errors_logged
+from tpbench.video.decoder_log import TOO_LARGE, damage_in, listen
 from tpbench.video.numbered import numbered_pictures
 from tpbench.video.source import keeps_no_stamps, open_video, picture_pts, readable_packets
 
@@ -116,12 +116,13 @@ def _numbered(video: _Numbered, key: int, threads: int) -> Generator[Picture]:
         if packet is not None and packet.pts is not None:
             latest_s = video.time_s(packet.pts) or latest_s
         try:
-            return _decode_packet(video.path, stream, packet, latest_s, threads)
-        except MediaError:
+            return _decode_packet(stream, packet, threads)
+        except _DecodingError as error:
             if packet is not None and packet.pts is not None and video.is_before(packet.pts, key):
                 return []
-            raise
+            raise _damage(video.path, latest_s, str(error)) from error
 
+    listen()
     counted = itertools.count()
     with open_video(video.path, threads=threads) as source:
         for number, picture in numbered_pictures(
@@ -148,11 +149,13 @@ def _decode(
 
     Pictures displayed before that keyframe are left out: they lean on what was not decoded.
     """
+    listen()
     with open_video(path, threads=threads) as source:
         landing = _packets_from_key(source, info, seek_pts, latest_key)
         if landing is None:
             return
         key_pts, packets = landing
+        timeline = info.timeline
         by_order = keeps_no_stamps(source.container)
         pending_dts: deque[int | None] = deque()
         for packet in itertools.chain(packets, [None]):
@@ -166,7 +169,7 @@ def _decode(
                     continue
                 if picture.is_corrupt:
                     raise _damage(path, _time_s(info, pts), "data missing")
-                yield Picture(info.timeline.slot(pts), None if by_order else pts, picture)
+                yield Picture(timeline.slot(pts), None if by_order else pts, picture)
 
 
 def _packets_from_key(
@@ -213,45 +216,51 @@ def _decode_stamped(
     threads: int,
 ) -> list[VideoFrame]:
     """Decode one packet, or flush the decoder; damage before the keyframe does not count."""
-    pts = None if packet is None else picture_pts(packet)
     try:
-        return _decode_packet(path, stream, packet, _time_s(info, pts), threads)
-    except MediaError:
+        return _decode_packet(stream, packet, threads)
+    except _DecodingError as error:
+        pts = None if packet is None else picture_pts(packet)
         if pts is not None and pts < key_pts:
             return []
-        raise
+        raise _damage(path, _time_s(info, pts), str(error)) from error
+
+
+class _DecodingError(Exception):
+    """Says what is wrong with a packet."""
 
 
 def _decode_packet(
-    path: Path,
-    stream: VideoStream,
-    packet: Packet[VideoStream] | None,
-    time_s: float | None,
-    threads: int,
+    stream: VideoStream, packet: Packet[VideoStream] | None, threads: int
 ) -> list[VideoFrame]:
     """Decode one packet, or flush the decoder.
 
-    Raises:
-        MediaError: the decoder fails, or says that something is wrong with the picture.
-    """
-    import av
+    Lines that the decoder logs are its own if it works in this thread. If it has threads of its
+    own, those of other decoders that work at the same time can't be told apart.
 
-    codec = stream.codec_context.codec.canonical_name
+    Raises:
+        _DecodingError: the decoder fails, or says that something is wrong with the picture.
+    """
+    import av.logging
+
     pictures: list[VideoFrame] = []
     failure: av.FFmpegError | None = None
-    with errors_logged(all_threads=threads > 1) as logged:
+    with av.logging.Capture(local=threads == 1) as lines:
         try:
             pictures = stream.codec_context.decode(packet)
         except av.FFmpegError as error:
             failure = error
+    if failure is None and not lines:
+        return pictures
+    codec = stream.codec_context.codec.canonical_name
     if packet is not None and packet.size and is_header(codec, memoryview(packet)):
         return pictures
-    if any(TOO_LARGE in line for line in logged):
-        raise _damage(path, time_s, "its pictures grow beyond 8192x8192 px in area")
+    if any(TOO_LARGE in line for _, _, line in lines):
+        reason = "its pictures grow beyond 8192x8192 px in area"
+        raise _DecodingError(reason)
     if failure is not None:
-        raise _damage(path, time_s, failure.strerror or "broken data") from failure
-    if logged:
-        raise _damage(path, time_s, logged[0])
+        raise _DecodingError(failure.strerror or "broken data") from failure
+    if (damage := damage_in(lines)) is not None:
+        raise _DecodingError(damage)
     return pictures
 
 

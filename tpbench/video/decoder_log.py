@@ -8,13 +8,12 @@ picture.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
 _HARMLESS_PARTS: Final = (
     # Messages beside the picture: what a camera adds, colours, captions, screens.
@@ -43,29 +42,22 @@ TOO_LARGE: Final = "max pixel count"
 """Part of what is logged when a picture is larger than the decoder was told to allow."""
 
 
-@contextlib.contextmanager
-def errors_logged(*, all_threads: bool = False) -> Iterator[list[str]]:
-    """Collect the lines that tell of damage; the list is filled when the block ends.
+def damage_in(lines: Iterable[tuple[int, str, str]]) -> str | None:
+    """Return the first line that tells of damage.
 
     Args:
-        all_threads: the decoder has threads of its own. Lines of other decoders that work at the
-            same time can't be told apart then.
+        lines: level, name of the decoder and text, as `av.logging.Capture` collects them.
     """
     import av.logging
 
-    _listen()
-    found: list[str] = []
-    with av.logging.Capture(local=not all_threads) as lines:
-        try:
-            yield found
-        finally:
-            for level, name, line in lines:
-                text = " ".join(line.split())
-                if level <= av.logging.ERROR and text and not _HARMLESS.search(text):
-                    found.append(f"{name}: {text}" if name else text)
+    for level, name, line in lines:
+        text = " ".join(line.split())
+        if level <= av.logging.ERROR and text and not _HARMLESS.search(text):
+            return f"{name}: {text}" if name else text
+    return None
 
 
-def _listen() -> None:
+def listen() -> None:
     """Let PyAV hand on error lines, which it throws away otherwise; elsewhere they stay unseen."""
     import av.logging
 

@@ -113,6 +113,7 @@ def survey_packets(
     is_key: list[bool] = []
     is_discarded: list[bool] = []
     closer_look = False
+    may_hide = codec == "vp8"
     header: bytes | None = None
     for packet in messages.each(readable_packets(container, stream, log_as=path)):
         stamp = picture_pts(packet)
@@ -120,9 +121,10 @@ def survey_packets(
         dts.append(NO_STAMP if packet.dts is None else packet.dts)
         is_key.append(packet.is_keyframe)
         is_discarded.append(packet.is_discard)
-        data = memoryview(packet)
-        closer_look |= is_hidden(codec, data)
-        if packet.is_keyframe:
+        if may_hide:
+            closer_look |= is_hidden(codec, memoryview(packet))
+        if is_key[-1]:
+            data = memoryview(packet)
             if header is None:
                 closer_look |= may_be_in_fields(codec, data, extradata)
             found = size_header(codec, data, extradata)
