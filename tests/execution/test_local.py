@@ -310,3 +310,15 @@ def test_limits_below_one_are_refused(
         LocalExecutor(
             num_workers=num_workers, max_attempts=max_attempts, recycle_after=recycle_after
         )
+
+
+@pytest.mark.parametrize("then", ["well", "die", "stumble"])
+def test_what_a_task_has_started_is_ended_with_its_worker(
+    task: TaskSpec, folder: Path, then: str
+) -> None:
+    run(task, item("one", do="start_another", then=then))
+
+    pids = [int(pid) for pid in (folder / "children").read_text().splitlines()]
+    assert pids
+    gone, alive = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], 10)
+    assert not alive, gone

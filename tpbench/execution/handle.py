@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from multiprocessing.connection import Pipe
 from typing import TYPE_CHECKING, Final
 
@@ -69,6 +69,8 @@ class WorkerHandle:
                 stderr=log,
                 env=os.environ | _ONE_THREAD | {"PYTHONUNBUFFERED": "1"},
                 pass_fds=[theirs.fileno()],
+                # A group of its own: what a task starts is ended with the worker (see `bury`).
+                process_group=0,
             )
         self._send(sys.path)
         self._send(task)
@@ -102,7 +104,11 @@ class WorkerHandle:
             self.process.send_signal(STOP_SIGNAL)
 
     def bury(self, *, grace_s: float = 0.0) -> int:
-        """Wait for the end, or make it; return the exit code."""
+        """Wait for the end, or make it, of the worker and of all it has started.
+
+        Returns:
+            The worker's exit code.
+        """
         if self.item is not None:
             IN_WORK.end(self.item.key)
         try:
@@ -111,6 +117,8 @@ class WorkerHandle:
             pass
         finally:  # an interrupt while we wait, too
             self.process.kill()
+            with suppress(ProcessLookupError, PermissionError):  # nobody is left in it
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.connection.close()
         return self.process.wait()
 

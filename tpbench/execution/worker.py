@@ -120,6 +120,8 @@ def _die_with(driver_pid: int, *, at_once: bool) -> None:
         # An orphan gets another parent; this also sees a driver that died before we looked.
         while os.getppid() == driver_pid:
             time.sleep(_DRIVER_CHECK_S)
+        if os.getpgrp() == os.getpid():  # what the task has started goes with us
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
     threading.Thread(target=watch, name="watch-driver", daemon=True).start()

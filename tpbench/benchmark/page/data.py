@@ -192,6 +192,11 @@ def _notes(cell: Cell) -> list[str]:
 def _notices(leaderboard: Leaderboard) -> list[dict[str, str]]:
     """Say what a reader must know before the table."""
     said = [{"text": note, "kind": "note"} for note in leaderboard.notes]
+    if leaderboard.dataset.folder is None:
+        text = (
+            "real clips and poses are not shown: they are with `leaderboard build --data DATASET`"
+        )
+        said.append({"text": text, "kind": "note"})
     said += [
         {"text": f"the anchor {name} is missing; make it with", "kind": "anchor", "command": line}
         for name, line in leaderboard.missing_anchors.items()
