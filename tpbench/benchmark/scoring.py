@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tpbench.errors import ConfigError, did_you_mean
@@ -56,6 +56,7 @@ def policies_of(rule: TaskRule, protocol: Protocol) -> Policies:
         resize=protocol.resize,
         rate=protocol.rate,
         first_frame=rule.first_frame,
+        shape="any" if protocol.squashes else "same",
     )
 
 
@@ -127,9 +128,10 @@ def score_run(
 
 def same_conditions(report: ScoreReport, scoring: ScoringSetting) -> bool:
     """Whether a report was made by this protocol with these policies."""
-    return report.protocol.get("digest") == scoring.protocol.digest and dict(
-        report.policies
-    ) == asdict(scoring.policies)
+    return (
+        report.protocol.get("digest") == scoring.protocol.digest
+        and dict(report.policies) == scoring.policies.to_json()
+    )
 
 
 def _require_fit(rule: TaskRule, metric_id: str) -> None:

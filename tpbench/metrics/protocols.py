@@ -37,6 +37,7 @@ POOLINGS: Final[Mapping[Pooling, str]] = {
 """What each does, for readers."""
 
 _CUSTOM = "+custom"
+_SQUASHING = frozenset({"talkingpose"})
 _PROSE = frozenset({"title", "description", "quirks"})
 
 
@@ -102,6 +103,11 @@ class Protocol:
 
     quirks: tuple[str, ...]
     """What it does that one would not expect, a sentence each."""
+
+    @property
+    def squashes(self) -> bool:
+        """Whether clips of another shape are resized as well, as its source does."""
+        return self.id.removesuffix(_CUSTOM) in _SQUASHING
 
     @property
     def digest(self) -> str:

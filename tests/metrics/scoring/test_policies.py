@@ -19,12 +19,14 @@ from tests.metrics.scoring.clips import (
 )
 from tpbench.errors import MediaError
 from tpbench.metrics.psnr import psnr
+from tpbench.metrics.scoring.api import score
 from tpbench.metrics.scoring.policies import Policies, fit_clips, is_refused_now
 from tpbench.video import open_footage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tpbench.metrics.scoring.policies import ResizePolicy
     from tpbench.metrics.scoring.report import ScoreReport
     from tpbench.video import Footage
 
@@ -128,7 +130,7 @@ def test_policies_and_what_they_did_stand_in_the_result(tmp_path: Path) -> None:
         pairing_of(tmp_path / "real", tmp_path / "gen"), tmp_path / "out", "psnr", policies=policies
     )
 
-    assert report.policies == asdict(policies)
+    assert report.policies == policies.to_json()
     clip = report.clips["clip"]
     assert [note.partition(":")[0] for note in clip.notes] == [
         "truncated",
@@ -151,7 +153,7 @@ def test_without_a_policy_the_clip_fails_by_name_and_the_others_go_on(tmp_path: 
 
     assert list(report.clips) == ["a"]
     assert report.coverage.failed.keys() == {"b"}
-    assert report.coverage.failed["b"].startswith(f"{tmp_path / 'gen' / 'b.avi'}: has 7 frames")
+    assert report.coverage.failed["b"].startswith("b.avi: has 7 frames")
     assert (report.coverage.n_scored, report.coverage.n_expected) == (1, 2)
     assert not report.complete
     assert report.metrics["psnr"].n_clips == 1
@@ -283,3 +285,28 @@ def test_lossy_pictures_are_named_and_lossless_ones_are_not(tmp_path: Path) -> N
     assert fit_clips(real, real, STRICT, min_side_px=1).notes == ()
     note = ("lossy pictures: generated jpeg",)
     assert fit_clips(real, open_footage(lossy), STRICT, min_side_px=1).notes == note
+
+
+def test_a_protocol_that_squashes_as_its_source_does_says_so_and_an_option_refuses(
+    tmp_path: Path,
+) -> None:
+    write_pictures(tmp_path / "real" / "clip", pictures(4, size_px=(48, 48)))
+    write_pictures(tmp_path / "gen" / "clip", pictures(4, size_px=(64, 48)))
+
+    def report(resize: ResizePolicy | None) -> ScoreReport:
+        return score(
+            tmp_path / "real",
+            tmp_path / "gen",
+            out=tmp_path / "out",
+            protocol="talkingpose",
+            metrics=["psnr"],
+            resize=resize,
+            workers=1,
+        )
+
+    squashed = report(None)
+    assert squashed.notes == ("squashed: 1 clip, 'clip': generated 64x48 px, the real clip 48x48",)
+    assert (squashed.policies["resize"], "shape" in squashed.policies) == ("area", False)
+    # What is kept of that is not taken for what the option means.
+    assert "another shape" in report("area").coverage.failed["clip"]
+    assert report(None).coverage.n_scored == 1

@@ -103,6 +103,7 @@ def score(  # noqa: PLR0913 - one argument for each thing a user may choose
             resize=resize or chosen.resize,
             rate=rate or chosen.rate,
             first_frame=first_frame,
+            shape="any" if chosen.squashes and resize is None else "same",
         ),
         device=device,
         workers=workers,

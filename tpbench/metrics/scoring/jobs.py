@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tpbench.errors import MediaError
@@ -56,7 +56,7 @@ def _standing(record: ClipRecord | None) -> ClipRecord | None:
     return None if record is None or any(map(is_refused_now, record.notes)) else record
 
 
-def _numbering(pair: Pair, policies: Policies) -> dict[str, object]:
+def _laying(pair: Pair, policies: Policies) -> dict[str, object]:
     """Return what the numbers of pictures decide: contents don't tell."""
     if policies.length != "truncate":
         return {}
@@ -68,7 +68,9 @@ def _numbering(pair: Pair, policies: Policies) -> dict[str, object]:
 def _job(
     pair: Pair, real: str, generated: str, readiness: Readiness, policies: Policies
 ) -> ClipJob:
-    numbering = _numbering(pair, policies)
+    laying = _laying(pair, policies)
+    if policies.shape == "any":
+        laying["shape"] = "any"
     keys: dict[str, str] = {}
     real_keys: dict[str, str] = {}
     for row in readiness.meters:
@@ -80,7 +82,7 @@ def _job(
             "skeleton": skeleton,
             "real": real,
         }
-        laid = {"generated": generated, "policies": asdict(policies), **numbering}
+        laid = {"generated": generated, "policies": policies.to_json(), **laying}
         keys[row.name] = key_of({**common, **laid})
         if row.feature_dim:
             real_keys[row.name] = key_of({**common, "first_frame": policies.first_frame})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from tpbench.errors import MediaError
@@ -33,7 +33,7 @@ class Policies:
 
     resize: ResizePolicy
     """Another size: an error, or generated frames are resized by averaging areas (INTER_AREA).
-    Another shape (width to height) is an error in either case."""
+    Another shape (width to height) is an error in either case, unless `shape` says otherwise."""
 
     rate: RatePolicy
     """Another frame rate: an error, or frames are compared by their number all the same. Pictures
@@ -41,6 +41,15 @@ class Policies:
 
     first_frame: int = 0
     """Frames before it are not scored: 1 where frame 0 is the reference itself."""
+
+    shape: Literal["same", "any"] = "same"
+    """Whether resizing may squash: only where a protocol repeats what its source does."""
+
+    def to_json(self) -> dict[str, str | int]:
+        """Return what is written into results: all but `shape`, which follows from the protocol."""
+        values = asdict(self)
+        del values["shape"]
+        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,13 +172,14 @@ def _fit_size(real: Footage, generated: Footage, policies: Policies) -> list[str
     if sizes_px[0] == sizes_px[1]:
         return []
     found = f"{_size(generated)} px, the real clip {_size(real)}"
-    if not _same_shape(*sizes_px):
+    same_shape = _same_shape(*sizes_px)
+    if not same_shape and (policies.shape == "same" or policies.resize == "fail"):
         reason = f"is {found}, another shape; {_remedy(real, generated)}"
         raise MediaError(generated.path, reason)
     if policies.resize == "fail":
         reason = f"is {found}; `--resize area` resizes generated frames to the real ones"
         raise MediaError(generated.path, reason)
-    return [f"resized: generated {found}"]
+    return [f"resized: generated {found}" if same_shape else f"squashed: generated {found}"]
 
 
 def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -143,7 +143,7 @@ def score_pairs(
         write_frames(out / FRAMES_NAME, _read_again(heads, records), columns)
         report = ScoreReport(
             protocol={**asdict(setting.protocol), "digest": setting.protocol.digest},
-            policies=asdict(setting.policies),
+            policies=setting.policies.to_json(),
             real=dict(real),
             coverage=coverage,
             metrics=_summed_up(heads, clips, readiness, setting.protocol, records),
