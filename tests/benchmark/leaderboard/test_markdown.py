@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.benchmark.leaderboard.conftest import Runs, board_of
 from tpbench.benchmark.leaderboard.markdown import escaped, leaderboard_markdown, shown
+from tpbench.benchmark.leaderboard.ties import METHOD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,3 +151,18 @@ def test_names_bring_no_markup_into_it(runs: Runs, name: str) -> None:
 def test_text_is_shown_as_it_was_written() -> None:
     assert escaped("tje_d2 (v1) _x_") == r"tje_d2 (v1) \_x\_"
     assert escaped("A & B < C") == "A &amp; B &lt; C"
+
+
+def test_clips_that_a_value_lacks_and_the_distance_to_a_target_stand_beside_it(runs: Runs) -> None:
+    runs("lacking", tje_d2=[1.0, 1.1, 0.9, math.nan, math.nan, math.nan])
+    runs("wild", motion_ratio=[0.2, 1.8, 0.2, 1.8, 0.2, 1.7])
+    board = board_of(runs.out)
+
+    text = leaderboard_markdown(board)
+
+    (lacking,) = [line for line in text.splitlines() if line.startswith("| lacking | 6")]
+    assert " 1 n=3/6 |" in lacking
+    (wild,) = [line for line in text.splitlines() if line.startswith("| wild | 6")]
+    assert " 0.9833 off 0.7833 |" in wild
+    assert escaped(METHOD) in text
+    assert "tje_d2: lacking is not judged: a value in only 3 of 6 clips" in text

@@ -69,6 +69,31 @@ def test_what_belongs_to_a_value_is_said_beside_it(
     assert said in cell_data(board, replace(cell(0.5, low=0.4, high=0.6), **change))["notes"]
 
 
+def test_a_value_of_fewer_clips_than_another_has_says_of_how_many(board: Leaderboard) -> None:
+    first, *others = board.rows
+    short = replace(first.cells["ssim"], value=0.5, n_clips=2, n_missing=len(CLIPS) - 2)
+    rows = (replace(first, cells={**first.cells, "ssim": short}), *others)
+
+    models = data_of(replace(board, rows=rows))["models"]
+
+    found = [(model["cells"]["ssim"]["n"], model["cells"]["ssim"].get("of")) for model in models]
+    assert found[0] == (2, len(CLIPS))
+    assert {of for _, of in found[1:]} == {None}
+
+
+def test_a_distance_stands_beside_its_value_and_ranks_stand_in_every_cell(
+    board: Leaderboard,
+) -> None:
+    ratio = replace(board.rows[0].cells["motion_ratio"], distance=0.3, distance_low=0.2)
+    row = replace(board.rows[0], cells={**board.rows[0].cells, "motion_ratio": ratio})
+
+    cells = data_of(replace(board, rows=(row,)))["models"][0]["cells"]
+
+    assert (cells["motion_ratio"]["distance"], cells["motion_ratio"]["distance_low"]) == (0.3, 0.2)
+    assert cells["motion_ratio"]["rank"] == pytest.approx(abs(ratio.value - 1))
+    assert cells["psnr"]["rank"] == -cells["psnr"]["value"]
+
+
 def test_a_value_without_interval_says_why(board: Leaderboard) -> None:
     assert cell_data(board, cell(0.5))["notes"] == ["no interval: one value of all clips"]
 
