@@ -87,7 +87,7 @@ def test_one_clip_of_each_kind_of_fault_spoils_no_other(
     assert report.coverage.extra == ("extra",)
     assert list(report.coverage.failed) == sorted({*faults, "gap"} - {"good"})
     for name, line in report.coverage.failed.items():
-        assert line.startswith(str(tmp_path / "gen" / name)), line
+        assert line.startswith(name), line
         assert "\n" not in line
     for name, option in (("shorter", "length"), ("smaller", "resize"), ("faster", "rate")):
         assert f"`--{option} " in report.coverage.failed[name]
@@ -105,8 +105,7 @@ def test_frames_too_small_for_a_metric_say_how_small(tmp_path: Path) -> None:
         tmp_path / "real", tmp_path / "gen", out=tmp_path / "out", metrics=["psnr", "ssim"]
     )
 
-    path = tmp_path / "real" / "a"
-    said = f"{path}: is 9x9 px; the metrics asked for need 11 px or more a side"
+    said = "a: is 9x9 px; the metrics asked for need 11 px or more a side"
     assert report.coverage.failed == {"a": said}
     assert report.metrics["psnr"].reason == "no clip could be scored"
 

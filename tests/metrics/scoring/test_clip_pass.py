@@ -175,7 +175,7 @@ def test_the_record_says_what_was_measured_of_what(records: RecordFolder, tmp_pa
     assert (found.width_px, found.height_px, found.codec) == (64, 48, "rawvideo")
     assert found.fps == Fraction(25)
     assert found.keys == {"psnr": "key of psnr", "motion": "key of motion"}
-    assert found.columns.keys() == {"psnr", "motion_real", "motion_generated"}
+    assert found.columns.keys() == {"psnr", "identical", "motion_real", "motion_generated"}
     assert {len(column) for column in found.columns.values()} == {N}
 
 
@@ -213,7 +213,8 @@ def test_what_is_measured_later_joins_what_was_measured_before(
     after = records.read("a")
     assert before is not None
     assert after is not None
-    assert after.keys.keys() == after.columns.keys() == {"psnr", "l1"}
+    assert after.keys.keys() == {"psnr", "l1"}
+    assert after.columns.keys() == {"psnr", "identical", "l1"}
     np.testing.assert_array_equal(after.columns["psnr"], before.columns["psnr"])
 
 
