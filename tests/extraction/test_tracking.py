@@ -72,6 +72,33 @@ def test_a_person_who_moves_calmly_is_one_track(
     assert all(sighting.appearance_change < 0.2 for sighting in sightings[1:])
 
 
+@pytest.mark.parametrize("last_gain", [0.3, 0.45, 0.7, 1.6])
+def test_lamps_that_fade_make_nobody_another_person(
+    last_gain: float, tracker: PersonTracker, make_face: MakeFace
+) -> None:
+    face = make_face(100, 80)
+    stage = _stage((face, RED)).astype(np.float32) * 0.6
+
+    sightings = [
+        tracker.push((stage * gain).astype(np.uint8), _seen(face))
+        for gain in [1.0] * 30 + np.linspace(1, last_gain, 30).tolist() + [last_gain] * 30
+    ]
+
+    assert set(_tracks(sightings)) == {0}
+    assert max(sighting.appearance_change for sighting in sightings[1:]) < 0.25
+
+
+def test_somebody_else_in_another_light_is_somebody_else(
+    tracker: PersonTracker, make_face: MakeFace
+) -> None:
+    face = make_face(100, 80)
+    first, other = _stage((face, RED)), _stage((face, BLUE)) // 2
+
+    sightings = [tracker.push(image, _seen(face)) for image in [first] * 30 + [other] * 30]
+
+    assert _tracks(sightings)[-1] == 1
+
+
 def test_the_first_track_begins_at_the_largest_face(
     tracker: PersonTracker, make_face: MakeFace
 ) -> None:

@@ -32,17 +32,14 @@ def person_region(face_box_px: NDArray[np.floating]) -> NDArray[np.float64]:
     )
 
 
-def appearance(
+def person_patch(
     image: NDArray[np.uint8], face_box_px: NDArray[np.floating]
-) -> NDArray[np.float32] | None:
-    """Return the smoothed CIELAB histogram of head and chest, summing to 1; None off the picture.
+) -> NDArray[np.uint8] | None:
+    """Return head and chest as (48, 48, 3) uint8 RGB; None off the picture.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         face_box_px: (4,) x0, y0, x1, y1.
-
-    Returns:
-        (384,) float32.
     """
     height, width = image.shape[:2]
     box = person_region(face_box_px)
@@ -50,7 +47,34 @@ def appearance(
     x1, y1 = np.minimum(box[2:], (width, height)).astype(int)
     if x1 - x0 < 8 or y1 - y0 < 8:
         return None
-    patch = cv2.resize(image[y0:y1, x0:x1], (_PATCH_PX, _PATCH_PX), interpolation=cv2.INTER_AREA)
+    patch: NDArray[np.uint8] = cv2.resize(
+        image[y0:y1, x0:x1], (_PATCH_PX, _PATCH_PX), interpolation=cv2.INTER_AREA
+    )
+    return patch
+
+
+def in_light(patch: NDArray[np.uint8], level: float) -> NDArray[np.uint8]:
+    """Return the patch with another mean level, as under brighter or darker lamps."""
+    gain = level / max(1.0, float(patch.mean()))
+    lit: NDArray[np.uint8] = np.clip(patch * np.float32(gain), 0, 255).astype(np.uint8)
+    return lit
+
+
+def appearance(
+    image: NDArray[np.uint8], face_box_px: NDArray[np.floating]
+) -> NDArray[np.float32] | None:
+    """Return the `looks` of head and chest; None off the picture.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        face_box_px: (4,) x0, y0, x1, y1.
+    """
+    patch = person_patch(image, face_box_px)
+    return None if patch is None else looks(patch)
+
+
+def looks(patch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the smoothed CIELAB histogram of a patch, summing to 1: (384,) float32."""
     lab = cv2.cvtColor(patch, cv2.COLOR_RGB2LAB)
     # The a and b of ordinary pictures fill the middle half of their range; coloured stage light
     # goes beyond and counts as its edge.

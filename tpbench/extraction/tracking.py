@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tpbench.extraction.appearance import appearance, hellinger
+from tpbench.extraction.appearance import hellinger, in_light, looks, person_patch
 from tpbench.wholebody import LEFT_EAR, NOSE, VISIBLE_SCORE
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ _REFERENCE_S: Final = 1.0
 _SMOOTHING: Final = 0.2
 """Weight of the newest frame in the running appearance change: a hand across the chest is no
 change."""
+
+_SAME_LIGHT_RATIO: Final = 1.15
+"""Where head and chest are brighter or darker than at the start by more, their looks are compared
+in the light of the start as well: under fading lamps nobody becomes another person."""
 
 _SIZE_RATIO: Final = 1.7
 """The face may not grow or shrink by more than this between two sightings."""
@@ -59,6 +63,7 @@ class PersonTracker:
         self._last_face: FaceDetection | None = None
         self._lost_frames = 0
         self._reference: NDArray[np.float32] | None = None
+        self._reference_level = 0.0
         self._reference_count = 0
         self._change = float("nan")
 
@@ -114,14 +119,19 @@ class PersonTracker:
         )
 
     def _change_of_looks(self, image: NDArray[np.uint8], face: FaceDetection) -> float:
-        looks = appearance(image, face.box_px)
-        if looks is None:
+        patch = person_patch(image, face.box_px)
+        if patch is None:
             return self._change
+        now, level = looks(patch), float(patch.mean())
         if self._reference is None:
-            self._reference = looks
+            self._reference, self._reference_level = now, level
             self._reference_count = 1
             return self._change
-        distance = hellinger(self._reference, looks)
+        distance = hellinger(self._reference, now)
+        ratio = max(1.0, level) / max(1.0, self._reference_level)
+        if not 1 / _SAME_LIGHT_RATIO <= ratio <= _SAME_LIGHT_RATIO:
+            lit = looks(in_light(patch, self._reference_level))
+            distance = min(distance, hellinger(self._reference, lit))
         self._change = (
             distance
             if np.isnan(self._change)
@@ -129,8 +139,9 @@ class PersonTracker:
         )
         if self._reference_count < self._reference_frames:
             self._reference_count += 1
-            step = (looks - self._reference) / np.float32(self._reference_count)
+            step = (now - self._reference) / np.float32(self._reference_count)
             self._reference = self._reference + step
+            self._reference_level += (level - self._reference_level) / self._reference_count
         return self._change
 
 
