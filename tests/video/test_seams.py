@@ -212,6 +212,29 @@ def test_a_hole_of_seconds_is_a_seam_that_is_not_filled(make_media: MediaMaker) 
     assert (info.part_at(60).zero_s, info.part_at(61).zero_s) == (0, Fraction(64, 10))
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.ts"])
+@pytest.mark.parametrize("stray_s", [-1, 3, 100])
+@pytest.mark.parametrize("at", [25, 30, 58])
+def test_a_stray_stamp_costs_no_picture(
+    make_media: MediaMaker, name: str, stray_s: int, at: int
+) -> None:
+    source, path = make_media.cfr("source.mkv", n=60, gop=15, bframes=0), make_media.folder / name
+    with av.open(str(source)) as container, av.open(str(path), "w") as output:
+        video = container.streams.video[0]
+        copy = output.add_stream_from_template(video)
+        for number, packet in enumerate(container.demux(video)):
+            if packet.size:
+                packet.stream = copy
+                if number == at:
+                    packet.pts = max((packet.pts or 0) + 1000 * stray_s, packet.dts or 0)
+                output.mux(packet)
+
+    info = probe(path)
+
+    assert (info.fps, info.picture_count) == (Fraction(25), 60)
+    assert sorted(set(numbers(path, make_media))) == list(range(60))
+
+
 def test_two_pictures_a_day_apart_are_two_frames(make_media: MediaMaker) -> None:
     path = make_media.vfr([86_400.0, 0.04])
 

@@ -217,22 +217,30 @@ def _recordings(
     """
     joints = []
     headless = np.zeros(len(pts), np.bool_)
-    latest = NO_STAMP
+    latest = before_jump = NO_STAMP
+    jumped_at = first_key
     wait = _longest_wait(pts[pts != NO_STAMP], time_base)
     number = first_key
     while number < len(pts):
         stamp = int(pts[number])
-        if stamp != NO_STAMP:
-            if is_key[number] and stamp <= latest:
-                joints.append(number)
-            elif stamp < latest - wait and _stays_back(pts[number:], latest - wait):
-                key = number + int(is_key[number:].argmax())
-                if is_key[key]:
-                    headless[number:key] = True
-                    joints.append(key)
-                    number, stamp = key, int(pts[key])
-            if is_key[number] or stamp > latest or stamp < latest - wait:
-                latest = stamp
+        if stamp == NO_STAMP:
+            number += 1
+            continue
+        if latest != NO_STAMP and stamp > latest + wait:
+            before_jump, jumped_at = latest, number
+        goes_back = stamp < latest - wait
+        # What was ahead was a stray, and this goes on from before it.
+        returns = goes_back and number - jumped_at <= _SUSTAINED and abs(stamp - before_jump) < wait
+        if is_key[number] and stamp <= latest and not returns:
+            joints.append(number)
+        elif goes_back and not returns and _stays_back(pts[number:], latest - wait):
+            key = number + int(is_key[number:].argmax())
+            if is_key[key]:
+                headless[number:key] = True
+                joints.append(key)
+                number, stamp = key, int(pts[key])
+        if is_key[number] or stamp > latest or goes_back:
+            latest = stamp
         number += 1
     return _Recordings(frozenset(joints), headless)
 

@@ -35,6 +35,8 @@ COMMON_FPS: tuple[Fraction, ...] = tuple(
 )
 """Rates that cameras, broadcasters and screen recorders mean when their stamps say nearly that."""
 
+_COMMON_FPS_FLOATS = np.array([float(rate) for rate in COMMON_FPS])
+
 JITTER_SLOTS = 0.25
 """Stamps this far from an even grid still are a constant rate: no picture changes its slot."""
 
@@ -188,7 +190,8 @@ def _offsets(stamps: NDArray[np.int64], time_base: Fraction, rate: Fraction) -> 
 
 def _nearby(rate: float) -> list[Fraction]:
     """Return the three nearest rates in common use."""
-    return sorted(COMMON_FPS, key=lambda common: abs(float(common) / rate - 1))[:3]
+    apart = np.abs(_COMMON_FPS_FLOATS / rate - 1)
+    return [COMMON_FPS[place] for place in np.argsort(apart, kind="stable")[:3]]
 
 
 def _usual_rate(runs: Sequence[NDArray[np.int64]], time_base: Fraction) -> float:
