@@ -123,6 +123,7 @@ def test_hdr_video_reads_as_its_sdr_master(
     shown = next(read_frames(path, info=info)).image
 
     assert info.hdr == {PQ: "PQ", HLG: "HLG"}[curve]
+    assert info.shown_as == (f"HDR: {info.hdr}, shown as SDR",)
     assert np.abs(shown.astype(int) - image).mean() < 3
     assert np.ptp(shown, axis=-1).mean() == pytest.approx(np.ptp(image, axis=-1).mean(), rel=0.02)
 

@@ -61,6 +61,9 @@ class Footage:
     notes: tuple[str, ...] = ()
     """What is uneven about its time stamps and sizes."""
 
+    shown_as: tuple[str, ...] = ()
+    """What its pictures are that they are not shown as (HDR, interlaced)."""
+
     by_picture: bool = False
     """Whether each picture is given once, whatever its stamp; otherwise frames of the timeline."""
 
@@ -114,6 +117,7 @@ def open_footage(path: Path) -> Footage:
             codec=info.codec,
             is_even=info.is_even,
             notes=info.notes,
+            shown_as=info.shown_as,
             _info=info,
             _pictures=(),
             by_picture=not info.is_even,

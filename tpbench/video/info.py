@@ -118,6 +118,9 @@ class VideoInfo:
     notes: tuple[str, ...] = ()
     """What is odd about the stamps and sizes of its pictures, and what was made of it."""
 
+    shown_as: tuple[str, ...] = ()
+    """What its pictures are that they are not shown as; each begins with a keyword and a colon."""
+
     laid: Laid | None = field(default=None, repr=False, compare=False)
     """Where all pictures are, unless they lie on the even grid from `start_pts` on. Stamps fall
     where the clock goes back."""
@@ -206,11 +209,8 @@ def probe(path: Path | str) -> VideoInfo:
         picture_count=len(stamps),
         seams=tuple(sorted({*(part.first_frame for part in layout.parts[1:]), *resized})),
         parts=layout.parts,
-        notes=(
-            *layout.notes,
-            *_note_on_sizes(resized, layout),
-            *_notes_on_pictures(display, first, interlaced=interlaced),
-        ),
+        notes=(*layout.notes, *_note_on_sizes(resized, layout)),
+        shown_as=_shown_as(display, first, interlaced=interlaced),
         laid=None if layout.is_grid and shown is None else Laid(layout.stamps, layout.slots),
         index=None if shown is None else _index(packets, shown),
     )
@@ -260,13 +260,13 @@ def _note_on_sizes(resized: list[int], layout: Layout) -> list[str]:
     return [f"its pictures change size {len(resized)} times, first after {first_s:.2f} s"]
 
 
-def _notes_on_pictures(display: Display, first: VideoFrame, *, interlaced: bool) -> list[str]:
-    notes = []
+def _shown_as(display: Display, first: VideoFrame, *, interlaced: bool) -> tuple[str, ...]:
+    said = []
     if (curve := HDR_CURVES.get(display.curve_of(first))) is not None:
-        notes.append(f"HDR ({curve}), shown as SDR")
+        said.append(f"HDR: {curve}, shown as SDR")
     if interlaced or first.interlaced_frame:
-        notes.append("interlaced: pictures with combs are deinterlaced (bwdif)")
-    return notes
+        said.append("interlaced: pictures with combs are deinterlaced")
+    return tuple(said)
 
 
 def _display(

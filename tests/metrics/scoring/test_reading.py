@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -143,3 +144,12 @@ def test_counts_in_errors_are_those_of_the_file(tmp_path: Path) -> None:
     by_number = read_alike(real, holed, BY_NUMBER)
     assert fit_clips(by_number.real, by_number.generated, BY_NUMBER, min_side_px=1).n_frames == 59
     assert len(list(by_number.generated.images())) == 59
+
+
+def test_what_is_shown_as_something_else_is_noted(tmp_path: Path) -> None:
+    images = pictures(10)
+    real = open_footage(write_video(tmp_path / "real.avi", images))
+    other = replace(real, shown_as=("HDR: PQ, shown as SDR",))
+
+    assert read_alike(real, real, STRICT).notes == ()
+    assert read_alike(real, other, STRICT).notes == ("HDR: PQ, shown as SDR (the generated clip)",)

@@ -22,7 +22,8 @@ class Reading(NamedTuple):
     generated: Footage
 
     notes: tuple[str, ...]
-    """What is uneven, and how it is compared; each begins with a keyword and a colon."""
+    """What is uneven, and how it is compared; what is shown as something else (HDR, interlaced).
+    Each begins with a keyword and a colon."""
 
 
 def read_alike(real: Footage, generated: Footage, policies: Policies) -> Reading:
@@ -38,6 +39,11 @@ def read_alike(real: Footage, generated: Footage, policies: Policies) -> Reading
         f"uneven stamps: of the {side} clip ({'; '.join(footage.notes)}); compared {how}"
         for side, footage in (("real", real), ("generated", generated))
         if footage.notes
+    ]
+    notes += [
+        f"{said} (the {side} clip)"
+        for side, footage in (("real", real), ("generated", generated))
+        for said in footage.shown_as
     ]
     if on_timeline:
         real, generated = real.on_timeline(), generated.on_timeline()
