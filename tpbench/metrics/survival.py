@@ -85,10 +85,18 @@ def kaplan_meier(lastings: Sequence[Lasting]) -> Survival:
     Args:
         lastings: one per clip, in any order.
     """
+    return _product_limit(*_arrays(lastings))
+
+
+def _arrays(lastings: Sequence[Lasting]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     frames = np.array([lasting.frames for lasting in lastings], dtype=np.int64)
     failed = np.array([lasting.failed for lasting in lastings], dtype=bool)
+    return frames, failed
+
+
+def _product_limit(frames: NDArray[np.int64], failed: NDArray[np.bool_]) -> Survival:
     times, counts = np.unique(frames[failed], return_counts=True)
-    at_risk = np.array([(frames >= time).sum() for time in times], dtype=np.float64)
+    at_risk = frames.size - np.searchsorted(np.sort(frames), times)
     surviving = np.cumprod(1 - counts / at_risk, dtype=np.float64)
     return Survival(
         frames=times, surviving=surviving, followed=int(frames.max()) if frames.size else 0
@@ -150,14 +158,16 @@ def _pseudo_values(lastings: Sequence[Lasting], horizon: int, whole: float) -> l
         return [whole] * count
     if all(one.failed or one.frames >= horizon for one in lastings):
         return [float(min(one.frames, horizon)) for one in lastings]
-    # Clips that lasted alike leave the same curve behind.
-    without: dict[tuple[int, bool], float] = {}
-    for at, one in enumerate(lastings):
-        key = (one.frames, one.failed)
-        if key not in without:
-            others = [*lastings[:at], *lastings[at + 1 :]]
-            without[key] = kaplan_meier(others).restricted_mean(horizon)
-    return [count * whole - (count - 1) * without[one.frames, one.failed] for one in lastings]
+    # What comes after the horizon does not show, and clips that last alike leave the same behind.
+    frames, failed = _arrays(lastings)
+    failed &= frames < horizon
+    frames = np.minimum(frames, horizon)
+    keys = list(zip(frames.tolist(), failed.tolist(), strict=True))
+    without = {
+        key: _product_limit(np.delete(frames, at), np.delete(failed, at)).restricted_mean(horizon)
+        for key, at in {key: at for at, key in enumerate(keys)}.items()
+    }
+    return [count * whole - (count - 1) * without[key] for key in keys]
 
 
 def _in_frames(interval: Interval, by: float, horizon: int, reason: str | None) -> Interval:

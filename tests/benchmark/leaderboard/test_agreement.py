@@ -110,6 +110,7 @@ def test_runs_of_the_first_protocol_stand_in_a_table_of_their_own(runs: Runs) ->
     board = board_of(runs.out)
 
     assert (board.protocol.id, board.protocol.version) == ("tpbench-v1+custom", 1)
+    assert board.missing_anchors == {}  # nothing can be made by it any more
     versions = {row.id: row.version for row in board.metrics}
     assert (versions["psnr"], versions["drift_psnr_slope"], versions["tje_d2"]) == (1, 1, 1)
     (psnr,) = (row for row in board.metrics if row.id == "psnr")

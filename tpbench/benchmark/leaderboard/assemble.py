@@ -19,7 +19,7 @@ from tpbench.benchmark.leaderboard.rows import rows_of
 from tpbench.benchmark.leaderboard.seeds import identities_of
 from tpbench.benchmark.leaderboard.ties import marks_of
 from tpbench.benchmark.tasks import TASKS
-from tpbench.metrics.protocols import as_pooled
+from tpbench.metrics.protocols import RETIRED_PROTOCOLS, as_pooled
 from tpbench.metrics.registry import METRICS, metric_at
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def assemble(collection: Collection, *, data: Path | None = None) -> Leaderboard
         marks={metric.id: marks_of(metric, rows, identities) for metric in metrics},
         clips=_clips(runs),
         missing_anchors={
-            anchor: anchor_command(anchor, runs[0]) for anchor in _missing_anchors(rows)
+            anchor: anchor_command(anchor, runs[0]) for anchor in _missing_anchors(runs[0], rows)
         },
         reported=load_reported(),
         left_out=collection.left_out,
@@ -88,7 +88,10 @@ def _metrics(run: ScoredRun) -> tuple[MetricRow, ...]:
     return tuple(found[name] for name in order)
 
 
-def _missing_anchors(rows: Sequence[Row]) -> list[str]:
+def _missing_anchors(run: ScoredRun, rows: Sequence[Row]) -> list[str]:
+    """Return the anchors that are not there and can still be made."""
+    if run.info.task.protocol in RETIRED_PROTOCOLS:
+        return []
     there = {row.id for row in rows if row.kind == "anchor"}
     return [anchor for anchor in ANCHORS if anchor not in there]
 
