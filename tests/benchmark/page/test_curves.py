@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.benchmark.page.conftest import CLIPS, MODELS, write_frames
 from tpbench.benchmark.page.curves import make_curves
-from tpbench.errors import SubmissionError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,12 +84,27 @@ def test_a_run_without_per_frame_values_has_no_curve(board: Leaderboard, tmp_pat
     assert list(curves.means["psnr"]) == ["my.own:Steady"]
 
 
-def test_a_spoilt_table_is_named(board: Leaderboard, tmp_path: Path) -> None:
-    (tmp_path / "frames.parquet").write_bytes(b"no table")
-    spoilt = replace(board.rows[0], runs=(replace(board.rows[0].runs[0], folder=tmp_path),))
+@pytest.mark.parametrize("how", ["bytes", "texts", "no frames", "link out"])
+def test_a_spoilt_table_is_named_and_the_others_have_curves(
+    board: Leaderboard, tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    path = run / "frames.parquet"
+    if how == "bytes":
+        path.write_bytes(b"no table")
+    elif how == "link out":
+        write_frames(tmp_path / "private.parquet", MODELS[0])
+        path.symlink_to(tmp_path / "private.parquet")
+    else:
+        columns = {"clip_id": ["anna"], "psnr": ["high"]}
+        pd.DataFrame(columns | ({"frame": [1]} if how == "texts" else {})).to_parquet(path)
+    spoilt = replace(board.rows[0], runs=(replace(board.rows[0].runs[0], folder=run),))
 
-    with pytest.raises(SubmissionError, match=r"frames\.parquet: no table"):
-        make_curves(replace(board, rows=(spoilt,)))
+    curves = make_curves(replace(board, rows=(spoilt, board.rows[1])))
+
+    assert list(curves.means["psnr"]) == ["my.own:Steady"]
+    assert "frames.parquet: no table of per-frame values, so no curves of it" in caplog.text
 
 
 def test_curves_of_a_clip_share_one_scale(board: Leaderboard) -> None:

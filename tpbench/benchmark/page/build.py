@@ -44,7 +44,6 @@ def build_page(leaderboard: Leaderboard, site: Site) -> Path:
     Raises:
         ConfigError: a file of the user's own is in the way, or the dataset is another one.
         DatasetError: the dataset can't be read.
-        SubmissionError: a table of per-frame values can't be read.
     """
     site.require_free([PAGE_NAME])
     curves = make_curves(leaderboard)

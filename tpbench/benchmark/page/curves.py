@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,11 +17,12 @@ from tpbench.benchmark.page.windows import (
     window_frames,
     window_values,
 )
-from tpbench.errors import SubmissionError
+from tpbench.foreign import opened_inside
 from tpbench.metrics.scoring.report import FRAMES_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from io import BufferedReader
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,6 +37,11 @@ SHOWN: Final = (
 """Metrics with a curve, where the protocol has them."""
 
 _DIGITS: Final = 5
+
+_MAX_ROWS: Final = 50_000_000
+"""Frames of a table: five hundred hours. A small file can claim more than a machine can hold."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +67,6 @@ def make_curves(leaderboard: Leaderboard) -> Curves:
     """Read the per-frame values of every run, one model at a time.
 
     Every clip weighs the same in a mean; with several seeds, a clip's curve is the mean over them.
-
-    Raises:
-        SubmissionError: a table of per-frame values is there and can't be read.
     """
     metrics = tuple(
         row
@@ -77,7 +81,7 @@ def make_curves(leaderboard: Leaderboard) -> Curves:
         clip: {row.id: {} for row in metrics} for clip in lengths
     }
     for model in leaderboard.rows:
-        seeds = [_read(run.folder / FRAMES_NAME, metrics) for run in model.runs]
+        seeds = [_read(run.folder, metrics) for run in model.runs]
         for metric in metrics:
             tables = {clip: _tables_of(clip, metric, seeds) for clip in lengths}
             whole = [_over_seeds(found, metric, window) for found in tables.values() if found]
@@ -156,26 +160,45 @@ def _over_seeds(
     return curves[0] if len(curves) == 1 else finite_means(np.stack(curves, axis=1))
 
 
-def _read(path: Path, metrics: Sequence[MetricRow]) -> dict[str, _ClipTable]:
-    """Return the columns that the metrics need, by clip; nothing where there is no table."""
+def _read(run: Path, metrics: Sequence[MetricRow]) -> dict[str, _ClipTable]:
+    """Return the columns that the metrics need, by clip; nothing where there is no table.
+
+    Nothing, too, where a table is no such one: the run may come from anybody, and the others have
+    curves all the same.
+    """
     import pyarrow as pa
+
+    path = run / FRAMES_NAME
+    try:
+        with opened_inside(run, path) as file:
+            return _tables(file, metrics)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        _log.warning("%s: no table of per-frame values, so no curves of it: %s", path, reason)
+        return {}
+
+
+def _tables(file: BufferedReader, metrics: Sequence[MetricRow]) -> dict[str, _ClipTable]:
     from pyarrow import parquet
 
-    if not path.is_file():
-        return {}
     wanted = {name for row in metrics for name in row.columns}
-    try:
-        there = set(parquet.read_schema(path).names)
-        table = parquet.read_table(path, columns=["clip_id", "frame", *sorted(wanted & there)])
-    except (OSError, pa.ArrowInvalid) as error:
-        msg = f"{path}: no table of per-frame values that can be read; score again ({error})"
-        raise SubmissionError(msg) from error
-    frame = table.to_pandas()
+    opened = parquet.ParquetFile(file)
+    if opened.metadata.num_rows > _MAX_ROWS:
+        msg = f"{opened.metadata.num_rows:,} frames, where {_MAX_ROWS:,} are the most"
+        raise ValueError(msg)
+    there = set(opened.schema_arrow.names)
+    frame = opened.read(columns=["clip_id", "frame", *sorted(wanted & there)]).to_pandas()
     found: dict[str, _ClipTable] = {}
     for clip, rows in frame.groupby("clip_id", observed=True, sort=False):
         ordered = rows.sort_values("frame")
+        first = int(ordered["frame"].iloc[0])
+        if first < 0:
+            msg = f"a frame {first}"
+            raise ValueError(msg)
         found[str(clip)] = _ClipTable(
-            first_frame=int(ordered["frame"].iloc[0]),
+            first_frame=first,
             values={name: ordered[name].to_numpy(np.float64) for name in wanted & there},
         )
     return found
