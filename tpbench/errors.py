@@ -3,6 +3,7 @@
     TPBenchError
     ├── ConfigError            an option, preset or registry name is wrong
     ├── MediaError             a video or picture can't be used (names the file)
+    │   └── DamageError            at one place of it; the rest may be whole
     ├── MissingWeightsError    a model file is not on this machine (names how to get it)
     ├── MissingDependencyError a package or system library is absent (names the extra)
     ├── DatasetError           a dataset folder is broken, foreign or in the way
@@ -51,6 +52,10 @@ class MediaError(TPBenchError):
 
 class TransparentError(MediaError):
     """A video is transparent in places."""
+
+
+class DamageError(MediaError):
+    """A video is damaged at one place; what lies before it, and maybe behind it, can be read."""
 
 
 class MissingWeightsError(TPBenchError):

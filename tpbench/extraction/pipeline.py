@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
 from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
-from tpbench.errors import TransparentError
+from tpbench.errors import DamageError, TransparentError
 from tpbench.extraction.analysis import Followed, PieceAnalyser
 from tpbench.extraction.crop import upper_body_crop
+from tpbench.extraction.damage import screen_whole_shots
 from tpbench.extraction.judging import judge_clip, judge_screened, reject_codes
 from tpbench.extraction.provenance import read_provenance
+from tpbench.extraction.reach import why_out_of_reach
 from tpbench.extraction.rows import RowMaker, transparent_row
-from tpbench.extraction.screening import screen, screen_again, spans_of_shot
+from tpbench.extraction.screening import Screened, screen_again, spans_of_shot
 from tpbench.extraction.sources import hashed, source_id
 from tpbench.extraction.spans import Span, cut_evenly
 from tpbench.extraction.stages import StageClock
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
 
     from tpbench.detectors.suite import DetectorSuite
     from tpbench.extraction.config import ExtractionConfig
-    from tpbench.extraction.screening import Screened
     from tpbench.extraction.shots import Shot
     from tpbench.extraction.sources import Source
     from tpbench.video import VideoInfo
@@ -142,32 +144,49 @@ class _SourceWork:
     rows: RowMaker
 
     def clips(self, on_frame: Callable[[int], None]) -> Iterator[Clip]:
-        config = self.pipeline.config
         counted = _Counted(on_frame)
-        decoded = self.clock.each("decode", decode_frames(self.source.path, info=self.info))
         with self.clock.stage("screen"):
-            screened = screen(
-                counted.each(decoded),
+            found = screen_whole_shots(
+                self.source.path,
                 info=self.info,
-                config=config,
+                config=self.pipeline.config,
                 faces=self.pipeline.detectors.faces,
+                watch=lambda frames: counted.each(self.clock.each("decode", frames)),
             )
-        max_frames = max(1, int(config.clip.max_s * self.info.fps))
+        for lost in found.lost:
+            if why_out_of_reach(self.source, lost.error) is not None:
+                raise lost.error  # that is no damage
+            yield self.rows.damaged(lost.span, lost.error)
+        work = replace(self, info=found.screened.info)
         tracks = 0
-        for shot in screened.shots:
+        for shot in found.screened.shots:
             if shot.is_transition:
                 yield self.rows.transition(shot.span)
                 continue
-            seen = self._as_shown(shot, screened, counted)
-            for span in spans_of_shot(shot, seen, config):
-                verdicts = judge_screened(seen.evidence(span), config)
-                if reject_codes(verdicts):
-                    yield self.rows.screened_out(span, verdicts)
-                    continue
-                for piece in cut_evenly(span, max_frames=max_frames):
-                    for followed in self._analyse(piece, seen.info, counted):
-                        yield self._clip(followed, seen.info, track_id=tracks)
-                        tracks += 1
+            try:
+                clips = list(work.clips_of(shot, found.screened, counted, first_track=tracks))
+            except DamageError as error:
+                if not found.lost:
+                    raise
+                clips = [self.rows.damaged(shot.span, error)]
+            yield from clips
+            tracks += sum(clip.track_id is not None for clip in clips)
+
+    def clips_of(
+        self, shot: Shot, screened: Screened, counted: _Counted, *, first_track: int
+    ) -> Iterator[Clip]:
+        config = self.pipeline.config
+        max_frames = max(1, int(config.clip.max_s * self.info.fps))
+        tracks = count(first_track)
+        seen = self._as_shown(shot, screened, counted)
+        for span in spans_of_shot(shot, seen, config):
+            verdicts = judge_screened(seen.evidence(span), config)
+            if reject_codes(verdicts):
+                yield self.rows.screened_out(span, verdicts)
+                continue
+            for piece in cut_evenly(span, max_frames=max_frames):
+                for followed in self._analyse(piece, seen.info, counted):
+                    yield self._clip(followed, seen.info, track_id=next(tracks))
 
     def _as_shown(self, shot: Shot, screened: Screened, counted: _Counted) -> Screened:
         """Return what is known of a shot, from a second look where it has black bars or combs."""

@@ -90,13 +90,16 @@ class ProgressCounter:
         statuses = Counter(clip["status"] for clip in clips)
         if outcome.kind != "done":
             self._warn(outcome)
+        for clip in clips:
+            if clip["status"] == "failed":  # a stretch that is damaged
+                _log.warning("%s", clip["error"])
         self._tell(
             replace(
                 self._state,
                 sources_done=self._state.sources_done + 1,
                 kept=self._state.kept + statuses["kept"],
                 rejected=self._state.rejected + statuses["rejected"],
-                failed=self._state.failed + (outcome.kind != "done"),
+                failed=self._state.failed + (outcome.kind != "done" or statuses["failed"] > 0),
             )
         )
 

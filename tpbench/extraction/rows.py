@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tpbench.detectors.suite import DetectorSuite
+    from tpbench.errors import MediaError
     from tpbench.extraction.analysis import Followed
     from tpbench.extraction.crop import CropBox
     from tpbench.extraction.provenance import Provenance
@@ -108,6 +109,11 @@ class RowMaker:
     def transition(self, span: Span) -> Clip:
         """Return the row of a transition between shots."""
         return Clip(**self._common(span), status="rejected", reject_codes=(TRANSITION_CODE,))
+
+    def damaged(self, span: Span, error: MediaError) -> Clip:
+        """Return the row of a stretch that is left out because the source is damaged there."""
+        said = f"{self.source.shown_path}: {error.reason}; what has no damage is kept"
+        return Clip(**self._common(span) | {"shot_id": None}, status="failed", error=said)
 
     def screened_out(self, span: Span, verdicts: Sequence[Verdict]) -> Clip:
         """Return the row of a span that the screening refused."""

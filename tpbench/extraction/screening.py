@@ -56,6 +56,9 @@ class Screened:
     bars: tuple[BarSample, ...] = ()
     """What the sampled pictures say of black bars, all samples in the order of frames."""
 
+    ends_early: bool = False
+    """Whether there is more behind the last shot, which damage has spoilt."""
+
     combed: frozenset[int] = frozenset()
     """Sampled frames that are woven of two moments, though the file does not say so."""
 
@@ -83,21 +86,27 @@ class Screened:
 
 
 def screen(
-    frames: Iterable[DecodedFrame], *, info: VideoInfo, config: ExtractionConfig, faces: Detector
+    frames: Iterable[DecodedFrame],
+    *,
+    info: VideoInfo,
+    config: ExtractionConfig,
+    faces: Detector,
+    first_frame: int = 0,
 ) -> Screened:
     """Read a video once: find its shots and sample it.
 
     Args:
-        frames: all frames of the video, in order.
+        frames: all frames of the video, in order; or all from `first_frame` on.
         info: its probe.
         config: settings of the shots and of the screening.
         faces: the face detector; it is reset before each picture, for neighbours are half a second
             apart.
+        first_frame: number of the first frame.
 
     Returns:
         Shots and samples; a few hundred bytes per sample are held, whatever the picture size.
     """
-    finder = ShotFinder(fps=info.fps, settings=config.shots, seams=info.seams)
+    finder = ShotFinder(fps=info.fps, settings=config.shots, seams=_after(info.seams, first_frame))
     sampler = _Sampler(info=info, config=config, faces=faces)
     bars: list[BarSample] = []
     combed: set[int] = set()
@@ -114,12 +123,22 @@ def screen(
             bars.append(no_bars(decoded.index))
     return Screened(
         info=info,
-        shots=tuple(finder.finish()),
+        shots=tuple(_moved(shot, first_frame) for shot in finder.finish()),
         pictures=tuple(sampler.pictures),
         faces=tuple(sampler.found),
         bars=tuple(bars),
         combed=frozenset(combed),
     )
+
+
+def _after(frames: Iterable[int], first: int) -> tuple[int, ...]:
+    return tuple(frame - first for frame in frames if frame > first)
+
+
+def _moved(shot: Shot, by: int) -> Shot:
+    span = shot.span
+    moved = replace(span, start_frame=span.start_frame + by, end_frame=span.end_frame + by)
+    return replace(shot, span=moved)
 
 
 def screen_again(
@@ -148,6 +167,7 @@ def screen_again(
     return Screened(
         info=info,
         shots=screened.shots,
+        ends_early=screened.ends_early,
         pictures=tuple(sampler.pictures),
         faces=tuple(sampler.found),
     )
@@ -192,7 +212,9 @@ def spans_of_shot(shot: Shot, screened: Screened, config: ExtractionConfig) -> l
     """
     fps = float(screened.info.fps)
     margin = config.shots.margin_frames
-    clean = {0, screened.shots[-1].span.end_frame, *screened.info.seams}
+    clean = {0, *screened.info.seams}
+    if not screened.ends_early:
+        clean.add(screened.shots[-1].span.end_frame)
     start, end = shot.span.start_frame, shot.span.end_frame
     trimmed = Span(
         shot_id=shot.span.shot_id,

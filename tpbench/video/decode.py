@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tpbench.errors import MediaError
+from tpbench.errors import DamageError
 from tpbench.video.bitstream import is_header
 from tpbench.video.decoder_log import TOO_LARGE, damage_in, listen
 from tpbench.video.numbered import numbered_pictures
@@ -268,6 +268,6 @@ def _time_s(info: VideoInfo, pts: int | None) -> float | None:
     return None if pts is None else float(info.timeline.slot(pts) / info.fps)
 
 
-def _damage(path: Path, time_s: float | None, reason: str) -> MediaError:
+def _damage(path: Path, time_s: float | None, reason: str) -> DamageError:
     where = "at its end" if time_s is None else f"near {time_s:.2f} s"
-    return MediaError(path, f"damaged: a picture {where} can't be decoded ({reason})")
+    return DamageError(path, f"damaged: a picture {where} can't be decoded ({reason})")

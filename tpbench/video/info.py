@@ -17,7 +17,7 @@ from tpbench.video.display import Display, displayed_size
 from tpbench.video.hdr import HDR_CURVES, UNSHOWN_CURVES
 from tpbench.video.layout import Part, lay_out
 from tpbench.video.orientation import OrientationMessages, orientation_of_picture
-from tpbench.video.source import open_video, readable_packets
+from tpbench.video.source import keeps_no_stamps, open_video, readable_packets
 from tpbench.video.survey import decode_all, survey_packets
 from tpbench.video.timeline import Laid, Timeline
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _PROGRESSIVE: Final = 1
 """libav's field orders: 0 unknown, 1 progressive, all above interlaced."""
+
+_SEAM_FRAMES = 4
+"""The last pictures of a recording in the order of display, whichever is its last in the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -121,6 +124,11 @@ class VideoInfo:
     shown_as: tuple[str, ...] = ()
     """What its pictures are that they are not shown as; each begins with a keyword and a colon."""
 
+    incomplete: tuple[int, ...] = ()
+    """Frames whose picture lacks data by what the container says. Decoders may conceal that without
+    a word, in this picture and in those that lean on it. At a seam, where one recording was cut
+    off, it is no news."""
+
     laid: Laid | None = field(default=None, repr=False, compare=False)
     """Where all pictures are, unless they lie on the even grid from `start_pts` on. Stamps fall
     where the clock goes back."""
@@ -161,10 +169,15 @@ class VideoInfo:
         return [part for part in parts if part.first_frame <= max(frame, 0)][-1]
 
 
-def probe(path: Path | str) -> VideoInfo:
+def probe(path: Path | str, *, numbered: bool = False) -> VideoInfo:
     """Read every packet's stamps and decode the first picture.
 
     A file that was cut off but can be read up to there counts as that much video, with a warning.
+
+    Args:
+        path: the video.
+        numbered: find pictures by the numbers of their packets (`index`) where the format allows
+            it, and not by seeking: decoding then begins at the very last keyframe that will do.
 
     Raises:
         MediaError: the file is no video that can be used; the message says why.
@@ -178,6 +191,7 @@ def probe(path: Path | str) -> VideoInfo:
         declared = [rate for rate in (stream.average_rate, stream.base_rate) if rate]
         has_audio = bool(container.streams.audio)
         interlaced = stream.codec_context.field_order > _PROGRESSIVE
+        numbered = numbered and not keeps_no_stamps(container)
         messages = OrientationMessages(stream)
         packets = survey_packets(path, container, stream, messages)
     shown = decode_all(path, packets) if packets.needs_decoding else None
@@ -191,6 +205,7 @@ def probe(path: Path | str) -> VideoInfo:
     slots = _slots_of_packets(packets, shown, layout)
     display = display.with_told([(int(slots[number]), said) for number, said in messages.found])
     width_px, height_px = display.shown_px
+    seams = tuple(sorted({*(part.first_frame for part in layout.parts[1:]), *resized}))
     return VideoInfo(
         width_px=width_px,
         height_px=height_px,
@@ -207,21 +222,46 @@ def probe(path: Path | str) -> VideoInfo:
         interlaced=interlaced,
         has_audio=has_audio,
         picture_count=len(stamps),
-        seams=tuple(sorted({*(part.first_frame for part in layout.parts[1:]), *resized})),
+        seams=seams,
         parts=layout.parts,
         notes=(*layout.notes, *_note_on_sizes(resized, layout)),
         shown_as=_shown_as(display, first, interlaced=interlaced),
-        laid=None if layout.is_grid and shown is None else Laid(layout.stamps, layout.slots),
-        index=None if shown is None else _index(packets, shown),
+        incomplete=_away_from(
+            seams, {int(slots[number]) for number in packets.incomplete if slots[number] >= 0}
+        ),
+        laid=None
+        if layout.is_grid and shown is None and not numbered
+        else Laid(layout.stamps, layout.slots),
+        index=_index(packets, _by_stamps(packets) if numbered else None)
+        if shown is None
+        else _index(packets, shown.packets),
     )
 
 
-def _index(packets: Packets, shown: ShownPictures) -> PictureIndex:
+def _away_from(seams: tuple[int, ...], frames: set[int]) -> tuple[int, ...]:
+    """Return the frames that do not lie right before a seam, rising."""
+    return tuple(
+        frame
+        for frame in sorted(frames)
+        if not any(0 <= seam - frame <= _SEAM_FRAMES for seam in seams)
+    )
+
+
+def _by_stamps(packets: Packets) -> NDArray[np.int64]:
+    """Return the numbers of the packets of an ordinary file in the order of their stamps."""
+    used = np.flatnonzero(packets.is_used & (packets.pts >= packets.pts[packets.first_key]))
+    return used[np.argsort(packets.pts[used], kind="stable")]
+
+
+def _index(packets: Packets, shown: NDArray[np.int64] | None) -> PictureIndex | None:
+    """Return where pictures are found; `shown` has their packets in order of display."""
+    if shown is None:
+        return None
     places = np.full(len(packets.pts), -1, np.int32)
-    places[shown.packets] = np.arange(len(shown.packets))
+    places[shown] = np.arange(len(shown))
     keys = np.flatnonzero(packets.is_key & (places >= 0))
     # Where a packet holds two pictures they can only be told apart by counting from the start.
-    if len(np.unique(shown.packets)) < len(shown.packets):
+    if len(np.unique(shown)) < len(shown):
         keys = keys[:0]
     return PictureIndex(
         places=places,

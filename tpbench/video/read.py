@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tpbench.errors import MediaError
+from tpbench.errors import DamageError, MediaError
 from tpbench.video.alpha import require_opaque
 from tpbench.video.deinterlace import SURELY_COMBED_PX, is_combed, whole_pictures
 from tpbench.video.info import probe
@@ -176,7 +176,7 @@ def _timed_frames(
             if shown is not None and _skips(shown, picture):
                 raise _missing(path, info, shown.slot + 1)
             shown = picture
-    raise MediaError(path, f"damaged: no picture can be decoded from frame {index} on")
+    raise DamageError(path, f"damaged: no picture can be decoded from frame {index} on")
 
 
 def _skips(before: Picture, after: Picture) -> bool:
@@ -184,8 +184,8 @@ def _skips(before: Picture, after: Picture) -> bool:
     return before.place is not None and after.place is not None and after.place > before.place + 1
 
 
-def _missing(path: Path, info: VideoInfo, frame: int) -> MediaError:
-    return MediaError(path, f"damaged: frame {frame} of {info.frame_count} is missing")
+def _missing(path: Path, info: VideoInfo, frame: int) -> DamageError:
+    return DamageError(path, f"damaged: frame {frame} of {info.frame_count} is missing")
 
 
 def _frame(info: VideoInfo, shown: Picture, index: int) -> DecodedFrame:

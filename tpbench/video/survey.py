@@ -61,6 +61,9 @@ class Packets:
     recordings: _Recordings
     """Where the clock goes back."""
 
+    incomplete: tuple[int, ...] = ()
+    """Those of which the container says that data is missing."""
+
     @property
     def first_key(self) -> int:
         """Where decoding starts."""
@@ -112,6 +115,7 @@ def survey_packets(
     dts: list[int] = []
     is_key: list[bool] = []
     is_discarded: list[bool] = []
+    incomplete: list[int] = []
     closer_look = False
     may_hide = codec == "vp8"
     header: bytes | None = None
@@ -121,6 +125,8 @@ def survey_packets(
         dts.append(NO_STAMP if packet.dts is None else packet.dts)
         is_key.append(packet.is_keyframe)
         is_discarded.append(packet.is_discard)
+        if packet.is_corrupt:
+            incomplete.append(len(pts) - 1)
         if may_hide:
             closer_look |= is_hidden(codec, memoryview(packet))
         if is_key[-1]:
@@ -149,6 +155,7 @@ def survey_packets(
         is_used=is_used,
         needs_decoding=closer_look or jumps or bool(recordings.joints),
         recordings=recordings,
+        incomplete=tuple(incomplete),
     )
 
 

@@ -1,0 +1,164 @@
+"""Damaged videos: the shots without damage are kept, and what lies between them is named.
+
+A lost packet spoils pictures up to the next keyframe. What was decoded before it is whole, and so
+is what is decoded from a later keyframe on. The shot in which the damage lies counts no more than
+the one in which decoding goes on: of both only a part is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from tpbench.errors import DamageError
+from tpbench.extraction.screening import Screened, screen
+from tpbench.extraction.spans import Span
+from tpbench.video import decode_frames, probe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from tpbench.detectors.base import Detector
+    from tpbench.extraction.config import ExtractionConfig
+    from tpbench.extraction.shots import Shot
+    from tpbench.video import DecodedFrame, VideoInfo
+
+_DOUBT_FRAMES: Final = 20
+"""Pictures shown so shortly before the damage may lean on it: decoders reorder up to 16."""
+
+_MOST_PLACES: Final = 50
+"""After so many damaged places the rest of a video is given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """A stretch that is left out because of damage."""
+
+    span: Span
+    error: DamageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WholeShots:
+    """The shots of a video that were decoded without damage, and what lies between them."""
+
+    screened: Screened
+    lost: tuple[Lost, ...]
+
+
+def screen_whole_shots(
+    path: Path,
+    *,
+    info: VideoInfo,
+    config: ExtractionConfig,
+    faces: Detector,
+    watch: Callable[[Iterable[DecodedFrame]], Iterator[DecodedFrame]],
+) -> WholeShots:
+    """Screen a video as `screen` does; where it is damaged, go on at a keyframe behind that.
+
+    Args:
+        path: the video.
+        info: its probe.
+        config: settings.
+        faces: the face detector.
+        watch: passes frames on.
+
+    Raises:
+        DamageError: no shot of it is whole.
+        MediaError: it can't be read.
+    """
+    parts: list[Screened] = []
+    shots: list[Shot] = []
+    damages: list[tuple[int, DamageError]] = []
+    start = 0
+    while True:
+        frames = _UntilDamage(path, info, start)
+        part = screen(watch(frames), info=info, config=config, faces=faces, first_frame=start)
+        parts.append(part)
+        if frames.error is not None and not damages:
+            info = probe(path, numbered=True)
+        end = info.frame_count if frames.error is None else _trusted_end(info, frames.next_frame)
+        shots += [
+            shot
+            for number, shot in enumerate(part.shots)
+            if (number > 0 or start == 0) and shot.span.end_frame <= end
+        ]
+        if frames.error is None:
+            break
+        damages.append((frames.next_frame, frames.error))
+        later = [key for key in _keyframes(info) if key > frames.next_frame]
+        if not later or len(damages) == _MOST_PLACES:
+            break
+        start = later[0]
+    if damages and not shots:
+        raise damages[0][1]
+    return WholeShots(
+        screened=Screened(
+            info=info,
+            shots=tuple(
+                replace(shot, span=replace(shot.span, shot_id=number))
+                for number, shot in enumerate(shots)
+            ),
+            pictures=tuple(sample for part in parts for sample in part.pictures),
+            faces=tuple(sample for part in parts for sample in part.faces),
+            bars=tuple(sample for part in parts for sample in part.bars),
+            ends_early=bool(shots) and shots[-1].span.end_frame < info.frame_count,
+        ),
+        lost=tuple(_lost(shots, damages, info.frame_count)) if damages else (),
+    )
+
+
+class _UntilDamage:
+    """Gives frames up to where a video is damaged, and keeps the error."""
+
+    def __init__(self, path: Path, info: VideoInfo, start: int) -> None:
+        self._path = path
+        self._frames = decode_frames(path, info=info, start_frame=start)
+        self._incomplete = min(
+            (frame for frame in info.incomplete if frame >= start), default=info.frame_count
+        )
+        self.next_frame = start
+        self.error: DamageError | None = None
+
+    def __iter__(self) -> Iterator[DecodedFrame]:
+        try:
+            for frame in self._frames:
+                if frame.index >= self._incomplete:
+                    reason = f"damaged: a picture near {frame.time_s:.2f} s lacks data"
+                    self.error = DamageError(self._path, reason)
+                    return
+                yield frame
+                self.next_frame = frame.index + 1
+        except DamageError as error:
+            self.error = error
+
+
+def _keyframes(info: VideoInfo) -> list[int]:
+    """Return the frames at which decoding can begin, rising; none where that is not known."""
+    if info.index is None or info.laid is None:
+        return []
+    slots = info.laid.slots[info.index.places[info.index.keys]]
+    return sorted(int(slot) for slot in slots)
+
+
+def _trusted_end(info: VideoInfo, damaged: int) -> int:
+    """Return up to which frame (exclusive) nothing can lean on the first damaged one.
+
+    What is shown before a keyframe is decoded before all that is shown after it.
+    """
+    earlier = [key for key in _keyframes(info) if key < damaged]
+    return max([damaged - _DOUBT_FRAMES, *earlier[-1:]])
+
+
+def _lost(
+    shots: list[Shot], damages: list[tuple[int, DamageError]], n_frames: int
+) -> Iterator[Lost]:
+    """Yield what lies between the whole shots, each stretch with the first damage in it."""
+    edges = [0, *(e for s in shots for e in (s.span.start_frame, s.span.end_frame)), n_frames]
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        if start == end:
+            continue
+        inside = [error for frame, error in damages if start <= frame <= end]
+        span = Span(shot_id=-1, start_frame=start, end_frame=end)
+        yield Lost(span=span, error=(inside or [damages[0][1]])[0])
