@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import av
 import numpy as np
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
+
+
+# Nothing is tested by the clock: on a busy machine, an example may take longer than its deadline.
+settings.register_profile("tpbench", deadline=None)
+settings.load_profile("tpbench")
 
 
 @pytest.fixture(scope="session", autouse=True)
