@@ -138,7 +138,8 @@ def read_pictures(path: Path | str, *, info: VideoInfo | None = None) -> Iterato
     path = Path(path)
     info = info or probe(path)
     number = -1
-    for number, picture in enumerate(whole_pictures(path, info, 0, 1)):
+    pictures = require_opaque(path, whole_pictures(path, info, 0, 1), codec=info.codec)
+    for number, picture in enumerate(pictures):
         frame = as_frame(_frame(info, picture, picture.slot))
         yield replace(frame, index=number)
     if number + 1 != info.picture_count:
