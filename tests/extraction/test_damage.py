@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import av
@@ -19,7 +20,6 @@ from tpbench.video import decode_frames, probe, read_frames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -92,7 +92,7 @@ def test_a_whole_video_loses_nothing(tmp_path: Path) -> None:
     assert found.lost == ()
 
 
-@pytest.mark.parametrize("share", [0.35, 0.6, 0.88])
+@pytest.mark.parametrize("share", [0.6, 0.88])
 def test_a_lost_packet_costs_the_shots_it_may_touch_and_no_other(
     tmp_path: Path, share: float
 ) -> None:
@@ -109,11 +109,13 @@ def test_a_lost_packet_costs_the_shots_it_may_touch_and_no_other(
     assert "damaged: a picture near" in str(lost.error)
 
 
-@pytest.mark.parametrize("share", [0.15, 0.35, 0.6, 0.8])
+@pytest.mark.parametrize(
+    "share", [0.35, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.15, 0.6, 0.8))]
+)
 def test_every_picture_that_is_kept_is_that_of_the_whole_file(tmp_path: Path, share: float) -> None:
     whole = write(tmp_path / "whole.ts", gop=10)
     right = [frame.image for frame in read_frames(whole)]
-    path = without_packet(shutil.copy(whole, tmp_path / "talk.ts"), share)
+    path = without_packet(Path(shutil.copy(whole, tmp_path / "talk.ts")), share)
 
     found = screened(path)
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SETTINGS = short_settings()
+FIRST = ("memory", "output")
+"""Of the faults; the others are told apart by `tests/execution/test_halt.py`, too."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -80,7 +82,13 @@ def errors(dataset: Dataset) -> list[str | None]:
     return [clip.error for clip in dataset.clips("failed")]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *FIRST,
+        *(pytest.param(fault, marks=pytest.mark.slow) for fault in FAULTS if fault not in FIRST),
+    ],
+)
 def test_a_fault_of_the_machine_stops_the_run_and_costs_nobody_an_attempt(
     fault: str, talks: Path, out: Path, tmp_path: Path
 ) -> None:
@@ -113,6 +121,7 @@ def test_a_file_in_the_place_of_a_folder_is_found_before_any_work(talks: Path, o
         extracted(out, talks)
 
 
+@pytest.mark.slow
 def test_a_bug_is_tried_three_times_and_keeps_its_traceback(talks: Path, out: Path) -> None:
     write(talks / "b.mp4", "bug")
 
@@ -140,7 +149,7 @@ def test_a_read_only_disk_stops_the_run_and_is_gone_on_from(talks: Path, tmp_pat
 
         assert kept(extracted(disk / "dataset", talks)) == {"a.mp4", "b.mp4"}
     finally:
-        subprocess.run([umount, str(disk)], check=True)
+        subprocess.run([umount, "-l", str(disk)], check=True)
 
 
 def test_a_source_that_dropped_out_is_tried_again_without_being_touched(
@@ -197,6 +206,7 @@ def test_a_disk_that_gives_no_bytes_is_no_broken_video(talks: Path, out: Path) -
     assert kept(extracted(out, talks)) == {"a.mp4", "b.mp4"}
 
 
+@pytest.mark.slow
 def test_a_source_that_may_never_come_stops_nothing(talks: Path, out: Path) -> None:
     (talks / "b.mp4").symlink_to(talks / "nowhere")
 
@@ -216,6 +226,7 @@ def test_what_failed_stays_so_and_is_tried_again_when_asked(talks: Path, out: Pa
     assert kept(extracted(out, talks, retry_failed=True)) == {"a.mp4", "b.mp4"}
 
 
+@pytest.mark.slow
 def test_a_source_that_killed_its_workers_is_tried_again_when_asked(
     talks: Path, out: Path, tmp_path: Path
 ) -> None:
@@ -282,6 +293,7 @@ def test_who_comes_first_keeps_the_short_id_whatever_is_added(
     assert (dataset.info.counts.kept, dataset.verify()) == (2, [])
 
 
+@pytest.mark.slow
 def test_ids_hang_on_nothing_that_a_killed_run_leaves(
     twins: tuple[Path, Path], out: Path, tmp_path: Path
 ) -> None:
@@ -315,6 +327,7 @@ def test_equal_videos_of_one_name_are_one_even_if_that_is_seen_late(
     assert dataset.info.counts.reject_codes == {"source.duplicate": 1}
 
 
+@pytest.mark.slow
 def test_too_little_memory_is_one_line(talks: Path, out: Path) -> None:
     """In an address space of 900 MB MediaPipe's threads can't be started."""
     command = (
