@@ -75,9 +75,9 @@ class CameraShift:
         """Return the median shift of background corners since the frame before.
 
         Corners are tracked by Lucas and Kanade's optical flow on a 256 px wide grey picture, once
-        the light of both pictures is equal. Left out are the person (4.4 face heights wide, from a
-        face height above the face down to the bottom), and every arm, hand and torso that was
-        found, wherever it reaches, in both frames.
+        the light of both pictures is equal. Left out are the person (4.4 face heights wide, 3 where
+        a skeleton says more, from a face height above the face down to the bottom), and every arm,
+        hand and torso that was found, wherever it reaches, in both frames.
 
         Args:
             image: (H, W, 3) uint8 RGB, of the same size for all frames.
@@ -98,7 +98,7 @@ class CameraShift:
         )
         if face_box_px is not None:
             self._face_box_px = face_box_px
-        mask = _background(size, self._face_box_px, scale)
+        mask = _background(size, self._face_box_px, scale, box_faces=1.5 if people else 2.2)
         for person in people:
             _leave_out_person(mask, person.keypoints_px * scale)
         for hand in hands:
@@ -162,14 +162,18 @@ def _in_the_light_of(
 
 
 def _background(
-    size: tuple[int, int], face_box_px: NDArray[np.floating] | None, scale: float
+    size: tuple[int, int],
+    face_box_px: NDArray[np.floating] | None,
+    scale: float,
+    *,
+    box_faces: float,
 ) -> NDArray[np.uint8]:
     mask = np.full((size[1], size[0]), 255, dtype=np.uint8)
     if face_box_px is None:
         return mask
     x0, y0, x1, y1 = (float(value) * scale for value in face_box_px)
     middle, height = (x0 + x1) / 2, y1 - y0
-    left, right = int(max(0, middle - 2.2 * height)), int(max(0, middle + 2.2 * height))
+    left, right = int(max(0, middle - box_faces * height)), int(max(0, middle + box_faces * height))
     mask[int(max(0, y0 - height)) :, left:right] = 0
     return mask
 
