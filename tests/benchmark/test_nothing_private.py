@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -152,7 +153,7 @@ def test_a_run_of_an_older_version_is_cleaned_when_it_is_published(home: Path) -
     write_run_info(path, old)
     record = read_record(run.folder.record("b"))
     reason = f"{home / 'gen' / 'b.mp4'}: is broken"
-    write_record(run.folder.record("b"), type(record)(**{**_fields(record), "reason": reason}))
+    write_record(run.folder.record("b"), replace(record, reason=reason))
 
     board = build_leaderboard([path], home / "site").leaderboard
 
@@ -227,7 +228,3 @@ def test_the_search_itself_finds_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(SECRET)
 
     assert len(leaks(tmp_path, MARKS)) == 3
-
-
-def _fields(record: object) -> dict[str, object]:
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}  # type: ignore[attr-defined]

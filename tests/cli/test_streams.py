@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+from typing import IO, cast
 
 import pytest
 import typer
@@ -68,7 +69,9 @@ def test_tables_on_a_terminal_keep_their_colours_and_clean_their_texts() -> None
     terminal = io.StringIO()
     table = Table(HOSTILE)
     table.add_row(HOSTILE, style="red")
-    console = CleanConsole(file=CleanStream(terminal), force_terminal=True, width=80)
+    console = CleanConsole(
+        file=cast("IO[str]", CleanStream(terminal)), force_terminal=True, width=80
+    )
 
     console.print(table)
 

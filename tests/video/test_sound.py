@@ -48,6 +48,7 @@ def write(
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         sounds = [output.add_stream(codec, rate=RATE_HZ) for _ in range(tracks)]
         for sound in sounds:
+            assert isinstance(sound, av.AudioStream)
             sound.codec_context.layout = layout
             sound.disposition = Disposition.default if sound is sounds[-1] else Disposition(0)
         for _ in range(50):
@@ -60,6 +61,7 @@ def write(
                 (values * 32767).astype(np.int16).reshape(1, -1), format="s16", layout=layout
             )
             frame.sample_rate = RATE_HZ
+            assert isinstance(sound, av.AudioStream)
             output.mux(sound.encode(frame))
             output.mux(sound.encode(None))
     return path
