@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tpbench.privacy import HIDDEN, public_command, public_option, public_text, public_values
+from tpbench.privacy import (
+    HIDDEN,
+    public_command,
+    public_message,
+    public_option,
+    public_text,
+    public_values,
+)
 
 
 @pytest.mark.parametrize(
@@ -32,10 +39,40 @@ from tpbench.privacy import HIDDEN, public_command, public_option, public_text, 
         ("and/or, 3/4, a < b, </b>, 25 frames/s", "and/or, 3/4, a < b, </b>, 25 frames/s"),
         ("sub/clip.mp4: frame 3 of 100", "sub/clip.mp4: frame 3 of 100"),
         ("name \\u202e", "name \\u202e"),
+        ("can't open \\\\server\\share\\alice\\x.bin", "can't open x.bin"),
+        ("cc -I/home/alice/inc x.c", "cc -Iinc x.c"),
+        ("/home/alice: no space", "~: no space"),
+        ("$HOME=/Users/alice", "$HOME=~"),
+        ("C:\\Users\\alice: no space", "~: no space"),
+        ("scp alice@gpu01:/home/alice/x", "scp x"),
+        ("DS@c01dc26d: is not there", "DS@c01dc26d: is not there"),
+        ("Authorization: Bearer abcdef.ghi", f"Authorization: Bearer {HIDDEN}"),
+        ("Authorization: Basic YWxpY2U6cHc=", f"Authorization: Basic {HIDDEN}"),
     ],
 )  # fmt: skip
 def test_a_message_loses_what_is_private_and_keeps_the_rest(text: str, shown: str) -> None:
     assert public_text(text) == shown
+
+
+def test_a_message_names_neither_the_machine_nor_its_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "gpu01.uni.example")
+    monkeypatch.setattr("getpass.getuser", lambda: "alice")
+    text = "alice on gpu01.uni.example (gpu01) failed; gpu011, malice and gpu01-a are others"
+
+    shown = public_message(text)
+
+    assert shown == "(user) on (host) ((host)) failed; gpu011, malice and gpu01-a are others"
+    assert public_text("https://x.org/@alice/v") == "https://x.org/@alice/v"
+
+
+@pytest.mark.parametrize("name", ["root", "vm", "localhost"])
+def test_names_that_tell_nothing_stay_in_sentences(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: name)
+    monkeypatch.setattr("getpass.getuser", lambda: name)
+
+    assert public_message(f"the {name} of it") == f"the {name} of it"
 
 
 def test_files_are_named_relative_to_the_folders_that_are_known(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ options, digests), and neither where files lay, nor who worked there, nor what o
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
+import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -44,8 +46,28 @@ _USER_INFO: Final = re.compile(r"(?<=://)[^/\s@?#]*@")
 
 _QUERY: Final = re.compile(r"(?P<sign>[?&;#])(?P<name>[^=&#\s;?]+)=(?P<value>[^&#\s;]*)")
 
+_CREDENTIALS: Final = re.compile(
+    r"\b(?P<name>authorization\s*:\s*(?:\w+\s+)?|bearer\s+)[\w.~+/=-]{8,}", re.IGNORECASE
+)
+"""What a header says."""
+
+_REMOTE: Final = re.compile(r"(?<![\w.-])[\w.-]+@[\w.-]+:(?=[/~])")
+"""`user@host:/` of ssh."""
+
+_SHARE: Final = re.compile(r"\\\\(?:[^\\\n:\"'<>|]+\\+)+(?P<last>[^\s\\:\"'<>|,;)\]]*)")
+"""`\\\\server\\share\\folder\\file`."""
+
+_HOME: Final = re.compile(r"(?:[A-Za-z]:)?[/\\](?:home|Users)[/\\]+[^/\\]+[/\\]*")
+"""A home folder itself: its last part is who lives there."""
+
+_COMMON_NAMES: Final = frozenset(
+    {"localhost", "root", "user", "admin", "test", "data", "video", "ubuntu", "debian", "runner"}
+)
+"""Of hosts and users: these tell nothing, and would be taken out of sentences."""
+
 _PATH: Final = re.compile(
-    r"""(?: file:// | (?<![\w/.~<-]) ) (?: ~[\w.-]*/ | [A-Za-z]:[/\\] | / )
+    r"""(?: file:// | (?<![\w/.~<-]) | (?<=[\s'"(\[,]-[A-Za-z]) )
+    (?: ~[\w.-]*/ | [A-Za-z]:[/\\] | / )
     (?![/\\\s]) (?: [^/\\\n:"'<>|]+ [/\\]+ )* (?P<last> [^\s/\\:"'<>|,;)\]]* )""",
     re.VERBOSE,
 )
@@ -64,12 +86,28 @@ def public_text(text: str, *, own: Iterable[Path] = ()) -> str:
     """
     for root in _roots(own):
         text = text.replace(f"{root}{os.sep}", "")
-        text = re.sub(rf"{re.escape(root)}(?![\w-])", Path(root).name.replace("\\", ""), text)
-    text = _USER_INFO.sub("", text)
+        text = re.sub(rf"{re.escape(root)}(?![\w-])", _last_part(root).replace("\\", ""), text)
+    text = _REMOTE.sub("", _USER_INFO.sub("", text))
     text = _QUERY.sub(_shown_parameter, text)
     text = _ASSIGNED.sub(_shown_assignment, text)
-    text = _SECRET_VALUE.sub(HIDDEN, text)
-    return _PATH.sub(lambda match: match["last"] or Path(match[0].rstrip("/\\")).name, text)
+    text = _CREDENTIALS.sub(lambda match: f"{match['name']}{HIDDEN}", text)
+    text = _SHARE.sub(lambda match: match["last"], _SECRET_VALUE.sub(HIDDEN, text))
+    return _PATH.sub(lambda match: _last_part(match[0], match["last"]), text)
+
+
+def public_message(text: str, *, own: Iterable[Path] = ()) -> str:
+    """Return what `public_text` does, also without the names of this machine and its user.
+
+    For what went wrong here; addresses and settings are the same on all machines.
+
+    Args:
+        text: an error, a reason.
+        own: folders that files are named relative to.
+    """
+    text = public_text(text, own=own)
+    with suppress(OSError, KeyError):  # a user without a name
+        text = _without_name(text, getpass.getuser(), "(user)")
+    return _without_name(text, socket.gethostname().partition(".")[0], "(host)")
 
 
 def public_option(assignment: str) -> str:
@@ -137,6 +175,19 @@ def _roots(own: Iterable[Path]) -> list[str]:
         spelt.add(os.getcwd())  # noqa: PTH109 - one spelling more
     spelt |= {os.path.realpath(root) for root in spelt}
     return sorted((root for root in spelt if len(root) > 1), key=len, reverse=True)
+
+
+def _without_name(text: str, name: str, instead: str) -> str:
+    if len(name) < 3 or name.lower() in _COMMON_NAMES:  # a part of many sentences
+        return text
+    return re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])(?:\.[\w-]+)*", instead, text)
+
+
+def _last_part(path: str, last: str = "") -> str:
+    """Return the last part of an absolute path: of a home folder, `~`."""
+    if _HOME.fullmatch(path.removeprefix("file://")):
+        return "~"
+    return last or Path(path.rstrip("/\\")).name
 
 
 def _shown_parameter(match: re.Match[str]) -> str:

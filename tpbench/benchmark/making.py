@@ -12,7 +12,7 @@ from tpbench.baselines.base import ClipFailure, GeneratedFrame
 from tpbench.benchmark.clip_files import ENCODING, ClipWriter
 from tpbench.benchmark.records import ClipRecord, write_record
 from tpbench.errors import TPBenchError
-from tpbench.privacy import public_text
+from tpbench.privacy import public_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -120,7 +120,7 @@ def record_failure(
         clip_id=job.clip.clip_id,
         status="quarantined" if quarantined else "failed",
         inputs=job.inputs,
-        reason=public_text(" ".join(reason.split()), own=[folder.path]) or "no reason given",
+        reason=public_message(" ".join(reason.split()), own=[folder.path]) or "no reason given",
         code=code,
     )
     folder.discard(job.clip.clip_id)

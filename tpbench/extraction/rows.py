@@ -13,7 +13,7 @@ from tpbench.extraction.judging import reject_codes
 from tpbench.extraction.sources import source_id
 from tpbench.extraction.steadying import skeleton_digest
 from tpbench.extraction.switches import switch_counts
-from tpbench.privacy import public_text
+from tpbench.privacy import public_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ def failed_row(source: Source, error: str, *, quarantined: bool = False) -> Clip
         source_path=source.shown_path,
         source_sha256=source.sha256,
         tool_version=tpbench.__version__,
-        error=public_text(error),
+        error=public_message(error),
     )
 
 
@@ -71,7 +71,7 @@ def duplicate_row(source: Source) -> Clip:
         source_path=source.shown_path,
         source_sha256=source.sha256,
         tool_version=tpbench.__version__,
-        error=public_text(f"same bytes as {source.duplicate_of}"),
+        error=public_message(f"same bytes as {source.duplicate_of}"),
     )
 
 
@@ -86,7 +86,7 @@ def transparent_row(source: Source, error: str) -> Clip:
         source_path=source.shown_path,
         source_sha256=source.sha256,
         tool_version=tpbench.__version__,
-        error=public_text(error),
+        error=public_message(error),
     )
 
 

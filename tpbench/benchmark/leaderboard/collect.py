@@ -17,7 +17,7 @@ from tpbench.benchmark.run_info import RUN_INFO_NAME
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.foreign import ForeignFileError, opened_inside, printable, read_json
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME
-from tpbench.privacy import public_text
+from tpbench.privacy import public_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -148,7 +148,7 @@ def _read_or_refuse(folder: Path) -> ScoredRun | LeftOut:
         return _read(Run.open(folder))
     except TPBenchError as error:
         # Said of a folder that is named already; where it lies on this disk is not to be published.
-        reason = public_text(str(error).removeprefix(f"{folder}: "), own=[folder])
+        reason = public_message(str(error).removeprefix(f"{folder}: "), own=[folder])
         return LeftOut(folder=folder, reason=printable(reason), refused=True)
 
 

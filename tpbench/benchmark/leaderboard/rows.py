@@ -12,7 +12,7 @@ from tpbench.benchmark.leaderboard.command import command_of
 from tpbench.benchmark.leaderboard.model import ANCHORS, Row, SeedRun
 from tpbench.benchmark.leaderboard.seeds import cell, clip_badness, identities_of
 from tpbench.errors import SubmissionError
-from tpbench.privacy import public_text
+from tpbench.privacy import public_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -129,7 +129,7 @@ def _seed_run(run: ScoredRun) -> SeedRun:
         n_scored=len(report.clips),
         failed={
             # Runs of older versions name files by their whole path.
-            clip_id: one_line(public_text(failed[clip_id], own=[run.path]))
+            clip_id: one_line(public_message(failed[clip_id], own=[run.path]))
             for clip_id in sorted(failed)
         },
         previews={clip_id: sha256 for clip_id, sha256 in previews.items() if sha256},

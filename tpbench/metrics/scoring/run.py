@@ -38,7 +38,7 @@ from tpbench.metrics.scoring.summary import (
     score_clip_record,
 )
 from tpbench.metrics.scoring.worker import FACTORY
-from tpbench.privacy import public_text
+from tpbench.privacy import public_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -135,7 +135,7 @@ def score_pairs(
             n_expected=pairing.n_expected,
             n_scored=len(clips),
             missing=pairing.missing,
-            failed={name: public_text(failed[name], own=[out]) for name in sorted(failed)},
+            failed={name: public_message(failed[name], own=[out]) for name in sorted(failed)},
             extra=pairing.extra,
             hints=pairing.hints,
         )
@@ -220,7 +220,7 @@ def _summed_up(
     for name in protocol.metrics:
         row = METRICS[name]
         if name in readiness.not_measured:
-            scores[name] = not_measured(row, public_text(readiness.not_measured[name]))
+            scores[name] = not_measured(row, public_message(readiness.not_measured[name]))
         elif not clips:
             scores[name] = not_measured(row, "no clip could be scored")
         elif row.horizon_frames:
