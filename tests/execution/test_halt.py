@@ -81,3 +81,19 @@ def test_an_input_that_can_not_be_read_is_no_fault_of_the_machine() -> None:
     error.__cause__ = PermissionError(errno.EACCES, "Permission denied", "talk.mp4")
 
     assert machine_fault(error) is None
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ELOOP])
+def test_an_output_folder_that_lost_a_part_is_no_items_fault(number: int) -> None:
+    error = OSError(number, os.strerror(number), "/out/clips")
+
+    assert machine_fault(error, where=Path("/elsewhere")) is None
+    line = machine_fault(error, where=Path("/out"))
+    assert line is not None
+    assert line.startswith(f"/out/clips: {os.strerror(number)}; the run has stopped")
+
+
+def test_a_name_that_is_too_long_is_the_items_own_fault() -> None:
+    error = OSError(errno.ENAMETOOLONG, "File name too long", "/out/clips/x.mp4")
+
+    assert machine_fault(error, where=Path("/out")) is None

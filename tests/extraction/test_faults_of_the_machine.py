@@ -122,6 +122,22 @@ def test_a_file_in_the_place_of_a_folder_is_found_before_any_work(talks: Path, o
 
 
 @pytest.mark.slow
+def test_a_link_whose_disk_is_not_there_is_found_before_any_work(
+    talks: Path, out: Path, tmp_path: Path
+) -> None:
+    extracted(out, talks)
+    (out / "clips").rename(tmp_path / "disk")
+    (out / "clips").symlink_to(tmp_path / "unmounted")
+    write(talks / "b.mp4", "b")
+
+    with pytest.raises(DatasetError, match=r"clips: a link to .*unmounted, which is not there"):
+        extracted(out, talks)
+
+    (tmp_path / "disk").rename(tmp_path / "unmounted")
+    assert kept(extracted(out, talks)) == {"a.mp4", "b.mp4"}
+
+
+@pytest.mark.slow
 def test_a_bug_is_tried_three_times_and_keeps_its_traceback(talks: Path, out: Path) -> None:
     write(talks / "b.mp4", "bug")
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tpbench.errors import TPBenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _NO_USE_GOING_ON: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
@@ -43,6 +43,11 @@ _PLACE: Final = frozenset(
 )
 """What a folder answers whose permission was taken, whose disk or share dropped out, or that lies
 on another disk than what is to be renamed into it."""
+
+_GONE: Final = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENOTEMPTY}
+)
+"""What the output folder answers of which a part was removed or replaced, or leads nowhere now."""
 
 _SAYINGS: Final = (
     "can't start new thread",
@@ -93,7 +98,8 @@ def machine_fault(error: BaseException, *, where: Path | None = None) -> str | N
 
     Args:
         error: what was raised.
-        where: named if the error does not say which file it was.
+        where: the output folder; named if the error does not say which file it was. That something
+            below it is not there, or of another kind, is a fault of the machine too.
     """
     known = why_halt(error, where=where)
     if known is not None:
@@ -101,7 +107,8 @@ def machine_fault(error: BaseException, *, where: Path | None = None) -> str | N
     ours = isinstance(error, TPBenchError)
     for cause in causes(error):
         number = cause.errno if isinstance(cause, OSError) else None
-        if number in _MACHINE or (not ours and _is_about_a_place(cause)):
+        placed = _is_about_a_place(cause) or _lies_below(cause, where)
+        if number in _MACHINE or (not ours and placed):
             return _line(cause, where)
         if not ours and (isinstance(cause, MemoryError) or any(s in str(cause) for s in _SAYINGS)):
             said = " ".join(str(cause).split()) or "memory ran out"
@@ -120,6 +127,14 @@ def _is_about_a_place(error: BaseException) -> bool:
     # What is forbidden without a file being named is no folder's matter.
     named = getattr(error, "filename", None) is not None
     return named or getattr(error, "errno", None) not in {errno.EACCES, errno.EPERM}
+
+
+def _lies_below(error: BaseException, where: Path | None) -> bool:
+    """Whether what is gone is a part of the output folder."""
+    named = getattr(error, "filename", None)
+    if where is None or getattr(error, "errno", None) not in _GONE:
+        return False
+    return isinstance(named, str | os.PathLike) and Path(os.fspath(named)).is_relative_to(where)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

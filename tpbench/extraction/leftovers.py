@@ -88,7 +88,7 @@ def prune(folder: Path, rows: Sequence[Clip], replaced: Iterable[str] = ()) -> N
 
 
 def require_own_folders(folder: Path) -> None:
-    """Refuse a dataset whose folder of clips is a link into another dataset, or no folder.
+    """Refuse a dataset whose folder of clips is none, or a link to nowhere or into another.
 
     Raises:
         DatasetError: it is: clips of the same videos would replace the other's.
@@ -100,6 +100,12 @@ def require_own_folders(folder: Path) -> None:
             raise DatasetError(msg)
         if not home.is_symlink():
             continue
+        if not home.exists():
+            msg = (
+                f"{home}: a link to {home.readlink()}, which is not there; mount or make it, or "
+                "take the link away, and run again"
+            )
+            raise DatasetError(msg)
         other = Path(os.path.realpath(home)).parent
         if other != Path(os.path.realpath(folder)) and _is_dataset(other):
             msg = (
