@@ -15,7 +15,7 @@ from tpbench.errors import MissingWeightsError, TPBenchError
 from tpbench.execution import LocalExecutor, Outcome, TaskSpec, WorkItem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tpbench.execution import JsonObject
@@ -322,3 +322,21 @@ def test_what_a_task_has_started_is_ended_with_its_worker(
     assert pids
     gone, alive = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], 10)
     assert not alive, gone
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (os.mkfifo, "is a named pipe, not a regular file"),
+        (lambda log: log.parent.rmdir(), "No such file or directory"),
+    ],
+)
+def test_a_log_that_no_worker_can_write_is_named_and_not_waited_for(
+    task: TaskSpec, tmp_path: Path, spoil: Callable[[Path], None], said: str
+) -> None:
+    log = tmp_path / "gone" / "workers.log"
+    log.parent.mkdir()
+    spoil(log)
+
+    with pytest.raises(TPBenchError, match=rf"workers\.log: can't be written \({said}\)"):
+        run(task, item("a"), executor=LocalExecutor(num_workers=1, worker_log=log))

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Final
 
 from tpbench.execution.stall import IN_WORK
 from tpbench.execution.worker import STOP_SIGNAL
+from tpbench.files import require_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
     from tpbench.execution.executor import TaskSpec, WorkItem
 
@@ -50,6 +52,13 @@ _BOOTSTRAP: Final = (
 )
 
 
+def _opened(log_path: Path) -> BinaryIO:
+    """Open the log; what is no regular file there is refused instead of waited for."""
+    if log_path.exists():
+        require_regular(log_path)
+    return log_path.open("ab")
+
+
 class WorkerHandle:
     """The driver's handle on one worker process."""
 
@@ -61,7 +70,7 @@ class WorkerHandle:
         self.connection, theirs = Pipe()
         in_main_thread = threading.current_thread() is threading.main_thread()
         arguments = [str(theirs.fileno()), str(os.getpid()), "1" if in_main_thread else "0"]
-        with theirs, nullcontext() if log_path is None else log_path.open("ab") as log:
+        with theirs, nullcontext() if log_path is None else _opened(log_path) as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own words
                 [sys.executable, "-P", "-c", _BOOTSTRAP, *arguments],
                 stdin=subprocess.DEVNULL,

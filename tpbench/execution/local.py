@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from tpbench.errors import TPBenchError
 from tpbench.execution.executor import Outcome, WorkItem
+from tpbench.execution.halt import HaltError
 from tpbench.execution.handle import WorkerHandle, cause_of_death
 from tpbench.execution.stall import IN_WORK
 from tpbench.execution.worker import Answer, Progress, Started
@@ -169,9 +170,13 @@ class _Crew:
         return [worker for worker in self._workers if worker.ready and worker.item is not None]
 
     def _start_worker(self) -> WorkerHandle:
+        log = self._limits.worker_log
         try:
-            return WorkerHandle(self._task, self._limits.worker_log)
+            return WorkerHandle(self._task, log)
         except OSError as error:
+            if log is not None and error.filename == str(log):
+                msg = f"{log}: can't be written ({error.strerror}); put that right and run again"
+                raise HaltError(msg) from error
             msg = f"can't start a worker process: {error}; try fewer workers"
             raise TPBenchError(msg) from error
 
