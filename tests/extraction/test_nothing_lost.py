@@ -372,6 +372,18 @@ def test_a_damaged_manifest_is_written_anew_from_the_ledger(copy: Path, new: Pat
     assert Dataset.open(copy).verify() == []
 
 
+def test_a_damaged_manifest_is_not_written_anew_from_books_that_know_less(
+    copy: Path, new: Path
+) -> None:
+    (copy / "manifest.parquet").write_bytes(b"")
+    with closing(sqlite3.connect(copy / LEDGER_FILE)) as opened:
+        opened.execute("DELETE FROM items WHERE id = 1")
+        opened.commit()
+
+    with pytest.raises(DatasetError, match=r"knows nothing of 2 of the 3 clips that dataset\.json"):
+        extracted(copy, new)
+
+
 def test_clips_that_are_gone_are_made_again_where_their_video_moved(
     dataset: Path, talks: Path
 ) -> None:

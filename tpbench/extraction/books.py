@@ -54,7 +54,8 @@ def read_former(folder: Path) -> DatasetInfo | None:
 def check_books(ledger: Ledger, folder: Path) -> None:
     """Hold the ledger against what is published: it must know every clip that the manifest keeps.
 
-    A manifest that can't be read is no hindrance: it is written anew from the ledger.
+    A manifest that can't be read is written anew from a ledger that knows as many clips as
+    `dataset.json` counts.
 
     Raises:
         DatasetError: it knows less (it is an older copy, or not whole), or a row is damaged.
@@ -65,20 +66,30 @@ def check_books(ledger: Ledger, folder: Path) -> None:
         for clip in result["clips"]
         if clip["status"] == "kept"
     }
-    if not (folder / MANIFEST_NAME).exists():
-        return
-    try:
-        published = [(c.clip_id, c.clip_sha256) for c in read_clips(folder, status="kept")]
-    except DatasetError as error:
-        _log.warning("%s; it is written anew", error)
-        return
-    missing = sum(clip not in known for clip in published)
+    published = _published(folder)
+    if published is not None:
+        kept, missing, where = len(published), sum(c not in known for c in published), MANIFEST_NAME
+    else:
+        former = read_former(folder)
+        kept, where = (0 if former is None else former.counts.kept), INFO_NAME
+        missing = max(0, kept - len(known))
     if missing:
         msg = (
-            f"{folder / LEDGER_FILE}: knows nothing of {missing} of the {len(published)} clips "
-            f"that {MANIFEST_NAME} keeps: it is older, or not whole; {HOW_TO_MEND}"
+            f"{folder / LEDGER_FILE}: knows nothing of {missing} of the {kept} clips "
+            f"that {where} keeps: it is older, or not whole; {HOW_TO_MEND}"
         )
         raise DatasetError(msg)
+
+
+def _published(folder: Path) -> list[tuple[str, str | None]] | None:
+    """Return id and sha256 of the clips that the manifest keeps; None if it can't be read."""
+    if not (folder / MANIFEST_NAME).exists():
+        return None
+    try:
+        return [(c.clip_id, c.clip_sha256) for c in read_clips(folder, status="kept")]
+    except DatasetError as error:
+        _log.warning("%s; it is written anew", error)
+        return None
 
 
 def _results(ledger: Ledger, folder: Path) -> Iterator[JsonObject]:
