@@ -168,6 +168,12 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
         folder, "UPDATE items SET result = json_set(result, '$.clips[0].source_path', 3)"
     ),
     "a time that is a text": lambda folder: database(folder, "UPDATE items SET cpu_s = 'long'"),
+    "a time without end": lambda folder: database(folder, "UPDATE items SET cpu_s = 9e999"),
+    "a length without end": lambda folder: database(
+        folder,
+        """UPDATE items
+        SET result = replace(result, '"duration_s": ', '"duration_s": 1e999, "was": ')""",
+    ),
     "another clip": lambda folder: database(
         folder,
         "UPDATE items SET result = json_set(result, '$.clips[0].clip_id', 'x_00000000_00001000')",

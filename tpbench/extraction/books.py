@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from itertools import chain
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from tpbench.dataset import Clip, read_clips
@@ -140,10 +141,17 @@ def _require_result(result: JsonObject) -> None:
                 _require(row[name], _KINDS[kind], name)
         for group in ("measurements", "thresholds"):
             for name, value in row.get(group, {}).items():
-                _require(value, _NUMBER, name)
+                _require(value, _NUMBER, name, finite=False)
 
 
-def _require(value: Any, kinds: tuple[type, ...], name: str) -> None:  # noqa: ANN401 - any JSON
-    if not isinstance(value, kinds) or isinstance(value, bool):
+def _require(
+    value: Any,  # noqa: ANN401 - any JSON
+    kinds: tuple[type, ...],
+    name: str,
+    *,
+    finite: bool = True,
+) -> None:
+    endless = finite and isinstance(value, float) and not isfinite(value)
+    if not isinstance(value, kinds) or isinstance(value, bool) or endless:
         msg = f"{name} is {value!r:.60}"
         raise TypeError(msg)
