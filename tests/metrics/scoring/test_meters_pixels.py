@@ -174,7 +174,7 @@ def test_every_metric_has_the_meters_that_make_what_it_is_made_from(metric: str)
     assert set(row.columns) <= made
     assert {name for meter in meters for name in meter.weights} == set(row.weights)
     assert any(meter.needs_pose for meter in meters) == ("pose" in row.needs)
-    if row.reduction == "set":
+    if row.reduction == "set" and not row.columns:
         assert [meter.name for meter in meters] == [FEATURES_OF[metric]]
 
 

@@ -43,6 +43,7 @@ def record(**changes: Any) -> ClipRecord:  # noqa: ANN401 - fields of a record
         "real_features": {},
         "columns": {
             "psnr": psnr,
+            "identical": np.isinf(psnr).astype(np.float64),
             "motion_real": draw.random(N),
             "motion_generated": draw.random(N),
         },
