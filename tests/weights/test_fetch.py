@@ -502,3 +502,18 @@ def test_nothing_is_written_through_a_link_that_somebody_planted(
 
     assert found.status == "verified"
     assert victim.read_text() == "mine"
+
+
+def test_an_archive_that_points_before_its_beginning_is_not_the_folders_fault(
+    table: Callable[..., None], tmp_path: Path
+) -> None:
+    table(_packed())
+    archive = tmp_path / "packed.zip"
+    whole = bytearray(_zip(**{"packed.onnx": b"content"}))
+    at = whole.rindex(b"PK\x05\x06") + 16
+    start = int.from_bytes(whole[at : at + 4], "little")
+    whole[at : at + 4] = (start + 40).to_bytes(4, "little")
+    archive.write_bytes(whole)
+
+    with pytest.raises(MissingWeightsError, match=r"archive is broken .*place that is not in it"):
+        pull(["packed"], from_path=archive)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import lzma
 import struct
 import zipfile
@@ -57,6 +58,12 @@ def extract_member(archive: Path, member: str, destination: Path, *, max_bytes: 
                     _copy(source, target, max_bytes)
         except ArchiveError:
             raise
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # An entry that is said to lie before the beginning of the file.
+            msg = "the archive is broken (it names a place that is not in it)"
+            raise ArchiveError(msg) from error
         except _DAMAGE as error:
             msg = f"the archive is broken ({' '.join(str(error).split()) or type(error).__name__})"
             raise ArchiveError(msg) from error

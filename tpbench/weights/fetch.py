@@ -158,7 +158,8 @@ def pull(
         msg = f"a local file is one model file, but {len(rows)} names were given"
         raise ConfigError(msg)
     if not from_path.is_file():
-        msg = f"{from_path}: no such file"
+        what = "no regular file" if from_path.exists() else "no such file"
+        msg = f"{from_path}: {what}"
         raise ConfigError(msg)
     return [_pull_one(rows[0], LocalSource(path=from_path), on_progress)]
 
