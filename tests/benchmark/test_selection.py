@@ -74,7 +74,7 @@ def test_an_empty_side_is_refused(tmp_path: Path) -> None:
     info = split_dataset(tmp_path / "one", test_share=0.5, seed=0)
     empty: SplitChoice = "test" if info.train_clips else "train"
 
-    with pytest.raises(DatasetError, match=f"its {empty} side has no clips"):
+    with pytest.raises(DatasetError, match=f"its {empty} side has no clips; take --split all, or"):
         select_clips(Dataset.open(tmp_path / "one"), SELF, split=empty)
 
 

@@ -78,7 +78,8 @@ def select_clips(
     rows = dataset.clips(split=None if side == "all" else side)
     where = f"{dataset.folder}: " + ("it" if side == "all" else f"its {side} side")
     if not rows:
-        msg = f"{where} has no clips"
+        mend = "" if side == "all" else "; take --split all, or split it again (`tpbench split`)"
+        msg = f"{where} has no clips{mend}"
         raise DatasetError(msg)
     lengths = {clip.clip_id: clip.n_frames or 0 for clip in rows}
     left_out = {name: n for name, n in lengths.items() if n < rule.min_frames}
