@@ -78,3 +78,9 @@ def test_trim_bounds_the_size(clip: Path, cache: Path) -> None:
 def test_trim_without_a_bound_says_which_there_are() -> None:
     with pytest.raises(ConfigError, match="--max-gb, --max-days"):
         run("trim")
+
+
+def test_a_kind_that_the_cache_does_not_hold_is_refused_with_those_it_does(clip: Path) -> None:
+    assert clip.exists()
+    with pytest.raises(ConfigError, match="did you mean 'skeletons'"):
+        run("clear", "--kind", "skeleton")

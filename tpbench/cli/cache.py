@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpbench.errors import ConfigError
+from tpbench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,9 +109,14 @@ def clear(
     Results of `score` and `eval` stay as they are. Later scorings measure it again.
     """
     from tpbench.metrics.scoring.real_cache import clear as clear_cache
-    from tpbench.metrics.scoring.real_cache import real_cache_dir
+    from tpbench.metrics.scoring.real_cache import entries, real_cache_dir
     from tpbench.video import content_sha256
 
+    known = {entry.kind for entry in entries(real_cache_dir())}
+    for name in kind or ():
+        if name not in known:
+            msg = f"the cache holds nothing of kind '{name}'{did_you_mean(name, known)}"
+            raise ConfigError(msg)
     contents = [content_sha256(path) for path in clips or ()]
     _tell(clear_cache(real_cache_dir(), kinds=kind or (), contents=contents))
 
