@@ -93,3 +93,10 @@ def rows_by_source() -> Callable[[Dataset], dict[str, list[Clip]]]:
         return found
 
     return rows
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Extracting takes minutes where other tests run beside it; it is a fixture's, of the first."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(900))
