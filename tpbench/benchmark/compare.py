@@ -245,18 +245,20 @@ def _conditions(run: Run, report: ScoreReport) -> dict[str, str]:
 def _compared(row: MetricRow, a: ScoreReport, b: ScoreReport) -> MetricComparison:
     """Return one metric of both runs; who is better is told later, of all together."""
     ours, theirs = a.metrics[row.id], b.metrics[row.id]
+    # Means of other clips than both have, undistanced, are no A and B: told of sets only.
+    means = (ours.value, theirs.value) if row.reduction == "set" else (math.nan, math.nan)
     found = MetricComparison(
         metric=row.id,
         direction=row.direction,
         unit=row.unit,
         quantity="value" if row.reduction == "set" else quantity(row),
-        a=ours.value,
-        b=theirs.value,
+        a=means[0],
+        b=means[1],
         difference=math.nan,
         low=None,
         high=None,
-        value_a=ours.value,
-        value_b=theirs.value,
+        value_a=means[0],
+        value_b=means[1],
         better=None,
         n_clips=0,
         n_lacking_a=0,
