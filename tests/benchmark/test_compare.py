@@ -280,6 +280,22 @@ def test_what_all_clips_give_together_has_no_difference_between_runs_of_differen
     assert "the runs have scores of different clips" in fid.reason
 
 
+def test_runs_without_a_clip_in_common_have_no_means_and_no_distances(
+    runs: tuple[Path, Path],
+) -> None:
+    """One model failed on every clip: what the other has is compared with nothing."""
+    row = METRICS["motion_ratio"]
+    report = load_report(runs[0])[0]
+    blank = replace(report.metrics[row.id], value=math.nan, status="not_measured", reason="no clip")
+    change(runs[0], clips={}, metrics={**report.metrics, row.id: blank})
+
+    found = compare_runs(*runs).metrics[row.id]
+
+    assert found.n_clips == 0
+    figures = (found.a, found.b, found.value_a, found.value_b, found.difference)
+    assert all(math.isnan(figure) for figure in figures)
+
+
 def test_what_one_run_lacks_has_no_difference(runs: tuple[Path, Path]) -> None:
     report = with_metric(load_report(runs[0])[0], value=80.0)
     write_scores(runs[0] / "scores.json", report)

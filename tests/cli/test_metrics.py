@@ -140,3 +140,8 @@ def test_show_of_an_unknown_name_looks_among_metrics_and_protocols() -> None:
         shown("show", "psrn")
     with pytest.raises(ConfigError, match="did you mean 'talkingpose'"):
         shown("show", "talking-pose")
+
+
+def test_show_of_a_retired_protocol_says_what_took_its_place() -> None:
+    with pytest.raises(ConfigError, match="nothing is scored by protocol 'tpbench-v1' any more"):
+        CliRunner().invoke(app, ["show", "tpbench-v1"], catch_exceptions=False)

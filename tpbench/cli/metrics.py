@@ -66,7 +66,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Explain a metric (definition, formula, source, pitfalls) or a protocol."""
-    from tpbench.metrics.protocols import PROTOCOLS
+    from tpbench.metrics.protocols import PROTOCOLS, RETIRED_PROTOCOLS, protocol
     from tpbench.metrics.registry import METRICS
 
     if name in METRICS:
@@ -76,8 +76,8 @@ def show(
             typer.echo(json.dumps(_metric_as_json(row, missing), indent=2))
         else:
             _print_metric(row, missing)
-    elif name in PROTOCOLS:
-        found = PROTOCOLS[name]
+    elif name in PROTOCOLS or name in RETIRED_PROTOCOLS:
+        found = protocol(name)  # of a retired one it says what took its place
         if as_json:
             typer.echo(json.dumps({**asdict(found), "digest": found.digest}, indent=2))
         else:
