@@ -26,16 +26,16 @@ def test_fid_is_the_frechet_distance_with_covariances_over_n_minus_1() -> None:
 
 def test_clips_in_any_order_and_batches_give_one_value() -> None:
     clips = [np.random.default_rng(seed).random((7, 2048), np.float32) for seed in range(6)]
-    whole, parts = FID.accumulator(), FID.accumulator()
-    whole.update(np.concatenate(clips[:3]), np.concatenate(clips[3:]))
-    for real, generated in ((2, 4), (0, 5), (1, 3)):
-        one = FID.accumulator()
-        for start in range(0, 7, 3):
-            part = slice(start, start + 3)
-            one.update(clips[real][part], clips[generated][part])
-        parts.merge(one)
 
-    assert parts.compute().value == pytest.approx(whole.compute().value, rel=1e-9)
+    whole = FID.pooled([(np.concatenate(clips[:3]), np.concatenate(clips[3:]))])
+    parts = FID.pooled(
+        (clips[real][part], clips[generated][part])
+        for real, generated in ((2, 4), (0, 5), (1, 3))
+        for part in (slice(0, 3), slice(3, 6), slice(6, 7))
+    )
+
+    assert parts.value == pytest.approx(whole.value, rel=1e-9)
+    assert (parts.n_real, parts.n_generated) == (21, 21)
 
 
 def test_fid_refuses_features_of_another_network() -> None:
@@ -46,7 +46,7 @@ def test_fid_refuses_features_of_another_network() -> None:
 
 def test_no_frames_are_refused() -> None:
     with pytest.raises(ValueError, match="no features"):
-        FID.accumulator().compute()
+        FID.pooled([])
 
 
 def test_fvd_is_the_frechet_distance_with_covariances_over_n() -> None:
@@ -78,14 +78,11 @@ def test_windows_of_clips_in_any_order_give_one_value() -> None:
     draw = np.random.default_rng(1)
     clips = [draw.standard_normal((number, 400)) + 10 for number in (150, 170, 190)]
     generated = draw.standard_normal((9, 400))
-    values = []
-    for order in ([0, 1, 2], [2, 0, 1]):
-        total = FVD.accumulator()
-        for number in order:
-            one = FVD.accumulator()
-            one.update(clips[number], generated[3 * number : 3 * number + 3])
-            total.merge(one)
-        values.append(total.compute().value)
+
+    values = [
+        FVD.pooled((clips[at], generated[3 * at : 3 * at + 3]) for at in order).value
+        for order in ([0, 1, 2], [2, 0, 1])
+    ]
 
     assert values[0] == pytest.approx(values[1], rel=1e-9)
 

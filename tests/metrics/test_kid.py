@@ -8,15 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tpbench.metrics import kid as module
-from tpbench.metrics.kid import FeatureSample, kid, polynomial_mmd
+from tpbench.metrics.kid import frame_sample, kid
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 
 def features(n: int, d: int = 8, *, seed: int = 0, shift: float = 0.0) -> NDArray[np.float32]:
     draw = np.random.default_rng(seed)
     return (draw.standard_normal((n, d)) + shift).astype(np.float32)
+
+
+def mmd(x: ArrayLike, y: ArrayLike) -> float:
+    return kid(x, y, subsets=1).value
 
 
 def reference_numpy_mmd(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
@@ -50,12 +54,12 @@ def reference_torch_fidelity_kid(
 def test_equals_the_definition(n: int, m: int) -> None:
     x, y = features(n, seed=1), features(m, seed=2, shift=0.5)
 
-    assert polynomial_mmd(x, y) == pytest.approx(reference_numpy_mmd(x, y), rel=1e-12)
+    assert mmd(x, y) == pytest.approx(reference_numpy_mmd(x, y), rel=1e-12)
 
 
 def test_a_hand_worked_value() -> None:
     # d = 1: k(1, 3) = 4^3, k(0, 2) = 1, and 1, 3^3, 1, 7^3 across.
-    found = polynomial_mmd([[1.0], [3.0]], [[0.0], [2.0]])
+    found = mmd([[1.0], [3.0]], [[0.0], [2.0]])
 
     assert found == pytest.approx(64 + 1 - 2 * (1 + 27 + 1 + 343) / 4, rel=1e-15)
 
@@ -63,16 +67,15 @@ def test_a_hand_worked_value() -> None:
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 40])
 def test_the_size_of_blocks_changes_nothing(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = features(11, seed=1), features(9, seed=2)
-    expected = polynomial_mmd(x, y)
+    expected = mmd(x, y)
     monkeypatch.setattr(module, "_BLOCK_ROWS", rows)
 
-    assert polynomial_mmd(x, y) == pytest.approx(expected, rel=1e-9)
+    assert mmd(x, y) == pytest.approx(expected, rel=1e-9)
 
 
 def test_without_bias_where_distributions_are_equal() -> None:
     values = [
-        polynomial_mmd(features(10, 4, seed=seed), features(10, 4, seed=seed + 5000))
-        for seed in range(400)
+        mmd(features(10, 4, seed=seed), features(10, 4, seed=seed + 5000)) for seed in range(400)
     ]
     error = np.std(values) / np.sqrt(len(values))
 
@@ -85,10 +88,10 @@ def test_without_bias_where_distributions_are_equal() -> None:
 def test_symmetric_and_blind_to_order(n: int, m: int, seed: int) -> None:
     x, y = features(n, seed=seed), features(m, seed=seed + 100)
     order = np.random.default_rng(seed).permutation(n)
-    value = polynomial_mmd(x, y)
+    value = mmd(x, y)
 
-    assert polynomial_mmd(y, x) == pytest.approx(value, rel=1e-9, abs=1e-12)
-    assert polynomial_mmd(x[order], y) == pytest.approx(value, rel=1e-9, abs=1e-12)
+    assert mmd(y, x) == pytest.approx(value, rel=1e-9, abs=1e-12)
+    assert mmd(x[order], y) == pytest.approx(value, rel=1e-9, abs=1e-12)
 
 
 def test_subsets_are_those_of_torch_fidelity() -> None:
@@ -126,7 +129,7 @@ def test_what_is_no_pair_of_sets_is_refused(
     real: NDArray[np.float64], generated: NDArray[np.float64], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
-        polynomial_mmd(real, generated)
+        mmd(real, generated)
 
 
 def test_no_subsets_are_refused() -> None:
@@ -134,55 +137,36 @@ def test_no_subsets_are_refused() -> None:
         kid(features(3), features(3), subsets=0)
 
 
-def fed(sample: FeatureSample, clips: list[str], *, batch: int = 4) -> FeatureSample:
-    for clip in clips:
-        rows = features(12, 3, seed=sum(clip.encode()))
-        for start in range(0, 12, batch):
-            sample.update(rows[start : start + batch], clip_id=clip, first_frame=start)
-    return sample
+def given_clips(ids: str) -> list[tuple[str, NDArray[np.float32]]]:
+    return [(clip, features(12, 3, seed=ord(clip))) for clip in ids]
 
 
 def test_a_sample_keeps_all_while_there_is_room() -> None:
-    sample = fed(FeatureSample(3, limit=24), ["a", "b"])
+    kept = frame_sample(given_clips("ab"), limit=24)
 
-    kept = sample.compute()
-    assert sample.n_seen == len(kept) == 24
-    given_rows = np.concatenate([features(12, 3, seed=sum(c.encode())) for c in "ab"])
-    assert {tuple(row) for row in kept} == {tuple(row) for row in given_rows}
+    rows = np.concatenate([rows for _, rows in given_clips("ab")])
+    assert {tuple(row) for row in kept} == {tuple(row) for row in rows}
+    assert kept.shape == (24, 3)
 
 
 def test_a_full_sample_depends_on_nothing_but_the_frames() -> None:
-    clips = ["a", "b", "c", "d"]
-    expected = fed(FeatureSample(3, limit=10), clips).compute()
+    expected = frame_sample(given_clips("abcd"), limit=10)
+
     assert expected.shape == (10, 3)
-
-    backwards = fed(FeatureSample(3, limit=10), clips[::-1], batch=5)
-    one, other = FeatureSample(3, limit=10), FeatureSample(3, limit=10)
-    fed(one, clips[:1]).merge(fed(other, clips[1:]))
-
-    np.testing.assert_array_equal(backwards.compute(), expected)
-    np.testing.assert_array_equal(one.compute(), expected)
-    assert backwards.n_seen == one.n_seen == 48
-    assert not np.array_equal(fed(FeatureSample(3, limit=10, seed=1), clips).compute(), expected)
+    np.testing.assert_array_equal(frame_sample(given_clips("dcba"), limit=10), expected)
+    assert not np.array_equal(frame_sample(given_clips("abcd"), limit=10, seed=1), expected)
 
 
 def test_a_full_sample_is_uniform() -> None:
     counts = np.zeros(20)
     for seed in range(300):
-        sample = FeatureSample(1, limit=5, seed=seed)
-        sample.update(np.arange(20.0)[:, None], clip_id="clip", first_frame=0)
-        counts[sample.compute().ravel().astype(int)] += 1
+        kept = frame_sample([("clip", np.arange(20.0)[:, None])], limit=5, seed=seed)
+        counts[kept.ravel().astype(int)] += 1
 
     # 75 expected of each, standard deviation 7.5.
     assert np.abs(counts - 75).max() < 5 * 7.5
 
 
-def test_a_frame_counts_once() -> None:
-    sample = fed(FeatureSample(3), ["a"])
-    with pytest.raises(ValueError, match="frame 11 of clip 'a' was added before"):
-        sample.update(np.zeros((2, 3)), clip_id="a", first_frame=11)
-    with pytest.raises(ValueError, match=r"want \(k, 3\), got \(1, 2\)"):
-        sample.update(np.zeros((1, 2)), clip_id="b", first_frame=0)
-    with pytest.raises(ValueError, match="can't merge samples"):
-        sample.merge(FeatureSample(3, limit=5))
-    assert FeatureSample(3).compute().shape == (0, 3)
+def test_a_sample_of_what_is_not_finite_is_refused() -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        frame_sample([("a", np.full((2, 3), np.nan))])

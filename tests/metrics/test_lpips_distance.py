@@ -10,13 +10,11 @@ import torchvision  # type: ignore[import-untyped]  # it has no types
 
 from tests.metrics.random_networks import random_pictures, random_state, save_state, weights_path
 from tpbench.errors import ConfigError, MissingWeightsError
-from tpbench.metrics.frame_mean import MeanStatistics, compute_mean
 from tpbench.metrics.lpips_distance import (
     LPIPS_MIN_SIZE_PX,
     Backbone,
     FedRange,
     LpipsDistance,
-    distance_statistics,
     load_lpips,
     lpips_network,
 )
@@ -202,14 +200,3 @@ def test_weights_of_another_network_are_refused(
 
     with pytest.raises(ConfigError, match="no weights of torchvision's network"):
         load_lpips("alex")
-
-
-def test_means_are_pooled_over_batches_and_clips() -> None:
-    batches = [np.array([0.5]), np.array([0.25, 0.0]), np.empty(0)]
-
-    pooled = sum((distance_statistics(batch) for batch in batches), MeanStatistics())
-
-    assert pooled.n_frames == 3
-    assert compute_mean(pooled) == pytest.approx(0.25, rel=1e-15)
-    with pytest.raises(ValueError, match="1 are not finite"):
-        distance_statistics(np.array([np.nan, 0.0]))

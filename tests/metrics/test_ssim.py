@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
-from tpbench.metrics.frame_mean import FrameMean
 from tpbench.metrics.ssim import disco_ssim, ssim
 from tpbench.video import read_frames
 
@@ -180,15 +179,3 @@ def test_colour_alone_is_invisible_to_the_grey_variant() -> None:
 
     assert disco_ssim(real, generated) == 1.0
     assert ssim(real, generated) < 0.9
-
-
-def test_the_mean_over_frames_does_not_depend_on_their_order() -> None:
-    pairs = [(noise(30, 40, seed=n), noise(30, 40, seed=n + 9)) for n in range(5)]
-    forward, backward = FrameMean(ssim), FrameMean(ssim)
-    for pair in pairs:
-        forward.update(*pair)
-    for pair in reversed(pairs):
-        backward.update(*pair)
-
-    assert forward.compute() == pytest.approx(np.mean([ssim(*pair) for pair in pairs]), abs=1e-12)
-    assert backward.compute() == pytest.approx(forward.compute(), abs=1e-12)

@@ -1,1 +1,1 @@
-"""Numbers that others can reproduce: pure functions under thin accumulators, one metric a file."""
+"""Numbers that others can reproduce: pure functions, one metric a file."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
 
-from tpbench.metrics.pictures import check_pair, check_picture, row_strips
+from tpbench.metrics.pictures import check_picture, row_strips
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,38 +64,6 @@ class ColourShift:
 
     delta_e: float
     """Length of `mean`: the CIE76 distance of the mean colours, about 2.3 is just seen."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ColourStatistics:
-    """What the colour shift of a clip is made of."""
-
-    real_total: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 3)))
-    """(2, 3) sum over frames of the real frames' mean and spread."""
-
-    generated_total: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 3)))
-    """(2, 3) the same of the generated frames."""
-
-    n_frames: int = 0
-    """Frames."""
-
-    def __add__(self, other: ColourStatistics) -> ColourStatistics:
-        """Pool the frames of both."""
-        return ColourStatistics(
-            real_total=self.real_total + other.real_total,
-            generated_total=self.generated_total + other.generated_total,
-            n_frames=self.n_frames + other.n_frames,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ColourSummary:
-    """Colours of a clip: means over its frames, NaN without frames."""
-
-    real: LabStatistics
-    generated: LabStatistics
-    shift: ColourShift
-    n_frames: int
 
 
 def rgb_to_lab(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -175,51 +142,3 @@ def colour_shift(real: LabStatistics, generated: LabStatistics) -> ColourShift:
         spread=generated.spread - real.spread,
         delta_e=float(np.linalg.norm(mean)),
     )
-
-
-def compute_colour(statistics: ColourStatistics) -> ColourSummary:
-    """Return means over frames, and how the generated ones differ.
-
-    Where colours shift to and fro, the shift of the means is smaller than the mean of the frames'
-    own `delta_e`.
-    """
-    n_frames = statistics.n_frames
-    real, generated = (
-        LabStatistics(
-            mean=total[0] / n_frames if n_frames else np.full(3, math.nan),
-            spread=total[1] / n_frames if n_frames else np.full(3, math.nan),
-        )
-        for total in (statistics.real_total, statistics.generated_total)
-    )
-    shift = colour_shift(real, generated)
-    return ColourSummary(real=real, generated=generated, shift=shift, n_frames=n_frames)
-
-
-class Colour:
-    """Accumulates colours over the frames of a clip, or of many."""
-
-    def __init__(self) -> None:
-        self.statistics = ColourStatistics()
-
-    def update(self, real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> ColourShift:
-        """Take in one pair of (H, W, 3) uint8 RGB pictures and return its own shift.
-
-        Raises:
-            ValueError: they are no pictures or differ in size.
-        """
-        check_pair(real, generated)
-        of_real, of_generated = lab_statistics(real), lab_statistics(generated)
-        self.statistics += ColourStatistics(
-            real_total=np.stack([of_real.mean, of_real.spread]),
-            generated_total=np.stack([of_generated.mean, of_generated.spread]),
-            n_frames=1,
-        )
-        return colour_shift(of_real, of_generated)
-
-    def compute(self) -> ColourSummary:
-        """Return the summary of the frames so far; see `compute_colour`."""
-        return compute_colour(self.statistics)
-
-    def merge(self, other: Colour) -> None:
-        """Pool with the frames of another accumulator."""
-        self.statistics += other.statistics

@@ -16,7 +16,6 @@ Whoever prints such a mean prints the share of values left out beside it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,20 +28,10 @@ if TYPE_CHECKING:
 WINDOW_FRAMES = 16
 """Frames of a window unless stated otherwise: the length of an FVD clip."""
 
-END_SHARE = 0.15
-"""Share of the clip that counts as its start, and as its end."""
+SHORT_CLIP_FRAMES = 100
+"""Clips of this many frames or fewer have no drift: they are left out of it, and counted."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartEnd:
-    """How a curve stands at the end of the clip against its start."""
-
-    start_mean: float
-    """Mean of the first frames; NaN where none was measured."""
-    end_mean: float
-    """Mean of the last frames; NaN where none was measured."""
-    end_minus_start: float
-    """Signed: for a metric that is better when higher, negative means that it got worse."""
+_END_SHARE = 0.15
 
 
 def as_curve(values: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
@@ -81,11 +70,7 @@ def finite_mean(values: Sequence[float] | NDArray[np.floating]) -> float:
 def contrast(
     values: Sequence[float] | NDArray[np.floating], base: Sequence[float] | NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Return values minus base, item by item: generated minus real, end minus start, run A minus B.
-
-    With the lag curves of a generated and a real clip, `(L,)` each, this is the lag contrast:
-    motion that both share cancels, and what is left is how much more (below 0) or less (above 0)
-    the generated clip changes over that lag than the real one.
+    """Return values minus base, item by item: end minus start, run A minus run B.
 
     Equal infinities differ by 0; where either side is NaN, so is the result.
 
@@ -102,80 +87,24 @@ def contrast(
         return np.where(equal, 0.0, first - second)
 
 
-def on_frames(
-    terms: Sequence[float] | NDArray[np.floating], lag_frames: int
-) -> NDArray[np.float64]:
-    """Put a curve whose terms compare frame t with frame t - lag on the frames of its clip.
+def end_minus_start(curve: Sequence[float] | NDArray[np.floating]) -> float:
+    """Return the mean of the last 15 % of a curve minus that of its first 15 %.
 
-    Term 0 belongs to frame `lag_frames`, the first that has a partner; the frames before it become
-    NaN. So windows of TJE cover the same frames as windows of any other curve.
-
-    Args:
-        terms: `(T - lag_frames,)`, e.g. the per-term values of TJE.
-        lag_frames: frames between the two compared, 0 or more.
-
-    Returns:
-        `(T,)` float64.
-
-    Raises:
-        ValueError: the terms are no curve, or the lag is negative.
-    """
-    curve = as_curve(terms)
-    if lag_frames < 0:
-        message = f"a lag is 0 frames or more; got {lag_frames}"
-        raise ValueError(message)
-    return np.concatenate([np.full(lag_frames, np.nan), curve])
-
-
-def window_means(
-    curve: Sequence[float] | NDArray[np.floating], *, window_frames: int = WINDOW_FRAMES
-) -> NDArray[np.float64]:
-    """Return the mean of each window of a curve; windows lie side by side from frame 0.
-
-    Frames that don't fill a last window are left out, as in FVD, so that every window has the same
-    weight. Values that are not finite: see the module's rule.
-
-    Returns:
-        `(T // window_frames,)` float64; NaN for a window in which nothing was measured.
-
-    Raises:
-        ValueError: this is no curve, or the window has no frame.
-    """
-    values = as_curve(curve)
-    if window_frames < 1:
-        message = f"a window has at least 1 frame; got {window_frames}"
-        raise ValueError(message)
-    count = values.size // window_frames
-    windows = values[: count * window_frames].reshape(count, window_frames)
-    return np.array([finite_mean(window) for window in windows], dtype=np.float64)
-
-
-def start_and_end(
-    curve: Sequence[float] | NDArray[np.floating], *, end_share: float = END_SHARE
-) -> StartEnd:
-    """Return the means of the first and the last part of a curve, and end minus start.
-
-    Each part has floor(end_share * T) frames, at least one. FramePack contrasts the same two parts
-    by the absolute value of their difference; the sign is kept here, because a clip that gets
-    better is not one that gets worse. Values that are not finite: see the module's rule.
+    Each part has floor(0.15 T) frames, at least one. FramePack contrasts the same two parts by the
+    absolute value of their difference; the sign is kept here, because a clip that gets better is
+    not one that gets worse. Values that are not finite: see the module's rule.
 
     Args:
         curve: `(T,)`, T >= 1.
-        end_share: the share of the clip in each part, above 0 and up to 0.5.
 
     Raises:
-        ValueError: this is no curve, it is empty, or the share is out of range.
+        ValueError: this is no curve, or it is empty.
     """
     values = as_curve(curve)
     if not values.size:
         message = "a curve of 0 frames has no start and no end"
         raise ValueError(message)
-    if not 0 < end_share <= 0.5:
-        message = f"the share of a clip at either end is above 0 and up to 0.5; got {end_share}"
-        raise ValueError(message)
     # 0.15 * T can fall a hair short of a whole number.
-    count = max(1, int(end_share * values.size + 1e-9))
+    count = max(1, int(_END_SHARE * values.size + 1e-9))
     start, end = finite_mean(values[:count]), finite_mean(values[-count:])
-    return StartEnd(
-        start_mean=start, end_mean=end, end_minus_start=float(contrast([end], [start])[0])
-    )
+    return float(contrast([end], [start])[0])

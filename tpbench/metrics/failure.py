@@ -1,14 +1,13 @@
 """Time to failure: from which frame on a clip is no longer good enough.
 
 What decides must not be single frames: the last good one of a clip that broke down long ago, or the
-first bad one of a clip that is fine. `lasting` asks for a failure that holds, `time_to_failure` is
-the plain rule on every frame.
+first bad one of a clip that is fine. So `lasting` asks for a failure that holds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-Side = Literal["below", "above"]
-"""On which side of the level a value fails: below for PSNR, above for LPIPS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +34,10 @@ def lasting(
     curve: Sequence[float] | NDArray[np.floating],
     level: float,
     *,
-    failing: Side,
     hold_frames: int,
     vote_frames: int,
 ) -> Lasting | None:
-    """Return how many frames pass before a curve misses a level and keeps missing it for a while.
+    """Return how many frames pass before a curve falls below a level and stays there for a while.
 
     A frame misses the level if more than half of the `vote_frames` measured frames around it do
     (their median does): a good frame among bad ones is no recovery, a bad one among good ones no
@@ -58,7 +53,6 @@ def lasting(
     Args:
         curve: `(T,)`, any T.
         level: finite, in the unit of the metric.
-        failing: which side of the level is failure.
         hold_frames: measured frames in a row, 1 or more.
         vote_frames: odd, 1 or more.
 
@@ -72,66 +66,20 @@ def lasting(
     if vote_frames < 1 or vote_frames % 2 == 0:
         message = f"an odd number of frames votes, 1 or more; got {vote_frames}"
         raise ValueError(message)
-    _check(level, failing, hold_frames)
+    if not np.isfinite(level) or hold_frames < 1:
+        message = f"a level is finite and held for 1 frame or more; got {level} and {hold_frames}"
+        raise ValueError(message)
     frames = np.flatnonzero(~np.isnan(values))
     if not frames.size:
         return None
     measured = values[frames]
-    misses = _voted(measured < level if failing == "below" else measured > level, vote_frames)
+    misses = _voted(measured < level, vote_frames)
     start = _first_run(misses, hold_frames)
     if start is not None:
         return Lasting(frames=int(frames[start]), failed=True)
     trailing = _for_good(misses)
     end = values.size if trailing is None else int(frames[trailing])
     return Lasting(frames=end, failed=False)
-
-
-def time_to_failure(
-    curve: Sequence[float] | NDArray[np.floating],
-    level: float,
-    *,
-    failing: Side,
-    hold_frames: int | None = None,
-) -> int | None:
-    """Return the first frame from which a curve stays on the wrong side of a level.
-
-    A frame fails if its value is strictly below (above) the level. Without `hold_frames` failure is
-    for good: the first frame after the last one that does not fail, so a clip that recovers at its
-    end never failed, and a single bad last frame is a failure at that frame. With it, failure is
-    the start of the first run of at least so many failing frames, whatever follows.
-
-    NaN frames were not measured: they neither fail nor pass, a run goes on across them, they don't
-    count towards its length, and no failure starts at one. Infinite values compare as numbers do.
-
-    Args:
-        curve: `(T,)`, any T.
-        level: finite, in the unit of the metric.
-        failing: which side of the level is failure.
-        hold_frames: None for "for good", or the number of measured frames that a failure lasts, 1
-            or more.
-
-    Returns:
-        The frame's index, 0..T-1; None if the clip does not fail.
-
-    Raises:
-        ValueError: this is no curve, or an argument is out of range.
-    """
-    values = as_curve(curve)
-    _check(level, failing, hold_frames)
-    frames = np.flatnonzero(~np.isnan(values))
-    measured = values[frames]
-    fails = measured < level if failing == "below" else measured > level
-    start = _for_good(fails) if hold_frames is None else _first_run(fails, hold_frames)
-    return None if start is None else int(frames[start])
-
-
-def _check(level: float, failing: Side, hold_frames: int | None) -> None:
-    if failing not in {"below", "above"} or not np.isfinite(level):
-        message = f"a finite level fails 'below' or 'above'; got {level} and {failing!r}"
-        raise ValueError(message)
-    if hold_frames is not None and hold_frames < 1:
-        message = f"a failure lasts 1 frame or more; got {hold_frames}"
-        raise ValueError(message)
 
 
 def _voted(fails: NDArray[np.bool_], voters: int) -> NDArray[np.bool_]:

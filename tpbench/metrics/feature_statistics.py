@@ -38,14 +38,6 @@ class FeatureStatistics:
         """Whether `spread` is the centred vectors and not their scatter."""
         return self.n <= self.dim
 
-    def covariance(self, *, ddof: int) -> NDArray[np.float64]:
-        """Return the covariance (d, d): the scatter over n - ddof, zero for a single vector.
-
-        Args:
-            ddof: 1 as in `numpy.cov` and FID, 0 for division by n.
-        """
-        return self.full_scatter() / self.divisor(ddof)
-
     def full_scatter(self) -> NDArray[np.float64]:
         """Return the sum of the outer products of the centred vectors, (d, d)."""
         return self.spread.T @ self.spread if self.holds_rows else self.spread
@@ -147,21 +139,6 @@ class FeatureAccumulator:
             self._pending.append(head)
             self._n_pending += len(head)
             rows = rows[len(head) :]
-
-    def merge(self, other: FeatureAccumulator) -> None:
-        """Take up all that another accumulator has; it stays as it is.
-
-        Raises:
-            ValueError: it is for vectors of another length.
-        """
-        if other._dim != self._dim:
-            msg = f"can't merge features of length {other._dim} into {self._dim}"
-            raise ValueError(msg)
-        blocks = list(other._pending)
-        if other._folded is not None:
-            self._join(other._folded)
-        for block in blocks:
-            self.update(block)
 
     def compute(self) -> FeatureStatistics:
         """Return the statistics of all vectors so far.

@@ -19,15 +19,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tpbench.metrics.feature_statistics import (
-    FeatureAccumulator,
     FeatureStatistics,
     check_dims,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,82 +63,6 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics, *, ddof: int = 
     """
     check_dims(a, b)
     return _distance(_gaussian(a, ddof), _gaussian(b, ddof))
-
-
-def gaussian_frechet_distance(
-    mean_a: ArrayLike, covariance_a: ArrayLike, mean_b: ArrayLike, covariance_b: ArrayLike
-) -> float:
-    """Return the Fréchet distance of two Gaussians, e.g. of published reference statistics.
-
-    Args:
-        mean_a: (d,)
-        covariance_a: (d, d), symmetric and positive semi-definite up to rounding; may be singular.
-        mean_b: (d,)
-        covariance_b: (d, d), likewise.
-
-    Returns:
-        0 or more.
-
-    Raises:
-        ValueError: shapes don't fit, or not all numbers are finite.
-    """
-    gaussians = []
-    for name, mean, covariance in (("a", mean_a, covariance_a), ("b", mean_b, covariance_b)):
-        m = np.asarray(mean, dtype=np.float64)
-        s = np.asarray(covariance, dtype=np.float64)
-        if m.ndim != 1 or s.shape != (m.size, m.size):
-            msg = f"Gaussian {name}: want mean (d,) and covariance (d, d), got {m.shape}, {s.shape}"
-            raise ValueError(msg)
-        if not (np.isfinite(m).all() and np.isfinite(s).all()):
-            msg = f"Gaussian {name}: mean or covariance holds numbers that are not finite"
-            raise ValueError(msg)
-        gaussians.append(_Gaussian(mean=m, factor=_root(s), trace=float(np.trace(s))))
-    if gaussians[0].mean.size != gaussians[1].mean.size:
-        msg = f"Gaussians differ in length: {gaussians[0].mean.size} and {gaussians[1].mean.size}"
-        raise ValueError(msg)
-    return _distance(gaussians[0], gaussians[1])
-
-
-class FrechetAccumulator:
-    """Pools the features of real and of generated clips, and scores them at the end.
-
-    Args:
-        dim: length of a feature vector.
-        score: from the statistics of the real and of the generated vectors to the value.
-    """
-
-    def __init__(
-        self, *, dim: int, score: Callable[[FeatureStatistics, FeatureStatistics], FrechetScore]
-    ) -> None:
-        self._score = score
-        self.real = FeatureAccumulator(dim)
-        self.generated = FeatureAccumulator(dim)
-
-    def update(self, real: ArrayLike, generated: ArrayLike) -> None:
-        """Take up the features of a clip, or of a part of it.
-
-        Args:
-            real: (k, d), k may be 0.
-            generated: (m, d), m may be 0 and need not be k.
-
-        Raises:
-            ValueError: other shapes, or not all numbers are finite.
-        """
-        self.real.update(real)
-        self.generated.update(generated)
-
-    def merge(self, other: FrechetAccumulator) -> None:
-        """Take up all that another accumulator has; it stays as it is."""
-        self.real.merge(other.real)
-        self.generated.merge(other.generated)
-
-    def compute(self) -> FrechetScore:
-        """Return the score of all features so far.
-
-        Raises:
-            ValueError: there are no real or no generated ones.
-        """
-        return self._score(self.real.compute(), self.generated.compute())
 
 
 def sample_warning(n_real: int, n_generated: int, *, enough: int, what: str) -> str | None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tpbench.metrics.feature_statistics import FeatureAccumulator
 from tpbench.metrics.frechet import (
-    FrechetAccumulator,
     FrechetScore,
     frechet_distance,
     sample_warning,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import ArrayLike
+
     from tpbench.metrics.feature_statistics import FeatureStatistics
 
 
@@ -62,9 +66,21 @@ class FrechetMetric:
             warning=sample_warning(real.n, generated.n, enough=self.enough, what=self.unit),
         )
 
-    def accumulator(self) -> FrechetAccumulator:
-        """Return an empty accumulator that pools features over clips."""
-        return FrechetAccumulator(dim=self.dim, score=self.score)
+    def pooled(self, clips: Iterable[tuple[ArrayLike, ArrayLike]]) -> FrechetScore:
+        """Return `score` over all vectors of all clips.
+
+        Args:
+            clips: of each its real vectors, (k, d), and its generated ones, (m, d); k or m may be
+                0, and they need not be equal.
+
+        Raises:
+            ValueError: other shapes, not all numbers finite, or no real or no generated vectors.
+        """
+        real, generated = FeatureAccumulator(self.dim), FeatureAccumulator(self.dim)
+        for of_real, of_generated in clips:
+            real.update(of_real)
+            generated.update(of_generated)
+        return self.score(real.compute(), generated.compute())
 
 
 FID: Final = FrechetMetric(name="FID", dim=2048, ddof=1, enough=10_000, unit="frames")

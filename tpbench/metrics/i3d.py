@@ -34,28 +34,20 @@ WINDOW_FRAMES: Final = 16
 
 
 class WindowStream:
-    """Cuts a stream of frames into windows of equal length, holding one window at most.
+    """Cuts a stream of frames into windows of 16, holding one window at most.
 
     Windows start at frames 0, stride, 2 stride... A clip's last frames that fill no window are left
-    out (as StyleGAN-V leaves out videos that are too short), and counted in `n_left_over`: padding
-    them would show the network a freeze that nobody made.
+    out (as StyleGAN-V leaves out videos that are too short): padding them would show the network a
+    freeze that nobody made.
 
     Args:
-        length: frames of a window.
-        stride: from the start of one to the start of the next; below `length` they overlap.
+        stride: from the start of one to the start of the next; below 16 they overlap.
     """
 
-    def __init__(self, *, length: int = WINDOW_FRAMES, stride: int = WINDOW_FRAMES) -> None:
-        if length < 1 or stride < 1:
-            msg = f"want a length and a stride of 1 or more, got {length} and {stride}"
-            raise ValueError(msg)
-        self._length, self._stride = length, stride
-        self._frames: deque[Picture] = deque(maxlen=length)
-        self.n_frames = 0
-        """Frames so far."""
-
-        self.n_windows = 0
-        """Windows so far."""
+    def __init__(self, *, stride: int) -> None:
+        self._stride = stride
+        self._frames: deque[Picture] = deque(maxlen=WINDOW_FRAMES)
+        self._n_frames = 0
 
     def push(self, image: Picture) -> Picture | None:
         """Take the next frame, and return the window that it completes, if it does.
@@ -65,29 +57,21 @@ class WindowStream:
                 complete, not copied: don't write into it.
 
         Returns:
-            (length, H, W, 3) of the same dtype, or None.
+            (16, H, W, 3) of the same dtype, or None.
 
         Raises:
             ValueError: another dtype or shape, or another size than the frames before it.
         """
         check_pictures(image[None], axes="1, height, width, 3", unrounded=True)
         if self._frames and image.shape != self._frames[-1].shape:
-            msg = f"frame {self.n_frames}: {image.shape} after frames of {self._frames[-1].shape}"
+            msg = f"frame {self._n_frames}: {image.shape} after frames of {self._frames[-1].shape}"
             raise ValueError(msg)
         self._frames.append(image)
-        self.n_frames += 1
-        beyond = self.n_frames - self._length
+        self._n_frames += 1
+        beyond = self._n_frames - WINDOW_FRAMES
         if beyond < 0 or beyond % self._stride:
             return None
-        self.n_windows += 1
         return cast("Picture", np.stack(self._frames))
-
-    @property
-    def n_left_over(self) -> int:
-        """Frames after the last whole window."""
-        if not self.n_windows:
-            return self.n_frames
-        return self.n_frames - (self.n_windows - 1) * self._stride - self._length
 
 
 class I3DFeatures:

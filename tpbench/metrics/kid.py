@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 from hashlib import blake2b
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from tpbench.metrics.feature_statistics import checked_features
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -45,26 +46,6 @@ class KidScore:
     subset_size: int
     n_real: int
     n_generated: int
-
-
-def polynomial_mmd(real: ArrayLike, generated: ArrayLike) -> float:
-    """Return the unbiased squared MMD under the cubic polynomial kernel, from all pairs.
-
-    Formula: see the module; degree 3, gamma 1/d, offset 1, as in all KID implementations. Computed
-    in float64 block by block: O(n) memory, O(n^2 d) time.
-
-    Args:
-        real: (n, d), n 2 or more.
-        generated: (m, d), m 2 or more, need not be n.
-
-    Returns:
-        Any real number; expectation 0 for equal distributions.
-
-    Raises:
-        ValueError: fewer rows, different d, or not all numbers finite.
-    """
-    x, y = _checked_pair(real, generated)
-    return _within(x) + _within(y) - 2.0 * _between(x, y)
 
 
 def kid(
@@ -96,7 +77,7 @@ def kid(
         raise ValueError(msg)
     x, y = _checked_pair(real, generated)
     size = min(subset_size, len(x), len(y))
-    value = _within(x) + _within(y) - 2.0 * _between(x, y)
+    value = _mmd(x, y)
     whole = size == len(x) == len(y)
     draws = [] if whole else list(_subset_values(x, y, subsets=subsets, size=size, seed=seed))
     return KidScore(
@@ -110,86 +91,34 @@ def kid(
     )
 
 
-class FeatureSample:
-    """Keeps a bounded, uniform sample of the feature vectors of many frames.
+def frame_sample(
+    clips: Iterable[tuple[str, ArrayLike]], *, limit: int = 10_000, seed: int = 0
+) -> NDArray[np.float32]:
+    """Return a bounded, uniform sample of the feature vectors of many frames.
 
     KID looks at all pairs, so the vectors themselves are needed. Up to `limit` all are kept; beyond
     it those stay whose hash of (seed, clip, frame number) is smallest. Which ones does not depend
-    on the order of clips, on batches or on workers, and is the same for real and generated frames.
+    on the order of clips, and is the same for real and generated frames.
 
     Args:
-        dim: length d of a vector.
+        clips: id and vectors, (n, d), one per frame.
         limit: vectors kept at most; 10,000 of 2048 float32 are 82 MB.
         seed: of the hash.
+
+    Returns:
+        (k, d) float32, the precision of the networks, in the order of the hashes.
+
+    Raises:
+        ValueError: another shape, or not all numbers finite.
     """
 
-    def __init__(self, dim: int, *, limit: int = 10_000, seed: int = 0) -> None:
-        if dim < 1 or limit < 2:
-            msg = f"want dim 1 or more and limit 2 or more, got {dim} and {limit}"
-            raise ValueError(msg)
-        self._dim, self._limit, self._seed = dim, limit, seed
-        self._n_seen = 0
-        # A heap with the largest hash in front: its frame is the first to go.
-        self._order: list[tuple[int, str, int]] = []
-        self._kept: dict[tuple[str, int], NDArray[np.float32]] = {}
+    def hashed() -> Iterator[tuple[int, NDArray[np.float32]]]:
+        for clip_id, features in clips:
+            for frame, row in enumerate(checked_features(features).astype(np.float32)):
+                digest = blake2b(f"{seed}/{clip_id}/{frame}".encode(), digest_size=8).digest()
+                yield int.from_bytes(digest), row.copy()
 
-    @property
-    def n_seen(self) -> int:
-        """How many vectors were offered, kept or not."""
-        return self._n_seen
-
-    def update(self, features: ArrayLike, *, clip_id: str, first_frame: int) -> None:
-        """Offer the vectors of consecutive frames of a clip.
-
-        Args:
-            features: (k, d), k may be 0; kept as float32, the precision of the networks.
-            clip_id: whose frames they are.
-            first_frame: number of the first one in the clip.
-
-        Raises:
-            ValueError: another shape, not all numbers finite, or a frame that is kept comes again.
-        """
-        rows = checked_features(features).astype(np.float32)
-        if rows.shape[1] != self._dim:
-            msg = f"features: want (k, {self._dim}), got {rows.shape}"
-            raise ValueError(msg)
-        self._n_seen += len(rows)
-        for offset, row in enumerate(rows):
-            self._offer(clip_id, first_frame + offset, row)
-
-    def merge(self, other: FeatureSample) -> None:
-        """Take up what another sample of other frames has; it stays as it is.
-
-        Raises:
-            ValueError: it was made with other arguments, or has a frame that is here already.
-        """
-        mine, its = (self._dim, self._limit, self._seed), (other._dim, other._limit, other._seed)
-        if mine != its:
-            msg = f"can't merge samples made with (dim, limit, seed) {mine} and {its}"
-            raise ValueError(msg)
-        for (clip_id, frame), row in list(other._kept.items()):
-            self._offer(clip_id, frame, row)
-        self._n_seen += other._n_seen
-
-    def compute(self) -> NDArray[np.float32]:
-        """Return the vectors kept, (k, d), k <= limit, in the order of their hashes."""
-        if not self._order:
-            return np.empty((0, self._dim), np.float32)
-        keys = sorted(self._order, reverse=True)
-        return np.stack([self._kept[clip_id, frame] for _, clip_id, frame in keys])
-
-    def _offer(self, clip_id: str, frame: int, row: NDArray[np.float32]) -> None:
-        if (clip_id, frame) in self._kept:
-            msg = f"frame {frame} of clip {clip_id!r} was added before"
-            raise ValueError(msg)
-        digest = blake2b(f"{self._seed}/{clip_id}/{frame}".encode(), digest_size=8).digest()
-        entry = (-int.from_bytes(digest), clip_id, frame)
-        self._kept[clip_id, frame] = row
-        if len(self._order) < self._limit:
-            heapq.heappush(self._order, entry)
-        else:
-            _, gone_clip, gone_frame = heapq.heappushpop(self._order, entry)
-            del self._kept[gone_clip, gone_frame]
+    return np.stack([row for _, row in heapq.nsmallest(limit, hashed(), key=itemgetter(0))])
 
 
 def _subset_values(
@@ -200,7 +129,7 @@ def _subset_values(
     for _ in range(subsets):
         a = x[draw.choice(len(x), size, replace=False)]
         b = y[draw.choice(len(y), size, replace=False)]
-        yield _within(a) + _within(b) - 2.0 * _between(a, b)
+        yield _mmd(a, b)
 
 
 def _checked_pair(
@@ -211,6 +140,11 @@ def _checked_pair(
         msg = f"features: want (n, d) and (m, d), n and m 2 or more, got {x.shape} and {y.shape}"
         raise ValueError(msg)
     return x, y
+
+
+def _mmd(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Return the squared MMD from all pairs, block by block: O(n) memory, O(n^2 d) time."""
+    return _within(x) + _within(y) - 2.0 * _between(x, y)
 
 
 def _within(x: NDArray[np.float64]) -> float:

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from tpbench.errors import ConfigError
-from tpbench.metrics.frame_mean import MeanStatistics
 from tpbench.metrics.networks import check_pictures, exact_inference, read_state, unit_tensor
 from tpbench.weights import resolve
 
@@ -108,23 +107,6 @@ class LpipsDistance:
     def _input(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
         unit = unit_tensor(pictures, self._device)
         return unit if self._fed == "unit" else 2.0 * unit - 1.0
-
-
-def distance_statistics(distances: NDArray[np.float64]) -> MeanStatistics:
-    """Return what a mean over frames needs of the distances of some of them.
-
-    Those of other batches and clips are added with `+`; `compute_mean` gives the mean.
-
-    Args:
-        distances: (k,), k may be 0.
-
-    Raises:
-        ValueError: not all of them are finite.
-    """
-    if not np.isfinite(distances).all():
-        msg = f"distances: {np.count_nonzero(~np.isfinite(distances))} are not finite"
-        raise ValueError(msg)
-    return MeanStatistics(total=float(distances.sum()), n_frames=distances.size)
 
 
 def load_lpips(

@@ -125,31 +125,6 @@ class PoseStatistics:
     face: PartStatistics = PartStatistics()
     """68 points."""
 
-    def __add__(self, other: PoseStatistics) -> PoseStatistics:
-        """Pool the points of both."""
-        return PoseStatistics(
-            body=self.body + other.body,
-            hands=self.hands + other.hands,
-            face=self.face + other.face,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartAccuracy:
-    """Pose accuracy of one part."""
-
-    akd_px: float
-    """Mean distance of found points, px, 0 or more; NaN where none was found."""
-
-    akd_sw: float
-    """The same in real shoulder widths, over frames that have one; NaN where there is none."""
-
-    pck: float
-    """Share of expected points that are found and near enough, 0 to 1; NaN where none expected."""
-
-    missing_rate: float
-    """Share of expected points that are not found, 0 to 1; NaN where none was expected."""
-
 
 def seen_points(
     keypoints: NDArray[np.floating],
@@ -255,16 +230,6 @@ def pose_statistics(
     return PoseStatistics(body=part(_BODY), hands=left + right, face=part(_FACE))
 
 
-def compute_part(statistics: PartStatistics) -> PartAccuracy:
-    """Return AKD, PCK and missing rate of one part; the formulas are on top."""
-    return PartAccuracy(
-        akd_px=_ratio(statistics.error_px, statistics.found),
-        akd_sw=_ratio(statistics.error_sw, statistics.found_sw),
-        pck=_ratio(statistics.correct, statistics.expected),
-        missing_rate=_ratio(statistics.missing, statistics.expected),
-    )
-
-
 def _part_statistics(
     real: NDArray[np.float64],
     expected: NDArray[np.bool_],
@@ -289,7 +254,3 @@ def _part_statistics(
         expected=n_expected,
         missing=n_expected - n_found,
     )
-
-
-def _ratio(total: float, count: int) -> float:
-    return total / count if count else math.nan

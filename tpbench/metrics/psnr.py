@@ -13,7 +13,6 @@ mean as 100 dB do.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import cv2
@@ -26,47 +25,6 @@ if TYPE_CHECKING:
 
 CAP_DB: Final = 100.0
 """What PSNR of a frame counts as where it lies above, or is infinite."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PsnrStatistics:
-    """What the PSNR of a clip is made of."""
-
-    total_db: float = 0.0
-    """Sum over the frames, each capped."""
-
-    n_frames: int = 0
-
-    n_identical: int = 0
-    """Of them, those that equal the real frame in every value."""
-
-    def with_value(self, psnr_db: float) -> PsnrStatistics:
-        """Return the statistics with one frame more; inf: it is identical to the real one."""
-        return self + PsnrStatistics(
-            total_db=capped(psnr_db), n_frames=1, n_identical=int(math.isinf(psnr_db))
-        )
-
-    def __add__(self, other: PsnrStatistics) -> PsnrStatistics:
-        """Pool the frames of both."""
-        return PsnrStatistics(
-            total_db=self.total_db + other.total_db,
-            n_frames=self.n_frames + other.n_frames,
-            n_identical=self.n_identical + other.n_identical,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PsnrSummary:
-    """PSNR of a clip."""
-
-    psnr_db: float
-    """Mean over the frames, each capped at `CAP_DB`; NaN where there is no frame."""
-
-    identical_share: float
-    """Share of the frames that are identical to the real ones; NaN without frames."""
-
-    n_frames: int
-    """Frames, identical ones included."""
 
 
 def capped(psnr_db: float) -> float:
@@ -116,40 +74,3 @@ def psnr(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
     """
     mse = mean_squared_error(real, generated)
     return 10.0 * math.log10(255.0**2 / mse) if mse > 0 else math.inf
-
-
-def compute_psnr(statistics: PsnrStatistics) -> PsnrSummary:
-    """Return the mean over frames of the per-frame PSNR, capped at `CAP_DB`.
-
-    PSNR of the MSE pooled over frames is another number, never a larger one as long as no frame
-    reaches the cap.
-    """
-    n_frames = statistics.n_frames
-    if n_frames == 0:
-        return PsnrSummary(psnr_db=math.nan, identical_share=math.nan, n_frames=0)
-    return PsnrSummary(
-        psnr_db=statistics.total_db / n_frames,
-        identical_share=statistics.n_identical / n_frames,
-        n_frames=n_frames,
-    )
-
-
-class Psnr:
-    """Accumulates PSNR over the frames of a clip, or of many."""
-
-    def __init__(self) -> None:
-        self.statistics = PsnrStatistics()
-
-    def update(self, real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
-        """Take in one pair of pictures and return its own PSNR in dB, not capped; see `psnr`."""
-        value = psnr(real, generated)
-        self.statistics = self.statistics.with_value(value)
-        return value
-
-    def compute(self) -> PsnrSummary:
-        """Return the summary of the frames so far; see `compute_psnr`."""
-        return compute_psnr(self.statistics)
-
-    def merge(self, other: Psnr) -> None:
-        """Pool with the frames of another accumulator."""
-        self.statistics += other.statistics

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from tests.metrics.scoring.clips import custom
@@ -37,12 +39,18 @@ def value_of(metric: str, *curves: ArrayLike) -> ClipValue:
         # mean: of the measured values of all columns
         ("psnr", [[30, 34, 100, NAN]], 164 / 3),
         ("psnr", [[NAN, NAN]], NAN),
+        ("psnr", [[100] * 3], 100),
+        ("psnr", [[]], NAN),
+        ("tje_d2", [[NAN, NAN, 8, 4]], 6),
+        ("tje_d2", [[NAN, NAN]], NAN),
         ("hand_psnr", [[20, NAN, 22], [NAN, NAN, 30]], 24),
         ("identical_share", [[1, 0, 0, NAN, 0]], 0.25),
         # ratio: of the sums over frames with both
         ("motion_ratio", [[NAN, 2, 4, 6], [NAN, 1, 2, 3]], 2),
         ("motion_ratio", [[1, 5, NAN], [1, NAN, 8]], 1),
         ("motion_ratio", [[3, 3], [0, 0]], NAN),
+        ("motion_ratio", [[NAN, 0, 0], [NAN, 3, 3]], 0),
+        ("sharpness_ratio", [[8, 4], [0, 6]], 2),  # a flat real frame counts with the others
         ("akd_hands", [[0, 30, 10], [0, 10, 10]], 2),
         # difference: of the means, each over its own frames
         ("drift_lag_2", [[NAN, NAN, 0.8, 0.9], [NAN, NAN, 0.9, 0.9]], -0.05),
@@ -164,6 +172,17 @@ def test_a_set_does_not_lose_by_making_a_frame_perfect() -> None:
     copies = [value_of("psnr", [100.0] * 6).value] * 5 + [value_of("psnr", [12.0] * 6).value]
 
     assert np.mean(copies) > near
+
+
+@given(st.floats(0, 100), st.lists(st.floats(0, 100), max_size=5))
+def test_a_mean_never_falls_when_a_frame_becomes_perfect_and_knows_no_order(
+    worse: float, others: list[float]
+) -> None:
+    better = [100.0, *others]
+    found = value_of("psnr", better).value
+
+    assert found >= value_of("psnr", [worse, *others]).value - 1e-12
+    assert value_of("psnr", better[::-1]).value == pytest.approx(found, rel=1e-12)
 
 
 def test_the_level_of_failure_is_the_protocols() -> None:

@@ -16,7 +16,7 @@ import pytest
 from scipy import ndimage, stats
 from skimage.color import lab2rgb, rgb2lab
 
-from tpbench.metrics.curves import WINDOW_FRAMES, window_means
+from tpbench.metrics.curves import WINDOW_FRAMES
 from tpbench.metrics.lag import LAGS
 from tpbench.metrics.protocols import protocol
 from tpbench.metrics.registry import METRICS
@@ -53,6 +53,11 @@ LOCAL_METRICS = [
 """All that need neither model files nor skeletons."""
 
 DRIFT_METRICS = [name for name in LOCAL_METRICS if name.startswith("drift_")]
+
+
+def window_means(curve: Curve) -> Curve:
+    whole = curve[: curve.size // WINDOW_FRAMES * WINDOW_FRAMES]
+    return np.asarray(np.nanmean(whole.reshape(-1, WINDOW_FRAMES), axis=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -121,7 +121,6 @@ def test_what_is_not_committed_leaves_the_old_file_and_nothing_else(path: Path) 
 @pytest.mark.parametrize("n_frames", [0, 15, 16, 17, 31, 32, 33, 64])
 def test_windows_are_counted_as_the_stream_makes_them(n_frames: int, stride: int) -> None:
     stream = WindowStream(stride=stride)
-    for _ in range(n_frames):
-        stream.push(np.zeros((2, 2, 3), np.uint8))
+    made = [stream.push(np.zeros((2, 2, 3), np.uint8)) for _ in range(n_frames)]
 
-    assert n_windows(n_frames, stride=stride) == stream.n_windows
+    assert n_windows(n_frames, stride=stride) == sum(window is not None for window in made)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tpbench.metrics.curves import finite_mean, start_and_end
-from tpbench.metrics.drift import SHORT_CLIP_FRAMES
+from tpbench.metrics.curves import SHORT_CLIP_FRAMES, end_minus_start, finite_mean
 from tpbench.metrics.failure import lasting
 from tpbench.metrics.trend import theil_sen_per_100_frames
 
@@ -96,7 +95,7 @@ def _reduced(row: MetricRow, curves: Sequence[NDArray[np.float64]]) -> float:
         case "difference":
             value = finite_mean(curves[0]) - finite_mean(curves[1])
         case "end_minus_start":
-            value = start_and_end(_curve(curves)).end_minus_start
+            value = end_minus_start(_curve(curves))
         case other:
             msg = f"'{row.id}' is no value of one clip: {other}"
             raise ValueError(msg)
@@ -145,7 +144,6 @@ def lasting_of(
     return lasting(
         _curve([columns[name] for name in row.columns]),
         protocol.levels[row.failure_of or row.id],
-        failing="below",
         hold_frames=protocol.hold_frames,
         vote_frames=protocol.vote_frames,
     )

@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from tpbench.metrics.curves import WINDOW_FRAMES
-from tpbench.metrics.drift import SHORT_CLIP_FRAMES, WindowDrift, window_drift
-from tpbench.metrics.kid import FeatureSample, kid
+from tpbench.metrics.curves import SHORT_CLIP_FRAMES, WINDOW_FRAMES, end_minus_start
+from tpbench.metrics.kid import frame_sample, kid
+from tpbench.metrics.trend import theil_sen_per_100_frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,10 +75,7 @@ def pooled_frechet(metric: FrechetMetric, clips: Sequence[ClipFeatures]) -> Pool
     used = [clip for clip in clips if len(clip.generated)]
     if not used:
         return _nothing(clips)
-    pool = metric.accumulator()
-    for clip in used:
-        pool.update(clip.real, clip.generated)
-    score = pool.compute()
+    score = metric.pooled((clip.real, clip.generated) for clip in used)
     return PooledScore(
         value=score.value,
         n_real=score.n_real,
@@ -90,15 +87,13 @@ def pooled_frechet(metric: FrechetMetric, clips: Sequence[ClipFeatures]) -> Pool
 
 
 def pooled_kid(clips: Sequence[ClipFeatures]) -> PooledScore:
-    """Return KID over the frames of all clips; of very many a fixed sample, see `FeatureSample`."""
+    """Return KID over the frames of all clips; of very many a fixed sample, see `frame_sample`."""
     if sum(len(clip.generated) for clip in clips) < 2:
         return _nothing(clips, "the clips have fewer than two frames in all")
-    dim = clips[0].real.shape[1]
-    real, generated = FeatureSample(dim), FeatureSample(dim)
-    for clip in clips:
-        real.update(clip.real, clip_id=clip.clip_id, first_frame=0)
-        generated.update(clip.generated, clip_id=clip.clip_id, first_frame=0)
-    score = kid(real.compute(), generated.compute())
+    score = kid(
+        frame_sample((clip.clip_id, clip.real) for clip in clips),
+        frame_sample((clip.clip_id, clip.generated) for clip in clips),
+    )
     return PooledScore(
         value=score.value,
         n_real=score.n_real,
@@ -151,14 +146,10 @@ def pooled_drift(
     scores = []
     for k in range(n_windows):
         rows = slice(k * rows_per_window, (k + 1) * rows_per_window)
-        pool = metric.accumulator()
-        for clip in long:
-            pool.update(clip.real[rows], clip.generated[rows])
-        scores.append(pool.compute())
+        scores.append(metric.pooled((clip.real[rows], clip.generated[rows]) for clip in long))
     curve = [score.value for score in scores]
-    drift = window_drift(curve, [len(long)] * n_windows, window_frames=frames)
     common = PooledScore(
-        value=drift.slope_per_100_frames,
+        value=theil_sen_per_100_frames(curve) / frames,
         n_real=scores[0].n_real,
         n_generated=scores[0].n_generated,
         n_clips=len(long),
@@ -171,7 +162,7 @@ def pooled_drift(
             "clips_per_window": [len(long)] * n_windows,
         },
     )
-    return PooledDrift(slope=common, delta=replace(common, value=_end_minus_start(drift)))
+    return PooledDrift(slope=common, delta=replace(common, value=end_minus_start(curve)))
 
 
 def _windows_most_reach(reach: Sequence[int]) -> int:
@@ -205,10 +196,6 @@ def _what_is_left_out(reach: Sequence[int], n_windows: int) -> str | None:
 
 def _joined(*said: str | None) -> str | None:
     return "; ".join(text for text in said if text) or None
-
-
-def _end_minus_start(drift: WindowDrift) -> float:
-    return float("nan") if drift.ends is None else drift.ends.end_minus_start
 
 
 def _nothing(clips: Sequence[ClipFeatures], why: str = _NO_FEATURES) -> PooledScore:

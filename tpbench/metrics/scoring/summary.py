@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tpbench.errors import ConfigError
 from tpbench.metrics.bootstrap import mean_over_identities
-from tpbench.metrics.curves import finite_mean
-from tpbench.metrics.drift import SHORT_CLIP_FRAMES
+from tpbench.metrics.curves import SHORT_CLIP_FRAMES, finite_mean
 from tpbench.metrics.frechet_metrics import DISCO_FVD, FID, FVD
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.clip_values import clip_value, lasting_of

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from tpbench.metrics.lag import LAGS, LagCosines
-from tpbench.metrics.motion import Motion
+from tpbench.metrics.motion import EarlierPairs, frame_motion
 from tpbench.metrics.scoring.meters.base import Columns
-from tpbench.metrics.tje import Tje
+from tpbench.metrics.tje import jitter_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,13 +25,16 @@ class TjeMeter:
     """
 
     def __init__(self, delta: int) -> None:
-        self._tje = Tje(delta)
+        self._earlier = EarlierPairs(delta)
         self._columns = Columns([f"tje_d{delta}"])
 
     def update(self, chunk: FrameChunk) -> None:
         """See `Meter.update`."""
         for real, generated in zip(chunk.real, chunk.generated, strict=True):
-            self._columns.append(self._tje.update(real, generated))
+            before = self._earlier.before(real, generated)
+            self._columns.append(
+                jitter_error(real, before[0], generated, before[1]) if before else math.nan
+            )
 
     def finish(self) -> dict[str, NDArray[np.float64]]:
         """See `Meter.finish`."""
@@ -41,13 +45,17 @@ class MotionMeter:
     """Motion of either clip since the frame before."""
 
     def __init__(self) -> None:
-        self._motion = Motion()
+        self._earlier = EarlierPairs(1)
         self._columns = Columns(["motion_real", "motion_generated"])
 
     def update(self, chunk: FrameChunk) -> None:
         """See `Meter.update`."""
         for real, generated in zip(chunk.real, chunk.generated, strict=True):
-            self._columns.append(*self._motion.update(real, generated))
+            before = self._earlier.before(real, generated)
+            self._columns.append(
+                frame_motion(real, before[0]) if before else math.nan,
+                frame_motion(generated, before[1]) if before else math.nan,
+            )
 
     def finish(self) -> dict[str, NDArray[np.float64]]:
         """See `Meter.finish`."""
