@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,13 +19,18 @@ from hypothesis import strategies as st
 from tests.datasets import clip_files, kept_row
 from tpbench.dataset import Clip, Dataset, Measurement, RunStats, finalise
 from tpbench.errors import DatasetError
-from tpbench.extraction.report import write_report
-from tpbench.extraction.report.samples import choose_clips, sample_frames
+from tpbench.extraction.report import (
+    Bar,
+    Histogram,
+    choose_clips,
+    histogram,
+    nice_ticks,
+    sample_frames,
+    short,
+    write_report,
+)
 from tpbench.video import CLIP, VideoWriter
 from tpbench.wholebody import LEFT_ELBOW, LEFT_SHOULDER, RIGHT_SHOULDER, WholeBodyPose, save_pose
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _SIZE = 64
 _FRAMES = 6
@@ -158,11 +166,14 @@ def test_page_states_counts_reasons_and_limits(page: _Page) -> None:
     text = " ".join(page.text.split())
 
     assert "2clips kept" in text
+    assert "not readable 1 25.0%" in text
     assert "face.too_smallFace <height>1 \N{MIDDLE DOT} 100.0%" in text
     assert "shot.transition" in text
     assert "face.too_small 31.5 limit 80 px" in text
     assert "45.0 source frames/s with 1 worker," in text
+    assert "Rejected clips (1)" in text
     assert "\N{GREATER-THAN OR EQUAL TO} 80 px" in text
+    assert "118 to 121 px: 2 kept, 0 refused for this, 0 for else" in text
 
 
 def test_sample_frames_show_the_clip_and_a_clear_layer_with_the_skeleton(tmp_path: Path) -> None:
@@ -227,6 +238,92 @@ def test_samples_go_to_other_people_first(people: list[int], limit: int) -> None
 
     assert len(chosen) == len({clip.clip_id for clip in chosen}) == min(limit, len(clips))
     assert len({clip.identity for clip in chosen}) == min(limit, len(set(people)))
+
+
+def _histogram(
+    kept: Sequence[float],
+    refused: Sequence[float],
+    elsewhere: Sequence[float] = (),
+    *,
+    limit: float | None,
+    direction: str = "at_least",
+) -> Histogram:
+    """Return the histogram of clips with these values."""
+    limits = {} if limit is None else {_FACE.name: limit}
+    clips: list[Any] = [
+        SimpleNamespace(
+            status=status,
+            reject_codes=codes,
+            measurements={_FACE.name: float(value)},
+            thresholds=limits,
+        )
+        for status, codes, values in (
+            ("kept", (), kept),
+            ("rejected", (_FACE.code,), refused),
+            ("rejected", ("other",), elsewhere),
+        )
+        for value in values
+    ]
+    drawn = histogram(_FACE.model_copy(update={"direction": direction}), clips)
+    assert drawn
+    return drawn
+
+
+def _bars(drawn: Histogram, *parts: str) -> list[Bar]:
+    return [bar for _, stack in drawn.bars() for bar in stack if bar.part in parts]
+
+
+_values = st.lists(st.floats(-1e6, 1e6), max_size=30)
+
+
+@given(kept=_values, elsewhere=_values, limit=st.none() | st.floats(-1e6, 1e6))
+def test_any_values_give_a_drawing_inside_its_frame(
+    kept: list[float], elsewhere: list[float], limit: float | None
+) -> None:
+    drawn = _histogram(kept, [1.0], elsewhere, limit=limit)
+
+    assert drawn.n_clips == len(kept) + len(elsewhere) + 1
+    for bar in _bars(drawn, "kept", "refused", "elsewhere"):
+        assert drawn.left <= bar.x <= drawn.right
+        assert 0 < bar.height <= drawn.base
+    assert limit is None or drawn.left <= drawn.x(limit) <= drawn.right
+
+
+@pytest.mark.parametrize(("direction", "kept_side"), [("at_least", 1), ("at_most", -1)])
+def test_threshold_line_parts_kept_from_refused(direction: str, kept_side: int) -> None:
+    distances = np.random.default_rng(0).uniform(0, 30, 500)
+    kept = 50 + kept_side * np.append(distances, 0.0)
+    refused = 50 - kept_side * (distances + 0.001)
+
+    drawn = _histogram(kept.tolist(), refused.tolist(), limit=50.0, direction=direction)
+
+    line = drawn.x(50.0)
+    assert {np.sign(bar.x - line) for bar in _bars(drawn, "kept")} == {kept_side}
+    assert {np.sign(bar.x - line) for bar in _bars(drawn, "refused")} == {-kept_side}
+
+
+def test_one_far_value_does_not_flatten_the_rest() -> None:
+    drawn = _histogram([*np.linspace(0, 1, 1000), 1e9], [], limit=0.5)
+
+    assert len(_bars(drawn, "kept")) > 20
+
+
+@given(low=st.floats(-1e5, 1e5), span=st.floats(1e-3, 1e5))
+def test_ticks_are_few_round_and_inside(low: float, span: float) -> None:
+    ticks = nice_ticks(low, low + span)
+
+    assert 2 <= len(ticks) <= 7
+    assert all(low - 1e-6 * span <= tick <= low + span * (1 + 1e-6) for tick in ticks)
+    steps = np.diff(ticks)
+    assert np.allclose(steps, steps[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.02, "0.02"), (256, "256"), (12345.6, "12,346"), (0.9, "0.9"), (5e-7, "5.0e-07")],
+)
+def test_numbers_are_written_for_people(value: float, text: str) -> None:
+    assert short(value) == text
 
 
 def _decoded(uri: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

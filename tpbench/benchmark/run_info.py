@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from tpbench.benchmark.selection import SplitChoice  # noqa: TC001 - pydantic reads it
-from tpbench.benchmark.stamp import (  # noqa: TC001 - pydantic reads them
+from tpbench.benchmark.selection import SplitChoice
+from tpbench.benchmark.stamp import (
     CodeStamp,
     EnvironmentStamp,
     HardwareStamp,

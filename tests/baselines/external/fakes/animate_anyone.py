@@ -45,7 +45,7 @@ def main() -> None:
             pose_name = Path(pose).stem.replace("_kps", "")
             frames = [resize(image, args.W, args.H) for image in read_video(pose)[: args.L]]
             if len(frames) != args.L:
-                raise RuntimeError("Sizes of tensors must match except in dimension 0")  # noqa: EM101 - its words
+                raise RuntimeError("Sizes of tensors must match except in dimension 0")
             picture = resize(read_picture(ref), args.W, args.H)
             rows = [
                 grid(picture, frame, made)
