@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame
-from tpbench.video import LOSSLESS, VideoWriter, probe, read_frames
+from tpbench.video import LOSSLESS_X264, VideoWriter, probe, read_frames
 from tpbench.wholebody import NUM_KEYPOINTS, WholeBodyPose
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def write_lossless(path: Path, images: Iterable[NDArray[np.uint8]]) -> Path:
     images = list(images)
     height_px, width_px = images[0].shape[:2]
     with VideoWriter(
-        path, width_px=width_px, height_px=height_px, fps=Fraction(25), encoding=LOSSLESS
+        path, width_px=width_px, height_px=height_px, fps=Fraction(25), encoding=LOSSLESS_X264
     ) as writer:
         for image in images:
             writer.write(image)

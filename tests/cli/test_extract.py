@@ -190,7 +190,7 @@ def test_an_unusual_but_good_file_is_kept(run: Run, name: str) -> None:
     assert row.status == "kept"
     info = probe(run.dataset.clip_path(row))
     assert not info.variable_rate
-    assert info.rotation_deg == 0
+    assert info.display.orientation.quarter_turns == 0
     assert info.pixel_format == "yuv420p"
     assert (info.width_px, info.height_px) == (128, 128)
     assert info.frame_count == row.n_frames == len(run.dataset.load_pose(row))

@@ -44,8 +44,7 @@ def test_cuda_that_is_offered_but_does_not_start_is_an_error(
     with pytest.raises(ConfigError, match="can't use CUDA"):
         OnnxModel(yolox_path, device="cuda", num_threads=1, max_batch=1)
     with caplog.at_level(logging.WARNING):
-        model = OnnxModel(yolox_path, device="auto", num_threads=1, max_batch=1)
-    assert model.provider == "CPUExecutionProvider"
+        OnnxModel(yolox_path, device="auto", num_threads=1, max_batch=1)
     assert "CUDA doesn't start" in caplog.text
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tpbench.extraction.appearance import appearance, hellinger, person_region
+from tpbench.extraction.appearance import hellinger, looks, person_patch, person_region
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,9 +29,9 @@ def _person(shirt: tuple[int, int, int], *, wall: int = 90) -> NDArray[np.uint8]
 
 
 def _looks(image: NDArray[np.uint8], box: NDArray[np.float32] = BOX) -> NDArray[np.float32]:
-    found = appearance(image, box)
-    assert found is not None
-    return found
+    patch = person_patch(image, box)
+    assert patch is not None
+    return looks(patch)
 
 
 def test_the_region_is_head_and_chest() -> None:
@@ -97,15 +97,15 @@ def test_looks_are_a_histogram(make_texture: MakeTexture) -> None:
     "box", [(-400, 0, -360, 40), (900, 0, 940, 40), (100, 800, 140, 840), (50, 50, 50, 50)]
 )
 def test_a_face_off_the_picture_has_no_looks(box: tuple[int, ...]) -> None:
-    assert appearance(_person((1, 2, 3)), np.array(box, dtype=np.float32)) is None
+    assert person_patch(_person((1, 2, 3)), np.array(box, dtype=np.float32)) is None
 
 
 def test_a_person_half_out_of_the_picture_has_looks() -> None:
-    assert appearance(_person((1, 2, 3)), np.array([-20, 60, 20, 100], np.float32)) is not None
+    assert person_patch(_person((1, 2, 3)), np.array([-20, 60, 20, 100], np.float32)) is not None
 
 
 def test_a_picture_of_one_pixel_has_no_looks() -> None:
-    assert appearance(np.zeros((1, 1, 3), np.uint8), np.array([0, 0, 1, 1], np.float32)) is None
+    assert person_patch(np.zeros((1, 1, 3), np.uint8), np.array([0, 0, 1, 1], np.float32)) is None
 
 
 _histograms = arrays(np.float64, 12, elements=st.floats(0.01, 1)).map(lambda h: h / h.sum())

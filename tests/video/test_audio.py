@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from tpbench.video import CLIP, LOSSLESS, AudioSource, Encoding, VideoWriter, probe
+from tpbench.video import CLIP, LOSSLESS_X264, AudioSource, Encoding, VideoWriter, probe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ def test_sound_stays_in_step_with_the_frames(
     assert bursts_in(clip) == pytest.approx(expected, abs=0.002)
 
 
-@pytest.mark.parametrize("encoding", [CLIP, LOSSLESS], ids=lambda encoding: encoding.name)
+@pytest.mark.parametrize("encoding", [CLIP, LOSSLESS_X264], ids=lambda encoding: encoding.name)
 def test_sound_is_as_long_as_the_clip(make_media: MediaMaker, encoding: Encoding) -> None:
     clip = write_clip(make_media.with_audio(), 10, 73, encoding=encoding)
 

@@ -25,7 +25,11 @@ def test_every_field_of_a_plain_video(make_media: MediaMaker) -> None:
     assert (info.width_px, info.height_px) == (64, 48)
     assert (info.fps, info.frame_count, info.duration_s) == (Fraction(25), 30, 1.2)
     assert (info.codec, info.pixel_format) == ("h264", "yuv420p")
-    assert (info.rotation_deg, info.variable_rate, info.has_audio) == (0, False, False)
+    assert (info.display.orientation.quarter_turns, info.variable_rate, info.has_audio) == (
+        0,
+        False,
+        False,
+    )
     assert (info.time_base, info.start_pts) == (Fraction(1, 12800), 0)
 
 
@@ -67,7 +71,11 @@ def test_frame_count_is_what_decoding_gives(make_media: MediaMaker, name: str, c
 def test_size_is_as_displayed(make_media: MediaMaker, degrees: int) -> None:
     info = probe(make_media.rotated(degrees))
 
-    assert (info.rotation_deg, info.width_px, info.height_px) == (degrees, 64, 48)
+    assert (info.display.orientation.quarter_turns, info.width_px, info.height_px) == (
+        degrees // 90,
+        64,
+        48,
+    )
 
 
 @pytest.mark.parametrize(

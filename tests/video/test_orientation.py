@@ -146,7 +146,6 @@ def test_a_video_stands_upright_whatever_its_container_asks_for(
 
     assert info.display.orientation == orientation
     assert (info.width_px, info.height_px) == (64, 48)
-    assert info.rotation_deg == 90 * orientation.quarter_turns
     assert differences(path) < 3
     assert differences(path, start_frame=15) < 3
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.video.timeline import DEFAULT_FPS, Timeline, constant_rate
+from tpbench.video.timeline import DEFAULT_FPS, Timeline, rate_of_runs
 
 RATES = [
     Fraction(10),
@@ -43,7 +43,7 @@ def test_picture_i_of_a_constant_rate_has_slot_i_in_any_time_base(
 ) -> None:
     stamps = stamps_at(rate, n, time_base, first)
 
-    fps, variable = constant_rate(stamps, time_base, [rate])
+    fps, variable = rate_of_runs([stamps], time_base, [rate])
 
     timeline = Timeline(fps=fps, time_base=time_base, start_pts=int(stamps[0]))
     assert (fps, variable) == (rate, False)
@@ -83,19 +83,19 @@ def test_a_stamp_half_way_between_two_slots_belongs_to_the_later() -> None:
 
 @pytest.mark.parametrize("rate", RATES)
 def test_a_rate_is_found_without_a_declaration(rate: Fraction) -> None:
-    assert constant_rate(stamps_at(rate, 2000, MILLISECOND), MILLISECOND, []) == (rate, False)
+    assert rate_of_runs([stamps_at(rate, 2000, MILLISECOND)], MILLISECOND, []) == (rate, False)
 
 
 def test_a_declared_rate_in_use_wins_where_stamps_fit_two() -> None:
     stamps = stamps_at(Fraction(30000, 1001), 20, MILLISECOND)
 
-    assert constant_rate(stamps, MILLISECOND, [Fraction(30000, 1001)])[0] == Fraction(30000, 1001)
+    assert rate_of_runs([stamps], MILLISECOND, [Fraction(30000, 1001)])[0] == Fraction(30000, 1001)
 
 
 def test_a_wrong_declaration_is_overruled_by_the_stamps() -> None:
     stamps = stamps_at(Fraction(25), 100, MILLISECOND)
 
-    assert constant_rate(stamps, MILLISECOND, [Fraction(30), Fraction(1000)]) == (
+    assert rate_of_runs([stamps], MILLISECOND, [Fraction(30), Fraction(1000)]) == (
         Fraction(25),
         False,
     )
@@ -104,7 +104,7 @@ def test_a_wrong_declaration_is_overruled_by_the_stamps() -> None:
 def test_an_odd_rate_is_kept_exactly() -> None:
     odd = Fraction(2351, 100)
 
-    assert constant_rate(stamps_at(odd, 1000, MILLISECOND), MILLISECOND, [odd]) == (odd, False)
+    assert rate_of_runs([stamps_at(odd, 1000, MILLISECOND)], MILLISECOND, [odd]) == (odd, False)
 
 
 def test_jitter_below_a_quarter_of_a_frame_is_no_variable_rate() -> None:
@@ -112,20 +112,20 @@ def test_jitter_below_a_quarter_of_a_frame_is_no_variable_rate() -> None:
     stamps = stamps_at(Fraction(25), 300, MILLISECOND)
     stamps[1:] += jitter_ms
 
-    assert constant_rate(stamps, MILLISECOND, []) == (Fraction(25), False)
+    assert rate_of_runs([stamps], MILLISECOND, []) == (Fraction(25), False)
 
 
 def test_a_few_missing_pictures_leave_the_usual_rate() -> None:
     stamps = np.delete(stamps_at(Fraction(30), 300, MILLISECOND), [50, 51, 120, 200])
 
-    assert constant_rate(stamps, MILLISECOND, [Fraction(29600, 1000)]) == (Fraction(30), True)
+    assert rate_of_runs([stamps], MILLISECOND, [Fraction(29600, 1000)]) == (Fraction(30), True)
 
 
 def test_many_missing_pictures_give_the_average_rate() -> None:
     keep = [k for k in range(600) if k % 4 != 3 and k % 4 != 2]
     stamps = stamps_at(Fraction(60), 600, MILLISECOND)[keep]
 
-    assert constant_rate(stamps, MILLISECOND, []) == (Fraction(30), True)
+    assert rate_of_runs([stamps], MILLISECOND, []) == (Fraction(30), True)
 
 
 @pytest.mark.parametrize(
@@ -134,14 +134,14 @@ def test_many_missing_pictures_give_the_average_rate() -> None:
 def test_one_picture_has_the_declared_rate_if_that_is_believable(
     declared: list[Fraction], fps: Fraction
 ) -> None:
-    assert constant_rate(np.array([7]), MILLISECOND, declared) == (fps, False)
+    assert rate_of_runs([np.array([7])], MILLISECOND, declared) == (fps, False)
 
 
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=60))
 def test_no_variable_picture_moves_by_more_than_half_a_slot(gaps_ms: list[int]) -> None:
     stamps = np.concatenate([[0], np.cumsum(gaps_ms)]).astype(np.int64)
 
-    fps, _ = constant_rate(stamps, MILLISECOND, [])
+    fps, _ = rate_of_runs([stamps], MILLISECOND, [])
 
     timeline = Timeline(fps=fps, time_base=MILLISECOND, start_pts=0)
     for pts in stamps:

@@ -292,7 +292,7 @@ def _of_clips(
     has = with_value(values[0]), with_value(values[1])
     clips = sorted(has[0] & has[1])
     columns = [{clip: judged(row, each[clip]) for clip in clips} for each in values]
-    interval = paired_difference(columns[0], columns[1], identities).difference.interval
+    interval = paired_difference(columns[0], columns[1], identities).interval
     a, b = (_mean(column.values()) for column in columns)
     plain = [_mean(counted(each[clip]) for clip in clips) for each in values]
     return replace(

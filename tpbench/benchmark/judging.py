@@ -61,7 +61,6 @@ def identity_sums(
     columns: Sequence[Mapping[str, float]],
     clips: Iterable[str],
     identities: Mapping[str, str],
-    weights: Mapping[str, float] | None = None,
 ) -> NDArray[np.float64]:
     """Return totals of each identity, `(G, len(columns))`, over the clips named.
 
@@ -69,13 +68,11 @@ def identity_sums(
         columns: values by clip; one that a column lacks, or that is NaN, adds nothing.
         clips: to be summed.
         identities: by clip, for all of these.
-        weights: how much each clip counts; None: all the same.
     """
     named = sorted(clips)
     places = {name: at for at, name in enumerate(sorted({identities[clip] for clip in named}))}
     sums = np.zeros((len(places), len(columns)))
     for clip in named:
-        weight = 1.0 if weights is None else weights[clip]
         values = [column.get(clip, math.nan) for column in columns]
-        sums[places[identities[clip]]] += weight * np.nan_to_num(values)
+        sums[places[identities[clip]]] += np.nan_to_num(values)
     return sums

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-NUM_POINTS: Final = 68
 
 _OVAL: Final = (
     127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148,

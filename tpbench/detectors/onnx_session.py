@@ -72,11 +72,6 @@ class OnnxModel:
         self.width_px: int | None = shape[3]
         self.output_shapes: list[Shape] = [_shape(out.shape) for out in self._session.get_outputs()]
 
-    @property
-    def provider(self) -> str:
-        """What the model runs on, in onnxruntime's words."""
-        return str(self._session.get_providers()[0])
-
     def run(self, pictures: NDArray[np.float32]) -> Iterator[tuple[NDArray[Any], ...]]:
         """Answer for each picture, in order.
 

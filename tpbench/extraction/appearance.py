@@ -60,19 +60,6 @@ def in_light(patch: NDArray[np.uint8], level: float) -> NDArray[np.uint8]:
     return lit
 
 
-def appearance(
-    image: NDArray[np.uint8], face_box_px: NDArray[np.floating]
-) -> NDArray[np.float32] | None:
-    """Return the `looks` of head and chest; None off the picture.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        face_box_px: (4,) x0, y0, x1, y1.
-    """
-    patch = person_patch(image, face_box_px)
-    return None if patch is None else looks(patch)
-
-
 def looks(patch: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the smoothed CIELAB histogram of a patch, summing to 1: (384,) float32."""
     lab = cv2.cvtColor(patch, cv2.COLOR_RGB2LAB)

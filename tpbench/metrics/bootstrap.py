@@ -88,18 +88,6 @@ class Estimate:
     """Clips with NaN, not measured."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairedDifference:
-    """How two sets differ on the clips that both have."""
-
-    difference: Estimate
-    """First minus second, mean over common clips."""
-    n_common: int
-    """Clips in both sets."""
-    n_unpaired: int
-    """Clips in one set only; they count for nothing here."""
-
-
 def mean_over_identities(
     values: Sequence[float] | NDArray[np.floating],
     identities: Sequence[str] | None,
@@ -180,11 +168,7 @@ def paired_difference(
     first: Mapping[str, float],
     second: Mapping[str, float],
     identities: Mapping[str, str] | None,
-    *,
-    level: float = 0.95,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> PairedDifference:
+) -> Estimate:
     """Return first minus second on the clips both have, with an interval over identities.
 
     What makes one clip harder than another is in both sets and cancels, so two models can differ
@@ -195,30 +179,17 @@ def paired_difference(
         first: value by clip id.
         second: value by clip id.
         identities: identity by clip id, for all common clips at least; None if not known.
-        level: as in `mean_over_identities`.
-        n_resamples: as in `mean_over_identities`.
-        seed: as in `mean_over_identities`.
 
     Raises:
-        ValueError: a common clip has no identity, or an argument is out of range.
+        ValueError: a common clip has no identity.
     """
     common = sorted(first.keys() & second.keys())
     if identities is not None and (nameless := [clip for clip in common if clip not in identities]):
         message = f"no identity for {len(nameless)} of {len(common)} clips, first {nameless[0]!r}"
         raise ValueError(message)
     differences = contrast([first[clip] for clip in common], [second[clip] for clip in common])
-    estimate = mean_over_identities(
-        differences,
-        None if identities is None else [identities[clip] for clip in common],
-        level=level,
-        n_resamples=n_resamples,
-        seed=seed,
-    )
-    return PairedDifference(
-        difference=estimate,
-        n_common=len(common),
-        n_unpaired=len(first.keys() ^ second.keys()),
-    )
+    names = None if identities is None else [identities[clip] for clip in common]
+    return mean_over_identities(differences, names)
 
 
 def _check(

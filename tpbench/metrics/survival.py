@@ -107,8 +107,6 @@ def restricted_lasting(
     lastings: Sequence[Lasting],
     identities: Sequence[str] | None,
     horizon: int,
-    *,
-    level: float = 0.95,
 ) -> RestrictedLasting:
     """Return the restricted mean lasting frames with an interval over identities.
 
@@ -121,7 +119,6 @@ def restricted_lasting(
         lastings: one per clip.
         identities: one per clip; None if they are not known.
         horizon: frames, 1 or more.
-        level: of the interval.
 
     Raises:
         ValueError: lengths differ, or an argument is out of range.
@@ -133,7 +130,7 @@ def restricted_lasting(
     value = curve.restricted_mean(horizon)
     # As shares of the horizon, for which the interval knows what clips that all last say.
     pseudo = np.array(_pseudo_values(lastings, horizon, value)) / horizon
-    estimate = mean_over_identities(pseudo, identities, bounds=SHARES, level=level)
+    estimate = mean_over_identities(pseudo, identities, bounds=SHARES)
     reason = None
     if not lastings:
         reason = "no clip has a value"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tpbench.video.access import frames_at
 from tpbench.video.audio import AudioSource
-from tpbench.video.encoding import CLIP, LOSSLESS, LOSSLESS_X264, POSE, PREVIEW, Encoding
+from tpbench.video.encoding import CLIP, LOSSLESS_X264, POSE, PREVIEW, Encoding
 from tpbench.video.footage import (
     Footage,
     content_sha256,
@@ -26,7 +26,6 @@ from tpbench.video.write import VideoWriter
 
 __all__ = [
     "CLIP",
-    "LOSSLESS",
     "LOSSLESS_X264",
     "PICTURE_SUFFIXES",
     "POSE",

@@ -32,7 +32,7 @@ class Encoding:
     @property
     def lossless(self) -> bool:
         """Whether every pixel reads back as it was written."""
-        return self.pixel_format in ("bgr0", "rgb24")
+        return self.pixel_format == "rgb24"
 
     @property
     def needs_even_size(self) -> bool:
@@ -60,15 +60,6 @@ POSE = _x264("pose", 12)
 PREVIEW = _x264("preview", 23)
 """For people to look at."""
 
-LOSSLESS = Encoding(
-    name="lossless",
-    codec="ffv1",
-    pixel_format="bgr0",
-    container="matroska",
-    options=MappingProxyType({"level": "3", "g": "1"}),
-)
-"""Exact RGB, every frame on its own; the safe choice for generated frames."""
-
 LOSSLESS_X264 = Encoding(
     name="lossless-x264",
     codec="libx264rgb",
@@ -76,4 +67,4 @@ LOSSLESS_X264 = Encoding(
     container="matroska",
     options=MappingProxyType({"crf": "0", "preset": "ultrafast"}),
 )
-"""Exact RGB, about three times as fast to write and to read as `LOSSLESS`."""
+"""Exact RGB, about three times as fast to write and to read as FFV1."""

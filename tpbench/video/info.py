@@ -93,9 +93,6 @@ class VideoInfo:
     variable_rate: bool
     """Whether the timeline repeats or drops pictures of the source."""
 
-    hdr: str | None = None
-    """`PQ` or `HLG` where its first picture is HDR, which is shown as SDR; None for SDR."""
-
     time_base: Fraction
     """Seconds a tick of the source's stamps."""
 
@@ -135,11 +132,6 @@ class VideoInfo:
 
     index: PictureIndex | None = field(default=None, repr=False, compare=False)
     """Where to find the pictures of `laid`, if stamps don't tell."""
-
-    @property
-    def rotation_deg(self) -> int:
-        """0, 90, 180 or 270: how far the picture is turned, once mirrored if `display` says so."""
-        return 90 * self.display.orientation.quarter_turns
 
     def windowed(self, window: Window) -> VideoInfo:
         """Return this as if nothing but a part of its pictures existed."""
@@ -215,7 +207,6 @@ def probe(path: Path | str, *, numbered: bool = False) -> VideoInfo:
         codec=codec,
         pixel_format=first.format.name,
         display=display,
-        hdr=HDR_CURVES.get(display.curve_of(first)),
         variable_rate=not layout.is_even,
         time_base=time_base,
         start_pts=int(layout.stamps[0]),

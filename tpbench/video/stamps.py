@@ -46,9 +46,6 @@ _MOST_STRAYS: Final = 2
 class Run:
     """Pictures one after the other on one clock, without a jump."""
 
-    first_picture: int
-    """Its place among all pictures."""
-
     stamps: NDArray[np.int64]
     """(n,) never falling, in ticks; one for every picture."""
 
@@ -93,7 +90,6 @@ def mend_stamps(
         inside = kept[(kept >= first) & (kept < end)]
         runs.append(
             Run(
-                first_picture=first,
                 stamps=_filled(stamps, inside, first, end, usual),
                 clock=sum(backs[:number]),
             )

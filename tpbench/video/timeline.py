@@ -90,13 +90,6 @@ class Timeline:
         return self.start_pts + -(-ticks.numerator // ticks.denominator)
 
 
-def constant_rate(
-    stamps: NDArray[np.int64], time_base: Fraction, declared: Sequence[Fraction]
-) -> tuple[Fraction, bool]:
-    """Choose the rate of the timeline of a video whose clock never jumps: see `rate_of_runs`."""
-    return rate_of_runs([stamps], time_base, declared)
-
-
 def rate_of_runs(
     runs: Sequence[NDArray[np.int64]], time_base: Fraction, declared: Sequence[Fraction]
 ) -> tuple[Fraction, bool]:

@@ -21,7 +21,7 @@ from tpbench.metrics.lag import LAGS
 from tpbench.metrics.protocols import protocol
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.api import score
-from tpbench.video import LOSSLESS, LOSSLESS_X264, PREVIEW, VideoWriter, read_frames
+from tpbench.video import LOSSLESS_X264, PREVIEW, VideoWriter, read_frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -150,7 +150,7 @@ def curves_of(frames: Path) -> dict[str, dict[str, Curve]]:
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scored]:
-    """All made videos, and copies as pictures and as FFV1, against the talk; one scoring."""
+    """All made videos, and copies as pictures and lossless video, against the talk."""
     root = tmp_path_factory.mktemp("made")
     real, generated = root / "real", root / "generated"
     real.mkdir()
@@ -160,9 +160,9 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scored]:
     for name, images in videos.items():
         write(generated / f"{name}.mkv", images, LOSSLESS_X264)
     write(generated / "encoded.mp4", talk, PREVIEW)
-    write(generated / "ffv1.mkv", talk, LOSSLESS)
+    write(generated / "lossless.mkv", talk, LOSSLESS_X264)
     write_pictures(generated / "pictures", talk)
-    names = [*videos, "encoded", "ffv1", "pictures"]
+    names = [*videos, "encoded", "lossless", "pictures"]
     write(root / "talk.mkv", talk, LOSSLESS_X264)
     for name in names:
         (real / f"{name}.mkv").hardlink_to(root / "talk.mkv")
@@ -197,7 +197,7 @@ def motion_of(images: Sequence[Picture]) -> Curve:
     return np.asarray(np.abs(stack[1:] - stack[:-1]).mean(axis=(1, 2, 3)))
 
 
-@pytest.mark.parametrize("name", ["itself", "pictures", "ffv1"])
+@pytest.mark.parametrize("name", ["itself", "pictures", "lossless"])
 def test_the_real_clip_against_itself_drifts_by_exactly_0(
     scored: dict[str, Scored], name: str
 ) -> None:
