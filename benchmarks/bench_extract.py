@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tpbench
-from tpbench.demo import demo_clips
+from tpbench.doctor import demo_clips
 from tpbench.video import PREVIEW, VideoWriter, probe, read_frames
 
 if TYPE_CHECKING:

@@ -37,13 +37,11 @@ import numpy as np
 import pandas as pd
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from tpbench.demo import demo_clips
-from tpbench.metrics.protocols import protocol
-from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring.api import score
-from tpbench.metrics.scoring.meters.base import CHUNK_FRAMES, ClipSetting, FrameChunk
-from tpbench.metrics.scoring.meters.table import meters_for
-from tpbench.metrics.scoring.toolbox import Toolbox
+from tpbench.doctor import demo_clips
+from tpbench.metrics.registry import METRICS, protocol
+from tpbench.metrics.scoring.meter_table import meters_for
+from tpbench.metrics.scoring.run import score
+from tpbench.metrics.scoring.tools import CHUNK_FRAMES, ClipSetting, FrameChunk, Toolbox
 from tpbench.video import PREVIEW, VideoWriter, open_footage, probe, read_frames
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.linalg
 
-from tpbench.metrics.feature_statistics import feature_statistics
-from tpbench.metrics.frechet import frechet_distance
+from tpbench.metrics.frechet import feature_statistics, frechet_distance
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,14 +22,10 @@ from scipy.ndimage import laplace
 from skimage.color import rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from tpbench.demo import demo_clips
-from tpbench.metrics.colour import lab_statistics
-from tpbench.metrics.l1 import mean_absolute_error
-from tpbench.metrics.lag import unit_thumbnail
-from tpbench.metrics.psnr import psnr
-from tpbench.metrics.sharpness import laplacian_variance
-from tpbench.metrics.ssim import disco_ssim, ssim
-from tpbench.metrics.tje import jitter_error
+from tpbench.doctor import demo_clips
+from tpbench.metrics.appearance import lab_statistics, laplacian_variance
+from tpbench.metrics.motion import jitter_error, unit_thumbnail
+from tpbench.metrics.pixels import disco_ssim, mean_absolute_error, psnr, ssim
 from tpbench.video import read_frames
 
 if TYPE_CHECKING:

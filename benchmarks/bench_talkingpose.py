@@ -26,14 +26,20 @@ import psutil
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from tpbench.baselines.talkingpose.lockstep import LockStep, StepFrame
 from tpbench.baselines.talkingpose.networks import Networks, load_networks
-from tpbench.baselines.talkingpose.parity import BUNDLED_CASE, CaseSettings
-from tpbench.baselines.talkingpose.parity_weights import made_up_weights
-from tpbench.baselines.talkingpose.pictures import clip_batch, unit_batch
-from tpbench.baselines.talkingpose.pipeline import LATENT_SCALE, ClipInput, Pipeline, draw_noise
-from tpbench.baselines.talkingpose.schedule import Schedule
-from tpbench.baselines.talkingpose.sizes import read_sizes
+from tpbench.baselines.talkingpose.parity import BUNDLED_CASE, CaseSettings, made_up_weights
+from tpbench.baselines.talkingpose.pipeline import (
+    LATENT_SCALE,
+    ClipInput,
+    LockStep,
+    Pipeline,
+    Schedule,
+    StepFrame,
+    clip_batch,
+    draw_noise,
+    unit_batch,
+)
+from tpbench.baselines.talkingpose.settings import read_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

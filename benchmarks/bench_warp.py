@@ -24,8 +24,8 @@ import numpy as np
 
 from tpbench.baselines.base import AnimationTask, GeneratedFrame
 from tpbench.baselines.warp import WarpGenerator
-from tpbench.demo import demo_clips
 from tpbench.detectors.mediapipe_skeleton import MediaPipeSkeletonDetector
+from tpbench.doctor import demo_clips
 from tpbench.video import probe, read_frames
 from tpbench.wholebody import NUM_KEYPOINTS, WholeBodyPose
 

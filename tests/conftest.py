@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import av
 import numpy as np
 import pytest
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.stream import VideoStream
 from hypothesis import settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from av.audio.stream import AudioStream
-    from av.container import OutputContainer
-    from av.video.stream import VideoStream
-    from numpy.typing import NDArray
-
+from numpy.typing import NDArray
 
 # Nothing is tested by the clock: on a busy machine, an example may take longer than its deadline.
 settings.register_profile("tpbench", deadline=None)

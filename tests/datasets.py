@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
 from tpbench.files import sha256_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def clip_files(folder: Path, clip_id: str) -> tuple[Path, Path, Path]:

@@ -6,13 +6,10 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import psutil
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
 
 OUTLIVE_S = 5.0
 """No worker outlives its driver by more."""

@@ -5,22 +5,18 @@ Runs are tested with as little work as makes a real clip: 30 frames of 192x144 p
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
-from tpbench.demo import demo_clips
+from tpbench.doctor import demo_clips
 from tpbench.extraction.config import ExtractionConfig, load_preset
 from tpbench.video import PREVIEW, VideoWriter, read_frames
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 N_FRAMES = 30
 FPS = 25

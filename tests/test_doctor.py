@@ -68,8 +68,7 @@ def test_every_reader_opens_the_clip(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_reader_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_path: Path) -> int:
-        loader = "libxcb.so.1: cannot open shared object file: No such file"
-        raise ImportError(loader)
+        raise ImportError("libxcb.so.1: cannot open shared object file: No such file")
 
     monkeypatch.setattr(doctor, "_count_with_cv2", broken)
     monkeypatch.setattr(doctor, "_count_with_decord", lambda _path: 4)
@@ -140,8 +139,7 @@ def test_weights_that_changed_are_warned_of(cache: Path, monkeypatch: pytest.Mon
 
 def test_an_examination_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> Iterator[Check]:
-        msg = "a\nb"
-        raise RuntimeError(msg)
+        raise RuntimeError("a\nb")
         yield
 
     monkeypatch.setattr(doctor, "_EXAMINATIONS", {"gadgets": broken})

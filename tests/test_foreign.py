@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,9 +22,6 @@ from tpbench.foreign import (
     read_json,
     spreadsheet_safe,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @given(st.text())

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from tpbench.errors import MediaError
-from tpbench.npz_files import read_npz
-from tpbench.wholebody import load_pose
+from tpbench.wholebody import load_pose, read_npz
 
 if TYPE_CHECKING:
     from pathlib import Path

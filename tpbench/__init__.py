@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tpbench.benchmark.evaluate import evaluate
     from tpbench.dataset import Dataset
     from tpbench.extraction.run import extract
-    from tpbench.metrics.scoring.api import score
+    from tpbench.metrics.scoring.run import score
 
     __version__: str
 
@@ -22,7 +22,7 @@ _HOME = {
     "Dataset": "tpbench.dataset",
     "evaluate": "tpbench.benchmark.evaluate",
     "extract": "tpbench.extraction.run",
-    "score": "tpbench.metrics.scoring.api",
+    "score": "tpbench.metrics.scoring.run",
 }
 
 
@@ -31,8 +31,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - the checker sees the import
         return _version()
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
-    msg = f"module 'tpbench' has no attribute '{name}'"
-    raise AttributeError(msg)
+    raise AttributeError(f"module 'tpbench' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:

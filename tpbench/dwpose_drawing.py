@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import colorsys
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tpbench.wholebody import (
     FACE,
@@ -22,9 +23,6 @@ from tpbench.wholebody import (
     VISIBLE_SCORE,
     to_openpose,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _NECK: Final = 1
 
@@ -91,8 +89,9 @@ def draw_pose(
     """
     people = len(keypoints)
     if keypoints.shape != (people, NUM_KEYPOINTS, 2) or scores.shape != (people, NUM_KEYPOINTS):
-        msg = f"want (N, 133, 2) and (N, 133), got {keypoints.shape = }, {scores.shape = }"
-        raise ValueError(msg)
+        raise ValueError(
+            f"want (N, 133, 2) and (N, 133), got {keypoints.shape = }, {scores.shape = }"
+        )
     canvas = np.zeros((height_px, width_px, 3), dtype=np.uint8)
     if people == 0:
         return canvas

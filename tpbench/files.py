@@ -12,13 +12,11 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from io import BufferedReader
-    from pathlib import Path
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, Final
 
 _OPEN_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -105,8 +103,11 @@ def _require_regular_mode(path: Path, mode: int) -> None:
     if stat.S_ISREG(mode):
         return
     kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
-    code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-    raise UnfitFileError(code, f"is {kind}, not a regular file", str(path))
+    raise UnfitFileError(
+        errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL,
+        f"is {kind}, not a regular file",
+        str(path),
+    )
 
 
 _HALF_WRITTEN: Final = re.compile(r"\..+\.([0-9a-f]{8}|[0-9]{1,7})\.(tmp|part)", re.DOTALL)

@@ -13,15 +13,13 @@ import math
 import os
 import stat
 import unicodedata
+from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
+from typing import Any, BinaryIO, Final, NoReturn
 
 from tpbench.files import UnfitFileError, read_bounded
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from io import BufferedReader
 
 JSON_LIMIT_BYTES: Final = 64 << 20
 JSON_LIMIT_VALUES: Final = 2_000_000
@@ -152,13 +150,11 @@ def parse_json(
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     # Counted before parsing: a few bytes of empty lists become gigabytes of objects.
     if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > max_values:
-        msg = f"more than {max_values:,} values"
-        raise ForeignFileError(msg)
+        raise ForeignFileError(f"more than {max_values:,} values")
     try:
         value = json.loads(raw.decode("utf-8"), parse_constant=_no_number if strict else None)
     except UnicodeDecodeError as error:
-        msg = f"no UTF-8 (byte {error.start})"
-        raise ForeignFileError(msg) from error
+        raise ForeignFileError(f"no UTF-8 (byte {error.start})") from error
     except RecursionError as error:
         raise ForeignFileError(_too_deep()) from error
     except json.JSONDecodeError as error:
@@ -193,11 +189,9 @@ def _check_plain(item: object) -> None:
     if isinstance(item, str):
         _check_text(item)
     elif isinstance(item, float) and not math.isfinite(item):
-        msg = "holds a number that is not finite"
-        raise ForeignFileError(msg)
+        raise ForeignFileError("holds a number that is not finite")
     elif isinstance(item, int) and abs(item) >= _INTEGER_LIMIT:
-        msg = "holds a whole number of more than 64 bits"
-        raise ForeignFileError(msg)
+        raise ForeignFileError("holds a whole number of more than 64 bits")
 
 
 def _check_text(text: str) -> None:
@@ -206,13 +200,13 @@ def _check_text(text: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        msg = f"text with half a surrogate pair ({printable(text[error.start])})"
-        raise ForeignFileError(msg) from error
+        raise ForeignFileError(
+            f"text with half a surrogate pair ({printable(text[error.start])})"
+        ) from error
 
 
 def _no_number(name: str) -> NoReturn:
-    msg = f"{name} is no number of JSON"
-    raise ForeignFileError(msg)
+    raise ForeignFileError(f"{name} is no number of JSON")
 
 
 def _too_deep() -> str:
@@ -237,8 +231,7 @@ def opened_inside(folder: Path, path: Path) -> Iterator[BufferedReader]:
     root = Path(os.path.realpath(folder))
     real = Path(os.path.realpath(path, strict=True))
     if not real.is_relative_to(root) or real == root:
-        msg = f"leads out of {folder.name or folder}"
-        raise ForeignFileError(msg)
+        raise ForeignFileError(f"leads out of {folder.name or folder}")
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     parts = real.relative_to(root).parts
     for at, part in enumerate(parts):
@@ -253,8 +246,7 @@ def opened_inside(folder: Path, path: Path) -> Iterator[BufferedReader]:
         descriptor = inner
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, no path
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            msg = "not a regular file"
-            raise ForeignFileError(msg)
+            raise ForeignFileError("not a regular file")
         yield file
 
 
@@ -267,8 +259,7 @@ def require_own(folder: Path, path: Path, sha256: str | None) -> None:
     """
     with opened_inside(folder, path) as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            msg = "not the file that was written down (sha256 differs)"
-            raise ForeignFileError(msg)
+            raise ForeignFileError("not the file that was written down (sha256 differs)")
 
 
 def copy_checked(source: BinaryIO, target: Path, sha256: str) -> bool:

@@ -10,12 +10,10 @@ import getpass
 import os
 import re
 import socket
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 HIDDEN: Final = "(hidden)"
 

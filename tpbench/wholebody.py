@@ -7,19 +7,93 @@ the pose belongs to, x to the right and y down, the centre of the top left pixel
 
 from __future__ import annotations
 
+import errno
+import math
+import os
+import zipfile
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal, cast, get_args
+from pathlib import Path
+from typing import IO, Any, Final, Literal, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tpbench.errors import MediaError
-from tpbench.files import written_aside
-from tpbench.npz_files import read_npz
+from tpbench.files import open_regular, written_aside
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_MAX_ARRAYS: Final = 4096
+_MAX_HEADER_BYTES: Final = 10_000
 
-    from numpy.typing import NDArray
+
+def read_npz(path: Path, *, max_bytes: int) -> dict[str, NDArray[Any]]:
+    """Return all arrays of an npz file by name.
+
+    Args:
+        path: a regular file, as `numpy.savez` or `savez_compressed` writes it.
+        max_bytes: of all arrays together, unpacked. The file itself may not be larger by much.
+
+    Raises:
+        ValueError: it is no npz, is damaged, holds objects, or more than `max_bytes`.
+        OSError: it is not there, is no regular file, or can't be read.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > max_bytes + (1 << 20):
+            raise ValueError(f"has {size:,} bytes, where {max_bytes:,} are the most that is read")
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return _arrays(archive, max_bytes)
+        except ValueError:
+            raise
+        except Exception as error:  # zipfile, zlib, lzma and NumPy have a dozen kinds for bad bytes
+            # A place before the start of the file is an OSError too, but no fault of the disk.
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise
+            raise ValueError(f"is no npz file, or damaged ({error})") from error
+
+
+def _arrays(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, NDArray[Any]]:
+    members = archive.infolist()
+    if len(members) > _MAX_ARRAYS:
+        raise ValueError(
+            f"holds {len(members):,} arrays, where {_MAX_ARRAYS:,} are the most that is read"
+        )
+    found: dict[str, NDArray[Any]] = {}
+    left = max_bytes
+    for member in members:
+        name = member.filename.removesuffix(".npy")
+        if name in found:
+            raise ValueError(f"holds two arrays with the name {name!r}")
+        with archive.open(member) as stored:
+            shape, fortran, dtype = _header(stored, name)
+            n_bytes = math.prod(shape) * dtype.itemsize
+            left -= n_bytes
+            if left < 0:
+                raise ValueError(
+                    f"unpacks to more than {max_bytes:,} bytes ({name}: {dtype} of {shape})"
+                )
+            values = bytearray(stored.read(n_bytes))
+            if len(values) != n_bytes or stored.read(1):
+                raise ValueError(f"{name} has another length than it says")
+        flat = np.frombuffer(values, dtype=dtype) if n_bytes else np.empty(0, dtype)
+        found[name] = flat.reshape(shape, order="F" if fortran else "C")
+    return found
+
+
+def _header(stored: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(stored)
+    if version == (1, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stored, _MAX_HEADER_BYTES)
+    elif version == (2, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(stored, _MAX_HEADER_BYTES)
+    else:
+        raise ValueError(f"{name} is an array of an unknown version {version}")
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds objects, which would have to be unpickled")
+    if any(length < 0 for length in shape):
+        raise ValueError(f"{name} has no shape: {shape}")
+    return shape, fortran, dtype
+
 
 PoseSource = Literal["dwpose", "mediapipe"]
 """Which family of models found the points."""
@@ -77,14 +151,11 @@ class WholeBodyPose:
         t = self.keypoints.shape[0]
         if self.keypoints.shape != (t, NUM_KEYPOINTS, 2) or self.scores.shape != (t, NUM_KEYPOINTS):
             shapes = f"{self.keypoints.shape = }, {self.scores.shape = }"
-            msg = f"want (T, 133, 2) and (T, 133), got {shapes}"
-            raise ValueError(msg)
+            raise ValueError(f"want (T, 133, 2) and (T, 133), got {shapes}")
         if self.keypoints.dtype != np.float32 or self.scores.dtype != np.float32:
-            msg = f"want float32, got {self.keypoints.dtype = }, {self.scores.dtype = }"
-            raise ValueError(msg)
+            raise ValueError(f"want float32, got {self.keypoints.dtype = }, {self.scores.dtype = }")
         if self.source not in get_args(PoseSource):
-            msg = f"want one of {get_args(PoseSource)}, got {self.source = }"
-            raise ValueError(msg)
+            raise ValueError(f"want one of {get_args(PoseSource)}, got {self.source = }")
 
     def __len__(self) -> int:
         return int(self.keypoints.shape[0])

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame
+from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, Generator
 from tpbench.video import LOSSLESS_X264, VideoWriter, probe, read_frames
 from tpbench.wholebody import NUM_KEYPOINTS, WholeBodyPose
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from tpbench.baselines.base import Generator
 
 
 def make_task(

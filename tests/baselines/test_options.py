@@ -25,8 +25,7 @@ class Warping(Options):
     @model_validator(mode="after")
     def _ends_within(self) -> Warping:
         if self.last_step > self.steps:
-            msg = f"last_step={self.last_step} lies\nbehind steps={self.steps}"
-            raise ValueError(msg)
+            raise ValueError(f"last_step={self.last_step} lies\nbehind steps={self.steps}")
         return self
 
 

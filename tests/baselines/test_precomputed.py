@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,12 @@ import numpy as np
 import pytest
 
 from tests.baselines.driven_tasks import failures, made, make_task, pictures_of
-from tpbench.baselines.base import GeneratedFrame
+from tpbench.baselines.base import AnimationTask, GeneratedFrame
 from tpbench.baselines.precomputed import Precomputed
 from tpbench.errors import ConfigError, MediaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from tests.conftest import MediaMaker
-    from tpbench.baselines.base import AnimationTask
 
 
 @pytest.fixture

@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import tempfile
 import tracemalloc
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.baselines.driven_tasks import (
     failures,
@@ -18,22 +21,16 @@ from tests.baselines.driven_tasks import (
     task_of,
     write_lossless,
 )
-from tpbench.baselines.base import GeneratedFrame
+from tpbench.baselines.base import GeneratedFrame, Generator
 from tpbench.baselines.rows_trivial import ROWS
 from tpbench.baselines.trivial import Frozen, GtLag, GtReencode, Oracle
 from tpbench.errors import ConfigError, GeneratorError
 from tpbench.video import read_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from tests.conftest import MediaMaker
-    from tpbench.baselines.base import Generator
 
-    OptionValue = str | int | float | bool
+OptionValue = str | int | float | bool
 
 ANCHORS = [Frozen, Oracle, GtReencode, GtLag]
 DRIVEN = [Oracle, GtReencode, GtLag]

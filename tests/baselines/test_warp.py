@@ -5,32 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.baselines.driven_tasks import failures, made
 from tpbench.baselines.base import AnimationTask, GeneratedFrame
 from tpbench.baselines.rows_warp import ROWS
 from tpbench.baselines.trivial import Frozen
-from tpbench.baselines.warp import WarpGenerator, fitting
-from tpbench.baselines.warp.drawing import draw_bent, draw_rigid
+from tpbench.baselines.warp import WarpGenerator, motion
+from tpbench.baselines.warp.generator import draw_bent, draw_rigid
 from tpbench.baselines.warp.layers import Layer
 from tpbench.errors import ConfigError
 from tpbench.video import Frame, read_frames
 from tpbench.wholebody import FACE, LEFT_HAND, NUM_KEYPOINTS, RIGHT_HAND, WholeBodyPose
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    Points = NDArray[np.float64]
-    Picture = NDArray[np.uint8]
+Points = NDArray[np.float64]
+Picture = NDArray[np.uint8]
 
 WIDTH_PX, HEIGHT_PX = 256, 224
 BACKGROUND = (40, 60, 150)
@@ -415,15 +411,15 @@ def test_similarities_are_found_again(
 ) -> None:
     c, s = scale * turn
     true = np.array([[c, -s, shift], [s, c, 2 * shift]])
-    target = fitting.apply(true, points)
+    target = motion.apply(true, points)
     nodes = np.array([[0.0, 0.0], [30.0, -7.0]])
 
     weights = np.linspace(0.5, 1, len(points))
-    by_mls = fitting.moving_least_squares(nodes, points, target, weights, soft_px=3.0)
+    by_mls = motion.moving_least_squares(nodes, points, target, weights, soft_px=3.0)
 
-    assert np.allclose(fitting.similarity(points, target), true, atol=1e-6)
-    assert np.allclose(by_mls, fitting.apply(true, nodes), atol=1e-5)
-    assert np.allclose(fitting.apply(fitting.inverse(true), target), points, atol=1e-6)
+    assert np.allclose(motion.similarity(points, target), true, atol=1e-6)
+    assert np.allclose(by_mls, motion.apply(true, nodes), atol=1e-5)
+    assert np.allclose(motion.apply(motion.inverse(true), target), points, atol=1e-6)
 
 
 @given(clouds.filter(spread_out), clouds.filter(spread_out))
@@ -434,7 +430,7 @@ def test_moving_least_squares_take_points_to_their_images(points: Points, images
     kept = gaps.min(axis=1) > 1
     weights = np.ones(n)
 
-    moved = fitting.moving_least_squares(points, points, images, weights, soft_px=1e-6)
+    moved = motion.moving_least_squares(points, points, images, weights, soft_px=1e-6)
 
     assert np.allclose(moved[kept], images[kept], atol=1e-3)
 
@@ -451,7 +447,7 @@ def test_a_card_shows_its_other_side_and_never_its_edge(
     before, after = (np.array([[c, -s], [s, c]]) for c, s in (first, second))
     target = points @ (after @ np.diag([1.0, across]) @ before).T
 
-    found = fitting.card(points, target, thinnest=0.5, mirrored=across < 0)[:, :2]
+    found = motion.card(points, target, thinnest=0.5, mirrored=across < 0)[:, :2]
 
     singular = np.linalg.svd(found)[1]
     assert singular[1] >= 0.5 * singular[0] - 1e-9
@@ -463,7 +459,7 @@ def test_a_card_on_edge_keeps_the_side_it_showed() -> None:
     for mirrored in (False, True):
         for across in (-0.05, 0.05):
             target = points * [1, across]
-            found = fitting.card(points, target, thinnest=0.5, mirrored=mirrored)
+            found = motion.card(points, target, thinnest=0.5, mirrored=mirrored)
             assert (np.linalg.det(found[:, :2]) < 0) == mirrored
 
 
@@ -474,12 +470,12 @@ def test_bones_go_end_to_end_and_keep_their_width(
     source = np.array([3.0, 4.0]) + np.outer([0.0, length], first)
     target = np.array([50.0, -8.0]) + np.outer([0.0, to_length], second)
 
-    found = fitting.bone(source, target, width_scale=width, shortest=0.1)
+    found = motion.bone(source, target, width_scale=width, shortest=0.1)
 
-    assert np.allclose(fitting.apply(found, source), target)
+    assert np.allclose(motion.apply(found, source), target)
     beside: Points = source[0] + np.array([-first[1], first[0]])
     assert np.allclose(
-        fitting.apply(found, beside) - target[0], width * np.array([-second[1], second[0]])
+        motion.apply(found, beside) - target[0], width * np.array([-second[1], second[0]])
     )
 
 
@@ -487,15 +483,15 @@ def test_a_bone_without_length_stays_a_limb() -> None:
     point = np.array([[5.0, 5.0], [5.0, 5.0]])
     bone = np.array([[5.0, 5.0], [45.0, 5.0]])
     for source, target in ((bone, point), (point, bone), (point, point)):
-        found = fitting.bone(source, target, width_scale=1.0, shortest=0.25)
+        found = motion.bone(source, target, width_scale=1.0, shortest=0.25)
         assert np.linalg.det(found[:, :2]) >= 0.24
-        assert np.allclose(fitting.apply(found, source.mean(axis=0)), target.mean(axis=0))
+        assert np.allclose(motion.apply(found, source.mean(axis=0)), target.mean(axis=0))
 
 
 def test_steps_are_limited() -> None:
     start, wanted = np.zeros((3, 2)), np.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
 
-    moved = fitting.limited(start, wanted, follow=0.5, most=2.0)
+    moved = motion.limited(start, wanted, follow=0.5, most=2.0)
 
     assert np.allclose(moved, [[1.2, 1.6], [0.15, 0.2], [0.0, 0.0]])
 

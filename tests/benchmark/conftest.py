@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +15,11 @@ from tests.benchmark.generators import Numbered
 from tests.conftest import MediaMaker
 from tests.datasets import clip_files, kept_row
 from tpbench.benchmark.generate import RunSpec, generate_run
+from tpbench.benchmark.run_folder import Run
 from tpbench.dataset import Clip, Dataset, finalise
 from tpbench.files import sha256_of
 from tpbench.video import CLIP, VideoWriter
 from tpbench.wholebody import WholeBodyPose, save_pose
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from tpbench.benchmark.run_folder import Run
 
 LENGTHS = {"a": 101, "b": 104, "c": 102, "short": 100}
 """Clip -> frames; the task `self` wants more than 100."""

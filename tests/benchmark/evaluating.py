@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tests.benchmark.generators import Numbered
-from tpbench.baselines.base import GeneratedFrame
+from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame
 from tpbench.benchmark.evaluate import evaluate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from tpbench.baselines.base import AnimationTask, ClipFailure
-    from tpbench.benchmark.evaluation import Evaluation
-    from tpbench.benchmark.run_folder import Run
+from tpbench.benchmark.evaluation import Evaluation
+from tpbench.benchmark.run_folder import Run
 
 FAST = ("psnr", "l1", "tje_d2", "motion_ratio")
 """What is measured of tiny frames in no time."""

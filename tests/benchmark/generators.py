@@ -5,19 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tpbench.baselines.base import ClipFailure, GeneratedFrame
+from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, JsonValue
 from tpbench.errors import GeneratorError, MissingWeightsError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from tpbench.baselines.base import AnimationTask, JsonValue
 
 
 def picture(task: AnimationTask, index: int, *, shade: int = 0) -> NDArray[np.uint8]:
@@ -111,8 +105,7 @@ class Faulty(LockStep):
         if self.fault == "bug":
             raise ZeroDivisionError(clip_id)
         if self.fault == "error":
-            msg = "the card fell out"
-            raise GeneratorError(msg)
+            raise GeneratorError("the card fell out")
         if self.fault == "failure":
             yield ClipFailure(clip_id=clip_id, reason="nobody is in the picture")
             return
@@ -149,5 +142,4 @@ class Weightless(Numbered):
     """Its weights are not there."""
 
     def __init__(self) -> None:
-        name = "tiny"
-        raise MissingWeightsError(name, "run: tpbench weights pull tiny")
+        raise MissingWeightsError("tiny", "run: tpbench weights pull tiny")

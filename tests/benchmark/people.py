@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tests.baselines.test_warp import draw, points_of_a_person, pose_of
 from tpbench.dataset import Clip, Dataset, clip_path, finalise, keypoints_path, pose_path
 from tpbench.files import sha256_of
 from tpbench.video import CLIP, VideoWriter
-from tpbench.wholebody import LEFT_HAND, RIGHT_HAND, save_pose
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from tpbench.wholebody import WholeBodyPose
+from tpbench.wholebody import LEFT_HAND, RIGHT_HAND, WholeBodyPose, save_pose
 
 
 def swaying(n_frames: int, *, phase: float) -> list[NDArray[np.float64]]:

@@ -10,15 +10,15 @@ from tests.benchmark.conftest import MODULE
 from tests.benchmark.generators import Bare, Numbered
 from tpbench.baselines import registry
 from tpbench.baselines.model_row import ModelRow
-from tpbench.benchmark.choice import (
+from tpbench.benchmark.model import (
     ModelChoice,
     adopt,
     build,
     choose,
+    crew_for,
     parse_assignments,
     with_reference_quirks,
 )
-from tpbench.benchmark.devices import crew_for
 from tpbench.errors import ConfigError
 from tpbench.execution import usable_cores
 
@@ -156,7 +156,7 @@ def test_models_without_weights_get_a_worker_a_core(clips: int) -> None:
 
 
 def test_each_gpu_gets_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tpbench.benchmark.devices._gpus", lambda: ("cuda:0", "cuda:1"))
+    monkeypatch.setattr("tpbench.benchmark.model._gpus", lambda: ("cuda:0", "cuda:1"))
     model = ModelChoice(name="mine")
 
     both = crew_for(model, device="auto", workers=None, clips=9)

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.benchmark.evaluating import Evaluator
-from tpbench.benchmark.compare import compare_runs
+from tpbench.benchmark.compare import Comparison, compare_runs
 from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.run_info import read_run_info, write_run_info
 from tpbench.errors import SubmissionError
 from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring.report import write_scores
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from tpbench.benchmark.compare import Comparison
-    from tpbench.metrics.scoring.report import ScoreReport
+from tpbench.metrics.scoring.report import ScoreReport, write_scores
 
 PEOPLE = tuple(f"person{number}" for number in range(8))
 

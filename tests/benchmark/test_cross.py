@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,19 +16,23 @@ from tests.benchmark.evaluating import Evaluator
 from tests.benchmark.people import write_clip, write_manifest
 from tests.conftest import MediaMaker
 from tpbench.baselines.trivial import Frozen, Oracle
-from tpbench.benchmark.cross import cross_clips, pair_id
 from tpbench.benchmark.evaluate import evaluate
-from tpbench.benchmark.scoring import scoring_protocol
-from tpbench.benchmark.selection import select_clips
-from tpbench.benchmark.tasks import CROSS, SELF, TaskClip, make_task, task_rule
+from tpbench.benchmark.evaluation import scoring_protocol
+from tpbench.benchmark.tasks import (
+    CROSS,
+    SELF,
+    TaskClip,
+    cross_clips,
+    make_task,
+    pair_id,
+    select_clips,
+    task_rule,
+)
 from tpbench.benchmark.verify import verify_run
 from tpbench.dataset import Clip, Dataset, check_clip_id
 from tpbench.errors import ConfigError, DatasetError, MediaError
-from tpbench.metrics.protocols import protocol
+from tpbench.metrics.registry import protocol
 from tpbench.video import probe, read_frames
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.benchmark.conftest import HEIGHT_PX, LENGTHS, MODULE, WIDTH_PX
 from tests.benchmark.evaluating import Evaluator
-from tpbench.benchmark.dry_run import FRAME_BYTES, estimate
-from tpbench.benchmark.prepare import prepare
-from tpbench.benchmark.stamp import hardware_stamp
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tpbench.benchmark.evaluate import FRAME_BYTES, estimate, prepare
+from tpbench.benchmark.run_info import hardware_stamp
 
 MODEL = f"{MODULE}:Numbered"
 FRAMES = sum(n for name, n in LENGTHS.items() if name != "short")
@@ -65,6 +61,6 @@ def test_a_run_on_another_machine_says_nothing(
 ) -> None:
     Evaluator(data=talks, out=tmp_path)(model=MODEL, metrics=["l1"], ids=["a"])
     another = hardware_stamp().model_copy(update={"processor": "another"})
-    monkeypatch.setattr("tpbench.benchmark.dry_run.hardware_stamp", lambda: another)
+    monkeypatch.setattr("tpbench.benchmark.evaluate.hardware_stamp", lambda: another)
 
     assert estimate(prepare(MODEL, talks), tmp_path).generate_s is None

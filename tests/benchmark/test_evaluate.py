@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,15 +13,10 @@ import pytest
 from tests.benchmark.conftest import LENGTHS, births
 from tests.benchmark.evaluating import FAST, Evaluator, Noisy, flip, measurements, scores_of
 from tests.benchmark.generators import Faulty
-from tpbench.benchmark.evaluation import failures_of
+from tpbench.benchmark.evaluation import Evaluation, failures_of
 from tpbench.errors import ConfigError, DatasetError, SubmissionError
-from tpbench.metrics.protocols import protocol
+from tpbench.metrics.registry import protocol
 from tpbench.video import read_frames
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tpbench.benchmark.evaluation import Evaluation
 
 CLIPS = {name: n for name, n in LENGTHS.items() if name != "short"}
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.benchmark.conftest import MODULE, births, content, write_dataset
 from tests.benchmark.evaluating import FAST, Evaluator, measurements, scores_of
 from tests.processes import assert_none_outlives, started, wait_while_running
+from tpbench.benchmark.evaluation import Evaluation
 from tpbench.benchmark.run_folder import Run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tpbench.benchmark.evaluation import Evaluation
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).parent / "slow_evaluation.py"

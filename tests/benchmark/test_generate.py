@@ -7,8 +7,9 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,17 +17,12 @@ import pytest
 from tests.benchmark.conftest import FIRST_NUMBER, LENGTHS, Maker, births, content, write_dataset
 from tests.benchmark.generators import Bare, Faulty, Leaky, LockStep, Numbered
 from tests.conftest import MediaMaker
+from tpbench.benchmark.driver import GenerationProgress
 from tpbench.benchmark.records import read_record
 from tpbench.benchmark.run_folder import Run
 from tpbench.dataset import clip_path, split_dataset
 from tpbench.errors import ConfigError, DatasetError, TPBenchError
 from tpbench.video import VideoWriter, probe, read_frames
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tpbench.benchmark.driver import GenerationProgress
 
 CLIPS = {name: n for name, n in LENGTHS.items() if name != "short"}
 

@@ -6,34 +6,27 @@ import json
 import shutil
 import socket
 import stat
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import JsonValue
 
 import tpbench
 from tests.benchmark.conftest import write_dataset
 from tests.benchmark.evaluating import FAST, Evaluator
 from tests.benchmark.generators import Numbered
-from tpbench.baselines.base import ClipFailure
+from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame
 from tpbench.benchmark.leaderboard.build import build_leaderboard
 from tpbench.benchmark.records import read_record, write_record
 from tpbench.benchmark.run_info import write_run_info
 from tpbench.benchmark.verify import verify_run
-from tpbench.extraction.provenance import read_provenance
-from tpbench.extraction.rows import failed_row
+from tpbench.extraction.pipeline import failed_row
 from tpbench.extraction.run import extract
-from tpbench.extraction.sources import Source
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from pydantic import JsonValue
-
-    from tpbench.baselines.base import AnimationTask, GeneratedFrame
+from tpbench.extraction.sources import Source, read_provenance
 
 USER = "alicequirk"
 HOST = "quirkhost77"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,9 +13,6 @@ from tests.benchmark.conftest import MODULE, Maker, births, content, write_datas
 from tests.processes import assert_none_outlives, started, wait_while_running
 from tpbench.benchmark.run_folder import Run
 from tpbench.errors import ConfigError, MissingWeightsError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).parent / "slow_run.py"

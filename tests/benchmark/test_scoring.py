@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from tpbench.benchmark.evaluation import pair_run
 from tpbench.benchmark.records import ClipRecord
 from tpbench.benchmark.run_folder import RunFolder
-from tpbench.benchmark.scoring import pair_run
-from tpbench.benchmark.selection import select_clips
-from tpbench.benchmark.tasks import SELF
+from tpbench.benchmark.tasks import SELF, select_clips
 from tpbench.dataset import Dataset
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_expected_is_what_was_asked_for_or_tried(talks: Path, tmp_path: Path) -> None:

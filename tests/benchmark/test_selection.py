@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.benchmark.conftest import write_dataset
-from tpbench.benchmark.selection import read_ids, select_clips
-from tpbench.benchmark.tasks import SELF, task_rule
+from tpbench.benchmark.tasks import SELF, read_ids, select_clips, task_rule
 from tpbench.dataset import Dataset, split_dataset
 from tpbench.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tpbench.benchmark.selection import SplitChoice
-    from tpbench.benchmark.tasks import TaskClip
+    from tpbench.benchmark.tasks import SplitChoice, TaskClip
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,13 +13,9 @@ from tests.benchmark.conftest import Maker, births, content
 from tests.benchmark.evaluating import Evaluator, flip, measurements, scores_of
 from tests.benchmark.generators import Leaky
 from tpbench.benchmark import shards
+from tpbench.benchmark.evaluation import Evaluation
 from tpbench.benchmark.shards import Shard, shards_of
 from tpbench.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tpbench.benchmark.evaluation import Evaluation
 
 
 @pytest.fixture(scope="module")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tpbench.benchmark.site import LIST_NAME, Site
 from tpbench.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def build(out: Path, **files: str) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tpbench
-from tpbench.benchmark import stamp
-from tpbench.benchmark.stamp import CodeStamp, code_stamp, environment_stamp, hardware_stamp
+from tpbench.benchmark import run_info
+from tpbench.benchmark.run_info import CodeStamp, code_stamp, environment_stamp, hardware_stamp
 from tpbench.execution import usable_cores
 
 if TYPE_CHECKING:
@@ -71,6 +71,6 @@ def test_the_machine_is_described() -> None:
 
 
 def test_gpus_are_those_that_the_driver_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stamp, "_answer", lambda *_: "A100, 40960 MiB\nA100, 40960 MiB")
+    monkeypatch.setattr(run_info, "_answer", lambda *_: "A100, 40960 MiB\nA100, 40960 MiB")
 
     assert hardware_stamp().gpus == ("A100, 40960 MiB", "A100, 40960 MiB")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +13,6 @@ from tpbench.benchmark.evaluate import evaluate
 from tpbench.benchmark.verify import verify_run
 from tpbench.errors import TPBenchError
 from tpbench.files import sha256_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 N_FRAMES = 4
 SIDE_PX = 64

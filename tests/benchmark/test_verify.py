@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from tests.benchmark.conftest import write_dataset
 from tests.benchmark.evaluating import Evaluator, flip
 from tests.benchmark.generators import Faulty
-from tpbench.benchmark.agree import disagreements
+from tpbench.benchmark.checks import disagreements
 from tpbench.benchmark.leaderboard.collect import collect
 from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.records import read_record, write_record
@@ -26,13 +27,7 @@ from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import read_run_info, write_run_info
 from tpbench.benchmark.verify import verify_run
 from tpbench.errors import ConfigError, SubmissionError
-from tpbench.metrics.scoring.report import digest_of, read_scores, write_scores
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tpbench.metrics.scoring.report import ScoreReport
+from tpbench.metrics.scoring.report import ScoreReport, digest_of, read_scores, write_scores
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,14 +11,9 @@ import pytest
 from tests.benchmark.people import write_people
 from tpbench.benchmark.compare import compare_runs
 from tpbench.benchmark.evaluate import evaluate
+from tpbench.benchmark.evaluation import Evaluation
 from tpbench.benchmark.leaderboard.build import build_leaderboard
 from tpbench.benchmark.verify import verify_run
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from tpbench.benchmark.evaluation import Evaluation
 
 MODELS = ("frozen", "gt-reencode", "oracle", "warp")
 METRICS = ("psnr", "identical_share", "ssim", "l1", "tje_d2", "motion_ratio", "drift_psnr_slope")

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from tpbench.cli.main import app
 from tpbench.errors import ConfigError
 from tpbench.files import sha256_of
-from tpbench.metrics.scoring.real_cache import content_key
+from tpbench.metrics.scoring.features import content_key
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from tests.benchmark.conftest import write_dataset
 from tpbench.benchmark.evaluate import evaluate
 from tpbench.benchmark.leaderboard.scores import load_report
-from tpbench.cli import compare
+from tpbench.cli import boards
 from tpbench.metrics.scoring.report import write_scores
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(compare.compare)
+app.command()(boards.compare)
 
 
 @pytest.fixture(scope="module")

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tests.benchmark.conftest import MODULE, write_dataset
-from tpbench.cli import evaluate
+from tpbench.cli import runs
 from tpbench.errors import ConfigError
-
-if TYPE_CHECKING:
-    from typer.testing import Result
 
 MODEL = f"{MODULE}:Numbered"
 
 app = typer.Typer(pretty_exceptions_enable=False)
-app.command("eval")(evaluate.evaluate)
+app.command("eval")(runs.evaluate)
 
 
 @pytest.fixture(scope="module")
@@ -159,4 +155,4 @@ def test_bad_options_are_refused(arguments: tuple[str, ...], message: str) -> No
     ("seconds", "said"), [(7.2, "7 s"), (600, "10 min"), (10_000, "2 h 47 min")]
 )
 def test_times_are_told_in_the_unit_that_fits(seconds: float, said: str) -> None:
-    assert evaluate._duration(seconds) == said
+    assert runs._duration(seconds) == said

@@ -9,31 +9,27 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 
 from tests.conftest import MediaMaker
 from tests.talks import N_FRAMES, brighter, darkness, short_settings, write_odd_talk, write_talk
-from tpbench.cli.extract import _progress_bar
+from tpbench.cli.dataset import _progress_bar
 from tpbench.cli.main import _CurrentStderr, main
 from tpbench.dataset import Clip, Dataset
 from tpbench.extraction.progress import RunProgress
 from tpbench.files import sha256_of
 from tpbench.video import probe, read_frames
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from numpy.typing import NDArray
-
-    Call = Callable[..., tuple[int, str, str]]
+Call = Callable[..., tuple[int, str, str]]
 
 KEPT = {
     "good.mp4",

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tests.benchmark.conftest import MODULE, write_dataset
-from tpbench.cli import generate
+from tpbench.cli import runs
 from tpbench.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from typer.testing import Result
 
 MODEL = f"{MODULE}:Numbered"
 
 app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(generate.generate)
+app.command()(runs.generate)
 
 
 @pytest.fixture(scope="module")

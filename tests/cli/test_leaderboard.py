@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tests.benchmark.leaderboard.conftest import Runs
-from tpbench.cli import leaderboard
+from tpbench.cli import boards
 from tpbench.errors import SubmissionError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from typer.testing import Result
 
 TABLES = ("leaderboard.csv", "leaderboard.schema.json", "reported.csv", "leaderboard.md")
 
 app = typer.Typer(pretty_exceptions_enable=False)
-app.add_typer(leaderboard.app, name="leaderboard")
+app.add_typer(boards.leaderboard_app, name="leaderboard")
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
-from tpbench.cli.metrics import app
+from tpbench.cli.scores import metrics_app as app
 from tpbench.errors import ConfigError
-from tpbench.metrics.protocols import PROTOCOLS
-from tpbench.metrics.registry import METRICS
+from tpbench.metrics.registry import METRICS, PROTOCOLS
 
 if TYPE_CHECKING:
     from pathlib import Path

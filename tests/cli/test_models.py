@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typer.testing import Result
 
 app = typer.Typer(pretty_exceptions_enable=False)
-app.add_typer(models.app, name="models")
+app.add_typer(models.models_app, name="models")
 
 ROWS = (
     ModelRow(

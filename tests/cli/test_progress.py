@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress
 
-from tpbench.cli.progress import stalled_column
+from tpbench.cli.output import stalled_column
 from tpbench.execution import StallWatch
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from tests.metrics.scoring.clips import pictures, worse, write_pictures, write_set
-from tpbench.cli import score
+from tpbench.cli import scores
 from tpbench.errors import SubmissionError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typer.testing import Result
 
 app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(score.score)
+app.command()(scores.score)
 
 NAME = "[red]odd[red] name \N{RIGHT-TO-LEFT OVERRIDE}\x1b[31m\nof a clip"
 

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from tpbench.cli.console import CleanConsole
-from tpbench.cli.streams import CleanFormatter, CleanStream, clean_streams
+from tpbench.cli.main import CleanFormatter, CleanStream, clean_streams
 
 HOSTILE = "a\r\x1b[2J\x9b31m\u202eb\x07"
 HARMFUL = set("\r\x1b\x9b\u202e\x07")

@@ -12,7 +12,7 @@ from tests.benchmark.conftest import write_dataset
 from tests.benchmark.evaluating import flip
 from tpbench.benchmark.evaluate import evaluate
 from tpbench.benchmark.run_folder import RunFolder
-from tpbench.cli import verify
+from tpbench.cli import runs
 from tpbench.errors import SubmissionError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typer.testing import Result
 
 app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(verify.verify)
+app.command()(runs.verify)
 
 
 @pytest.fixture(scope="module")

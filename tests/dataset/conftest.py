@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
@@ -13,10 +15,6 @@ from tests.datasets import clip_files
 from tpbench.dataset import Clip, Dataset, Measurement, RunStats, finalise
 from tpbench.files import sha256_of
 from tpbench.wholebody import WholeBodyPose, save_pose
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 MEASUREMENTS = (
     Measurement(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from tpbench.dataset import SplitInfo
-from tpbench.dataset.card import render_card
+from tpbench.dataset.cards import render_card
 
 if TYPE_CHECKING:
     from tpbench.dataset import Dataset

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tpbench.dataset import Clip, check_clip_id
-from tpbench.dataset.clip import PLAIN_COLUMNS
-from tpbench.dataset.manifest import COLUMNS
+from tpbench.dataset.folder import COLUMNS
+from tpbench.dataset.info import PLAIN_COLUMNS
 from tpbench.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tpbench.dataset import Dataset, content_digest, manifest, write_manifest
+from tpbench.dataset import Dataset, content_digest, folder, write_manifest
 from tpbench.errors import DatasetError, MediaError
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def test_clips_asked_for_by_id_are_read_once_and_are_those_of_the_list(
     small: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = small.clips(None)
-    read_table = manifest.read_table
+    read_table = folder.read_table
     read: list[Path] = []
 
     def counted(folder: Path) -> object:
         read.append(folder)
         return read_table(folder)
 
-    monkeypatch.setattr(manifest, "read_table", counted)
+    monkeypatch.setattr(folder, "read_table", counted)
 
     assert [small.clip(row.clip_id) for row in rows] == rows
     assert read == [small.folder]
@@ -110,9 +110,9 @@ def test_manifest_of_another_run_is_noticed(small: Dataset) -> None:
 
 
 def test_folder_without_dataset_names_the_command(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "absent"):
+    for place in (tmp_path, tmp_path / "absent"):
         with pytest.raises(DatasetError, match=r"no dataset here.*tpbench extract"):
-            Dataset.open(folder)
+            Dataset.open(place)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tpbench.dataset import read_clips, read_manifest, write_manifest
-from tpbench.dataset.manifest import COLUMNS, MANIFEST_NAME
+from tpbench.dataset.folder import COLUMNS, MANIFEST_NAME
 from tpbench.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def test_measurement_that_was_not_made_is_null_and_not_nan(
 def test_many_rows_with_changing_measurements_are_gathered(
     tmp_path: Path, kept: Callable[..., Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tpbench.dataset.manifest._ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("tpbench.dataset.folder._ROWS_AT_ONCE", 3)
     rows = [
         kept(f"c{i:02d}", measurements={f"m{i % 4}": float(i)}, thresholds={}) for i in range(10)
     ]

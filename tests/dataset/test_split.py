@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tpbench.dataset import Clip, SplitInfo, assign_split, empty_side_warning
-from tpbench.dataset.split import write_split_lists
+from tpbench.dataset.finishing import write_split_lists
 from tpbench.foreign import from_spreadsheet_safe
 
 if TYPE_CHECKING:

@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tpbench.detectors import face_mesh
+from tpbench.detectors import faces
 from tpbench.detectors.base import FaceDetection
-from tpbench.detectors.face_mesh import FaceMesh, open_face_mesh
-from tpbench.detectors.ibug68 import mesh_to_ibug68
+from tpbench.detectors.faces import FaceMesh, mesh_to_ibug68, open_face_mesh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,9 +48,9 @@ def mesh() -> FaceMesh:
 
 @pytest.fixture
 def told_anew() -> Iterator[None]:
-    face_mesh._tell_of_missing_mesh.cache_clear()
+    faces._tell_of_missing_mesh.cache_clear()
     yield
-    face_mesh._tell_of_missing_mesh.cache_clear()
+    faces._tell_of_missing_mesh.cache_clear()
 
 
 def mirrored(face: FaceDetection, width_px: int) -> FaceDetection:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tpbench.detectors.base import HandDetection
-from tpbench.detectors.hand_sides import body_size_px, sides_of_hands
+from tpbench.detectors.hands import body_size_px, sides_of_hands
 from tpbench.wholebody import (
     LEFT_HIP,
     LEFT_SHOULDER,

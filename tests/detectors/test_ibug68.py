@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.detectors.ibug68 import mesh_to_ibug68
+from tpbench.detectors.faces import mesh_to_ibug68
 
 
 def meshes() -> st.SearchStrategy[np.ndarray]:

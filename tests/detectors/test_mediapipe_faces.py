@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tpbench.detectors.mediapipe_faces import MediaPipeFaceDetector
-from tpbench.detectors.person_window import Window
+from tpbench.detectors.faces import MediaPipeFaceDetector
+from tpbench.detectors.hands import Window
 from tpbench.video import Frame
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import flatbuffers
 import numpy as np
 import pytest
 
-from tpbench.detectors.mediapipe_models import digest, stored_zip, with_input_scaling
+from tpbench.detectors.mediapipe_tasks import digest, stored_zip, with_input_scaling
 
 
 @pytest.fixture(scope="module")

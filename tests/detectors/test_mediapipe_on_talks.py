@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.detectors.face_dots import find_face_dots
+from tpbench.detectors.base import PersonDetection
 from tpbench.detectors.mediapipe_skeleton import MediaPipeSkeletonDetector
-from tpbench.video import read_frames
+from tpbench.video import Frame, read_frames
 from tpbench.wholebody import (
     FACE,
     LEFT_ELBOW,
@@ -20,12 +21,6 @@ from tpbench.wholebody import (
     RIGHT_HAND,
     RIGHT_SHOULDER,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tpbench.detectors.base import PersonDetection
-    from tpbench.video import Frame
 
 pytestmark = pytest.mark.shared
 

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from tpbench.detectors.native_output import quiet_native_output
+from tpbench.detectors.mediapipe_tasks import quiet_native_output
 
 if TYPE_CHECKING:
     import pytest

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.detectors.person_window import Window, window_around
+from tpbench.detectors.hands import Window, window_around
 from tpbench.wholebody import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
 
 

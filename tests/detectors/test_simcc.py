@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.detectors.onnx_standins import save_simcc
+from tpbench.detectors.dwpose import PoseModel
 from tpbench.detectors.onnx_session import OnnxModel
-from tpbench.detectors.simcc import PoseModel
 from tpbench.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,21 +11,17 @@ import skimage.data
 
 from tests.detectors.onnx_standins import ONE, picture_of
 from tpbench.dataset import clip_path, keypoints_path
-from tpbench.demo import demo_clips
 from tpbench.detectors.dwpose import DWPoseDetector
-from tpbench.detectors.mediapipe_faces import MediaPipeFaceDetector
-from tpbench.detectors.mediapipe_hands import MediaPipeHandDetector
+from tpbench.detectors.faces import MediaPipeFaceDetector
+from tpbench.detectors.hands import MediaPipeHandDetector
 from tpbench.detectors.suite import DetectorSuite, build_suite, weights_digest
+from tpbench.doctor import demo_clips
 from tpbench.errors import MissingWeightsError
 from tpbench.extraction.config import load_preset
 from tpbench.extraction.pipeline import SourcePipeline
 from tpbench.extraction.sources import find_sources
 from tpbench.video import Frame, probe
 from tpbench.wholebody import load_pose
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")

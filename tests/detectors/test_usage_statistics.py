@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tpbench.detectors.usage_statistics import no_usage_statistics, send_no_usage_statistics
+from tpbench.detectors.mediapipe_tasks import no_usage_statistics, send_no_usage_statistics
 
 
 def test_the_way_out_is_closed_and_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,7 @@ from tests.detectors.onnx_standins import (
     save_yolox,
     scale_of,
 )
-from tpbench.detectors.onnx_session import OnnxModel
-from tpbench.detectors.yolox import PersonDetector
+from tpbench.detectors.onnx_session import OnnxModel, PersonDetector
 
 if TYPE_CHECKING:
     from pathlib import Path

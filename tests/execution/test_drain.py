@@ -9,9 +9,9 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -28,9 +28,6 @@ from tpbench.execution import (
     read_ledger,
     terminate_as_interrupt,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).parent
 OUTLIVE_S = 5.0
@@ -164,8 +161,7 @@ def test_a_listener_that_raises_leaves_no_worker(
     add(ledger_path, {"name": "a"}, {"name": "b", "do": "sleep", "seconds": 600})
 
     def listen(_: Outcome) -> None:
-        msg = "the listener's own bug"
-        raise ZeroDivisionError(msg)
+        raise ZeroDivisionError("the listener's own bug")
 
     with pytest.raises(ZeroDivisionError):
         work(ledger_path, task, on_outcome=listen)

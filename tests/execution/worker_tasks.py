@@ -12,15 +12,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tpbench.errors import MediaError, MissingWeightsError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from tpbench.execution import JsonObject, ProgressReport
+from tpbench.execution import JsonObject, ProgressReport
 
 
 def append(path: Path, line: str) -> None:
@@ -69,8 +66,7 @@ class Marker:
         raise MediaError(payload["name"], "is no\nvideo")
 
     def stumble(self, payload: JsonObject) -> None:
-        msg = f"no such thing in {payload['name']}"
-        raise LookupError(msg)
+        raise LookupError(f"no such thing in {payload['name']}")
 
     def chatter(self, payload: JsonObject) -> None:
         for number in range(1000):
@@ -103,13 +99,11 @@ def return_no_json(config: JsonObject) -> Callable[..., object]:
 
 
 def lack_weights(config: JsonObject) -> None:
-    name = "dwpose"
-    raise MissingWeightsError(name, "run `tpbench weights pull dwpose`")
+    raise MissingWeightsError("dwpose", "run `tpbench weights pull dwpose`")
 
 
 def have_a_bug(config: JsonObject) -> None:
-    msg = f"bad key in {dict(config)}"
-    raise KeyError(msg)
+    raise KeyError(f"bad key in {dict(config)}")
 
 
 def die_at_start(config: JsonObject) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike, NDArray
 
 from tpbench.detectors.base import FaceDetection
 from tpbench.extraction.config import ExtractionConfig, load_preset
@@ -30,11 +32,6 @@ from tpbench.wholebody import (
     RIGHT_WRIST,
     WholeBodyPose,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import ArrayLike, NDArray
 
 SIZE_PX = (640, 480)
 """Width and height of the made-up sources."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tpbench.execution.executor import JsonObject, Process, ProgressReport
+from tpbench.execution.executor import JsonObject, Process, ProgressReport
 
 
 def build(_: JsonObject) -> Process:
@@ -18,7 +16,6 @@ def build(_: JsonObject) -> Process:
         name = Path(payload["path"]).name
         if name == "crash.mp4":
             os.kill(os.getpid(), signal.SIGSEGV)
-        msg = f"nobody thought of {name}"
-        raise LookupError(msg)
+        raise LookupError(f"nobody thought of {name}")
 
     return process

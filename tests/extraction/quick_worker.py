@@ -20,23 +20,19 @@ import hashlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
 from tpbench.errors import MediaError
+from tpbench.execution.executor import JsonObject
 from tpbench.execution.ledger_file import require_same
-from tpbench.extraction.pipeline import WORK_FOLDER, SourceResult, _move, _staging
+from tpbench.extraction.pipeline import WORK_FOLDER, SourcePipeline, SourceResult, _move, _staging
 from tpbench.extraction.sources import Source, hashed, source_id
 from tpbench.extraction.worker import ExtractionTask
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tpbench.execution.executor import JsonObject
-    from tpbench.extraction.pipeline import SourcePipeline
 
 FAULTS: dict[str, Exception] = {
     "memory": MemoryError(),
@@ -64,8 +60,7 @@ class QuickPipeline:
         if "bad" in words:
             raise MediaError(source.path, "is not a video")
         if "bug" in words:
-            msg = "nobody thought of it"
-            raise LookupError(msg)
+            raise LookupError("nobody thought of it")
         if not (self.folder.parent / "healthy").exists():
             if "die" in words:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.extraction.analysis import settled_tracks
+from tpbench.extraction.following import settled_tracks
 
 
 def test_one_track_is_left_alone() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tpbench.extraction.appearance import hellinger, looks, person_patch, person_region
+from tpbench.extraction.measures import hellinger, looks, person_patch, person_region
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +12,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from tpbench.extraction.bars import BarSample, content_window, may_have_bars, sample_bars
+from tpbench.extraction.camera import BarSample, content_window, may_have_bars, sample_bars
 from tpbench.extraction.config import load_preset
-from tpbench.extraction.crop import CropBox
 from tpbench.extraction.screening import screen, screen_again
+from tpbench.extraction.writing import CropBox
 from tpbench.video import decode_frames, probe, read_frames
 from tpbench.video.display import Window
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from tests.conftest import MediaMaker
 
 

@@ -22,7 +22,7 @@ from tpbench.extraction.bookkeeping import (
     rows_of,
     run_stats,
 )
-from tpbench.extraction.rows import duplicate_row
+from tpbench.extraction.pipeline import duplicate_row
 from tpbench.extraction.sources import Source, find_sources, hashed, source_id
 from tpbench.extraction.worker import source_of
 from tpbench.foreign import printable

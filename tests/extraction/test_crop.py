@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.extraction.crop import CropBox, upper_body_crop
+from tpbench.extraction.writing import CropBox, upper_body_crop
 from tpbench.wholebody import (
     FACE,
     LEFT_HAND,

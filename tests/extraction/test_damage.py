@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.talks import mirrored, short_settings, talk_frames
 from tpbench.dataset import Dataset
-from tpbench.detectors.base import Detections
+from tpbench.detectors.base import Detections, Detector
 from tpbench.errors import DamageError
 from tpbench.extraction.damage import WholeShots, screen_whole_shots
 from tpbench.extraction.run import extract
 from tpbench.video import decode_frames, probe, read_frames
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from tpbench.detectors.base import Detector
 
 PACKET_BYTES = 188
 SHOT_FRAMES = 30

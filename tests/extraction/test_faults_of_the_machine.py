@@ -7,10 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,9 +23,6 @@ from tpbench.execution import WorkItem, read_ledger
 from tpbench.extraction import run
 from tpbench.extraction.naming import SourceNames
 from tpbench.extraction.run import extract
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 SETTINGS = short_settings()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tpbench.detectors.base import FaceDetection
-from tpbench.extraction.head import yaw_deg
+from tpbench.extraction.measures import yaw_deg
 
 EARS_MM = np.array([[-75.0, 0, 0], [75.0, 0, 0]])
 """The person's own right ear and left ear: x to the person's left, y down, z to the camera."""

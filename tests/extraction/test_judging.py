@@ -8,13 +8,13 @@ import pytest
 
 from tpbench.extraction.evidence import Evidence
 from tpbench.extraction.filters import ALL_FILTERS, SCREENING_FILTERS
-from tpbench.extraction.judging import (
+from tpbench.extraction.pipeline import (
     described_measurements,
     judge_clip,
     judge_screened,
     reject_codes,
 )
-from tpbench.extraction.switches import SWITCH_COUNTS
+from tpbench.extraction.steadying import SWITCH_COUNTS
 
 if TYPE_CHECKING:
     from tests.extraction.conftest import MakeEvidence

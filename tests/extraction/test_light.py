@@ -5,8 +5,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tpbench.extraction.light import FRAMES_APART, SECONDS_APART, likeness, structure
-from tpbench.extraction.picture import lab_thumbnail
+from tpbench.extraction.measures import (
+    FRAMES_APART,
+    SECONDS_APART,
+    lab_thumbnail,
+    likeness,
+    structure,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

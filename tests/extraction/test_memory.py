@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import time
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import av
 import cv2
@@ -18,10 +19,6 @@ from tests.processes import started
 from tests.talks import talk_frames
 from tpbench.dataset import Dataset
 from tpbench.extraction.config import load_preset
-
-if TYPE_CHECKING:
-    import subprocess
-    from pathlib import Path
 
 _log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,12 +17,8 @@ from tpbench.dataset import Dataset, split_dataset
 from tpbench.dataset.folder import LEDGER_FILE
 from tpbench.errors import DatasetError, TPBenchError
 from tpbench.extraction import run
+from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.run import extract
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tpbench.extraction.config import ExtractionConfig
 
 HERE = Path(__file__).parent
 SETTINGS = short_settings()

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tpbench.extraction.pages import page_share
-from tpbench.extraction.picture import text_mask
+from tpbench.extraction.measures import page_share, text_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tpbench.extraction import picture
+from tpbench.extraction import measures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,19 +40,19 @@ def slide(request: pytest.FixtureRequest) -> NDArray[np.uint8]:
 
 
 def test_a_thumbnail_keeps_the_aspect() -> None:
-    assert picture.lab_thumbnail(np.zeros((90, 160, 3), np.uint8)).shape == (36, 64, 3)
-    assert picture.lab_thumbnail(np.zeros((1, 500, 3), np.uint8)).shape == (1, 64, 3)
-    assert picture.lab_thumbnail(np.zeros((1, 1, 3), np.uint8)).shape == (64, 64, 3)
+    assert measures.lab_thumbnail(np.zeros((90, 160, 3), np.uint8)).shape == (36, 64, 3)
+    assert measures.lab_thumbnail(np.zeros((1, 500, 3), np.uint8)).shape == (1, 64, 3)
+    assert measures.lab_thumbnail(np.zeros((1, 1, 3), np.uint8)).shape == (64, 64, 3)
 
 
 def test_the_distance_of_black_and_white_is_a_third_of_255() -> None:
     """They differ by 255 in L and not at all in a and b."""
     black, white = (
-        picture.lab_thumbnail(np.full((20, 20, 3), grey, np.uint8)) for grey in (0, 255)
+        measures.lab_thumbnail(np.full((20, 20, 3), grey, np.uint8)) for grey in (0, 255)
     )
 
-    assert picture.lab_distance(black, white) == pytest.approx(85, abs=0.5)
-    assert picture.lab_distance(black, black) == 0
+    assert measures.lab_distance(black, white) == pytest.approx(85, abs=0.5)
+    assert measures.lab_distance(black, black) == 0
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_the_distance_of_black_and_white_is_a_third_of_255() -> None:
     [((255, 0, 0), 76.2), ((0, 255, 0), 149.7), ((0, 0, 255), 29.1), ((255, 255, 255), 255)],
 )
 def test_luminance_weighs_the_colours(colour: tuple[int, int, int], luma: float) -> None:
-    assert picture.luminance(np.full((5, 7, 3), colour, np.uint8)) == pytest.approx(luma, abs=0.1)
+    assert measures.luminance(np.full((5, 7, 3), colour, np.uint8)) == pytest.approx(luma, abs=0.1)
 
 
 def test_sharpness_falls_with_every_blur(make_texture: MakeTexture) -> None:
     image = make_texture(400, 400)
 
     blurred = [image, *(cv2.GaussianBlur(image, (0, 0), sigma) for sigma in (1, 2, 4, 8))]
-    values = [picture.sharpness(one, WHOLE, side_px=128) for one in blurred]
+    values = [measures.sharpness(one, WHOLE, side_px=128) for one in blurred]
 
     assert all(sharper > 1.2 * softer for sharper, softer in pairwise(values))
 
@@ -79,8 +79,8 @@ def test_sharpness_is_about_the_same_at_any_size_above_the_patch(
     image = make_texture(512, 512)
     resized = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
 
-    assert picture.sharpness(resized, WHOLE, side_px=128) == pytest.approx(
-        picture.sharpness(image, WHOLE, side_px=128), rel=0.25
+    assert measures.sharpness(resized, WHOLE, side_px=128) == pytest.approx(
+        measures.sharpness(image, WHOLE, side_px=128), rel=0.25
     )
 
 
@@ -89,16 +89,16 @@ def test_a_small_face_blown_up_counts_as_blurred(make_texture: MakeTexture) -> N
     blown_up = cv2.resize(cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA), (256, 256))
 
     assert (
-        picture.sharpness(blown_up, WHOLE, side_px=128)
-        < picture.sharpness(image, WHOLE, side_px=128) / 3
+        measures.sharpness(blown_up, WHOLE, side_px=128)
+        < measures.sharpness(image, WHOLE, side_px=128) / 3
     )
 
 
 def test_a_darker_picture_is_about_as_sharp(make_texture: MakeTexture) -> None:
     image = make_texture(256, 256)
 
-    assert picture.sharpness(image // 2, WHOLE, side_px=128) == pytest.approx(
-        picture.sharpness(image, WHOLE, side_px=128), rel=0.25
+    assert measures.sharpness(image // 2, WHOLE, side_px=128) == pytest.approx(
+        measures.sharpness(image, WHOLE, side_px=128), rel=0.25
     )
 
 
@@ -106,16 +106,16 @@ def test_sharpness_looks_at_the_box_alone(make_texture: MakeTexture) -> None:
     image = np.full((200, 400, 3), 90, dtype=np.uint8)
     image[:, 200:] = make_texture(200, 200)
 
-    assert picture.sharpness(image, np.array([0, 0, 190, 200]), side_px=64) == 0
-    assert picture.sharpness(image, np.array([210, 0, 400, 200]), side_px=64) > 0
+    assert measures.sharpness(image, np.array([0, 0, 190, 200]), side_px=64) == 0
+    assert measures.sharpness(image, np.array([210, 0, 400, 200]), side_px=64) > 0
 
 
 def test_a_box_over_the_border_is_clipped(make_texture: MakeTexture) -> None:
     image = make_texture(100, 100)
 
-    over = picture.sharpness(image, np.array([60.0, 60, 300, 300]), side_px=64)
+    over = measures.sharpness(image, np.array([60.0, 60, 300, 300]), side_px=64)
 
-    assert over == picture.sharpness(image, np.array([60.0, 60, 100, 100]), side_px=64)
+    assert over == measures.sharpness(image, np.array([60.0, 60, 100, 100]), side_px=64)
 
 
 @pytest.mark.parametrize(
@@ -132,23 +132,23 @@ def test_a_box_over_the_border_is_clipped(make_texture: MakeTexture) -> None:
 def test_a_box_without_a_picture_has_no_sharpness(box: tuple[float, ...]) -> None:
     image = np.zeros((100, 100, 3), dtype=np.uint8)
 
-    assert math.isnan(picture.sharpness(image, np.array(box), side_px=64))
+    assert math.isnan(measures.sharpness(image, np.array(box), side_px=64))
 
 
 def test_a_slide_is_mostly_flat(slide: NDArray[np.uint8]) -> None:
-    assert picture.flat_mask(slide).mean() > 0.6
+    assert measures.flat_mask(slide).mean() > 0.6
 
 
 @pytest.mark.parametrize("grey", [0, 16, 24])
 def test_black_is_not_flat(grey: int) -> None:
-    assert not picture.flat_mask(np.full((90, 160, 3), grey, np.uint8)).any()
+    assert not measures.flat_mask(np.full((90, 160, 3), grey, np.uint8)).any()
 
 
 def test_a_half_white_picture_is_half_flat() -> None:
     image = np.zeros((100, 200, 3), dtype=np.uint8)
     image[:, 100:] = 255
 
-    assert picture.flat_mask(image).mean() == pytest.approx(0.5, abs=0.02)
+    assert measures.flat_mask(image).mean() == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.parametrize("size", [(640, 360), (1280, 720), (176, 144)])
@@ -157,8 +157,8 @@ def test_a_photograph_is_neither_flat_nor_text(
 ) -> None:
     image = make_texture(*size)
 
-    assert picture.flat_mask(image).mean() < 0.05
-    assert not picture.text_mask(image).any()
+    assert measures.flat_mask(image).mean() < 0.05
+    assert not measures.text_mask(image).any()
 
 
 @pytest.mark.parametrize("sigma", [0, 1, 3])
@@ -167,12 +167,12 @@ def test_noise_is_neither_flat_nor_text(sigma: float) -> None:
     if sigma:
         image = cv2.GaussianBlur(image, (0, 0), sigma)
 
-    assert picture.flat_mask(image).mean() < 0.01
-    assert picture.text_mask(image).mean() < 0.002
+    assert measures.flat_mask(image).mean() < 0.01
+    assert measures.text_mask(image).mean() < 0.002
 
 
 def test_the_lines_of_a_slide_are_text(slide: NDArray[np.uint8]) -> None:
-    mask = picture.text_mask(slide)
+    mask = measures.text_mask(slide)
 
     assert mask.mean() > 0.05
     rows = np.flatnonzero(mask.any(axis=1)) / mask.shape[0]
@@ -185,7 +185,7 @@ def test_a_caption_is_found_where_it_stands(make_texture: MakeTexture) -> None:
     image = make_texture(640, 360)
     _write(image, "this is a caption of one line", (40, 330), 0.9)
 
-    mask = picture.text_mask(image)
+    mask = measures.text_mask(image)
 
     assert 0.01 < mask.mean() < 0.08
     rows = np.flatnonzero(mask.any(axis=1)) / mask.shape[0]
@@ -208,7 +208,7 @@ def test_bold_shapes_are_no_text(
     image = make_texture(640, 360)
     paint(image)
 
-    assert not picture.text_mask(image).any()
+    assert not measures.text_mask(image).any()
 
 
 def _strokes(rows: slice, columns: slice, *, dark: bool) -> NDArray[np.uint8]:
@@ -230,19 +230,19 @@ def _strokes(rows: slice, columns: slice, *, dark: bool) -> NDArray[np.uint8]:
     ids=["blinds_higher_than_text", "a_badge_no_wider_than_high", "a_fence_of_sparse_posts"],
 )
 def test_strokes_in_another_shape_are_no_text(image: NDArray[np.uint8]) -> None:
-    assert not picture.text_mask(image).any()
+    assert not measures.text_mask(image).any()
 
 
 def test_the_same_strokes_in_the_shape_of_a_line_are_text() -> None:
     image = _strokes(slice(100, 116), slice(100, 400, 6), dark=True)
 
-    assert picture.text_mask(image)[101:116, 102:396].mean() > 0.95
+    assert measures.text_mask(image)[101:116, 102:396].mean() > 0.95
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 700), (700, 1), (3, 3)])
 def test_the_smallest_pictures_are_measured_without_a_warning(size: tuple[int, int]) -> None:
     image = np.full((*size, 3), 255, dtype=np.uint8)
 
-    assert picture.luminance(image) == pytest.approx(255)
-    assert picture.flat_mask(image).all()
-    assert not picture.text_mask(image).any()
+    assert measures.luminance(image) == pytest.approx(255)
+    assert measures.flat_mask(image).all()
+    assert not measures.text_mask(image).any()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tpbench.extraction.provenance import Provenance, read_provenance
+from tpbench.extraction.sources import Provenance, read_provenance
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,22 +9,20 @@ import pytest
 
 import tpbench
 from tpbench.dataset import Clip
-from tpbench.extraction.analysis import Followed
-from tpbench.extraction.crop import CropBox
-from tpbench.extraction.judging import judge_clip, judge_screened
-from tpbench.extraction.provenance import Provenance
-from tpbench.extraction.rows import (
+from tpbench.extraction.following import Followed
+from tpbench.extraction.pipeline import (
     DUPLICATE_CODE,
     TRANSITION_CODE,
     RowMaker,
     duplicate_row,
     failed_row,
+    judge_clip,
+    judge_screened,
 )
-from tpbench.extraction.sources import Source
-from tpbench.extraction.spans import Span
-from tpbench.extraction.steadying import skeleton_digest
-from tpbench.extraction.switches import SWITCH_COUNTS
-from tpbench.extraction.writing import WrittenClip
+from tpbench.extraction.shots import Span
+from tpbench.extraction.sources import Provenance, Source
+from tpbench.extraction.steadying import SWITCH_COUNTS, skeleton_digest
+from tpbench.extraction.writing import CropBox, WrittenClip
 from tpbench.video import VideoInfo
 from tpbench.video.display import Display
 

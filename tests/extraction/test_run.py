@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -22,13 +23,9 @@ from tpbench.errors import ConfigError, DatasetError
 from tpbench.execution import Ledger, LedgerEntry, TaskSpec, local, read_ledger
 from tpbench.extraction import run
 from tpbench.extraction.bookkeeping import WORKER_LOG
+from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.run import extract
 from tpbench.files import sha256_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from tpbench.extraction.config import ExtractionConfig
 
 HERE = Path(__file__).parent
 SETTINGS = short_settings()

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tpbench.extraction.sampling import (
+from tpbench.extraction.screening import (
     FaceSample,
     PictureSample,
     PictureSampler,

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 from tpbench.detectors.base import Detections
-from tpbench.extraction.sampling import FaceSample
-from tpbench.extraction.screening import Screened, screen, spans_of_shot
-from tpbench.extraction.shots import Shot
-from tpbench.extraction.spans import Span
+from tpbench.extraction.screening import FaceSample, Screened, screen, spans_of_shot
+from tpbench.extraction.shots import Shot, Span
 from tpbench.video import decode_frames, probe
 
 if TYPE_CHECKING:

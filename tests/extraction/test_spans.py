@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.extraction.spans import Span, cut_evenly, split_by_promise
+from tpbench.extraction.shots import Span, cut_evenly, split_by_promise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

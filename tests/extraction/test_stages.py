@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tpbench.extraction import stages
-from tpbench.extraction.stages import StageClock
+from tpbench.extraction import measures
+from tpbench.extraction.measures import StageClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ class HandClock:
 @pytest.fixture
 def hand(monkeypatch: pytest.MonkeyPatch) -> HandClock:
     clock = HandClock()
-    monkeypatch.setattr(stages, "perf_counter", clock)
+    monkeypatch.setattr(measures, "perf_counter", clock)
     return clock
 
 

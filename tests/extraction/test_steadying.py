@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.extraction.conftest import SIZE_PX, SKELETON
-from tpbench.extraction.steadying import steadied, visibility
-from tpbench.extraction.switches import switches
+from tpbench.extraction.steadying import steadied, switches, visibility
 from tpbench.wholebody import (
     FACE,
     LEFT_HAND,
@@ -29,10 +30,6 @@ from tpbench.wholebody import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
     from tests.extraction.conftest import MakePose
 
 FPS = 25.0

@@ -7,7 +7,7 @@ import pytest
 
 from tests.extraction.conftest import SKELETON
 from tpbench.dwpose_drawing import draw_pose
-from tpbench.extraction.switches import PARTS, SWITCH_COUNTS, switch_counts, switches
+from tpbench.extraction.steadying import PARTS, SWITCH_COUNTS, switch_counts, switches
 from tpbench.wholebody import (
     FACE,
     LEFT_EAR,

@@ -8,7 +8,7 @@ import pytest
 
 from tpbench.detectors.base import Detections, PersonDetection
 from tpbench.extraction.config import TrackSettings
-from tpbench.extraction.tracking import PersonTracker, Sighting
+from tpbench.extraction.following import PersonTracker, Sighting
 from tpbench.wholebody import NUM_KEYPOINTS
 
 if TYPE_CHECKING:

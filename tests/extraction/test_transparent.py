@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 import numpy as np
 
 from tpbench.extraction.config import load_preset
-from tpbench.extraction.pipeline import SourcePipeline
-from tpbench.extraction.rows import OTHER_CODES, TRANSPARENT_CODE
+from tpbench.extraction.pipeline import OTHER_CODES, TRANSPARENT_CODE, SourcePipeline
 from tpbench.extraction.sources import find_sources
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class NoFaces:

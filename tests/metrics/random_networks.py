@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from numpy.typing import NDArray
 
 from tpbench.weights import UrlSource, fetch, registry, weight
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    import pytest
-    from numpy.typing import NDArray
 
 
 def random_pictures(

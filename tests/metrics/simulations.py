@@ -6,21 +6,18 @@ today's methods beside those they replaced.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 
 from tpbench.metrics.bootstrap import SHARES, Bounds, mean_over_identities
 from tpbench.metrics.joint_test import differ, worse_than_some
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 IDENTITIES: Final = (5, 8, 20, 50)
 MODELS: Final = (2, 10, 30)

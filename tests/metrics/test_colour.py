@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.color import rgb2lab
 
-from tpbench.metrics.colour import colour_shift, lab_statistics, rgb_to_lab
+from tpbench.metrics.appearance import colour_shift, lab_statistics, rgb_to_lab
 
 
 def reference_skimage_lab(image: np.ndarray) -> np.ndarray:

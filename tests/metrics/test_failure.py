@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.metrics.failure import lasting
+from tpbench.metrics.drift import lasting
 
 NAN, INF = float("nan"), float("inf")
 

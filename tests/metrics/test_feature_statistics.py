@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tpbench.metrics.feature_statistics import (
+from tpbench.metrics.frechet import (
     FeatureAccumulator,
     FeatureStatistics,
     feature_statistics,

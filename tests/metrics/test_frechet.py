@@ -9,8 +9,7 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tpbench.metrics.feature_statistics import feature_statistics
-from tpbench.metrics.frechet import frechet_distance, sample_warning
+from tpbench.metrics.frechet import feature_statistics, frechet_distance, sample_warning
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from tests.metrics.test_frechet import reference_scipy_frechet
-from tpbench.metrics.feature_statistics import feature_statistics
-from tpbench.metrics.frechet_metrics import DISCO_FVD, FID, FVD
+from tpbench.metrics.frechet import DISCO_FVD, FID, FVD, feature_statistics
 
 
 def test_fid_is_the_frechet_distance_with_covariances_over_n_minus_1() -> None:

@@ -9,7 +9,7 @@ import torch
 
 from tests.metrics.random_networks import random_pictures, weights_path
 from tpbench.errors import ConfigError, MissingWeightsError
-from tpbench.metrics.i3d import I3DFeatures, WindowStream, load_i3d
+from tpbench.metrics.networks import I3DFeatures, WindowStream, load_i3d
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from pytorch_fid import fid_score, inception
 
 from tests.metrics.random_networks import random_pictures, random_state, save_state, weights_path
 from tpbench.errors import ConfigError, MissingWeightsError
-from tpbench.metrics.inception import InceptionFeatures, inception_network, load_inception
+from tpbench.metrics.networks import InceptionFeatures, inception_network, load_inception
 
 if TYPE_CHECKING:
     from pathlib import Path

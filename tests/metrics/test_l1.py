@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from tpbench.metrics.l1 import disco_l1, mean_absolute_error
+from tpbench.metrics.pixels import disco_l1, mean_absolute_error
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=12).map(lambda shape: (*shape, 3))
 PAIRS = SHAPES.flatmap(lambda shape: st.tuples(arrays(np.uint8, shape), arrays(np.uint8, shape)))

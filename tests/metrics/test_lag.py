@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.color import rgb2lab
 
-from tpbench.metrics.lag import LAGS, LagCosines, unit_thumbnail
+from tpbench.metrics.motion import LAGS, LagCosines, unit_thumbnail
 
 
 def reference_skimage_lag_curve(video: np.ndarray, lags: tuple[int, ...]) -> list[float]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.metrics.pictures import check_pair, check_picture, row_strips
+from tpbench.metrics.pixels import check_pair, check_picture, row_strips
 
 
 @pytest.mark.parametrize(

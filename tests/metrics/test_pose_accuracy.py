@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.metrics.pose_accuracy import (
+from tpbench.metrics.pose import (
     PartStatistics,
     PoseStatistics,
     pose_statistics,

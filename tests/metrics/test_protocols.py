@@ -11,18 +11,20 @@ from typing import Any, get_args
 import pytest
 
 from tpbench.errors import ConfigError
-from tpbench.metrics import protocols
-from tpbench.metrics.protocols import (
+from tpbench.metrics import registry
+from tpbench.metrics.registry import (
     DEFAULT_PROTOCOL,
+    METRICS,
     POOLINGS,
     PROTOCOLS,
     RETIRED_PROTOCOLS,
+    MetricRow,
     Pooling,
     as_pooled,
+    metric,
     protocol,
     protocols_with,
 )
-from tpbench.metrics.registry import METRICS, MetricRow, metric
 
 ON_REQUEST = {"lpips_vgg"}
 """Measured only where they are named."""
@@ -142,7 +144,7 @@ def test_digests_are_sha256_and_tell_protocols_apart() -> None:
 
 def test_a_digest_is_the_same_in_every_process() -> None:
     code = (
-        "import json; from tpbench.metrics.protocols import PROTOCOLS;"
+        "import json; from tpbench.metrics.registry import PROTOCOLS;"
         "print(json.dumps({name: row.digest for name, row in PROTOCOLS.items()}))"
     )
 
@@ -179,7 +181,7 @@ def test_whatever_setting_changes_changes_the_digest(change: dict[str, Any]) -> 
 
 
 def test_the_list_of_changes_above_is_whole_but_for_prose() -> None:
-    assert len(fields(protocols.Protocol)) == 15 + 3
+    assert len(fields(registry.Protocol)) == 15 + 3
 
 
 @pytest.mark.parametrize(
@@ -200,7 +202,7 @@ def test_a_new_version_of_a_metric_changes_the_digests_of_its_protocols(
         row = metric(metric_id)
         return replace(row, version=2) if metric_id == "fid" else row
 
-    monkeypatch.setattr(protocols, "metric", newer)
+    monkeypatch.setattr(registry, "metric", newer)
     changed = {name for name, row in PROTOCOLS.items() if row.digest != before[name]}
 
     assert changed == {"tpbench-v2", "disco"}

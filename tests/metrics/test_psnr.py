@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from skimage.metrics import peak_signal_noise_ratio
 
-from tpbench.metrics.psnr import (
+from tpbench.metrics.pixels import (
     CAP_DB,
     capped,
     mean_squared_error,

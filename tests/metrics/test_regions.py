@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from tpbench.metrics.regions import Box, face_box, hand_box, region_crop, region_scores
+from tpbench.metrics.pose import Box, face_box, hand_box, region_crop, region_scores
 from tpbench.video import read_frames
 from tpbench.wholebody import FACE, LEFT_HAND, RIGHT_HAND
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tpbench.metrics.row_files import LazyTable, by_id, checked_rows
+from tpbench.metrics.registry import LazyTable, by_id, checked_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

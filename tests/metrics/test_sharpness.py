@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import convolve
 
-from tpbench.metrics.sharpness import laplacian_variance
+from tpbench.metrics.appearance import laplacian_variance
 
 
 def reference_scipy_laplacian_variance(image: np.ndarray) -> float:

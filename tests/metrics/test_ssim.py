@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
-from tpbench.metrics.ssim import disco_ssim, ssim
+from tpbench.metrics.pixels import disco_ssim, ssim
 from tpbench.video import read_frames
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.metrics.failure import Lasting
-from tpbench.metrics.survival import kaplan_meier, restricted_lasting
+from tpbench.metrics.drift import Lasting, kaplan_meier, restricted_lasting
 
 
 def clips(*frames: int, ended: tuple[int, ...] = ()) -> list[Lasting]:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.metrics.motion import EarlierPairs, frame_motion
-from tpbench.metrics.tje import jitter_error
+from tpbench.metrics.motion import EarlierPairs, frame_motion, jitter_error
 from tpbench.video import read_frames
 
 if TYPE_CHECKING:

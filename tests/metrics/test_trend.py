@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from tpbench.metrics.trend import theil_sen_per_100_frames
+from tpbench.metrics.curves import theil_sen_per_100_frames
 
 NAN, INF = float("nan"), float("inf")
 Curve = NDArray[np.float64]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +12,6 @@ from hypothesis import strategies as st
 from tpbench.video import frames_at, probe
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import MediaMaker
 
 

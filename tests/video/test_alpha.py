@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import struct
 from fractions import Fraction
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 import pytest
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from tpbench.errors import TransparentError
-from tpbench.video import probe, read_frames
+from tpbench.video import Frame, probe, read_frames
 from tpbench.video.footage import open_footage
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from av.video.stream import VideoStream
-    from numpy.typing import NDArray
-
-    from tpbench.video import Frame
 
 FORMATS = [
     ("a.mov", "prores_ks", "yuva444p10le"),

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tpbench.video import CLIP, LOSSLESS_X264, AudioSource, Encoding, VideoWriter, probe
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from tests.conftest import MediaMaker
 
 AAC_FRAME = 1024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
@@ -10,11 +11,9 @@ import pytest
 
 from tpbench.errors import MediaError
 from tpbench.video import probe, read_frames
-from tpbench.video.decoder_log import damage_in
+from tpbench.video.decode import damage_in
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import MediaMaker
 
 

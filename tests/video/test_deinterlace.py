@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tpbench.video import decode_frames, probe, read_frames
-from tpbench.video.deinterlace import is_combed
+from tpbench.video.read import is_combed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from tests.conftest import MediaMaker
 
 N = 18

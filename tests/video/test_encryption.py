@@ -9,7 +9,7 @@ import pytest
 
 from tpbench.errors import MediaError
 from tpbench.video import probe, read_frames
-from tpbench.video.encryption import require_plain_stream
+from tpbench.video.source import require_plain_stream
 
 if TYPE_CHECKING:
     from pathlib import Path

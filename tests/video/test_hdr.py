@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 import pytest
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from tpbench.errors import MediaError
 from tpbench.video import probe, read_frames
-from tpbench.video.hdr import HLG, PQ, shown_as_sdr
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from av.video.stream import VideoStream
-    from numpy.typing import NDArray
+from tpbench.video.display import HLG, PQ, shown_as_sdr
 
 BT2020_FROM_BT709 = np.array(  # ITU-R BT.2087, table 3
     [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
@@ -14,8 +15,6 @@ from tpbench.errors import MediaError
 from tpbench.video import decode_frames, probe
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import MediaMaker
 
 

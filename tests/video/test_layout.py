@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from tpbench.video.layout import lay_out
-from tpbench.video.stamps import NO_STAMP
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from tpbench.video.layout import Layout
+from tpbench.video.info import Layout, lay_out
+from tpbench.video.timeline import NO_STAMP
 
 MILLISECOND = Fraction(1, 1000)
 RATES = [

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
+from numpy.typing import NDArray
 
 from tpbench.errors import MediaError
 from tpbench.video import probe, read_frames
@@ -21,12 +25,6 @@ from tpbench.video.orientation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from av.bitstream import BitStreamFilterContext
-    from numpy.typing import NDArray
-
     from tests.conftest import MediaMaker
 
 EIGHT = [Orientation(quarter_turns=turns, mirrored=m) for turns in range(4) for m in (False, True)]

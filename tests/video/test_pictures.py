@@ -7,7 +7,9 @@ import os
 import struct
 import tracemalloc
 import zlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -16,19 +18,20 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from tests.metrics.scoring.clips import pictures
 from tpbench.errors import MediaError
 from tpbench.video import open_footage
-from tpbench.video.picture_headers import PictureHeader, UnfitPictureError, read_header
-from tpbench.video.pictures import codec_of, look_at, read_picture
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
+from tpbench.video.pictures import (
+    PictureHeader,
+    UnfitPictureError,
+    codec_of,
+    look_at,
+    read_header,
+    read_picture,
+)
 
 SIZE_PX = (12, 8)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
@@ -13,15 +14,12 @@ import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tpbench.errors import MediaError
 from tpbench.video import decode_frames, probe, read_frames
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from tests.conftest import MediaMaker
 
 X265 = "pools=none:keyint=8:bframes=3:log-level=none"
@@ -252,7 +250,7 @@ def test_a_picture_that_fell_out_is_a_media_error(
     path = make_media.cfr(n=20)
     pictures = list(decode_pictures(path))
     monkeypatch.setattr(
-        "tpbench.video.deinterlace.pictures_from", lambda *_: iter(pictures[:7] + pictures[8:])
+        "tpbench.video.read.pictures_from", lambda *_: iter(pictures[:7] + pictures[8:])
     )
     read: list[int] = []
 

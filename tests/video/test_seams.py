@@ -7,7 +7,9 @@ import logging
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
@@ -18,9 +20,6 @@ from tpbench.errors import MediaError
 from tpbench.video import decode_frames, probe, read_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from tests.conftest import MediaMaker
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from av.stream import Disposition
+from numpy.typing import NDArray
 
 from tests.video.boxes import with_channels
 from tpbench.video import CLIP, AudioSource, VideoWriter, probe
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 CHANNELS = {"mono": 1, "stereo": 2, "5.1": 6, "6.1": 7, "7.1": 8}
 RATE_HZ = 48000

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+from av.audio.stream import AudioStream
 from av.stream import Disposition
 
 from tpbench.video import probe, read_frames
-from tpbench.video.source import open_container
-from tpbench.video.streams import main_sound, main_video
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from av.audio.stream import AudioStream
+from tpbench.video.source import main_sound, main_video, open_container
 
 
 @dataclass(frozen=True)

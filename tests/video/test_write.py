@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
@@ -15,6 +16,7 @@ import cv2
 import decord
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tpbench.video import (
     CLIP,
@@ -28,10 +30,6 @@ from tpbench.video import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from tests.conftest import MediaMaker
 
 LOSSY = [CLIP, POSE, PREVIEW]

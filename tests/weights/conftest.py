@@ -6,18 +6,15 @@ import hashlib
 import random
 import re
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tpbench.weights import download, fetch, registry
 from tpbench.weights.registry import UrlSource, WeightFile
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 @dataclass(slots=True, kw_only=True)

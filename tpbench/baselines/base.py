@@ -6,19 +6,16 @@ metric. What one clip did must not show in the next.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from fractions import Fraction
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from tpbench.wholebody import WholeBodyPose
+from tpbench.wholebody import WholeBodyPose
 
 JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
 """What a run's record can hold."""
@@ -62,11 +59,11 @@ class AnimationTask:
         size = (self.height_px, self.width_px, 3)
         if self.reference.shape != size or self.reference.dtype != np.uint8:
             got = f"{self.reference.shape} {self.reference.dtype}"
-            msg = f"{self.clip_id}: want a reference of {size} uint8, got {got}"
-            raise ValueError(msg)
+            raise ValueError(f"{self.clip_id}: want a reference of {size} uint8, got {got}")
         if self.reference_pose is not None and len(self.reference_pose) != 1:
-            msg = f"{self.clip_id}: want one reference pose, got {len(self.reference_pose)}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"{self.clip_id}: want one reference pose, got {len(self.reference_pose)}"
+            )
 
     @property
     def n_frames(self) -> int:

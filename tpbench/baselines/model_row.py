@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Literal
 
 Kind = Literal["anchor", "baseline", "model", "external"]
 """anchor: calibrates the metrics. baseline: needs no weights. model: native, with weights.

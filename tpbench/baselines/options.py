@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
+from tpbench.baselines.model_row import OptionValue
 from tpbench.errors import ConfigError, did_you_mean
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pydantic_core import ErrorDetails
-
-    from tpbench.baselines.model_row import OptionValue
 
 
 class Options(BaseModel):
@@ -50,8 +46,7 @@ def parse_options(
         return kind.model_validate(dict(options))
     except ValidationError as error:
         problems = dict.fromkeys(_problem(item, kind) for item in error.errors())
-        msg = f"{model_id}: {'; '.join(problems)}"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"{model_id}: {'; '.join(problems)}") from error
 
 
 def _problem(item: ErrorDetails, kind: type[Options]) -> str:

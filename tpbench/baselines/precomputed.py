@@ -13,26 +13,27 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tpbench.baselines.base import ClipFailure, GeneratedFrame
+from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, JsonValue
+from tpbench.baselines.model_row import OptionValue
 from tpbench.baselines.options import Options, parse_options
 from tpbench.errors import ConfigError, MediaError
 from tpbench.files import UnfitFileError, sha256_of
-from tpbench.video import VIDEO_SUFFIXES, is_frame_folder, open_footage, passed_over, pictures_in
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from tpbench.baselines.base import AnimationTask, JsonValue
-    from tpbench.baselines.model_row import OptionValue
-    from tpbench.video import Footage
+from tpbench.video import (
+    VIDEO_SUFFIXES,
+    Footage,
+    is_frame_folder,
+    open_footage,
+    passed_over,
+    pictures_in,
+)
 
 
 class PrecomputedOptions(Options):
@@ -152,13 +153,13 @@ def _find_all(folder: Path) -> dict[str, list[Path]]:
         ConfigError: there is no such folder, or it can't be listed.
     """
     if not folder.is_dir():
-        msg = f"precomputed: folder={folder} is no folder"
-        raise ConfigError(msg)
+        raise ConfigError(f"precomputed: folder={folder} is no folder")
     found: dict[str, list[Path]] = {}
 
     def refuse(error: OSError) -> None:
-        msg = f"precomputed: {error.filename} can't be listed ({error.strerror})"
-        raise ConfigError(msg) from error
+        raise ConfigError(
+            f"precomputed: {error.filename} can't be listed ({error.strerror})"
+        ) from error
 
     for parent, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

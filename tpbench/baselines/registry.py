@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, cast
+from pathlib import Path
+from typing import Any, Final, cast
 
 from tpbench.baselines import rows_external, rows_talkingpose, rows_trivial, rows_warp
+from tpbench.baselines.base import Generator
+from tpbench.baselines.model_row import ModelRow, OptionValue
 from tpbench.errors import ConfigError, did_you_mean
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from tpbench.baselines.base import Generator
-    from tpbench.baselines.model_row import ModelRow, OptionValue
 
 
 def build(
@@ -52,12 +49,10 @@ def find(name: str) -> tuple[ModelRow, str | None]:
     model_id, colon, variant = name.partition(":")
     row = MODELS.get(model_id)
     if row is None:
-        msg = f"no model '{model_id}'{did_you_mean(model_id, MODELS)}"
-        raise ConfigError(msg)
+        raise ConfigError(f"no model '{model_id}'{did_you_mean(model_id, MODELS)}")
     if colon and variant not in row.variants:
         known = f"{did_you_mean(variant, row.variants)}" if row.variants else "; it has none"
-        msg = f"{model_id}: no variant '{variant}'{known}"
-        raise ConfigError(msg)
+        raise ConfigError(f"{model_id}: no variant '{variant}'{known}")
     return row, variant or None
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeAlias
 
 ReportedDirection: TypeAlias = Literal["higher", "lower", "none"]
 """Which values are better; none for what is no merit, such as the number of parameters."""

@@ -10,28 +10,22 @@ from __future__ import annotations
 import itertools
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
-from tpbench.baselines.base import ClipFailure, GeneratedFrame
+from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, JsonValue
+from tpbench.baselines.model_row import OptionValue
 from tpbench.baselines.options import Options, parse_options
 from tpbench.errors import GeneratorError, MediaError
-from tpbench.video import Encoding, VideoWriter, probe, read_frames
+from tpbench.video import Encoding, VideoInfo, VideoWriter, probe, read_frames
 
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from tpbench.baselines.base import AnimationTask, JsonValue
-    from tpbench.baselines.model_row import OptionValue
-    from tpbench.video import VideoInfo
-
-    Images = Generator[NDArray[np.uint8]]
+Images = Generator[NDArray[np.uint8]]
 
 
 class NoOptions(Options):

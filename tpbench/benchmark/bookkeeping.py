@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from tpbench.benchmark.clip_files import ENCODING
-from tpbench.benchmark.run_folder import RunFolder, run_path
+from pydantic import JsonValue
+
+from tpbench.benchmark.model import Crew, ModelChoice
+from tpbench.benchmark.records import ClipRecord
+from tpbench.benchmark.run_folder import ENCODING, RunFolder, run_path
 from tpbench.benchmark.run_info import (
     Counts,
     DatasetStamp,
@@ -17,23 +21,14 @@ from tpbench.benchmark.run_info import (
     Session,
     TaskStamp,
     Timings,
+    code_stamp,
+    environment_stamp,
+    hardware_stamp,
 )
-from tpbench.benchmark.stamp import code_stamp, environment_stamp, hardware_stamp
+from tpbench.benchmark.shards import Shard
+from tpbench.benchmark.tasks import Selection, TaskRule
+from tpbench.dataset import Dataset
 from tpbench.privacy import public_command
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from pydantic import JsonValue
-
-    from tpbench.benchmark.choice import ModelChoice
-    from tpbench.benchmark.devices import Crew
-    from tpbench.benchmark.records import ClipRecord
-    from tpbench.benchmark.selection import Selection
-    from tpbench.benchmark.shards import Shard
-    from tpbench.benchmark.tasks import TaskRule
-    from tpbench.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -23,16 +24,11 @@ from tpbench.benchmark.run_folder import Run
 from tpbench.errors import SubmissionError
 from tpbench.metrics.bootstrap import paired_difference
 from tpbench.metrics.joint_test import MIN_IDENTITIES, differ
-from tpbench.metrics.protocols import as_pooled
-from tpbench.metrics.registry import metric_at
+from tpbench.metrics.registry import MetricRow, as_pooled, metric_at
+from tpbench.metrics.scoring.report import ScoreReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     import pandas as pd
-
-    from tpbench.metrics.registry import MetricRow
-    from tpbench.metrics.scoring.report import ScoreReport
 
 WORST: Final = 3
 """Clips that are named for a metric."""
@@ -174,8 +170,7 @@ def compare_runs(a: Path | str, b: Path | str) -> Comparison:
     """
     first, second = Run.open(Path(a)), Run.open(Path(b))
     if first.folder.path.resolve() == second.folder.path.resolve():
-        msg = f"{a} and {b} are the same run: nothing to compare"
-        raise SubmissionError(msg)
+        raise SubmissionError(f"{a} and {b} are the same run: nothing to compare")
     reports = load_report(first.folder.path)[0], load_report(second.folder.path)[0]
     if first.info.identity() == second.info.identity():
         msg = f"{a} and {b} are copies of the same run, or the same run made twice: model, options "

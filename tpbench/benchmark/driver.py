@@ -4,37 +4,31 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from tpbench.benchmark.bookkeeping import new_info, new_session, now, updated
-from tpbench.benchmark.clip_files import ENCODING
-from tpbench.benchmark.finished import is_whole, record_of
+from tpbench.benchmark.bookkeeping import RunPlan, new_info, new_session, now, updated
 from tpbench.benchmark.making import ClipJob, record_failure
-from tpbench.benchmark.records import inputs_key, read_record
-from tpbench.benchmark.run_info import RUN_INFO_NAME, read_run_info, write_run_info
-from tpbench.benchmark.shards import sessions_of, shards_of, take_over
-from tpbench.benchmark.stamp import code_stamp
+from tpbench.benchmark.model import Crew
+from tpbench.benchmark.records import ClipRecord, inputs_key, read_record
+from tpbench.benchmark.run_folder import ENCODING, Keep, RunFolder
+from tpbench.benchmark.run_info import (
+    RUN_INFO_NAME,
+    RunInfo,
+    code_stamp,
+    read_run_info,
+    write_run_info,
+)
+from tpbench.benchmark.shards import is_whole, record_of, sessions_of, shards_of, take_over
+from tpbench.benchmark.tasks import TaskClip
 from tpbench.benchmark.worker import clips_payload, describe_payload
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
-from tpbench.execution import WorkItem, keep_traceback
+from tpbench.execution import JsonObject, Outcome, WorkItem, keep_traceback
 from tpbench.execution.differences import describe_differences
 from tpbench.privacy import public_values
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from tpbench.benchmark.bookkeeping import RunPlan
-    from tpbench.benchmark.clip_files import Keep
-    from tpbench.benchmark.devices import Crew
-    from tpbench.benchmark.records import ClipRecord
-    from tpbench.benchmark.run_folder import RunFolder
-    from tpbench.benchmark.run_info import RunInfo
-    from tpbench.benchmark.tasks import TaskClip
-    from tpbench.execution import JsonObject, Outcome
-
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 CARRIES_OVER: Final = "latents_carried_across_clips"
 """What a generator says of itself (true) if one clip leaks into the next, as in released code of
@@ -133,8 +127,9 @@ class Driver:
         self._running.pop(outcome.key, None)
         if outcome.key == _DESCRIBE:
             if outcome.result is None:
-                msg = f"{self._plan.choice.name}: {outcome.error} (more on it: {self.folder.log})"
-                raise TPBenchError(msg)
+                raise TPBenchError(
+                    f"{self._plan.choice.name}: {outcome.error} (more on it: {self.folder.log})"
+                )
             # Through JSON, as it will be read again: a tuple becomes a list, a key a text.
             configuration = json.loads(json.dumps(outcome.result["configuration"]))
             self._begin(public_values(configuration), outcome.result["max_clips"])
@@ -223,8 +218,7 @@ class Driver:
         if not differences:
             return former
         if not self._again:
-            msg = f"{problem}; {advice}"
-            raise ConfigError(msg)
+            raise ConfigError(f"{problem}; {advice}")
         self.folder.clear(clip.clip_id for clip in self._plan.selection.clips)
         return None
 
@@ -236,11 +230,10 @@ class Driver:
         """
         wanted, clips = self._plan.selection.wanted, self._plan.selection.clips
         if self._in_one_go and wanted != clips[: len(wanted)]:
-            msg = (
+            raise ConfigError(
                 f"{self._plan.choice.name}: what it makes of a clip depends on the clips before; "
                 "take all, or the first ones by --limit"
             )
-            raise ConfigError(msg)
         jobs = [ClipJob(clip=clip, inputs=self._keys[clip.clip_id]) for clip in wanted]
         todo = [job for job in jobs if self._again or not self._is_there(job)]
         if self._in_one_go and todo:
@@ -294,7 +287,7 @@ class Driver:
     def _count(self, statuses: Mapping[str, str], frames: int) -> None:
         lost = [clip_id for clip_id, status in statuses.items() if status != "done"]
         for clip_id in lost:
-            _log.warning("%s: %s", clip_id, read_record(self.folder.record(clip_id)).reason)
+            logger.warning("%s: %s", clip_id, read_record(self.folder.record(clip_id)).reason)
         self._progress = replace(
             self._progress,
             made=self._progress.made + len(statuses) - len(lost),

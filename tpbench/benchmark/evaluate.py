@@ -3,48 +3,239 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Final
 
+from tpbench.baselines.base import Generator
+from tpbench.baselines.model_row import OptionValue
+from tpbench.benchmark.bookkeeping import RunPlan
 from tpbench.benchmark.driver import GenerationProgress
-from tpbench.benchmark.evaluation import Evaluation
-from tpbench.benchmark.generate import DEFAULT_PROTOCOL, generate_planned
-from tpbench.benchmark.leaderboard.scores import load_report
-from tpbench.benchmark.prepare import prepare
-from tpbench.benchmark.run_folder import Run
-from tpbench.benchmark.scoring import (
+from tpbench.benchmark.evaluation import (
+    Evaluation,
     pair_run,
     policies_of,
     same_conditions,
     score_run,
+    scoring_protocol,
 )
-from tpbench.benchmark.shards import take_over_measurements
-from tpbench.errors import SubmissionError
+from tpbench.benchmark.generate import (
+    DEFAULT_PROTOCOL,
+    Overwrite,
+    RunSpec,
+    generate_planned,
+    plan_run,
+)
+from tpbench.benchmark.leaderboard.scores import load_report
+from tpbench.benchmark.model import crew_for
+from tpbench.benchmark.run_folder import Keep, Run, RunFolder
+from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo, hardware_stamp, read_run_info
+from tpbench.benchmark.shards import Shard, take_over_measurements
+from tpbench.benchmark.tasks import SplitChoice, task_rule
+from tpbench.errors import ConfigError, SubmissionError
 from tpbench.execution import explain_halts
+from tpbench.metrics.registry import Protocol
 from tpbench.metrics.scoring.driver import ScoringProgress
-from tpbench.metrics.scoring.readiness import look_around, require_all
-from tpbench.metrics.scoring.real_cache import real_cache_dir
+from tpbench.metrics.scoring.features import real_cache_dir
+from tpbench.metrics.scoring.meter_table import Readiness, look_around, require_all
 from tpbench.metrics.scoring.records import RecordFolder
+from tpbench.metrics.scoring.report import ScoreReport
 from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting
+from tpbench.video import probe
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+DATA_VARIABLE: Final = "TPBENCH_DATA"
+"""Environment variable with the folder of the dataset, where none is named."""
 
-    from tpbench.baselines.base import Generator
-    from tpbench.baselines.model_row import OptionValue
-    from tpbench.benchmark.bookkeeping import RunPlan
-    from tpbench.benchmark.clip_files import Keep
-    from tpbench.benchmark.generate import Overwrite, RunSpec
-    from tpbench.benchmark.prepare import Prepared
-    from tpbench.benchmark.run_folder import RunFolder
-    from tpbench.benchmark.selection import SplitChoice
-    from tpbench.benchmark.shards import Shard
-    from tpbench.metrics.scoring.readiness import Readiness
-    from tpbench.metrics.scoring.report import ScoreReport
 
-_log = logging.getLogger(__name__)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What an evaluation is made of, with its first seed."""
+
+    spec: RunSpec
+    plan: RunPlan
+    protocol: Protocol
+    """Narrowed to what is to be measured."""
+
+    seeds: tuple[int, ...]
+
+
+def prepare(  # noqa: PLR0913 - one argument for each thing a user may choose
+    model: str,
+    data: Path | str | None,
+    *,
+    split: SplitChoice | None = None,
+    task: str = "self",
+    protocol: str = DEFAULT_PROTOCOL,
+    metrics: Sequence[str] | None = None,
+    seeds: Iterable[int] = (42,),
+    weights: Path | str | None = None,
+    limit: int | None = None,
+    ids: Sequence[str] | None = None,
+    min_frames: int | None = None,
+    device: str = "auto",
+    shard: Shard | str | None = None,
+    options: Mapping[str, OptionValue] | None = None,
+    of_object: bool = False,
+) -> Prepared:
+    """Look up what an evaluation is made of; arguments as those of `evaluate`.
+
+    Raises:
+        ConfigError: an option or a name makes no sense.
+        DatasetError: the dataset is broken or has no such clips.
+    """
+    chosen_seeds = _checked_seeds(seeds)
+    chosen = scoring_protocol(task_rule(task, min_frames=min_frames), protocol, metrics)
+    spec = RunSpec(
+        model=model,
+        data=data_folder(data),
+        split=split,
+        task=task,
+        protocol=protocol,
+        seed=chosen_seeds[0],
+        options=dict(options or {}),
+        weights_dir=None if weights is None else Path(weights),
+        device=device,
+        limit=limit,
+        ids=None if ids is None else tuple(ids),
+        min_frames=min_frames,
+        shard=Shard.parse(shard) if isinstance(shard, str) else shard,
+    )
+    plan = plan_run(spec, of_object=of_object)
+    return Prepared(spec=spec, plan=plan, protocol=chosen, seeds=chosen_seeds)
+
+
+def data_folder(data: Path | str | None) -> Path:
+    """Return the folder of the dataset: as given, or from the environment.
+
+    Raises:
+        ConfigError: neither names one.
+    """
+    found = data if data is not None else os.environ.get(DATA_VARIABLE)
+    if not found:
+        raise ConfigError(f"no dataset: name its folder by --data, or set {DATA_VARIABLE}")
+    return Path(found)
+
+
+def _checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
+    found = tuple(seeds)
+    if not found or min(found) < 0 or len(set(found)) < len(found):
+        shown = ",".join(map(str, found)) or "none"
+        raise ConfigError(
+            f"--seeds wants one or more different numbers from 0 on, such as 42,43, got {shown}"
+        )
+    return found
+
+
+logger = logging.getLogger(__name__)
+
+FRAME_BYTES: Final = 174_000
+"""Of a lossless frame of 512x512 px of a talk, as measured; others by their area."""
+
+_FRAME_PX: Final = 512 * 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What the runs of all seeds would take."""
+
+    folders: tuple[Path, ...]
+    """Where they would lie, one per seed."""
+
+    clips: int
+    """That are asked for, of one seed."""
+
+    frames: int
+    """Of these."""
+
+    clips_there: int
+    """Records that lie in the folders already, of all seeds: these may be done."""
+
+    disk_bytes: int
+    """Lossless frames of all seeds; what `--keep preview` gives back once they are scored."""
+
+    generate_s: float | None
+    """Time to make the frames of all seeds, as an earlier run of the model on this machine took;
+    None: there is none. Scoring comes on top."""
+
+    based_on: Path | None
+    """That earlier run."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "runs": [str(folder) for folder in self.folders],
+            "clips": self.clips,
+            "frames": self.frames,
+            "clips_there": self.clips_there,
+            "disk_bytes": self.disk_bytes,
+            "generate_s": self.generate_s,
+            "based_on": None if self.based_on is None else str(self.based_on),
+        }
+
+
+def estimate(prepared: Prepared, out: Path, *, workers: int | None = None) -> Estimate:
+    """Say what it would take to make what was prepared. Nothing is written.
+
+    Args:
+        prepared: what `prepare` looked up.
+        out: folder of all runs; also where earlier ones are looked for.
+        workers: as in `evaluate`.
+    """
+    plan, spec, seeds = prepared.plan, prepared.spec, prepared.seeds
+    wanted = plan.selection.wanted
+    frames = sum(clip.n_frames for clip in wanted)
+    folders = [replace(plan, seed=seed).folder(out) for seed in seeds]
+    crew = crew_for(plan.choice, device=spec.device, workers=workers, clips=len(wanted))
+    earlier = _earlier_run(folders[0].path.parents[2])
+    generate_s = None
+    if earlier is not None and earlier[1].timings.frames_per_s:
+        rate = earlier[1].timings.frames_per_s * crew.workers
+        generate_s = frames * len(seeds) / rate
+    return Estimate(
+        folders=tuple(folder.path for folder in folders),
+        clips=len(wanted),
+        frames=frames,
+        clips_there=sum(folder.record(c.clip_id).is_file() for folder in folders for c in wanted),
+        disk_bytes=round(_bytes(plan) * len(seeds)),
+        generate_s=generate_s,
+        based_on=None if generate_s is None or earlier is None else earlier[0],
+    )
+
+
+def _bytes(plan: RunPlan) -> float:
+    total = 0.0
+    for clip in plan.selection.wanted:
+        side = clip.driving.out_size_px
+        if side:
+            area_px = side * side
+        else:
+            info = probe(plan.dataset.clip_path(clip.driving))
+            area_px = info.width_px * info.height_px
+        total += clip.n_frames * FRAME_BYTES * area_px / _FRAME_PX
+    return total
+
+
+def _earlier_run(folder: Path) -> tuple[Path, RunInfo] | None:
+    """Return the last run of a model that was made on such a machine as this one."""
+    here = hardware_stamp()
+    found: list[tuple[str, Path, RunInfo]] = []
+    for path in sorted(folder.glob(f"*/*/*/{RUN_INFO_NAME}")):
+        try:
+            info = read_run_info(path.parent)
+        except SubmissionError as error:
+            logger.info("%s", error)
+            continue
+        if info.sessions and info.timings.frames_per_s:
+            last = info.sessions[-1]
+            if (last.hardware.processor, last.hardware.gpus) == (here.processor, here.gpus):
+                found.append((last.started_at, path.parent, info))
+    if not found:
+        return None
+    _, path, info = max(found, key=lambda run: run[:2])
+    return path, info
+
 
 EvaluationListener = Callable[[int, GenerationProgress | ScoringProgress], None]
 """Told of every step of a seed."""
@@ -295,5 +486,5 @@ def _ready(scoring: ScoringSetting) -> Readiness:
     for name, reason in readiness.not_measured.items():
         reasons.setdefault(reason, []).append(name)
     for reason, names in reasons.items():
-        _log.warning("will stay blank: %s: %s", ", ".join(names), reason)
+        logger.warning("will stay blank: %s: %s", ", ".join(names), reason)
     return readiness

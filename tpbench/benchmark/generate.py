@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Generator as Generates
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
+from tpbench.baselines.base import Generator
+from tpbench.baselines.model_row import OptionValue
 from tpbench.benchmark.bookkeeping import RunPlan
-from tpbench.benchmark.choice import ModelChoice, adopt, choose
-from tpbench.benchmark.devices import crew_for
-from tpbench.benchmark.driver import Driver
-from tpbench.benchmark.run_folder import Run
-from tpbench.benchmark.selection import select_clips
-from tpbench.benchmark.stamp import code_stamp
-from tpbench.benchmark.tasks import task_rule
+from tpbench.benchmark.driver import Driver, GenerationListener
+from tpbench.benchmark.model import Crew, ModelChoice, adopt, choose, crew_for
+from tpbench.benchmark.run_folder import Keep, Run, RunFolder
+from tpbench.benchmark.run_info import code_stamp
+from tpbench.benchmark.shards import Shard
+from tpbench.benchmark.tasks import SplitChoice, select_clips, task_rule
+from tpbench.benchmark.worker import GenerationProcess
 from tpbench.dataset import Dataset
 from tpbench.errors import ConfigError, TPBenchError
-from tpbench.execution import IN_WORK, LocalExecutor, Outcome, TaskSpec, explain_halts
+from tpbench.execution import (
+    IN_WORK,
+    JsonObject,
+    LocalExecutor,
+    Outcome,
+    ProgressListener,
+    TaskSpec,
+    WorkItem,
+    explain_halts,
+)
 from tpbench.execution.halt import why_halt
-
-if TYPE_CHECKING:
-    from collections.abc import Generator as Generates
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from tpbench.baselines.base import Generator
-    from tpbench.baselines.model_row import OptionValue
-    from tpbench.benchmark.clip_files import Keep
-    from tpbench.benchmark.devices import Crew
-    from tpbench.benchmark.driver import GenerationListener
-    from tpbench.benchmark.run_folder import RunFolder
-    from tpbench.benchmark.selection import SplitChoice
-    from tpbench.benchmark.shards import Shard
-    from tpbench.benchmark.worker import GenerationProcess
-    from tpbench.execution import JsonObject, ProgressListener, WorkItem
 
 DEFAULT_PROTOCOL: Final = "tpbench-v2"
 
@@ -184,11 +182,10 @@ def generate_planned(  # noqa: PLR0913 - as above
     folder = plan.folder(Path(out))
     with folder.locked(), explain_halts(folder.path):
         if overwrite == "never" and folder.holds_anything():
-            msg = (
+            raise ConfigError(
                 f"{folder.path}: there is a run already; --overwrite missing goes on with it, "
                 "--overwrite always makes it anew"
             )
-            raise ConfigError(msg)
         driver = Driver(
             plan,
             folder,

@@ -14,18 +14,13 @@ Tables and comparisons judge by the same rules:
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tpbench.metrics.psnr import CAP_DB
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from tpbench.metrics.registry import MetricRow
+from tpbench.metrics.pixels import CAP_DB
+from tpbench.metrics.registry import MetricRow
 
 
 def counted(value: float) -> float:

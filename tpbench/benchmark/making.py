@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from tpbench.baselines.base import ClipFailure, GeneratedFrame
-from tpbench.benchmark.clip_files import ENCODING, ClipWriter
+from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, Generator
 from tpbench.benchmark.records import ClipRecord, write_record
+from tpbench.benchmark.run_folder import ENCODING, ClipWriter, Keep, RunFolder
+from tpbench.benchmark.tasks import TaskClip
 from tpbench.errors import TPBenchError
 from tpbench.privacy import public_message
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from tpbench.baselines.base import AnimationTask, Generator
-    from tpbench.benchmark.clip_files import Keep
-    from tpbench.benchmark.run_folder import RunFolder
-    from tpbench.benchmark.tasks import TaskClip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,19 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
 
+from tpbench.benchmark.tasks import TaskClip
 from tpbench.errors import SubmissionError
 from tpbench.files import write_text_aside
 from tpbench.foreign import ForeignFileError, parse_json, read_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from tpbench.benchmark.tasks import TaskClip
 
 RECORD_VERSION: Final = 1
 
@@ -74,17 +71,14 @@ class ClipRecord:
 
     def __post_init__(self) -> None:
         if self.status not in get_args(RecordStatus):
-            msg = f"record of {self.clip_id}: no status {self.status!r}"
-            raise SubmissionError(msg)
+            raise SubmissionError(f"record of {self.clip_id}: no status {self.status!r}")
         hashes = (self.generated_sha256, self.preview_sha256, self.frames_sha256)
         if any(value is not None and not _SHA256.fullmatch(value) for value in hashes):
-            msg = f"record of {self.clip_id}: a sha256 is none"
-            raise SubmissionError(msg)
+            raise SubmissionError(f"record of {self.clip_id}: a sha256 is none")
         done = self.status == "done"
         if done != (self.frames_sha256 is not None) or done == bool(self.reason):
             want = "frames and no reason" if done else "a reason and no frames"
-            msg = f"record of {self.clip_id}: a {self.status} clip has {want}"
-            raise SubmissionError(msg)
+            raise SubmissionError(f"record of {self.clip_id}: a {self.status} clip has {want}")
 
     @property
     def rate(self) -> Fraction:
@@ -145,27 +139,23 @@ def read_record(path: Path) -> ClipRecord:
         raw = read_bytes(path)
         content = parse_json(raw)
     except (OSError, ForeignFileError) as error:
-        msg = f"{path}: no readable record ({error})"
-        raise SubmissionError(msg) from error
+        raise SubmissionError(f"{path}: no readable record ({error})") from error
     version = content.pop("schema_version", None) if isinstance(content, dict) else None
     if version != RECORD_VERSION:
-        msg = f"{path}: schema version {version}, this tpbench reads {RECORD_VERSION}"
-        raise SubmissionError(msg)
+        raise SubmissionError(
+            f"{path}: schema version {version}, this tpbench reads {RECORD_VERSION}"
+        )
     content.pop("digest", None)
     if problem := _problem(content):
-        msg = f"{path}: {problem}"
-        raise SubmissionError(msg)
+        raise SubmissionError(f"{path}: {problem}")
     try:
         record = ClipRecord(**content)
     except SubmissionError as error:
-        msg = f"{path}: {error}"
-        raise SubmissionError(msg) from error
+        raise SubmissionError(f"{path}: {error}") from error
     if record.clip_id != path.stem:
-        msg = f"{path}: the record of another clip, {record.clip_id!r}"
-        raise SubmissionError(msg)
+        raise SubmissionError(f"{path}: the record of another clip, {record.clip_id!r}")
     if raw != _text(record).encode():
-        msg = f"{path}: was changed after it was written"
-        raise SubmissionError(msg)
+        raise SubmissionError(f"{path}: was changed after it was written")
     return record
 
 

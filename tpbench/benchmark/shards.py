@@ -10,23 +10,46 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
-from tpbench.benchmark.finished import is_whole, record_of
-from tpbench.benchmark.run_folder import RunFolder
-from tpbench.benchmark.run_info import read_run_info
+from tpbench.benchmark.records import ClipRecord, read_record
+from tpbench.benchmark.run_folder import Keep, RunFolder
+from tpbench.benchmark.run_info import Session, read_run_info
+from tpbench.benchmark.tasks import TaskClip
 from tpbench.errors import ConfigError, SubmissionError
-from tpbench.files import written_aside
+from tpbench.files import sha256_of, written_aside
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-    from tpbench.benchmark.clip_files import Keep
-    from tpbench.benchmark.run_info import Session
-    from tpbench.benchmark.tasks import TaskClip
+def record_of(folder: RunFolder, clip_id: str, inputs: str) -> ClipRecord | None:
+    """Return a clip's record if it can be read and was made of these inputs."""
+    try:
+        record = read_record(folder.record(clip_id))
+    except SubmissionError:
+        return None
+    return record if record.inputs == inputs else None
+
+
+def is_whole(folder: RunFolder, clip_id: str, inputs: str, keep: Keep) -> bool:
+    """Whether a clip is done, and its files are the ones that its record names.
+
+    Args:
+        folder: of the run.
+        clip_id: the clip.
+        inputs: see `records.inputs_key`.
+        keep: which files there have to be.
+    """
+    record = record_of(folder, clip_id, inputs)
+    if record is None or record.status != "done":
+        return False
+    wanted = {folder.preview(clip_id): record.preview_sha256}
+    if keep == "lossless":
+        wanted[folder.generated(clip_id)] = record.generated_sha256
+    return all(path.is_file() and sha256_of(path) == sha for path, sha in wanted.items())
+
 
 _FOLDER: Final = re.compile(r"\.shard\d+of\d+")
 
@@ -42,8 +65,9 @@ class Shard:
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.count:
-            msg = f"--shard {self.number}/{self.count}: shards count from 1: 1/4, 2/4, 3/4, 4/4"
-            raise ConfigError(msg)
+            raise ConfigError(
+                f"--shard {self.number}/{self.count}: shards count from 1: 1/4, 2/4, 3/4, 4/4"
+            )
 
     @classmethod
     def parse(cls, text: str) -> Shard:
@@ -54,8 +78,7 @@ class Shard:
         """
         match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
         if match is None:
-            msg = f"--shard wants a part of a number, such as 2/4, got '{text}'"
-            raise ConfigError(msg)
+            raise ConfigError(f"--shard wants a part of a number, such as 2/4, got '{text}'")
         return cls(number=int(match[1]), count=int(match[2]))
 
     @property
@@ -71,8 +94,9 @@ class Shard:
         """
         part = tuple(clips[self.number - 1 :: self.count])
         if not part:
-            msg = f"--shard {self.number}/{self.count}: there are only {len(clips)} clips"
-            raise ConfigError(msg)
+            raise ConfigError(
+                f"--shard {self.number}/{self.count}: there are only {len(clips)} clips"
+            )
         return part
 
 

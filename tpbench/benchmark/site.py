@@ -1,28 +1,97 @@
-"""A folder to publish: what tpbench wrote into it, and nothing else, may be replaced or taken away.
-
-A list in the folder names every file with its sha256, as `sha256sum` has it. A file that is not on
-it, or has other bytes by now, is somebody's own. No link below the folder is followed.
-"""
+"""The published site: what goes into it, and the key by which its own work is known again."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
 import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import Final, Literal
 
+from tpbench.benchmark.records import ClipRecord
+from tpbench.benchmark.run_info import RunInfo
 from tpbench.errors import ConfigError
 from tpbench.files import sha256_of, write_text_aside
-from tpbench.foreign import ForeignFileError, copy_checked, opened_inside, printable, read_bytes
+from tpbench.foreign import (
+    ForeignFileError,
+    copy_checked,
+    opened_inside,
+    printable,
+    read_bytes,
+    read_json,
+)
+from tpbench.metrics.scoring.report import digest_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+logger = logging.getLogger(__name__)
 
-_log = logging.getLogger(__name__)
+STATE_VARIABLE: Final = "TPBENCH_STATE"
+"""Names the state folder; default: the user's own of this system."""
+
+Found = Literal["digest", "rerun"]
+"""digest: the sha256 of every file was right. rerun: the scores were computed again, and agreed."""
+
+
+def state_dir() -> Path:
+    """Return the folder of what is known of runs. It need not exist."""
+    chosen = os.environ.get(STATE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("tpbench"))
+
+
+def fingerprint(info: RunInfo, records: Mapping[str, ClipRecord], scores_digest: str) -> str:
+    """Digest all that a run says: `run.json`, the records with the sha256 of their files, scores.
+
+    `scores.json` names the sha256 of the per-frame values, and so its digest covers them.
+    """
+    content = {
+        "run": info.model_dump(mode="json"),
+        "records": {name: asdict(records[name]) for name in sorted(records)},
+        "scores": scores_digest,
+    }
+    return digest_of(content)
+
+
+def what_was_found(key: str) -> Found | None:
+    """Return what `verify` found here of the run with this fingerprint; None: nothing."""
+    try:
+        content = read_json(_path(key))
+    except (OSError, ForeignFileError):
+        return None
+    level = content.get("level") if isinstance(content, dict) else None
+    return next((known for known in ("digest", "rerun") if known == level), None)
+
+
+def note(key: str, found: Found | None, *, date: str) -> None:
+    """Write down what was found of a run; None: that something is wrong with it."""
+    path = _path(key)
+    try:
+        if found is None:
+            path.unlink(missing_ok=True)
+            return
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_text_aside(path, json.dumps({"level": found, "date": date}) + "\n")
+    except OSError as error:
+        logger.warning(
+            "%s: can't be written (%s): leaderboards here will not know of it; %s names another "
+            "folder",
+            path.parent,
+            error.strerror,
+            STATE_VARIABLE,
+        )
+
+
+def _path(key: str) -> Path:
+    return state_dir() / "verified" / f"{key}.json"
+
 
 LIST_NAME: Final = ".tpbench-site.sha256"
 """Lines `<sha256>  <path>`, paths relative to the folder."""
@@ -58,12 +127,12 @@ class Site:
         if os.path.lexists(path):
             try:
                 if path.is_symlink():
-                    msg = "a link"
-                    raise ForeignFileError(msg)
+                    raise ForeignFileError("a link")
                 lines = read_bytes(path).decode("utf-8").splitlines()
             except ValueError as error:
-                msg = f"{path}: not a list that can be read ({error}); choose another --out"
-                raise ConfigError(msg) from error
+                raise ConfigError(
+                    f"{path}: not a list that can be read ({error}); choose another --out"
+                ) from error
             for line in lines:
                 # The last line of a build that was killed may be half.
                 if (match := _LINE.fullmatch(line)) and _is_plain(match[2]):
@@ -78,8 +147,9 @@ class Site:
         """
         for name in names:
             if problem := self._in_the_way(name):
-                msg = f"{self.folder / name}: {problem}; move it away, or choose another --out"
-                raise ConfigError(msg)
+                raise ConfigError(
+                    f"{self.folder / name}: {problem}; move it away, or choose another --out"
+                )
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of text.
@@ -124,7 +194,7 @@ class Site:
             Its path; None if it is left out, and a warning says why.
         """
         if problem := self._in_the_way(name):
-            _log.warning("%s: %s; left as it is", self.folder / name, problem)
+            logger.warning("%s: %s; left as it is", self.folder / name, problem)
             return None
         target = self.folder / name
         known = self._known.get(name, set())
@@ -147,7 +217,7 @@ class Site:
             path = self.folder / name
             problem = self._in_the_way(name)
             if problem:
-                _log.warning("%s: %s; left as it is", path, problem)
+                logger.warning("%s: %s; left as it is", path, problem)
             elif path.exists():
                 path.unlink()
         known = {name: {sha256} for name, sha256 in self._now.items()}
@@ -209,15 +279,15 @@ def copied(source: Path, inside: Path, target: Path, sha256: str) -> bool:
         with opened_inside(inside, source) as file:
             if copy_checked(file, target, sha256):
                 return True
-        _log.warning("%s: not the file that was written down (sha256 differs); left out", source)
+        logger.warning("%s: not the file that was written down (sha256 differs); left out", source)
     except FileNotFoundError:
         pass
     except ForeignFileError as error:
-        _log.warning("%s: %s; left out", source, error)
+        logger.warning("%s: %s; left out", source, error)
     except OSError as error:
         if target.exists():  # the site's disk, not the file
             raise
-        _log.warning("%s: can't be read (%s); left out", source, error.strerror)
+        logger.warning("%s: can't be read (%s); left out", source, error.strerror)
     return False
 
 

@@ -2,21 +2,210 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Literal
 
 from tpbench.baselines.base import AnimationTask
-from tpbench.dataset import Clip, clip_path, keypoints_path
+from tpbench.dataset import Clip, Dataset, check_clip_id, clip_path, keypoints_path
 from tpbench.errors import ConfigError, DatasetError, MediaError, did_you_mean
-from tpbench.files import sha256_of
+from tpbench.files import read_bounded, sha256_of
 from tpbench.video import probe, read_frames
 from tpbench.wholebody import load_pose
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+logger = logging.getLogger(__name__)
+
+SplitChoice = Literal["test", "train", "all"]
+
+_SHOWN_IDS = 3
+_MAX_LIST_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The clips of a run."""
+
+    split: SplitChoice
+
+    clips: tuple[TaskClip, ...]
+    """All that the run is about, sorted by id: the split, less what the task can't use."""
+
+    wanted: tuple[TaskClip, ...]
+    """Those of `clips` to be done now; fewer than all makes a partial run."""
+
+    left_out: Mapping[str, int]
+    """Clip id -> frames, of the clips of the split that are too short for the task."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the ids of `clips`: another split of the same dataset, another digest."""
+        ids = json.dumps([clip.clip_id for clip in self.clips])
+        return hashlib.sha256(ids.encode()).hexdigest()
+
+
+def select_clips(
+    dataset: Dataset,
+    rule: TaskRule,
+    *,
+    split: SplitChoice | None = None,
+    limit: int | None = None,
+    ids: Sequence[str] | None = None,
+) -> Selection:
+    """Choose clips.
+
+    Args:
+        dataset: an open one.
+        rule: the task; says how long a clip has to be.
+        split: which side; None: test, or the whole of a dataset that is not split.
+        limit: only the first so many, by id.
+        ids: only these; of task `cross`, ids of driving clips will do.
+
+    Raises:
+        DatasetError: there is no such split, it is empty, all of its clips are too short, or it has
+            too few identities for the task.
+        ConfigError: an id that is not there, or a limit below 1.
+    """
+    if split is None and dataset.info.split is None:
+        logger.warning("%s is not split: it is used whole", dataset.folder)
+    side: SplitChoice = split or ("all" if dataset.info.split is None else "test")
+    rows = dataset.clips(split=None if side == "all" else side)
+    where = f"{dataset.folder}: " + ("it" if side == "all" else f"its {side} side")
+    if not rows:
+        mend = "" if side == "all" else "; take --split all, or split it again (`tpbench split`)"
+        raise DatasetError(f"{where} has no clips{mend}")
+    lengths = {clip.clip_id: clip.n_frames or 0 for clip in rows}
+    left_out = {name: n for name, n in lengths.items() if n < rule.min_frames}
+    usable = [clip for clip in rows if clip.clip_id not in left_out]
+    if not usable:
+        raise DatasetError(
+            f"{where} has no clip of {rule.min_frames} frames or more, which the task "
+            f"'{rule.id}' asks for (the longest has {max(left_out.values())}); "
+            "--min-frames lowers that for a try"
+        )
+    if left_out:
+        logger.warning(
+            "%d of %d clips left out: fewer than %d frames (%s)",
+            len(left_out),
+            len(rows),
+            rule.min_frames,
+            _some(list(left_out)),
+        )
+    if rule.crossed:
+        clips = cross_clips(usable, dataset_digest=dataset.digest, where=where)
+    else:
+        clips = tuple(TaskClip(clip_id=clip.clip_id, driving=clip) for clip in usable)
+    wanted = clips if ids is None else _named(clips, ids, where, left_out)
+    if limit is not None and limit < 1:
+        raise ConfigError(f"--limit must be at least 1, got {limit}")
+    return Selection(split=side, clips=clips, wanted=wanted[:limit], left_out=left_out)
+
+
+def read_ids(path: Path) -> list[str]:
+    """Read clip ids, one a line; what follows a comma, empty lines and `#` lines are passed over.
+
+    So the lists in a dataset's `splits/` can be given as they are.
+
+    Raises:
+        ConfigError: the file can't be read or names nothing.
+    """
+    try:
+        lines = read_bounded(path, _MAX_LIST_BYTES).decode("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: can't be read as a list of clip ids ({reason})") from error
+    names = [line.partition(",")[0].strip() for line in lines]
+    ids = [name for name in names if name and not name.startswith("#") and name != "clip_id"]
+    if not ids:
+        raise ConfigError(f"{path}: names no clips; want one id a line")
+    return ids
+
+
+def _named(
+    clips: Sequence[TaskClip], ids: Sequence[str], where: str, left_out: Mapping[str, int]
+) -> tuple[TaskClip, ...]:
+    wanted = set(ids)
+    known = {name for clip in clips for name in (clip.clip_id, clip.driving.clip_id)}
+    for name in sorted(wanted - known):
+        if name in left_out:
+            raise ConfigError(
+                f"{where}: clip '{name}' has {left_out[name]} frames, too few for the task"
+            )
+        hint = did_you_mean(name, known)
+        raise ConfigError(f"{where} has no clip '{name}'{hint if len(hint) < 200 else ''}")
+    return tuple(clip for clip in clips if {clip.clip_id, clip.driving.clip_id} & wanted)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN_IDS
+    return ", ".join(names[:_SHOWN_IDS]) + (f" and {more} more" if more > 0 else "")
+
+
+_JOINT: Final = "__from__"
+_PART_MAX: Final = 96  # two parts and the joint: 200, the longest that a clip id may be
+
+
+def cross_clips(clips: Sequence[Clip], *, dataset_digest: str, where: str) -> tuple[TaskClip, ...]:
+    """Give every clip a reference of another identity; equal clips, equal pairs.
+
+    Each clip drives once. Its reference is drawn from the other identities, each as likely, and
+    then from the clips of that identity. The draw is a sha256 over the digest of the dataset, the
+    ids of all clips and the id of the driving one: neither order nor machine nor run changes it.
+
+    Args:
+        clips: of the split, all that are long enough.
+        dataset_digest: of the dataset.
+        where: for the message.
+
+    Raises:
+        DatasetError: fewer than two identities are seen.
+    """
+    by_identity: dict[str, list[Clip]] = {}
+    for clip in sorted(clips, key=lambda clip: clip.clip_id):
+        by_identity.setdefault(_identity(clip), []).append(clip)
+    if len(by_identity) < 2:
+        raise DatasetError(
+            f"{where} shows one identity only ('{next(iter(by_identity))}'), and the task 'cross' "
+            "wants two or more; use another split, or the task 'self'"
+        )
+    split = json.dumps([dataset_digest, sorted(clip.clip_id for clip in clips)])
+    made = []
+    for clip in clips:
+        others = sorted(by_identity.keys() - {_identity(clip)})
+        drawn = hashlib.sha256(f"{split}{clip.clip_id}".encode()).digest()
+        of_other = by_identity[others[int.from_bytes(drawn[:16]) % len(others)]]
+        reference = of_other[int.from_bytes(drawn[16:]) % len(of_other)]
+        made.append(
+            TaskClip(
+                clip_id=pair_id(clip.clip_id, reference.clip_id), driving=clip, reference=reference
+            )
+        )
+    return tuple(sorted(made, key=lambda clip: clip.clip_id))
+
+
+def pair_id(driving: str, reference: str) -> str:
+    """Return the id of a pair: `<driving>__from__<reference>`; long ids are cut and hashed.
+
+    >>> pair_id("anna_0_4000", "ben_0_4000")
+    'anna_0_4000__from__ben_0_4000'
+    """
+    return check_clip_id(f"{_part(driving)}{_JOINT}{_part(reference)}")
+
+
+def _part(clip_id: str) -> str:
+    if len(clip_id) <= _PART_MAX:
+        return clip_id
+    digest = hashlib.sha256(clip_id.encode()).hexdigest()[:8]
+    return f"{clip_id[: _PART_MAX - 9]}-{digest}"
+
+
+def _identity(clip: Clip) -> str:
+    return clip.identity or ""  # kept clips have one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,13 +343,13 @@ def task_rule(task_id: str, *, min_frames: int | None = None) -> TaskRule:
     """
     rule = TASKS.get(task_id)
     if rule is None:
-        msg = f"no task '{task_id}'{did_you_mean(task_id, TASKS)}"
-        raise ConfigError(msg)
+        raise ConfigError(f"no task '{task_id}'{did_you_mean(task_id, TASKS)}")
     if min_frames is None or min_frames == rule.min_frames:
         return rule
     if min_frames < 2:
-        msg = f"--min-frames must be at least 2, got {min_frames}: the first frame is the reference"
-        raise ConfigError(msg)
+        raise ConfigError(
+            f"--min-frames must be at least 2, got {min_frames}: the first frame is the reference"
+        )
     return replace(rule, min_frames=min_frames, variant=f"min{min_frames}")
 
 
@@ -240,8 +429,7 @@ def _require_described(path: Path, sha256: str | None) -> None:
     except OSError as error:
         raise MediaError(path, f"can't be read: {error.strerror}") from error
     if found != sha256:
-        msg = (
+        raise DatasetError(
             f"{path}: not the file that the manifest describes (sha256 differs); delete it and run "
             "the same `tpbench extract` again"
         )
-        raise DatasetError(msg)

@@ -8,29 +8,24 @@ made again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tpbench.benchmark.bookkeeping import RunPlan
 from tpbench.benchmark.checks import RunCheck, Verification
-from tpbench.benchmark.choice import ModelChoice
-from tpbench.benchmark.prepare import data_folder
+from tpbench.benchmark.evaluate import data_folder
+from tpbench.benchmark.evaluation import policies_of
+from tpbench.benchmark.model import ModelChoice
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import RUN_INFO_NAME
-from tpbench.benchmark.scoring import policies_of
-from tpbench.benchmark.selection import select_clips
-from tpbench.benchmark.tasks import task_rule
+from tpbench.benchmark.tasks import select_clips, task_rule
 from tpbench.dataset import Dataset
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
-from tpbench.metrics.protocols import PROTOCOLS, RETIRED_PROTOCOLS, Protocol
-from tpbench.metrics.scoring.report import SCORES_NAME
+from tpbench.metrics.registry import PROTOCOLS, RETIRED_PROTOCOLS, Protocol
+from tpbench.metrics.scoring.driver import ProgressListener
+from tpbench.metrics.scoring.report import SCORES_NAME, ScoreReport
 from tpbench.metrics.scoring.run import ScoringSetting
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tpbench.metrics.scoring.driver import ProgressListener
-    from tpbench.metrics.scoring.report import ScoreReport
 
 
 def verify_run(
@@ -103,11 +98,10 @@ def _dataset_of(run: Run, data: Path | str | None) -> Dataset:
         msg += "by --data, or use --no-recompute"
         raise ConfigError(msg) from error
     if dataset.digest != info.digest:
-        msg = (
+        raise ConfigError(
             f"{dataset.folder}: not the dataset of the run (digest {dataset.digest[:12]}, want "
             f"{info.digest[:12]}); name the right one by --data, or use --no-recompute"
         )
-        raise ConfigError(msg)
     return dataset
 
 
@@ -121,11 +115,10 @@ def _plan(run: Run, dataset: Dataset) -> RunPlan:
     task_id, _, _variant = info.task.id.partition(".")
     rule = task_rule(task_id, min_frames=info.task.min_frames)
     if (rule.name, rule.version) != (info.task.id, info.task.version):
-        msg = (
+        raise SubmissionError(
             f"{run.folder.path}: made by task {info.task.id} v{info.task.version}, this tpbench "
             f"has {rule.name} v{rule.version}; use --no-recompute"
         )
-        raise SubmissionError(msg)
     selection = select_clips(dataset, rule, split=info.dataset.split)
     if selection.digest != info.dataset.clips_digest:
         msg = f"{run.folder.path}: not of the clips that the {info.dataset.split} side of "
@@ -150,18 +143,16 @@ def _protocol_of(report: ScoreReport, folder: Path) -> Protocol:
     settings: Mapping[str, Any] = {k: v for k, v in report.protocol.items() if k != "digest"}
     name = str(settings.get("id")).partition("+")[0]
     if name in PROTOCOLS and settings.get("version") != PROTOCOLS[name].version:
-        msg = (
+        raise SubmissionError(
             f"{folder / SCORES_NAME}: scored by version {settings.get('version')} of protocol "
             f"'{name}', and this tpbench has version {PROTOCOLS[name].version}: score the run "
             "anew, or use --no-recompute"
         )
-        raise SubmissionError(msg)
     if name in RETIRED_PROTOCOLS:
-        msg = (
+        raise SubmissionError(
             f"{folder / SCORES_NAME}: nothing is scored by protocol '{name}' any more: score the "
             f"run anew by '{RETIRED_PROTOCOLS[name]}', or use --no-recompute"
         )
-        raise SubmissionError(msg)
     try:
         found = Protocol(
             **{
@@ -172,12 +163,12 @@ def _protocol_of(report: ScoreReport, folder: Path) -> Protocol:
         )
         digest = found.digest
     except (TPBenchError, KeyError, TypeError) as error:
-        msg = f"{folder / SCORES_NAME}: has no protocol that this tpbench knows ({error})"
-        raise SubmissionError(msg) from error
+        raise SubmissionError(
+            f"{folder / SCORES_NAME}: has no protocol that this tpbench knows ({error})"
+        ) from error
     if digest != report.protocol["digest"]:
-        msg = (
+        raise SubmissionError(
             f"{folder / SCORES_NAME}: metrics have other versions by now: score the run again, or "
             "use --no-recompute"
         )
-        raise SubmissionError(msg)
     return found

@@ -5,23 +5,19 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from tpbench.benchmark.choice import build as build_generator
+from tpbench.baselines.base import AnimationTask, Generator
 from tpbench.benchmark.making import ClipJob, ClipMaker
+from tpbench.benchmark.model import build as build_generator
 from tpbench.benchmark.records import read_record
-from tpbench.benchmark.run_folder import RunFolder
+from tpbench.benchmark.run_folder import Keep, RunFolder
 from tpbench.benchmark.tasks import TaskClip, make_task
 from tpbench.errors import SubmissionError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tpbench.baselines.base import AnimationTask, Generator
-    from tpbench.benchmark.clip_files import Keep
-    from tpbench.execution.executor import JsonObject, ProgressReport
+from tpbench.execution.executor import JsonObject, ProgressReport
 
 _REPORT_EVERY_FRAMES = 10
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.segment import Segment
 
 from tpbench.foreign import printable_lines
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class CleanConsole(Console):

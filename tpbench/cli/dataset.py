@@ -1,14 +1,154 @@
-"""`tpbench inspect` and `tpbench split`: looking at a finished dataset, and splitting it."""
+"""`tpbench extract`, `inspect`, `split`, `demo`, `doctor`."""
 
 from __future__ import annotations
 
+import json
+import logging
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from tpbench.dataset import Clip, Dataset
+    from tpbench.doctor import Check
+    from tpbench.extraction.progress import ProgressListener, RunProgress
+
+FAILED_EXIT_CODE = 3
+
+
+def extract(
+    inputs: Annotated[list[Path], typer.Argument(help="Folders of videos, or videos.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the dataset.")],
+    preset: Annotated[
+        str, typer.Option(help="talkingpose, demo, or the path of a .yaml file.")
+    ] = "talkingpose",
+    skeleton: Annotated[
+        Literal["dwpose", "mediapipe"],
+        typer.Option(help="Whose skeletons; mediapipe needs nothing but PyPI."),
+    ] = "dwpose",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes, a core each. Default: all cores.")
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where DWPose runs.")
+    ] = "auto",
+    offline: Annotated[bool, typer.Option("--offline", help="Never fetch model files.")] = False,
+    redo: Annotated[
+        bool,
+        typer.Option(
+            "--redo",
+            help="Do all again with the settings of now; what is there stays until it is replaced.",
+        ),
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed or was given up.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the dataset. Default: the folder's name.")
+    ] = None,
+) -> None:
+    """Turn raw talk videos into an upper-body dataset; go on where an earlier run stopped."""
+    import tpbench
+    from tpbench.cli.console import CleanConsole
+    from tpbench.cli.output import render_summary
+    from tpbench.execution import terminate_as_interrupt
+
+    with terminate_as_interrupt(), _progress_bar() as listener:
+        dataset = tpbench.extract(
+            inputs,
+            out,
+            preset=preset,
+            skeleton=skeleton,
+            workers=workers,
+            device=device,
+            offline=offline,
+            redo=redo,
+            retry_failed=retry_failed,
+            name=name,
+            on_progress=listener,
+        )
+    CleanConsole().print(render_summary(dataset.info))
+    if not dataset.info.counts.kept:
+        typer.echo("nothing was kept; the table says why, the report how far off it was")
+    typer.echo(f"report: {dataset.folder / 'report.html'}")
+    missing = dataset.missing()
+    if missing:
+        typer.echo(
+            f"files of kept clips that are gone: {len(missing)}, such as {missing[0]}; "
+            "give their source videos, too, to have them made again",
+            err=True,
+        )
+    counts = dataset.info.counts
+    if counts.failed or counts.quarantined:
+        typer.echo(
+            f"sources that failed: {counts.failed}, that were given up: {counts.quarantined}; "
+            f"`tpbench inspect {shlex.quote(str(out))}` lists them, "
+            "--retry-failed tries them again",
+            err=True,
+        )
+    if missing or counts.failed or counts.quarantined:
+        raise typer.Exit(FAILED_EXIT_CODE)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[ProgressListener]:
+    from tpbench.cli.output import progress_bar
+
+    with progress_bar("videos") as show:
+
+        def listener(state: RunProgress) -> None:
+            news = f"{state.kept} kept  {state.rejected} rejected  {state.frames:,} frames"
+            if state.failed:
+                news += f"  {state.failed} failed"
+            show(done=state.sources_done, total=state.sources_total, news=news)
+
+        yield listener
+
+
+_MODELS: Final = ("oracle", "gt-reencode", "frozen", "warp")
+"""What needs no weights: the anchors, and the classical baseline."""
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the demo.")] = Path("demo"),
+    offline: Annotated[bool, typer.Option("--offline", help="Never fetch model files.")] = False,
+) -> None:
+    """Extract a small dataset, evaluate what needs no weights, and build a leaderboard."""
+    import tpbench
+    from tpbench.benchmark.leaderboard.build import build_leaderboard
+    from tpbench.doctor import demo_clips
+    from tpbench.execution import terminate_as_interrupt
+
+    dataset = out / "dataset"
+    extract(
+        demo_clips(), dataset, preset="demo", skeleton="mediapipe", offline=offline, name="demo"
+    )
+    with terminate_as_interrupt():
+        for model in _MODELS:
+            typer.echo(f"evaluating {model}")
+            evaluation = tpbench.evaluate(
+                model,
+                dataset,
+                out=out / "runs",
+                offline=offline,
+                command=("tpbench", "eval", "--model", model, "--data", str(dataset)),
+            )
+            scores = evaluation.scores
+            # Each model would be told of the same missing weights again.
+            logging.getLogger("tpbench").setLevel(logging.ERROR)
+            line = ", ".join(
+                f"{name} {scores[name].value:.4g}" for name in ("psnr", "ssim", "tje_d2")
+            )
+            typer.echo(f"  {line}, motion_ratio {scores['motion_ratio'].value:.4g}")
+        built = build_leaderboard([out / "runs"], out / "leaderboard", data=dataset)
+    typer.echo(f"leaderboard: {out / 'leaderboard' / 'leaderboard.csv'}")
+    typer.echo(f"page: {built.page}")
+
 
 _FINISHED_WITH_FAILURES = 3
 
@@ -24,7 +164,7 @@ def inspect(
     ] = False,
 ) -> None:
     """Show what a dataset holds, why clips were rejected, or all measurements of one clip."""
-    from tpbench.cli.summary import render_clip, render_failures, render_summary
+    from tpbench.cli.output import render_clip, render_failures, render_summary
     from tpbench.dataset import Dataset
 
     opened = Dataset.open(dataset)
@@ -92,7 +232,7 @@ def _dataset_json(dataset: Dataset) -> dict[str, Any]:
 
 
 def _clip_json(dataset: Dataset, clip: Clip) -> dict[str, Any]:
-    from tpbench.cli.summary import verdicts
+    from tpbench.cli.output import verdicts
 
     return {
         **clip.to_json(),
@@ -121,3 +261,50 @@ def _print(renderable: Any) -> None:  # noqa: ANN401 - whatever rich can draw
     from tpbench.cli.console import CleanConsole
 
     CleanConsole(highlight=False).print(renderable)
+
+
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only what is essential and missing.")
+    ] = False,
+) -> None:
+    """Say what this machine has. Exits with 3 if something essential is missing."""
+    from tpbench.doctor import examine
+
+    checks = examine()
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
+    elif not quiet:
+        _print_checks(checks)
+    else:
+        for check in checks:
+            if check.status == "fail":
+                remedy = f"; {check.remedy}" if check.remedy else ""
+                typer.echo(f"{check.name}: {check.detail}{remedy}", err=True)
+    if any(check.status == "fail" for check in checks):
+        raise typer.Exit(3)
+
+
+def _print_checks(checks: list[Check]) -> None:
+    from rich.text import Text
+
+    from tpbench.cli.console import CleanConsole
+
+    console = CleanConsole(highlight=False, soft_wrap=True)
+    area = ""
+    for check in checks:
+        if check.area != area:
+            area = check.area
+            console.print(Text(area, style="bold"))
+        line = Text("  ")
+        line.append(f"{check.status:<5}", style=_STYLES[check.status])
+        line.append(f"{check.name}: {check.detail}")
+        console.print(line)
+        if check.remedy:
+            console.print(Text(f"         -> {check.remedy}"))
+    counts = [f"{sum(check.status == s for check in checks)} {s}" for s in _STYLES]
+    console.print(Text(", ".join(counts)))

@@ -9,29 +9,58 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Any, TextIO
 
 import typer
 
-from tpbench.cli import (
-    cache,
-    compare,
-    dataset,
-    demo,
-    doctor,
-    evaluate,
-    extract,
-    generate,
-    leaderboard,
-    metrics,
-    models,
-    score,
-    verify,
-    weights,
-)
-from tpbench.cli.streams import CleanFormatter, clean_streams
+from tpbench.cli import boards, dataset, models, runs, scores
 from tpbench.errors import TPBenchError
-from tpbench.foreign import printable
+from tpbench.foreign import printable, printable_lines
+
+
+class CleanStream:
+    """A text stream that escapes control characters; lines and tabs stay.
+
+    Args:
+        stream: what is written to.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.rich_proxied_file = stream
+        """Where `rich` looks for the stream behind this one: it cleans texts itself, and styles and
+        the cursor have to get through."""
+
+    def write(self, text: str) -> int:
+        """Write text; what steers a terminal is written as JSON's escapes."""
+        self.rich_proxied_file.write(printable_lines(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write one text after the other."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the stream's own
+        return getattr(self.rich_proxied_file, name)
+
+
+class CleanFormatter(logging.Formatter):
+    """Formats log lines: the message is one line that can't steer a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        """Return the line of a record; a traceback may follow it."""
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+
+def clean_streams() -> None:
+    """Clean what is printed from now on."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, CleanStream):
+            setattr(sys, name, CleanStream(stream))
+
 
 _INTERRUPTED = 130
 
@@ -43,21 +72,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("extract")(extract.extract)
-app.command("demo")(demo.demo)
+app.command("extract")(dataset.extract)
+app.command("demo")(dataset.demo)
 app.command("inspect")(dataset.inspect)
 app.command("split")(dataset.split)
-app.command("eval")(evaluate.evaluate)
-app.command("generate")(generate.generate)
-app.command("score")(score.score)
-app.command("compare")(compare.compare)
-app.command("verify")(verify.verify)
-app.add_typer(leaderboard.app, name="leaderboard")
-app.add_typer(models.app, name="models")
-app.add_typer(metrics.app, name="metrics")
-app.add_typer(weights.app, name="weights")
-app.add_typer(cache.app, name="cache")
-app.command("doctor")(doctor.doctor)
+app.command("eval")(runs.evaluate)
+app.command("generate")(runs.generate)
+app.command("score")(scores.score)
+app.command("compare")(boards.compare)
+app.command("verify")(runs.verify)
+app.add_typer(boards.leaderboard_app, name="leaderboard")
+app.add_typer(models.models_app, name="models")
+app.add_typer(scores.metrics_app, name="metrics")
+app.add_typer(models.weights_app, name="weights")
+app.add_typer(models.cache_app, name="cache")
+app.command("doctor")(dataset.doctor)
 
 
 def _print_version(wanted: bool) -> None:

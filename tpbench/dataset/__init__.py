@@ -10,21 +10,30 @@
 `finalise` writes all of it but the clips; `Dataset.open` reads it.
 """
 
-from tpbench.dataset.clip import Clip, SplitName, Status, check_clip_id
-from tpbench.dataset.finishing import finalise, split_dataset
-from tpbench.dataset.folder import Dataset, clip_path, keypoints_path, pose_path
+from tpbench.dataset.finishing import assign_split, empty_side_warning, finalise, split_dataset
+from tpbench.dataset.folder import (
+    Dataset,
+    clip_path,
+    keypoints_path,
+    pose_path,
+    read_clips,
+    read_manifest,
+    write_manifest,
+)
 from tpbench.dataset.info import (
+    Clip,
     Counts,
     DatasetInfo,
     Direction,
     Measurement,
     RunStats,
     SplitInfo,
+    SplitName,
+    Status,
+    check_clip_id,
     content_digest,
     count,
 )
-from tpbench.dataset.manifest import read_clips, read_manifest, write_manifest
-from tpbench.dataset.split import assign_split, empty_side_warning
 
 __all__ = [
     "Clip",

@@ -8,17 +8,15 @@ thread-safe.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+import numpy as np
+from numpy.typing import NDArray
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from tpbench.video import Frame
-    from tpbench.wholebody import PoseSource
+from tpbench.video import Frame
+from tpbench.wholebody import PoseSource
 
 Side = Literal["left", "right"]
 """The person's own side, not the side of the picture."""

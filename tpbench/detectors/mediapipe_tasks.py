@@ -1,19 +1,171 @@
-"""Running MediaPipe tasks: quietly, with rising time stamps, and afresh for each stretch."""
+"""MediaPipe's tasks: model files, native output kept quiet, nothing sent home."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import logging
+import os
+import sys
+import tempfile
 import weakref
-from typing import TYPE_CHECKING, Any
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tpbench.detectors.native_output import quiet_native_output
+from tpbench import weights
 from tpbench.doctor import explain_import_error
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+logger = logging.getLogger(__name__)
 
-    from numpy.typing import NDArray
+_STDERR: Final = 2
+
+
+@contextmanager
+def quiet_native_output() -> Iterator[None]:
+    """Send the process's standard error to the debug log meanwhile. Short spans only."""
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    kept = os.dup(_STDERR)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(kept, _STDERR)
+            os.close(kept)
+            caught.seek(0)
+            for line in caught.read().decode(errors="replace").splitlines():
+                logger.debug("%s", line)
+
+
+_NAMES: Final = ("https_proxy", "HTTPS_PROXY")
+_NOWHERE: Final = "http://127.0.0.1:9"
+
+
+def send_no_usage_statistics() -> None:
+    """Close the way out for good: for processes that do nothing else."""
+    for name in _NAMES:
+        os.environ[name] = _NOWHERE
+
+
+@contextmanager
+def no_usage_statistics() -> Iterator[None]:
+    """Close the way out while the block runs; other requests of this process fail as well."""
+    before = {name: os.environ.get(name) for name in _NAMES}
+    send_no_usage_statistics()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+FACE_DETECTOR: Final = "mediapipe-face-detector"
+FACE_DETECTOR_FULL_RANGE: Final = "mediapipe-face-detector-full-range"
+PALM_DETECTOR: Final = "mediapipe-palm-detector"
+HAND_LANDMARKS: Final = "mediapipe-hand-landmarks"
+POSE_DETECTOR: Final = "mediapipe-pose-detector"
+POSE_LANDMARKS: Final = "mediapipe-pose-landmarks"
+FACE_MESH: Final = "mediapipe-face-mesh"
+
+_ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
+_METADATA_NAME: Final = b"TFLITE_METADATA"
+
+
+def model_bytes(name: str, *, offline: bool) -> bytes:
+    """Return the bytes of one network, fetched on first use.
+
+    Raises:
+        MissingWeightsError: it is not on this machine and may not or can't be fetched.
+    """
+    return weights.resolve(name, offline=offline).read_bytes()
+
+
+def hand_bundle(*, offline: bool) -> bytes:
+    """Return the model file of `HandLandmarker`: palm detector and hand landmarks."""
+    return stored_zip(
+        {
+            "hand_detector.tflite": model_bytes(PALM_DETECTOR, offline=offline),
+            "hand_landmarks_detector.tflite": model_bytes(HAND_LANDMARKS, offline=offline),
+        }
+    )
+
+
+def pose_bundle(*, offline: bool) -> bytes:
+    """Return the model file of `PoseLandmarker`: pixels to [-1, 1], and for landmarks to [0, 1]."""
+    detector = model_bytes(POSE_DETECTOR, offline=offline)
+    landmarks = model_bytes(POSE_LANDMARKS, offline=offline)
+    return stored_zip(
+        {
+            "pose_detector.tflite": with_input_scaling(detector, mean=127.5, std=127.5),
+            "pose_landmarks_detector.tflite": with_input_scaling(landmarks, mean=0.0, std=255.0),
+        }
+    )
+
+
+def stored_zip(files: Mapping[str, bytes]) -> bytes:
+    """Return an uncompressed zip of `files`, the same bytes each time.
+
+    MediaPipe maps the networks straight out of the zip, so they must not be compressed.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name, date_time=_ZIP_TIME), content)
+    return buffer.getvalue()
+
+
+def with_input_scaling(network: bytes, *, mean: float, std: float) -> bytes:
+    """Return a TFLite network whose metadata says that its input is `(pixel - mean) / std`.
+
+    Args:
+        network: a TFLite file; metadata that it already has is replaced.
+        mean: in units of 8-bit pixels.
+        std: in units of 8-bit pixels.
+    """
+    import flatbuffers
+    from mediapipe.tasks.metadata import schema_py_generated as tflite
+
+    model = tflite.ModelT.InitFromPackedBuf(network, 0)
+    model.metadata = [m for m in model.metadata or [] if m.name != _METADATA_NAME]
+    model.metadata.append(tflite.MetadataT(name=_METADATA_NAME.decode(), buffer=len(model.buffers)))
+    model.buffers.append(tflite.BufferT(data=_scaling_metadata(mean=mean, std=std)))
+    builder = flatbuffers.Builder(len(network) + 4096)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _scaling_metadata(*, mean: float, std: float) -> NDArray[np.uint8]:
+    import flatbuffers
+    import numpy as np
+    from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
+
+    scaling = schema.ProcessUnitT(
+        optionsType=schema.ProcessUnitOptions.NormalizationOptions,
+        options=schema.NormalizationOptionsT(mean=[mean], std=[std]),
+    )
+    subgraph = schema.SubGraphMetadataT(
+        inputTensorMetadata=[schema.TensorMetadataT(name="image", processUnits=[scaling])]
+    )
+    builder = flatbuffers.Builder(256)
+    builder.Finish(schema.ModelMetadataT(subgraphMetadata=[subgraph]).Pack(builder), b"M001")
+    return np.frombuffer(bytes(builder.Output()), dtype=np.uint8)
+
+
+def digest(*parts: bytes | str) -> str:
+    """Return one sha256 over model files and the settings that decide what they answer."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(hashlib.sha256(part.encode() if isinstance(part, str) else part).digest())
+    return total.hexdigest()
 
 
 class MediaPipeTask:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 from tpbench import weights
-from tpbench.detectors.base import Detections
-from tpbench.detectors.hand_sides import sides_of_hands
+from tpbench.detectors.base import (
+    Detections,
+    Detector,
+    HandDetection,
+    PersonDetection,
+    SkeletonDetector,
+)
+from tpbench.detectors.hands import sides_of_hands
+from tpbench.detectors.onnx_session import Device
 from tpbench.errors import MissingWeightsError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tpbench.detectors.base import Detector, HandDetection, PersonDetection, SkeletonDetector
-    from tpbench.detectors.onnx_session import Device
-    from tpbench.video import Frame
-    from tpbench.wholebody import PoseSource
+from tpbench.video import Frame
+from tpbench.wholebody import PoseSource
 
 _DWPOSE: Final = ("yolox-l", "dwpose-ll-ucoco-384")
 _FACES_AND_HANDS: Final = (
@@ -125,8 +127,8 @@ def build_suite(*, skeleton: PoseSource, device: Device, offline: bool) -> Detec
             faces=whole.faces, hands=whole.hands, skeleton=whole, skeleton_finds_all=True
         )
     from tpbench.detectors.dwpose import DWPoseDetector
-    from tpbench.detectors.mediapipe_faces import MediaPipeFaceDetector
-    from tpbench.detectors.mediapipe_hands import MediaPipeHandDetector
+    from tpbench.detectors.faces import MediaPipeFaceDetector
+    from tpbench.detectors.hands import MediaPipeHandDetector
 
     return DetectorSuite(
         faces=MediaPipeFaceDetector(offline=offline),

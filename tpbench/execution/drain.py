@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable, Container, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from types import FrameType
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
-    from types import FrameType
-
-    from tpbench.execution.executor import Executor, Outcome, ProgressListener, TaskSpec, WorkItem
-    from tpbench.execution.ledger import Ledger
+from tpbench.execution.executor import Executor, Outcome, ProgressListener, TaskSpec, WorkItem
+from tpbench.execution.ledger import Ledger
 
 
 def drain(

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tpbench.errors import TPBenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _NO_USE_GOING_ON: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 

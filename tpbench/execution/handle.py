@@ -16,17 +16,13 @@ import threading
 import time
 from contextlib import nullcontext, suppress
 from multiprocessing.connection import Pipe
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import BinaryIO, Final
 
+from tpbench.execution.executor import TaskSpec, WorkItem
 from tpbench.execution.stall import IN_WORK
 from tpbench.execution.worker import STOP_SIGNAL
 from tpbench.files import require_regular
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from typing import BinaryIO
-
-    from tpbench.execution.executor import TaskSpec, WorkItem
 
 logger = logging.getLogger(__name__)
 

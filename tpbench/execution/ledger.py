@@ -18,13 +18,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Self, get_args
+from pathlib import Path
+from typing import Final, Literal, Self, get_args
 
 from tpbench.errors import DatasetError
 from tpbench.execution.differences import describe_differences
-from tpbench.execution.executor import WorkItem
+from tpbench.execution.executor import JsonObject, Outcome, WorkItem
 from tpbench.execution.ledger_file import (
     HOW_TO_MEND,
     check,
@@ -36,12 +38,6 @@ from tpbench.execution.ledger_file import (
     require_same,
     unlock,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator
-    from pathlib import Path
-
-    from tpbench.execution.executor import JsonObject, Outcome
 
 State = Literal["pending", "leased", "done", "failed", "quarantined", "postponed"]
 """Where an item stands. The last four stay as they are: only `Ledger.forget` takes them back."""
@@ -226,8 +222,7 @@ class Ledger:
                 ),
             ).rowcount
             if changed != 1:
-                msg = f"item is not leased: {outcome.key = }"
-                raise ValueError(msg)
+                raise ValueError(f"item is not leased: {outcome.key = }")
 
     def forget(self, keys: Iterable[str]) -> None:
         """Make items pending again as if they had never been tried; what they gave stays.
@@ -298,12 +293,11 @@ class Ledger:
         if known not in {None, config_digest} and not redo:
             former = self._parsed("config", self.get_meta("config") or "{}")
             differences = describe_differences(former, config)
-            msg = (
+            raise DatasetError(
                 f"{self._path}: made with another config "
                 f"({differences or f'{known}, now {config_digest}'}); "
                 "choose another folder, or pass --redo to do everything again"
             )
-            raise DatasetError(msg)
         with self._transaction() as database:
             database.execute(_FORGET if redo else _RELEASE)
             database.executemany(

@@ -5,15 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from tpbench.errors import DatasetError, TPBenchError
 from tpbench.execution.halt import HaltError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 _APPLICATION_ID: Final = 0x7470626C  # "tpbl"
 _SCHEMA_VERSION: Final = 1
@@ -71,11 +69,10 @@ def require_same(path: Path, known: FileId) -> None:
     except OSError:
         same = False
     if not same:
-        msg = (
+        raise HaltError(
             f"{path}: was removed or replaced while the run was on; nothing more is written: "
             "put the folder back, or run again to make it anew"
         )
-        raise HaltError(msg)
 
 
 def lock(path: Path) -> int:
@@ -92,8 +89,9 @@ def lock(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock_fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
-        msg = f"{lock_path}: {error.strerror}; the output folder must be writable"
-        raise DatasetError(msg) from error
+        raise DatasetError(
+            f"{lock_path}: {error.strerror}; the output folder must be writable"
+        ) from error
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.truncate(lock_fd, 0)
@@ -101,15 +99,15 @@ def lock(path: Path) -> int:
     except BlockingIOError as error:
         holder = os.pread(lock_fd, 200, 0).decode(errors="replace") or "another process"
         os.close(lock_fd)
-        msg = (
+        raise DatasetError(
             f"{path.parent}: in use by {holder} on this or another machine; "
             "wait for it, or stop it and run again"
-        )
-        raise DatasetError(msg) from error
+        ) from error
     except OSError as error:
         os.close(lock_fd)
-        msg = f"{lock_path}: can't be locked ({error.strerror}); put the output on another disk"
-        raise DatasetError(msg) from error
+        raise DatasetError(
+            f"{lock_path}: can't be locked ({error.strerror}); put the output on another disk"
+        ) from error
     return lock_fd
 
 
@@ -161,20 +159,17 @@ def empty_ledger(path: Path) -> DatasetError:
 def check(path: Path, database: sqlite3.Connection) -> None:
     """Refuse a file that is not ours, not of this version, or damaged."""
     if database.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
-        msg = f"{path}: no ledger of tpbench; choose another output folder"
-        raise DatasetError(msg)
+        raise DatasetError(f"{path}: no ledger of tpbench; choose another output folder")
     version = database.execute("PRAGMA user_version").fetchone()[0]
     if version != _SCHEMA_VERSION:
-        msg = (
+        raise DatasetError(
             f"{path}: ledger of schema version {version}, this tpbench reads {_SCHEMA_VERSION}; "
             "use the tpbench that made it, or another output folder"
         )
-        raise DatasetError(msg)
     for table, columns in _COLUMNS.items():
         found = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
         if not found >= columns:
-            msg = f"its table {table} is not there, or not whole"
-            raise sqlite3.DatabaseError(msg)
+            raise sqlite3.DatabaseError(f"its table {table} is not there, or not whole")
     problem = database.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise sqlite3.DatabaseError(problem)
@@ -190,12 +185,15 @@ def explain_errors(path: Path) -> Iterator[None]:
             raise
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code == sqlite3.SQLITE_FULL:
-            msg = f"{path}: the disk is full; what is finished is kept: make room and run again"
-            raise TPBenchError(msg) from error
+            raise TPBenchError(
+                f"{path}: the disk is full; what is finished is kept: make room and run again"
+            ) from error
         if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-            msg = f"{path}: damaged, or no ledger of tpbench ({error}); {HOW_TO_MEND}"
-            raise DatasetError(msg) from error
+            raise DatasetError(
+                f"{path}: damaged, or no ledger of tpbench ({error}); {HOW_TO_MEND}"
+            ) from error
         if code != sqlite3.SQLITE_ERROR:
-            msg = f"{path}: can't be read or written ({error}); check the disk and the permissions"
-            raise DatasetError(msg) from error
+            raise DatasetError(
+                f"{path}: can't be read or written ({error}); check the disk and the permissions"
+            ) from error
         raise

@@ -7,22 +7,18 @@ import os
 import sys
 import time
 from collections import deque
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from tpbench.errors import TPBenchError
-from tpbench.execution.executor import Outcome, WorkItem
+from tpbench.execution.executor import Outcome, ProgressListener, TaskSpec, WorkItem
 from tpbench.execution.halt import HaltError
 from tpbench.execution.handle import WorkerHandle, cause_of_death
 from tpbench.execution.stall import IN_WORK
 from tpbench.execution.worker import Answer, Progress, Started
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
-    from pathlib import Path
-
-    from tpbench.execution.executor import ProgressListener, TaskSpec
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +53,7 @@ class LocalExecutor:
 
     def __post_init__(self) -> None:
         if min(self.num_workers, self.max_attempts, self.recycle_after) < 1:
-            msg = f"want at least 1 worker, attempt and item each, got {self}"
-            raise ValueError(msg)
+            raise ValueError(f"want at least 1 worker, attempt and item each, got {self}")
 
     def run(
         self,
@@ -175,25 +170,25 @@ class _Crew:
             return WorkerHandle(self._task, log)
         except OSError as error:
             if log is not None and error.filename == str(log):
-                msg = f"{log}: can't be written ({error.strerror}); put that right and run again"
-                raise HaltError(msg) from error
-            msg = f"can't start a worker process: {error}; try fewer workers"
-            raise TPBenchError(msg) from error
+                raise HaltError(
+                    f"{log}: can't be written ({error.strerror}); put that right and run again"
+                ) from error
+            raise TPBenchError(
+                f"can't start a worker process: {error}; try fewer workers"
+            ) from error
 
     def _welcome(self, worker: WorkerHandle, message: Started) -> None:
         if message.refusal is not None:
             raise message.refusal
         if message.bug is not None:
-            msg = f"{self._task.factory} raised in a worker:\n{message.bug}"
-            raise RuntimeError(msg)
+            raise RuntimeError(f"{self._task.factory} raised in a worker:\n{message.bug}")
         self._start_failures = 0
         worker.ready = True
         worker.begin()
 
     def _judge(self, item: WorkItem, answer: Answer) -> Outcome:
         if answer.kind == "halt":
-            msg = f"{answer.error} (it was at {item.key})"
-            raise TPBenchError(msg)
+            raise TPBenchError(f"{answer.error} (it was at {item.key})")
         tried = Outcome(
             key=item.key,
             kind="failed",
@@ -219,8 +214,7 @@ class _Crew:
         if not worker.ready:
             self._start_failures += 1
             if self._start_failures == _MAX_START_FAILURES:
-                msg = f"workers can't start: {why}; try fewer workers, or more memory"
-                raise TPBenchError(msg)
+                raise TPBenchError(f"workers can't start: {why}; try fewer workers, or more memory")
             if item is not None:  # it was not even begun
                 self._again.appendleft(item)
         elif item is not None:

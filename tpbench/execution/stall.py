@@ -9,14 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 STALL_S: Final = 60.0
 """An item that reported nothing for so long stands still."""
@@ -114,7 +112,7 @@ class StallWatch:
             for one in stalls:
                 self._warn_at_s[one.key] = _AGAIN * one.still_s
         for one in stalls:
-            _log.warning("%s", one)
+            logger.warning("%s", one)
 
     def _stalls(self) -> list[Stall]:
         now_s = self._clock()

@@ -15,18 +15,15 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from multiprocessing.connection import Connection
+from typing import Final, Literal
 
 from tpbench.errors import TPBenchError
+from tpbench.execution.executor import JsonObject, Process, ProgressReport, TaskSpec, WorkItem
 from tpbench.execution.halt import PostponedError, machine_fault, why_halt
 from tpbench.foreign import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from multiprocessing.connection import Connection
-
-    from tpbench.execution.executor import JsonObject, Process, ProgressReport, TaskSpec, WorkItem
 
 STOP_SIGNAL: Final = signal.SIGUSR1
 """How the driver interrupts a busy worker; the signals that a terminal sends are ignored."""

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tpbench.dataset import Clip, RunStats, clip_path, keypoints_path, pose_path
 from tpbench.dataset.folder import CLIPS_FOLDER, KEYPOINTS_FOLDER, LEDGER_FILE, POSES_FOLDER
 from tpbench.errors import DatasetError, MediaError
-from tpbench.execution import WorkItem
+from tpbench.execution import Ledger, LedgerEntry, WorkItem
 from tpbench.extraction.leftovers import holds_work, require_own_folders
-from tpbench.extraction.pipeline import WORK_FOLDER
-from tpbench.extraction.rows import failed_row
+from tpbench.extraction.pipeline import WORK_FOLDER, failed_row
 from tpbench.extraction.sources import Source, hashed, mark_duplicates
 from tpbench.extraction.worker import payload_of, source_of
 from tpbench.foreign import printable
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-
-    from tpbench.execution import Ledger, LedgerEntry
-
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FINAL_STATES: Final = frozenset({"done", "failed", "quarantined", "postponed"})
 """Of this run; what is postponed is tried again by the next."""
@@ -52,8 +47,7 @@ def make_folder(folder: Path) -> None:
         require_own_folders(folder)
         books.parent.mkdir(exist_ok=True)
     except OSError as error:
-        msg = f"{folder}: can't write a dataset here ({error.strerror})"
-        raise DatasetError(msg) from error
+        raise DatasetError(f"{folder}: can't write a dataset here ({error.strerror})") from error
 
 
 def _is_foreign(entry: Path) -> bool:
@@ -122,7 +116,7 @@ def plan(
             ledger.rename(former.key, WorkItem(key=moved.key, payload=payload_of(moved)))
             finished[moved.sha256 or ""] = moved
         else:
-            _log.info("%s is %s, which was done before it moved", source.path, former.path)
+            logger.info("%s is %s, which was done before it moved", source.path, former.path)
             keys.discard(source.key)
     ledger.add(WorkItem(key=source.key, payload=payload_of(source)) for source in todo)
     return keys
@@ -172,7 +166,7 @@ def num_pending(ledger: Ledger, keys: Set[str]) -> int:
     pending = [entry for entry in ledger.entries() if entry.state not in FINAL_STATES]
     former = [e for e in pending if e.key not in keys and e.result is not None]
     if former:
-        _log.warning(
+        logger.warning(
             "%d sources that are to be done again were not given (%s): their clips stay as they "
             "were; give their videos, too",
             len(former),
@@ -257,7 +251,7 @@ def _lacks_files(entry: LedgerEntry, folder: Path) -> bool:
     for clip_id in (clip["clip_id"] for clip in clips if clip["status"] == "kept"):
         for path_of in (clip_path, keypoints_path, pose_path):
             if not path_of(folder, clip_id).is_file():
-                _log.warning("%s is gone; its source is done again", path_of(folder, clip_id))
+                logger.warning("%s is gone; its source is done again", path_of(folder, clip_id))
                 return True
     return False
 

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
-from tpbench.dataset import Clip, read_clips
-from tpbench.dataset.folder import LEDGER_FILE
+from tpbench.dataset import Clip, DatasetInfo, read_clips
+from tpbench.dataset.folder import COLUMNS, LEDGER_FILE, MANIFEST_NAME
 from tpbench.dataset.info import INFO_NAME, read_info
-from tpbench.dataset.manifest import COLUMNS, MANIFEST_NAME
 from tpbench.errors import DatasetError
+from tpbench.execution import JsonObject, Ledger, LedgerEntry
 from tpbench.execution.ledger import damaged_row
 from tpbench.execution.ledger_file import HOW_TO_MEND
 from tpbench.extraction.worker import source_of
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from tpbench.dataset import DatasetInfo
-    from tpbench.execution import JsonObject, Ledger, LedgerEntry
-
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _NUMBER: Final = (int, float)
 _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
@@ -45,11 +40,10 @@ def read_former(folder: Path) -> DatasetInfo | None:
     try:
         return read_info(folder)
     except DatasetError as error:
-        msg = (
+        raise DatasetError(
             f"{error}; put it back from a copy, or delete it and run again: no clip is lost by "
             "that, only the dataset's name (--name) and how it was split (`tpbench split`)"
-        )
-        raise DatasetError(msg) from error
+        ) from error
 
 
 def check_books(ledger: Ledger, folder: Path) -> None:
@@ -75,11 +69,10 @@ def check_books(ledger: Ledger, folder: Path) -> None:
         kept, where = (0 if former is None else former.counts.kept), INFO_NAME
         missing = max(0, kept - len(known))
     if missing:
-        msg = (
+        raise DatasetError(
             f"{folder / LEDGER_FILE}: knows nothing of {missing} of the {kept} clips "
             f"that {where} keeps: it is older, or not whole; {HOW_TO_MEND}"
         )
-        raise DatasetError(msg)
 
 
 def _published(folder: Path) -> list[tuple[str, str | None]] | None:
@@ -89,7 +82,7 @@ def _published(folder: Path) -> list[tuple[str, str | None]] | None:
     try:
         return [(c.clip_id, c.clip_sha256) for c in read_clips(folder, status="kept")]
     except DatasetError as error:
-        _log.warning("%s; it is written anew", error)
+        logger.warning("%s; it is written anew", error)
         return None
 
 
@@ -153,5 +146,4 @@ def _require(
 ) -> None:
     endless = finite and isinstance(value, float) and not isfinite(value)
     if not isinstance(value, kinds) or isinstance(value, bool) or endless:
-        msg = f"{name} is {value!r:.60}"
-        raise TypeError(msg)
+        raise TypeError(f"{name} is {value!r:.60}")

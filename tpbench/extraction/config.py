@@ -90,8 +90,9 @@ class ClipSettings(_Settings):
     @model_validator(mode="after")
     def _ordered(self) -> ClipSettings:
         if self.max_s < 2 * self.min_s:
-            msg = "max_s must be at least twice min_s, else some lengths can't be cut into clips"
-            raise ValueError(msg)
+            raise ValueError(
+                "max_s must be at least twice min_s, else some lengths can't be cut into clips"
+            )
         return self
 
 
@@ -112,12 +113,10 @@ class ExtractionConfig(_Settings):
         known = {row.code for row in ALL_FILTERS}
         for code in self.filters:
             if code not in known:
-                msg = f"unknown filter '{code}'{did_you_mean(code, known)}"
-                raise ValueError(msg)
+                raise ValueError(f"unknown filter '{code}'{did_you_mean(code, known)}")
         missing = sorted(known - set(self.filters))
         if missing:
-            msg = f"filters lack {', '.join(missing)} (write null to switch one off)"
-            raise ValueError(msg)
+            raise ValueError(f"filters lack {', '.join(missing)} (write null to switch one off)")
         return self
 
     def digest(self) -> str:
@@ -149,22 +148,19 @@ def load_preset(name_or_path: str) -> ExtractionConfig:
         try:
             text = read_bounded(path, _MAX_PRESET_BYTES).decode("utf-8")
         except OSError as error:
-            msg = f"preset {path} can't be read: {error.strerror or error}"
-            raise ConfigError(msg) from error
+            raise ConfigError(f"preset {path} can't be read: {error.strerror or error}") from error
         except UnicodeDecodeError as error:
-            msg = f"preset {path} is no UTF-8 text"
-            raise ConfigError(msg) from error
+            raise ConfigError(f"preset {path} is no UTF-8 text") from error
         config = parse_preset(text, origin=str(path))
         if config.name in preset_names() and config.digest() != load_preset(config.name).digest():
             return config.model_copy(update={"name": f"{config.name}-edited"})
         return config
     known = preset_names()
     if name_or_path not in known:
-        msg = (
+        raise ConfigError(
             f"unknown preset '{name_or_path}'{did_you_mean(name_or_path, known)}"
             " (or give the path of a .yaml file)"
         )
-        raise ConfigError(msg)
     text = (files("tpbench.extraction") / "presets" / f"{name_or_path}.yaml").read_text("utf-8")
     return parse_preset(text, origin=f"preset '{name_or_path}'")
 
@@ -179,17 +175,14 @@ def parse_preset(text: str, *, origin: str) -> ExtractionConfig:
         data = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         # PyYAML lets the ValueError of an impossible date or number through.
-        msg = f"{origin} is no YAML: {' '.join(str(error).split())}"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"{origin} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
-        msg = f"{origin} must hold a mapping of settings"
-        raise ConfigError(msg)
+        raise ConfigError(f"{origin} must hold a mapping of settings")
     try:
         return ExtractionConfig.model_validate(data)
     except ValidationError as error:
         problems = "; ".join(_problem(item) for item in error.errors())
-        msg = f"{origin}: {problems}"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"{origin}: {problems}") from error
 
 
 def _problem(item: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails is a TypedDict of unions

@@ -7,22 +7,17 @@ the one in which decoding goes on: of both only a part is known.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
+from tpbench.detectors.base import Detector
 from tpbench.errors import DamageError
+from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.screening import Screened, screen
-from tpbench.extraction.spans import Span
-from tpbench.video import decode_frames, probe
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
-
-    from tpbench.detectors.base import Detector
-    from tpbench.extraction.config import ExtractionConfig
-    from tpbench.extraction.shots import Shot
-    from tpbench.video import DecodedFrame, VideoInfo
+from tpbench.extraction.shots import Shot, Span
+from tpbench.video import DecodedFrame, VideoInfo, decode_frames, probe
 
 _DOUBT_FRAMES: Final = 20
 """Pictures shown so shortly before the damage may lean on it: decoders reorder up to 16."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from fractions import Fraction
 
-if TYPE_CHECKING:
-    from fractions import Fraction
+import numpy as np
+from numpy.typing import NDArray
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from tpbench.wholebody import WholeBodyPose
+from tpbench.wholebody import WholeBodyPose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -9,22 +9,17 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from tpbench.dataset import clip_path, keypoints_path, pose_path
-from tpbench.dataset.folder import LEDGER_FILE
+from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
+from tpbench.dataset.folder import LEDGER_FILE, MANIFEST_NAME
 from tpbench.dataset.info import INFO_NAME
-from tpbench.dataset.manifest import MANIFEST_NAME
 from tpbench.errors import DatasetError
 from tpbench.extraction.pipeline import WORK_FOLDER
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from tpbench.dataset import Clip
-
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 LEFTOVERS: Final = ".leftovers"
 """Below the dataset: clips of which neither ledger nor manifest knows anything."""
@@ -44,7 +39,7 @@ def sweep(folder: Path) -> None:
     for home in (folder, folder / "splits"):
         for path in _files(home) if home == folder or not home.is_symlink() else ():
             if _HALF_WRITTEN.fullmatch(path.name):
-                _log.info("deleting %s: a killed run was writing it", path)
+                logger.info("deleting %s: a killed run was writing it", path)
                 path.unlink()
 
 
@@ -72,13 +67,13 @@ def prune(folder: Path, rows: Sequence[Clip], replaced: Iterable[str] = ()) -> N
             if match is None or path.stem in kept:
                 continue
             if path.stem in gone or match["source"] in told:
-                _log.info("deleting %s: it belongs to no kept clip", path)
+                logger.info("deleting %s: it belongs to no kept clip", path)
                 path.unlink()
             else:
                 _move_aside(path, folder / LEFTOVERS / home.name)
                 moved += 1
     if moved:
-        _log.warning(
+        logger.warning(
             "%s: %d files of clips of which nothing is known were moved to %s: a killed run left "
             "them, and its videos were not given again; delete them if you don't miss them",
             folder,
@@ -96,23 +91,22 @@ def require_own_folders(folder: Path) -> None:
     for path_of in (clip_path, keypoints_path, pose_path):
         home = path_of(folder, "x").parent
         if home.exists() and not home.is_dir():
-            msg = f"{home}: is a file, where a dataset has a folder; move it away and run again"
-            raise DatasetError(msg)
+            raise DatasetError(
+                f"{home}: is a file, where a dataset has a folder; move it away and run again"
+            )
         if not home.is_symlink():
             continue
         if not home.exists():
-            msg = (
+            raise DatasetError(
                 f"{home}: a link to {home.readlink()}, which is not there; mount or make it, or "
                 "take the link away, and run again"
             )
-            raise DatasetError(msg)
         other = Path(os.path.realpath(home)).parent
         if other != Path(os.path.realpath(folder)) and _is_dataset(other):
-            msg = (
+            raise DatasetError(
                 f"{home}: a link into another dataset ({other}), whose clips would be replaced; "
                 "put a folder in its place, or choose another output folder"
             )
-            raise DatasetError(msg)
 
 
 def holds_work(folder: Path) -> bool:

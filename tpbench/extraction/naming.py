@@ -8,17 +8,14 @@ Who is second hangs on the order in which the ledger knows them, and what is don
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tpbench.errors import MediaError
+from tpbench.execution import LedgerEntry, WorkItem
 from tpbench.extraction.sources import Source, hashed, id_stem, source_id
 from tpbench.extraction.worker import payload_of, source_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from tpbench.execution import LedgerEntry, WorkItem
 
 _DIGITS: Final = (8, 16, 32, 64)
 

@@ -2,37 +2,260 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
-from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
-from tpbench.errors import DamageError, TransparentError
-from tpbench.extraction.analysis import Followed, PieceAnalyser
-from tpbench.extraction.crop import upper_body_crop
+import tpbench
+from tpbench.dataset import Clip, Measurement, clip_path, keypoints_path, pose_path
+from tpbench.detectors.suite import DetectorSuite
+from tpbench.errors import DamageError, MediaError, TransparentError
+from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.damage import screen_whole_shots
-from tpbench.extraction.judging import judge_clip, judge_screened, reject_codes
-from tpbench.extraction.provenance import read_provenance
-from tpbench.extraction.reach import why_out_of_reach
-from tpbench.extraction.rows import RowMaker, transparent_row
+from tpbench.extraction.evidence import ClipEvidence, Evidence
+from tpbench.extraction.filters import ALL_FILTERS, CLIP_FILTERS, SCREENING_FILTERS
+from tpbench.extraction.following import Followed, PieceAnalyser
+from tpbench.extraction.measures import StageClock
 from tpbench.extraction.screening import Screened, screen_again, spans_of_shot
-from tpbench.extraction.sources import hashed, source_id
-from tpbench.extraction.spans import Span, cut_evenly
-from tpbench.extraction.stages import StageClock
-from tpbench.extraction.writing import write_clip
-from tpbench.video import decode_frames, probe, read_frames
+from tpbench.extraction.shots import Shot, Span, cut_evenly
+from tpbench.extraction.sources import (
+    Provenance,
+    Source,
+    hashed,
+    read_provenance,
+    source_id,
+    why_out_of_reach,
+)
+from tpbench.extraction.steadying import SWITCH_COUNTS, skeleton_digest, switch_counts
+from tpbench.extraction.verdict import Verdict
+from tpbench.extraction.writing import CropBox, WrittenClip, upper_body_crop, write_clip
+from tpbench.privacy import public_message
+from tpbench.video import VideoInfo, decode_frames, probe, read_frames
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
+TRANSITION_CODE = "shot.transition"
+"""The span is a dissolve or a fade between two shots."""
 
-    from tpbench.detectors.suite import DetectorSuite
-    from tpbench.extraction.config import ExtractionConfig
-    from tpbench.extraction.shots import Shot
-    from tpbench.extraction.sources import Source
-    from tpbench.video import VideoInfo
+DUPLICATE_CODE = "source.duplicate"
+"""The source has the same bytes as another one, which was done instead."""
+
+TRANSPARENT_CODE = "source.transparent"
+"""The source is transparent in places: below lies what nobody was meant to see."""
+
+OTHER_CODES: Final = {
+    TRANSITION_CODE: "Dissolve or fade",
+    DUPLICATE_CODE: "Same bytes as another source",
+    TRANSPARENT_CODE: "Transparent in places",
+}
+"""Reject codes that are no filter's, and what they mean."""
+
+
+def failed_row(source: Source, error: str, *, quarantined: bool = False) -> Clip:
+    """Return the one row of a source that could not be done, with its error in one line."""
+    name = source_id(source)
+    return Clip(
+        clip_id=f"{name}_{'quarantined' if quarantined else 'failed'}_{_path_mark(source)}",
+        status="quarantined" if quarantined else "failed",
+        source_id=name,
+        source_path=source.shown_path,
+        source_sha256=source.sha256,
+        tool_version=tpbench.__version__,
+        error=public_message(error),
+    )
+
+
+def duplicate_row(source: Source) -> Clip:
+    """Return the one row of a source whose bytes equal another's."""
+    name = source_id(source)
+    return Clip(
+        clip_id=f"{name}_duplicate_{_path_mark(source)}",
+        status="rejected",
+        reject_codes=(DUPLICATE_CODE,),
+        source_id=name,
+        source_path=source.shown_path,
+        source_sha256=source.sha256,
+        tool_version=tpbench.__version__,
+        error=public_message(f"same bytes as {source.duplicate_of}"),
+    )
+
+
+def transparent_row(source: Source, error: str) -> Clip:
+    """Return the one row of a source that is transparent, with what to do about it."""
+    name = source_id(source)
+    return Clip(
+        clip_id=f"{name}_transparent_{_path_mark(source)}",
+        status="rejected",
+        reject_codes=(TRANSPARENT_CODE,),
+        source_id=name,
+        source_path=source.shown_path,
+        source_sha256=source.sha256,
+        tool_version=tpbench.__version__,
+        error=public_message(error),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowMaker:
+    """Knows what all rows of one source have in common."""
+
+    source: Source
+    info: VideoInfo
+    provenance: Provenance
+    detectors: DetectorSuite
+
+    def clip_id(self, span: Span) -> str:
+        """Return `<source_id>_<start>_<end>` with times in ms, so that ids sort in time order."""
+        start_ms, end_ms = (
+            round(frame * 1000 / self.info.fps) for frame in (span.start_frame, span.end_frame)
+        )
+        return f"{source_id(self.source)}_{start_ms:08d}_{end_ms:08d}"
+
+    def transition(self, span: Span) -> Clip:
+        """Return the row of a transition between shots."""
+        return Clip(**self._common(span), status="rejected", reject_codes=(TRANSITION_CODE,))
+
+    def damaged(self, span: Span, error: MediaError) -> Clip:
+        """Return the row of a stretch that is left out because the source is damaged there."""
+        said = f"{self.source.shown_path}: {error.reason}; what has no damage is kept"
+        return Clip(**self._common(span) | {"shot_id": None}, status="failed", error=said)
+
+    def screened_out(self, span: Span, verdicts: Sequence[Verdict]) -> Clip:
+        """Return the row of a span that the screening refused."""
+        return Clip(
+            **self._common(span),
+            **_judgement(verdicts),
+            status="rejected",
+            reject_codes=reject_codes(verdicts),
+        )
+
+    def followed(
+        self,
+        followed: Followed,
+        *,
+        track_id: int,
+        verdicts: Sequence[Verdict],
+        crop: CropBox,
+        written: WrittenClip | None,
+    ) -> Clip:
+        """Return the row of a tracked span: kept with its files, or refused without."""
+        x0, y0, x1, y1 = crop.normalised(self.info.width_px, self.info.height_px)
+        return Clip(
+            **self._common(followed.span),
+            **_judgement(verdicts, switch_counts(followed.evidence.pose)),
+            status="rejected" if written is None else "kept",
+            reject_codes=reject_codes(verdicts),
+            start_pts=followed.first_pts,
+            crop_x0=x0,
+            crop_y0=y0,
+            crop_x1=x1,
+            crop_y1=y1,
+            out_size_px=None if written is None else written.size_px,
+            track_id=track_id,
+            clip_sha256=None if written is None else written.clip_sha256,
+            keypoints_sha256=None if written is None else written.keypoints_sha256,
+            pose_sha256=None if written is None else written.pose_sha256,
+            pose_source=self.detectors.source,
+            skeleton_digest=skeleton_digest(self.detectors),
+            hand_digest=self.detectors.hand_digest,
+        )
+
+    def _common(self, span: Span) -> dict[str, Any]:
+        fps = self.info.fps
+        return {
+            "clip_id": self.clip_id(span),
+            "source_id": source_id(self.source),
+            "source_path": self.source.shown_path,
+            "source_sha256": self.source.sha256,
+            "url": self.provenance.url,
+            "licence": self.provenance.licence,
+            "uploader": self.provenance.uploader,
+            "retrieved_at": self.provenance.retrieved_at,
+            "start_frame": span.start_frame,
+            "end_frame": span.end_frame,
+            "start_s": float(span.start_frame / fps),
+            "end_s": float(span.end_frame / fps),
+            "time_base": str(self.info.time_base),
+            "fps_num": fps.numerator,
+            "fps_den": fps.denominator,
+            "n_frames": span.n_frames,
+            "source_width_px": self.info.width_px,
+            "source_height_px": self.info.height_px,
+            "shot_id": span.shot_id,
+            "identity": source_id(self.source),
+            "tool_version": tpbench.__version__,
+            "face_digest": self.detectors.face_digest,
+        }
+
+
+def _judgement(
+    verdicts: Sequence[Verdict], others: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    judged = {verdict.measurement: verdict.measured for verdict in verdicts}
+    return {
+        "measurements": judged | dict(others or {}),
+        "thresholds": {verdict.measurement: verdict.threshold for verdict in verdicts},
+    }
+
+
+def _path_mark(source: Source) -> str:
+    # The shown path won't do: two folders of one name may be given, and ids must differ.
+    return hashlib.sha256(os.fsencode(source.path)).hexdigest()[:8]
+
+
+def judge_screened(evidence: Evidence, config: ExtractionConfig) -> list[Verdict]:
+    """Ask the filters of the screening stage."""
+    return [
+        kind(threshold=threshold).judge(evidence)
+        for kind in SCREENING_FILTERS
+        if (threshold := config.filters[kind.code]) is not None
+    ]
+
+
+def judge_clip(evidence: ClipEvidence, config: ExtractionConfig) -> list[Verdict]:
+    """Ask all filters, those of the screening stage now on every frame."""
+    return judge_screened(evidence, config) + [
+        kind(threshold=threshold).judge(evidence)
+        for kind in CLIP_FILTERS
+        if (threshold := config.filters[kind.code]) is not None
+    ]
+
+
+def reject_codes(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """Return the codes of the filters that refused, in the order they were asked."""
+    return tuple(verdict.code for verdict in verdicts if not verdict.kept)
+
+
+def described_measurements() -> tuple[Measurement, ...]:
+    """Return what each measured manifest column means, for reports and cards."""
+    from tpbench.dataset import Measurement
+
+    judged = (
+        Measurement(
+            name=kind.measurement,
+            title=kind.title,
+            unit=kind.unit,
+            direction=kind.direction,
+            code=kind.code,
+            meaning=(kind.__doc__ or "").strip().splitlines()[0],
+        )
+        for kind in ALL_FILTERS
+    )
+    counted = (
+        Measurement(
+            name=name,
+            title=f"Switches: {part.replace('_', ' ')}",
+            unit="",
+            meaning=f"How often the {part.replace('_', ' ')} of the pose drawing comes or goes.",
+        )
+        for part, name in SWITCH_COUNTS.items()
+    )
+    return (*judged, *counted)
+
 
 Item = TypeVar("Item")
 

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from tpbench.execution import keep_traceback
+from tpbench.execution import JsonObject, Ledger, Outcome, keep_traceback
 from tpbench.extraction.bookkeeping import FINAL_STATES, WORKER_LOG, error_line
+from tpbench.extraction.sources import Source
 from tpbench.extraction.worker import source_of
 
-if TYPE_CHECKING:
-    from collections.abc import Set
-    from pathlib import Path
-
-    from tpbench.execution import JsonObject, Ledger, Outcome
-    from tpbench.extraction.sources import Source
-
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +86,7 @@ class ProgressCounter:
             self._warn(outcome)
         for clip in clips:
             if clip["status"] == "failed":  # a stretch that is damaged
-                _log.warning("%s", clip["error"])
+                logger.warning("%s", clip["error"])
         self._tell(
             replace(
                 self._state,
@@ -106,7 +100,7 @@ class ProgressCounter:
     def _warn(self, outcome: Outcome) -> None:
         source = self._sources[outcome.key]
         unexpected = outcome.error_detail is not None or outcome.kind == "quarantined"
-        _log.warning("%s", error_line(source, outcome.error or "", unexpected=unexpected))
+        logger.warning("%s", error_line(source, outcome.error or "", unexpected=unexpected))
         keep_traceback(outcome, self._log_path, name=source.shown_path)
 
     def _tell(self, state: RunProgress) -> None:

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from tpbench.dataset import Clip, Dataset, Measurement
 from tpbench.errors import MediaError
-from tpbench.extraction.rows import OTHER_CODES
+from tpbench.extraction.pipeline import OTHER_CODES
 from tpbench.files import write_text_aside
 from tpbench.foreign import ForeignFileError, require_own
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 REPORT_NAME: Final = "report.html"
 
@@ -256,7 +256,7 @@ def sample_frames(dataset: Dataset, clips: Sequence[Clip]) -> Iterator[Sample]:
         try:
             yield from _samples_of(dataset, clip, indices)
         except (MediaError, ForeignFileError, OSError, IndexError) as error:
-            _log.warning("no sample frame of %s: %s", clip.clip_id, error)
+            logger.warning("no sample frame of %s: %s", clip.clip_id, error)
 
 
 def choose_clips(clips: Sequence[Clip], limit: int) -> list[Clip]:

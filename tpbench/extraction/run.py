@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence, Set
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from tpbench.dataset import finalise
+from tpbench.dataset import Clip, Dataset, finalise
 from tpbench.dataset.folder import LEDGER_FILE
+from tpbench.detectors.onnx_session import Device
 from tpbench.errors import ConfigError
 from tpbench.execution import (
     Ledger,
@@ -20,6 +22,7 @@ from tpbench.execution import (
     explain_halts,
     usable_cores,
 )
+from tpbench.execution.ledger_file import FileId
 from tpbench.extraction.bookkeeping import (
     WORKER_LOG,
     add_wall_time,
@@ -32,22 +35,14 @@ from tpbench.extraction.bookkeeping import (
 )
 from tpbench.extraction.books import check_books, read_former
 from tpbench.extraction.config import ExtractionConfig, load_preset
-from tpbench.extraction.judging import described_measurements
 from tpbench.extraction.leftovers import holds_work, prune, sweep
 from tpbench.extraction.naming import SourceNames
-from tpbench.extraction.progress import ProgressCounter
+from tpbench.extraction.pipeline import described_measurements
+from tpbench.extraction.progress import ProgressCounter, ProgressListener
 from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import find_sources, plain_path
 from tpbench.extraction.steadying import visibility
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence, Set
-
-    from tpbench.dataset import Clip, Dataset
-    from tpbench.detectors.onnx_session import Device
-    from tpbench.execution.ledger_file import FileId
-    from tpbench.extraction.progress import ProgressListener
-    from tpbench.wholebody import PoseSource
+from tpbench.wholebody import PoseSource
 
 _RECYCLE_AFTER: Final = 50
 """Sources after which a worker is replaced: native libraries keep some memory for good."""
@@ -106,8 +101,7 @@ def extract(  # noqa: PLR0913 - the options of the command
     folder = plain_path(Path(out))
     count = workers if workers is not None else usable_cores()
     if count < 1:
-        msg = f"--workers must be at least 1, got {count}"
-        raise ConfigError(msg)
+        raise ConfigError(f"--workers must be at least 1, got {count}")
     sources = find_sources([Path(given) for given in inputs], excluded=folder)
     models = weights_digest(skeleton, offline=offline)
     make_folder(folder)

@@ -1,4 +1,4 @@
-"""Finding the source videos, naming them, and doing equal ones once."""
+"""Source videos found: where they are from, equal files once, whether they can be reached."""
 
 from __future__ import annotations
 
@@ -8,20 +8,106 @@ import os
 import re
 import stat
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from tpbench.errors import ConfigError, MediaError
-from tpbench.extraction.provenance import METADATA_ENDING, part_of
+from tpbench.execution.halt import causes, is_out_of_reach
 from tpbench.files import sha256_of
+from tpbench.foreign import ForeignFileError, read_json
+from tpbench.privacy import public_text
 from tpbench.video import VIDEO_SUFFIXES
 from tpbench.video.source import open_container
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+logger = logging.getLogger(__name__)
 
-_log = logging.getLogger(__name__)
+METADATA_ENDING: Final = ".info.json"
+"""Of the file that yt-dlp writes beside a video."""
+
+_PART: Final = re.compile(r"(?P<stem>.+)\.f(?P<format>[^.\s]+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What is known of a source; None where it is not."""
+
+    url: str | None = None
+    licence: str | None = None
+    uploader: str | None = None
+    retrieved_at: str | None = None
+    """ISO 8601, UTC."""
+
+
+def read_provenance(video: Path) -> Provenance:
+    """Read `<stem>.info.json` beside a video, as `yt-dlp --write-info-json` writes it.
+
+    Where yt-dlp had no ffmpeg, picture and sound lie in files of their own, such as
+    `<stem>.f137.mp4`; the metadata file belongs to both.
+
+    A missing file is no news; one that can't be read is logged and ignored: it is not worth a
+    video.
+    """
+    path = _metadata_path(video.parent, video.stem)
+    if not path.exists() and (stem := part_of(video)):
+        path = _metadata_path(video.parent, stem)
+    try:
+        data = read_json(path, strict=False)
+    except FileNotFoundError:
+        return Provenance()
+    except (OSError, ForeignFileError) as error:
+        logger.warning("%s: metadata is left out, so url and licence stay blank: %s", path, error)
+        return Provenance()
+    if not isinstance(data, dict):
+        return Provenance()
+    return Provenance(
+        url=_public(data, "webpage_url"),
+        licence=_public(data, "license"),
+        uploader=_public(data, "uploader"),
+        retrieved_at=_time(data.get("epoch")),
+    )
+
+
+def part_of(file: Path) -> str | None:
+    """Return the stem of the video of which a file is one part, as yt-dlp leaves them unmerged.
+
+    Such a part has the id of its format in its name: `<stem>.f137.mp4`, `<stem>.f251-drc.webm`. An
+    id that begins with a letter counts only if the video's metadata lies beside, since any name may
+    have such an ending.
+
+    Returns:
+        None for a file that is no such part.
+    """
+    match = _PART.fullmatch(file.stem)
+    if match is None:
+        return None
+    stem = match["stem"]
+    is_id = match["format"][0].isdigit() or _metadata_path(file.parent, stem).exists()
+    return stem if is_id else None
+
+
+def _metadata_path(folder: Path, stem: str) -> Path:
+    return folder / f"{stem}{METADATA_ENDING}"
+
+
+def _public(data: dict[str, Any], key: str) -> str | None:
+    value = data.get(key)
+    if not isinstance(value, str) or not value:
+        return None
+    value = public_text(value) if key == "webpage_url" else value
+    return value.encode("utf-8", "replace").decode()  # half an emoji is no text for Parquet
+
+
+def _time(epoch_s: object) -> str | None:
+    if not isinstance(epoch_s, int) or isinstance(epoch_s, bool):
+        return None
+    try:
+        return datetime.fromtimestamp(epoch_s, tz=UTC).isoformat()
+    except (OverflowError, OSError, ValueError):
+        return None
+
 
 _SHOWN_ENDINGS: Final = 8
 """Of the files that are left out; the rest is summed up."""
@@ -81,21 +167,22 @@ def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
     for given in inputs:
         root = plain_path(given)
         if not root.exists():
-            msg = f"input {given} does not exist"
-            raise ConfigError(msg)
+            raise ConfigError(f"input {given} does not exist")
         if _real(root).is_relative_to(excluded):
-            msg = f"input {given} lies in the dataset {excluded} itself; name the raw videos"
-            raise ConfigError(msg)
+            raise ConfigError(
+                f"input {given} lies in the dataset {excluded} itself; name the raw videos"
+            )
         paths = _videos_below(root, excluded, left_out) if root.is_dir() else [root]
         for path in paths:
             found.setdefault(path, _source(path, root))
     names = ", ".join(str(given) for given in inputs)
     if not found:
         held = f", which holds {_counted(left_out)}" if left_out else ""
-        msg = f"no video found in {names}{held} (looked for {' '.join(sorted(VIDEO_SUFFIXES))})"
-        raise ConfigError(msg)
+        raise ConfigError(
+            f"no video found in {names}{held} (looked for {' '.join(sorted(VIDEO_SUFFIXES))})"
+        )
     if left_out:
-        _log.warning("%s: left out what has no ending of a video: %s", names, _counted(left_out))
+        logger.warning("%s: left out what has no ending of a video: %s", names, _counted(left_out))
     _leave_sound_out(found)
     return [found[path] for path in sorted(found)]
 
@@ -187,7 +274,7 @@ def _leave_sound_out(found: dict[Path, Source]) -> None:
             other != path and part_of(other) == stem and _is_sound(other)
             for other in _siblings(path, stem)
         ):
-            _log.warning(
+            logger.warning(
                 "%s: its sound is in a file of its own, so clips of it have none; merge both with"
                 " ffmpeg first to keep it",
                 found[path].shown_path,
@@ -225,7 +312,7 @@ def _videos_below(root: Path, excluded: Path, left_out: Counter[str]) -> Iterato
             if name.startswith(".") or real == excluded or real in seen:
                 continue
             if (real / ".ledger").is_dir():
-                _log.warning("%s is a dataset of tpbench, no source of videos", folder / name)
+                logger.warning("%s is a dataset of tpbench, no source of videos", folder / name)
                 continue
             seen.add(real)
             wanted.append(name)
@@ -244,7 +331,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Path.walk, which Python 3.11 has not."""
 
     def tell(error: OSError) -> None:
-        _log.warning("%s can't be searched: %s", error.filename, error.strerror)
+        logger.warning("%s can't be searched: %s", error.filename, error.strerror)
 
     for folder, subfolders, names in os.walk(root, onerror=tell, followlinks=True):
         yield Path(folder), subfolders, names
@@ -270,3 +357,51 @@ def _real(path: Path) -> Path:
 def _text(path: Path) -> str:
     """Return a path that JSON, SQLite and Parquet can hold: other bytes than UTF-8 escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+_PIECE_BYTES: Final = 1 << 20
+
+
+def why_out_of_reach(source: Source, error: BaseException) -> str | None:
+    """Say why a source that could not be done was out of reach; None if that was not the reason.
+
+    What libav says is not enough: of a file that ends too early it says "input/output error" as it
+    does of a disk that fails. So the file is read once more, without libav.
+
+    Args:
+        source: as it was when the run was planned.
+        error: what its worker met.
+    """
+    if not _is_about(source, error):
+        return None
+    for cause in causes(error):
+        if _is_plain(cause) and (is_out_of_reach(cause) or isinstance(cause, FileNotFoundError)):
+            return f"can't be read: {os.strerror(getattr(cause, 'errno', 0) or 0)}"
+    return _reading_again(source)
+
+
+def _is_about(source: Source, error: BaseException) -> bool:
+    if isinstance(error, MediaError):
+        return str(error.path) in {str(source.path), source.shown_path}
+    named = error.filename if isinstance(error, OSError) else None
+    return named is not None and Path(os.fsdecode(named)) == source.path
+
+
+def _is_plain(error: BaseException) -> bool:
+    """Whether it is Python's own word and not libav's."""
+    return isinstance(error, OSError) and not type(error).__module__.startswith("av")
+
+
+def _reading_again(source: Source) -> str | None:
+    try:
+        found = source.path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        with source.path.open("rb", buffering=0) as file:
+            while file.read(_PIECE_BYTES):
+                pass
+    except OSError as error:
+        return f"can't be read: {error.strerror}"
+    if (found.st_size, found.st_mtime_ns) != (source.size_bytes, source.mtime_ns):
+        return "changed while it was being read"
+    return None

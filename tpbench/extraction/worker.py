@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tpbench.errors import MediaError
+from tpbench.execution.executor import JsonObject, ProgressReport
 from tpbench.execution.halt import HaltError, PostponedError, machine_fault
 from tpbench.execution.ledger_file import require_same
 from tpbench.extraction.config import ExtractionConfig
-from tpbench.extraction.pipeline import SourcePipeline, anywhere
-from tpbench.extraction.reach import why_out_of_reach
-from tpbench.extraction.rows import duplicate_row
-from tpbench.extraction.sources import Source
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tpbench.execution.executor import JsonObject, ProgressReport
+from tpbench.extraction.pipeline import SourcePipeline, anywhere, duplicate_row
+from tpbench.extraction.sources import Source, why_out_of_reach
 
 _REPORT_EVERY_FRAMES = 50
 
@@ -102,8 +97,8 @@ def build(config: JsonObject) -> ExtractionTask:
     """
     import cv2
 
+    from tpbench.detectors.mediapipe_tasks import send_no_usage_statistics
     from tpbench.detectors.suite import build_suite
-    from tpbench.detectors.usage_statistics import send_no_usage_statistics
 
     send_no_usage_statistics()
     cv2.setNumThreads(1)  # a worker is one thread; more workers use more cores

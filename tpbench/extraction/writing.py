@@ -1,29 +1,135 @@
-"""Making the three files of a kept clip in one pass over its frames."""
+"""A clip written: one square crop, video, pose drawing and keypoints."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Final
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from tpbench.dataset import clip_path, keypoints_path, pose_path
 from tpbench.dwpose_drawing import draw_pose
 from tpbench.errors import MediaError
+from tpbench.extraction.shots import Span
+from tpbench.extraction.statistics import finite_percentile
 from tpbench.files import sha256_of
-from tpbench.video import CLIP, POSE, AudioSource, VideoWriter, probe, read_frames
-from tpbench.wholebody import save_pose
+from tpbench.video import CLIP, POSE, AudioSource, VideoInfo, VideoWriter, probe, read_frames
+from tpbench.video.display import Window
+from tpbench.wholebody import (
+    FACE,
+    LEFT_HAND,
+    LEFT_HIP,
+    LEFT_SHOULDER,
+    RIGHT_HAND,
+    RIGHT_SHOULDER,
+    VISIBLE_SCORE,
+    WholeBodyPose,
+    save_pose,
+)
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_OUTLIER_PERCENT: Final = 2.0
+"""Frames in which a point may lie outside the body box, at either end."""
 
-    import numpy as np
-    from numpy.typing import NDArray
+_WHOLE_SHARE: Final = 0.92
+"""A square this close to the shorter side takes all of it: no resampling for a few pixels."""
 
-    from tpbench.extraction.crop import CropBox
-    from tpbench.extraction.spans import Span
-    from tpbench.video import VideoInfo
-    from tpbench.wholebody import WholeBodyPose
+_HEAD_ABOVE_BROWS: Final = 0.75
+"""Hair and forehead above the highest face point, as a share of the height of the face points."""
+
+_WAIST_BELOW_SHOULDERS: Final = 1.6
+"""How far an upper body reaches below the shoulders, in shoulder widths, hands or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropBox:
+    """A square in the source, in px, edges between pixels: x from `x0_px` to `x0_px + side_px`."""
+
+    x0_px: int
+    y0_px: int
+    side_px: int
+
+    def seen_from_outside(self, window: Window | None) -> CropBox:
+        """Return the same square on the whole picture, of which this one knows only a part."""
+        if window is None:
+            return self
+        return CropBox(
+            x0_px=self.x0_px + window.x0_px,
+            y0_px=self.y0_px + window.y0_px,
+            side_px=self.side_px,
+        )
+
+    def normalised(self, width_px: int, height_px: int) -> tuple[float, float, float, float]:
+        """Return x0, y0, x1, y1 as shares of the source's width and height, 0..1."""
+        return (
+            self.x0_px / width_px,
+            self.y0_px / height_px,
+            (self.x0_px + self.side_px) / width_px,
+            (self.y0_px + self.side_px) / height_px,
+        )
+
+
+def upper_body_crop(pose: WholeBodyPose, *, margin_share: float) -> CropBox:
+    """Return one square for all frames: from above the hair to the waist, hands included.
+
+    The body box spans head, shoulders, elbows, wrists and hands over the 2nd to 98th percentile of
+    frames, and at least 1.6 shoulder widths below the shoulders. The square is its longer side plus
+    the margin, centred on it, moved into the picture, and never larger than the picture: nothing is
+    padded. Where the body is taller than the square, the head stays and the waist goes.
+
+    Args:
+        pose: the person over the whole clip, in source px.
+        margin_share: space around the body box, as a share of its size.
+    """
+    low, high = _body_box(pose)
+    side = float((high - low).max() * (1 + margin_share))
+    largest = min(pose.width_px, pose.height_px)
+    side_px = largest if side >= _WHOLE_SHARE * largest else min(largest, max(2, round(side)))
+    corner = (low + high - side_px) / 2
+    corner[1] = min(corner[1], low[1])
+    corner = np.round(corner).astype(int)
+    limit = np.array([pose.width_px, pose.height_px]) - side_px
+    x0_px, y0_px = np.clip(corner, 0, limit)
+    return CropBox(x0_px=int(x0_px), y0_px=int(y0_px), side_px=side_px)
+
+
+def _body_box(pose: WholeBodyPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    points = pose.keypoints.astype(np.float64)
+    points[pose.scores <= VISIBLE_SCORE] = np.nan
+    size = np.array([pose.width_px, pose.height_px], dtype=np.float64)
+    points = np.clip(points, 0, size)  # what lies outside the picture can't be kept anyway
+    body = np.concatenate(
+        [points[:, :LEFT_HIP], points[:, FACE], points[:, LEFT_HAND], points[:, RIGHT_HAND]], axis=1
+    )
+    lows, highs = _frame_boxes(body)
+    low = np.array([finite_percentile(lows[:, axis], _OUTLIER_PERCENT) for axis in range(2)])
+    high = np.array(
+        [finite_percentile(highs[:, axis], 100 - _OUTLIER_PERCENT) for axis in range(2)]
+    )
+    face_lows, face_highs = _frame_boxes(np.concatenate([points[:, FACE], points[:, :5]], axis=1))
+    face_height = finite_percentile((face_highs - face_lows)[:, 1], 50)
+    top = finite_percentile(face_lows[:, 1], _OUTLIER_PERCENT) - _HEAD_ABOVE_BROWS * face_height
+    shoulders = points[:, [LEFT_SHOULDER, RIGHT_SHOULDER]]
+    width = finite_percentile(np.abs(shoulders[:, 0, 0] - shoulders[:, 1, 0]), 75)
+    waist = finite_percentile(shoulders[..., 1].mean(axis=1), 50) + _WAIST_BELOW_SHOULDERS * width
+    low[1] = np.clip(np.fmin(low[1], top), 0, size[1])
+    high[1] = np.clip(np.fmax(high[1], waist), 0, size[1])
+    low = np.where(np.isfinite(low), low, 0.0)
+    high = np.where(np.isfinite(high), high, size)
+    return low, high
+
+
+def _frame_boxes(
+    points: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the lowest and highest seen coordinates of each frame, NaN where nothing is seen."""
+    lows = np.where(np.isnan(points), np.inf, points).min(axis=1)
+    highs = np.where(np.isnan(points), -np.inf, points).max(axis=1)
+    lows[~np.isfinite(lows)] = np.nan
+    highs[~np.isfinite(highs)] = np.nan
+    return lows, highs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

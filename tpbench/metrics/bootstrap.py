@@ -12,18 +12,15 @@ How often the intervals hold the truth, by simulation: `docs/statistics.md`.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tpbench.metrics.curves import contrast, finite_mean
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
 Bounds = tuple[float | None, float | None]
 """The least and the greatest value there can be; None: no end."""
@@ -185,8 +182,9 @@ def paired_difference(
     """
     common = sorted(first.keys() & second.keys())
     if identities is not None and (nameless := [clip for clip in common if clip not in identities]):
-        message = f"no identity for {len(nameless)} of {len(common)} clips, first {nameless[0]!r}"
-        raise ValueError(message)
+        raise ValueError(
+            f"no identity for {len(nameless)} of {len(common)} clips, first {nameless[0]!r}"
+        )
     differences = contrast([first[clip] for clip in common], [second[clip] for clip in common])
     names = None if identities is None else [identities[clip] for clip in common]
     return mean_over_identities(differences, names)
@@ -201,19 +199,16 @@ def _check(
 ) -> None:
     if clips.ndim != 1 or (identities is not None and len(identities) != clips.size):
         named = "none" if identities is None else len(identities)
-        message = (
+        raise ValueError(
             f"one value and one identity per clip: got shape {clips.shape}, {named} identities"
         )
-        raise ValueError(message)
     if weights is not None and (len(weights) != clips.size or not np.greater(weights, 0).all()):
-        message = f"one weight above 0 per clip: got {len(weights)} of {clips.size}"
-        raise ValueError(message)
+        raise ValueError(f"one weight above 0 per clip: got {len(weights)} of {clips.size}")
     if not 0 < level < 1 or n_resamples < 1:
-        message = (
+        raise ValueError(
             "a level lies between 0 and 1 and resamples are 1 or more;"
             f" got {level} and {n_resamples}"
         )
-        raise ValueError(message)
 
 
 def _mean(

@@ -16,12 +16,10 @@ Romano & Wolf 2005.) How often it errs, and what it finds, by simulation: `docs/
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 MIN_IDENTITIES: Final = 6
 """With fewer no difference can be told from chance: of 2^5 signs, one in sixteen is as extreme."""

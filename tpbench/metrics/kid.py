@@ -10,19 +10,15 @@ read where there are few; it may come out below 0.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from operator import itemgetter
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from tpbench.metrics.feature_statistics import checked_features
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from numpy.typing import ArrayLike, NDArray
+from tpbench.metrics.frechet import checked_features
 
 _BLOCK_ROWS = 1024
 """Rows of a kernel matrix that exist at once; 8 MB of kernel, 16 MB of Inception features."""
@@ -73,8 +69,7 @@ def kid(
         ValueError: too few rows, different d, not all numbers finite, or a number is too small.
     """
     if subsets < 1 or subset_size < 2:
-        msg = f"want 1 subset of 2 or more, got {subsets} of {subset_size}"
-        raise ValueError(msg)
+        raise ValueError(f"want 1 subset of 2 or more, got {subsets} of {subset_size}")
     x, y = _checked_pair(real, generated)
     size = min(subset_size, len(x), len(y))
     value = _mmd(x, y)
@@ -137,8 +132,9 @@ def _checked_pair(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     x, y = checked_features(real), checked_features(generated)
     if min(len(x), len(y)) < 2 or x.shape[1] != y.shape[1]:
-        msg = f"features: want (n, d) and (m, d), n and m 2 or more, got {x.shape} and {y.shape}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"features: want (n, d) and (m, d), n and m 2 or more, got {x.shape} and {y.shape}"
+        )
     return x, y
 
 

@@ -10,20 +10,17 @@ the backbones are torchvision's files.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tpbench.errors import ConfigError
 from tpbench.metrics.networks import check_pictures, exact_inference, read_state, unit_tensor
 from tpbench.weights import resolve
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
 
 Backbone = Literal["alex", "vgg"]
 """alex is what the authors recommend for comparing pictures; vgg is in the TikTok tables."""
@@ -61,8 +58,7 @@ class LpipsDistance:
         batch_size: int = 4,
     ) -> None:
         if batch_size < 1:
-            msg = f"batch_size: want 1 or more, got {batch_size}"
-            raise ValueError(msg)
+            raise ValueError(f"batch_size: want 1 or more, got {batch_size}")
         self._device = torch.device(device)
         self._network = network.eval().to(self._device)
         self._min_size_px = LPIPS_MIN_SIZE_PX[backbone]
@@ -87,15 +83,15 @@ class LpipsDistance:
         for pictures in (real, generated):
             check_pictures(pictures, axes="n, height, width, 3")
         if real.shape != generated.shape:
-            msg = f"pictures: real and generated differ, {real.shape} and {generated.shape}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"pictures: real and generated differ, {real.shape} and {generated.shape}"
+            )
         if min(real.shape[1:3]) < self._min_size_px:
             height_px, width_px = real.shape[1:3]
-            msg = (
+            raise ValueError(
                 f"pictures: {width_px}x{height_px} px are too small for this backbone, "
                 f"want {self._min_size_px} px or more"
             )
-            raise ValueError(msg)
         found = np.empty(len(real), np.float64)
         with exact_inference():
             for start in range(0, len(real), self._batch_size):
@@ -133,8 +129,9 @@ def load_lpips(
     try:
         network = lpips_network(backbone, state)
     except (KeyError, RuntimeError) as error:
-        msg = f"{path}: holds no weights of torchvision's network for LPIPS '{backbone}'"
-        raise ConfigError(msg) from error
+        raise ConfigError(
+            f"{path}: holds no weights of torchvision's network for LPIPS '{backbone}'"
+        ) from error
     return LpipsDistance(network, backbone=backbone, fed=fed, device=device, batch_size=batch_size)
 
 

@@ -6,23 +6,23 @@ a frame number means the same picture to a detector, a crop, a manifest row and 
 
 from __future__ import annotations
 
-from tpbench.video.access import frames_at
 from tpbench.video.audio import AudioSource
-from tpbench.video.encoding import CLIP, LOSSLESS_X264, POSE, PREVIEW, Encoding
 from tpbench.video.footage import (
     Footage,
+    PassedOver,
     content_sha256,
     first_number_in,
     is_frame_folder,
     open_footage,
+    passed_over,
     pictures_in,
 )
-from tpbench.video.info import VideoInfo, probe
-from tpbench.video.passed_over import PassedOver, passed_over
+from tpbench.video.info import VideoInfo
 from tpbench.video.pictures import PICTURE_SUFFIXES, read_picture
-from tpbench.video.read import DecodedFrame, Frame, decode_frames, read_frames
+from tpbench.video.probe import probe
+from tpbench.video.read import DecodedFrame, Frame, decode_frames, frames_at, read_frames
 from tpbench.video.source import VIDEO_SUFFIXES
-from tpbench.video.write import VideoWriter
+from tpbench.video.write import CLIP, LOSSLESS_X264, POSE, PREVIEW, Encoding, VideoWriter
 
 __all__ = [
     "CLIP",

@@ -1,33 +1,168 @@
-"""The sound of a span of a video, cut to the sample and encoded beside the clip."""
+"""The sound of a clip: which track, channels mixed down, cut to the clip."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple, Self
+from pathlib import Path
+from typing import Final, NamedTuple, Self
 
+import av
 import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.filter import Graph
+from av.packet import Packet
+from numpy.typing import NDArray
 
-from tpbench.video.info import probe
-from tpbench.video.sound import Resampler, Samples, SoundShape, decoded_inside, has_own_order
-from tpbench.video.source import open_video
-from tpbench.video.stamps import BACK_S
-from tpbench.video.streams import channels_of, main_sound
+from tpbench.video.info import VideoInfo
+from tpbench.video.probe import probe
+from tpbench.video.source import OPENING, channels_of, local_url, main_sound, open_video
+from tpbench.video.timeline import BACK_S
 
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
-    from pathlib import Path
+_TELL_AN_ORDER: Final = ("mov", "mp4", "mxf")
+"""Containers that can store channels in an order of their own."""
 
-    from av.audio.stream import AudioStream
-    from av.container import InputContainer, OutputContainer
-    from av.packet import Packet
-    from numpy.typing import NDArray
+_IN_THEIR_OWN_ORDER: Final = frozenset(
+    {"aac", "aac_latm", "ac3", "alac", "amr_nb", "amr_wb", "dts", "eac3", "flac", "mp2", "mp3"}
+    | {"opus", "truehd", "vorbis"}
+)
+"""Codecs whose decoders tell the order themselves, whatever the container says: a usual one."""
 
-    from tpbench.video.info import VideoInfo
+_NO_CLIPPING: Final = {"rematrix_maxval": "1.0"}
+"""Of libswresample: a mix of more channels is turned down so far that it can't exceed 1."""
 
-_log = logging.getLogger(__name__)
+
+class SoundShape(NamedTuple):
+    """How sound is given out."""
+
+    rate_hz: int
+    """Samples a second."""
+
+    channels: int
+    """1 or 2."""
+
+    @property
+    def layout(self) -> str:
+        """The channels by their name in libav."""
+        return "mono" if self.channels == 1 else "stereo"
+
+
+class Samples(NamedTuple):
+    """Decoded samples and their place on the clock of the file."""
+
+    start_s: Fraction | None
+    """Time of the first; None where the file doesn't say."""
+
+    values: NDArray[np.float32]
+    """(channels, n), nominally in [-1, 1]."""
+
+
+class Resampler:
+    """Brings decoded frames into one shape. Mixes of more channels are turned down, never cut."""
+
+    def __init__(self, shape: SoundShape) -> None:
+        self._shape = shape
+        self._source: tuple[str, int] | None = None
+        self._resampler = av.AudioResampler("fltp", shape.layout, shape.rate_hz)
+
+    def resample(self, frame: AudioFrame) -> Iterator[Samples]:
+        """Give what one more frame makes; a broadcast may go over to other channels in between."""
+        source = (frame.layout.name, frame.sample_rate)
+        if source != self._source:
+            mixes = frame.layout.nb_channels > self._shape.channels
+            self._source = source
+            self._resampler = av.AudioResampler(
+                "fltp",
+                self._shape.layout,
+                self._shape.rate_hz,
+                options=_NO_CLIPPING if mixes else None,
+            )
+        for part in self._resampler.resample(frame):
+            yield _samples(part)
+
+
+def has_own_order(container: InputContainer, track: AudioStream) -> bool:
+    """Return whether the channels of a track may be in an order of their own."""
+    tells = any(name in container.format.name.split(",") for name in _TELL_AN_ORDER)
+    codec = track.codec_context
+    is_usual = codec.codec.canonical_name in _IN_THEIR_OWN_ORDER and codec.profile != "xHE-AAC"
+    return tells and not is_usual
+
+
+def decoded_inside(
+    path: Path, container: InputContainer, track: AudioStream, shape: SoundShape, seek_s: Fraction
+) -> Iterator[Samples]:
+    """Give a track's sound from about `seek_s` on, decoded without its frames ever being in Python.
+
+    Args:
+        path: the file.
+        container: the same, open.
+        track: the track in it.
+        shape: what to give.
+        seek_s: time on the file's clock; 0 or less for all of it.
+
+    Raises:
+        av.FFmpegError: it can't be decoded (on).
+    """
+    options = {
+        "filename": local_url(path),
+        "format_opts": ":".join(f"{name}={value}" for name, value in OPENING.items()),
+        "stream_index": str(track.index),
+    }
+    first_s = (container.start_time or 0) / av.time_base
+    if seek_s > max(0, first_s):
+        options["seek_point"] = f"{float(seek_s) - first_s:.6f}"
+    channels = channels_of(track)
+    try:
+        mix = ("aresample", _NO_CLIPPING if channels > shape.channels else {})
+        graph = _graph(options, mix, shape)
+    except av.FFmpegError:
+        # No rule says how these channels are mixed ("centre, left"): all alike.
+        every = "+".join(f"c{number}" for number in range(channels))
+        outputs = "|".join(f"c{number}<{every}" for number in range(shape.channels))
+        graph = _graph(options, ("pan", {"args": f"{shape.layout}|{outputs}"}), shape)
+    yield from _pulled(graph)
+
+
+def _graph(source: dict[str, str], mix: tuple[str, dict[str, str]], shape: SoundShape) -> Graph:
+    graph = av.filter.Graph()
+    nodes = [
+        graph.add("amovie", **source),
+        graph.add(mix[0], **mix[1]),
+        graph.add(
+            "aformat",
+            sample_fmts="fltp",
+            channel_layouts=shape.layout,
+            sample_rates=str(shape.rate_hz),
+        ),
+        graph.add("abuffersink"),
+    ]
+    graph.link_nodes(*nodes).configure()
+    return graph
+
+
+def _pulled(graph: Graph) -> Iterator[Samples]:
+    while True:
+        try:
+            frame = graph.pull()
+        except EOFError:
+            return
+        yield _samples(frame)  # type: ignore[arg-type]  # a sink of sound gives sound
+
+
+def _samples(frame: AudioFrame) -> Samples:
+    start_s = None
+    if frame.pts is not None and frame.time_base is not None:
+        start_s = frame.pts * Fraction(frame.time_base)
+    return Samples(start_s, np.asarray(frame.to_ndarray(), np.float32))
+
+
+logger = logging.getLogger(__name__)
 
 _AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _OTHER_RATE_HZ = 48000
@@ -147,8 +282,6 @@ class AudioTrack:
         return self._block.samples[:, -wait : most - wait]
 
     def _encode(self, samples: NDArray[np.float32]) -> None:
-        import av
-
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(samples), format="fltp", layout=self._shape.layout
         )
@@ -165,7 +298,7 @@ def _sound_shape(path: Path) -> SoundShape | None:
         track = main_sound(container, video)
         channels = 0 if track is None else channels_of(track)
         if track is None or not channels or not track.codec_context.sample_rate:
-            _log.warning("%s: its sound can't be decoded here and is left out", path)
+            logger.warning("%s: its sound can't be decoded here and is left out", path)
             return None
         rate_hz = track.codec_context.sample_rate
         return SoundShape(rate_hz if rate_hz in _AAC_RATES_HZ else _OTHER_RATE_HZ, min(channels, 2))
@@ -271,13 +404,11 @@ def _decodable(
     span: _ClockSpan | None,
 ) -> Iterator[Samples]:
     """Give all sound that decodes, in the given shape; a clip is worth more than its sound."""
-    import av
-
     if has_own_order(container, track):
         try:
             yield from decoded_inside(path, container, track, shape, seek_s or Fraction(0))
         except (av.FFmpegError, ValueError) as error:
-            _log.warning("%s: %s (%s)", path, _SILENCE, error)
+            logger.warning("%s: %s (%s)", path, _SILENCE, error)
         return
     if seek_s is not None:
         with contextlib.suppress(av.FFmpegError):
@@ -292,5 +423,5 @@ def _decodable(
                     yield from resampler.resample(frame)
             except (av.FFmpegError, ValueError) as error:
                 if not warned:
-                    _log.warning("%s: %s (%s)", path, _SILENCE, error)
+                    logger.warning("%s: %s (%s)", path, _SILENCE, error)
                 warned = True

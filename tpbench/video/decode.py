@@ -1,30 +1,84 @@
-"""Decoding pictures in order of display, from the start or from a keyframe before any frame."""
+"""Pictures out of packets: decoding, what the decoder complains of, transparency."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import logging
+import re
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Generator, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
 
+import av
 import numpy as np
+from av.codec import CodecContext
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
-from tpbench.errors import DamageError
-from tpbench.video.bitstream import is_header
-from tpbench.video.decoder_log import TOO_LARGE, damage_in, listen
-from tpbench.video.numbered import numbered_pictures
-from tpbench.video.source import keeps_no_stamps, open_video, picture_pts, readable_packets
+from tpbench.errors import DamageError, TransparentError
+from tpbench.video.bitstream import is_header, numbered_pictures
+from tpbench.video.info import PictureIndex, VideoInfo
+from tpbench.video.source import Source, keeps_no_stamps, open_video, picture_pts, readable_packets
+from tpbench.video.timeline import Laid
 
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
-    from pathlib import Path
+_HARMLESS_PARTS: Final = (
+    # Messages beside the picture: what a camera adds, colours, captions, screens.
+    r"\bSEI\b",
+    r"APP fields",
+    r"\b(Exif|EXIF|ICC|XMP|A53|side data|metadata)\b",
+    r"mastering display",
+    r"film grain",
+    # Parameter sets without a picture, or more in them than is used.
+    r"^no frame!",
+    r"^VUI|VUI parameters|hrd param",
+    # Direct prediction across scene cuts: the picture is whole.
+    r"co located POCs unavailable",
+    # Ends and fillings between pictures.
+    r"EOI missing",
+    r"Invalid NAL unit 0",
+    r"Skipping NAL unit|Skipped NAL|unknown NAL",
+    # Bookkeeping of references that nothing leans on any more.
+    r"mmco: unref short failure",
+    r"number of reference frames .* exceeds max",
+)
+_HARMLESS: Final = re.compile("|".join(_HARMLESS_PARTS))
+"""Lines about something else than the picture, or that leave it whole."""
 
-    from av.packet import Packet
-    from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
+TOO_LARGE: Final = "max pixel count"
+"""Part of what is logged when a picture is larger than the decoder was told to allow."""
 
-    from tpbench.video.info import PictureIndex, VideoInfo
-    from tpbench.video.source import Source
-    from tpbench.video.timeline import Laid
+
+def damage_in(lines: Iterable[tuple[int, str, str]]) -> str | None:
+    """Return the first line that tells of damage.
+
+    Args:
+        lines: level, name of the decoder and text, as `av.logging.Capture` collects them.
+    """
+    import av.logging
+
+    for level, name, line in lines:
+        text = " ".join(line.split())
+        if level <= av.logging.ERROR and text and not _HARMLESS.search(text):
+            return f"{name}: {text}" if name else text
+    return None
+
+
+def listen() -> None:
+    """Let PyAV hand on error lines, which it throws away otherwise; elsewhere they stay unseen."""
+    import av.logging
+
+    level = av.logging.get_level()
+    if level is None or level < av.logging.ERROR:
+        av.logging.set_level(av.logging.ERROR)
+        # What no decoder is listening for would be printed.
+        logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
+    # The same line about another file is another damage.
+    av.logging.set_skip_repeated(False)
 
 
 class Picture(NamedTuple):
@@ -186,8 +240,6 @@ def _packets_from_key(
     Returns:
         The keyframe's stamp and the packets from it on; None without such a keyframe or seek.
     """
-    import av
-
     if seek_pts is not None:
         if keeps_no_stamps(source.container):
             return None
@@ -255,8 +307,7 @@ def _decode_packet(
     if packet is not None and packet.size and is_header(codec, memoryview(packet)):
         return pictures
     if any(TOO_LARGE in line for _, _, line in lines):
-        reason = "its pictures grow beyond 8192x8192 px in area"
-        raise _DecodingError(reason)
+        raise _DecodingError("its pictures grow beyond 8192x8192 px in area")
     if failure is not None:
         raise _DecodingError(failure.strerror or "broken data") from failure
     if (damage := damage_in(lines)) is not None:
@@ -271,3 +322,104 @@ def _time_s(info: VideoInfo, pts: int | None) -> float | None:
 def _damage(path: Path, time_s: float | None, reason: str) -> DamageError:
     where = "at its end" if time_s is None else f"near {time_s:.2f} s"
     return DamageError(path, f"damaged: a picture {where} can't be decoded ({reason})")
+
+
+_OPAQUE_SHARE: Final = 0.99
+"""Of the largest value: lossy codecs miss it by a level, and 1 % can't be seen."""
+
+_BESIDE: Final = "matroska_block_additional"
+_BESIDE_ID: Final = (1).to_bytes(8, "big")
+"""Number of the block that holds transparency."""
+
+
+def require_opaque(path: Path, pictures: Iterable[Picture], *, codec: str) -> Iterator[Picture]:
+    """Give the pictures on.
+
+    Raises:
+        TransparentError: one of them is transparent in places.
+    """
+    for picture in pictures:
+        if _may_be_transparent(picture.picture.format.name) and _is_transparent(
+            picture.picture, zero_is_unused=codec == "rawvideo"
+        ):
+            raise transparent(path)
+        yield picture
+
+
+def require_opaque_beside(path: Path) -> None:
+    """Look at the transparency that a VP8 or VP9 file keeps beside its pictures, if it has any.
+
+    Raises:
+        TransparentError: one of its pictures is transparent in places.
+        MediaError: the file can't be read.
+    """
+    with open_video(path) as (container, stream):
+        if not keeps_transparency_beside(stream):
+            return
+        name = stream.codec_context.codec.canonical_name
+        decoder = av.CodecContext.create(name, "r")
+        for packet in readable_packets(container, stream):
+            with contextlib.suppress(av.FFmpegError):
+                for alpha in _beside(decoder, packet):
+                    if _lowest(alpha) < _OPAQUE_SHARE:
+                        raise transparent(path)
+
+
+def keeps_transparency_beside(stream: VideoStream) -> bool:
+    """Return whether the file says that its VP8 or VP9 pictures have transparency beside them."""
+    marks = {key.lower(): value for key, value in stream.metadata.items()}
+    return marks.get("alpha_mode") == "1" and stream.codec_context.codec.canonical_name in (
+        "vp8",
+        "vp9",
+    )
+
+
+def transparent(path: Path) -> TransparentError:
+    """Return the error of a transparent video."""
+    return TransparentError(path, "is transparent in places: lay it over its background first")
+
+
+def _beside(decoder: CodecContext, packet: Packet[VideoStream]) -> list[VideoFrame]:
+    """Decode the picture of transparency that came with a packet."""
+    if not packet.has_sidedata(_BESIDE):
+        return []
+    block = bytes(packet.get_sidedata(_BESIDE))
+    if not block.startswith(_BESIDE_ID):
+        return []
+    decoded: list[VideoFrame] = decoder.decode(av.Packet(block[8:]))  # type: ignore[attr-defined]
+    return decoded
+
+
+@cache
+def _may_be_transparent(pixel_format: str) -> bool:
+    # A palette's colours may be transparent; libav lists no component for that.
+    components = av.VideoFormat(pixel_format, 16, 16).components
+    return pixel_format == "pal8" or any(component.is_alpha for component in components)
+
+
+def _is_transparent(picture: VideoFrame, *, zero_is_unused: bool) -> bool:
+    if len(picture.planes) == 4:
+        values, largest = _plane(picture, 3)
+    else:
+        rgba = picture.to_ndarray(format="rgba", threads=1)
+        values, largest = np.asarray(rgba[..., 3], dtype=np.uint8), 255
+    if zero_is_unused and not values.any():
+        return False  # uncompressed AVI: the fourth byte is often just padding
+    return bool(values.min() < _OPAQUE_SHARE * largest)
+
+
+def _lowest(alpha: VideoFrame) -> float:
+    """Return the smallest value of a picture of transparency, as a share of the largest possible.
+
+    It is coded as brightness, of the full range whatever is declared.
+    """
+    values, largest = _plane(alpha, 0)
+    return float(values.min()) / largest
+
+
+def _plane(picture: VideoFrame, number: int) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], int]:
+    """Return a plane of full size as (H, W) numbers, and the largest number there can be."""
+    bits = picture.format.components[number].bits
+    data = memoryview(picture.planes[number])
+    values = np.frombuffer(data, np.uint8) if bits <= 8 else np.frombuffer(data, np.uint16)
+    return values.reshape(picture.height, -1)[:, : picture.width], 2**bits - 1

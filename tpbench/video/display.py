@@ -1,23 +1,90 @@
-"""From a decoded picture to the RGB that its viewer sees: cropped, turned, mirrored, as SDR."""
+"""How a picture is shown: crops, shape of pixels, rotation, colours, high dynamic range."""
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import cache
+from typing import Final, NamedTuple
 
 import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
-from tpbench.video.hdr import HDR_CURVES, shown_as_sdr
 from tpbench.video.orientation import UPRIGHT, Orientation, orientation_of_picture
 from tpbench.video.pictures import in_8_bits
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+WHITE_CD_M2: Final = 203.0
+"""Diffuse white of HDR (ITU-R BT.2408), which becomes the white of SDR."""
 
-    from av.video.frame import VideoFrame
-    from numpy.typing import NDArray
+PQ: Final = 16
+HLG: Final = 18
+HDR_CURVES: Final = {PQ: "PQ", HLG: "HLG"}
+"""Transfer characteristics of ITU-T H.273 that are HDR."""
+
+UNSHOWN_CURVES: Final = {8: "linear light", 9: "logarithmic", 10: "logarithmic", 17: "DCI XYZ"}
+"""Transfer characteristics that nothing here undoes; shown as they are they look washed out."""
+
+_HLG_PEAK_CD_M2: Final = 1000.0
+_HLG_SYSTEM_GAMMA: Final = 1.2
+_SDR_GAMMA: Final = 2.4
+
+_TO_XYZ: Final = {
+    1: ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505)),
+    9: ((0.6370, 0.1446, 0.1689), (0.2627, 0.6780, 0.0593), (0.0000, 0.0281, 1.0610)),
+    12: ((0.4866, 0.2657, 0.1982), (0.2290, 0.6917, 0.0793), (0.0000, 0.0451, 1.0439)),
+}
+"""Linear RGB to CIE XYZ by colour primaries of ITU-T H.273: BT.709, BT.2020, Display P3."""
+
+
+def shown_as_sdr(rgb: NDArray[np.uint16], *, curve: int, primaries: int) -> NDArray[np.uint8]:
+    """Return the picture as an SDR display shows it; the module's docstring states the rules.
+
+    Args:
+        rgb: (H, W, 3) uint16, the coded values on a scale of 65535, alike in all channels.
+        curve: `PQ` or `HLG`.
+        primaries: of ITU-T H.273; what is not BT.709 or Display P3 counts as BT.2020.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    import cv2
+
+    light = _light(curve)[rgb]
+    if primaries != 1:
+        light = cv2.transform(light, _to_bt709(12 if primaries == 12 else 9))
+    shown = cv2.pow(np.clip(light, 0, 1), 1 / _SDR_GAMMA)
+    return np.asarray(cv2.convertScaleAbs(shown, alpha=255), dtype=np.uint8)
+
+
+@cache
+def _light(curve: int) -> NDArray[np.float32]:
+    """Light by coded value, (65536,), 1 for diffuse white."""
+    coded = np.arange(65536) / 65535
+    if curve == HLG:
+        a, b, c = 0.17883277, 0.28466892, 0.55991073
+        scene = np.where(coded <= 0.5, coded**2 / 3, (np.exp((coded - c) / a) + b) / 12)
+        light_cd_m2 = _HLG_PEAK_CD_M2 * scene**_HLG_SYSTEM_GAMMA
+    else:
+        root = coded ** (1 / 78.84375)
+        numerator = np.maximum(root - 0.8359375, 0)
+        ratio = numerator / (18.8515625 - 18.6875 * root)
+        light_cd_m2 = 10000 * ratio ** (1 / 0.1593017578125)
+    return (light_cd_m2 / WHITE_CD_M2).astype(np.float32)
+
+
+@cache
+def _to_bt709(primaries: int) -> NDArray[np.float32]:
+    """Matrix from linear RGB of these primaries to linear RGB of BT.709, (3, 3)."""
+    matrix = np.linalg.inv(np.array(_TO_XYZ[1])) @ np.array(_TO_XYZ[primaries])
+    matrix /= matrix.sum(axis=1, keepdims=True)  # white stays white
+    return np.asarray(matrix, dtype=np.float32)
+
 
 UNDECLARED: Final = 2
 """ITU-T H.273: transfer characteristics or colour primaries are not known."""
@@ -251,3 +318,53 @@ def _fitted(
         image, (width_px, height_px), interpolation=interpolation
     )
     return canvas
+
+
+_STREAM: Final = re.compile(r"^  Stream #0:(\d+)[\[(: ]")
+_CROP: Final = re.compile(r"^      Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)\s*$")
+
+NO_EDGES: Final = Edges(0, 0, 0, 0)
+
+
+def container_crop(container: InputContainer, stream: VideoStream) -> Edges:
+    """Return what the container cuts off; nothing where a crop leaves no picture."""
+    number = None
+    for line in _description(container).splitlines():
+        if (found := _STREAM.match(line)) is not None:
+            number = int(found.group(1))
+        elif number == stream.index and (found := _CROP.match(line)) is not None:
+            left, right, top, bottom = (int(text) for text in found.groups())
+            context = stream.codec_context
+            if left + right < context.width and top + bottom < context.height:
+                return Edges(left, top, right, bottom)
+    return NO_EDGES
+
+
+def pixel_aspect(stream: VideoStream, cropped: Edges) -> Fraction:
+    """Return width over height of a pixel.
+
+    Where a Matroska file crops and names no display size, libav holds the cropped picture against
+    the uncropped size, which would squeeze it back into the bars; by the format's own rule its
+    pixels are square.
+    """
+    declared = stream.sample_aspect_ratio or Fraction(1)
+    if cropped == NO_EDGES:
+        return declared
+    width_px, height_px = stream.codec_context.width, stream.codec_context.height
+    left_px = width_px - cropped.left_px - cropped.right_px
+    left_high_px = height_px - cropped.top_px - cropped.bottom_px
+    unset = Fraction(left_high_px * width_px, left_px * height_px)
+    return Fraction(1) if declared == unset else declared
+
+
+def _description(container: InputContainer) -> str:
+    """Return what libav tells people of a file; it says so only while its log is on."""
+    import av.logging
+
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)
+    try:
+        # PyAV's annotations leave this one out.
+        return str(container.dumps_format())  # type: ignore[attr-defined]
+    finally:
+        av.logging.set_level(level)

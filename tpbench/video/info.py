@@ -1,44 +1,253 @@
-"""What a video is: size, rate, length."""
+"""What a video is: size, rate, length, and where its pictures lie on the timeline."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from fractions import Fraction
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tpbench.errors import MediaError
-from tpbench.video.alpha import require_opaque_beside
-from tpbench.video.container_crop import container_crop, pixel_aspect
-from tpbench.video.display import Display, displayed_size
-from tpbench.video.hdr import HDR_CURVES, UNSHOWN_CURVES
-from tpbench.video.layout import Part, lay_out
-from tpbench.video.orientation import OrientationMessages, orientation_of_picture
-from tpbench.video.source import keeps_no_stamps, open_video, readable_packets
-from tpbench.video.survey import decode_all, survey_packets
-from tpbench.video.timeline import Laid, Timeline
+from tpbench.video.display import (
+    Display,
+    Window,
+)
+from tpbench.video.timeline import (
+    JITTER_SLOTS,
+    Laid,
+    Mended,
+    Timeline,
+    believable,
+    largest_offset,
+    mend_stamps,
+    rate_of_runs,
+    rates_to_try,
+)
 
-if TYPE_CHECKING:
-    from fractions import Fraction
+_WAVER_FRAMES: Final = (0.75, 1.25)
+"""How far a picture may be from its frame's time, in frames, so that none is lost; the second where
+the first is not enough."""
 
-    from av.container import InputContainer
-    from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
-    from numpy.typing import NDArray
-
-    from tpbench.video.display import Window
-    from tpbench.video.layout import Layout
-    from tpbench.video.survey import Packets, ShownPictures
+_STEADY_PHASE: Final = 0.5
+"""Length of the mean of all stamps' phases on the unit circle from which on they share one."""
 
 
-_PROGRESSIVE: Final = 1
-"""libav's field orders: 0 unknown, 1 progressive, all above interlaced."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A stretch of a video on one clock, without a jump."""
 
-_SEAM_FRAMES = 4
-"""The last pictures of a recording in the order of display, whichever is its last in the file."""
+    first_frame: int
+    """Frame number of its first picture."""
+
+    zero_s: Fraction
+    """Time of that frame on the clock of the file's stamps."""
+
+    clock: int
+    """How often the clock restarted before: times of the same clock can be compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layout:
+    """Where all pictures of a video are on its timeline."""
+
+    fps: Fraction
+
+    slots: NDArray[np.int64]
+    """(n,) never falling: from which frame on each picture is shown; the first is 0."""
+
+    stamps: NDArray[np.int64]
+    """(n,) in ticks; also of pictures that had none, or a wrong one."""
+
+    parts: tuple[Part, ...]
+
+    is_grid: bool
+    """One part, whose frames `Timeline.slot` gives with the first stamp as its start."""
+
+    notes: tuple[str, ...]
+    """What is not even about the stamps."""
+
+    @property
+    def n_frames(self) -> int:
+        """Frames on the timeline."""
+        return int(self.slots[-1]) + 1
+
+    @property
+    def is_even(self) -> bool:
+        """Whether every picture is shown in one frame, no more and no less."""
+        return bool((self.slots == np.arange(len(self.slots))).all())
+
+
+class _Laid(NamedTuple):
+    """One run on its grid."""
+
+    slots: NDArray[np.int64]
+    """From 0."""
+
+    zero: float
+    """Ticks from the first stamp to the time of the first frame."""
+
+    waver: float
+    """Frames that the worst picture is from its frame's time."""
+
+    error: float
+    """Frames that a picture is from its frame's time on average."""
+
+
+def lay_out(stamps: NDArray[np.int64], time_base: Fraction, declared: Sequence[Fraction]) -> Layout:
+    """Lay all pictures of a video on one timeline.
+
+    Args:
+        stamps: (n,) in order of display, in ticks, or `NO_STAMP`; n >= 1.
+        time_base: seconds a tick.
+        declared: what the container says the rate is, the most trusted first; may be nonsense.
+
+    Raises:
+        ValueError: no picture has a stamp.
+    """
+    mended = mend_stamps(stamps, time_base, believable(declared))
+    runs = [run.stamps for run in mended.runs]
+    fps, is_uneven = rate_of_runs(runs, time_base, declared)
+    is_grid = (
+        not is_uneven and len(runs) == 1 and largest_offset(runs[0], time_base, fps) <= JITTER_SLOTS
+    )
+    if not is_uneven:
+        laid = [_on_grid(run, time_base, fps) for run in runs]
+    else:
+        fps, laid = _uneven(runs, time_base, fps, declared)
+    slots, parts, at = [], [], 0
+    for run, on in zip(mended.runs, laid, strict=True):
+        zero = 0 if is_grid else round(on.zero)
+        zero_s = (int(run.stamps[0]) + zero) * time_base
+        parts.append(Part(first_frame=at, zero_s=zero_s, clock=run.clock))
+        slots.append(at + on.slots)
+        at += int(on.slots[-1]) + 1
+    return Layout(
+        fps=fps,
+        slots=np.concatenate(slots),
+        stamps=np.concatenate(runs),
+        parts=tuple(parts),
+        is_grid=is_grid,
+        notes=tuple(_notes(mended, laid, parts, fps, is_uneven=is_uneven)),
+    )
+
+
+def _on_grid(run: NDArray[np.int64], time_base: Fraction, fps: Fraction) -> _Laid:
+    """Give picture i frame i."""
+    offsets = _frames_since_first(run, time_base, fps) - np.arange(len(run))
+    phase = float(np.median(offsets))
+    return _laid(np.arange(len(run)), phase / float(time_base * fps), offsets - phase)
+
+
+def _uneven(
+    runs: Sequence[NDArray[np.int64]],
+    time_base: Fraction,
+    usual: Fraction,
+    declared: Sequence[Fraction],
+) -> tuple[Fraction, list[_Laid]]:
+    """Give each picture a frame of its own where that can be, otherwise go by the nearest frame."""
+    found: list[tuple[float, Fraction, list[_Laid]]] = []
+    for fps in rates_to_try(runs, time_base, declared):
+        for most in _WAVER_FRAMES:
+            laid = [_wavering(run, time_base, fps, most) for run in runs]
+            whole = [on for on in laid if on is not None]
+            if len(whole) == len(runs):
+                error = sum(on.error * len(on.slots) for on in whole)
+                found.append((round(error / sum(map(len, runs)), 2), fps, whole))
+                break
+    if found:
+        _, fps, best = min(found, key=itemgetter(0))
+        return fps, best
+    return usual, [_nearest(run, time_base, usual) for run in runs]
+
+
+def _wavering(
+    run: NDArray[np.int64], time_base: Fraction, fps: Fraction, most: float
+) -> _Laid | None:
+    """Give every picture the next frame unless its time is `most` frames later; None if too fast.
+
+    The first pass goes by the first stamp, the second by the median of all.
+    """
+    times = _frames_since_first(run, time_base, fps)
+    rough = _next_frames(times.tolist(), most)
+    if rough is None:
+        return None
+    phase = float(np.median(times - rough))
+    slots = _next_frames((times - phase).tolist(), most)
+    if slots is None:
+        return None
+    phase = float(np.median(times - slots))
+    return _laid(slots, phase / float(time_base * fps), times - slots - phase)
+
+
+def _next_frames(times: Sequence[float], most: float) -> NDArray[np.int64] | None:
+    slots = [0]
+    for time in times[1:]:
+        slot = slots[-1] + 1
+        if time - slot > most:
+            slot = math.floor(time + 0.5)
+        elif slot - time > most:
+            return None
+        slots.append(slot)
+    return np.array(slots, np.int64)
+
+
+def _nearest(run: NDArray[np.int64], time_base: Fraction, fps: Fraction) -> _Laid:
+    """Give every picture the frame nearest to its time."""
+    times = _frames_since_first(run, time_base, fps)
+    mean = complex(np.exp(2j * np.pi * times).mean())
+    phase = math.atan2(mean.imag, mean.real) / (2 * math.pi) if abs(mean) > _STEADY_PHASE else 0.0
+    slots = np.floor(times - phase + 0.5).astype(np.int64)
+    zero = (phase + float(slots[0])) / float(time_base * fps)
+    return _laid(slots - slots[0], zero, times - phase - slots)
+
+
+def _laid(slots: NDArray[np.int64], zero: float, offsets: NDArray[np.float64]) -> _Laid:
+    apart = np.abs(offsets)
+    return _Laid(slots, zero, float(apart.max()), float(apart.mean()))
+
+
+def _frames_since_first(
+    run: NDArray[np.int64], time_base: Fraction, fps: Fraction
+) -> NDArray[np.float64]:
+    frames: NDArray[np.float64] = (run - run[0]).astype(np.float64) * float(time_base * fps)
+    return frames
+
+
+def _notes(
+    mended: Mended,
+    laid: Sequence[_Laid],
+    parts: Sequence[Part],
+    fps: Fraction,
+    *,
+    is_uneven: bool,
+) -> list[str]:
+    notes = []
+    jumps = [round(float(part.first_frame / fps), 2) for part in parts[1:]]
+    if jumps:
+        shown = ", ".join(f"{time_s:g} s" for time_s in jumps[:3])
+        more = f" and {len(jumps) - 3} more" if len(jumps) > 3 else ""
+        notes.append(f"its clock jumps after {shown}{more}: a cut there, and nothing in between")
+    if mended.n_unstamped:
+        notes.append(
+            f"{mended.n_unstamped} pictures without a time stamp are placed between others"
+        )
+    if mended.n_strays:
+        notes.append(f"{mended.n_strays} time stamps fit nothing around them and are not used")
+    steps = np.concatenate([np.diff(on.slots) for on in laid])
+    repeated, dropped = int((steps[steps > 1] - 1).sum()), int((steps == 0).sum())
+    if repeated or dropped:
+        notes.append(
+            f"variable rate: at {float(fps):g} frames a second {repeated} frames repeat the "
+            f"picture before them and {dropped} pictures are left out"
+        )
+    elif is_uneven:
+        worst = max(on.waver for on in laid)
+        notes.append(f"uneven time stamps: pictures up to {worst:.2f} frames from their place")
+    return notes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -159,191 +368,3 @@ class VideoInfo:
             Part(first_frame=0, zero_s=self.start_pts * self.time_base, clock=0),
         )
         return [part for part in parts if part.first_frame <= max(frame, 0)][-1]
-
-
-def probe(path: Path | str, *, numbered: bool = False) -> VideoInfo:
-    """Read every packet's stamps and decode the first picture.
-
-    A file that was cut off but can be read up to there counts as that much video, with a warning.
-
-    Args:
-        path: the video.
-        numbered: find pictures by the numbers of their packets (`index`) where the format allows
-            it, and not by seeking: decoding then begins at the very last keyframe that will do.
-
-    Raises:
-        MediaError: the file is no video that can be used; the message says why.
-    """
-    path = Path(path)
-    with open_video(path) as (container, stream):
-        codec = stream.codec_context.codec.canonical_name
-        time_base = stream.time_base
-        if time_base is None:
-            raise MediaError(path, "its video has no time base: the file is damaged")
-        declared = [rate for rate in (stream.average_rate, stream.base_rate) if rate]
-        has_audio = bool(container.streams.audio)
-        interlaced = stream.codec_context.field_order > _PROGRESSIVE
-        numbered = numbered and not keeps_no_stamps(container)
-        messages = OrientationMessages(stream)
-        packets = survey_packets(path, container, stream, messages)
-    shown = decode_all(path, packets) if packets.needs_decoding else None
-    with open_video(path) as (container, stream):
-        first = shown.example if shown else _first_picture(path, container, stream)
-        display = _display(path, container, stream, first)
-    require_opaque_beside(path)
-    stamps = packets.stamps() if shown is None else packets.pts[shown.packets]
-    layout = lay_out(stamps, time_base, declared)
-    resized = [] if shown is None else _size_changes(shown, layout)
-    slots = _slots_of_packets(packets, shown, layout)
-    display = display.with_told([(int(slots[number]), said) for number, said in messages.found])
-    width_px, height_px = display.shown_px
-    seams = tuple(sorted({*(part.first_frame for part in layout.parts[1:]), *resized}))
-    return VideoInfo(
-        width_px=width_px,
-        height_px=height_px,
-        fps=layout.fps,
-        frame_count=layout.n_frames,
-        duration_s=float(layout.n_frames / layout.fps),
-        codec=codec,
-        pixel_format=first.format.name,
-        display=display,
-        variable_rate=not layout.is_even,
-        time_base=time_base,
-        start_pts=int(layout.stamps[0]),
-        interlaced=interlaced,
-        has_audio=has_audio,
-        picture_count=len(stamps),
-        seams=seams,
-        parts=layout.parts,
-        notes=(*layout.notes, *_note_on_sizes(resized, layout)),
-        shown_as=_shown_as(display, first, interlaced=interlaced),
-        incomplete=_away_from(
-            seams, {int(slots[number]) for number in packets.incomplete if slots[number] >= 0}
-        ),
-        laid=None
-        if layout.is_grid and shown is None and not numbered
-        else Laid(layout.stamps, layout.slots),
-        index=_index(packets, _by_stamps(packets) if numbered else None)
-        if shown is None
-        else _index(packets, shown.packets),
-    )
-
-
-def _away_from(seams: tuple[int, ...], frames: set[int]) -> tuple[int, ...]:
-    """Return the frames that do not lie right before a seam, rising."""
-    return tuple(
-        frame
-        for frame in sorted(frames)
-        if not any(0 <= seam - frame <= _SEAM_FRAMES for seam in seams)
-    )
-
-
-def _by_stamps(packets: Packets) -> NDArray[np.int64]:
-    """Return the numbers of the packets of an ordinary file in the order of their stamps."""
-    used = np.flatnonzero(packets.is_used & (packets.pts >= packets.pts[packets.first_key]))
-    return used[np.argsort(packets.pts[used], kind="stable")]
-
-
-def _index(packets: Packets, shown: NDArray[np.int64] | None) -> PictureIndex | None:
-    """Return where pictures are found; `shown` has their packets in order of display."""
-    if shown is None:
-        return None
-    places = np.full(len(packets.pts), -1, np.int32)
-    places[shown] = np.arange(len(shown))
-    keys = np.flatnonzero(packets.is_key & (places >= 0))
-    # Where a packet holds two pictures they can only be told apart by counting from the start.
-    if len(np.unique(shown)) < len(shown):
-        keys = keys[:0]
-    return PictureIndex(
-        places=places,
-        first_key=packets.first_key,
-        keys=keys,
-        joints=packets.recordings.joints,
-        leading=packets.leading(),
-    )
-
-
-def _slots_of_packets(
-    packets: Packets, shown: ShownPictures | None, layout: Layout
-) -> NDArray[np.int64]:
-    """Return the frame number from which on the picture of each packet is shown, (n,).
-
-    What is not shown itself has the number of the picture before it, and -1 before the first.
-    """
-    if shown is None:
-        order = np.searchsorted(layout.stamps, packets.pts, side="right") - 1
-        return np.where(order < 0, -1, layout.slots[order])
-    slots = np.full(len(packets.pts), -1, np.int64)
-    slots[shown.packets] = layout.slots
-    return np.maximum.accumulate(slots)
-
-
-def _size_changes(shown: ShownPictures, layout: Layout) -> list[int]:
-    """Return the frames at which pictures begin that are stored in another size."""
-    changes = (np.diff(shown.sizes_px, axis=0) != 0).any(axis=1)
-    return sorted({int(frame) for frame in layout.slots[1:][changes]})
-
-
-def _note_on_sizes(resized: list[int], layout: Layout) -> list[str]:
-    if not resized:
-        return []
-    first_s = float(resized[0] / layout.fps)
-    return [f"its pictures change size {len(resized)} times, first after {first_s:.2f} s"]
-
-
-def _shown_as(display: Display, first: VideoFrame, *, interlaced: bool) -> tuple[str, ...]:
-    said = []
-    if (curve := HDR_CURVES.get(display.curve_of(first))) is not None:
-        said.append(f"HDR: {curve}, shown as SDR")
-    if interlaced or first.interlaced_frame:
-        said.append("interlaced: pictures with combs are deinterlaced")
-    return tuple(said)
-
-
-def _display(
-    path: Path, container: InputContainer, stream: VideoStream, first: VideoFrame
-) -> Display:
-    """Return how the pictures are shown, all but what the stream itself says of its orientation."""
-    import av
-
-    context = stream.codec_context
-    orientation = orientation_of_picture(first)
-    if orientation is None:
-        reason = "asks to be turned by an odd angle or slanted for display: store it upright first"
-        raise MediaError(path, reason)
-    cropped = container_crop(container, stream)
-    aspect = pixel_aspect(stream, cropped)
-    display = Display(
-        size_px=displayed_size(first, cropped, aspect, orientation),
-        stored_px=(first.width, first.height),
-        pixel_aspect=aspect,
-        orientation=orientation,
-        cropped=cropped,
-        transfer=context.color_trc,
-        primaries=context.color_primaries,
-    )
-    curve = display.curve_of(first)
-    if curve in UNSHOWN_CURVES:
-        reason = f"its transfer curve ({UNSHOWN_CURVES[curve]}) can't be shown: convert it to SDR"
-        raise MediaError(path, reason)
-    try:
-        display.rgb(first, 0, None)
-    except (av.FFmpegError, ValueError) as error:
-        matrix = f"{first.format.name}, matrix {first.colorspace}"
-        raise MediaError(path, f"its colours ({matrix}) can't be turned into RGB") from error
-    return display
-
-
-def _first_picture(path: Path, container: InputContainer, stream: VideoStream) -> VideoFrame:
-    """Decode up to the first picture."""
-    import av
-
-    packets = itertools.dropwhile(
-        lambda packet: not packet.is_keyframe, readable_packets(container, stream)
-    )
-    for packet in itertools.chain(packets, [None]):
-        # Damage further on is told when reading gets there, with its place.
-        with contextlib.suppress(av.FFmpegError):
-            for picture in stream.codec_context.decode(packet):
-                return picture
-    raise MediaError(path, "none of its pictures can be decoded: the file is damaged")

@@ -12,19 +12,16 @@ from __future__ import annotations
 import math
 import re
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from av.buffer import Buffer
-    from av.packet import Packet
-    from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
-    from numpy.typing import NDArray
+from av.buffer import Buffer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 _QUARTER_TOLERANCE_DEG: Final = 1.0
 """ffmpeg, too, takes an angle this close to a quarter turn for that quarter turn."""

@@ -1,32 +1,153 @@
-"""Opening a local video with libav, and saying in one sentence why it can't be used."""
+"""A video file opened: which stream is shown, and what is refused (encrypted, no video)."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import mmap
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.container.core import Container
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
 
 from tpbench.errors import MediaError
-from tpbench.video.encryption import (
-    ENCRYPTED,
-    is_encrypted,
-    require_plain_stream,
-    require_plain_transport_stream,
-)
-from tpbench.video.streams import main_video
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+_DEFAULT_BONUS: Final = 5_000_000
 
-    from av.container import InputContainer
-    from av.container.core import Container
-    from av.packet import Packet
-    from av.video.stream import VideoStream
 
-_log = logging.getLogger(__name__)
+def main_video(container: InputContainer) -> VideoStream | None:
+    """Return the video stream that is the film; None without one."""
+    from av.stream import Disposition
+
+    never = (
+        Disposition.attached_pic
+        | Disposition.timed_thumbnails
+        | Disposition.still_image
+        | Disposition.dependent
+    )
+    streams = [stream for stream in container.streams.video if not stream.disposition & never]
+    return max(streams, key=_video_rank, default=None)
+
+
+def main_sound(container: InputContainer, video: VideoStream) -> AudioStream | None:
+    """Return the sound track that goes with the film; None without one."""
+    tracks = list(container.streams.audio)
+    if len(tracks) > 1 and len(container.streams.video) > 1:
+        # libav finds the video in the program of each track, and any video where there is none.
+        together = [track for track in tracks if _program_video(container, track) == video.index]
+        tracks = together or tracks
+    return max(tracks, key=_sound_rank, default=None)
+
+
+def channels_of(track: AudioStream) -> int:
+    """Return how many channels a sound track has, 0 without a decoder.
+
+    PyAV 18.1 frees, with the layout it gives out, the list of channels that still belongs to the
+    decoder, if they are in an order of their own: the process dies. So that object is never freed.
+    """
+    codec = getattr(track, "codec_context", None)
+    if codec is None:
+        return 0
+    layout = codec.layout
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
+    return int(layout.nb_channels)
+
+
+def _video_rank(stream: VideoStream) -> tuple[bool, bool, int]:
+    # PyAV gives streams without a decoder no context, whatever its annotations say.
+    codec = getattr(stream, "codec_context", None)
+    area = 0 if codec is None else codec.width * codec.height
+    return codec is not None, stream.frames != 1, area + _bonus(stream)
+
+
+def _sound_rank(track: AudioStream) -> tuple[bool, int]:
+    channels = channels_of(track)
+    return channels > 0, channels + _bonus(track)
+
+
+def _bonus(stream: Stream) -> int:
+    from av.stream import Disposition
+
+    return _DEFAULT_BONUS if stream.disposition & Disposition.default else 0
+
+
+def _program_video(container: InputContainer, track: AudioStream) -> int | None:
+    found = container.streams.best("video", related=track)
+    return None if found is None else found.index
+
+
+ENCRYPTED: Final = "is encrypted (DRM): get a copy without it, or leave it out"
+"""What a `MediaError` says of such a file."""
+
+_ENCRYPTED_TAGS: Final = frozenset({"encv", "drmi"})
+"""Sample entries of MP4 and MOV for encrypted video whose own codec is not told (ISO/IEC 14496-12
+and FairPlay)."""
+
+_TS_HEADER_AT: Final = {188: 0, 192: 4}
+"""Where the header starts, by the size of a packet: M2TS puts a time in front."""
+
+_TS_CHUNK_BYTES: Final = 188 * 192 * 100
+_TS_SYNC: Final = 0x47
+_MIN_SCRAMBLED_SHARE: Final = 0.02
+"""Of the packets with a payload: damage may set the scrambling bits of a few."""
+
+
+def require_plain_stream(path: Path, stream: VideoStream) -> None:
+    """Raise MediaError if the container declares the stream as encrypted."""
+    tag = getattr(stream.codec_context, "codec_tag", "")
+    if tag in _ENCRYPTED_TAGS or "enc_key_id" in stream.metadata:  # the latter is Matroska's
+        raise MediaError(path, ENCRYPTED)
+
+
+def is_encrypted(packet: Packet[VideoStream]) -> bool:
+    """Return whether a packet is encrypted, as Common Encryption (CENC) marks them.
+
+    The first seconds of a protected video are often in the clear, so every packet is to be asked.
+    """
+    return bool(packet.has_sidedata("encryption_info"))
+
+
+def require_plain_transport_stream(path: Path, container: InputContainer) -> None:
+    """Raise MediaError if the packets of an MPEG transport stream are scrambled.
+
+    Their headers say so (ISO/IEC 13818-1, `transport_scrambling_control`), but libav only reports
+    pictures that can't be decoded. The file is read to its end, so this is for files that failed.
+    """
+    if container.format.name != "mpegts":
+        return
+    with path.open("rb") as file:
+        head = file.read(2 * max(_TS_HEADER_AT))
+    for size, at in _TS_HEADER_AT.items():
+        if len(head) >= 2 * size and head[at] == head[at + size] == _TS_SYNC:
+            if _scrambled_share(path, size, at) >= _MIN_SCRAMBLED_SHARE:
+                raise MediaError(path, ENCRYPTED)
+            return
+
+
+def _scrambled_share(path: Path, packet_bytes: int, header_at: int) -> float:
+    scrambled, total = 0, 0
+    with path.open("rb") as file:
+        while chunk := file.read(_TS_CHUNK_BYTES):
+            whole = len(chunk) // packet_bytes * packet_bytes
+            headers = np.frombuffer(chunk[:whole], np.uint8).reshape(-1, packet_bytes)
+            headers = headers[:, header_at : header_at + 4]
+            has_payload = (headers[:, 0] == _TS_SYNC) & (headers[:, 3] & 0x10 > 0)
+            total += int(has_payload.sum())
+            scrambled += int((has_payload & (headers[:, 3] & 0xC0 > 0)).sum())
+    return scrambled / total if total else 0.0
+
+
+logger = logging.getLogger(__name__)
 
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,dv,gxf,rm"
 """What libav may take a file for. Left out are text, pictures and playlists: a playlist opens other
@@ -77,8 +198,6 @@ def open_container(path: Path) -> Iterator[InputContainer]:
         MediaError: the file is missing, unreadable or nothing libav knows; also for what libav
             reports while the file is open.
     """
-    import av
-
     _check_readable(path)
     try:
         with av.open(
@@ -124,8 +243,6 @@ def readable_packets(
         stream: the video stream in it.
         log_as: the file's name; given, a warning says that the file ends early.
     """
-    import av
-
     held: Packet[VideoStream] | None = None
     reason: str | None = None
     end = 0
@@ -146,10 +263,10 @@ def readable_packets(
     if held is not None:
         yield held
     if reason is not None and log_as is not None:
-        _log.warning("%s: cut off or damaged; read up to there (%s)", log_as, reason)
+        logger.warning("%s: cut off or damaged; read up to there (%s)", log_as, reason)
     elif log_as is not None and _is_followed(log_as, container, end):
         more = "another recording lies behind what can be read: part them, and join them anew"
-        _log.warning("%s: %s", log_as, more)
+        logger.warning("%s: %s", log_as, more)
 
 
 def _is_followed(path: Path, container: InputContainer, end: int) -> bool:

@@ -7,11 +7,8 @@ import lzma
 import struct
 import zipfile
 import zlib
-from pathlib import PurePosixPath
-from typing import IO, TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import IO, Final
 
 _PIECE_BYTES: Final = 1 << 20
 
@@ -62,11 +59,13 @@ def extract_member(archive: Path, member: str, destination: Path, *, max_bytes: 
             if error.errno != errno.EINVAL:
                 raise
             # An entry that is said to lie before the beginning of the file.
-            msg = "the archive is broken (it names a place that is not in it)"
-            raise ArchiveError(msg) from error
+            raise ArchiveError(
+                "the archive is broken (it names a place that is not in it)"
+            ) from error
         except _DAMAGE as error:
-            msg = f"the archive is broken ({' '.join(str(error).split()) or type(error).__name__})"
-            raise ArchiveError(msg) from error
+            raise ArchiveError(
+                f"the archive is broken ({' '.join(str(error).split()) or type(error).__name__})"
+            ) from error
 
 
 def _copy(source: IO[bytes], target: IO[bytes], max_bytes: int) -> None:
@@ -75,8 +74,7 @@ def _copy(source: IO[bytes], target: IO[bytes], max_bytes: int) -> None:
         done_bytes += len(piece)
         if done_bytes > max_bytes:
             # What the archive says of its size is not believed: a small one can hold gigabytes.
-            msg = f"the file in the archive has more than {max_bytes:,} bytes"
-            raise ArchiveError(msg)
+            raise ArchiveError(f"the file in the archive has more than {max_bytes:,} bytes")
         target.write(piece)
 
 
@@ -86,8 +84,7 @@ def _read(source: IO[bytes]) -> bytes:
     except OSError as error:
         if error.errno is not None:
             raise
-        msg = f"the archive is broken ({error})"
-        raise ArchiveError(msg) from error
+        raise ArchiveError(f"the archive is broken ({error})") from error
 
 
 def _find(opened: zipfile.ZipFile, member: str) -> zipfile.ZipInfo:
@@ -96,12 +93,12 @@ def _find(opened: zipfile.ZipFile, member: str) -> zipfile.ZipInfo:
         parts = PurePosixPath(entry.filename.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts:
             # Harmless here, but nobody packs such an archive in good faith.
-            msg = f"the archive holds a path that leads out of its folder ('{entry.filename}')"
-            raise ArchiveError(msg)
+            raise ArchiveError(
+                f"the archive holds a path that leads out of its folder ('{entry.filename}')"
+            )
     found = [entry for entry in entries if entry.filename == member] or [
         entry for entry in entries if PurePosixPath(entry.filename).name == member
     ]
     if len(found) != 1:
-        msg = f"the archive holds {len(found)} files called '{member}', expected one"
-        raise ArchiveError(msg)
+        raise ArchiveError(f"the archive holds {len(found)} files called '{member}', expected one")
     return found[0]

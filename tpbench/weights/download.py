@@ -18,15 +18,13 @@ import stat
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import IO, TYPE_CHECKING, Final, cast
+from pathlib import Path
+from typing import IO, Final, cast
 
 from tpbench.files import write_text_aside
 from tpbench.foreign import printable, read_json
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +86,7 @@ def download(
         OSError: `part` can't be written.
     """
     if not url.startswith(("http://", "https://")):
-        msg = f"{url} is neither http nor https"
-        raise TransferError(msg)
+        raise TransferError(f"{url} is neither http nor https")
     reason = ""
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -103,8 +100,7 @@ def download(
             return
     kept = part.stat().st_size if part.exists() else 0
     advice = f"{kept} bytes are kept, pull again to go on" if kept else "try again later"
-    msg = f"{url}: {reason} ({ATTEMPTS} attempts); {advice}"
-    raise TransferError(msg)
+    raise TransferError(f"{url}: {reason} ({ATTEMPTS} attempts); {advice}")
 
 
 def discard(part: Path) -> None:
@@ -132,14 +128,14 @@ def _attempt(
         start = _resumed_at(response, note, offset)
         if start is None:
             discard(part)
-            msg = "the server resumed another file than the one begun"
-            raise _DroppedError(msg)
+            raise _DroppedError("the server resumed another file than the one begun")
         total_bytes = _total_bytes(response, start) or expected_bytes
         _refuse_foreign(response, url, total_bytes, expected_bytes)
         limit_bytes = min(max_bytes, total_bytes or max_bytes)
         if total_bytes is not None and total_bytes > max_bytes:
-            msg = f"{url}: the server offers {total_bytes:,} bytes, the most is {max_bytes:,}"
-            raise TransferError(msg)
+            raise TransferError(
+                f"{url}: the server offers {total_bytes:,} bytes, the most is {max_bytes:,}"
+            )
         if start == 0:
             discard(part)
             _write_note(part, url, _validator(response), total_bytes)
@@ -147,8 +143,9 @@ def _attempt(
             _receive(response, part, start, total_bytes, limit_bytes, on_bytes)
         except _TooLargeError as error:
             discard(part)
-            msg = f"{url}: the server sends more than {limit_bytes:,} bytes"
-            raise TransferError(msg) from error
+            raise TransferError(
+                f"{url}: the server sends more than {limit_bytes:,} bytes"
+            ) from error
 
 
 def _open(request: urllib.request.Request, part: Path) -> http.client.HTTPResponse:
@@ -172,16 +169,15 @@ def _open(request: urllib.request.Request, part: Path) -> http.client.HTTPRespon
             # More is here than the server has: not the same file. Begin anew.
             discard(part)
         elif error.code not in _RETRIED_STATUS:
-            msg = f"{request.full_url}: the server answered {error.code} {error.reason}"
-            raise TransferError(msg) from error
-        msg = f"the server answered {error.code} {error.reason}"
-        raise _DroppedError(msg) from error
+            raise TransferError(
+                f"{request.full_url}: the server answered {error.code} {error.reason}"
+            ) from error
+        raise _DroppedError(f"the server answered {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(cause, socket.gaierror | ssl.SSLCertVerificationError):
             # No such host, or one that is not who it claims to be: waiting does not mend that.
-            msg = f"{request.full_url}: {_reason(error)}"
-            raise TransferError(msg) from error
+            raise TransferError(f"{request.full_url}: {_reason(error)}") from error
         raise _DroppedError(_reason(error)) from error
     return cast("http.client.HTTPResponse", response)
 
@@ -199,8 +195,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         if req.type == "https" and not newurl.lower().startswith("https://"):
-            reason = f"{req.full_url}: the server sends on from https to {printable(newurl)[:200]}"
-            raise TransferError(reason)
+            raise TransferError(
+                f"{req.full_url}: the server sends on from https to {printable(newurl)[:200]}"
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -256,11 +253,13 @@ def _refuse_foreign(
     expected_bytes: int | None,
 ) -> None:
     if response.headers.get_content_type() == "text/html":
-        msg = f"{url}: the server sent a web page instead of the file (a login or proxy page?)"
-        raise TransferError(msg)
+        raise TransferError(
+            f"{url}: the server sent a web page instead of the file (a login or proxy page?)"
+        )
     if expected_bytes is not None and total_bytes not in (None, expected_bytes):
-        msg = f"{url}: the server offers {total_bytes} bytes, the file has {expected_bytes}"
-        raise TransferError(msg)
+        raise TransferError(
+            f"{url}: the server offers {total_bytes} bytes, the file has {expected_bytes}"
+        )
 
 
 def _receive(
@@ -283,12 +282,12 @@ def _receive(
             on_bytes(done_bytes, total_bytes)
             if _now_s() - since_s >= SLOW_AFTER_S:
                 if done_bytes - since_bytes < SLOW_BYTES:
-                    msg = f"fewer than {SLOW_BYTES:,} bytes came in {SLOW_AFTER_S:g} s"
-                    raise _DroppedError(msg)
+                    raise _DroppedError(
+                        f"fewer than {SLOW_BYTES:,} bytes came in {SLOW_AFTER_S:g} s"
+                    )
                 since_s, since_bytes = _now_s(), done_bytes
     if total_bytes is not None and done_bytes != total_bytes:
-        msg = f"the connection ended at {done_bytes} of {total_bytes} bytes"
-        raise _DroppedError(msg)
+        raise _DroppedError(f"the connection ended at {done_bytes} of {total_bytes} bytes")
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:

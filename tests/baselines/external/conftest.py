@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 
 from tpbench.baselines.base import AnimationTask, ClipFailure
 from tpbench.baselines.external.adapter import ExternalGenerator
-from tpbench.baselines.external.spec import load_spec, parse_spec
+from tpbench.baselines.external.spec import MethodSpec, load_spec, parse_spec
+from tpbench.baselines.model_row import OptionValue
 from tpbench.video import CLIP, VideoWriter
 from tpbench.wholebody import FACE, FEET, LEFT_HAND, NUM_KEYPOINTS, RIGHT_HAND, WholeBodyPose
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from tpbench.baselines.external.spec import MethodSpec
-    from tpbench.baselines.model_row import OptionValue
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 

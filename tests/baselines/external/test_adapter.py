@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,16 +18,13 @@ import pytest
 from tests.baselines.external.conftest import REPOSITORY, corners, made, poses
 from tpbench.baselines.base import ClipFailure, GeneratedFrame
 from tpbench.baselines.external import adapter
+from tpbench.baselines.external.adapter import ExternalGenerator
 from tpbench.errors import ConfigError, MissingWeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from tests.baselines.external.conftest import Clips
-    from tpbench.baselines.external.adapter import ExternalGenerator
 
-    BuildToy = Callable[..., ExternalGenerator]
+BuildToy = Callable[..., ExternalGenerator]
 
 COPY = """
 import shutil, sys

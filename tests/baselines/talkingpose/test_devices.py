@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tpbench.baselines.talkingpose.devices import find_device, find_dtype
+from tpbench.baselines.talkingpose.generator import find_device, find_dtype
 from tpbench.errors import ConfigError
 
 

@@ -16,7 +16,7 @@ from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame
 from tpbench.baselines.rows_talkingpose import ROWS
 from tpbench.baselines.talkingpose import networks
 from tpbench.baselines.talkingpose.generator import TalkingPose
-from tpbench.baselines.talkingpose.pictures import stretched
+from tpbench.baselines.talkingpose.pipeline import stretched
 from tpbench.dwpose_drawing import draw_pose
 from tpbench.errors import (
     ConfigError,

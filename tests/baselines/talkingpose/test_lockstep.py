@@ -10,7 +10,7 @@ import torch
 
 from tests.baselines.talkingpose.tiny import tiny_clip, tiny_pipeline
 from tpbench.baselines.base import ClipFailure
-from tpbench.baselines.talkingpose.lockstep import LockStep, StepFrame
+from tpbench.baselines.talkingpose.pipeline import LockStep, StepFrame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -13,8 +13,8 @@ from tpbench.baselines.talkingpose.networks import (
     _build,
     load_networks,
 )
-from tpbench.baselines.talkingpose.parity_weights import made_up_tensor
-from tpbench.baselines.talkingpose.sizes import ModelSizes, PoseGuiderSizes
+from tpbench.baselines.talkingpose.parity import made_up_tensor
+from tpbench.baselines.talkingpose.settings import ModelSizes, PoseGuiderSizes
 
 
 def parameters(name: NetworkName) -> tuple[int, float]:

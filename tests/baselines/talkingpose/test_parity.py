@@ -26,7 +26,7 @@ from tpbench.errors import ConfigError, GeneratorError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tpbench.baselines.talkingpose.options import DtypeName
+    from tpbench.baselines.talkingpose.settings import DtypeName
 
     Spoil = Callable[[pytest.MonkeyPatch], None]
 

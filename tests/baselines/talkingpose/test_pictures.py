@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tpbench.baselines.talkingpose.pictures import clip_batch, stretched, to_bytes, unit_batch
+from tpbench.baselines.talkingpose.pipeline import clip_batch, stretched, to_bytes, unit_batch
 
 
 def test_colours_are_rounded_or_cut_off() -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from tpbench.baselines.talkingpose.schedule import Schedule
-from tpbench.baselines.talkingpose.sizes import ScheduleSettings
+from tpbench.baselines.talkingpose.pipeline import Schedule
+from tpbench.baselines.talkingpose.settings import ScheduleSettings
 
 
 def test_timesteps_of_30_steps_are_the_released_ones() -> None:

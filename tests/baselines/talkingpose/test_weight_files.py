@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.baselines.talkingpose.tiny import tiny_config
-from tpbench.baselines.talkingpose.sizes import ModelSizes, VaeSizes
-from tpbench.baselines.talkingpose.weight_files import find_files
+from tpbench.baselines.talkingpose.checkpoints import find_files
+from tpbench.baselines.talkingpose.settings import ModelSizes, VaeSizes
 from tpbench.errors import ConfigError, MissingWeightsError
 from tpbench.files import sha256_of
 from tpbench.weights import registry, weight

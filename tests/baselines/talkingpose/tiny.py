@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -12,16 +14,10 @@ from safetensors.torch import save_file
 
 from tpbench.baselines.base import AnimationTask
 from tpbench.baselines.talkingpose.networks import NETWORK_NAMES, Networks, load_networks
-from tpbench.baselines.talkingpose.parity import BUNDLED_CASE
-from tpbench.baselines.talkingpose.parity_weights import made_up_weights
-from tpbench.baselines.talkingpose.pipeline import ClipInput, Pipeline, draw_noise
-from tpbench.baselines.talkingpose.schedule import Schedule
-from tpbench.baselines.talkingpose.sizes import ModelSizes, ScheduleSettings
+from tpbench.baselines.talkingpose.parity import BUNDLED_CASE, made_up_weights
+from tpbench.baselines.talkingpose.pipeline import ClipInput, Pipeline, Schedule, draw_noise
+from tpbench.baselines.talkingpose.settings import ModelSizes, ScheduleSettings
 from tpbench.wholebody import WholeBodyPose
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 SEED: Final = 7
 SECTIONS: Final = ("unet", "pose_guider", "vae", "image_encoder", "scheduler")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tpbench.benchmark.leaderboard.assemble import assemble
 from tpbench.benchmark.leaderboard.collect import collect
+from tpbench.benchmark.leaderboard.model import Leaderboard
 from tpbench.benchmark.records import ClipRecord, write_record
 from tpbench.benchmark.run_folder import RunFolder, run_path
 from tpbench.benchmark.run_info import (
+    CodeStamp,
     Counts,
     DatasetStamp,
+    EnvironmentStamp,
+    HardwareStamp,
     ModelStamp,
     RunInfo,
     Session,
@@ -22,9 +27,7 @@ from tpbench.benchmark.run_info import (
     Timings,
     write_run_info,
 )
-from tpbench.benchmark.stamp import CodeStamp, EnvironmentStamp, HardwareStamp
-from tpbench.metrics.protocols import PROTOCOLS
-from tpbench.metrics.registry import METRICS
+from tpbench.metrics.registry import METRICS, PROTOCOLS
 from tpbench.metrics.scoring.report import (
     SCORES_NAME,
     ClipScores,
@@ -34,12 +37,6 @@ from tpbench.metrics.scoring.report import (
     write_scores,
 )
 from tpbench.metrics.scoring.summary import ScoredClip, mean_score, not_measured
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    from tpbench.benchmark.leaderboard.model import Leaderboard
 
 METRIC_IDS = ("psnr", "identical_share", "fid", "tje_d2", "motion_ratio", "drift_psnr_slope")
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.benchmark.leaderboard.conftest import Runs, board_of
+from tpbench.benchmark.run_info import RunInfo
 from tpbench.errors import SubmissionError
-
-if TYPE_CHECKING:
-    from tpbench.benchmark.run_info import RunInfo
-    from tpbench.metrics.scoring.report import ScoreReport
+from tpbench.metrics.scoring.report import ScoreReport
 
 
 def of_part(part: str, **changes: Any) -> Any:  # noqa: ANN401 - a change of any field

@@ -5,21 +5,17 @@ from __future__ import annotations
 import errno
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.benchmark.leaderboard.conftest import Runs, board_of, sha
-from tpbench.benchmark.cross import pair_id
 from tpbench.benchmark.leaderboard.build import build_leaderboard
 from tpbench.benchmark.records import read_record, write_record
+from tpbench.benchmark.run_info import RunInfo
 from tpbench.benchmark.site import LIST_NAME
+from tpbench.benchmark.tasks import pair_id
 from tpbench.errors import ConfigError, SubmissionError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tpbench.benchmark.run_info import RunInfo
 
 TABLES = ("leaderboard.csv", "leaderboard.schema.json", "reported.csv", "leaderboard.md")
 

@@ -6,26 +6,20 @@ import json
 import os
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.benchmark.leaderboard.conftest import Runs, board_of, sha
-from tpbench.benchmark.keeper import fingerprint, note
 from tpbench.benchmark.leaderboard.collect import VERIFIED_NAME, collect
 from tpbench.benchmark.leaderboard.csv import leaderboard_csv
 from tpbench.benchmark.leaderboard.markdown import leaderboard_markdown
 from tpbench.benchmark.records import read_record, write_record
-from tpbench.benchmark.run_info import write_run_info
+from tpbench.benchmark.run_info import RunInfo, write_run_info
+from tpbench.benchmark.site import fingerprint, note
 from tpbench.benchmark.verify import verify_run
 from tpbench.errors import ConfigError, SubmissionError
-from tpbench.metrics.scoring.report import digest_of, read_scores, write_scores
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tpbench.benchmark.run_info import RunInfo
-    from tpbench.metrics.scoring.report import ScoreReport
+from tpbench.metrics.scoring.report import ScoreReport, digest_of, read_scores, write_scores
 
 
 def partial(info: RunInfo) -> RunInfo:

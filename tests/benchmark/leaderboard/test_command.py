@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 
 from tests.benchmark.leaderboard.conftest import METRIC_IDS, Runs, board_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tpbench.benchmark.run_info import RunInfo
+from tpbench.benchmark.run_info import RunInfo
 
 REST = f"--protocol tpbench-v2 --metrics {','.join(METRIC_IDS)}"
 

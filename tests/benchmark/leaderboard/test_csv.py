@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,11 +14,9 @@ from hypothesis import strategies as st
 
 from tests.benchmark.leaderboard.conftest import DATASET_DIGEST, Runs, board_of
 from tpbench.benchmark.leaderboard.csv import csv_text, leaderboard_csv
+from tpbench.benchmark.leaderboard.model import Leaderboard
 from tpbench.benchmark.leaderboard.rows import one_line
 from tpbench.benchmark.leaderboard.schema import columns_of
-
-if TYPE_CHECKING:
-    from tpbench.benchmark.leaderboard.model import Leaderboard
 
 VALUES = (20.123456789012345, 21.0, 1 / 3, 23.0, 24.0, 25.0)
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
 
 from tests.benchmark.leaderboard.conftest import DATASET_DIGEST, METRIC_IDS, Runs, board_of
 from tpbench.benchmark.leaderboard.csv import leaderboard_csv
+from tpbench.benchmark.leaderboard.model import Leaderboard
 from tpbench.benchmark.leaderboard.schema import schema_text
 from tpbench.metrics.registry import METRICS
-
-if TYPE_CHECKING:
-    from tpbench.benchmark.leaderboard.model import Leaderboard
 
 
 @pytest.fixture

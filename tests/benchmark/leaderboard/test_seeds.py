@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.benchmark.leaderboard.conftest import PEOPLE, Runs, board_of
 from tpbench.metrics.bootstrap import mean_over_identities
-
-if TYPE_CHECKING:
-    from tpbench.metrics.scoring.report import ScoreReport
+from tpbench.metrics.scoring.report import ScoreReport
 
 FIRST = (20.0, 21.0, 22.0, 23.0, 24.0, 31.0)
 SECOND = (22.0, 21.0, 24.0, 23.0, 26.0, 31.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,9 +11,7 @@ import pytest
 from tests.benchmark.leaderboard.conftest import Runs, board_of
 from tpbench.benchmark.leaderboard.model import Marks
 from tpbench.metrics.registry import METRICS
-
-if TYPE_CHECKING:
-    from tpbench.metrics.scoring.report import ScoreReport
+from tpbench.metrics.scoring.report import ScoreReport
 
 BASE = (20.0, 22.0, 24.0, 26.0, 28.0, 30.0)
 NOISY = (20.5, 21.2, 24.4, 25.7, 28.1, 29.9)

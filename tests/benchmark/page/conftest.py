@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.conftest import MediaMaker
 from tpbench.baselines.reported import load_reported
@@ -24,18 +27,10 @@ from tpbench.benchmark.leaderboard.model import (
     SeedRun,
     TaskInfo,
 )
-from tpbench.dataset import Clip, clip_path, finalise, pose_path
+from tpbench.dataset import Clip, Dataset, clip_path, finalise, pose_path
 from tpbench.files import sha256_of
 from tpbench.metrics.registry import METRICS
 from tpbench.video import CLIP, PREVIEW, VideoWriter
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from tpbench.dataset import Dataset
 
 CLIPS: Final = {"anna": 160, "bert": 150, "carl": 130, "dora": 110, "emil": 105}
 """Clip -> frames."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,16 +13,12 @@ import pytest
 from tests.benchmark.page.chromium import WHY_NOT, find_chromium, started
 from tests.benchmark.page.conftest import CLIPS, HOSTILE, MODELS, WHY_BLANK
 from tests.conftest import MediaMaker
+from tpbench.benchmark.leaderboard.model import Leaderboard
 from tpbench.benchmark.page import build_page
 from tpbench.benchmark.site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from playwright.sync_api import Browser, FloatRect, Locator, Page, Request
-
-    from tpbench.benchmark.leaderboard.model import Leaderboard
 
 pytestmark = pytest.mark.browser
 

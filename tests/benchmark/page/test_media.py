@@ -5,22 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.benchmark.page.conftest import CLIPS, FPS
+from tpbench.benchmark.leaderboard.model import Leaderboard
 from tpbench.benchmark.page.media import ClipMedia, place_media
 from tpbench.benchmark.run_folder import RunFolder
 from tpbench.benchmark.site import Site
 from tpbench.dataset import Dataset, clip_path, finalise, pose_path
 from tpbench.errors import ConfigError, DatasetError
 from tpbench.files import sha256_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tpbench.benchmark.leaderboard.model import Leaderboard
 
 SECRET = b"-----BEGIN OPENSSH PRIVATE KEY----- mine -----END OPENSSH PRIVATE KEY-----"
 

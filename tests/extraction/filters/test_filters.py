@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.filters import ALL_FILTERS, CLIP_FILTERS, SCREENING_FILTERS
 from tpbench.extraction.filters.camera_motion import CameraMotion
 from tpbench.extraction.filters.darkness import Dark
@@ -47,10 +49,7 @@ from tpbench.wholebody import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.extraction.conftest import MakeEvidence, MakePose
-    from tpbench.extraction.config import ExtractionConfig
 
 NAN = float("nan")
 

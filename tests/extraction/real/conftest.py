@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import tpbench
-from tpbench.demo import demo_clips
+from tpbench.dataset import Clip, Dataset
+from tpbench.doctor import demo_clips
 from tpbench.video import LOSSLESS_X264, VideoWriter, read_frames
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from tpbench.dataset import Clip, Dataset
 
 FPS = 23
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.detectors.face_dots import find_face_dots
 from tests.detectors.hip_dots import find_hip_dots
-from tpbench.extraction.switches import PARTS, switches
+from tpbench.dataset import Clip, Dataset
+from tpbench.extraction.steadying import PARTS, switches
 from tpbench.video import probe, read_frames
 from tpbench.wholebody import (
     FACE,
@@ -24,13 +26,6 @@ from tpbench.wholebody import (
     RIGHT_SHOULDER,
     RIGHT_WRIST,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from tpbench.dataset import Clip, Dataset
 
 pytestmark = pytest.mark.shared
 

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import tpbench
+from tpbench.dataset import Clip, Dataset
 from tpbench.extraction.config import load_preset
 from tpbench.extraction.filters import ALL_FILTERS
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from tpbench.dataset import Clip, Dataset
-
-    Image = NDArray[np.uint8]
-    Spoiler = Callable[[Sequence[Image]], Iterator[Image]]
+Image = NDArray[np.uint8]
+Spoiler = Callable[[Sequence[Image]], Iterator[Image]]
 
 pytestmark = pytest.mark.shared
 

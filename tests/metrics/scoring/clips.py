@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from tpbench.metrics.protocols import protocol as protocol_named
-from tpbench.metrics.scoring.pairing import pair_up, real_clips, videos_below
+from tpbench.metrics.registry import Protocol
+from tpbench.metrics.registry import protocol as protocol_named
+from tpbench.metrics.scoring.driver import ProgressListener
+from tpbench.metrics.scoring.pairing import Pairing, pair_up, real_clips, videos_below
 from tpbench.metrics.scoring.policies import Policies
+from tpbench.metrics.scoring.report import ScoreReport
 from tpbench.metrics.scoring.run import ScoringSetting, score_pairs
 from tpbench.metrics.scoring.worker import FACTORY
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from tpbench.metrics.protocols import Protocol
-    from tpbench.metrics.scoring.driver import ProgressListener
-    from tpbench.metrics.scoring.pairing import Pairing
-    from tpbench.metrics.scoring.report import ScoreReport
-
-    Images = NDArray[np.uint8]
-    """(n, height, width, 3) RGB."""
+Images = NDArray[np.uint8]
+"""(n, height, width, 3) RGB."""
 
 REAL = {"kind": "folder", "name": "real", "digest": None, "split": None}
 

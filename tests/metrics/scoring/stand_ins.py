@@ -5,31 +5,27 @@ Workers of their own build them by `FACTORY`, this process puts them in by `put_
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tpbench.detectors.base import Detections, PersonDetection
-from tpbench.metrics.scoring import readiness, worker
-from tpbench.metrics.scoring.toolbox import Toolbox
-from tpbench.wholebody import FACE, LEFT_HAND, LEFT_SHOULDER, NUM_KEYPOINTS, RIGHT_HAND
+from tpbench.execution import JsonObject
+from tpbench.metrics.scoring import meter_table, worker
+from tpbench.metrics.scoring.tools import Toolbox
+from tpbench.metrics.scoring.worker import ScoringTask
+from tpbench.video import Frame
+from tpbench.wholebody import FACE, LEFT_HAND, LEFT_SHOULDER, NUM_KEYPOINTS, RIGHT_HAND, PoseSource
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
-
-    from tpbench.execution import JsonObject
-    from tpbench.metrics.i3d import I3DFeatures
-    from tpbench.metrics.inception import InceptionFeatures
     from tpbench.metrics.lpips_distance import LpipsDistance
-    from tpbench.metrics.scoring.worker import ScoringTask
-    from tpbench.video import Frame
-    from tpbench.wholebody import PoseSource
+    from tpbench.metrics.networks import I3DFeatures, InceptionFeatures
 
-    Put = Callable[[Any, str, Any], None]
-    """`setattr`, or a test's own that takes it back."""
+Put = Callable[[Any, str, Any], None]
+"""`setattr`, or a test's own that takes it back."""
 
 FACTORY: Final = f"{__name__}:build_in_worker"
 
@@ -41,7 +37,7 @@ def inception(batch_size: int = 16) -> InceptionFeatures:
     """Return a network that sees what colour each of 16 parts of a picture has."""
     import torch
 
-    from tpbench.metrics.inception import InceptionFeatures
+    from tpbench.metrics.networks import InceptionFeatures
 
     class Network(torch.nn.Module):
         def __init__(self) -> None:
@@ -60,7 +56,7 @@ def i3d(batch_size: int = 2) -> I3DFeatures:
     """Return a network of the published signature, which looks at a few numbers of each frame."""
     import torch
 
-    from tpbench.metrics.i3d import I3DFeatures
+    from tpbench.metrics.networks import I3DFeatures
 
     class Network(torch.nn.Module):
         def __init__(self) -> None:
@@ -182,8 +178,8 @@ def put_in(put: Put, looks: Counter[str] | None = None) -> None:
 
 def make_ready(put: Put) -> None:
     """Let this process believe that all model files are there."""
-    put(readiness, "_digest", lambda name, **_: f"made-up {name}")
-    put(readiness, "_skeleton_digest", lambda *_, **__: "made-up people")
+    put(meter_table, "_digest", lambda name, **_: f"made-up {name}")
+    put(meter_table, "_skeleton_digest", lambda *_, **__: "made-up people")
 
 
 def build_in_worker(config: JsonObject) -> ScoringTask:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from tpbench.execution.executor import JsonObject, Process, ProgressReport
 from tpbench.metrics.scoring import worker
-
-if TYPE_CHECKING:
-    from tpbench.execution.executor import JsonObject, Process, ProgressReport
 
 
 def build(config: JsonObject) -> Process:
@@ -17,7 +13,6 @@ def build(config: JsonObject) -> Process:
     def process(payload: JsonObject, report: ProgressReport) -> JsonObject:
         if payload["clip_id"] == "clip0":
             return task(payload, report)
-        msg = f"nobody thought of {payload['clip_id']}"
-        raise LookupError(msg)
+        raise LookupError(f"nobody thought of {payload['clip_id']}")
 
     return process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +17,9 @@ from tpbench.dataset import clip_path as clip_path_of
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.files import sha256_of
 from tpbench.metrics.scoring import driver, run
-from tpbench.metrics.scoring.api import score
+from tpbench.metrics.scoring.run import score
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import MediaMaker
 
 

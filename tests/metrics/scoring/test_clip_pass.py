@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.metrics.scoring.clips import (
     STRICT,
@@ -18,20 +20,11 @@ from tests.metrics.scoring.clips import (
     write_video,
 )
 from tpbench.errors import MediaError
+from tpbench.metrics.scoring import meter_table
 from tpbench.metrics.scoring.clip_pass import ClipJob, ClipPass
-from tpbench.metrics.scoring.meters import table
-from tpbench.metrics.scoring.meters.base import CHUNK_FRAMES
 from tpbench.metrics.scoring.records import RecordFolder
-from tpbench.metrics.scoring.toolbox import Toolbox
+from tpbench.metrics.scoring.tools import CHUNK_FRAMES, ClipSetting, FrameChunk, Toolbox
 from tpbench.video import Footage
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from tpbench.metrics.scoring.meters.base import ClipSetting, FrameChunk
 
 N = 40
 
@@ -51,8 +44,7 @@ class Watcher:
         assert not self.busy, "asked twice at once"
         self.busy = True
         if len(self.chunks) == self.fail_at_chunk:
-            message = "a bug"
-            raise LookupError(message)
+            raise LookupError("a bug")
         self.chunks.append(len(chunk.real))
         self.threads.add(threading.get_ident())
         self.real += chunk.real
@@ -68,12 +60,12 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Watcher], Watcher]:
     """Puts a watcher in place of a meter."""
 
     def put(name: str, watcher: Watcher) -> Watcher:
-        build = table.MeterRow.build
+        build = meter_table.MeterRow.build
 
-        def watching(row: table.MeterRow, setting: ClipSetting) -> object:
+        def watching(row: meter_table.MeterRow, setting: ClipSetting) -> object:
             return watcher if row.name == name else build(row, setting)
 
-        monkeypatch.setattr(table.MeterRow, "build", watching)
+        monkeypatch.setattr(meter_table.MeterRow, "build", watching)
         return watcher
 
     return put

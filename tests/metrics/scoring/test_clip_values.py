@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.metrics.scoring.clips import custom
-from tpbench.metrics.protocols import protocol
-from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring.clip_values import clip_value
+from tpbench.metrics.registry import METRICS, protocol
+from tpbench.metrics.scoring.reduce import clip_value
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from tpbench.metrics.scoring.clip_values import ClipValue
+    from tpbench.metrics.scoring.reduce import ClipValue
 
 NAN = math.nan
 V2 = protocol("tpbench-v2")

@@ -5,34 +5,27 @@ All are made from one clip, a textured card that pans, and written without loss.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from scipy import ndimage, stats
 from skimage.color import lab2rgb, rgb2lab
 
 from tpbench.metrics.curves import WINDOW_FRAMES
-from tpbench.metrics.lag import LAGS
-from tpbench.metrics.protocols import protocol
-from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring.api import score
-from tpbench.video import LOSSLESS_X264, PREVIEW, VideoWriter, read_frames
+from tpbench.metrics.motion import LAGS
+from tpbench.metrics.registry import METRICS, protocol
+from tpbench.metrics.scoring.run import score
+from tpbench.video import LOSSLESS_X264, PREVIEW, Encoding, VideoWriter, read_frames
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from tpbench.video import Encoding
-
-    Picture = NDArray[np.uint8]
-    Curve = NDArray[np.float64]
+Picture = NDArray[np.uint8]
+Curve = NDArray[np.float64]
 
 FRAMES = 200
 SIDE_PX = 96

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tpbench.metrics.i3d import WindowStream
-from tpbench.metrics.scoring.feature_files import FeatureWriter, n_windows, read_features
+from tpbench.metrics.networks import WindowStream
+from tpbench.metrics.scoring.features import FeatureWriter, n_windows, read_features
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from tpbench.errors import ConfigError
-from tpbench.metrics.scoring.identities import read_identities, with_identities
-from tpbench.metrics.scoring.pairing import Pair, Pairing
+from tpbench.metrics.scoring.pairing import Pair, Pairing, read_identities, with_identities
 
 
 def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:

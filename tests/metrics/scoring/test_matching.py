@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tpbench.errors import SubmissionError
-from tpbench.metrics.scoring.matching import match_names
+from tpbench.metrics.scoring.pairing import match_names
 
 NFC, NFD = "Jos\u00e9", "Jose\u0301"
 

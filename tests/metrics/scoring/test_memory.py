@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from tests.processes import started
-from tpbench.metrics.protocols import protocol
-from tpbench.metrics.registry import METRICS
+from tpbench.metrics.registry import METRICS, protocol
 from tpbench.video import LOSSLESS_X264, VideoWriter
 
 _log = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ SIDE_PX = 128
 SCORE_AND_SAY_PEAK = """
 import re, sys
 from pathlib import Path
-from tpbench.metrics.scoring.api import score
+from tpbench.metrics.scoring.run import score
 folder = Path(sys.argv[1])
 out = folder / "out"
 report = score(folder / "real", folder / "generated", out=out, metrics=sys.argv[2:], workers=1)

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.metrics.scoring import stand_ins
 from tests.metrics.scoring.clips import pairing_of, pictures, scored, some_clips, worse, write_set
-from tpbench.metrics.frechet_metrics import DISCO_FVD, FID, FVD, FrechetMetric
+from tpbench.metrics.frechet import DISCO_FVD, FID, FVD, FrechetMetric
 from tpbench.metrics.kid import kid
-from tpbench.metrics.scoring.meters.features import FeatureMeter, pil_squashed
+from tpbench.metrics.scoring.network_meters import FeatureMeter, pil_squashed
 from tpbench.metrics.scoring.policies import Policies
-from tpbench.metrics.scoring.toolbox import Toolbox
+from tpbench.metrics.scoring.report import MetricScore, ScoreReport
+from tpbench.metrics.scoring.tools import FrameChunk, Toolbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from tpbench.metrics.i3d import Picture
-    from tpbench.metrics.scoring.meters.base import FrameChunk
-    from tpbench.metrics.scoring.report import MetricScore, ScoreReport
+    from tpbench.metrics.networks import Picture
 
 pytestmark = pytest.mark.usefixtures("networks")
 

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.metrics.scoring.clips import pictures, worse
-from tpbench.metrics.colour import colour_shift, lab_statistics
-from tpbench.metrics.l1 import disco_l1, mean_absolute_error
-from tpbench.metrics.psnr import psnr
+from tpbench.metrics.appearance import colour_shift, lab_statistics, laplacian_variance
+from tpbench.metrics.pixels import disco_l1, disco_ssim, mean_absolute_error, psnr, ssim
 from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring.meters.base import ClipSetting, Columns, FrameChunk
-from tpbench.metrics.scoring.meters.table import FEATURES_OF, METERS, meters_for
-from tpbench.metrics.scoring.toolbox import Toolbox
-from tpbench.metrics.sharpness import laplacian_variance
-from tpbench.metrics.ssim import disco_ssim, ssim
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
+from tpbench.metrics.scoring.meter_table import FEATURES_OF, METERS, meters_for
+from tpbench.metrics.scoring.tools import ClipSetting, Columns, FrameChunk, Toolbox
 
 N = 12
 REAL = pictures(N, size_px=(40, 32))

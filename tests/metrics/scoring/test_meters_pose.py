@@ -5,27 +5,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.metrics.scoring import stand_ins
 from tests.metrics.scoring.clips import pairing_of, pictures, scored, worse, write_set
 from tests.metrics.scoring.stand_ins import POSE_PX, paint_person
-from tpbench.metrics.psnr import psnr
-from tpbench.metrics.regions import face_box, hand_box, region_crop
-from tpbench.metrics.scoring import readiness
+from tpbench.metrics.pixels import psnr, ssim
+from tpbench.metrics.pose import face_box, hand_box, region_crop
+from tpbench.metrics.scoring import meter_table
 from tpbench.metrics.scoring.policies import Policies
-from tpbench.metrics.ssim import ssim
+from tpbench.metrics.scoring.report import ScoreReport
 from tpbench.wholebody import LEFT_SHOULDER, RIGHT_SHOULDER
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from tpbench.metrics.scoring.report import ScoreReport
 
 N = 8
 POSE_METRICS = tuple(
@@ -127,7 +121,7 @@ def test_regions_are_cut_where_the_real_person_is(tmp_path: Path) -> None:
     assert face is not None
 
     def cut(image: NDArray[np.uint8], box: object) -> NDArray[np.uint8]:
-        from tpbench.metrics.regions import Box
+        from tpbench.metrics.pose import Box
 
         assert isinstance(box, Box)
         return image[box.top_px : box.bottom_px, box.left_px : box.right_px]
@@ -186,5 +180,5 @@ def test_real_skeletons_of_another_detector_or_another_start_are_found_anew(
 
     assert run("shorter", cut) == (7, 7)
     assert run("whole", replace(cut, first_frame=1)) == (7, 7)
-    monkeypatch.setattr(readiness, "_skeleton_digest", lambda *_, **__: "other people")
+    monkeypatch.setattr(meter_table, "_skeleton_digest", lambda *_, **__: "other people")
     assert run("whole", replace(cut, first_frame=1)) == (7, 7)

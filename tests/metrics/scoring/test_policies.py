@@ -18,9 +18,9 @@ from tests.metrics.scoring.clips import (
     write_video,
 )
 from tpbench.errors import MediaError
-from tpbench.metrics.psnr import psnr
-from tpbench.metrics.scoring.api import score
+from tpbench.metrics.pixels import psnr
 from tpbench.metrics.scoring.policies import Policies, fit_clips, is_refused_now
+from tpbench.metrics.scoring.run import score
 from tpbench.video import open_footage
 
 if TYPE_CHECKING:

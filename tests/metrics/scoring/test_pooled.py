@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tpbench.metrics.frechet_metrics import FVD
+from tpbench.metrics.frechet import FVD
 from tpbench.metrics.kid import kid
-from tpbench.metrics.scoring.pooled import ClipFeatures, pooled_drift, pooled_frechet, pooled_kid
+from tpbench.metrics.scoring.reduce import ClipFeatures, pooled_drift, pooled_frechet, pooled_kid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,24 +5,19 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.metrics.scoring.clips import write_pictures
 from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring.api import score
-from tpbench.metrics.scoring.report import ClipScores
+from tpbench.metrics.scoring.report import ClipScores, ScoreReport
+from tpbench.metrics.scoring.run import score
 from tpbench.metrics.scoring.summary import ScoredClip, mean_score
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from tpbench.metrics.scoring.report import ScoreReport
 
 
 def reference_disco_means(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -17,14 +17,10 @@ from tests.metrics.scoring.clips import (
     write_set,
 )
 from tpbench.errors import ConfigError, MissingDependencyError
-from tpbench.metrics.protocols import protocol
-from tpbench.metrics.scoring import readiness
-from tpbench.metrics.scoring.readiness import look_around, require_all
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tpbench.metrics.scoring.pairing import Pairing
+from tpbench.metrics.registry import protocol
+from tpbench.metrics.scoring import meter_table
+from tpbench.metrics.scoring.meter_table import look_around, require_all
+from tpbench.metrics.scoring.pairing import Pairing
 
 
 @pytest.fixture
@@ -63,7 +59,7 @@ def test_each_metric_names_the_command_that_gets_its_weights() -> None:
 
 def test_a_metric_waits_for_all_of_its_meters(monkeypatch: pytest.MonkeyPatch) -> None:
     """LPIPS of the face needs skeletons and AlexNet; PSNR of the face skeletons only."""
-    monkeypatch.setattr(readiness, "_skeleton_digest", lambda *_, **__: "people")
+    monkeypatch.setattr(meter_table, "_skeleton_digest", lambda *_, **__: "people")
 
     found = look_around(custom("face_lpips", "face_psnr"), offline=True)
 
@@ -73,10 +69,9 @@ def test_a_metric_waits_for_all_of_its_meters(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_missing_library_is_a_reason_too(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> str:
-        feature = "MediaPipe"
-        raise MissingDependencyError(feature, "apt install libgl1")
+        raise MissingDependencyError("MediaPipe", "apt install libgl1")
 
-    monkeypatch.setattr(readiness, "_skeleton_digest", refuse)
+    monkeypatch.setattr(meter_table, "_skeleton_digest", refuse)
 
     found = look_around(custom("psnr", "akd_body"), offline=True)
 

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.metrics.scoring.clips import STRICT, pictures, write_pictures, write_video
 from tpbench.errors import MediaError
 from tpbench.metrics.scoring import driver
-from tpbench.metrics.scoring.api import score
-from tpbench.metrics.scoring.policies import Policies, fit_clips
-from tpbench.metrics.scoring.reading import read_alike
+from tpbench.metrics.scoring.policies import Policies, fit_clips, read_alike
+from tpbench.metrics.scoring.report import ScoreReport
+from tpbench.metrics.scoring.run import score
 from tpbench.video import open_footage
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from tpbench.metrics.scoring.report import ScoreReport
 
 BY_NUMBER = Policies(length="truncate", resize="fail", rate="ignore")
 

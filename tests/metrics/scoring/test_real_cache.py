@@ -9,7 +9,7 @@ import pytest
 from tests.metrics.scoring import stand_ins
 from tests.metrics.scoring.clips import pairing_of, scored, some_clips, write_set
 from tpbench.files import sha256_of
-from tpbench.metrics.scoring.real_cache import (
+from tpbench.metrics.scoring.features import (
     CacheEntry,
     clear,
     content_key,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tpbench.files import sha256_of
-from tpbench.metrics.scoring.feature_files import FeatureWriter
+from tpbench.metrics.scoring.features import FeatureWriter
 from tpbench.metrics.scoring.records import ClipRecord, RecordFolder, feature_count, key_of
 
 if TYPE_CHECKING:

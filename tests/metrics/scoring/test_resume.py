@@ -8,9 +8,9 @@ import shutil
 import signal
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -28,15 +28,10 @@ from tests.metrics.scoring.dying_scorer import POINTS
 from tests.processes import assert_none_outlives, started
 from tpbench.errors import ConfigError
 from tpbench.files import sha256_of
-from tpbench.metrics.scoring.clip_pass import ClipPass
-from tpbench.metrics.scoring.meters import table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from tpbench.metrics.scoring.clip_pass import ClipJob
-    from tpbench.metrics.scoring.driver import ScoringProgress
-    from tpbench.metrics.scoring.pairing import Pairing
+from tpbench.metrics.scoring import meter_table
+from tpbench.metrics.scoring.clip_pass import ClipJob, ClipPass
+from tpbench.metrics.scoring.driver import ScoringProgress
+from tpbench.metrics.scoring.pairing import Pairing
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -305,9 +300,10 @@ def test_a_new_version_of_a_meter_measures_again_what_it_measures(
     out: Path, pairing: Pairing, measured: Measured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = tuple(
-        replace(row, version=row.version + 1) if row.name == "ssim" else row for row in table._ROWS
+        replace(row, version=row.version + 1) if row.name == "ssim" else row
+        for row in meter_table._ROWS
     )
-    monkeypatch.setattr(table, "_ROWS", rows)
+    monkeypatch.setattr(meter_table, "_ROWS", rows)
 
     scored(pairing, out, *METRICS)
 
@@ -317,10 +313,10 @@ def test_a_new_version_of_a_meter_measures_again_what_it_measures(
 def test_other_weights_measure_again_what_stands_on_them(
     out: Path, pairing: Pairing, measured: Measured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tpbench.metrics.scoring import readiness
+    from tpbench.metrics.scoring import meter_table
 
-    monkeypatch.setattr(readiness, "_digest", lambda name, **_: f"new {name}")
-    monkeypatch.setattr(readiness, "_skeleton_digest", lambda *_, **__: "new people")
+    monkeypatch.setattr(meter_table, "_digest", lambda name, **_: f"new {name}")
+    monkeypatch.setattr(meter_table, "_skeleton_digest", lambda *_, **__: "new people")
 
     scored(pairing, out, *METRICS)
 

@@ -9,7 +9,7 @@ import os
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -29,11 +29,9 @@ from tests.metrics.scoring.clips import (
 from tpbench.files import sha256_of
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring import clip_pass, driver
-from tpbench.metrics.scoring.api import score
-
-if TYPE_CHECKING:
-    from tpbench.metrics.scoring.pairing import Pairing
-    from tpbench.metrics.scoring.report import ScoreReport
+from tpbench.metrics.scoring.pairing import Pairing
+from tpbench.metrics.scoring.report import ScoreReport
+from tpbench.metrics.scoring.run import score
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "tje"
 
@@ -333,8 +331,7 @@ def test_a_bug_in_this_process_fails_its_clip_and_leaves_its_traceback(
 
     def stumble(self: clip_pass.ClipPass, job: clip_pass.ClipJob, on_frame: Any) -> int:  # noqa: ANN401 - passed on
         if job.clip_id == "clip1":
-            message = "nobody thought of\nthis"
-            raise LookupError(message)
+            raise LookupError("nobody thought of\nthis")
         return run(self, job, on_frame)
 
     monkeypatch.setattr(clip_pass.ClipPass, "run", stumble)

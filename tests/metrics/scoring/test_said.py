@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tpbench.metrics.scoring.said import lines_of
+from tpbench.metrics.scoring.pairing import lines_of
 
 
 def test_each_kind_of_thing_is_one_line_with_its_count_and_an_example() -> None:

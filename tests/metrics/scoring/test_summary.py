@@ -15,10 +15,9 @@ from tests.metrics.scoring.clips import (
     write_set,
 )
 from tpbench.metrics.bootstrap import mean_over_identities
-from tpbench.metrics.protocols import protocol
-from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring.api import score
+from tpbench.metrics.registry import METRICS, protocol
 from tpbench.metrics.scoring.records import ClipRecord
+from tpbench.metrics.scoring.run import score
 from tpbench.metrics.scoring.summary import mean_score, score_clip_record
 
 if TYPE_CHECKING:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import re
 import socket
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import yaml
 
-from tpbench.baselines.base import ClipFailure, GeneratedFrame
+from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, JsonValue
 from tpbench.baselines.external.collect import collected_frames
 from tpbench.baselines.external.command import environment_for, run_command
 from tpbench.baselines.external.geometry import Layout, lay_out
@@ -22,20 +24,12 @@ from tpbench.baselines.external.installation import (
     weights_digests,
 )
 from tpbench.baselines.external.options import options_of
-from tpbench.baselines.external.placeholders import fill, fill_structure
+from tpbench.baselines.external.placeholders import Value, fill, fill_structure
 from tpbench.baselines.external.run_folder import RunFolder
-from tpbench.baselines.external.spec import load_spec
+from tpbench.baselines.external.spec import MethodSpec, load_spec
+from tpbench.baselines.model_row import OptionValue
 from tpbench.baselines.options import parse_options
 from tpbench.errors import ConfigError, GeneratorError, MediaError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from tpbench.baselines.base import AnimationTask, JsonValue
-    from tpbench.baselines.external.placeholders import Value
-    from tpbench.baselines.external.spec import MethodSpec
-    from tpbench.baselines.model_row import OptionValue
 
 logger = logging.getLogger(__name__)
 
@@ -246,8 +240,9 @@ def build_external(
         MissingWeightsError: see `ExternalGenerator`.
     """
     if weights_dir is not None:
-        msg = f"{method_id} keeps its weights in its checkout: name that (option checkout) instead"
-        raise ConfigError(msg)
+        raise ConfigError(
+            f"{method_id} keeps its weights in its checkout: name that (option checkout) instead"
+        )
     return ExternalGenerator(load_spec(method_id), options, device=device)
 
 

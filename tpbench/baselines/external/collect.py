@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tpbench.baselines.external.geometry import Layout
 from tpbench.baselines.external.inputs import read_picture
+from tpbench.baselines.external.parts import Collect, Panels
 from tpbench.errors import GeneratorError
 from tpbench.video import probe, read_frames
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from tpbench.baselines.external.geometry import Layout
-    from tpbench.baselines.external.parts import Collect, Panels
 
 
 def collected_frames(
@@ -42,8 +38,7 @@ def collected_frames(
     """
     found = sorted(path for path in root.glob(glob) if path.is_file())
     if not found:
-        reason = f"the command wrote nothing: no {glob}"
-        raise GeneratorError(reason)
+        raise GeneratorError(f"the command wrote nothing: no {glob}")
     frames = _of_video if collect.kind == "video" else _of_pictures
     for image in frames(collect, found, n_frames):
         _check_size(collect.panels, image, layout)
@@ -53,8 +48,9 @@ def collected_frames(
 def _of_video(collect: Collect, found: list[Path], n_frames: int) -> Iterator[NDArray[np.uint8]]:
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        reason = f"the command wrote {len(found)} videos where one was expected: {names}"
-        raise GeneratorError(reason)
+        raise GeneratorError(
+            f"the command wrote {len(found)} videos where one was expected: {names}"
+        )
     info = probe(found[0])
     _check_count(collect, info.frame_count, n_frames)
     for frame in read_frames(found[0], info=info, start_frame=collect.drop_first):
@@ -66,14 +62,12 @@ def _of_pictures(collect: Collect, found: list[Path], n_frames: int) -> Iterator
     for path in found:
         number = re.search(collect.index_regex, path.name)
         if number is None or int(number[1]) in numbered:
-            reason = f"the command wrote {path.name}, which is no frame of its own"
-            raise GeneratorError(reason)
+            raise GeneratorError(f"the command wrote {path.name}, which is no frame of its own")
         numbered[int(number[1])] = path
     first, last = min(numbered), max(numbered)
     if len(numbered) != last - first + 1:
         missing = next(index for index in range(first, last) if index not in numbered)
-        reason = f"the command left out frame {missing} of {first} to {last}"
-        raise GeneratorError(reason)
+        raise GeneratorError(f"the command left out frame {missing} of {first} to {last}")
     _check_count(collect, len(numbered), n_frames)
     for index in range(first + collect.drop_first, last + 1):
         yield read_picture(numbered[index])
@@ -82,8 +76,9 @@ def _of_pictures(collect: Collect, found: list[Path], n_frames: int) -> Iterator
 def _check_count(collect: Collect, count: int, n_frames: int) -> None:
     if count - collect.drop_first != n_frames:
         extra = f", the first {collect.drop_first} of which don't count" * bool(collect.drop_first)
-        reason = f"the command wrote {count} frames{extra}; the driving pose has {n_frames}"
-        raise GeneratorError(reason)
+        raise GeneratorError(
+            f"the command wrote {count} frames{extra}; the driving pose has {n_frames}"
+        )
 
 
 def _check_size(panels: Panels | None, image: NDArray[np.uint8], layout: Layout) -> None:
@@ -92,11 +87,10 @@ def _check_size(panels: Panels | None, image: NDArray[np.uint8], layout: Layout)
     if image.shape[:2] == (height_px, width_px):
         return
     kind = "frames" if panels is None else f"rows of {panels.columns} panels"
-    reason = (
+    raise GeneratorError(
         f"the command wrote pictures of {image.shape[1]}x{image.shape[0]} px; "
         f"expected {kind} of {width_px}x{height_px} px"
     )
-    raise GeneratorError(reason)
 
 
 def _grid_size(panels: Panels, canvas: tuple[int, int]) -> tuple[int, int]:

@@ -8,14 +8,12 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tpbench.errors import ConfigError, GeneratorError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -65,14 +63,12 @@ def _visible_gpus(device: str) -> str | None:
         return ""
     number = re.fullmatch(r"cuda:(\d+)", device)
     if number is None:
-        msg = f"device '{device}': want auto, cpu, cuda or cuda:N"
-        raise ConfigError(msg)
+        raise ConfigError(f"device '{device}': want auto, cpu, cuda or cuda:N")
     if ours is None:
         return number[1]
     gpus = ours.split(",")
     if int(number[1]) >= len(gpus):
-        msg = f"device '{device}': CUDA_VISIBLE_DEVICES={ours} shows no such GPU"
-        raise ConfigError(msg)
+        raise ConfigError(f"device '{device}': CUDA_VISIBLE_DEVICES={ours} shows no such GPU")
     return gpus[int(number[1])]
 
 

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tpbench.baselines.base import AnimationTask
+from tpbench.baselines.external.geometry import Layout
 from tpbench.baselines.external.parts import (
     DensePoseMp4,
     GuidanceDir,
+    Input,
     PoseMp4,
     PosePngs,
     RawMp4,
     RefPng,
 )
+from tpbench.baselines.external.spec import MethodSpec
 from tpbench.errors import GeneratorError, MediaError
 from tpbench.video import CLIP, POSE, VideoWriter, probe, read_frames
 from tpbench.video import read_picture as read_frame_picture
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from tpbench.baselines.base import AnimationTask
-    from tpbench.baselines.external.geometry import Layout
-    from tpbench.baselines.external.parts import Input
-    from tpbench.baselines.external.spec import MethodSpec
 
 _BLACK: Final = (0, 0, 0)
 
@@ -94,14 +91,12 @@ class _Clip:
 def _check(task: AnimationTask) -> None:
     pose, size = task.driving, (task.width_px, task.height_px)
     if (pose.width_px, pose.height_px) != size:
-        reason = (
+        raise GeneratorError(
             f"the driving pose is of {pose.width_px}x{pose.height_px} px, "
             f"the clip of {size[0]}x{size[1]} px"
         )
-        raise GeneratorError(reason)
     if task.n_frames == 0:
-        reason = "the driving pose has no frames"
-        raise GeneratorError(reason)
+        raise GeneratorError("the driving pose has no frames")
 
 
 def _write(wanted: Input, clip: _Clip, stem: Path) -> Path:
@@ -132,8 +127,7 @@ def _write_video(wanted: PoseMp4 | RawMp4 | DensePoseMp4, clip: _Clip, path: Pat
         images = _drawings(task, layout)
     elif isinstance(wanted, RawMp4):
         if task.driving_video is None:
-            reason = "the method wants the driving video itself, and there is none"
-            raise GeneratorError(reason)
+            raise GeneratorError("the method wants the driving video itself, and there is none")
         rate = Fraction(wanted.rate_hz) if wanted.rate_hz else rate
         images = (clip.place(image) for image in _frames_of(task.driving_video, task))
     else:
@@ -185,8 +179,9 @@ def _pictures_of(folder: Path, task: AnimationTask) -> Iterator[NDArray[np.uint8
     for path in folder.glob("*.png") if folder.is_dir() else ():
         number = re.search(r"(\d+)\D*\.png$", path.name)
         if number is None or int(number[1]) in numbered:
-            reason = f"{path}: want one PNG for each frame, with the frame's number in its name"
-            raise GeneratorError(reason)
+            raise GeneratorError(
+                f"{path}: want one PNG for each frame, with the frame's number in its name"
+            )
         numbered[int(number[1])] = path
     _check_count(folder, len(numbered), task)
     for _, path in sorted(numbered.items()):
@@ -204,8 +199,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     try:
         return read_frame_picture(path)
     except MediaError as error:
-        reason = f"{path.name}: can't be read as a picture ({error.reason})"
-        raise GeneratorError(reason) from error
+        raise GeneratorError(f"{path.name}: can't be read as a picture ({error.reason})") from error
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
@@ -219,24 +213,20 @@ def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
 def _brought(folder: Path | None, name: str, option: str) -> Path:
     """Return what the user brought for a clip."""
     if Path(name).name != name:
-        reason = f"'{name}' is no file name; nothing can be looked up under it"
-        raise GeneratorError(reason)
+        raise GeneratorError(f"'{name}' is no file name; nothing can be looked up under it")
     path = None if folder is None else folder / name
     if path is None or not path.exists():
-        reason = f"no {name} in {folder}: bring it for this clip (option {option})"
-        raise GeneratorError(reason)
+        raise GeneratorError(f"no {name} in {folder}: bring it for this clip (option {option})")
     return path
 
 
 def _check_count(path: Path, count: int, task: AnimationTask) -> None:
     if count != task.n_frames:
-        reason = f"{path} has {count} frames, the driving pose {task.n_frames}"
-        raise GeneratorError(reason)
+        raise GeneratorError(f"{path} has {count} frames, the driving pose {task.n_frames}")
 
 
 def _check_size(path: Path, image: NDArray[np.uint8], task: AnimationTask) -> None:
     size = (task.width_px, task.height_px)
     if image.shape[1::-1] != size:
         got = f"{image.shape[1]}x{image.shape[0]}"
-        reason = f"{path} is of {got} px, the clip of {size[0]}x{size[1]} px"
-        raise GeneratorError(reason)
+        raise GeneratorError(f"{path} is of {got} px, the clip of {size[0]}x{size[1]} px")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from tpbench.baselines.external.installation import methods_dir
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tpbench.baselines.external.parts import Weights
-    from tpbench.baselines.external.spec import MethodSpec
+from tpbench.baselines.external.parts import Weights
+from tpbench.baselines.external.spec import MethodSpec
 
 
 def install_steps(spec: MethodSpec) -> list[str]:

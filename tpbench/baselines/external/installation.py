@@ -7,14 +7,11 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tpbench.baselines.external.spec import MethodSpec
 from tpbench.errors import ConfigError, MissingWeightsError
 from tpbench.files import sha256_of
 from tpbench.weights.store import cache_dir
-
-if TYPE_CHECKING:
-    from tpbench.baselines.external.spec import MethodSpec
 
 logger = logging.getLogger(__name__)
 
@@ -59,16 +56,13 @@ def find_installation(
     program = (python or base / "env" / "bin" / "python").expanduser().absolute()
     how = f"`tpbench models install {spec.id}` prints how to get it"
     if not code.is_dir():
-        msg = f"{spec.id}: no checkout at {code} (option checkout); {how}"
-        raise ConfigError(msg)
+        raise ConfigError(f"{spec.id}: no checkout at {code} (option checkout); {how}")
     if not os.access(program, os.X_OK) or program.is_dir():
-        msg = f"{spec.id}: no Python at {program} (option python); {how}"
-        raise ConfigError(msg)
+        raise ConfigError(f"{spec.id}: no Python at {program} (option python); {how}")
     for weights in spec.weights:
         missing = next((path for path in weights.paths if not (code / path).exists()), None)
         if missing is not None:
-            name = f"{spec.id}: {weights.name}"
-            raise MissingWeightsError(name, f"no {code / missing}; {how}")
+            raise MissingWeightsError(f"{spec.id}: {weights.name}", f"no {code / missing}; {how}")
     commit = _checked_out(code)
     if commit is not None and not commit.startswith(spec.commit):
         logger.warning(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pydantic import Field, create_model
 
+from tpbench.baselines.external.spec import MethodSpec
 from tpbench.baselines.options import Options
-
-if TYPE_CHECKING:
-    from tpbench.baselines.external.spec import MethodSpec
 
 
 class ExternalOptions(Options):

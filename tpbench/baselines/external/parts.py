@@ -76,8 +76,7 @@ class Geometry(Part):
     @model_validator(mode="after")
     def _sized(self) -> Self:
         if (self.fit == "pad") == bool(self.sizes):
-            msg = "sizes belong to letterbox and stretch, and only to them"
-            raise ValueError(msg)
+            raise ValueError("sizes belong to letterbox and stretch, and only to them")
         return self
 
 
@@ -104,8 +103,7 @@ class PosePngs(Part):
     @classmethod
     def _numbered(cls, names: str) -> str:
         if not re.fullmatch(r"[\w.-]*%(0\d+)?d[\w.-]*", names):
-            msg = f"'{names}': want a file name with one %d or %06d"
-            raise ValueError(msg)
+            raise ValueError(f"'{names}': want a file name with one %d or %06d")
         return names
 
 
@@ -159,8 +157,7 @@ class Panels(Part):
     @model_validator(mode="after")
     def _within(self) -> Self:
         if self.index >= self.columns:
-            msg = f"index {self.index} is not one of {self.columns} columns"
-            raise ValueError(msg)
+            raise ValueError(f"index {self.index} is not one of {self.columns} columns")
         return self
 
 
@@ -188,8 +185,7 @@ class Collect(Part):
     @classmethod
     def _one_group(cls, regex: str) -> str:
         if re.compile(regex).groups != 1:
-            msg = f"'{regex}': want one group"
-            raise ValueError(msg)
+            raise ValueError(f"'{regex}': want one group")
         return regex
 
 
@@ -202,6 +198,5 @@ class Timeout(Part):
 
 def _relative(path: str) -> str:
     if path.startswith("/") or ".." in path.split("/"):
-        msg = f"'{path}' leads out of its folder"
-        raise ValueError(msg)
+        raise ValueError(f"'{path}' leads out of its folder")
     return path

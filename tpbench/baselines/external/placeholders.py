@@ -6,11 +6,9 @@ filled in and which is then dumped as YAML or JSON, and a command is a list.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from string import Formatter
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 Value: TypeAlias = "str | int | float"
 
@@ -31,8 +29,7 @@ def names_in(text: str) -> Iterator[str]:
         if name is None:
             continue
         if not name.isidentifier() or format_spec or conversion:
-            msg = f"'{text}': a placeholder is a plain name in braces"
-            raise ValueError(msg)
+            raise ValueError(f"'{text}': a placeholder is a plain name in braces")
         yield name
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

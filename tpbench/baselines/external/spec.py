@@ -96,8 +96,7 @@ class MethodSpec(Part):
         own = [*self.inputs, *self.settings, *self.templates]
         twice = [name for name in own if own.count(name) > 1 or name in RUN_NAMES + CLIP_NAMES]
         if twice:
-            msg = f"'{twice[0]}' names two things"
-            raise ValueError(msg)
+            raise ValueError(f"'{twice[0]}' names two things")
         clip = {*CLIP_NAMES, *self.inputs} - ({"window"} if self.window is None else set())
         run = {*RUN_NAMES, *self.settings}
         anywhere = run if self.mode == "batch" else run | clip
@@ -113,8 +112,7 @@ class MethodSpec(Part):
             if name not in known:
                 whose = " (one clip's; it can't stand for a batch)" if name in clip else ""
                 hint = "" if whose else did_you_mean(name, known)
-                msg = f"{where}: unknown placeholder '{{{name}}}'{whose}{hint}"
-                raise ValueError(msg)
+                raise ValueError(f"{where}: unknown placeholder '{{{name}}}'{whose}{hint}")
         return self
 
     def _placeholders(self) -> list[tuple[str, str, bool]]:
@@ -149,8 +147,7 @@ def parse_spec(data: object, *, name: str) -> MethodSpec:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         text = " ".join(first["msg"].removeprefix("Value error, ").split())
-        msg = f"spec '{name}': {where}{': ' if where else ''}{text}"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"spec '{name}': {where}{': ' if where else ''}{text}") from error
 
 
 def spec_ids() -> tuple[str, ...]:
@@ -167,8 +164,7 @@ def load_spec(method_id: str) -> MethodSpec:
         ConfigError: there is none, or something in it is wrong.
     """
     if method_id not in spec_ids():
-        msg = f"no external method '{method_id}'{did_you_mean(method_id, spec_ids())}"
-        raise ConfigError(msg)
+        raise ConfigError(f"no external method '{method_id}'{did_you_mean(method_id, spec_ids())}")
     text = (_folder() / f"{method_id}.yaml").read_text(encoding="utf-8")
     # The C loader where PyYAML has it: listing models reads all specs.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

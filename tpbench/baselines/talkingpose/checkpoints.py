@@ -10,19 +10,132 @@ import logging
 import pickle
 import re
 import warnings
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import torch
+from pydantic import BaseModel
 
-from tpbench.baselines.talkingpose.libraries import library
-from tpbench.errors import ConfigError
-from tpbench.files import require_regular
+from tpbench.baselines.talkingpose.networks import NETWORK_NAMES, NetworkName, library
+from tpbench.baselines.talkingpose.settings import (
+    ImageEncoderSizes,
+    ModelSizes,
+    VaeSizes,
+    read_sizes,
+)
+from tpbench.errors import ConfigError, MissingWeightsError
+from tpbench.files import require_regular, sha256_of
+from tpbench.weights import resolve, state
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
+_STEMS: Final[Mapping[NetworkName, tuple[str, ...]]] = {
+    "denoising_unet": ("denoising_unet.safetensors", "denoising_unet.pth"),
+    "reference_unet": ("reference_unet.safetensors", "reference_unet.pth"),
+    "pose_guider": ("pose_guider.safetensors", "pose_guider.pth"),
+    "image_encoder": ("image_encoder/model.safetensors", "image_encoder/pytorch_model.bin"),
+    "vae": (
+        "vae/diffusion_pytorch_model.safetensors",
+        "vae/diffusion_pytorch_model.bin",
+    ),
+}
+_PULLED: Final[Mapping[NetworkName, str]] = {
+    "denoising_unet": "talkingpose-denoising-unet",
+    "reference_unet": "talkingpose-reference-unet",
+    "pose_guider": "talkingpose-pose-guider",
+    "image_encoder": "sd-image-encoder",
+    "vae": "sd-vae-ft-mse",
+}
+_PULLED_CONFIGS: Final[Mapping[str, str]] = {
+    "image_encoder": "sd-image-encoder-config",
+    "vae": "sd-vae-ft-mse-config",
+}
 
-    Tensors = Mapping[str, torch.Tensor]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFiles:
+    """The files of one model, all of which are there."""
+
+    checkpoints: Mapping[NetworkName, Path]
+    sizes: ModelSizes
+
+    configs: Mapping[str, Path]
+    """The files that the sizes were read from, by the part they describe."""
+
+    def sha256(self) -> dict[str, str]:
+        """Return the checksum of each file, by what it is. Reads them all: gigabytes."""
+        digests: dict[str, str] = {
+            network: sha256_of(path) for network, path in self.checkpoints.items()
+        }
+        for part, path in self.configs.items():
+            digests[f"{part} config"] = sha256_of(path)
+        return digests
+
+
+def find_files(weights_dir: Path | None) -> ModelFiles:
+    """Find all files of the model before any is read.
+
+    Args:
+        weights_dir: the user's folder; None: that of `tpbench weights`.
+
+    Raises:
+        MissingWeightsError: some are not there; names all of them and says what to do.
+        ConfigError: no such folder, or a config.json that does not fit.
+    """
+    return _pulled_files() if weights_dir is None else _files_in(weights_dir)
+
+
+def _pulled_files() -> ModelFiles:
+    names = [*_PULLED.values(), *_PULLED_CONFIGS.values()]
+    missing = [name for name in names if state(name).status == "missing"]
+    if missing:
+        pull = f"run: tpbench weights pull {' '.join(missing)}"
+        raise MissingWeightsError(", ".join(missing), f"{pull}; or name a folder with --weights")
+    configs = {part: resolve(name) for part, name in _PULLED_CONFIGS.items()}
+    return ModelFiles(
+        checkpoints={network: resolve(name) for network, name in _PULLED.items()},
+        sizes=_sizes(ModelSizes(), configs),
+        configs=configs,
+    )
+
+
+def _files_in(folder: Path) -> ModelFiles:
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder of weights")
+    config = folder / "config.json"
+    sizes = read_sizes(config, ModelSizes) if config.is_file() else ModelSizes()
+    own_configs = {
+        part: folder / part / "config.json"
+        for part in _PULLED_CONFIGS
+        if part not in sizes.model_fields_set
+    }
+    checkpoints: dict[NetworkName, Path] = {}
+    missing = []
+    for network in NETWORK_NAMES:
+        found = [name for name in _STEMS[network] if (folder / name).is_file()]
+        if found:
+            checkpoints[network] = folder / found[0]
+        else:
+            missing.append(" or ".join(_STEMS[network]))
+    missing += [f"{part}/config.json" for part, path in own_configs.items() if not path.is_file()]
+    if missing:
+        names = " ".join([*_PULLED.values(), *_PULLED_CONFIGS.values()])
+        how = (
+            f"{folder} lacks {', '.join(missing)}; the released ones: tpbench weights pull {names}"
+        )
+        raise MissingWeightsError("talkingpose", how)
+    configs = own_configs | ({"model": config} if config.is_file() else {})
+    return ModelFiles(checkpoints=checkpoints, sizes=_sizes(sizes, own_configs), configs=configs)
+
+
+def _sizes(sizes: ModelSizes, configs: Mapping[str, Path]) -> ModelSizes:
+    """Fill in what the parts' own files say."""
+    kinds: dict[str, type[BaseModel]] = {"vae": VaeSizes, "image_encoder": ImageEncoderSizes}
+    parts = {part: read_sizes(path, kinds[part]) for part, path in configs.items()}
+    return sizes.model_copy(update=parts)
+
+
+Tensors = Mapping[str, torch.Tensor]
 
 logger = logging.getLogger(__name__)
 
@@ -63,19 +176,19 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
                 warnings.filterwarnings("ignore", message="Detected pickle protocol")
                 found = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            msg = (
+            raise ConfigError(
                 f"{path}: refused, it is broken or a pickle that holds more than tensors and could "
                 "run code; get it anew from its publisher, or save its tensors as safetensors"
-            )
-            raise ConfigError(msg) from error
+            ) from error
         except (OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError) as error:
             raise _unreadable(path, error) from error
     named = isinstance(found, dict) and all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in found.items()
     )
     if not named:
-        msg = f"{path}: not a checkpoint of one network (want a dictionary of named tensors)"
-        raise ConfigError(msg)
+        raise ConfigError(
+            f"{path}: not a checkpoint of one network (want a dictionary of named tensors)"
+        )
     return dict(found)
 
 
@@ -111,13 +224,15 @@ def matched(
             for what, keys in (("missing", missing), ("unexpected", unexpected))
             if keys
         ]
-        msg = f"{label}: {' and '.join(parts)}; this is not a checkpoint of the {network}"
-        raise ConfigError(msg)
+        raise ConfigError(
+            f"{label}: {' and '.join(parts)}; this is not a checkpoint of the {network}"
+        )
     for key, own in own_names.items():
         if given[key].shape != wanted[own].shape:
             shapes = f"{tuple(given[key].shape)}, the {network} wants {tuple(wanted[own].shape)}"
-            msg = f"{label}: {key} has shape {shapes}; a config.json beside it can give other sizes"
-            raise ConfigError(msg)
+            raise ConfigError(
+                f"{label}: {key} has shape {shapes}; a config.json beside it can give other sizes"
+            )
     return {own: given[key] for key, own in own_names.items()}
 
 
@@ -144,11 +259,10 @@ def _without_motion_modules(given: Tensors, label: str) -> dict[str, torch.Tenso
     live = [key for key in outputs if torch.count_nonzero(given[key])]
     live += sorted(set(modules.values()) - {modules[key] for key in outputs})
     if live:
-        msg = (
+        raise ConfigError(
             f"{label}: it holds motion modules that do something ({_first(live)}: proj_out is not "
             "zero); TalkingPose runs without any, this is another model's checkpoint"
         )
-        raise ConfigError(msg)
     if modules:
         logger.info(
             "%s: left out %d entries of motion modules that do nothing", label, len(modules)

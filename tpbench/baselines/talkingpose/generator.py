@@ -3,35 +3,74 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from tpbench.baselines.base import ClipFailure, GeneratedFrame
+from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, JsonValue
+from tpbench.baselines.model_row import OptionValue
 from tpbench.baselines.options import parse_options
-from tpbench.baselines.talkingpose.checkpoints import matched, read_tensors
-from tpbench.baselines.talkingpose.devices import find_device, find_dtype, torch_dtype
-from tpbench.baselines.talkingpose.libraries import PACKAGES, library
-from tpbench.baselines.talkingpose.lockstep import LockStep
-from tpbench.baselines.talkingpose.networks import load_networks
-from tpbench.baselines.talkingpose.options import TalkingPoseOptions
-from tpbench.baselines.talkingpose.pictures import stretched, to_bytes
-from tpbench.baselines.talkingpose.pipeline import SIZE_STEP_PX, ClipInput, Pipeline, draw_noise
-from tpbench.baselines.talkingpose.schedule import Schedule
-from tpbench.baselines.talkingpose.weight_files import find_files
+from tpbench.baselines.talkingpose.checkpoints import find_files, matched, read_tensors
+from tpbench.baselines.talkingpose.networks import PACKAGES, NetworkName, library, load_networks
+from tpbench.baselines.talkingpose.pipeline import (
+    SIZE_STEP_PX,
+    ClipInput,
+    LockStep,
+    Pipeline,
+    Schedule,
+    draw_noise,
+    stretched,
+    to_bytes,
+)
+from tpbench.baselines.talkingpose.settings import DtypeName, TalkingPoseOptions
 from tpbench.dwpose_drawing import draw_pose
-from tpbench.errors import GeneratorError
+from tpbench.errors import ConfigError, GeneratorError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
+_DTYPES: Final[Mapping[DtypeName, torch.dtype]] = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
 
-    import numpy as np
-    from numpy.typing import NDArray
 
-    from tpbench.baselines.base import AnimationTask, JsonValue
-    from tpbench.baselines.model_row import OptionValue
-    from tpbench.baselines.talkingpose.networks import NetworkName
+def find_device(name: str) -> torch.device:
+    """Return the device of that name; "auto" is the first GPU, or the CPU where there is none.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"no device '{name}'; want auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device '{name}' is not supported; want auto, cpu, cuda or cuda:N")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise ConfigError(
+                f"device '{name}' is not here: torch {torch.__version__} sees {count} CUDA GPUs"
+            )
+    return device
+
+
+def find_dtype(name: DtypeName | Literal["auto"], device: torch.device) -> DtypeName:
+    """Return the dtype's name; "auto" is fp16 on a GPU and fp32 on a CPU."""
+    if name != "auto":
+        return name
+    return "fp16" if device.type == "cuda" else "fp32"
+
+
+def torch_dtype(name: DtypeName) -> torch.dtype:
+    """Return torch's own dtype of that name."""
+    return _DTYPES[name]
+
 
 logger = logging.getLogger(__name__)
 
@@ -83,12 +122,12 @@ class TalkingPose:
         so does one that does not fit into the GPU alone or whose numbers overflow the dtype.
         """
         if self._lockstep is None:
-            msg = "talkingpose: closed; build it anew to make more clips"
-            raise GeneratorError(msg)
+            raise GeneratorError("talkingpose: closed; build it anew to make more clips")
         by_id = {task.clip_id: task for task in tasks}
         if len(by_id) != len(tasks) or len(tasks) > self.max_clips:
-            msg = f"want 1 to {self.max_clips} tasks with different ids, got {len(tasks)}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"want 1 to {self.max_clips} tasks with different ids, got {len(tasks)}"
+            )
         clips = []
         for task in tasks:
             reason = self._refusal(task)
@@ -155,8 +194,9 @@ class TalkingPose:
                 files.sizes, checked, device=self._device, dtype=torch_dtype(self._dtype)
             )
         except torch.cuda.OutOfMemoryError as error:
-            msg = f"talkingpose: {self._device} has too little free memory for the networks alone"
-            raise GeneratorError(msg) from error
+            raise GeneratorError(
+                f"talkingpose: {self._device} has too little free memory for the networks alone"
+            ) from error
         return Pipeline(
             networks,
             Schedule(files.sizes.scheduler, steps=self._options.steps),

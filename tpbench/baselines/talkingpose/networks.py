@@ -7,24 +7,39 @@ reference UNet is the same without the last norm and convolution.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from importlib import import_module
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast, get_args
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 import torch
 from torch import nn
 
-from tpbench.baselines.talkingpose.libraries import library
+from tpbench.baselines.talkingpose.settings import (
+    ImageEncoderSizes,
+    ModelSizes,
+    PoseGuiderSizes,
+    UNetSizes,
+)
+from tpbench.errors import MissingDependencyError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+PACKAGES: Final = ("diffusers", "transformers", "safetensors")
 
-    from tpbench.baselines.talkingpose.sizes import (
-        ImageEncoderSizes,
-        ModelSizes,
-        PoseGuiderSizes,
-        UNetSizes,
-    )
+
+def library(name: str) -> Any:  # noqa: ANN401 - a module without types
+    """Import a module of the extra.
+
+    Raises:
+        MissingDependencyError: it is not installed, or what is installed can't be imported.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"TalkingPose (package {name})", "pip install 'tpbench[talkingpose]'"
+        ) from error
+
 
 NetworkName = Literal["denoising_unet", "reference_unet", "pose_guider", "image_encoder", "vae"]
 NETWORK_NAMES: Final[tuple[NetworkName, ...]] = get_args(NetworkName)

@@ -7,30 +7,76 @@ computed from them in float32. One case comes with the package.
 
 from __future__ import annotations
 
+import math
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict
 
 from tpbench.baselines.base import ClipFailure
-from tpbench.baselines.talkingpose.checkpoints import matched, read_tensors
-from tpbench.baselines.talkingpose.devices import find_device, torch_dtype
-from tpbench.baselines.talkingpose.lockstep import LockStep
+from tpbench.baselines.talkingpose.checkpoints import canonical_key, matched, read_tensors
+from tpbench.baselines.talkingpose.generator import find_device, torch_dtype
 from tpbench.baselines.talkingpose.networks import load_networks
-from tpbench.baselines.talkingpose.parity_weights import made_up_weights
-from tpbench.baselines.talkingpose.pipeline import LATENT_SCALE, ClipInput, Pipeline
-from tpbench.baselines.talkingpose.schedule import Schedule
-from tpbench.baselines.talkingpose.sizes import ModelSizes, read_sizes
+from tpbench.baselines.talkingpose.pipeline import (
+    LATENT_SCALE,
+    ClipInput,
+    LockStep,
+    Pipeline,
+    Schedule,
+)
+from tpbench.baselines.talkingpose.settings import DtypeName, ModelSizes, read_sizes
 from tpbench.errors import ConfigError, GeneratorError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import torch
 
-    from tpbench.baselines.talkingpose.lockstep import StepFrame
-    from tpbench.baselines.talkingpose.options import DtypeName
+    from tpbench.baselines.talkingpose.pipeline import StepFrame
+
+
+def made_up_tensor(seed: int, network: str, key: str, shape: Sequence[int]) -> torch.Tensor:
+    """Return one float32 tensor of the parity formula.
+
+    Drawn from a standard normal distribution that seed, network and key start; divided by the root
+    of its fan-in if it has 2 dimensions or more, `1 + 0.1 x` if it is the weight of a norm, and
+    `0.02 x` if it is a bias or another vector.
+
+    Args:
+        seed: of the parity case.
+        network: its name.
+        key: as in the released files.
+        shape: of the tensor.
+    """
+    start = zlib.crc32(f"{seed}/{network}/{key}".encode())
+    values = np.random.default_rng(start).standard_normal(tuple(shape))
+    if len(shape) >= 2:
+        values /= math.sqrt(math.prod(shape[1:]))
+    elif key.endswith(".weight"):
+        values = 1 + 0.1 * values
+    else:
+        values *= 0.02
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def made_up_weights(
+    seed: int, network: str, wanted: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Return all tensors of a network, under the names it has for them.
+
+    Args:
+        seed: of the parity case.
+        network: its name, one of `NETWORK_NAMES`.
+        wanted: the network's own state dict, for names and shapes.
+    """
+    return {
+        own: made_up_tensor(seed, network, canonical_key(network, own), tensor.shape)
+        for own, tensor in wanted.items()
+    }
+
 
 TOLERANCE: Final = 1e-3
 """Largest difference, of latents and of frames in [0, 1], that counts as equal in fp32."""
@@ -116,8 +162,9 @@ def find_parity_cases(folder: Path | None = None) -> list[Path]:
         return [folder]
     cases = sorted(path.parent for path in folder.glob(f"*/{_CONFIG}"))
     if not cases:
-        msg = f"{folder}: neither a parity case ({_CONFIG}, {_EXPECTED}) nor a folder of such"
-        raise ConfigError(msg)
+        raise ConfigError(
+            f"{folder}: neither a parity case ({_CONFIG}, {_EXPECTED}) nor a folder of such"
+        )
     return cases
 
 
@@ -153,8 +200,9 @@ def read_case(folder: Path) -> ParityCase:
     """
     settings = read_sizes(folder / _CONFIG, CaseSettings)
     if settings.inference.latent_scale != LATENT_SCALE:
-        msg = f"{folder / _CONFIG}: latent_scale must be {LATENT_SCALE}, as in the released code"
-        raise ConfigError(msg)
+        raise ConfigError(
+            f"{folder / _CONFIG}: latent_scale must be {LATENT_SCALE}, as in the released code"
+        )
     tensors = read_tensors(folder / _EXPECTED)
     names = sorted({key.partition(".")[0] for key in tensors if "." in key})
     try:
@@ -164,8 +212,7 @@ def read_case(folder: Path) -> ParityCase:
             key: tensors[key] for name in names for key in (f"{name}.latents", f"{name}.frames")
         }
     except KeyError as error:
-        msg = f"{folder / _EXPECTED}: tensor {error} is missing"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"{folder / _EXPECTED}: tensor {error} is missing") from error
     return ParityCase(name=folder.name, settings=settings, clips=clips, expected=expected)
 
 
@@ -201,8 +248,7 @@ def compare(case: ParityCase, pipeline: Pipeline) -> tuple[ClipParity, ...]:
     for batch in batches:
         for made in lockstep.run([replace(clip, before=before) for clip in batch]):
             if isinstance(made, ClipFailure):
-                msg = f"{case.name}, {made.clip_id}: {made.reason}"
-                raise GeneratorError(msg)
+                raise GeneratorError(f"{case.name}, {made.clip_id}: {made.reason}")
             name = made.clip.clip_id
             old, new = errors[name], _differences(case, made)
             errors[name] = (max(old[0], new[0]), max(old[1], new[1]))

@@ -5,27 +5,235 @@ Between the networks everything is float32, whatever the networks compute in.
 
 from __future__ import annotations
 
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 
+from tpbench.baselines.base import ClipFailure
 from tpbench.baselines.talkingpose.attention import (
     KeysValues,
     ReferenceAttention,
     recorded_norms,
 )
-from tpbench.baselines.talkingpose.pictures import clip_batch, unit_batch
+from tpbench.baselines.talkingpose.networks import Networks, library
+from tpbench.baselines.talkingpose.settings import ScheduleSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    import torch
 
-    import numpy as np
-    from numpy.typing import NDArray
 
-    from tpbench.baselines.talkingpose.networks import Networks
-    from tpbench.baselines.talkingpose.schedule import Schedule
+class Schedule:
+    """The timesteps of one frame and the step from each to the next; eta is 0.
+
+    Args:
+        settings: of the schedule the model is run with.
+        steps: how many of the 1000 timesteps are taken, 1 to 1000.
+    """
+
+    def __init__(self, settings: ScheduleSettings, *, steps: int) -> None:
+        scheduler = library("diffusers").DDIMScheduler
+        self._ddim = scheduler(**settings.model_dump(), set_alpha_to_one=True)
+        self._ddim.set_timesteps(steps)
+        self.timesteps: tuple[int, ...] = tuple(int(value) for value in self._ddim.timesteps)
+
+    def step(self, velocity: torch.Tensor, timestep: int, latents: torch.Tensor) -> torch.Tensor:
+        """Return the latents one step less noisy.
+
+        Args:
+            velocity: (B, C, h, w), what the network predicts.
+            timestep: one of `timesteps`.
+            latents: (B, C, h, w) at that timestep.
+        """
+        (earlier,) = self._ddim.step(velocity, timestep, latents, return_dict=False)[:1]
+        return cast("torch.Tensor", earlier)
+
+
+_CLIP_MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD: Final = (0.26862954, 0.26130258, 0.27577711)
+
+
+def stretched(image: NDArray[np.uint8], *, width_px: int, height_px: int) -> NDArray[np.uint8]:
+    """Return a picture of this size, by Pillow's Lanczos filter; its shape is not kept.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; returned as it is if it has the size.
+        width_px: of the result.
+        height_px: of the result.
+    """
+    if image.shape[:2] == (height_px, width_px):
+        return image
+    resized = Image.fromarray(image).resize((width_px, height_px), Image.Resampling.LANCZOS)
+    return np.asarray(resized)
+
+
+def unit_batch(images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+    """Turn (H, W, 3) uint8 RGB pictures of one size into (B, 3, H, W) float32 in [0, 1]."""
+    stacked = torch.from_numpy(np.ascontiguousarray(np.stack(images)))
+    return stacked.permute(0, 3, 1, 2).to(torch.float32) / 255
+
+
+def clip_batch(image: NDArray[np.uint8], *, side_px: int) -> torch.Tensor:
+    """Prepare a picture for CLIP: squeezed to a square by Pillow's bicubic filter, normalised.
+
+    Returns:
+        (1, 3, side_px, side_px) float32.
+    """
+    square = Image.fromarray(image).resize((side_px, side_px), Image.Resampling.BICUBIC)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (_CLIP_MEAN, _CLIP_STD))
+    return (unit_batch([np.asarray(square)]) - mean) / std
+
+
+def to_bytes(image: torch.Tensor, *, truncated: bool) -> NDArray[np.uint8]:
+    """Turn (3, H, W) float in [0, 1] into (H, W, 3) uint8 RGB.
+
+    Args:
+        image: on any device.
+        truncated: cut off what is behind the point, as the released script does (half a level too
+            dark on average), instead of rounding.
+    """
+    levels = image.permute(1, 2, 0) * 255
+    whole = levels if truncated else levels.round()
+    return cast("NDArray[np.uint8]", whole.to(torch.uint8).cpu().numpy())
+
+
+logger = logging.getLogger(__name__)
+
+_OUT_OF_MEMORY: Final = (
+    "out of GPU memory with a single clip; make smaller frames, use dtype=fp16, or another GPU"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StepFrame:
+    """One frame of one clip, still on the device."""
+
+    clip: ClipInput
+    index: int
+
+    latents: torch.Tensor
+    """(1, C, h, w) float32."""
+
+    image: torch.Tensor
+    """(3, H, W) float32 in [0, 1]."""
+
+
+class LockStep:
+    """Runs clips through a pipeline, at most `max_clips` at once.
+
+    Args:
+        pipeline: makes the frames.
+        max_clips: 1 or more; falls for good when memory runs out.
+    """
+
+    def __init__(self, pipeline: Pipeline, *, max_clips: int) -> None:
+        self._pipeline = pipeline
+        self.max_clips = max_clips
+
+    def run(self, clips: Sequence[ClipInput]) -> Iterator[StepFrame | ClipFailure]:
+        """Make all clips, those of one size together; none sees another.
+
+        Args:
+            clips: any number, of any length and size.
+
+        Yields:
+            Frames, in order within a clip; or one failure, which ends its clip.
+        """
+        waiting = deque(clips)
+        while waiting:
+            states: list[ClipState] = []
+            yield from self._gather(waiting, states)
+            yield from self._frames(states)
+
+    def _gather(self, waiting: deque[ClipInput], states: list[ClipState]) -> Iterator[ClipFailure]:
+        """Prepare the first clips that wait, as many as fit and have one size."""
+        while waiting and len(states) < self.max_clips:
+            clip = waiting[0]
+            if states and clip.noise.shape != states[0].clip.noise.shape:
+                return
+            state = self._prepared(clip)
+            if state is None and states:
+                self._halve(len(states) + 1)
+                return
+            waiting.popleft()
+            if state is None:
+                yield ClipFailure(clip_id=clip.clip_id, reason=_OUT_OF_MEMORY)
+            else:
+                states.append(state)
+
+    def _frames(self, states: list[ClipState]) -> Iterator[StepFrame | ClipFailure]:
+        index = 0
+        while states := [state for state in states if index < state.clip.n_frames]:
+            todo = deque(states)
+            while todo:
+                batch = [todo.popleft() for _ in range(min(self.max_clips, len(todo)))]
+                made = self._made(batch, index)
+                if made is not None:
+                    for state, outcome in zip(batch, _outcomes(batch, made, index), strict=True):
+                        if isinstance(outcome, ClipFailure):
+                            states.remove(state)
+                        yield outcome
+                elif len(batch) > 1:
+                    self._halve(len(batch))
+                    todo.extendleft(reversed(batch))
+                else:
+                    states.remove(batch[0])
+                    yield ClipFailure(clip_id=batch[0].clip.clip_id, reason=_OUT_OF_MEMORY)
+            index += 1
+
+    def _prepared(self, clip: ClipInput) -> ClipState | None:
+        """Prepare a clip; None if memory ran out."""
+        try:
+            return self._pipeline.prepare(clip)
+        except torch.cuda.OutOfMemoryError:
+            pass
+        # Only here, behind the handler, is the error gone with all the tensors its frames held.
+        _release_memory()
+        return None
+
+    def _made(self, batch: Sequence[ClipState], index: int) -> MadeFrames | None:
+        """Make one frame of each clip; None if memory ran out."""
+        try:
+            return self._pipeline.make_frames(batch, index)
+        except torch.cuda.OutOfMemoryError:
+            pass
+        _release_memory()
+        return None
+
+    def _halve(self, tried: int) -> None:
+        self.max_clips = tried // 2
+        logger.warning(
+            "out of GPU memory with %d clips at once; going on with %d", tried, self.max_clips
+        )
+
+
+def _outcomes(
+    batch: Sequence[ClipState], made: MadeFrames, index: int
+) -> Iterator[StepFrame | ClipFailure]:
+    for row, state in enumerate(batch):
+        if made.finite[row]:
+            yield StepFrame(
+                clip=state.clip,
+                index=index,
+                latents=made.latents[row : row + 1],
+                image=made.images[row],
+            )
+        else:
+            reason = f"the networks overflowed in frame {index}; use dtype=bf16 or dtype=fp32"
+            yield ClipFailure(clip_id=state.clip.clip_id, reason=reason)
+
+
+def _release_memory() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
 
 LATENT_SCALE: Final = 0.18215
 """Stable Diffusion's: the VAE's latents times this have a variance of about 1."""

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from tpbench.baselines.warp.joints import body_unit_px
-from tpbench.baselines.warp.person import regions
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from tpbench.baselines.warp.joints import Points
-    from tpbench.baselines.warp.person import Mask
+from tpbench.baselines.warp.person import Mask, Points, body_unit_px, regions
 
 _FEATHER_PX: Final = 1.2
 

@@ -2,24 +2,162 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tpbench.baselines.warp import fitting
-from tpbench.baselines.warp.joints import ARMS, HEAD, TORSO, body_unit_px, visible
+from tpbench.baselines.warp.person import ARMS, HEAD, TORSO, Arm, Points, body_unit_px, visible
 from tpbench.wholebody import FACE
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Affine = NDArray[np.float64]
 
-    from numpy.typing import NDArray
 
-    from tpbench.baselines.warp.fitting import Affine
-    from tpbench.baselines.warp.joints import Arm, Points
+_EDGE_ON: Final = 0.15
+"""A card thinner than this, in its length, doesn't say which side it shows."""
 
-    BackwardMap = Callable[[Points], Points]
-    """Takes (N, 2) px of the output to px of the reference."""
+
+def similarity(source: Points, target: Points) -> Affine:
+    """Fit turn, scale and shift by least squares, as Umeyama 1991 without mirror images.
+
+    Args:
+        source: (N, 2) px, N at least 2.
+        target: (N, 2) px.
+
+    Returns:
+        The map that takes `source` nearest to `target`; a shift if all of `source` is one point.
+    """
+    start, end = source.mean(axis=0), target.mean(axis=0)
+    z, w = _as_complex(source - start), _as_complex(target - end)
+    power = float((z * z.conj()).real.sum())
+    turn = complex((z.conj() * w).sum() / power) if power > 0 else 1.0 + 0j
+    return _through(np.array([[turn.real, -turn.imag], [turn.imag, turn.real]]), start, end)
+
+
+def card(source: Points, target: Points, *, thinnest: float, mirrored: bool) -> Affine:
+    """Fit an affine map by least squares, as of a flat card that turns in space.
+
+    A card seen from its other side is mirrored, so mirror images are allowed. Seen on edge it
+    would be a line; it keeps some thickness instead, and the side that it showed before.
+
+    Args:
+        source: (N, 2) px, N at least 3.
+        target: (N, 2) px.
+        thinnest: smallest ratio of the two singular values, in (0, 1].
+        mirrored: which side showed before.
+
+    Returns:
+        The map that takes `source` near to `target`.
+    """
+    start, end = source.mean(axis=0), target.mean(axis=0)
+    x, y = source - start, target - end
+    # Points on a line say nothing of what lies beside it: a little of the similarity decides there.
+    ridge = 0.03 * float((x**2).sum()) / 2 + 1e-9
+    prior = similarity(source, target)[:, :2]
+    linear = np.linalg.solve(x.T @ x + ridge * np.eye(2), x.T @ y + ridge * prior.T).T
+    u, (long, short), vt = np.linalg.svd(linear)
+    now_mirrored = bool(np.linalg.det(u) * np.linalg.det(vt) < 0)
+    if now_mirrored != mirrored and short < _EDGE_ON * long:
+        u[:, 1] *= -1
+    return _through((u * [long, max(short, thinnest * long)]) @ vt, start, end)
+
+
+def bone(source: Points, target: Points, *, width_scale: float, shortest: float) -> Affine:
+    """Map one bone onto another: stretched along, only scaled across.
+
+    Args:
+        source: (2, 2) px, its two ends.
+        target: (2, 2) px.
+        width_scale: factor across the bone.
+        shortest: smallest factor along the bone, as a share of `width_scale`.
+
+    Returns:
+        The map; it takes the middle to the middle, and ends to ends unless `shortest` holds.
+    """
+    x, y = _as_complex(source[1:] - source[:1])[0], _as_complex(target[1:] - target[:1])[0]
+    length = max(abs(x), 1e-6)
+    along = max(abs(y) / length, shortest * width_scale)
+    before = x / length if abs(x) > 0 else 1.0 + 0j
+    after = y / abs(y) if abs(y) > 0 else before
+    scaled = np.diag([along, width_scale])
+    return _through(
+        _turn(after) @ scaled @ _turn(before).T, source.mean(axis=0), target.mean(axis=0)
+    )
+
+
+def inverse(affine: Affine) -> Affine:
+    """Return the map back."""
+    linear = np.linalg.inv(affine[:, :2])
+    return np.column_stack([linear, -linear @ affine[:, 2]])
+
+
+def apply(affine: Affine, points: Points) -> Points:
+    """Map (..., 2) points."""
+    return points @ affine[:, :2].T + affine[:, 2]
+
+
+def limited(moved: Points, wanted: Points, *, follow: float, most: float) -> Points:
+    """Go part of the way from `moved` to `wanted`, and never further than `most`.
+
+    Args:
+        moved: (N, 2) px.
+        wanted: (N, 2) px.
+        follow: share of the way, in [0, 1].
+        most: px.
+    """
+    step = follow * (wanted - moved)
+    length = np.hypot(step[:, 0], step[:, 1])
+    return moved + step * np.minimum(1.0, most / np.maximum(length, 1e-9))[:, None]
+
+
+def moving_least_squares(
+    nodes: Points, source: Points, target: Points, weights: NDArray[np.float64], *, soft_px: float
+) -> Points:
+    """Map nodes by a similarity fitted to the points around each of them.
+
+    Schaefer, McPhail and Warren, "Image deformation using moving least squares", SIGGRAPH 2006,
+    section 2.2, written in complex numbers, where the fit of a similarity is one division.
+
+    Args:
+        nodes: (M, 2) px.
+        source: (N, 2) px, points whose images are known.
+        target: (N, 2) px, their images.
+        weights: (N,) how much each point counts.
+        soft_px: points nearer than about this to a node count no more than one at this distance.
+
+    Returns:
+        (M, 2) px.
+    """
+    v, p, q = _as_complex(nodes), _as_complex(source), _as_complex(target)
+    gap = v[:, None] - p[None]
+    w = weights / (gap.real**2 + gap.imag**2 + soft_px**2)
+    w /= w.sum(axis=1, keepdims=True)
+    p_mean, q_mean = w @ p, w @ q
+    # Sums over centred points, from raw moments about a common origin near all of them.
+    origin = p.mean()
+    p, centre = p - origin, p_mean - origin
+    cross = w @ (p.conj() * q) - centre.conj() * q_mean
+    power = w @ (p.real**2 + p.imag**2) - (centre.real**2 + centre.imag**2)
+    moved = q_mean + cross / np.maximum(power, 1e-9) * (v - p_mean)
+    return np.stack([moved.real, moved.imag], axis=-1)
+
+
+def _as_complex(points: Points) -> NDArray[np.complex128]:
+    return points[..., 0] + 1j * points[..., 1]
+
+
+def _turn(direction: complex) -> NDArray[np.float64]:
+    return np.array([[direction.real, -direction.imag], [direction.imag, direction.real]])
+
+
+def _through(linear: NDArray[np.float64], start: Points, end: Points) -> Affine:
+    """Return the map with this linear part that takes `start` to `end`."""
+    return np.column_stack([linear, end - linear @ start])
+
+
+BackwardMap = Callable[[Points], Points]
+"""Takes (N, 2) px of the output to px of the reference."""
 
 # Found on two talks: fingers that follow further are no longer found as hands.
 _THINNEST_HAND: Final = 0.75
@@ -83,7 +221,7 @@ class Motion:
         soft_px = _TRUNK_SOFT * self._unit
 
         def back(nodes: Points) -> Points:
-            return fitting.moving_least_squares(nodes, target, source, weights, soft_px=soft_px)
+            return moving_least_squares(nodes, target, source, weights, soft_px=soft_px)
 
         return back
 
@@ -93,9 +231,9 @@ class Motion:
         It is as much wider as the whole trunk is larger.
         """
         source, target, _ = self._trunk
-        scale = float(np.hypot(*fitting.similarity(source, target)[:, 0]))
+        scale = float(np.hypot(*similarity(source, target)[:, 0]))
         ends = [start, end]
-        return fitting.bone(
+        return bone(
             self._reference[ends],
             self._driving[ends],
             width_scale=float(np.clip(scale, *_SCALES)),
@@ -107,10 +245,8 @@ class Motion:
         head = range(FACE.start, FACE.stop) if self._has_face else HEAD
         face, face_to = self._seen_in_reference(head)
         if len(face) > 1:
-            whole = fitting.apply(fitting.similarity(face, face_to), face)
-            face_to = fitting.limited(
-                whole, face_to, follow=_FACE_FOLLOW, most=_FACE_MOST * self._unit
-            )
+            whole = apply(similarity(face, face_to), face)
+            face_to = limited(whole, face_to, follow=_FACE_FOLLOW, most=_FACE_MOST * self._unit)
         body, body_to = self._seen_in_reference(TORSO)
         if len(body) > 2:
             body, body_to = _with_sides(body), _with_sides(body_to)
@@ -174,21 +310,15 @@ class HandMotion:
         """Take (N, 2) px of the output to px of the reference."""
         weights = np.ones(len(self._bent))
         soft_px = _HAND_SOFT * _radius(self._bent)
-        unbent = fitting.moving_least_squares(
-            nodes, self._bent, self._rigid, weights, soft_px=soft_px
-        )
-        return fitting.apply(fitting.inverse(self.forward), unbent)
+        unbent = moving_least_squares(nodes, self._bent, self._rigid, weights, soft_px=soft_px)
+        return apply(inverse(self.forward), unbent)
 
     def _place(self, source: Points, target: Points) -> None:
-        self.forward = fitting.card(
-            source, target, thinnest=_THINNEST_HAND, mirrored=self._mirrored
-        )
+        self.forward = card(source, target, thinnest=_THINNEST_HAND, mirrored=self._mirrored)
         self._mirrored = bool(np.linalg.det(self.forward[:, :2]) < 0)
-        self._rigid = fitting.apply(self.forward, source)
+        self._rigid = apply(self.forward, source)
         self.slack_px = _FINGERS_MOST * _radius(target)
-        self._bent = fitting.limited(
-            self._rigid, target, follow=_FINGERS_FOLLOW, most=self.slack_px
-        )
+        self._bent = limited(self._rigid, target, follow=_FINGERS_FOLLOW, most=self.slack_px)
 
 
 def _radius(points: Points) -> float:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from tpbench.benchmark.leaderboard.collect import ScoredRun
 from tpbench.errors import SubmissionError
-from tpbench.metrics.protocols import RETIRED_PROTOCOLS
-from tpbench.metrics.registry import METRICS, metric_at
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from tpbench.benchmark.leaderboard.collect import ScoredRun
+from tpbench.metrics.registry import METRICS, RETIRED_PROTOCOLS, metric_at
 
 _SHOWN = 3
 
@@ -34,11 +30,10 @@ def require_agreement(runs: Sequence[ScoredRun]) -> None:
         name, seed = run.info.model.name, run.info.seed
         _require_same_form(by_model.setdefault(name, run), run)
         if (twin := by_seed.setdefault((name, seed), run)) is not run:
-            msg = (
+            raise SubmissionError(
                 f"{twin.path} and {run.path} are both '{name}' with seed {seed}, and their results "
                 "differ: leave one out"
             )
-            raise SubmissionError(msg)
 
 
 def _require_same_conditions(one: ScoredRun, other: ScoredRun) -> None:
@@ -50,11 +45,10 @@ def _require_same_conditions(one: ScoredRun, other: ScoredRun) -> None:
     if ours["protocol"] == theirs["protocol"]:
         differences += _metric_differences(one, other)
     if differences:
-        msg = (
+        raise SubmissionError(
             f"{one.path} and {other.path} can't stand in one table: they differ in "
             f"{'; '.join(differences)}{what_to_do(one.report.protocol, other.report.protocol)}"
         )
-        raise SubmissionError(msg)
 
 
 def _conditions(run: ScoredRun) -> Mapping[str, str]:
@@ -106,11 +100,10 @@ def _require_known_metrics(run: ScoredRun) -> None:
         if metric_at(name, score.version) is None:
             row = METRICS.get(name)
             known = "has no such metric" if row is None else f"has version {row.version}"
-            msg = (
+            raise SubmissionError(
                 f"{run.path}: {name} was scored by version {score.version}, and this tpbench "
                 f"{known}; score the run again"
             )
-            raise SubmissionError(msg)
 
 
 def _require_same_form(one: ScoredRun, other: ScoredRun) -> None:
@@ -118,11 +111,10 @@ def _require_same_form(one: ScoredRun, other: ScoredRun) -> None:
     if ours == theirs:
         return
     keys = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
-    msg = (
+    raise SubmissionError(
         f"{one.path} and {other.path} are both '{one.info.model.name}', but differ in "
         f"{', '.join(keys)}: leave one out"
     )
-    raise SubmissionError(msg)
 
 
 def _short(digest: object) -> str:

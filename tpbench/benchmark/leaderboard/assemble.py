@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 from tpbench.baselines.reported import load_reported
 from tpbench.benchmark.leaderboard.agreement import require_agreement
+from tpbench.benchmark.leaderboard.collect import Collection, ScoredRun
 from tpbench.benchmark.leaderboard.command import DATASET, anchor_command
 from tpbench.benchmark.leaderboard.model import (
     ANCHORS,
@@ -13,22 +16,14 @@ from tpbench.benchmark.leaderboard.model import (
     DatasetInfo,
     Leaderboard,
     ProtocolInfo,
+    Row,
     TaskInfo,
 )
 from tpbench.benchmark.leaderboard.rows import rows_of
 from tpbench.benchmark.leaderboard.seeds import identities_of
 from tpbench.benchmark.leaderboard.ties import marks_of
 from tpbench.benchmark.tasks import TASKS
-from tpbench.metrics.protocols import RETIRED_PROTOCOLS, as_pooled
-from tpbench.metrics.registry import METRICS, metric_at
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from tpbench.benchmark.leaderboard.collect import Collection, ScoredRun
-    from tpbench.benchmark.leaderboard.model import Row
-    from tpbench.metrics.registry import MetricRow
+from tpbench.metrics.registry import METRICS, RETIRED_PROTOCOLS, MetricRow, as_pooled, metric_at
 
 _PAIR: Final = "__from__"
 """In the clip id of a pair of the task `cross`: `<driving>__from__<reference>`."""

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tpbench.benchmark.leaderboard.assemble import assemble, commands_of_missing_anchors
 from tpbench.benchmark.leaderboard.collect import collect
 from tpbench.benchmark.leaderboard.csv import leaderboard_csv
 from tpbench.benchmark.leaderboard.markdown import leaderboard_markdown
+from tpbench.benchmark.leaderboard.model import Leaderboard
 from tpbench.benchmark.leaderboard.reported import reported_csv
 from tpbench.benchmark.leaderboard.schema import schema_text
 from tpbench.benchmark.site import Site
 from tpbench.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from tpbench.benchmark.leaderboard.model import Leaderboard
 
 CSV_NAME: Final = "leaderboard.csv"
 SCHEMA_NAME: Final = "leaderboard.schema.json"
@@ -91,8 +88,7 @@ def build_leaderboard(
             site.write_text(name, text)
         site.finish(sweep=page)
     except OSError as error:
-        msg = f"{folder}: can't be written ({error.strerror or error})"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"{folder}: can't be written ({error.strerror or error})") from error
     return BuiltLeaderboard(
         leaderboard=board,
         files=(*(folder / name for name in texts), *([index] if index else [])),

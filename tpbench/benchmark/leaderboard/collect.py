@@ -5,26 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, get_args
+from typing import Final, get_args
 
-from tpbench.benchmark.keeper import fingerprint, what_was_found
 from tpbench.benchmark.leaderboard.model import LeftOut, Verified, run_name
 from tpbench.benchmark.leaderboard.scores import load_report
+from tpbench.benchmark.records import ClipRecord
 from tpbench.benchmark.run_folder import Run
-from tpbench.benchmark.run_info import RUN_INFO_NAME
+from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo
+from tpbench.benchmark.site import fingerprint, what_was_found
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.foreign import ForeignFileError, opened_inside, printable, read_json
-from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME
+from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport
 from tpbench.privacy import public_message
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from tpbench.benchmark.records import ClipRecord
-    from tpbench.benchmark.run_info import RunInfo
-    from tpbench.metrics.scoring.report import ScoreReport
 
 VERIFIED_NAME: Final = "verified.json"
 """Written into a run by `tpbench verify`: level, scores_digest, date. A claim of its maker."""
@@ -122,17 +117,16 @@ def run_digest(info: RunInfo, scores_digest: str) -> str:
 
 def _run_folders(paths: Sequence[Path | str]) -> list[Path]:
     if not paths:
-        msg = "name at least one run, or a folder of runs"
-        raise ConfigError(msg)
+        raise ConfigError("name at least one run, or a folder of runs")
     found: list[Path] = []
     for path in map(Path, paths):
         if not path.is_dir():
-            msg = f"{path}: no such folder"
-            raise ConfigError(msg)
+            raise ConfigError(f"{path}: no such folder")
         below = [path] if (path / RUN_INFO_NAME).is_file() else _runs_below(path)
         if not below:
-            msg = f"{path}: no run in it ({RUN_INFO_NAME}); make one with `tpbench eval`"
-            raise SubmissionError(msg)
+            raise SubmissionError(
+                f"{path}: no run in it ({RUN_INFO_NAME}); make one with `tpbench eval`"
+            )
         found += (folder.resolve() for folder in below)
     return found
 
@@ -194,21 +188,19 @@ def _require_belonging(run: Run, report: ScoreReport) -> None:
     }
     for what, (scored, made) in own.items():
         if scored != made:
-            msg = (
+            raise SubmissionError(
                 f"{run.folder.path}: was made for the {what} {made} and scored against {scored}; "
                 "score it again"
             )
-            raise SubmissionError(msg)
 
 
 def _require_possible_counts(run: Run, report: ScoreReport) -> None:
     expected, scored = run.info.counts.expected, report.coverage.n_expected
     if expected != scored or not len(report.clips) <= expected:
-        msg = (
+        raise SubmissionError(
             f"{run.folder.path}: speaks of {expected} clips, and its scores of {scored}, with "
             f"values of {len(report.clips)}; score it again"
         )
-        raise SubmissionError(msg)
 
 
 def _require_own_frames(run: Run, report: ScoreReport) -> None:
@@ -220,11 +212,9 @@ def _require_own_frames(run: Run, report: ScoreReport) -> None:
     except FileNotFoundError:
         return  # the page has no curves of it
     except (ForeignFileError, OSError) as error:
-        msg = f"{path}: can't be read ({error})"
-        raise SubmissionError(msg) from error
+        raise SubmissionError(f"{path}: can't be read ({error})") from error
     if report.frames_sha256 and not same:
-        msg = f"{path}: not the file that {SCORES_NAME} names (sha256 differs)"
-        raise SubmissionError(msg)
+        raise SubmissionError(f"{path}: not the file that {SCORES_NAME} names (sha256 differs)")
 
 
 def _plain(protocol_id: str) -> str:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
+from tpbench.benchmark.leaderboard.collect import ScoredRun
 from tpbench.benchmark.tasks import TASKS
 from tpbench.privacy import public_option
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from tpbench.benchmark.leaderboard.collect import ScoredRun
 
 DATASET: Final = "DATASET"
 """Stands for the folder of the dataset: where it lay on one machine says nothing on another."""

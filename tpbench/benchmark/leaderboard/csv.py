@@ -5,16 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
-from tpbench.benchmark.leaderboard.schema import columns_of
+from tpbench.benchmark.leaderboard.model import Leaderboard
+from tpbench.benchmark.leaderboard.schema import Value, columns_of
 from tpbench.foreign import is_formula
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from tpbench.benchmark.leaderboard.model import Leaderboard
-    from tpbench.benchmark.leaderboard.schema import Value
 
 _WORDS: Final = frozenset({
     "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from tpbench.benchmark.leaderboard.model import HEADLINE
+from tpbench.baselines.reported import ReportedValue
+from tpbench.benchmark.leaderboard.model import HEADLINE, Cell, Leaderboard, Row
 from tpbench.benchmark.leaderboard.ties import METHOD
-from tpbench.metrics.registry import FAMILIES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from tpbench.baselines.reported import ReportedValue
-    from tpbench.benchmark.leaderboard.model import Cell, Leaderboard, Row
-    from tpbench.metrics.registry import MetricRow
+from tpbench.metrics.registry import FAMILIES, MetricRow
 
 ARROWS: Final = {"higher": "↑", "lower": "↓", "target": "→", "none": ""}
 

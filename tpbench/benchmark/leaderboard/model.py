@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from pathlib import Path
+from typing import Any, Final, Literal
 
+from tpbench.baselines.reported import ReportedValue
 from tpbench.benchmark.judging import badness
 from tpbench.foreign import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from tpbench.baselines.reported import ReportedValue
-    from tpbench.metrics.registry import MetricRow
-
+from tpbench.metrics.registry import MetricRow
 
 RowKind = Literal["measured", "anchor"]
 """anchor: calibrates the metrics, and takes no part in who is best."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
 
 from tpbench.baselines.reported import ReportedValue
 from tpbench.benchmark.leaderboard.csv import csv_text
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def reported_csv(values: Sequence[ReportedValue]) -> str:

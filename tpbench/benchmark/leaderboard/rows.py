@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tpbench.baselines import registry
+from tpbench.benchmark.leaderboard.collect import ScoredRun
 from tpbench.benchmark.leaderboard.command import command_of
-from tpbench.benchmark.leaderboard.model import ANCHORS, Row, SeedRun
+from tpbench.benchmark.leaderboard.model import ANCHORS, Row, SeedRun, Verified
 from tpbench.benchmark.leaderboard.seeds import cell, clip_badness, identities_of
+from tpbench.benchmark.run_info import ModelStamp, Session
 from tpbench.errors import SubmissionError
+from tpbench.metrics.registry import MetricRow
 from tpbench.privacy import public_message
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from tpbench.benchmark.leaderboard.collect import ScoredRun
-    from tpbench.benchmark.leaderboard.model import Verified
-    from tpbench.benchmark.run_info import ModelStamp, Session
-    from tpbench.metrics.registry import MetricRow
 
 _STRENGTH: Final[tuple[Verified, ...]] = ("none", "digest", "rerun")
 
@@ -41,8 +37,9 @@ def rows_of(runs: Sequence[ScoredRun], metrics: Sequence[MetricRow]) -> tuple[Ro
     rows = sorted((_row(list(group), metrics) for _name, group in groups), key=_place)
     shown = Counter(row.id for row in rows)
     if alike := [name for name, times in shown.items() if times > 1]:
-        msg = f"two models are shown as '{alike[0]}': their names differ in what can't be seen"
-        raise SubmissionError(msg)
+        raise SubmissionError(
+            f"two models are shown as '{alike[0]}': their names differ in what can't be seen"
+        )
     return tuple(rows)
 
 

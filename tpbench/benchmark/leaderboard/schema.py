@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
+from tpbench.benchmark.leaderboard.model import Cell, Leaderboard, Row
 from tpbench.benchmark.leaderboard.ties import METHOD
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tpbench.benchmark.leaderboard.model import Cell, Leaderboard, Row
-    from tpbench.metrics.registry import Direction, MetricRow
+from tpbench.metrics.registry import Direction, MetricRow
 
 SCHEMA_VERSION: Final = 2
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
 
 from tpbench.dataset import check_clip_id
 from tpbench.errors import DatasetError, SubmissionError
@@ -15,10 +17,6 @@ from tpbench.metrics.scoring.report import (
     number,
     read_scores,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 
 def load_report(folder: Path) -> tuple[ScoreReport, str]:
@@ -36,8 +34,9 @@ def load_report(folder: Path) -> tuple[ScoreReport, str]:
         return _report(content), str(content["digest"])
     except (KeyError, TypeError, ValueError, AttributeError, DatasetError) as error:
         # The digest is right, so no accident did this: somebody else's program wrote it.
-        msg = f"{path}: no scores as tpbench writes them ({type(error).__name__}: {error})"
-        raise SubmissionError(msg) from error
+        raise SubmissionError(
+            f"{path}: no scores as tpbench writes them ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _report(content: Mapping[str, Any]) -> ScoreReport:
@@ -116,15 +115,13 @@ def _clip(clip_id: str, raw: Mapping[str, Any]) -> ClipScores:
 def _count(value: object) -> int:
     """Return a number of things: no truth value, no fraction, not beyond all measure."""
     if type(value) is not int or not 0 <= value < _MOST:
-        msg = f"{value!r:.40} is no count"
-        raise ValueError(msg)
+        raise ValueError(f"{value!r:.40} is no count")
     return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        msg = f"{value!r:.40} is no text"
-        raise TypeError(msg)
+        raise TypeError(f"{value!r:.40} is no text")
     return value
 
 
@@ -134,8 +131,7 @@ def _note(value: object) -> str | None:
 
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
-        msg = f"{value!r:.40} is no list of texts"
-        raise TypeError(msg)
+        raise TypeError(f"{value!r:.40} is no list of texts")
     return tuple(_text(item) for item in value)
 
 

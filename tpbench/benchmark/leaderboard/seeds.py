@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from tpbench.benchmark.judging import badness
 from tpbench.benchmark.leaderboard.model import Cell
-from tpbench.metrics.bootstrap import STATISTICS_VERSION, mean_over_identities
+from tpbench.metrics.bootstrap import STATISTICS_VERSION, Bounds, Estimate, mean_over_identities
 from tpbench.metrics.curves import finite_mean
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from tpbench.metrics.bootstrap import Bounds, Estimate
-    from tpbench.metrics.registry import MetricRow
-    from tpbench.metrics.scoring.report import MetricScore, ScoreReport
-
+from tpbench.metrics.registry import MetricRow
+from tpbench.metrics.scoring.report import MetricScore, ScoreReport
 
 _NO_INTERVAL_OF_SEEDS = "the mean over seeds of what all clips give together"
 

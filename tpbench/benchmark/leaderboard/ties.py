@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final
 
 from tpbench.benchmark.judging import badness, identity_sums, with_value
-from tpbench.benchmark.leaderboard.model import Marks
+from tpbench.benchmark.leaderboard.model import Marks, Row
 from tpbench.metrics.joint_test import MIN_IDENTITIES, worse_than_some
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from collections.abc import Set as AbstractSet
-
-    from tpbench.benchmark.leaderboard.model import Row
-    from tpbench.metrics.registry import MetricRow
+from tpbench.metrics.registry import MetricRow
 
 MIN_SHARE: Final = 0.9
 """A row takes part if it has a value in this share of the clips that any row has one in."""

@@ -7,19 +7,16 @@ import hashlib
 import json
 from html import escape
 from importlib import resources
+from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from tpbench.benchmark.leaderboard.build import PAGE_NAME
+from tpbench.benchmark.leaderboard.model import Leaderboard
 from tpbench.benchmark.page.curves import make_curves
 from tpbench.benchmark.page.data import page_data
 from tpbench.benchmark.page.media import place_media
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tpbench.benchmark.leaderboard.model import Leaderboard
-    from tpbench.benchmark.site import Site
+from tpbench.benchmark.site import Site
 
 SCRIPTS: Final = (
     "dom", "numbers", "models", "tips", "columns", "table", "axes", "frames", "scatter", "player",

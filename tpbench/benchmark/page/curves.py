@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tpbench.benchmark.leaderboard.model import Leaderboard
 from tpbench.benchmark.page.windows import (
     CLIP_POINTS,
     MEAN_POINTS,
@@ -18,17 +23,8 @@ from tpbench.benchmark.page.windows import (
     window_values,
 )
 from tpbench.foreign import opened_inside
+from tpbench.metrics.registry import MetricRow
 from tpbench.metrics.scoring.report import FRAMES_NAME
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-    from io import BufferedReader
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from tpbench.benchmark.leaderboard.model import Leaderboard
-    from tpbench.metrics.registry import MetricRow
 
 SHOWN: Final = (
     "psnr", "ssim", "lpips", "tje_d2", "delta_e", "sharpness_ratio", "face_psnr", "akd_hands",
@@ -41,7 +37,7 @@ _DIGITS: Final = 5
 _MAX_ROWS: Final = 50_000_000
 """Frames of a table: five hundred hours. A small file can claim more than a machine can hold."""
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +172,7 @@ def _read(run: Path, metrics: Sequence[MetricRow]) -> dict[str, _ClipTable]:
         return {}
     except (OSError, ValueError, TypeError, KeyError, OverflowError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
-        _log.warning("%s: no table of per-frame values, so no curves of it: %s", path, reason)
+        logger.warning("%s: no table of per-frame values, so no curves of it: %s", path, reason)
         return {}
 
 
@@ -186,8 +182,7 @@ def _tables(file: BufferedReader, metrics: Sequence[MetricRow]) -> dict[str, _Cl
     wanted = {name for row in metrics for name in row.columns}
     opened = parquet.ParquetFile(file)
     if opened.metadata.num_rows > _MAX_ROWS:
-        msg = f"{opened.metadata.num_rows:,} frames, where {_MAX_ROWS:,} are the most"
-        raise ValueError(msg)
+        raise ValueError(f"{opened.metadata.num_rows:,} frames, where {_MAX_ROWS:,} are the most")
     there = set(opened.schema_arrow.names)
     frame = opened.read(columns=["clip_id", "frame", *sorted(wanted & there)]).to_pandas()
     found: dict[str, _ClipTable] = {}
@@ -195,8 +190,7 @@ def _tables(file: BufferedReader, metrics: Sequence[MetricRow]) -> dict[str, _Cl
         ordered = rows.sort_values("frame")
         first = int(ordered["frame"].iloc[0])
         if first < 0:
-            msg = f"a frame {first}"
-            raise ValueError(msg)
+            raise ValueError(f"a frame {first}")
         found[str(clip)] = _ClipTable(
             first_frame=first,
             values={name: ordered[name].to_numpy(np.float64) for name in wanted & there},

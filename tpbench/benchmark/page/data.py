@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from tpbench import __version__
-from tpbench.benchmark.leaderboard.model import HEADLINE
+from tpbench.baselines.reported import ReportedValue
+from tpbench.benchmark.leaderboard.model import HEADLINE, Cell, Leaderboard, Row
 from tpbench.benchmark.leaderboard.ties import METHOD
-from tpbench.metrics.registry import FAMILIES
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tpbench.baselines.reported import ReportedValue
-    from tpbench.benchmark.leaderboard.model import Cell, Leaderboard, Row
-    from tpbench.benchmark.page.curves import Curves
-    from tpbench.benchmark.page.media import ClipMedia
-    from tpbench.metrics.registry import MetricRow
+from tpbench.benchmark.page.curves import Curves
+from tpbench.benchmark.page.media import ClipMedia
+from tpbench.metrics.registry import FAMILIES, MetricRow
 
 FAMILY_TITLES: Final = {
     "pixels": "Pixels",

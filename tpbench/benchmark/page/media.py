@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import quote
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tpbench.benchmark.leaderboard.model import ClipInfo, Leaderboard, Row
 from tpbench.benchmark.run_folder import RunFolder
-from tpbench.benchmark.site import copied
-from tpbench.dataset import Dataset
+from tpbench.benchmark.site import Site, copied
+from tpbench.dataset import Clip, Dataset
 from tpbench.errors import ConfigError, TPBenchError
 from tpbench.video import probe, read_frames
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from tpbench.benchmark.leaderboard.model import ClipInfo, Leaderboard, Row
-    from tpbench.benchmark.site import Site
-    from tpbench.dataset import Clip
-
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MEDIA_NAME: Final = "media"
 _JPEG_QUALITY: Final = 92
@@ -91,11 +86,10 @@ def _dataset(leaderboard: Leaderboard) -> Dataset | None:
         return None
     dataset = Dataset.open(folder)
     if dataset.digest != leaderboard.dataset.digest:
-        msg = (
+        raise ConfigError(
             f"{folder}: not the dataset that the runs were made on (digest {dataset.digest[:12]}, "
             f"want {leaderboard.dataset.digest[:12]}); name that by --data, or leave --data out"
         )
-        raise ConfigError(msg)
     return dataset
 
 
@@ -161,7 +155,7 @@ def _first_frame(video: Path, name: str, site: Site) -> Path | None:
     try:
         return site.write_bytes(name, data.tobytes())
     except ConfigError as error:
-        _log.warning("no reference picture: %s", error)
+        logger.warning("no reference picture: %s", error)
         return None
 
 
@@ -173,7 +167,7 @@ def _first_image(video: Path) -> NDArray[np.uint8] | None:
     try:
         frame = next(iter(read_frames(video, end_frame=1)), None)
     except TPBenchError as error:
-        _log.warning("not a video that can be decoded, left out: %s", error)
+        logger.warning("not a video that can be decoded, left out: %s", error)
         return None
     return None if frame is None else frame.image
 
@@ -182,7 +176,7 @@ def _fps(video: Path) -> float | None:
     try:
         return float(probe(video).fps)
     except TPBenchError as error:
-        _log.warning("%s", error)
+        logger.warning("%s", error)
         return None
 
 

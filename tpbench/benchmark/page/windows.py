@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from tpbench.metrics.registry import Reduction
+from tpbench.metrics.registry import Reduction
 
 CLIP_POINTS: Final = 150
 """A clip's curve has no more points: on a small plot, one every other pixel."""

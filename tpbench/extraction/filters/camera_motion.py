@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 
+from tpbench.extraction.evidence import ClipEvidence
 from tpbench.extraction.filters.base import ClipFilter, Direction
-
-if TYPE_CHECKING:
-    from tpbench.extraction.evidence import ClipEvidence
-
 
 KNOWN_SHARE: Final = 0.5
 """A verdict takes this share of frames. Before a plain wall a few have corners now and then: those

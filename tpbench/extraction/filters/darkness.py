@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from tpbench.extraction.evidence import Evidence
 from tpbench.extraction.filters.base import Direction, ScreeningFilter
 from tpbench.extraction.statistics import finite_median
-
-if TYPE_CHECKING:
-    from tpbench.extraction.evidence import Evidence
 
 
 class Dark(ScreeningFilter):

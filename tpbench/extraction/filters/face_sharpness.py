@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from tpbench.extraction.evidence import ClipEvidence
 from tpbench.extraction.filters.base import ClipFilter, Direction
 from tpbench.extraction.statistics import finite_median
-
-if TYPE_CHECKING:
-    from tpbench.extraction.evidence import ClipEvidence
 
 
 class FaceSharpness(ClipFilter):

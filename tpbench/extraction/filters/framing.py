@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
+from tpbench.extraction.evidence import ClipEvidence
 from tpbench.extraction.filters.base import ClipFilter, Direction
 from tpbench.extraction.statistics import share
 from tpbench.wholebody import (
@@ -15,9 +16,6 @@ from tpbench.wholebody import (
     RIGHT_SHOULDER,
     VISIBLE_SCORE,
 )
-
-if TYPE_CHECKING:
-    from tpbench.extraction.evidence import ClipEvidence
 
 
 class UpperBodyFraming(ClipFilter):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
+from tpbench.extraction.evidence import ClipEvidence
 from tpbench.extraction.filters.base import ClipFilter, Direction
 from tpbench.extraction.statistics import share
-
-if TYPE_CHECKING:
-    from tpbench.extraction.evidence import ClipEvidence
 
 
 class HandsVisible(ClipFilter):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from tpbench.extraction.evidence import ClipEvidence
 from tpbench.extraction.filters.base import ClipFilter, Direction
 from tpbench.extraction.statistics import finite_median
 from tpbench.wholebody import LEFT_EYE, LEFT_SHOULDER, NOSE, RIGHT_EYE, RIGHT_WRIST
-
-if TYPE_CHECKING:
-    from tpbench.extraction.evidence import ClipEvidence
 
 
 class SkeletonConfidence(ClipFilter):

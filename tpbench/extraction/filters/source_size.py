@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from tpbench.extraction.evidence import Evidence
 from tpbench.extraction.filters.base import Direction, ScreeningFilter
-
-if TYPE_CHECKING:
-    from tpbench.extraction.evidence import Evidence
 
 
 class SourceSize(ScreeningFilter):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from tpbench.extraction.evidence import Evidence
 from tpbench.extraction.filters.base import Direction, ScreeningFilter
 from tpbench.extraction.statistics import share
-
-if TYPE_CHECKING:
-    from tpbench.extraction.evidence import Evidence
 
 MOVING_LEVELS = 0.4
 """Mean CIELAB difference above which two samples half a second apart are not the same picture.

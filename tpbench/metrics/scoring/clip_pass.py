@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from tpbench.errors import MediaError
 from tpbench.files import sha256_of
-from tpbench.metrics.scoring.meters.base import CHUNK_FRAMES, ClipSetting, FrameChunk
-from tpbench.metrics.scoring.meters.table import METERS
-from tpbench.metrics.scoring.policies import Policies, fit_clips
-from tpbench.metrics.scoring.reading import read_alike
-from tpbench.metrics.scoring.real_cache import content_key
-from tpbench.metrics.scoring.records import ClipRecord, key_of
-from tpbench.metrics.scoring.skeletons import RealSkeletons, SkeletonFinder
-from tpbench.video import open_footage
+from tpbench.metrics.scoring.features import content_key
+from tpbench.metrics.scoring.meter_table import METERS
+from tpbench.metrics.scoring.policies import Fit, Policies, fit_clips, read_alike
+from tpbench.metrics.scoring.records import ClipRecord, RecordFolder, key_of
+from tpbench.metrics.scoring.tools import (
+    CHUNK_FRAMES,
+    ClipSetting,
+    FrameChunk,
+    Meter,
+    RealSkeletons,
+    SkeletonFinder,
+    Toolbox,
+)
+from tpbench.video import Footage, open_footage
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from tpbench.metrics.scoring.meters.base import Meter
-    from tpbench.metrics.scoring.policies import Fit
-    from tpbench.metrics.scoring.records import RecordFolder
-    from tpbench.metrics.scoring.toolbox import Toolbox
-    from tpbench.video import Footage
-
-    Picture = NDArray[np.uint8]
+Picture = NDArray[np.uint8]
 
 _RATE_OF_PICTURES: Final = Fraction(25)
 """Detectors want to know how much time passes between frames; pictures in a folder don't say."""

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from tpbench.detectors.usage_statistics import no_usage_statistics
+from tpbench.detectors.mediapipe_tasks import no_usage_statistics
 from tpbench.errors import TPBenchError
-from tpbench.execution import IN_WORK, LocalExecutor, Outcome, TaskSpec, WorkItem, usable_cores
+from tpbench.execution import (
+    IN_WORK,
+    JsonObject,
+    LocalExecutor,
+    Outcome,
+    TaskSpec,
+    WorkItem,
+    usable_cores,
+)
 from tpbench.execution.halt import why_halt
 from tpbench.foreign import printable
+from tpbench.metrics.scoring.clip_pass import ClipJob
+from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.worker import build, payload_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from tpbench.execution import JsonObject
-    from tpbench.metrics.scoring.clip_pass import ClipJob
-    from tpbench.metrics.scoring.policies import Policies
-    from tpbench.wholebody import PoseSource
+from tpbench.wholebody import PoseSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from tpbench.files import written_aside
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
-    from tpbench.metrics.scoring.records import ClipRecord
+from tpbench.metrics.scoring.records import ClipRecord
 
 
 def write_frames(path: Path, records: Iterable[ClipRecord], columns: Sequence[str]) -> None:

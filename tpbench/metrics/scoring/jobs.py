@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from tpbench.errors import MediaError
 from tpbench.metrics.scoring.clip_pass import ClipJob
-from tpbench.metrics.scoring.policies import is_refused_now
-from tpbench.metrics.scoring.records import key_of
+from tpbench.metrics.scoring.meter_table import Readiness
+from tpbench.metrics.scoring.pairing import Pair
+from tpbench.metrics.scoring.policies import Policies, is_refused_now
+from tpbench.metrics.scoring.records import ClipRecord, RecordFolder, key_of
 from tpbench.video import content_sha256, first_number_in
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tpbench.metrics.scoring.pairing import Pair
-    from tpbench.metrics.scoring.policies import Policies
-    from tpbench.metrics.scoring.readiness import Readiness
-    from tpbench.metrics.scoring.records import ClipRecord, RecordFolder
 
 
 def make_jobs(

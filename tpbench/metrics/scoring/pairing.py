@@ -1,21 +1,296 @@
-"""Which generated video belongs to which real one."""
+"""Which generated clip is held against which real one: by id or path, with identities."""
 
 from __future__ import annotations
 
+import csv
 import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, NoReturn
 
+from tpbench.dataset.info import SplitName
 from tpbench.errors import ConfigError, MediaError, SubmissionError
-from tpbench.metrics.scoring.matching import match_names
-from tpbench.video import VIDEO_SUFFIXES, is_frame_folder, passed_over
+from tpbench.files import read_bounded
+from tpbench.foreign import from_spreadsheet_safe, printable
+from tpbench.video import VIDEO_SUFFIXES, PassedOver, is_frame_folder, passed_over
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
-    from tpbench.dataset.clip import SplitName
-    from tpbench.video import PassedOver
+def lines_of(
+    notes: Iterable[str], extra: Sequence[str], of_clips: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
+    """Return one line for each kind of thing that happened.
+
+    Args:
+        notes: of the whole set.
+        extra: generated clips that belong to no real one.
+        of_clips: by clip, what policies did; what stands before the colon is the kind.
+    """
+    lines = list(notes)
+    if extra:
+        such = f"'{extra[0]}'" + (f" and {len(extra) - 1:,} more" if len(extra) > 1 else "")
+        lines.append(f"generated, but no real clip has the name, so not scored: {such}")
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for clip_id in sorted(of_clips):
+        for note in of_clips[clip_id]:
+            kind, _, detail = note.partition(": ")
+            kinds.setdefault(kind, []).append((clip_id, detail))
+    for kind, found in kinds.items():
+        clip_id, detail = found[0]
+        such = f"'{clip_id}'" if len(found) == 1 else f"such as '{clip_id}'"
+        clips = "1 clip" if len(found) == 1 else f"{len(found):,} clips"
+        lines.append(f"{kind}: {clips}, {such}" + (f": {detail}" if detail else ""))
+    return tuple(lines)
+
+
+_COLUMNS: Final = ("clip", "identity")
+_MAX_BYTES: Final = 64 << 20
+
+_LINE_END: Final = re.compile(r"\r\n|\n|\r")
+_FIELD: Final = r'(?:"(?:[^"]|"")*"|[^",]*)'
+_RECORD: Final = re.compile(rf"{_FIELD}(?:,{_FIELD})*")
+"""One line with its quotes in pairs and around whole fields (RFC 4180, without line ends)."""
+
+_OTHER_DELIMITERS: Final = {";": "';'", "\t": "tabs", "|": "'|'"}
+
+
+def read_identities(path: Path) -> dict[str, str]:
+    """Read a CSV table with the columns `clip` and `identity`; others are passed over.
+
+    Clips and identities are in Unicode's composed form (NFC), without blanks at their ends.
+
+    Raises:
+        ConfigError: it can't be read, lacks a column, or can be read in more than one way: names
+            the line.
+    """
+    return _Table(path).identities()
+
+
+def with_identities(pairing: Pairing, identities: Mapping[str, str], path: Path) -> Pairing:
+    """Return the pairs with the identities of a table.
+
+    What the table says of clips that are not there becomes a note, and so do identities that differ
+    in upper and lower case only.
+
+    Raises:
+        ConfigError: the table lacks a clip.
+    """
+    lacking = [pair.clip_id for pair in pairing.pairs if _composed(pair.clip_id) not in identities]
+    if lacking:
+        raise ConfigError(
+            f"{path}: has no identity for {len(lacking)} clips, the first is '{lacking[0]}'"
+        )
+    pairs = tuple(
+        replace(pair, identity=identities[_composed(pair.clip_id)]) for pair in pairing.pairs
+    )
+    known = {_composed(pair.clip_id) for pair in pairs} | set(map(_composed, pairing.missing))
+    unknown = sorted(identities.keys() - known)
+    notes = []
+    if unknown:
+        more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
+        notes.append(f"{path.name} names clips that are not there: '{unknown[0]}'{more}")
+    notes += _look_alikes({pair.identity for pair in pairs if pair.identity})
+    return replace(pairing, pairs=pairs, notes=(*pairing.notes, *notes))
+
+
+def _look_alikes(identities: Iterable[str]) -> Iterator[str]:
+    forms: dict[str, str] = {}
+    for identity in sorted(identities):
+        form = " ".join(identity.casefold().split())
+        if form in forms:
+            yield f"identities '{forms[form]}' and '{identity}' count as two people"
+        forms[form] = identity
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+class _Table:
+    """A table being read; it knows the line that it is at."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._line = 1
+
+    def identities(self) -> dict[str, str]:
+        lines = _LINE_END.split(self._text())
+        head = self._head(lines[0])
+        places = [head.index(name) for name in _COLUMNS]
+        found: dict[str, str] = {}
+        for self._line, line in enumerate(lines[1:], start=2):
+            if not line:
+                continue
+            fields = self._fields(line)
+            if len(fields) < len(head):
+                clip = fields[places[0]] if places[0] < len(fields) else ""
+                self._refuse(f"clip '{clip}' lacks a name: {_count(fields, head)}")
+            if len(fields) > len(head):
+                told = "put a field that has a comma in it between double quotes"
+                self._refuse(f"{_count(fields, head)}: {told}")
+            clip, identity = (fields[place] for place in places)
+            if not clip or not identity:
+                self._refuse(f"clip '{clip}' lacks a name")
+            if clip in found:
+                self._refuse(f"clip '{clip}' comes twice")
+            found[clip] = from_spreadsheet_safe(identity)
+        return found
+
+    def _text(self) -> str:
+        try:
+            raw = read_bounded(self._path, _MAX_BYTES)
+        except OSError as error:
+            raise ConfigError(
+                f"{self._path}: no table that can be read ({error.strerror or error})"
+            ) from error
+        if b"\0" in raw:
+            self._line = raw[: raw.index(b"\0")].count(b"\n") + 1
+            self._refuse("no table that can be read (a NUL byte: save it as UTF-8)")
+        try:
+            return raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            self._line = raw[: error.start].count(b"\n") + 1
+            self._refuse(f"no table that can be read (no UTF-8: {error.reason}; save it as that)")
+
+    def _head(self, line: str) -> list[str]:
+        marks = [name for mark, name in _OTHER_DELIMITERS.items() if mark in line]
+        if marks and "," not in line:
+            self._refuse(f"fields are separated by {marks[0]}: save it with commas")
+        head = self._fields(line)
+        if not set(_COLUMNS) <= set(head):
+            found = ", ".join(head) if line else "none"
+            self._refuse(f"want the columns 'clip' and 'identity', found {found}")
+        forms = [name.casefold() for name in head]
+        for at, form in enumerate(forms):
+            if not form:
+                self._refuse(f"column {at + 1} has no name")
+            if form in forms[:at]:
+                self._refuse(f"two columns are called '{head[at]}': keep one")
+        return head
+
+    def _fields(self, line: str) -> list[str]:
+        # Blanks beside commas make nobody another person, but may stand before a quote.
+        if not _RECORD.fullmatch(line):
+            told = "quotes go around a whole field, and a quote in it is doubled"
+            self._refuse(f"has a double quote that can be read in two ways: {told}")
+        fields = [_composed(value.strip()) for value in next(csv.reader([line], strict=True), [""])]
+        for value in fields:
+            if printable(value) != value:
+                self._refuse(f"'{printable(value)}' has a character that can't be seen in it")
+        return fields
+
+    def _refuse(self, reason: str) -> NoReturn:
+        raise ConfigError(f"{self._path}, line {self._line}: {reason}")
+
+
+def _count(fields: Sequence[str], head: Sequence[str]) -> str:
+    return f"{len(fields)} fields, where the head has {len(head)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matching:
+    """Names of two sides laid side by side; all by the first side's name, in order."""
+
+    pairs: Mapping[str, str]
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    hints: Mapping[str, str]
+    """By missing name: which extra one looks like it."""
+
+    notes: tuple[str, ...]
+
+
+def match_names(real: Collection[str], generated: Collection[str]) -> Matching:
+    """Match names that are equal, or would be in one Unicode form.
+
+    File systems and archives change "é" from one sign (NFC) to two (NFD) and back, so forms are no
+    difference. Upper and lower case, and blanks, are one, but get a hint.
+
+    Raises:
+        SubmissionError: one side has a name in several forms and the other side not the same ones.
+    """
+    ours, theirs = _by_form(real), _by_form(generated)
+    pairs: dict[str, str] = {}
+    for form in ours.keys() & theirs.keys():
+        pairs |= _one_form(ours[form], theirs[form])
+    missing = sorted(set(real) - pairs.keys())
+    extra = sorted(set(generated) - set(pairs.values()))
+    return Matching(
+        pairs=dict(sorted(pairs.items())),
+        missing=tuple(missing),
+        extra=tuple(extra),
+        hints=_hints(missing, extra),
+        notes=_notes(pairs),
+    )
+
+
+def unicode_form(name: str) -> str:
+    """Return a name in the form that all are compared in: composed (NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
+def form_of(name: str) -> str:
+    """Return which Unicode form a name is in, for people who see no difference."""
+    for form in ("NFC", "NFD"):
+        if unicodedata.is_normalized("NFC" if form == "NFC" else "NFD", name):
+            return form
+    return "mixed"
+
+
+def _by_form(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        found[unicode_form(name)].append(name)
+    return found
+
+
+def _one_form(real: list[str], generated: list[str]) -> dict[str, str]:
+    if real == generated:
+        return dict(zip(real, generated, strict=True))
+    if len(real) == len(generated) == 1:
+        return {real[0]: generated[0]}
+    side = "real" if len(real) > 1 else "generated"
+    shown = " and ".join(ascii(name) for name in (real if len(real) > 1 else generated))
+    raise SubmissionError(
+        f"two {side} clips have one name in two Unicode forms ({shown}): rename one"
+    )
+
+
+def _notes(pairs: Mapping[str, str]) -> tuple[str, ...]:
+    other = [name for name in sorted(pairs) if name != pairs[name]]
+    if not other:
+        return ()
+    shown = f"'{other[0]}' (real {form_of(other[0])}, generated {form_of(pairs[other[0]])})"
+    return (f"names in another Unicode form, taken for the same: {len(other):,}, such as {shown}",)
+
+
+def _hints(missing: Iterable[str], extra: Iterable[str]) -> dict[str, str]:
+    alike: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    for name in extra:
+        alike.setdefault(_loose(name), name)
+        bare, dot, suffix = name.rpartition(".")
+        if f"{dot}{suffix.lower()}" in VIDEO_SUFFIXES:  # the name of a video has lost it
+            folders[bare] = name
+    hints: dict[str, str] = {}
+    for name in missing:
+        other = alike.get(_loose(name))
+        if name in folders:
+            told = "a folder with the ending of a video: take that off"
+            hints[name] = f"there is '{folders[name]}', {told}"
+        elif other is not None:
+            cases = name.casefold() == other.casefold()
+            what = "upper and lower case" if cases else "blanks or look-alike signs"
+            hints[name] = f"there is '{other}', which differs in {what}"
+    return hints
+
+
+def _loose(name: str) -> str:
+    """Return what stays of a name where case, blanks and variants of signs count for nothing."""
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,14 +411,12 @@ def real_clips(root: Path, *, split: SplitName | None = None) -> dict[str, RealC
             for clip in dataset.clips(split=split)
         }
     elif split is not None:
-        msg = f"{root}: is no dataset (no dataset.json), so it has no split '{split}'"
-        raise ConfigError(msg)
+        raise ConfigError(f"{root}: is no dataset (no dataset.json), so it has no split '{split}'")
     else:
         clips = {key: RealClip(path=path) for key, path in videos_below(root).items()}
     if not clips:
         said = passed_over(root, ()).note("real")
-        msg = f"{root}: holds no clip to score against" + (f"; {said}" if said else "")
-        raise ConfigError(msg)
+        raise ConfigError(f"{root}: holds no clip to score against" + (f"; {said}" if said else ""))
     return clips
 
 
@@ -164,8 +437,7 @@ def videos_below(root: Path, *, by_own_name: bool = False) -> dict[str, Path]:
         SubmissionError: two have the same name, or one has a name that is no text.
     """
     if not root.is_dir():
-        msg = f"{root}: no such folder"
-        raise ConfigError(msg)
+        raise ConfigError(f"{root}: no such folder")
     found: dict[str, Path] = {}
     for path in _footage_below(root):
         # The name of a frame folder may have dots in it that begin no ending.
@@ -173,12 +445,12 @@ def videos_below(root: Path, *, by_own_name: bool = False) -> dict[str, Path]:
         key = named.name if by_own_name else named.relative_to(root).as_posix()
         _require_text(key, root)
         if key in found:
-            msg = f"{found[key]} and {path} are both '{key}': keep one"
-            raise SubmissionError(msg)
+            raise SubmissionError(f"{found[key]} and {path} are both '{key}': keep one")
         found[key] = path
     if not found and is_frame_folder(root):
-        msg = f"{root}: its pictures lie in it directly; give each clip a folder of its own"
-        raise ConfigError(msg)
+        raise ConfigError(
+            f"{root}: its pictures lie in it directly; give each clip a folder of its own"
+        )
     return found
 
 
@@ -188,8 +460,9 @@ def _require_text(key: str, root: Path) -> None:
         key.encode()
     except UnicodeEncodeError as error:
         shown = key.encode(errors="backslashreplace").decode()
-        msg = f"{root}: the name of '{shown}' is not UTF-8; rename it (or the locale is another)"
-        raise SubmissionError(msg) from error
+        raise SubmissionError(
+            f"{root}: the name of '{shown}' is not UTF-8; rename it (or the locale is another)"
+        ) from error
 
 
 def _footage_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:

@@ -10,23 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tpbench.files import sha256_of, written_aside
-from tpbench.metrics.scoring.feature_files import n_windows, read_features
-from tpbench.metrics.scoring.meters.table import METERS
-from tpbench.metrics.scoring.real_cache import SKELETONS, mark_used
-from tpbench.npz_files import read_npz
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
+from tpbench.metrics.scoring.features import SKELETONS, mark_used, n_windows, read_features
+from tpbench.metrics.scoring.meter_table import METERS
+from tpbench.wholebody import read_npz
 
 _META = "meta"
 

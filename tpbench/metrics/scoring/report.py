@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tpbench.errors import SubmissionError
@@ -14,9 +16,6 @@ from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.bootstrap import STATISTICS_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     import pandas as pd
 
 SCHEMA_VERSION: Final = 1
@@ -260,15 +259,14 @@ def read_scores(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path, max_bytes=_LIMIT_BYTES, max_values=_LIMIT_VALUES)
     except (OSError, ForeignFileError) as error:
-        msg = f"{path}: no scores that can be read ({error})"
-        raise SubmissionError(msg) from error
+        raise SubmissionError(f"{path}: no scores that can be read ({error})") from error
     if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
-        msg = f"{path}: no scores of schema version {SCHEMA_VERSION}; score again"
-        raise SubmissionError(msg)
+        raise SubmissionError(f"{path}: no scores of schema version {SCHEMA_VERSION}; score again")
     digest = content.pop("digest", None)
     if digest != digest_of(content):
-        msg = f"{path}: was changed after it was written (its digest is not that of its content)"
-        raise SubmissionError(msg)
+        raise SubmissionError(
+            f"{path}: was changed after it was written (its digest is not that of its content)"
+        )
     return {**content, "digest": digest}
 
 

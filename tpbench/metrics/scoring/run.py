@@ -1,26 +1,40 @@
-"""Scoring from end to end: measure what is not measured yet, sum up, write."""
+"""Scoring folders: what `tpbench score` and `tpbench.score` do."""
 
 from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
+from tpbench.dataset.info import SplitName
 from tpbench.errors import ConfigError
-from tpbench.execution import keep_traceback
+from tpbench.execution import explain_halts, keep_traceback
 from tpbench.files import is_half_written, sha256_of
-from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring.driver import Crew, ProgressCounter
+from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, Protocol
+from tpbench.metrics.registry import protocol as protocol_named
+from tpbench.metrics.scoring.clip_pass import ClipJob
+from tpbench.metrics.scoring.driver import Crew, ProgressCounter, ProgressListener
+from tpbench.metrics.scoring.features import real_cache_dir
 from tpbench.metrics.scoring.frames_table import write_frames
 from tpbench.metrics.scoring.jobs import finished_record, left_of, make_jobs
-from tpbench.metrics.scoring.meters.table import FEATURES_OF
-from tpbench.metrics.scoring.readiness import look_around, require_all
-from tpbench.metrics.scoring.real_cache import real_cache_dir
-from tpbench.metrics.scoring.records import RecordFolder
+from tpbench.metrics.scoring.meter_table import FEATURES_OF, Readiness, look_around, require_all
+from tpbench.metrics.scoring.pairing import (
+    Pairing,
+    lines_of,
+    pair_up,
+    read_identities,
+    real_clips,
+    videos_below,
+    with_identities,
+)
+from tpbench.metrics.scoring.policies import LengthPolicy, Policies, RatePolicy, ResizePolicy
+from tpbench.metrics.scoring.records import ClipRecord, RecordFolder
 from tpbench.metrics.scoring.report import (
     FRAMES_NAME,
     SCORES_NAME,
@@ -29,8 +43,8 @@ from tpbench.metrics.scoring.report import (
     ScoreReport,
     write_scores,
 )
-from tpbench.metrics.scoring.said import lines_of
 from tpbench.metrics.scoring.summary import (
+    ScoredClip,
     lasting_score,
     mean_score,
     not_measured,
@@ -39,21 +53,9 @@ from tpbench.metrics.scoring.summary import (
 )
 from tpbench.metrics.scoring.worker import FACTORY
 from tpbench.privacy import public_message
+from tpbench.video import passed_over
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from tpbench.metrics.protocols import Protocol
-    from tpbench.metrics.scoring.clip_pass import ClipJob
-    from tpbench.metrics.scoring.driver import ProgressListener
-    from tpbench.metrics.scoring.pairing import Pairing
-    from tpbench.metrics.scoring.policies import Policies
-    from tpbench.metrics.scoring.readiness import Readiness
-    from tpbench.metrics.scoring.records import ClipRecord
-    from tpbench.metrics.scoring.summary import ScoredClip
-
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 RECORDS_NAME: Final = ".scoring"
 """Where records lie in the folder of results: what makes a second run go on."""
@@ -128,7 +130,7 @@ def score_pairs(
             keep_traceback(outcome, out / _LOG_NAME)
             if outcome.kind in {"failed", "quarantined"}:
                 failed[outcome.key] = outcome.error or "failed without a word"
-                _log.info("%s: %s", outcome.key, failed[outcome.key])
+                logger.info("%s: %s", outcome.key, failed[outcome.key])
         identities = {pair.clip_id: pair.identity for pair in pairing.pairs}
         heads, clips = _scored(jobs, records, readiness, setting.protocol, identities)
         coverage = Coverage(
@@ -201,8 +203,9 @@ def _read_again(heads: Sequence[ClipRecord], folder: RecordFolder) -> Iterator[C
     for head in heads:
         record = folder.read(head.clip_id)
         if record is None:
-            msg = f"{head.clip_id}: its record was removed during the run; run the command again"
-            raise ConfigError(msg)
+            raise ConfigError(
+                f"{head.clip_id}: its record was removed during the run; run the command again"
+            )
         yield record
 
 
@@ -243,8 +246,9 @@ def _device(wanted: str, readiness: Readiness) -> str:
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted != "cpu" and not torch.cuda.is_available():
-        msg = f"device '{wanted}': torch sees no GPU on this machine; use `--device cpu`"
-        raise ConfigError(msg)
+        raise ConfigError(
+            f"device '{wanted}': torch sees no GPU on this machine; use `--device cpu`"
+        )
     return wanted
 
 
@@ -265,13 +269,15 @@ def _locked(out: Path) -> Iterator[None]:
 
     folder = out / RECORDS_NAME
     if folder.is_symlink():
-        msg = f"{folder}: is a link, and nothing is written or deleted through it; take it away"
-        raise ConfigError(msg)
+        raise ConfigError(
+            f"{folder}: is a link, and nothing is written or deleted through it; take it away"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        msg = f"{out}: can't be used for results ({error.strerror or error})"
-        raise ConfigError(msg) from error
+        raise ConfigError(
+            f"{out}: can't be used for results ({error.strerror or error})"
+        ) from error
     try:
         with FileLock(folder / ".lock", timeout=0):
             results = (f".{name}.*.tmp" for name in (SCORES_NAME, FRAMES_NAME))
@@ -280,5 +286,122 @@ def _locked(out: Path) -> Iterator[None]:
                     half_written.unlink(missing_ok=True)
             yield
     except Timeout:
-        msg = f"{out}: another process is scoring into it; wait for it, or name another folder"
-        raise ConfigError(msg) from None
+        raise ConfigError(
+            f"{out}: another process is scoring into it; wait for it, or name another folder"
+        ) from None
+
+
+def score(  # noqa: PLR0913 - one argument for each thing a user may choose
+    real: Path | str,
+    generated: Path | str,
+    *,
+    out: Path | str,
+    protocol: str = DEFAULT_PROTOCOL,
+    metrics: Sequence[str] | None = None,
+    split: SplitName | None = None,
+    length: LengthPolicy | None = None,
+    resize: ResizePolicy | None = None,
+    rate: RatePolicy | None = None,
+    first_frame: int = 0,
+    identities: Path | str | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    offline: bool = False,
+    strict: bool = False,
+    on_progress: ProgressListener | None = None,
+) -> ScoreReport:
+    """Score a folder of generated videos against real ones, in one pass over the frames.
+
+    Videos are matched by clip id (a dataset) or by relative path without ending (any folder);
+    folders of numbered pictures count as videos. A pair that can't be scored is named in the
+    report's coverage, and the others go on. Run again into the same folder, it measures only what
+    is not measured yet.
+
+    Args:
+        real: a dataset of tpbench, or any folder of videos.
+        generated: the folder with the generated ones.
+        out: folder for `scores.json`, `frames.parquet` and the records.
+        protocol: `tpbench metrics list` shows them.
+        metrics: only these; None for all of the protocol.
+        split: of a dataset: only these clips.
+        length: None for the protocol's policy.
+        resize: None for the protocol's policy.
+        rate: None for the protocol's policy.
+        first_frame: frames before it are not scored: 1 where frame 0 is the reference itself.
+        identities: a CSV table with columns `clip` and `identity`; intervals are over identities.
+            None for those of the dataset; a folder has none.
+        device: "auto", "cpu", "cuda", "cuda:1".
+        workers: processes; None: one per core.
+        offline: never fetch model files.
+        strict: a metric that can't be measured is an error, and not a blank.
+        on_progress: told how far it is.
+
+    Raises:
+        ConfigError: an option, a name, or a folder is wrong.
+        DatasetError: the dataset is broken or has no such split.
+        SubmissionError: nothing matches, or two generated videos claim one clip.
+        TPBenchError: the disk is full; what is measured is kept.
+    """
+    real, generated, out = Path(real), Path(generated), Path(out)
+    if first_frame < 0:
+        raise ConfigError(f"the first frame is 0 or later, not {first_frame}")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"want 1 worker or more, not {workers}")
+    chosen = chosen_protocol(protocol, metrics)
+    clips = real_clips(real, split=split)
+    is_dataset = (real / "dataset.json").is_file()
+    found = videos_below(generated, by_own_name=is_dataset)
+    left_out = passed_over(generated, found.values())
+    pairing = pair_up(clips, found, left_out=left_out, by_own_name=is_dataset)
+    if not is_dataset:
+        said = passed_over(real, [clip.path for clip in clips.values()]).note("real")
+        pairing = replace(pairing, notes=(*pairing.notes, *filter(None, [said])))
+    if identities is not None:
+        table = Path(identities)
+        pairing = with_identities(pairing, read_identities(table), table)
+    setting = ScoringSetting(
+        protocol=chosen,
+        policies=Policies(
+            length=length or chosen.length,
+            resize=resize or chosen.resize,
+            rate=rate or chosen.rate,
+            first_frame=first_frame,
+            shape="any" if chosen.squashes and resize is None else "same",
+        ),
+        device=device,
+        workers=workers,
+        offline=offline,
+        strict=strict,
+    )
+    with explain_halts(out):
+        return score_pairs(
+            pairing,
+            out=out,
+            setting=setting,
+            real=_about(real, split, is_dataset=is_dataset),
+            on_progress=on_progress,
+        )
+
+
+def chosen_protocol(name: str, metrics: Sequence[str] | None) -> Protocol:
+    """Return a protocol, narrowed to the metrics asked for.
+
+    Raises:
+        ConfigError: no such protocol or metric, or none is left.
+    """
+    whole = protocol_named(name)
+    return whole if metrics is None else whole.with_metrics(metrics)
+
+
+def _about(real: Path, split: str | None, *, is_dataset: bool) -> dict[str, str | None]:
+    if not is_dataset:
+        return {"kind": "folder", "name": real.resolve().name, "digest": None, "split": None}
+    from tpbench.dataset import Dataset
+
+    dataset = Dataset.open(real)
+    return {
+        "kind": "dataset",
+        "name": dataset.info.name,
+        "digest": dataset.digest,
+        "split": split,
+    }

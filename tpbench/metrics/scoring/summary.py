@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from tpbench.errors import ConfigError
 from tpbench.metrics.bootstrap import mean_over_identities
 from tpbench.metrics.curves import SHORT_CLIP_FRAMES, finite_mean
-from tpbench.metrics.frechet_metrics import DISCO_FVD, FID, FVD
-from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring.clip_values import clip_value, lasting_of
-from tpbench.metrics.scoring.feature_files import read_features
-from tpbench.metrics.scoring.meters.table import FEATURES_OF, METERS
-from tpbench.metrics.scoring.pooled import (
+from tpbench.metrics.drift import Lasting, restricted_lasting
+from tpbench.metrics.frechet import DISCO_FVD, FID, FVD
+from tpbench.metrics.registry import METRICS, MetricRow, Pooling, Protocol
+from tpbench.metrics.scoring.features import read_features
+from tpbench.metrics.scoring.meter_table import FEATURES_OF, METERS
+from tpbench.metrics.scoring.records import ClipRecord, RecordFolder, feature_count
+from tpbench.metrics.scoring.reduce import (
     ClipFeatures,
+    ClipValue,
     PooledScore,
+    clip_value,
+    lasting_of,
     pooled_drift,
     pooled_frechet,
     pooled_kid,
 )
-from tpbench.metrics.scoring.records import feature_count
 from tpbench.metrics.scoring.report import ClipScores, MetricScore
-from tpbench.metrics.survival import restricted_lasting
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-
-    from tpbench.metrics.failure import Lasting
-    from tpbench.metrics.protocols import Pooling, Protocol
-    from tpbench.metrics.registry import MetricRow
-    from tpbench.metrics.scoring.clip_values import ClipValue
-    from tpbench.metrics.scoring.records import ClipRecord, RecordFolder
 
 _NO_INTERVAL_OF_POOLS = "all clips together give one value: resampling would measure its bias"
 
@@ -241,8 +235,9 @@ def _features(record: ClipRecord, meter: str, folder: RecordFolder) -> ClipFeatu
     real = read_features(folder.real_features(meter, record.real_features[meter]), **size)
     generated = read_features(folder.generated_features(record.clip_id, meter), **size)
     if real is None or generated is None:
-        msg = f"{record.clip_id}: its features were removed during the run; run the command again"
-        raise ConfigError(msg)
+        raise ConfigError(
+            f"{record.clip_id}: its features were removed during the run; run the command again"
+        )
     return ClipFeatures(
         clip_id=record.clip_id, n_frames=record.n_frames, real=real, generated=generated
     )

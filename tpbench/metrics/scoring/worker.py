@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from tpbench.execution.executor import JsonObject, ProgressReport
 from tpbench.metrics.scoring.clip_pass import ClipJob, ClipPass
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.records import RecordFolder
-from tpbench.metrics.scoring.toolbox import Toolbox
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tpbench.execution.executor import JsonObject, ProgressReport
+from tpbench.metrics.scoring.tools import Toolbox
 
 FACTORY: Final = f"{__name__}:build_in_worker"
 
@@ -74,7 +71,7 @@ def build_in_worker(config: JsonObject) -> ScoringTask:
     """Return the task for a process of its own, which keeps to its share of the cores."""
     import cv2
 
-    from tpbench.detectors.usage_statistics import send_no_usage_statistics
+    from tpbench.detectors.mediapipe_tasks import send_no_usage_statistics
 
     send_no_usage_statistics()
     cv2.setNumThreads(1)

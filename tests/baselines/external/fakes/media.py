@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import av
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from fractions import Fraction
-
-    from numpy.typing import NDArray
-
-    Picture = NDArray[np.uint8]
+Picture = NDArray[np.uint8]
 
 
 def animate(reference: Picture, driving: Iterable[Picture]) -> list[Picture]:

@@ -1,0 +1,220 @@
+"""`tpbench compare` and `tpbench leaderboard`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tpbench.cli.output import ARROWS, interval, plain_table, print_whole, shown
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tpbench.benchmark.compare import Comparison
+    from tpbench.benchmark.leaderboard.build import BuiltLeaderboard
+
+
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="Folder of a scored run.", show_default=False)],
+    run_b: Annotated[Path, typer.Argument(help="Folder of another.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print all as JSON.")] = False,
+) -> None:
+    """Compare two runs: differences on the clips that both have, and the worst clips."""
+    from tpbench.benchmark.compare import compare_runs
+
+    found = compare_runs(run_a, run_b)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1, allow_nan=False, ensure_ascii=False))
+    else:
+        _say(found)
+
+
+def _say(found: Comparison) -> None:
+    from tpbench.cli.console import CleanConsole
+
+    console = CleanConsole(highlight=False, markup=False, emoji=False)
+    for letter, run in (("A", found.a), ("B", found.b)):
+        name, seed = run.info.model.name, run.info.seed
+        console.print(f"{letter}: {name}, seed {seed}: {run.folder.path}", soft_wrap=True)
+    print_whole(_table(found), console)
+    lacking: dict[str, list[str]] = {}
+    for name, one in found.metrics.items():
+        if one.reason:
+            what = "difference" if math.isnan(one.difference) else "interval"
+            lacking.setdefault(f"no {what}: {one.reason}", []).append(name)
+    for reason, names in lacking.items():
+        console.print(f"{reason} ({', '.join(names)})", soft_wrap=True)
+    for line in _remarks(found):
+        console.print(line, soft_wrap=True)
+    for name, losses in found.worst.items():
+        worst = [f"{x.clip_id} ({shown(x.a)} against {shown(x.b)})" for x in losses]
+        if worst:
+            console.print(f"{name}: A loses most on {', '.join(worst)}", soft_wrap=True)
+
+
+def _remarks(found: Comparison) -> Iterator[str]:
+    """Yield which clips are in the table, how many comparisons it is, and what is judged how."""
+    if found.n_unpaired:
+        yield f"{found.n_unpaired} clips have scores in one run only: they count for nothing here"
+    for name, one in found.metrics.items():
+        if one.n_lacking_a or one.n_lacking_b:
+            lacking = f"A has no value in {one.n_lacking_a} clips, B in {one.n_lacking_b}"
+            yield f"{name}: {lacking} where the other has one; left out of A, B and A - B"
+    if infinite := [name for name, one in found.metrics.items() if one.n_infinite]:
+        yield f"infinite values count as 100 dB, in A, B and A - B alike ({', '.join(infinite)})"
+    if found.unjudged:
+        yield f"nothing is called better: {found.unjudged}"
+    else:
+        yield (
+            f"better: {found.n_judged} comparisons, judged by one joint test (sign flips over "
+            "identities, greatest of all metrics): of equal runs at most 5 % differ anywhere"
+        )
+
+
+def _table(found: Comparison) -> Table:
+    left = {"metric", "", "unit", "better"}
+    headers = ("metric", "", "A", "B", "A - B", "95 % interval", "unit", "clips", "better")
+    table = plain_table({name: name in left for name in headers})
+    for name, one in found.metrics.items():
+        arrow = ARROWS[one.direction]
+        if one.quantity != "value":
+            # The values are shown; what is judged, and its interval, stand in a line of their own.
+            values = shown(one.value_a), shown(one.value_b)
+            table.add_row(name, arrow, *values, "", "", one.unit, str(one.n_clips), "")
+            arrow = ARROWS["lower"]
+        table.add_row(
+            name if one.quantity == "value" else f"  {one.quantity}",
+            arrow,
+            shown(one.a),
+            shown(one.b),
+            shown(one.difference),
+            interval(one.low, one.high),
+            one.unit,
+            str(one.n_clips),
+            (one.better or "").upper(),
+        )
+    return table
+
+
+leaderboard_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="The leaderboard: tables and a page of finished runs.",
+)
+
+
+@leaderboard_app.callback()
+def _group() -> None:
+    """Keep `build` a command of its own, although it is the only one."""
+
+
+@leaderboard_app.command()
+def build(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Runs, or folders with runs somewhere below; of one task, protocol and dataset.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the tables and the page.")
+    ] = Path("leaderboard"),
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the dataset that the runs were made on: the page then has its clips "
+            "and poses. Where a run says that it lies is never looked at.",
+            show_default=False,
+        ),
+    ] = None,
+    no_page: Annotated[
+        bool, typer.Option("--no-page", help="Tables only: no index.html, no videos.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was built as JSON.")] = False,
+) -> None:
+    """Put finished runs into one table: CSV with its schema, Markdown, and a page.
+
+    Partial runs and runs without scores are left out and named; that is no failure. So are runs
+    that are broken or were changed after they were made, with exit code 3. Runs that can't stand in
+    one table are refused with exit code 2.
+    """
+    from tpbench.benchmark.leaderboard.build import build_leaderboard
+
+    built = build_leaderboard(runs, out, data=data, page=not no_page)
+    if as_json:
+        typer.echo(json.dumps(_as_json(built), indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        board = built.leaderboard
+        measured = sum(row.kind == "measured" for row in board.rows)
+        typer.echo(
+            f"{measured} models and {len(board.rows) - measured} anchors on {board.dataset.split} "
+            f"of {board.dataset.name}: {board.dataset.n_clips} clips, {len(board.metrics)} metrics"
+        )
+        for path in built.files:
+            typer.echo(str(path))
+    for line in _board_remarks(built):
+        typer.echo(line, err=True)
+    if any(left_out.refused for left_out in built.leaderboard.left_out):
+        raise typer.Exit(3)
+
+
+def _board_remarks(built: BuiltLeaderboard) -> Iterator[str]:
+    board = built.leaderboard
+    for left_out in board.left_out:
+        what = "refused, left out" if left_out.refused else "left out"
+        yield f"{what}: {left_out.folder}: {left_out.reason}"
+    for note in board.notes:
+        yield f"note: {note}"
+    for anchor, command in built.missing_anchors.items():
+        yield f"warning: the anchor '{anchor}' is missing; make it: {command}"
+
+
+def _as_json(built: BuiltLeaderboard) -> dict[str, Any]:
+    board = built.leaderboard
+    return {
+        "files": [str(path) for path in built.files],
+        "page": None if built.page is None else str(built.page),
+        "task": board.task.id,
+        "protocol": {"id": board.protocol.id, "digest": board.protocol.digest},
+        "dataset": {
+            "name": board.dataset.name,
+            "digest": board.dataset.digest,
+            "split": board.dataset.split,
+        },
+        "rows": [
+            {
+                "model": row.id,
+                "display_name": row.display_name,
+                "kind": row.kind,
+                "coverage": row.coverage,
+                "seeds": list(row.seeds),
+                "runs": [str(run.folder) for run in row.runs],
+                "run_digest": row.run_digest,
+                "verified": row.verified,
+                "verified_by_maker": row.claimed,
+                "spread_over_seeds": {
+                    name: cell.spread for name, cell in row.cells.items() if cell.spread is not None
+                },
+            }
+            for row in board.rows
+        ],
+        "metrics": [metric.id for metric in board.metrics],
+        "best": {name: list(marks.best) for name, marks in board.marks.items()},
+        "tied": {name: list(marks.tied) for name, marks in board.marks.items()},
+        "missing_anchors": dict(built.missing_anchors),
+        "left_out": [
+            {
+                "run": str(left_out.folder),
+                "reason": left_out.reason,
+                "refused": left_out.refused,
+            }
+            for left_out in board.left_out
+        ],
+        "notes": list(board.notes),
+    }

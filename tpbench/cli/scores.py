@@ -1,0 +1,339 @@
+"""`tpbench score` and `tpbench metrics`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+from tpbench.cli.output import print_whole, remarks, score_table, scoring_bar
+from tpbench.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tpbench.metrics.registry import MetricRow, Protocol
+    from tpbench.metrics.scoring.report import ScoreReport
+
+INCOMPLETE_EXIT_CODE: Final = 3
+
+_LISTED: Final = 5
+
+
+def score(
+    real: Annotated[Path, typer.Option(help="A dataset, or any folder of videos.")],
+    generated: Annotated[
+        Path, typer.Option(help="Folder of generated videos, or of folders of pictures.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for scores.json and frames.parquet.")
+    ] = Path("scores"),
+    protocol: Annotated[
+        str, typer.Option(help="`tpbench metrics list` shows them.")
+    ] = "tpbench-v2",
+    metrics: Annotated[
+        str | None, typer.Option(help="Only these, with commas between: psnr,ssim,tje_d2.")
+    ] = None,
+    split: Annotated[
+        Literal["train", "test"] | None, typer.Option(help="Only this split of a dataset.")
+    ] = None,
+    length: Annotated[
+        Literal["fail", "truncate"] | None,
+        typer.Option(help="Other numbers of frames: an error, or compare till one ends."),
+    ] = None,
+    resize: Annotated[
+        Literal["fail", "area"] | None,
+        typer.Option(help="Another size, same shape: an error, or resize generated frames."),
+    ] = None,
+    rate: Annotated[
+        Literal["fail", "ignore"] | None,
+        typer.Option(help="Another frame rate: an error, or compare frames by number."),
+    ] = None,
+    first_frame: Annotated[
+        int, typer.Option(help="Frames before it are not scored; 1 if frame 0 is the reference.")
+    ] = 0,
+    identities: Annotated[
+        Path | None,
+        typer.Option(help="CSV table clip,identity: 95 % intervals are over identities."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes, a core each. Default: all cores.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never fetch model files.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A metric that can't be measured is an error.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print scores.json.")] = False,
+) -> None:
+    """Score generated videos; go on where an earlier run stopped."""
+    from tpbench.execution import terminate_as_interrupt
+    from tpbench.metrics.scoring.run import score as score_folders
+
+    wanted = None if metrics is None else [name.strip() for name in metrics.split(",")]
+    with terminate_as_interrupt(), scoring_bar() as listener:
+        report = score_folders(
+            real,
+            generated,
+            out=out,
+            protocol=protocol,
+            metrics=None if wanted is None else [name for name in wanted if name],
+            split=split,
+            length=length,
+            resize=resize,
+            rate=rate,
+            first_frame=first_frame,
+            identities=identities,
+            device=device,
+            workers=workers,
+            offline=offline,
+            strict=strict,
+            on_progress=listener,
+        )
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=1, allow_nan=False, ensure_ascii=False))
+    else:
+        _print(report, out)
+    if not report.complete:
+        _tell_what_lacks(report, out)
+        raise typer.Exit(INCOMPLETE_EXIT_CODE)
+
+
+def _print(report: ScoreReport, out: Path) -> None:
+    from tpbench.cli.console import CleanConsole
+
+    console = CleanConsole(highlight=False, markup=False, emoji=False)
+    print_whole(score_table(report.metrics), console)
+    both = report.protocol["told_beside"] == "mean_of_frames"
+    for warning in dict.fromkeys(remarks(report.metrics, both_means=both)):
+        console.print(warning, soft_wrap=True)
+    for note in report.notes:
+        console.print(note, soft_wrap=True)
+    coverage = report.coverage
+    typer.echo(f"scored {coverage.n_scored} of {coverage.n_expected} clips: {out / 'scores.json'}")
+
+
+def _tell_what_lacks(report: ScoreReport, out: Path) -> None:
+    coverage = report.coverage
+    lines = [f"{clip}: {error}" for clip, error in coverage.failed.items()]
+    for clip in coverage.missing:
+        hint = coverage.hints.get(clip)
+        lines.append(f"{clip}: nothing was generated for it" + (f": {hint}" if hint else ""))
+    for line in lines[:_LISTED]:
+        typer.echo(_harmless(line), err=True)
+    if len(lines) > _LISTED:
+        typer.echo(f"... and {len(lines) - _LISTED} more in {out / 'scores.json'}", err=True)
+    others = "; the values are those of the others" if coverage.n_scored else ""
+    typer.echo(
+        f"coverage {coverage.share:.3f}: {len(coverage.failed)} clips failed, "
+        f"{len(coverage.missing)} are missing{others}",
+        err=True,
+    )
+
+
+def _harmless(line: str) -> str:
+    """Return a line with file names in it, of which none can break it or steer the terminal."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in line
+    )
+
+
+metrics_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Metrics and protocols: list, explain.",
+)
+
+_POLICIES: Final = {
+    "fail": "an error",
+    "truncate": "compared until the shorter clip ends",
+    "area": "resized to the real clip's by averaging areas",
+    "ignore": "ignored, frames are compared by index",
+}
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@metrics_app.command("list")
+def list_metrics(
+    protocol_id: Annotated[
+        str | None, typer.Option("--protocol", help="Only the metrics of this protocol.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the metrics: what is better, unit, model files and whether they are here."""
+    from tpbench.cli.console import CleanConsole
+    from tpbench.metrics.registry import METRICS, PROTOCOLS, metric, protocol
+
+    chosen = protocol(protocol_id).metrics if protocol_id is not None else tuple(METRICS)
+    rows = [metric(metric_id) for metric_id in chosen]
+    missing = _missing_weights(rows)
+    if as_json:
+        typer.echo(json.dumps([_metric_as_json(row, missing) for row in rows], indent=2))
+        return
+    console = CleanConsole(highlight=False)
+    console.print(_table(rows, missing))
+    if missing:
+        typer.echo(f"to get what is missing: tpbench weights pull {' '.join(sorted(missing))}")
+    if protocol_id is None:
+        typer.echo(f"protocols: {', '.join(PROTOCOLS)}")
+
+
+@metrics_app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="ID", help="A metric or a protocol.")],
+    as_json: AsJson = False,
+) -> None:
+    """Explain a metric (definition, formula, source, pitfalls) or a protocol."""
+    from tpbench.metrics.registry import METRICS, PROTOCOLS, RETIRED_PROTOCOLS, protocol
+
+    if name in METRICS:
+        row = METRICS[name]
+        missing = _missing_weights([row])
+        if as_json:
+            typer.echo(json.dumps(_metric_as_json(row, missing), indent=2))
+        else:
+            _print_metric(row, missing)
+    elif name in PROTOCOLS or name in RETIRED_PROTOCOLS:
+        found = protocol(name)  # of a retired one it says what took its place
+        if as_json:
+            typer.echo(json.dumps({**asdict(found), "digest": found.digest}, indent=2))
+        else:
+            _print_protocol(found)
+    else:
+        raise ConfigError(
+            f"no metric or protocol is called '{name}'{did_you_mean(name, [*METRICS, *PROTOCOLS])}"
+        )
+
+
+def _missing_weights(rows: Iterable[MetricRow]) -> set[str]:
+    from tpbench.weights import state
+
+    names = {name for row in rows for name in row.weights}
+    return {name for name in names if not state(name).usable}
+
+
+def _metric_as_json(row: MetricRow, missing: set[str]) -> dict[str, Any]:
+    from tpbench.metrics.registry import protocols_with
+
+    return {
+        **asdict(row),
+        "weights_missing": [name for name in row.weights if name in missing],
+        "protocols": protocols_with(row.id),
+    }
+
+
+def _arrow(row: MetricRow) -> str:
+    if row.target is not None:
+        return f"→ {row.target:g}"
+    return {"higher": "↑", "lower": "↓"}.get(row.direction, "")
+
+
+def _better(row: MetricRow) -> str:
+    if row.target is not None:
+        return f"near {row.target:g}"
+    return {"higher": "higher", "lower": "lower"}.get(row.direction, "neither")
+
+
+def _range(row: MetricRow) -> str:
+    if row.low is None and row.high is None:
+        return "unbounded"
+    low, high = ("unbounded" if end is None else f"{end:g}" for end in (row.low, row.high))
+    return f"{low} to {high}"
+
+
+def _weights(row: MetricRow, missing: set[str]) -> str:
+    return ", ".join(f"{name} (missing)" if name in missing else name for name in row.weights)
+
+
+def _table(rows: Sequence[MetricRow], missing: set[str]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("id", "better", "unit", "weights", "title"):
+        # Ids are what has to be typed: they are never cut.
+        table.add_column(title, no_wrap=title == "id")
+    for row in rows:
+        table.add_row(row.id, _arrow(row), row.unit, _weights(row, missing), row.title)
+    return table
+
+
+def _print_metric(row: MetricRow, missing: set[str]) -> None:
+    from tpbench.metrics.registry import REDUCTIONS, protocols_with
+
+    _print_facts(
+        f"{row.id}: {row.title} (version {row.version})",
+        {
+            "definition": row.definition,
+            "formula": row.formula,
+            "per clip": REDUCTIONS[row.reduction],
+            "better": _better(row),
+            "range": _range(row),
+            "unit": row.unit or "none",
+            "compares": "frames with the clip's own real frames" if row.paired else "sets of clips",
+            "columns": ", ".join(row.columns) or "none",
+            "weights": _weights(row, missing) or "none",
+            "needs": "skeletons" if "pose" in row.needs else "frames only",
+            "source": row.source,
+            "pitfalls": row.pitfalls,
+            "protocols": ", ".join(protocols_with(row.id)) or "none; name it with --metrics",
+        },
+    )
+
+
+def _print_protocol(found: Protocol) -> None:
+    from tpbench.metrics.registry import POOLINGS, metric
+
+    rows = [metric(name) for name in found.metrics]
+    # Settings that none of its metrics asks for would only raise questions.
+    settings = {
+        "skeleton": found.skeleton if any("pose" in row.needs for row in rows) else "",
+        "windows": f"{found.window_frames} frames for FVD, {found.fid_window_frames} for FID drift"
+        if any(row.id.startswith("drift_") and row.reduction == "set" for row in rows)
+        else "",
+        "levels": ", ".join(f"{name} {level:g}" for name, level in found.levels.items()),
+    }
+    _print_facts(
+        f"{found.id}: {found.title} (version {found.version})",
+        {
+            "what for": found.description,
+            "metrics": ", ".join(found.metrics),
+            "other length": _POLICIES[found.length],
+            "other size": _POLICIES[found.resize],
+            "other rate": _POLICIES[found.rate],
+            "frames to clip": "each metric's own reduction, the mean over frames for most",
+            "clips to set": POOLINGS[found.clips_to_set],
+            **_told_beside(found),
+            **{name: value for name, value in settings.items() if value},
+            "quirks": "\n".join(f"- {quirk}" for quirk in found.quirks),
+            "digest": found.digest,
+        },
+    )
+
+
+def _told_beside(found: Protocol) -> dict[str, str]:
+    if found.told_beside == "none":
+        return {}
+    return {"told beside": "mean over all frames (or terms between frames) of all clips"}
+
+
+def _print_facts(headline: str, facts: dict[str, str]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from tpbench.cli.console import CleanConsole
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for name, fact in facts.items():
+        # Formulas hold square brackets, which would else be read as markup.
+        grid.add_row(name, Text(fact))
+    console = CleanConsole(highlight=False)
+    console.print(Text(headline, style="bold"))
+    console.print(grid)

@@ -1,0 +1,431 @@
+"""One person followed over every frame of a piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tpbench.detectors.base import Detections, FaceDetection, HandDetection, PersonDetection
+from tpbench.detectors.suite import DetectorSuite
+from tpbench.extraction import measures
+from tpbench.extraction.camera import CameraShift
+from tpbench.extraction.config import ExtractionConfig, TrackSettings
+from tpbench.extraction.evidence import ClipEvidence
+from tpbench.extraction.measures import (
+    StageClock,
+    hellinger,
+    in_light,
+    looks,
+    person_patch,
+    yaw_deg,
+)
+from tpbench.extraction.screening import (
+    FaceSample,
+    PictureSample,
+    PictureSampler,
+    sample_faces,
+    sampled_evidence,
+)
+from tpbench.extraction.shots import Span
+from tpbench.extraction.steadying import skeleton_digest, steadied
+from tpbench.video import Frame, VideoInfo
+from tpbench.wholebody import (
+    LEFT_EAR,
+    LEFT_WRIST,
+    NOSE,
+    NUM_KEYPOINTS,
+    RIGHT_WRIST,
+    VISIBLE_SCORE,
+    WholeBodyPose,
+)
+
+_REFERENCE_S: Final = 1.0
+"""A person's looks are learnt over the first second of the track."""
+
+_SMOOTHING: Final = 0.2
+"""Weight of the newest frame in the running appearance change: a hand across the chest is no
+change."""
+
+_SAME_LIGHT_RATIO: Final = 1.15
+"""Where head and chest are brighter or darker than at the start by more, their looks are compared
+in the light of the start as well: under fading lamps nobody becomes another person."""
+
+_SIZE_RATIO: Final = 1.7
+"""The face may not grow or shrink by more than this between two sightings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sighting:
+    """The followed person in one frame."""
+
+    track: int
+    """Counts from 0 within the piece; a new number is another person, or the same one found
+    again."""
+
+    face: FaceDetection | None
+    person: PersonDetection | None
+    appearance_change: float
+    """Smoothed Hellinger distance to the start of the track, 0..1; NaN while it is learnt or
+    lost."""
+
+
+class PersonTracker:
+    """Follows one person and says when it is no longer the same one.
+
+    A track ends when the face jumps, when it stays away for longer than `max_gap_s`, or when the
+    person's looks change for good. The next track begins at the largest face in sight.
+    """
+
+    def __init__(self, *, fps: float, settings: TrackSettings) -> None:
+        self._settings = settings
+        self._max_gap_frames = round(settings.max_gap_s * fps)
+        self._reference_frames = max(1, round(_REFERENCE_S * fps))
+        self._track = 0
+        self._last_face: FaceDetection | None = None
+        self._lost_frames = 0
+        self._reference: NDArray[np.float32] | None = None
+        self._reference_level = 0.0
+        self._reference_count = 0
+        self._change = float("nan")
+
+    def push(self, image: NDArray[np.uint8], detections: Detections) -> Sighting:
+        """Look at the next frame.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, the picture that was searched.
+            detections: faces and people found in it, in its px.
+        """
+        face = self._same_face(detections.faces)
+        if face is None:
+            self._lost_frames += 1
+            if self._last_face is not None and self._lost_frames > self._max_gap_frames:
+                self._next_track()
+            return self._sighting(None, None)
+        change = self._change_of_looks(image, face)
+        if change > self._settings.max_appearance_change:
+            self._next_track()
+            self._change_of_looks(image, face)
+        self._last_face = face
+        self._lost_frames = 0
+        return self._sighting(face, _person_of(face, detections.people))
+
+    def _next_track(self) -> None:
+        self._track += 1
+        self._last_face = None
+        self._lost_frames = 0
+        self._reference = None
+        self._change = float("nan")
+
+    def _sighting(self, face: FaceDetection | None, person: PersonDetection | None) -> Sighting:
+        change = self._change if face is not None else float("nan")
+        return Sighting(track=self._track, face=face, person=person, appearance_change=change)
+
+    def _same_face(self, faces: Sequence[FaceDetection]) -> FaceDetection | None:
+        if not faces:
+            return None
+        last = self._last_face
+        if last is None:
+            return max(faces, key=_height)
+        reach = self._settings.max_jump_faces * _height(last) * (1 + self._lost_frames)
+        near = [
+            face
+            for face in faces
+            if np.linalg.norm(_centre(face) - _centre(last)) <= reach
+            and 1 / _SIZE_RATIO <= _height(face) / _height(last) <= _SIZE_RATIO
+        ]
+        return min(
+            near,
+            key=lambda face: float(np.linalg.norm(_centre(face) - _centre(last))),
+            default=None,
+        )
+
+    def _change_of_looks(self, image: NDArray[np.uint8], face: FaceDetection) -> float:
+        patch = person_patch(image, face.box_px)
+        if patch is None:
+            return self._change
+        now, level = looks(patch), float(patch.mean())
+        if self._reference is None:
+            self._reference, self._reference_level = now, level
+            self._reference_count = 1
+            return self._change
+        distance = hellinger(self._reference, now)
+        ratio = max(1.0, level) / max(1.0, self._reference_level)
+        if not 1 / _SAME_LIGHT_RATIO <= ratio <= _SAME_LIGHT_RATIO:
+            lit = looks(in_light(patch, self._reference_level))
+            distance = min(distance, hellinger(self._reference, lit))
+        self._change = (
+            distance
+            if np.isnan(self._change)
+            else (1 - _SMOOTHING) * self._change + _SMOOTHING * distance
+        )
+        if self._reference_count < self._reference_frames:
+            self._reference_count += 1
+            step = (now - self._reference) / np.float32(self._reference_count)
+            self._reference = self._reference + step
+            self._reference_level += (level - self._reference_level) / self._reference_count
+        return self._change
+
+
+def _height(face: FaceDetection) -> float:
+    return max(1.0, float(face.box_px[3] - face.box_px[1]))
+
+
+def _centre(face: FaceDetection) -> NDArray[np.float64]:
+    return (face.box_px[:2].astype(np.float64) + face.box_px[2:]) / 2
+
+
+def _person_of(face: FaceDetection, people: Sequence[PersonDetection]) -> PersonDetection | None:
+    """Return the person whose head lies within a face height of the face; the nearest one."""
+    best, best_distance = None, _height(face)
+    for person in people:
+        head = slice(NOSE, LEFT_EAR)
+        seen = person.scores[head] > VISIBLE_SCORE
+        if not seen.any():
+            continue
+        distance = float(
+            np.linalg.norm(person.keypoints_px[head][seen].mean(axis=0) - _centre(face))
+        )
+        if distance < best_distance:
+            best, best_distance = person, distance
+    return best
+
+
+_BATCH: Final = 16
+_SWITCH_MARGIN_S: Final = 0.4
+"""A swap of people is noticed within 9 frames of 25 a second, measured on made-up faces."""
+
+_WRISTS: Final = [LEFT_WRIST, RIGHT_WRIST]
+_FACE_PATCH_PX: Final = 64
+_HAND_PATCH_PX: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Followed:
+    """A span over which one person was followed, or nobody could be."""
+
+    span: Span
+    evidence: ClipEvidence
+    first_pts: int | None
+    """Stamp of the span's first picture in the source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _FrameRecord:
+    """What is kept of one frame: about 2 KB."""
+
+    pts: int | None
+    sighting_track: int
+    face_seen: bool
+    faces: FaceSample
+    picture: PictureSample | None
+    keypoints: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    wrists_px: NDArray[np.float32]
+    yaw_deg: float
+    face_sharpness: float
+    hand_scores: tuple[float, float]
+    hand_sharpness: tuple[float, float]
+    camera_shift_share: float
+    appearance_change: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PieceAnalyser:
+    """Looks at every frame of one piece. Holds no picture longer than a batch."""
+
+    info: VideoInfo
+    config: ExtractionConfig
+    detectors: DetectorSuite
+    clock: StageClock
+
+    def analyse(self, piece: Span, frames: Iterable[Frame]) -> list[Followed]:
+        """Return the piece tiled into followed spans.
+
+        Args:
+            piece: which frames these are.
+            frames: all of them in order, scaled to `screening.max_side_px`.
+        """
+        self.detectors.reset()
+        records: list[_FrameRecord] = []
+        fps = float(self.info.fps)
+        tracker = PersonTracker(fps=fps, settings=self.config.track)
+        camera = CameraShift()
+        sampler = PictureSampler()
+        every = max(1, round(fps / self.config.screening.rate_hz))
+        for batch in _batches(frames, _BATCH):
+            with self.clock.stage("detect"):
+                answers = self.detectors.detect(batch)
+            for frame, found in zip(batch, answers, strict=True):
+                sighting = tracker.push(frame.image, found)
+                box = None if sighting.face is None else sighting.face.box_px
+                shift = camera.push(frame.image, box, people=found.people, hands=found.hands)
+                sample = None
+                if (frame.index - piece.start_frame) % every == 0:
+                    sample = sampler.sample(frame.index, frame.image)
+                records.append(self._record(frame, found, sighting, sample, shift))
+        return list(self._followed(piece, records))
+
+    def _record(
+        self,
+        frame: Frame,
+        found: Detections,
+        sighting: Sighting,
+        sample: PictureSample | None,
+        camera_shift_share: float,
+    ) -> _FrameRecord:
+        scale = frame.image.shape[1] / self.info.width_px
+        keypoints = np.full((NUM_KEYPOINTS, 2), np.nan, dtype=np.float32)
+        scores = np.zeros(NUM_KEYPOINTS, dtype=np.float32)
+        wrists = keypoints[_WRISTS]
+        sides: tuple[HandDetection | None, HandDetection | None] = (None, None)
+        if sighting.person is not None:
+            keypoints = _to_source(sighting.person.keypoints_px, scale)
+            scores = sighting.person.scores
+            own = sighting.person.body_wrists_px
+            wrists = keypoints[_WRISTS] if own is None else _to_source(own, scale)
+            sides = self.detectors.sides_of_hands(found.hands, sighting.person)
+        face = sighting.face
+        return _FrameRecord(
+            pts=frame.pts,
+            sighting_track=sighting.track,
+            face_seen=face is not None,
+            faces=sample_faces(
+                frame.index,
+                found.faces,
+                scale=scale,
+                prominent_share=self.config.screening.prominent_face_share,
+            ),
+            picture=sample,
+            keypoints=keypoints,
+            scores=scores,
+            wrists_px=wrists,
+            yaw_deg=float("nan") if face is None else yaw_deg(face),
+            face_sharpness=float("nan")
+            if face is None
+            else measures.sharpness(frame.image, face.box_px, side_px=_FACE_PATCH_PX),
+            hand_scores=(_hand_score(sides[0]), _hand_score(sides[1])),
+            hand_sharpness=(
+                _hand_sharpness(frame.image, sides[0]),
+                _hand_sharpness(frame.image, sides[1]),
+            ),
+            camera_shift_share=camera_shift_share,
+            appearance_change=sighting.appearance_change,
+        )
+
+    def _followed(self, piece: Span, seen: Sequence[_FrameRecord]) -> Iterator[Followed]:
+        tracks = settled_tracks(
+            [record.sighting_track for record in seen],
+            [record.face_seen for record in seen],
+            margin_frames=round(_SWITCH_MARGIN_S * self.info.fps),
+        )
+        start = 0
+        for _, group in groupby(zip(tracks, seen, strict=True), key=itemgetter(0)):
+            records = [record for _, record in group]
+            begin = piece.start_frame + start
+            start += len(records)
+            span = Span(shot_id=piece.shot_id, start_frame=begin, end_frame=begin + len(records))
+            yield Followed(
+                span=span,
+                evidence=self._evidence(records),
+                first_pts=records[0].pts,
+            )
+
+    def _evidence(self, records: Sequence[_FrameRecord]) -> ClipEvidence:
+        cheap = sampled_evidence(
+            [record.picture for record in records if record.picture is not None],
+            [record.faces for record in records],
+            size_px=(self.info.width_px, self.info.height_px),
+            fps=self.info.fps,
+            n_frames=len(records),
+        )
+        return ClipEvidence(
+            width_px=cheap.width_px,
+            height_px=cheap.height_px,
+            fps=cheap.fps,
+            n_frames=cheap.n_frames,
+            luminance=cheap.luminance,
+            motion=cheap.motion,
+            page_share=cheap.page_share,
+            text_share=cheap.text_share,
+            num_faces=cheap.num_faces,
+            face_height_px=cheap.face_height_px,
+            face_scores=cheap.face_scores,
+            face_yaw_deg=np.array([record.yaw_deg for record in records]),
+            face_sharpness=np.array([record.face_sharpness for record in records]),
+            hand_scores=np.array([record.hand_scores for record in records]),
+            hand_sharpness=np.array([record.hand_sharpness for record in records]),
+            camera_shift_share=np.array([r.camera_shift_share for r in records[1:]]),
+            appearance_change=np.array([record.appearance_change for record in records]),
+            pose=self._pose(records),
+        )
+
+    def _pose(self, records: Sequence[_FrameRecord]) -> WholeBodyPose:
+        found = WholeBodyPose(
+            keypoints=np.stack([record.keypoints for record in records]),
+            scores=np.stack([record.scores for record in records]),
+            width_px=self.info.width_px,
+            height_px=self.info.height_px,
+            source=self.detectors.source,
+            model_digest=skeleton_digest(self.detectors),
+        )
+        wrists_px = np.stack([record.wrists_px for record in records])
+        return steadied(found, wrists_px=wrists_px, fps=float(self.info.fps))
+
+
+def settled_tracks(
+    tracks: Sequence[int], face_seen: Sequence[bool], *, margin_frames: int
+) -> list[int]:
+    """Take the frames around a change of person away from both.
+
+    A change is noticed some frames after it happened. So the frames without a face on either side
+    of it, and `margin_frames` more, belong to nobody: they get a negative number of their own.
+
+    Args:
+        tracks: number of the track of each frame.
+        face_seen: whether the followed face was seen in each frame.
+        margin_frames: how late a change may be noticed.
+    """
+    settled = list(tracks)
+    changes = [at for at in range(1, len(tracks)) if tracks[at] != tracks[at - 1]]
+    for number, change in enumerate(changes):
+        for frames in (range(change - 1, -1, -1), range(change, len(tracks))):
+            seen = 0
+            for at in frames:
+                seen += face_seen[at]
+                if tracks[at] != tracks[frames[0]] or seen > margin_frames:
+                    break
+                settled[at] = -1 - number
+    return settled
+
+
+def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
+    batch: list[Frame] = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _to_source(keypoints_px: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    """Map points of the searched picture to the source; the centres of pixels stay centres."""
+    return ((keypoints_px + 0.5) / np.float32(scale) - 0.5).astype(np.float32)
+
+
+def _hand_score(hand: HandDetection | None) -> float:
+    return 0.0 if hand is None else hand.score
+
+
+def _hand_sharpness(image: NDArray[np.uint8], hand: HandDetection | None) -> float:
+    if hand is None:
+        return float("nan")
+    low, high = hand.keypoints_px.min(axis=0), hand.keypoints_px.max(axis=0)
+    return measures.sharpness(image, np.concatenate([low, high]), side_px=_HAND_PATCH_PX)

@@ -1,0 +1,369 @@
+"""What single frames measure: sharpness, light, pages, the head, hands and face."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tpbench.detectors.base import FaceDetection
+
+THUMB_WIDTH_PX: Final = 64
+"""Thumbnails for motion and appearance have this width; heights keep the aspect."""
+
+_PAGE_WIDTH_PX: Final = 480
+_FLAT_RANGE_LEVELS: Final = 2
+_FLAT_MIN_LUMA: Final = 24
+
+
+def lab_thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return a (h, 64, 3) float32 thumbnail in CIELAB (OpenCV's 8-bit scaling, 0..255)."""
+    height, width = image.shape[:2]
+    size = (THUMB_WIDTH_PX, max(1, round(THUMB_WIDTH_PX * height / width)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    lab: NDArray[np.float32] = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
+    return lab
+
+
+def lab_distance(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Return the mean absolute difference of two thumbnails, in 8-bit CIELAB levels (0..255)."""
+    return float(np.abs(first - second).mean())
+
+
+def luminance(image: NDArray[np.uint8]) -> float:
+    """Return the mean BT.601 luma of a picture, 0..255."""
+    red, green, blue = image.reshape(-1, 3).mean(axis=0)
+    return float(0.299 * red + 0.587 * green + 0.114 * blue)
+
+
+def sharpness(image: NDArray[np.uint8], box_px: NDArray[np.floating], *, side_px: int) -> float:
+    """Return the variance of the Laplacian inside a box, the box scaled to `side_px` squared.
+
+    The scaling makes people of different size comparable, and a small picture blown up counts as
+    blurred, which it is. Divided by the patch's own grey variance, so that a low-contrast (dark)
+    patch is not taken for a blurred one.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        box_px: (4,) x0, y0, x1, y1; clipped to the picture.
+        side_px: side of the square patch that is measured.
+
+    Returns:
+        A ratio of variances, 0 for a flat patch; NaN where the box is NaN, lies outside the picture
+        or has under 4 px of it.
+    """
+    if not np.isfinite(box_px).all():
+        return float("nan")
+    height, width = image.shape[:2]
+    x0, y0 = np.maximum(np.floor(box_px[:2]), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(box_px[2:]), (width, height)).astype(int)
+    if x1 - x0 < 4 or y1 - y0 < 4:
+        return float("nan")
+    grey = cv2.cvtColor(image[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY)
+    shrinks = grey.shape[0] > side_px or grey.shape[1] > side_px
+    patch = cv2.resize(
+        grey, (side_px, side_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    ).astype(np.float32)
+    variance = float(patch.var())
+    if variance < 1.0:
+        return 0.0
+    return float(cv2.Laplacian(patch, cv2.CV_32F).var()) / variance
+
+
+def flat_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where the picture is perfectly flat, as paper is: (h, w) bool, w at most 480.
+
+    A pixel is flat when its 5x5 neighbourhood spans at most two levels in every channel. Near-black
+    is not counted: dark stage backgrounds and clothes are crushed to flat black by every encoder.
+    """
+    page = _page(image)
+    kernel = np.ones((5, 5), np.uint8)
+    span = cv2.subtract(cv2.dilate(page, kernel), cv2.erode(page, kernel)).max(axis=2)
+    bright = page.max(axis=2) > _FLAT_MIN_LUMA
+    flat: NDArray[np.bool_] = (span <= _FLAT_RANGE_LEVELS) & bright
+    return flat
+
+
+def text_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where the picture looks like lines of text: (h, w) bool, w at most 480.
+
+    Text is a row of strong, dense, mostly vertical strokes: horizontal gradients are thresholded,
+    joined sideways into lines, and a line stays when it is wider than high, densely filled, and of
+    the height that text on video has (1.5 % to 12 % of the picture).
+    """
+    page = cv2.cvtColor(_page(image), cv2.COLOR_RGB2GRAY)
+    height, width = page.shape
+    gradient = np.abs(cv2.Sobel(page, cv2.CV_32F, 1, 0, ksize=3))
+    strokes = (gradient > 160).astype(np.uint8)
+    joined = cv2.morphologyEx(strokes, cv2.MORPH_CLOSE, np.ones((3, 13), np.uint8))
+    joined = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((4, 9), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=4)
+    mask = np.zeros((height, width), dtype=np.bool_)
+    for index in range(1, count):
+        x, y, w, h, area = stats[index]
+        if w < 2.5 * h or area < 0.6 * w * h or not 0.015 * height <= h <= 0.12 * height:
+            continue
+        if strokes[y : y + h, x : x + w].mean() > 0.25:
+            mask |= labels == index
+    return mask
+
+
+def _page(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    if width <= _PAGE_WIDTH_PX:
+        return image
+    size = (_PAGE_WIDTH_PX, max(1, round(_PAGE_WIDTH_PX * height / width)))
+    page: NDArray[np.uint8] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return page
+
+
+_BINS: Final = (6, 8, 8)
+_PATCH_PX: Final = 48
+_LAB_LOW: Final = np.array([0, 64, 64], dtype=np.uint8)
+_LAB_HIGH: Final = np.array([255, 191, 191], dtype=np.uint8)
+
+
+def person_region(face_box_px: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return head and chest around a face as a box: (4,) x0, y0, x1, y1 px.
+
+    2.4 face heights wide, from half a face height above the face box to two below it.
+    """
+    x0, y0, x1, y1 = (float(value) for value in face_box_px)
+    middle, height = (x0 + x1) / 2, y1 - y0
+    return np.array(
+        [middle - 1.2 * height, y0 - 0.5 * height, middle + 1.2 * height, y1 + 2 * height]
+    )
+
+
+def person_patch(
+    image: NDArray[np.uint8], face_box_px: NDArray[np.floating]
+) -> NDArray[np.uint8] | None:
+    """Return head and chest as (48, 48, 3) uint8 RGB; None off the picture.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        face_box_px: (4,) x0, y0, x1, y1.
+    """
+    height, width = image.shape[:2]
+    box = person_region(face_box_px)
+    x0, y0 = np.maximum(box[:2], 0).astype(int)
+    x1, y1 = np.minimum(box[2:], (width, height)).astype(int)
+    if x1 - x0 < 8 or y1 - y0 < 8:
+        return None
+    patch: NDArray[np.uint8] = cv2.resize(
+        image[y0:y1, x0:x1], (_PATCH_PX, _PATCH_PX), interpolation=cv2.INTER_AREA
+    )
+    return patch
+
+
+def in_light(patch: NDArray[np.uint8], level: float) -> NDArray[np.uint8]:
+    """Return the patch with another mean level, as under brighter or darker lamps."""
+    gain = level / max(1.0, float(patch.mean()))
+    lit: NDArray[np.uint8] = np.clip(patch * np.float32(gain), 0, 255).astype(np.uint8)
+    return lit
+
+
+def looks(patch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the smoothed CIELAB histogram of a patch, summing to 1: (384,) float32."""
+    lab = cv2.cvtColor(patch, cv2.COLOR_RGB2LAB)
+    # The a and b of ordinary pictures fill the middle half of their range; coloured stage light
+    # goes beyond and counts as its edge.
+    lab = np.clip(lab, _LAB_LOW, _LAB_HIGH)
+    histogram = cv2.calcHist([lab], [0, 1, 2], None, list(_BINS), [0, 256, 64, 192, 64, 192])
+    # Neighbouring bins share, so that a small change of light is a small change.
+    for axis in range(3):
+        histogram = _blur(histogram, axis)
+    flat: NDArray[np.float32] = histogram.ravel()
+    total = np.float32(flat.sum())
+    return flat / total
+
+
+def hellinger(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    """Return the Hellinger distance of two histograms that sum to 1: 0 equal, 1 nothing shared."""
+    overlap = float(np.sqrt(first * second).sum())
+    return float(np.sqrt(max(0.0, 1.0 - overlap)))
+
+
+def _blur(histogram: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    padded = np.pad(histogram, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode="edge")
+    size = histogram.shape[axis]
+    parts = [np.take(padded, range(shift, shift + size), axis=axis) for shift in range(3)]
+    blurred: NDArray[np.float32] = 0.25 * parts[0] + 0.5 * parts[1] + 0.25 * parts[2]
+    return blurred
+
+
+_REACH_PX: Final = 6.0
+"""Light changes slowly across a picture: over this many px of a thumbnail 64 px wide."""
+
+_SLACK_PX: Final = 5
+"""How far the camera may have moved, in px of the thumbnail."""
+
+SECONDS_APART: Final = 0.3
+"""Least likeness of one scene to itself seconds later: 0.30 to 0.85 in the sample talks, whatever
+the lamps, and with a panning camera. Two scenes reach 0.21."""
+
+FRAMES_APART: Final = 0.95
+"""Least likeness of one scene to itself in the next frame. A cut to a picture that holds 70 % of
+the one before reaches 0.92."""
+
+_LEAST_CONTRAST_SHARE: Final = 0.1
+_LEAST_CONTRAST_LEVELS: Final = 1.0
+"""With less left, not the light has changed but the picture is gone, as in a fade to black."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Structure:
+    """A picture without its light."""
+
+    shapes: NDArray[np.float32]
+    """(h, w), about 1 at strong edges, of either sign."""
+
+    contrast_levels: float
+    """How strong the shapes were, 8-bit levels of lightness."""
+
+
+def structure(lab: NDArray[np.float32]) -> Structure:
+    """Return the shapes of a `lab_thumbnail`."""
+    lightness = np.ascontiguousarray(lab[..., 0])
+    detail = lightness - cv2.GaussianBlur(lightness, (0, 0), _REACH_PX)
+    local = np.sqrt(cv2.GaussianBlur(detail**2, (0, 0), _REACH_PX))
+    contrast = float(np.sqrt((detail**2).mean()))
+    shapes: NDArray[np.float32] = detail / (local + np.float32(0.5 * contrast + 1e-6))
+    return Structure(shapes=shapes, contrast_levels=contrast)
+
+
+def likeness(first: Structure, second: Structure) -> float:
+    """Return the correlation of the shapes of two pictures, where they fit best, -1..1.
+
+    0 where either has hardly any shapes, or one has lost most of the other's: nothing says then
+    that they are one scene.
+    """
+    low, high = sorted((first.contrast_levels, second.contrast_levels))
+    if low < max(_LEAST_CONTRAST_LEVELS, _LEAST_CONTRAST_SHARE * high):
+        return 0.0
+    height, width = first.shapes.shape
+    if min(height, width) < 4 * _SLACK_PX:
+        return 0.0
+    inner = first.shapes[_SLACK_PX : height - _SLACK_PX, _SLACK_PX : width - _SLACK_PX]
+    fits = cv2.matchTemplate(second.shapes, inner, cv2.TM_CCOEFF_NORMED)
+    return float(fits.max())
+
+
+_MIN_AREA_SHARE: Final = 0.03
+"""Smaller flat areas are no pages of their own."""
+
+_TEXT_SHARE: Final = 0.01
+"""Of a page's area. A title alone covers 0.02, bullets 0.1; a sign on a studio wall 0.005."""
+
+_BOX_AREA_SHARE: Final = 0.002
+_BOX_FILLS: Final = 0.4
+_MIN_BOXES: Final = 4
+"""So many flat boxes inside a flat area, each of 0.2 % of the picture or more, are a chart or
+a diagram. A person before a green screen makes none, marks taped to it are smaller."""
+
+
+def page_share(image: NDArray[np.uint8], text: NDArray[np.bool_]) -> float:
+    """Return the share of the picture that is flat and written or drawn upon, 0..1.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        text: where it looks like text, as `picture.text_mask` says.
+    """
+    flat = flat_mask(image)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(flat.view(np.uint8), connectivity=4)
+    shares = stats[:, cv2.CC_STAT_AREA] / flat.size
+    windows = [(slice(y, y + height), slice(x, x + width)) for x, y, width, height, _ in stats]
+    areas = {
+        index: _filled(labels[windows[index]] == index)
+        for index in range(1, count)
+        if shares[index] >= _BOX_AREA_SHARE
+    }
+    rectangles = [index for index, area in areas.items() if area.mean() >= _BOX_FILLS]
+    pages = np.zeros(count, dtype=np.bool_)
+    for index, area in areas.items():
+        if shares[index] < _MIN_AREA_SHARE:
+            continue
+        enclosed = np.unique(labels[windows[index]][area])
+        boxes = np.count_nonzero(np.isin(enclosed, rectangles) & (enclosed != index))
+        written = text[windows[index]][area].mean()
+        pages[index] = written >= _TEXT_SHARE or boxes >= _MIN_BOXES
+    return float(pages[labels].mean())
+
+
+def _filled(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return an area with its holes. What cuts into it from the border of the picture is none."""
+    contours, _ = cv2.findContours(
+        area.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    filled = np.zeros(area.shape, dtype=np.uint8)
+    cv2.drawContours(filled, contours, -1, 1, thickness=-1)
+    return filled.astype(np.bool_)
+
+
+_NOSE_DEPTH_PER_HALF_WIDTH: Final = 1.4
+"""Depth of the nose tip before the ear plane over half the ear distance (about 105 mm : 75 mm)."""
+
+
+def yaw_deg(face: FaceDetection) -> float:
+    """Return how far the head is turned, in degrees: 0 to the camera, > 0 to the person's left.
+
+    The nose tip stands p before the middle of the ears, which are 2w apart. Turned by a, it is seen
+    p sin(a) off the middle, the ears at +-w cos(a); so tan(a) = r w / p with r the nose's offset in
+    half ear distances along the line of the ears. Good to about 10 degrees up to 60; beyond, the
+    hidden ear is a guess. NaN where the ears coincide.
+    """
+    right_ear, left_ear = face.ears_px.astype(np.float64)
+    half = (left_ear - right_ear) / 2
+    squared = float(half @ half)
+    if squared < 1e-6:
+        return float("nan")
+    offset = face.nose_px.astype(np.float64) - (left_ear + right_ear) / 2
+    ratio = float(offset @ half) / squared
+    return float(np.degrees(np.arctan(ratio / _NOSE_DEPTH_PER_HALF_WIDTH)))
+
+
+Item = TypeVar("Item")
+
+
+class StageClock:
+    """Adds up wall time by stage. A stage inside another takes its time away from the outer one."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._open: list[str] = []
+        self._since = perf_counter()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time of the block for `name`."""
+        self._settle()
+        self._open.append(name)
+        self.seconds.setdefault(name, 0.0)
+        try:
+            yield
+        finally:
+            self._settle()
+            self._open.pop()
+
+    def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield the items, counting the time it takes to make each for `name`."""
+        iterator = iter(items)
+        while True:
+            with self.stage(name):
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
+            yield item
+
+    def _settle(self) -> None:
+        now = perf_counter()
+        if self._open:
+            self.seconds[self._open[-1]] += now - self._since
+        self._since = now

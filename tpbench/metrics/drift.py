@@ -1,0 +1,258 @@
+"""Drift over a clip, time to failure, and how long clips last (Kaplan-Meier)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tpbench.metrics.bootstrap import SHARES, Interval, mean_over_identities
+from tpbench.metrics.curves import as_curve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lasting:
+    """How long a clip lasted."""
+
+    frames: int
+    """Frames before it failed; or, if it did not, up to which that is known."""
+
+    failed: bool
+    """False: censored, the clip ended before."""
+
+
+def lasting(
+    curve: Sequence[float] | NDArray[np.floating],
+    level: float,
+    *,
+    hold_frames: int,
+    vote_frames: int,
+) -> Lasting | None:
+    """Return how many frames pass before a curve falls below a level and stays there for a while.
+
+    A frame misses the level if more than half of the `vote_frames` measured frames around it do
+    (their median does): a good frame among bad ones is no recovery, a bad one among good ones no
+    failure, and the place of a step stays where it is. Near the ends of the clip, those that are
+    there vote. Failure is the start of the first run of `hold_frames` such frames, whatever comes
+    after it.
+
+    A clip without such a run has not failed: it is censored at its end, or, if it ends in a shorter
+    run, at the start of that one, because up to there it is known to have lasted.
+
+    NaN frames were not measured: they are passed over, and runs go on across them.
+
+    Args:
+        curve: `(T,)`, any T.
+        level: finite, in the unit of the metric.
+        hold_frames: measured frames in a row, 1 or more.
+        vote_frames: odd, 1 or more.
+
+    Returns:
+        None where nothing was measured.
+
+    Raises:
+        ValueError: this is no curve, or an argument is out of range.
+    """
+    values = as_curve(curve)
+    if vote_frames < 1 or vote_frames % 2 == 0:
+        raise ValueError(f"an odd number of frames votes, 1 or more; got {vote_frames}")
+    if not np.isfinite(level) or hold_frames < 1:
+        raise ValueError(
+            f"a level is finite and held for 1 frame or more; got {level} and {hold_frames}"
+        )
+    frames = np.flatnonzero(~np.isnan(values))
+    if not frames.size:
+        return None
+    measured = values[frames]
+    misses = _voted(measured < level, vote_frames)
+    start = _first_run(misses, hold_frames)
+    if start is not None:
+        return Lasting(frames=int(frames[start]), failed=True)
+    trailing = _for_good(misses)
+    end = values.size if trailing is None else int(frames[trailing])
+    return Lasting(frames=end, failed=False)
+
+
+def _voted(fails: NDArray[np.bool_], voters: int) -> NDArray[np.bool_]:
+    """Whether more than half of the frames around each fail, at most `voters` of them."""
+    counts = np.concatenate([[0], np.cumsum(fails)])
+    places = np.arange(fails.size)
+    first = np.maximum(places - voters // 2, 0)
+    after = np.minimum(places + voters // 2 + 1, fails.size)
+    majority: NDArray[np.bool_] = 2 * (counts[after] - counts[first]) > after - first
+    return majority
+
+
+def _for_good(fails: NDArray[np.bool_]) -> int | None:
+    passes = np.flatnonzero(~fails)
+    start = int(passes[-1]) + 1 if passes.size else 0
+    return start if start < fails.size else None
+
+
+def _first_run(fails: NDArray[np.bool_], length: int) -> int | None:
+    # Failing frames among the `length` from each frame on, as a difference of running counts.
+    counts = np.concatenate([[0], np.cumsum(fails)])
+    runs = np.flatnonzero(counts[length:] - counts[:-length] == length)
+    return int(runs[0]) if runs.size else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Survival:
+    """The share of clips that last longer than so many frames."""
+
+    frames: NDArray[np.int64]
+    """(k,), ascending: the numbers of frames after which clips failed."""
+
+    surviving: NDArray[np.float64]
+    """(k,), in [0, 1]: the share that lasts longer than that; 1 before the first."""
+
+    followed: int
+    """Frames up to which the longest clip was followed, whether or not it failed then; 0 if there
+    is none."""
+
+    def restricted_mean(self, horizon: int) -> float:
+        """Return the mean of min(frames lasted, horizon): the area under the curve up to there.
+
+        Beyond the last clip the curve stays as it is: whether that is admissible is for `reaches`
+        to say.
+        """
+        inside = self.frames < horizon
+        starts = np.concatenate([[0], self.frames[inside]])
+        ends = np.concatenate([self.frames[inside], [horizon]])
+        levels = np.concatenate([[1.0], self.surviving[inside]])
+        return float(((ends - starts) * levels).sum())
+
+    def reaches(self, horizon: int) -> bool:
+        """Whether the curve is known up to a horizon: a clip was followed so far, or all failed."""
+        return self.followed >= horizon or bool(self.surviving.size and self.surviving[-1] == 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestrictedLasting:
+    """The mean number of frames that clips last, up to a horizon."""
+
+    frames: float
+    """In [0, horizon]; NaN where `reason` says why."""
+
+    interval: Interval
+    """Over identities."""
+
+    survival: Survival
+
+    n_failed: int
+    """Clips that failed within the horizon."""
+
+    n_censored: int
+    """Clips that ended within the horizon and had not failed."""
+
+    reason: str | None
+    """Why there is no value."""
+
+
+def kaplan_meier(lastings: Sequence[Lasting]) -> Survival:
+    """Return the product-limit estimate of how many clips last longer than so many frames.
+
+    S(t) = product over failure times t_j <= t of (1 - d_j / n_j), with d_j clips failing after t_j
+    frames and n_j clips that lasted at least that long. A clip censored at t_j is still counted
+    among the n_j (Kaplan & Meier 1958; so do R's survival and the package lifelines).
+
+    Args:
+        lastings: one per clip, in any order.
+    """
+    return _product_limit(*_arrays(lastings))
+
+
+def _arrays(lastings: Sequence[Lasting]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    frames = np.array([lasting.frames for lasting in lastings], dtype=np.int64)
+    failed = np.array([lasting.failed for lasting in lastings], dtype=bool)
+    return frames, failed
+
+
+def _product_limit(frames: NDArray[np.int64], failed: NDArray[np.bool_]) -> Survival:
+    times, counts = np.unique(frames[failed], return_counts=True)
+    at_risk = frames.size - np.searchsorted(np.sort(frames), times)
+    surviving = np.cumprod(1 - counts / at_risk, dtype=np.float64)
+    return Survival(
+        frames=times, surviving=surviving, followed=int(frames.max()) if frames.size else 0
+    )
+
+
+def restricted_lasting(
+    lastings: Sequence[Lasting],
+    identities: Sequence[str] | None,
+    horizon: int,
+) -> RestrictedLasting:
+    """Return the restricted mean lasting frames with an interval over identities.
+
+    The interval is that of `mean_over_identities` over the clips' pseudo-values, N m - (N - 1) m_i
+    with m the restricted mean of all N clips and m_i that without clip i (Andersen, Hansen & Klein
+    2004). Without censoring these are min(frames, horizon) themselves, and their mean is m; with
+    it, the interval is moved by the small difference between their mean and m.
+
+    Args:
+        lastings: one per clip.
+        identities: one per clip; None if they are not known.
+        horizon: frames, 1 or more.
+
+    Raises:
+        ValueError: lengths differ, or an argument is out of range.
+    """
+    if horizon < 1:
+        raise ValueError(f"a horizon is 1 frame or later; got {horizon}")
+    curve = kaplan_meier(lastings)
+    value = curve.restricted_mean(horizon)
+    # As shares of the horizon, for which the interval knows what clips that all last say.
+    pseudo = np.array(_pseudo_values(lastings, horizon, value)) / horizon
+    estimate = mean_over_identities(pseudo, identities, bounds=SHARES)
+    reason = None
+    if not lastings:
+        reason = "no clip has a value"
+    elif not curve.reaches(horizon):
+        reason = (
+            f"no clip is followed for {horizon} frames, the longest for {curve.followed}: "
+            "the mean up to there is not known"
+        )
+    return RestrictedLasting(
+        frames=value if reason is None else float("nan"),
+        interval=_in_frames(estimate.interval, value / horizon - estimate.mean, horizon, reason),
+        survival=curve,
+        n_failed=sum(one.failed and one.frames < horizon for one in lastings),
+        n_censored=sum(not one.failed and one.frames < horizon for one in lastings),
+        reason=reason,
+    )
+
+
+def _pseudo_values(lastings: Sequence[Lasting], horizon: int, whole: float) -> list[float]:
+    count = len(lastings)
+    if count < 2:
+        return [whole] * count
+    if all(one.failed or one.frames >= horizon for one in lastings):
+        return [float(min(one.frames, horizon)) for one in lastings]
+    # What comes after the horizon does not show, and clips that last alike leave the same behind.
+    frames, failed = _arrays(lastings)
+    failed &= frames < horizon
+    frames = np.minimum(frames, horizon)
+    keys = list(zip(frames.tolist(), failed.tolist(), strict=True))
+    without = {
+        key: _product_limit(np.delete(frames, at), np.delete(failed, at)).restricted_mean(horizon)
+        for key, at in {key: at for at, key in enumerate(keys)}.items()
+    }
+    return [count * whole - (count - 1) * without[key] for key in keys]
+
+
+def _in_frames(interval: Interval, by: float, horizon: int, reason: str | None) -> Interval:
+    low, high = interval.low, interval.high
+    if reason is not None or low is None or high is None:
+        low = high = None
+        reason = reason or interval.reason
+    else:
+        low, high = (horizon * min(max(end + by, 0.0), 1.0) for end in (low, high))
+    return Interval(
+        low=low,
+        high=high,
+        level=interval.level,
+        n_identities=interval.n_identities,
+        reason=reason,
+    )

@@ -1,0 +1,422 @@
+"""Pose accuracy by region of the body, and the regions that metrics look at."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tpbench.metrics.pixels import check_pair, check_picture, psnr, ssim
+from tpbench.wholebody import (
+    FACE,
+    LEFT_HAND,
+    LEFT_SHOULDER,
+    NUM_KEYPOINTS,
+    RIGHT_HAND,
+    RIGHT_HIP,
+    RIGHT_SHOULDER,
+    VISIBLE_SCORE,
+)
+
+MIN_SEEN_SHARE: Final = 0.5
+"""With fewer of its points seen, the box would hold a finger or a cheek."""
+
+MARGIN_SHARE: Final = 0.25
+"""Room on each side, in shares of the longer side of the points' box. The points are on the bones
+of the fingers and end at the brows: skin, fingertips and forehead lie outside them."""
+
+MIN_SIDE_PX: Final = 16
+"""A smaller box shows no fingers, and hardly a window of SSIM (11 px) fits in."""
+
+LPIPS_SIDE_PX: Final = 128
+"""Side of the pictures that LPIPS is fed: about what a face takes up in a 512 px crop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A rectangle of whole pixels inside a picture."""
+
+    left_px: int
+    """First column."""
+
+    top_px: int
+    """First row."""
+
+    right_px: int
+    """Column after the last."""
+
+    bottom_px: int
+    """Row after the last."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.left_px < self.right_px and 0 <= self.top_px < self.bottom_px):
+            raise ValueError(f"a box has 0 <= left < right and 0 <= top < bottom, got {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionScores:
+    """How near two pictures are inside a box."""
+
+    psnr_db: float
+    """dB; inf where they are identical there."""
+
+    ssim: float
+    """In [-1, 1]."""
+
+
+def face_box(
+    keypoints: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    width_px: int,
+    height_px: int,
+) -> Box | None:
+    """Return the box of the face, from below the chin to about the hairline.
+
+    The box around the seen points (`seen_points`), grown by `MARGIN_SHARE` of its longer side on
+    each side and made square. Where the square reaches over the edge it is pushed inwards; a side
+    that the picture is too short for is as long as the picture.
+
+    Args:
+        keypoints: (133, 2) px of the real picture; NaN where not found.
+        scores: (133,).
+        width_px: width of the picture.
+        height_px: its height.
+
+    Returns:
+        None where fewer than 34 of the 68 points are seen, or a side is below `MIN_SIDE_PX`.
+
+    Raises:
+        ValueError: other shapes.
+    """
+    return _box_of(FACE, keypoints, scores, width_px, height_px)
+
+
+def hand_box(
+    keypoints: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    width_px: int,
+    height_px: int,
+    side: Literal["left", "right"],
+) -> Box | None:
+    """Return the box of one hand, made as that of the face (`face_box`).
+
+    Args:
+        keypoints: (133, 2) px of the real picture; NaN where not found.
+        scores: (133,).
+        width_px: width of the picture.
+        height_px: its height.
+        side: the person's own side.
+
+    Returns:
+        None where fewer than 11 of the 21 points are seen, or a side is below `MIN_SIDE_PX`.
+
+    Raises:
+        ValueError: other shapes.
+    """
+    part = LEFT_HAND if side == "left" else RIGHT_HAND
+    return _box_of(part, keypoints, scores, width_px, height_px)
+
+
+def region_scores(real: NDArray[np.uint8], generated: NDArray[np.uint8], box: Box) -> RegionScores:
+    """Return PSNR and SSIM inside a box: `psnr` and `ssim` of the two pieces, at their own size.
+
+    Means over a clip are over the frames that have a box. As everywhere, PSNR of identical pieces
+    is infinite here, and capped wherever it is averaged (see `tpbench.metrics.pixels`).
+
+    Args:
+        real: (H, W, 3) uint8 RGB.
+        generated: the same.
+        box: as `face_box` or `hand_box` found it in the real frame.
+
+    Raises:
+        ValueError: they are no pictures, differ in size, the box reaches over their edge, or is
+            smaller than the window of SSIM.
+    """
+    check_pair(real, generated)
+    pieces = _cut(real, box), _cut(generated, box)
+    return RegionScores(psnr_db=psnr(*pieces), ssim=ssim(*pieces))
+
+
+def region_crop(
+    image: NDArray[np.uint8], box: Box, side_px: int = LPIPS_SIDE_PX
+) -> NDArray[np.uint8]:
+    """Cut out a box and bring it to one size, so that pieces of many frames go through a network.
+
+    LPIPS of a region is LPIPS of two such pieces, so it is not LPIPS at the picture's own
+    resolution: a face wider than 128 px loses detail first, and a small hand is blown up, which
+    adds no detail that could differ. Compare it between pictures of one size only. A box that is
+    not square, because the picture is too small for that, is stretched.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        box: where.
+        side_px: side of the result.
+
+    Returns:
+        (side_px, side_px, 3) uint8, a copy: by area where both sides shrink or stay, else bilinear
+        (OpenCV's INTER_AREA and INTER_LINEAR).
+
+    Raises:
+        ValueError: it is no picture, or the box reaches over its edge.
+    """
+    check_picture(image, "given")
+    piece = _cut(image, box)
+    shrinks = min(piece.shape[:2]) >= side_px
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(piece, (side_px, side_px), interpolation=method), np.uint8)
+
+
+def _box_of(
+    part: slice,
+    keypoints: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    width_px: int,
+    height_px: int,
+) -> Box | None:
+    seen = seen_points(keypoints, scores, width_px, height_px)[part]
+    if np.count_nonzero(seen) < MIN_SEEN_SHARE * len(seen):
+        return None
+    points = keypoints[part][seen].astype(np.float64)
+    low, high = points.min(axis=0), points.max(axis=0)
+    side_px = math.ceil((1 + 2 * MARGIN_SHARE) * float((high - low).max()))
+    left_px, right_px = _span(float(low[0] + high[0]) / 2, side_px, width_px)
+    top_px, bottom_px = _span(float(low[1] + high[1]) / 2, side_px, height_px)
+    if min(right_px - left_px, bottom_px - top_px) < MIN_SIDE_PX:
+        return None
+    return Box(left_px=left_px, top_px=top_px, right_px=right_px, bottom_px=bottom_px)
+
+
+def _span(centre_px: float, length_px: int, limit_px: int) -> tuple[int, int]:
+    """Return the first pixel and the one after the last: `length_px` around a centre, if they fit.
+
+    Pixel i reaches from i - 0.5 to i + 0.5.
+    """
+    length_px = min(length_px, limit_px)
+    # Not round(): that goes to the even neighbour, and a box would hang on where the person stands.
+    start_px = math.floor(centre_px + 0.5 - length_px / 2 + 0.5)
+    start_px = min(max(start_px, 0), limit_px - length_px)
+    return start_px, start_px + length_px
+
+
+def _cut(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+    height_px, width_px = image.shape[:2]
+    if box.right_px > width_px or box.bottom_px > height_px:
+        raise ValueError(f"{box} reaches over the edge of a picture of {width_px} x {height_px} px")
+    return image[box.top_px : box.bottom_px, box.left_px : box.right_px]
+
+
+SCORE_FLOOR: Final = VISIBLE_SCORE
+"""A point counts as seen above this score: what is drawn for a generator is what it must follow."""
+
+MIN_SHOULDER_WIDTH_PX: Final = 8.0
+"""Shoulders nearer than this are one behind the other: a width of a few px would make any error
+huge."""
+
+UPPER_BODY: Final = slice(0, RIGHT_HIP + 1)
+"""The 13 points that stand for the body."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measure:
+    """How a run of points is judged."""
+
+    points: slice
+
+    alpha: float
+    """A point is correct within this share of the longer side of the real points' box."""
+
+    min_seen: int
+    """With fewer points in the real frame nothing is expected: the box says nothing of the size."""
+
+
+# Half of the points of hands and face, as for their boxes; of the body the five of the head do.
+_BODY: Final = _Measure(points=UPPER_BODY, alpha=0.1, min_seen=5)
+_HANDS: Final = tuple(
+    _Measure(points=hand, alpha=0.2, min_seen=11) for hand in (LEFT_HAND, RIGHT_HAND)
+)
+_FACE: Final = _Measure(points=FACE, alpha=0.05, min_seen=34)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartStatistics:
+    """Sums over the points of one part, in one frame or in many."""
+
+    error_px: float = 0.0
+    """Sum of distances over the found points, px."""
+
+    found: int = 0
+    """Expected points that the generated frame shows too."""
+
+    error_sw: float = 0.0
+    """Sum of distances over the real frame's shoulder width, over `found_sw` points."""
+
+    found_sw: int = 0
+    """Found points of frames whose real shoulder width is known."""
+
+    correct: int = 0
+    """Found points that are near enough for PCK."""
+
+    expected: int = 0
+    """Points that the real frame shows."""
+
+    missing: int = 0
+    """Expected points that the generated frame doesn't show: `expected - found`."""
+
+    def __add__(self, other: PartStatistics) -> PartStatistics:
+        """Pool the points of both."""
+        return PartStatistics(
+            error_px=self.error_px + other.error_px,
+            found=self.found + other.found,
+            error_sw=self.error_sw + other.error_sw,
+            found_sw=self.found_sw + other.found_sw,
+            correct=self.correct + other.correct,
+            expected=self.expected + other.expected,
+            missing=self.missing + other.missing,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoseStatistics:
+    """Sums over the points of each part, in one frame or in many."""
+
+    body: PartStatistics = PartStatistics()
+    """13 points: head, shoulders, arms, hips."""
+
+    hands: PartStatistics = PartStatistics()
+    """2 x 21 points."""
+
+    face: PartStatistics = PartStatistics()
+    """68 points."""
+
+
+def seen_points(
+    keypoints: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    width_px: int,
+    height_px: int,
+) -> NDArray[np.bool_]:
+    """Say which points of one frame are seen: score above `SCORE_FLOOR`, and in the picture.
+
+    Some detectors guess points beyond the edge, and say that they are sure. No picture shows them.
+
+    Args:
+        keypoints: (133, 2) px; NaN where not found.
+        scores: (133,).
+        width_px: width of the picture.
+        height_px: its height.
+
+    Returns:
+        (133,) bool.
+
+    Raises:
+        ValueError: other shapes.
+    """
+    if keypoints.shape != (NUM_KEYPOINTS, 2) or scores.shape != (NUM_KEYPOINTS,):
+        raise ValueError(
+            f"a pose of one frame is ({NUM_KEYPOINTS}, 2) and ({NUM_KEYPOINTS},); "
+            f"this one is {keypoints.shape} and {scores.shape}"
+        )
+    # A pixel's area reaches half a pixel around its centre. NaN is neither above nor inside.
+    high = np.array([width_px, height_px]) - 0.5
+    inside = ((keypoints >= -0.5) & (keypoints <= high)).all(axis=1)
+    return np.asarray(inside & (scores > SCORE_FLOOR))
+
+
+def shoulder_width_px(keypoints: NDArray[np.floating], seen: NDArray[np.bool_]) -> float | None:
+    """Return the distance of both shoulders.
+
+    Args:
+        keypoints: (133, 2) px.
+        seen: (133,), see `seen_points`.
+
+    Returns:
+        px, above `MIN_SHOULDER_WIDTH_PX`; None where a shoulder is not seen or they are nearer.
+    """
+    shoulders = [LEFT_SHOULDER, RIGHT_SHOULDER]
+    if not seen[shoulders].all():
+        return None
+    left, right = keypoints[shoulders].astype(np.float64)
+    width_px = math.dist(left, right)
+    return width_px if width_px > MIN_SHOULDER_WIDTH_PX else None
+
+
+def pose_statistics(
+    real_keypoints: NDArray[np.floating],
+    real_scores: NDArray[np.floating],
+    generated_keypoints: NDArray[np.floating],
+    generated_scores: NDArray[np.floating],
+    *,
+    width_px: int,
+    height_px: int,
+) -> PoseStatistics:
+    """Compare the poses of one pair of frames; the formulas are on top.
+
+    Expected are the seen points of the real frame (`seen_points`), unless the part shows too little
+    to be measured by: fewer than 5 points of the body, 11 of a hand, 34 of the face. A frame whose
+    real shoulder width is unknown (`shoulder_width_px`) adds nothing to `error_sw` and `found_sw`;
+    everything else it counts in.
+
+    Both poses should come from one detector, at work on the two pictures in the same way: against
+    a skeleton that was found in another crop, even the real video would not score 0.
+
+    Args:
+        real_keypoints: (133, 2) px of the picture; NaN where not found.
+        real_scores: (133,); 0 everywhere where nobody was found.
+        generated_keypoints: as the real ones.
+        generated_scores: as the real ones.
+        width_px: width of both pictures.
+        height_px: their height.
+
+    Raises:
+        ValueError: other shapes.
+    """
+    expected = seen_points(real_keypoints, real_scores, width_px, height_px)
+    found = expected & seen_points(generated_keypoints, generated_scores, width_px, height_px)
+    sw_px = shoulder_width_px(real_keypoints, expected)
+    real = real_keypoints.astype(np.float64)
+    generated = generated_keypoints.astype(np.float64)
+    errors_px = np.full(NUM_KEYPOINTS, np.nan)
+    errors_px[found] = np.hypot(*(generated[found] - real[found]).T)
+
+    def part(measure: _Measure) -> PartStatistics:
+        return _part_statistics(
+            real[measure.points],
+            expected[measure.points],
+            found[measure.points],
+            errors_px[measure.points],
+            measure=measure,
+            sw_px=sw_px,
+        )
+
+    left, right = (part(hand) for hand in _HANDS)
+    return PoseStatistics(body=part(_BODY), hands=left + right, face=part(_FACE))
+
+
+def _part_statistics(
+    real: NDArray[np.float64],
+    expected: NDArray[np.bool_],
+    found: NDArray[np.bool_],
+    errors_px: NDArray[np.float64],
+    *,
+    measure: _Measure,
+    sw_px: float | None,
+) -> PartStatistics:
+    """Sum up k points: (k, 2), (k,), (k,), (k,)."""
+    n_expected, n_found = int(expected.sum()), int(found.sum())
+    if n_expected < measure.min_seen:
+        return PartStatistics()
+    tolerance_px = measure.alpha * float(np.ptp(real[expected], axis=0).max())
+    error_px = float(errors_px[found].sum())
+    return PartStatistics(
+        error_px=error_px,
+        found=n_found,
+        error_sw=0.0 if sw_px is None else error_px / sw_px,
+        found_sw=0 if sw_px is None else n_found,
+        correct=int((errors_px[found] <= tolerance_px).sum()),
+        expected=n_expected,
+        missing=n_expected - n_found,
+    )

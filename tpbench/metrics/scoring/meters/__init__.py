@@ -1,1 +1,0 @@
-"""Meters: what is measured frame by frame while a pair of clips goes by, one kind a file."""

@@ -1,0 +1,468 @@
+"""Probing a video: which pictures its packets hold, in which order, and how they are shown."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from tpbench.errors import MediaError
+from tpbench.video.bitstream import is_hidden, may_be_in_fields, numbered_pictures, size_header
+from tpbench.video.decode import require_opaque_beside
+from tpbench.video.display import (
+    HDR_CURVES,
+    UNSHOWN_CURVES,
+    Display,
+    container_crop,
+    displayed_size,
+    pixel_aspect,
+)
+from tpbench.video.info import Layout, PictureIndex, VideoInfo, lay_out
+from tpbench.video.orientation import OrientationMessages, orientation_of_picture
+from tpbench.video.source import keeps_no_stamps, open_video, picture_pts, readable_packets
+from tpbench.video.timeline import NO_STAMP, Laid
+
+_REORDER_PICTURES: Final = 20
+"""Pictures decoded before they are shown wait for no more pictures than this: decoders hold 16."""
+
+_REORDER_S: Final = (0.5, 2.0)
+"""Bounds of that, where stamps say oddly how long a picture lasts."""
+
+_SUSTAINED: Final = 2
+"""Pictures that must stay back behind one that has gone back; fewer are strays."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Packets:
+    """What the packets of a video say, without decoding any. One entry a packet, in file order."""
+
+    pts: NDArray[np.int64]
+    """Ticks, or `NO_STAMP`."""
+
+    is_key: NDArray[np.bool_]
+
+    is_used: NDArray[np.bool_]
+    """From the first keyframe on, and shown: an edit list has others only decoded."""
+
+    needs_decoding: bool
+    """Whether only decoding tells which pictures are shown, in which order, and how large."""
+
+    recordings: _Recordings
+    """Where the clock goes back."""
+
+    incomplete: tuple[int, ...] = ()
+    """Those of which the container says that data is missing."""
+
+    @property
+    def first_key(self) -> int:
+        """Where decoding starts."""
+        return _first(self.is_key)
+
+    def leading(self) -> NDArray[np.bool_]:
+        """Return which packets hold pictures that lean on what is not in the file, (n,).
+
+        They lie in front of the first keyframe of a recording, or behind it and are shown before.
+        """
+        numbers = np.arange(len(self.pts))
+        leading = self.recordings.headless.copy()
+        for begin in sorted({self.first_key, *self.recordings.joints}):
+            if self.pts[begin] != NO_STAMP:
+                end = int((self.is_key & (numbers > begin)).argmax()) or len(self.pts)
+                before = self.pts[begin:end] < self.pts[begin]
+                leading[begin:end] = before & (self.pts[begin:end] != NO_STAMP)
+        return leading
+
+    def stamps(self) -> NDArray[np.int64]:
+        """Return the stamps of all pictures of an ordinary file, (n,) rising."""
+        return np.sort(self.pts[self.is_used & (self.pts >= self.pts[self.first_key])])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ShownPictures:
+    """What the decoder shows of a video, in order of display."""
+
+    packets: NDArray[np.int64]
+    """(n,) number of the packet that each picture comes from, counted through the file."""
+
+    sizes_px: NDArray[np.int64]
+    """(n, 2) width and height as stored."""
+
+    example: VideoFrame
+    """One of the size that most of them have."""
+
+
+def survey_packets(
+    path: Path, container: InputContainer, stream: VideoStream, messages: OrientationMessages
+) -> Packets:
+    """Read all packets, and let `messages` see them.
+
+    Raises:
+        MediaError: there is no picture, or none that decoding can start at.
+    """
+    codec, extradata = stream.codec_context.codec.canonical_name, stream.codec_context.extradata
+    pts: list[int] = []
+    dts: list[int] = []
+    is_key: list[bool] = []
+    is_discarded: list[bool] = []
+    incomplete: list[int] = []
+    closer_look = False
+    may_hide = codec == "vp8"
+    header: bytes | None = None
+    for packet in messages.each(readable_packets(container, stream, log_as=path)):
+        stamp = picture_pts(packet)
+        pts.append(NO_STAMP if stamp is None else stamp)
+        dts.append(NO_STAMP if packet.dts is None else packet.dts)
+        is_key.append(packet.is_keyframe)
+        is_discarded.append(packet.is_discard)
+        if packet.is_corrupt:
+            incomplete.append(len(pts) - 1)
+        if may_hide:
+            closer_look |= is_hidden(codec, memoryview(packet))
+        if is_key[-1]:
+            data = memoryview(packet)
+            if header is None:
+                closer_look |= may_be_in_fields(codec, data, extradata)
+            found = size_header(codec, data, extradata)
+            closer_look |= bool(found and header and found != header)
+            closer_look |= header is not None and packet.has_sidedata("new_extradata")
+            header = found or header or b""
+    keys = np.array(is_key, np.bool_)
+    is_used = ~np.array(is_discarded, np.bool_)
+    is_used[: _first(keys)] = False
+    stamps = np.array(pts, np.int64)
+    if not is_used.any():
+        raise MediaError(path, "holds no pictures: it was cut off or is damaged")
+    if not (stamps[is_used] != NO_STAMP).any():
+        reason = "its pictures have no time stamps: write it anew (ffmpeg -i IT -c:v libx264 NEW)"
+        raise MediaError(path, reason)
+    time_base = stream.time_base or Fraction(1)
+    recordings = _recordings(stamps, keys, _first(keys), time_base)
+    jumps = _is_out_of_order(stamps[is_used], np.array(dts, np.int64)[is_used], time_base)
+    return Packets(
+        pts=stamps,
+        is_key=keys,
+        is_used=is_used,
+        needs_decoding=closer_look or jumps or bool(recordings.joints),
+        recordings=recordings,
+        incomplete=tuple(incomplete),
+    )
+
+
+def decode_all(path: Path, packets: Packets) -> ShownPictures:
+    """Decode a file from end to end and note what is shown. Damage is told when reading gets there.
+
+    Raises:
+        MediaError: nothing can be decoded.
+    """
+
+    def decoded(stream: VideoStream, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+        with contextlib.suppress(av.FFmpegError):
+            return stream.codec_context.decode(packet)
+        return []
+
+    numbers: list[int] = []
+    sizes_px: list[tuple[int, int]] = []
+    counts: Counter[tuple[int, int]] = Counter()
+    example: VideoFrame | None = None
+    leading = packets.leading()
+    with open_video(path) as source:
+        for number, picture in numbered_pictures(
+            source, start=packets.first_key, joints=packets.recordings.joints, decode=decoded
+        ):
+            if leading[number]:
+                continue
+            size_px = (picture.width, picture.height)
+            numbers.append(number)
+            sizes_px.append(size_px)
+            counts[size_px] += 1
+            if example is None or counts[size_px] > counts[example.width, example.height]:
+                example = picture
+    if example is None:
+        raise MediaError(path, "none of its pictures can be decoded: the file is damaged")
+    return ShownPictures(
+        packets=np.array(numbers, np.int64),
+        sizes_px=np.array(sizes_px, np.int64),
+        example=example,
+    )
+
+
+def _first(is_key: NDArray[np.bool_]) -> int:
+    """Return the number of the first keyframe, or of packets if there is none."""
+    return int(is_key.argmax()) if is_key.any() else len(is_key)
+
+
+class _Recordings(NamedTuple):
+    """Where recordings begin that lie one behind the other in a file."""
+
+    joints: frozenset[int]
+    """Keyframes."""
+
+    headless: NDArray[np.bool_]
+    """By packet: whether it lies in front of the first keyframe of its recording."""
+
+
+def _recordings(
+    pts: NDArray[np.int64], is_key: NDArray[np.bool_], first_key: int, time_base: Fraction
+) -> _Recordings:
+    """Find where the clock goes back.
+
+    Within one recording all that is decoded before a keyframe is shown before it, too. Other
+    pictures may come a little earlier than those before them; several in a row that come much
+    earlier are the middle of another recording, whose first keyframe is not there.
+    """
+    joints = []
+    headless = np.zeros(len(pts), np.bool_)
+    latest = before_jump = NO_STAMP
+    jumped_at = first_key
+    wait = _longest_wait(pts[pts != NO_STAMP], time_base)
+    number = first_key
+    while number < len(pts):
+        stamp = int(pts[number])
+        if stamp == NO_STAMP:
+            number += 1
+            continue
+        if latest != NO_STAMP and stamp > latest + wait:
+            before_jump, jumped_at = latest, number
+        goes_back = stamp < latest - wait
+        # What was ahead was a stray, and this goes on from before it.
+        returns = goes_back and number - jumped_at <= _SUSTAINED and abs(stamp - before_jump) < wait
+        if is_key[number] and stamp <= latest and not returns:
+            joints.append(number)
+        elif goes_back and not returns and _stays_back(pts[number:], latest - wait):
+            key = number + int(is_key[number:].argmax())
+            if is_key[key]:
+                headless[number:key] = True
+                joints.append(key)
+                number, stamp = key, int(pts[key])
+        if is_key[number] or stamp > latest or goes_back:
+            latest = stamp
+        number += 1
+    return _Recordings(frozenset(joints), headless)
+
+
+def _stays_back(pts: NDArray[np.int64], limit: float) -> bool:
+    following = pts[: _SUSTAINED + 1]
+    known = following[following != NO_STAMP]
+    return len(known) > 1 and bool((known < limit).all())
+
+
+def _longest_wait(pts: NDArray[np.int64], time_base: Fraction) -> float:
+    """Return how many ticks a picture can be shown after one that is decoded later."""
+    intervals = np.diff(np.sort(pts)).astype(np.float64)
+    intervals = intervals[intervals > 0]
+    usual_s = float(np.median(intervals)) * float(time_base) if len(intervals) else 0.0
+    return float(np.clip(_REORDER_PICTURES * usual_s, *_REORDER_S)) / float(time_base)
+
+
+def _is_out_of_order(pts: NDArray[np.int64], dts: NDArray[np.int64], time_base: Fraction) -> bool:
+    """Whether stamps are missing, occur twice, go back, or are far from the order of decoding."""
+    if (pts == NO_STAMP).any() or len(np.unique(pts)) < len(pts):
+        return True
+    wait = _longest_wait(pts, time_base)
+    given = dts[dts != NO_STAMP]
+    if (np.diff(given) < 0).any() or (np.maximum.accumulate(pts) - pts > wait).any():
+        return True
+    return bool((np.abs(pts - dts)[dts != NO_STAMP] > wait).any())
+
+
+_PROGRESSIVE: Final = 1
+"""libav's field orders: 0 unknown, 1 progressive, all above interlaced."""
+
+_SEAM_FRAMES = 4
+"""The last pictures of a recording in the order of display, whichever is its last in the file."""
+
+
+def probe(path: Path | str, *, numbered: bool = False) -> VideoInfo:
+    """Read every packet's stamps and decode the first picture.
+
+    A file that was cut off but can be read up to there counts as that much video, with a warning.
+
+    Args:
+        path: the video.
+        numbered: find pictures by the numbers of their packets (`index`) where the format allows
+            it, and not by seeking: decoding then begins at the very last keyframe that will do.
+
+    Raises:
+        MediaError: the file is no video that can be used; the message says why.
+    """
+    path = Path(path)
+    with open_video(path) as (container, stream):
+        codec = stream.codec_context.codec.canonical_name
+        time_base = stream.time_base
+        if time_base is None:
+            raise MediaError(path, "its video has no time base: the file is damaged")
+        declared = [rate for rate in (stream.average_rate, stream.base_rate) if rate]
+        has_audio = bool(container.streams.audio)
+        interlaced = stream.codec_context.field_order > _PROGRESSIVE
+        numbered = numbered and not keeps_no_stamps(container)
+        messages = OrientationMessages(stream)
+        packets = survey_packets(path, container, stream, messages)
+    shown = decode_all(path, packets) if packets.needs_decoding else None
+    with open_video(path) as (container, stream):
+        first = shown.example if shown else _first_picture(path, container, stream)
+        display = _display(path, container, stream, first)
+    require_opaque_beside(path)
+    stamps = packets.stamps() if shown is None else packets.pts[shown.packets]
+    layout = lay_out(stamps, time_base, declared)
+    resized = [] if shown is None else _size_changes(shown, layout)
+    slots = _slots_of_packets(packets, shown, layout)
+    display = display.with_told([(int(slots[number]), said) for number, said in messages.found])
+    width_px, height_px = display.shown_px
+    seams = tuple(sorted({*(part.first_frame for part in layout.parts[1:]), *resized}))
+    return VideoInfo(
+        width_px=width_px,
+        height_px=height_px,
+        fps=layout.fps,
+        frame_count=layout.n_frames,
+        duration_s=float(layout.n_frames / layout.fps),
+        codec=codec,
+        pixel_format=first.format.name,
+        display=display,
+        variable_rate=not layout.is_even,
+        time_base=time_base,
+        start_pts=int(layout.stamps[0]),
+        interlaced=interlaced,
+        has_audio=has_audio,
+        picture_count=len(stamps),
+        seams=seams,
+        parts=layout.parts,
+        notes=(*layout.notes, *_note_on_sizes(resized, layout)),
+        shown_as=_shown_as(display, first, interlaced=interlaced),
+        incomplete=_away_from(
+            seams, {int(slots[number]) for number in packets.incomplete if slots[number] >= 0}
+        ),
+        laid=None
+        if layout.is_grid and shown is None and not numbered
+        else Laid(layout.stamps, layout.slots),
+        index=_index(packets, _by_stamps(packets) if numbered else None)
+        if shown is None
+        else _index(packets, shown.packets),
+    )
+
+
+def _away_from(seams: tuple[int, ...], frames: set[int]) -> tuple[int, ...]:
+    """Return the frames that do not lie right before a seam, rising."""
+    return tuple(
+        frame
+        for frame in sorted(frames)
+        if not any(0 <= seam - frame <= _SEAM_FRAMES for seam in seams)
+    )
+
+
+def _by_stamps(packets: Packets) -> NDArray[np.int64]:
+    """Return the numbers of the packets of an ordinary file in the order of their stamps."""
+    used = np.flatnonzero(packets.is_used & (packets.pts >= packets.pts[packets.first_key]))
+    return used[np.argsort(packets.pts[used], kind="stable")]
+
+
+def _index(packets: Packets, shown: NDArray[np.int64] | None) -> PictureIndex | None:
+    """Return where pictures are found; `shown` has their packets in order of display."""
+    if shown is None:
+        return None
+    places = np.full(len(packets.pts), -1, np.int32)
+    places[shown] = np.arange(len(shown))
+    keys = np.flatnonzero(packets.is_key & (places >= 0))
+    # Where a packet holds two pictures they can only be told apart by counting from the start.
+    if len(np.unique(shown)) < len(shown):
+        keys = keys[:0]
+    return PictureIndex(
+        places=places,
+        first_key=packets.first_key,
+        keys=keys,
+        joints=packets.recordings.joints,
+        leading=packets.leading(),
+    )
+
+
+def _slots_of_packets(
+    packets: Packets, shown: ShownPictures | None, layout: Layout
+) -> NDArray[np.int64]:
+    """Return the frame number from which on the picture of each packet is shown, (n,).
+
+    What is not shown itself has the number of the picture before it, and -1 before the first.
+    """
+    if shown is None:
+        order = np.searchsorted(layout.stamps, packets.pts, side="right") - 1
+        return np.where(order < 0, -1, layout.slots[order])
+    slots = np.full(len(packets.pts), -1, np.int64)
+    slots[shown.packets] = layout.slots
+    return np.maximum.accumulate(slots)
+
+
+def _size_changes(shown: ShownPictures, layout: Layout) -> list[int]:
+    """Return the frames at which pictures begin that are stored in another size."""
+    changes = (np.diff(shown.sizes_px, axis=0) != 0).any(axis=1)
+    return sorted({int(frame) for frame in layout.slots[1:][changes]})
+
+
+def _note_on_sizes(resized: list[int], layout: Layout) -> list[str]:
+    if not resized:
+        return []
+    first_s = float(resized[0] / layout.fps)
+    return [f"its pictures change size {len(resized)} times, first after {first_s:.2f} s"]
+
+
+def _shown_as(display: Display, first: VideoFrame, *, interlaced: bool) -> tuple[str, ...]:
+    said = []
+    if (curve := HDR_CURVES.get(display.curve_of(first))) is not None:
+        said.append(f"HDR: {curve}, shown as SDR")
+    if interlaced or first.interlaced_frame:
+        said.append("interlaced: pictures with combs are deinterlaced")
+    return tuple(said)
+
+
+def _display(
+    path: Path, container: InputContainer, stream: VideoStream, first: VideoFrame
+) -> Display:
+    """Return how the pictures are shown, all but what the stream itself says of its orientation."""
+    context = stream.codec_context
+    orientation = orientation_of_picture(first)
+    if orientation is None:
+        reason = "asks to be turned by an odd angle or slanted for display: store it upright first"
+        raise MediaError(path, reason)
+    cropped = container_crop(container, stream)
+    aspect = pixel_aspect(stream, cropped)
+    display = Display(
+        size_px=displayed_size(first, cropped, aspect, orientation),
+        stored_px=(first.width, first.height),
+        pixel_aspect=aspect,
+        orientation=orientation,
+        cropped=cropped,
+        transfer=context.color_trc,
+        primaries=context.color_primaries,
+    )
+    curve = display.curve_of(first)
+    if curve in UNSHOWN_CURVES:
+        reason = f"its transfer curve ({UNSHOWN_CURVES[curve]}) can't be shown: convert it to SDR"
+        raise MediaError(path, reason)
+    try:
+        display.rgb(first, 0, None)
+    except (av.FFmpegError, ValueError) as error:
+        matrix = f"{first.format.name}, matrix {first.colorspace}"
+        raise MediaError(path, f"its colours ({matrix}) can't be turned into RGB") from error
+    return display
+
+
+def _first_picture(path: Path, container: InputContainer, stream: VideoStream) -> VideoFrame:
+    """Decode up to the first picture."""
+    packets = itertools.dropwhile(
+        lambda packet: not packet.is_keyframe, readable_packets(container, stream)
+    )
+    for packet in itertools.chain(packets, [None]):
+        # Damage further on is told when reading gets there, with its place.
+        with contextlib.suppress(av.FFmpegError):
+            for picture in stream.codec_context.decode(packet):
+                return picture
+    raise MediaError(path, "none of its pictures can be decoded: the file is damaged")
