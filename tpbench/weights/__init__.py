@@ -6,25 +6,24 @@ are fetched on first use; for any other missing file the error says what to type
 
 from __future__ import annotations
 
-from tpbench.weights.fetch import check, pull, read_checked, resolve, state
-from tpbench.weights.registry import (
+from tpbench.weights.fetch import pull, read_checked, resolve
+from tpbench.weights.store import (
     WEIGHTS,
-    LocalSource,
-    UrlSource,
+    Status,
     WeightFile,
-    WheelSource,
+    WeightState,
+    cache_dir,
+    check,
+    state,
     weight,
+    weights_dir,
 )
-from tpbench.weights.store import Status, WeightState, cache_dir, weights_dir
 
 __all__ = [
     "WEIGHTS",
-    "LocalSource",
     "Status",
-    "UrlSource",
     "WeightFile",
     "WeightState",
-    "WheelSource",
     "cache_dir",
     "check",
     "pull",

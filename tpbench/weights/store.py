@@ -1,4 +1,4 @@
-"""The weights folder: what lies in it, and whether it is what it should be.
+"""The table of model files, the folder they lie in, and whether they are what they should be.
 
 Beside each file `<file>.record.json` keeps the checksum that was found, with the size and times of
 change that the file had then. While these still fit, `tpbench weights list` need not read hundreds
@@ -12,18 +12,45 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
-from tpbench.errors import ConfigError
-from tpbench.files import sha256_of, write_text_aside
-from tpbench.foreign import read_json
-from tpbench.weights.registry import WeightFile
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from tpbench.errors import ConfigError, did_you_mean
+from tpbench.files import read_bounded, sha256_of, write_text_aside
 
 logger = logging.getLogger(__name__)
+
+
+class WeightFile(BaseModel):
+    """One model file: a row of `weights.yaml`, which says what the fields mean."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    filename: str
+    sources: tuple[str, ...]
+    licence: str
+    used_for: str
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+    @property
+    def wheel(self) -> tuple[str, str] | None:
+        """The wheel it is taken from, as pip reads it, and its path in there; None: no wheel."""
+        requirement, _, member = self.sources[0].partition(":")
+        return (requirement, member) if "==" in requirement else None
+
+
+_TABLE: Final = yaml.safe_load((files(__package__) / "weights.yaml").read_text("utf-8"))
+WEIGHTS: Final = tuple(WeightFile.model_validate(row) for row in _TABLE)
 
 Status = Literal["verified", "recorded", "changed", "missing"]
 """verified: equals the published checksum; recorded: none is published, equals the first pull;
@@ -32,18 +59,13 @@ changed: differs from these; missing: not there."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightState:
-    """What is on disk of one model file."""
+    """What is on disk of one model file; `path` is where it is, or would be."""
 
     name: str
     status: Status
     path: Path
-    """Where the file is, or would be."""
-
-    size_bytes: int | None
-    """On disk; None if missing."""
-
-    sha256: str | None
-    """On disk; None if missing."""
+    size_bytes: int | None = None
+    sha256: str | None = None
 
     @property
     def usable(self) -> bool:
@@ -51,18 +73,50 @@ class WeightState:
         return self.status in ("verified", "recorded")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
     sha256: str
     size_bytes: int
     mtime_ns: int
-
-    ctime_ns: int
-    """Unlike the time of change, nobody can set it back."""
+    ctime_ns: int = 0
+    """Unlike the time of change, nobody can set it back; earlier versions did not note it."""
 
 
 _SEEN: dict[tuple[str, int, int], _Record] = {}
 """By path, device and inode: what was read in this process."""
+
+
+def weight(name: str) -> WeightFile:
+    """Return the row of that name.
+
+    Raises:
+        ConfigError: no row has this name.
+    """
+    for row in WEIGHTS:
+        if row.name == name:
+            return row
+    known = [row.name for row in WEIGHTS]
+    raise ConfigError(f"no weights are called '{name}'{did_you_mean(name, known)}")
+
+
+def state(name: str) -> WeightState:
+    """Say whether a model file is there. Reads it only if it changed since it was last read.
+
+    Raises:
+        ConfigError: no such name.
+    """
+    return look(weight(name))
+
+
+def check(names: Sequence[str] | None = None) -> list[WeightState]:
+    """Read model files (None: all) and compare their checksums; the answers are in order.
+
+    Raises:
+        ConfigError: no such name.
+    """
+    rows = WEIGHTS if names is None else [weight(name) for name in names]
+    return [look(row, rehash=True) for row in rows]
 
 
 def cache_dir() -> Path:
@@ -87,17 +141,31 @@ def make_weights_dir() -> Path:
         ConfigError: it can't be made or written.
     """
     folder = weights_dir()
+    remedy = "set TPBENCH_CACHE to another"
     try:
         (folder / ".locks").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(
-            f"{folder}: can't be used as weights folder ({reason}); set TPBENCH_CACHE to another"
-        ) from error
+        reason = f"can't be used as weights folder ({error.strerror or error})"
+        raise ConfigError(f"{folder}: {reason}; {remedy}") from error
     if not os.access(folder, os.W_OK):
-        raise ConfigError(
-            f"{folder}: the weights folder is not writable; set TPBENCH_CACHE to another"
-        )
+        raise ConfigError(f"{folder}: the weights folder is not writable; {remedy}")
+    return folder
+
+
+def making_dir() -> Path:
+    """Return the folder for what is not whole yet: on the weights folder's disk, the user's own.
+
+    The weights folder may be shared. A file that is begun in there under a name that can be known
+    before could be somebody's link to a file that is then written instead.
+
+    Raises:
+        ConfigError: it can't be made, or is a link or somebody else's.
+    """
+    folder = make_weights_dir() / f".partial-{os.geteuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise ConfigError(f"{folder}: is a link, or not yours; take it away")
     return folder
 
 
@@ -131,33 +199,28 @@ def look(row: WeightFile, *, rehash: bool = False, here: bool = False) -> Weight
     """
     path = weights_dir() / row.filename
     try:
-        stat = path.stat()
+        found = path.stat()
     except FileNotFoundError:
-        return WeightState(name=row.name, status="missing", path=path, size_bytes=None, sha256=None)
-    place = (str(path.absolute()), stat.st_dev, stat.st_ino)
+        return WeightState(name=row.name, status="missing", path=path)
+    place = (str(path.absolute()), found.st_dev, found.st_ino)
     record = _SEEN.get(place) or (None if here else _read_record(path))
-    fresh = record is not None and (record.size_bytes, record.mtime_ns, record.ctime_ns) == (
-        stat.st_size,
-        stat.st_mtime_ns,
-        stat.st_ctime_ns,
-    )
-    if record and fresh and not rehash:
-        digest = record.sha256
-    else:
-        digest = _read_digest(path)
+    fresh = record is not None and record == _record_of(record.sha256, found)
+    if record is None or not fresh or rehash:
         # The times of change are those from before the reading: a later change shows.
-        record = _record_of(digest, stat)
+        try:
+            record = _record_of(sha256_of(path), found)
+        except OSError as error:
+            raise ConfigError(f"{path}: can't be read ({error.strerror or error})") from error
         fresh = False
         _SEEN[place] = record
-    expected = expected_sha256(row) or digest
-    if digest != expected:
+    if record.sha256 != (expected_sha256(row) or record.sha256):
         status: Status = "changed"
     else:
         status = "verified" if row.sha256 else "recorded"
         if not fresh and _read_record(path) != record:
             _write_record(path, record)
     return WeightState(
-        name=row.name, status=status, path=path, size_bytes=stat.st_size, sha256=digest
+        name=row.name, status=status, path=path, size_bytes=found.st_size, sha256=record.sha256
     )
 
 
@@ -170,25 +233,10 @@ def expected_sha256(row: WeightFile) -> str | None:
 
 
 def install(row: WeightFile, temporary: Path, digest: str) -> None:
-    """Move a whole and checked file to its place and record its checksum.
-
-    Args:
-        row: which file it is.
-        temporary: the file, in the weights folder.
-        digest: its sha256.
-    """
+    """Move a whole and checked file, from `making_dir`, to its place; note its sha256."""
     path = weights_dir() / row.filename
     temporary.replace(path)
     _write_record(path, _record_of(digest, path.stat()))
-
-
-def _record_of(digest: str, stat: os.stat_result) -> _Record:
-    return _Record(
-        sha256=digest,
-        size_bytes=stat.st_size,
-        mtime_ns=stat.st_mtime_ns,
-        ctime_ns=stat.st_ctime_ns,
-    )
 
 
 def record_path(path: Path) -> Path:
@@ -196,30 +244,22 @@ def record_path(path: Path) -> Path:
     return path.with_name(path.name + ".record.json")
 
 
-def _read_digest(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be read ({error.strerror or error})") from error
+def _record_of(digest: str, found: os.stat_result) -> _Record:
+    times = {"mtime_ns": found.st_mtime_ns, "ctime_ns": found.st_ctime_ns}
+    return _Record(sha256=digest, size_bytes=found.st_size, **times)
 
 
 def _read_record(path: Path) -> _Record | None:
     try:
-        values = read_json(record_path(path))
-        return _Record(
-            sha256=str(values["sha256"]),
-            size_bytes=int(values["size_bytes"]),
-            mtime_ns=int(values["mtime_ns"]),
-            ctime_ns=int(values.get("ctime_ns", 0)),  # earlier versions did not note it
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _Record.model_validate_json(read_bounded(record_path(path), 1 << 16))
+    except (OSError, ValueError):
         # A record is a note to spare work: without a readable one, the file is read again.
         return None
 
 
 def _write_record(path: Path, record: _Record) -> None:
     try:
-        write_text_aside(record_path(path), json.dumps(asdict(record)) + "\n")
+        write_text_aside(record_path(path), json.dumps(record.model_dump()) + "\n")
     except OSError as error:
         # A read-only folder shared by a cluster works as well, only slower.
         logger.debug("can't note the checksum of %s: %s", path, error)

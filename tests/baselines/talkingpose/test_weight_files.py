@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +11,7 @@ from tpbench.baselines.talkingpose.checkpoints import find_files
 from tpbench.baselines.talkingpose.settings import ModelSizes, VaeSizes
 from tpbench.errors import ConfigError, MissingWeightsError
 from tpbench.files import sha256_of
-from tpbench.weights import registry, weight
-from tpbench.weights.registry import UrlSource
+from tpbench.weights import store, weight
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,8 +132,8 @@ def test_pulled_weights_that_are_missing_are_all_named(
 def test_pulled_weights_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
     # Without published checksums any file will do.
-    rows = tuple(replace(row, sha256=None) for row in registry.WEIGHTS)
-    monkeypatch.setattr(registry, "WEIGHTS", rows)
+    rows = tuple(row.model_copy(update={"sha256": None}) for row in store.WEIGHTS)
+    monkeypatch.setattr(store, "WEIGHTS", rows)
     (tmp_path / "weights").mkdir()
     for name in NAMES:
         sizes = tiny_config()["vae" if "vae" in name else "image_encoder"]
@@ -159,5 +157,4 @@ def test_every_file_has_a_row_with_url_and_licence() -> None:
     for name in NAMES:
         row = weight(name)
         assert row.licence
-        assert isinstance(row.source, UrlSource)
-        assert row.source.url.startswith("https://huggingface.co/")
+        assert row.sources[0].startswith("https://huggingface.co/")
