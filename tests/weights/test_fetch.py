@@ -19,7 +19,7 @@ GONE = "http://127.0.0.1:9/model.onnx"
 
 
 def test_a_pulled_file_is_in_place_and_nothing_else_is_left(
-    site: Site, model: WeightFile, folder: Path
+    site: Site, model: WeightFile, folder: Path, tmp_path: Path
 ) -> None:
     pull([model.name])
     (found,) = pull([model.name])
@@ -29,6 +29,8 @@ def test_a_pulled_file_is_in_place_and_nothing_else_is_left(
     assert resolve(model.name, offline=True) == folder / "model.onnx"
     assert whats_there(folder) == WHOLE
     assert len(site.requests) == 1
+    (tmp_path / "usual").touch()
+    assert found.path.stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
 def test_resolve_says_what_to_type_and_fetches_nothing(site: Site, model: WeightFile) -> None:

@@ -253,6 +253,7 @@ def _from_web(row: WeightFile, folder: Path, url: str) -> Path:
     get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=30)
 
     def get_bounded(address: str, output_file: str, asker: pooch.Pooch) -> None:
+        Path(output_file).unlink()  # made for the user's eyes alone; the folder may be shared
         with _Bounded(Path(output_file), "wb", url=url, limit_bytes=_limit_bytes(row)) as target:
             try:
                 get(address, target, asker)
