@@ -14,11 +14,10 @@ import pytest
 
 from tests.benchmark.evaluating import Evaluator
 from tpbench.benchmark.compare import Comparison, compare_runs
-from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.run_info import read_run_info, write_run_info
 from tpbench.errors import SubmissionError
 from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring.report import ScoreReport, write_scores
+from tpbench.metrics.scoring.report import ScoreReport, load_report, write_scores
 
 PEOPLE = tuple(f"person{number}" for number in range(8))
 

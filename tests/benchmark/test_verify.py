@@ -21,13 +21,13 @@ from tests.benchmark.evaluating import Evaluator, flip
 from tests.benchmark.generators import Faulty
 from tpbench.benchmark.checks import disagreements
 from tpbench.benchmark.leaderboard.collect import collect
-from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.records import read_record, write_record
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import read_run_info, write_run_info
 from tpbench.benchmark.verify import verify_run
+from tpbench.canonical import digest_of
 from tpbench.errors import ConfigError, SubmissionError
-from tpbench.metrics.scoring.report import ScoreReport, digest_of, read_scores, write_scores
+from tpbench.metrics.scoring.report import ScoreReport, load_report, read_scores, write_scores
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,8 @@ from typer.testing import CliRunner
 
 from tests.benchmark.conftest import write_dataset
 from tpbench.benchmark.evaluate import evaluate
-from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.cli import boards
-from tpbench.metrics.scoring.report import write_scores
+from tpbench.metrics.scoring.report import load_report, write_scores
 
 if TYPE_CHECKING:
     from pathlib import Path

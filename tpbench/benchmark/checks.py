@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from tpbench.benchmark.bookkeeping import RunPlan, now, updated
 from tpbench.benchmark.evaluation import pair_clips, score_run
 from tpbench.benchmark.leaderboard.collect import VERIFIED_NAME
-from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.records import ClipRecord, inputs_key, read_record
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import RUN_INFO_NAME
@@ -27,7 +26,7 @@ from tpbench.files import require_regular, sha256_of, write_text_aside
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.driver import ProgressListener
 from tpbench.metrics.scoring.meter_table import METERS
-from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport
+from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport, load_report
 from tpbench.metrics.scoring.run import ScoringSetting
 
 if TYPE_CHECKING:

@@ -19,13 +19,12 @@ from tpbench.benchmark.judging import (
 )
 from tpbench.benchmark.leaderboard.agreement import what_to_do
 from tpbench.benchmark.leaderboard.model import HEADLINE
-from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.run_folder import Run
 from tpbench.errors import SubmissionError
 from tpbench.metrics.bootstrap import paired_difference
 from tpbench.metrics.joint_test import MIN_IDENTITIES, differ
 from tpbench.metrics.registry import MetricRow, as_pooled, metric_at
-from tpbench.metrics.scoring.report import ScoreReport
+from tpbench.metrics.scoring.report import ScoreReport, load_report
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -28,7 +28,6 @@ from tpbench.benchmark.generate import (
     generate_planned,
     plan_run,
 )
-from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.model import crew_for
 from tpbench.benchmark.run_folder import Keep, Run, RunFolder
 from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo, hardware_stamp, read_run_info
@@ -41,7 +40,7 @@ from tpbench.metrics.scoring.driver import ScoringProgress
 from tpbench.metrics.scoring.features import real_cache_dir
 from tpbench.metrics.scoring.meter_table import Readiness, look_around, require_all
 from tpbench.metrics.scoring.records import RecordFolder
-from tpbench.metrics.scoring.report import ScoreReport
+from tpbench.metrics.scoring.report import ScoreReport, load_report
 from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting
 from tpbench.video import probe
 

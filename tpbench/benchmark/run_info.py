@@ -15,11 +15,11 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from tpbench.benchmark.tasks import SplitChoice
+from tpbench.canonical import digest_of
 from tpbench.errors import SubmissionError
 from tpbench.execution import usable_cores
 from tpbench.files import write_text_aside
 from tpbench.foreign import ForeignFileError, read_json
-from tpbench.metrics.scoring.report import digest_of
 
 _PACKAGES: Final = (
     "numpy", "torch", "torchvision", "av", "opencv-python", "scikit-image", "scipy", "onnxruntime",

@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 from tpbench.benchmark.records import ClipRecord
 from tpbench.benchmark.run_info import RunInfo
+from tpbench.canonical import digest_of
 from tpbench.errors import ConfigError
 from tpbench.files import sha256_of, write_text_aside
 from tpbench.foreign import (
@@ -26,7 +27,6 @@ from tpbench.foreign import (
     read_bytes,
     read_json,
 )
-from tpbench.metrics.scoring.report import digest_of
 
 logger = logging.getLogger(__name__)
 

@@ -18,8 +18,9 @@ from tpbench.benchmark.records import read_record, write_record
 from tpbench.benchmark.run_info import RunInfo, write_run_info
 from tpbench.benchmark.site import fingerprint, note
 from tpbench.benchmark.verify import verify_run
+from tpbench.canonical import digest_of
 from tpbench.errors import ConfigError, SubmissionError
-from tpbench.metrics.scoring.report import ScoreReport, digest_of, read_scores, write_scores
+from tpbench.metrics.scoring.report import ScoreReport, read_scores, write_scores
 
 
 def partial(info: RunInfo) -> RunInfo:

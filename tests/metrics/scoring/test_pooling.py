@@ -13,9 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.metrics.scoring.clips import write_pictures
-from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring.report import ClipScores, ScoreReport
+from tpbench.metrics.scoring.report import ClipScores, ScoreReport, load_report
 from tpbench.metrics.scoring.run import score
 from tpbench.metrics.scoring.summary import ScoredClip, mean_score
 

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from tpbench.errors import SubmissionError
 from tpbench.metrics.registry import METRICS
+from tpbench.metrics.scoring.records import ClipRecord
 from tpbench.metrics.scoring.report import (
     ClipScores,
     Coverage,
     MetricScore,
     ScoreReport,
-    digest_of,
-    number,
+    load_report,
     read_scores,
+    write_frames,
     write_scores,
 )
 from tpbench.metrics.scoring.summary import not_measured
@@ -103,23 +106,35 @@ def test_numbers_are_unrounded_and_what_json_has_no_number_for_has_a_word(
     assert list(found["metrics"]) == ["psnr", "ssim", "fid", "kid"]
 
 
-@pytest.mark.parametrize("value", [0.1 + 0.2, -0.0, 1e-300, math.inf, -math.inf, math.nan, 7])
-def test_every_number_comes_back_as_it_was(
+@pytest.mark.parametrize("value", [0.1 + 0.2, -0.0, 1e-300, math.inf, -math.inf, math.nan])
+def test_a_report_comes_back_as_it_was_written(
     value: float, report: ScoreReport, tmp_path: Path
 ) -> None:
-    changed = replace(report, metrics={"l1": metric_score("l1", value=value)})
+    protocol = {"title": "three", "digest": "4" * 64, "version": 1, "quirks": []}
+    metrics = {"l1": metric_score("l1", value=np.float64(value))}
+    clips = {"b": replace(clip("b", psnr=value), n_values={"psnr": 3}, blanks={"ssim": "no"})}
+    changed = replace(
+        report,
+        protocol={"id": "tpbench-v2", "metrics": ["l1"], **protocol},
+        policies={"length": "fail", "first_frame": 1},
+        metrics=metrics,
+        clips=clips,
+    )
     write_scores(tmp_path / "scores.json", changed)
 
-    found = number(read_scores(tmp_path / "scores.json")["metrics"]["l1"]["value"])
+    found, digest = load_report(tmp_path)
 
-    assert repr(found) == repr(float(value))
+    assert repr(found.metrics["l1"].value) == repr(float(value))
+    assert repr(found.clips["b"].values["psnr"]) == repr(float(value))
+    assert found.to_json() == changed.to_json()
+    assert digest == changed.to_json()["digest"]
 
 
-def test_numbers_of_numpy_are_numbers_too(report: ScoreReport, tmp_path: Path) -> None:
-    changed = replace(report, metrics={"l1": metric_score("l1", value=np.float64("nan"))})
-    write_scores(tmp_path / "scores.json", changed)
+def test_what_lacks_is_refused_with_its_place(report: ScoreReport, tmp_path: Path) -> None:
+    write_scores(tmp_path / "scores.json", replace(report, clips={}))
 
-    assert read_scores(tmp_path / "scores.json")["metrics"]["l1"]["value"] is None
+    with pytest.raises(SubmissionError, match=r"tpbench writes them \(protocol.title: Field requ"):
+        load_report(tmp_path)
 
 
 def test_the_file_is_plain_json_and_equal_reports_give_equal_bytes(
@@ -190,13 +205,6 @@ def test_what_is_no_scores_is_refused(text: str, complaint: str, tmp_path: Path)
         read_scores(tmp_path / "gone.json")
 
 
-def test_the_digest_is_of_canonical_json() -> None:
-    # printf '{"a":1,"b":["\xc3\xab",0.5]}' | sha256sum
-    expected = "a421f7caee8383721a677375529d544c5075bf8bef33cdc4dcae6c0887567e52"
-
-    assert digest_of({"b": ["ë", 0.5], "a": 1}) == expected
-
-
 def test_a_frame_has_a_row_for_each_metric(report: ScoreReport) -> None:
     table = report.to_frame()
 
@@ -239,3 +247,51 @@ def test_a_report_is_complete_if_every_expected_clip_was_scored(report: ScoreRep
     assert whole.share == 1
     nothing = replace(report.coverage, n_expected=0, n_scored=0)
     assert nothing.share == 0
+
+
+def record(name: str, values: list[float], *, first_frame: int = 0) -> ClipRecord:
+    return ClipRecord(
+        clip_id=name,
+        real_sha256="",
+        generated_sha256="",
+        n_frames=len(values),
+        first_frame=first_frame,
+        width_px=8,
+        height_px=8,
+        fps=None,
+        codec="h264",
+        notes=(),
+        keys={},
+        features={},
+        real_features={},
+        columns={"psnr": np.array(values), "l1": np.zeros(len(values)), "left_out": np.ones(9)},
+    )
+
+
+def test_values_are_written_as_they_were_measured(tmp_path: Path) -> None:
+    path = tmp_path / "frames.parquet"
+    records = [record("b", [0.1 + 0.2, math.inf, math.nan], first_frame=2), record("a", [7.0])]
+
+    write_frames(path, records, ["psnr", "l1"])
+
+    table = parquet.read_table(path)
+    assert table.column_names == ["clip_id", "frame", "l1", "psnr"]
+    assert table["clip_id"].cast(pa.string()).to_pylist() == ["b", "b", "b", "a"]
+    assert table["frame"].to_pylist() == [2, 3, 4, 0]
+    assert table["psnr"].null_count == 0, "not measured is NaN"
+    assert repr(table["psnr"].to_pylist()) == repr([0.1 + 0.2, math.inf, math.nan, 7.0])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_frames(tmp_path / name, [record("a", [1.0, 2.0]), record("b", [3.0])], ["psnr"])
+
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_no_records_are_a_table_without_rows(tmp_path: Path) -> None:
+    write_frames(tmp_path / "frames.parquet", [], ["psnr"])
+
+    table = parquet.read_table(tmp_path / "frames.parquet")
+    assert (table.num_rows, table.column_names) == (0, ["clip_id", "frame", "psnr"])

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Final, get_args
 
 from tpbench.benchmark.leaderboard.model import LeftOut, Verified, run_name
-from tpbench.benchmark.leaderboard.scores import load_report
 from tpbench.benchmark.records import ClipRecord
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo
 from tpbench.benchmark.site import fingerprint, what_was_found
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.foreign import ForeignFileError, opened_inside, printable, read_json
-from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport
+from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport, load_report
 from tpbench.privacy import public_message
 
 VERIFIED_NAME: Final = "verified.json"

@@ -1,19 +1,33 @@
-"""What scoring says: one value per metric with its interval, and what it rests on."""
+"""`scores.json` and `frames.parquet`: values with their intervals, and what they rest on."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from tpbench.errors import SubmissionError
-from tpbench.files import write_text_aside
+import numpy as np
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    with_config,
+)
+
+from tpbench.canonical import Count, Details, Number, digest_of, first_problem
+from tpbench.dataset import check_clip_id
+from tpbench.errors import DatasetError, SubmissionError
+from tpbench.files import write_text_aside, written_aside
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.bootstrap import STATISTICS_VERSION
+from tpbench.metrics.scoring.records import ClipRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,26 +41,27 @@ _LIMIT_VALUES: Final = 20_000_000
 """Of a file of scores: about 100,000 clips. All else that is JSON is far smaller."""
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricScore:
     """One metric of a set of generated clips."""
 
-    metric: str
-    version: int
+    metric: Annotated[str, Field(exclude=True)]
+    version: Count
     direction: str
     unit: str
 
     status: Literal["measured", "not_measured"]
 
-    value: float = math.nan
+    value: Number = math.nan
     """Mean over clips, or of all clips together; NaN where there is none: `reason` says why."""
 
-    low: float | None = None
+    low: Number | None = None
     """Lower end of the interval over identities; None: `interval_reason` says why."""
 
-    high: float | None = None
+    high: Number | None = None
 
-    level: float | None = None
+    level: Number | None = None
     """What share of such intervals should hold the truth; None without one."""
 
     reason: str | None = None
@@ -60,19 +75,19 @@ class MetricScore:
     warning: str | None = None
     """What has to be said beside the value."""
 
-    n_clips: int = 0
+    n_clips: Count = 0
     """Clips with a finite value: the mean is theirs."""
 
-    n_identities: int = 0
+    n_identities: Count = 0
     """Identities the interval is made from."""
 
-    n_infinite: int = 0
+    n_infinite: Count = 0
     """Clips with an infinite value, left out of the mean unless all are."""
 
-    n_missing: int = 0
+    n_missing: Count = 0
     """Clips in which nothing was measured."""
 
-    n_too_short: int = 0
+    n_too_short: Count = 0
     """Clips left out because the metric speaks of longer ones."""
 
     pooling: Literal["", "mean_of_clips", "mean_of_frames", "all_together"] = ""
@@ -80,35 +95,36 @@ class MetricScore:
     clips give together by the metric's own definition. Empty where nothing was measured, and in
     older scores, which are means over clips or of all together."""
 
-    mean_of_clips: float = math.nan
+    mean_of_clips: Number = math.nan
     """Of metrics with a value per clip; equal to `value` where that is the mean over clips."""
 
-    mean_of_frames: float = math.nan
+    mean_of_frames: Number = math.nan
     """Of metrics whose value per clip is a mean over frames: the mean over all frames (or terms
     between frames) of all clips, each clip weighing as many times as it has some."""
 
-    n_values: int = 0
+    n_values: Count = 0
     """Frames (or terms) that `mean_of_frames` is the mean of."""
 
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=dict)
     """More numbers that belong to it."""
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipScores:
     """All metrics of one pair of clips."""
 
-    clip_id: str
+    clip_id: Annotated[str, AfterValidator(check_clip_id), Field(exclude=True)]
     identity: str | None
-    n_frames: int
+    n_frames: Count
     real_sha256: str
     generated_sha256: str
     codec: str
     notes: tuple[str, ...]
-    values: Mapping[str, float]
+    values: Mapping[str, Number]
     """By metric; NaN where nothing was measured, absent where the metric has no value per clip."""
 
-    n_values: Mapping[str, int] = field(default_factory=dict)
+    n_values: Mapping[str, Count] = field(default_factory=dict)
     """By metric whose value is a mean over frames: how many frames (or terms) it is the mean of."""
 
     blanks: Mapping[str, str] = field(default_factory=dict)
@@ -119,8 +135,8 @@ class ClipScores:
 class Coverage:
     """How much of what should have been scored was."""
 
-    n_expected: int
-    n_scored: int
+    n_expected: Count
+    n_scored: Count
     missing: tuple[str, ...]
     """Real clips that nothing was generated for."""
 
@@ -139,35 +155,69 @@ class Coverage:
         return self.n_scored / self.n_expected if self.n_expected else 0.0
 
 
+class _Protocol(BaseModel):
+    id: str
+    title: str
+    digest: str
+    version: Count
+    metrics: tuple[str, ...]
+    quirks: tuple[str, ...]
+
+
+def _checked_protocol(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    _Protocol.model_validate(settings)
+    return settings
+
+
+def _with_first_frame(policies: Mapping[str, Any]) -> Mapping[str, Any]:
+    first = TypeAdapter(Count).validate_python(policies.get("first_frame", 0))
+    return {**policies, "first_frame": first}
+
+
+def _with_names(content: object, name_of: str) -> object:
+    """Put the key of each row into it."""
+    if not isinstance(content, dict) or not all(isinstance(row, dict) for row in content.values()):
+        return content
+    # Older scores have intervals of each clip's slopes, which promised more than they held.
+    return {
+        name: {**{key: row[key] for key in row if key != "intervals"}, name_of: name}
+        for name, row in content.items()
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreReport:
     """The outcome of scoring a set of generated clips."""
 
-    protocol: Mapping[str, Any]
+    protocol: Annotated[Details, AfterValidator(_checked_protocol)]
     """id, version and digest, and all settings."""
 
-    policies: Mapping[str, Any]
-    real: Mapping[str, Any]
+    policies: Annotated[Details, AfterValidator(_with_first_frame)]
+    real: Details
     """What was scored against: a dataset by name, digest and split, or a folder by name."""
 
     coverage: Coverage
-    metrics: Mapping[str, MetricScore]
+    metrics: Annotated[
+        Mapping[str, MetricScore], BeforeValidator(lambda rows: _with_names(rows, "metric"))
+    ]
     """In the protocol's order."""
 
-    clips: Mapping[str, ClipScores]
+    clips: Annotated[
+        Mapping[str, ClipScores], BeforeValidator(lambda rows: _with_names(rows, "clip_id"))
+    ]
     """By clip id."""
 
-    frames_sha256: str
-    """Of `frames.parquet`, which lies beside it; empty in scores written before it was named."""
-
-    environment: Mapping[str, Any]
-
-    statistics: int = STATISTICS_VERSION
+    statistics: Count = STATISTICS_VERSION
     """Version of the method of its intervals; see `bootstrap.STATISTICS_VERSION`."""
 
     notes: tuple[str, ...] = ()
     """What else happened, one line each: what policies did to how many clips, clips without a
     partner, files that were not read."""
+
+    frames_sha256: str
+    """Of `frames.parquet`, which lies beside it; empty in scores written before it was named."""
+
+    environment: Details
 
     @property
     def complete(self) -> bool:
@@ -179,42 +229,10 @@ class ScoreReport:
 
         Numbers are unrounded. What JSON has no number for: NaN is null, infinity is "inf".
         """
-        content: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
-            "protocol": dict(self.protocol),
-            "policies": dict(self.policies),
-            "real": dict(self.real),
-            "coverage": {
-                "n_expected": self.coverage.n_expected,
-                "n_scored": self.coverage.n_scored,
-                "share": self.coverage.share,
-                "missing": list(self.coverage.missing),
-                "failed": dict(self.coverage.failed),
-                "extra": list(self.coverage.extra),
-                "hints": dict(self.coverage.hints),
-            },
-            "metrics": {
-                name: {
-                    key: getattr(score, key)
-                    for key in MetricScore.__dataclass_fields__
-                    if key != "metric"
-                }
-                for name, score in self.metrics.items()
-            },
-            "clips": {
-                clip_id: {
-                    key: getattr(scores, key)
-                    for key in ClipScores.__dataclass_fields__
-                    if key != "clip_id"
-                }
-                for clip_id, scores in self.clips.items()
-            },
-            "statistics": self.statistics,
-            "notes": list(self.notes),
-            "frames_sha256": self.frames_sha256,
-            "environment": dict(self.environment),
-        }
-        content = _encoded(content)
+        content = _REPORT.dump_python(self, mode="json", warnings=False)
+        counts = {"n_expected": 0, "n_scored": 0, "share": self.coverage.share}
+        content["coverage"] = {**counts, **content["coverage"]}
+        content = {"schema_version": SCHEMA_VERSION, **content}
         return {**content, "digest": digest_of(content)}
 
     def to_frame(self) -> pd.DataFrame:
@@ -244,6 +262,9 @@ class ScoreReport:
         return pd.DataFrame(rows, columns=columns).set_index("clip_id")
 
 
+_REPORT: Final = TypeAdapter(ScoreReport)
+
+
 def write_scores(path: Path, report: ScoreReport) -> None:
     """Write a report as JSON, aside and renamed; equal reports give equal bytes."""
     text = json.dumps(report.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
@@ -251,7 +272,7 @@ def write_scores(path: Path, report: ScoreReport) -> None:
 
 
 def read_scores(path: Path) -> dict[str, Any]:
-    """Return what `write_scores` wrote, after a look at its digest; `number` decodes its values.
+    """Return the JSON that `write_scores` wrote, after a look at its digest.
 
     Raises:
         SubmissionError: it is absent, no scores of this version, or was changed.
@@ -270,24 +291,55 @@ def read_scores(path: Path) -> dict[str, Any]:
     return {**content, "digest": digest}
 
 
-def digest_of(content: Mapping[str, Any]) -> str:
-    """Return the sha256 of canonical JSON: sorted keys, no spaces, UTF-8."""
-    text = json.dumps(
-        content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+def load_report(folder: Path) -> tuple[ScoreReport, str]:
+    """Return the scores of a run, and their digest.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        SubmissionError: they are absent, of another version, broken, or were changed.
+    """
+    path = folder / SCORES_NAME
+    content = read_scores(path)
+    # What older scores don't have. `verify` says what they lack.
+    older = {"statistics": 1, "frames_sha256": ""}
+    try:
+        return _REPORT.validate_python(older | content), str(content["digest"])
+    except (ValidationError, DatasetError) as error:
+        # The digest is right, so no accident did this: somebody else's program wrote it.
+        what = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise SubmissionError(f"{path}: no scores as tpbench writes them ({what})") from error
+
+
+def write_frames(path: Path, records: Iterable[ClipRecord], columns: Sequence[str]) -> None:
+    """Write `clip_id`, `frame` and the columns as they were measured, clip by clip.
+
+    `frame` is the number in the clip: it begins with 1 where frame 0 was not scored. NaN is kept
+    as NaN: not measured on that frame.
+
+    Args:
+        path: of the file; an older one is replaced.
+        records: in the order wanted.
+        columns: per-frame columns, each in every record.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    names = sorted(columns)
+    schema = pa.schema(
+        [
+            ("clip_id", pa.dictionary(pa.int32(), pa.string())),
+            ("frame", pa.int32()),
+            *((name, pa.float64()) for name in names),
+        ]
     )
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def number(value: float | str | None) -> float:
-    """Return the number that a JSON value of ours stands for: null is NaN, "inf" is infinity."""
-    return math.nan if value is None else float(value)
-
-
-def _encoded(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and what is not one yet
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    if isinstance(value, dict):
-        return {str(key): _encoded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encoded(item) for item in value]
-    return value
+    with written_aside(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+        for record in records:
+            frames = np.arange(record.n_frames, dtype=np.int32) + record.first_frame
+            clip_ids = pa.DictionaryArray.from_arrays(
+                np.zeros(record.n_frames, dtype=np.int32), [record.clip_id]
+            )
+            arrays = [pa.array(record.columns[name], from_pandas=False) for name in names]
+            table = pa.Table.from_arrays([clip_ids, pa.array(frames), *arrays], schema=schema)
+            writer.write_table(table)

@@ -21,7 +21,6 @@ from tpbench.metrics.registry import protocol as protocol_named
 from tpbench.metrics.scoring.clip_pass import ClipJob
 from tpbench.metrics.scoring.driver import Crew, ProgressCounter, ProgressListener
 from tpbench.metrics.scoring.features import real_cache_dir
-from tpbench.metrics.scoring.frames_table import write_frames
 from tpbench.metrics.scoring.jobs import finished_record, left_of, make_jobs
 from tpbench.metrics.scoring.meter_table import FEATURES_OF, Readiness, look_around, require_all
 from tpbench.metrics.scoring.pairing import (
@@ -41,6 +40,7 @@ from tpbench.metrics.scoring.report import (
     Coverage,
     MetricScore,
     ScoreReport,
+    write_frames,
     write_scores,
 )
 from tpbench.metrics.scoring.summary import (
