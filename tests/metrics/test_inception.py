@@ -123,7 +123,7 @@ def test_weights_come_from_the_weights_folder(
     path = weights_path("fid-inception", cache=tmp_path, monkeypatch=monkeypatch)
     save_state(state, path)
 
-    found = load_inception(batch_size=1).features(pictures[:1])
+    found = load_inception().features(pictures[:1])
 
     np.testing.assert_allclose(found, features[:1], rtol=0, atol=1e-5 * np.abs(features).max())
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tpbench.video import frames_at, probe
+from tpbench.video import frames_at
 
 if TYPE_CHECKING:
     from tests.conftest import MediaMaker
@@ -25,7 +25,7 @@ def picked_from(session_media: MediaMaker) -> Path:
 def test_frames_come_in_the_order_asked(
     session_media: MediaMaker, picked_from: Path, indices: list[int]
 ) -> None:
-    frames = list(frames_at(picked_from, indices, info=probe(picked_from)))
+    frames = list(frames_at(picked_from, indices))
 
     assert [frame.index for frame in frames] == indices
     assert [session_media.frame_number(frame.image) for frame in frames] == indices

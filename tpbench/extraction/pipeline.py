@@ -71,26 +71,20 @@ def failed_row(source: Source, error: str, *, quarantined: bool = False) -> Clip
 
 def duplicate_row(source: Source) -> Clip:
     """Return the one row of a source whose bytes equal another's."""
-    name = source_id(source)
-    return Clip(
-        clip_id=f"{name}_duplicate_{_path_mark(source)}",
-        status="rejected",
-        reject_codes=(DUPLICATE_CODE,),
-        source_id=name,
-        source_path=source.shown_path,
-        source_sha256=source.sha256,
-        tool_version=tpbench.__version__,
-        error=public_message(f"same bytes as {source.duplicate_of}"),
-    )
+    return _refused_row(source, DUPLICATE_CODE, f"same bytes as {source.duplicate_of}")
 
 
 def transparent_row(source: Source, error: str) -> Clip:
     """Return the one row of a source that is transparent, with what to do about it."""
+    return _refused_row(source, TRANSPARENT_CODE, error)
+
+
+def _refused_row(source: Source, code: str, error: str) -> Clip:
     name = source_id(source)
     return Clip(
-        clip_id=f"{name}_transparent_{_path_mark(source)}",
+        clip_id=f"{name}_{code.removeprefix('source.')}_{_path_mark(source)}",
         status="rejected",
-        reject_codes=(TRANSPARENT_CODE,),
+        reject_codes=(code,),
         source_id=name,
         source_path=source.shown_path,
         source_sha256=source.sha256,

@@ -38,8 +38,6 @@ class KidScore:
     """Spread (ddof 0) over the subsets, which overlap: no standard error of `value`. None where
     each subset is the whole of both sets."""
 
-    subsets: int
-    subset_size: int
     n_real: int
     n_generated: int
 
@@ -79,8 +77,6 @@ def kid(
         value=value,
         subset_mean=value if whole else float(np.mean(draws)),
         subset_std=None if whole else float(np.std(draws)),
-        subsets=subsets,
-        subset_size=size,
         n_real=len(x),
         n_generated=len(y),
     )

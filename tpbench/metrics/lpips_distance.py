@@ -110,7 +110,6 @@ def load_lpips(
     *,
     fed: FedRange = "signed",
     device: str = "cpu",
-    batch_size: int = 4,
 ) -> LpipsDistance:
     """Return LPIPS with its published weights; the backbone's must be on this machine.
 
@@ -118,7 +117,6 @@ def load_lpips(
         backbone: which network.
         fed: the range of what it gets.
         device: where it runs.
-        batch_size: pairs that go through at once.
 
     Raises:
         MissingWeightsError: the backbone's weights are not there; says what to type.
@@ -132,7 +130,7 @@ def load_lpips(
         raise ConfigError(
             f"{path}: holds no weights of torchvision's network for LPIPS '{backbone}'"
         ) from error
-    return LpipsDistance(network, backbone=backbone, fed=fed, device=device, batch_size=batch_size)
+    return LpipsDistance(network, backbone=backbone, fed=fed, device=device)
 
 
 def lpips_network(backbone: Backbone, state: Mapping[str, torch.Tensor]) -> torch.nn.Module:

@@ -174,12 +174,11 @@ class InceptionFeatures:
         return found
 
 
-def load_inception(*, device: str = "cpu", batch_size: int = 16) -> InceptionFeatures:
+def load_inception(*, device: str = "cpu") -> InceptionFeatures:
     """Return the feature extractor with its published weights, which must be on this machine.
 
     Args:
         device: where it runs.
-        batch_size: pictures that go through at once.
 
     Raises:
         MissingWeightsError: the weights are not there; says what to type.
@@ -191,7 +190,7 @@ def load_inception(*, device: str = "cpu", batch_size: int = 16) -> InceptionFea
         network = inception_network(state)
     except RuntimeError as error:
         raise ConfigError(f"{path}: holds no weights of pytorch-fid's Inception") from error
-    return InceptionFeatures(network, device=device, batch_size=batch_size)
+    return InceptionFeatures(network, device=device)
 
 
 def inception_network(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
@@ -329,7 +328,7 @@ class I3DFeatures:
         return found
 
 
-def load_i3d(*, device: str = "cpu", batch_size: int = 2) -> I3DFeatures:
+def load_i3d(*, device: str = "cpu") -> I3DFeatures:
     """Return the feature extractor with its published weights, which must be on this machine.
 
     The file is a TorchScript program. It runs in torch's interpreter, which unpickles no Python
@@ -337,7 +336,6 @@ def load_i3d(*, device: str = "cpu", batch_size: int = 2) -> I3DFeatures:
 
     Args:
         device: where it runs.
-        batch_size: windows that go through at once.
 
     Raises:
         MissingWeightsError: the weights are not there; says what to type.
@@ -356,4 +354,4 @@ def load_i3d(*, device: str = "cpu", batch_size: int = 2) -> I3DFeatures:
         raise ConfigError(
             f"{resolve(I3D_WEIGHTS)}: is no TorchScript module that can be read"
         ) from error
-    return I3DFeatures(network, device=device, batch_size=batch_size)
+    return I3DFeatures(network, device=device)

@@ -350,9 +350,7 @@ _STEP_FRAMES = 24
 """Up to this far ahead, decoding on is cheaper than seeking: half a usual group of pictures."""
 
 
-def frames_at(
-    path: Path | str, indices: Sequence[int], *, info: VideoInfo | None = None
-) -> Iterator[Frame]:
+def frames_at(path: Path | str, indices: Sequence[int]) -> Iterator[Frame]:
     """Give the frames with these numbers, equal in every pixel to those that `read_frames` gives.
 
     This goes through libav alone: decord is as fast, but shows damaged pictures without a word and
@@ -361,14 +359,13 @@ def frames_at(
     Args:
         path: the video.
         indices: frame numbers in any order; one may come several times.
-        info: what `probe` said of it; asked again if not given.
 
     Raises:
         MediaError: on first use or in the middle: the file can't be read (on); says where.
         IndexError: the video has no frame of that number.
     """
     path = Path(path)
-    info = info or probe(path)
+    info = probe(path)
     for index in indices:
         if not 0 <= index < info.frame_count:
             raise IndexError(f"there is no frame {index} among the {info.frame_count} of {path}")

@@ -17,7 +17,7 @@ from tpbench.metrics.appearance import colour_shift, lab_statistics, laplacian_v
 from tpbench.metrics.pixels import disco_l1, disco_ssim, mean_absolute_error, psnr, ssim
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.meter_table import FEATURES_OF, METERS, meters_for
-from tpbench.metrics.scoring.tools import ClipSetting, Columns, FrameChunk, Toolbox
+from tpbench.metrics.scoring.tools import ClipSetting, ColumnMeter, FrameChunk, Toolbox
 
 N = 12
 REAL = pictures(N, size_px=(40, 32))
@@ -173,12 +173,11 @@ def test_no_column_is_made_by_two_meters() -> None:
 
 
 def test_columns_want_a_value_each() -> None:
-    columns = Columns(["a", "b"])
-    columns.append(1.0, 2.0)
+    chunk = FrameChunk(real=[], generated=[], real_pose=None)
+    meter = ColumnMeter(["a", "b"], lambda _: [(1.0, 2.0)])
+    meter.update(chunk)
+    assert {name: list(column) for name, column in meter.finish().items()} == {"a": [1], "b": [2]}
+
     with pytest.raises(ValueError, match="want 2 values, got 1"):
-        columns.append(1.0)
-    assert {name: list(column) for name, column in columns.arrays().items()} == {
-        "a": [1.0],
-        "b": [2.0],
-    }
-    assert Columns(["a"]).arrays()["a"].shape == (0,)
+        ColumnMeter(["a", "b"], lambda _: [(1.0,)]).update(chunk)
+    assert ColumnMeter(["a"], lambda _: []).finish()["a"].shape == (0,)

@@ -10,48 +10,33 @@ from numpy.typing import NDArray
 
 from tpbench.metrics.networks import I3D_DIM, INCEPTION_DIM, WINDOW_FRAMES, WindowStream
 from tpbench.metrics.scoring.features import FeatureWriter, mark_used, n_windows, read_features
-from tpbench.metrics.scoring.tools import ClipSetting, Columns, FrameChunk
+from tpbench.metrics.scoring.tools import ClipSetting, ColumnMeter, FrameChunk
 
 if TYPE_CHECKING:
     from tpbench.metrics.lpips_distance import LpipsDistance
     from tpbench.metrics.networks import I3DFeatures, InceptionFeatures, Picture
 
 
-class LpipsMeter:
-    """LPIPS of each pair of frames.
-
-    Args:
-        column: its name.
-        network: what measures.
-    """
-
-    def __init__(self, column: str, network: LpipsDistance) -> None:
-        self._columns = Columns([column])
-        self._network = network
-
-    def update(self, chunk: FrameChunk) -> None:
-        """See `Meter.update`."""
-        for value in self._network.distances(np.stack(chunk.real), np.stack(chunk.generated)):
-            self._columns.append(float(value))
-
-    def finish(self) -> dict[str, NDArray[np.float64]]:
-        """See `Meter.finish`."""
-        return self._columns.arrays()
-
-
-def alex_meter(setting: ClipSetting) -> LpipsMeter:
+def alex_meter(setting: ClipSetting) -> ColumnMeter:
     """Return the meter of `lpips`."""
-    return LpipsMeter("lpips_alex", setting.toolbox.lpips("alex", "signed"))
+    return _meter("lpips_alex", setting.toolbox.lpips("alex", "signed"))
 
 
-def vgg_meter(setting: ClipSetting) -> LpipsMeter:
+def vgg_meter(setting: ClipSetting) -> ColumnMeter:
     """Return the meter of `lpips_vgg`."""
-    return LpipsMeter("lpips_vgg", setting.toolbox.lpips("vgg", "signed"))
+    return _meter("lpips_vgg", setting.toolbox.lpips("vgg", "signed"))
 
 
-def disco_meter(setting: ClipSetting) -> LpipsMeter:
+def disco_meter(setting: ClipSetting) -> ColumnMeter:
     """Return the meter of `disco_lpips`: VGG that gets [0, 1]."""
-    return LpipsMeter("disco_lpips", setting.toolbox.lpips("vgg", "unit"))
+    return _meter("disco_lpips", setting.toolbox.lpips("vgg", "unit"))
+
+
+def _meter(column: str, network: LpipsDistance) -> ColumnMeter:
+    return ColumnMeter(
+        [column],
+        lambda chunk: network.distances(np.stack(chunk.real), np.stack(chunk.generated))[:, None],
+    )
 
 
 Pictures = Sequence[NDArray[np.uint8]]

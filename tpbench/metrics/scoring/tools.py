@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -92,27 +93,43 @@ class Meter(Protocol):
         ...
 
 
-class Columns:
-    """Collects per-frame values of several names.
+class ColumnMeter:
+    """Leaves columns behind: a function gives the values of each frame of a chunk.
 
     Args:
         names: of the columns, in the order in which values come.
+        rows: of a chunk, one value per name for each of its frames.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(
+        self, names: Sequence[str], rows: Callable[[FrameChunk], Iterable[Sequence[float]]]
+    ) -> None:
         self._names = tuple(names)
-        self._rows: list[tuple[float, ...]] = []
+        self._rows_of = rows
+        self._rows: list[Sequence[float]] = []
 
-    def append(self, *values: float) -> None:
-        """Add the values of the next frame, one per name."""
-        if len(values) != len(self._names):
-            raise ValueError(f"want {len(self._names)} values, got {len(values)}")
-        self._rows.append(values)
+    def update(self, chunk: FrameChunk) -> None:
+        """See `Meter.update`."""
+        for row in self._rows_of(chunk):
+            if len(row) != len(self._names):
+                raise ValueError(f"want {len(self._names)} values, got {len(row)}")
+            self._rows.append(row)
 
-    def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """Return each column, (n,) float64."""
+    def finish(self) -> dict[str, NDArray[np.float64]]:
+        """See `Meter.finish`."""
         table = np.array(self._rows, dtype=np.float64).reshape(-1, len(self._names))
         return {name: table[:, at].copy() for at, name in enumerate(self._names)}
+
+
+def frame_meter(
+    names: Sequence[str],
+    values: Callable[[NDArray[np.uint8], NDArray[np.uint8]], Sequence[float]],
+) -> ColumnMeter:
+    """Return the meter that asks one function about each pair of frames, in order."""
+    return ColumnMeter(
+        names,
+        lambda chunk: itertools.starmap(values, zip(chunk.real, chunk.generated, strict=True)),
+    )
 
 
 class SkeletonFinder:
