@@ -25,7 +25,7 @@ from tpbench.errors import SubmissionError
 from tpbench.files import require_regular, sha256_of, write_text_aside
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.driver import ProgressListener
-from tpbench.metrics.scoring.meter_table import METERS
+from tpbench.metrics.scoring.meters import METERS
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport, load_report
 from tpbench.metrics.scoring.run import ScoringSetting
 

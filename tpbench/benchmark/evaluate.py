@@ -36,9 +36,9 @@ from tpbench.benchmark.tasks import SplitChoice, task_rule
 from tpbench.errors import ConfigError, SubmissionError
 from tpbench.execution import explain_halts
 from tpbench.metrics.registry import Protocol
+from tpbench.metrics.scoring.availability import Readiness, look_around, require_all
 from tpbench.metrics.scoring.driver import ScoringProgress
 from tpbench.metrics.scoring.features import real_cache_dir
-from tpbench.metrics.scoring.meter_table import Readiness, look_around, require_all
 from tpbench.metrics.scoring.records import RecordFolder
 from tpbench.metrics.scoring.report import ScoreReport, load_report
 from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting

@@ -17,7 +17,7 @@ POINTS = {
     "no frame is measured": ("before", "tpbench.metrics.scoring.clip_pass", "ClipPass.run"),
     "a chunk is measured": (
         "after",
-        "tpbench.metrics.scoring.network_meters",
+        "tpbench.metrics.scoring.features",
         "FeatureMeter.update",
     ),
     "features lie there, no record": (

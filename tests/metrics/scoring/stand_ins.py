@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tpbench.detectors.base import Detections, PersonDetection
 from tpbench.execution import JsonObject
-from tpbench.metrics.scoring import meter_table, worker
+from tpbench.metrics.scoring import availability, worker
 from tpbench.metrics.scoring.tools import Toolbox
 from tpbench.metrics.scoring.worker import ScoringTask
 from tpbench.video import Frame
@@ -178,8 +178,8 @@ def put_in(put: Put, looks: Counter[str] | None = None) -> None:
 
 def make_ready(put: Put) -> None:
     """Let this process believe that all model files are there."""
-    put(meter_table, "_digest", lambda name, **_: f"made-up {name}")
-    put(meter_table, "_skeleton_digest", lambda *_, **__: "made-up people")
+    put(availability, "_digest", lambda name, **_: f"made-up {name}")
+    put(availability, "_skeleton_digest", lambda *_, **__: "made-up people")
 
 
 def build_in_worker(config: JsonObject) -> ScoringTask:

@@ -20,7 +20,7 @@ from tests.metrics.scoring.clips import (
     write_video,
 )
 from tpbench.errors import MediaError
-from tpbench.metrics.scoring import meter_table
+from tpbench.metrics.scoring import meters
 from tpbench.metrics.scoring.clip_pass import ClipJob, ClipPass
 from tpbench.metrics.scoring.records import RecordFolder
 from tpbench.metrics.scoring.tools import CHUNK_FRAMES, ClipSetting, FrameChunk, Toolbox
@@ -60,12 +60,12 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Watcher], Watcher]:
     """Puts a watcher in place of a meter."""
 
     def put(name: str, watcher: Watcher) -> Watcher:
-        build = meter_table.MeterRow.build
+        build = meters.MeterRow.build
 
-        def watching(row: meter_table.MeterRow, setting: ClipSetting) -> object:
+        def watching(row: meters.MeterRow, setting: ClipSetting) -> object:
             return watcher if row.name == name else build(row, setting)
 
-        monkeypatch.setattr(meter_table.MeterRow, "build", watching)
+        monkeypatch.setattr(meters.MeterRow, "build", watching)
         return watcher
 
     return put

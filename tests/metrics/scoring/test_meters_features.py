@@ -16,7 +16,8 @@ from tests.metrics.scoring import stand_ins
 from tests.metrics.scoring.clips import pairing_of, pictures, scored, some_clips, worse, write_set
 from tpbench.metrics.frechet import DISCO_FVD, FID, FVD, FrechetMetric
 from tpbench.metrics.kid import kid
-from tpbench.metrics.scoring.network_meters import FeatureMeter, pil_squashed
+from tpbench.metrics.scoring.features import FeatureMeter
+from tpbench.metrics.scoring.meters import pil_squashed
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.report import MetricScore, ScoreReport
 from tpbench.metrics.scoring.tools import FrameChunk, Toolbox

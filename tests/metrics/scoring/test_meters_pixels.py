@@ -16,7 +16,7 @@ from tests.metrics.scoring.clips import pictures, worse
 from tpbench.metrics.appearance import colour_shift, lab_statistics, laplacian_variance
 from tpbench.metrics.pixels import disco_l1, disco_ssim, mean_absolute_error, psnr, ssim
 from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring.meter_table import FEATURES_OF, METERS, meters_for
+from tpbench.metrics.scoring.meters import FEATURES_OF, METERS, meters_for
 from tpbench.metrics.scoring.tools import ClipSetting, ColumnMeter, FrameChunk, Toolbox
 
 N = 12

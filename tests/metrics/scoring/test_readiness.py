@@ -18,8 +18,8 @@ from tests.metrics.scoring.clips import (
 )
 from tpbench.errors import ConfigError, MissingDependencyError
 from tpbench.metrics.registry import protocol
-from tpbench.metrics.scoring import meter_table
-from tpbench.metrics.scoring.meter_table import look_around, require_all
+from tpbench.metrics.scoring import availability
+from tpbench.metrics.scoring.availability import look_around, require_all
 from tpbench.metrics.scoring.pairing import Pairing
 
 
@@ -59,7 +59,7 @@ def test_each_metric_names_the_command_that_gets_its_weights() -> None:
 
 def test_a_metric_waits_for_all_of_its_meters(monkeypatch: pytest.MonkeyPatch) -> None:
     """LPIPS of the face needs skeletons and AlexNet; PSNR of the face skeletons only."""
-    monkeypatch.setattr(meter_table, "_skeleton_digest", lambda *_, **__: "people")
+    monkeypatch.setattr(availability, "_skeleton_digest", lambda *_, **__: "people")
 
     found = look_around(custom("face_lpips", "face_psnr"), offline=True)
 
@@ -71,7 +71,7 @@ def test_a_missing_library_is_a_reason_too(monkeypatch: pytest.MonkeyPatch) -> N
     def refuse(*_: object, **__: object) -> str:
         raise MissingDependencyError("MediaPipe", "apt install libgl1")
 
-    monkeypatch.setattr(meter_table, "_skeleton_digest", refuse)
+    monkeypatch.setattr(availability, "_skeleton_digest", refuse)
 
     found = look_around(custom("psnr", "akd_body"), offline=True)
 

@@ -28,7 +28,7 @@ from tests.metrics.scoring.dying_scorer import POINTS
 from tests.processes import assert_none_outlives, started
 from tpbench.errors import ConfigError
 from tpbench.files import sha256_of
-from tpbench.metrics.scoring import meter_table
+from tpbench.metrics.scoring import meters
 from tpbench.metrics.scoring.clip_pass import ClipJob, ClipPass
 from tpbench.metrics.scoring.driver import ScoringProgress
 from tpbench.metrics.scoring.pairing import Pairing
@@ -300,10 +300,9 @@ def test_a_new_version_of_a_meter_measures_again_what_it_measures(
     out: Path, pairing: Pairing, measured: Measured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = tuple(
-        replace(row, version=row.version + 1) if row.name == "ssim" else row
-        for row in meter_table._ROWS
+        replace(row, version=row.version + 1) if row.name == "ssim" else row for row in meters._ROWS
     )
-    monkeypatch.setattr(meter_table, "_ROWS", rows)
+    monkeypatch.setattr(meters, "_ROWS", rows)
 
     scored(pairing, out, *METRICS)
 
@@ -313,10 +312,10 @@ def test_a_new_version_of_a_meter_measures_again_what_it_measures(
 def test_other_weights_measure_again_what_stands_on_them(
     out: Path, pairing: Pairing, measured: Measured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tpbench.metrics.scoring import meter_table
+    from tpbench.metrics.scoring import availability
 
-    monkeypatch.setattr(meter_table, "_digest", lambda name, **_: f"new {name}")
-    monkeypatch.setattr(meter_table, "_skeleton_digest", lambda *_, **__: "new people")
+    monkeypatch.setattr(availability, "_digest", lambda name, **_: f"new {name}")
+    monkeypatch.setattr(availability, "_skeleton_digest", lambda *_, **__: "new people")
 
     scored(pairing, out, *METRICS)
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.metrics.scoring.stand_ins import POSE_PX, PaintedPeople, paint_person
-from tpbench.metrics.scoring.tools import RealSkeletons, SkeletonFinder
+from tpbench.metrics.scoring.features import RealSkeletons
+from tpbench.metrics.scoring.tools import SkeletonFinder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from tpbench.errors import MediaError
 from tpbench.files import sha256_of
-from tpbench.metrics.scoring.features import content_key
-from tpbench.metrics.scoring.meter_table import METERS
+from tpbench.metrics.scoring.features import RealSkeletons, content_key
+from tpbench.metrics.scoring.meters import METERS
 from tpbench.metrics.scoring.policies import Fit, Policies, fit_clips, read_alike
 from tpbench.metrics.scoring.records import ClipRecord, RecordFolder, key_of
 from tpbench.metrics.scoring.tools import (
@@ -26,7 +26,6 @@ from tpbench.metrics.scoring.tools import (
     ClipSetting,
     FrameChunk,
     Meter,
-    RealSkeletons,
     SkeletonFinder,
     Toolbox,
 )

@@ -1,4 +1,4 @@
-"""Feature vectors on disk, and the cache of those of real clips."""
+"""Feature vectors on disk, and what is kept of real clips: their features and skeletons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Self
@@ -17,9 +17,13 @@ from typing import BinaryIO, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tpbench.detectors.suite import DetectorSuite
+from tpbench.errors import MediaError
 from tpbench.files import open_regular
 from tpbench.metrics.curves import WINDOW_FRAMES
+from tpbench.metrics.scoring.tools import ClipSetting, FrameChunk, PoseChunk, SkeletonFinder
 from tpbench.weights.store import cache_dir
+from tpbench.wholebody import WholeBodyPose, load_pose, save_pose
 
 _PIECE_BYTES: Final = 1 << 20
 
@@ -275,3 +279,98 @@ def _sweep(folder: Path) -> None:
         abandoned = time.time() - path.stat().st_mtime > _ABANDONED_S
         if _HALF_WRITTEN.fullmatch(path.name) and abandoned:
             path.unlink(missing_ok=True)
+
+
+Maker = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
+"""Takes the next frames of a clip and returns the vectors (k, dim) they complete."""
+
+
+class FeatureMeter:
+    """Makes features of both clips; those of the real one only where they are not kept already.
+
+    Args:
+        setting: of the clip; says where the features go.
+        n: vectors that a clip of this length gives.
+        dim: their length.
+        make_maker: of one clip; called once for each side.
+    """
+
+    def __init__(
+        self, setting: ClipSetting, *, n: int, dim: int, make_maker: Callable[[], Maker]
+    ) -> None:
+        self._generated = FeatureWriter(setting.generated_features, n=n, dim=dim)
+        setting.cleanup.callback(self._generated.discard)
+        self._make_generated = make_maker()
+        self._real: FeatureWriter | None = None
+        if read_features(setting.real_features, n=n, dim=dim) is None:
+            self._real = FeatureWriter(setting.real_features, n=n, dim=dim)
+            setting.cleanup.callback(self._real.discard)
+        else:
+            mark_used(setting.real_features)
+        self._make_real = make_maker()
+
+    def update(self, chunk: FrameChunk) -> None:
+        """See `Meter.update`."""
+        self._generated.append(self._make_generated(chunk.generated))
+        if self._real is not None:
+            self._real.append(self._make_real(chunk.real))
+
+    def finish(self) -> dict[str, NDArray[np.float64]]:
+        """Give the files their names; there are no columns."""
+        self._generated.commit()
+        if self._real is not None:
+            self._real.commit()
+        return {}
+
+
+class RealSkeletons:
+    """Skeletons of a real clip: found once, then read again by whoever scores against it.
+
+    Args:
+        path: where they are kept; content decides the name, so what is there is right if it is
+            whole.
+        finder: finds them where they are not there.
+        n_frames: of the clip.
+        size_px: width and height of the clip.
+    """
+
+    def __init__(
+        self, path: Path, finder: SkeletonFinder, *, n_frames: int, size_px: tuple[int, int]
+    ) -> None:
+        self._path, self._finder, self._size_px = path, finder, size_px
+        self._kept = _read_skeletons(path, n_frames)
+        self._found: list[PoseChunk] = []
+        self._at = 0
+
+    def next(self, images: Sequence[NDArray[np.uint8]]) -> PoseChunk:
+        """Return the skeletons of the next frames."""
+        if self._kept is None:
+            self._found.append(self._finder.find(images))
+            return self._found[-1]
+        part = slice(self._at, self._at + len(images))
+        self._at = part.stop
+        return PoseChunk(keypoints=self._kept.keypoints[part], scores=self._kept.scores[part])
+
+    def keep(self, suite: DetectorSuite) -> None:
+        """Write down what was found, once the clip has ended."""
+        if self._kept is None and self._found:
+            pose = WholeBodyPose(
+                keypoints=np.concatenate([chunk.keypoints for chunk in self._found]),
+                scores=np.concatenate([chunk.scores for chunk in self._found]),
+                width_px=self._size_px[0],
+                height_px=self._size_px[1],
+                source=suite.source,
+                model_digest=suite.skeleton_digest,
+            )
+            save_pose(self._path, pose)
+
+
+def _read_skeletons(path: Path, n_frames: int) -> WholeBodyPose | None:
+    try:
+        pose = load_pose(path)
+    except MediaError:
+        return None
+    if len(pose) != n_frames:
+        return None
+    mark_used(path)
+    return pose

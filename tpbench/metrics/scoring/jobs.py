@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tpbench.errors import MediaError
+from tpbench.metrics.scoring.availability import Readiness
 from tpbench.metrics.scoring.clip_pass import ClipJob
-from tpbench.metrics.scoring.meter_table import Readiness
 from tpbench.metrics.scoring.pairing import Pair
 from tpbench.metrics.scoring.policies import Policies, is_refused_now
 from tpbench.metrics.scoring.records import ClipRecord, RecordFolder, key_of

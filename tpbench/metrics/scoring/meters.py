@@ -1,14 +1,22 @@
-"""What is measured frame by frame: each meter turns pairs of frames into columns."""
+"""What is measured frame by frame: each meter turns pairs of frames into columns or features.
+
+A meter is a row of `METERS`: its columns, and a `start` that takes the setting of a clip and
+returns the step, which takes a chunk of frames and yields a row of values for each. Networks are
+imported and loaded when a step of theirs is started.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.metrics.appearance import colour_shift, lab_statistics, laplacian_variance
+from tpbench.metrics.curves import WINDOW_FRAMES
 from tpbench.metrics.motion import LAGS, EarlierPairs, LagCosines, frame_motion, jitter_error
 from tpbench.metrics.pixels import (
     CAP_DB,
@@ -27,136 +35,178 @@ from tpbench.metrics.pose import (
     region_crop,
     region_scores,
 )
-from tpbench.metrics.scoring.meter_table import METERS, POSE_PARTS, POSE_SUMS, REGIONS
+from tpbench.metrics.registry import MetricRow
+from tpbench.metrics.scoring.features import FeatureMeter, Maker, n_windows
 from tpbench.metrics.scoring.tools import (
     ClipSetting,
     ColumnMeter,
     FrameChunk,
+    Meter,
     SkeletonFinder,
-    frame_meter,
 )
 
+if TYPE_CHECKING:
+    from tpbench.metrics.lpips_distance import Backbone, FedRange
+    from tpbench.metrics.networks import Picture
 
-def psnr_meter(_: ClipSetting) -> ColumnMeter:
-    """Return the meter of PSNR, capped, and of whether frames are identical (1) or not (0)."""
+Image = NDArray[np.uint8]
+Row = Sequence[float]
+"""Values of one frame, in the order of the columns."""
 
-    def values(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> tuple[float, float]:
-        value = psnr(real, generated)
-        return capped(value), float(math.isinf(value))
+Step = Callable[[FrameChunk], Iterable[Row]]
+"""Takes the next frames of a clip and yields one row for each."""
 
-    return frame_meter(["psnr", "identical"], values)
+Start = Callable[[ClipSetting], Step]
+"""Begins a clip."""
 
+REGIONS: Final = ("face", "hand_left", "hand_right")
+"""Where people look."""
 
-def ssim_meter(_: ClipSetting) -> ColumnMeter:
-    """Return the meter of `ssim`."""
-    return _one("ssim", ssim)
+POSE_PARTS: Final = ("body", "hands", "face")
+"""Parts whose pose accuracy stands apart."""
 
+POSE_SUMS: Final = (
+    "error_px", "found", "error_sw", "found_sw", "correct", "expected", "missing",
+)  # fmt: skip
+"""What is summed up of each part and frame."""
 
-def l1_meter(_: ClipSetting) -> ColumnMeter:
-    """Return the meter of `l1`."""
-    return _one("l1", mean_absolute_error)
-
-
-def disco_psnr_meter(_: ClipSetting) -> ColumnMeter:
-    """Return the meter of PSNR in dB as DisCo's script has it: 100 for identical frames only."""
-
-    def value(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
-        found = psnr(real, generated)
-        return CAP_DB if math.isinf(found) else found
-
-    return _one("disco_psnr", value)
-
-
-def disco_ssim_meter(_: ClipSetting) -> ColumnMeter:
-    """Return the meter of `disco_ssim`."""
-    return _one("disco_ssim", disco_ssim)
+_INCEPTION_DIM: Final = 2048
+_I3D_DIM: Final = 400
+_DISCO_SIDE_PX: Final = 224
 
 
-def disco_l1_meter(_: ClipSetting) -> ColumnMeter:
-    """Return the meter of `disco_l1`."""
-    return _one("disco_l1", disco_l1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterRow:
+    """One meter."""
+
+    name: str
+
+    columns: tuple[str, ...] = ()
+    """Per-frame columns it makes; none for meters of features."""
+
+    start: Start | None = None
+    """Begins a clip, for meters of columns."""
+
+    features: Callable[[ClipSetting], Meter] | None = None
+    """Makes the meter of a clip, for those of features."""
+
+    version: int = 1
+    """Raised whenever a value can change: what older versions measured is measured again."""
+
+    weights: tuple[str, ...] = ()
+    """Names in `tpbench weights list`."""
+
+    needs_pose: bool = False
+    """Whether it looks at skeletons, of the real frames at least."""
+
+    min_side_px: int = 1
+    """Smaller pictures can't be measured."""
+
+    feature_dim: int = 0
+    """Length of the feature vectors it leaves behind; 0: none."""
+
+    feature_stride: int = 0
+    """Frames from one vector's window of 16 to the next; 0: one vector per frame."""
+
+    def build(self, setting: ClipSetting) -> Meter:
+        """Make the meter for one clip; its network is loaded now."""
+        if self.features is not None:
+            return self.features(setting)
+        if self.start is None:
+            raise TypeError(f"meter '{self.name}' has neither `start` nor `features`")
+        return ColumnMeter(self.columns, self.start(setting))
 
 
-def _one(
-    name: str, function: Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]
-) -> ColumnMeter:
-    return frame_meter([name], lambda real, generated: (function(real, generated),))
+def each_pair(measure: Callable[[Image, Image], float | Row]) -> Start:
+    """Return the start of a meter that asks one function about each pair of frames.
+
+    Args:
+        measure: takes the real and the generated picture, (H, W, 3) uint8 RGB of one size, and
+            returns the value, or those of all columns.
+    """
+
+    def step(chunk: FrameChunk) -> Iterator[Row]:
+        for real, generated in zip(chunk.real, chunk.generated, strict=True):
+            found = measure(real, generated)
+            yield found if isinstance(found, Sequence) else (found,)
+
+    return lambda _: step
 
 
-def tje_d1_meter(_: ClipSetting) -> ColumnMeter:
-    """Return the meter of `tje_d1`."""
-    return _tje_meter(1)
+def _psnr(real: Image, generated: Image) -> Row:
+    """PSNR, capped, and whether the frames are identical (1) or not (0)."""
+    value = psnr(real, generated)
+    return capped(value), float(math.isinf(value))
 
 
-def tje_d2_meter(_: ClipSetting) -> ColumnMeter:
-    """Return the meter of `tje_d2`."""
-    return _tje_meter(2)
+def disco_psnr(real: Image, generated: Image) -> float:
+    """Return PSNR of one frame in dB as DisCo's script has it: 100 for identical frames only.
+
+    Raises:
+        ValueError: they are no pictures or differ in size.
+    """
+    value = psnr(real, generated)
+    return CAP_DB if math.isinf(value) else value
 
 
-def tje_d5_meter(_: ClipSetting) -> ColumnMeter:
-    """Return the meter of `tje_d5`."""
-    return _tje_meter(5)
+def _tje(delta: int) -> Start:
+    """Terms of TJE, each on the later of its two frames; the first `delta` frames have none."""
+
+    def start(_: ClipSetting) -> Step:
+        earlier = EarlierPairs(delta)
+
+        def step(chunk: FrameChunk) -> Iterator[Row]:
+            for real, generated in zip(chunk.real, chunk.generated, strict=True):
+                before = earlier.before(real, generated)
+                yield (jitter_error(real, before[0], generated, before[1]) if before else math.nan,)
+
+        return step
+
+    return start
 
 
-def motion_meter(_: ClipSetting) -> ColumnMeter:
-    """Return the meter of either clip's motion since the frame before."""
+def _motion(_: ClipSetting) -> Step:
+    """Motion of either clip since the frame before."""
     earlier = EarlierPairs(1)
 
-    def values(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> tuple[float, float]:
-        if (before := earlier.before(real, generated)) is None:
-            return math.nan, math.nan
-        return frame_motion(real, before[0]), frame_motion(generated, before[1])
+    def step(chunk: FrameChunk) -> Iterator[Row]:
+        for pair in zip(chunk.real, chunk.generated, strict=True):
+            before = earlier.before(*pair)
+            if before is None:
+                yield math.nan, math.nan
+            else:
+                yield frame_motion(pair[0], before[0]), frame_motion(pair[1], before[1])
 
-    return frame_meter(["motion_real", "motion_generated"], values)
+    return step
 
 
-def lag_meter(_: ClipSetting) -> ColumnMeter:
-    """Return the meter of the cosine of each clip's frame to its own frames some lags before."""
+def _lag(_: ClipSetting) -> Step:
+    """Cosine of each clip's frame to its own frames some lags before."""
     of_real, of_generated = LagCosines(), LagCosines()
-    return frame_meter(
-        [f"lag_{side}_{lag}" for side in ("real", "generated") for lag in LAGS],
-        lambda real, generated: (*of_real.update(real), *of_generated.update(generated)),
-    )
+
+    def step(chunk: FrameChunk) -> Iterator[Row]:
+        for real, generated in zip(chunk.real, chunk.generated, strict=True):
+            yield *of_real.update(real), *of_generated.update(generated)
+
+    return step
 
 
-def _tje_meter(delta: int) -> ColumnMeter:
-    """Terms of TJE, each on the later of its two frames; the first `delta` frames have none."""
-    earlier = EarlierPairs(delta)
-
-    def term(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> tuple[float]:
-        if (before := earlier.before(real, generated)) is None:
-            return (math.nan,)
-        return (jitter_error(real, before[0], generated, before[1]),)
-
-    return frame_meter([f"tje_d{delta}"], term)
+def _colour(real: Image, generated: Image) -> Row:
+    """Shift of the mean and of the spread of L*, a*, b*, and the distance of the mean colours."""
+    shift = colour_shift(lab_statistics(real), lab_statistics(generated))
+    return *shift.mean, *shift.spread, shift.delta_e
 
 
-def colour_meter(_: ClipSetting) -> ColumnMeter:
-    """Return the meter of the shift of mean and spread of L*, a*, b*, and of `delta_e`."""
-
-    def values(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> tuple[float, ...]:
-        shift = colour_shift(lab_statistics(real), lab_statistics(generated))
-        return *shift.mean, *shift.spread, shift.delta_e
-
-    names = [f"colour_{kind}_{axis}" for kind in ("shift", "spread") for axis in "lab"]
-    return frame_meter([*names, "colour_delta_e"], values)
+def _sharpness(real: Image, generated: Image) -> Row:
+    return laplacian_variance(real), laplacian_variance(generated)
 
 
-def sharpness_meter(_: ClipSetting) -> ColumnMeter:
-    """Return the meter of the variance of the Laplacian of either frame."""
-    return frame_meter(
-        ["sharpness_real", "sharpness_generated"],
-        lambda real, generated: (laplacian_variance(real), laplacian_variance(generated)),
-    )
-
-
-def pose_meter(setting: ClipSetting) -> ColumnMeter:
-    """Return the meter of each part's sums, from which AKD, PCK and missing rates are made."""
+def _pose(setting: ClipSetting) -> Step:
+    """Sums of each part and frame, from which AKD, PCK and missing rates are made."""
     finder = SkeletonFinder(setting.toolbox.suite("generated"), setting.fps)
 
-    def rows(chunk: FrameChunk) -> Iterator[Sequence[float]]:
-        real = chunk.real_skeletons()
-        found = finder.find(chunk.generated)
+    def step(chunk: FrameChunk) -> Iterator[Row]:
+        real, found = chunk.real_skeletons(), finder.find(chunk.generated)
         for at, image in enumerate(chunk.real):
             parts = pose_statistics(
                 real.keypoints[at],
@@ -172,13 +222,13 @@ def pose_meter(setting: ClipSetting) -> ColumnMeter:
                 for name in POSE_SUMS
             ]
 
-    return ColumnMeter(METERS["pose"].columns, rows)
+    return step
 
 
-def region_meter(_: ClipSetting) -> ColumnMeter:
-    """Return the meter of PSNR (capped) and SSIM inside the boxes; NaN on frames without one."""
+def _regions(_: ClipSetting) -> Step:
+    """PSNR (capped) and SSIM inside the boxes; NaN on frames without one."""
 
-    def rows(chunk: FrameChunk) -> Iterator[Sequence[float]]:
+    def step(chunk: FrameChunk) -> Iterator[Row]:
         for at, boxes in enumerate(_boxes(chunk)):
             values: list[float] = []
             for box in boxes:
@@ -189,14 +239,14 @@ def region_meter(_: ClipSetting) -> ColumnMeter:
                     values += [capped(found.psnr_db), found.ssim]
             yield values
 
-    return ColumnMeter(METERS["regions"].columns, rows)
+    return step
 
 
-def region_lpips_meter(setting: ClipSetting) -> ColumnMeter:
-    """Return the meter of LPIPS of the boxes, brought to one size; NaN on frames without one."""
+def _region_lpips(setting: ClipSetting) -> Step:
+    """LPIPS of the boxes, brought to one size; NaN on frames without one."""
     network = setting.toolbox.lpips("alex", "signed")
 
-    def rows(chunk: FrameChunk) -> NDArray[np.float64]:
+    def step(chunk: FrameChunk) -> Iterable[Row]:
         boxes = _boxes(chunk)
         found = [(at, to, box) for at, row in enumerate(boxes) for to, box in enumerate(row) if box]
         values = np.full((len(boxes), len(REGIONS)), np.nan)
@@ -207,9 +257,9 @@ def region_lpips_meter(setting: ClipSetting) -> ColumnMeter:
             )
             frames, regions = [at for at, _, _ in found], [to for _, to, _ in found]
             values[frames, regions] = network.distances(real, generated)
-        return values
+        return [tuple(row) for row in values]
 
-    return ColumnMeter(METERS["region_lpips"].columns, rows)
+    return step
 
 
 def _boxes(chunk: FrameChunk) -> list[tuple[Box | None, Box | None, Box | None]]:
@@ -228,3 +278,201 @@ def _boxes(chunk: FrameChunk) -> list[tuple[Box | None, Box | None, Box | None]]
             )
         )
     return boxes
+
+
+def _lpips(backbone: Backbone, fed: FedRange) -> Start:
+    """LPIPS of each pair of frames."""
+
+    def start(setting: ClipSetting) -> Step:
+        network = setting.toolbox.lpips(backbone, fed)
+
+        def step(chunk: FrameChunk) -> Iterator[Row]:
+            found = network.distances(np.stack(chunk.real), np.stack(chunk.generated))
+            return ((float(value),) for value in found)
+
+        return step
+
+    return start
+
+
+def _inception(setting: ClipSetting) -> FeatureMeter:
+    """One Inception vector per frame, for FID and KID."""
+    network = setting.toolbox.inception()
+
+    def make(images: Sequence[Image]) -> NDArray[np.float32]:
+        return network.features(np.stack(images))
+
+    return FeatureMeter(setting, n=setting.n_frames, dim=_INCEPTION_DIM, make_maker=lambda: make)
+
+
+def _windowed(
+    *, stride: int, prepare: Callable[[Image], Picture] | None = None
+) -> Callable[[ClipSetting], Meter]:
+    """One I3D vector per window of 16 frames, a window every `stride` frames."""
+
+    def build(setting: ClipSetting) -> FeatureMeter:
+        from tpbench.metrics.networks import WindowStream
+
+        network = setting.toolbox.i3d()
+
+        def make_maker() -> Maker:
+            stream = WindowStream(stride=stride)
+
+            def make(images: Sequence[Image]) -> NDArray[np.float32]:
+                found = [np.empty((0, _I3D_DIM), dtype=np.float32)]
+                for image in images:
+                    window = stream.push(prepare(image) if prepare else image)
+                    if window is not None:
+                        found.append(network.features(window[None]))
+                return np.concatenate(found)
+
+            return make
+
+        n = n_windows(setting.n_frames, stride=stride)
+        return FeatureMeter(setting, n=n, dim=_I3D_DIM, make_maker=make_maker)
+
+    return build
+
+
+def pil_squashed(image: Image) -> NDArray[np.float32]:
+    """Squash a picture to 224 x 224 as DisCo's script does, by PIL's bicubic on unrounded channels.
+
+    That of clean-fid's `make_resizer("PIL", False, "bicubic", (224, 224))`: each channel in mode F,
+    so that values are no whole levels and overshoot at edges (-29 to 280 between black and white).
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        (224, 224, 3) float32, in levels.
+    """
+    from PIL import Image as Pil
+
+    size = (_DISCO_SIDE_PX, _DISCO_SIDE_PX)
+    channels = (Pil.fromarray(image[..., at].astype(np.float32)) for at in range(3))
+    return np.stack([np.asarray(one.resize(size, Pil.Resampling.BICUBIC)) for one in channels], -1)
+
+
+_LPIPS_ALEX: Final = ("lpips-alexnet",)
+_LPIPS_VGG: Final = ("lpips-vgg16",)
+_I3D: Final = ("i3d-torchscript",)
+
+_ROWS: Final = (
+    MeterRow(name="psnr", columns=("psnr", "identical"), start=each_pair(_psnr), version=2),
+    MeterRow(name="ssim", columns=("ssim",), start=each_pair(ssim), min_side_px=11),
+    MeterRow(name="l1", columns=("l1",), start=each_pair(mean_absolute_error)),
+    MeterRow(name="disco_psnr", columns=("disco_psnr",), start=each_pair(disco_psnr)),
+    MeterRow(
+        name="disco_ssim", columns=("disco_ssim",), start=each_pair(disco_ssim), min_side_px=7
+    ),
+    MeterRow(name="disco_l1", columns=("disco_l1",), start=each_pair(disco_l1)),
+    MeterRow(name="tje_d1", columns=("tje_d1",), start=_tje(1)),
+    MeterRow(name="tje_d2", columns=("tje_d2",), start=_tje(2)),
+    MeterRow(name="tje_d5", columns=("tje_d5",), start=_tje(5)),
+    MeterRow(name="motion", columns=("motion_real", "motion_generated"), start=_motion),
+    MeterRow(
+        name="lag",
+        columns=tuple(f"lag_{side}_{lag}" for side in ("real", "generated") for lag in LAGS),
+        start=_lag,
+    ),
+    MeterRow(
+        name="colour",
+        columns=(
+            *(f"colour_{kind}_{axis}" for kind in ("shift", "spread") for axis in "lab"),
+            "colour_delta_e",
+        ),
+        start=each_pair(_colour),
+    ),
+    MeterRow(
+        name="sharpness",
+        columns=("sharpness_real", "sharpness_generated"),
+        start=each_pair(_sharpness),
+    ),
+    MeterRow(
+        name="lpips_alex",
+        columns=("lpips_alex",),
+        start=_lpips("alex", "signed"),
+        weights=_LPIPS_ALEX,
+        min_side_px=31,
+    ),
+    MeterRow(
+        name="lpips_vgg",
+        columns=("lpips_vgg",),
+        start=_lpips("vgg", "signed"),
+        weights=_LPIPS_VGG,
+        min_side_px=16,
+    ),
+    MeterRow(
+        name="disco_lpips",
+        columns=("disco_lpips",),
+        start=_lpips("vgg", "unit"),
+        weights=_LPIPS_VGG,
+        min_side_px=16,
+    ),
+    MeterRow(
+        name="regions",
+        columns=tuple(f"{region}_{metric}" for region in REGIONS for metric in ("psnr", "ssim")),
+        start=_regions,
+        version=2,
+        needs_pose=True,
+    ),
+    MeterRow(
+        name="region_lpips",
+        columns=tuple(f"{region}_lpips" for region in REGIONS),
+        start=_region_lpips,
+        weights=_LPIPS_ALEX,
+        needs_pose=True,
+    ),
+    MeterRow(
+        name="pose",
+        columns=tuple(f"pose_{part}_{name}" for part in POSE_PARTS for name in POSE_SUMS),
+        start=_pose,
+        needs_pose=True,
+    ),
+    MeterRow(
+        name="inception",
+        features=_inception,
+        weights=("fid-inception",),
+        feature_dim=_INCEPTION_DIM,
+    ),
+    MeterRow(
+        name="i3d",
+        features=_windowed(stride=WINDOW_FRAMES),
+        weights=_I3D,
+        feature_dim=_I3D_DIM,
+        feature_stride=WINDOW_FRAMES,
+    ),
+    MeterRow(
+        name="disco_i3d",
+        features=_windowed(stride=1, prepare=pil_squashed),
+        version=2,
+        weights=_I3D,
+        feature_dim=_I3D_DIM,
+        feature_stride=1,
+    ),
+)
+
+METERS: Final[Mapping[str, MeterRow]] = {row.name: row for row in _ROWS}
+"""Every meter by name."""
+
+FEATURES_OF: Final[Mapping[str, str]] = {
+    "fid": "inception",
+    "kid": "inception",
+    "drift_fid_slope": "inception",
+    "drift_fid_delta": "inception",
+    "fvd": "i3d",
+    "drift_fvd_slope": "i3d",
+    "drift_fvd_delta": "i3d",
+    "disco_fvd": "disco_i3d",
+}
+"""The meter of features that each metric over all clips is made from."""
+
+
+def meters_for(metrics: Iterable[MetricRow]) -> tuple[MeterRow, ...]:
+    """Return the meters that make what these metrics are computed from, in the table's order."""
+    wanted: set[str] = set()
+    for metric in metrics:
+        if metric.id in FEATURES_OF:
+            wanted.add(FEATURES_OF[metric.id])
+        wanted.update(row.name for row in _ROWS if set(row.columns) & set(metric.columns))
+    return tuple(row for row in _ROWS if row.name in wanted)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tpbench.files import sha256_of, written_aside
 from tpbench.metrics.scoring.features import SKELETONS, mark_used, n_windows, read_features
-from tpbench.metrics.scoring.meter_table import METERS
+from tpbench.metrics.scoring.meters import METERS
 from tpbench.wholebody import read_npz
 
 _META = "meta"

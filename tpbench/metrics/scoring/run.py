@@ -18,11 +18,12 @@ from tpbench.execution import explain_halts, keep_traceback
 from tpbench.files import is_half_written, sha256_of
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, Protocol
 from tpbench.metrics.registry import protocol as protocol_named
+from tpbench.metrics.scoring.availability import Readiness, look_around, require_all
 from tpbench.metrics.scoring.clip_pass import ClipJob
 from tpbench.metrics.scoring.driver import Crew, ProgressCounter, ProgressListener
 from tpbench.metrics.scoring.features import real_cache_dir
 from tpbench.metrics.scoring.jobs import finished_record, left_of, make_jobs
-from tpbench.metrics.scoring.meter_table import FEATURES_OF, Readiness, look_around, require_all
+from tpbench.metrics.scoring.meters import FEATURES_OF
 from tpbench.metrics.scoring.pairing import (
     Pairing,
     lines_of,

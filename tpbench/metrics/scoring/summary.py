@@ -15,7 +15,7 @@ from tpbench.metrics.drift import Lasting, restricted_lasting
 from tpbench.metrics.frechet import DISCO_FVD, FID, FVD
 from tpbench.metrics.registry import METRICS, MetricRow, Pooling, Protocol
 from tpbench.metrics.scoring.features import read_features
-from tpbench.metrics.scoring.meter_table import FEATURES_OF, METERS
+from tpbench.metrics.scoring.meters import FEATURES_OF, METERS
 from tpbench.metrics.scoring.records import ClipRecord, RecordFolder, feature_count
 from tpbench.metrics.scoring.reduce import (
     ClipFeatures,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.detectors.suite import DetectorSuite
-from tpbench.errors import MediaError
-from tpbench.metrics.scoring.features import mark_used
 from tpbench.video import Frame
-from tpbench.wholebody import NUM_KEYPOINTS, PoseSource, WholeBodyPose, load_pose, save_pose
+from tpbench.wholebody import NUM_KEYPOINTS, PoseSource
 
 if TYPE_CHECKING:
     from tpbench.metrics.lpips_distance import Backbone, FedRange, LpipsDistance
@@ -121,17 +118,6 @@ class ColumnMeter:
         return {name: table[:, at].copy() for at, name in enumerate(self._names)}
 
 
-def frame_meter(
-    names: Sequence[str],
-    values: Callable[[NDArray[np.uint8], NDArray[np.uint8]], Sequence[float]],
-) -> ColumnMeter:
-    """Return the meter that asks one function about each pair of frames, in order."""
-    return ColumnMeter(
-        names,
-        lambda chunk: itertools.starmap(values, zip(chunk.real, chunk.generated, strict=True)),
-    )
-
-
 class SkeletonFinder:
     """Finds the most prominent person in each frame of one clip.
 
@@ -158,59 +144,6 @@ class SkeletonFinder:
             if found.people:
                 keypoints[at], scores[at] = found.people[0].keypoints_px, found.people[0].scores
         return PoseChunk(keypoints=keypoints, scores=scores)
-
-
-class RealSkeletons:
-    """Skeletons of a real clip: found once, then read again by whoever scores against it.
-
-    Args:
-        path: where they are kept; content decides the name, so what is there is right if it is
-            whole.
-        finder: finds them where they are not there.
-        n_frames: of the clip.
-        size_px: width and height of the clip.
-    """
-
-    def __init__(
-        self, path: Path, finder: SkeletonFinder, *, n_frames: int, size_px: tuple[int, int]
-    ) -> None:
-        self._path, self._finder, self._size_px = path, finder, size_px
-        self._kept = _read(path, n_frames)
-        self._found: list[PoseChunk] = []
-        self._at = 0
-
-    def next(self, images: Sequence[NDArray[np.uint8]]) -> PoseChunk:
-        """Return the skeletons of the next frames."""
-        if self._kept is None:
-            self._found.append(self._finder.find(images))
-            return self._found[-1]
-        part = slice(self._at, self._at + len(images))
-        self._at = part.stop
-        return PoseChunk(keypoints=self._kept.keypoints[part], scores=self._kept.scores[part])
-
-    def keep(self, suite: DetectorSuite) -> None:
-        """Write down what was found, once the clip has ended."""
-        if self._kept is None and self._found:
-            pose = WholeBodyPose(
-                keypoints=np.concatenate([chunk.keypoints for chunk in self._found]),
-                scores=np.concatenate([chunk.scores for chunk in self._found]),
-                width_px=self._size_px[0],
-                height_px=self._size_px[1],
-                source=suite.source,
-                model_digest=suite.skeleton_digest,
-            )
-            save_pose(self._path, pose)
-
-
-def _read(path: Path, n_frames: int) -> WholeBodyPose | None:
-    try:
-        pose = load_pose(path)
-    except MediaError:
-        return None
-    if len(pose) != n_frames:
-        return None
-    mark_used(path)
-    return pose
 
 
 PoseSide = Literal["real", "generated"]
