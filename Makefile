@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help install test test-all lint types check bench demo clean
+.PHONY: help install test test-all lint types check bench house demo clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,9 @@ bench: $(VENV)/.installed-dev  ## speed, memory and the codec's floor; about twe
 	$(BENCH) benchmarks/bench_metrics_codec.py
 	$(BENCH) benchmarks/bench_warp.py
 	$(BENCH) benchmarks/bench_talkingpose.py
+
+house: $(VENV)/.installed-demo  ## what the code looks like: size, imports, what runs in four journeys
+	$(BIN)/python benchmarks/house.py
 
 demo: $(VENV)/.installed-demo  ## the whole way on real videos, into demo/
 	$(BIN)/python -m tpbench demo --out demo
