@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.extraction.conftest import MakeEvidence
 from tpbench.errors import ConfigError
 from tpbench.extraction.config import (
     ClipSettings,
@@ -14,10 +15,7 @@ from tpbench.extraction.config import (
     parse_preset,
     preset_names,
 )
-from tpbench.extraction.filters import ALL_FILTERS
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tpbench.extraction.filters import ALL_FILTERS, judge_clip, reject_codes
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +63,10 @@ def test_every_preset_makes_clips_of_more_than_a_hundred_frames(name: str) -> No
 @pytest.mark.parametrize("name", preset_names())
 def test_every_share_in_a_preset_is_one(name: str) -> None:
     filters = load_preset(name).filters
-    shares = {kind.code for kind in ALL_FILTERS if kind.measurement.endswith("_share")}
+    shares = {row.code for row in ALL_FILTERS if row.measurement.name.endswith("_share")}
 
     for code in shares - {"motion.camera", "skeleton.jitter"}:  # shares of a length: may pass 1
-        threshold = filters[code]
+        threshold = filters.get(code)
         assert threshold is None or 0 <= threshold <= 1
 
 
@@ -121,13 +119,26 @@ def test_settings_survive_json() -> None:
             "face.turend: 45",
             ["unknown filter 'face.turend'; did you mean 'face.turned'?"],
         ),
-        ("face.turned", "", ["filters lack face.turned", "null"]),
     ],
 )
 def test_a_wrong_key_names_the_right_one(key: str, line: str, wanted: list[str], text: str) -> None:
     message = _message(_with(text, key, line))
 
     assert all(part in message for part in wanted)
+
+
+def test_a_filter_that_a_preset_does_not_name_is_off_and_said_once(
+    text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, make_evidence: MakeEvidence
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(_with(text, "face.turned", ""), encoding="utf-8")
+
+    config = load_preset(str(path))
+
+    (record,) = caplog.records
+    assert record.getMessage() == f"preset {path} does not name face.turned: off (null says so)"
+    evidence = make_evidence(200, face_yaw_deg=[80] * 200)
+    assert reject_codes(judge_clip(evidence, config.filters)) == ("face.rarely_frontal",)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 import tpbench
 from tpbench.dataset import Clip
+from tpbench.extraction.filters import judge_clip, judge_screened
 from tpbench.extraction.following import Followed
 from tpbench.extraction.pipeline import (
     DUPLICATE_CODE,
@@ -16,8 +17,6 @@ from tpbench.extraction.pipeline import (
     RowMaker,
     duplicate_row,
     failed_row,
-    judge_clip,
-    judge_screened,
 )
 from tpbench.extraction.shots import Span
 from tpbench.extraction.sources import Provenance, Source
@@ -115,7 +114,7 @@ def test_a_row_says_where_its_frames_come_from(rows: RowMaker) -> None:
 def test_a_span_that_the_screening_refused_keeps_every_measurement(
     rows: RowMaker, make_evidence: MakeEvidence, talkingpose: ExtractionConfig
 ) -> None:
-    verdicts = judge_screened(make_evidence(150, luminance=[3] * 150), talkingpose)
+    verdicts = judge_screened(make_evidence(150, luminance=[3] * 150), talkingpose.filters)
 
     row = rows.screened_out(SPAN, verdicts)
 
@@ -129,7 +128,7 @@ def test_a_span_that_the_screening_refused_keeps_every_measurement(
 def test_a_kept_clip_has_its_files_its_crop_and_all_measurements(
     rows: RowMaker, followed: Followed, talkingpose: ExtractionConfig
 ) -> None:
-    verdicts = judge_clip(followed.evidence, talkingpose)
+    verdicts = judge_clip(followed.evidence, talkingpose.filters)
 
     row = rows.followed(
         followed,
@@ -164,7 +163,7 @@ def test_a_followed_clip_that_was_refused_has_no_files(
     row = rows.followed(
         Followed(span=SPAN, evidence=evidence, first_pts=None),
         track_id=0,
-        verdicts=judge_clip(evidence, talkingpose),
+        verdicts=judge_clip(evidence, talkingpose.filters),
         crop=CropBox(x0_px=0, y0_px=0, side_px=720),
         written=None,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tpbench.errors import ConfigError, did_you_mean
+from tpbench.extraction.filters import ALL_FILTERS
 from tpbench.files import read_bounded
+
+logger = logging.getLogger(__name__)
 
 _MAX_PRESET_BYTES = 1 << 20
 
@@ -97,7 +101,10 @@ class ClipSettings(_Settings):
 
 
 class ExtractionConfig(_Settings):
-    """All settings of an extraction. `filters` maps a reject code to its threshold, null = off."""
+    """All settings of an extraction. `filters` maps a reject code to its threshold.
+
+    A filter whose threshold is null is off, and so is one that is not named.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     clip: ClipSettings
@@ -108,15 +115,10 @@ class ExtractionConfig(_Settings):
 
     @model_validator(mode="after")
     def _known_filters(self) -> ExtractionConfig:
-        from tpbench.extraction.filters import ALL_FILTERS
-
         known = {row.code for row in ALL_FILTERS}
         for code in self.filters:
             if code not in known:
                 raise ValueError(f"unknown filter '{code}'{did_you_mean(code, known)}")
-        missing = sorted(known - set(self.filters))
-        if missing:
-            raise ValueError(f"filters lack {', '.join(missing)} (write null to switch one off)")
         return self
 
     def digest(self) -> str:
@@ -152,6 +154,10 @@ def load_preset(name_or_path: str) -> ExtractionConfig:
         except UnicodeDecodeError as error:
             raise ConfigError(f"preset {path} is no UTF-8 text") from error
         config = parse_preset(text, origin=str(path))
+        if unnamed := [row.code for row in ALL_FILTERS if row.code not in config.filters]:
+            logger.warning(
+                "preset %s does not name %s: off (null says so)", path, ", ".join(unnamed)
+            )
         if config.name in preset_names() and config.digest() != load_preset(config.name).digest():
             return config.model_copy(update={"name": f"{config.name}-edited"})
         return config

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import tpbench
-from tpbench.dataset import Clip, Measurement, clip_path, keypoints_path, pose_path
+from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
 from tpbench.detectors.suite import DetectorSuite
 from tpbench.errors import DamageError, MediaError, TransparentError
 from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.damage import screen_whole_shots
-from tpbench.extraction.evidence import ClipEvidence, Evidence
-from tpbench.extraction.filters import ALL_FILTERS, CLIP_FILTERS, SCREENING_FILTERS
+from tpbench.extraction.filters import Verdict, judge_clip, judge_screened, reject_codes
 from tpbench.extraction.following import Followed, PieceAnalyser
 from tpbench.extraction.measures import StageClock
 from tpbench.extraction.screening import Screened, screen_again, spans_of_shot
@@ -32,8 +31,7 @@ from tpbench.extraction.sources import (
     source_id,
     why_out_of_reach,
 )
-from tpbench.extraction.steadying import SWITCH_COUNTS, skeleton_digest, switch_counts
-from tpbench.extraction.verdict import Verdict
+from tpbench.extraction.steadying import skeleton_digest, switch_counts
 from tpbench.extraction.writing import CropBox, WrittenClip, upper_body_crop, write_clip
 from tpbench.privacy import public_message
 from tpbench.video import VideoInfo, decode_frames, probe, read_frames
@@ -201,56 +199,6 @@ def _path_mark(source: Source) -> str:
     return hashlib.sha256(os.fsencode(source.path)).hexdigest()[:8]
 
 
-def judge_screened(evidence: Evidence, config: ExtractionConfig) -> list[Verdict]:
-    """Ask the filters of the screening stage."""
-    return [
-        kind(threshold=threshold).judge(evidence)
-        for kind in SCREENING_FILTERS
-        if (threshold := config.filters[kind.code]) is not None
-    ]
-
-
-def judge_clip(evidence: ClipEvidence, config: ExtractionConfig) -> list[Verdict]:
-    """Ask all filters, those of the screening stage now on every frame."""
-    return judge_screened(evidence, config) + [
-        kind(threshold=threshold).judge(evidence)
-        for kind in CLIP_FILTERS
-        if (threshold := config.filters[kind.code]) is not None
-    ]
-
-
-def reject_codes(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
-    """Return the codes of the filters that refused, in the order they were asked."""
-    return tuple(verdict.code for verdict in verdicts if not verdict.kept)
-
-
-def described_measurements() -> tuple[Measurement, ...]:
-    """Return what each measured manifest column means, for reports and cards."""
-    from tpbench.dataset import Measurement
-
-    judged = (
-        Measurement(
-            name=kind.measurement,
-            title=kind.title,
-            unit=kind.unit,
-            direction=kind.direction,
-            code=kind.code,
-            meaning=(kind.__doc__ or "").strip().splitlines()[0],
-        )
-        for kind in ALL_FILTERS
-    )
-    counted = (
-        Measurement(
-            name=name,
-            title=f"Switches: {part.replace('_', ' ')}",
-            unit="",
-            meaning=f"How often the {part.replace('_', ' ')} of the pose drawing comes or goes.",
-        )
-        for part, name in SWITCH_COUNTS.items()
-    )
-    return (*judged, *counted)
-
-
 Item = TypeVar("Item")
 
 WORK_FOLDER = ".work"
@@ -397,7 +345,7 @@ class _SourceWork:
         tracks = count(first_track)
         seen = self._as_shown(shot, screened, counted)
         for span in spans_of_shot(shot, seen, config):
-            verdicts = judge_screened(seen.evidence(span), config)
+            verdicts = judge_screened(seen.evidence(span), config.filters)
             if reject_codes(verdicts):
                 yield self.rows.screened_out(span, verdicts)
                 continue
@@ -444,7 +392,7 @@ class _SourceWork:
 
     def _clip(self, followed: Followed, info: VideoInfo, *, track_id: int) -> Clip:
         config, pose = self.pipeline.config, followed.evidence.pose
-        verdicts = judge_clip(followed.evidence, config)
+        verdicts = judge_clip(followed.evidence, config.filters)
         crop = upper_body_crop(pose, margin_share=config.clip.margin_share)
         written = None
         if not reject_codes(verdicts):

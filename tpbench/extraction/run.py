@@ -35,9 +35,9 @@ from tpbench.extraction.bookkeeping import (
 )
 from tpbench.extraction.books import check_books, read_former
 from tpbench.extraction.config import ExtractionConfig, load_preset
+from tpbench.extraction.filters import described_measurements
 from tpbench.extraction.leftovers import holds_work, prune, sweep
 from tpbench.extraction.naming import SourceNames
-from tpbench.extraction.pipeline import described_measurements
 from tpbench.extraction.progress import ProgressCounter, ProgressListener
 from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import find_sources, plain_path

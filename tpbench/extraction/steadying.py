@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tpbench.detectors.hands import body_size_px
 from tpbench.detectors.suite import DetectorSuite
-from tpbench.extraction.statistics import finite_median
+from tpbench.extraction.evidence import finite_median
 from tpbench.wholebody import (
     BODY,
     FACE,

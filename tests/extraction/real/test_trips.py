@@ -211,14 +211,14 @@ def test_a_spoilt_talk_trips_its_filter(
     spoilt: Dataset, rows_by_source: Callable[[Dataset], dict[str, list[Clip]]], code: str
 ) -> None:
     clip = max(rows_by_source(spoilt)[code], key=lambda row: row.n_frames or 0)
-    kind = next(row for row in ALL_FILTERS if row.code == code)
+    kind = next(row.measurement for row in ALL_FILTERS if row.code == code)
     threshold = load_preset("talkingpose").filters[code]
     assert threshold is not None
-    measured = clip.measurements[kind.measurement]
+    measured = clip.measurements[kind.name]
 
     assert clip.status == "rejected"
     assert code in clip.reject_codes
-    assert clip.thresholds[kind.measurement] == threshold
+    assert clip.thresholds[kind.name] == threshold
     assert measured < threshold if kind.direction == "at_least" else measured > threshold
 
 
@@ -227,4 +227,4 @@ def test_an_untouched_talk_trips_none(samples_dataset: Dataset, stem: str) -> No
     rows = [row for row in samples_dataset.clips(status=None) if row.source_id.startswith(stem)]
 
     assert [row.reject_codes for row in rows] == [()]
-    assert all(row.measurement in rows[0].measurements for row in ALL_FILTERS)
+    assert all(row.measurement.name in rows[0].measurements for row in ALL_FILTERS)

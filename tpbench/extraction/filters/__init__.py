@@ -1,70 +1,71 @@
-"""The filters, one small file each, and the order they are asked in."""
+"""The filters by what they look at, and asking them: the cheap ones first, keeping every answer."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tpbench.extraction.filters.base import ClipFilter, ScreeningFilter
-from tpbench.extraction.filters.camera_motion import CameraMotion
-from tpbench.extraction.filters.darkness import Dark
-from tpbench.extraction.filters.face_confidence import FaceConfidence
-from tpbench.extraction.filters.face_frontal import FaceFrontal
-from tpbench.extraction.filters.face_present import FacePresent
-from tpbench.extraction.filters.face_sharpness import FaceSharpness
-from tpbench.extraction.filters.face_size import FaceSize
-from tpbench.extraction.filters.face_yaw import FaceYaw
-from tpbench.extraction.filters.framing import UpperBodyFraming
-from tpbench.extraction.filters.hand_confidence import HandConfidence
-from tpbench.extraction.filters.hand_sharpness import HandSharpness
-from tpbench.extraction.filters.hands_both import HandsBoth
-from tpbench.extraction.filters.hands_visible import HandsVisible
-from tpbench.extraction.filters.identity import Identity
-from tpbench.extraction.filters.length import Length
-from tpbench.extraction.filters.overexposure import Overexposed
-from tpbench.extraction.filters.overlaid_text import OverlaidText
-from tpbench.extraction.filters.single_person import SinglePerson
-from tpbench.extraction.filters.skeleton_blinking import SkeletonBlinking
-from tpbench.extraction.filters.skeleton_confidence import SkeletonConfidence
-from tpbench.extraction.filters.skeleton_jitter import SkeletonJitter
-from tpbench.extraction.filters.slides import Slides
-from tpbench.extraction.filters.source_size import SourceSize
-from tpbench.extraction.filters.still import Still
+from tpbench.dataset import Measurement
+from tpbench.extraction.evidence import ClipEvidence, Evidence
+from tpbench.extraction.filters import body, clip, face, picture
+from tpbench.extraction.filters.base import Filter, Verdict
+from tpbench.extraction.steadying import SWITCH_COUNTS
 
-SCREENING_FILTERS: Final[tuple[type[ScreeningFilter], ...]] = (
-    SourceSize,
-    Length,
-    Dark,
-    Overexposed,
-    Still,
-    Slides,
-    OverlaidText,
-    FacePresent,
-    SinglePerson,
-    FaceSize,
-    FaceConfidence,
-)
+__all__ = [
+    "ALL_FILTERS",
+    "CLIP_FILTERS",
+    "SCREENING_FILTERS",
+    "Filter",
+    "Verdict",
+    "described_measurements",
+    "judge_clip",
+    "judge_screened",
+    "reject_codes",
+]
+
+SCREENING_FILTERS: Final = (*clip.SCREENING, *picture.SCREENING, *face.SCREENING)
 """Asked first, on two pictures a second; a span that one of them rejects costs nothing further."""
 
-CLIP_FILTERS: Final[tuple[type[ClipFilter], ...]] = (
-    FaceYaw,
-    FaceFrontal,
-    FaceSharpness,
-    UpperBodyFraming,
-    SkeletonConfidence,
-    SkeletonJitter,
-    SkeletonBlinking,
-    HandsVisible,
-    HandsBoth,
-    HandConfidence,
-    HandSharpness,
-    CameraMotion,
-    Identity,
-)
+CLIP_FILTERS: Final = (*face.WHOLE, *body.WHOLE, *clip.WHOLE)
 """Asked, together with the others once more, on every frame of the tracked person."""
 
-ALL_FILTERS: Final[tuple[type[ScreeningFilter | ClipFilter], ...]] = (
-    *SCREENING_FILTERS,
-    *CLIP_FILTERS,
-)
+ALL_FILTERS: Final[tuple[Filter[ClipEvidence], ...]] = (*SCREENING_FILTERS, *CLIP_FILTERS)
 
-__all__ = ["ALL_FILTERS", "CLIP_FILTERS", "SCREENING_FILTERS", "ClipFilter", "ScreeningFilter"]
+Thresholds = Mapping[str, float | None]
+"""Reject code -> threshold, as a preset gives them. A filter without one is off."""
+
+
+def judge_screened(evidence: Evidence, thresholds: Thresholds) -> list[Verdict]:
+    """Ask the filters of the screening stage."""
+    return [
+        item.judge(evidence, threshold)
+        for item in SCREENING_FILTERS
+        if (threshold := thresholds.get(item.code)) is not None
+    ]
+
+
+def judge_clip(evidence: ClipEvidence, thresholds: Thresholds) -> list[Verdict]:
+    """Ask all filters, those of the screening stage now on every frame."""
+    return [
+        item.judge(evidence, threshold)
+        for item in ALL_FILTERS
+        if (threshold := thresholds.get(item.code)) is not None
+    ]
+
+
+def reject_codes(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """Return the codes of the filters that refused, in the order they were asked."""
+    return tuple(verdict.code for verdict in verdicts if not verdict.kept)
+
+
+def described_measurements() -> tuple[Measurement, ...]:
+    """Return what each measured manifest column means, for reports and cards."""
+    counted = (
+        Measurement(
+            name=name,
+            title=f"Switches: {part.replace('_', ' ')}",
+            meaning=f"How often the {part.replace('_', ' ')} of the pose drawing comes or goes.",
+        )
+        for part, name in SWITCH_COUNTS.items()
+    )
+    return (*(item.measurement for item in ALL_FILTERS), *counted)

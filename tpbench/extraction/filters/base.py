@@ -1,74 +1,58 @@
-"""The filter seam: a filter measures one number and holds it against one threshold."""
+"""The filter seam: one number of the evidence held against one threshold."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
-from tpbench.extraction.evidence import ClipEvidence, Evidence
-from tpbench.extraction.verdict import Verdict
+from tpbench.dataset import Measurement
+from tpbench.extraction.evidence import Evidence
 
 Seen_contra = TypeVar("Seen_contra", bound=Evidence, contravariant=True)
 
-Direction = Literal["at_least", "at_most"]
-"""Which side of the threshold is kept; the threshold itself is kept."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filter(ABC, Generic[Seen_contra]):
-    """Measures one number on the evidence of a span and judges it.
+class Verdict:
+    """One filter's answer, kept whether it let the span pass or not."""
 
-    A subclass states the class variables and `measure`. It inherits from `ScreeningFilter` when the
-    cheap evidence is enough, otherwise from `ClipFilter`.
-    """
+    kept: bool
+    code: str
+    """Short and stable: `face.too_small`. Names what is wrong when `kept` is False."""
 
-    code: ClassVar[str]
-    """The reject code."""
+    measurement: str
+    """Name of the manifest columns: `m_<measurement>` and `t_<measurement>`."""
 
-    measurement: ClassVar[str]
-    """Name of the measured number, with its unit."""
-
-    title: ClassVar[str]
-    """What the number is, for people: the heading of its histogram."""
-
-    unit: ClassVar[str]
-    """Unit for people; empty for plain ratios."""
-
-    direction: ClassVar[Direction]
+    measured: float
+    """NaN where there was nothing to measure; such a span passes this filter."""
 
     threshold: float
 
-    @abstractmethod
-    def measure(self, evidence: Seen_contra) -> float:
-        """Return the number this filter judges; NaN where there is nothing to measure."""
 
-    def judge(self, evidence: Seen_contra) -> Verdict:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter(Generic[Seen_contra]):
+    """A declared filter. One whose judgement is no mere comparison overrides `judge`."""
+
+    measurement: Measurement
+    """The measured number: its reject code, its name (ending in its unit), its words for people,
+    and which side of the threshold is kept; the threshold itself is."""
+
+    measure: Callable[[Seen_contra], float]
+    """Returns the number; NaN where there is nothing to measure."""
+
+    @property
+    def code(self) -> str:
+        """The reject code, which is also the filter's name in presets."""
+        return self.measurement.code
+
+    def judge(self, evidence: Seen_contra, threshold: float) -> Verdict:
         """Measure and compare."""
         measured = self.measure(evidence)
-        if math.isnan(measured):
-            kept = True
-        elif self.direction == "at_least":
-            kept = measured >= self.threshold
-        else:
-            kept = measured <= self.threshold
         return Verdict(
-            kept=kept,
+            kept=math.isnan(measured) or self.measurement.passes(measured, threshold),
             code=self.code,
-            measurement=self.measurement,
+            measurement=self.measurement.name,
             measured=measured,
-            threshold=self.threshold,
+            threshold=threshold,
         )
-
-
-class ScreeningFilter(Filter[Evidence]):
-    """A filter that the cheap evidence of the screening pass is enough for."""
-
-    __slots__ = ()
-
-
-class ClipFilter(Filter[ClipEvidence]):
-    """A filter that needs the tracked person at full rate."""
-
-    __slots__ = ()

@@ -1,0 +1,76 @@
+"""Filters that look at the span as a whole: its size and length, the camera, who it shows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from tpbench.dataset import Measurement
+from tpbench.extraction.evidence import ClipEvidence, Evidence, finite_percentile
+from tpbench.extraction.filters.base import Filter
+
+KNOWN_SHARE: Final = 0.5
+"""A verdict on the camera takes this share of frames. Before a plain wall a few have corners now
+and then: those of whatever moves."""
+
+
+def camera_speed(seen: ClipEvidence) -> float:
+    """Return the mean background speed in picture diagonals per second.
+
+    NaN where the background tells something in under half of the frames: a plain wall, say.
+    """
+    shifts = seen.camera_shift_share
+    if not shifts.size or np.isfinite(shifts).mean() < KNOWN_SHARE:
+        return float("nan")
+    return float(np.nanmean(shifts)) * float(seen.fps)
+
+
+SCREENING: Final[tuple[Filter[Evidence], ...]] = (
+    Filter(
+        measurement=Measurement(
+            code="source.too_small",
+            name="source_short_side_px",
+            title="Shorter side of the source",
+            unit="px",
+            direction="at_least",
+            meaning="The shorter side of the source picture.",
+        ),
+        measure=lambda seen: float(min(seen.width_px, seen.height_px)),
+    ),
+    Filter(
+        measurement=Measurement(
+            code="clip.too_short",
+            name="length_frames",
+            title="Length",
+            unit="frames",
+            direction="at_least",
+            meaning="The number of frames of the span.",
+        ),
+        measure=lambda seen: float(seen.n_frames),
+    ),
+)
+
+WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
+    Filter(
+        measurement=Measurement(
+            code="motion.camera",
+            name="camera_speed_share",
+            title="Camera speed",
+            unit="diagonals/s",
+            direction="at_most",
+            meaning="How fast the background moves.",
+        ),
+        measure=camera_speed,
+    ),
+    Filter(
+        measurement=Measurement(
+            code="person.changed",
+            name="appearance_change",
+            title="Change of appearance",
+            direction="at_most",
+            meaning="How far the person's looks drift away from the start of the track.",
+        ),
+        measure=lambda seen: finite_percentile(seen.appearance_change, 95),
+    ),
+)

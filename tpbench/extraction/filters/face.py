@@ -1,0 +1,99 @@
+"""Filters that look at the face, and for a second one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from tpbench.dataset import Measurement
+from tpbench.extraction.evidence import ClipEvidence, Evidence, finite_median, lasting, share
+from tpbench.extraction.filters.base import Filter
+
+FRONTAL_DEG: Final = 45.0
+"""Up to here both eyes and the mouth are seen; peers use 30 for portraits, talks turn more."""
+
+
+def frontal_share(seen: ClipEvidence) -> float:
+    """Return the share of all frames with |yaw| up to `FRONTAL_DEG`; no face is not frontal."""
+    with np.errstate(invalid="ignore"):
+        return share(np.abs(seen.face_yaw_deg) <= FRONTAL_DEG)
+
+
+SCREENING: Final[tuple[Filter[Evidence], ...]] = (
+    Filter(
+        measurement=Measurement(
+            code="face.missing",
+            name="face_share",
+            title="Frames with a face",
+            direction="at_least",
+            meaning="The share of frames that show a face.",
+        ),
+        measure=lambda seen: 1.0 - share(lasting(seen.num_faces == 0)),
+    ),
+    Filter(
+        measurement=Measurement(
+            code="person.multiple",
+            name="multi_person_share",
+            title="Frames with a second person",
+            direction="at_most",
+            meaning="The share of frames that show a second face of comparable size.",
+        ),
+        measure=lambda seen: share(lasting(seen.num_faces > 1)),
+    ),
+    Filter(
+        measurement=Measurement(
+            code="face.too_small",
+            name="face_height_px",
+            title="Face height",
+            unit="px",
+            direction="at_least",
+            meaning="The height of the face.",
+        ),
+        measure=lambda seen: finite_median(seen.face_height_px),
+    ),
+    Filter(
+        measurement=Measurement(
+            code="face.low_confidence",
+            name="face_confidence",
+            title="Face confidence",
+            direction="at_least",
+            meaning="How sure the face detector is.",
+        ),
+        measure=lambda seen: finite_median(seen.face_scores),
+    ),
+)
+
+WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
+    Filter(
+        measurement=Measurement(
+            code="face.turned",
+            name="face_yaw_deg",
+            title="Head turn (median)",
+            unit="deg",
+            direction="at_most",
+            meaning="How far the head is turned at its median.",
+        ),
+        measure=lambda seen: finite_median(np.abs(seen.face_yaw_deg)),
+    ),
+    Filter(
+        measurement=Measurement(
+            code="face.rarely_frontal",
+            name="frontal_share",
+            title="Frames facing the camera",
+            direction="at_least",
+            meaning="The share of frames in which the face is turned towards the camera.",
+        ),
+        measure=frontal_share,
+    ),
+    Filter(
+        measurement=Measurement(
+            code="image.blurred",
+            name="face_sharpness",
+            title="Face sharpness",
+            direction="at_least",
+            meaning="How sharp the face is.",
+        ),
+        measure=lambda seen: finite_median(seen.face_sharpness),
+    ),
+)

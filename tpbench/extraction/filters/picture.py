@@ -1,0 +1,71 @@
+"""Filters that look at the picture: its light, its motion, and what is laid over it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tpbench.dataset import Measurement
+from tpbench.extraction.evidence import Evidence, finite_median, finite_percentile, share
+from tpbench.extraction.filters.base import Filter
+
+MOVING_LEVELS: Final = 0.4
+"""Mean CIELAB difference above which two samples half a second apart are not the same picture.
+
+A frozen picture, encoded again, stays below 0.1; the calmest half second of the talks it was set on
+has 1.2.
+"""
+
+SCREENING: Final[tuple[Filter[Evidence], ...]] = (
+    Filter(
+        measurement=Measurement(
+            code="image.too_dark",
+            name="luminance_levels",
+            title="Mean luma",
+            unit="levels",
+            direction="at_least",
+            meaning="How bright the span is at its median.",
+        ),
+        measure=lambda seen: finite_median(seen.luminance),
+    ),
+    Filter(
+        measurement=Measurement(
+            code="image.too_bright",
+            name="luminance_p90_levels",
+            title="Mean luma, 90th percentile",
+            unit="levels",
+            direction="at_most",
+            meaning="How bright the brightest tenth of the span is.",
+        ),
+        measure=lambda seen: finite_percentile(seen.luminance, 90),
+    ),
+    Filter(
+        measurement=Measurement(
+            code="motion.static",
+            name="moving_share",
+            title="Time in motion",
+            direction="at_least",
+            meaning="The share of half-second steps in which anything moves.",
+        ),
+        measure=lambda seen: share(seen.motion > MOVING_LEVELS),
+    ),
+    Filter(
+        measurement=Measurement(
+            code="overlay.slides",
+            name="page_share",
+            title="Area of slides and pages",
+            direction="at_most",
+            meaning="How much of the picture is a page: perfectly flat, and written or drawn upon.",
+        ),
+        measure=lambda seen: finite_median(seen.page_share),
+    ),
+    Filter(
+        measurement=Measurement(
+            code="overlay.text",
+            name="text_share",
+            title="Area of lasting text",
+            direction="at_most",
+            meaning="How much of the picture lasting text covers.",
+        ),
+        measure=lambda seen: seen.text_share,
+    ),
+)
