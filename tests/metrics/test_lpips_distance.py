@@ -6,7 +6,7 @@ import lpips
 import numpy as np
 import pytest
 import torch
-import torchvision  # type: ignore[import-untyped]  # it has no types
+import torchvision
 
 from tests.metrics.random_networks import random_pictures, random_state, save_state, weights_path
 from tpbench.errors import ConfigError, MissingWeightsError

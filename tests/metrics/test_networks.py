@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from torchvision.transforms.functional import to_tensor  # type: ignore[import-untyped]  # no types
+from torchvision.transforms.functional import to_tensor
 
 from tests.metrics.random_networks import random_pictures
 from tpbench.errors import ConfigError

@@ -16,10 +16,12 @@ from tpbench.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from tpbench.metrics.reference_check import CheckRow
     from tpbench.metrics.registry import MetricRow, Protocol
     from tpbench.metrics.scoring.report import ScoreReport
 
 INCOMPLETE_EXIT_CODE: Final = 3
+FAILED_EXIT_CODE: Final = 3
 
 _LISTED: Final = 5
 
@@ -209,6 +211,55 @@ def show(
         raise ConfigError(
             f"no metric or protocol is called '{name}'{did_you_mean(name, [*METRICS, *PROTOCOLS])}"
         )
+
+
+@metrics_app.command()
+def check(
+    clips: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[CLIP]...", help="Videos to check on, besides a made clip."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold our numbers and decoded frames against other libraries, on this machine.
+
+    PSNR and SSIM against scikit-image, LPIPS against lpips, FID's features against pytorch-fid, the
+    Fréchet distance against SciPy, TJE against its plain formula, frames against decord and OpenCV.
+    """
+    from tpbench.canonical import encoded
+    from tpbench.metrics.reference_check import check_numbers
+
+    rows = check_numbers(clips or [])
+    if as_json:
+        typer.echo(json.dumps([encoded(asdict(row)) for row in rows], indent=2))
+    else:
+        _print_checks(rows)
+    if failed := sum(row.result == "fail" for row in rows):
+        typer.echo(f"{failed} of {len(rows)} comparisons failed", err=True)
+        raise typer.Exit(FAILED_EXIT_CODE)
+
+
+def _print_checks(rows: Sequence[CheckRow]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from tpbench.cli.console import CleanConsole
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("clip", "what", "against", "largest difference", "allowed", "n", "result"):
+        table.add_column(title, no_wrap=title == "result")
+    for row in rows:
+        if row.largest_difference is not None:
+            found = f"{row.largest_difference:.2g} {row.unit}".strip()
+            allowed, n = f"{row.tolerance:.2g}", f"{row.n_values}"
+            cells = (row.clip, row.what, row.against, found, allowed, n, row.result)
+            table.add_row(*(Text(cell) for cell in cells))
+    console = CleanConsole(highlight=False, markup=False)
+    console.print(table)
+    unchecked = [row for row in rows if row.result == "not checked"]
+    reasons = dict.fromkeys((row.what, row.against, row.why) for row in unchecked)
+    for what, against, why in reasons:
+        console.print(f"not checked: {what} against {against}: {why}", soft_wrap=True)
 
 
 def _missing_weights(rows: Iterable[MetricRow]) -> set[str]:
