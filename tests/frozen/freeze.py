@@ -13,8 +13,10 @@ are compared.
 from __future__ import annotations
 
 import argparse
+import csv
 import difflib
 import hashlib
+import html
 import json
 import os
 import re
@@ -46,6 +48,13 @@ MASKED: Final = "(masked)"
 TEXT_MASKS: Final = (
     (r"\d+ workers?, [\d.]+ (s|min|h): .*?\)", "speed of this extraction"),
     (r"[\d.]+ (GB free)", "the disk of the moment"),
+    (r"[\d.,]+ (source )?frames/s( a worker| with)", "speed of this run"),
+    (r"[\d.]+ hours of video per core-hour", "speed of this run"),
+    (
+        r'"(wall_s|core_s|probe|screen|decode|measure|detect|write|\w*_fps|\w*_per_\w+)": ?[\d.]+',
+        "speed of this run",
+    ),
+    (r"^\d+%$", "shares of time in the report"),
     (r"\d{4}-\d\d-\d\d(T| )\d\d:\d\d(:\d\d)?(\+00:00|Z)?", "time of the run"),
     (r"\d{4}-\d\d-\d\d", "day of the run"),
     (r"\b0\.\d+\.\d+(\+g[0-9a-f]+)?(\.dirty)?", "release and commit of the program"),
@@ -174,7 +183,9 @@ class Recorder:
             timeout=COMMAND_LIMIT_S,
         )
         told = {"exit": done.returncode}
-        return told | {"out": self.text(done.stdout), "err": self.text(done.stderr)}
+        # Workers warn in the order in which they get there.
+        warned = sorted(self.text(done.stderr), key=lambda line: line * line.startswith("WARNING"))
+        return told | {"out": self.text(done.stdout), "err": warned}
 
     def text(self, printed: bytes) -> list[str]:
         """Return printed lines, this machine's paths and what TEXT_MASKS names masked."""
@@ -210,7 +221,9 @@ class Recorder:
             return json.loads(path.read_bytes())
         if path.suffix == ".parquet":
             return table_content(path)
-        if path.suffix in (".md", ".csv"):
+        if path.suffix == ".csv":
+            return self.text(without_speed(path))
+        if path.suffix == ".md":
             return self.text(path.read_bytes())
         if path.suffix == ".html":
             return self.text(visible_text(path.read_text("utf-8")).encode())
@@ -220,7 +233,7 @@ class Recorder:
 def mask_text(text: str) -> str:
     """Return the text with all that TEXT_MASKS names blanked out."""
     for pattern, _ in TEXT_MASKS:
-        text = re.sub(pattern, MASKED, text, flags=re.DOTALL)
+        text = re.sub(pattern, MASKED, text, flags=re.DOTALL | re.MULTILINE)
     return text
 
 
@@ -236,10 +249,17 @@ def mask_fields(entry: str, value: object) -> object:
     return masked(value)
 
 
-def visible_text(html: str) -> str:
+def visible_text(page: str) -> str:
     """Return the words of a page without scripts, styles and pictures."""
-    bare = re.sub(r"<(script|style|svg)\b.*?</\1>", " ", html, flags=re.DOTALL)
-    return re.sub(r"\s*\n\s*", "\n", re.sub(r"<[^>]*>", "\n", bare))
+    bare = re.sub(r"<(script|style|svg)\b.*?</\1>", " ", page, flags=re.DOTALL)
+    return html.unescape(re.sub(r"\s*\n\s*", "\n", re.sub(r"<[^>]*>", "\n", bare)))
+
+
+def without_speed(path: Path) -> bytes:
+    """Return a table of text without the column of the generators' speed."""
+    rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
+    told = [{k: v for k, v in row.items() if k != "gen_fps"} for row in rows]
+    return "\n".join(json.dumps(row) for row in told).encode()
 
 
 def table_content(path: Path) -> dict[str, Any]:
@@ -392,7 +412,7 @@ def _record_leaderboards(recorder: Recorder, frozen: str) -> None:
     recorder.keep("runs/leaderboard told", "leaderboard build runs -o site --data demo")
     recorder.keep("runs/leaderboard json", "leaderboard build runs -o tables --no-page --json")
     recorder.keep("runs/leaderboard seeds", "leaderboard build other -o seeds --no-page")
-    recorder.keep_files("runs/site", recorder.folder / "site", "*", "media/**/*")
+    recorder.keep_files("runs/site", recorder.folder / "site", "[!.]*", "media/**/*")
     recorder.keep_files("runs/seeds", recorder.folder / "seeds", "*.csv", "*.md")
     page = (recorder.folder / "site" / "index.html").read_bytes()
     recorder.entries["runs/page"] = recorder.text(page)
@@ -456,7 +476,7 @@ def _make_pairs(folder: Path) -> None:
 
 
 def _write_lossless(path: Path, images: Sequence[NDArray[np.uint8]]) -> None:
-    with av.open(str(path), "w") as output:
+    with av.open(str(path), "w", container_options={"fflags": "+bitexact"}) as output:
         stream = output.add_stream("libx264rgb", rate=25, options={"crf": "0"})
         stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = "rgb24"
@@ -468,14 +488,19 @@ def _write_lossless(path: Path, images: Sequence[NDArray[np.uint8]]) -> None:
 
 def record(out: Path, checkout: Path, talks: Path, parts: Sequence[str]) -> None:
     """Do the parts that are asked for and write what came of them."""
-    with tempfile.TemporaryDirectory(prefix="frozen-") as folder:
-        recorder = Recorder(checkout=checkout.resolve(), folder=Path(folder), talks=talks)
+    # Always the same path: the ids of sources that can't be read are made of it.
+    folder = Path(tempfile.gettempdir()) / "tpbench-frozen"
+    folder.mkdir()
+    try:
+        recorder = Recorder(checkout=checkout.resolve(), folder=folder, talks=talks)
         if set(parts) & {"extract", "runs", "score", "talks"}:
             recorder.run("weights pull mediapipe-pose-landmarks mediapipe-face-mesh")
         for name in parts:
             begun_s = time.monotonic()
             PARTS[name](recorder)
             print(f"{name}: {time.monotonic() - begun_s:.0f} s", flush=True)
+    finally:
+        shutil.rmtree(folder)
     out.write_text(json.dumps(recorder.entries, indent=1, sort_keys=True), encoding="utf-8")
 
 
