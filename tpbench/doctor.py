@@ -119,7 +119,7 @@ def _broken(area: str, name: str, error: Exception, status: CheckStatus = "fail"
 
 def _machine() -> Iterator[Check]:
     from tpbench import __version__
-    from tpbench.execution import usable_cores
+    from tpbench.work import usable_cores
 
     area = "machine"
     yield _found(area, "tpbench", __version__)

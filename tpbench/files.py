@@ -119,14 +119,32 @@ def is_half_written(path: Path) -> bool:
     return bool(_HALF_WRITTEN.fullmatch(path.name)) and path.is_file() and not path.is_symlink()
 
 
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk: a power cut can't take them."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; it becomes `path` when the block ends well."""
+def written_aside(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside `path`; it becomes `path` when the block ends well.
+
+    Args:
+        path: of the file.
+        durable: the content is on the disk before the name is, and the name when this returns.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
+        if durable:
+            sync(temporary)
         temporary.replace(path)
+        if durable:
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

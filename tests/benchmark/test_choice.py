@@ -20,7 +20,7 @@ from tpbench.benchmark.model import (
     with_reference_quirks,
 )
 from tpbench.errors import ConfigError
-from tpbench.execution import usable_cores
+from tpbench.work import usable_cores
 
 if TYPE_CHECKING:
     from pathlib import Path

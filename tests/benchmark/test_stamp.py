@@ -9,7 +9,7 @@ import pytest
 import tpbench
 from tpbench.benchmark import run_info
 from tpbench.benchmark.run_info import CodeStamp, code_stamp, environment_stamp, hardware_stamp
-from tpbench.execution import usable_cores
+from tpbench.work import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

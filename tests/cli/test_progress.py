@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tpbench.cli.output import stalled_column
-from tpbench.execution import StallWatch
+from tpbench.work import StallWatch
 
 if TYPE_CHECKING:
     import pytest
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def test_the_progress_line_names_what_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = StallWatch(stall_s=0)
-    monkeypatch.setattr("tpbench.execution.IN_WORK", watch)
+    monkeypatch.setattr("tpbench.work.IN_WORK", watch)
     console = Console(file=StringIO(), width=120)
     bar = Progress(stalled_column(), console=console)
     bar.add_task("videos", total=3)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tpbench.execution import TaskSpec
+from tpbench.work import TaskSpec
 
 
 @pytest.fixture
@@ -20,5 +20,5 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def task(folder: Path, monkeypatch: pytest.MonkeyPatch) -> TaskSpec:
     """The marking task, findable by workers."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "work"))
     return TaskSpec(factory="worker_tasks:mark", config={"folder": str(folder)})

@@ -17,19 +17,10 @@ import psutil
 import pytest
 
 from tpbench.errors import TPBenchError
-from tpbench.execution import (
-    Ledger,
-    LedgerEntry,
-    LocalExecutor,
-    Outcome,
-    TaskSpec,
-    WorkItem,
-    drain,
-    read_ledger,
-    terminate_as_interrupt,
-)
+from tpbench.execution import Ledger, LedgerEntry, drain, read_ledger
+from tpbench.work import Outcome, Pool, TaskSpec, WorkItem, terminate_as_interrupt
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "work"
 OUTLIVE_S = 5.0
 """No worker outlives its driver by more."""
 
@@ -46,7 +37,7 @@ def add(ledger_path: Path, *payloads: dict[str, object]) -> None:
 
 def work(ledger_path: Path, task: TaskSpec, **listeners: Callable[..., None]) -> None:
     with Ledger.open(ledger_path, config_digest="c") as ledger:
-        drain(ledger, LocalExecutor(num_workers=2), task, **listeners)  # type: ignore[arg-type]  # the names are right
+        drain(ledger, Pool(num_workers=2), task, **listeners)  # type: ignore[arg-type]  # the names are right
 
 
 def entries(ledger_path: Path) -> dict[str, LedgerEntry]:
@@ -150,7 +141,7 @@ def test_a_run_that_is_stopped_by_a_full_disk_goes_on_later(
 def test_only_the_wanted_keys_are_done(ledger_path: Path, task: TaskSpec, folder: Path) -> None:
     add(ledger_path, {"name": "a"}, {"name": "b"})
     with Ledger.open(ledger_path, config_digest="c") as ledger:
-        drain(ledger, LocalExecutor(num_workers=2), task, keys={"b"})
+        drain(ledger, Pool(num_workers=2), task, keys={"b"})
 
     assert [tries(folder, name) for name in "ab"] == [0, 1]
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
 from tpbench.errors import DatasetError, TPBenchError
-from tpbench.execution import Ledger, Outcome, OutcomeKind, WorkItem, read_ledger
+from tpbench.execution import Ledger, read_ledger
+from tpbench.work import Outcome, OutcomeKind, WorkItem
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import signal
 import sys
 
 POINTS = {
-    "a worker is started": ("after", "tpbench.execution.local", "WorkerHandle"),
+    "a worker is started": ("after", "tpbench.work.pool", "WorkerHandle"),
     "clips lie there, not recorded": ("before", "tpbench.execution.ledger", "Ledger.record"),
     "one source is recorded": ("after", "tpbench.execution.ledger", "Ledger.record"),
     "all is recorded": ("before", "tpbench.extraction.run", "finalise"),

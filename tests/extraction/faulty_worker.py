@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from tpbench.execution.executor import JsonObject, Process, ProgressReport
+from tpbench.work.worker import JsonObject, Process, ProgressReport
 
 
 def build(_: JsonObject) -> Process:

@@ -28,11 +28,11 @@ from typing import cast
 
 from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
 from tpbench.errors import MediaError
-from tpbench.execution.executor import JsonObject
 from tpbench.execution.ledger_file import require_same
 from tpbench.extraction.pipeline import WORK_FOLDER, SourcePipeline, SourceResult, _move, _staging
 from tpbench.extraction.sources import Source, hashed, source_id
 from tpbench.extraction.worker import ExtractionTask
+from tpbench.work.worker import JsonObject
 
 FAULTS: dict[str, Exception] = {
     "memory": MemoryError(),

@@ -11,7 +11,7 @@ import pytest
 from tpbench.dataset import Clip
 from tpbench.dataset.folder import LEDGER_FILE
 from tpbench.errors import DatasetError, MediaError
-from tpbench.execution import Ledger, Outcome
+from tpbench.execution import Ledger
 from tpbench.extraction.bookkeeping import (
     WORKER_LOG,
     add_wall_time,
@@ -26,6 +26,7 @@ from tpbench.extraction.pipeline import duplicate_row
 from tpbench.extraction.sources import Source, find_sources, hashed, source_id
 from tpbench.extraction.worker import source_of
 from tpbench.foreign import printable
+from tpbench.work import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,10 +19,11 @@ from tests.talks import short_settings
 from tpbench.dataset import Dataset
 from tpbench.dataset.folder import LEDGER_FILE
 from tpbench.errors import DatasetError, TPBenchError
-from tpbench.execution import WorkItem, read_ledger
+from tpbench.execution import read_ledger
 from tpbench.extraction import run
 from tpbench.extraction.naming import SourceNames
 from tpbench.extraction.run import extract
+from tpbench.work import WorkItem
 
 HERE = Path(__file__).parent
 SETTINGS = short_settings()

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tpbench.dataset.folder import LEDGER_FILE
-from tpbench.execution import Ledger, Outcome
+from tpbench.execution import Ledger
 from tpbench.extraction.bookkeeping import WORKER_LOG, plan
 from tpbench.extraction.progress import ProgressCounter, RunProgress
 from tpbench.extraction.sources import find_sources
+from tpbench.work import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,12 +20,13 @@ from tests.talks import darkness, mirrored, short_settings, write_talk
 from tpbench.dataset import Dataset
 from tpbench.dataset.folder import LEDGER_FILE
 from tpbench.errors import ConfigError, DatasetError
-from tpbench.execution import Ledger, LedgerEntry, TaskSpec, local, read_ledger
+from tpbench.execution import Ledger, LedgerEntry, read_ledger
 from tpbench.extraction import run
 from tpbench.extraction.bookkeeping import WORKER_LOG
 from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.run import extract
 from tpbench.files import sha256_of
+from tpbench.work import TaskSpec, pool
 
 HERE = Path(__file__).parent
 SETTINGS = short_settings()
@@ -82,7 +83,7 @@ def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         pytest.fail("a worker was started")
 
-    monkeypatch.setattr(local, "WorkerHandle", refuse)
+    monkeypatch.setattr(pool, "WorkerHandle", refuse)
 
 
 def extracted(

@@ -24,9 +24,9 @@ from tpbench.benchmark.shards import is_whole, record_of, sessions_of, shards_of
 from tpbench.benchmark.tasks import TaskClip
 from tpbench.benchmark.worker import clips_payload, describe_payload
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
-from tpbench.execution import JsonObject, Outcome, WorkItem, keep_traceback
-from tpbench.execution.differences import describe_differences
 from tpbench.privacy import public_values
+from tpbench.work import JsonObject, Outcome, WorkItem, keep_traceback
+from tpbench.work.records import describe_differences
 
 logger = logging.getLogger(__name__)
 

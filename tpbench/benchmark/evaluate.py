@@ -34,7 +34,6 @@ from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo, hardware_stamp, r
 from tpbench.benchmark.shards import Shard, take_over_measurements
 from tpbench.benchmark.tasks import SplitChoice, task_rule
 from tpbench.errors import ConfigError, SubmissionError
-from tpbench.execution import explain_halts
 from tpbench.metrics.registry import Protocol
 from tpbench.metrics.scoring.availability import Readiness, look_around, require_all
 from tpbench.metrics.scoring.driver import ScoringProgress
@@ -43,6 +42,7 @@ from tpbench.metrics.scoring.records import RecordFolder
 from tpbench.metrics.scoring.report import ScoreReport, load_report
 from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting
 from tpbench.video import probe
+from tpbench.work import explain_halts
 
 DATA_VARIABLE: Final = "TPBENCH_DATA"
 """Environment variable with the folder of the dataset, where none is named."""

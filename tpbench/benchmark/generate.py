@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Generator as Generates
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -22,18 +20,17 @@ from tpbench.benchmark.shards import Shard
 from tpbench.benchmark.tasks import SplitChoice, select_clips, task_rule
 from tpbench.benchmark.worker import GenerationProcess
 from tpbench.dataset import Dataset
-from tpbench.errors import ConfigError, TPBenchError
-from tpbench.execution import (
-    IN_WORK,
+from tpbench.errors import ConfigError
+from tpbench.work import (
+    Executor,
+    InThisProcess,
     JsonObject,
-    LocalExecutor,
-    Outcome,
-    ProgressListener,
+    Pool,
+    Process,
     TaskSpec,
     WorkItem,
     explain_halts,
 )
-from tpbench.execution.halt import why_halt
 
 DEFAULT_PROTOCOL: Final = "tpbench-v2"
 
@@ -197,10 +194,8 @@ def generate_planned(  # noqa: PLR0913 - as above
         )
         config = _config(spec, folder, keep, crew)
         try:
-            if generator is not None:
-                _work_here(driver, adopt(generator, name=spec.model), config)
-            else:
-                _work_in_processes(driver, crew, plan.choice, config)
+            adopted = None if generator is None else adopt(generator, name=spec.model)
+            _work(driver, crew, plan.choice, config, adopted)
         finally:
             driver.publish()
         return Run.open(folder.path)
@@ -221,18 +216,27 @@ def _config(spec: RunSpec, folder: RunFolder, keep: Keep, crew: Crew) -> dict[st
     }
 
 
-def _work_in_processes(
-    driver: Driver, crew: Crew, choice: ModelChoice, config: Mapping[str, Any]
+def _work(
+    driver: Driver,
+    crew: Crew,
+    choice: ModelChoice,
+    config: Mapping[str, Any],
+    generator: Generator | None,
 ) -> None:
+    """Have the clips made: in processes, or here by an object of the user's own."""
     task = TaskSpec(factory="tpbench.benchmark.worker:build", config=config)
 
     def work(items: Iterable[WorkItem], workers: int) -> None:
-        executor = LocalExecutor(
-            num_workers=workers,
-            recycle_after=_RECYCLE_LIGHT if choice.weight_free else _RECYCLE_HEAVY,
-            worker_log=driver.folder.log,
-        )
-        with closing(executor.run(task, items, on_progress=driver.on_progress)) as outcomes:
+        executor: Executor
+        if generator is not None:
+            executor = InThisProcess(build=partial(_keep_open, generator))
+        else:
+            executor = Pool(
+                num_workers=workers,
+                recycle_after=_RECYCLE_LIGHT if choice.weight_free else _RECYCLE_HEAVY,
+                worker_log=driver.folder.log,
+            )
+        with closing(executor.run(task, items, on_report=driver.on_progress)) as outcomes:
             for outcome in outcomes:
                 driver.hear(outcome)
 
@@ -245,38 +249,8 @@ def _work_in_processes(
     work(driver.items_one_by_one(), crew.workers)
 
 
-def _work_here(driver: Driver, generator: Generator, config: Mapping[str, Any]) -> None:
-    from tpbench.benchmark.worker import GenerationProcess, make_maker
+def _keep_open(generator: Generator, config: JsonObject) -> Process:
+    """Put an object to work that is the user's, who closes it."""
+    from tpbench.benchmark.worker import make_maker
 
-    process = GenerationProcess(maker=make_maker(generator, config))
-    for items in (driver.items_after_describing(), driver.items_one_by_one()):
-        for outcome in _done_here(process, items, driver.on_progress):
-            driver.hear(outcome)
-
-
-def _done_here(
-    process: GenerationProcess, items: Iterable[WorkItem], on_progress: ProgressListener
-) -> Generates[Outcome, None, None]:
-    """Do items in this process, as an executor would; a bug is not tried again."""
-
-    def report(key: str, progress: JsonObject) -> None:
-        IN_WORK.moved(key)
-        on_progress(key, progress)
-
-    for item in items:
-        try:
-            with IN_WORK.at(item.key, where="in this process"):
-                result = process(item.payload, partial(report, item.key))
-        except Exception as error:  # a bug of one clip's must not cost the others
-            if why_halt(error) is not None:
-                raise
-            known = isinstance(error, TPBenchError)
-            yield Outcome(
-                key=item.key,
-                kind="failed",
-                attempts=1,
-                error=str(error) if known else f"{type(error).__name__}: {error}",
-                error_detail=None if known else traceback.format_exc(),
-            )
-        else:
-            yield Outcome(key=item.key, kind="done", attempts=1, result=result)
+    return GenerationProcess(maker=make_maker(generator, config)).__call__

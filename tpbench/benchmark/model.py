@@ -16,7 +16,7 @@ from tpbench.baselines import registry
 from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, Generator
 from tpbench.baselines.model_row import Kind, ModelRow, OptionValue
 from tpbench.errors import ConfigError, TPBenchError
-from tpbench.execution import usable_cores
+from tpbench.work import usable_cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

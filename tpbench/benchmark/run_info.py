@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from tpbench.benchmark.tasks import SplitChoice
 from tpbench.canonical import digest_of
 from tpbench.errors import SubmissionError
-from tpbench.execution import usable_cores
 from tpbench.files import write_text_aside
 from tpbench.foreign import ForeignFileError, read_json
+from tpbench.work import usable_cores
 
 _PACKAGES: Final = (
     "numpy", "torch", "torchvision", "av", "opencv-python", "scikit-image", "scipy", "onnxruntime",

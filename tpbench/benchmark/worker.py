@@ -17,7 +17,7 @@ from tpbench.benchmark.records import read_record
 from tpbench.benchmark.run_folder import Keep, RunFolder
 from tpbench.benchmark.tasks import TaskClip, make_task
 from tpbench.errors import SubmissionError
-from tpbench.execution.executor import JsonObject, ProgressReport
+from tpbench.work.worker import JsonObject, ProgressReport
 
 _REPORT_EVERY_FRAMES = 10
 

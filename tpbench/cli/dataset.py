@@ -56,7 +56,7 @@ def extract(
     import tpbench
     from tpbench.cli.console import CleanConsole
     from tpbench.cli.output import render_summary
-    from tpbench.execution import terminate_as_interrupt
+    from tpbench.work import terminate_as_interrupt
 
     with terminate_as_interrupt(), _progress_bar() as listener:
         dataset = tpbench.extract(
@@ -122,7 +122,7 @@ def demo(
     import tpbench
     from tpbench.benchmark.leaderboard.build import build_leaderboard
     from tpbench.doctor import demo_clips
-    from tpbench.execution import terminate_as_interrupt
+    from tpbench.work import terminate_as_interrupt
 
     dataset = out / "dataset"
     extract(

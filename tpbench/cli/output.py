@@ -30,7 +30,7 @@ def stalled_column() -> ProgressColumn:
     from rich.progress import ProgressColumn, Task
     from rich.text import Text
 
-    from tpbench.execution import IN_WORK
+    from tpbench.work import IN_WORK
 
     class StalledColumn(ProgressColumn):
         """Asks anew at every refresh, also while the main thread is busy with the item itself."""

@@ -103,7 +103,7 @@ def evaluate(
     from tpbench.benchmark.evaluate import estimate, evaluate_prepared, prepare
     from tpbench.benchmark.model import parse_assignments, with_reference_quirks
     from tpbench.benchmark.tasks import read_ids
-    from tpbench.execution import terminate_as_interrupt
+    from tpbench.work import terminate_as_interrupt
 
     options = parse_assignments(option or [])
     if reference_quirks:
@@ -302,7 +302,7 @@ def generate(
     from tpbench.benchmark.generate import RunSpec, generate_run
     from tpbench.benchmark.model import parse_assignments, with_reference_quirks
     from tpbench.benchmark.tasks import read_ids
-    from tpbench.execution import terminate_as_interrupt
+    from tpbench.work import terminate_as_interrupt
 
     options = parse_assignments(option or [])
     if reference_quirks:
@@ -410,7 +410,7 @@ def verify(
 ) -> None:
     """Check every sha256 of a run, and compute its scores again from the generated clips."""
     from tpbench.benchmark.verify import verify_run
-    from tpbench.execution import terminate_as_interrupt
+    from tpbench.work import terminate_as_interrupt
 
     with terminate_as_interrupt(), scoring_bar() as listener:
         found = verify_run(

@@ -73,8 +73,8 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print scores.json.")] = False,
 ) -> None:
     """Score generated videos; go on where an earlier run stopped."""
-    from tpbench.execution import terminate_as_interrupt
     from tpbench.metrics.scoring.run import score as score_folders
+    from tpbench.work import terminate_as_interrupt
 
     wanted = None if metrics is None else [name.strip() for name in metrics.split(",")]
     with terminate_as_interrupt(), scoring_bar() as listener:

@@ -25,8 +25,6 @@ from pathlib import Path
 from typing import Final, Literal, Self, get_args
 
 from tpbench.errors import DatasetError
-from tpbench.execution.differences import describe_differences
-from tpbench.execution.executor import JsonObject, Outcome, WorkItem
 from tpbench.execution.ledger_file import (
     HOW_TO_MEND,
     check,
@@ -38,6 +36,8 @@ from tpbench.execution.ledger_file import (
     require_same,
     unlock,
 )
+from tpbench.work.records import describe_differences
+from tpbench.work.worker import JsonObject, Outcome, WorkItem
 
 State = Literal["pending", "leased", "done", "failed", "quarantined", "postponed"]
 """Where an item stands. The last four stay as they are: only `Ledger.forget` takes them back."""

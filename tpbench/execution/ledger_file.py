@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tpbench.errors import DatasetError, TPBenchError
-from tpbench.execution.halt import HaltError
+from tpbench.work.faults import HaltError
 
 _APPLICATION_ID: Final = 0x7470626C  # "tpbl"
 _SCHEMA_VERSION: Final = 1

@@ -12,12 +12,13 @@ from typing import Final
 from tpbench.dataset import Clip, RunStats, clip_path, keypoints_path, pose_path
 from tpbench.dataset.folder import CLIPS_FOLDER, KEYPOINTS_FOLDER, LEDGER_FILE, POSES_FOLDER
 from tpbench.errors import DatasetError, MediaError
-from tpbench.execution import Ledger, LedgerEntry, WorkItem
+from tpbench.execution import Ledger, LedgerEntry
 from tpbench.extraction.leftovers import holds_work, require_own_folders
 from tpbench.extraction.pipeline import WORK_FOLDER, failed_row
 from tpbench.extraction.sources import Source, hashed, mark_duplicates
 from tpbench.extraction.worker import payload_of, source_of
 from tpbench.foreign import printable
+from tpbench.work import WorkItem
 
 logger = logging.getLogger(__name__)
 

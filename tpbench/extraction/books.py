@@ -13,10 +13,11 @@ from tpbench.dataset import Clip, DatasetInfo, read_clips
 from tpbench.dataset.folder import COLUMNS, LEDGER_FILE, MANIFEST_NAME
 from tpbench.dataset.info import INFO_NAME, read_info
 from tpbench.errors import DatasetError
-from tpbench.execution import JsonObject, Ledger, LedgerEntry
+from tpbench.execution import Ledger, LedgerEntry
 from tpbench.execution.ledger import damaged_row
 from tpbench.execution.ledger_file import HOW_TO_MEND
 from tpbench.extraction.worker import source_of
+from tpbench.work import JsonObject
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,10 @@ from dataclasses import replace
 from typing import Final
 
 from tpbench.errors import MediaError
-from tpbench.execution import LedgerEntry, WorkItem
+from tpbench.execution import LedgerEntry
 from tpbench.extraction.sources import Source, hashed, id_stem, source_id
 from tpbench.extraction.worker import payload_of, source_of
+from tpbench.work import WorkItem
 
 _DIGITS: Final = (8, 16, 32, 64)
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tpbench.execution import JsonObject, Ledger, Outcome, keep_traceback
+from tpbench.execution import Ledger
 from tpbench.extraction.bookkeeping import FINAL_STATES, WORKER_LOG, error_line
 from tpbench.extraction.sources import Source
 from tpbench.extraction.worker import source_of
+from tpbench.work import JsonObject, Outcome, keep_traceback
 
 logger = logging.getLogger(__name__)
 

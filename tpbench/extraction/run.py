@@ -14,14 +14,7 @@ from tpbench.dataset import Clip, Dataset, finalise
 from tpbench.dataset.folder import LEDGER_FILE
 from tpbench.detectors.onnx_session import Device
 from tpbench.errors import ConfigError
-from tpbench.execution import (
-    Ledger,
-    LocalExecutor,
-    TaskSpec,
-    drain,
-    explain_halts,
-    usable_cores,
-)
+from tpbench.execution import Ledger, drain
 from tpbench.execution.ledger_file import FileId
 from tpbench.extraction.bookkeeping import (
     WORKER_LOG,
@@ -43,6 +36,7 @@ from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import find_sources, plain_path
 from tpbench.extraction.steadying import visibility
 from tpbench.wholebody import PoseSource
+from tpbench.work import Pool, TaskSpec, explain_halts, usable_cores
 
 _RECYCLE_AFTER: Final = 50
 """Sources after which a worker is replaced: native libraries keep some memory for good."""
@@ -135,7 +129,7 @@ def extract(  # noqa: PLR0913 - the options of the command
         try:
             drain(
                 ledger,
-                LocalExecutor(
+                Pool(
                     num_workers=count,
                     recycle_after=_RECYCLE_AFTER,
                     worker_log=folder / WORKER_LOG,

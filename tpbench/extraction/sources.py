@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from tpbench.errors import ConfigError, MediaError
-from tpbench.execution.halt import causes, is_out_of_reach
 from tpbench.files import sha256_of
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.privacy import public_text
 from tpbench.video import VIDEO_SUFFIXES
 from tpbench.video.source import open_container
+from tpbench.work.faults import causes, is_out_of_reach
 
 logger = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tpbench.errors import MediaError
-from tpbench.execution.executor import JsonObject, ProgressReport
-from tpbench.execution.halt import HaltError, PostponedError, machine_fault
 from tpbench.execution.ledger_file import require_same
 from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.pipeline import SourcePipeline, anywhere, duplicate_row
 from tpbench.extraction.sources import Source, why_out_of_reach
+from tpbench.work.faults import HaltError, PostponedError, machine_fault
+from tpbench.work.worker import JsonObject, ProgressReport
 
 _REPORT_EVERY_FRAMES = 50
 

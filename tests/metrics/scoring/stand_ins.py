@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.detectors.base import Detections, PersonDetection
-from tpbench.execution import JsonObject
 from tpbench.metrics.scoring import availability, worker
 from tpbench.metrics.scoring.tools import Toolbox
 from tpbench.metrics.scoring.worker import ScoringTask
 from tpbench.video import Frame
 from tpbench.wholebody import FACE, LEFT_HAND, LEFT_SHOULDER, NUM_KEYPOINTS, RIGHT_HAND, PoseSource
+from tpbench.work import JsonObject
 
 if TYPE_CHECKING:
     from tpbench.metrics.lpips_distance import LpipsDistance

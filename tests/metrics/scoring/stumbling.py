@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tpbench.execution.executor import JsonObject, Process, ProgressReport
 from tpbench.metrics.scoring import worker
+from tpbench.work.worker import JsonObject, Process, ProgressReport
 
 
 def build(config: JsonObject) -> Process:

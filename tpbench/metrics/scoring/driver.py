@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from tpbench.detectors.mediapipe_tasks import no_usage_statistics
-from tpbench.errors import TPBenchError
-from tpbench.execution import (
-    IN_WORK,
-    JsonObject,
-    LocalExecutor,
-    Outcome,
-    TaskSpec,
-    WorkItem,
-    usable_cores,
-)
-from tpbench.execution.halt import why_halt
-from tpbench.foreign import printable
 from tpbench.metrics.scoring.clip_pass import ClipJob
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.worker import build, payload_of
 from tpbench.wholebody import PoseSource
+from tpbench.work import Executor, InThisProcess, Outcome, Pool, TaskSpec, WorkItem, usable_cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +72,14 @@ class Crew:
             "uses_torch": self.uses_torch,
             "threads": max(1, cores // workers),
         }
-        if workers == 1:
-            yield from _in_this_process(config, jobs, on_progress)
-            return
-        executor = LocalExecutor(num_workers=workers, worker_log=self.log)
+        executor: Executor = InThisProcess(build=build)
+        if workers > 1:
+            executor = Pool(num_workers=workers, worker_log=self.log)
         items = [WorkItem(key=job.clip_id, payload=payload_of(job)) for job in jobs]
         outcomes = executor.run(
             TaskSpec(factory=self.factory, config=config),
             items,
-            on_progress=lambda key, report: on_progress(key, int(report["frames"])),
+            on_report=lambda key, report: on_progress(key, int(report["frames"])),
         )
         with closing(outcomes):
             yield from outcomes
@@ -135,46 +120,3 @@ class ProgressCounter:
         self._state = replace(self._state, frames=sum(self._frames.values()))
         if self._listener is not None:
             self._listener(self._state)
-
-
-def _in_this_process(
-    config: JsonObject, jobs: Sequence[ClipJob], on_progress: Callable[[str, int], None]
-) -> Iterator[Outcome]:
-    """Measure here: nothing has to start. A bug costs its clip, and its traceback is kept."""
-    if not jobs:
-        return
-    task = build(config)
-    try:
-        for job in jobs:
-            with no_usage_statistics():
-                outcome = _outcome(task.measure, job, on_progress)
-            yield outcome
-    finally:
-        task.close()
-
-
-def _outcome(
-    measure: Callable[[ClipJob, Callable[[int], None]], dict[str, Any]],
-    job: ClipJob,
-    on_progress: Callable[[str, int], None],
-) -> Outcome:
-    def report(frames: int) -> None:
-        IN_WORK.moved(job.clip_id)
-        on_progress(job.clip_id, frames)
-
-    try:
-        with IN_WORK.at(job.clip_id, where="in this process"):
-            result = measure(job, report)
-    except TPBenchError as error:
-        return Outcome(key=job.clip_id, kind="failed", attempts=1, error=str(error))
-    except Exception as error:  # one clip's, as in a worker process
-        if why_halt(error) is not None:
-            raise
-        return Outcome(
-            key=job.clip_id,
-            kind="failed",
-            attempts=1,
-            error=printable(f"{type(error).__name__}: {error}"),
-            error_detail=traceback.format_exc(),
-        )
-    return Outcome(key=job.clip_id, kind="done", attempts=1, result=result)

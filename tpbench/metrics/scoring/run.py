@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from tpbench.dataset.info import SplitName
 from tpbench.errors import ConfigError
-from tpbench.execution import explain_halts, keep_traceback
 from tpbench.files import is_half_written, sha256_of
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, Protocol
 from tpbench.metrics.registry import protocol as protocol_named
@@ -55,6 +54,7 @@ from tpbench.metrics.scoring.summary import (
 from tpbench.metrics.scoring.worker import FACTORY
 from tpbench.privacy import public_message
 from tpbench.video import passed_over
+from tpbench.work import explain_halts, keep_traceback
 
 logger = logging.getLogger(__name__)
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tpbench.execution.executor import JsonObject, ProgressReport
+from tpbench.detectors.mediapipe_tasks import no_usage_statistics
 from tpbench.metrics.scoring.clip_pass import ClipJob, ClipPass
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.records import RecordFolder
 from tpbench.metrics.scoring.tools import Toolbox
+from tpbench.work.worker import JsonObject, ProgressReport
 
 FACTORY: Final = f"{__name__}:build_in_worker"
-
-_REPORT_EVERY_FRAMES = 64
 
 
 def payload_of(job: ClipJob) -> dict[str, Any]:
@@ -30,18 +28,11 @@ class ScoringTask:
     clip_pass: ClipPass
 
     def __call__(self, payload: JsonObject, report: ProgressReport) -> dict[str, Any]:
-        """Do what `measure` does with a job that `payload_of` wrote down."""
-        paths = {name: Path(payload[name]) for name in ("real", "generated")}
-        return self.measure(ClipJob(**{**payload, **paths}), lambda done: report({"frames": done}))
-
-    def measure(self, job: ClipJob, on_frames: Callable[[int], None]) -> dict[str, Any]:
         """Measure one pair, write its record, and say how many frames were scored."""
-
-        def now_and_then(done: int) -> None:
-            if done % _REPORT_EVERY_FRAMES == 0:
-                on_frames(done)
-
-        return {"frames": self.clip_pass.run(job, now_and_then)}
+        paths = {name: Path(payload[name]) for name in ("real", "generated")}
+        job = ClipJob(**{**payload, **paths})
+        with no_usage_statistics():  # MediaPipe's, also where no worker has switched them off
+            return {"frames": self.clip_pass.run(job, lambda done: report({"frames": done}))}
 
     def close(self) -> None:
         """Close the models."""

@@ -7,13 +7,14 @@ import sys
 import threading
 from pathlib import Path
 
-from tpbench.execution import Ledger, LocalExecutor, TaskSpec, drain, terminate_as_interrupt
+from tpbench.execution import Ledger, drain
+from tpbench.work import Pool, TaskSpec, terminate_as_interrupt
 
 
 def drive() -> None:
     task = TaskSpec(factory="worker_tasks:mark", config={"folder": sys.argv[2]})
     with Ledger.open(Path(sys.argv[1]), config_digest="c") as ledger:
-        drain(ledger, LocalExecutor(num_workers=2), task)
+        drain(ledger, Pool(num_workers=2), task)
 
 
 with terminate_as_interrupt():

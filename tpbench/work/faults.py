@@ -119,22 +119,6 @@ def is_out_of_reach(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _PLACE
 
 
-def _is_about_a_place(error: BaseException) -> bool:
-    if not is_out_of_reach(error):
-        return False
-    # What is forbidden without a file being named is no folder's matter.
-    named = getattr(error, "filename", None) is not None
-    return named or getattr(error, "errno", None) not in {errno.EACCES, errno.EPERM}
-
-
-def _lies_below(error: BaseException, where: Path | None) -> bool:
-    """Whether what is gone is a part of the output folder."""
-    named = getattr(error, "filename", None)
-    if where is None or getattr(error, "errno", None) not in _GONE:
-        return False
-    return isinstance(named, str | os.PathLike) and Path(os.fspath(named)).is_relative_to(where)
-
-
 def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the error, what caused it, and so on."""
     cause: BaseException | None = error
@@ -161,6 +145,22 @@ def explain_halts(folder: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise TPBenchError(reason) from error
+
+
+def _is_about_a_place(error: BaseException) -> bool:
+    if not is_out_of_reach(error):
+        return False
+    # What is forbidden without a file being named is no folder's matter.
+    named = getattr(error, "filename", None) is not None
+    return named or getattr(error, "errno", None) not in {errno.EACCES, errno.EPERM}
+
+
+def _lies_below(error: BaseException, where: Path | None) -> bool:
+    """Whether what is gone is a part of the output folder."""
+    named = getattr(error, "filename", None)
+    if where is None or getattr(error, "errno", None) not in _GONE:
+        return False
+    return isinstance(named, str | os.PathLike) and Path(os.fspath(named)).is_relative_to(where)
 
 
 def _line(cause: BaseException, where: Path | None) -> str:

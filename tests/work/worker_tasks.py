@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tpbench.errors import MediaError, MissingWeightsError
-from tpbench.execution import JsonObject, ProgressReport
+from tpbench.work import JsonObject, ProgressReport
 
 
 def append(path: Path, line: str) -> None:

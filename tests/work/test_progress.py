@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tpbench.execution import IN_WORK, LocalExecutor, StallWatch, WorkItem
+from tpbench.work import IN_WORK, Pool, StallWatch, WorkItem
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tpbench.execution import Stall, TaskSpec
+    from tpbench.work import Stall, TaskSpec
 
 
 class Clock:
@@ -95,8 +95,8 @@ def test_a_worker_that_was_stopped_is_named_with_its_item(
     task: TaskSpec, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = StallWatch(stall_s=0.3)
-    for module in ("handle", "local"):
-        monkeypatch.setattr(f"tpbench.execution.{module}.IN_WORK", watch)
+    for module in ("pool", "worker"):
+        monkeypatch.setattr(f"tpbench.work.{module}.IN_WORK", watch)
     named: list[Stall] = []
 
     def stop_it_until_it_is_named() -> None:
@@ -114,7 +114,7 @@ def test_a_worker_that_was_stopped_is_named_with_its_item(
     stuck = WorkItem(
         key="stuck", payload={"name": "stuck", "do": "hold_the_interpreter", "seconds": 1}
     )
-    with closing(LocalExecutor(num_workers=1).run(task, [stuck])) as outcomes:
+    with closing(Pool(num_workers=1).run(task, [stuck])) as outcomes:
         kinds = [outcome.kind for outcome in outcomes]
     helper.join()
 
@@ -127,7 +127,7 @@ def test_a_worker_that_was_stopped_is_named_with_its_item(
 def test_nothing_is_left_in_work_after_workers_died(task: TaskSpec) -> None:
     items = [WorkItem(key=name, payload={"name": name, "do": "die"}) for name in ("a", "b")]
 
-    with closing(LocalExecutor(num_workers=2, max_attempts=1).run(task, items)) as outcomes:
+    with closing(Pool(num_workers=2, max_attempts=1).run(task, items)) as outcomes:
         assert {outcome.kind for outcome in outcomes} == {"quarantined"}
 
     assert not IN_WORK.keys()

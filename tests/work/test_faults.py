@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tpbench.errors import ConfigError, MediaError, TPBenchError
-from tpbench.execution.halt import explain_halts, machine_fault, why_halt
+from tpbench.work.faults import explain_halts, machine_fault, why_halt
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])

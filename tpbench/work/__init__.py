@@ -1,0 +1,57 @@
+"""One way to work: who does items, and what is written down of them."""
+
+from tpbench.work.faults import HaltError, PostponedError, explain_halts
+from tpbench.work.pool import (
+    Executor,
+    InThisProcess,
+    Pool,
+    Records,
+    keep_traceback,
+    run_items,
+    terminate_as_interrupt,
+    usable_cores,
+)
+from tpbench.work.progress import (
+    IN_WORK,
+    Progress,
+    ProgressCounter,
+    ProgressListener,
+    Stall,
+    StallWatch,
+)
+from tpbench.work.worker import (
+    JsonObject,
+    Outcome,
+    OutcomeKind,
+    Process,
+    ProgressReport,
+    TaskSpec,
+    WorkItem,
+)
+
+__all__ = [
+    "IN_WORK",
+    "Executor",
+    "HaltError",
+    "InThisProcess",
+    "JsonObject",
+    "Outcome",
+    "OutcomeKind",
+    "Pool",
+    "PostponedError",
+    "Process",
+    "Progress",
+    "ProgressCounter",
+    "ProgressListener",
+    "ProgressReport",
+    "Records",
+    "Stall",
+    "StallWatch",
+    "TaskSpec",
+    "WorkItem",
+    "explain_halts",
+    "keep_traceback",
+    "run_items",
+    "terminate_as_interrupt",
+    "usable_cores",
+]

@@ -1,0 +1,400 @@
+"""Doing items: in worker processes or in this one, whatever happens to them.
+
+A worker that is lost costs its own item an attempt, and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import FrameType
+from typing import Final, Protocol
+
+from tpbench.errors import TPBenchError
+from tpbench.work.faults import HaltError
+from tpbench.work.progress import IN_WORK, ProgressCounter
+from tpbench.work.worker import (
+    Answer,
+    JsonObject,
+    Outcome,
+    Process,
+    Report,
+    Started,
+    TaskSpec,
+    WorkerHandle,
+    WorkItem,
+    attempt,
+    cause_of_death,
+    close_process,
+    throttled,
+)
+
+logger = logging.getLogger(__name__)
+
+_MAX_START_FAILURES: Final = 3
+_STOP_GRACE_S: Final = 1.5
+
+ReportListener = Callable[[str, JsonObject], None]
+"""What a caller gets told: the key of an item and what its task reported."""
+
+
+class Executor(Protocol):
+    """Does items, somewhere."""
+
+    def run(
+        self,
+        task: TaskSpec,
+        items: Iterable[WorkItem],
+        *,
+        on_report: ReportListener | None = None,
+    ) -> Generator[Outcome, None, None]:
+        """Yield outcomes as they come: in no order, one final outcome an item.
+
+        Items are drawn one at a time, when somebody is free for them. Closing the generator stops
+        the work: put it into `contextlib.closing`.
+
+        Raises:
+            TPBenchError: nothing can go on: the task refuses to start, workers can't start, or the
+                disk is full.
+        """
+        ...
+
+
+class Records(Protocol):
+    """Where it is written down what became of items."""
+
+    def add(self, outcome: Outcome, progress: ProgressCounter) -> None:
+        """Write an outcome down, and then count it; a `retried` one is no end of its item."""
+        ...
+
+
+def run_items(
+    task: TaskSpec,
+    items: Iterable[WorkItem],
+    records: Records,
+    *,
+    executor: Executor,
+    progress: ProgressCounter,
+) -> None:
+    """Do items, and have written down at once what becomes of each.
+
+    Returns when all are done or raises what stopped it; the workers are gone either way, and what
+    was finished is recorded.
+
+    Args:
+        task: what is done.
+        items: drawn one at a time, each when the one before it was given out.
+        records: where outcomes go.
+        executor: does them.
+        progress: told how far each item is.
+    """
+    with closing(executor.run(task, items, on_report=progress.on_report)) as outcomes:
+        for outcome in outcomes:
+            records.add(outcome, progress)
+
+
+def usable_cores() -> int:
+    """Return how many processor cores this process may use, at least 1."""
+    if sys.platform == "linux":  # batch systems and containers give a process some of the cores
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def keep_traceback(outcome: Outcome, log: Path, *, name: str | None = None) -> None:
+    """Append the traceback of a bug to a log; nothing where there is none.
+
+    Args:
+        outcome: what became of an item.
+        log: of the run.
+        name: what people call the item; None: its key.
+    """
+    if outcome.error_detail is not None:
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{name or outcome.key}:\n{outcome.error_detail}")
+
+
+@contextmanager
+def terminate_as_interrupt() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP end the block as Ctrl-C does: by `KeyboardInterrupt`.
+
+    Batch systems, containers and closed terminals then stop a run as cleanly as a person. A SIGHUP
+    that is ignored (nohup) stays ignored. Does nothing outside the main thread, where signals can't
+    be set.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    wanted = [signal.SIGTERM, signal.SIGHUP]
+    wanted = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InThisProcess:
+    """Does items here, one after the other: nothing has to start, and nothing can be killed.
+
+    A bug costs its item, which is not tried again: nothing fresh could try it.
+    """
+
+    build: Callable[[JsonObject], Process]
+    """Takes the place of the task's factory; called when the first item comes."""
+
+    def run(
+        self,
+        task: TaskSpec,
+        items: Iterable[WorkItem],
+        *,
+        on_report: ReportListener | None = None,
+    ) -> Generator[Outcome, None, None]:
+        """See `Executor.run`."""
+        process: Process | None = None
+        try:
+            for item in items:
+                process = process or self.build(task.config)
+                with IN_WORK.at(item.key, where="in this process"):
+                    answer = attempt(process, item, _reporter(item.key, on_report))
+                yield _outcome(item, answer)
+        finally:
+            if process is not None:
+                close_process(process)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Does items in `num_workers` processes of this machine.
+
+    An item that kills its worker, or trips over a bug, is tried again (`retried`) until it has had
+    its attempts.
+    """
+
+    num_workers: int
+
+    max_attempts: int = 3
+    """An item that kills its workers or trips over a bug is given up after so many tries."""
+
+    recycle_after: int = 25
+    """A worker is replaced after so many items: native libraries leak, a start costs seconds."""
+
+    item_timeout_s: float | None = None
+    """A worker whose item reports nothing for so long is killed, as if it had died of the item."""
+
+    worker_log: Path | None = None
+    """Where workers' own output is appended (native libraries are noisy); None: our own stderr."""
+
+    def __post_init__(self) -> None:
+        if min(self.num_workers, self.max_attempts, self.recycle_after) < 1:
+            raise ValueError(f"want at least 1 worker, attempt and item each, got {self}")
+
+    def run(
+        self,
+        task: TaskSpec,
+        items: Iterable[WorkItem],
+        *,
+        on_report: ReportListener | None = None,
+    ) -> Generator[Outcome, None, None]:
+        """See `Executor.run`. No worker is started before there is an item for it."""
+        workers = _Workers(self, task, items, on_report)
+        try:
+            while workers.assign():
+                for worker in workers.wait():
+                    yield from workers.receive(worker)
+                yield from workers.kill_overdue()
+        finally:
+            workers.stop()
+
+
+class _Workers:
+    """The workers of one run, what they are at, and what is still to do."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        task: TaskSpec,
+        items: Iterable[WorkItem],
+        on_report: ReportListener | None,
+    ) -> None:
+        self._pool = pool
+        self._task = task
+        self._items = iter(items)
+        self._on_report = on_report
+        self._again: deque[WorkItem] = deque()
+        self._workers: list[WorkerHandle] = []
+        self._start_failures = 0
+
+    def assign(self) -> bool:
+        """Give every free worker an item, start workers while there is room; False: all is done."""
+        for worker in self._workers:
+            if worker.item is None and (item := self._next_item()) is not None:
+                worker.give(item)
+        while len(self._workers) < self._pool.num_workers:
+            if (item := self._next_item()) is None:
+                break
+            worker = self._start_worker()
+            self._workers.append(worker)
+            worker.give(item)
+        return any(worker.item is not None for worker in self._workers)
+
+    def wait(self) -> list[WorkerHandle]:
+        """Return the workers that sent something or died; maybe none, once one is overdue."""
+        limit_s = self._pool.item_timeout_s
+        timeout_s = None
+        if limit_s is not None:
+            ages_s = [time.monotonic() - worker.moved_s for worker in self._busy()]
+            timeout_s = max(0.0, limit_s - max(ages_s, default=0.0))
+        speaking = wait([worker.connection for worker in self._workers], timeout_s)
+        return [worker for worker in self._workers if worker.connection in speaking]
+
+    def receive(self, worker: WorkerHandle) -> Generator[Outcome, None, None]:
+        """Take one message of a worker, or note its end."""
+        try:
+            message = worker.connection.recv()
+        except (EOFError, OSError):  # OSError: killed in the middle of a message
+            yield from self._lose(worker, why=None)
+            return
+        match message:
+            case Started():
+                self._note_start(worker, message)
+            case Report() if worker.item is not None:
+                worker.moved_s = time.monotonic()
+                _reporter(worker.item.key, self._on_report, limited=False)(message.report)
+            case Answer() if (item := worker.take_item()) is not None:
+                outcome = _outcome(item, message)
+                yield self._retry_or(item, outcome) if message.kind == "bug" else outcome
+                # What a bug leaves behind in a worker is anybody's guess.
+                if message.kind == "bug" or worker.given >= self._pool.recycle_after:
+                    self._workers.remove(worker)
+                    worker.ask_to_stop()
+                    worker.end(grace_s=_STOP_GRACE_S)
+
+    def kill_overdue(self) -> Generator[Outcome, None, None]:
+        """Kill the workers whose items stand still for too long."""
+        limit_s = self._pool.item_timeout_s
+        if limit_s is None:
+            return
+        for worker in self._busy():
+            overdue = time.monotonic() - worker.moved_s >= limit_s
+            if overdue and not worker.connection.poll():
+                yield from self._lose(worker, why=f"it made no progress for {limit_s:g} s")
+
+    def stop(self) -> None:
+        """Stop every worker: tidily if it does so soon, by force otherwise."""
+        end_s = time.monotonic() + _STOP_GRACE_S
+        try:
+            for worker in self._workers:
+                worker.ask_to_stop()
+            for worker in self._workers:
+                worker.end(grace_s=max(0.0, end_s - time.monotonic()))
+        finally:  # a second Ctrl-C leaves no worker behind either
+            for worker in self._workers:
+                worker.process.kill()
+
+    def _next_item(self) -> WorkItem | None:
+        return self._again.popleft() if self._again else next(self._items, None)
+
+    def _busy(self) -> list[WorkerHandle]:
+        return [worker for worker in self._workers if worker.ready and worker.item is not None]
+
+    def _start_worker(self) -> WorkerHandle:
+        log = self._pool.worker_log
+        try:
+            return WorkerHandle(self._task, log)
+        except OSError as error:
+            if log is not None and error.filename == str(log):
+                raise HaltError(
+                    f"{log}: can't be written ({error.strerror}); put that right and run again"
+                ) from error
+            raise TPBenchError(
+                f"can't start a worker process: {error}; try fewer workers"
+            ) from error
+
+    def _note_start(self, worker: WorkerHandle, message: Started) -> None:
+        if message.refusal is not None:
+            raise message.refusal
+        if message.bug is not None:
+            raise RuntimeError(f"{self._task.factory} raised in a worker:\n{message.bug}")
+        self._start_failures = 0
+        worker.ready = True
+        worker.begin()
+
+    def _lose(self, worker: WorkerHandle, *, why: str | None) -> Generator[Outcome, None, None]:
+        """Take away a worker that is dead, or kill it because of `why`; blame its item if begun."""
+        self._workers.remove(worker)
+        wall_s = time.monotonic() - worker.since_s
+        code = worker.end(grace_s=_STOP_GRACE_S if why is None else 0.0)
+        why = why or cause_of_death(code)
+        item = worker.item
+        if not worker.ready:
+            self._start_failures += 1
+            if self._start_failures == _MAX_START_FAILURES:
+                raise TPBenchError(f"workers can't start: {why}; try fewer workers, or more memory")
+            if item is not None:  # it was not even begun
+                self._again.appendleft(item)
+        elif item is not None:
+            lost = Outcome(
+                key=item.key,
+                kind="quarantined",
+                attempts=item.attempts + 1,
+                error=f"the worker was lost: {why}",
+                wall_s=wall_s,
+            )
+            yield self._retry_or(item, lost)
+
+    def _retry_or(self, item: WorkItem, last: Outcome) -> Outcome:
+        """Return `last` if the item has had its attempts, else have it done again and say so."""
+        if last.attempts >= self._pool.max_attempts:
+            return last
+        logger.info("%s: try %d failed, trying again: %s", item.key, last.attempts, last.error)
+        self._again.append(replace(item, attempts=last.attempts))
+        return replace(last, kind="retried")
+
+
+def _outcome(item: WorkItem, answer: Answer) -> Outcome:
+    """Say what an answer means for its item.
+
+    Raises:
+        TPBenchError: nothing can go on.
+    """
+    if answer.kind == "halt":
+        raise TPBenchError(f"{answer.error} (it was at {item.key})")
+    kind = answer.kind if answer.kind in {"done", "postponed"} else "failed"
+    return Outcome(
+        key=item.key,
+        kind=kind,
+        # Who postpones an item uses up no attempt: it is nobody's fault.
+        attempts=item.attempts + (kind != "postponed"),
+        result=answer.result,
+        error=answer.error,
+        error_detail=answer.error_detail,
+        wall_s=answer.wall_s,
+        cpu_s=answer.cpu_s,
+    )
+
+
+def _reporter(
+    key: str, listener: ReportListener | None, *, limited: bool = True
+) -> Callable[[JsonObject], None]:
+    def report(progress: JsonObject) -> None:
+        IN_WORK.moved(key)
+        if listener is not None:
+            listener(key, progress)
+
+    return throttled(report) if limited else report

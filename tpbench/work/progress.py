@@ -1,0 +1,221 @@
+"""How far a run is, and which of its items stand still."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+_log = logging.getLogger(__name__)
+
+STALL_S: Final = 60.0
+"""An item that reported nothing for so long stands still."""
+
+_CHECK_S: Final = 5.0
+_AGAIN: Final = 2.0
+"""A warning is repeated each time an item has stood still so many times as long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is."""
+
+    step: str
+    """What is done: "extract", "generate" or "score"."""
+
+    total: int
+    """Videos or clips that this call was asked for."""
+
+    before: int
+    """Of these, finished by earlier runs."""
+
+    done: int
+    """Finished by now, those of earlier runs and those that failed included."""
+
+    frames: int
+    """Frames read, written or measured in this run, in unfinished items too."""
+
+    counts: Mapping[str, int] = field(default_factory=Counter)
+    """What this run's items gave: `failed`, and `kept`, `rejected` or `made`."""
+
+
+ProgressListener = Callable[[Progress], None]
+
+
+class ProgressCounter:
+    """Adds up what items report and give, and tells a listener at every step.
+
+    Args:
+        step, total, before: see `Progress`.
+        listener: None for nobody.
+    """
+
+    def __init__(
+        self, step: str, *, total: int, before: int, listener: ProgressListener | None
+    ) -> None:
+        self._step, self._total, self._before = step, total, before
+        self._listener = listener
+        self._done = before
+        self._counts: Counter[str] = Counter()
+        self._frames_finished = 0
+        self._frames_running: dict[str, int] = {}
+        self.tell()
+
+    def on_report(self, key: str, report: Mapping[str, Any]) -> None:
+        """Note how many frames of an item are done."""
+        self._frames_running[key] = int(report["frames"])
+        self.tell()
+
+    def finish(
+        self, key: str, *, done: int = 1, frames: int | None = None, counts: Mapping[str, int]
+    ) -> None:
+        """Note that an item is finished.
+
+        Args:
+            key: of the item.
+            done: how many videos or clips it was.
+            frames: of it; None: as many as it reported last.
+            counts: what it gave; see `Progress.counts`.
+        """
+        reported = self._frames_running.pop(key, 0)
+        self._frames_finished += reported if frames is None else frames
+        self._done += done
+        self._counts.update(counts)
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell the listener how far the run is."""
+        if self._listener is not None:
+            self._listener(
+                Progress(
+                    step=self._step,
+                    total=self._total,
+                    before=self._before,
+                    done=self._done,
+                    frames=self._frames_finished + sum(self._frames_running.values()),
+                    counts=Counter(self._counts),
+                )
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stall:
+    """An item in work that reports nothing."""
+
+    key: str
+
+    still_s: float
+    """Since its last report."""
+
+    where: str
+    """The process it is worked on in, such as `process 4711`."""
+
+    def __str__(self) -> str:
+        minutes = int(self.still_s // 60)
+        since = f"{minutes} min" if minutes else f"{self.still_s:.0f} s"
+        name = self.key.rstrip("/").rpartition("/")[2]
+        return f"no progress for {since}: {name} ({self.where})"
+
+
+@dataclass(slots=True)
+class _InWork:
+    where: str
+    moved_s: float
+    warn_after_s: float
+
+
+class StallWatch:
+    """Knows what is in work and when it moved last; safe to use from several threads.
+
+    While anything is in work, a thread looks every few seconds and warns of what stands still. It
+    stops nothing: a big model may need minutes for its first frame, and a person who sees the name
+    can tell whether that is so. Who wants an end to it sets `Pool.item_timeout_s`.
+
+    Args:
+        stall_s: how long an item may say nothing.
+        clock: seconds that only go forward.
+    """
+
+    def __init__(
+        self, *, stall_s: float = STALL_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stall_s, self._clock = stall_s, clock
+        self._lock = threading.Lock()
+        self._items: dict[str, _InWork] = {}
+        self._thread: threading.Thread | None = None
+
+    def begin(self, key: str, *, where: str) -> None:
+        """Note that an item is begun, in the process named by `where`."""
+        with self._lock:
+            self._items[key] = _InWork(where, self._clock(), self._stall_s)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look, name="stalls", daemon=True)
+                self._thread.start()
+
+    def moved(self, key: str) -> None:
+        """Note that an item reported something."""
+        with self._lock:
+            if (item := self._items.get(key)) is not None:
+                item.moved_s, item.warn_after_s = self._clock(), self._stall_s
+
+    def end(self, key: str) -> None:
+        """Note that an item is not in work any more; harmless when repeated."""
+        with self._lock:
+            self._items.pop(key, None)
+
+    @contextmanager
+    def at(self, key: str, *, where: str) -> Iterator[None]:
+        """Have an item in work for the length of a block."""
+        self.begin(key, where=where)
+        try:
+            yield
+        finally:
+            self.end(key)
+
+    def keys(self) -> frozenset[str]:
+        """Return what is in work."""
+        with self._lock:
+            return frozenset(self._items)
+
+    def stalls(self) -> list[Stall]:
+        """Return what stands still now, the longest first."""
+        with self._lock:
+            return self._stalls()
+
+    def warn(self) -> None:
+        """Log a warning for each item that stands still, unless that was said a short while ago."""
+        with self._lock:
+            stalls = [
+                one for one in self._stalls() if one.still_s >= self._items[one.key].warn_after_s
+            ]
+            for one in stalls:
+                self._items[one.key].warn_after_s = _AGAIN * one.still_s
+        for one in stalls:
+            _log.warning("%s", one)
+
+    def _stalls(self) -> list[Stall]:
+        now_s = self._clock()
+        found = [
+            Stall(key=key, still_s=now_s - item.moved_s, where=item.where)
+            for key, item in self._items.items()
+            if now_s - item.moved_s >= self._stall_s
+        ]
+        return sorted(found, key=lambda stall: -stall.still_s)
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(_CHECK_S)
+            self.warn()
+            with self._lock:
+                if not self._items:
+                    self._thread = None
+                    return
+
+
+IN_WORK: Final = StallWatch()
+"""What this process waits for; pools keep it, progress bars show it."""
