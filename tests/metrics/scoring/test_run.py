@@ -352,5 +352,5 @@ def test_a_full_disk_in_this_process_ends_the_scoring(
 
     monkeypatch.setattr(clip_pass.ClipPass, "run", fill)
 
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(TPBenchError, match="No space left"):
         scored(pairing, tmp_path / "out", "psnr")
