@@ -26,6 +26,7 @@ from tests.metrics.scoring.clips import (
     write_pictures,
     write_set,
 )
+from tpbench.errors import TPBenchError
 from tpbench.files import sha256_of
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring import clip_pass, driver
