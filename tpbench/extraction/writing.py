@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -180,28 +181,12 @@ def write_clip(  # noqa: PLR0913 - what a clip is made of
     keypoints = keypoints_path(folder, clip_id)
     for path in (video, poses, keypoints):
         path.parent.mkdir(exist_ok=True)
-    audio = None
-    if info.has_audio:
-        fps = float(info.fps)
-        audio = AudioSource(
-            path=source,
-            start_s=span.start_frame / fps,
-            end_s=span.end_frame / fps,
-            info=info,
-        )
     frames = read_frames(source, info=info, start_frame=span.start_frame, end_frame=span.end_frame)
+    audio = _sound(source, info, span) if info.has_audio else None
+    writer = partial(VideoWriter, width_px=size_px, height_px=size_px, fps=info.fps)
     with (
-        VideoWriter(
-            video,
-            width_px=size_px,
-            height_px=size_px,
-            fps=info.fps,
-            encoding=CLIP,
-            audio=audio,
-        ) as clip_writer,
-        VideoWriter(
-            poses, width_px=size_px, height_px=size_px, fps=info.fps, encoding=POSE
-        ) as pose_writer,
+        writer(video, encoding=CLIP, audio=audio) as clip_writer,
+        writer(poses, encoding=POSE) as pose_writer,
     ):
         for at, frame in enumerate(frames):
             clip_writer.write(_cropped(frame.image, crop, size_px))
@@ -217,6 +202,13 @@ def write_clip(  # noqa: PLR0913 - what a clip is made of
         clip_sha256=sha256_of(video),
         keypoints_sha256=sha256_of(keypoints),
         pose_sha256=sha256_of(poses),
+    )
+
+
+def _sound(source: Path, info: VideoInfo, span: Span) -> AudioSource:
+    fps = float(info.fps)
+    return AudioSource(
+        path=source, start_s=span.start_frame / fps, end_s=span.end_frame / fps, info=info
     )
 
 

@@ -114,19 +114,14 @@ def mean_over_identities(
       and tail is (1 - level) / 2 times max(0.5, G / (G + 10)), since few identities understate how
       values vary.
 
-    Where all identities at hand agree, nothing shows how others vary: the interval is blank, with
-    the reason; no interval is a point. Shares that are all 1 (`bounds` are 0 and 1) have that of
-    the rule of three (Clopper & Pearson 1934, with the effective number of identities): from
-    ((1 - level) / 2)^(1 / G) to 1; shares that are all 0 the same from the other end.
+    Where all identities agree, the interval is blank, with the reason. Shares that are all 1
+    (`bounds` are 0 and 1) have that of the rule of three (Clopper & Pearson 1934, G the effective
+    number of identities), from ((1 - level) / 2)^(1 / G) to 1; all 0, the same from the other end.
 
-    Nominal 95 % intervals held the truth in 90 % or more of simulations with 5, 8, 20 and 50
-    identities: normal and lognormal (sigma 0.5 and 1) values, shares that are mostly 1, numbers of
-    clips as unequal as a Pareto law's, or tied to the values. The tables are in
-    `docs/statistics.md`.
+    Coverage was simulated: the tables are in `docs/statistics.md`.
 
-    Identities are put in an order made of their clips alone, and every draw is used a second time
-    with the order turned round: neither the order of clips nor the spelling of identities changes
-    anything, and values of the opposite sign have the interval of the opposite sign.
+    Neither the order of clips nor the spelling of identities changes anything; values of the
+    opposite sign have the interval of the opposite sign.
 
     Args:
         values: one per clip, `(N,)`. NaN and infinite ones are left out and counted; if nothing but

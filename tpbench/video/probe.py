@@ -319,6 +319,11 @@ def probe(path: Path | str, *, numbered: bool = False) -> VideoInfo:
     resized = [] if shown is None else _size_changes(shown, layout)
     slots = _slots_of_packets(packets, shown, layout)
     display = display.with_told([(int(slots[number]), said) for number, said in messages.found])
+    if shown is not None:
+        order: NDArray[np.int64] | None = shown.packets
+    else:
+        order = _by_stamps(packets) if numbered else None
+    is_plain = layout.is_grid and shown is None
     width_px, height_px = display.shown_px
     seams = tuple(sorted({*(part.first_frame for part in layout.parts[1:]), *resized}))
     return VideoInfo(
@@ -343,12 +348,8 @@ def probe(path: Path | str, *, numbered: bool = False) -> VideoInfo:
         incomplete=_away_from(
             seams, {int(slots[number]) for number in packets.incomplete if slots[number] >= 0}
         ),
-        laid=None
-        if layout.is_grid and shown is None and not numbered
-        else Laid(layout.stamps, layout.slots),
-        index=_index(packets, _by_stamps(packets) if numbered else None)
-        if shown is None
-        else _index(packets, shown.packets),
+        laid=None if is_plain and not numbered else Laid(layout.stamps, layout.slots),
+        index=_index(packets, order),
     )
 
 

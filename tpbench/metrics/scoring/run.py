@@ -349,14 +349,8 @@ def score(  # noqa: PLR0913 - one argument for each thing a user may choose
     if workers is not None and workers < 1:
         raise ConfigError(f"want 1 worker or more, not {workers}")
     chosen = chosen_protocol(protocol, metrics)
-    clips = real_clips(real, split=split)
     is_dataset = (real / "dataset.json").is_file()
-    found = videos_below(generated, by_own_name=is_dataset)
-    left_out = passed_over(generated, found.values())
-    pairing = pair_up(clips, found, left_out=left_out, by_own_name=is_dataset)
-    if not is_dataset:
-        said = passed_over(real, [clip.path for clip in clips.values()]).note("real")
-        pairing = replace(pairing, notes=(*pairing.notes, *filter(None, [said])))
+    pairing = _paired(real, generated, split, is_dataset=is_dataset)
     if identities is not None:
         table = Path(identities)
         pairing = with_identities(pairing, read_identities(table), table)
@@ -382,6 +376,17 @@ def score(  # noqa: PLR0913 - one argument for each thing a user may choose
             real=_about(real, split, is_dataset=is_dataset),
             on_progress=on_progress,
         )
+
+
+def _paired(real: Path, generated: Path, split: SplitName | None, *, is_dataset: bool) -> Pairing:
+    clips = real_clips(real, split=split)
+    found = videos_below(generated, by_own_name=is_dataset)
+    left_out = passed_over(generated, found.values())
+    pairing = pair_up(clips, found, left_out=left_out, by_own_name=is_dataset)
+    if is_dataset:
+        return pairing
+    said = passed_over(real, [clip.path for clip in clips.values()]).note("real")
+    return replace(pairing, notes=(*pairing.notes, *filter(None, [said])))
 
 
 def chosen_protocol(name: str, metrics: Sequence[str] | None) -> Protocol:
