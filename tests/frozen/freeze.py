@@ -36,6 +36,7 @@ from typing import Any, Final
 import av
 import numpy as np
 import pyarrow.parquet as pq
+from filelock import FileLock
 from numpy.typing import NDArray
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -488,10 +489,11 @@ def _write_lossless(path: Path, images: Sequence[NDArray[np.uint8]]) -> None:
 
 def record(out: Path, checkout: Path, talks: Path, parts: Sequence[str]) -> None:
     """Do the parts that are asked for and write what came of them."""
-    # Always the same path: the ids of sources that can't be read are made of it.
+    # Always the same path, as the ids of sources that can't be read are made of it; one at a time.
     folder = Path(tempfile.gettempdir()) / "tpbench-frozen"
-    folder.mkdir()
-    try:
+    with FileLock(folder.with_suffix(".lock")):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         recorder = Recorder(checkout=checkout.resolve(), folder=folder, talks=talks)
         if set(parts) & {"extract", "runs", "score", "talks"}:
             recorder.run("weights pull mediapipe-pose-landmarks mediapipe-face-mesh")
@@ -499,7 +501,6 @@ def record(out: Path, checkout: Path, talks: Path, parts: Sequence[str]) -> None
             begun_s = time.monotonic()
             PARTS[name](recorder)
             print(f"{name}: {time.monotonic() - begun_s:.0f} s", flush=True)
-    finally:
         shutil.rmtree(folder)
     out.write_text(json.dumps(recorder.entries, indent=1, sort_keys=True), encoding="utf-8")
 
