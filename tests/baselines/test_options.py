@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from pydantic import Field, ValidationError, model_validator
 
-from tpbench.baselines.options import Options, parse_options
+from tpbench.baselines.base import Options, parse_options
 from tpbench.errors import ConfigError
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tests.baselines.driven_tasks import failures, made
 from tpbench.baselines.base import AnimationTask, GeneratedFrame
-from tpbench.baselines.rows_warp import ROWS
+from tpbench.baselines.registry import MODELS
 from tpbench.baselines.trivial import Frozen
 from tpbench.baselines.warp import WarpGenerator, motion
 from tpbench.baselines.warp.generator import draw_bent, draw_rigid
@@ -389,7 +389,7 @@ def test_a_tiny_person_is_moved_or_refused(size_px: int, n_frames: int) -> None:
 def test_unknown_options_are_refused_and_the_row_builds() -> None:
     with pytest.raises(ConfigError, match="no option 'strength'"):
         WarpGenerator({"strength": 2})
-    (row,) = ROWS
+    row = MODELS["warp"]
     assert row.factory == f"{WarpGenerator.__module__.rpartition('.')[0]}:WarpGenerator"
     assert WarpGenerator({}).describe() == {"opencv": cv2.__version__}
 

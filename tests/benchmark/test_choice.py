@@ -9,7 +9,7 @@ import pytest
 from tests.benchmark.conftest import MODULE
 from tests.benchmark.generators import Bare, Numbered
 from tpbench.baselines import registry
-from tpbench.baselines.model_row import ModelRow
+from tpbench.baselines.base import ModelRow
 from tpbench.benchmark.model import (
     ModelChoice,
     adopt,

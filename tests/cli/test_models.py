@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from tpbench.baselines import registry
-from tpbench.baselines.model_row import ModelRow
+from tpbench.baselines.base import ModelRow
 from tpbench.baselines.talkingpose import parity
 from tpbench.baselines.talkingpose.parity import ClipParity, ParityReport
 from tpbench.cli import models

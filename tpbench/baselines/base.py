@@ -6,15 +6,19 @@ metric. What one clip did must not show in the next.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
+from tpbench.errors import ConfigError, did_you_mean
 from tpbench.wholebody import WholeBodyPose
 
 JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
@@ -123,3 +127,93 @@ class Generator(Protocol):
     def close(self) -> None:
         """Give back what was taken: memory, processes, temporary folders. May be called twice."""
         ...
+
+
+Kind = Literal["anchor", "baseline", "model", "external"]
+"""anchor: calibrates the metrics. baseline: needs no weights. model: native, with weights.
+external: runs in the method's own environment."""
+
+OptionValue = str | int | float | bool
+
+
+class ModelRow(BaseModel):
+    """What is known of a model before it is built: a row of `registry.yaml`, or from a spec."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    display_name: str
+    kind: Kind
+    description: str
+    """One line."""
+
+    factory: str
+    """"module:callable", called as `callable(name, options, weights_dir=..., device=...)`."""
+
+    variants: Mapping[str, Mapping[str, OptionValue]] = {}
+    """Options that `id:variant` stands for."""
+
+    needs: tuple[str, ...] = ()
+    """Lines for people: weights, extras, hardware."""
+
+    install: tuple[str, ...] = ()
+    """Commands that get it, one a line."""
+
+    licence_code: str = ""
+    licence_weights: str = ""
+    """Empty where there are no weights."""
+
+    url: str = ""
+    params_b: float | None = None
+    """Parameters in billions, all networks that run; None where not known."""
+
+
+class Options(BaseModel):
+    """Base of the options of every generator.
+
+    A subclass names each option with its type, bounds and default, and says below it what it means.
+    Values may be text, as a command line has them: `"5"` is good for an int, `"no"` for a bool.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+def parse_options(
+    model_id: str, kind: type[OptionsT], options: Mapping[str, OptionValue]
+) -> OptionsT:
+    """Return the options of a model, with its defaults for those that are not given.
+
+    Args:
+        model_id: names the model in errors.
+        kind: the model's class of options.
+        options: what was given.
+
+    Raises:
+        ConfigError: an unknown, missing or wrong option; one line names each, its value and what is
+            allowed.
+    """
+    try:
+        return kind.model_validate(dict(options))
+    except ValidationError as error:
+        problems = dict.fromkeys(_problem(item, kind) for item in error.errors())
+        raise ConfigError(f"{model_id}: {'; '.join(problems)}") from error
+
+
+def _problem(item: ErrorDetails, kind: type[Options]) -> str:
+    """Say in one line what is wrong with one option, or with all of them together."""
+    text = " ".join(item["msg"].removeprefix("Value error, ").split())
+    if not item["loc"]:
+        return text
+    # What follows the name is the branch of a union that did not fit.
+    name = str(item["loc"][0])
+    if item["type"] == "extra_forbidden":
+        known = kind.model_fields
+        return f"no option '{name}'{did_you_mean(name, known) if known else '; it has none'}"
+    if item["type"] == "missing":
+        return f"option '{name}' is required: give {name}=..."
+    return f"{name}={reprlib.repr(item['input'])} is wrong: {text[:1].lower()}{text[1:]}"

@@ -21,9 +21,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, JsonValue
-from tpbench.baselines.model_row import OptionValue
-from tpbench.baselines.options import Options, parse_options
+from tpbench.baselines.base import (
+    AnimationTask,
+    ClipFailure,
+    GeneratedFrame,
+    JsonValue,
+    Options,
+    OptionValue,
+    parse_options,
+)
 from tpbench.errors import ConfigError, MediaError
 from tpbench.files import UnfitFileError, sha256_of
 from tpbench.video import (

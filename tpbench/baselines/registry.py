@@ -1,16 +1,25 @@
-"""The models that come with tpbench, as light rows: listing them builds none of them."""
+"""The models, as light rows that build none of them: of `registry.yaml`, and of external methods.
+
+An external method is known by its spec, whether it lies in the package or anywhere else.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, cast
 
-from tpbench.baselines import rows_external, rows_talkingpose, rows_trivial, rows_warp
-from tpbench.baselines.base import Generator
-from tpbench.baselines.model_row import ModelRow, OptionValue
+import yaml
+
+from tpbench.baselines.base import Generator, ModelRow, OptionValue
+from tpbench.baselines.external.install import install_steps
+from tpbench.baselines.external.spec import MethodSpec, is_spec_file, load_spec, spec_ids
 from tpbench.errors import ConfigError, did_you_mean
+
+_EXTERNAL: Final = "tpbench.baselines.external.adapter:build_external"
+"""Asks for the spec in front of what every factory gets."""
 
 
 def build(
@@ -23,7 +32,7 @@ def build(
     """Build a generator by its name.
 
     Args:
-        name: `id` or `id:variant`.
+        name: `id`, `id:variant`, or the path of a spec.
         options: the user's; they win over those of the variant. The model refuses unknown ones.
         weights_dir: where its checkpoints lie; None: the folder of `tpbench weights`.
         device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
@@ -37,15 +46,21 @@ def build(
     merged = {**row.variants.get(variant or "", {}), **options}
     module, _, attribute = row.factory.partition(":")
     factory = cast("Any", getattr(import_module(module), attribute))
-    return cast("Generator", factory(merged, weights_dir=weights_dir, device=device))
+    spec = [load_spec(name)] if row.factory == _EXTERNAL else []
+    return cast("Generator", factory(*spec, merged, weights_dir=weights_dir, device=device))
 
 
 def find(name: str) -> tuple[ModelRow, str | None]:
-    """Return the row and the variant of `id` or `id:variant`.
+    """Return the row and the variant of `id`, `id:variant`, or the path of a spec.
 
     Raises:
-        ConfigError: no such model or variant.
+        ConfigError: no such model or variant, or the file holds no spec.
     """
+    if is_spec_file(name):
+        spec = load_spec(name)
+        if spec.file is not None and spec.id in MODELS:
+            raise ConfigError(f"{name}: id '{spec.id}' is a model of tpbench; give it its own id")
+        return _row_of(spec), None
     model_id, colon, variant = name.partition(":")
     row = MODELS.get(model_id)
     if row is None:
@@ -56,12 +71,27 @@ def find(name: str) -> tuple[ModelRow, str | None]:
     return row, variant or None
 
 
-_ROWS: Final[tuple[ModelRow, ...]] = (
-    *rows_trivial.ROWS,
-    *rows_warp.ROWS,
-    *rows_talkingpose.ROWS,
-    *rows_external.rows(),
-)
+def _row_of(spec: MethodSpec) -> ModelRow:
+    return ModelRow(
+        id=spec.id,
+        display_name=spec.display_name,
+        kind="external",
+        description=spec.description,
+        factory=_EXTERNAL,
+        needs=(*spec.needs, *spec.notes),
+        install=tuple(install_steps(spec)),
+        licence_code=spec.licence.code,
+        licence_weights=spec.licence.weights,
+        url=spec.url,
+        params_b=spec.params_b,
+    )
 
-MODELS: Final[Mapping[str, ModelRow]] = {row.id: row for row in _ROWS}
-"""Every model by its id."""
+
+def _rows() -> list[ModelRow]:
+    table = yaml.safe_load((files(__package__) / "registry.yaml").read_text("utf-8"))
+    of_specs = [_row_of(load_spec(method_id)) for method_id in spec_ids()]
+    return [*map(ModelRow.model_validate, table), *of_specs]
+
+
+MODELS: Final[Mapping[str, ModelRow]] = {row.id: row for row in _rows()}
+"""Every model that comes with tpbench, by its id."""

@@ -19,9 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, JsonValue
-from tpbench.baselines.model_row import OptionValue
-from tpbench.baselines.options import Options, parse_options
+from tpbench.baselines.base import (
+    AnimationTask,
+    ClipFailure,
+    GeneratedFrame,
+    JsonValue,
+    Options,
+    OptionValue,
+    parse_options,
+)
 from tpbench.errors import GeneratorError, MediaError
 from tpbench.video import Encoding, VideoInfo, VideoWriter, probe, read_frames
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from tpbench.baselines.base import Generator
-from tpbench.baselines.model_row import OptionValue
+from tpbench.baselines.base import Generator, OptionValue
 from tpbench.benchmark.bookkeeping import RunPlan
 from tpbench.benchmark.driver import GenerationProgress
 from tpbench.benchmark.evaluation import (

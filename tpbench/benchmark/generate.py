@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tpbench.baselines.base import Generator
-from tpbench.baselines.model_row import OptionValue
+from tpbench.baselines.base import Generator, OptionValue
 from tpbench.benchmark.bookkeeping import RunPlan
 from tpbench.benchmark.driver import Driver, GenerationListener
 from tpbench.benchmark.model import Crew, ModelChoice, adopt, choose, crew_for

@@ -13,8 +13,16 @@ from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 from tpbench.baselines import registry
-from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, Generator
-from tpbench.baselines.model_row import Kind, ModelRow, OptionValue
+from tpbench.baselines.base import (
+    AnimationTask,
+    ClipFailure,
+    GeneratedFrame,
+    Generator,
+    Kind,
+    ModelRow,
+    OptionValue,
+)
+from tpbench.baselines.external.spec import is_spec_file
 from tpbench.errors import ConfigError, TPBenchError
 from tpbench.work import usable_cores
 
@@ -66,7 +74,7 @@ class ModelChoice:
     """What the user named as a model, before anything of it is imported."""
 
     name: str
-    """As given: `id`, `id:variant` or `package.module:Class`."""
+    """As given: `id`, `id:variant` or `package.module:Class`; of a spec's path the id in it."""
 
     row: ModelRow | None = None
     """None for a class or an object of the user's own."""
@@ -96,7 +104,7 @@ def choose(name: str) -> ModelChoice:
     if _is_class(name):
         return ModelChoice(name=name)
     row, _variant = registry.find(name)
-    return ModelChoice(name=name, row=row)
+    return ModelChoice(name=row.id if is_spec_file(name) else name, row=row)
 
 
 def build(
@@ -207,7 +215,7 @@ class _Adopted:
 def _is_class(name: str) -> bool:
     module, colon, attribute = name.partition(":")
     # Variants of our own models are written small.
-    return bool(colon) and ("." in module or attribute[:1].isupper())
+    return bool(colon) and not is_spec_file(name) and ("." in module or attribute[:1].isupper())
 
 
 def _import(name: str) -> Any:  # noqa: ANN401 - whatever the user named

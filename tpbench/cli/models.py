@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tpbench.errors import ConfigError, did_you_mean
+from tpbench.foreign import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tpbench.baselines.model_row import ModelRow
+    from tpbench.baselines.base import ModelRow
     from tpbench.baselines.reported import ReportedValue
     from tpbench.metrics.scoring.features import CacheEntry
     from tpbench.weights import WeightFile, WeightState
@@ -60,6 +62,7 @@ def list_models(as_json: AsJson = False) -> None:
 @models_app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show what a model needs, its licences, variants, installation and published numbers."""
+    from tpbench.baselines.external.spec import is_spec_file
     from tpbench.baselines.registry import find
     from tpbench.baselines.reported import reported_for
 
@@ -70,8 +73,8 @@ def show(name: Name, as_json: AsJson = False) -> None:
             {**_row_as_json(row), "reported": [_value_as_json(value) for value in published]}
         )
         return
-    for line in _lines(row):
-        typer.echo(line)
+    for line in _lines(row, name if is_spec_file(name) else row.id):
+        typer.echo(printable(line))
     if published:
         typer.echo("published by others, on their own test sets (not comparable with ours):")
         for line in _published(published):
@@ -85,7 +88,7 @@ def install(name: Name) -> None:
 
     row, _variant = find(name)
     for line in row.install or (f"# {row.id} needs no installation: it comes with tpbench",):
-        typer.echo(line)
+        typer.echo(printable(line))
 
 
 @models_app.command()
@@ -103,7 +106,8 @@ def check(
 ) -> None:
     """Compute a known case on this machine and compare; exits with 3 if it is too far off."""
     if name not in _WITH_PARITY_CASES:
-        raise ConfigError(f"no parity cases for '{name}'{did_you_mean(name, _WITH_PARITY_CASES)}")
+        _check_installed(name)
+        return
     from tpbench.baselines.talkingpose.parity import find_parity_cases, run_parity_case
 
     failed = False
@@ -122,7 +126,19 @@ def check(
         raise typer.Exit(FAILED_EXIT_CODE)
 
 
-def _lines(row: ModelRow) -> list[str]:
+def _check_installed(name: str) -> None:
+    """Look whether all of an external method is here."""
+    from tpbench.baselines.external.install import find_installation
+    from tpbench.baselines.external.spec import is_spec_file, load_spec, spec_ids
+
+    if not is_spec_file(name) and name not in spec_ids():
+        raise ConfigError(f"no parity cases for '{name}'{did_you_mean(name, _WITH_PARITY_CASES)}")
+    spec = load_spec(name)
+    find_installation(spec)
+    typer.echo(f"{spec.id}: its checkout, Python and weights are in place")
+
+
+def _lines(row: ModelRow, name: str) -> list[str]:
     """Return what a row says, one fact a line."""
     facts = {
         "kind": row.kind,
@@ -138,7 +154,7 @@ def _lines(row: ModelRow) -> list[str]:
         lines.append(f"  variant {row.id}:{variant}: {said}")
     lines += [f"  needs: {line}" for line in row.needs]
     if row.install:
-        lines.append(f"  how to get it: tpbench models install {row.id}")
+        lines.append(f"  how to get it: tpbench models install {shlex.quote(name)}")
     return lines
 
 
@@ -161,9 +177,7 @@ def _published(values: tuple[ReportedValue, ...]) -> list[str]:
 
 
 def _row_as_json(row: ModelRow) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {**asdict(row), "variants": {name: dict(v) for name, v in row.variants.items()}}
+    return row.model_dump()
 
 
 def _value_as_json(value: ReportedValue) -> dict[str, Any]:

@@ -14,10 +14,9 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from tpbench.baselines.base import AnimationTask, ClipFailure
+from tpbench.baselines.base import AnimationTask, ClipFailure, OptionValue
 from tpbench.baselines.external.adapter import ExternalGenerator
 from tpbench.baselines.external.spec import MethodSpec, load_spec, parse_spec
-from tpbench.baselines.model_row import OptionValue
 from tpbench.video import CLIP, VideoWriter
 from tpbench.wholebody import FACE, FEET, LEFT_HAND, NUM_KEYPOINTS, RIGHT_HAND, WholeBodyPose
 

@@ -17,8 +17,8 @@ import pytest
 
 from tests.baselines.external.conftest import REPOSITORY, corners, made, poses
 from tpbench.baselines.base import ClipFailure, GeneratedFrame
-from tpbench.baselines.external import adapter
-from tpbench.baselines.external.adapter import ExternalGenerator
+from tpbench.baselines.external.adapter import ExternalGenerator, build_external
+from tpbench.baselines.external.spec import load_spec
 from tpbench.errors import ConfigError, MissingWeightsError
 
 if TYPE_CHECKING:
@@ -315,7 +315,7 @@ def test_what_is_not_installed_is_said_with_what_to_do(
     with pytest.raises(
         ConfigError, match=r"no Python at .*/env/bin/python \(option python\); `tpb"
     ):
-        adapter.champ({"guidance_dir": "x"})
+        build_external(load_spec("champ"), {"guidance_dir": "x"})
     with pytest.raises(ConfigError, match=r"no checkout at /nowhere \(option checkout\); `tpbench"):
         build("champ", guidance_dir="x", checkout="/nowhere")
     (checkout / "pretrained_models" / "champ" / "motion_module.pth").unlink()
@@ -327,7 +327,7 @@ def test_a_weights_folder_a_wrong_device_or_option_is_refused(
     build: Callable[..., ExternalGenerator], build_toy: BuildToy, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="keeps its weights in its checkout"):
-        adapter.magicpose({}, weights_dir=tmp_path)
+        build_external(load_spec("magicpose"), {}, weights_dir=tmp_path)
     with pytest.raises(ConfigError, match="device 'gpu': want auto"):
         build_toy(GOOD, device="gpu")
     with pytest.raises(ConfigError, match="magicpose: no option 'setps'"):

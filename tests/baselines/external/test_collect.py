@@ -7,9 +7,9 @@ import pytest
 
 from tests.baselines.external.conftest import blocks, corners
 from tests.baselines.external.fakes.media import grid, write_picture, write_video
-from tpbench.baselines.external.collect import collected_frames
-from tpbench.baselines.external.geometry import lay_out
-from tpbench.baselines.external.parts import Collect, Geometry, Panels
+from tpbench.baselines.external.adapter import collected_frames
+from tpbench.baselines.external.inputs import lay_out
+from tpbench.baselines.external.spec import Collect, Geometry, Panels
 from tpbench.errors import GeneratorError
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.baselines.external.conftest import corners
-from tpbench.baselines.external.geometry import Layout, lay_out
-from tpbench.baselines.external.parts import Geometry
-from tpbench.baselines.external.spec import load_spec
+from tpbench.baselines.external.inputs import Layout, lay_out
+from tpbench.baselines.external.spec import Geometry, load_spec
 
 SIDES = st.integers(min_value=16, max_value=700)
 

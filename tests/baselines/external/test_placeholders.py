@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import yaml
 
-from tpbench.baselines.external.placeholders import fill, fill_structure
+from tpbench.baselines.external.spec import fill, fill_structure
 
 NASTY = 'a b: "c" {d} - #e\n*f'
 

@@ -13,7 +13,7 @@ import torch
 
 from tests.baselines.talkingpose.tiny import random_pose, tiny_task
 from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame
-from tpbench.baselines.rows_talkingpose import ROWS
+from tpbench.baselines.registry import MODELS
 from tpbench.baselines.talkingpose import networks
 from tpbench.baselines.talkingpose.generator import TalkingPose
 from tpbench.baselines.talkingpose.pipeline import stretched
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tpbench.baselines.model_row import OptionValue
+    from tpbench.baselines.base import OptionValue
     from tpbench.baselines.talkingpose.pipeline import ClipInput, ClipState
 
 
@@ -130,7 +130,7 @@ def test_without_gain_only_the_first_frame_is_the_same(
 
 
 def test_no_feedback_is_a_variant() -> None:
-    (row,) = ROWS
+    row = MODELS["talkingpose"]
 
     assert row.variants["no-feedback"] == {"gain": 0.0}
 

@@ -7,34 +7,85 @@ import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
+from pydantic import Field, create_model
 
-from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, JsonValue
-from tpbench.baselines.external.collect import collected_frames
-from tpbench.baselines.external.command import environment_for, run_command
-from tpbench.baselines.external.geometry import Layout, lay_out
-from tpbench.baselines.external.inputs import UserFolders, write_inputs
-from tpbench.baselines.external.installation import (
-    find_installation,
-    methods_dir,
-    weights_digests,
+from tpbench.baselines.base import (
+    AnimationTask,
+    ClipFailure,
+    GeneratedFrame,
+    JsonValue,
+    Options,
+    OptionValue,
+    parse_options,
 )
-from tpbench.baselines.external.options import options_of
-from tpbench.baselines.external.placeholders import Value, fill, fill_structure
-from tpbench.baselines.external.run_folder import RunFolder
-from tpbench.baselines.external.spec import MethodSpec, load_spec
-from tpbench.baselines.model_row import OptionValue
-from tpbench.baselines.options import parse_options
+from tpbench.baselines.external.command import RunFolder, environment_for, run_command
+from tpbench.baselines.external.inputs import (
+    Layout,
+    UserFolders,
+    lay_out,
+    read_picture,
+    write_inputs,
+)
+from tpbench.baselines.external.install import find_installation, methods_dir, weights_digests
+from tpbench.baselines.external.spec import (
+    Collect,
+    MethodSpec,
+    Panels,
+    Value,
+    fill,
+    fill_structure,
+)
 from tpbench.errors import ConfigError, GeneratorError, MediaError
+from tpbench.video import probe, read_frames
 
 logger = logging.getLogger(__name__)
 
 _CLIP_ERRORS: Final = (GeneratorError, MediaError)
 """What makes one clip fail, while others go on."""
+
+
+class ExternalOptions(Options):
+    """What every method can be told."""
+
+    checkout: Path | None = None
+    """Its code; None: `<methods>/<id>/checkout`."""
+
+    python: Path | None = None
+    """Of its environment; None: `<methods>/<id>/env/bin/python`."""
+
+    log_dir: Path | None = None
+    """What the command said, as `<clip_id>.log`; None: `<methods>/<id>/logs`."""
+
+    keep_workdir: bool = False
+    """Leave the private folder of a run that failed where it is, and say where."""
+
+    timeout_s: float | None = Field(default=None, gt=0)
+    """How long a run may take; None: as the spec has it, by the number of frames."""
+
+
+_BATCH_CLIPS: Final = 4
+
+
+def options_of(spec: MethodSpec) -> type[ExternalOptions]:
+    """Return the class of a method's options: those of all, and those that only it has."""
+    fields: dict[str, Any] = {
+        name: (type(default), Field(default=default)) for name, default in spec.settings.items()
+    }
+    kinds = {wanted.kind for wanted in spec.inputs.values()}
+    if "densepose_mp4" in kinds:
+        fields["densepose_dir"] = (Path, ...)
+    if "guidance_dir" in kinds:
+        fields["guidance_dir"] = (Path, ...)
+    if spec.mode == "batch":
+        fields["batch_clips"] = (int, Field(default=_BATCH_CLIPS, ge=1))
+    return create_model(f"{spec.display_name} options", __base__=ExternalOptions, **fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,7 +153,9 @@ class ExternalGenerator:
     def describe(self) -> Mapping[str, JsonValue]:
         """Return what decides about the frames: spec, code, weights, settings. No paths."""
         spec = self.spec
+        content = {} if spec.file is None else {"spec": spec.model_dump(mode="json")}
         return {
+            **content,
             "method": spec.id,
             "spec_sha256": spec.digest,
             "commit": spec.commit,
@@ -226,13 +279,13 @@ def _free_port() -> int:
 
 
 def build_external(
-    method_id: str,
+    spec: MethodSpec,
     options: Mapping[str, OptionValue],
     *,
     weights_dir: Path | None = None,
     device: str = "auto",
 ) -> ExternalGenerator:
-    """Build the generator of a method that comes with tpbench.
+    """Build the generator of a method.
 
     Raises:
         ConfigError: see `ExternalGenerator`; or a weights folder was named, which such a method
@@ -241,14 +294,99 @@ def build_external(
     """
     if weights_dir is not None:
         raise ConfigError(
-            f"{method_id} keeps its weights in its checkout: name that (option checkout) instead"
+            f"{spec.id} keeps its weights in its checkout: name that (option checkout) instead"
         )
-    return ExternalGenerator(load_spec(method_id), options, device=device)
+    return ExternalGenerator(spec, options, device=device)
 
 
-animate_anyone = partial(build_external, "animate-anyone")
-champ = partial(build_external, "champ")
-magicanimate = partial(build_external, "magicanimate")
-magicpose = partial(build_external, "magicpose")
-mimicmotion = partial(build_external, "mimicmotion")
-stableanimator = partial(build_external, "stableanimator")
+def collected_frames(
+    collect: Collect, root: Path, glob: str, layout: Layout, n_frames: int
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield a clip's frames, in order and in the clip's own size, without holding all of them.
+
+    Args:
+        collect: what the method writes.
+        root: the private folder that it wrote to.
+        glob: of its files for this clip, placeholders filled in.
+        layout: where on the method's canvas the clip lies.
+        n_frames: how many frames there must be.
+
+    Yields:
+        (height_px, width_px, 3) uint8 RGB.
+
+    Raises:
+        GeneratorError: nothing or too much was written, frames are missing or too many, a picture
+            can't be read or has another size than the method's own.
+        MediaError: a video can't be read.
+    """
+    found = sorted(path for path in root.glob(glob) if path.is_file())
+    if not found:
+        raise GeneratorError(f"the command wrote nothing: no {glob}")
+    frames = _of_video if collect.kind == "video" else _of_pictures
+    for image in frames(collect, found, n_frames):
+        _check_panel(collect.panels, image, layout)
+        yield layout.take_back(_panel(collect.panels, image, layout))
+
+
+def _of_video(collect: Collect, found: list[Path], n_frames: int) -> Iterator[NDArray[np.uint8]]:
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise GeneratorError(
+            f"the command wrote {len(found)} videos where one was expected: {names}"
+        )
+    info = probe(found[0])
+    _check_count(collect, info.frame_count, n_frames)
+    for frame in read_frames(found[0], info=info, start_frame=collect.drop_first):
+        yield frame.image
+
+
+def _of_pictures(collect: Collect, found: list[Path], n_frames: int) -> Iterator[NDArray[np.uint8]]:
+    numbered: dict[int, Path] = {}
+    for path in found:
+        number = re.search(collect.index_regex, path.name)
+        if number is None or int(number[1]) in numbered:
+            raise GeneratorError(f"the command wrote {path.name}, which is no frame of its own")
+        numbered[int(number[1])] = path
+    first, last = min(numbered), max(numbered)
+    if len(numbered) != last - first + 1:
+        missing = next(index for index in range(first, last) if index not in numbered)
+        raise GeneratorError(f"the command left out frame {missing} of {first} to {last}")
+    _check_count(collect, len(numbered), n_frames)
+    for index in range(first + collect.drop_first, last + 1):
+        yield read_picture(numbered[index])
+
+
+def _check_count(collect: Collect, count: int, n_frames: int) -> None:
+    if count - collect.drop_first != n_frames:
+        extra = f", the first {collect.drop_first} of which don't count" * bool(collect.drop_first)
+        raise GeneratorError(
+            f"the command wrote {count} frames{extra}; the driving pose has {n_frames}"
+        )
+
+
+def _check_panel(panels: Panels | None, image: NDArray[np.uint8], layout: Layout) -> None:
+    canvas = (layout.canvas_width_px, layout.canvas_height_px)
+    width_px, height_px = canvas if panels is None else _grid_size(panels, canvas)
+    if image.shape[:2] == (height_px, width_px):
+        return
+    kind = "frames" if panels is None else f"rows of {panels.columns} panels"
+    raise GeneratorError(
+        f"the command wrote pictures of {image.shape[1]}x{image.shape[0]} px; "
+        f"expected {kind} of {width_px}x{height_px} px"
+    )
+
+
+def _grid_size(panels: Panels, canvas: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of a row of panels, each with its padding, as torchvision's make_grid has."""
+    padding = panels.padding_px
+    return panels.columns * (canvas[0] + padding) + padding, canvas[1] + 2 * padding
+
+
+def _panel(panels: Panels | None, image: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
+    """Cut out panel k: x = k * (W + padding) + padding, y = padding."""
+    if panels is None:
+        return image
+    width_px, height_px = layout.canvas_width_px, layout.canvas_height_px
+    x0_px = panels.index * (width_px + panels.padding_px) + panels.padding_px
+    y0_px = panels.padding_px
+    return image[y0_px : y0_px + height_px, x0_px : x0_px + width_px]

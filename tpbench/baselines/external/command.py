@@ -1,17 +1,20 @@
-"""Running a method's command: in its own environment, with a time limit, leaving nobody behind."""
+"""Running a method's command: in a private folder, its own environment, and a limit of time."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from tpbench.errors import ConfigError, GeneratorError
 
@@ -148,3 +151,57 @@ def last_line(log: Path) -> str:
     found = next((line for line in reversed(lines) if line), "")
     printable = "".join(character for character in found if character.isprintable())
     return printable[:_LINE_CHARACTERS]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFolder:
+    """A temporary folder; no two runs ever see each other's files."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, method_id: str, checkout: Path, fresh: Collection[str]) -> Self:
+        """Make one.
+
+        The command runs in `work`, which shows everything of the checkout as links, except the
+        folders that it writes its results into: so relative paths of the method hold, and what it
+        writes is this run's own.
+
+        Args:
+            method_id: for the folder's name.
+            checkout: the method's code.
+            fresh: top folders of the checkout that are to be empty.
+        """
+        folder = cls(path=Path(tempfile.mkdtemp(prefix=f"tpbench-{method_id}-")).resolve())
+        for part in (folder.inputs, folder.out, folder.work, folder.temporary):
+            part.mkdir()
+        for entry in checkout.iterdir():
+            if entry.name not in fresh:
+                (folder.work / entry.name).symlink_to(entry)
+        for name in fresh:
+            (folder.work / name).mkdir(parents=True)
+        return folder
+
+    @property
+    def inputs(self) -> Path:
+        """What the method is given."""
+        return self.path / "inputs"
+
+    @property
+    def out(self) -> Path:
+        """Where it is told to write."""
+        return self.path / "out"
+
+    @property
+    def work(self) -> Path:
+        """Where it runs."""
+        return self.path / "work"
+
+    @property
+    def temporary(self) -> Path:
+        """Its TMPDIR."""
+        return self.path / "tmp"
+
+    def remove(self) -> None:
+        """Remove it; links are removed, not what they show."""
+        shutil.rmtree(self.path, ignore_errors=True)

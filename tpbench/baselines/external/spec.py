@@ -1,33 +1,312 @@
 """What is written down about a method: how to get it, what it wants, what it leaves behind.
 
-A spec is read from `specs/<id>.yaml` and checked as a whole, so that a slip in it is found before
-anything runs.
+A spec is one YAML file, of the package (`specs/<id>.yaml`) or anywhere. It is checked as a whole,
+so that a slip in it is found before anything runs. `{name}` in commands, templates and patterns is
+a placeholder that is filled in as a value: nothing is pasted into text that is parsed later. A
+template is a structure whose string leaves are filled in and which is then dumped as YAML, and a
+command is a list.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, Literal, Self
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
-
-from tpbench.baselines.external.parts import (
-    Collect,
-    Environment,
-    Geometry,
-    Input,
-    Licence,
-    Part,
-    Timeout,
-    Weights,
-    Window,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
 )
-from tpbench.baselines.external.placeholders import names_in, names_in_structure
+
+from tpbench.canonical import settings_digest
 from tpbench.errors import ConfigError, did_you_mean
+from tpbench.files import read_bounded
+
+Value: TypeAlias = "str | int | float"
+
+EACH: Final = "each_clip"
+"""`{each_clip: X}` in a template becomes a list with one X for every clip of the run."""
+
+EACH_MERGED: Final = "each_clip_merged"
+"""`{each_clip_merged: {...}}` becomes one mapping with the entries of every clip of the run."""
+
+
+def names_in(text: str) -> Iterator[str]:
+    """Yield the placeholders of one string; `{{` and `}}` stand for braces.
+
+    Raises:
+        ValueError: a brace is open, or a placeholder is no plain name.
+    """
+    for _, name, format_spec, conversion in Formatter().parse(text):
+        if name is None:
+            continue
+        if not name.isidentifier() or format_spec or conversion:
+            raise ValueError(f"'{text}': a placeholder is a plain name in braces")
+        yield name
+
+
+def names_in_structure(node: Any, *, in_clip: bool = False) -> Iterator[tuple[str, bool]]:  # noqa: ANN401 - any YAML
+    """Yield the placeholders of a template, and whether each stands where it is one clip's."""
+    if isinstance(node, str):
+        for name in names_in(node):
+            yield name, in_clip
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if isinstance(key, str) and key not in (EACH, EACH_MERGED):
+                yield from names_in_structure(key, in_clip=in_clip)
+            yield from names_in_structure(value, in_clip=in_clip or key in (EACH, EACH_MERGED))
+    elif isinstance(node, list):
+        for item in node:
+            yield from names_in_structure(item, in_clip=in_clip)
+
+
+def fill(text: str, values: Mapping[str, Value]) -> Value:
+    """Fill in one string; what is a placeholder and nothing else keeps the value's type."""
+    names = list(names_in(text))
+    if len(names) == 1 and text == f"{{{names[0]}}}":
+        return values[names[0]]
+    return text.format_map(values)
+
+
+def fill_structure(
+    node: Any,  # noqa: ANN401 - any YAML
+    values: Mapping[str, Value],
+    clips: Sequence[Mapping[str, Value]],
+) -> Any:  # noqa: ANN401 - any YAML
+    """Fill in a template.
+
+    Args:
+        node: what YAML gives: mappings, lists, strings, numbers, None.
+        values: of the run.
+        clips: of each clip of the run, for what stands below `each_clip`.
+    """
+    if isinstance(node, str):
+        return fill(node, values)
+    if isinstance(node, list):
+        return [fill_structure(item, values, clips) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if set(node) == {EACH}:
+        return [fill_structure(node[EACH], {**values, **clip}, clips) for clip in clips]
+    if set(node) == {EACH_MERGED}:
+        merged: dict[Any, Any] = {}
+        for clip in clips:
+            merged.update(fill_structure(node[EACH_MERGED], {**values, **clip}, clips))
+        return merged
+    return {
+        str(fill(key, values)) if isinstance(key, str) else key: fill_structure(
+            value, values, clips
+        )
+        for key, value in node.items()
+    }
+
+
+def _relative(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/"):
+        raise ValueError(f"'{path}' leads out of its folder")
+    return path
+
+
+Inside: TypeAlias = Annotated[str, AfterValidator(_relative)]
+"""A path in a folder of the method, and not out of it."""
+
+
+class Part(BaseModel):
+    """Base of all parts: nothing unknown in it, nothing changed in it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Licence(Part):
+    """Under what terms the method may be used."""
+
+    code: str
+    weights: str
+
+
+class Environment(Part):
+    """The Python environment the method runs in, made once by the user."""
+
+    kind: Literal["venv", "conda"]
+    """Both have their Python at `<env>/bin/python`."""
+
+    python: str
+    """Version, as `3.10`."""
+
+    steps: tuple[str, ...]
+    """Commands that fill it, with {env} and {checkout}."""
+
+
+class Weights(Part):
+    """Files of one origin that the method loads."""
+
+    name: str
+    source: str
+    """A web address."""
+
+    licence: str
+    """Terms, and what has to be signed to get them."""
+
+    steps: tuple[str, ...] = ()
+    """Commands that fetch them, with {checkout}."""
+
+    paths: tuple[Inside, ...]
+    """Where they lie in the checkout; all must be there before the method is run."""
+
+
+class Geometry(Part):
+    """How a clip is laid on the canvas the method works on; its output is taken back the same way.
+
+    pad: the canvas is the clip's size, rounded up to `multiple_of`. letterbox: the clip is scaled
+    to fit into one of `sizes`, whichever it fills best. stretch: the same, but filling it.
+    """
+
+    fit: Literal["pad", "letterbox", "stretch"]
+    multiple_of: int = Field(default=8, ge=1)
+    """Only with pad."""
+
+    sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = ()
+    """Width and height in px of the canvases to choose from; the first of equal ones is taken."""
+
+    fill: Literal["edge", "black"] = "edge"
+    """What is around the clip: its outermost pixels again, or black."""
+
+    @model_validator(mode="after")
+    def _sized(self) -> Self:
+        if (self.fit == "pad") == bool(self.sizes):
+            raise ValueError("sizes belong to letterbox and stretch, and only to them")
+        return self
+
+
+class RefPng(Part):
+    """The reference picture as PNG."""
+
+    kind: Literal["ref_png"]
+
+
+class PoseMp4(Part):
+    """The DWPose drawings as H.264 video."""
+
+    kind: Literal["pose_mp4"]
+
+
+class PosePngs(Part):
+    """The DWPose drawings as a folder of PNG files."""
+
+    kind: Literal["pose_pngs"]
+    names: str
+    """Printf-style name with one %d, as `frame_%d.png`."""
+
+    @field_validator("names")
+    @classmethod
+    def _numbered(cls, names: str) -> str:
+        if not re.fullmatch(r"[\w.-]*%(0\d+)?d[\w.-]*", names):
+            raise ValueError(f"'{names}': want a file name with one %d or %06d")
+        return names
+
+
+class RawMp4(Part):
+    """The driving video itself."""
+
+    kind: Literal["raw_mp4"]
+    rate_hz: int | None = Field(default=None, ge=1)
+    """Rate it is written at, whatever the clip's: for methods that drop frames of faster ones."""
+
+
+class DensePoseMp4(Part):
+    """DensePose pictures of the driving video, which the user brings as `<clip_id>.mp4`."""
+
+    kind: Literal["densepose_mp4"]
+    background_rgb: tuple[int, int, int]
+
+
+class GuidanceDir(Part):
+    """Folders of pictures that the user brings as `<clip_id>/<folder>/*.png`."""
+
+    kind: Literal["guidance_dir"]
+    folders: tuple[str, ...]
+
+
+Input: TypeAlias = Annotated[
+    RefPng | PoseMp4 | PosePngs | RawMp4 | DensePoseMp4 | GuidanceDir, Field(discriminator="kind")
+]
+
+
+class Window(Part):
+    """The `{window}` of a method that works on a fixed number of frames at once."""
+
+    at_most: int = Field(ge=1)
+    extra_frames: int = 0
+    """Frames that the method adds to those of the clip before it counts."""
+
+    def frames(self, n_frames: int) -> int:
+        """Return the window for a clip: never more than there are frames."""
+        return min(self.at_most, n_frames + self.extra_frames)
+
+
+class Panels(Part):
+    """A row of equal pictures side by side, of which one is wanted."""
+
+    columns: int = Field(ge=2)
+    index: int = Field(ge=0)
+    padding_px: int = Field(ge=0)
+    """Around each picture; between two it is shared."""
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if self.index >= self.columns:
+            raise ValueError(f"index {self.index} is not one of {self.columns} columns")
+        return self
+
+
+class Collect(Part):
+    """What the method writes, and which part of it are the clip's frames."""
+
+    root: Literal["out", "work"]
+    """out: the private output folder. work: the private folder that it runs in."""
+
+    glob: Inside
+    kind: Literal["video", "pictures"]
+    index_regex: str = r"(\d+)\.\w+$"
+    """Finds a picture's number in its name: frames are sorted by it, not by their names."""
+
+    panels: Panels | None = None
+    drop_first: int = Field(default=0, ge=0)
+    """Frames in front of those of the clip."""
+
+    @field_validator("index_regex")
+    @classmethod
+    def _one_group(cls, regex: str) -> str:
+        if re.compile(regex).groups != 1:
+            raise ValueError(f"'{regex}': want one group")
+        return regex
+
+
+class Timeout(Part):
+    """How long a run may take before it counts as hanging."""
+
+    base_s: float = Field(gt=0)
+    per_frame_s: float = Field(ge=0)
+
+
+_FOLDER: Final = files("tpbench.baselines.external") / "specs"
+
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The C loader where PyYAML has it: listing models reads all specs."""
+
+_MAX_BYTES: Final = 1 << 20
 
 RUN_NAMES: Final = ("python", "out", "free_port")
 """Placeholders that hold for a whole run: the environment's Python, a private output folder, ..."""
@@ -39,7 +318,9 @@ CLIP_NAMES: Final = ("clip", "width", "height", "fps", "n_frames", "window", "se
 class MethodSpec(Part):
     """One method."""
 
-    id: str
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
+    """Names its folders, its runs, and itself on the command line."""
+
     display_name: str
     description: str
     """One line."""
@@ -76,7 +357,7 @@ class MethodSpec(Part):
     templates: dict[str, Any] = Field(default_factory=dict)
     """By placeholder: structures that are filled in and written as YAML."""
 
-    fresh: tuple[str, ...] = ()
+    fresh: tuple[Inside, ...] = ()
     """Folders of the checkout that the method writes into; a run gets private, empty ones."""
 
     command: tuple[str, ...]
@@ -84,12 +365,17 @@ class MethodSpec(Part):
 
     collect: Collect
     timeout: Timeout
+    _file: Path | None = PrivateAttr(default=None)
 
     @property
     def digest(self) -> str:
         """sha256 over everything that the spec says."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return settings_digest(self.model_dump(mode="json"))
+
+    @property
+    def file(self) -> Path | None:
+        """Where it was read from; None for those of the package."""
+        return self._file
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
@@ -152,24 +438,42 @@ def parse_spec(data: object, *, name: str) -> MethodSpec:
 
 def spec_ids() -> tuple[str, ...]:
     """Return the ids of the methods that come with tpbench, sorted."""
-    names = (entry.name for entry in _folder().iterdir())
+    names = (entry.name for entry in _FOLDER.iterdir())
     return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
 
 
-@cache
-def load_spec(method_id: str) -> MethodSpec:
-    """Read the spec of a method that comes with tpbench.
+def is_spec_file(name: str) -> bool:
+    """Whether what was given for a model is the path of a spec."""
+    return name.endswith((".yaml", ".yml"))
+
+
+def load_spec(name: str) -> MethodSpec:
+    """Read the spec of a method that comes with tpbench, by its id, or any by its path.
 
     Raises:
         ConfigError: there is none, or something in it is wrong.
     """
-    if method_id not in spec_ids():
-        raise ConfigError(f"no external method '{method_id}'{did_you_mean(method_id, spec_ids())}")
-    text = (_folder() / f"{method_id}.yaml").read_text(encoding="utf-8")
-    # The C loader where PyYAML has it: listing models reads all specs.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return parse_spec(yaml.load(text, Loader=loader), name=method_id)  # noqa: S506 - a safe loader
+    if not is_spec_file(name):
+        if name not in spec_ids():
+            raise ConfigError(f"no external method '{name}'{did_you_mean(name, spec_ids())}")
+        return _packaged(name)
+    path = Path(name).expanduser()
+    try:
+        text = read_bounded(path, _MAX_BYTES).decode("utf-8")
+        data = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader
+    except OSError as error:
+        raise ConfigError(f"spec '{name}' can't be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # PyYAML lets the ValueError of an impossible date through; text that is no UTF-8 is one.
+        raise ConfigError(f"spec '{name}' is no YAML: {' '.join(str(error).split())}") from error
+    spec = parse_spec(data, name=name)
+    if spec.id in spec_ids() and spec == _packaged(spec.id):
+        return _packaged(spec.id)
+    spec._file = path
+    return spec
 
 
-def _folder() -> Any:  # noqa: ANN401 - a Traversable, which has no public name in Python 3.11
-    return files("tpbench.baselines.external") / "specs"
+@cache
+def _packaged(method_id: str) -> MethodSpec:
+    text = (_FOLDER / f"{method_id}.yaml").read_text(encoding="utf-8")
+    return parse_spec(yaml.load(text, Loader=_LOADER), name=method_id)  # noqa: S506 - a safe loader

@@ -11,9 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, JsonValue
-from tpbench.baselines.model_row import OptionValue
-from tpbench.baselines.options import parse_options
+from tpbench.baselines.base import (
+    AnimationTask,
+    ClipFailure,
+    GeneratedFrame,
+    JsonValue,
+    OptionValue,
+    parse_options,
+)
 from tpbench.baselines.talkingpose.checkpoints import find_files, matched, read_tensors
 from tpbench.baselines.talkingpose.networks import PACKAGES, NetworkName, library, load_networks
 from tpbench.baselines.talkingpose.pipeline import (

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tpbench.baselines.options import Options
+from tpbench.baselines.base import Options
 from tpbench.errors import ConfigError
 from tpbench.files import read_bounded
 

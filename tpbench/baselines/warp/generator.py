@@ -10,9 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, JsonValue
-from tpbench.baselines.model_row import OptionValue
-from tpbench.baselines.options import Options, parse_options
+from tpbench.baselines.base import (
+    AnimationTask,
+    ClipFailure,
+    GeneratedFrame,
+    JsonValue,
+    Options,
+    OptionValue,
+    parse_options,
+)
 from tpbench.baselines.warp import motion
 from tpbench.baselines.warp.layers import Cutout, Layer, cut
 from tpbench.baselines.warp.motion import Affine, BackwardMap, Motion

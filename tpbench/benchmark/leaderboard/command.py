@@ -29,6 +29,8 @@ def command_of(runs: Sequence[ScoredRun]) -> str | None:
     name = first.info.model.name
     if first.info.model.kind == "custom" and ":" not in name:
         return None
+    if "spec" in first.info.model.configuration:  # of a spec outside the package
+        name = f"{name}.yaml"
     recorded = next((s.command for s in first.info.sessions if s.command), ())
     return shlex.join(
         [
