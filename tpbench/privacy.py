@@ -64,12 +64,14 @@ _COMMON_NAMES: Final = frozenset(
 """Of hosts and users: these tell nothing, and would be taken out of sentences."""
 
 _PATH: Final = re.compile(
-    r"""(?: file:// | (?<![\w/.~<-]) | (?<=[\s'"(\[,]-[A-Za-z]) )
+    r"""(?: file:// | (?<![\w/.~<-]) (?<!\{env\}) (?<!\{checkout\}) (?<!\{out\})
+    | (?<=[\s'"(\[,]-[A-Za-z]) )
     (?: ~[\w.-]*/ | [A-Za-z]:[/\\] | / )
     (?![/\\\s]) (?: [^/\\\n:"'<>|]+ [/\\]+ )* (?P<last> [^\s/\\:"'<>|,;)\]]* )""",
     re.VERBOSE,
 )
-"""An absolute path, or one below a home folder. Blanks may stand in its folders."""
+"""An absolute path, or one below a home folder. Blanks may stand in its folders. What follows on a
+placeholder of a method's spec is none."""
 
 
 def public_text(text: str, *, own: Iterable[Path] = ()) -> str:

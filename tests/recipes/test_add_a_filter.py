@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import yaml
 
-import tpbench
+from tests.recipes.recipe import code_of, copied_package, put_in, tpbench_in
 from tests.talks import darkness, short_settings, write_talk
 from tpbench.dataset import Dataset
 
-PACKAGE = Path(tpbench.__file__).parent
 
-
-def _follow_the_recipe(package: Path) -> None:
+def _follow_the_recipe(folder: Path) -> None:
     """Put the declaration that CONTRIBUTING shows into the file that it names."""
-    recipe = (PACKAGE.parent / "CONTRIBUTING.md").read_text("utf-8").split("## Add a filter")[1]
-    found = re.search(r"```python\n(.*?)```", recipe, re.DOTALL)
-    assert found
-    declaration = textwrap.indent(textwrap.dedent(found[1]), "    ")
-    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
-    path = package / "extraction" / "filters" / "picture.py"
-    text = path.read_text("utf-8")
-    head, rest = re.split(r"(?<=\.\.\.\]\] = \(\n)", text, maxsplit=1)
-    path.write_text(head + declaration + rest, "utf-8")
+    (declaration,) = code_of("Add a filter")
+    filters = copied_package(folder) / "extraction" / "filters"
+    put_in(filters / "picture.py", declaration, behind="...]] = (\n", indent=4)
 
 
 def test_a_filter_is_one_declaration_and_leaves_datasets_and_presets_as_they_are(
@@ -41,18 +28,12 @@ def test_a_filter_is_one_declaration_and_leaves_datasets_and_presets_as_they_are
 
     def extract(*options: str) -> tuple[int, str]:
         options = ("--preset", str(preset), "--skeleton", "mediapipe", "--workers", "1", *options)
-        ended = subprocess.run(
-            [sys.executable, "-m", "tpbench", "extract", str(talk), "--out", str(out), *options],
-            cwd=tmp_path,  # where `import tpbench` finds the copy, once it is there
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return ended.returncode, ended.stderr
+        code, _, errors = tpbench_in(tmp_path, "extract", str(talk), "--out", str(out), *options)
+        return code, errors
 
     extract()
     before = Dataset.open(out)
-    _follow_the_recipe(tmp_path / "tpbench")
+    _follow_the_recipe(tmp_path)
     code, said = extract()
 
     after = Dataset.open(out)
