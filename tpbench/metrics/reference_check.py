@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
@@ -44,6 +44,9 @@ Pairs = Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
 FRAMES_SCORED: Final = 20
 """Frames of a clip that metrics are checked on: more than one chunk of the pass."""
+
+FRAMES_OF_NETWORKS: Final = 4
+"""Frames that those with networks are checked on: on a processor VGG takes a second for each."""
 
 FRAMES_DECODED: Final = 48
 """Pictures of a clip that readers are compared on."""
@@ -107,7 +110,8 @@ def check_numbers(clips: Sequence[Path]) -> list[CheckRow]:
         for number, path in enumerate([made, *clips]):
             name, info = path.name if number else "made", probe(path)
             rows += [_decoded(name, path, info, package) for package in _READERS]
-            rows += _metrics(name, path, info, folder / str(number))
+            for names in (REFERENCES.keys() - NETWORKS, NETWORKS):
+                rows += _metrics(name, path, info, folder / f"{number}_{len(names)}", names)
     return rows
 
 
@@ -167,6 +171,8 @@ def _compared_frames(row: CheckRow, path: Path, info: VideoInfo, package: str) -
                 break
             n_equal += 1
             largest = max(largest, float(np.abs(frame.image.astype(np.int16) - other).max()))
+        if n_frames == info.picture_count and next(theirs, None) is not None:
+            n_equal = 0  # there are pictures that we don't show
     except (ImportError, TPBenchError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever decord says of a file it can't read
@@ -307,20 +313,27 @@ REFERENCES: Final = {
 }
 """By metric; of FID the features are compared."""
 
+NETWORKS: Final = frozenset({"lpips", "lpips_vgg", "fid"})
+"""Those that need model files."""
 
-def _metrics(clip: str, path: Path, info: VideoInfo, folder: Path) -> Iterator[CheckRow]:
-    """Compare all metrics on the first frames of a clip and a worse copy of them."""
+
+def _metrics(
+    clip: str, path: Path, info: VideoInfo, folder: Path, names: Set[str]
+) -> Iterator[CheckRow]:
+    """Compare some metrics on the first frames of a clip and a worse copy of them."""
     frames = read_frames(path, info=info, max_side_px=MAX_SIDE_PX)
-    real = [frame.image for frame in islice(frames, FRAMES_SCORED)]
+    n_frames = FRAMES_OF_NETWORKS if names == NETWORKS else FRAMES_SCORED
+    real = [frame.image for frame in islice(frames, n_frames)]
     pairs = list(zip(real, _worse(real), strict=True))
     side_px = min(real[0].shape[:2])
     needed_px = {
-        name: max(meter.min_side_px for meter in meters_for([METRICS[name]])) for name in REFERENCES
+        name: max(meter.min_side_px for meter in meters_for([METRICS[name]])) for name in names
     }
-    fitting = [name for name in REFERENCES if needed_px[name] <= side_px]
+    fitting = [name for name in REFERENCES if needed_px.get(name, side_px + 1) <= side_px]
     readiness = look_around(protocol(DEFAULT_PROTOCOL).with_metrics(fitting), offline=True)
-    ours = _scored(pairs, readiness, folder)
-    for name, (package, values, tolerance, unit) in REFERENCES.items():
+    ours = _scored(pairs, readiness, folder) if readiness.metrics else {}
+    for name in sorted(names, key=list(REFERENCES).index):
+        package, values, tolerance, unit = REFERENCES[name]
         what = f"{name} features" if name == "fid" else name
         row = CheckRow(
             clip=clip, what=what, against=_named(package), tolerance=tolerance, unit=unit
