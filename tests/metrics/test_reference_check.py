@@ -112,6 +112,7 @@ def test_where_a_reader_is_known_to_be_wrong_the_row_says_so_and_does_not_fail(
         assert (row.result, word in row.why) == ("not checked", True), row
 
 
+@pytest.mark.slow
 def test_networks_with_made_up_weights_agree_with_their_packages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
