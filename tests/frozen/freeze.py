@@ -62,6 +62,9 @@ TEXT_MASKS: Final = (
 )
 """Regular expressions for what differs between two runs of one commit, with the reason."""
 
+SLOW: Final = "WARNING: no progress for"
+"""Lines of a busy machine, which are left out."""
+
 FIELD_MASKS: Final = (
     ("*", "tool_version", "raised with every release"),
     ("*", "environment", "packages of the moment"),
@@ -186,6 +189,7 @@ class Recorder:
         told = {"exit": done.returncode}
         # Workers warn in the order in which they get there.
         warned = sorted(self.text(done.stderr), key=lambda line: line * line.startswith("WARNING"))
+        warned = [line for line in warned if not line.startswith(SLOW)]
         return told | {"out": self.text(done.stdout), "err": warned}
 
     def text(self, printed: bytes) -> list[str]:
