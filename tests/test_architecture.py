@@ -29,7 +29,6 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_knows_neither_its_peers_nor_what_is_above(part: str) -> None:
     forbidden = {f"tpbench.{other}" for other in (*PARTS, *ABOVE) if other != part}
-
     for path in (ROOT / part).rglob("*.py"):
         parents = {".".join(name.split(".")[:2]) for name in imported(path)}
         assert not parents & forbidden, path
@@ -38,7 +37,6 @@ def test_a_part_knows_neither_its_peers_nor_what_is_above(part: str) -> None:
 @pytest.mark.parametrize("shared", ["video", "weights", "dataset", "detectors", "work"])
 def test_what_is_shared_knows_no_part(shared: str) -> None:
     forbidden = {f"tpbench.{part}" for part in (*PARTS, *ABOVE)}
-
     for path in (ROOT / shared).rglob("*.py"):
         parents = {".".join(name.split(".")[:2]) for name in imported(path)}
         assert not parents & forbidden, path

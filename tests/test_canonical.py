@@ -17,7 +17,6 @@ NUMBERS: TypeAdapter[dict[str, Number | None]] = TypeAdapter(dict[str, Number | 
 def test_the_digest_is_of_canonical_json() -> None:
     # printf '{"a":1,"b":["\xc3\xab",0.5]}' | sha256sum
     expected = "a421f7caee8383721a677375529d544c5075bf8bef33cdc4dcae6c0887567e52"
-
     assert digest_of({"b": ["ë", 0.5], "a": 1}) == expected
 
 
@@ -32,7 +31,6 @@ def test_what_json_has_no_number_for_is_no_canonical_json(value: float) -> None:
 )
 def test_every_number_is_written_and_read_back_as_it_was(value: float) -> None:
     plain = NUMBERS.dump_python({"a": value}, mode="json")
-
     assert plain == {"a": encoded(value)}
     found = NUMBERS.validate_python(json.loads(json.dumps(plain, allow_nan=False)))["a"]
     # Where there may be no number, null is that.
@@ -47,5 +45,4 @@ def test_null_is_nan_where_there_has_to_be_a_number() -> None:
 def test_what_counts_nothing_is_refused_and_the_place_named(value: object) -> None:
     with pytest.raises(ValidationError) as refusal:
         TypeAdapter(dict[str, Count]).validate_python({"clips": value})
-
     assert first_problem(refusal.value).startswith("clips: Input should be ")

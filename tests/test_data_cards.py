@@ -41,7 +41,6 @@ def test_the_card_of_talkingpose_is_there() -> None:
 @each_card
 def test_card_has_its_headings_in_order(card: Path) -> None:
     text = (card / "README.md").read_text(encoding="utf-8")
-
     assert tuple(re.findall(r"^## (.+)$", text, flags=re.MULTILINE)) == _HEADINGS
     assert len(re.findall(r"^# .+$", text.split("```")[0], flags=re.MULTILINE)) == 1
 
@@ -49,14 +48,12 @@ def test_card_has_its_headings_in_order(card: Path) -> None:
 @each_card
 def test_card_begins_with_yaml(card: Path) -> None:
     head = (card / "README.md").read_text(encoding="utf-8").split("---\n")[1]
-
     assert {"pretty_name", "license", "tags"} <= yaml.safe_load(head).keys()
 
 
 @each_card
 def test_description_is_valid_croissant(card: Path) -> None:
     described = mlcroissant.Dataset(jsonld=card / "croissant.json")
-
     assert not described.metadata.issues.errors
     assert described.metadata.name
 
@@ -76,7 +73,6 @@ def test_card_and_description_name_the_same_files_as_the_sources(card: Path) -> 
     text = (card / "README.md").read_text(encoding="utf-8")
     files = json.loads((card / "croissant.json").read_text(encoding="utf-8"))["distribution"]
     described = {item["name"]: (item["contentUrl"], item["sha256"]) for item in files}
-
     assert described == {row["name"]: (row["url"], row["sha256"]) for row in _sources(card)}
     for source in _sources(card):
         assert source["url"] in text
@@ -91,7 +87,6 @@ def test_numbers_of_the_talkingpose_card_are_those_of_the_released_list(shared_d
     ids = raw.decode().splitlines()
     source = _sources(_CARDS / "talkingpose")[0]
     text = (_CARDS / "talkingpose" / "README.md").read_text(encoding="utf-8")
-
     assert hashlib.sha256(raw).hexdigest() == source["sha256"]
     assert (len(raw), len(ids)) == (source["size_bytes"], source["rows"])
     assert len(set(ids)) == source["unique_rows"]

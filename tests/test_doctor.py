@@ -1,19 +1,14 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tpbench import doctor
-from tpbench.doctor import examine, explain_import_error
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tpbench.doctor import Check
+from tpbench.doctor import Check, examine, explain_import_error
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +24,7 @@ def _only(monkeypatch: pytest.MonkeyPatch, area: str) -> dict[str, Check]:
 
 def test_a_missing_system_library_names_its_debian_package() -> None:
     loader = "libGL.so.1: cannot open shared object file: No such file or directory"
-
     error = explain_import_error(ImportError(loader))
-
     assert str(error) == (
         "the system library libGL.so.1 (OpenCV links to it) is not available: apt install libgl1"
     )
@@ -39,14 +32,12 @@ def test_a_missing_system_library_names_its_debian_package() -> None:
 
 def test_a_library_loaded_late_is_explained_too() -> None:
     error = explain_import_error(OSError("libEGL.so.1: cannot open shared object file: No such"))
-
     assert error is not None
     assert error.remedy == "apt install libegl1"
 
 
 def test_a_library_we_do_not_know_still_gets_a_remedy() -> None:
     error = explain_import_error(ImportError("libfoo.so.3: cannot open shared object file: x"))
-
     assert error is not None
     assert error.remedy == "find its Debian package with: apt-file search libfoo.so.3"
 
@@ -58,7 +49,6 @@ def test_other_errors_are_not_explained_away(error: ImportError | OSError) -> No
 
 def test_every_reader_opens_the_clip(monkeypatch: pytest.MonkeyPatch) -> None:
     found = _only(monkeypatch, "video readers")
-
     assert {name: check.status for name, check in found.items()} == {
         "PyAV": "ok",
         "OpenCV": "ok",
@@ -103,9 +93,7 @@ def test_opencv_wheels_of_two_versions_fail(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(
         "importlib.metadata.version", lambda name: "2" if "contrib" in name else "1"
     )
-
     found = _only(monkeypatch, "packages")
-
     assert found["OpenCV"].status == "fail"
     assert found["OpenCV"].remedy is not None
     assert found["OpenCV"].remedy.endswith("opencv-contrib-python==1")
@@ -128,9 +116,7 @@ def test_a_library_that_does_not_load_names_its_package(monkeypatch: pytest.Monk
 def test_weights_that_changed_are_warned_of(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (cache / "weights").mkdir()
     (cache / "weights" / "face_landmark.tflite").write_bytes(b"not a model")
-
     found = _only(monkeypatch, "weights")
-
     assert found["mediapipe-face-mesh"].status == "warn"
     assert found["mediapipe-face-detector"].status == "ok"
     assert found["yolox-l"].remedy == "tpbench weights pull yolox-l"

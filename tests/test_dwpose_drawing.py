@@ -41,9 +41,7 @@ def one_person(points: dict[int, tuple[float, float]]) -> tuple[np.ndarray, np.n
 def test_drawing_equals_the_released_one_in_every_pixel(case: int) -> None:
     expected = cv2.imread(str(GOLDEN / f"{case:02}.png"))
     assert expected is not None
-
     drawn = draw_pose(*golden_input(case))
-
     assert drawn.dtype == np.uint8
     np.testing.assert_array_equal(drawn, expected[..., ::-1])
 
@@ -54,7 +52,6 @@ def test_an_absent_second_person_and_the_order_of_people_change_nothing(case: in
     expected = draw_pose(keypoints, scores, height_px, width_px)
     nobody = np.full((1, 133, 2), np.nan)
     more = np.concatenate([nobody, keypoints[::-1]])
-
     for absent in (0.0, np.nan):
         more_scores = np.concatenate([np.full((1, 133), absent), scores[::-1]])
         drawn = draw_pose(more, more_scores, height_px, width_px)
@@ -63,7 +60,6 @@ def test_an_absent_second_person_and_the_order_of_people_change_nothing(case: in
 
 def test_nobody_is_a_black_picture() -> None:
     drawn = draw_pose(np.empty((0, 133, 2)), np.empty((0, 133)), 48, 64)
-
     assert drawn.shape == (48, 64, 3)
     assert not drawn.any()
 
@@ -72,11 +68,9 @@ def test_the_person_with_the_best_mean_body_score_is_drawn_alone() -> None:
     keypoints, scores, height_px, width_px = golden_input(0)
     assert len(keypoints) == 2
     best = int(mean_body_scores(scores).argmax())
-
     alone = draw_pose(keypoints[[best]], scores[[best]], height_px, width_px)
     other = draw_pose(keypoints[[1 - best]], scores[[1 - best]], height_px, width_px)
     both = draw_pose(keypoints, scores, height_px, width_px)
-
     np.testing.assert_array_equal(both, alone)
     assert (both != other).any()
 
@@ -86,13 +80,11 @@ def test_the_neck_counts_one_where_both_shoulders_are_seen_and_else_nothing() ->
     scores[0, [LEFT_SHOULDER, RIGHT_SHOULDER]] = 0.31
     scores[1, [LEFT_SHOULDER, RIGHT_SHOULDER]] = [0.3, 0.9]
     scores[2, FACE] = 1.0
-
     np.testing.assert_allclose(mean_body_scores(scores), [1.62 / 18, 1.2 / 18, 0.0])
 
 
 def test_a_lone_face_point_is_a_white_dot_of_radius_3() -> None:
     drawn = draw_pose(*one_person({FACE.start: (20.9, 10.2)}), 32, 40)
-
     rows, columns = np.nonzero(drawn.any(axis=-1))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (7, 13, 17, 23)
     assert (drawn[rows, columns] == 255).all()
@@ -108,7 +100,6 @@ def test_a_hand_edge_is_drawn_only_between_points_past_pixel_1() -> None:
     wrist, thumb = LEFT_HAND.start, LEFT_HAND.start + 1
     inside = draw_pose(*one_person({wrist: (1.0, 16.0), thumb: (25.0, 16.0)}), 32, 32)
     on_the_rim = draw_pose(*one_person({wrist: (0.9, 16.0), thumb: (25.0, 16.0)}), 32, 32)
-
     assert inside[16, 12].tolist() == [255, 0, 0]
     assert not on_the_rim[16, 12].any()
 
@@ -116,14 +107,12 @@ def test_a_hand_edge_is_drawn_only_between_points_past_pixel_1() -> None:
 def test_coordinates_are_cut_after_the_rounding_error_of_the_released_code() -> None:
     assert int(13 / 23 * 23) == 12
     drawn = draw_pose(*one_person({FACE.start: (13.0, 13.0)}), 23, 23)
-
     rows, columns = np.nonzero(drawn.any(axis=-1))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (9, 15, 9, 15)
 
 
 def test_feet_are_never_drawn() -> None:
     points = dict.fromkeys(range(FEET.start, FEET.stop), (16.0, 16.0))
-
     assert not draw_pose(*one_person(points), 32, 32).any()
 
 
@@ -131,7 +120,6 @@ def test_a_body_point_needs_more_than_the_score_that_suffices_for_the_face() -> 
     body, scores = one_person({0: (16.0, 16.0)})
     assert not draw_pose(body, scores * 0.3, 32, 32).any()
     assert draw_pose(body, scores * 0.31, 32, 32).any()
-
     face, scores = one_person({FACE.start: (16.0, 16.0)})
     assert draw_pose(face, scores * 0.3, 32, 32).any()
     assert not draw_pose(face, scores * 0.29, 32, 32).any()
@@ -158,9 +146,7 @@ def test_no_point_anywhere_is_an_error_or_changes_its_arguments(
     keypoints: np.ndarray, scores: np.ndarray, height_px: int, width_px: int
 ) -> None:
     before = keypoints.copy(), scores.copy()
-
     drawn = draw_pose(keypoints, scores, height_px, width_px)
-
     assert drawn.shape == (height_px, width_px, 3)
     np.testing.assert_array_equal(keypoints, before[0])
     np.testing.assert_array_equal(scores, before[1])
@@ -171,7 +157,6 @@ def test_points_far_outside_are_as_good_as_not_found() -> None:
     far, nowhere = keypoints.copy(), keypoints.copy()
     far[:, [4, 9, 40, 100]] = 1e12
     nowhere[:, [4, 9, 40, 100]] = np.nan
-
     np.testing.assert_array_equal(
         draw_pose(far, scores, height_px, width_px), draw_pose(nowhere, scores, height_px, width_px)
     )
@@ -180,6 +165,5 @@ def test_points_far_outside_are_as_good_as_not_found() -> None:
 def test_a_poster_sized_picture_can_be_drawn() -> None:
     keypoints, scores, height_px, width_px = golden_input(0)
     large = draw_pose(keypoints * 8, scores, height_px * 8, width_px * 8)
-
     assert large.shape == (height_px * 8, width_px * 8, 3)
     assert large.any()

@@ -3,15 +3,12 @@ from __future__ import annotations
 import os
 import pickle
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tpbench.files import UnfitFileError, open_regular, read_bounded, require_regular, sha256_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 READERS = [open_regular, require_regular, sha256_of, lambda path: read_bounded(path, 10)]
 

@@ -27,7 +27,6 @@ from tpbench.foreign import (
 @given(st.text())
 def test_a_printable_text_is_one_line_that_steers_nothing(text: str) -> None:
     shown = printable(text)
-
     assert not any(ord(sign) < 32 or 127 <= ord(sign) < 160 for sign in shown)
     assert not set(shown) & set("\u2028\u2029\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e")
     assert not set(shown) & set("\u2066\u2067\u2068\u2069\ufeff\u2060\u00ad")
@@ -90,20 +89,17 @@ def test_json_within_the_limits_is_what_it_was(tmp_path: Path) -> None:
     value = {"a": [1, 2.5, None, True, "Müller", {"b": -(2**63)}], "emoji": "👩"}
     path = tmp_path / "value.json"
     path.write_text(json.dumps(value), encoding="utf-8")
-
     assert read_json(path) == value
 
 
 def test_one_odd_value_costs_nothing_where_only_some_are_taken() -> None:
     text = '{"a": 1e999, "b": "\\ud800", "c": NaN, "d": 18446744073709551616, "e": "x"}'
-
     assert parse_json(text, strict=False)["e"] == "x"
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "large.json"
     path.write_text(" " * 101)
-
     with pytest.raises(ForeignFileError, match="has 101 bytes, where 100"):
         read_json(path, max_bytes=100)
 
@@ -111,7 +107,6 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "pipe.json"
     os.mkfifo(path)
-
     with pytest.raises(ForeignFileError, match="is a named pipe, not a regular file"):
         read_json(path)
     with pytest.raises(ForeignFileError, match="not a regular file"), opened_inside(tmp_path, path):
@@ -124,7 +119,6 @@ def test_a_file_inside_is_opened_through_links_that_stay_inside(tmp_path: Path) 
     (inner / "file").write_bytes(b"content")
     (tmp_path / "folder" / "link").symlink_to(inner)
     (tmp_path / "outer").symlink_to(tmp_path / "folder")
-
     with opened_inside(tmp_path / "outer", tmp_path / "outer" / "link" / "file") as file:
         assert file.read() == b"content"
 
@@ -153,7 +147,6 @@ def test_what_leads_out_of_the_folder_is_refused(tmp_path: Path, through: str) -
 
 def test_a_link_to_itself_is_an_error_of_the_system(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
-
     with pytest.raises(OSError, match="loop"), opened_inside(tmp_path, tmp_path / "loop"):
         pass
 
@@ -161,12 +154,10 @@ def test_a_link_to_itself_is_an_error_of_the_system(tmp_path: Path) -> None:
 def test_a_copy_is_left_only_if_its_bytes_are_those_of_the_digest(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(b"content")
-
     with source.open("rb") as file:
         assert not copy_checked(file, tmp_path / "wrong", "0" * 64)
     with source.open("rb") as file:
         assert copy_checked(file, tmp_path / "right", hashlib.sha256(b"content").hexdigest())
-
     assert not (tmp_path / "wrong").exists()
     assert (tmp_path / "right").read_bytes() == b"content"
 
@@ -176,7 +167,6 @@ def test_a_copy_writes_through_no_link(tmp_path: Path) -> None:
     source.write_bytes(b"content")
     victim.write_bytes(b"mine")
     (tmp_path / "target").symlink_to(victim)
-
     with source.open("rb") as file, pytest.raises(FileExistsError):
         copy_checked(file, tmp_path / "target", hashlib.sha256(b"content").hexdigest())
     assert victim.read_bytes() == b"mine"
@@ -185,6 +175,5 @@ def test_a_copy_writes_through_no_link(tmp_path: Path) -> None:
 @given(st.text())
 def test_a_cell_that_was_made_safe_is_read_as_what_it_was(text: str) -> None:
     safe = spreadsheet_safe(text)
-
     assert not safe.startswith(tuple("=+-@\t\r"))
     assert from_spreadsheet_safe(safe) == text

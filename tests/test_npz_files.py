@@ -4,18 +4,15 @@ import io
 import os
 import tracemalloc
 import zipfile
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tpbench.errors import MediaError
 from tpbench.wholebody import load_pose, read_npz
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 MAX_BYTES = 1 << 20
 

@@ -58,9 +58,7 @@ def test_a_message_names_neither_the_machine_nor_its_user(monkeypatch: pytest.Mo
     monkeypatch.setattr("socket.gethostname", lambda: "gpu01.uni.example")
     monkeypatch.setattr("getpass.getuser", lambda: "alice")
     text = "alice on gpu01.uni.example (gpu01) failed; gpu011, malice and gpu01-a are others"
-
     shown = public_message(text)
-
     assert shown == "(user) on (host) ((host)) failed; gpu011, malice and gpu01-a are others"
     assert public_text("https://x.org/@alice/v") == "https://x.org/@alice/v"
 
@@ -71,13 +69,11 @@ def test_names_that_tell_nothing_stay_in_sentences(
 ) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: name)
     monkeypatch.setattr("getpass.getuser", lambda: name)
-
     assert public_message(f"the {name} of it") == f"the {name} of it"
 
 
 def test_files_are_named_relative_to_the_folders_that_are_known(tmp_path: Path) -> None:
     text = f"{tmp_path / 'real' / 'sub' / 'x.mp4'}: broken; look at {Path.cwd() / 'log.txt'}"
-
     assert public_text(text, own=[tmp_path / "real"]) == "sub/x.mp4: broken; look at log.txt"
 
 
@@ -105,7 +101,6 @@ def test_a_command_keeps_its_words_and_loses_folders_and_secrets() -> None:
         "hf_token=hf_SECRET123", "--option=folder=/home/alice/private", "--weights=/data/alice/w",
         "--seeds", "1,2", "--api-key", "abc",
     )  # fmt: skip
-
     assert public_command(typed) == (
         "tpbench", "eval", "--model", "my_module:Mine", "--data", "talks", "--option",
         "hf_token=HF_TOKEN", "--option=folder=FOLDER", "--weights=w", "--seeds", "1,2", "--api-key",

@@ -49,10 +49,8 @@ def number(value: float | str | None) -> float:
 
 Number = Annotated[float, BeforeValidator(number), PlainSerializer(encoded)]
 """A float that pydantic reads by `number` and writes by `encoded`."""
-
 Count = Annotated[int, Field(strict=True, ge=0, lt=10**9)]
 """Of clips, frames, versions: no truth value, no fraction, not beyond all measure."""
-
 Details = Annotated[Mapping[str, Any], PlainSerializer(encoded)]
 """An object with any JSON values in it."""
 

@@ -35,7 +35,6 @@ class Check:
 
     area: str
     """Heading it stands under."""
-
     name: str
     status: CheckStatus
     detail: str
@@ -52,7 +51,6 @@ SYSTEM_LIBRARIES: Final[dict[str, tuple[str, str]]] = {
     "libGLESv2.so.2": ("libgles2", "MediaPipe"),
 }
 """Library -> its Debian package, and which of our packages links to it."""
-
 _CORE: Final = (
     "torch", "torchvision", "numpy", "mediapipe", "rtmlib", "onnxruntime", "opencv-python",
     "opencv-contrib-python", "av", "scikit-image", "lpips", "pytorch-fid", "pandas", "pyarrow",

@@ -25,13 +25,11 @@ JSON_LIMIT_BYTES: Final = 64 << 20
 JSON_LIMIT_VALUES: Final = 2_000_000
 JSON_LIMIT_DEPTH: Final = 64
 """Of lists and objects in one another. What tpbench writes has fewer than ten levels."""
-
 _INTEGER_LIMIT: Final = 2**64
 _PIECE_BYTES: Final = 1 << 20
 
 _KEPT_FORMATS: Final = "\u200c\u200d"
 """Joiners, without which Persian, Indic scripts and many emoji are spelt wrong."""
-
 _SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 

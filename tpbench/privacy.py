@@ -24,7 +24,6 @@ _SECRET_NAME: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 """Names of options and query parameters whose values nobody else is to see."""
-
 _SECRET_VALUE: Final = re.compile(
     r"""\b( hf_\w{8,} | gh[a-z]_\w{16,} | github_pat_\w{16,} | glpat-[\w-]{12,} | sk-[\w-]{12,}
     | xox[a-z]-[\w-]{8,} | A[KS]IA[0-9A-Z]{12,} | AIza[\w-]{20,} | npm_\w{20,} | pypi-[\w-]{20,}
@@ -32,14 +31,12 @@ _SECRET_VALUE: Final = re.compile(
     re.VERBOSE,
 )
 """Secrets that can be told by their looks."""
-
 _ASSIGNED: Final = re.compile(
     r"""(?P<name>[A-Za-z][\w-]*) (?P<sign> (?: ['"]?\s*= | ['"]\s*: ) \s*['"]? )
     (?P<value>[^\s,;&'")}]+)""",
     re.VERBOSE,
 )
 """`name=value`, and `'name': 'value'` as Python and JSON have it."""
-
 _USER_INFO: Final = re.compile(r"(?<=://)[^/\s@?#]*@")
 
 _QUERY: Final = re.compile(r"(?P<sign>[?&;#])(?P<name>[^=&#\s;?]+)=(?P<value>[^&#\s;]*)")
@@ -48,21 +45,16 @@ _CREDENTIALS: Final = re.compile(
     r"\b(?P<name>authorization\s*:\s*(?:\w+\s+)?|bearer\s+)[\w.~+/=-]{8,}", re.IGNORECASE
 )
 """What a header says."""
-
 _REMOTE: Final = re.compile(r"(?<![\w.-])[\w.-]+@[\w.-]+:(?=[/~])")
 """`user@host:/` of ssh."""
-
 _SHARE: Final = re.compile(r"\\\\(?:[^\\\n:\"'<>|]+\\+)+(?P<last>[^\s\\:\"'<>|,;)\]]*)")
 """`\\\\server\\share\\folder\\file`."""
-
 _HOME: Final = re.compile(r"(?:[A-Za-z]:)?[/\\](?:home|Users)[/\\]+[^/\\]+[/\\]*")
 """A home folder itself: its last part is who lives there."""
-
 _COMMON_NAMES: Final = frozenset(
     {"localhost", "root", "user", "admin", "test", "data", "video", "ubuntu", "debian", "runner"}
 )
 """Of hosts and users: these tell nothing, and would be taken out of sentences."""
-
 _PATH: Final = re.compile(
     r"""(?: file:// | (?<![\w/.~<-]) (?<!\{env\}) (?<!\{checkout\}) (?<!\{out\})
     | (?<=[\s'"(\[,]-[A-Za-z]) )

@@ -97,7 +97,6 @@ def _header(stored: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dty
 
 PoseSource = Literal["dwpose", "mediapipe"]
 """Which family of models found the points."""
-
 NUM_KEYPOINTS: Final = 133
 BODY: Final = slice(0, 17)
 FEET: Final = slice(17, 23)
@@ -121,10 +120,8 @@ RIGHT_HIP: Final = 12
 
 _MAX_BYTES: Final = 512 << 20
 """Of a pose: three and a half hours at 25 frames a second."""
-
 VISIBLE_SCORE: Final = 0.3
 """Score above which DWPose's drawing, and so everything trained on it, takes a point as seen."""
-
 OPENPOSE_BODY: Final[tuple[int, ...]] = (
     0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3,
 )  # fmt: skip
@@ -137,10 +134,8 @@ class WholeBodyPose:
 
     keypoints: NDArray[np.float32]
     """(T, 133, 2) float32, x and y in px of the clip. A point that was not found is NaN."""
-
     scores: NDArray[np.float32]
     """(T, 133) float32 in [0, 1]. A point that was not found has 0."""
-
     width_px: int
     height_px: int
     source: PoseSource

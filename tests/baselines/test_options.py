@@ -45,9 +45,7 @@ def test_defaults_hold_where_nothing_is_given() -> None:
 
 def test_text_of_a_command_line_is_parsed() -> None:
     given = {"steps": "40", "strength": "0.5", "smooth": "no", "edge": "move"}
-
     options = parse_options("warping", Warping, given)
-
     assert options == Warping(steps=40, strength=0.5, smooth=False, edge="move")
     assert parse_options("reading", Reading, {"folder": "a/b"}).folder == Path("a/b")
 
@@ -73,7 +71,6 @@ def test_what_is_wrong_is_said_in_one_line(
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_options("warping", Warping, given)
-
     message = str(caught.value)
     assert message.startswith("warping: ")
     assert "\n" not in message
@@ -99,12 +96,10 @@ def test_a_model_without_options_says_so() -> None:
 def test_long_values_are_shortened() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_options("warping", Warping, {"steps": "9x" * 5000})
-
     assert len(str(caught.value)) < 200
 
 
 def test_options_do_not_change() -> None:
     options = parse_options("warping", Warping, {})
-
     with pytest.raises(ValidationError, match="frozen"):
         options.steps = 3

@@ -61,7 +61,6 @@ def why(folder: Path, task: AnimationTask | None = None, resize: str = "fail") -
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.MKV", "deep/down/clip.mov", "clip.avi"])
 def test_a_video_is_found_by_its_name(put: Callable[..., Path], folder: Path, name: str) -> None:
     path = put(name)
-
     np.testing.assert_array_equal(made(read(folder), make_task()), pictures_of(path))
 
 
@@ -80,9 +79,7 @@ def test_pictures_are_taken_in_order_of_their_numbers(
     put_pictures(folder / "some/clip", make_media, names)
     (folder / "some/clip/.7.png").write_text("left by a file manager")
     (folder / "some/clip/log.txt").write_text("no frame")
-
     images = made(read(folder), make_task())
-
     np.testing.assert_array_equal(images, [make_media.image(k) for k in range(12)])
 
 
@@ -90,9 +87,7 @@ def test_colours_of_pictures_are_rgb(folder: Path) -> None:
     (folder / "clip").mkdir()
     bgra = np.full((48, 64, 4), (30, 20, 10, 255), np.uint8)
     cv2.imwrite(str(folder / "clip/0.png"), bgra)
-
     (image,) = made(read(folder), make_task(n_frames=1))
-
     assert image[5, 5].tolist() == [10, 20, 30]
 
 
@@ -100,9 +95,7 @@ def test_transparent_pictures_fail_their_clip(folder: Path) -> None:
     (folder / "clip").mkdir()
     bgra = np.full((48, 64, 4), (30, 20, 10, 128), np.uint8)
     cv2.imwrite(str(folder / "clip/0.png"), bgra)
-
     (reason,) = failures(list(read(folder).generate([make_task(n_frames=1)]))).values()
-
     assert "0.png: is transparent in places: lay it over its background first" in reason
 
 
@@ -113,7 +106,6 @@ def test_other_files_do_not_count(put: Callable[..., Path], folder: Path) -> Non
     put("clip2.mp4")
     for name in ("clip.json", "clip.wav", "clip.png"):
         (folder / name).write_text("beside the video")
-
     assert len(made(read(folder), make_task())) == 12
 
 
@@ -122,7 +114,6 @@ def test_a_poster_beside_a_video_is_no_clip(
 ) -> None:
     path = put("clip/clip.mp4")
     put_pictures(folder / "clip", make_media, ["0.png"])
-
     assert read(folder).describe()["n_clips"] == 1
     np.testing.assert_array_equal(made(read(folder), make_task()), pictures_of(path))
 
@@ -134,9 +125,7 @@ def test_a_clip_that_is_not_there_fails_alone(
     put("clip.mp4")
     make_media.cfr("outside.mp4", n=12)
     tasks = [make_task(clip_id=clip_id), make_task()]
-
     results = list(read(folder).generate(tasks))
-
     reason = failures(results)[clip_id]
     assert f"{folder}: holds no {clip_id}.mp4 (or another container)" in reason
     assert [r.index for r in results if isinstance(r, GeneratedFrame)] == list(range(12))
@@ -150,7 +139,6 @@ def test_two_videos_of_one_clip_are_both_named(
     assert "more than one video of this clip: generated/clip.mkv and preview/clip.mp4" in why(
         folder
     )
-
     (folder / "preview/clip.mp4").unlink()
     put_pictures(folder / "frames/clip", make_media, [f"{k}.png" for k in range(12)])
     assert "frames/clip and generated/clip.mkv" in why(folder)
@@ -179,7 +167,6 @@ def test_links_out_of_the_folder_are_refused(
 
 def test_links_within_the_folder_are_followed(put: Callable[..., Path], folder: Path) -> None:
     (folder / "clip.mp4").symlink_to(put("results/out_17.mp4"))
-
     assert len(made(read(folder), make_task())) == 12
 
 
@@ -189,7 +176,6 @@ def test_another_number_of_frames_is_told(
 ) -> None:
     put("clip.mp4", n)
     assert f"clip.mp4: has {n} frames, the task wants 12" in why(folder)
-
     (folder / "clip.mp4").unlink()
     put_pictures(folder / "clip", make_media, [f"{k}.png" for k in range(n)])
     assert f"clip: has {n} frames, the task wants 12" in why(folder)
@@ -201,14 +187,12 @@ def test_another_size_is_refused_or_resampled(
     put("clip.mp4", size=(128, 96))
     told = "has frames of 128x96 px, the task wants 64x48 px; with resize=area they are resampled"
     assert told in why(folder)
-
     images = made(read(folder, "area"), make_task())
     assert [make_media.frame_number(image) for image in images] == list(range(12))
 
 
 def test_another_shape_is_never_stretched(put: Callable[..., Path], folder: Path) -> None:
     put("clip.mp4", size=(64, 64))
-
     for resize in ("fail", "area"):
         told = "has frames of another shape: 64x64 px, the task wants 64x48 px"
         assert told in why(folder, resize=resize)
@@ -226,7 +210,6 @@ def test_numbers_of_pictures_are_whole(
     make_media: MediaMaker, folder: Path, names: list[str], told: str
 ) -> None:
     put_pictures(folder / "clip", make_media, names)
-
     assert told in why(folder, make_task(n_frames=3))
 
 
@@ -236,7 +219,6 @@ def test_a_picture_of_another_size_than_the_first_is_named(
 ) -> None:
     put_pictures(folder / "clip", make_media, ["0.png", "1.png", "2.png"])
     cv2.imwrite(str(folder / "clip/1.png"), np.zeros((96, 128, 3), np.uint8))
-
     told = "1.png: is 128x96 px, the first picture 64x48 px"
     assert told in why(folder, make_task(n_frames=3), resize)
 
@@ -248,13 +230,11 @@ def test_a_picture_that_was_cut_off_is_named(
     put_pictures(folder / "clip", make_media, ["0.png", "1.png", "2.png"])
     path = folder / "clip/1.png"
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-
     assert "1.png: is no picture that can be read" in why(folder, make_task(n_frames=3))
 
 
 def test_a_broken_video_is_named(make_media: MediaMaker, folder: Path) -> None:
     shutil.move(make_media.bit_flipped(), folder / "clip.mp4")
-
     assert "clip.mp4: damaged" in why(folder, make_task(n_frames=60))
 
 
@@ -262,16 +242,13 @@ def test_frames_that_went_away_are_told(make_media: MediaMaker, folder: Path) ->
     put_pictures(folder / "clip", make_media, ["0.png"])
     generator = read(folder)
     (folder / "clip/0.png").unlink()
-
     (reason,) = failures(list(generator.generate([make_task(n_frames=1)]))).values()
-
     assert "clip: holds no pictures" in reason
 
 
 @pytest.mark.parametrize("kind", ["missing", "file"])
 def test_a_folder_that_is_none_is_refused_at_once(make_media: MediaMaker, kind: str) -> None:
     path = make_media.one_frame() if kind == "file" else make_media.folder / "missing"
-
     with pytest.raises(ConfigError, match=r"precomputed: folder=.* is no folder"):
         read(path)
 
@@ -311,7 +288,6 @@ def test_describing_files_that_went_away_is_one_clear_error(
     path = put("clip.mp4")
     generator = read(folder)
     path.unlink()
-
     with pytest.raises(MediaError, match=r"clip\.mp4: can't be read"):
         generator.describe()
 
@@ -326,7 +302,6 @@ def test_a_named_pipe_among_the_videos_fails_its_clip_and_is_never_waited_for(
     assert generator.describe()["n_clips"] == 2
     task = make_task()
     assert len(list(generator.generate([task]))) == task.n_frames
-
     (folder / "clip.mkv").unlink()
     os.mkfifo(folder / "clip.mkv")
     assert why(folder).endswith("clip.mkv: is not a regular file")

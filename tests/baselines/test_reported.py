@@ -37,7 +37,6 @@ def only(method: str, metric: str, test_set: str, title: str) -> ReportedValue:
 
 def test_nothing_is_there_twice() -> None:
     keys = Counter((v.method, v.test_set, v.metric, v.source_url) for v in VALUES)
-
     assert [key for key, count in keys.items() if count > 1] == []
 
 
@@ -46,7 +45,6 @@ def test_a_metric_has_one_direction_and_unit_everywhere() -> None:
     for value in VALUES:
         directions.setdefault(value.metric, set()).add((value.direction, value.unit))
         assert value.direction in get_args(ReportedDirection)
-
     assert all(len(found) == 1 for found in directions.values())
     better_when_lower = {"fvd", "fid", "fid_vid", "lpips", "l1", "tje_d2", "movie", "dtfvd"}
     for metric, ((direction, _),) in directions.items():
@@ -90,7 +88,6 @@ def test_every_number_has_a_source_for_readers() -> None:
 
 def test_only_what_was_read_at_the_source_is_not_secondary() -> None:
     first_hand = {value.source_url for value in VALUES if not value.secondary}
-
     assert first_hand == {
         "https://github.com/dfki-av/TalkingPose",
         "https://github.com/openhe-hub/DMS",
@@ -151,7 +148,6 @@ def test_what_a_source_leaves_out_is_left_out_here() -> None:
         for value in VALUES
         if value.test_set == "TikTok" and value.source_title.startswith("StableAnimator")
     ]
-
     assert {v.metric for v in on_tiktok if v.method == "MimicMotion"} == {"csim", "fvd"}
     assert {v.metric for v in on_tiktok if v.method == "UniAnimate"} == {"csim", "fvd", "psnr"}
 
@@ -159,7 +155,6 @@ def test_what_a_source_leaves_out_is_left_out_here() -> None:
 @pytest.mark.parametrize("model_id", ["talkingpose", *PAPER_SIX])
 def test_the_models_of_the_paper_have_their_numbers(model_id: str) -> None:
     on_page = [v for v in reported_for(model_id) if "dfki-av" in v.source_url]
-
     assert {value.metric for value in on_page} == {"tje_d2", "psnr", "params_b"}
 
 

@@ -60,25 +60,20 @@ def squared_error(images: list[NDArray[np.uint8]], others: list[NDArray[np.uint8
 
 def test_frozen_shows_the_reference_and_nothing_else() -> None:
     task = make_task(n_frames=7)
-
     images = made(build(Frozen), task)
-
     assert len(images) == 7
     np.testing.assert_array_equal(images, [task.reference] * 7)
 
 
 def test_oracle_shows_the_driving_video_in_every_pixel(make_media: MediaMaker) -> None:
     video = make_media.cfr(n=30)
-
     np.testing.assert_array_equal(made(build(Oracle), task_of(video)), pictures_of(video))
 
 
 def test_oracle_repeats_frames_where_the_rate_varies(make_media: MediaMaker) -> None:
     video = make_media.vfr([0.04] * 10 + [0.12] + [0.04] * 10)
     shown = pictures_of(video)
-
     images = made(build(Oracle), task_of(video))
-
     assert len({make_media.frame_number(image) for image in images}) < len(images)
     np.testing.assert_array_equal(images, shown)
 
@@ -86,16 +81,13 @@ def test_oracle_repeats_frames_where_the_rate_varies(make_media: MediaMaker) -> 
 @pytest.mark.parametrize("lag", [0, 1, 5, 11, 12, 500])
 def test_lag_shows_what_was_there_that_many_frames_ago(make_media: MediaMaker, lag: int) -> None:
     task = task_of(make_media.cfr(n=12))
-
     images = made(build(GtLag, {"lag_frames": lag}), task)
-
     numbers = [make_media.frame_number(image) for image in images]
     assert numbers == [max(0, t - lag) for t in range(12)]
 
 
 def test_the_anchor_called_lag5_lags_by_five(make_media: MediaMaker) -> None:
     images = made(build(GtLag), task_of(make_media.cfr(n=9)))
-
     assert [make_media.frame_number(image) for image in images] == [0, 0, 0, 0, 0, 0, 1, 2, 3]
 
 
@@ -106,32 +98,25 @@ def test_reencoding_costs_more_the_higher_the_crf(tmp_path: Path) -> None:
         crf: squared_error(made(build(GtReencode, {"crf": crf}), task_of(video)), real)
         for crf in (10, 23, 45)
     }
-
     assert 0 < by_crf[10] < by_crf[23] < by_crf[45]
     assert by_crf[23] < squared_error([np.full_like(image, 128) for image in real], real) / 20
 
 
 def test_reencoding_keeps_frames_in_their_places(make_media: MediaMaker) -> None:
     task = task_of(make_media.cfr(n=60))
-
     images = made(build(GtReencode), task)
-
     assert [make_media.frame_number(image) for image in images] == list(range(60))
 
 
 def test_reencoding_gives_the_same_frames_every_time(tmp_path: Path) -> None:
     task = task_of(write_lossless(tmp_path / "real.mkv", textured()))
-
     first, second = (made(build(GtReencode), task) for _ in range(2))
-
     np.testing.assert_array_equal(first, second)
 
 
 def test_the_preset_reaches_the_encoder(tmp_path: Path) -> None:
     task = task_of(write_lossless(tmp_path / "real.mkv", textured()))
-
     medium, hasty = (made(build(GtReencode, {"preset": p}), task) for p in ("medium", "ultrafast"))
-
     assert not np.array_equal(medium, hasty)
 
 
@@ -149,12 +134,10 @@ def test_reencoding_leaves_nothing_behind(
     make_media: MediaMaker, temporary: Path, stop_after: int | None
 ) -> None:
     frames = build(GtReencode).generate([task_of(make_media.cfr(n=12))])
-
     next(frames)
     assert list(temporary.iterdir())
     list(itertools.islice(frames, stop_after))
     del frames
-
     assert not list(temporary.iterdir())
 
 
@@ -170,7 +153,6 @@ def test_no_room_for_the_temporary_video_is_one_clear_error(
             "tpbench.video.write.VideoWriter.write",
             lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")),
         )
-
     with pytest.raises(GeneratorError, match=r"gt-reencode: no room .*; set TMPDIR"):
         list(build(GtReencode).generate([task]))
 
@@ -207,17 +189,13 @@ def test_damage_in_the_middle_fails_the_clip(
     make_media: MediaMaker, kind: Callable[..., Generator]
 ) -> None:
     task = task_of(make_media.bit_flipped())
-
     reasons = failures(list(build(kind).generate([task])))
-
     assert "damaged" in reasons["clip"]
 
 
 def test_odd_sides_can_not_be_reencoded(make_media: MediaMaker) -> None:
     task = task_of(make_media.odd_size())
-
     reasons = failures(list(build(GtReencode).generate([task])))
-
     assert "63x47 px, and 4:2:0 colour wants even sides" in reasons["clip"]
     assert made(build(Oracle), task)
 
@@ -274,7 +252,6 @@ def test_anchors_take_one_clip_at_a_time_and_close_twice(kind: Callable[..., Gen
 
 def test_rows_name_what_builds_them() -> None:
     kinds = {row.id: row.kind for row in list(MODELS.values())[:5]}
-
     assert kinds == {
         "frozen": "anchor",
         "oracle": "anchor",
@@ -292,8 +269,6 @@ def test_a_real_talk_loses_little_when_it_is_reencoded(shared_dir: Path, tmp_pat
     video = shared_dir / "data/talkingpose_samples/vid1.mp4"
     real = [frame.image for frame in read_frames(video, end_frame=50)]
     task = task_of(write_lossless(tmp_path / "real.mkv", real))
-
     images = made(build(GtReencode), task)
-
     psnr_db = 10 * np.log10(255**2 / squared_error(images, real))
     assert 39 < psnr_db < 44

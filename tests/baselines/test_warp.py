@@ -151,9 +151,7 @@ def far_from(points: list[Points], margin_px: float, shape: tuple[int, ...]) -> 
 def test_the_reference_pose_gives_the_reference() -> None:
     person = points_of_a_person()
     image = draw(person)
-
     (frame,) = warped(person)
-
     assert off_share(frame, image) < 0.005
     assert np.abs(frame.astype(float) - image).mean() < 3
 
@@ -161,9 +159,7 @@ def test_the_reference_pose_gives_the_reference() -> None:
 @pytest.mark.parametrize("shift", [(14.0, 0.0), (-9.0, 6.0), (0.0, 12.0)])
 def test_a_person_who_moves_sideways_comes_back_moved(shift: tuple[float, float]) -> None:
     person = points_of_a_person()
-
     (frame,) = warped(person + shift)
-
     body = np.abs(draw(person + shift).astype(int) - BACKGROUND).max(axis=-1) > 0
     assert off_share(frame, shifted(draw(person), shift), body) < 0.02
     assert off_share(frame, draw(person), body) > 0.1
@@ -200,9 +196,7 @@ def test_a_hand_that_travels_takes_its_finger_tip_along() -> None:
     about = (202.0, 112.0)
     moved[LEFT_HAND] = turned(person[LEFT_HAND], degrees=60, about=about) + np.array([10, 30])
     moved[9] = moved[LEFT_HAND.start]
-
     (frame,) = warped(moved)
-
     assert np.hypot(*(nail_px(frame) - moved[LEFT_MIDDLE_TIP])) < 3
 
 
@@ -211,9 +205,7 @@ def test_a_hand_over_the_face_lies_in_front_and_leaves_the_rest_of_the_face() ->
     moved = person.copy()
     moved[LEFT_HAND] += np.array([140, 70]) - person[LEFT_MIDDLE_TIP]
     moved[9] = moved[LEFT_HAND.start]
-
     (frame,) = warped(moved)
-
     assert np.hypot(*(nail_px(frame) - [140, 70])) < 3
     assert np.abs(frame[35:60, 114:124].astype(int) - SKIN).max() < 12
 
@@ -226,9 +218,7 @@ def test_a_hand_seen_from_its_other_side_is_mirrored() -> None:
     image = draw(person)
     cv2.circle(image, np.rint(person[LEFT_MIDDLE_TIP]).astype(int).tolist(), 4, SKIN, -1)
     cv2.circle(image, np.rint(person[thumb_tip]).astype(int).tolist(), 4, NAIL, -1)
-
     (frame,) = made(WarpGenerator({}), replace(task_for([moved]), reference=image))
-
     assert np.hypot(*(nail_px(frame) - moved[thumb_tip])) < 5
     assert np.hypot(*(nail_px(frame) - moved[little_tip])) > 12
 
@@ -239,9 +229,7 @@ def test_the_background_stands_still() -> None:
     moved = person + np.array([9.0, 4.0])
     body = np.abs(draw(person).astype(int) - BACKGROUND).max(axis=-1, keepdims=True) > 0
     image = np.where(body, draw(person), noise)
-
     (frame,) = made(WarpGenerator({}), replace(task_for([moved]), reference=image))
-
     # Legs go on below the hips, where no point is.
     legs = [person[[11, 12]] + [0, 50], moved[[11, 12]] + [0, 50]]
     hulls = [np.concatenate([person, legs[0]]), np.concatenate([moved, legs[1]])]
@@ -252,15 +240,12 @@ def test_the_background_stands_still() -> None:
 
 def test_where_the_person_stood_there_is_background() -> None:
     person = points_of_a_person()
-
     (frame,) = warped(person + np.array([500.0, 0.0]))
-
     assert off_share(frame, np.full_like(frame, BACKGROUND)) < 0.03
 
 
 def test_a_person_cut_off_below_does_not_lift_off_the_border() -> None:
     (frame,) = warped(points_of_a_person() - [0.0, 14.0])
-
     assert (frame[-1, 110:146, 0] > 90).all()
 
 
@@ -270,9 +255,7 @@ def test_a_clip_hangs_on_no_other() -> None:
     hidden = np.full_like(person, np.nan)
     two = task_for([hidden, person - [3, 0]], clip_id="two")
     generator = WarpGenerator({})
-
     alone = {"one": made(WarpGenerator({}), one), "two": made(WarpGenerator({}), two)}
-
     for tasks in ([one, two], [two, one]):
         for task in tasks:
             again = made(generator, task)
@@ -282,15 +265,12 @@ def test_a_clip_hangs_on_no_other() -> None:
 def test_frames_come_before_the_later_poses_matter() -> None:
     person = points_of_a_person()
     short, long = [person, person + 3.0], [person, person + 3.0, person + 40.0]
-
     assert np.array_equal(warped(*short), warped(*long)[:2])
 
 
 def test_a_frame_in_which_nothing_is_seen_repeats_the_one_before() -> None:
     moved = points_of_a_person() + np.array([11.0, 5.0])
-
     before, blind, after = warped(moved, np.full_like(moved, np.nan), moved)
-
     assert np.array_equal(before, blind)
     assert np.array_equal(before, after)
 
@@ -299,9 +279,7 @@ def test_a_hand_that_is_not_seen_stays_at_its_wrist() -> None:
     person = points_of_a_person()
     blind = person + np.array([8.0, 6.0])
     blind[LEFT_HAND] = np.nan
-
     seen, guessed = warped(person, blind)
-
     assert np.hypot(*(nail_px(guessed) - nail_px(seen) - [8, 6])) < 1
 
 
@@ -311,9 +289,7 @@ def test_points_that_are_hardly_sure_or_absurdly_far_are_not_followed() -> None:
     wild[LEFT_HAND] = 1e7
     unsure = pose_of([person, person + 30.0, wild])
     unsure.scores[1] = 0.1
-
     first, doubted, far = made(WarpGenerator({}), replace(task_for([person]), driving=unsure))
-
     assert np.array_equal(first, doubted)
     assert np.array_equal(first, far)
 
@@ -325,9 +301,7 @@ def test_a_hand_that_the_reference_hides_is_never_drawn() -> None:
     image = draw(person)
     image[60:125, 186:] = BACKGROUND
     task = replace(task_for([person]), reference=image, reference_pose=pose_of([hidden]))
-
     (frame,) = made(WarpGenerator({}), task)
-
     assert off_share(frame[60:110, 192:], np.full_like(frame[60:110, 192:], BACKGROUND)) < 0.02
 
 
@@ -338,9 +312,7 @@ def test_a_face_or_two_shoulders_are_enough(kept: str) -> None:
     chosen = FACE if kept == "face" else [5, 6]
     few[chosen] = person[chosen]
     task = replace(task_for([few, few + np.array([10.0, 0.0])]), reference_pose=pose_of([few]))
-
     still, moved = made(WarpGenerator({}), task)
-
     assert off_share(still, moved) > 0.02
 
 
@@ -413,10 +385,8 @@ def test_similarities_are_found_again(
     true = np.array([[c, -s, shift], [s, c, 2 * shift]])
     target = motion.apply(true, points)
     nodes = np.array([[0.0, 0.0], [30.0, -7.0]])
-
     weights = np.linspace(0.5, 1, len(points))
     by_mls = motion.moving_least_squares(nodes, points, target, weights, soft_px=3.0)
-
     assert np.allclose(motion.similarity(points, target), true, atol=1e-6)
     assert np.allclose(by_mls, motion.apply(true, nodes), atol=1e-5)
     assert np.allclose(motion.apply(motion.inverse(true), target), points, atol=1e-6)
@@ -429,9 +399,7 @@ def test_moving_least_squares_take_points_to_their_images(points: Points, images
     gaps = np.hypot(*(points[:, None] - points).transpose(2, 0, 1)) + 1e9 * np.eye(n)
     kept = gaps.min(axis=1) > 1
     weights = np.ones(n)
-
     moved = motion.moving_least_squares(points, points, images, weights, soft_px=1e-6)
-
     assert np.allclose(moved[kept], images[kept], atol=1e-3)
 
 
@@ -446,9 +414,7 @@ def test_a_card_shows_its_other_side_and_never_its_edge(
 ) -> None:
     before, after = (np.array([[c, -s], [s, c]]) for c, s in (first, second))
     target = points @ (after @ np.diag([1.0, across]) @ before).T
-
     found = motion.card(points, target, thinnest=0.5, mirrored=across < 0)[:, :2]
-
     singular = np.linalg.svd(found)[1]
     assert singular[1] >= 0.5 * singular[0] - 1e-9
     assert (np.linalg.det(found) < 0) == (across < 0)
@@ -469,9 +435,7 @@ def test_bones_go_end_to_end_and_keep_their_width(
 ) -> None:
     source = np.array([3.0, 4.0]) + np.outer([0.0, length], first)
     target = np.array([50.0, -8.0]) + np.outer([0.0, to_length], second)
-
     found = motion.bone(source, target, width_scale=width, shortest=0.1)
-
     assert np.allclose(motion.apply(found, source), target)
     beside: Points = source[0] + np.array([-first[1], first[0]])
     assert np.allclose(
@@ -490,9 +454,7 @@ def test_a_bone_without_length_stays_a_limb() -> None:
 
 def test_steps_are_limited() -> None:
     start, wanted = np.zeros((3, 2)), np.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
-
     moved = motion.limited(start, wanted, follow=0.5, most=2.0)
-
     assert np.allclose(moved, [[1.2, 1.6], [0.15, 0.2], [0.0, 0.0]])
 
 
@@ -581,9 +543,7 @@ def mean_psnr_db(images: list[Picture], frames: list[Frame]) -> float:
 def test_on_talks_it_beats_a_still_and_leaves_the_background(shared_dir: Path, number: int) -> None:
     talk = read_talk(shared_dir, number, every=20)
     reference = talk.task.reference
-
     images = made(WarpGenerator({}), talk.task)
-
     # The first frame is the reference, which no still can be better at.
     later = talk.frames[1:]
     assert mean_psnr_db(images[1:], later) > mean_psnr_db([reference] * len(later), later) + 0.5

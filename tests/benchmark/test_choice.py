@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -22,13 +22,9 @@ from tpbench.benchmark.model import (
 from tpbench.errors import ConfigError
 from tpbench.work import usable_cores
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 def test_a_dot_before_the_colon_means_a_class() -> None:
     choice = choose(f"{MODULE}:Numbered")
-
     assert (choice.row, choice.kind, choice.weight_free) == (None, "custom", False)
 
 
@@ -70,7 +66,6 @@ def test_a_module_that_fails_is_one_line(
     (tmp_path / "users_own.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "users_own", raising=False)
-
     with pytest.raises(ConfigError, match=re.escape(message)):
         build("users_own:Mine", options={}, weights_dir=None, device="cpu")
 
@@ -83,7 +78,6 @@ def test_odd_names_are_one_line(name: str) -> None:
 
 def test_a_class_gets_its_options() -> None:
     made = build(f"{MODULE}:Numbered", options={"shade": "3"}, weights_dir=None, device="cpu")
-
     assert made.describe()["shade"] == 3
 
 
@@ -99,7 +93,6 @@ def test_what_generates_nothing_is_refused() -> None:
 
 def test_an_adopted_object_has_all_that_a_generator_has() -> None:
     bare, whole = adopt(Bare(), name="bare"), Numbered()
-
     assert bare.max_clips == 1
     assert set(bare.describe()) == {"class", "source_sha256"}
     bare.close()
@@ -129,7 +122,6 @@ def test_quirks_are_the_variant_of_that_name_where_there_is_one(
         variants={"reference-quirks": {"reference_quirks": True}, "plain": {}},
     )
     monkeypatch.setattr(registry, "MODELS", {"odd": row})
-
     assert with_reference_quirks("odd", {"steps": 3}) == ("odd:reference-quirks", {"steps": 3})
     assert with_reference_quirks("odd:plain", {}) == ("odd:plain", {"reference_quirks": True})
 
@@ -142,27 +134,22 @@ def test_a_run_needs_a_worker(workers: int) -> None:
 
 def test_a_model_of_unknown_weight_gets_one_worker_with_all_cores() -> None:
     crew = crew_for(ModelChoice(name="mine"), device="cpu", workers=None, clips=3)
-
     assert (crew.workers, crew.devices, crew.threads) == (1, ("cpu",), usable_cores())
 
 
 @pytest.mark.parametrize("clips", [1, 1000])
 def test_models_without_weights_get_a_worker_a_core(clips: int) -> None:
     row = ModelRow(id="x", display_name="X", kind="anchor", description="", factory="a:b")
-
     crew = crew_for(ModelChoice(name="x", row=row), device="auto", workers=None, clips=clips)
-
     assert (crew.workers, crew.threads) == (min(clips, usable_cores()), 1)
 
 
 def test_each_gpu_gets_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tpbench.benchmark.model._gpus", lambda: ("cuda:0", "cuda:1"))
     model = ModelChoice(name="mine")
-
     both = crew_for(model, device="auto", workers=None, clips=9)
     one = crew_for(model, device="cuda:1", workers=None, clips=9)
     three = crew_for(model, device="cuda", workers=3, clips=9)
-
     assert (both.workers, both.devices) == (2, ("cuda:0", "cuda:1"))
     assert (one.workers, one.devices) == (1, ("cuda:1",))
     assert (three.workers, three.devices) == (3, ("cuda:0", "cuda:1", "cuda:0"))

@@ -77,9 +77,7 @@ def compared(runs: tuple[Path, Path], metric: str, a: list[float], b: list[float
 def test_the_difference_is_the_mean_over_clips(runs: tuple[Path, Path]) -> None:
     a = [30.0, 20, 25, 31, 22, 27, 29, 24]
     b = [value - 2 - at / 8 for at, value in enumerate(a)]
-
     found = compared(runs, "psnr", a, b).metrics["psnr"]
-
     assert found.difference == pytest.approx(2 + sum(range(8)) / 64)
     assert found.low is not None
     assert found.high is not None
@@ -103,17 +101,13 @@ def test_better_is_what_the_metric_says(
     metric: str, a: float, b: float, better: str, runs: tuple[Path, Path]
 ) -> None:
     bumps = [0.001 * at for at in range(8)]
-
     found = compared(runs, metric, [a + x for x in bumps], [b - x for x in bumps])
-
     assert found.metrics[metric].better == better
 
 
 def test_what_chance_can_make_is_not_better(runs: tuple[Path, Path]) -> None:
     a = [20.0, 30, 20, 30, 20, 30, 20, 30]
-
     found = compared(runs, "psnr", a, a[::-1]).metrics["psnr"]
-
     assert found.better is None
     assert found.low is not None
     assert found.low < 0 < (found.high or 0)
@@ -123,7 +117,6 @@ def test_with_few_people_nobody_is_better_and_that_is_said(
     run_folder: Path, runs: tuple[Path, Path]
 ) -> None:
     found = compare_runs(*runs).metrics["psnr"]
-
     assert (found.difference, found.low, found.better) == (0.0, None, None)
     assert found.reason == "3 identities: an interval needs at least 5"
     unjudged = compare_runs(*runs).unjudged
@@ -132,9 +125,7 @@ def test_with_few_people_nobody_is_better_and_that_is_said(
 
 def test_the_worst_clips_are_those_with_the_greatest_loss(runs: tuple[Path, Path]) -> None:
     a = [30.0, 10, 30, 12, 30, 25, 30, 40]
-
     worst = compared(runs, "psnr", a, [30.0] * 8).worst["psnr"]
-
     assert [(loss.clip_id, loss.loss) for loss in worst] == [
         ("person1", 20.0),
         ("person3", 18.0),
@@ -144,9 +135,7 @@ def test_the_worst_clips_are_those_with_the_greatest_loss(runs: tuple[Path, Path
 
 def test_copies_of_the_real_clip_differ_by_nothing(runs: tuple[Path, Path]) -> None:
     infinite = [math.inf] * 8
-
     found = compared(runs, "psnr", infinite, infinite)
-
     assert found.metrics["psnr"].difference == 0
     assert found.worst["psnr"] == ()
     assert found.to_json()["metrics"]["psnr"]["difference"] == 0
@@ -157,9 +146,7 @@ def test_an_infinite_clip_counts_the_same_in_a_in_b_and_in_their_difference(
 ) -> None:
     a = [math.inf, math.inf, math.inf, math.inf, math.inf, math.inf, math.inf, 12.0]
     b = [30.0, 30.5, 29.8, 30.1, 30.3, 30.2, math.inf, 30.4]
-
     found = compared(runs, "psnr", a, b)
-
     psnr = found.metrics["psnr"]
     assert psnr.a == pytest.approx((7 * 100 + 12) / 8)
     assert psnr.b == pytest.approx((100 + sum(b[:6]) + b[7]) / 8)
@@ -173,9 +160,7 @@ def test_a_and_b_are_over_the_clips_that_both_have(runs: tuple[Path, Path]) -> N
     """The hard clips that A lacks count for neither."""
     a = [1.0, 1.2, 0.9, 1.1, 1.0, math.nan, math.nan, math.nan]
     b = [1.5, 1.4, 1.6, 1.5, math.nan, 9.0, 9.0, 9.0]
-
     found = compared(runs, "l1", a, b).metrics["l1"]
-
     assert (found.n_clips, found.n_lacking_a, found.n_lacking_b) == (4, 3, 1)
     assert found.a == pytest.approx(1.05)
     assert found.b == pytest.approx(1.5)
@@ -185,9 +170,7 @@ def test_a_and_b_are_over_the_clips_that_both_have(runs: tuple[Path, Path]) -> N
 def test_with_a_target_all_is_said_of_the_distance(runs: tuple[Path, Path]) -> None:
     wild = [0.2, 1.8, 0.25, 1.85, 0.2, 1.8, 0.15, 1.75]
     steady = [0.93, 0.94, 0.95, 0.96, 0.94, 0.95, 0.93, 0.92]
-
     found = compared(runs, "motion_ratio", wild, steady).metrics["motion_ratio"]
-
     assert found.quantity == "distance to 1"
     assert (found.value_a, found.value_b) == pytest.approx((1.0, 0.94))
     assert (found.a, found.b) == pytest.approx((0.8, 0.06))
@@ -229,9 +212,7 @@ def test_all_metrics_are_judged_together_and_counted(
 def test_clips_of_one_run_only_are_in_no_difference(runs: tuple[Path, Path]) -> None:
     give(runs[0], {"l1": column(*[5.0] * 8)})
     give(runs[1], {"l1": dict.fromkeys(PEOPLE[:6], 4.0)})
-
     found = compare_runs(*runs)
-
     assert (found.n_common, found.n_unpaired) == (6, 2)
     assert found.metrics["l1"].n_clips == 6
 
@@ -247,9 +228,7 @@ def test_what_all_clips_give_together_differs_without_interval(runs: tuple[Path,
     for folder, value in zip(runs, (80.0, 50.0), strict=True):
         report = with_metric(load_report(folder)[0], value=value)
         write_scores(folder / "scores.json", report)
-
     found = compare_runs(*runs)
-
     fid = found.metrics["fid"]
     assert (fid.difference, fid.low, fid.better) == (30.0, None, None)
     assert fid.reason == "all clips together give one value: no interval"
@@ -265,9 +244,7 @@ def test_what_all_clips_give_together_has_no_difference_between_runs_of_differen
     report = load_report(runs[1])[0]
     kept = {name: clip for name, clip in report.clips.items() if name != "a"}
     change(runs[1], clips=kept)
-
     fid = compare_runs(*runs).metrics["fid"]
-
     assert (fid.a, fid.b, fid.n_clips) == (80.0, 50.0, 0)
     assert math.isnan(fid.difference)
     assert fid.reason is not None
@@ -282,9 +259,7 @@ def test_runs_without_a_clip_in_common_have_no_means_and_no_distances(
     report = load_report(runs[0])[0]
     blank = replace(report.metrics[row.id], value=math.nan, status="not_measured", reason="no clip")
     change(runs[0], clips={}, metrics={**report.metrics, row.id: blank})
-
     found = compare_runs(*runs).metrics[row.id]
-
     assert found.n_clips == 0
     figures = (found.a, found.b, found.value_a, found.value_b, found.difference)
     assert all(math.isnan(figure) for figure in figures)
@@ -297,9 +272,7 @@ def test_what_one_run_lacks_has_no_difference(runs: tuple[Path, Path]) -> None:
         load_report(runs[1])[0], value=math.nan, status="not_measured", reason="no weights"
     )
     write_scores(runs[1] / "scores.json", lacking)
-
     fid = compare_runs(*runs).metrics["fid"]
-
     assert math.isnan(fid.difference)
     assert fid.reason == "no weights"
 
@@ -320,7 +293,6 @@ def test_runs_of_other_things_are_refused(
     info = read_run_info(runs[1])
     changed = getattr(info, part).model_copy(update=changes)
     write_run_info(runs[1], info.model_copy(update={part: changed}))
-
     with pytest.raises(SubmissionError, match=f"can't be compared: they differ in {message}"):
         compare_runs(*runs)
 
@@ -328,7 +300,6 @@ def test_runs_of_other_things_are_refused(
 def test_another_protocol_is_refused(runs: tuple[Path, Path]) -> None:
     protocol = dict(load_report(runs[1])[0].protocol)
     change(runs[1], protocol={**protocol, "digest": "e" * 64})
-
     with pytest.raises(SubmissionError, match=r"protocol \(tpbench-v2\+custom \w+ and .*eeee"):
         compare_runs(*runs)
 
@@ -369,7 +340,6 @@ def test_a_run_is_not_compared_with_itself(runs: tuple[Path, Path], tmp_path: Pa
     link = tmp_path / "link"
     link.symlink_to(runs[0])
     shutil.copytree(runs[0], tmp_path / "copy")
-
     for other, message in (
         (runs[0], "are the same run"),
         (link, "are the same run"),
@@ -389,6 +359,5 @@ def test_what_is_no_scored_run_is_refused(runs: tuple[Path, Path], tmp_path: Pat
 
 def test_the_table_is_a_frame_with_numbers(runs: tuple[Path, Path]) -> None:
     table = compare_runs(*runs).table()
-
     assert table.index.tolist() == ["psnr", "l1", "tje_d2", "motion_ratio"]
     assert table["low"].dtype == table["difference"].dtype == "float64"

@@ -78,9 +78,7 @@ def test_by_module_and_class(home: Path, talks: Path, monkeypatch: pytest.Monkey
     (home / "mine").mkdir()
     (home / "mine" / "darker.py").write_text(EXAMPLE)
     monkeypatch.setattr(sys, "path", list(sys.path))
-
     result = evaluate("mine.darker:Darker", talks, metrics=["psnr"])
-
     assert result.complete
     assert_darker(result.runs[0].folder.path, talks)
     assert result.runs[0].info.model.configuration["class"] == "mine.darker:Darker"

@@ -1,22 +1,71 @@
-"""An evaluation from end to end, in this process."""
-
 from __future__ import annotations
 
 import json
 import shutil
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.benchmark.conftest import LENGTHS, births
+from tests.benchmark.conftest import HEIGHT_PX, LENGTHS, MODULE, WIDTH_PX, births
 from tests.benchmark.evaluating import FAST, Evaluator, Noisy, flip, measurements, scores_of
 from tests.benchmark.generators import Faulty
+from tpbench.benchmark.evaluate import FRAME_BYTES, estimate, prepare
 from tpbench.benchmark.evaluation import Evaluation, failures_of
+from tpbench.benchmark.run_info import hardware_stamp
 from tpbench.errors import ConfigError, DatasetError, SubmissionError
 from tpbench.metrics.registry import protocol
 from tpbench.video import read_frames
+
+MODEL = f"{MODULE}:Numbered"
+FRAMES = sum(n for name, n in LENGTHS.items() if name != "short")
+
+
+def test_clips_frames_and_disk_are_counted_and_nothing_is_written(
+    talks: Path, tmp_path: Path
+) -> None:
+    found = estimate(prepare(MODEL, talks, seeds=(1, 2)), tmp_path / "runs")
+    assert (found.clips, found.frames, found.clips_there) == (3, FRAMES, 0)
+    share = WIDTH_PX * HEIGHT_PX / 512**2
+    assert found.disk_bytes == pytest.approx(2 * FRAMES * FRAME_BYTES * share, abs=1)
+    assert [folder.name for folder in found.folders] == ["seed1", "seed2"]
+    assert (found.generate_s, found.based_on) == (None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_size_in_the_manifest_is_believed(talks: Path, tmp_path: Path) -> None:
+    prepared = prepare(MODEL, talks, limit=1)
+    (clip,) = prepared.plan.selection.wanted
+    large = replace(clip, driving=replace(clip.driving, out_size_px=1024))
+    selection = replace(prepared.plan.selection, wanted=(large,))
+    found = estimate(replace(prepared, plan=replace(prepared.plan, selection=selection)), tmp_path)
+    assert found.disk_bytes == 101 * FRAME_BYTES * 4
+
+
+def test_time_is_that_of_an_earlier_run_of_the_model(talks: Path, tmp_path: Path) -> None:
+    (run,) = Evaluator(data=talks, out=tmp_path)(
+        model=MODEL, metrics=["l1"], ids=["a"], options={"pause_s": "0.001"}
+    ).runs
+    rate = run.info.timings.frames_per_s
+    assert rate is not None
+    found = estimate(prepare(MODEL, talks, seeds=(42, 43)), tmp_path, workers=2)
+    assert found.generate_s == pytest.approx(FRAMES * 2 / (rate * 2))
+    assert found.based_on == run.folder.path
+    assert found.clips_there == 1
+    other = estimate(prepare("frozen", talks), tmp_path)
+    assert other.generate_s is None
+
+
+def test_a_run_on_another_machine_says_nothing(
+    talks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Evaluator(data=talks, out=tmp_path)(model=MODEL, metrics=["l1"], ids=["a"])
+    another = hardware_stamp().model_copy(update={"processor": "another"})
+    monkeypatch.setattr("tpbench.benchmark.evaluate.hardware_stamp", lambda: another)
+    assert estimate(prepare(MODEL, talks), tmp_path).generate_s is None
+
 
 CLIPS = {name: n for name, n in LENGTHS.items() if name != "short"}
 
@@ -41,7 +90,6 @@ def again(undisturbed: Evaluation, talks: Path, tmp_path: Path) -> Evaluator:
 
 def test_frame_0_is_made_and_not_scored(undisturbed: Evaluation) -> None:
     frames = undisturbed.frames()
-
     for name, n in CLIPS.items():
         assert frames.loc[frames["clip_id"] == name, "frame"].tolist() == list(range(1, n))
     assert undisturbed.clips()["n_frames"].to_dict() == {name: n - 1 for name, n in CLIPS.items()}
@@ -60,7 +108,6 @@ def test_the_scores_are_those_of_the_generated_frames(undisturbed: Evaluation, t
 
 def test_the_table_has_a_row_for_each_metric(undisturbed: Evaluation) -> None:
     table, clips = undisturbed.table(), undisturbed.clips()
-
     assert table.index.tolist() == list(FAST)
     assert table["value"].to_dict() == pytest.approx({name: clips[name].mean() for name in FAST})
     assert table["n_clips"].tolist() == [3] * len(FAST)
@@ -71,7 +118,6 @@ def test_the_table_has_a_row_for_each_metric(undisturbed: Evaluation) -> None:
 def test_results_lie_in_the_folder_of_the_run(undisturbed: Evaluation) -> None:
     (run,) = undisturbed.runs
     content = json.loads(scores_of(run))
-
     assert run.folder.path.parts[-2:] == ("self-tpbench-v2", "seed42")
     assert {"run.json", "scores.json", "frames.parquet"} <= {
         path.name for path in run.folder.path.iterdir()
@@ -89,9 +135,7 @@ def test_a_second_call_makes_and_measures_nothing(
 ) -> None:
     before = again().runs[0]
     found = births(before), measurements(before)
-
     (run,) = again().runs
-
     assert (births(run), measurements(run)) == found
     assert scores_of(run) == scores_of(undisturbed.runs[0])
 
@@ -101,16 +145,13 @@ def test_neither_order_nor_workers_change_a_byte(
 ) -> None:
     for part in (["c"], ["b", "a"]):
         run_it(ids=part)
-
     (run,) = run_it(ids=["c", "a", "b"], workers=2).runs
-
     assert scores_of(run) == scores_of(undisturbed.runs[0])
 
 
 def test_several_seeds_are_averaged_clip_by_clip(run_it: Evaluator) -> None:
     both = run_it(seeds=(1, 6))
     single = [run_it(seeds=[seed]) for seed in (1, 6)]
-
     clips = (single[0].clips()["psnr"] + single[1].clips()["psnr"]) / 2
     assert both.clips()["psnr"].to_dict() == pytest.approx(clips.to_dict())
     row = both.table().loc["psnr"]
@@ -125,11 +166,9 @@ def test_several_seeds_are_averaged_clip_by_clip(run_it: Evaluator) -> None:
 
 def test_other_metrics_need_no_other_clips(again: Evaluator, undisturbed: Evaluation) -> None:
     before = births(again().runs[0])
-
     (narrow,) = again(metrics=["l1"]).runs
     (whole,) = again(metrics=[*FAST, "ssim"]).runs
     (back,) = again().runs
-
     assert births(narrow) == births(whole) == births(back) == before
     assert scores_of(back) == scores_of(undisturbed.runs[0])
 
@@ -168,16 +207,13 @@ def test_without_what_must_be_measured_nothing_is_begun(
     said: dict[str, object], run_it: Evaluator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path / "cache"))
-
     with pytest.raises(ConfigError, match=r"'fid' can't be measured.*weights pull fid-inception"):
         run_it(**said)
-
     assert not run_it.out.exists()
 
 
 def test_a_failed_clip_lowers_the_coverage_and_the_others_are_scored(run_it: Evaluator) -> None:
     evaluation = run_it(Faulty("failure"))
-
     (run,), (report,) = evaluation.runs, evaluation.reports
     assert not evaluation.complete
     assert evaluation.coverage == pytest.approx(2 / 3)
@@ -188,7 +224,6 @@ def test_a_failed_clip_lowers_the_coverage_and_the_others_are_scored(run_it: Eva
 
 def test_if_every_clip_fails_no_metric_has_a_value(run_it: Evaluator) -> None:
     evaluation = run_it(Faulty("failure"), ids=["b"])
-
     assert evaluation.coverage == 0
     assert set(evaluation.table()["reason"]) == {"no clip could be scored"}
     assert len(evaluation.clips()) == len(evaluation.frames()) == 0
@@ -198,7 +233,6 @@ def test_a_limit_makes_a_partial_run_that_lacks_nothing_asked_for(
     run_it: Evaluator, undisturbed: Evaluation
 ) -> None:
     part = run_it(limit=1)
-
     assert (part.partial, part.complete) == (True, True)
     assert part.reports[0].coverage.n_expected == 1
     whole = run_it()
@@ -217,7 +251,6 @@ class TestKeepPreview:
         self, run_it: Evaluator, undisturbed: Evaluation
     ) -> None:
         (run,) = run_it(keep="preview").runs
-
         assert scores_of(run) == scores_of(undisturbed.runs[0])
         assert list((run.folder.path / "generated").iterdir()) == []
         assert len(list((run.folder.path / "preview").iterdir())) == 3
@@ -225,42 +258,33 @@ class TestKeepPreview:
     def test_a_second_call_makes_nothing(self, run_it: Evaluator) -> None:
         (first,) = run_it(keep="preview").runs
         before = births(first), scores_of(first)
-
         (second,) = run_it(keep="preview").runs
-
         assert (births(second), scores_of(second)) == before
         assert list((second.folder.path / "generated").iterdir()) == []
 
     def test_it_takes_away_what_an_earlier_call_kept(self, again: Evaluator) -> None:
         before = births(again().runs[0])
-
         (run,) = again(keep="preview").runs
-
         assert births(run) == before
         assert list((run.folder.path / "generated").iterdir()) == []
 
     def test_another_metric_has_the_clips_made_again(self, run_it: Evaluator) -> None:
         (first,) = run_it(keep="preview", metrics=["l1"]).runs
         before = births(first)
-
         evaluation = run_it(keep="preview")
-
         assert births(evaluation.runs[0]).keys() == before.keys()
         assert not set(births(evaluation.runs[0]).values()) & set(before.values())
         assert np.isfinite(evaluation.table()["value"]).all()
 
     def test_while_a_clip_lacks_all_frames_stay(self, run_it: Evaluator) -> None:
         (run,) = run_it(Faulty("failure"), keep="preview").runs
-
         assert len(list((run.folder.path / "generated").iterdir())) == 2
 
 
 def test_overwrite_always_makes_and_measures_all_again(again: Evaluator) -> None:
     first = again().runs[0]
     before = births(first), measurements(first), scores_of(first)
-
     (run,) = again(overwrite="always").runs
-
     assert not set(births(run).values()) & set(before[0].values())
     assert not set(measurements(run).values()) & set(before[1].values())
     assert scores_of(run) == before[2]
@@ -274,7 +298,6 @@ def test_overwrite_never_wants_a_new_run(again: Evaluator) -> None:
 def test_a_folder_of_another_protocol_is_refused(again: Evaluator) -> None:
     path = again().runs[0].folder.path
     path.parent.rename(path.parent.with_name("self-talkingpose"))
-
     with pytest.raises(ConfigError, match=r"task\.protocol tpbench-v2 is now talkingpose"):
         again(protocol="talkingpose", metrics=["psnr"])
 
@@ -286,9 +309,7 @@ def test_what_was_tampered_with_is_made_again(
     run = again().runs[0]
     before = births(run)
     flip(getattr(run.folder, kind)("b"))
-
     after = again().runs[0]
-
     changed = {name for name, birth in births(after).items() if birth != before[name]}
     assert changed == {"b"}
     assert scores_of(after) == scores_of(undisturbed.runs[0])
@@ -297,7 +318,6 @@ def test_what_was_tampered_with_is_made_again(
 def test_a_tampered_record_of_a_clip_nobody_asked_for_is_named(again: Evaluator) -> None:
     run = again().runs[0]
     flip(run.folder.record("c"))
-
     with pytest.raises(SubmissionError, match=r"records/c\.json: "):
         again(limit=1)
 
@@ -306,9 +326,7 @@ def test_the_dataset_may_come_from_the_environment(
     undisturbed: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, talks: Path
 ) -> None:
     monkeypatch.setenv("TPBENCH_DATA", str(talks))
-
     (run,) = Evaluator(data=None, out=tmp_path)(ids=["a"]).runs  # type: ignore[arg-type]  # none
-
     assert run.info.dataset.digest == undisturbed.runs[0].info.dataset.digest
 
 
@@ -334,7 +352,6 @@ def test_bad_input_is_refused_before_any_work(
 ) -> None:
     with pytest.raises(error, match=message):
         run_it(**said)
-
     assert not run_it.out.exists()
 
 
@@ -342,7 +359,6 @@ def test_without_a_dataset_the_line_says_how_to_name_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TPBENCH_DATA", raising=False)
-
     with pytest.raises(ConfigError, match="by --data, or set TPBENCH_DATA"):
         Evaluator(data=None, out=tmp_path)()  # type: ignore[arg-type]  # none
 
@@ -353,19 +369,16 @@ def test_missing_weights_of_the_model_end_it_before_any_clip(run_it: Evaluator) 
 
     with pytest.raises(TPBenchError, match="run: tpbench weights pull tiny"):
         run_it(model=f"{MODULE}:Weightless")
-
     assert list(run_it.out.rglob("*.json")) == []
 
 
 def test_steps_of_every_seed_are_told(run_it: Evaluator) -> None:
     heard: list[tuple[int, str, int]] = []
-
     run_it(
         seeds=(1, 2),
         ids=["a", "b"],
         on_progress=lambda seed, state: heard.append((seed, type(state).__name__, state.frames)),
     )
-
     kinds = list(dict.fromkeys((seed, kind) for seed, kind, _ in heard))
     assert kinds == [
         (seed, kind) for seed in (1, 2) for kind in ("GenerationProgress", "ScoringProgress")

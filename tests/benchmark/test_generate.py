@@ -42,9 +42,7 @@ def copied(run: Run, out: Path) -> Path:
 
 def test_a_run_lies_where_it_belongs(undisturbed: Run) -> None:
     digest = undisturbed.info.dataset.digest
-
     parts = undisturbed.folder.path.parts[-4:]
-
     assert parts == ("mine", f"Small-talks@{digest[:8]}", "self-tpbench-v2", "seed42")
 
 
@@ -69,7 +67,6 @@ def test_previews_have_the_same_frames_and_rate(undisturbed: Run) -> None:
 
 def test_records_tell_what_became_of_each_clip(undisturbed: Run) -> None:
     records = undisturbed.records()
-
     assert {name: record.n_frames for name, record in records.items()} == CLIPS
     for record in records.values():
         assert (record.status, record.reason, record.rate) == ("done", None, Fraction(25))
@@ -104,9 +101,7 @@ def test_run_json_says_what_the_run_is(undisturbed: Run) -> None:
 def test_a_second_call_makes_nothing(undisturbed: Run, talks: Path, tmp_path: Path) -> None:
     run = Maker(data=talks, out=copied(undisturbed, tmp_path / "runs"))()
     before, info = births(run), run.info
-
     again = Maker(data=talks, out=tmp_path / "runs")()
-
     assert births(again) == before
     assert again.info == info
     assert len(again.info.sessions) == 1
@@ -155,10 +150,8 @@ def test_a_clip_that_is_not_whole_is_made_again_and_no_other(
 def test_other_options_are_refused_and_the_difference_is_named(make: Maker) -> None:
     run = make(Numbered())
     before = births(run), run.info
-
     with pytest.raises(ConfigError) as refused:
         make(Numbered(shade="9"))
-
     assert "model.configuration.shade 0 is now 9" in str(refused.value)
     assert "--overwrite always" in str(refused.value)
     assert (births(run), Run.open(run.folder.path).info) == before
@@ -170,19 +163,15 @@ def test_a_new_split_of_the_same_clips_is_another_run(make: Maker, tmp_path: Pat
     split_dataset(data, test_share=0.5, seed=0)
     run = make(data=data)
     split_dataset(data, test_share=0.5, seed=1)
-
     with pytest.raises(ConfigError, match=r"dataset\.clips [0-9a-f]{64} is now"):
         make(data=data)
-
     assert run.info.dataset.split == "test"
     assert run.folder.path.parts[-3].startswith("Small-talks.test@")
 
 
 def test_always_takes_another_configuration_away(make: Maker) -> None:
     make(Numbered())
-
     run = make(Numbered(shade="9"), overwrite="always", limit=1)
-
     assert births(run).keys() == {"a"}
     assert content(run).keys() == {"generated/a.mkv", "preview/a.mp4"}
     assert run.info.model.configuration["shade"] == 9
@@ -191,9 +180,7 @@ def test_always_takes_another_configuration_away(make: Maker) -> None:
 def test_always_makes_all_again_with_the_same_bytes(make: Maker) -> None:
     run = make()
     before, born = content(run), births(run)
-
     again = make(overwrite="always")
-
     assert content(again) == before
     assert all(births(again)[name] != born[name] for name in born)
 
@@ -201,10 +188,8 @@ def test_always_makes_all_again_with_the_same_bytes(make: Maker) -> None:
 def test_never_wants_a_new_run(make: Maker) -> None:
     run = make(limit=1, overwrite="never")
     before = births(run)
-
     with pytest.raises(ConfigError, match="there is a run already; --overwrite missing goes on"):
         make(overwrite="never")
-
     assert births(run) == before
 
 
@@ -212,9 +197,7 @@ def test_a_limit_makes_a_partial_run_that_can_be_completed(make: Maker, undistur
     part = make(limit=1)
     assert (part.info.partial, part.info.counts.not_run) == (True, 2)
     born = births(part)
-
     whole = make()
-
     assert births(whole)["a"] == born["a"]
     assert not whole.info.partial
     assert content(whole) == content(undisturbed)
@@ -223,22 +206,18 @@ def test_a_limit_makes_a_partial_run_that_can_be_completed(make: Maker, undistur
 
 def test_only_the_clips_that_are_named_are_made(make: Maker) -> None:
     run = make(ids=("c", "a"))
-
     assert births(run).keys() == {"a", "c"}
 
 
 def test_clips_made_together_are_the_clips_made_one_by_one(make: Maker, undisturbed: Run) -> None:
     generator = LockStep()
-
     run = make(generator)
-
     assert generator.batches == [["b", "c", "a"]], "long ones first"
     assert content(run) == content(undisturbed)
 
 
 def test_seeds_are_runs_of_their_own(make: Maker, undisturbed: Run) -> None:
     run = make(seed=7)
-
     assert run.folder.path.name == "seed7"
     assert content(run) != content(undisturbed)
 
@@ -289,9 +268,7 @@ def test_failed_clips_are_tried_again(make: Maker, undisturbed: Run) -> None:
     born = births(run)
     healed = Faulty("failure")
     healed.fault = ""
-
     again = make(healed)
-
     assert {name for name, birth in births(again).items() if birth != born[name]} == {"b"}
     assert content(again) == content(undisturbed)
 
@@ -302,9 +279,7 @@ def test_a_broken_clip_of_the_dataset_is_a_failed_record(
     data = tmp_path / "data"
     shutil.copytree(talks, data)
     _flip(clip_path(data, "b"))
-
     run = make(LockStep(), data=data)
-
     records = run.records()
     assert {name for name, record in records.items() if record.status == "done"} == {"a", "c"}
     assert "b.mp4: not the file that the manifest describes" in (records["b"].reason or "")
@@ -312,16 +287,13 @@ def test_a_broken_clip_of_the_dataset_is_a_failed_record(
 
 def test_an_object_needs_nothing_but_generate(make: Maker, undisturbed: Run) -> None:
     run = make(Bare())
-
     assert content(run) == content(undisturbed)
     assert run.info.model.kind == "custom"
 
 
 def test_a_users_object_is_not_closed(make: Maker) -> None:
     generator = Numbered()
-
     make(generator, limit=1)
-
     assert not generator.closed
 
 
@@ -330,9 +302,7 @@ def test_what_leaks_from_clip_to_clip_is_made_in_one_go(make: Maker) -> None:
     first = {name: record.frames_sha256 for name, record in run.records().items()}
     born = births(run)
     run.folder.record("c").unlink()
-
     again = make(Leaky())
-
     assert {name: record.frames_sha256 for name, record in again.records().items()} == first
     assert all(births(again)[name] != born[name] for name in born)
 
@@ -340,7 +310,6 @@ def test_what_leaks_from_clip_to_clip_is_made_in_one_go(make: Maker) -> None:
 def test_what_leaks_from_clip_to_clip_is_not_picked_from(make: Maker) -> None:
     with pytest.raises(ConfigError, match="depends on the clips before; take all, or the first"):
         make(Leaky(), ids=("a", "c"))
-
     assert make(Leaky(), limit=2).info.counts.done == 2
 
 
@@ -350,9 +319,7 @@ def test_previews_alone_can_be_kept_and_frames_added_later(make: Maker, undistur
     assert {record.generated_sha256 for record in small.records().values()} == {None}
     born = births(small)
     assert births(make(keep="preview")) == born
-
     whole = make(keep="lossless")
-
     assert content(whole) == content(undisturbed)
     born = births(whole)
     assert births(make(keep="preview")) == born, "more than asked for is there"
@@ -385,9 +352,7 @@ def test_leftovers_of_killed_writers_are_swept(make: Maker) -> None:
         path.write_text("x")
     stranger = run.folder.path / "notes.txt"
     stranger.write_text("x")
-
     make(limit=1)
-
     assert [path for path in ours if path.exists()] == []
     assert stranger.exists()
 
@@ -395,9 +360,7 @@ def test_leftovers_of_killed_writers_are_swept(make: Maker) -> None:
 def test_a_listener_hears_where_the_run_begins_and_ends(make: Maker) -> None:
     make(limit=1)
     heard: list[GenerationProgress] = []
-
     make(on_progress=heard.append)
-
     assert (heard[0].clips_total, heard[0].clips_there, heard[0].made) == (3, 1, 0)
     assert (heard[-1].made, heard[-1].failed) == (2, 0)
     assert heard[-1].frames == CLIPS["b"] + CLIPS["c"]
@@ -406,7 +369,6 @@ def test_a_listener_hears_where_the_run_begins_and_ends(make: Maker) -> None:
 
 def test_two_at_once_are_refused(make: Maker) -> None:
     run = make(limit=1)
-
     with (
         run.folder.locked(),
         pytest.raises(DatasetError, match=r"in use by process \d+ on .*; wait for it"),
@@ -417,10 +379,8 @@ def test_two_at_once_are_refused(make: Maker) -> None:
 def test_a_broken_run_json_is_never_written_over_in_silence(make: Maker) -> None:
     run = make(limit=1)
     (run.folder.path / "run.json").write_text("{}")
-
     with pytest.raises(ConfigError, match=r"schema version None.*move run.json away and give"):
         make(limit=1)
-
     assert not make(overwrite="always").info.partial
 
 
@@ -432,9 +392,7 @@ def test_the_advice_for_a_damaged_run_json_costs_no_clip(make: Maker, damage: st
     path.write_text(damage)
     with pytest.raises(ConfigError, match=r"run.json: not readable .* move run.json away and give"):
         make()
-
     path.rename(path.with_suffix(".damaged"))
-
     assert births(make()) == before
 
 
@@ -472,15 +430,12 @@ def test_nothing_is_deleted_through_a_link(make: Maker, tmp_path: Path, name: st
     (other / "thesis.docx").write_text("mine")
     (run.folder.path / name).symlink_to(other)
     before = {path: path.read_bytes() for path in other.iterdir()}
-
     with pytest.raises(DatasetError, match=rf"{name}: is a link, and nothing is written"):
         make(overwrite="always")
-
     assert {path: path.read_bytes() for path in other.iterdir()} == before
 
 
 def test_a_record_is_plain_json(undisturbed: Run) -> None:
     path = undisturbed.folder.record("a")
-
     assert json.loads(path.read_text())["clip_id"] == "a"
     assert read_record(path).clip_id == "a"

@@ -119,9 +119,7 @@ def test_a_run_goes_on_and_is_verified_though_nothing_private_is_in_it(home: Pat
     evaluator = Evaluator(data=home / "talks", out=home / "runs")
     first = evaluator(Telling(home)).runs[0]
     before = first.folder.record("a").stat().st_mtime_ns
-
     again = evaluator(Telling(home)).runs[0]
-
     assert again.folder.record("a").stat().st_mtime_ns == before
     assert verify_run(again.folder.path, workers=1).level == "rerun"
     assert stat.S_IMODE(again.folder.local.stat().st_mode) == 0o600
@@ -166,9 +164,7 @@ def test_a_run_whose_records_hang_on_private_settings_goes_on(home: Path) -> Non
         first = evaluator(Telling(home)).runs[0]
     assert SECRET in (first.folder.path / "run.json").read_text()
     before = first.folder.record("a").stat().st_mtime_ns
-
     again = evaluator(Telling(home)).runs[0]
-
     assert again.folder.record("a").stat().st_mtime_ns == before
     build_leaderboard([again.folder.path], home / "site", data=home / "talks")
     assert leaks(home / "site", MARKS) == []
@@ -179,11 +175,9 @@ def test_scores_of_any_two_folders_say_nothing_private(home: Path) -> None:
     real, generated = home / "talks" / "clips", home / "made by me"
     shutil.copytree(real, generated)
     (generated / "b.mp4").write_bytes(b"no video")
-
     report = tpbench.score(
         real, generated, out=home / "scores", metrics=FAST, workers=1, device="cpu", offline=True
     )
-
     assert "b" in report.coverage.failed
     assert leaks(home / "scores", (*MARKS, str(home.parent.parent))) == []
 
@@ -195,9 +189,7 @@ def test_a_dataset_says_nothing_private(home: Path, tmp_path: Path) -> None:
     (talks / "broken.mp4").write_bytes(b"no video")
     info = {"webpage_url": f"https://{USER}:{SECRET}@x.org/v?v=1&token={SECRET}", "uploader": "Ann"}
     (talks / "broken.info.json").write_text(json.dumps(info))
-
     extract([talks], home / "out", skeleton="mediapipe", workers=1)
-
     assert (home / "out" / "manifest.parquet").is_file()
     assert leaks(home / "out", (*MARKS, str(tmp_path))) == []
 
@@ -208,9 +200,7 @@ def test_what_is_known_of_a_source_says_nothing_private(home: Path) -> None:
     source = Source(
         path=home / "talk.mp4", shown_path="talk.mp4", size_bytes=1, mtime_ns=1, sha256="0" * 64
     )
-
     row = failed_row(source, f"{home / 'talk.mp4'}: broken (more on it: {home / 'workers.log'})")
-
     assert read_provenance(home / "talk.mp4").url == "https://x.org/v?v=1"
     assert row.error == "talk.mp4: broken (more on it: workers.log)"
 
@@ -219,5 +209,4 @@ def test_the_search_itself_finds_what_is_there(tmp_path: Path) -> None:
     pd.DataFrame({"a": [USER]}).to_parquet(tmp_path / "a.parquet")
     np.savez_compressed(tmp_path / "b.npz", meta=np.array(HOST))
     (tmp_path / "c.json").write_text(SECRET)
-
     assert len(leaks(tmp_path, MARKS)) == 3

@@ -52,9 +52,7 @@ def test_a_run_killed_after_its_first_clip_ends_as_an_undisturbed_one(
     assert_none_outlives(make.out)
     before = records_below(make.out)
     assert 0 < len(before) < 3, "it was killed in the middle"
-
     run = make(model=MODEL, options=OPTIONS, workers=workers)
-
     after = births(run)
     assert {name: after[name] for name in before} == before, "a finished clip was made again"
     assert content(run) == content(undisturbed)
@@ -70,9 +68,7 @@ def test_a_run_killed_in_the_middle_of_a_clip_leaves_nothing_that_counts(
         process.kill()
     assert_none_outlives(make.out)
     assert list(make.out.glob("*/*/*/*/generated/*.mkv")) == []
-
     run = make(model=MODEL, options=OPTIONS, workers=2)
-
     assert content(run) == content(undisturbed)
     assert list((run.folder.path / "generated").glob(".*")) == []
 
@@ -84,7 +80,6 @@ def test_an_interrupted_run_says_how_far_it_came(make: Maker) -> None:
         process.send_signal(signal.SIGINT)
         process.wait(60)
     assert_none_outlives(make.out)
-
     (path,) = make.out.glob("*/*/*/*/run.json")
     info = Run.open(path.parent).info
     assert info.partial
@@ -94,7 +89,6 @@ def test_an_interrupted_run_says_how_far_it_came(make: Maker) -> None:
 
 def test_neither_the_workers_nor_the_batches_change_a_byte(make: Maker, undisturbed: Run) -> None:
     pair = make(model=f"{MODULE}:LockStep", workers=2)
-
     assert content(pair) == content(undisturbed)
     assert undisturbed.info.sessions[0].workers == 1
     assert pair.info.sessions[0].workers == 2
@@ -125,7 +119,6 @@ def test_a_clip_that_kills_its_worker_is_quarantined_and_the_others_go_on(
 
 def test_a_bug_keeps_its_traceback_in_the_log(make: Maker) -> None:
     run = make(model=f"{MODULE}:Faulty", options={"fault": "bug"}, workers=1, ids=("b",))
-
     assert run.records()["b"].reason == "ZeroDivisionError: b (more on it: log.txt)"
     assert "raise ZeroDivisionError(clip_id)" in run.folder.log.read_text()
 
@@ -134,7 +127,6 @@ def test_a_bug_keeps_its_traceback_in_the_log(make: Maker) -> None:
 def test_without_weights_nothing_is_made(workers: int, make: Maker) -> None:
     with pytest.raises(MissingWeightsError, match="run: tpbench weights pull tiny"):
         make(model=f"{MODULE}:Weightless", workers=workers)
-
     assert list(make.out.rglob("run.json")) == []
     assert list(make.out.rglob("*.mkv")) == []
 
@@ -154,7 +146,6 @@ def test_edited_code_is_another_model(
     monkeypatch.syspath_prepend(tmp_path)
     make(model="own.gens:Mine", limit=1)
     module.write_text(f"{source}    max_clips = 2\n")
-
     with pytest.raises(ConfigError, match=r"model\.configuration\.source_sha256 "):
         make(model="own.gens:Mine", limit=1)
 
@@ -162,8 +153,6 @@ def test_edited_code_is_another_model(
 def test_many_workers_for_few_clips_are_not_started(make: Maker, tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_dataset(data, {"only": 101})
-
     run = make(model=MODEL, data=data, workers=8)
-
     assert run.info.sessions[0].workers == 1
     assert run.info.counts.done == 1

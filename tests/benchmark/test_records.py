@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,6 @@ from tpbench.benchmark.records import ClipRecord, inputs_key, read_record, write
 from tpbench.benchmark.tasks import TaskClip
 from tpbench.dataset import Clip, Dataset
 from tpbench.errors import SubmissionError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DONE = ClipRecord(
     clip_id="a",
@@ -43,7 +41,6 @@ def own(clip: Clip) -> TaskClip:
 )
 def test_a_record_comes_back_from_disk(record: ClipRecord, tmp_path: Path) -> None:
     write_record(tmp_path / "a.json", record)
-
     assert read_record(tmp_path / "a.json") == record
 
 
@@ -68,7 +65,6 @@ def test_a_tampered_record_is_refused(change: dict[str, Any], message: str, tmp_
     path = tmp_path / "a.json"
     write_record(path, DONE)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-
     with pytest.raises(SubmissionError, match=rf"a\.json: .*{message}"):
         read_record(path)
 
@@ -77,7 +73,6 @@ def test_a_tampered_record_is_refused(change: dict[str, Any], message: str, tmp_
 def test_what_is_no_record_is_refused(content: str | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "a.json").write_text(content)
-
     with pytest.raises(SubmissionError, match=r"a\.json: "):
         read_record(tmp_path / "a.json")
 

@@ -16,10 +16,8 @@ def test_expected_is_what_was_asked_for_or_tried(talks: Path, tmp_path: Path) ->
     clips = select_clips(dataset, SELF).clips
     done = ClipRecord(clip_id="a", status="done", inputs="1" * 64, frames_sha256="2" * 64)
     failed = ClipRecord(clip_id="b", status="failed", inputs="1" * 64, reason="nobody there")
-
     without = pair_run(clips, {"a": done, "b": failed}, dataset, folder, wanted=())
     asked = pair_run(clips, {"a": done, "b": failed}, dataset, folder, wanted={"c"})
-
     assert [pair.clip_id for pair in asked.pairs] == ["a"]
     assert asked.pairs[0].generated == folder.generated("a")
     assert (asked.pairs[0].real.name, asked.pairs[0].identity) == ("a.mp4", "person a")

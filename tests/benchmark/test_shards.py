@@ -30,9 +30,7 @@ def run_it(talks: Path, tmp_path: Path) -> Evaluator:
 
 def test_two_shards_merged_give_the_scores_of_one_run(run_it: Evaluator, whole: Evaluation) -> None:
     parts = [run_it(shard=f"{number}/2").runs[0] for number in (2, 1)]
-
     (merged,) = run_it().runs
-
     assert [sorted(part.records()) for part in parts] == [["b"], ["a", "c"]]
     assert scores_of(merged) == scores_of(whole.runs[0])
     assert content(merged) == content(whole.runs[0])
@@ -44,7 +42,6 @@ def test_two_shards_merged_give_the_scores_of_one_run(run_it: Evaluator, whole: 
 
 def test_a_shard_has_a_folder_of_its_own_and_is_partial(run_it: Evaluator) -> None:
     evaluation = run_it(shard="2/2")
-
     (run,) = evaluation.runs
     assert run.folder.path.name == "seed42.shard2of2"
     assert (evaluation.partial, evaluation.complete) == (True, True)
@@ -54,9 +51,7 @@ def test_a_shard_has_a_folder_of_its_own_and_is_partial(run_it: Evaluator) -> No
 def test_the_merged_run_tells_who_made_its_clips(run_it: Evaluator) -> None:
     for number in (1, 2):
         run_it(shard=f"{number}/2", command=("part", str(number)))
-
     (merged,) = run_it(command=("whole",)).runs
-
     assert [session.command for session in merged.info.sessions] == [("part", "1"), ("part", "2")]
     assert run_it().runs[0].info == merged.info
 
@@ -64,9 +59,7 @@ def test_the_merged_run_tells_who_made_its_clips(run_it: Evaluator) -> None:
 def test_what_a_shard_lacks_is_made(run_it: Evaluator, whole: Evaluation) -> None:
     (part,) = run_it(shard="1/2").runs
     flip(part.folder.generated("c"))
-
     (merged,) = run_it(command=("whole",)).runs
-
     assert births(merged)["a"] == births(part)["a"]
     assert births(merged)["c"] != births(part)["c"]
     assert scores_of(merged) == scores_of(whole.runs[0])
@@ -77,9 +70,7 @@ def test_shards_of_another_configuration_are_passed_over(run_it: Evaluator) -> N
     (part,) = run_it(shard="1/2", options={}).runs
     other = part.folder.path.with_name("seed7.shard1of2")
     shutil.copytree(part.folder.path, other)
-
     (run,) = run_it(seeds=[7]).runs
-
     assert run.info.sessions[0].clips_to_do == 3
 
 
@@ -90,9 +81,7 @@ def test_shards_may_come_from_another_machine(
     run_it(shard="1/2")
     home = run_it.out / there.folder.path.relative_to(tmp_path / "there")
     shutil.copytree(there.folder.path, home)
-
     (merged,) = run_it().runs
-
     assert merged.info.sessions[-1].clips_to_do == 1
     assert scores_of(merged) == scores_of(whole.runs[0])
 
@@ -114,9 +103,7 @@ def test_without_hard_links_files_are_copied(
 
 def test_always_makes_what_shards_have_again(run_it: Evaluator) -> None:
     (part,) = run_it(shard="1/1").runs
-
     (run,) = run_it(overwrite="always").runs
-
     assert not set(births(run).values()) & set(births(part).values())
     assert not set(measurements(run).values()) & set(measurements(part).values())
 
@@ -140,16 +127,13 @@ def test_only_shards_of_the_very_run_are_looked_at(run_it: Evaluator) -> None:
         "seed42.shardXof2",
     ):
         (folder.path.parent / name).mkdir()
-
     assert [shard.path.name for shard in shards_of(folder)] == ["seed42.shard1of2"]
 
 
 def test_a_broken_run_json_of_a_shard_costs_its_sessions_only(run_it: Evaluator) -> None:
     (part,) = run_it(shard="1/1").runs
     (part.folder.path / "run.json").write_text(json.dumps({}))
-
     (merged,) = run_it().runs
-
     assert births(merged) == births(part)
     assert merged.info.sessions == ()
 
@@ -157,8 +141,6 @@ def test_a_broken_run_json_of_a_shard_costs_its_sessions_only(run_it: Evaluator)
 def test_a_link_is_put_in_the_place_of_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "new").write_text("new")
     (tmp_path / "old").write_text("old")
-
     shards.link_or_copy(tmp_path / "new", tmp_path / "old")
-
     assert (tmp_path / "old").read_text() == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]

@@ -21,7 +21,6 @@ def build(out: Path, **files: str) -> None:
 def test_what_we_wrote_is_replaced_and_taken_away(tmp_path: Path) -> None:
     build(tmp_path, a="1", b="1")
     build(tmp_path, a="2")
-
     assert {path.name: path.read_text() for path in tmp_path.glob("[a-z]")} == {"a": "2"}
 
 
@@ -61,9 +60,7 @@ def test_a_build_that_was_killed_leaves_nothing_that_the_next_does_not_know(
     site = Site.open(tmp_path)
     site.write_text("a", "1")  # and no `finish`
     (tmp_path / ".tpbench-0123456789abcdef.tmp").write_text("half")
-
     build(tmp_path, a="2")
-
     assert (tmp_path / "a").read_text() == "2"
     assert not list(tmp_path.glob("*.tmp"))
 
@@ -75,9 +72,7 @@ def test_a_list_that_somebody_sent_takes_nothing_away_outside(tmp_path: Path, na
     victim.write_text("mine")
     digest = "2a5d7c0f2f5a5b0b5d1d7bd1b2a4d6d4f0f3c2c5b6a798897a6b5c4d3e2f1a0b"
     (out / LIST_NAME).write_text(f"{digest}  {name}\nno line of ours\n")
-
     build(out, a="1")
-
     assert victim.read_text() == "mine"
 
 
@@ -86,7 +81,6 @@ def test_a_list_that_is_a_link_or_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / LIST_NAME).symlink_to("mine")
     with pytest.raises(ConfigError, match="not a list that can be read"):
         Site.open(tmp_path)
-
     (tmp_path / LIST_NAME).unlink()
     (tmp_path / LIST_NAME).write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="not a list that can be read"):

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,11 +11,6 @@ import tpbench
 from tpbench.benchmark import run_info
 from tpbench.benchmark.run_info import CodeStamp, code_stamp, environment_stamp, hardware_stamp
 from tpbench.work import usable_cores
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 
 GIT = shutil.which("git") or "git"
 
@@ -40,9 +36,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_clean_checkout_says_its_commit(checkout: Path) -> None:
     head = [GIT, "-C", str(checkout), "rev-parse", "HEAD"]
     commit = subprocess.run(head, check=True, capture_output=True, text=True).stdout.strip()
-
     found = code_stamp()
-
     assert found == CodeStamp(version=tpbench.__version__, git_commit=commit, dirty=False)
     assert found.short == f"{tpbench.__version__}+g{commit[:8]}"
 
@@ -50,20 +44,17 @@ def test_a_clean_checkout_says_its_commit(checkout: Path) -> None:
 def test_an_edited_checkout_is_dirty(checkout: Path) -> None:
     (checkout / "tpbench" / "__init__.py").write_text("x = 1\n")
     (checkout / "notes.txt").write_text("files that git does not know make nothing dirty")
-
     assert code_stamp().dirty is True
     assert code_stamp().short.endswith(".dirty")
 
 
 def test_without_git_the_version_has_to_do(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(checkout))
-
     assert code_stamp() == CodeStamp(version=tpbench.__version__)
 
 
 def test_the_machine_is_described() -> None:
     hardware, environment = hardware_stamp(), environment_stamp()
-
     assert hardware.cores == usable_cores()
     assert hardware.memory_bytes > 10**8
     assert hardware.processor
@@ -72,5 +63,4 @@ def test_the_machine_is_described() -> None:
 
 def test_gpus_are_those_that_the_driver_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_info, "_answer", lambda *_: "A100, 40960 MiB\nA100, 40960 MiB")
-
     assert hardware_stamp().gpus == ("A100, 40960 MiB", "A100, 40960 MiB")

@@ -61,13 +61,11 @@ def test_without_weights_one_line_says_what_to_pull_before_any_work(
     monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "empty").mkdir()
     weights = tmp_path / said["weights"] if said else None
-
     with pytest.raises(TPBenchError) as error:
         evaluate(
             "talkingpose", data, weights=weights, out=tmp_path / "runs", min_frames=2,
             metrics=["psnr"],
         )  # fmt: skip
-
     line = str(error.value)
     assert "\n" not in line
     assert "tpbench weights pull" in line or "--weights" in line

@@ -67,7 +67,6 @@ def rewrite(run: Run, change: Callable[[ScoreReport], ScoreReport]) -> None:
 
 def test_a_whole_run_comes_out_again(run: Run) -> None:
     found = verify_run(run.folder.path, workers=1)
-
     assert (found.ok, found.level, found.n_files) == (True, "rerun", 7)
     assert found.n_values > 1000
     left = stamp(run)
@@ -80,18 +79,14 @@ def test_a_whole_run_comes_out_again(run: Run) -> None:
 def test_digests_alone_need_no_dataset(run: Run) -> None:
     info = run.info.dataset.model_copy(update={"folder": "/gone"})
     write_run_info(run.folder.path, run.info.model_copy(update={"dataset": info}))
-
     found = verify_run(run.folder.path, recompute=False)
-
     assert (found.level, found.n_values) == ("digest", 0)
     assert found.notes == ("the scores were not computed again",)
 
 
 def test_a_quick_look_does_not_undo_a_thorough_one(run: Run) -> None:
     verify_run(run.folder.path, workers=1)
-
     verify_run(run.folder.path, recompute=False)
-
     assert (stamp(run) or {})["level"] == "rerun"
 
 
@@ -100,7 +95,6 @@ def test_a_quick_look_signs_no_level_that_only_the_run_claims(run: Run) -> None:
     digest = load_report(run.folder.path)[1]
     claim = {"level": "rerun", "scores_digest": digest, "date": "2026-11-22"}
     (run.folder.path / "verified.json").write_text(json.dumps(claim))
-
     assert verify_run(run.folder.path, recompute=False).level == "digest"
     assert (stamp(run) or {})["level"] == "digest"
 
@@ -111,7 +105,6 @@ def test_what_was_verified_stands_on_the_board_until_a_file_is_touched(run: Run)
     flip(run.folder.generated("b"))
     verify_run(run.folder.path, recompute=False)
     (after,) = collect([run.folder.path]).runs
-
     assert (before.verified, after.verified) == ("rerun", "none")
 
 
@@ -119,16 +112,13 @@ def test_what_was_verified_stands_on_the_board_until_a_file_is_touched(run: Run)
 def test_a_flipped_bit_in_a_generated_clip_is_named(*, recompute: bool, run: Run) -> None:
     verify_run(run.folder.path, recompute=False)
     flip(run.folder.generated("b"))
-
     found = problems(run, recompute=recompute)
-
     assert found[0] == "generated/b.mkv: not the file that its record names (sha256 differs)"
     assert stamp(run) is None
 
 
 def test_a_flipped_bit_in_a_preview_is_named(run: Run) -> None:
     flip(run.folder.preview("b"))
-
     assert problems(run, recompute=False) == (
         "preview/b.mp4: not the file that its record names (sha256 differs)",
     )
@@ -142,10 +132,8 @@ def test_any_flipped_bit_in_a_record_is_named(at: float, bit: int, run: Run) -> 
     changed = bytearray(content)
     changed[int(len(content) * at)] ^= 1 << bit
     path.write_bytes(changed)
-
     found = problems(run, recompute=False)
     path.write_bytes(content)
-
     assert len(found) == 1
     assert found[0].startswith("records/b.json: ")
 
@@ -176,7 +164,6 @@ def test_other_content_of_a_json_file_is_named(name: str, at: float, run: Run) -
 def test_a_record_that_was_forged_gives_itself_away(run: Run) -> None:
     record = read_record(run.folder.record("b"))
     write_record(run.folder.record("b"), replace(record, generated_sha256="0" * 64))
-
     assert problems(run, recompute=False) == (
         "generated/b.mkv: not the file that its record names (sha256 differs)",
         "scores.json: scores of b are of another file than there is",
@@ -186,7 +173,6 @@ def test_a_record_that_was_forged_gives_itself_away(run: Run) -> None:
 def test_clips_of_other_inputs_are_named(run: Run) -> None:
     record = read_record(run.folder.record("b"))
     write_record(run.folder.record("b"), replace(record, inputs="0" * 64))
-
     assert problems(run) == (
         "records/b.json: was made from other inputs than run.json and the dataset say",
     )
@@ -195,7 +181,6 @@ def test_clips_of_other_inputs_are_named(run: Run) -> None:
 def test_a_run_that_passes_for_another_models_is_named(run: Run) -> None:
     model = run.info.model.model_copy(update={"name": "talkingpose"})
     write_run_info(run.folder.path, run.info.model_copy(update={"model": model}))
-
     assert {line.partition(":")[0] for line in problems(run)} == {
         "records/a.json",
         "records/b.json",
@@ -208,7 +193,6 @@ def test_books_that_do_not_add_up_are_named(name: str, run: Run) -> None:
     part = getattr(run.info, name)
     changed = part.model_copy(update={"frames": 1} if name == "counts" else {"gen_s": 0.001})
     write_run_info(run.folder.path, run.info.model_copy(update={name: changed}))
-
     assert problems(run, recompute=False) == (
         f"run.json: its {name} are not those of the records; if it was killed, run it again",
     )
@@ -218,9 +202,7 @@ def test_files_that_are_gone_or_strange_are_named(run: Run) -> None:
     run.folder.generated("a").unlink()
     shutil.copy(run.folder.generated("b"), run.folder.generated("stranger"))
     run.folder.record("c").unlink()
-
     found = problems(run, recompute=False)
-
     assert "generated/a.mkv: missing, though its record names it" in found
     assert "generated/stranger.mkv: no record names it" in found
     assert "generated/c.mkv: no record names it" in found
@@ -234,9 +216,7 @@ def test_a_forged_score_is_told_digit_by_digit(run: Run) -> None:
     values = {**report.clips["b"].values, "psnr": psnr + 1e-4}
     clips = {**report.clips, "b": replace(report.clips["b"], values=values)}
     rewrite(run, lambda old: replace(old, clips=clips))
-
     (found,) = problems(run)
-
     digits = int(-np.log10(1e-4 / psnr))
     assert found == (
         f"scores.json: psnr of b: {psnr + 1e-4!r} was written, {psnr!r} comes out (they agree in "
@@ -275,7 +255,6 @@ def test_forged_frames_are_named(run: Run) -> None:
     row = frames.index[(frames["clip_id"] == "b") & (frames["frame"] == 40)]
     frames.loc[row, ["psnr", "l1"]] += 0.5
     frames.to_parquet(path)
-
     assert problems(run) == (
         "frames.parquet: not the file that scores.json names (sha256 differs)",
         "frames.parquet: b: l1, psnr differ, the first time in frame 40",
@@ -284,9 +263,7 @@ def test_forged_frames_are_named(run: Run) -> None:
 
 def test_frames_that_were_touched_are_named_without_computing_again(run: Run) -> None:
     flip(run.folder.path / "frames.parquet")
-
     found = verify_run(run.folder.path, recompute=False)
-
     assert [line.rpartition("/")[2] for line in found.problems] == [
         "frames.parquet: not the file that scores.json names (sha256 differs)"
     ]
@@ -298,9 +275,7 @@ def test_scores_from_before_frames_had_a_sha256_are_read_and_verify_says_what_th
     path = run.folder.path / "scores.json"
     content = {k: v for k, v in read_scores(path).items() if k not in {"digest", "frames_sha256"}}
     path.write_text(json.dumps({**content, "digest": digest_of(content)}))
-
     found = verify_run(run.folder.path, workers=1)
-
     assert (found.problems, found.level, found.n_files) == ((), "rerun", 6)
     assert "written before it named the sha256 of frames.parquet" in found.notes[0]
     flip(run.folder.path / "frames.parquet")
@@ -345,9 +320,7 @@ def test_frames_that_are_not_whole_are_named(
     damage: Callable[[Path], None], message: str, run: Run
 ) -> None:
     damage(run.folder.path / "frames.parquet")
-
     first, second = problems(run)
-
     assert first.startswith(("frames.parquet: not the file that", "frames.parquet: missing"))
     assert second.startswith(message)
 
@@ -356,9 +329,7 @@ def test_without_lossless_frames_only_records_and_hashes_are_looked_at(
     talks: Path, tmp_path: Path
 ) -> None:
     (run,) = Evaluator(data=talks, out=tmp_path)(keep="preview").runs
-
     found = verify_run(run.folder.path, workers=1)
-
     assert (found.ok, found.level, found.n_files, found.n_values) == (True, "digest", 4, 0)
     assert "the lossless frames were not kept" in found.notes[0]
     flip(run.folder.record("a"))
@@ -367,13 +338,11 @@ def test_without_lossless_frames_only_records_and_hashes_are_looked_at(
 
 def test_failed_clips_are_no_problem(talks: Path, tmp_path: Path) -> None:
     (run,) = Evaluator(data=talks, out=tmp_path)(Faulty("failure")).runs
-
     assert verify_run(run.folder.path, workers=1).level == "rerun"
 
 
 def test_a_partial_run_and_a_shard_can_be_verified(talks: Path, tmp_path: Path) -> None:
     run_it = Evaluator(data=talks, out=tmp_path)
-
     for said in ({"limit": 1}, {"shard": "2/2"}):
         (run,) = run_it(**said).runs
         assert verify_run(run.folder.path, workers=1).level == "rerun"
@@ -385,7 +354,6 @@ def test_clips_made_after_scoring_are_named(run: Run, talks: Path, tmp_path: Pat
 
     part = Evaluator(data=talks, out=tmp_path / "runs")(limit=1).runs[0]
     Maker(data=talks, out=tmp_path / "runs")(Noisy())
-
     assert problems(part)[:2] == (
         "scores.json: has no scores of b, which was made",
         "scores.json: has no scores of c, which was made",
@@ -394,16 +362,13 @@ def test_clips_made_after_scoring_are_named(run: Run, talks: Path, tmp_path: Pat
 
 def test_a_run_without_scores_is_named(run: Run) -> None:
     (run.folder.path / "scores.json").unlink()
-
     assert problems(run) == ("scores.json: missing: the run is not scored",)
 
 
 def test_a_real_clip_that_was_changed_is_named(run: Run, talks: Path, tmp_path: Path) -> None:
     shutil.copytree(talks, tmp_path / "data")
     flip(tmp_path / "data" / "clips" / "b.mp4")
-
     found = verify_run(run.folder.path, data=tmp_path / "data", workers=1)
-
     line = f"{tmp_path / 'data' / 'clips' / 'b.mp4'}: not the file that the manifest describes"
     assert line in found.problems
 
@@ -413,7 +378,6 @@ def test_a_dataset_that_is_gone_can_be_named(
 ) -> None:
     monkeypatch.delenv("TPBENCH_DATA", raising=False)
     run.folder.local.unlink()
-
     with pytest.raises(ConfigError, match=r"its dataset 'Small talks' is needed.*--no-recompute"):
         verify_run(run.folder.path)
     assert verify_run(run.folder.path, data=talks, workers=1).level == "rerun"
@@ -421,7 +385,6 @@ def test_a_dataset_that_is_gone_can_be_named(
 
 def test_another_dataset_is_refused(run: Run, tmp_path: Path) -> None:
     write_dataset(tmp_path / "other", {"a": 101})
-
     with pytest.raises(ConfigError, match="not the dataset of the run"):
         verify_run(run.folder.path, data=tmp_path / "other")
 
@@ -429,14 +392,12 @@ def test_another_dataset_is_refused(run: Run, tmp_path: Path) -> None:
 def test_another_version_of_the_task_is_refused(run: Run) -> None:
     task = run.info.task.model_copy(update={"version": 9})
     write_run_info(run.folder.path, run.info.model_copy(update={"task": task}))
-
     with pytest.raises(SubmissionError, match="made by task self v9, this tpbench has self v1"):
         verify_run(run.folder.path)
 
 
 def test_scores_of_other_versions_are_refused(run: Run) -> None:
     rewrite(run, lambda old: replace(old, protocol={**old.protocol, "digest": "0" * 64}))
-
     with pytest.raises(SubmissionError, match="metrics have other versions by now"):
         verify_run(run.folder.path)
 
@@ -453,9 +414,7 @@ def test_what_can_not_be_measured_here_is_said(finished: Path) -> None:
     with_fid = replace(report, metrics={**report.metrics, "fid": fid})
     without = replace(report, metrics={**report.metrics, "fid": blank})
     frames = finished / "frames.parquet"
-
     found = disagreements((with_fid, frames), (without, frames))
-
     assert (found.not_measured, found.scores, found.frames) == (("fid",), (), ())
 
 
@@ -476,5 +435,4 @@ def test_networks_may_round_otherwise(finished: Path) -> None:
 
 def test_run_info_survives_a_round_trip(run: Run) -> None:
     write_run_info(run.folder.path, run.info)
-
     assert read_run_info(run.folder.path) == run.info

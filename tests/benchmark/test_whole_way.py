@@ -67,9 +67,7 @@ def test_the_anchors_show_what_the_numbers_mean(models: Mapping[str, Evaluation]
 
 def test_two_models_are_compared_clip_by_clip(models: Mapping[str, Evaluation]) -> None:
     warp, frozen = (models[name].runs[0].folder.path for name in ("warp", "frozen"))
-
     found = compare_runs(warp, frozen)
-
     difference = models["warp"].clips()["psnr"] - models["frozen"].clips()["psnr"]
     assert found.metrics["psnr"].difference == pytest.approx(difference.mean())
     assert found.n_common == 2
@@ -84,7 +82,6 @@ def test_they_stand_in_one_table(
     models: Mapping[str, Evaluation], people: Path, tmp_path: Path
 ) -> None:
     build_leaderboard([people / "runs"], tmp_path / "board")
-
     table = pd.read_csv(tmp_path / "board" / "leaderboard.csv").set_index("model")
     assert sorted(table.index) == sorted(MODELS)
     for metric in METRICS:
@@ -101,9 +98,7 @@ def test_on_real_talks(shared_dir: Path, tmp_path: Path) -> None:
 
     samples = shared_dir / "data" / "talkingpose_samples"
     extract([samples / "vid1.mp4", samples / "vid3.mp4"], tmp_path / "data", skeleton="mediapipe")
-
     models = evaluated(tmp_path / "data", tmp_path / "runs")
-
     assert_the_anchors_hold(models)
     assert verify_run(models["warp"].runs[0].folder.path, offline=True).level == "rerun"
     compared = compare_runs(*(models[name].runs[0].folder.path for name in ("warp", "frozen")))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +13,6 @@ from tpbench.files import sha256_of
 from tpbench.metrics.scoring.features import content_key
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from typer.testing import Result
 
 
@@ -46,7 +45,6 @@ def n_kept(cache: Path) -> int:
 def test_show_counts_files_and_size_by_kind(clip: Path, cache: Path) -> None:
     shown = run("show").stdout
     rows = json.loads(run("show", "--json").stdout)["kinds"]
-
     assert clip.exists()
     assert f"2.0 MB in {cache / 'features'}" in shown
     assert [(row["kind"], row["files"], row["bytes"]) for row in rows] == [

@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import typer
@@ -14,9 +14,6 @@ from tests.benchmark.conftest import write_dataset
 from tpbench.benchmark.evaluate import evaluate
 from tpbench.cli import boards
 from tpbench.metrics.scoring.report import load_report, write_scores
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(boards.compare)
@@ -62,9 +59,7 @@ def test_clips_of_one_run_only_are_counted_in_its_own_column_and_that_is_said(
     report = load_report(tmp_path / "b")[0]
     fewer = {name: clip for name, clip in report.clips.items() if name != "c"}
     write_scores(tmp_path / "b" / "scores.json", replace(report, clips=fewer))
-
     said = CliRunner().invoke(app, [str(runs[0]), str(tmp_path / "b")], catch_exceptions=False)
-
     lines = said.stdout.splitlines()
     assert "1 clips have scores in one run only: they count for nothing here" in lines
     assert lines[-1] == (
@@ -81,16 +76,13 @@ def test_clips_in_which_one_run_has_no_value_are_counted(
     write_scores(
         tmp_path / "b" / "scores.json", replace(report, clips={**report.clips, "c": blank})
     )
-
     said = CliRunner().invoke(app, [str(runs[0]), str(tmp_path / "b")], catch_exceptions=False)
-
     line = "l1: A has no value in 0 clips, B in 1 where the other has one; left out of A, B and "
     assert f"{line}A - B" in said.stdout.splitlines()
 
 
 def test_json_holds_all_of_it(runs: tuple[Path, Path]) -> None:
     result = CliRunner().invoke(app, [*map(str, runs), "--json"], catch_exceptions=False)
-
     found = json.loads(result.stdout)
     assert (found["a"]["model"], found["b"]["model"], found["n_common"]) == ("oracle", "frozen", 6)
     assert found["metrics"]["l1"]["better"] == "a"

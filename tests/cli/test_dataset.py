@@ -1,17 +1,452 @@
+"""`tpbench extract` as a user meets it: bad inputs, wrong options, a full disk, what is printed."""
+
 from __future__ import annotations
 
+import io
 import json
-from dataclasses import replace
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import typer
+import yaml
+from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
+from tests.conftest import MediaMaker
 from tests.datasets import clip_files, kept_row
-from tpbench.cli.dataset import inspect, split
+from tests.talks import N_FRAMES, brighter, darkness, short_settings, write_odd_talk, write_talk
+from tpbench.cli.dataset import _progress_bar, inspect, split
+from tpbench.cli.main import _CurrentStderr, main
 from tpbench.dataset import Clip, Dataset, Measurement, RunStats, finalise
 from tpbench.errors import ConfigError, DatasetError
+from tpbench.extraction.progress import RunProgress
+from tpbench.files import sha256_of
+from tpbench.video import probe, read_frames
+
+Call = Callable[..., tuple[int, str, str]]
+
+KEPT = {
+    "good.mp4",
+    "odd.mp4",
+    "ten_bit.mp4",
+    "turned.mp4",
+    "variable.mkv",
+    "spaces and ünïcode 报告.mp4",
+    "-dash.mp4",
+    "inside.mp4",
+}
+
+FAILED = {
+    "empty.mp4": "is empty (0 bytes)",
+    "text.mp4": "is not a video",
+    "truncated.mp4": "was cut off or damaged",
+    "audio.mp4": "holds sound but no video",
+    "picture.mp4": "is not a video",
+    "dangling.mp4": "can't be read: No such file or directory",
+    "pipe.mp4": "is not a regular file",
+    "loop.mp4": "can't be read: Too many levels of symbolic links",
+}
+
+REJECTED = {"one.mp4": "clip.too_short"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of the command over a folder of good and bad files."""
+
+    preset: Path
+    dataset: Dataset
+    code: int
+    said: str
+    complained: str
+
+    def rows(self) -> dict[str, Clip]:
+        """Source file -> its row."""
+        return {Path(clip.source_path).name: clip for clip in self.dataset.clips(None)}
+
+    def pictures(self, name: str) -> list[NDArray[np.uint8]]:
+        """The frames of a kept clip."""
+        clip = self.rows()[name]
+        return [frame.image for frame in read_frames(self.dataset.clip_path(clip))]
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("preset") / "short.yaml"
+    path.write_text(yaml.safe_dump(short_settings().model_dump(mode="json")))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("run")
+    fill(folder / "talks")
+    out = folder / "out put"
+    command = ["extract", "talks", "-o", out.name, "--preset", str(preset)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tpbench", *command, "--skeleton", "mediapipe"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
+    return Run(
+        preset=preset,
+        dataset=Dataset.open(out),
+        code=done.returncode,
+        said=done.stdout,
+        complained=done.stderr,
+    )
+
+
+def fill(folder: Path) -> None:
+    """Make every kind of file that is in the way, and some that are unusual but good."""
+    folder.mkdir()
+    write_talk(folder / "good.mp4")
+    write_talk(folder / "spaces and ünïcode 报告.mp4", brighter(3))
+    write_talk(folder / "-dash.mp4", brighter(6))
+    write_talk(folder / "folder.mp4" / "inside.mp4", brighter(9))
+    write_odd_talk(folder / "odd.mp4", size_px=(191, 143), pixel_format="yuv444p")
+    write_odd_talk(folder / "ten_bit.mp4", pixel_format="yuv420p10le")
+    write_odd_talk(folder / "turned.mp4", quarter_turns=1)
+    gaps_ms = [20, 60, 40] * (N_FRAMES // 3)
+    write_odd_talk(folder / "variable.mkv", times_ms=[sum(gaps_ms[:n]) for n in range(N_FRAMES)])
+    make = MediaMaker(folder)
+    for broken in (make.empty, make.text, make.truncated, make.bit_flipped, make.one_frame):
+        broken()
+    make.audio_only()
+    cv2.imwrite(str(folder / "picture.png"), np.zeros((64, 64, 3), np.uint8))
+    (folder / "picture.png").rename(folder / "picture.mp4")
+    (folder / "dangling.mp4").symlink_to(folder / "nowhere.mp4")
+    (folder / "loop.mp4").symlink_to("loop.mp4")
+    os.mkfifo(folder / "pipe.mp4")
+    (folder / "notes.txt").write_text("no video by name")
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run `tpbench extract` in this process; gives exit code, stdout and stderr."""
+
+    def run_it(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tpbench", "extract", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capsys.readouterr()
+        return int(stop.value.code or 0), said.out, said.err
+
+    return run_it
+
+
+def test_bad_files_stop_nothing_and_the_exit_code_tells(run: Run) -> None:
+    assert run.code == 3
+    assert "Traceback" not in run.complained
+    assert run.dataset.verify() == []
+    assert run.rows().keys() - {"flipped.mp4"} == KEPT | FAILED.keys() | REJECTED.keys()
+
+
+@pytest.mark.parametrize("name", sorted(FAILED))
+def test_a_bad_file_has_one_row_and_one_line_that_says_what_is_wrong(run: Run, name: str) -> None:
+    row = run.rows()[name]
+    assert row.status == "failed"
+    assert row.error is not None
+    assert row.error.startswith(f"talks/{name}: {FAILED[name]}")
+    assert "\n" not in row.error
+    assert run.complained.count(f"WARNING: {row.error}\n") == 1
+
+
+@pytest.mark.parametrize("name", sorted(REJECTED))
+def test_a_file_that_is_no_talk_is_rejected_with_a_code(run: Run, name: str) -> None:
+    row = run.rows()[name]
+    assert row.status == "rejected"
+    assert REJECTED[name] in row.reject_codes
+
+
+def test_flipped_bits_are_no_crash(run: Run) -> None:
+    row = run.rows()["flipped.mp4"]
+    if row.status == "failed":
+        assert row.error is not None
+        assert row.error.startswith("talks/flipped.mp4: damaged: a picture near ")
+    else:
+        assert row.status == "rejected"
+
+
+@pytest.mark.parametrize("name", sorted(KEPT))
+def test_an_unusual_but_good_file_is_kept(run: Run, name: str) -> None:
+    row = run.rows()[name]
+    assert row.status == "kept"
+    info = probe(run.dataset.clip_path(row))
+    assert not info.variable_rate
+    assert info.display.orientation.quarter_turns == 0
+    assert info.pixel_format == "yuv420p"
+    assert (info.width_px, info.height_px) == (128, 128)
+    assert info.frame_count == row.n_frames == len(run.dataset.load_pose(row))
+    assert info.duration_s == pytest.approx(N_FRAMES / 25, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["turned.mp4", "ten_bit.mp4", "odd.mp4"])
+def test_the_clip_of_an_unusual_file_shows_what_that_of_the_plain_one_shows(
+    run: Run, name: str
+) -> None:
+    plain, other = run.pictures("good.mp4"), run.pictures(name)
+    assert len(plain) == len(other)
+    differences = [np.abs(a.astype(float) - b).mean() for a, b in zip(plain, other, strict=True)]
+    lying = [
+        np.abs(a.astype(float) - np.rot90(b)).mean() for a, b in zip(plain, other, strict=True)
+    ]
+    assert max(differences) < 8
+    assert min(lying) > 30
+
+
+def test_a_clip_of_a_variable_source_shows_each_picture_when_it_was_shown(run: Run) -> None:
+    row = run.rows()["variable.mkv"]
+    fps = Fraction(row.fps_num or 0, row.fps_den or 1)
+    shown = run.pictures("variable.mkv")
+    plain = run.pictures("good.mp4")
+    gaps_ms = [20, 60, 40] * (N_FRAMES // 3)
+    starts_ms = np.array([sum(gaps_ms[:n]) for n in range(N_FRAMES)])
+    for number, picture in enumerate(shown):
+        nearest = np.argmin([np.abs(picture.astype(float) - other).mean() for other in plain])
+        late_ms = number * 1000 / float(fps) - starts_ms[nearest]
+        assert -1000 / float(fps) <= late_ms <= 80
+
+
+def test_stdout_is_the_summary_and_nothing_else(run: Run) -> None:
+    lines = run.said.splitlines()
+    counts = run.dataset.info.counts
+    assert lines[0].startswith("out put 1.0.0  digest ")
+    for words in (["kept", str(counts.kept)], ["failed", str(counts.failed)], ["clip.too_short"]):
+        assert any(line.split()[: len(words)] == words for line in lines)
+    assert "source frames/s" in run.said
+    assert lines[-1] == f"report: {run.dataset.folder / 'report.html'}"
+    assert "WARNING" not in run.said
+    assert "videos" not in run.said
+
+
+def test_stderr_is_one_line_per_failure_and_the_count(run: Run) -> None:
+    # Whoever runs first on a machine is told that model files are fetched.
+    lines = [line for line in run.complained.splitlines() if not line.startswith("INFO: getting ")]
+    *warnings, last = lines
+    failed = run.dataset.info.counts.failed
+    left_out, *failures = warnings
+    assert left_out.endswith("left out what has no ending of a video: 1 .txt")
+    assert len(failures) == failed
+    assert all(line.startswith("WARNING: talks/") for line in failures)
+    assert last.startswith(f"sources that failed: {failed}, that were given up: 0; ")
+    assert "`tpbench inspect 'out put'`" in last
+
+
+def test_no_control_characters_where_there_is_no_terminal(run: Run) -> None:
+    assert [c for c in run.said + run.complained if not c.isprintable() and c != "\n"] == []
+
+
+def test_inspect_lists_what_failed(run: Run) -> None:
+    done = tpbench("inspect", run.dataset.folder, "--verify")
+    unwrapped = " ".join(done.stdout.split())
+    for name, reason in FAILED.items():
+        assert f"talks/{name}: {reason}" in unwrapped
+    assert "every file is the one" in done.stdout
+    assert done.returncode == 0
+
+
+def test_the_result_can_be_split(run: Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(run.dataset.folder, tmp_path / "dataset")
+    done = tpbench("split", folder, "--test", "0.5")
+    assert done.returncode == 0, done.stderr
+    dataset = Dataset.open(folder)
+    sides = [dataset.clips(split="train"), dataset.clips(split="test")]
+    assert sum(map(len, sides)) == len(KEPT)
+    assert dataset.verify() == []
+
+
+def tpbench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "tpbench", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_help_tells_of_every_option(call: Call) -> None:
+    code, said, _ = call("--help")
+    options = ("out", "preset", "skeleton", "workers", "device", "offline", "redo", "name")
+    assert code == 0
+    for option in options:
+        described = re.search(rf"^ .*--{option}\b(.*(\n {{10}}.*)*)$", said, re.MULTILINE)
+        assert described, f"--{option} is not there"
+        assert re.search(r"[A-Za-z]{3}.*\.", described[1]), f"--{option} is not explained"
+    assert "{inputs}..." in said
+
+
+WRONG = {
+    "nothing in the folder": (["nothing"], ["no video found in nothing", ".mp4"]),
+    "missing input": (["missing"], ["input missing does not exist"]),
+    "a file in the way": (["talks", "-o", "file"], ["can't write a dataset here"]),
+    "below a file": (["talks", "-o", "file/dataset"], ["can't write a dataset here"]),
+    "below /proc": (["talks", "-o", "/proc/tpbench"], ["can't write a dataset here"]),
+    "a link to itself": (["talks", "-o", "loop"], ["can't write a dataset here"]),
+    "a strangers folder": (["talks", "-o", "strange"], ["no dataset of tpbench", "choose a new"]),
+    "input in the dataset": (["talks", "-o", "."], ["lies in the dataset", "name the raw videos"]),
+    "unknown preset": (["talks", "--preset", "talkingpsoe"], ["did you mean 'talkingpose'?"]),
+    "missing preset": (["talks", "--preset", "none.yaml"], ["none.yaml can't be read"]),
+    "unknown key": (
+        ["talks", "--preset", "typo.yaml"],
+        ["unknown setting 'clip.max_seconds'", "did you mean 'max_s'?"],
+    ),
+    "no YAML": (["talks", "--preset", "broken.yaml"], ["broken.yaml is no YAML"]),
+    "no worker": (["talks", "--workers", "0"], ["--workers must be at least 1, got 0"]),
+    "no DWPose": (
+        ["talks", "--skeleton", "dwpose"],
+        ["tpbench weights pull yolox-l", "--skeleton mediapipe"],
+    ),
+    "no MediaPipe, offline": (
+        ["talks", "--offline"],
+        ["working offline was asked for", "tpbench weights pull mediapipe-"],
+    ),
+}
+"""What the user got wrong: arguments, and words that the one line must have."""
+
+
+@pytest.fixture
+def wrong_world(tmp_path: Path, preset: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with what the arguments of `WRONG` speak of."""
+    write_talk(tmp_path / "talks" / "talk.mp4", darkness())
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "thesis.tex").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "typo.yaml").write_text(preset.read_text().replace("max_s:", "max_seconds:"))
+    (tmp_path / "broken.yaml").write_text("clip: [1, 2")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_the_user_got_wrong_is_one_line_and_exit_2(
+    what: str, call: Call, preset: Path, wrong_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments, words = WRONG[what]
+    if what in {"no DWPose", "no MediaPipe, offline"}:
+        monkeypatch.setenv("TPBENCH_CACHE", str(wrong_world / "cache"))
+    before = sorted(wrong_world.rglob("*"))
+    code, said, complained = call(
+        *("-o", "out", "--preset", preset, "--skeleton", "mediapipe"), *arguments
+    )
+    assert (code, said) == (2, "")
+    assert complained.count("\n") == 1
+    assert complained.startswith("error: ")
+    assert [word for word in words if word not in complained] == []
+    assert sorted(wrong_world.rglob("*")) == before, "something was written before that was known"
+
+
+def test_a_dataset_made_with_other_settings_is_one_line_and_exit_2(
+    run: Run, call: Call, tmp_path: Path
+) -> None:
+    changed = short_settings(**{"face.too_small": 40}).model_dump(mode="json")
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(changed))
+    sources = run.dataset.folder.parent / "talks"
+    before = sha256_of(run.dataset.folder / "manifest.parquet")
+
+    code, said, complained = call(
+        sources, "-o", run.dataset.folder, "--preset", tmp_path / "other.yaml",
+        "--skeleton", "mediapipe",
+    )  # fmt: skip
+
+    assert (code, said) == (2, "")
+    assert complained.count("\n") == 1
+    assert "made with another config (filters.face.too_small null is now 40" in complained
+    assert "choose another folder, or pass --redo" in complained
+    assert sha256_of(run.dataset.folder / "manifest.parquet") == before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = [shutil.which("mount") or "false", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a small file system")
+    try:
+        yield disk
+    finally:
+        subprocess.run([shutil.which("umount") or "umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("room_kb", [60, 110, 220], ids=["ledger", "clip", "manifest"])
+def test_a_full_disk_is_one_line_and_the_next_run_goes_on(
+    room_kb: int, small_disk: Path, call: Call, preset: Path, tmp_path: Path
+) -> None:
+    write_talk(tmp_path / "talks" / "talk.mp4")
+    free_bytes = shutil.disk_usage(small_disk).free
+    (small_disk / "ballast").write_bytes(bytes(free_bytes - room_kb * 1024))
+    out = small_disk / "dataset"
+    command = (tmp_path / "talks", "-o", out, "--preset", preset, "--skeleton", "mediapipe")
+
+    code, said, complained = call(*command)
+
+    assert (code, said) == (2, "")
+    assert complained.count("\n") == 1
+    assert str(out) in complained
+    assert "No space left on device" in complained or "the disk is full" in complained
+
+    (small_disk / "ballast").unlink()
+    assert call(*command)[0] == 0
+    dataset = Dataset.open(out)
+    assert (dataset.info.counts.kept, dataset.verify()) == (1, [])
+
+
+class Terminal(io.StringIO):
+    """What rich takes for a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_drawn_on_a_terminal_and_lines_stand_above_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    state = RunProgress(sources_total=9, sources_done=4, kept=3, rejected=2, failed=1, frames=12345)
+    with _progress_bar() as listener:
+        assert terminal.getvalue() == "", "nothing is drawn before there is something to tell"
+        listener(state)
+        _CurrentStderr().emit(
+            logging.LogRecord("tpbench", logging.WARNING, "", 0, "a line", None, None)
+        )
+
+    drawn = terminal.getvalue()
+    assert "4/9" in drawn
+    assert "3 kept  2 rejected  12,345 frames  1 failed" in drawn
+    assert "\x1b[2Ka line\n" in drawn
+    assert sys.stderr is terminal
+
+
+def test_no_progress_is_drawn_into_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", file)
+    with _progress_bar() as listener:
+        listener(
+            RunProgress(sources_total=1, sources_done=1, kept=1, rejected=0, failed=0, frames=1)
+        )
+    assert file.getvalue() == ""
+
 
 _MEASUREMENTS = (
     Measurement(
@@ -78,7 +513,6 @@ def _run(*arguments: str | Path) -> Result:
 
 def test_inspect_shows_counts_reject_table_and_speed(folder: Path) -> None:
     result = _run("inspect", folder)
-
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert result.exit_code == 0
     assert "kept 3 75.0%" in lines
@@ -89,7 +523,6 @@ def test_inspect_shows_counts_reject_table_and_speed(folder: Path) -> None:
 
 def test_inspect_shows_every_measurement_of_a_clip_against_its_limit(folder: Path) -> None:
     result = _run("inspect", folder, "bob")
-
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert result.exit_code == 0
     assert "bob rejected face.too_small" in lines
@@ -100,7 +533,6 @@ def test_inspect_shows_every_measurement_of_a_clip_against_its_limit(folder: Pat
 
 def test_inspect_of_a_kept_clip_names_its_files(folder: Path) -> None:
     result = _run("inspect", folder, "ann1", "--json")
-
     row = json.loads(result.stdout)
     assert Path(row["paths"]["clip"]).read_bytes() == b"ann1"
     assert row["verdicts"][0]["verdict"] == "ok"
@@ -109,7 +541,6 @@ def test_inspect_of_a_kept_clip_names_its_files(folder: Path) -> None:
 
 def test_inspect_json_lists_all_clips_and_the_counts(folder: Path) -> None:
     content = json.loads(_run("inspect", folder, "--json").stdout)
-
     assert content["counts"]["kept"] == 3
     assert content["run"]["frames_per_s"] == 45.0
     assert content["clips"][-1] == {
@@ -121,24 +552,20 @@ def test_inspect_json_lists_all_clips_and_the_counts(folder: Path) -> None:
 
 def test_unknown_clip_is_a_dataset_error_with_a_hint(folder: Path) -> None:
     error = _run("inspect", folder, "ann9").exception
-
     assert isinstance(error, DatasetError)
     assert "no clip 'ann9'; did you mean 'ann" in str(error)
 
 
 def test_verify_exits_with_3_when_a_file_was_changed(folder: Path) -> None:
     assert _run("inspect", folder, "--verify").exit_code == 0
-
     (folder / "clips" / "ann0.mp4").write_bytes(b"other")
     result = _run("inspect", folder, "--verify")
-
     assert result.exit_code == 3
     assert "ann0.mp4: not the file" in result.stderr
 
 
 def test_split_prints_both_sides_and_is_seen_by_inspect(folder: Path) -> None:
     result = _run("split", folder, "--test", "0.5", "--seed", "2")
-
     info = Dataset.open(folder).info.split
     assert result.exit_code == 0
     assert info is not None
@@ -149,7 +576,6 @@ def test_split_prints_both_sides_and_is_seen_by_inspect(folder: Path) -> None:
 
 def test_split_with_an_empty_side_warns_and_succeeds(folder: Path) -> None:
     result = _run("split", folder, "--test", "0.0001")
-
     assert result.exit_code == 0
     assert "warning: the test side is empty: 3 identities" in result.stderr
 

@@ -40,7 +40,6 @@ def run(*arguments: str, model: str = MODEL, metrics: str = "psnr,l1") -> Result
 
 def test_a_table_and_the_place_of_the_run_are_printed(tmp_path: Path) -> None:
     result = run()
-
     (path,) = (tmp_path / "runs").glob("*/*/*/seed42")
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
@@ -54,14 +53,12 @@ def test_a_table_and_the_place_of_the_run_are_printed(tmp_path: Path) -> None:
 
 def test_several_seeds_show_their_spread() -> None:
     result = run("--seeds", "1,2")
-
     assert "± over seeds" in result.stdout
     assert result.stdout.count("scored 2 of 2 clips: ") == 2
 
 
 def test_failed_clips_are_named_with_exit_3() -> None:
     result = run("--option", "fault=failure", model=f"{MODULE}:Faulty")
-
     assert result.exit_code == 3
     assert result.stderr == (
         "b: nobody is in the picture\n"
@@ -72,21 +69,18 @@ def test_failed_clips_are_named_with_exit_3() -> None:
 
 def test_a_partial_run_says_so() -> None:
     result = run("--limit", "1")
-
     assert result.exit_code == 0
     assert "partial: 1 clips were not tried yet; such a run is for no leaderboard" in result.stdout
 
 
 def test_a_blank_says_what_gets_it() -> None:
     result = run("--offline", metrics="psnr,fid")
-
     assert result.exit_code == 0
     assert "not measured: fid: weights 'fid-inception' are missing" in result.stdout
 
 
 def test_json_holds_all_of_it() -> None:
     result = run("--json", "--seeds", "1,2", model="oracle")
-
     found = json.loads(result.stdout)
     assert (found["model"], found["coverage"], found["partial"]) == ("oracle", 1.0, False)
     assert found["metrics"]["psnr"]["value"] == 100
@@ -100,7 +94,6 @@ def test_json_holds_all_of_it() -> None:
 
 def test_a_dry_run_says_what_it_would_take_and_writes_nothing(tmp_path: Path) -> None:
     result = run("--dry-run", "--seeds", "1,2")
-
     lines = result.stdout.splitlines()
     assert lines[0] == "2 clips, 203 frames, with 2 seeds"
     assert lines[1] == "disk: about 0.4 MB of lossless frames"
@@ -112,9 +105,7 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(tmp_path: Path) ->
 
 def test_a_dry_run_after_a_run_tells_the_time_and_what_is_there() -> None:
     run("--limit", "1")
-
     lines = run("--dry-run").stdout.splitlines()
-
     assert lines[1] == "of these, 1 clips have a record already"
     assert lines[3].startswith("time: about ")
 

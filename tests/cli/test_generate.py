@@ -33,7 +33,6 @@ def run(data: Path, out: Path, *arguments: str, model: str = MODEL) -> Result:
 
 def test_a_run_says_what_it_made_and_where(data: Path, tmp_path: Path) -> None:
     result = run(data, tmp_path)
-
     (path,) = tmp_path.glob("*/*/*/seed42")
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
@@ -47,7 +46,6 @@ def test_a_run_says_what_it_made_and_where(data: Path, tmp_path: Path) -> None:
 
 def test_failed_clips_are_named_with_exit_3(data: Path, tmp_path: Path) -> None:
     result = run(data, tmp_path, "--option", "fault=failure", model=f"{MODULE}:Faulty")
-
     assert result.exit_code == 3
     assert result.stderr == "failed: b: nobody is in the picture\n"
     assert "1 of 2 clips done" in result.stdout
@@ -83,5 +81,4 @@ def test_the_quirks_of_released_code_are_an_option_of_the_model(data: Path, tmp_
 def test_a_model_that_is_not_there_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no model 'talkingpoze'"):
         run(data, tmp_path, model="talkingpoze")
-
     assert list(tmp_path.iterdir()) == []

@@ -34,9 +34,7 @@ def test_it_says_what_it_wrote_and_where(runs: Runs, tmp_path: Path) -> None:
     runs("a")
     runs("b")
     runs.anchors()
-
     result = build(tmp_path / "out", str(runs.out))
-
     assert result.exit_code == 0
     assert result.stderr == ""
     assert result.stdout.splitlines() == [
@@ -49,9 +47,7 @@ def test_what_is_left_out_and_what_lacks_is_said_with_exit_0(runs: Runs, tmp_pat
     runs("a")
     unscored = runs("b")
     (unscored / "scores.json").unlink()
-
     result = build(tmp_path / "out", str(runs.out))
-
     lines = result.stderr.splitlines()
     assert result.exit_code == 0
     assert lines[0] == (
@@ -70,9 +66,7 @@ def test_a_run_that_was_tampered_with_is_named_with_exit_3_and_the_others_are_bu
     bad = runs("b", psnr=20)
     scores = bad / "scores.json"
     scores.write_text(scores.read_text().replace("20.0", "99.0"))
-
     result = build(tmp_path / "out", str(runs.out))
-
     assert result.exit_code == 3
     assert result.stderr == (
         f"refused, left out: {bad.resolve()}: scores.json: was changed after it was written (its "
@@ -85,9 +79,7 @@ def test_json_says_all_of_it(runs: Runs, tmp_path: Path) -> None:
     runs("a", seed=1, psnr=20)
     runs("a", seed=2, psnr=21)
     runs("b", psnr=10)
-
     result = build(tmp_path / "out", str(runs.out), "--json")
-
     content = json.loads(result.stdout)
     assert [row["model"] for row in content["rows"]] == ["a", "b"]
     assert content["rows"][0]["seeds"] == [1, 2]
@@ -108,8 +100,6 @@ def test_runs_that_do_not_agree_are_refused_and_nothing_is_written(
             update={"task": info.task.model_copy(update={"version": 2})}
         ),
     )
-
     with pytest.raises(SubmissionError, match="they differ in task"):
         build(tmp_path / "out", str(runs.out))
-
     assert not (tmp_path / "out").exists()

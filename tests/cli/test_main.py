@@ -1,21 +1,83 @@
+"""What is printed can't steer a terminal."""
+
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, cast
 
 import pytest
+import typer
 
 import tpbench
 from tpbench import doctor
-from tpbench.cli.main import main
+from tpbench.cli.console import CleanConsole
+from tpbench.cli.main import CleanFormatter, CleanStream, clean_streams, main
 from tpbench.doctor import Check
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+HOSTILE = "a\r\x1b[2J\x9b31m\u202eb\x07"
+HARMFUL = set("\r\x1b\x9b\u202e\x07")
+
+
+@pytest.mark.parametrize("err", [True, False])
+def test_what_a_command_prints_is_clean(capsys: pytest.CaptureFixture[str], err: bool) -> None:  # noqa: FBT001
+    clean_streams()
+    (sys.stderr if err else sys.stdout).write(f"{HOSTILE}\nsecond\tline\n")
+    typer.echo(HOSTILE.removeprefix("a"), err=err)
+    said = "".join(capsys.readouterr())
+    assert not set(said) & HARMFUL
+    assert (
+        said
+        == "a\\r\\u001b[2J\\u009b31m\\u202eb\\u0007\nsecond\tline\n\\r\\u009b31m\\u202eb\\u0007\n"
+    )
+
+
+def test_json_that_is_printed_stays_what_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    clean_streams()
+    typer.echo(json.dumps({"name": HOSTILE}, ensure_ascii=False, indent=1))
+    said = capsys.readouterr().out
+    assert not set(said) & HARMFUL
+    assert json.loads(said) == {"name": HOSTILE}
+
+
+def test_streams_are_wrapped_once() -> None:
+    clean_streams()
+    first = sys.stderr
+    clean_streams()
+    assert sys.stderr is first
+    assert isinstance(first, CleanStream)
+
+
+def test_log_lines_are_clean_and_one_line_each() -> None:
+    formatter = CleanFormatter("%(levelname)s: %(message)s")
+    record = logging.LogRecord(
+        "x", logging.WARNING, "", 0, "%s: lost\nERROR: all", (HOSTILE,), None
+    )
+    line = formatter.format(record)
+    assert line == "WARNING: a\\r\\u001b[2J\\u009b31m\\u202eb\\u0007: lost\\nERROR: all"
+
+
+def test_tables_on_a_terminal_keep_their_colours_and_clean_their_texts() -> None:
+    from rich.table import Table
+
+    terminal = io.StringIO()
+    table = Table(HOSTILE)
+    table.add_row(HOSTILE, style="red")
+    console = CleanConsole(
+        file=cast("IO[str]", CleanStream(terminal)), force_terminal=True, width=80
+    )
+    console.print(table)
+    said = terminal.getvalue()
+    assert "\x1b[31m" in said
+    assert not set(said) & {"\r", "\x9b", "\u202e", "\x07"}
+    assert "\x1b[2J" not in said
+
 
 HEAVY = (
     "torch", "cv2", "mediapipe", "onnxruntime", "av", "decord", "pandas", "pyarrow", "matplotlib",
@@ -49,7 +111,6 @@ def _raise(error: BaseException) -> Callable[..., None]:
 
 def test_help_lists_every_command(run: Callable[..., tuple[int, str, str]]) -> None:
     code, out, err = run("--help")
-
     commands = out[out.index("Commands:") :]
     assert (code, err) == (0, "")
     for name in ("extract", "inspect", "split", "weights", "doctor"):
@@ -58,11 +119,9 @@ def test_help_lists_every_command(run: Callable[..., tuple[int, str, str]]) -> N
 
 def test_the_command_line_imports_nothing_heavy_at_start() -> None:
     code = "import sys, tpbench.cli; print([m for m in sys.argv[1:] if m in sys.modules])"
-
     result = subprocess.run(
         [sys.executable, "-c", code, *HEAVY], capture_output=True, text=True, check=True
     )
-
     assert result.stdout == "[]\n"
 
 
@@ -74,14 +133,12 @@ def test_an_error_of_the_user_is_one_line_and_exit_2(
     run: Callable[..., tuple[int, str, str]],
 ) -> None:
     code, out, err = run("weights", "path", "yolox")
-
     assert (code, out) == (2, "")
     assert err == "error: no weights are called 'yolox'; did you mean 'yolox-l'?\n"
 
 
 def test_a_wrong_option_is_exit_2(run: Callable[..., tuple[int, str, str]]) -> None:
     code, _out, err = run("doctor", "--jsn")
-
     assert code == 2
     assert "--json" in err
 
@@ -91,9 +148,7 @@ def test_a_missing_system_library_is_one_line_and_exit_2(
 ) -> None:
     loader = "libGL.so.1: cannot open shared object file: No such file or directory"
     monkeypatch.setattr(doctor, "examine", _raise(ImportError(loader)))
-
     code, _out, err = run("doctor")
-
     assert code == 2
     assert err.startswith("error: the system library libGL.so.1 ")
     assert err.endswith("apt install libgl1\n")
@@ -105,10 +160,8 @@ def test_a_bug_keeps_its_traceback(
     run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setattr(doctor, "examine", _raise(error))
-
     with pytest.raises(type(error)) as raised:
         run("doctor")
-
     assert raised.value is error
 
 
@@ -116,7 +169,6 @@ def test_ctrl_c_is_one_line_and_exit_130(
     run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "examine", _raise(KeyboardInterrupt()))
-
     assert run("doctor") == (130, "", "interrupted\n")
 
 
@@ -129,7 +181,6 @@ def test_doctor_exits_with_3_if_something_essential_is_missing(
 ) -> None:
     check = Check(area="a", name="b", status=status, detail="[c]", remedy="do d")  # type: ignore[arg-type]  # parametrised
     monkeypatch.setattr(doctor, "examine", lambda: [check])
-
     assert run("doctor")[0] == code
     assert "b: [c]" in run("doctor")[1]
     assert json.loads(run("doctor", "--json")[1]) == [
@@ -157,11 +208,9 @@ def test_a_reader_that_leaves_is_met_with_silence(command: list[str]) -> None:
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
     code = "import sys, tpbench; print([m for m in sys.argv[1:] if m in sys.modules])"
-
     result = subprocess.run(
         [sys.executable, "-c", code, *HEAVY], capture_output=True, text=True, check=True
     )
-
     assert result.stdout == "[]\n"
 
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -9,9 +10,6 @@ from typer.testing import CliRunner
 from tpbench.cli.scores import metrics_app as app
 from tpbench.errors import ConfigError
 from tpbench.metrics.registry import METRICS, PROTOCOLS
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +33,6 @@ def words(text: str) -> str:
 
 def test_list_shows_every_metric_with_its_direction_and_unit() -> None:
     lines = shown("list").splitlines()
-
     by_id = {line.split()[0]: words(line) for line in lines[1:-2]}
     assert list(by_id) == list(METRICS)
     assert by_id["psnr"] == "psnr ↑ dB PSNR"
@@ -47,19 +44,16 @@ def test_list_shows_every_metric_with_its_direction_and_unit() -> None:
 
 def test_list_says_how_to_get_the_model_files_that_are_missing() -> None:
     last = shown("list", "--protocol", "disco").splitlines()[-1]
-
     assert last.endswith("tpbench weights pull fid-inception i3d-torchscript lpips-vgg16")
 
 
 def test_list_of_a_protocol_without_networks_asks_for_no_model_files() -> None:
     lines = shown("list", "--protocol", "talkingpose").splitlines()
-
     assert [line.split()[0] for line in lines[1:]] == ["tje_d1", "tje_d2", "tje_d5", "psnr"]
 
 
 def test_list_as_json_gives_all_there_is_to_know() -> None:
     rows = shown_json("list")
-
     assert [row["id"] for row in rows] == list(METRICS)
     kid = next(row for row in rows if row["id"] == "kid")
     assert kid["weights_missing"] == ["fid-inception"]
@@ -76,7 +70,6 @@ def test_list_of_an_unknown_protocol_names_the_nearest() -> None:
 @pytest.mark.parametrize("metric_id", list(METRICS))
 def test_show_explains_every_metric(metric_id: str) -> None:
     row, text = METRICS[metric_id], words(shown("show", metric_id))
-
     assert text.startswith(f"{row.id}: {row.title} (version {row.version})")
     for part in (row.definition, row.formula, row.source, row.pitfalls):
         assert part in text
@@ -84,7 +77,6 @@ def test_show_explains_every_metric(metric_id: str) -> None:
 
 def test_show_tells_range_direction_columns_and_protocols() -> None:
     lines = [words(line) for line in shown("show", "motion_ratio").splitlines()]
-
     assert "better near 1" in lines
     assert "range 0 to unbounded" in lines
     assert "columns motion_generated, motion_real" in lines
@@ -97,14 +89,12 @@ def test_show_says_how_to_measure_what_no_protocol_holds() -> None:
 
 def test_show_as_json_is_one_metric() -> None:
     row = shown_json("show", "pck_hands")
-
     assert (row["id"], row["unit"], row["needs"]) == ("pck_hands", "share", ["pose"])
 
 
 @pytest.mark.parametrize("protocol_id", list(PROTOCOLS))
 def test_show_explains_every_protocol(protocol_id: str) -> None:
     row, text = PROTOCOLS[protocol_id], words(shown("show", protocol_id))
-
     assert text.startswith(f"{row.id}: {row.title} (version {row.version})")
     for part in (row.description, *row.quirks, *row.metrics, row.digest):
         assert part in text
@@ -112,7 +102,6 @@ def test_show_explains_every_protocol(protocol_id: str) -> None:
 
 def test_show_says_what_a_protocol_does_with_clips_that_differ() -> None:
     text = words(shown("show", "talkingpose"))
-
     assert "other length compared until the shorter clip ends" in text
     assert "other size resized to the real clip's by averaging areas" in text
     assert "other rate ignored" in text
@@ -120,7 +109,6 @@ def test_show_says_what_a_protocol_does_with_clips_that_differ() -> None:
 
 def test_show_leaves_out_settings_that_no_metric_of_the_protocol_asks_for() -> None:
     full, plain = words(shown("show", "tpbench-v2")), words(shown("show", "talkingpose"))
-
     for part in ("skeleton mediapipe", "windows 16 frames for FVD", "levels lasting_psnr 20"):
         assert part in full
     for name in ("skeleton mediapipe", "windows 16", "levels"):
@@ -129,7 +117,6 @@ def test_show_leaves_out_settings_that_no_metric_of_the_protocol_asks_for() -> N
 
 def test_show_as_json_of_a_protocol_has_its_digest() -> None:
     row = shown_json("show", "disco")
-
     assert row["digest"] == PROTOCOLS["disco"].digest
     assert row["metrics"] == list(PROTOCOLS["disco"].metrics)
 

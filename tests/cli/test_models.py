@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,9 +17,6 @@ from tpbench.cli import models
 from tpbench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from typer.testing import Result
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -61,7 +60,6 @@ def run(*arguments: str) -> Result:
 
 def test_list_shows_every_model_with_its_variants() -> None:
     said = run("list").stdout
-
     firsts = [line.split()[0] for line in said.splitlines() if line.strip()]
     assert firsts[0] == "model"
     assert firsts[2:] == ["talkingpose", "talkingpose:no-feedback", "frozen"]
@@ -69,7 +67,6 @@ def test_list_shows_every_model_with_its_variants() -> None:
 
 def test_list_as_json_is_the_rows() -> None:
     rows = json.loads(run("list", "--json").stdout)
-
     assert [row["id"] for row in rows] == ["talkingpose", "frozen"]
     assert rows[0]["variants"] == {"no-feedback": {"gain": 0}}
     assert rows[0]["params_b"] == 2.1
@@ -103,7 +100,6 @@ def test_show_leaves_out_what_is_not_known() -> None:
 
 def test_show_as_json_has_the_published_numbers() -> None:
     shown = json.loads(run("show", "talkingpose", "--json").stdout)
-
     assert shown["id"] == "talkingpose"
     assert {"method", "metric", "value", "source_title"} <= shown["reported"][0].keys()
 
@@ -142,7 +138,6 @@ def answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[float],
 
 def test_check_prints_the_largest_error_of_each_clip(answer: Callable[[float], Path]) -> None:
     result = run("check", "talkingpose", "--golden", str(answer(2e-4)))
-
     assert result.exit_code == 0
     assert result.stdout.splitlines()[:3] == [
         "carry: passed (largest error 2.0e-04, tolerance 1e-03, fp32 on cpu)",
@@ -156,7 +151,6 @@ def test_check_fails_beyond_the_tolerance(answer: Callable[[float], Path]) -> No
     result = run(
         "check", "talkingpose", "--golden", str(answer(2e-2)), "--dtype", "fp16", "--device", "cuda"
     )
-
     assert result.exit_code == 3
     assert "carry: FAILED (largest error 2.0e-02, tolerance 1e-03, fp16 on cuda)" in result.stdout
 

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 from io import StringIO
-from typing import TYPE_CHECKING
 
+import pytest
 from rich.console import Console
 from rich.progress import Progress
 
 from tpbench.cli.output import stalled_column
 from tpbench.work import StallWatch
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def test_the_progress_line_names_what_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:

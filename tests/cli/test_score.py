@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +13,6 @@ from tpbench.cli import scores
 from tpbench.errors import SubmissionError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from typer.testing import Result
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -45,13 +44,11 @@ def test_no_number_is_cut_however_narrow_the_terminal(
         monkeypatch.setenv("COLUMNS", columns)
         shown[columns] = run(folders, metrics="psnr,delta_e,motion_ratio").stdout
         assert "…" not in shown[columns].replace(" … ", "")
-
     assert shown["20"] == shown["200"]
 
 
 def test_blanks_in_the_list_of_metrics_are_passed_over(folders: tuple[Path, Path, Path]) -> None:
     result = run(folders, "--json", metrics=" psnr, ,,ssim ")
-
     assert result.exit_code == 0
     assert list(json.loads(result.stdout)["metrics"]) == ["psnr", "ssim"]
 
@@ -62,9 +59,7 @@ def test_a_name_can_neither_break_the_line_nor_steer_the_terminal(
     real, _generated, _out = folders
     (found,) = real.glob("a.*")
     found.rename(real / f"{NAME}{found.suffix}")
-
     result = run(folders)
-
     assert result.exit_code == 3
     told = r"[red]odd[red] name \u202e\x1b[31m\nof a clip: nothing was generated for it"
     assert result.stderr.splitlines()[0] == told

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,6 @@ from tpbench.cli import runs
 from tpbench.errors import SubmissionError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from typer.testing import Result
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -46,7 +45,6 @@ def run(folder: RunFolder, *arguments: str) -> Result:
 
 def test_a_whole_run_is_verified(folder: RunFolder) -> None:
     result = run(folder)
-
     assert result.exit_code == 0
     assert result.stdout.startswith("verified (rerun): 3 files are right, ")
     assert result.stderr == ""
@@ -54,7 +52,6 @@ def test_a_whole_run_is_verified(folder: RunFolder) -> None:
 
 def test_without_computing_it_says_so(folder: RunFolder) -> None:
     result = run(folder, "--no-recompute")
-
     assert result.stdout == (
         "note: the scores were not computed again\nverified (digest): 3 files are right\n"
     )
@@ -63,9 +60,7 @@ def test_without_computing_it_says_so(folder: RunFolder) -> None:
 def test_every_problem_is_a_line_with_exit_3(folder: RunFolder) -> None:
     flip(folder.generated("a"))
     flip(folder.preview("a"))
-
     result = run(folder, "--no-recompute")
-
     assert result.exit_code == 3
     first, second, last = result.stderr.splitlines()
     assert first.startswith(f"{folder.preview('a')}: not the file that its record names")
@@ -76,7 +71,6 @@ def test_every_problem_is_a_line_with_exit_3(folder: RunFolder) -> None:
 
 def test_json_holds_all_of_it(folder: RunFolder) -> None:
     found = json.loads(run(folder, "--json").stdout)
-
     assert (found["level"], found["problems"], found["files"]) == ("rerun", [], 3)
 
 

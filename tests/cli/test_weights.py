@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -9,9 +9,6 @@ from typer.testing import CliRunner
 from tpbench.cli.main import app
 from tpbench.errors import ConfigError, MissingWeightsError
 from tpbench.weights import WEIGHTS, store
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MESH = "mediapipe-face-mesh"
 
@@ -39,7 +36,6 @@ def mesh(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_list_shows_every_file_with_its_state(mesh: Path) -> None:
     shown = CliRunner().invoke(app, ["weights", "list"]).stdout.splitlines()
-
     states = {line.split()[0]: line.split()[1] for line in shown[1:-1]}
     assert states == {row.name: "missing" for row in WEIGHTS} | {MESH: "verified"}
     assert shown[-1] == f"in {mesh.parent}"
@@ -47,7 +43,6 @@ def test_list_shows_every_file_with_its_state(mesh: Path) -> None:
 
 def test_list_as_json_gives_all_there_is_to_know(mesh: Path) -> None:
     rows = json.loads(CliRunner().invoke(app, ["weights", "list", "--json"]).stdout)
-
     assert [row["name"] for row in rows] == [row.name for row in WEIGHTS]
     by_name = {row["name"]: row for row in rows}
     assert by_name[MESH]["state"] == "verified"
@@ -65,20 +60,17 @@ def test_pull_without_a_name_says_which_there_are() -> None:
 def test_pull_from_a_file_refuses_the_wrong_one(tmp_path: Path) -> None:
     (tmp_path / "mine").write_bytes(b"another")
     command = ["weights", "pull", "yolox-l", "--from", str(tmp_path / "mine")]
-
     with pytest.raises(MissingWeightsError, match="wrong checksum"):
         CliRunner().invoke(app, command, catch_exceptions=False)
 
 
 def test_pull_tells_where_the_file_is(mesh: Path) -> None:
     result = CliRunner().invoke(app, ["weights", "pull", MESH])
-
     assert result.stdout == f"{MESH}: verified, {mesh}\n"
 
 
 def test_check_is_content_with_files_that_nobody_pulled(mesh: Path) -> None:
     result = CliRunner().invoke(app, ["weights", "check"])
-
     assert result.exit_code == 0
     assert f"{MESH}: verified, {mesh}\n" in result.stdout
     assert "yolox-l: missing\n" in result.stdout
@@ -86,23 +78,19 @@ def test_check_is_content_with_files_that_nobody_pulled(mesh: Path) -> None:
 
 def test_check_fails_on_a_file_that_changed(mesh: Path) -> None:
     mesh.write_bytes(b"mush")
-
     result = CliRunner().invoke(app, ["weights", "check"])
-
     assert result.exit_code == 3
     assert result.stderr == f"{MESH} is changed; run: tpbench weights pull {MESH}\n"
 
 
 def test_check_fails_on_a_named_file_that_is_missing() -> None:
     result = CliRunner().invoke(app, ["weights", "check", "yolox-l"])
-
     assert result.exit_code == 3
     assert result.stderr == "yolox-l is missing; run: tpbench weights pull yolox-l\n"
 
 
 def test_path_prints_the_path_alone(mesh: Path) -> None:
     result = CliRunner().invoke(app, ["weights", "path", MESH])
-
     assert result.stdout == f"{mesh}\n"
 
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,9 +13,6 @@ from tpbench.dataset import Clip, check_clip_id
 from tpbench.dataset.folder import COLUMNS
 from tpbench.dataset.info import PLAIN_COLUMNS
 from tpbench.errors import DatasetError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def test_row_survives_json_text(kept: Callable[..., Clip], rejected: Callable[..., Clip]) -> None:
@@ -36,9 +34,7 @@ def test_json_keeps_exactly_the_finite_measurements(values: dict[str, float]) ->
         source_path="x.mp4",
         measurements=values,
     )
-
     back = Clip.from_json(json.loads(json.dumps(clip.to_json(), allow_nan=False)))
-
     assert back.measurements == {k: v for k, v in values.items() if math.isfinite(v)}
 
 
@@ -87,6 +83,5 @@ def test_row_with_an_unknown_field_is_refused(kept: Callable[..., Clip]) -> None
 
 def test_duration_is_frames_over_exact_rate(kept: Callable[..., Clip]) -> None:
     clip = kept(n_frames=300, fps_num=30000, fps_den=1001, start_s=0.0, end_s=99.0)
-
     assert clip.duration_s == 300 * 1001 / 30000
     assert clip.fps == pytest.approx(29.97, abs=1e-3)

@@ -1,21 +1,104 @@
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tpbench.dataset import Dataset, finalise, read_clips, split_dataset
+from tpbench.dataset import (
+    Clip,
+    Dataset,
+    SplitInfo,
+    assign_split,
+    empty_side_warning,
+    finalise,
+    read_clips,
+    split_dataset,
+)
+from tpbench.dataset.finishing import write_split_lists
 from tpbench.errors import ConfigError, DatasetError
+from tpbench.foreign import from_spreadsheet_safe
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+names = st.text(min_size=1, max_size=20)
+shares = st.floats(min_value=0.001, max_value=0.999)
+seeds = st.integers(min_value=-(2**31), max_value=2**31)
 
-    from tpbench.dataset import Clip
 
-    MakeDataset = Callable[[Path, Sequence[Clip]], Dataset]
+def test_side_is_that_of_the_documented_hash() -> None:
+    value = int(hashlib.sha256(b"3:ann").hexdigest(), 16) / 2**256
+    assert assign_split("ann", test_share=value + 1e-6, seed=3) == "test"
+    assert assign_split("ann", test_share=value - 1e-6, seed=3) == "train"
+
+
+@given(identity=names, low=shares, high=shares, seed=seeds)
+def test_a_larger_share_only_adds_to_the_test_side(
+    identity: str, low: float, high: float, seed: int
+) -> None:
+    low, high = sorted((low, high))
+    if assign_split(identity, test_share=low, seed=seed) == "test":
+        assert assign_split(identity, test_share=high, seed=seed) == "test"
+
+
+@given(share=st.floats(min_value=0.05, max_value=0.95), seed=seeds)
+def test_share_is_met_within_chance(share: float, seed: int) -> None:
+    people = 2000
+    sides = [assign_split(f"talk{i}", test_share=share, seed=seed) for i in range(people)]
+    # Six standard deviations of a binomial count: no seed of a fair hash gets there.
+    spread = 6 * (people * share * (1 - share)) ** 0.5
+    assert abs(sides.count("test") - people * share) < spread
+
+
+@given(seed=seeds)
+def test_another_seed_draws_other_people(seed: int) -> None:
+    def test_side(seed: int) -> set[int]:
+        return {i for i in range(200) if assign_split(str(i), test_share=0.5, seed=seed) == "test"}
+
+    assert test_side(seed) != test_side(seed + 1)
+
+
+def test_only_an_empty_side_is_worth_a_warning() -> None:
+    both = SplitInfo(test_share=0.5, seed=0, train_clips=1, test_clips=1)
+    none = SplitInfo(test_share=0.5, seed=0)
+    assert empty_side_warning(both) is None
+    assert "the train and test side is empty" in (empty_side_warning(none) or "")
+
+
+@pytest.mark.parametrize(
+    "identity", ["=HYPERLINK(1)", "+1+1", "@SUM(1)", "-2+3", "\tx", "\rx", "'x"]
+)
+def test_no_identity_becomes_a_formula_and_all_are_read_as_they_were(
+    tmp_path: Path, identity: str
+) -> None:
+    clip = Clip(
+        clip_id="clip",
+        status="kept",
+        source_id="clip",
+        source_path="clip.mp4",
+        n_frames=1,
+        fps_num=25,
+        fps_den=1,
+        identity=identity,
+        split="test",
+        clip_sha256="0" * 64,
+        keypoints_sha256="0" * 64,
+        pose_sha256="0" * 64,
+    )
+
+    path = next(path for path in write_split_lists(tmp_path, [clip]) if path.stem == "test")
+
+    with path.open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert not row["identity"].startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert from_spreadsheet_safe(row["identity"]) == identity
+
+
+MakeDataset = Callable[[Path, Sequence[Clip]], Dataset]
 
 
 def _people(kept: Callable[..., Clip], count: int) -> list[Clip]:
@@ -28,7 +111,6 @@ def _people(kept: Callable[..., Clip], count: int) -> list[Clip]:
 
 def test_counts_are_those_of_the_rows(small: Dataset) -> None:
     counts = small.info.counts
-
     assert (counts.sources, counts.candidates, counts.kept, counts.rejected) == (4, 4, 2, 1)
     assert (counts.failed, counts.quarantined, counts.identities) == (1, 0, 2)
     assert counts.kept_frames == 240
@@ -38,7 +120,6 @@ def test_counts_are_those_of_the_rows(small: Dataset) -> None:
 
 def test_folder_holds_every_promised_file_and_no_leftover(small: Dataset) -> None:
     names = {path.name for path in small.folder.iterdir()}
-
     assert names == {
         "README.md",
         "clips",
@@ -54,9 +135,7 @@ def test_folder_holds_every_promised_file_and_no_leftover(small: Dataset) -> Non
 def test_finalising_again_changes_no_byte(small: Dataset, make_dataset: MakeDataset) -> None:
     files = [path for path in small.folder.rglob("*") if path.is_file()]
     before = {path: path.read_bytes() for path in files}
-
     make_dataset(small.folder, small.clips(None)[::-1])
-
     assert {path: path.read_bytes() for path in files} == before
 
 
@@ -88,9 +167,7 @@ def test_split_holds_when_clips_are_added(
     make_dataset(folder, _people(kept, 10))
     split_dataset(folder, test_share=0.4, seed=1)
     before = {clip.clip_id: clip.split for clip in read_clips(folder)}
-
     grown = make_dataset(folder, _people(kept, 15))
-
     after = {clip.clip_id: clip.split for clip in grown.clips()}
     assert before == {name: side for name, side in after.items() if name in before}
     assert set(after.values()) == {"train", "test"}
@@ -103,7 +180,6 @@ def test_an_empty_side_is_told_with_its_counts(
 ) -> None:
     with caplog.at_level(logging.INFO):
         info = split_dataset(small.folder, test_share=0.001, seed=0)
-
     assert (info.train_clips, info.test_clips) == (2, 0)
     assert "the test side is empty: 2 identities" in caplog.text
     assert (small.folder / "splits" / "test.csv").read_text() == "clip_id,identity\n"
@@ -113,7 +189,6 @@ def test_an_empty_side_is_told_with_its_counts(
 def test_share_outside_0_to_1_is_refused(small: Dataset, share: float) -> None:
     with pytest.raises(ConfigError, match="want a number between 0 and 1"):
         split_dataset(small.folder, test_share=share, seed=0)
-
     assert not (small.folder / "splits").exists()
 
 
@@ -138,7 +213,6 @@ def test_a_failed_write_leaves_the_former_dataset_readable(
 
 def test_dataset_json_is_for_people_too(small: Dataset) -> None:
     raw = json.loads((small.folder / "dataset.json").read_text())
-
     assert raw["schema_version"] == 1
     assert raw["config"]["preset"] == "talkingpose"
     assert raw["models"] == {"skeleton": "a" * 64, "face": "b" * 64}
@@ -150,5 +224,4 @@ def test_dataset_json_is_for_people_too(small: Dataset) -> None:
 
 def test_name_that_is_no_text_is_spelt_out(tmp_path: Path) -> None:
     finalise(tmp_path, [], name="talks\udcff", config={}, models={}, measurements=())
-
     assert Dataset.open(tmp_path).info.name == "talks\\udcff"

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import itertools
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.detectors.onnx_standins import (
     ONE,
@@ -19,18 +21,33 @@ from tests.detectors.onnx_standins import (
     save_yolox_with_nms,
     scale_of,
 )
-from tpbench.detectors.dwpose import DWPoseDetector
+from tpbench.detectors.base import Detections, PersonDetection
+from tpbench.detectors.dwpose import DWPoseDetector, PoseModel
+from tpbench.detectors.onnx_session import OnnxModel
 from tpbench.errors import ConfigError
 from tpbench.video import Frame, read_frames
 from tpbench.wholebody import to_openpose
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
-    from numpy.typing import NDArray
+def cpu_model(path: Path) -> OnnxModel:
+    return OnnxModel(path, device="cpu", num_threads=1, max_batch=2)
 
-    from tpbench.detectors.base import Detections, PersonDetection
+
+def test_responses_that_are_not_finite_give_no_point(simcc_path: Path) -> None:
+    bins = [np.full((133, count), 0.5, dtype=np.float32) for count in (576, 768)]
+    bins[0][7, 100] = np.nan
+    bins[1][8, 100] = np.inf
+    window = np.array([[0.0, 0.0], [288.0, 384.0]])
+    person = PoseModel(cpu_model(simcc_path))._decode(tuple(bins), window)
+    lost = np.flatnonzero(np.isnan(person.keypoints_px).any(axis=1))
+    assert lost.tolist() == np.flatnonzero(person.scores == 0).tolist() == [7, 8]
+
+
+def test_a_body_model_of_17_points_is_refused(tmp_path: Path) -> None:
+    path = save_simcc(tmp_path / "body.onnx", points=17)
+    model = cpu_model(path)
+    with pytest.raises(ConfigError, match=r"want \(N, 133, 576\) and \(N, 133, 768\)"):
+        PoseModel(model)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +83,6 @@ def test_known_points_come_back_within_half_a_pixel(
     detector: DWPoseDetector, figures: list[Figure], size_px: tuple[int, int]
 ) -> None:
     (found,) = detector.detect(frames_of(picture_of(figures, *size_px)))
-
     assert len(found.people) == len(figures)
     for person, figure in zip(by_x(found.people), figures, strict=True):
         expected = points_of(figure, scale_of(*size_px))
@@ -79,7 +95,6 @@ def test_nobody_in_the_picture_gives_no_people(detector: DWPoseDetector) -> None
     black = np.zeros((240, 320, 3), dtype=np.uint8)
     noise = np.random.default_rng(0).integers(0, 255, (480, 640, 1), dtype=np.uint8)
     grey = np.repeat(noise, 3, axis=2)
-
     assert [found.people for found in detector.detect(frames_of(black, grey))] == [(), ()]
     assert detector.detect([]) == []
 
@@ -91,7 +106,6 @@ def test_batches_of_any_size_give_the_same_answers(
     frames = mixed_frames()
     single = [detector.detect([frame])[0] for frame in frames]
     other = DWPoseDetector(yolox_path, simcc_path, device="cpu", batch_size=batch_size)
-
     assert [len(found.people) for found in single] == [1, 0, 3, 1, 2, 1, 0]
     assert_equal_answers(other.detect(frames), single)
 
@@ -105,7 +119,6 @@ def test_models_with_a_fixed_batch_of_one_are_run_in_a_loop(
         device="cpu",
     )
     frames = mixed_frames()
-
     assert_equal_answers(fixed.detect(frames), detector.detect(frames))
 
 
@@ -114,10 +127,8 @@ def test_a_graph_that_breaks_on_batches_is_run_in_a_loop(
 ) -> None:
     path = save_yolox(onnx_folder / "breaks.onnx", breaks_on_batches=True)
     frames = mixed_frames()
-
     with caplog.at_level(logging.WARNING):
         answers = DWPoseDetector(path, simcc_path, device="cpu").detect(frames)
-
     assert_equal_answers(answers, detector.detect(frames))
     assert [record.message for record in caplog.records] == [
         f"{path} fails on a batch: it is run picture by picture"
@@ -146,10 +157,8 @@ def test_answers_equal_those_of_rtmlib(
     save = save_yolox_with_nms if suppressed else save_yolox
     path = save(onnx_folder / f"parity_{suppressed}_{size_px[0]}.onnx")
     image = picture_of(THREE, *size_px)
-
     theirs_px, their_scores = rtmlib_answer(path, simcc_path, image)
     (found,) = DWPoseDetector(path, simcc_path, device="cpu").detect(frames_of(image))
-
     order = np.argsort(theirs_px[:, 0, 0])
     ours = by_x(found.people)
     np.testing.assert_allclose([p.keypoints_px for p in ours], theirs_px[order], atol=1e-3)
@@ -158,7 +167,6 @@ def test_answers_equal_those_of_rtmlib(
 
 def test_the_most_prominent_person_comes_first(detector: DWPoseDetector) -> None:
     (found,) = detector.detect(frames_of(picture_of(THREE, 640, 480)))
-
     means = [person.scores[:17].mean() for person in found.people]
     assert means == sorted(means, reverse=True)
     brightest = points_of(THREE[1], 1.0)
@@ -168,7 +176,6 @@ def test_the_most_prominent_person_comes_first(detector: DWPoseDetector) -> None
 def test_points_without_a_response_are_nan_with_score_zero(detector: DWPoseDetector) -> None:
     figure = Figure(cell=(9, 7), size_px=(240, 320), markers=(True, False, True))
     (found,) = detector.detect(frames_of(picture_of([figure], 640, 480)))
-
     (person,) = found.people
     missing = np.isnan(points_of(figure, 1.0)).any(axis=1)
     assert missing.sum() == 44
@@ -186,11 +193,9 @@ def test_only_people_count_and_only_sure_ones(
         Figure(cell=(16, 3), size_px=(96, 160), sureness=0.25),
     ]
     path = save(onnx_folder / f"classes_{save.__name__}.onnx")
-
     (found,) = DWPoseDetector(path, simcc_path, device="cpu").detect(
         frames_of(picture_of(figures, 640, 480))
     )
-
     (person,) = found.people
     np.testing.assert_allclose(person.keypoints_px, points_of(figures[0], 1.0), atol=0.5)
 
@@ -199,15 +204,12 @@ def test_the_dog_of_the_class_test_is_seen_by_rtmlib(onnx_folder: Path, simcc_pa
     """Otherwise the test above could pass because the stand-in is blind to dogs."""
     dog = Figure(cell=(10, 8), size_px=(480, 400), dog=True)
     path = save_yolox(onnx_folder / "dog.onnx")
-
     keypoints, _ = rtmlib_answer(path, simcc_path, picture_of([dog], 640, 480))
-
     assert len(keypoints) == 1
 
 
 def test_extreme_frame_shapes_are_no_error(detector: DWPoseDetector) -> None:
     images = [np.zeros(shape, dtype=np.uint8) for shape in [(1, 4000, 3), (4000, 1, 3), (1, 1, 3)]]
-
     assert [found.people for found in detector.detect(frames_of(*images))] == [(), (), ()]
 
 
@@ -216,7 +218,6 @@ def test_boxes_that_reach_out_of_the_picture_are_read_in_its_pixels(
 ) -> None:
     figure = Figure(cell=(18, 12), size_px=(96, 160))
     (found,) = detector.detect(frames_of(picture_of([figure], 640, 480)))
-
     (person,) = found.people
     expected = points_of(figure, 1.0)
     inside = np.arange(133) % 3 != 2  # the red marker lies below the picture
@@ -238,10 +239,8 @@ def test_the_digest_follows_the_files_and_nothing_else(
     copy = onnx_folder / "copy.onnx"
     copy.write_bytes(yolox_path.read_bytes())
     other = save_yolox(onnx_folder / "one_class.onnx", classes=1)
-
     same = DWPoseDetector(copy, simcc_path, device="auto", num_threads=2, batch_size=1)
     different = DWPoseDetector(other, simcc_path, device="cpu")
-
     assert len(detector.model_digest) == 64
     assert same.model_digest == detector.model_digest != different.model_digest
     assert detector.source == "dwpose"
@@ -252,9 +251,7 @@ def test_weights_are_found_by_name(
 ) -> None:
     files = {"yolox-l": yolox_path, "dwpose-ll-ucoco-384": simcc_path}
     monkeypatch.setattr("tpbench.detectors.dwpose.resolve", files.__getitem__)
-
     by_name = DWPoseDetector.from_weights(device="cpu")
-
     assert by_name.model_digest == detector.model_digest
     by_name.reset()
     by_name.close()
@@ -266,13 +263,11 @@ def test_real_weights_agree_with_the_official_renderings(shared_dir: Path) -> No
     samples = shared_dir / "data" / "talkingpose_samples"
     official = np.load(samples / "official_body1.npz")["openpose18_xy_px"]
     detector = DWPoseDetector.from_weights(device="cpu", num_threads=2)
-
     errors_px = []
     for frame in itertools.islice(read_frames(samples / "vid1.mp4"), 0, 100, 20):
         (found,) = detector.detect([frame])
         person = found.people[0]
         joints, _ = to_openpose(person.keypoints_px[None], person.scores[None])
         errors_px.append(np.linalg.norm(joints[0] - official[frame.index], axis=1))
-
     neck_shoulders_elbows = [1, 2, 3, 5, 6]
     assert np.nanmedian(np.array(errors_px)[:, neck_shoulders_elbows], axis=0).max() < 4

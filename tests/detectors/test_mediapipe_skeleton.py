@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
 import psutil
 import pytest
 
-from tpbench.detectors.base import FaceDetection
+from tpbench.detectors.base import Detections, FaceDetection, PersonDetection
 from tpbench.detectors.mediapipe_skeleton import MediaPipeSkeletonDetector, face_of_body
 from tpbench.video import Frame
 from tpbench.wholebody import (
@@ -27,11 +27,6 @@ from tpbench.wholebody import (
     RIGHT_SHOULDER,
     VISIBLE_SCORE,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tpbench.detectors.base import Detections, PersonDetection
 
 
 @pytest.fixture(scope="module")

@@ -52,9 +52,7 @@ def test_dwpose_brings_the_people_and_mediapipe_faces_and_hands(
 ) -> None:
     dwpose_suite.reset()
     drawn = Frame(image=picture_of(ONE, 512, 512), index=1, time_s=0.04)
-
     face, person = dwpose_suite.detect([portrait(), drawn])
-
     assert dwpose_suite.source == "dwpose"
     assert len(face.faces) == 1
     assert (len(person.faces), len(person.people)) == (0, 1)
@@ -62,9 +60,7 @@ def test_dwpose_brings_the_people_and_mediapipe_faces_and_hands(
 
 def test_with_mediapipe_one_pass_brings_everything(mediapipe_suite: DetectorSuite) -> None:
     mediapipe_suite.reset()
-
     (found,) = mediapipe_suite.detect([portrait()])
-
     assert mediapipe_suite.source == "mediapipe"
     assert (len(found.faces), len(found.people)) == (1, 1)
 
@@ -77,7 +73,6 @@ def test_both_suites_find_the_same_faces(
     one, other = (
         suite.detect([portrait()])[0].faces[0] for suite in (dwpose_suite, mediapipe_suite)
     )
-
     np.testing.assert_array_equal(one.box_px, other.box_px)
     assert dwpose_suite.face_digest == mediapipe_suite.face_digest
     assert dwpose_suite.skeleton_digest != mediapipe_suite.skeleton_digest
@@ -91,9 +86,7 @@ def test_a_source_goes_the_whole_way_with_dwpose(
     config = load_preset("demo")
     config = config.model_copy(update={"filters": config.filters | {"skeleton.jitter": None}})
     pipeline = SourcePipeline(config=config, detectors=dwpose_suite, folder=tmp_path)
-
     result = pipeline.run(find_sources([man], excluded=tmp_path)[0], lambda _: None)
-
     (clip,) = result.clips
     pose = load_pose(keypoints_path(tmp_path, clip.clip_id))
     assert (clip.status, clip.n_frames, clip.pose_source) == ("kept", 120, "dwpose")
@@ -106,9 +99,7 @@ def test_missing_dwpose_weights_name_both_ways_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
-
     with pytest.raises(MissingWeightsError) as caught:
         weights_digest("dwpose", offline=True)
-
     assert "tpbench weights pull yolox-l dwpose-ll-ucoco-384" in str(caught.value)
     assert "--skeleton mediapipe" in str(caught.value)

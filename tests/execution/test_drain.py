@@ -119,7 +119,6 @@ def test_a_second_run_does_nothing_twice_and_what_is_new(
     work(ledger_path, task)
     add(ledger_path, {"name": "a"}, {"name": "new"})
     work(ledger_path, task)
-
     assert [tries(folder, name) for name in ("a", "bad", "p", "new")] == [1, 1, 3, 1]
     assert states(ledger_path) == {"done": 2, "failed": 1, "quarantined": 1}
 
@@ -131,9 +130,7 @@ def test_a_run_that_is_stopped_by_a_full_disk_goes_on_later(
     with pytest.raises(TPBenchError, match="No space left"):
         work(ledger_path, task)
     assert entries(ledger_path)["a"].state == "pending"
-
     work(ledger_path, task)
-
     assert states(ledger_path) == {"done": 2}
     assert entries(ledger_path)["a"].attempts == 1
 
@@ -142,7 +139,6 @@ def test_only_the_wanted_keys_are_done(ledger_path: Path, task: TaskSpec, folder
     add(ledger_path, {"name": "a"}, {"name": "b"})
     with Ledger.open(ledger_path, config_digest="c") as ledger:
         drain(ledger, Pool(num_workers=2), task, keys={"b"})
-
     assert [tries(folder, name) for name in "ab"] == [0, 1]
 
 
@@ -211,7 +207,6 @@ def test_a_busy_worker_does_not_outlive_its_driver(
         process.kill()
         process.wait()
         wait_until(lambda: all_gone(pids(folder)), limit_s=OUTLIVE_S)
-
     assert entries(ledger_path)["a"].state == "leased"
 
 
@@ -247,7 +242,6 @@ def test_a_worker_survives_what_is_meant_for_the_driver(ledger_path: Path, folde
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(pids(folder)[0], number)
         assert process.wait(30) == 0
-
     assert tries(folder, "a") == 1
     assert states(ledger_path) == {"done": 1}
 
@@ -259,7 +253,6 @@ def test_a_second_driver_is_refused_while_the_first_works(
     add(ledger_path, {"name": "a", "do": "sleep", "seconds": 600})
     with driver(ledger_path, folder) as process:
         wait_while_running(process, (folder / "a.tmp").exists)
-
         with pytest.raises(TPBenchError, match=f"in use by process {process.pid} on "):
             work(ledger_path, task)
 
@@ -268,7 +261,6 @@ def test_a_second_driver_is_refused_while_the_first_works(
 def test_a_driver_without_a_file_works(ledger_path: Path, folder: Path) -> None:
     """As a notebook or an interpreter that reads its standard input."""
     add(ledger_path, {"name": "a"})
-
     script = (HERE / "driver_script.py").read_text()
     subprocess.run(
         [sys.executable, "-", str(ledger_path), str(folder), "main"],
@@ -277,16 +269,13 @@ def test_a_driver_without_a_file_works(ledger_path: Path, folder: Path) -> None:
         check=True,
         timeout=60,
     )
-
     assert states(ledger_path) == {"done": 1}
 
 
 def test_signal_handlers_are_put_back() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
-
     with pytest.raises(KeyboardInterrupt, match="SIGTERM"), terminate_as_interrupt():
         signal.raise_signal(signal.SIGTERM)
-
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == before
 
 

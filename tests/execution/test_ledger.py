@@ -49,7 +49,6 @@ def leave_as_a_killed_driver(ledger: Ledger) -> None:
 def test_items_are_leased_once_in_the_order_of_adding(path: Path) -> None:
     with open_ledger(path) as ledger:
         assert ledger.add(items("b", "a", "c")) == 3
-
         assert [item.key for item in ledger.lease()] == ["b", "a", "c"]
         assert list(ledger.lease()) == []
         assert ledger.counts()["leased"] == 3
@@ -58,9 +57,7 @@ def test_items_are_leased_once_in_the_order_of_adding(path: Path) -> None:
 def test_an_item_is_leased_when_it_is_drawn_and_not_before(path: Path) -> None:
     with open_ledger(path) as ledger:
         ledger.add(items("a", "b", "c"))
-
         drawn = next(ledger.lease())
-
         assert drawn == WorkItem(key="a", payload={"path": "a.mp4"})
         assert ledger.counts()["pending"] == 2
 
@@ -68,7 +65,6 @@ def test_an_item_is_leased_when_it_is_drawn_and_not_before(path: Path) -> None:
 def test_only_wanted_keys_are_leased(path: Path) -> None:
     with open_ledger(path) as ledger:
         ledger.add(items("a", "b", "c"))
-
         assert [item.key for item in ledger.lease({"c", "a"})] == ["a", "c"]
         assert ledger.counts()["pending"] == 1
 
@@ -78,9 +74,7 @@ def test_adding_again_counts_nothing_and_moves_only_pending_payloads(path: Path)
         ledger.add(items("a", "b"))
         next(ledger.lease())
         ledger.record(outcome("a"))
-
         again = [WorkItem(key=key, payload={"path": "moved.mp4"}) for key in ("a", "b")]
-
         assert ledger.add(again) == 0
         assert [entry.payload["path"] for entry in ledger.entries()] == ["a.mp4", "moved.mp4"]
 
@@ -110,7 +104,6 @@ def test_what_a_dead_driver_had_leased_is_pending_without_an_attempt(path: Path)
     list(islice(ledger.lease(), 2))
     ledger.record(outcome("a"))
     leave_as_a_killed_driver(ledger)
-
     with open_ledger(path) as ledger:
         assert [(item.key, item.attempts) for item in ledger.lease()] == [("b", 0), ("c", 0)]
 
@@ -119,7 +112,6 @@ def test_closing_gives_leases_back(path: Path) -> None:
     with open_ledger(path) as ledger:
         ledger.add(items("a"))
         list(ledger.lease())
-
     assert [entry.state for entry in read_ledger(path)] == ["pending"]
 
 
@@ -129,7 +121,6 @@ def test_failed_tries_are_remembered_over_runs(path: Path) -> None:
         list(ledger.lease())
         ledger.record(outcome("a", "retried", attempts=2))
         assert ledger.counts()["leased"] == 1
-
     with open_ledger(path) as ledger:
         assert [item.attempts for item in ledger.lease()] == [2]
 
@@ -142,7 +133,6 @@ def test_a_finished_item_never_changes(
         ledger.add(items("a"))
         list(ledger.lease())
         ledger.record(outcome("a", kind))
-
         with pytest.raises(ValueError, match="not leased"):
             ledger.record(outcome("a", "done"))
         assert ledger.counts()[kind] == 1
@@ -158,16 +148,13 @@ def test_forgotten_items_start_anew_and_others_stay(path: Path) -> None:
         ledger.add(items("a", "b"))
         for item in ledger.lease():
             ledger.record(outcome(item.key, "failed", attempts=3))
-
         ledger.forget(["a", "unknown"])
-
         assert [(item.key, item.attempts) for item in ledger.lease()] == [("a", 0)]
         assert ledger.counts()["failed"] == 1
 
 
 def test_another_config_is_refused_and_named(path: Path) -> None:
     open_ledger(path).close()
-
     with pytest.raises(DatasetError, match=r"another config \(c1, now c2\).*--redo"):
         Ledger.open(path, config_digest="c2")
     open_ledger(path).close()
@@ -178,7 +165,6 @@ def test_redo_forgets_everything_and_keeps_the_new_config(path: Path) -> None:
         ledger.add(items("a"))
         list(ledger.lease())
         ledger.record(outcome("a"))
-
     with Ledger.open(path, config_digest="c2", redo=True) as ledger:
         assert ledger.counts()["pending"] == 1
         assert ledger.get_meta("config_digest") == "c2"
@@ -189,7 +175,6 @@ def test_meta_keeps_the_last_value(path: Path) -> None:
     with open_ledger(path) as ledger:
         ledger.set_meta("tool_version", "0.1")
         ledger.set_meta("tool_version", "0.2")
-
     with open_ledger(path) as ledger:
         assert ledger.get_meta("tool_version") == "0.2"
         assert ledger.get_meta("unknown") is None
@@ -209,7 +194,6 @@ def test_a_killed_holder_leaves_no_lock(path: Path) -> None:
     )
     killed = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert killed.returncode == -9
-
     open_ledger(path).close()
 
 
@@ -218,7 +202,6 @@ def test_a_reader_sees_what_a_live_driver_has_recorded(path: Path) -> None:
         ledger.add(items("a", "b"))
         next(ledger.lease())
         ledger.record(outcome("a"))
-
         assert [entry.state for entry in read_ledger(path)] == ["done", "pending"]
 
 
@@ -227,7 +210,6 @@ def test_entries_come_all_and_in_order_over_many_pages(path: Path) -> None:
     with open_ledger(path) as ledger:
         ledger.add(items(*keys))
         ledger.add(items("999"))
-
         assert [entry.key for entry in ledger.entries()] == [*keys, "999"]
 
 
@@ -239,7 +221,6 @@ def test_no_ledger_where_one_is_read_is_a_dataset_error(path: Path) -> None:
 def test_a_text_file_is_no_ledger_and_stays_as_it_is(path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("clip_id,identity\n" * 100)
-
     with pytest.raises(DatasetError, match="no ledger of tpbench"):
         open_ledger(path)
     assert path.read_text().startswith("clip_id")
@@ -250,7 +231,6 @@ def test_a_foreign_database_is_no_ledger_and_stays_as_it_is(path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE items (name TEXT)")
     before = path.read_bytes()
-
     with pytest.raises(DatasetError, match="no ledger of tpbench"):
         open_ledger(path)
     assert path.read_bytes() == before
@@ -260,7 +240,6 @@ def test_a_ledger_of_another_version_is_refused(path: Path) -> None:
     open_ledger(path).close()
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 99")
-
     with pytest.raises(DatasetError, match="schema version 99"):
         open_ledger(path)
 
@@ -271,7 +250,6 @@ def test_a_damaged_ledger_is_a_dataset_error_and_not_left_locked(path: Path) -> 
     with path.open("r+b") as file:
         file.seek(8192)
         file.write(b"\xff" * 8192)
-
     for _ in range(2):
         with pytest.raises(DatasetError, match="damaged"):
             open_ledger(path)
@@ -280,7 +258,6 @@ def test_a_damaged_ledger_is_a_dataset_error_and_not_left_locked(path: Path) -> 
 def test_an_empty_file_becomes_a_ledger(path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.touch()  # what a kill right at the creation leaves
-
     with open_ledger(path) as ledger:
         assert ledger.add(items("a")) == 1
 
@@ -292,17 +269,14 @@ def test_a_full_disk_is_one_line_and_loses_nothing_finished(path: Path) -> None:
         ledger.record(outcome("a"))
         pages = ledger._database.execute("PRAGMA page_count").fetchone()[0]
         ledger._database.execute(f"PRAGMA max_page_count = {pages}")
-
         huge = Outcome(key="b", kind="done", attempts=1, result={"rows": "x" * 100_000})
         with pytest.raises(TPBenchError, match="the disk is full"):
             ledger.record(huge)
-
     assert [entry.state for entry in read_ledger(path)] == ["done", "pending"]
 
 
 def test_an_output_that_is_a_file_is_a_dataset_error(tmp_path: Path) -> None:
     (tmp_path / "dataset").touch()
-
     with pytest.raises(DatasetError, match="must be writable"):
         open_ledger(tmp_path / "dataset" / ".ledger" / "local.sqlite")
 
@@ -311,7 +285,6 @@ def test_an_item_that_is_no_json_adds_nothing_at_all(path: Path) -> None:
     with open_ledger(path) as ledger:
         with pytest.raises(TypeError):
             ledger.add([*items("a"), WorkItem(key="b", payload={"path": Path("b.mp4")})])
-
         assert sum(ledger.counts().values()) == 0
 
 
@@ -401,7 +374,6 @@ def test_the_file_holds_json_and_no_pickle(path: Path) -> None:
         ledger.add(items("a"))
         list(ledger.lease())
         ledger.record(Outcome(key="a", kind="done", attempts=1, result={"clips": []}))
-
     with closing(sqlite3.connect(path)) as database:
         payload, result = database.execute("SELECT payload, result FROM items").fetchone()
     assert (json.loads(payload), json.loads(result)) == ({"path": "a.mp4"}, {"clips": []})

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -27,9 +27,6 @@ from tpbench.extraction.sources import Source, find_sources, hashed, source_id
 from tpbench.extraction.worker import source_of
 from tpbench.foreign import printable
 from tpbench.work import Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -90,7 +87,6 @@ def table(ledger: Ledger) -> dict[str, str]:
 def test_what_is_done_is_not_done_again(ledger: Ledger, talks: Path) -> None:
     (talks / "a.mp4").write_bytes(b"a")
     (talks / "bad.mp4").write_bytes(b"bad")
-
     assert run(ledger, talks) == ["a.mp4", "bad.mp4"]
     assert run(ledger, talks) == []
     assert table(ledger) == {
@@ -106,7 +102,6 @@ def test_a_touched_file_is_not_done_again_and_a_changed_one_is(ledger: Ledger, t
     for name in ("a.mp4", "b.mp4"):
         os.utime(talks / name, (1, 1))
     (talks / "b.mp4").write_bytes(b"BB")
-
     assert run(ledger, talks) == ["b.mp4"]
 
 
@@ -114,7 +109,6 @@ def test_a_failed_file_that_was_mended_is_tried_again(ledger: Ledger, talks: Pat
     (talks / "a.mp4").write_bytes(b"bad")
     run(ledger, talks)
     (talks / "a.mp4").write_bytes(b"good")
-
     assert run(ledger, talks) == ["a.mp4"]
     assert table(ledger) == {"talks/a.mp4": "face.missing"}
 
@@ -124,7 +118,6 @@ def test_a_failed_file_that_is_gone_has_no_row_any_more(ledger: Ledger, talks: P
     (talks / "bad.mp4").write_bytes(b"bad")
     run(ledger, talks)
     (talks / "bad.mp4").unlink()
-
     assert run(ledger, talks) == []
     assert table(ledger) == {"talks/a.mp4": "face.missing"}
 
@@ -134,7 +127,6 @@ def test_a_folder_that_moved_is_not_done_again(ledger: Ledger, talks: Path) -> N
     run(ledger, talks)
     before = table(ledger)
     moved = talks.rename(talks.with_name("moved"))
-
     assert run(ledger, moved) == []
     assert table(ledger) == before
 
@@ -144,7 +136,6 @@ def test_rows_of_other_inputs_stay(ledger: Ledger, talks: Path, tmp_path: Path) 
     run(ledger, talks)
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "b.mp4").write_bytes(b"bb")
-
     assert run(ledger, tmp_path / "more") == ["b.mp4"]
     assert table(ledger).keys() == {"talks/a.mp4", "more/b.mp4"}
 
@@ -157,7 +148,6 @@ def test_equal_broken_files_are_one_failure_and_one_duplicate_for_good(
     run(ledger, talks)
     expected = {"talks/a.mp4": "talks/a.mp4: is bad", "talks/b.mp4": "same bytes as talks/a.mp4"}
     assert table(ledger) == expected
-
     assert run(ledger, talks) == []
     assert table(ledger) == expected
 
@@ -170,7 +160,6 @@ def test_a_duplicate_is_done_itself_once_its_original_has_other_bytes(
     run(ledger, talks)
     assert table(ledger)["talks/b.mp4"] == "same bytes as talks/a.mp4"
     (talks / "a.mp4").write_bytes(b"other")
-
     assert run(ledger, talks) == ["a.mp4", "b.mp4"]
     assert table(ledger) == dict.fromkeys(["talks/a.mp4", "talks/b.mp4"], "face.missing")
 
@@ -181,7 +170,6 @@ def test_a_duplicate_that_is_done_waits_for_its_original(ledger: Ledger, talks: 
         (talks / name).write_bytes(b"same")
     run(ledger, talks)
     ledger.forget([str(talks / "a.mp4")])
-
     assert run(ledger, talks) == ["a.mp4"]
     assert table(ledger)["talks/b.mp4"] == "same bytes as talks/a.mp4"
 
@@ -193,7 +181,6 @@ def test_a_copy_is_done_itself_when_its_original_never_was_and_is_gone(
         (talks / name).write_bytes(b"same")
     run(ledger, talks, stop_after=0)
     (talks / "a.mp4").unlink()
-
     assert run(ledger, talks) == ["b.mp4"]
     assert table(ledger) == {"talks/b.mp4": "face.missing"}
 
@@ -205,16 +192,13 @@ def test_a_copy_that_comes_later_is_a_duplicate(
     run(ledger, talks)
     (tmp_path / "more").mkdir()
     shutil.copy(talks / "b.mp4", tmp_path / "more" / "a.mp4")
-
     run(ledger, talks, tmp_path / "more")
-
     assert table(ledger)["more/a.mp4"] == "same bytes as talks/b.mp4"
 
 
 def test_a_line_names_the_source_once_and_says_where_there_is_more(talks: Path) -> None:
     (talks / "a.mp4").touch()
     (source,) = find_sources([talks], excluded=talks / "none")
-
     assert error_line(source, "talks/a.mp4: is empty", unexpected=False) == "talks/a.mp4: is empty"
     assert error_line(source, "KeyError: 1", unexpected=True) == (
         f"talks/a.mp4: KeyError: 1 (more on it: {WORKER_LOG})"
@@ -228,9 +212,7 @@ def test_quarantined_sources_have_a_row_of_their_own_kind(ledger: Ledger, talks:
     ledger.record(
         Outcome(key=item.key, kind="quarantined", attempts=3, error="the worker was lost")
     )
-
     (row,) = rows_of(ledger)
-
     assert row.status == "quarantined"
     assert row.error == f"talks/a.mp4: the worker was lost (more on it: {WORKER_LOG})"
 
@@ -240,7 +222,6 @@ def test_what_is_pending_counts_only_of_the_inputs(ledger: Ledger, talks: Path) 
         (talks / name).write_bytes(name.encode())
     run(ledger, talks, stop_after=1)
     keys = {str(talks / "a.mp4"), str(talks / "b.mp4")}
-
     assert num_pending(ledger, keys) == 1
 
 
@@ -250,9 +231,7 @@ def test_the_times_of_all_runs_add_up(ledger: Ledger, talks: Path) -> None:
     run(ledger, talks)
     add_wall_time(ledger, 2.0)
     add_wall_time(ledger, 0.5)
-
     stats = run_stats(ledger, workers=3)
-
     assert (stats.workers, stats.wall_s, stats.core_s) == (3, 2.5, 4.0)
     assert (stats.source_frames, stats.source_s, stats.stage_s) == (50, 2.0, {"decode": 1.0})
 
@@ -260,23 +239,19 @@ def test_the_times_of_all_runs_add_up(ledger: Ledger, talks: Path) -> None:
 def test_a_new_and_an_empty_folder_are_taken(tmp_path: Path) -> None:
     make_folder(tmp_path / "new" / "dataset")
     make_folder(tmp_path / "new" / "dataset")
-
     assert (tmp_path / "new" / "dataset" / ".ledger").is_dir()
 
 
 def test_a_strangers_folder_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
-
     with pytest.raises(DatasetError, match="holds files but no dataset of tpbench"):
         make_folder(tmp_path)
-
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 @pytest.mark.parametrize("below", ["", "dataset"])
 def test_a_file_in_the_way_is_one_line(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").touch()
-
     with pytest.raises(DatasetError, match="can't write a dataset here"):
         make_folder(tmp_path / "file" / below)
 
@@ -286,9 +261,7 @@ def test_a_source_whose_file_is_gone_keeps_its_failed_row(ledger: Ledger, talks:
     run(ledger, talks)
     (source,) = find_sources([talks], excluded=talks / "none")
     (talks / "bad.mp4").unlink()
-
     (row,) = rows_of(ledger)
-
     assert row.source_sha256 is None
     assert row.source_id == source_id(replace(source, sha256=None))
 
@@ -297,9 +270,7 @@ def test_a_source_whose_file_is_gone_keeps_its_failed_row(ledger: Ledger, talks:
 def test_an_error_line_holds_the_name_once_and_is_one_line(name: str) -> None:
     source = Source(path=Path("/v") / name, shown_path=f"v/{name}", size_bytes=1, mtime_ns=0)
     told = printable(MediaError(source.shown_path, "is no video"))
-
     line = error_line(source, told, unexpected=False)
-
     assert line == told
     assert line == f"{printable(source.shown_path)}: is no video"
     assert "  " not in line or "  " in name

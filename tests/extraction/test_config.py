@@ -55,7 +55,6 @@ def test_every_preset_loads_and_bears_its_own_name(name: str) -> None:
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_makes_clips_of_more_than_a_hundred_frames(name: str) -> None:
     config = load_preset(name)
-
     assert (config.filters["clip.too_short"] or 0) > 100
     assert config.clip.max_s * 23 > 2 * 101  # so that long stretches can be cut at any usual rate
 
@@ -64,7 +63,6 @@ def test_every_preset_makes_clips_of_more_than_a_hundred_frames(name: str) -> No
 def test_every_share_in_a_preset_is_one(name: str) -> None:
     filters = load_preset(name).filters
     shares = {row.code for row in ALL_FILTERS if row.measurement.name.endswith("_share")}
-
     for code in shares - {"motion.camera", "skeleton.jitter"}:  # shares of a length: may pass 1
         threshold = filters.get(code)
         assert threshold is None or 0 <= threshold <= 1
@@ -73,16 +71,13 @@ def test_every_share_in_a_preset_is_one(name: str) -> None:
 def test_a_preset_may_be_a_file_of_the_user(tmp_path: Path, text: str) -> None:
     path = tmp_path / "my preset ü.yml"
     path.write_text(_with(text, "name", "name: mine"), encoding="utf-8")
-
     config = load_preset(str(path))
-
     assert config.name == "mine"
     assert config.digest() == load_preset("talkingpose").digest()
 
 
 def test_the_digest_is_that_of_the_settings(text: str) -> None:
     plain = parse_preset(text, origin="")
-
     assert parse_preset(_with(text, "name", "name: x"), origin="").digest() == plain.digest()
     assert parse_preset(_with(text, "max_s", "max_s: 30"), origin="").digest() == plain.digest()
     assert parse_preset(_with(text, "max_s", "max_s: 29"), origin="").digest() != plain.digest()
@@ -93,15 +88,12 @@ def test_the_digest_is_that_of_the_settings(text: str) -> None:
 def test_the_digest_does_not_depend_on_the_order_of_keys(text: str) -> None:
     data = yaml.safe_load(text)
     data["filters"] = dict(reversed(data["filters"].items()))
-
     assert ExtractionConfig.model_validate(data).digest() == load_preset("talkingpose").digest()
 
 
 def test_settings_survive_json() -> None:
     config = load_preset("demo")
-
     again = ExtractionConfig.model_validate(config.model_dump(mode="json"))
-
     assert again.digest() == config.digest()
 
 
@@ -123,7 +115,6 @@ def test_settings_survive_json() -> None:
 )
 def test_a_wrong_key_names_the_right_one(key: str, line: str, wanted: list[str], text: str) -> None:
     message = _message(_with(text, key, line))
-
     assert all(part in message for part in wanted)
 
 
@@ -132,9 +123,7 @@ def test_a_filter_that_a_preset_does_not_name_is_off_and_said_once(
 ) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(_with(text, "face.turned", ""), encoding="utf-8")
-
     config = load_preset(str(path))
-
     (record,) = caplog.records
     assert record.getMessage() == f"preset {path} does not name face.turned: off (null says so)"
     evidence = make_evidence(200, face_yaw_deg=[80] * 200)
@@ -172,7 +161,6 @@ def test_a_value_out_of_bounds_is_named(key: str, value: str, text: str) -> None
 
 def test_all_wrong_settings_are_told_at_once(text: str) -> None:
     message = _message(_with(_with(text, "rate_hz", "rate_hz: 99"), "margin_frames", "frames: 1"))
-
     assert "rate_hz" in message
     assert "'shots.frames'" in message
 
@@ -180,7 +168,6 @@ def test_all_wrong_settings_are_told_at_once(text: str) -> None:
 def test_lengths_that_some_stretches_could_not_be_cut_into_are_refused() -> None:
     with pytest.raises(ValueError, match="twice min_s"):
         ClipSettings(min_s=4, max_s=7.9, out_size_px=512, margin_share=0.1)
-
     assert ClipSettings(min_s=4, max_s=8, out_size_px=512, margin_share=0.1).max_s == 8
 
 
@@ -212,7 +199,6 @@ def test_an_unknown_preset_names_the_nearest() -> None:
 def test_a_preset_file_that_is_absent_a_folder_or_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00a: 1")
-
     for name in ("absent.yaml", "folder.yaml", "bytes.yaml"):
         with pytest.raises(ConfigError, match=name):
             load_preset(str(tmp_path / name))

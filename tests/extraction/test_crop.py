@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tpbench.extraction.writing import CropBox, upper_body_crop
 from tpbench.wholebody import (
@@ -20,8 +21,6 @@ from tpbench.wholebody import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from tests.extraction.conftest import MakePose
 
 WIDE = (1280, 720)
@@ -48,9 +47,7 @@ def _holds(box: CropBox, points: NDArray[np.floating]) -> bool:
 
 def test_the_square_holds_head_elbows_and_hands_with_room_for_hair(make_pose: MakePose) -> None:
     pose = make_pose(20, size_px=WIDE)
-
     box = upper_body_crop(pose, margin_share=0.1)
-
     assert _holds(box, _body_points(pose))
     face_top = pose.keypoints[0, FACE, 1].min()
     assert box.y0_px <= face_top - 0.5 * (pose.keypoints[0, FACE, 1].max() - face_top)
@@ -59,10 +56,8 @@ def test_the_square_holds_head_elbows_and_hands_with_room_for_hair(make_pose: Ma
 
 def test_the_square_follows_the_person(make_pose: MakePose) -> None:
     pose = make_pose(20, size_px=WIDE)
-
     here = upper_body_crop(pose, margin_share=0.1)
     there = upper_body_crop(_resized(pose, 1, 500, 100), margin_share=0.1)
-
     assert (there.x0_px - here.x0_px, there.y0_px - here.y0_px) == (500, 100)
     assert there.side_px == here.side_px
 
@@ -97,9 +92,7 @@ def test_the_square_lies_inside_the_picture_wherever_the_person_is(
 
 def test_the_margin_widens_the_square_on_all_sides(make_pose: MakePose) -> None:
     pose = _resized(make_pose(5, size_px=WIDE), 0.8, 300, 200)
-
     tight, wide = (upper_body_crop(pose, margin_share=share) for share in (0.0, 0.2))
-
     assert wide.side_px == pytest.approx(1.2 * tight.side_px, abs=1)
     assert wide.x0_px < tight.x0_px
     assert wide.y0_px < tight.y0_px
@@ -110,16 +103,13 @@ def test_a_few_wild_points_do_not_move_the_square(make_pose: MakePose) -> None:
     calm = make_pose(200, size_px=WIDE)
     wild = make_pose(200, size_px=WIDE)
     wild.keypoints[[50, 90, 120]] = (1279, 719)
-
     assert upper_body_crop(wild, margin_share=0.1) == upper_body_crop(calm, margin_share=0.1)
 
 
 def test_hands_that_are_spread_for_a_while_are_kept_in(make_pose: MakePose) -> None:
     pose = make_pose(100, size_px=WIDE)
     pose.keypoints[40:60, LEFT_HAND] = (560, 260)
-
     box = upper_body_crop(pose, margin_share=0.0)
-
     assert box.x0_px + box.side_px >= 560
 
 
@@ -129,7 +119,6 @@ def test_points_the_detector_doubts_do_not_count(make_pose: MakePose) -> None:
     doubted.scores[:, LEFT_HAND] = 0.3
     sure.keypoints[:, LEFT_HAND] = np.nan
     sure.scores[:, LEFT_HAND] = 0
-
     assert upper_body_crop(doubted, margin_share=0.1) == upper_body_crop(sure, margin_share=0.1)
 
 
@@ -137,9 +126,7 @@ def test_a_hand_out_of_the_picture_counts_as_at_its_edge(make_pose: MakePose) ->
     out, edge = make_pose(10, size_px=(640, 720)), make_pose(10, size_px=(640, 720))
     out.keypoints[:, RIGHT_HAND] = (-900, 300)
     edge.keypoints[:, RIGHT_HAND] = (0, 300)
-
     box = upper_body_crop(out, margin_share=0.0)
-
     assert box == upper_body_crop(edge, margin_share=0.0)
     assert box.side_px < 640
 
@@ -148,7 +135,6 @@ def test_legs_do_not_count(make_pose: MakePose) -> None:
     short, tall = make_pose(10, size_px=WIDE), make_pose(10, size_px=WIDE)
     tall.keypoints[:, LEFT_HIP : LEFT_HIP + 6] = (320, 710)
     tall.scores[:, LEFT_HIP : LEFT_HIP + 6] = 1
-
     assert upper_body_crop(tall, margin_share=0.1) == upper_body_crop(short, margin_share=0.1)
 
 
@@ -156,9 +142,7 @@ def test_hidden_hands_still_leave_the_chest_in(make_pose: MakePose) -> None:
     pose = make_pose(10, size_px=WIDE)
     for part in (slice(7, 11), LEFT_HAND, RIGHT_HAND):
         pose.scores[:, part] = 0
-
     box = upper_body_crop(pose, margin_share=0.0)
-
     assert box.y0_px + box.side_px >= 220 + 150  # shoulders, and a shoulder width below
 
 
@@ -167,10 +151,8 @@ def test_a_square_close_to_the_whole_height_takes_all_of_it(make_pose: MakePose)
     largest = min(WIDE)
     box = upper_body_crop(pose, margin_share=0.0)
     moved = _resized(pose, 1, 0, -box.y0_px)
-
     almost = upper_body_crop(_resized(moved, 0.93 * largest / box.side_px, 0, 5), margin_share=0.0)
     short = upper_body_crop(_resized(moved, 0.9 * largest / box.side_px, 0, 5), margin_share=0.0)
-
     assert almost.side_px == largest
     assert almost.y0_px == 0
     assert short.side_px == pytest.approx(0.9 * largest, abs=2)
@@ -180,9 +162,7 @@ def test_a_body_taller_than_the_square_keeps_its_head(make_pose: MakePose) -> No
     """An upright video: the square is as wide as the picture, the body is higher than that."""
     pose = replace(make_pose(10), width_px=200, height_px=800)
     pose = _resized(pose, 1, -220, 100)
-
     box = upper_body_crop(pose, margin_share=0.0)
-
     assert box.side_px == 200
     assert box.y0_px <= pose.keypoints[:, FACE, 1].min()
     assert _holds(box, pose.keypoints[:, NOSE : NOSE + 5])
@@ -196,9 +176,7 @@ def test_nobody_gives_the_middle_of_the_picture(
     pose = make_pose(n_frames, size_px=size_px)
     pose.keypoints[:] = np.nan
     pose.scores[:] = 0
-
     box = upper_body_crop(pose, margin_share=0.1)
-
     assert box.side_px == min(size_px)
     assert box.x0_px == pytest.approx((size_px[0] - box.side_px) / 2, abs=1)
 
@@ -210,11 +188,9 @@ def test_any_part_alone_gives_a_square_around_it(part: slice, make_pose: MakePos
     hidden[part] = False
     pose.keypoints[:, hidden] = np.nan
     pose.scores[:, hidden] = 0
-
     assert _holds(upper_body_crop(pose, margin_share=0.1), pose.keypoints[:, part])
 
 
 def test_a_normalised_box_is_a_share_of_each_side() -> None:
     box = CropBox(x0_px=320, y0_px=90, side_px=540)
-
     assert box.normalised(1280, 720) == (0.25, 0.125, 0.671875, 0.875)

@@ -82,7 +82,6 @@ def spans(found: WholeShots) -> list[tuple[int, int]]:
 
 def test_a_whole_video_loses_nothing(tmp_path: Path) -> None:
     found = screened(write(tmp_path / "talk.ts"))
-
     assert spans(found) == [(0, 30), (30, 60), (60, 90), (90, 120)]
     assert found.lost == ()
 
@@ -93,7 +92,6 @@ def test_a_lost_packet_costs_the_shots_it_may_touch_and_no_other(
 ) -> None:
     """Where decoding goes on inside the next shot, that one is lost, too: a part of it is."""
     found = screened(without_packet(write(tmp_path / "talk.ts", gop=10), share))
-
     assert set(spans(found)) < {(0, 30), (30, 60), (60, 90), (90, 120)}
     assert len(spans(found)) >= 2
     assert [shot.span.shot_id for shot in found.screened.shots] == list(range(len(spans(found))))
@@ -111,9 +109,7 @@ def test_every_picture_that_is_kept_is_that_of_the_whole_file(tmp_path: Path, sh
     whole = write(tmp_path / "whole.ts", gop=10)
     right = [frame.image for frame in read_frames(whole)]
     path = without_packet(Path(shutil.copy(whole, tmp_path / "talk.ts")), share)
-
     found = screened(path)
-
     for start, end in spans(found):
         frames = decode_frames(path, info=found.screened.info, start_frame=start, end_frame=end)
         for frame in frames:
@@ -122,9 +118,7 @@ def test_every_picture_that_is_kept_is_that_of_the_whole_file(tmp_path: Path, sh
 
 def test_two_lost_packets_cost_two_shots(tmp_path: Path) -> None:
     path = write(tmp_path / "talk.ts", gop=10)
-
     found = screened(without_packet(without_packet(path, 0.88), 0.12))
-
     assert (30, 60) in spans(found)
     assert (0, 30) not in spans(found)
     assert (90, 120) not in spans(found)
@@ -140,7 +134,6 @@ def test_a_video_without_a_whole_shot_fails_as_a_whole(tmp_path: Path) -> None:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
-
     with pytest.raises(DamageError, match="damaged"):
         screened(without_packet(path, 0.5))
 

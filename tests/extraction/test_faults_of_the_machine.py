@@ -92,25 +92,19 @@ def test_a_fault_of_the_machine_stops_the_run_and_costs_nobody_an_attempt(
 ) -> None:
     write(talks / "b.mp4", fault)
     write(talks / "c.mp4", "c")
-
     with pytest.raises(TPBenchError, match="the run has stopped, what is finished is kept") as said:
         extracted(out, talks)
-
     assert "\n" not in str(said.value)
     assert standing(out) == {"a.mp4": ("done", 1), "b.mp4": ("pending", 0), "c.mp4": ("pending", 0)}
-
     (tmp_path / "healthy").touch()
-
     assert kept(extracted(out, talks)) == {"a.mp4", "b.mp4", "c.mp4"}
     assert standing(out) == dict.fromkeys(["a.mp4", "b.mp4", "c.mp4"], ("done", 1))
 
 
 def test_a_file_in_the_place_of_a_folder_is_found_before_any_work(talks: Path, out: Path) -> None:
     write(out / "poses", "in the way")
-
     with pytest.raises(DatasetError, match="holds files but no dataset"):
         extracted(out, talks)
-
     (out / "poses").unlink()
     extracted(out, talks)
     shutil.rmtree(out / "poses")
@@ -127,10 +121,8 @@ def test_a_link_whose_disk_is_not_there_is_found_before_any_work(
     (out / "clips").rename(tmp_path / "disk")
     (out / "clips").symlink_to(tmp_path / "unmounted")
     write(talks / "b.mp4", "b")
-
     with pytest.raises(DatasetError, match=r"clips: a link to .*unmounted, which is not there"):
         extracted(out, talks)
-
     (tmp_path / "disk").rename(tmp_path / "unmounted")
     assert kept(extracted(out, talks)) == {"a.mp4", "b.mp4"}
 
@@ -138,9 +130,7 @@ def test_a_link_whose_disk_is_not_there_is_found_before_any_work(
 @pytest.mark.slow
 def test_a_bug_is_tried_three_times_and_keeps_its_traceback(talks: Path, out: Path) -> None:
     write(talks / "b.mp4", "bug")
-
     (said,) = errors(extracted(out, talks))
-
     assert (
         said == "talks/b.mp4: LookupError: nobody thought of it (more on it: .ledger/workers.log)"
     )
@@ -200,30 +190,24 @@ def test_a_source_that_may_not_be_read_is_tried_again(talks: Path, out: Path) ->
     assert errors(extracted(out, talks)) == [
         "talks/b.mp4: can't be read: Permission denied; the next run tries again"
     ]
-
     (talks / "b.mp4").chmod(0o600)
-
     assert kept(extracted(out, talks)) == {"a.mp4", "b.mp4"}
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="only Linux has such a file")
 def test_a_disk_that_gives_no_bytes_is_no_broken_video(talks: Path, out: Path) -> None:
     (talks / "b.mp4").symlink_to("/proc/self/mem")  # its first bytes can't be read by anybody
-
     assert errors(extracted(out, talks)) == [
         "talks/b.mp4: can't be read: Input/output error; the next run tries again"
     ]
-
     (talks / "b.mp4").unlink()
     write(talks / "b.mp4", "b")
-
     assert kept(extracted(out, talks)) == {"a.mp4", "b.mp4"}
 
 
 @pytest.mark.slow
 def test_a_source_that_may_never_come_stops_nothing(talks: Path, out: Path) -> None:
     (talks / "b.mp4").symlink_to(talks / "nowhere")
-
     assert kept(extracted(out, talks)) == {"a.mp4"}
     assert kept(extracted(out, talks)) == {"a.mp4"}
     assert standing(out)["a.mp4"] == ("done", 1)
@@ -235,7 +219,6 @@ def test_what_failed_stays_so_and_is_tried_again_when_asked(talks: Path, out: Pa
     inode = (talks / "b.mp4").stat()
     write(talks / "b.mp4", "was")  # as long, and as old
     os.utime(talks / "b.mp4", ns=(inode.st_atime_ns, inode.st_mtime_ns))
-
     assert kept(extracted(out, talks)) == {"a.mp4"}
     assert kept(extracted(out, talks, retry_failed=True)) == {"a.mp4", "b.mp4"}
 
@@ -247,7 +230,6 @@ def test_a_source_that_killed_its_workers_is_tried_again_when_asked(
     write(talks / "b.mp4", "die")
     assert Dataset.open(extracted(out, talks).folder).info.counts.quarantined == 1
     (tmp_path / "healthy").touch()
-
     assert extracted(out, talks).info.counts.quarantined == 1
     assert kept(extracted(out, talks, retry_failed=True)) == {"a.mp4", "b.mp4"}
 
@@ -282,9 +264,7 @@ def test_two_videos_of_one_name_and_the_same_digits_are_both_kept(
     twins: tuple[Path, Path], out: Path
 ) -> None:
     one, two = twins
-
     dataset = extracted(out, one.parent, two.parent)
-
     ids = source_ids(dataset)
     assert len(ids["one/talk.mp4"].rsplit("-")[-1]) == 2
     assert len(ids["two/talk.mp4"].rsplit("-")[-1]) == 16
@@ -299,9 +279,7 @@ def test_who_comes_first_keeps_the_short_id_whatever_is_added(
     before = source_ids(extracted(out, two.parent))
     clip = next((out / "clips").iterdir())
     content = clip.read_bytes()
-
     dataset = extracted(out, one.parent, two.parent)
-
     assert source_ids(dataset).items() >= before.items()
     assert clip.read_bytes() == content
     assert (dataset.info.counts.kept, dataset.verify()) == (2, [])
@@ -336,7 +314,6 @@ def test_equal_videos_of_one_name_are_one_even_if_that_is_seen_late(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tpbench.extraction.bookkeeping.mark_duplicates", lambda new, _: list(new))
         dataset = extracted(out, one.parent, two.parent)
-
     assert dataset.info.counts.kept == 1
     assert dataset.info.counts.reject_codes == {"source.duplicate": 1}
 
@@ -349,7 +326,6 @@ def test_too_little_memory_is_one_line(talks: Path, out: Path) -> None:
         "--skeleton mediapipe --preset demo --workers 1"
     )
     done = subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, check=False)
-
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1

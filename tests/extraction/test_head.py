@@ -53,7 +53,6 @@ def test_a_turned_head_is_measured_to_five_degrees(yaw: int) -> None:
 def test_a_turn_to_the_persons_own_left_is_positive() -> None:
     """The nose comes to the right of the picture."""
     face = _face(30)
-
     assert face.nose_px[0] > face.ears_px.mean(axis=0)[0]
     assert yaw_deg(face) > 0
 
@@ -83,5 +82,4 @@ def test_left_and_right_are_alike(yaw: float) -> None:
 def test_ears_in_one_point_tell_nothing() -> None:
     face = _face(0)
     face.ears_px[:] = face.ears_px[0]
-
     assert math.isnan(yaw_deg(face))

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
 from tpbench.extraction.leftovers import prune, sweep
 from tpbench.files import written_aside
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KEPT = "talk-01234567_00000000_00004000"
 GONE = "talk-01234567_00004000_123456789"
@@ -49,9 +46,7 @@ def test_what_was_being_written_is_swept(tmp_path: Path, name: str) -> None:
 
 def test_work_that_was_given_up_is_swept(tmp_path: Path) -> None:
     make(tmp_path / ".work" / "talk-01234567" / "clips" / f".{KEPT}.mp4.ab12cd34.part")
-
     sweep(tmp_path)
-
     assert list(tmp_path.iterdir()) == []
 
 
@@ -64,9 +59,7 @@ def test_an_empty_or_missing_folder_needs_no_sweep(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path_of", [clip_path, keypoints_path, pose_path])
 def test_files_of_no_kept_clip_are_pruned(tmp_path: Path, path_of: type[Path]) -> None:
     kept, gone = make(path_of(tmp_path, KEPT)), make(path_of(tmp_path, GONE))
-
     prune(tmp_path, [row(KEPT)])
-
     assert kept.exists()
     assert not gone.exists()
 

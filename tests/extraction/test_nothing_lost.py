@@ -183,11 +183,9 @@ def test_books_that_are_damaged_are_one_line_and_cost_nothing(
 ) -> None:
     DAMAGES[damage](copy)
     before, manifest = files(copy), (copy / "manifest.parquet").read_bytes()
-
     for redo in (False, True):
         with pytest.raises(DatasetError) as refused:
             extracted(copy, new, redo=redo)
-
         assert "\n" not in str(refused.value)
         assert "back" in str(refused.value)
         assert "copy" in str(refused.value)
@@ -201,10 +199,8 @@ def test_the_advice_for_damaged_books_works(dataset: Path, talks: Path, new: Pat
     half(dataset)
     with pytest.raises(DatasetError, match="put back a copy of its folder"):
         extracted(dataset, new)
-
     shutil.rmtree(books)
     shutil.copytree(dataset.parent / "copy", books)
-
     assert extracted(dataset, new).info.counts.kept == 4
     assert Dataset.open(dataset).verify() == []
 
@@ -217,10 +213,8 @@ def test_books_that_are_older_than_the_manifest_are_refused(
     shutil.rmtree(dataset / ".ledger")
     shutil.copytree(tmp_path / "older", dataset / ".ledger")
     before = files(dataset)
-
     with pytest.raises(DatasetError, match="knows nothing of 1 of the 4 clips"):
         extracted(dataset, talks)
-
     assert files(dataset) == before
 
 
@@ -253,9 +247,7 @@ def test_clips_that_nobody_knows_are_moved_aside_and_not_deleted(
 ) -> None:
     stray = copy / "clips" / "gone-12345678_00000000_00001200.mp4"
     stray.write_text("hours of work")
-
     extracted(copy, new)
-
     assert (copy / ".leftovers" / "clips" / stray.name).read_text() == "hours of work"
     assert "moved to" in caplog.text
     assert Dataset.open(copy).verify() == []
@@ -294,9 +286,7 @@ def test_a_redo_keeps_clips_whose_videos_are_gone_and_says_so(
 ) -> None:
     before = files(dataset)
     (talks / "a.mp4").unlink()
-
     done = extracted(dataset, talks, settings=OTHER, redo=True)
-
     assert files(dataset).keys() == before.keys()
     assert done.verify() == []
     assert done.info.sources_pending == 1
@@ -308,16 +298,11 @@ def test_a_source_that_changed_into_a_broken_file_keeps_its_clips(
 ) -> None:
     before = files(dataset)
     write(talks / "a.mp4", "bad")
-
     done = extracted(dataset, talks)
-
     assert files(dataset) == before
     assert (done.info.counts.kept, done.info.counts.failed) == (3, 1)
-
     write(talks / "a.mp4", "whole again")
-
     done = extracted(dataset, talks)
-
     assert (done.info.counts.kept, done.info.counts.failed) == (2, 0)
     assert done.verify() == []
 
@@ -330,10 +315,8 @@ def test_a_link_into_another_dataset_is_refused(
     shutil.rmtree(other / "clips")
     (other / "clips").symlink_to(dataset / "clips")
     before = files(dataset)
-
     with pytest.raises(DatasetError, match="a link into another dataset"):
         extracted(other, talks)
-
     assert files(dataset) == before
 
 
@@ -344,7 +327,6 @@ def test_nothing_is_cleared_away_behind_a_link(copy: Path, new: Path, tmp_path: 
     (copy / "clips").symlink_to(disk)
     stray = disk / "gone-12345678_00000000_00001200.mp4"
     stray.write_text("somebody's")
-
     assert extracted(copy, new).info.counts.kept == 4
     assert stray.read_text() == "somebody's"
 
@@ -360,16 +342,13 @@ def test_a_damaged_dataset_json_is_found_before_any_work(
             extracted(dataset, new)
     assert "--name" in str(told.value)
     assert "tpbench split" in str(told.value)
-
     (dataset / "dataset.json").unlink()
-
     assert extracted(dataset, new).info.counts.kept == 4
     assert Dataset.open(dataset).verify() == []
 
 
 def test_a_damaged_manifest_is_written_anew_from_the_ledger(copy: Path, new: Path) -> None:
     (copy / "manifest.parquet").write_text("no Parquet")
-
     assert extracted(copy, new).info.counts.kept == 4
     assert Dataset.open(copy).verify() == []
 
@@ -381,7 +360,6 @@ def test_a_damaged_manifest_is_not_written_anew_from_books_that_know_less(
     with closing(sqlite3.connect(copy / LEDGER_FILE)) as opened:
         opened.execute("DELETE FROM items WHERE id = 1")
         opened.commit()
-
     with pytest.raises(DatasetError, match=r"knows nothing of 2 of the 3 clips that dataset\.json"):
         extracted(copy, new)
 
@@ -394,9 +372,7 @@ def test_clips_that_are_gone_are_made_again_where_their_video_moved(
         for path in (dataset / home).glob("a-*"):
             path.unlink()
     talks.rename(talks.with_name("moved"))
-
     extracted(dataset, talks.with_name("moved"))
-
     assert files(dataset) == before
     assert Dataset.open(dataset).missing() == []
 
@@ -407,9 +383,7 @@ def test_clips_that_are_gone_are_made_again_where_their_video_was_renamed(
     for path in (dataset / "poses").glob("b-*"):
         path.unlink()
     (talks / "b.mp4").rename(talks / "c.mp4")
-
     done = extracted(dataset, talks)
-
     assert (done.info.counts.kept, done.verify()) == (3, [])
     assert extracted(dataset, talks).info.counts.kept == 3
 
@@ -417,9 +391,7 @@ def test_clips_that_are_gone_are_made_again_where_their_video_was_renamed(
 def test_clips_that_are_gone_for_good_are_told(copy: Path, new: Path) -> None:
     lost = next((copy / "clips").glob("a-*"))
     lost.unlink()
-
     done = extracted(copy, new)
-
     assert done.missing() == [lost]
 
 
@@ -482,9 +454,7 @@ def test_split_waits_for_nobody_and_takes_no_old_rows(dataset: Path, talks: Path
 
 def test_a_dataset_without_books_is_split_and_gets_none(copy: Path) -> None:
     shutil.rmtree(copy / ".ledger")
-
     split_dataset(copy, test_share=0.5, seed=0)
-
     assert not (copy / ".ledger").exists()
 
 

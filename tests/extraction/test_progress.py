@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +11,6 @@ from tpbench.extraction.bookkeeping import WORKER_LOG, plan
 from tpbench.extraction.progress import ProgressCounter, RunProgress
 from tpbench.extraction.sources import find_sources
 from tpbench.work import Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -46,7 +43,6 @@ def test_the_beginning_counts_what_was_done_before(
     counter: ProgressCounter, told: list[RunProgress]
 ) -> None:
     counter.start()
-
     assert told == [
         RunProgress(sources_total=3, sources_done=1, kept=0, rejected=0, failed=0, frames=0)
     ]
@@ -60,7 +56,6 @@ def test_frames_of_running_and_finished_sources_add_up(
     counter.on_frames(c, {"frames": 50})
     counter.on_frames(b, {"frames": 100})
     counter.on_outcome(outcome(tmp_path, "b", "kept", "kept", "rejected", frames=110))
-
     assert [state.frames for state in told] == [50, 100, 150, 150]
     assert told[-1] == RunProgress(
         sources_total=3, sources_done=2, kept=2, rejected=1, failed=0, frames=150
@@ -75,7 +70,6 @@ def test_a_failure_is_counted_and_told_with_its_name(
 ) -> None:
     key = str(tmp_path / "talks" / "b.mp4")
     counter.on_outcome(Outcome(key=key, kind="failed", attempts=1, error="is empty"))
-
     assert (told[-1].failed, told[-1].sources_done) == (1, 2)
     assert [record.getMessage() for record in caplog.records] == ["talks/b.mp4: is empty"]
     assert not (tmp_path / "out" / WORKER_LOG).exists()
@@ -89,6 +83,5 @@ def test_the_traceback_of_a_bug_is_kept(
     counter.on_outcome(
         Outcome(key=key, kind="failed", attempts=3, error="KeyError: 'x'", error_detail=detail)
     )
-
     assert (tmp_path / "out" / WORKER_LOG).read_text() == f"talks/b.mp4:\n{detail}"
     assert f"more on it: {WORKER_LOG}" in caplog.text

@@ -164,7 +164,6 @@ def test_foreign_text_is_shown_as_text(page: _Page) -> None:
 
 def test_page_states_counts_reasons_and_limits(page: _Page) -> None:
     text = " ".join(page.text.split())
-
     assert "2clips kept" in text
     assert "not readable 1 25.0%" in text
     assert "face.too_smallFace <height>1 \N{MIDDLE DOT} 100.0%" in text
@@ -178,9 +177,7 @@ def test_page_states_counts_reasons_and_limits(page: _Page) -> None:
 
 def test_sample_frames_show_the_clip_and_a_clear_layer_with_the_skeleton(tmp_path: Path) -> None:
     dataset = _dataset(tmp_path / "talks", kept=1)
-
     samples = list(sample_frames(dataset, dataset.clips()))
-
     assert [sample.frame_index for sample in samples] == [1, 3, 5]
     picture = _decoded(samples[0].picture)
     assert picture.shape == (_SIZE, _SIZE, 3)
@@ -199,18 +196,14 @@ def test_clip_with_unreadable_files_costs_only_its_own_samples(
     dataset = _dataset(tmp_path / "talks", kept=2)
     first = dataset.clips()[0]
     dataset.clip_path(first).write_bytes(b"")
-
     page = _Page(write_report(dataset.folder).read_text(encoding="utf-8"))
-
     assert len(page.images) == 2 * 3
     assert "no sample frame of talk0" in caplog.text
 
 
 def test_report_of_a_dataset_without_clips_is_a_page(tmp_path: Path) -> None:
     finalise(tmp_path, [], name="Empty", config={}, models={}, measurements=(_FACE,))
-
     page = _Page(write_report(tmp_path).read_text(encoding="utf-8"))
-
     assert "0clips kept" in page.text
     assert "svg" not in page.tags
 
@@ -281,7 +274,6 @@ def test_any_values_give_a_drawing_inside_its_frame(
     kept: list[float], elsewhere: list[float], limit: float | None
 ) -> None:
     drawn = _histogram(kept, [1.0], elsewhere, limit=limit)
-
     assert drawn.n_clips == len(kept) + len(elsewhere) + 1
     for bar in _bars(drawn, "kept", "refused", "elsewhere"):
         assert drawn.left <= bar.x <= drawn.right
@@ -294,9 +286,7 @@ def test_threshold_line_parts_kept_from_refused(direction: str, kept_side: int) 
     distances = np.random.default_rng(0).uniform(0, 30, 500)
     kept = 50 + kept_side * np.append(distances, 0.0)
     refused = 50 - kept_side * (distances + 0.001)
-
     drawn = _histogram(kept.tolist(), refused.tolist(), limit=50.0, direction=direction)
-
     line = drawn.x(50.0)
     assert {np.sign(bar.x - line) for bar in _bars(drawn, "kept")} == {kept_side}
     assert {np.sign(bar.x - line) for bar in _bars(drawn, "refused")} == {-kept_side}
@@ -304,14 +294,12 @@ def test_threshold_line_parts_kept_from_refused(direction: str, kept_side: int) 
 
 def test_one_far_value_does_not_flatten_the_rest() -> None:
     drawn = _histogram([*np.linspace(0, 1, 1000), 1e9], [], limit=0.5)
-
     assert len(_bars(drawn, "kept")) > 20
 
 
 @given(low=st.floats(-1e5, 1e5), span=st.floats(1e-3, 1e5))
 def test_ticks_are_few_round_and_inside(low: float, span: float) -> None:
     ticks = nice_ticks(low, low + span)
-
     assert 2 <= len(ticks) <= 7
     assert all(low - 1e-6 * span <= tick <= low + span * (1 + 1e-6) for tick in ticks)
     steps = np.diff(ticks)

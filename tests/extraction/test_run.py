@@ -190,9 +190,7 @@ def test_a_run_killed_at_any_point_ends_as_an_undisturbed_one(
         assert process.wait(120) == -signal.SIGKILL
     assert_none_outlives(out)
     before = finished(out)
-
     extracted(out, [talks.one, talks.two])
-
     assert content(out) == content(undisturbed)
     assert {name: finished(out)[name] for name in before} == before, "something was done twice"
     assert {entry.attempts for entry in finished(out).values()} == {1}
@@ -234,7 +232,6 @@ def test_a_killed_worker_costs_one_attempt_and_nothing_else(
         assert process.wait(120) == 3
         assert process.stdout is not None
         assert "2 clips" in process.stdout.read()
-
     assert content(out) == content(undisturbed)
     attempts = sorted(entry.attempts for entry in finished(out).values())
     assert attempts == [1, 1, 1, 2]
@@ -268,7 +265,6 @@ def test_an_interrupted_run_publishes_what_it_has_and_goes_on_later(
 @pytest.mark.usefixtures("no_workers")
 def test_a_second_run_does_nothing(copy: Path, undisturbed: Path, talks: Talks) -> None:
     extracted(copy, [talks.one, talks.two])
-
     assert finished(copy) == finished(undisturbed)
     assert sha256_of(copy / "manifest.parquet") == sha256_of(undisturbed / "manifest.parquet")
     assert content(copy) == content(undisturbed)
@@ -278,9 +274,7 @@ def test_only_what_is_new_is_done(copy: Path, talks: Talks, tmp_path: Path) -> N
     before = finished(copy)
     new = write_talk(tmp_path / "new" / "e.mp4", darkness(20))
     shutil.copy(talks.one / "b.mp4", tmp_path / "new" / "again.mp4")
-
     extracted(copy, [talks.one, talks.two, tmp_path / "new"])
-
     after = finished(copy)
     assert {name: after[name] for name in before} == before
     assert after.keys() - before.keys() == {new.name, "again.mp4"}
@@ -318,7 +312,6 @@ def test_sources_that_moved_are_known_again(copy: Path, talks: Talks, tmp_path: 
         extracted(copy, [tmp_path / "moved", talks.two])
     finally:
         (tmp_path / "moved").rename(talks.one)
-
     assert finished(copy) == before
     assert rows(copy) == kept_rows
 
@@ -327,9 +320,7 @@ def test_the_content_hangs_neither_on_the_workers_nor_on_the_order_of_inputs(
     undisturbed: Path, talks: Talks, tmp_path: Path
 ) -> None:
     out = tmp_path / "dataset"
-
     dataset = extracted(out, [talks.two, talks.one], workers=1)
-
     assert content(out) == content(undisturbed)
     assert dataset.digest == Dataset.open(undisturbed).digest
 
@@ -338,10 +329,8 @@ def test_the_content_hangs_neither_on_the_workers_nor_on_the_order_of_inputs(
 def test_other_settings_are_refused_and_the_difference_is_named(copy: Path, talks: Talks) -> None:
     before = content(copy)
     settings = short_settings(**{"face.too_small": 40})
-
     with pytest.raises(DatasetError) as refused:
         extracted(copy, [talks.one], settings=settings)
-
     assert "filters.face.too_small null is now 40" in str(refused.value)
     assert "--redo" in str(refused.value)
     assert content(copy) == before
@@ -349,9 +338,7 @@ def test_other_settings_are_refused_and_the_difference_is_named(copy: Path, talk
 
 def test_redo_with_other_settings_leaves_no_clip_of_the_old_ones(copy: Path, talks: Talks) -> None:
     settings = short_settings(**{"clip.too_short": 1000})
-
     dataset = extracted(copy, [talks.one, talks.two], settings=settings, redo=True)
-
     assert dataset.info.counts.kept == 0
     assert rows(copy)["a.mp4"]["reject_codes"] == ["clip.too_short"]
     assert dataset.verify() == []
@@ -420,5 +407,4 @@ def test_a_bug_and_a_crash_name_their_source_and_where_there_is_more(
 def test_a_run_needs_a_worker(workers: int, talks: Talks, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"at least 1, got {workers}"):
         extracted(tmp_path / "out", [talks.one], workers=workers)
-
     assert not (tmp_path / "out").exists()

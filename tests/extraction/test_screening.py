@@ -1,26 +1,117 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from tpbench.detectors.base import Detections
-from tpbench.extraction.screening import FaceSample, Screened, screen, spans_of_shot
+from tpbench.detectors.base import Detections, FaceDetection
+from tpbench.extraction.config import ExtractionConfig
+from tpbench.extraction.evidence import Evidence
+from tpbench.extraction.screening import (
+    FaceSample,
+    PictureSample,
+    PictureSampler,
+    Screened,
+    sample_faces,
+    sampled_evidence,
+    screen,
+    spans_of_shot,
+)
 from tpbench.extraction.shots import Shot, Span
-from tpbench.video import decode_frames, probe
+from tpbench.video import Frame, VideoInfo, decode_frames, probe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tests.conftest import MediaMaker
-    from tests.extraction.conftest import MakeFace
-    from tpbench.detectors.base import FaceDetection
-    from tpbench.extraction.config import ExtractionConfig
-    from tpbench.video import Frame, VideoInfo
+    from tests.extraction.conftest import MakeFace, MakeTexture
+
+
+def _gather(pictures: Sequence[PictureSample], faces: Sequence[FaceSample] = ()) -> Evidence:
+    return sampled_evidence(pictures, faces, size_px=(640, 360), fps=Fraction(25), n_frames=50)
+
+
+def _captioned(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    image = image.copy()
+    for colour, width in (((0, 0, 0), 6), ((255, 255, 255), 2)):
+        cv2.putText(image, "this is a caption of one line", (40, 330), 0, 0.9, colour, width, 16)
+    return image
+
+
+def test_motion_is_the_change_since_the_sample_before() -> None:
+    sampler = PictureSampler()
+    black, white = np.zeros((36, 64, 3), np.uint8), np.full((36, 64, 3), 255, np.uint8)
+    motion = [sampler.sample(12 * k, image).motion for k, image in enumerate([black, black, white])]
+    assert math.isnan(motion[0])
+    assert motion[1:] == pytest.approx([0, 85], abs=0.5)
+
+
+def test_a_span_does_not_count_the_change_that_led_to_it() -> None:
+    sampler = PictureSampler()
+    black, white = np.zeros((36, 64, 3), np.uint8), np.full((36, 64, 3), 255, np.uint8)
+    samples = [sampler.sample(12 * k, image) for k, image in enumerate([black, white, white])]
+    evidence = _gather(samples[1:])
+    assert evidence.motion.tolist() == [0]
+    assert evidence.luminance.tolist() == pytest.approx([255, 255])
+
+
+def test_a_sample_is_some_hundred_bytes_however_large_the_picture() -> None:
+    sample = PictureSampler().sample(0, np.zeros((1080, 1920, 3), np.uint8))
+    assert sample.text_cells.nbytes < 1000
+
+
+@pytest.mark.parametrize(("captioned", "counts"), [(2, 1), (1, 0)])
+def test_text_counts_that_stands_for_half_of_the_samples(
+    captioned: int, counts: int, make_texture: MakeTexture
+) -> None:
+    sampler = PictureSampler()
+    images = [make_texture(640, 360, seed=k) for k in range(4)]
+    images[:captioned] = [_captioned(image) for image in images[:captioned]]
+    share = _gather([sampler.sample(k, image) for k, image in enumerate(images)]).text_share
+    assert (share > 0.005) == bool(counts)
+
+
+def test_the_largest_face_is_the_main_one_in_source_pixels(make_face: MakeFace) -> None:
+    faces = [make_face(50, 50, 20, score=0.9), make_face(150, 50, 40, score=0.6)]
+    sample = sample_faces(7, faces, scale=0.5, prominent_share=0.4)
+    assert sample == FaceSample(frame=7, num_faces=2, face_height_px=80, face_score=0.6)
+
+
+@pytest.mark.parametrize(("height", "count"), [(20, 2), (19, 1)])
+def test_a_second_face_counts_from_its_share_of_the_main_one_on(
+    height: int, count: int, make_face: MakeFace
+) -> None:
+    faces = [make_face(100, 60, 40), make_face(200, 60, height)]
+    assert sample_faces(0, faces, scale=1, prominent_share=0.5).num_faces == count
+
+
+def test_no_face_is_a_sample_too() -> None:
+    sample = sample_faces(3, [], scale=1, prominent_share=0.5)
+    assert sample.num_faces == 0
+    assert math.isnan(sample.face_height_px)
+    assert math.isnan(sample.face_score)
+
+
+def test_evidence_without_samples_is_empty_and_its_text_unknown() -> None:
+    evidence = _gather([])
+    assert (evidence.width_px, evidence.height_px, evidence.n_frames) == (640, 360, 50)
+    assert evidence.duration_s == 2
+    assert math.isnan(evidence.text_share)
+    for values in (evidence.luminance, evidence.motion, evidence.num_faces, evidence.face_scores):
+        assert values.shape == (0,)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1)])
+def test_the_smallest_pictures_can_be_sampled(size: tuple[int, int]) -> None:
+    sample = PictureSampler().sample(0, np.full((*size, 3), 90, np.uint8))
+    assert sample.luminance == pytest.approx(90)
+    assert _gather([sample]).text_share == 0
 
 
 class OneFace:
@@ -54,9 +145,7 @@ def test_two_pictures_a_second_are_looked_at_each_by_itself(
 ) -> None:
     path, faces = make_media.cfr(n=60, fps=25), OneFace(make_face(30, 20, 16))
     info = probe(path)
-
     screened = screen(decode_frames(path, info=info), info=info, config=talkingpose, faces=faces)
-
     assert [frame.index for frame in faces.shown] == [0, 12, 24, 36, 48]
     assert [make_media.frame_number(frame.image) for frame in faces.shown] == [0, 12, 24, 36, 48]
     assert faces.resets == 5
@@ -71,14 +160,12 @@ def test_large_pictures_are_searched_small_and_measured_in_source_pixels(
     path, faces = make_media.cfr(n=3, size=(320, 240)), OneFace(make_face(30, 20, 16))
     info = probe(path)
     small = talkingpose.screening.model_copy(update={"max_side_px": 160})
-
     screened = screen(
         decode_frames(path, info=info),
         info=info,
         config=talkingpose.model_copy(update={"screening": small}),
         faces=faces,
     )
-
     assert faces.shown[0].image.shape == (120, 160, 3)
     assert screened.faces[0].face_height_px == pytest.approx(32)
 
@@ -110,9 +197,7 @@ def test_frames_beside_a_cut_are_left_out_but_not_those_at_the_ends(
 ) -> None:
     shots = _shots(0, 100, 200, 300)
     screened = _screened(info, [1] * 30, shots)
-
     spans = [_edges(spans_of_shot(shot, screened, talkingpose)) for shot in shots]
-
     assert spans == [[(0, 99)], [(101, 199)], [(201, 300)]]
 
 
@@ -120,7 +205,6 @@ def test_no_frames_are_lost_beside_a_seam(info: VideoInfo, talkingpose: Extracti
     shots = _shots(0, 40, 80, 120)
     screened = _screened(replace(info, seams=(40,)), [1] * 12, shots)
     margin = talkingpose.shots.margin_frames
-
     assert _edges(spans_of_shot(shots[0], screened, talkingpose)) == [(0, 40)]
     assert _edges(spans_of_shot(shots[1], screened, talkingpose)) == [(40, 80 - margin)]
 
@@ -131,13 +215,11 @@ def test_a_shot_that_is_all_margin_has_no_spans(
 ) -> None:
     shots = _shots(0, 100, 100 + length, 300)
     screened = _screened(info, [1] * 30, shots)
-
     assert spans_of_shot(shots[1], screened, talkingpose) == []
 
 
 def test_a_video_of_one_frame_is_one_span(info: VideoInfo, talkingpose: ExtractionConfig) -> None:
     (shot,) = _shots(0, 1)
-
     assert _edges(spans_of_shot(shot, _screened(info, [1], [shot]), talkingpose)) == [(0, 1)]
 
 
@@ -147,18 +229,14 @@ def test_a_long_time_without_or_with_two_faces_is_a_span_of_its_own(
     (shot,) = _shots(0, 500)
     one, none, two = [1] * 15, [0] * 5, [2] * 5
     screened = _screened(info, [*one, *none, *one, *two, *one[:10]], [shot])
-
     spans = spans_of_shot(shot, screened, talkingpose)
-
     assert _edges(spans) == [(0, 141), (141, 200), (200, 341), (341, 400), (400, 500)]
 
 
 def test_the_evidence_of_a_span_is_that_of_its_samples(info: VideoInfo) -> None:
     (shot,) = _shots(0, 100)
     screened = _screened(info, [1, 2, 3, 0, 5, 6], [shot])
-
     evidence = screened.evidence(Span(shot_id=0, start_frame=10, end_frame=50))
-
     assert evidence.num_faces.tolist() == [2, 3, 0, 5]
     assert evidence.n_frames == 40
     assert (evidence.width_px, evidence.height_px) == (info.width_px, info.height_px)

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
 from tpbench.extraction import measures
 from tpbench.extraction.measures import StageClock
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class HandClock:
@@ -40,7 +37,6 @@ def test_an_inner_stage_takes_its_time_from_the_outer_one(hand: HandClock) -> No
             hand.wait(10)
         hand.wait(2)
     hand.wait(50)
-
     assert clock.seconds == {"outer": 3, "inner": 10}
 
 
@@ -49,7 +45,6 @@ def test_a_stage_that_comes_again_adds_up(hand: HandClock) -> None:
     for seconds in (1, 2, 4):
         with clock.stage("decode"):
             hand.wait(seconds)
-
     assert clock.seconds == {"decode": 7}
 
 
@@ -59,7 +54,6 @@ def test_a_stage_inside_itself_counts_once(hand: HandClock) -> None:
         hand.wait(1)
         with clock.stage("a"):
             hand.wait(2)
-
     assert clock.seconds == {"a": 3}
 
 

@@ -18,7 +18,6 @@ def test_nothing_finite_has_no_percentile(values: list[float]) -> None:
 
 def test_what_is_not_finite_does_not_count() -> None:
     values = np.array([NAN, 1.0, 2.0, 4.0, np.inf])
-
     assert finite_median(values) == 2
     assert finite_percentile(values, 100) == 4
     assert finite_percentile(values, 75) == 3

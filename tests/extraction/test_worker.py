@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -9,10 +11,6 @@ from tpbench.errors import MediaError
 from tpbench.extraction.pipeline import SourcePipeline, SourceResult
 from tpbench.extraction.sources import Source, find_sources
 from tpbench.extraction.worker import ExtractionTask, payload_of, source_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 
 @dataclass
@@ -55,16 +53,13 @@ def test_a_source_survives_its_way_through_json(source: Source) -> None:
 
 def test_progress_is_told_now_and_then(source: Source) -> None:
     told: list[Any] = []
-
     result = task_with(FakePipeline())(payload_of(source), told.append)
-
     assert told == [{"frames": 50}, {"frames": 100}]
     assert result["n_frames"] == 120
 
 
 def test_an_error_names_the_file_as_the_user_did(source: Source) -> None:
     task = task_with(FakePipeline(MediaError(source.path, "is empty")))
-
     with pytest.raises(MediaError, match=r"^talks/a\.mp4: is empty$"):
         task(payload_of(source), ignore)
 
@@ -72,19 +67,15 @@ def test_an_error_names_the_file_as_the_user_did(source: Source) -> None:
 def test_an_error_of_another_file_stays_as_it_is(source: Source, tmp_path: Path) -> None:
     error = MediaError(tmp_path / "clip.mp4", "is short")
     task = task_with(FakePipeline(error))
-
     with pytest.raises(MediaError) as raised:
         task(payload_of(source), ignore)
-
     assert raised.value is error
 
 
 def test_a_duplicate_is_a_row_and_no_work(source: Source) -> None:
     pipeline = FakePipeline()
     payload = payload_of(source) | {"duplicate_of": "talks/0.mp4", "sha256": "f" * 64}
-
     result = task_with(pipeline)(payload, ignore)
-
     assert pipeline.done == []
     assert [clip["reject_codes"] for clip in result["clips"]] == [["source.duplicate"]]
     assert result["source_sha256"] == "f" * 64

@@ -1,19 +1,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import stats
 
 from tpbench.metrics import bootstrap
 from tpbench.metrics.bootstrap import Estimate, Interval, mean_over_identities, paired_difference
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 NAN, INF = float("nan"), float("inf")
 PEOPLE = ["ada", "ben", "cyd", "dov", "eva", "fay", "gil", "hal"]
@@ -73,9 +70,7 @@ def test_interval_equals_drawing_people_one_by_one(count: int, level: float) -> 
     people = [[float(value) for value in np.exp(rng.normal(size=1 + k % 4))] for k in range(count)]
     names = [f"p{k}" for k, person in enumerate(people) for _ in person]
     values = [value for person in people for value in person]
-
     found = mean_over_identities(values, names, level=level, n_resamples=600, seed=3)
-
     assert ends_of(found) == pytest.approx(reference_plain_hull(people, level, 600, 3), rel=1e-9)
     assert found.mean == pytest.approx(np.mean(values), rel=1e-12)
 
@@ -89,11 +84,9 @@ def reference_scipy_student(values: NDArray[np.float64], level: float) -> tuple[
 def test_many_people_of_a_normal_kind_have_students_interval(level: float) -> None:
     values = np.random.default_rng(20).normal(size=300)
     expected = reference_scipy_student(values, level)
-
     found = mean_over_identities(
         values, [str(k) for k in range(300)], level=level, n_resamples=9000
     )
-
     assert ends_of(found) == pytest.approx(expected, abs=0.05 * (expected[1] - expected[0]))
 
 
@@ -101,7 +94,6 @@ def test_one_person_who_fails_leaves_a_finite_interval() -> None:
     """Many draws lack that person and have no spread at all."""
     low, high = ends_of(mean_over_identities([1.0] * 9 + [0.4], [*"abcdefghij"]))
     assert math.isfinite(low)
-
     assert low < 0.6
     assert high > 0.94
 
@@ -137,14 +129,12 @@ def test_frames_or_clips_of_few_people_do_not_make_us_sure() -> None:
     means = np.random.default_rng(13).normal(size=8)
     once = mean_over_identities(means, PEOPLE)
     often = mean_over_identities(np.repeat(means, 50), np.repeat(PEOPLE, 50).tolist())
-
     assert ends_of(often) == pytest.approx(ends_of(once), abs=1e-12)
     assert (often.n_used, often.interval.n_identities) == (400, 8)
 
 
 def test_an_identity_weighs_as_many_times_as_it_has_clips() -> None:
     found = mean_over_identities([1.0, 1.0, 1.0, 5.0], ["ada", "ada", "ada", "ben"])
-
     assert found.mean == 2.0
 
 
@@ -153,9 +143,7 @@ def test_the_order_of_clips_changes_no_digit(order: list[int]) -> None:
     values = np.exp(np.random.default_rng(14).normal(size=20))
     names = [PEOPLE[k % 8] for k in range(20)]
     found = mean_over_identities(values, names, n_resamples=100)
-
     again = mean_over_identities(values[order], [names[k] for k in order], n_resamples=100)
-
     assert again == found
 
 
@@ -164,7 +152,6 @@ def test_the_spelling_of_identities_changes_no_digit(names: list[str], seed: int
     values = np.exp(np.random.default_rng(seed).normal(size=20))
     places = [k % 8 for k in range(20)]
     found = mean_over_identities(values, [PEOPLE[k] for k in places], n_resamples=100)
-
     assert mean_over_identities(values, [names[k] for k in places], n_resamples=100) == found
 
 
@@ -174,7 +161,6 @@ def test_the_other_sign_has_the_other_ends(kind: str) -> None:
     values = rng.integers(0, 3, size=40) / 2 if kind.startswith("few") else rng.normal(size=40)
     names = [f"p{k % 9 if k < 20 else k % 4}" for k in range(40)]
     low, high = ends_of(mean_over_identities(values, names))
-
     assert ends_of(mean_over_identities(-values, names)) == pytest.approx((-high, -low), rel=1e-9)
 
 
@@ -190,9 +176,7 @@ def test_interval_moves_and_stretches_with_its_values(
     assume(np.ptp(clips) > 0)
     names = [str(k) for k in range(len(clips))]
     low, high = ends_of(mean_over_identities(clips, names, n_resamples=200))
-
     moved = mean_over_identities(scale * clips + offset, names, n_resamples=200)
-
     expected = (scale * low + offset, scale * high + offset)
     assert ends_of(moved) == pytest.approx(expected, abs=1e-6)
 
@@ -224,17 +208,14 @@ def test_interval_holds_its_mean_stays_within_bounds_and_grows_with_its_level(
 def test_the_work_in_batches_changes_no_digit(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.exp(np.random.default_rng(15).normal(size=8))
     at_once = mean_over_identities(values, PEOPLE)
-
     monkeypatch.setattr(bootstrap, "CACHED_VALUES", 0)
     monkeypatch.setattr(bootstrap, "BATCH_VALUES", 24)
-
     assert mean_over_identities(values, PEOPLE) == at_once
 
 
 def test_one_seed_one_interval() -> None:
     values = np.exp(np.random.default_rng(16).normal(size=8))
     found = mean_over_identities(values, PEOPLE)
-
     assert mean_over_identities(values, PEOPLE) == found
     assert mean_over_identities(values, PEOPLE, seed=1) != found
 
@@ -242,7 +223,6 @@ def test_one_seed_one_interval() -> None:
 @pytest.mark.parametrize("same", [0.0, 1.0, 0.1, -7e9])
 def test_people_who_agree_leave_the_interval_blank(same: float) -> None:
     found = mean_over_identities([same] * 16, PEOPLE * 2)
-
     assert (found.mean, found.interval.low, found.interval.high) == (same, None, None)
     assert found.interval.reason == (
         "all 8 identities have the same value: how others vary is not seen"
@@ -251,7 +231,6 @@ def test_people_who_agree_leave_the_interval_blank(same: float) -> None:
 
 def test_people_who_agree_but_for_the_last_digit_agree() -> None:
     values = [0.1 + 0.2, 0.3, 0.3, 0.1 + 0.2, 0.3]
-
     assert mean_over_identities(values, PEOPLE[:5]).interval.low is None
 
 
@@ -261,11 +240,9 @@ def test_people_who_all_reach_an_end_of_the_range_have_the_interval_of_the_rule_
 ) -> None:
     names = [str(k) for k in range(count)]
     exact = stats.binomtest(count, count).proportion_ci(0.95, method="exact")
-
     all_of_it = mean_over_identities([1.0] * count, names, bounds=(0.0, 1.0))
     nothing = mean_over_identities([0.0] * count, names, bounds=(0.0, 1.0))
     between = mean_over_identities([0.5] * count, names, bounds=(0.0, 1.0))
-
     assert ends_of(all_of_it) == pytest.approx((exact.low, exact.high), abs=1e-12)
     assert ends_of(nothing) == pytest.approx((0, 1 - exact.low), abs=1e-12)
     assert between.interval.low is None
@@ -274,7 +251,6 @@ def test_people_who_all_reach_an_end_of_the_range_have_the_interval_of_the_rule_
 def test_one_person_with_most_clips_is_hardly_more_than_one_person() -> None:
     names = ["ada"] * 100 + PEOPLE[1:]
     low, _ = ends_of(mean_over_identities([1.0] * 107, names, bounds=(0.0, 1.0)))
-
     assert low < 0.05
 
 
@@ -282,10 +258,8 @@ def test_clips_that_weigh_more_pull_the_mean_and_weigh_in_the_error() -> None:
     rng = np.random.default_rng(19)
     values, times = rng.normal(size=24), rng.integers(1, 5, size=24)
     names = [PEOPLE[k % 8] for k in range(24)]
-
     weighted = mean_over_identities(values, names, weights=times.astype(float))
     repeated = mean_over_identities(np.repeat(values, times), np.repeat(names, times).tolist())
-
     assert weighted.mean == pytest.approx(repeated.mean, rel=1e-12)
     assert ends_of(weighted) == pytest.approx(ends_of(repeated), rel=1e-9)
     assert weighted.n_used == 24
@@ -296,7 +270,6 @@ def test_clips_that_weigh_more_pull_the_mean_and_weigh_in_the_error() -> None:
 def test_four_identities_leave_the_interval_blank_and_five_do_not() -> None:
     values = np.arange(12.0)
     four = mean_over_identities(values, [PEOPLE[k % 4] for k in range(12)])
-
     assert (four.interval.low, four.interval.high) == (None, None)
     assert four.interval.reason == "4 identities: an interval needs at least 5"
     assert four.mean == 5.5
@@ -307,7 +280,6 @@ def test_four_identities_leave_the_interval_blank_and_five_do_not() -> None:
 
 def test_an_identity_without_a_measured_clip_does_not_count() -> None:
     found = mean_over_identities([1.0, 2.0, 3.0, 4.0, NAN], PEOPLE[:5])
-
     assert found.interval.n_identities == 4
     assert found.interval.low is None
     assert (found.mean, found.n_used, found.n_missing) == (2.5, 4, 1)
@@ -315,7 +287,6 @@ def test_an_identity_without_a_measured_clip_does_not_count() -> None:
 
 def test_unknown_identities_leave_the_interval_blank() -> None:
     found = mean_over_identities([1.0, 2.0] * 10, None)
-
     assert found.mean == 1.5
     assert found.interval.low is None
     assert found.interval.reason == "the identities of the clips are not known"
@@ -323,14 +294,12 @@ def test_unknown_identities_leave_the_interval_blank() -> None:
 
 def test_infinite_clips_are_counted_and_left_out() -> None:
     found = mean_over_identities([*range(8), INF, INF, NAN], [*PEOPLE, "ada", "ben", "cyd"])
-
     assert (found.mean, found.n_used, found.n_infinite, found.n_missing) == (3.5, 8, 2, 1)
     assert found == mean_over_identities([*range(8), NAN, INF, INF], [*PEOPLE, "x", "y", "z"])
 
 
 def test_a_set_of_copies_has_an_infinite_mean_and_no_interval() -> None:
     found = mean_over_identities([INF] * 8, PEOPLE)
-
     assert found.mean == INF
     assert found.interval.low is None
     assert found.interval.reason == "no clip has a finite value"
@@ -339,7 +308,6 @@ def test_a_set_of_copies_has_an_infinite_mean_and_no_interval() -> None:
 @pytest.mark.parametrize("values", [[], [NAN, NAN]])
 def test_nothing_measured_has_no_mean(values: list[float]) -> None:
     found = mean_over_identities(values, ["ada"] * len(values))
-
     assert math.isnan(found.mean)
     assert (found.n_used, found.interval.low) == (0, None)
 
@@ -377,9 +345,7 @@ def test_a_difference_is_over_common_clips_in_any_order_and_changes_sign_with_it
     names = {f"c{k}": PEOPLE[k % 8] for k in range(12)}
     first = {f"c{k}": k**1.5 for k in range(10)}
     second = {f"c{k}": float(k) for k in reversed(range(2, 12))}
-
     there, back = paired_difference(first, second, names), paired_difference(second, first, names)
-
     assert there.n_used == 8
     expected = np.mean([k**1.5 - k for k in range(2, 10)])
     assert there.mean == pytest.approx(expected, rel=1e-12)
@@ -390,9 +356,7 @@ def test_a_difference_is_over_common_clips_in_any_order_and_changes_sign_with_it
 def test_a_set_against_itself_differs_by_exactly_0_copies_included() -> None:
     values = {f"c{k}": (INF if k < 2 else float(k)) for k in range(10)}
     names = {clip: clip for clip in values}
-
     found = paired_difference(values, values, names)
-
     assert (found.mean, found.interval.low, found.n_used) == (0.0, None, 10)
     assert found.interval.reason == (
         "all 10 identities have the same value: how others vary is not seen"
@@ -401,7 +365,6 @@ def test_a_set_against_itself_differs_by_exactly_0_copies_included() -> None:
 
 def test_a_copy_against_a_clip_with_errors_is_left_out_and_counted() -> None:
     found = paired_difference({"a": INF, "b": 2.0}, {"a": 30.0, "b": 1.0}, None)
-
     assert (found.mean, found.n_used, found.n_infinite) == (1.0, 1, 1)
 
 

@@ -1,18 +1,134 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from tpbench.metrics.frechet import feature_statistics, frechet_distance, sample_warning
+from tpbench.metrics.frechet import (
+    DISCO_FVD,
+    FID,
+    FVD,
+    FeatureAccumulator,
+    FeatureStatistics,
+    feature_statistics,
+    frechet_distance,
+    merge_statistics,
+    sample_warning,
+)
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+
+def features(n: int, d: int, *, seed: int = 0, offset: float = 0.0) -> NDArray[np.float64]:
+    return np.random.default_rng(seed).standard_normal((n, d)) + offset
+
+
+def covariance(statistics: FeatureStatistics, *, ddof: int) -> NDArray[np.float64]:
+    return statistics.full_scatter() / statistics.divisor(ddof)
+
+
+def assert_same(a: FeatureStatistics, b: FeatureStatistics, *, rel: float = 1e-12) -> None:
+    assert a.n == b.n
+    assert a.holds_rows == b.holds_rows
+    np.testing.assert_allclose(a.mean, b.mean, rtol=rel, atol=rel)
+    np.testing.assert_allclose(a.full_scatter(), b.full_scatter(), rtol=rel, atol=rel * a.n)
+
+
+@pytest.mark.parametrize("n", [2, 5, 6, 40])
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_mean_and_covariance_are_numpys(n: int, ddof: int) -> None:
+    x = features(n, 5)
+    found = feature_statistics(x)
+    np.testing.assert_allclose(found.mean, x.mean(axis=0), atol=1e-15)
+    expected = np.cov(x, rowvar=False, ddof=ddof)
+    np.testing.assert_allclose(covariance(found, ddof=ddof), expected, rtol=1e-12, atol=1e-14)
+    assert found.scatter_trace() == pytest.approx((n - ddof) * np.trace(expected), rel=1e-12)
+
+
+def test_one_vector_has_no_spread() -> None:
+    found = feature_statistics([[1.0, 2.0, 3.0]])
+    assert found.n == 1
+    np.testing.assert_array_equal(covariance(found, ddof=1), np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize(("n", "rows"), [(4, True), (5, True), (6, False)])
+def test_the_smaller_form_is_kept(n: int, rows: bool) -> None:  # noqa: FBT001 - a parameter
+    found = feature_statistics(features(n, 5))
+    assert found.holds_rows is rows
+    assert found.spread.shape == ((n, 5) if rows else (5, 5))
+
+
+def test_a_large_offset_costs_no_digits_of_the_covariance() -> None:
+    x = np.random.default_rng(1).integers(-50, 50, (300, 4)) / 64.0
+    plain, far = FeatureAccumulator(4), FeatureAccumulator(4)
+    for start in range(0, 300, 7):
+        plain.update(x[start : start + 7])
+        far.update(x[start : start + 7] + 2.0**30)
+    expected = covariance(plain.compute(), ddof=1)
+    # Sums of squares would be off by hundreds: 2^60 is 8 digits beyond float64.
+    np.testing.assert_allclose(covariance(far.compute(), ddof=1), expected, rtol=0, atol=1e-7)
+
+
+@given(n=st.integers(1, 60), batch=st.integers(1, 60), d=st.integers(1, 12))
+@settings(max_examples=40, deadline=None)
+def test_the_batch_size_changes_no_bit(n: int, batch: int, d: int) -> None:
+    x = features(n, d)
+    whole, parts = FeatureAccumulator(d), FeatureAccumulator(d)
+    whole.update(x)
+    for start in range(0, n, batch):
+        parts.update(x[start : start + batch])
+        parts.update(x[:0])
+    a, b = whole.compute(), parts.compute()
+    assert a.n == b.n == whole.n == n
+    np.testing.assert_array_equal(a.mean, b.mean)
+    np.testing.assert_array_equal(a.spread, b.spread)
+    assert_same(a, feature_statistics(x))
+
+
+@pytest.mark.parametrize(("n", "m"), [(3, 2), (4, 5), (2, 30), (30, 3), (30, 20)])
+def test_merging_statistics_is_taking_both_sets(n: int, m: int) -> None:
+    a, b = features(n, 6, seed=1), features(m, 6, seed=2, offset=3.0)
+    found = merge_statistics(feature_statistics(a), feature_statistics(b))
+    assert_same(found, feature_statistics(np.concatenate([a, b])), rel=1e-12)
+
+
+def test_an_accumulator_holds_no_more_than_two_squares() -> None:
+    one = FeatureAccumulator(4)
+    for row in features(103, 4):
+        one.update(row[None])
+        held = one._n_pending * 4 + (one._folded.spread.size if one._folded else 0)
+        assert held <= 2 * 4 * 4
+    assert one.n == 103
+
+
+@pytest.mark.parametrize(
+    ("given_features", "words"),
+    [
+        (np.zeros(3), r"want \(n, d\) real numbers, got \(3,\)"),
+        (np.zeros((2, 0)), r"got \(2, 0\)"),
+        (np.zeros((2, 3), complex), "complex128"),
+        (np.array([["a"]]), r"got \(1, 1\)"),
+        (np.array([[1.0, np.nan], [1.0, 2.0]]), "1 of 2 rows"),
+        (np.array([[np.inf]]), "1 of 1 rows"),
+        (np.zeros((0, 3)), "at least one row"),
+    ],
+)
+def test_what_is_no_set_of_vectors_is_refused(given_features: object, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        feature_statistics(np.asarray(given_features))
+
+
+def test_another_length_is_refused() -> None:
+    one = FeatureAccumulator(3)
+    with pytest.raises(ValueError, match=r"want \(k, 3\), got \(2, 4\)"):
+        one.update(np.zeros((2, 4)))
+    with pytest.raises(ValueError, match="no features"):
+        one.compute()
+    with pytest.raises(ValueError, match="dim: want 1 or more, got 0"):
+        FeatureAccumulator(0)
 
 
 def reference_scipy_frechet(
@@ -43,7 +159,6 @@ def test_equals_scipys_square_root_where_that_is_well_conditioned(
     n: int, m: int, d: int, ddof: int
 ) -> None:
     a, b = correlated(n, d, 1), correlated(m, d, 2)
-
     assert distance(a, b, ddof=ddof) == pytest.approx(
         reference_scipy_frechet(a, b, ddof=ddof), rel=1e-6
     )
@@ -53,7 +168,6 @@ def test_equals_scipys_square_root_where_that_is_well_conditioned(
 def test_equals_scipys_square_root_for_fewer_vectors_than_features(n: int, m: int, d: int) -> None:
     # SciPy's root of a singular product is itself only good to about 1e-8.
     a, b = correlated(n, d, 1), correlated(m, d, 2)
-
     assert distance(a, b) == pytest.approx(reference_scipy_frechet(a, b), rel=1e-6)
 
 
@@ -63,14 +177,12 @@ def test_no_nan_where_the_eigenvalues_of_the_product_go_below_zero() -> None:
     a, b = draw.randn(4, 4), draw.randn(4, 4)
     product = np.cov(a, rowvar=False) @ np.cov(b, rowvar=False)
     assert np.linalg.eigvals(product).real.min() < 0
-
     assert distance(a, b) == pytest.approx(reference_scipy_frechet(a, b), abs=1e-5)
 
 
 def test_equal_covariances_leave_the_gap_of_the_means() -> None:
     a = correlated(50, 6, 1)
     gap = np.arange(6.0)
-
     assert distance(a, a + gap) == pytest.approx(55.0, rel=1e-12)
 
 
@@ -82,7 +194,6 @@ def test_a_hand_worked_pair_of_samples() -> None:
 def test_one_vector_is_a_point_without_spread() -> None:
     point, other = np.array([[1.0, 1.0]]), np.array([[4.0, 5.0]])
     spread = np.array([[1.0, 0.0], [1.0, 2.0]])
-
     assert distance(point, other) == pytest.approx(25.0)
     assert distance(point, spread) == pytest.approx(2.0)
     assert distance(point, spread, ddof=0) == pytest.approx(1.0)
@@ -94,7 +205,6 @@ def test_singular_covariances_are_handled() -> None:
     scale = math.sqrt(59 / 60)
     a = steps.reshape(-1, 1) * np.array([1.0, 0.0, 0.0]) * math.sqrt(2) * scale
     b = steps.reshape(-1, 1) * np.array([0.6, 0.8, 0.0]) * math.sqrt(8) * scale
-
     assert distance(a, b) == pytest.approx(2 + 8 - 2 * 0.6 * 4, rel=1e-12)
 
 
@@ -108,7 +218,6 @@ def test_a_singular_covariance_gains_no_spread_from_rounding() -> None:
     half = vectors[:, -3:] * np.sqrt(values[-3:])
     overlap = np.sqrt(np.linalg.eigvalsh(half.T @ s2 @ half)).sum()
     gap = flat.mean(axis=0) - full.mean(axis=0)
-
     expected = gap @ gap + np.trace(s1) + np.trace(s2) - 2 * overlap
     assert distance(flat, full) == pytest.approx(expected, rel=1e-12)
 
@@ -116,7 +225,6 @@ def test_a_singular_covariance_gains_no_spread_from_rounding() -> None:
 @pytest.mark.parametrize("n", [1, 3, 20, 21, 300])
 def test_a_set_is_at_no_distance_from_itself(n: int) -> None:
     a = correlated(n, 20, 3)
-
     assert 0 <= distance(a, a) < 1e-11
 
 
@@ -128,7 +236,6 @@ def test_symmetric_not_negative_and_unmoved_by_shift_and_rotation(
     a, b = correlated(n, d, seed), correlated(m, d, seed + 1000)
     turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((d, d)))[0]
     value = distance(a, b)
-
     assert value >= 0
     assert distance(b, a) == pytest.approx(value, rel=1e-9, abs=1e-9)
     assert distance(a + 5, b + 5) == pytest.approx(value, rel=1e-9, abs=1e-9)
@@ -146,3 +253,88 @@ def test_few_samples_are_said_to_be_few() -> None:
     warning = sample_warning(500, 9, enough=10, what="frames")
     assert warning is not None
     assert warning.startswith("9 generated and 500 real frames, fewer than 10: ")
+
+
+def test_fid_is_the_frechet_distance_with_covariances_over_n_minus_1() -> None:
+    # Only 6 features vary, so that the reference needs no root of a 2048 x 2048 matrix.
+    draw = np.random.default_rng(0)
+    real, generated = np.zeros((40, 2048)), np.zeros((30, 2048))
+    real[:, ::400] = draw.standard_normal((40, 6))
+    generated[:, ::400] = 2 * draw.standard_normal((30, 6)) + 1
+    found = FID.score(feature_statistics(real), feature_statistics(generated))
+    expected = reference_scipy_frechet(real[:, ::400], generated[:, ::400], ddof=1)
+    assert found.value == pytest.approx(expected, rel=1e-9)
+    assert (found.n_real, found.n_generated) == (40, 30)
+    assert found.warning is not None
+    assert found.warning.startswith("30 generated and 40 real frames, fewer than 10000: ")
+
+
+def test_clips_in_any_order_and_batches_give_one_value() -> None:
+    clips = [np.random.default_rng(seed).random((7, 2048), np.float32) for seed in range(6)]
+    whole = FID.pooled([(np.concatenate(clips[:3]), np.concatenate(clips[3:]))])
+    parts = FID.pooled(
+        (clips[real][part], clips[generated][part])
+        for real, generated in ((2, 4), (0, 5), (1, 3))
+        for part in (slice(0, 3), slice(3, 6), slice(6, 7))
+    )
+    assert parts.value == pytest.approx(whole.value, rel=1e-9)
+    assert (parts.n_real, parts.n_generated) == (21, 21)
+
+
+def test_fid_refuses_features_of_another_network() -> None:
+    other = feature_statistics(np.zeros((3, 400)))
+    with pytest.raises(ValueError, match="length 2048, got 400 and 400"):
+        FID.score(other, other)
+
+
+def test_no_frames_are_refused() -> None:
+    with pytest.raises(ValueError, match="no features"):
+        FID.pooled([])
+
+
+def test_fvd_is_the_frechet_distance_with_covariances_over_n() -> None:
+    draw = np.random.default_rng(0)
+    real, generated = np.zeros((16, 400)), np.zeros((16, 400))
+    real[:, ::80] = draw.standard_normal((16, 5))
+    generated[:, ::80] = 2 * draw.standard_normal((16, 5)) + 1
+    found = FVD.score(feature_statistics(real), feature_statistics(generated))
+    expected = reference_scipy_frechet(real[:, ::80], generated[:, ::80], ddof=0)
+    assert found.value == pytest.approx(expected, rel=1e-9)
+    assert found.warning is not None
+    assert found.warning.startswith("16 generated and 16 real windows, fewer than 2048: ")
+
+
+def test_enough_windows_are_said_nothing_about() -> None:
+    draw = np.random.default_rng(0)
+    statistics = feature_statistics(draw.standard_normal((FVD.enough, 400)))
+    found = FVD.score(statistics, statistics)
+    assert found.warning is None
+    assert found.value == pytest.approx(0, abs=1e-9)
+
+
+def test_windows_of_clips_in_any_order_give_one_value() -> None:
+    # More windows than features in all, fewer in each clip: both forms of the statistics.
+    draw = np.random.default_rng(1)
+    clips = [draw.standard_normal((number, 400)) + 10 for number in (150, 170, 190)]
+    generated = draw.standard_normal((9, 400))
+    values = [
+        FVD.pooled((clips[at], generated[3 * at : 3 * at + 3]) for at in order).value
+        for order in ([0, 1, 2], [2, 0, 1])
+    ]
+    assert values[0] == pytest.approx(values[1], rel=1e-9)
+
+
+def test_fvd_refuses_features_of_another_network() -> None:
+    other = feature_statistics(np.zeros((3, 2048)))
+    with pytest.raises(ValueError, match="length 400, got 2048 and 2048"):
+        FVD.score(other, other)
+
+
+def test_disco_divides_by_one_less_than_fvd() -> None:
+    draw = np.random.default_rng(2)
+    real, generated = np.zeros((16, 400)), np.zeros((16, 400))
+    real[:, ::80] = draw.standard_normal((16, 5))
+    generated[:, ::80] = draw.standard_normal((16, 5))
+    found = DISCO_FVD.score(feature_statistics(real), feature_statistics(generated))
+    expected = reference_scipy_frechet(real[:, ::80], generated[:, ::80], ddof=1)
+    assert found.value == pytest.approx(expected, rel=1e-9)

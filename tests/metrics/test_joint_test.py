@@ -1,19 +1,16 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tpbench.metrics.joint_test import LEVEL, differ, worse_than_some
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 def reference_plain_worse(sums: Floats) -> list[bool]:
@@ -50,7 +47,6 @@ def reference_plain_worse(sums: Floats) -> list[bool]:
 def test_worse_equals_trying_all_signs_pair_by_pair(people: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     sums = rng.normal(size=(people, 4)) + np.array([0, 0.5, 2.0, 5.0])
-
     assert worse_than_some(sums).tolist() == reference_plain_worse(sums)
 
 
@@ -58,7 +54,6 @@ def test_six_people_who_all_say_the_same_are_enough_and_five_are_not() -> None:
     rng = np.random.default_rng(1)
     better = rng.normal(size=6)
     sums = np.stack([better, better + 1], axis=1)
-
     assert worse_than_some(sums).tolist() == [False, True]
     assert worse_than_some(sums[:5]).tolist() == [False, False]
     assert differ(sums[:, [1]] - sums[:, [0]]).tolist() == [True]
@@ -70,13 +65,11 @@ def test_two_clear_losers_are_found_together_and_equal_winners_are_not(people: i
     rng = np.random.default_rng(2)
     hard = 9 * rng.normal(size=(people, 1))
     sums = hard + 0.2 * rng.normal(size=(people, 5)) + np.array([0, 0, 0, 4.0, 5.0])
-
     assert worse_than_some(sums).tolist() == [False, False, False, True, True]
 
 
 def test_models_that_differ_by_rounding_alone_are_equal() -> None:
     sums = np.random.default_rng(3).normal(size=(20, 1)) + np.array([0.0, 1e-13, 0.0])
-
     assert not worse_than_some(sums).any()
 
 
@@ -87,7 +80,6 @@ def test_the_order_of_people_and_models_changes_nobody(
     rng = np.random.default_rng(seed)
     sums = rng.normal(size=(16, 5)) + np.array([0, 0.3, 0.6, 0.9, 1.2])
     found = worse_than_some(sums)
-
     assert worse_than_some(sums[people][:, models]).tolist() == found[models].tolist()
 
 
@@ -97,7 +89,6 @@ def test_the_order_and_the_sign_of_comparisons_change_none(
 ) -> None:
     differences = np.random.default_rng(4).normal(size=(9, 4)) + np.array([0, 1.0, 2.0, 3.0])
     found = differ(differences)
-
     assert found.any()
     assert differ((differences * signs)[:, order]).tolist() == found[order].tolist()
 
@@ -105,7 +96,6 @@ def test_the_order_and_the_sign_of_comparisons_change_none(
 def test_more_comparisons_ask_for_more() -> None:
     rng = np.random.default_rng(5)
     edge = rng.normal(0.95, 1, size=(9, 1))
-
     assert differ(edge).tolist() == [True]
     assert not differ(np.concatenate([edge, rng.normal(size=(9, 40))], axis=1)).any()
 
@@ -113,7 +103,6 @@ def test_more_comparisons_ask_for_more() -> None:
 def test_people_without_a_part_in_a_comparison_say_nothing_about_it() -> None:
     differences = np.ones((10, 2))
     differences[3:, 1] = 0
-
     assert differ(differences).tolist() == [True, False]
 
 

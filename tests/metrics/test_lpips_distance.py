@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import lpips
 import numpy as np
 import pytest
 import torch
 import torchvision
+from numpy.typing import NDArray
 
 from tests.metrics.random_networks import random_pictures, random_state, save_state, weights_path
 from tpbench.errors import ConfigError, MissingWeightsError
@@ -18,11 +19,6 @@ from tpbench.metrics.lpips_distance import (
     load_lpips,
     lpips_network,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 State = dict[str, torch.Tensor]
 BACKBONES: list[Backbone] = ["alex", "vgg"]
@@ -87,9 +83,7 @@ def test_equals_the_package(
 ) -> None:
     state = states[backbone]
     metric = LpipsDistance(lpips_network(backbone, state), backbone=backbone, fed=fed, batch_size=3)
-
     found = metric.distances(*pairs)
-
     expected = reference_lpips_lpips(
         *pairs, backbone=backbone, state=state, normalize=fed == "signed"
     )
@@ -104,7 +98,6 @@ def test_the_range_that_is_fed_matters(
 ) -> None:
     network = lpips_network("alex", states["alex"])
     signed, unit = (LpipsDistance(network, fed=fed).distances(*pairs) for fed in ("signed", "unit"))
-
     assert np.abs(signed - unit).min() > 1e-2 * signed.max()
 
 
@@ -113,7 +106,6 @@ def test_equal_pictures_are_at_distance_0_and_order_of_a_pair_is_nothing(
 ) -> None:
     metric = LpipsDistance(lpips_network("alex", states["alex"]))
     real, generated = pairs
-
     assert metric.distances(real, real).tolist() == [0.0] * 4
     np.testing.assert_allclose(
         metric.distances(generated, real), metric.distances(real, generated), rtol=1e-6
@@ -125,7 +117,6 @@ def test_the_batch_size_changes_rounding_only(
 ) -> None:
     network = lpips_network("alex", states["alex"])
     one, four = (LpipsDistance(network, batch_size=n).distances(*pairs) for n in (1, 4))
-
     np.testing.assert_allclose(one, four, rtol=1e-5)
 
 
@@ -137,7 +128,6 @@ def test_the_least_size_is_the_least_that_the_network_takes(
     metric = LpipsDistance(network, backbone=backbone)
     size_px = LPIPS_MIN_SIZE_PX[backbone]
     pictures = random_pictures(2, size=(size_px, size_px))
-
     assert np.isfinite(metric.distances(pictures[:1], pictures[1:])).all()
     with pytest.raises(ValueError, match=f"{size_px}x{size_px - 1} px are too small"):
         metric.distances(pictures[:1, 1:], pictures[1:, 1:])
@@ -158,9 +148,7 @@ def test_pairs_that_do_not_fit_are_refused() -> None:
 
 def test_building_moves_no_random_generator(states: dict[Backbone, State]) -> None:
     before = torch.get_rng_state()
-
     network = lpips_network("alex", states["alex"])
-
     assert torch.equal(torch.get_rng_state(), before)
     assert not any(tensor.is_meta for tensor in network.state_dict().values())
 
@@ -173,7 +161,6 @@ def test_weights_come_from_the_weights_folder(
 ) -> None:
     path = weights_path("lpips-alexnet", cache=tmp_path, monkeypatch=monkeypatch)
     save_state(states["alex"] | {"classifier.6.bias": torch.zeros(1000)}, path)
-
     expected = LpipsDistance(lpips_network("alex", states["alex"])).distances(*pairs)
     np.testing.assert_allclose(load_lpips().distances(*pairs), expected, rtol=1e-6)
 
@@ -183,7 +170,6 @@ def test_missing_weights_are_an_error_and_never_downloaded(
     backbone: Backbone, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
-
     with pytest.raises(MissingWeightsError, match=f"tpbench weights pull {name}"):
         load_lpips(backbone)
 
@@ -197,6 +183,5 @@ def test_weights_of_another_network_are_refused(
 ) -> None:
     path = weights_path("lpips-alexnet", cache=tmp_path, monkeypatch=monkeypatch)
     save_state({} if empty else states["vgg"], path)
-
     with pytest.raises(ConfigError, match="no weights of torchvision's network"):
         load_lpips("alex")

@@ -1,28 +1,38 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+import warnings
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from PIL import Image
+from pytorch_fid import fid_score, inception
 from torchvision.transforms.functional import to_tensor
 
-from tests.metrics.random_networks import random_pictures
-from tpbench.errors import ConfigError
-from tpbench.metrics.networks import check_pictures, exact_inference, read_state, unit_tensor
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
+from tests.metrics.random_networks import random_pictures, random_state, save_state, weights_path
+from tpbench.errors import ConfigError, MissingWeightsError
+from tpbench.metrics.networks import (
+    I3DFeatures,
+    InceptionFeatures,
+    WindowStream,
+    check_pictures,
+    exact_inference,
+    inception_network,
+    load_i3d,
+    load_inception,
+    read_state,
+    unit_tensor,
+)
 
 CPU = torch.device("cpu")
 
 
 def test_pictures_become_what_torchvision_makes_of_them() -> None:
     pictures = random_pictures(2, size=(5, 7))
-
     expected = torch.stack([to_tensor(picture) for picture in pictures])
     assert torch.equal(unit_tensor(pictures, CPU), expected)
 
@@ -32,7 +42,6 @@ def test_views_and_read_only_pictures_are_taken() -> None:
     view = pictures[:, ::-1, :, ::-1]
     expected = unit_tensor(view.copy(), CPU)
     view.flags.writeable = False
-
     assert torch.equal(unit_tensor(view, CPU), expected)
 
 
@@ -64,7 +73,6 @@ def test_precision_is_full_inside_and_as_before_outside() -> None:
 def test_a_file_that_is_no_model_is_one_clear_line(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.pth"
     path.write_bytes(content)
-
     with pytest.raises(ConfigError, match=r"model.pth: is no model file") as raised:
         read_state(path)
     assert "\n" not in str(raised.value)
@@ -73,7 +81,6 @@ def test_a_file_that_is_no_model_is_one_clear_line(content: bytes, tmp_path: Pat
 def test_a_file_that_would_run_code_is_not_loaded(tmp_path: Path) -> None:
     path = tmp_path / "model.pth"
     torch.save(torch.nn.Linear(1, 1), path)
-
     with pytest.raises(ConfigError, match=r"model.pth: is no model file"):
         read_state(path)
 
@@ -81,7 +88,6 @@ def test_a_file_that_would_run_code_is_not_loaded(tmp_path: Path) -> None:
 def test_a_file_without_named_tensors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.pth"
     torch.save({"epoch": 3}, path)
-
     with pytest.raises(ConfigError, match="want named tensors, got dict"):
         read_state(path)
 
@@ -105,3 +111,266 @@ def test_exactness_lasts_while_any_thread_is_inside() -> None:
         assert torch.is_inference_mode_enabled()
 
     assert torch.backends.cudnn.allow_tf32 == before
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    """Made-up weights of the network that pytorch-fid builds."""
+    built = []
+
+    def spy(module: torch.nn.Module, *_args: object, **_kwargs: object) -> None:
+        built.append(module)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inception, "load_state_dict_from_url", lambda *_args, **_kwargs: None)
+        patch.setattr(torch.nn.Module, "load_state_dict", spy)
+        inception.fid_inception_v3()
+    return random_state(built[0], seed=3)
+
+
+@pytest.fixture(scope="module")
+def extractor(state: dict[str, torch.Tensor]) -> InceptionFeatures:
+    return InceptionFeatures(inception_network(state), batch_size=3)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> NDArray[np.uint8]:
+    return random_pictures(4, size=(48, 64))
+
+
+@pytest.fixture(scope="module")
+def features(extractor: InceptionFeatures, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return extractor.features(pictures)
+
+
+def reference_pytorch_fid_features(
+    pictures: NDArray[np.uint8], state: dict[str, torch.Tensor], folder: Path
+) -> NDArray[np.float64]:
+    """Features by the package's own way, from picture files to `get_activations`."""
+    files = []
+    for number, picture in enumerate(pictures):
+        files.append(folder / f"{number}.png")
+        Image.fromarray(picture).save(files[-1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inception, "load_state_dict_from_url", lambda *_args, **_kwargs: state)
+        model = inception.InceptionV3([inception.InceptionV3.BLOCK_INDEX_BY_DIM[2048]])
+    found: NDArray[np.float64] = fid_score.get_activations(
+        files, model, batch_size=2, dims=2048, device="cpu", num_workers=0
+    )
+    return found
+
+
+def test_equals_the_package(
+    features: NDArray[np.float32],
+    pictures: NDArray[np.uint8],
+    state: dict[str, torch.Tensor],
+    tmp_path: Path,
+) -> None:
+    expected = reference_pytorch_fid_features(pictures, state, tmp_path)
+    assert features.shape == (4, 2048)
+    assert features.dtype == np.float32
+    assert expected.std(axis=0).max() > 1e-2 * expected.max()
+    np.testing.assert_allclose(features, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_the_batch_size_changes_rounding_only(
+    features: NDArray[np.float32], pictures: NDArray[np.uint8], extractor: InceptionFeatures
+) -> None:
+    one = extractor.features(pictures[2:3])[0]
+    np.testing.assert_allclose(one, features[2], rtol=0, atol=1e-5 * np.abs(features).max())
+
+
+def test_no_pictures_give_no_features(extractor: InceptionFeatures) -> None:
+    assert extractor.features(np.zeros((0, 8, 8, 3), np.uint8)).shape == (0, 2048)
+
+
+def test_floats_are_refused(extractor: InceptionFeatures) -> None:
+    with pytest.raises(ValueError, match="float64"):
+        extractor.features(np.zeros((1, 8, 8, 3)))  # type: ignore[arg-type]  # the mistake tested
+
+
+def test_a_batch_of_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="batch_size: want 1 or more, got 0"):
+        InceptionFeatures(torch.nn.Identity(), batch_size=0)
+
+
+def test_building_moves_no_random_generator_and_restores_the_package(
+    state: dict[str, torch.Tensor],
+) -> None:
+    download = inception.load_state_dict_from_url
+    before = torch.get_rng_state()
+    inception_network(state)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert inception.load_state_dict_from_url is download
+
+
+def test_weights_come_from_the_weights_folder(
+    features: NDArray[np.float32],
+    pictures: NDArray[np.uint8],
+    state: dict[str, torch.Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = weights_path("fid-inception", cache=tmp_path, monkeypatch=monkeypatch)
+    save_state(state, path)
+    found = load_inception().features(pictures[:1])
+    np.testing.assert_allclose(found, features[:1], rtol=0, atol=1e-5 * np.abs(features).max())
+
+
+def test_missing_weights_are_an_error_and_never_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
+    with pytest.raises(MissingWeightsError, match="tpbench weights pull fid-inception"):
+        load_inception()
+
+
+def test_weights_of_another_network_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = weights_path("fid-inception", cache=tmp_path, monkeypatch=monkeypatch)
+    save_state({"fc.weight": torch.zeros(3, 3)}, path)
+    with pytest.raises(ConfigError, match="no weights of pytorch-fid's Inception"):
+        load_inception()
+
+
+class StandIn(torch.nn.Module):
+    """The signature of the published TorchScript: (n, 3, T, H, W) in [0, 255] to (n, 400)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        self.weight = torch.nn.Parameter(torch.randn(400, 3 * 16 * 4, generator=draw))
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        rescale: bool = False,  # noqa: FBT001, FBT002 - the published signature
+        resize: bool = False,  # noqa: FBT001, FBT002 - as above
+        return_features: bool = False,  # noqa: FBT001, FBT002 - as above
+    ) -> torch.Tensor:
+        if rescale:
+            x = x / 255.0 * 2.0 - 1.0
+        frames = x.permute(0, 2, 1, 3, 4).flatten(0, 1)
+        if resize:
+            frames = torch.nn.functional.interpolate(
+                frames, size=[224, 224], mode="bilinear", align_corners=False
+            )
+        quarters = torch.nn.functional.adaptive_avg_pool2d(frames, (2, 2))
+        logits = quarters.reshape(x.shape[0], -1) @ self.weight.t()
+        if return_features:
+            return logits
+        return torch.softmax(logits, dim=1)
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """The stand-in, as a TorchScript file."""
+    path = tmp_path / "stand_in.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch would rather have exported programs
+        torch.jit.script(StandIn()).save(str(path))  # type: ignore[no-untyped-call]  # its gap
+    return path
+
+
+def windows_of(n: int, *, length: int = 16, size: tuple[int, int] = (20, 12)) -> NDArray[np.uint8]:
+    return random_pictures(n * length, size=size, seed=4).reshape(n, length, *size, 3)
+
+
+def reference_numpy_stand_in(windows: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What the stand-in is to return, in float64; the resize alone is torch's."""
+    x = torch.from_numpy(windows.astype(np.float64)).permute(0, 1, 4, 2, 3)
+    frames = (x / 127.5 - 1).flatten(0, 1)
+    big = torch.nn.functional.interpolate(frames, size=(224, 224), mode="bilinear").numpy()
+    quarters = big.reshape(len(big), 3, 2, 112, 2, 112).mean(axis=(3, 5))
+    weight = StandIn().weight.detach().numpy().astype(np.float64)
+    logits: NDArray[np.float64] = quarters.reshape(len(windows), -1) @ weight.T
+    return logits
+
+
+def test_the_network_is_told_to_scale_to_squash_and_to_return_logits() -> None:
+    extractor = I3DFeatures(StandIn(), batch_size=2)
+    windows = windows_of(3)
+    found = extractor.features(windows)
+    assert found.shape == (3, 400)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, reference_numpy_stand_in(windows), rtol=0, atol=1e-4)
+
+
+def test_the_batch_size_changes_rounding_only_of_i3d() -> None:
+    windows = windows_of(5)
+    one, five = (I3DFeatures(StandIn(), batch_size=n).features(windows) for n in (1, 5))
+    np.testing.assert_allclose(one, five, rtol=0, atol=1e-5 * np.abs(one).max())
+    assert I3DFeatures(StandIn()).features(windows[:0]).shape == (0, 400)
+
+
+def test_the_torchscript_comes_from_the_weights_folder(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = weights_path("i3d-torchscript", cache=tmp_path, monkeypatch=monkeypatch)
+    published.rename(path)
+    windows = windows_of(1)
+    expected = reference_numpy_stand_in(windows)
+    np.testing.assert_allclose(load_i3d().features(windows), expected, rtol=0, atol=1e-4)
+
+
+def test_missing_weights_are_an_error_and_never_downloaded_of_i3d(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
+    with pytest.raises(MissingWeightsError, match="tpbench weights pull i3d-torchscript"):
+        load_i3d()
+
+
+def test_a_file_that_is_no_torchscript_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = weights_path("i3d-torchscript", cache=tmp_path, monkeypatch=monkeypatch)
+    path.write_bytes(b"text")
+    with pytest.raises(ConfigError, match=r"i3d_torchscript.pt: is no TorchScript module"):
+        load_i3d()
+
+
+def test_what_are_no_windows_is_refused() -> None:
+    extractor = I3DFeatures(StandIn())
+    with pytest.raises(ValueError, match=r"want \(n, frames, height, width, 3\) uint8 RGB"):
+        extractor.features(random_pictures(16))
+    with pytest.raises(ValueError, match="batch_size: want 1 or more, got 0"):
+        I3DFeatures(StandIn(), batch_size=0)
+
+
+def test_a_network_that_returns_something_else_is_a_bug() -> None:
+    class Other(StandIn):
+        def forward(
+            self,
+            x: torch.Tensor,
+            rescale: bool = False,  # noqa: FBT001, FBT002 - the published signature
+            resize: bool = False,  # noqa: FBT001, FBT002 - as above
+            return_features: bool = False,  # noqa: FBT001, FBT002 - as above
+        ) -> torch.Tensor:
+            return super().forward(x, rescale, resize, return_features)[:, :10]
+
+    with pytest.raises(RuntimeError, match=r"returned \(1, 10\), not \(n, 400\)"):
+        I3DFeatures(Other()).features(windows_of(1))
+
+
+def numbered(n: int) -> list[NDArray[np.uint8]]:
+    return [np.full((2, 2, 3), number, np.uint8) for number in range(n)]
+
+
+@pytest.mark.parametrize("stride", [1, 9, 16, 24])
+@pytest.mark.parametrize("n", [0, 15, 16, 17, 32, 70])
+def test_windows_are_those_of_the_whole_list(n: int, stride: int) -> None:
+    stream = WindowStream(stride=stride)
+    found = [window for image in numbered(n) if (window := stream.push(image)) is not None]
+    assert [window[:, 0, 0, 0].tolist() for window in found] == [
+        list(range(start, start + 16)) for start in range(0, n - 15, stride)
+    ]
+    assert len(stream._frames) <= 16
+
+
+def test_a_frame_of_another_size_is_refused() -> None:
+    stream = WindowStream(stride=16)
+    stream.push(np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"frame 1: \(4, 5, 3\) after frames of \(4, 4, 3\)"):
+        stream.push(np.zeros((4, 5, 3), np.uint8))

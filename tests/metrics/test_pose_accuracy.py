@@ -84,7 +84,6 @@ def parts(statistics: PoseStatistics) -> list[PartStatistics]:
 
 def test_identical_poses_are_perfect() -> None:
     statistics = compare(person(), person())
-
     assert [part.expected for part in parts(statistics)] == [13, 42, 68]
     for part in parts(statistics):
         assert compute_part(part) == PartAccuracy(akd_px=0, akd_sw=0, pck=1, missing_rate=0)
@@ -121,9 +120,7 @@ def test_a_lost_hand_is_wrong_and_stated_though_akd_falls() -> None:
     kept = compute_part(compare(person(), (keypoints, scores)).hands)
     scores[LEFT_HAND] = 0
     keypoints[LEFT_HAND] = np.nan
-
     statistics = compare(person(), (keypoints, scores))
-
     lost = compute_part(statistics.hands)
     assert (statistics.hands.expected, statistics.hands.missing) == (42, 21)
     assert lost == PartAccuracy(akd_px=0, akd_sw=0, pck=0.5, missing_rate=0.5)
@@ -135,9 +132,7 @@ def test_a_lost_hand_is_wrong_and_stated_though_akd_falls() -> None:
 def test_a_hand_on_the_other_side_is_wrong() -> None:
     keypoints, scores = person()
     keypoints[[*range(91, 133)]] = keypoints[[*range(112, 133), *range(91, 112)]]
-
     hands = compute_part(compare(person(), (keypoints, scores)).hands)
-
     assert hands.pck == 0
     assert hands.akd_px == 300
 
@@ -147,16 +142,13 @@ def test_each_hand_is_measured_by_its_own_box() -> None:
     real[0][LEFT_HAND] = np.linspace((620, 500), (640, 510), 21)  # a fist of 20 px: 4 px allowed
     keypoints = real[0].copy()
     keypoints[91:133] += (0, 5)
-
     statistics = compare(real, (keypoints, real[1]))
-
     assert (statistics.hands.correct, statistics.hands.expected) == (21, 42)
 
 
 def test_nobody_found_is_all_missing() -> None:
     for part in parts(compare(person(), nobody())):
         accuracy = compute_part(part)
-
         assert part.missing == part.expected > 0
         assert math.isnan(accuracy.akd_px)
         assert math.isnan(accuracy.akd_sw)
@@ -166,7 +158,6 @@ def test_nobody_found_is_all_missing() -> None:
 def test_where_the_real_frame_shows_nobody_nothing_is_expected() -> None:
     for part in parts(compare(nobody(), person())):
         accuracy = compute_part(part)
-
         assert part == NOTHING
         assert all(math.isnan(value) for value in accuracy)
 
@@ -175,7 +166,6 @@ def test_where_the_real_frame_shows_nobody_nothing_is_expected() -> None:
 def test_a_doubtful_point_is_not_found(score: float) -> None:
     keypoints, scores = person()
     scores[NOSE] = score
-
     assert compare(person(), (keypoints, scores)).body.missing == 1
     assert compare((keypoints, scores), person()).body.expected == 12
 
@@ -184,9 +174,7 @@ def test_a_doubtful_point_is_not_found(score: float) -> None:
 def test_a_point_without_a_place_in_the_picture_is_not_found(place: tuple[float, float]) -> None:
     keypoints, scores = person()
     keypoints[NOSE] = place
-
     statistics = compare(person(), (keypoints, scores))
-
     assert (statistics.body.missing, statistics.body.found, statistics.body.correct) == (1, 12, 12)
     assert statistics.body.error_px == 0
     assert compare((keypoints, scores), person()).body.expected == 12
@@ -196,7 +184,6 @@ def test_a_point_on_the_outermost_pixels_is_seen() -> None:
     keypoints, scores = person()
     keypoints[:2] = (-0.5, -0.5), (1023.5, 1023.5)
     keypoints[2:4] = (99.5, 49.5), (49.5, 99.5)
-
     assert seen_points(keypoints, scores, SIZE_PX, SIZE_PX)[:2].all()
     assert seen_points(keypoints, scores, 100, 50)[2:4].tolist() == [True, False]
 
@@ -205,7 +192,6 @@ def test_points_that_only_the_generated_frame_shows_count_for_nothing() -> None:
     keypoints, scores = person()
     for extra in (NOSE, FACE.start, LEFT_HAND.start):
         scores[extra] = 0
-
     assert compare((keypoints, scores), person()) == compare(
         (keypoints, scores), (keypoints, scores)
     )
@@ -214,7 +200,6 @@ def test_points_that_only_the_generated_frame_shows_count_for_nothing() -> None:
 def test_legs_and_feet_are_not_looked_at() -> None:
     keypoints, scores = person()
     keypoints[13:17], keypoints[FEET] = 0, np.nan
-
     assert compare(person(), (keypoints, scores)) == compare(person(), person())
 
 
@@ -224,7 +209,6 @@ def test_what_the_real_frame_hardly_shows_is_not_expected(part: str, needed: int
     keypoints, scores = nobody()
     shown = slice(points.start, points.start + needed)
     keypoints[shown], scores[shown] = person()[0][shown], 0.9
-
     assert getattr(compare((keypoints, scores), person()), part).expected == needed
     scores[points.start] = 0
     assert getattr(compare((keypoints, scores), person()), part) == NOTHING
@@ -255,9 +239,7 @@ def test_without_a_shoulder_width_only_the_errors_in_it_are_left_out(case: str) 
 def test_the_real_shoulders_give_the_unit() -> None:
     keypoints, scores = person()
     keypoints[LEFT_SHOULDER] = (700, 300)
-
     statistics = compare(person(), (keypoints, scores))
-
     assert statistics.body.error_px == 100
     assert statistics.body.error_sw == 0.5
     scores[LEFT_SHOULDER] = 0
@@ -280,7 +262,6 @@ def test_shoulder_width() -> None:
 
 def test_another_shape_is_refused_with_what_came() -> None:
     keypoints, scores = person()
-
     with pytest.raises(ValueError, match=r"\(17, 2\) and \(133,\)"):
         compare((keypoints[:17], scores), person())
     with pytest.raises(ValueError, match=r"\(133, 2\) and \(1, 133\)"):
@@ -303,9 +284,7 @@ def random_pose(seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_moving_both_changes_nothing(real: int, generated: int, dx: int, dy: int) -> None:
     pair = [random_pose(real), random_pose(generated)]
     step = np.array([dx, dy], np.float32)
-
     moved = [(keypoints + step, scores) for keypoints, scores in pair]
-
     assert compare(moved[0], moved[1]) == compare(pair[0], pair[1])
 
 
@@ -313,9 +292,7 @@ def test_moving_both_changes_nothing(real: int, generated: int, dx: int, dy: int
 def test_scaling_both_scales_pixels_only(real: int, generated: int, scale: float) -> None:
     pair = [random_pose(real), random_pose(generated)]
     scaled = [(keypoints * np.float32(scale), scores) for keypoints, scores in pair]
-
     statistics = compare(pair[0], pair[1])
-
     for part, other in zip(
         parts(statistics), parts(compare(scaled[0], scaled[1], size_px=8192)), strict=True
     ):
@@ -329,10 +306,8 @@ def test_scaling_both_scales_pixels_only(real: int, generated: int, scale: float
 def test_losing_points_never_raises_pck(real: int, generated: int, lost: int) -> None:
     pose, (keypoints, scores) = random_pose(real), random_pose(generated)
     kept = np.random.default_rng(lost).random(NUM_KEYPOINTS) < 0.8
-
     before = compare(pose, (keypoints, scores))
     after = compare(pose, (keypoints, np.where(kept, scores, 0)))
-
     for part, less in zip(parts(before), parts(after), strict=True):
         assert less.expected == part.expected > 0
         assert compute_part(less).pck <= compute_part(part).pck
@@ -342,9 +317,7 @@ def test_losing_points_never_raises_pck(real: int, generated: int, lost: int) ->
 @given(SEEDS, SEEDS)
 def test_equals_a_plain_reference(real: int, generated: int) -> None:
     pose, other = random_pose(real), random_pose(generated)
-
     statistics = compare(pose, other)
-
     expected = {
         "body": reference_plain_part(pose, other, [(range(13), 0.1)]),
         "hands": reference_plain_part(pose, other, [(range(91, 112), 0.2), (range(112, 133), 0.2)]),

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,9 +14,6 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from tpbench.metrics.pose import Box, face_box, hand_box, region_crop, region_scores
 from tpbench.video import read_frames
 from tpbench.wholebody import FACE, LEFT_HAND, RIGHT_HAND
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WIDTH_PX, HEIGHT_PX = 640, 480
 HANDS: dict[Literal["left", "right"], slice] = {"left": LEFT_HAND, "right": RIGHT_HAND}
@@ -41,7 +39,6 @@ def noise(height_px: int, width_px: int, *, seed: int = 0) -> np.ndarray:
 
 def test_a_face_is_grown_by_a_quarter_of_its_longer_side_and_made_square() -> None:
     pose = spread(FACE, 200, 100, 260, 180)
-
     # 60 x 80 around (230, 140): a side of 80 + 2 * 20, from the pixel edge at 230.5 - 60.
     assert face_box(*pose, WIDTH_PX, HEIGHT_PX) == Box(
         left_px=171, top_px=81, right_px=291, bottom_px=201
@@ -52,7 +49,6 @@ def test_a_face_is_grown_by_a_quarter_of_its_longer_side_and_made_square() -> No
 def test_each_hand_has_its_own_box(side: Literal["left", "right"]) -> None:
     pose = spread(HANDS[side], 300, 200, 340, 230)
     other: Literal["left", "right"] = "right" if side == "left" else "left"
-
     assert hand_box(*pose, WIDTH_PX, HEIGHT_PX, side) == Box(
         left_px=291, top_px=186, right_px=351, bottom_px=246
     )
@@ -63,14 +59,12 @@ def test_each_hand_has_its_own_box(side: Literal["left", "right"]) -> None:
 def test_a_box_at_the_edge_is_pushed_inwards_and_stays_square() -> None:
     bottom_right = hand_box(*spread(LEFT_HAND, 600, 440, 639, 479), WIDTH_PX, HEIGHT_PX, "left")
     top_left = hand_box(*spread(LEFT_HAND, 0, 0, 40, 40), WIDTH_PX, HEIGHT_PX, "left")
-
     assert bottom_right == Box(left_px=581, top_px=421, right_px=640, bottom_px=480)
     assert top_left == Box(left_px=0, top_px=0, right_px=60, bottom_px=60)
 
 
 def test_a_box_sits_on_its_points_to_half_a_pixel() -> None:
     pose = spread(LEFT_HAND, 300, 200.25, 340.5, 241)
-
     # 61.1 and so 62 px around (320.25, 220.625): from 289.75 and 190.125, to the nearest edge.
     assert hand_box(*pose, WIDTH_PX, HEIGHT_PX, "left") == Box(
         left_px=290, top_px=190, right_px=352, bottom_px=252
@@ -79,7 +73,6 @@ def test_a_box_sits_on_its_points_to_half_a_pixel() -> None:
 
 def test_a_face_larger_than_the_picture_fills_it() -> None:
     pose = spread(FACE, 50, 10, 550, 470)
-
     assert face_box(*pose, WIDTH_PX, HEIGHT_PX) == Box(
         left_px=0, top_px=0, right_px=640, bottom_px=480
     )
@@ -106,7 +99,6 @@ def test_doubtful_points_and_those_outside_the_picture_do_not_widen_the_box() ->
     keypoints[95], scores[95] = (100, 100), 0.2
     keypoints[96] = (641, 220)
     keypoints[97] = np.nan
-
     assert hand_box(keypoints, scores, WIDTH_PX, HEIGHT_PX, "left") == expected
 
 
@@ -154,7 +146,6 @@ def test_a_box_moves_with_the_points(dx: int, dy: int) -> None:
     moved = hand_box(
         keypoints + np.array([dx, dy], np.float32), scores, WIDTH_PX, HEIGHT_PX, "left"
     )
-
     assert still is not None
     assert moved == Box(
         left_px=still.left_px + dx,
@@ -192,7 +183,6 @@ def test_only_what_lies_in_the_box_counts() -> None:
     generated[outside] = ~generated[outside]
     assert region_scores(real, generated, box).psnr_db == math.inf
     assert region_scores(real, generated, box).ssim == pytest.approx(1, abs=1e-6)
-
     for y, x in itertools.product((12, 31), (10, 29)):
         corner = real.copy()
         corner[y, x] ^= 0x80
@@ -201,18 +191,14 @@ def test_only_what_lies_in_the_box_counts() -> None:
 
 def test_a_crop_of_the_box_at_its_own_size_is_a_copy() -> None:
     image, box = noise(200, 300), Box(left_px=100, top_px=50, right_px=228, bottom_px=178)
-
     crop = region_crop(image, box)
-
     np.testing.assert_array_equal(crop, image[50:178, 100:228])
     assert not np.shares_memory(crop, image)
 
 
 def test_a_large_box_is_shrunk_by_area() -> None:
     image, box = noise(300, 300), Box(left_px=20, top_px=30, right_px=276, bottom_px=286)
-
     crop = region_crop(image, box)
-
     blocks = image[30:286, 20:276].reshape(128, 2, 128, 2, 3).mean(axis=(1, 3))
     assert np.abs(crop - blocks).max() <= 0.5
 
@@ -221,9 +207,7 @@ def test_a_small_box_is_blown_up_bilinearly() -> None:
     image = np.zeros((20, 40, 3), np.uint8)
     image[:, 21:] = 200
     box = Box(left_px=20, top_px=0, right_px=22, bottom_px=2)
-
     crop = region_crop(image, box, side_px=4)
-
     np.testing.assert_array_equal(crop[0, :, 0], [0, 50, 150, 200])
     assert crop.shape == (4, 4, 3)
 
@@ -231,18 +215,14 @@ def test_a_small_box_is_blown_up_bilinearly() -> None:
 def test_a_box_that_grows_one_way_and_shrinks_the_other_is_bilinear() -> None:
     image = np.zeros((2, 12, 3), np.uint8)
     image[:, 1::3] = 90  # in the middle of each third column: the mean by area would be 30
-
     crop = region_crop(image, Box(left_px=0, top_px=0, right_px=12, bottom_px=2), side_px=4)
-
     np.testing.assert_array_equal(crop, 90)
 
 
 @pytest.mark.parametrize(("width_px", "height_px"), [(16, 16), (129, 640), (400, 20)])
 def test_every_crop_has_one_size(width_px: int, height_px: int) -> None:
     box = Box(left_px=0, top_px=0, right_px=width_px, bottom_px=height_px)
-
     crop = region_crop(noise(640, 640), box)
-
     assert crop.shape == (128, 128, 3)
     assert crop.dtype == np.uint8
 
@@ -250,7 +230,6 @@ def test_every_crop_has_one_size(width_px: int, height_px: int) -> None:
 @pytest.mark.parametrize("edges", [(-1, 0, 20, 20), (0, -1, 20, 20), (9, 0, 9, 20), (0, 9, 20, 9)])
 def test_a_box_has_pixels_and_no_negative_ones(edges: tuple[int, int, int, int]) -> None:
     left_px, top_px, right_px, bottom_px = edges
-
     with pytest.raises(ValueError, match="left < right"):
         Box(left_px=left_px, top_px=top_px, right_px=right_px, bottom_px=bottom_px)
 
@@ -259,7 +238,6 @@ def test_a_box_has_pixels_and_no_negative_ones(edges: tuple[int, int, int, int])
 def test_a_box_over_the_edge_is_refused(edges: tuple[int, int]) -> None:
     image = noise(40, 50)
     box = Box(left_px=0, top_px=0, right_px=edges[0], bottom_px=edges[1])
-
     with pytest.raises(ValueError, match="over the edge of a picture of 50 x 40 px"):
         region_scores(image, image, box)
     with pytest.raises(ValueError, match="over the edge"):
@@ -268,7 +246,6 @@ def test_a_box_over_the_edge_is_refused(edges: tuple[int, int]) -> None:
 
 def test_what_is_no_picture_or_no_pair_is_refused() -> None:
     box = Box(left_px=0, top_px=0, right_px=16, bottom_px=16)
-
     with pytest.raises(ValueError, match="one size"):
         region_scores(noise(20, 20), noise(20, 21), box)
     with pytest.raises(ValueError, match="uint8"):

@@ -108,9 +108,7 @@ def test_a_method_is_one_yaml_file_anywhere(spec: Path, data: Path, run: Run) ->
     assert "my-method: its checkout, Python and weights are in place" in run(
         "models", "check", spec
     )
-
     said = run("eval", "--model", spec, "--data", data, "--metrics", "l1,motion_ratio", *CHEAP)
-
     assert "my-method on all of Small talks" in said
     (folder,) = Path("runs").glob("my-method/*/*/seed42")
     reference = next(iter(read_frames(data / "clips" / "a.mp4"))).image
@@ -124,7 +122,6 @@ def test_a_run_names_the_spec_by_its_digest_and_content_and_never_its_folder(
 ) -> None:
     run("eval", "--model", spec, "--data", data, "--metrics", "l1", *CHEAP)
     run("leaderboard", "build", "runs", "--out", "board")
-
     (folder,) = Path("runs").glob("my-method/*/*/seed42")
     model = json.loads((folder / "run.json").read_text("utf-8"))["model"]
     assert (model["name"], model["kind"], model["licence_code"]) == ("my-method", "external", "MIT")
@@ -151,7 +148,6 @@ def test_a_run_goes_on_with_the_same_spec_and_not_with_another(
 def test_in_the_package_the_same_file_is_a_model_by_its_id(spec: Path, data: Path) -> None:
     specs = copied_package(data.parent) / "baselines" / "external" / "specs"
     (specs / "my-method.yaml").write_bytes(spec.read_bytes())
-
     assert "my-method" in tpbench_in(data.parent, "models", "list")[1]
     command = ("generate", "--model", "my-method", "--data", "data", "--out", "runs", *CHEAP)
     code, _, errors = tpbench_in(data.parent, *command)
@@ -192,7 +188,6 @@ def test_a_copy_of_a_spec_of_the_package_is_that_model(tmp_path: Path, run: Run)
 
     original = Path(tpbench.__file__).parent / "baselines" / "external" / "specs" / "champ.yaml"
     (tmp_path / "champ.yaml").write_bytes(original.read_bytes())
-
     assert run("models", "show", tmp_path / "champ.yaml", "--json") == run(
         "models", "show", "champ", "--json"
     )

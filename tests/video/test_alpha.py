@@ -57,10 +57,8 @@ def test_transparency_in_any_picture_is_refused(
 ) -> None:
     path = write(tmp_path / name, codec, pixel_format, [255, 255, 0, 255])
     read: list[Frame] = []
-
     with pytest.raises(TransparentError, match=r"is transparent in places: lay it over"):
         read.extend(read_frames(path))
-
     assert len(read) <= 2
 
 
@@ -69,14 +67,12 @@ def test_a_format_with_transparency_that_is_opaque_is_read(
     tmp_path: Path, name: str, codec: str, pixel_format: str
 ) -> None:
     path = write(tmp_path / name, codec, pixel_format, [255] * 4)
-
     assert len(list(read_frames(path))) == 4
 
 
 @pytest.mark.parametrize("alpha", [128, 240])
 def test_what_shines_through_a_little_is_transparent(tmp_path: Path, alpha: int) -> None:
     path = write(tmp_path / "a.mkv", "ffv1", "bgra", [alpha] * 4)
-
     with pytest.raises(TransparentError):
         list(read_frames(path))
 
@@ -90,13 +86,11 @@ def test_the_unused_byte_of_uncompressed_video_is_no_transparency(tmp_path: Path
             image[..., 3] = 0
             output.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgra")))
         output.mux(stream.encode(None))
-
     assert len(list(read_frames(path))) == 4
 
 
 def test_footage_to_be_scored_refuses_transparency_alike(tmp_path: Path) -> None:
     footage = open_footage(write(tmp_path / "a.mkv", "ffv1", "bgra", [0] * 4))
-
     with pytest.raises(TransparentError):
         list(footage.images())
 
@@ -149,12 +143,10 @@ def vp9_packets(level: int) -> list[bytes]:
 @pytest.mark.parametrize("alpha", [0, 128])
 def test_transparency_beside_vp9_is_refused(tmp_path: Path, alpha: int) -> None:
     path = vp9_with_alpha(tmp_path / "a.webm", alpha)
-
     with pytest.raises(TransparentError):
         probe(path)
 
 
 def test_opacity_beside_vp9_is_fine(tmp_path: Path) -> None:
     path = vp9_with_alpha(tmp_path / "a.webm", 255)
-
     assert len(list(read_frames(path))) == 4

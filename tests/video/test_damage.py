@@ -35,10 +35,8 @@ def test_a_wrong_checksum_of_ffv1_is_damage_as_in_any_codec(
     options = {"level": "3", "slicecrc": "1"}
     path = make_media.cfr("a.mkv", n=12, codec="ffv1", bframes=0, options=options)
     read: list[int] = []
-
     with pytest.raises(MediaError, match=r"near 0.20 s can't be decoded \(ffv1: .*CRC mismatch"):
         read.extend(frame.index for frame in read_frames(flipped(path, packet=5, share=share)))
-
     assert read == [0, 1, 2, 3]
 
 
@@ -46,7 +44,6 @@ def test_the_same_line_about_another_file_counts_again(make_media: MediaMaker) -
     options = {"level": "3", "slicecrc": "1"}
     path = make_media.cfr("a.mkv", n=12, codec="ffv1", bframes=0, options=options)
     spoilt = flipped(path, packet=5, share=0.5)
-
     for _ in range(2):
         with pytest.raises(MediaError, match="CRC mismatch"):
             list(read_frames(spoilt))
@@ -59,10 +56,8 @@ def test_a_whole_file_read_beside_a_spoilt_one_stays_whole(make_media: MediaMake
     flipped(spoilt, packet=5, share=0.5)
     frames, others = read_frames(whole), read_frames(spoilt)
     first = [next(frames).index for _ in range(4)]
-
     with pytest.raises(MediaError, match=r"spoilt.mkv: damaged"):
         list(others)
-
     assert [*first, *(frame.index for frame in frames)] == list(range(12))
 
 
@@ -76,7 +71,6 @@ def test_lines_about_other_things_than_the_picture_are_harmless() -> None:
     errors = [(av.logging.ERROR, "h264", line) for line in lines]
     harmless = [*errors, (av.logging.WARNING, "h264", "concealing 8 errors")]
     damage = (av.logging.ERROR, "ffv1", "slice CRC mismatch 12345678!\n")
-
     assert damage_in(harmless) is None
     assert damage_in([*harmless, damage]) == "ffv1: slice CRC mismatch 12345678!"
 
@@ -113,7 +107,5 @@ def test_pictures_that_lean_on_a_part_cut_away_are_no_damage_behind_a_seam(
 def test_real_talks_are_whole(shared_dir: Path, name: str) -> None:
     path = shared_dir / "data" / "talkingpose_samples" / name
     info = probe(path)
-
     n_read = sum(1 for _ in read_frames(path, info=info, max_side_px=16))
-
     assert (n_read, info.notes, info.seams) == (info.frame_count, (), ())

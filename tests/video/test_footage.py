@@ -4,7 +4,9 @@ import os
 import re
 import struct
 import zlib
+from collections.abc import Iterable
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,12 +20,11 @@ from tpbench.video import (
     content_sha256,
     is_frame_folder,
     open_footage,
+    passed_over,
     pictures_in,
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import MediaMaker
 
 
@@ -31,7 +32,6 @@ def test_a_video_and_a_folder_of_its_pictures_are_the_same_frames(tmp_path: Path
     images = pictures(5, size_px=(34, 20))
     video = open_footage(write_video(tmp_path / "clip.avi", images, fps=30))
     folder = open_footage(write_pictures(tmp_path / "clip", images))
-
     for footage in (video, folder):
         assert (footage.width_px, footage.height_px, footage.n_frames) == (34, 20, 5)
         np.testing.assert_array_equal(np.stack(list(footage.images())), images)
@@ -45,9 +45,7 @@ def test_pictures_are_ordered_by_the_last_number_in_their_names(tmp_path: Path) 
         Image.fromarray(image).save(tmp_path / f"run2_{number}_rgb.png")
     (tmp_path / "notes.txt").write_text("no picture")
     Image.fromarray(images[0]).save(tmp_path / ".hidden_5.png")
-
     found = np.stack(list(open_footage(tmp_path).images()))
-
     np.testing.assert_array_equal(found, images)
 
 
@@ -60,7 +58,6 @@ def test_grey_opaque_rgba_and_16_bit_pictures_are_read_as_rgb(tmp_path: Path) ->
     Image.fromarray(grey).save(tmp_path / "0.png")
     Image.fromarray(np.dstack([grey, grey, grey, np.full_like(grey, 255)])).save(tmp_path / "1.png")
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "2.png")
-
     for image in open_footage(tmp_path).images():
         np.testing.assert_array_equal(image, np.dstack([grey, grey, grey]))
 
@@ -70,7 +67,6 @@ def test_a_transparent_picture_is_refused(mode: str, suffix: str, tmp_path: Path
     image = Image.new(mode, (16, 8), 255 if mode == "LA" else (200, 100, 50, 255))
     image.putpixel((3, 2), (9, 254) if mode == "LA" else (9, 9, 9, 254))
     image.save(tmp_path / f"0.{suffix}", lossless=True)
-
     with pytest.raises(MediaError, match=r"0\.\w+: is transparent in places: lay it over its back"):
         list(open_footage(tmp_path).images())
 
@@ -79,7 +75,6 @@ def test_a_palette_with_a_transparent_colour_in_use_is_refused(tmp_path: Path) -
     image = Image.new("P", (16, 8), 1)
     image.putpalette([0, 0, 0, 200, 100, 50])
     image.save(tmp_path / "0.png", transparency=1)
-
     with pytest.raises(MediaError, match="transparent"):
         open_footage(tmp_path)
 
@@ -101,7 +96,6 @@ def test_folders_that_are_not_numbered_through_are_refused(
             Image.fromarray(pictures(1)[0]).save(tmp_path / name)
         else:
             (tmp_path / name).touch()
-
     for look in (open_footage, content_sha256):
         with pytest.raises(MediaError, match=re.escape(complaint)):
             look(tmp_path)
@@ -110,7 +104,6 @@ def test_folders_that_are_not_numbered_through_are_refused(
 def test_a_picture_of_another_size_is_named(tmp_path: Path) -> None:
     write_pictures(tmp_path, pictures(3))
     Image.fromarray(pictures(1, size_px=(32, 48))[0]).save(tmp_path / "frame_0002.png")
-
     complaint = r"frame_0002.png: is 32x48 px, the first picture 64x48 px"
     with pytest.raises(MediaError, match=complaint):
         list(open_footage(tmp_path).images())
@@ -122,7 +115,6 @@ def test_a_picture_that_is_none_is_named(damage: str, tmp_path: Path) -> None:
     broken = tmp_path / "frame_0001.png"
     data = {"text": b"no picture", "empty": b"", "half": broken.read_bytes()[:500]}[damage]
     broken.write_bytes(data)
-
     with pytest.raises(MediaError, match=r"frame_0001.png: is no picture that can be read"):
         list(open_footage(tmp_path).images())
 
@@ -145,7 +137,6 @@ def test_content_is_what_the_pictures_hold_and_their_order(tmp_path: Path) -> No
     renamed = content_sha256(write_pictures(tmp_path / "renamed", images, first=5))
     turned = content_sha256(write_pictures(tmp_path / "turned", images[::-1]))
     fewer = content_sha256(write_pictures(tmp_path / "fewer", images[:2]))
-
     assert first == renamed
     assert len({first, turned, fewer}) == 3
 
@@ -156,7 +147,6 @@ def test_pictures_beside_a_video_are_no_frames(tmp_path: Path) -> None:
     (tmp_path / "takes.ts").mkdir()
     (tmp_path / "log.txt").touch()
     assert is_frame_folder(tmp_path)
-
     (tmp_path / "talk.MP4").touch()
     assert not is_frame_folder(tmp_path)
 
@@ -166,7 +156,6 @@ def test_a_picture_that_was_cut_off_is_refused(suffix: str, tmp_path: Path) -> N
     path = tmp_path / f"0{suffix}"
     Image.fromarray(pictures(1)[0]).save(path)
     assert open_footage(tmp_path).n_frames == 1
-
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(MediaError, match=r"0\.\w+: is no picture that can be read"):
         open_footage(tmp_path)
@@ -181,7 +170,6 @@ def test_a_folder_that_went_away_is_a_media_error(tmp_path: Path) -> None:
 def test_a_folder_with_nothing_but_hidden_pictures_is_no_clip(tmp_path: Path) -> None:
     Image.fromarray(pictures(1)[0]).save(tmp_path / "._0.png")
     assert not is_frame_folder(tmp_path)
-
     Image.fromarray(pictures(1)[0]).save(tmp_path / "0.PNG")
     assert is_frame_folder(tmp_path)
 
@@ -189,7 +177,6 @@ def test_a_folder_with_nothing_but_hidden_pictures_is_no_clip(tmp_path: Path) ->
 @pytest.mark.timeout(20)
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "clip.mp4")
-
     for look in (open_footage, content_sha256):
         with pytest.raises(MediaError, match=r"clip\.mp4: is "):
             look(tmp_path / "clip.mp4")
@@ -206,3 +193,39 @@ def test_a_picture_that_claims_more_than_memory_holds_is_one_clear_line(tmp_path
 
     with pytest.raises(MediaError, match=r"0\.png: is 60000x60000 px, larger than 8192x8192"):
         open_footage(tmp_path)
+
+
+def touch(folder: Path, names: Iterable[str]) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def test_files_with_other_endings_are_counted_with_an_example_of_each(tmp_path: Path) -> None:
+    names = ["a.mp4", "b.gif", "sub/c.GIF", "d/0.png", "d/1.png", "d/notes", ".hid.gif", ".x/y.gif"]
+    found = passed_over(touch(tmp_path, [*names, "poster.jpg"]), [tmp_path / "d"])
+    assert found.files == ("b.gif", "d/notes", "poster.jpg", "sub/c.GIF")
+    assert found.note("real") == (
+        "not read on the real side: 2 .gif ('b.gif'), 1 without an ending ('d/notes'), "
+        "1 .jpg ('poster.jpg'): no videos or pictures by their ending"
+    )
+
+
+def test_nothing_is_said_where_nothing_is_passed_over(tmp_path: Path) -> None:
+    found = passed_over(touch(tmp_path, ["a.mp4", "d/0.ppm"]), [tmp_path / "d"])
+    assert (found.files, found.note("real")) == ((), None)
+
+
+def test_a_missing_clip_is_told_of_the_file_that_may_be_it_and_what_to_do(tmp_path: Path) -> None:
+    names = ["b.gif", "sub/c.tar", "frames/0.npy", "odd.xyz", "v1.2.h264", "z/one/two.gif"]
+    found = passed_over(touch(tmp_path, names), [])
+    hints = found.hints(["b", "sub/c", "frames", "odd", "v1.2", "gone"], by_own_name=False)
+    assert list(hints) == ["b", "sub/c", "frames", "odd", "v1.2"]
+    assert hints["b"].startswith("'b.gif' is not read: convert it: `ffmpeg -i IN.gif")
+    assert hints["frames"] == (
+        "'frames/0.npy' is not read: write its frames as numbered PNG, or as a video"
+    )
+    assert hints["odd"].endswith("it is no ending of a video or picture that is read")
+    assert list(found.hints(["two", "c"], by_own_name=True)) == ["two", "c"]

@@ -124,7 +124,6 @@ def test_all_eight_matrices_are_told_apart_whatever_their_scale(
     entries: tuple[int, int, int, int], scale: float
 ) -> None:
     found = orientation_of_matrix(matrix(*(value * scale for value in entries)))
-
     assert found == MATRICES[entries]
 
 
@@ -139,9 +138,7 @@ def test_a_video_stands_upright_whatever_its_container_asks_for(
         lambda number: stored_for(orientation, upright_image(number)),
         says=matrix(*entries),
     )
-
     info = probe(path)
-
     assert info.display.orientation == orientation
     assert (info.width_px, info.height_px) == (64, 48)
     assert differences(path) < 3
@@ -153,7 +150,6 @@ def test_an_odd_angle_or_a_slant_is_refused_in_a_line(
     tmp_path: Path, entries: tuple[float, float, float, float]
 ) -> None:
     path = write(tmp_path / "odd.mp4", upright_image, says=matrix(*entries))
-
     with pytest.raises(MediaError, match=r"odd\.mp4: asks to be turned by an odd angle"):
         probe(path)
 
@@ -174,7 +170,6 @@ def test_what_the_stream_itself_says_holds_for_all_its_pictures(
         n=n,
         messages={0: message(orientation)},
     )
-
     assert probe(path).display.orientation == orientation
     assert differences(path) < 3
     assert differences(path, start_frame=5) < 3
@@ -198,9 +193,7 @@ def test_what_the_stream_says_may_begin_and_end_in_mid_stream(tmp_path: Path) ->
 def test_a_turn_to_the_other_shape_in_mid_stream_fits_into_the_frame(tmp_path: Path) -> None:
     turned = Orientation(quarter_turns=1)
     path = write(tmp_path / "a.mkv", upright_image, messages={12: message(turned)})
-
     last = list(read_frames(path))[-1].image
-
     assert last.shape == (48, 64, 3)
     assert last[:, :10].max() < 20  # 36 px wide, in the middle
     assert last[:, -10:].max() < 20

@@ -217,7 +217,6 @@ def test_a_picture_that_asks_to_be_turned_is_turned(
     options = every.get(kind, {})
     image = Image.fromarray(np.full_like(rgb, 90) if kind == "JPEG" else rgb)
     image.save(tmp_path / "0.x", kind, exif=exif, **options)
-
     found = read_picture(tmp_path / "0.x")
     np.testing.assert_array_equal(found, np.rot90(np.asarray(image), -1))
 
@@ -230,7 +229,6 @@ def test_a_16_bit_picture_that_asks_to_be_turned_is_turned(
         tmp_path / "0.tif", deep, photometric="rgb", extratags=[(274, "H", 1, 6, False)]
     )
     np.testing.assert_array_equal(read_picture(tmp_path / "0.tif"), turned)
-
     exif = Image.Exif()
     exif[0x0112] = 6
     plain = cv2.imencode(".png", deep[..., ::-1])[1].tobytes()
@@ -435,7 +433,6 @@ def test_videos_that_hold_deep_colours_as_they_are_are_rounded_as_pictures_are(
         stored = np.ascontiguousarray(values[..., 0] if grey else values)
         output.mux(stream.encode(av.VideoFrame.from_ndarray(stored, format=pixel_format)))
         output.mux(stream.encode(None))
-
     seen = np.repeat(values[..., :1], 3, axis=2) if grey else values
     expected = np.round(seen * 255.0 / (2**bits - 1))
     np.testing.assert_array_equal(next(open_footage(path).images()), expected)

@@ -82,9 +82,7 @@ def test_a_clock_that_restarts_is_a_seam_and_costs_no_picture(
     first = make_media.cfr(f"one_{name}", n=30, gop=8, **JOINABLE[name])  # type: ignore[arg-type]
     second = make_media.cfr(f"two_{name}", n=23, gop=8, **JOINABLE[name])  # type: ignore[arg-type]
     path = joined(make_media, name, first, second)
-
     info = probe(path)
-
     assert (info.fps, info.frame_count, info.picture_count) == (Fraction(25), 53, 53)
     assert (info.seams, info.variable_rate) == ((30,), False)
     assert numbers(path, make_media) == [*range(30), *range(23)]
@@ -118,9 +116,7 @@ def test_joined_fragments_go_on_in_the_order_of_the_file(make_media: MediaMaker)
         fragmented(make_media, "a.mp4", 30),
         fragmented(make_media, "b.mp4", 25),
     )
-
     info = probe(path)
-
     assert (info.fps, info.frame_count, info.seams) == (Fraction(25), 55, (30,))
     assert numbers(path, make_media) == [*range(30), *range(25)]
 
@@ -131,22 +127,18 @@ def test_a_recording_that_can_not_be_reached_is_said(
 ) -> None:
     codec = "wmv2" if name == "a.asf" else "libx264"
     part = make_media.cfr(f"part_{name}", n=20, codec=codec, bframes=0)
-
     with caplog.at_level(logging.WARNING):
         n_alone = probe(part).frame_count
     assert (n_alone, caplog.text) == (20, "")
     with caplog.at_level(logging.WARNING):
         n_joined = probe(joined(make_media, name, part, part, part, part)).frame_count
-
     assert n_joined == 80 or "another recording lies behind" in caplog.text
 
 
 def test_a_clock_far_behind_is_a_seam_and_no_damage(make_media: MediaMaker) -> None:
     late = make_media.cfr("late.ts", n=30, first_pts=25 * 600)
     path = joined(make_media, "far.ts", late, make_media.cfr("early.ts", n=20))
-
     info = probe(path)
-
     assert (info.fps, info.frame_count, info.seams) == (Fraction(25), 50, (30,))
     assert numbers(path, make_media) == [*range(30), *range(20)]
 
@@ -159,9 +151,7 @@ def test_chained_ogg_goes_on_with_the_headers_of_its_second_part(make_media: Med
         command = ["ffmpeg", "-loglevel", "error", "-i", str(source), "-c:v", "libtheora"]
         subprocess.run([*command, "-q:v", quality, str(path)], check=True)
     path = joined(make_media, "chained.ogv", *parts)
-
     info = probe(path)
-
     assert (info.fps, info.frame_count, info.seams) == (Fraction(25), 60, (30,))
     assert numbers(path, make_media) == [*range(30), *range(30)]
     assert numbers(path, make_media, 37) == list(range(7, 30))
@@ -185,9 +175,7 @@ def test_pictures_without_a_stamp_are_all_there(
     options = X265 if codec == "libx265" else {"bf": "0"}
     whole = make_media.cfr("whole.ts", n=40, codec=codec, options=options)
     path = without_stamps(whole, make_media.folder / "some.ts", PATTERNS[pattern])
-
     info = probe(path)
-
     assert (info.fps, info.frame_count) == (Fraction(25), 40)
     assert numbers(path, make_media) == list(range(40))
     assert numbers(path, make_media, 21) == list(range(21, 40))
@@ -196,16 +184,13 @@ def test_pictures_without_a_stamp_are_all_there(
 def test_a_file_without_any_stamp_is_refused_in_one_line(make_media: MediaMaker) -> None:
     whole = make_media.cfr("whole.ts", n=20, bframes=0)
     path = without_stamps(whole, make_media.folder / "none.ts", lambda _: False)
-
     with pytest.raises(MediaError, match="no time stamps: write it anew"):
         probe(path)
 
 
 def test_a_hole_of_seconds_is_a_seam_that_is_not_filled(make_media: MediaMaker) -> None:
     path = make_media.vfr([0.04] * 60 + [4.0] + [0.04] * 40)
-
     info = probe(path)
-
     assert (info.fps, info.frame_count, info.seams) == (Fraction(25), 101, (61,))
     assert numbers(path, make_media) == list(range(101))
     assert numbers(path, make_media, 70) == list(range(70, 101))
@@ -237,9 +222,7 @@ def test_a_stray_stamp_costs_no_picture(
 
 def test_two_pictures_a_day_apart_are_two_frames(make_media: MediaMaker) -> None:
     path = make_media.vfr([86_400.0, 0.04])
-
     info = probe(path)
-
     assert (info.frame_count, info.seams) == (2, (1,))
     assert numbers(path, make_media) == [0, 1]
 
@@ -248,9 +231,7 @@ def test_a_hole_behind_a_seam_is_another_seam(make_media: MediaMaker) -> None:
     first = make_media.vfr([0.04] * 30, "one.mkv")
     second = make_media.vfr([0.04] * 20 + [3.0] + [0.04] * 20, "two.mkv")
     path = joined(make_media, "both.mkv", first, second)
-
     info = probe(path)
-
     assert (info.fps, info.frame_count, info.seams) == (Fraction(25), 71, (30, 51))
     assert numbers(path, make_media) == [*range(30), *range(41)]
     assert numbers(path, make_media, 55) == list(range(25, 41))
@@ -259,9 +240,7 @@ def test_a_hole_behind_a_seam_is_another_seam(make_media: MediaMaker) -> None:
 def test_another_size_in_the_middle_is_a_seam(make_media: MediaMaker) -> None:
     small = make_media.cfr("small.ts", n=10, size=(96, 48))
     path = joined(make_media, "both.ts", small, make_media.cfr("large.ts", n=30, size=(64, 64)))
-
     info = probe(path)
-
     assert (info.width_px, info.height_px) == (64, 64)
     assert (info.frame_count, info.seams) == (40, (10,))
     assert "change size 1 times" in info.notes[-1]
@@ -278,7 +257,6 @@ def test_pictures_that_grow_beyond_the_limit_are_refused(
         make_media.cfr("large.ts", n=3, size=(640, 480)),
     )
     monkeypatch.setattr("tpbench.video.source._MAX_PIXELS", 320 * 240)
-
     with pytest.raises(MediaError, match=r"damaged: .*grow beyond 8192x8192 px"):
         list(decode_frames(path))
 
@@ -293,9 +271,7 @@ def test_pictures_in_two_packets_count_once(shared_dir: Path, make_media: MediaM
     path = make_media.folder / "fields.ts"
     images = [make_media.image(n, width_px=64, height_px=64) for n in range(40)]
     fieldcoded.write(str(path), images, "pes-per-field", fps=25)
-
     info = probe(path)
-
     assert (info.fps, info.frame_count) == (Fraction(25), 40)
     assert numbers(path, make_media) == list(range(40))
     assert numbers(path, make_media, 17) == list(range(17, 40))

@@ -77,9 +77,7 @@ def test_as_many_frames_as_written_at_the_exact_rate(
     make_media: MediaMaker, encoding: Encoding, fps: Fraction
 ) -> None:
     images = [make_media.image(number) for number in range(101)]
-
     path = write(make_media.folder / "out", images, encoding, fps)
-
     info = probe(path)
     assert (info.frame_count, info.fps, info.variable_rate) == (101, fps, False)
     numbers = [make_media.frame_number(frame.image) for frame in read_frames(path)]
@@ -92,9 +90,7 @@ def test_lossless_reads_back_exactly_in_every_reader(
     tmp_path: Path, encoding: Encoding, size: tuple[int, int]
 ) -> None:
     images = noise(5, width_px=size[0], height_px=size[1])
-
     path = write(tmp_path / "out.mkv", images, encoding)
-
     for name, read in readbacks(path).items():
         np.testing.assert_array_equal(read, images, err_msg=name)
 
@@ -103,9 +99,7 @@ def test_lossless_reads_back_exactly_in_every_reader(
 def test_colours_survive_in_every_reader(tmp_path: Path, encoding: Encoding) -> None:
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (200, 120, 90)]
     images = [np.full((48, 64, 3), colour, np.uint8) for colour in colours]
-
     path = write(tmp_path / "out.mp4", images, encoding)
-
     for name, read in readbacks(path).items():
         difference = np.abs(np.array(read, int) - np.array(images)).max()
         assert difference <= 3, name
@@ -113,31 +107,25 @@ def test_colours_survive_in_every_reader(tmp_path: Path, encoding: Encoding) -> 
 
 def test_a_clip_declares_its_colours(tmp_path: Path) -> None:
     path = write(tmp_path / "out.mp4", noise(1), CLIP)
-
     with av.open(str(path)) as container:
         picture = next(container.decode(video=0))
-
     assert (picture.colorspace, picture.color_range) == (6, 1)
 
 
 @pytest.mark.parametrize("encoding", [*LOSSY, *EXACT], ids=by_name)
 def test_the_same_frames_give_the_same_bytes(tmp_path: Path, encoding: Encoding) -> None:
     first = write(tmp_path / "first", noise(20), encoding).read_bytes()
-
     assert write(tmp_path / "second", noise(20), encoding).read_bytes() == first
 
 
 def test_an_mp4_has_its_index_in_front(tmp_path: Path) -> None:
     data = write(tmp_path / "out.mp4", noise(3), CLIP).read_bytes()
-
     assert data.index(b"moov") < data.index(b"mdat")
 
 
 def test_an_image_that_is_no_contiguous_array_is_written_right(tmp_path: Path) -> None:
     turned = np.rot90(noise(1, width_px=48, height_px=64)[0])
-
     path = write(tmp_path / "out.mkv", [turned], LOSSLESS_X264)
-
     np.testing.assert_array_equal(next(read_frames(path)).image, turned)
 
 
@@ -164,7 +152,6 @@ def test_a_frame_of_another_shape_or_type_is_refused_and_nothing_left(
 ) -> None:
     with pytest.raises(ValueError, match="a frame must be"):
         write_all_into(tmp_path / "x.mp4", [np.zeros((48, 64, 3), np.uint8), image])
-
     assert list(tmp_path.iterdir()) == []
 
 
@@ -180,7 +167,6 @@ def test_the_name_is_taken_only_when_whole(tmp_path: Path) -> None:
         for image in noise(30):
             writer.write(image)
             assert not path.exists()
-
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.mp4"]
 
 
@@ -207,14 +193,12 @@ def test_a_body_that_raises_leaves_the_older_file_alone(
 def test_no_frame_is_no_video(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no frame was written"):
         write_all_into(tmp_path / "x.mp4", [])
-
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"x\.mp4") as caught:
         write_all_into(tmp_path / "none" / "x.mp4", noise(1))
-
     assert caught.value.errno == errno.ENOENT
 
 
@@ -249,7 +233,6 @@ def test_a_writer_outside_a_with_block_is_refused(tmp_path: Path) -> None:
     writer = VideoWriter(
         tmp_path / "x.mp4", width_px=64, height_px=48, fps=Fraction(25), encoding=CLIP
     )
-
     with pytest.raises(RuntimeError, match="with"):
         writer.write(noise(1)[0])
 
@@ -279,5 +262,4 @@ def test_the_bytes_do_not_hang_on_what_was_in_memory_before(tmp_path: Path) -> N
             check=True,
         )
         written.add(path.read_bytes())
-
     assert len(written) == 1

@@ -23,7 +23,6 @@ def test_a_pulled_file_is_in_place_and_nothing_else_is_left(
 ) -> None:
     pull([model.name])
     (found,) = pull([model.name])
-
     assert found.status == "verified"
     assert found.path.read_bytes() == site.content
     assert resolve(model.name, offline=True) == folder / "model.onnx"
@@ -36,7 +35,6 @@ def test_a_pulled_file_is_in_place_and_nothing_else_is_left(
 def test_resolve_says_what_to_type_and_fetches_nothing(site: Site, model: WeightFile) -> None:
     with pytest.raises(MissingWeightsError, match=r"run: tpbench weights pull model$"):
         resolve(model.name)
-
     assert site.requests == []
 
 
@@ -45,10 +43,8 @@ def test_resolve_refuses_a_file_that_changed_and_pull_mends_it(
 ) -> None:
     pull([model.name])
     (folder / "model.onnx").write_bytes(site.content[:-1])
-
     with pytest.raises(MissingWeightsError, match=r"not the file it should be.*weights pull model"):
         resolve(model.name)
-
     assert pull([model.name])[0].status == "verified"
 
 
@@ -56,19 +52,15 @@ def test_a_wrong_checksum_deletes_what_came_and_says_so(
     site: Site, model: WeightFile, folder: Path
 ) -> None:
     site.content = bytes(reversed(site.content))
-
     with pytest.raises(MissingWeightsError, match="wrong checksum, the copy was deleted"):
         pull([model.name])
-
     assert whats_there(folder) == set()
     assert len(site.requests) == 1
 
 
 def test_a_cut_line_is_taken_up_again(site: Site, model: WeightFile, folder: Path) -> None:
     site.cut_after_bytes = [40_000, 10_000]
-
     assert pull([model.name])[0].status == "verified"
-
     on_hub = model.sources[0].startswith("https")
     assert site.requests == ([None, "bytes=40000-", "bytes=50000-"] if on_hub else [None] * 3)
     assert whats_there(folder) == WHOLE
@@ -76,10 +68,8 @@ def test_a_cut_line_is_taken_up_again(site: Site, model: WeightFile, folder: Pat
 
 def test_a_half_file_is_never_taken_for_whole(site: Site, model: WeightFile) -> None:
     site.cut_after_bytes = [0] * 20
-
     with pytest.raises(MissingWeightsError, match="--from PATH") as caught:
         pull([model.name])
-
     assert "\n" not in str(caught.value)
     assert state(model.name).status == "missing"
     site.cut_after_bytes = []
@@ -109,7 +99,6 @@ def test_a_later_pull_goes_on_with_what_an_earlier_one_left(
     site: Site, begun: Path, folder: Path
 ) -> None:
     assert pull(["model"])[0].status == "verified"
-
     assert site.requests == ["bytes=40000-"]
     assert whats_there(folder) == WHOLE
 
@@ -117,7 +106,6 @@ def test_a_later_pull_goes_on_with_what_an_earlier_one_left(
 def test_a_part_of_another_version_is_begun_anew(site: Site, begun: Path, put: Put) -> None:
     site.content, site.etag = bytes(reversed(site.content)), '"v2"'
     put()
-
     assert pull(["model"])[0].status == "verified"
     assert site.requests == [None]
     assert not begun.exists()
@@ -131,17 +119,14 @@ def test_a_part_that_cannot_be_resumed_is_begun_anew(
     site.sends_length = fault != "says no length"
     if fault == "part is longer":
         begun.write_bytes(bytes(200_000))
-
     assert pull(["model"])[0].status == "verified"
     assert whats_there(folder) == WHOLE
 
 
 def test_not_found_is_said_at_once(site: Site, model: WeightFile, folder: Path) -> None:
     site.status = 404
-
     with pytest.raises(MissingWeightsError, match=r"404.*model\.onnx.*--from PATH$") as caught:
         pull([model.name])
-
     assert "\n" not in str(caught.value)
     assert len(site.requests) <= 1
     assert whats_there(folder) == set()
@@ -150,10 +135,8 @@ def test_not_found_is_said_at_once(site: Site, model: WeightFile, folder: Path) 
 def test_an_overloaded_server_is_asked_again(site: Site, put: Put) -> None:
     put(sources=(site.url,))
     site.status = 503
-
     with pytest.raises(MissingWeightsError, match="503"):
         pull(["model"])
-
     assert len(site.requests) == fetch.ATTEMPTS
 
 
@@ -168,10 +151,8 @@ def test_a_server_that_is_not_there_is_one_clear_line(
         "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
         f"{mirror}/{{repo_id}}/{{filename}}",
     )
-
     with pytest.raises(MissingWeightsError, match=rf"missing: {mirror}.*refused; a file") as caught:
         pull(["model"])
-
     assert "\n" not in str(caught.value)
 
 
@@ -181,13 +162,11 @@ def test_no_more_is_taken_than_the_file_has(
 ) -> None:
     site.sends_length = sends_length
     put(sources=model.sources, size_bytes=1_000)
-
     with pytest.raises(
         MissingWeightsError,
         match=r"model.onnx: (the server offers 100,000|sends more than 1,000) bytes",
     ):
         pull([model.name])
-
     assert state("model").status == "missing"
     assert len(site.requests) <= 1
 
@@ -195,7 +174,6 @@ def test_no_more_is_taken_than_the_file_has(
 def test_the_next_address_is_tried(site: Site, put: Put) -> None:
     put(sources=(GONE, site.url))
     assert pull(["model"])[0].status == "verified"
-
     put(sources=(GONE, GONE + "2"), filename="other")
     with pytest.raises(MissingWeightsError, match=r"model\.onnx:.*; http.*model\.onnx2:.*--from"):
         pull(["model"])
@@ -205,9 +183,7 @@ def test_the_users_token_goes_to_the_hub_alone(
     site: Site, model: WeightFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
-
     pull([model.name])
-
     on_hub = model.sources[0].startswith("https")
     assert set(site.tokens) == ({"Bearer hf_mine"} if on_hub else {None})
 
@@ -220,7 +196,6 @@ def test_what_the_hubs_own_cache_holds_is_not_fetched_again(
     snapshot = tmp_path / "hub" / "models--org--model" / "snapshots" / ("0" * 40)
     snapshot.mkdir(parents=True)
     (snapshot / "model.onnx").write_bytes(site.content if right else b"damaged")
-
     assert pull(["model"])[0].status == "verified"
     assert len(site.requests) == (0 if right else 1)
     assert (snapshot / "model.onnx").exists()
@@ -229,10 +204,8 @@ def test_what_the_hubs_own_cache_holds_is_not_fetched_again(
 def test_what_the_hub_publishes_of_a_file_is_compared(site: Site, put: Put, folder: Path) -> None:
     put(sha256=None, size_bytes=None)
     site.etag = f'"{"0" * 64}"'
-
     with pytest.raises(MissingWeightsError, match="not what the hub offers"):
         pull(["model"])
-
     assert whats_there(folder) == set()
 
 
@@ -241,7 +214,6 @@ def test_unknown_name_asks_did_you_mean(put: Put) -> None:
     for ask in (resolve, state, lambda name: pull(["model", name]), lambda name: check([name])):
         with pytest.raises(ConfigError, match="did you mean 'model'"):
             ask("modle")
-
     assert state("model").status == "missing"
 
 
@@ -249,10 +221,8 @@ def test_offline_forbids_to_fetch(
     site: Site, model: WeightFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TPBENCH_OFFLINE", "1")
-
     with pytest.raises(ConfigError, match="TPBENCH_OFFLINE"):
         pull([model.name])
-
     assert site.tokens == []
 
 
@@ -260,18 +230,14 @@ def test_without_a_published_checksum_the_first_pull_sets_it(
     site: Site, model: WeightFile, put: Put, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(sources=model.sources, sha256=None, size_bytes=None)
-
     assert pull(["model"])[0].status == "recorded"
     assert "no checksum of it is published" in caplog.text
     assert check(["model"])[0].sha256 == site.sha256
-
     (folder / "model.onnx").write_bytes(b"something else")
     assert check(["model"])[0].status == "changed"
-
     original, site.content = site.content, b"a new release"
     with pytest.raises(MissingWeightsError, match=r"delete .*model\.onnx\.record\.json"):
         pull(["model"])
-
     site.content = original
     assert pull(["model"])[0].status == "recorded"
 
@@ -283,9 +249,7 @@ def test_a_local_file_is_copied_and_checked(
     monkeypatch.setenv("TPBENCH_OFFLINE", "1")
     mine = tmp_path / "mine.onnx"
     mine.write_bytes(site.content)
-
     (found,) = pull(["model"], from_path=mine)
-
     assert found.status == "verified"
     assert mine.exists()
     assert site.tokens == []
@@ -295,7 +259,6 @@ def test_a_wrong_local_file_is_refused_and_kept(put: Put, tmp_path: Path, folder
     put()
     mine = tmp_path / "mine.onnx"
     mine.write_bytes(b"another model")
-
     with pytest.raises(MissingWeightsError, match="wrong checksum"):
         pull(["model"], from_path=mine)
     put(sha256=None, size_bytes=7)
@@ -303,7 +266,6 @@ def test_a_wrong_local_file_is_refused_and_kept(put: Put, tmp_path: Path, folder
         pull(["model"], from_path=mine)
     with pytest.raises(ConfigError, match="nothing: no such file"):
         pull(["model"], from_path=tmp_path / "nothing")
-
     assert mine.read_bytes() == b"another model"
     assert whats_there(folder) == set()
 
@@ -314,7 +276,6 @@ def test_an_unusable_cache_folder_is_one_clear_line(
     put()
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path / "file"))
-
     with pytest.raises(ConfigError, match="set TPBENCH_CACHE"):
         pull(["model"])
 

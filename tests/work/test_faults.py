@@ -13,10 +13,8 @@ from tpbench.work.faults import explain_halts, machine_fault, why_halt
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 def test_a_disk_that_takes_no_more_is_one_line_with_the_place(number: int) -> None:
     error = OSError(number, os.strerror(number), "manifest.parquet")
-
     with pytest.raises(TPBenchError) as raised, explain_halts(Path("dataset")):
         raise error
-
     line = str(raised.value)
     assert line.startswith(f"manifest.parquet: {os.strerror(number)}; ")
     assert line.endswith("run again")
@@ -30,7 +28,6 @@ def test_the_folder_is_named_where_the_error_names_no_file() -> None:
 def test_a_full_disk_is_seen_behind_a_librarys_own_error() -> None:
     library = RuntimeError("can't encode")
     library.__cause__ = OSError(errno.ENOSPC, "")
-
     assert why_halt(library) == (
         "No space left on device; the run has stopped, what is finished is kept: "
         "put that right and run again"
@@ -43,14 +40,12 @@ def test_a_full_disk_is_seen_behind_a_librarys_own_error() -> None:
 def test_all_else_passes(error: BaseException) -> None:
     with pytest.raises(type(error)) as raised, explain_halts(Path("dataset")):
         raise error
-
     assert raised.value is error
 
 
 def test_an_error_that_is_its_own_cause_is_looked_at_once() -> None:
     error = KeyError("x")
     error.__cause__ = error
-
     assert why_halt(error) is None
 
 
@@ -72,21 +67,18 @@ def test_what_the_machine_lacks_is_one_line_and_no_traceback(error: Exception) -
     stopped = pytest.raises(TPBenchError, match="the run has stopped")
     with stopped as raised, explain_halts(Path("dataset")):
         raise error
-
     assert "\n" not in str(raised.value)
 
 
 def test_an_input_that_can_not_be_read_is_no_fault_of_the_machine() -> None:
     error = MediaError("talk.mp4", "can't be read: Permission denied")
     error.__cause__ = PermissionError(errno.EACCES, "Permission denied", "talk.mp4")
-
     assert machine_fault(error) is None
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ELOOP])
 def test_an_output_folder_that_lost_a_part_is_no_items_fault(number: int) -> None:
     error = OSError(number, os.strerror(number), "/out/clips")
-
     assert machine_fault(error, where=Path("/elsewhere")) is None
     line = machine_fault(error, where=Path("/out"))
     assert line is not None
@@ -95,5 +87,4 @@ def test_an_output_folder_that_lost_a_part_is_no_items_fault(number: int) -> Non
 
 def test_a_name_that_is_too_long_is_the_items_own_fault() -> None:
     error = OSError(errno.ENAMETOOLONG, "File name too long", "/out/clips/x.mp4")
-
     assert machine_fault(error, where=Path("/out")) is None

@@ -4,22 +4,16 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psutil
 import pytest
 
 from tpbench.errors import MissingWeightsError, TPBenchError
-from tpbench.work import Outcome, Pool, TaskSpec, WorkItem
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tpbench.work import JsonObject
-
+from tpbench.work import JsonObject, Outcome, Pool, TaskSpec, WorkItem
 
 ONE = Pool(num_workers=1)
 TWO = Pool(num_workers=2)
@@ -51,9 +45,7 @@ def workers(folder: Path) -> list[int]:
 
 def test_two_hundred_items_are_each_done_once_by_two_workers(task: TaskSpec, folder: Path) -> None:
     items = [item(f"{number:03d}") for number in range(200)]
-
     outcomes = final(run(task, *items, executor=Pool(num_workers=2, recycle_after=500)))
-
     assert sorted(outcomes) == [item.key for item in items]
     assert {(outcome.kind, outcome.attempts) for outcome in outcomes.values()} == {("done", 1)}
     assert len(workers(folder)) == 2
@@ -84,7 +76,6 @@ def test_an_item_that_kills_its_worker_once_is_done_by_another(
     task: TaskSpec, folder: Path
 ) -> None:
     first, second = run(task, item("a", "die", times=1))
-
     assert (first.kind, first.attempts) == ("retried", 1)
     assert first.error == "the worker was lost: it was killed by SIGKILL (out of memory?)"
     assert (second.kind, second.attempts, second.error) == ("done", 2, None)
@@ -95,7 +86,6 @@ def test_a_poisonous_item_is_quarantined_after_three_tries_and_harms_no_other(
     task: TaskSpec, folder: Path
 ) -> None:
     outcomes = final(run(task, item("a"), item("poison", "die"), *map(item, "bcd"), executor=TWO))
-
     assert (outcomes["poison"].kind, outcomes["poison"].attempts) == ("quarantined", 3)
     assert tries(folder, "poison") == 3
     assert all(outcomes[key].kind == "done" and tries(folder, key) == 1 for key in "abcd")
@@ -103,7 +93,6 @@ def test_a_poisonous_item_is_quarantined_after_three_tries_and_harms_no_other(
 
 def test_tries_of_earlier_runs_count(task: TaskSpec, folder: Path) -> None:
     (outcome,) = run(task, item("poison", "die", attempts=2))
-
     assert (outcome.kind, outcome.attempts) == ("quarantined", 3)
     assert tries(folder, "poison") == 1
 
@@ -119,18 +108,15 @@ def test_how_a_worker_ended_is_said(
     task: TaskSpec, what: JsonObject, words: str, tmp_path: Path
 ) -> None:
     poison = WorkItem(key="a", payload={"name": "a", **what})
-
     (outcome,) = run(
         task, poison, executor=replace(ONE, max_attempts=1, worker_log=tmp_path / "log")
     )
-
     assert outcome.kind == "quarantined"
     assert words in (outcome.error or "")
 
 
 def test_wrong_input_fails_at_once_and_keeps_its_worker(task: TaskSpec, folder: Path) -> None:
     outcomes = final(run(task, item("a.mp4", "refuse"), item("b")))
-
     failed = outcomes["a.mp4"]
     assert (failed.kind, failed.attempts) == ("failed", 1)
     assert failed.error == r"a.mp4: is no\nvideo", "one line, whatever is in it"
@@ -143,7 +129,6 @@ def test_a_bug_is_tried_three_times_in_fresh_workers_and_keeps_its_traceback(
     task: TaskSpec, folder: Path
 ) -> None:
     outcomes = run(task, item("a", "stumble"))
-
     assert [outcome.kind for outcome in outcomes] == ["retried", "retried", "failed"]
     assert outcomes[-1].attempts == 3
     assert outcomes[-1].error == "LookupError: no such thing in a"
@@ -157,21 +142,18 @@ def test_a_result_that_is_no_json_is_a_bug_of_the_task(task: TaskSpec) -> None:
         item("a"),
         executor=replace(ONE, max_attempts=1),
     )
-
     assert [outcome.kind for outcome in outcomes] == ["failed"]
     assert "not JSON serializable" in (outcomes[0].error or "")
 
 
 def test_a_full_disk_stops_the_run_and_leaves_no_worker(task: TaskSpec, folder: Path) -> None:
     items = [item("a"), item("b", "fill_the_disk"), item("c")]
-
     seen: list[str] = []
     with (
         pytest.raises(TPBenchError, match=r"clip\.mp4: No space left on device.*run again"),
         closing(Pool(num_workers=1).run(task, items)) as outcomes,
     ):
         seen.extend(outcome.key for outcome in outcomes)
-
     assert seen == ["a"]
     assert not any(map(psutil.pid_exists, workers(folder)))
 
@@ -191,13 +173,11 @@ def test_workers_that_die_at_the_start_stop_the_run_after_three(
 ) -> None:
     with pytest.raises(TPBenchError, match=r"workers can't start: it exited with code 7"):
         run(replace(task, factory="worker_tasks:die_at_start"), item("a"))
-
     assert len(workers(folder)) == 3
 
 
 def test_workers_are_replaced_after_their_share_and_closed(task: TaskSpec, folder: Path) -> None:
     run(task, *map(item, "abcde"), executor=replace(ONE, recycle_after=2))
-
     assert len(set(workers(folder))) == 3
     assert [int(pid) for pid in (folder / "closed").read_text().split()] == workers(folder)
 
@@ -249,7 +229,6 @@ def test_progress_reaches_the_listener_with_its_key(task: TaskSpec) -> None:
         )
     ) as outcomes:
         list(outcomes)
-
     assert heard == [("a", {"tries": 1}), ("b", {"tries": 1})]
 
 
@@ -258,7 +237,6 @@ def test_a_talkative_task_does_not_flood_its_listener(task: TaskSpec) -> None:
     running = ONE.run(
         task, [item("a", "chatter")], on_report=lambda _, report: heard.append(report)
     )
-
     with closing(running) as outcomes:
         assert [outcome.kind for outcome in outcomes] == ["done"]
     assert 1 <= len(heard) < 500
@@ -266,9 +244,7 @@ def test_a_talkative_task_does_not_flood_its_listener(task: TaskSpec) -> None:
 
 def test_workers_have_one_thread_and_the_driver_keeps_its_own(task: TaskSpec) -> None:
     before = dict(os.environ)
-
     (outcome,) = run(task, item("a"))
-
     assert outcome.result is not None
     assert outcome.result["threads"] == "1"
     assert dict(os.environ) == before
@@ -278,13 +254,11 @@ def test_what_workers_print_goes_to_the_log(
     task: TaskSpec, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "workers.log"
-
     run(
         task,
         item("a", "die", signal=signal.SIGSEGV),
         executor=replace(ONE, max_attempts=1, worker_log=log),
     )
-
     assert "Segmentation fault" in log.read_text()
     assert capfd.readouterr() == ("", "")
 
@@ -294,9 +268,7 @@ def test_a_file_of_the_current_folder_does_not_hide_the_standard_library(
 ) -> None:
     (tmp_path / "socket.py").write_text("raise SystemExit('shadowed')")
     monkeypatch.chdir(tmp_path)
-
     (outcome,) = run(task, item("a"))
-
     assert outcome.kind == "done"
 
 
@@ -315,7 +287,6 @@ def test_what_a_task_has_started_is_ended_with_its_worker(
     task: TaskSpec, folder: Path, then: str
 ) -> None:
     run(task, item("one", do="start_another", then=then))
-
     pids = [int(pid) for pid in (folder / "children").read_text().splitlines()]
     assert pids
     gone, alive = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], 10)
@@ -335,6 +306,5 @@ def test_a_log_that_no_worker_can_write_is_named_and_not_waited_for(
     log = tmp_path / "gone" / "workers.log"
     log.parent.mkdir()
     spoil(log)
-
     with pytest.raises(TPBenchError, match=rf"workers\.log: can't be written \({said}\)"):
         run(task, item("a"), executor=Pool(num_workers=1, worker_log=log))

@@ -5,16 +5,11 @@ import signal
 import threading
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from tpbench.work import IN_WORK, Pool, StallWatch, WorkItem
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tpbench.work import Stall, TaskSpec
+from tpbench.work import IN_WORK, Pool, Stall, StallWatch, TaskSpec, WorkItem
 
 
 class Clock:
@@ -39,9 +34,7 @@ def test_an_item_that_said_nothing_for_a_minute_is_named(watch: StallWatch, cloc
     watch.begin("/videos/talk.mp4", where="process 7")
     clock.now_s = 59
     assert watch.stalls() == []
-
     clock.now_s = 185
-
     assert [str(stall) for stall in watch.stalls()] == [
         "no progress for 3 min: talk.mp4 (process 7)"
     ]
@@ -52,7 +45,6 @@ def test_a_report_starts_the_minute_again(watch: StallWatch, clock: Clock) -> No
     clock.now_s = 50
     watch.moved("a")
     clock.now_s = 100
-
     assert watch.stalls() == []
 
 
@@ -66,14 +58,12 @@ def test_the_longest_stands_first_and_what_ended_not_at_all(
     watch.end("c")
     watch.end("c")
     clock.now_s = 200
-
     assert [stall.key for stall in watch.stalls()] == ["b", "a"]
 
 
 def test_news_of_an_item_nobody_began_is_no_stall(watch: StallWatch, clock: Clock) -> None:
     watch.moved("a")
     clock.now_s = 100
-
     assert watch.stalls() == []
 
 
@@ -85,7 +75,6 @@ def test_a_warning_comes_once_and_again_after_twice_as_long(
             watch.warn()
     clock.now_s = 9_999
     watch.warn()
-
     assert [record.getMessage() for record in caplog.records] == [
         f"no progress for {minutes} min: a (process 7)" for minutes in (1, 2, 4, 8)
     ]
@@ -126,8 +115,6 @@ def test_a_worker_that_was_stopped_is_named_with_its_item(
 
 def test_nothing_is_left_in_work_after_workers_died(task: TaskSpec) -> None:
     items = [WorkItem(key=name, payload={"name": name, "do": "die"}) for name in ("a", "b")]
-
     with closing(Pool(num_workers=2, max_attempts=1).run(task, items)) as outcomes:
         assert {outcome.kind for outcome in outcomes} == {"quarantined"}
-
     assert not IN_WORK.keys()

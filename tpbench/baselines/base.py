@@ -31,31 +31,22 @@ class AnimationTask:
 
     clip_id: str
     """Names the clip in records and files."""
-
     reference: NDArray[np.uint8]
     """(H, W, 3) uint8 RGB: who is to be animated, and before what background."""
-
     reference_pose: WholeBodyPose | None
     """Pose of the reference, one frame; None where it is not known."""
-
     driving: WholeBodyPose
     """T frames of pose: as many frames are made, one each. In px of the output."""
-
     driving_video: Path | None
     """The clip the poses were taken from, for methods that want pixels; None if there is none."""
-
     audio_path: Path | None
     """Sound of the driving clip; None if there is none."""
-
     width_px: int
     """Of the frames to make, and of the reference."""
-
     height_px: int
     """Of the frames to make, and of the reference."""
-
     fps: Fraction
     """Frame rate of the driving poses."""
-
     seed: int
     """Where randomness starts; the same seed and task give the same frames."""
 
@@ -82,7 +73,6 @@ class GeneratedFrame:
     clip_id: str
     index: int
     """0..T-1; frames of a clip come in order, those of different clips may alternate."""
-
     image: NDArray[np.uint8]
     """(height_px, width_px, 3) uint8 RGB, as the task asks."""
 
@@ -132,7 +122,6 @@ class Generator(Protocol):
 Kind = Literal["anchor", "baseline", "model", "external"]
 """anchor: calibrates the metrics. baseline: needs no weights. model: native, with weights.
 external: runs in the method's own environment."""
-
 OptionValue = str | int | float | bool
 
 
@@ -140,29 +129,22 @@ class ModelRow(BaseModel):
     """What is known of a model before it is built: a row of `registry.yaml`, or from a spec."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
     id: str
     display_name: str
     kind: Kind
     description: str
     """One line."""
-
     factory: str
     """"module:callable", called as `callable(name, options, weights_dir=..., device=...)`."""
-
     variants: Mapping[str, Mapping[str, OptionValue]] = {}
     """Options that `id:variant` stands for."""
-
     needs: tuple[str, ...] = ()
     """Lines for people: weights, extras, hardware."""
-
     install: tuple[str, ...] = ()
     """Commands that get it, one a line."""
-
     licence_code: str = ""
     licence_weights: str = ""
     """Empty where there are no weights."""
-
     url: str = ""
     params_b: float | None = None
     """Parameters in billions, all networks that run; None where not known."""

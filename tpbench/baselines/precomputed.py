@@ -47,7 +47,6 @@ class PrecomputedOptions(Options):
 
     folder: Path
     """Holds them, in sub-folders or not."""
-
     resize: Literal["fail", "area"] = "fail"
     """What to do with frames of the right shape but another size: refuse them, or resample them
     (`INTER_AREA`)."""

@@ -18,15 +18,12 @@ class ReportedValue:
 
     method: str
     """Its name in the source."""
-
     model_id: str
     """Our model of that method; empty where there is none. Whose code and weights the source ran is
     often not said: "AnimateAnyone" may be any re-implementation."""
-
     test_set: str
     metric: str
     """Our id where we have such a metric. Equal ids do not make values comparable."""
-
     direction: ReportedDirection
     value: float
     unit: str
@@ -34,14 +31,11 @@ class ReportedValue:
     source_url: str
     where: str
     """Figure, table or file of the source."""
-
     secondary: bool
     """Whether it was read from a third party's notes instead of the source itself."""
-
     overflow_psnr: bool
     """Whether it is a PSNR of the family that a uint8 overflow makes about 10 dB too high (DisCo's
     script of 2023 and what follows it), or must be suspected of that; the note says which."""
-
     note: str
 
 

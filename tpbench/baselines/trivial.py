@@ -43,7 +43,6 @@ class ReencodeOptions(Options):
 
     crf: int = Field(default=23, ge=0, le=51)
     """x264's constant rate factor; 23 is its default, lower is better."""
-
     preset: Literal[
         "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower",
         "veryslow", "placebo",

@@ -34,10 +34,8 @@ if TYPE_CHECKING:
 
 PIXEL_TOLERANCE: Final = 1e-9
 """Of what is computed from pixels alone, relative to the value, or absolute below 1."""
-
 NETWORK_TOLERANCE: Final = 1e-5
 """Of what a network or a detector has a part in: other processors round otherwise."""
-
 _KEYS: Final = ["clip_id", "frame"]
 
 
@@ -47,16 +45,12 @@ class Disagreements:
 
     scores: tuple[str, ...]
     """One line each."""
-
     frames: tuple[str, ...]
     """One line for each clip."""
-
     not_measured: tuple[str, ...]
     """Metrics that have a value and can't be measured here."""
-
     n_compared: int
     """Values that agree."""
-
     intervals_compared: bool
     """Whether the intervals were: not if they were made by another method than today's."""
 
@@ -228,13 +222,10 @@ class Verification:
     level: Level
     problems: tuple[str, ...]
     """One line each; the first word is the file."""
-
     notes: tuple[str, ...] = ()
     """What could not be looked at, and why."""
-
     n_files: int = 0
     """Files whose sha256 was right."""
-
     n_values: int = 0
     """Values that came out again."""
 

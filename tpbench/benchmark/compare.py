@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 WORST: Final = 3
 """Clips that are named for a metric."""
-
 Better = Literal["a", "b"]
 
 
@@ -42,45 +41,31 @@ class MetricComparison:
     metric: str
     direction: str
     unit: str
-
     quantity: str
     """What is compared: "value", or of a metric with a target the "distance to" it."""
-
     a: float
     """Of the first run: mean of the quantity over the clips of which both have a value; of what all
     clips give together, the run's value. NaN: not measured."""
-
     b: float
-
     difference: float
     """a minus b; NaN if the values of all clips together are of different clips."""
-
     low: float | None
     """Lower end of the difference's 95 % interval over identities; None: `reason` says why."""
-
     high: float | None
-
     value_a: float
     """Of the first run: mean value over these clips, also where the distance to a target is
     compared."""
-
     value_b: float
-
     better: Better | None
     """The run that is better by more than chance makes among all metrics that are judged; None:
     neither, or it can't be told."""
-
     n_clips: int
     """Clips that a, b and the difference are made from."""
-
     n_lacking_a: int
     """Clips left out because the first run alone has no value in them."""
-
     n_lacking_b: int
-
     n_infinite: int
     """Values of the two runs that are infinite, and count as 100 dB (see `judging`)."""
-
     n_identities: int
     reason: str | None
     """Why there is no difference, or no interval."""
@@ -94,7 +79,6 @@ class ClipLoss:
     clip_id: str
     a: float
     b: float
-
     loss: float
     """By how much it is worse; above 0."""
 
@@ -107,19 +91,14 @@ class Comparison:
     b: Run
     metrics: Mapping[str, MetricComparison]
     """In the protocol's order."""
-
     worst: Mapping[str, tuple[ClipLoss, ...]]
     """By headline metric: the clips on which the first run loses most, the greatest loss first."""
-
     n_common: int
     """Clips that both have scores of."""
-
     n_unpaired: int
     """Clips that only one has scores of; they are in no mean and no difference."""
-
     n_judged: int
     """Metrics of which one joint test told which run is better; 0: `unjudged` says why."""
-
     unjudged: str | None
     """Why no run is called better at anything."""
 

@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 CARRIES_OVER: Final = "latents_carried_across_clips"
 """What a generator says of itself (true) if one clip leaks into the next, as in released code of
 some methods. Then the order is part of the result, and a run is made whole or not at all."""
-
 _DESCRIBE: Final = "describe"
 
 
@@ -43,10 +42,8 @@ class GenerationProgress:
 
     clips_total: int
     """Wanted in this call."""
-
     clips_there: int
     """Of these, done before."""
-
     made: int = 0
     failed: int = 0
     frames: int = 0

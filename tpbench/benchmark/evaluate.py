@@ -55,7 +55,6 @@ class Prepared:
     plan: RunPlan
     protocol: Protocol
     """Narrowed to what is to be measured."""
-
     seeds: tuple[int, ...]
 
 
@@ -130,7 +129,6 @@ logger = logging.getLogger(__name__)
 
 FRAME_BYTES: Final = 174_000
 """Of a lossless frame of 512x512 px of a talk, as measured; others by their area."""
-
 _FRAME_PX: Final = 512 * 512
 
 
@@ -140,23 +138,17 @@ class Estimate:
 
     folders: tuple[Path, ...]
     """Where they would lie, one per seed."""
-
     clips: int
     """That are asked for, of one seed."""
-
     frames: int
     """Of these."""
-
     clips_there: int
     """Records that lie in the folders already, of all seeds: these may be done."""
-
     disk_bytes: int
     """Lossless frames of all seeds; what `--keep preview` gives back once they are scored."""
-
     generate_s: float | None
     """Time to make the frames of all seeds, as an earlier run of the model on this machine took;
     None: there is none. Scoring comes on top."""
-
     based_on: Path | None
     """That earlier run."""
 

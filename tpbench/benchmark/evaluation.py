@@ -161,7 +161,6 @@ class Evaluation:
 
     runs: tuple[Run, ...]
     """One per seed; `run.folder.path` is where it lies."""
-
     reports: tuple[ScoreReport, ...]
     """The scores of each run."""
 

@@ -36,7 +36,6 @@ DEFAULT_PROTOCOL: Final = "tpbench-v2"
 Overwrite = Literal["never", "missing", "always"]
 """never: the run must be new. missing: do what is not done yet. always: do all that is asked for
 again; a run made with another configuration is taken away first."""
-
 _RECYCLE_LIGHT: Final = 25
 _RECYCLE_HEAVY: Final = 10**9
 """Items after which a worker is replaced; one that has loaded a big model is not."""
@@ -48,30 +47,23 @@ class RunSpec:
 
     model: str
     """`id`, `id:variant`, or `package.module:Class`; a name to your liking for an object."""
-
     data: Path
     """Folder of the dataset."""
-
     split: SplitChoice | None = None
     """None: test, or the whole of a dataset that is not split."""
-
     task: str = "self"
     protocol: str = DEFAULT_PROTOCOL
     """How it will be scored; part of the run's place."""
-
     seed: int = 42
     options: Mapping[str, OptionValue] = field(default_factory=dict)
     weights_dir: Path | None = None
     device: str = "auto"
     limit: int | None = None
     """Only the first so many clips, by id. The run is partial until the others are made too."""
-
     ids: tuple[str, ...] | None = None
     """Only these clips."""
-
     min_frames: int | None = None
     """See `task_rule`."""
-
     shard: Shard | None = None
     """Only this part of the clips, in a folder of its own; see `shards`."""
 

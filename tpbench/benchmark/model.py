@@ -34,7 +34,6 @@ class Crew:
     workers: int
     devices: tuple[str, ...]
     """One for each worker, or one for all."""
-
     threads: int
     """Processor threads of each."""
 
@@ -75,7 +74,6 @@ class ModelChoice:
 
     name: str
     """As given: `id`, `id:variant` or `package.module:Class`; of a spec's path the id in it."""
-
     row: ModelRow | None = None
     """None for a class or an object of the user's own."""
 

@@ -20,7 +20,6 @@ RECORD_VERSION: Final = 1
 
 RecordStatus = Literal["done", "failed", "quarantined"]
 """failed: the model said why, or broke the seam. quarantined: it kept killing its worker."""
-
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 
 
@@ -30,42 +29,29 @@ class ClipRecord:
 
     clip_id: str
     status: RecordStatus
-
     inputs: str
     """Key of all that the frames hang on (see `inputs_key`); another key, another clip."""
-
     reason: str | None = None
     """One line: why there is no clip."""
-
     n_frames: int = 0
     """Frames made; 0 if there is no clip."""
-
     fps: str = ""
     """Exact rate, such as "30000/1001"."""
-
     width_px: int = 0
     height_px: int = 0
-
     encoding: str = ""
     """Of the file in `generated/`; empty if only the preview was kept."""
-
     generated_sha256: str | None = None
     """Of the bytes of the file in `generated/`; None if only the preview was kept."""
-
     preview_sha256: str | None = None
-
     frames_sha256: str | None = None
     """Of the RGB bytes of all frames in order: the same whatever the encoder and its version."""
-
     gen_s: float = 0.0
     """Time the generator took for it; for clips made together, their share."""
-
     peak_host_bytes: int | None = None
     """Largest memory of the process that made it, or of one it started, up to then."""
-
     peak_gpu_bytes: int | None = None
     """Largest memory that torch held on the GPU while it was made."""
-
     code: str = ""
     """Version of tpbench, with the commit where it ran from a checkout."""
 

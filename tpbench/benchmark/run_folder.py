@@ -29,7 +29,6 @@ from tpbench.video import LOSSLESS_X264, PREVIEW, VideoWriter
 
 Keep = Literal["lossless", "preview"]
 """lossless: exact frames, which scoring needs, and the preview. preview: that alone."""
-
 ENCODING: Final = LOSSLESS_X264
 """Frames are written once and read by every metric and every check. Against FFV1 it takes a third
 of the time to write and half to read (512x512: 2.5 and 4 ms against 8 and 9), for a fifth more

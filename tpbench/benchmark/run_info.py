@@ -39,7 +39,6 @@ class CodeStamp(_Stamp):
     version: str
     git_commit: str | None = None
     """None where tpbench runs from an installed package."""
-
     dirty: bool | None = None
     """Whether tracked files of the checkout differed from the commit."""
 
@@ -64,7 +63,6 @@ class HardwareStamp(_Stamp):
     processor: str
     cores: int
     """That this process may use."""
-
     memory_bytes: int
     gpus: tuple[str, ...] = ()
     """Name and memory of each, as the driver tells."""
@@ -152,14 +150,11 @@ class ModelStamp(_Part):
 
     name: str
     """`id`, `id:variant` or `package.module:Class`."""
-
     display_name: str
     kind: str
     """A row's kind, or "custom"."""
-
     configuration: dict[str, JsonValue]
     """Resolved options, sha256 of weights: all that its frames hang on."""
-
     licence_code: str = ""
     licence_weights: str = ""
     url: str = ""
@@ -174,12 +169,10 @@ class DatasetStamp(_Part):
     split: SplitChoice
     clips_digest: str
     """sha256 over the ids of the clips."""
-
     n_clips: int
     n_identities: int
     left_out: dict[str, int]
     """Clip id -> frames, of clips too short for the task."""
-
     folder: str
     """Its folder's name; runs of older versions have the whole path. Where it lies on the machine
     that made the run stands in a file that stays there (see `RunFolder.local`)."""
@@ -200,10 +193,8 @@ class Session(_Part):
     command: tuple[str, ...]
     started_at: str
     """ISO 8601, UTC."""
-
     ended_at: str | None = None
     """None: it was killed, or is still at it."""
-
     workers: int
     device: str
     clips_to_do: int
@@ -234,10 +225,8 @@ class Timings(_Part):
 
     gen_s: float
     """Of the generator alone, summed over workers."""
-
     frames_per_s: float | None
     """Frames of done clips per second of one worker."""
-
     peak_host_bytes: int | None
     peak_gpu_bytes: int | None
 
@@ -252,10 +241,8 @@ class RunInfo(_Part):
     seed: int
     encoding: str
     """Of the files in `generated/`."""
-
     partial: bool
     """Whether clips are left that nobody tried yet. Such a run is for no leaderboard."""
-
     counts: Counts
     timings: Timings
     sessions: tuple[Session, ...] = Field(default=())

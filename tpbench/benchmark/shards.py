@@ -60,7 +60,6 @@ class Shard:
 
     number: int
     """1 to `count`."""
-
     count: int
 
     def __post_init__(self) -> None:

@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 STATE_VARIABLE: Final = "TPBENCH_STATE"
 """Names the state folder; default: the user's own of this system."""
-
 Found = Literal["digest", "rerun"]
 """digest: the sha256 of every file was right. rerun: the scores were computed again, and agreed."""
 
@@ -95,7 +94,6 @@ def _path(key: str) -> Path:
 
 LIST_NAME: Final = ".tpbench-site.sha256"
 """Lines `<sha256>  <path>`, paths relative to the folder."""
-
 _LINE: Final = re.compile(r"([0-9a-f]{64})  (.+)")
 _LEFT: Final = re.compile(r"\.tpbench-[0-9a-f]{16}\.tmp")
 

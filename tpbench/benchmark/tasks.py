@@ -32,13 +32,10 @@ class Selection:
     """The clips of a run."""
 
     split: SplitChoice
-
     clips: tuple[TaskClip, ...]
     """All that the run is about, sorted by id: the split, less what the task can't use."""
-
     wanted: tuple[TaskClip, ...]
     """Those of `clips` to be done now; fewer than all makes a partial run."""
-
     left_out: Mapping[str, int]
     """Clip id -> frames, of the clips of the split that are too short for the task."""
 
@@ -213,26 +210,19 @@ class TaskRule:
     """Which clips a task takes and what it makes of one."""
 
     id: str
-
     version: int
     """Raised when the same clip would give another task: geometry, frames, colours, codec."""
-
     min_frames: int
     """Shorter clips are left out."""
-
     description: str
     """One line for people."""
-
     first_frame: int
     """Frames before it are not scored: 1 where frame 0 is the reference itself."""
-
     crossed: bool = False
     """Whether the reference is of another identity than the driving clip."""
-
     metrics: tuple[str, ...] | None = None
     """What can be measured of it; None for all metrics. Where the real clip shows somebody else,
     nothing that holds a pixel against its own real pixel says anything."""
-
     variant: str = ""
     """Set where a rule differs from the published one; part of the name of its runs."""
 
@@ -253,7 +243,6 @@ SELF: Final = TaskRule(
     first_frame=1,
 )
 """Self-reenactment: the real clip is the ground truth. Frame 0 is made and not scored."""
-
 _POSE_METRICS: Final = tuple(
     f"{name}_{part}"
     for part in ("body", "hands", "face")
@@ -276,7 +265,6 @@ CROSS: Final = TaskRule(
 """Cross-reenactment: there is no ground truth. FID, KID and FVD are to the real frames of the
 driving clips, pose accuracy is to the skeleton found in them; poses that were not fitted to the
 other body put a floor under the latter."""
-
 TASKS: Final[Mapping[str, TaskRule]] = MappingProxyType({rule.id: rule for rule in (SELF, CROSS)})
 
 
@@ -286,10 +274,8 @@ class TaskClip:
 
     clip_id: str
     """Names its files and records."""
-
     driving: Clip
     """Whose poses are followed."""
-
     reference: Clip | None = None
     """Whose first frame is animated; None: the driving clip's own."""
 

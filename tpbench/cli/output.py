@@ -97,7 +97,6 @@ def scoring_bar() -> Iterator[ProgressListener]:
 
 ARROWS: Final = {"higher": "↑", "lower": "↓", "target": "◎", "none": ""}
 """What is better; target: the nearer to it."""
-
 _SPREAD: Final = "spread"
 
 

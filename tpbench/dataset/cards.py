@@ -159,7 +159,6 @@ CONTEXT: Final[dict[str, Any]] = {
     "transform": "cr:transform",
 }
 """The JSON-LD context that Croissant 1.1 prescribes."""
-
 _TYPES: Final = {
     "string": "sc:Text",
     "int64": "cr:Int64",

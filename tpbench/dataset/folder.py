@@ -32,7 +32,6 @@ Schema = Any
 MANIFEST_NAME: Final = "manifest.parquet"
 MANIFEST_VERSION: Final = 1
 """Goes up when a column changes its meaning; a new column alone does not."""
-
 _VERSION_KEY: Final = b"tpbench.manifest_version"
 _ROWS_AT_ONCE: Final = 4096
 

@@ -21,12 +21,10 @@ from tpbench.foreign import ForeignFileError, read_json
 Status = Literal["kept", "rejected", "failed", "quarantined"]
 """What became of a candidate: in the dataset, refused by a filter, not readable, or given up on
 because it kept killing its worker."""
-
 SplitName = Literal["train", "test"]
 
 CLIP_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 """Clip ids become file names and archive keys: no dot (it would end a key), no slash, no space."""
-
 MEASUREMENT_PATTERN: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -56,52 +54,41 @@ class Clip:
     source_id: str
     source_path: str
     """As the user named it."""
-
     reject_codes: tuple[str, ...] = ()
     """Codes of the filters that refused the clip (`face.too_small`), in the order they judged."""
-
     source_sha256: str | None = None
     url: str | None = None
     licence: str | None = None
     uploader: str | None = None
     retrieved_at: str | None = None
     """ISO 8601."""
-
     start_frame: int | None = None
     """On the constant-rate timeline of the source."""
-
     end_frame: int | None = None
     """Exclusive."""
-
     start_s: float | None = None
     end_s: float | None = None
     start_pts: int | None = None
     """Presentation stamp of the first picture, in `time_base` seconds."""
-
     time_base: str | None = None
     """Such as "1/11776"."""
-
     fps_num: int | None = None
     fps_den: int | None = None
     n_frames: int | None = None
     """Frames of the clip = of the pose video = of the keypoints."""
-
     source_width_px: int | None = None
     source_height_px: int | None = None
     crop_x0: float | None = None
     """Crop corners as shares of the source's width and height; may leave [0, 1] where padded."""
-
     crop_y0: float | None = None
     crop_x1: float | None = None
     crop_y1: float | None = None
     out_size_px: int | None = None
     """Side of the square clip."""
-
     shot_id: int | None = None
     track_id: int | None = None
     identity: str | None = None
     """Who is seen: the source_id until something better is known. Splits go by it."""
-
     split: SplitName | None = None
     pose_source: str | None = None
     skeleton_digest: str | None = None
@@ -113,10 +100,8 @@ class Clip:
     pose_sha256: str | None = None
     error: str | None = None
     """One line: why the source failed or was given up."""
-
     measurements: Mapping[str, float] = field(default_factory=dict)
     """Measured values by name: columns `m_<name>`. Absent or not finite: it was not made."""
-
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """Limits the values were held against: columns `t_<name>`."""
 
@@ -189,7 +174,6 @@ PLAIN_COLUMNS: Final = tuple(
     if item.name not in {"reject_codes", "measurements", "thresholds"}
 )
 """Fields of `Clip` that are one text or number each."""
-
 _KEPT_NEEDS: Final = (
     "n_frames",
     "fps_num",
@@ -227,14 +211,11 @@ class Measurement(_Record):
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     title: str
     """A few words for the head of a plot."""
-
     unit: str = ""
     """Such as "px", "deg", "s"; "share" for values in [0, 1]; empty where there is none."""
-
     direction: Direction = "none"
     code: str = ""
     """The reject code of the filter that judges it."""
-
     meaning: str = ""
     """One sentence: what a large or small value says of a clip."""
 
@@ -252,13 +233,10 @@ class RunStats(_Record):
     wall_s: float = Field(ge=0)
     core_s: float = Field(ge=0)
     """Processor seconds of all workers together."""
-
     source_frames: int = Field(ge=0)
     """Frames of all sources read, kept or not."""
-
     source_s: float = Field(ge=0)
     """Playing time of the same."""
-
     stage_s: dict[str, float] = Field(default_factory=dict)
     """Seconds by stage, in the order of the pipeline."""
 
@@ -289,10 +267,8 @@ class Counts(_Record):
 
     sources: int
     """Source videos with at least one row."""
-
     candidates: int
     """Rows of the manifest."""
-
     kept: int
     rejected: int
     failed: int
@@ -300,10 +276,8 @@ class Counts(_Record):
     kept_frames: int
     kept_s: float
     """Playing time of the kept clips in seconds."""
-
     identities: int
     """Among the kept clips."""
-
     reject_codes: dict[str, int]
     """Code -> clips that bear it, most frequent first; a clip may bear several."""
 
@@ -322,16 +296,13 @@ class DatasetInfo(_Record):
     tool_version: str
     digest: str = Field(pattern="^[0-9a-f]{64}$")
     """sha256 over ids and file hashes of the kept clips; see `content_digest`."""
-
     counts: Counts
     split: SplitInfo | None = None
     models: dict[str, str] = Field(default_factory=dict)
     """Role ("skeleton", "face", "hand") -> sha256 of the model files."""
-
     measurements: tuple[Measurement, ...] = ()
     config: dict[str, JsonValue] = Field(default_factory=dict)
     """The resolved configuration of the extraction."""
-
     run: RunStats | None = None
     sources_pending: int = Field(default=0, ge=0)
     """Sources that were given to `tpbench extract` and are still to be done."""

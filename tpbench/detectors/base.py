@@ -28,16 +28,12 @@ class FaceDetection:
 
     box_px: NDArray[np.float32]
     """(4,) x0, y0, x1, y1 in px."""
-
     score: float
     """In [0, 1]."""
-
     eyes_px: NDArray[np.float32]
     """(2, 2) px: the person's own right eye, then the left eye."""
-
     nose_px: NDArray[np.float32]
     """(2,) px."""
-
     ears_px: NDArray[np.float32]
     """(2, 2) px: the person's own right ear (tragion), then the left ear."""
 
@@ -48,7 +44,6 @@ class HandDetection:
 
     keypoints_px: NDArray[np.float32]
     """(21, 2) px, wrist first, then thumb to little finger, as COCO-WholeBody has them."""
-
     score: float
     """In [0, 1]: how sure the model is that this is a hand."""
 
@@ -59,10 +54,8 @@ class PersonDetection:
 
     keypoints_px: NDArray[np.float32]
     """(133, 2) px in COCO-WholeBody order; NaN where a point was not found."""
-
     scores: NDArray[np.float32]
     """(133,) in [0, 1]; 0 where a point was not found."""
-
     body_wrists_px: NDArray[np.float32] | None = None
     """(2, 2) px: left and right wrist by the body model alone, where a model of hands has replaced
     them in `keypoints_px`; None where nothing replaces them."""

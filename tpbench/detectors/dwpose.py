@@ -36,7 +36,6 @@ from tpbench.wholebody import NUM_KEYPOINTS, PoseSource
 
 BOX_PADDING: Final = 1.25
 """The crop is this many times as large as the box."""
-
 _DEFAULT_SIZE_PX: Final = (384, 288)
 _BINS_PER_PX: Final = 2
 # rtmlib and the released code both put these, which are in RGB order, on BGR pictures. Pose models

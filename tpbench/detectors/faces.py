@@ -36,7 +36,6 @@ _CROP_SCALE: Final = 1.5
 _MAX_PASSES: Final = 6
 _SETTLED_SHARE: Final = 0.005
 """A mesh that moves less than this share of its size has found its place."""
-
 _HALF_PIXEL: Final = 0.5
 """The network counts from the corner of its input, we from the centre of the first pixel."""
 
@@ -47,7 +46,6 @@ class MeshFace:
 
     vertices_px: NDArray[np.float32]
     """(468, 2) px, in the canonical order of MediaPipe's face mesh."""
-
     score: float
     """In [0, 1]: how sure the network is that the crop holds a face."""
 
@@ -155,27 +153,21 @@ _OVAL: Final = (
     377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356,
 )  # fmt: skip
 """The oval's vertices from the right temple under the chin to the left temple."""
-
 _TEMPLES: Final = (162, 389)
 """The next vertices above both ends of `_OVAL`."""
-
 _TEMPLE_SHARE: Final = 0.3
 """The outline begins this share of the way from the oval's end to the vertex above."""
-
 _LOWER_JAW: Final = slice(6, 17)
 _INNER_RING: Final = (136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365), (
     135, 169, 170, 140, 171, 175, 396, 369, 395, 394, 364,
 )  # fmt: skip
 """Vertices of `_OVAL[_LOWER_JAW]`, and those straight inwards of them."""
-
 _CHIN_REACH: Final = 0.4
 """The outline lies this share of the step from the inner ring to the oval further out."""
-
 _UPPER_BROWS: Final = (70, 63, 105, 66, 107), (336, 296, 334, 293, 300)
 _LOWER_BROWS: Final = (46, 53, 52, 65, 55), (285, 295, 282, 283, 276)
 _BROW_DROP: Final = 0.3
 """A brow lies this share of the way from its upper to its lower line."""
-
 _SINGLE_VERTICES: Final = (
     6, 197, 5, 4, 98, 97, 2, 326, 327,
     33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
@@ -267,13 +259,10 @@ _SHORT_RANGE_INPUT_PX: Final = 128
 _LARGE_SHARE: Final = 0.3
 """Of the short-range network only faces of at least this share of the picture's short side count:
 smaller ones the full-range network would have found, and false ones are all small."""
-
 _MIN_SIDE_PX: Final = 16
 """Smaller pictures hold no face; the networks see some in single pixels."""
-
 _OBLONG: Final = 1.2
 """A picture whose sides differ by more than this factor is worth a closer look in squares."""
-
 _SAME_FACE_SHARE: Final = 0.5
 """Two boxes whose middles lie nearer than this share of their side show one face."""
 

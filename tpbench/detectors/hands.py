@@ -28,7 +28,6 @@ MAX_GAP_SHARE: Final = 0.5
 On talks the median gap is 0.1, the 99th percentile 0.2; fast gestures and two models that lag
 differently need the rest.
 """
-
 _TORSO_TO_SHOULDERS: Final = 0.7
 
 
@@ -87,7 +86,6 @@ def sides_of_hands(
 
 _REACH: Final = 5.0
 """Side of the square around the shoulders that both hands stay in, in body sizes."""
-
 _MAX_SHIFT_SHARE: Final = 0.2
 _MAX_GROWTH: Final = 1.25
 """A window that is out by more than these is set anew."""

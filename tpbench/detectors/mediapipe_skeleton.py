@@ -33,7 +33,6 @@ from tpbench.wholebody import (
 
 _BLAZEPOSE_OF_COCO: Final = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
 """Nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles; left before right."""
-
 _SHOULDERS: Final = [5, 6]
 _HIPS: Final = [11, 12]
 
@@ -52,7 +51,6 @@ class Body:
 
     keypoints_px: NDArray[np.float32]
     """(17, 2) px in COCO order. Joints outside the picture are guessed, with a low score."""
-
     scores: NDArray[np.float32]
     """(17,) in [0, 1]: that the joint is in the picture and not hidden."""
 

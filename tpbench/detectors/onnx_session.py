@@ -16,10 +16,8 @@ logger = logging.getLogger(__name__)
 
 Device = Literal["cpu", "cuda", "auto"]
 """Where models run; `auto` is CUDA where onnxruntime can use it, otherwise the CPU."""
-
 Shape = tuple[int | None, ...]
 """Sizes of the axes of an array; None where a graph leaves an axis open."""
-
 _CUDA: Final = "CUDAExecutionProvider"
 _CPU: Final = "CPUExecutionProvider"
 _ERRORS_ONLY: Final = 3
@@ -172,10 +170,8 @@ def _first_line(error: Exception) -> str:
 
 PERSON_SCORE: Final = 0.3
 """Score above which a box is a person; the released DWPose code has it."""
-
 NMS_IOU: Final = 0.45
 """Overlap above which the less sure of two boxes is the same person."""
-
 _DEFAULT_SIZE_PX: Final = (640, 640)
 _STRIDES_PX: Final = (8, 16, 32)
 _PAD_VALUE: Final = 114

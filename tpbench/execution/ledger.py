@@ -41,7 +41,6 @@ from tpbench.work.worker import JsonObject, Outcome, WorkItem
 
 State = Literal["pending", "leased", "done", "failed", "quarantined", "postponed"]
 """Where an item stands. The last four stay as they are: only `Ledger.forget` takes them back."""
-
 _RELEASE: Final = "UPDATE items SET state = 'pending' WHERE state = 'leased'"
 _FORGET: Final = (
     "UPDATE items SET state = 'pending', attempts = 0, error = NULL,"
@@ -61,7 +60,6 @@ class LedgerEntry:
     attempts: int
     result: JsonObject | None
     """Of when it was last done, whatever its state is now; None if it never was."""
-
     error: str | None
     error_detail: str | None
     wall_s: float

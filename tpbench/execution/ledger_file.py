@@ -43,7 +43,6 @@ HOW_TO_MEND: Final = (
     "output folder; what is published stays as it is"
 )
 """What to do about a ledger that is gone or damaged. Starting it anew would disown what is done."""
-
 FileId = tuple[int, int]
 """Device and inode: the same path with another one is another file."""
 

@@ -24,10 +24,8 @@ logger = logging.getLogger(__name__)
 
 FINAL_STATES: Final = frozenset({"done", "failed", "quarantined", "postponed"})
 """Of this run; what is postponed is tried again by the next."""
-
 WORKER_LOG: Final = Path(".ledger") / "workers.log"
 """Below the dataset: what workers and the native libraries in them say, and tracebacks."""
-
 _WALL_KEY: Final = "wall_s"
 
 _HOMES: Final = frozenset({CLIPS_FOLDER, KEYPOINTS_FOLDER, POSES_FOLDER})

@@ -32,15 +32,12 @@ _MIN_POINTS: Final = 8
 _MIN_CONTRAST: Final = 8
 """Grey levels that a corner stands out by. Noise of 1.5 levels in the source makes corners of 1 to
 3 on a plain wall once the picture is small, a picture on the wall makes 50."""
-
 _GRID: Final = 4
 _MIN_CELLS: Final = 3
 """Corners must lie in this many of the 4 x 4 cells of the picture: one thing that moves before a
 plain wall is no camera."""
-
 _LIMB_SHARE: Final = 0.25
 """Half width of a limb that is left out, sleeve included, in body sizes."""
-
 _LIMBS: Final = (
     (LEFT_SHOULDER, LEFT_ELBOW),
     (LEFT_ELBOW, LEFT_WRIST),
@@ -219,27 +216,20 @@ def _leave_out_line(
 
 _BLACK_LEVELS: Final = 20
 """Bars are no brighter: 0, or 16 where a file's range is declared wrongly."""
-
 _FLAT_LEVELS: Final = 12
 """What compression adds to a flat bar, in the brightest channel."""
-
 _LIT_LEVELS: Final = 16
 """A pixel whose brightest channel is this much brighter than the bar is picture."""
-
 _BLEED_PX: Final = 2
 _BLEED_LEVELS: Final = 2
 """Colour, which is stored coarsely, reaches so far over the line, where brightness stays black."""
-
 _BAR_SHARE: Final = 0.97
 _OVERLAY_SHARE: Final = 0.5
 """Writing fills less of a row."""
-
 _PICTURE_SHARE: Final = 0.4
 """The picture's first row is lit over this share of its length, at least."""
-
 _SHADE_PX: Final = 3
 """From black to picture it takes this many rows, at most: scaling and compression blur the line."""
-
 _MIN_EXTENT_SHARE: Final = 0.2
 _MIN_BAR_SHARE: Final = 0.01
 _MIN_BAR_PX: Final = 4
@@ -253,10 +243,8 @@ class BarSample:
     """What one sampled picture says of bars, in px of the source as displayed."""
 
     frame: int
-
     bars_px: tuple[int | None, int | None, int | None, int | None]
     """Left, top, right, bottom: width of the bar; 0 where there surely is none, None unknown."""
-
     dark_px: tuple[int, int, int, int]
     """How far the picture is black from each edge on, bar or not."""
 

@@ -34,16 +34,12 @@ class ShotSettings(_Settings):
 
     content_threshold: float = Field(gt=0, le=255)
     """PySceneDetect ContentDetector: HSV change of one frame to the next that is a cut."""
-
     adaptive_ratio: float = Field(gt=1)
     """PySceneDetect AdaptiveDetector: change over the change of the neighbouring frames."""
-
     adaptive_min_content: float = Field(gt=0, le=255)
     """AdaptiveDetector: smaller changes are no cut, whatever their ratio."""
-
     transition_levels: float = Field(gt=0, le=255)
     """Least mean CIELAB change, within 1, 2 or 4 s, of a dissolve or fade."""
-
     margin_frames: int = Field(ge=0)
     """Frames left out on both sides of a cut: encoders and converters smear cuts by a frame."""
 
@@ -53,14 +49,11 @@ class ScreeningSettings(_Settings):
 
     rate_hz: float = Field(ge=0.5, le=10)
     """Pictures a second that are looked at."""
-
     max_side_px: int = Field(ge=128)
     """Pictures are scaled down to this longer side before anything looks at them, later stages
     too."""
-
     max_gap_s: float = Field(ge=0)
     """A good stretch may have holes (no face, two faces) up to this long."""
-
     prominent_face_share: float = Field(gt=0, le=1)
     """A second face counts when it is at least this share of the main face's height."""
 
@@ -70,10 +63,8 @@ class TrackSettings(_Settings):
 
     max_jump_faces: float = Field(gt=0)
     """The face may move by this many face heights from one frame to the next."""
-
     max_gap_s: float = Field(ge=0)
     """The person may be lost (turned away, covered) this long before the clip ends."""
-
     max_appearance_change: float = Field(gt=0, le=1)
     """Another person is here when the Hellinger distance of colour histograms is more."""
 
@@ -84,10 +75,8 @@ class ClipSettings(_Settings):
     min_s: float = Field(gt=0)
     max_s: float = Field(gt=0)
     """Shortest and longest clip. Longer stretches are cut into equal parts."""
-
     out_size_px: int = Field(ge=64, le=4096, multiple_of=16)
     """Side of the square clip."""
-
     margin_share: float = Field(ge=0, le=1)
     """Space around the body, as a share of the body box."""
 

@@ -21,7 +21,6 @@ from tpbench.video import DecodedFrame, VideoInfo, decode_frames, probe
 
 _DOUBT_FRAMES: Final = 20
 """Pictures shown so shortly before the damage may lean on it: decoders reorder up to 16."""
-
 _MOST_PLACES: Final = 50
 """After so many damaged places the rest of a video is given up."""
 

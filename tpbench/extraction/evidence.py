@@ -22,29 +22,21 @@ class Evidence:
     width_px: int
     height_px: int
     """Size of the source as displayed."""
-
     fps: Fraction
     n_frames: int
     """Frames of the span on the constant-rate timeline, sampled or not."""
-
     luminance: NDArray[np.float64]
     """(N,) mean luma, 0..255."""
-
     motion: NDArray[np.float64]
     """(N-1,) mean absolute CIELAB difference of neighbouring samples, 8-bit levels."""
-
     page_share: NDArray[np.float64]
     """(N,) share of the picture that is flat and written or drawn upon, 0..1."""
-
     text_share: float
     """Share of the picture covered by text that stands for at least half of the span, 0..1."""
-
     num_faces: NDArray[np.int64]
     """(F,) faces of a size comparable with the main one."""
-
     face_height_px: NDArray[np.float64]
     """(F,) height of the main face in source px; NaN where there is none."""
-
     face_scores: NDArray[np.float64]
     """(F,) confidence of the main face, 0..1; NaN where there is none."""
 
@@ -60,23 +52,17 @@ class ClipEvidence(Evidence):
 
     face_yaw_deg: NDArray[np.float64]
     """(T,) head turn, 0 towards the camera; NaN without a face."""
-
     face_sharpness: NDArray[np.float64]
     """(T,) see `picture.sharpness`; NaN without a face."""
-
     hand_scores: NDArray[np.float64]
     """(T, 2) the person's own left and right hand, 0..1; 0 where it was not seen."""
-
     hand_sharpness: NDArray[np.float64]
     """(T, 2) see `picture.sharpness`; NaN where the hand was not seen."""
-
     camera_shift_share: NDArray[np.float64]
     """(T-1,) background displacement from frame to frame, as a share of the picture's diagonal; NaN
     where the background tells nothing."""
-
     appearance_change: NDArray[np.float64]
     """(T,) how far the person looks from how they looked when the track began, 0..1."""
-
     pose: WholeBodyPose
     """T frames, in source px."""
 

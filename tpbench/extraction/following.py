@@ -47,15 +47,12 @@ from tpbench.wholebody import (
 
 _REFERENCE_S: Final = 1.0
 """A person's looks are learnt over the first second of the track."""
-
 _SMOOTHING: Final = 0.2
 """Weight of the newest frame in the running appearance change: a hand across the chest is no
 change."""
-
 _SAME_LIGHT_RATIO: Final = 1.15
 """Where head and chest are brighter or darker than at the start by more, their looks are compared
 in the light of the start as well: under fading lamps nobody becomes another person."""
-
 _SIZE_RATIO: Final = 1.7
 """The face may not grow or shrink by more than this between two sightings."""
 
@@ -67,7 +64,6 @@ class Sighting:
     track: int
     """Counts from 0 within the piece; a new number is another person, or the same one found
     again."""
-
     face: FaceDetection | None
     person: PersonDetection | None
     appearance_change: float
@@ -199,7 +195,6 @@ def _person_of(face: FaceDetection, people: Sequence[PersonDetection]) -> Person
 _BATCH: Final = 16
 _SWITCH_MARGIN_S: Final = 0.4
 """A swap of people is noticed within 9 frames of 25 a second, measured on made-up faces."""
-
 _WRISTS: Final = [LEFT_WRIST, RIGHT_WRIST]
 _FACE_PATCH_PX: Final = 64
 _HAND_PATCH_PX: Final = 64

@@ -23,10 +23,8 @@ logger = logging.getLogger(__name__)
 
 LEFTOVERS: Final = ".leftovers"
 """Below the dataset: clips of which neither ledger nor manifest knows anything."""
-
 _OURS: Final = re.compile(r"(?P<source>[A-Za-z0-9_-]+-[0-9a-f]{8,64})_\d{8,}_\d{8,}\.(mp4|npz)")
 """Files of a clip, as `RowMaker.clip_id` names it."""
-
 _HALF_WRITTEN: Final = re.compile(
     r"\.(manifest\.parquet|dataset\.json|README\.md|croissant\.json|report\.html|\w+\.csv)\.[0-9a-f]+\.tmp"
 )

@@ -16,7 +16,6 @@ from tpbench.detectors.base import FaceDetection
 
 THUMB_WIDTH_PX: Final = 64
 """Thumbnails for motion and appearance have this width; heights keep the aspect."""
-
 _PAGE_WIDTH_PX: Final = 480
 _FLAT_RANGE_LEVELS: Final = 2
 _FLAT_MIN_LUMA: Final = 24
@@ -200,18 +199,14 @@ def _blur(histogram: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
 
 _REACH_PX: Final = 6.0
 """Light changes slowly across a picture: over this many px of a thumbnail 64 px wide."""
-
 _SLACK_PX: Final = 5
 """How far the camera may have moved, in px of the thumbnail."""
-
 SECONDS_APART: Final = 0.3
 """Least likeness of one scene to itself seconds later: 0.30 to 0.85 in the sample talks, whatever
 the lamps, and with a panning camera. Two scenes reach 0.21."""
-
 FRAMES_APART: Final = 0.95
 """Least likeness of one scene to itself in the next frame. A cut to a picture that holds 70 % of
 the one before reaches 0.92."""
-
 _LEAST_CONTRAST_SHARE: Final = 0.1
 _LEAST_CONTRAST_LEVELS: Final = 1.0
 """With less left, not the light has changed but the picture is gone, as in a fade to black."""
@@ -223,7 +218,6 @@ class Structure:
 
     shapes: NDArray[np.float32]
     """(h, w), about 1 at strong edges, of either sign."""
-
     contrast_levels: float
     """How strong the shapes were, 8-bit levels of lightness."""
 
@@ -257,10 +251,8 @@ def likeness(first: Structure, second: Structure) -> float:
 
 _MIN_AREA_SHARE: Final = 0.03
 """Smaller flat areas are no pages of their own."""
-
 _TEXT_SHARE: Final = 0.01
 """Of a page's area. A title alone covers 0.02, bullets 0.1; a sign on a studio wall 0.005."""
-
 _BOX_AREA_SHARE: Final = 0.002
 _BOX_FILLS: Final = 0.4
 _MIN_BOXES: Final = 4

@@ -38,13 +38,10 @@ from tpbench.video import VideoInfo, decode_frames, probe, read_frames
 
 TRANSITION_CODE = "shot.transition"
 """The span is a dissolve or a fade between two shots."""
-
 DUPLICATE_CODE = "source.duplicate"
 """The source has the same bytes as another one, which was done instead."""
-
 TRANSPARENT_CODE = "source.transparent"
 """The source is transparent in places: below lies what nobody was meant to see."""
-
 OTHER_CODES: Final = {
     TRANSITION_CODE: "Dissolve or fade",
     DUPLICATE_CODE: "Same bytes as another source",
@@ -216,11 +213,9 @@ class SourceResult:
     source_sha256: str
     clips: tuple[Clip, ...]
     """Its rows of the manifest."""
-
     n_frames: int
     duration_s: float
     """Of the source."""
-
     stage_s: dict[str, float]
     """Wall seconds by stage."""
 
@@ -233,7 +228,6 @@ class SourcePipeline:
     detectors: DetectorSuite
     folder: Path
     """Of the dataset. It is never made anew: who removes it in mid-run ends the run."""
-
     require_folder: Callable[[], None] = anywhere
     """Raises when the dataset is not there any more."""
 

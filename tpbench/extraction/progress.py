@@ -23,17 +23,13 @@ class RunProgress:
 
     sources_total: int
     """Of this run's inputs."""
-
     sources_done: int
     """Earlier runs included."""
-
     kept: int
     rejected: int
     """Clips of the sources done in this run."""
-
     failed: int
     """Sources that could not be done, in this run."""
-
     frames: int
     """Frames decoded in this run, over all passes and unfinished sources."""
 

@@ -38,7 +38,6 @@ _JPEG_QUALITY: Final = 80
 
 _MAX_ROWS: Final = 200
 """The manifest holds the rest, and a phone has to scroll them."""
-
 _BINS: Final = 32
 
 Part = Literal["kept", "elsewhere", "refused"]
@@ -106,13 +105,10 @@ class Histogram:
     threshold: float | None
     edges: NDArray[np.float64]
     """(B + 1,), the threshold among them."""
-
     counts: dict[Part, NDArray[np.int64]]
     """(B,) each, in the order they are stacked."""
-
     kept_median: float | None
     """None where nothing was kept."""
-
     width: int = 340
     height: int = 168
     left: int = 6
@@ -233,10 +229,8 @@ class Sample:
     clip: Clip
     frame_index: int
     """Of the clip."""
-
     picture: str
     """`data:` URI of a JPEG."""
-
     skeleton: str
     """`data:` URI of a PNG that is clear where nothing is drawn."""
 

@@ -40,7 +40,6 @@ from tpbench.work import Pool, TaskSpec, explain_halts, usable_cores
 
 _RECYCLE_AFTER: Final = 50
 """Sources after which a worker is replaced: native libraries keep some memory for good."""
-
 _ROWS_VERSION: Final = 2
 """Raised when the same settings would give other rows; part of the ledger's digest."""
 

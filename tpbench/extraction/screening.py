@@ -30,7 +30,6 @@ from tpbench.video import DecodedFrame, Frame, VideoInfo
 
 _TEXT_GRID: Final = (96, 54)
 """Columns and rows of the grid in which text is remembered."""
-
 _LASTING_SHARE: Final = 0.5
 """Text counts where it stands in this share of the samples or more."""
 
@@ -44,7 +43,6 @@ class PictureSample:
     page_share: float
     motion: float
     """Mean CIELAB difference to the sample before, levels; NaN for the first."""
-
     text_cells: NDArray[np.uint8]
     """Which cells of the grid hold text, as packed bits."""
 
@@ -56,10 +54,8 @@ class FaceSample:
     frame: int
     num_faces: int
     """Faces comparable in size with the main one, itself included."""
-
     face_height_px: float
     """Height of the main face in source px; NaN without one."""
-
     face_score: float
     """Confidence of the main face; NaN without one."""
 
@@ -157,7 +153,6 @@ _SHOT_THUMBNAIL_PX: Final = 256
 
 _COMBED_SHARE: Final = 0.2
 """Of a shot's samples: more than that, and it counts as interlaced, marked so or not."""
-
 Sample = TypeVar("Sample", PictureSample, FaceSample, BarSample)
 
 
@@ -169,13 +164,10 @@ class Screened:
     shots: tuple[Shot, ...]
     pictures: tuple[PictureSample, ...]
     faces: tuple[FaceSample, ...]
-
     bars: tuple[BarSample, ...] = ()
     """What the sampled pictures say of black bars, all samples in the order of frames."""
-
     ends_early: bool = False
     """Whether there is more behind the last shot, which damage has spoilt."""
-
     combed: frozenset[int] = frozenset()
     """Sampled frames that are woven of two moments, though the file does not say so."""
 

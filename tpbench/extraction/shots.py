@@ -110,15 +110,12 @@ _TWIN_RATE_HZ: Final = 8.0
 _SCENE_S: Final = 8.0
 """So far back the shapes of a picture are compared with what they were: a dissolve of 8 s between
 two scenes has left the first one by then."""
-
 _RECENT_FRAMES: Final = 8
 """A cut is reported at most 3 frames late, by AdaptiveDetector."""
-
 _BLEND_SHARE: Final = 0.35
 """A dissolve's middle is the mean of its ends: it differs from that by 0.1 to 0.3 of their
 difference. Whatever moves is elsewhere in the middle: 0.44 and more, measured on talks, close-ups
 and street scenes."""
-
 _FAINT_SHARE: Final = 0.2
 """Slow dissolves are seen late: up to a seventh of their length lay before what was found."""
 
@@ -129,7 +126,6 @@ class Shot:
 
     span: Span
     """Shots count from 0 in time order; transitions take a number too."""
-
     is_transition: bool
     """A dissolve or fade: no clip may use any of it."""
 

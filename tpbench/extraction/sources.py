@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 METADATA_ENDING: Final = ".info.json"
 """Of the file that yt-dlp writes beside a video."""
-
 _PART: Final = re.compile(r"(?P<stem>.+)\.f(?P<format>[^.\s]+)")
 
 
@@ -119,18 +118,14 @@ class Source:
 
     path: Path
     """Absolute."""
-
     shown_path: str
     """Below the folder that the user named, that folder's name first: no path of the machine."""
-
     size_bytes: int
     mtime_ns: int
     sha256: str | None = None
     """None until somebody had to read the file."""
-
     duplicate_of: str | None = None
     """`shown_path` of an equal source that is done instead."""
-
     id_digits: int = 8
     """Digits of its sha256 in its id; more where another source would have the same id."""
 

@@ -71,13 +71,10 @@ _LINES: Final[dict[str, tuple[tuple[int, ...], ...]]] = {
 }
 """The body's lines of the drawing by part, each with the joints that must be seen. The neck is the
 middle of both shoulders."""
-
 _CLOUDS: Final = {"face": FACE, "left_hand": LEFT_HAND, "right_hand": RIGHT_HAND}
 
 PARTS: Final = (*_LINES, *_CLOUDS)
 """What is counted separately. Sides are the person's own."""
-
-
 SWITCH_COUNTS: Final = {part: f"{part}_switches" for part in PARTS}
 """Part -> name of its measurement in the manifest."""
 
@@ -118,32 +115,24 @@ def switch_counts(pose: WholeBodyPose) -> dict[str, float]:
 
 _MEDIAN_S: Final = 0.5
 """Scores of joints are judged by their median over this long."""
-
 _LOST_SCORE: Final = 0.15
 """A joint that was seen is seen until its score falls below. In the sample talks, whose hips the
 official drawings show throughout, a twentieth of the hips' scores lie below 0.19."""
-
 _MAX_GAP_S: Final = 0.4
 """What is lost for no longer is carried on. Fast gestures of the sample talks cost up to 0.3 s; of
 hands left out on purpose for 0.4 s, half came back within 7 px of 512, 95 % within 22 px."""
-
 _MAX_SPEED_HZ: Final = 6.0
 """What jumps further (body sizes a second) is carried nowhere: a guess, as when something covers
 the arm. The fastest wrist of the sample talks makes 4.7."""
-
 _MIN_SEEN_S: Final = 0.2
 """What is seen for less, with nothing before and after, is not drawn."""
-
 _HIP_SHARE: Final = 0.05
 """Hips lie this share of the way to the shoulders too low: BlazePose's hip joints against those
 that DWPose draws. Median gaps in the sample talks: 19, 12, 26, 28 px, and 18, 11, 12, 14 after."""
-
 FILLED_SCORE: Final = 0.31
 """Score of what was carried on, or seen weakly: just enough to be drawn."""
-
 UNDRAWN_SCORE: Final = 0.29
 """Highest score of what is not drawn."""
-
 STEADYING: Final = (
     f"steady-1: median {_MEDIAN_S} s, seen {VISIBLE_SCORE}, lost {_LOST_SCORE}, "
     f"gaps to {_MAX_GAP_S} s at {_MAX_SPEED_HZ} body sizes a second, seen for {_MIN_SEEN_S} s, "
@@ -171,7 +160,6 @@ class _Part:
     points: slice
     anchors: tuple[int, ...]
     """Body joints whose mean carries the part; all must be drawn."""
-
     first: int | None = None
     """Body joint that is the part's first point, where it is one."""
 

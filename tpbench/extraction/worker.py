@@ -34,10 +34,8 @@ class ExtractionTask:
     """Does sources, one after the other, with models loaded once."""
 
     pipeline: SourcePipeline
-
     folder: Path | None = None
     """Of the dataset: named where an error names no file."""
-
     require_folder: Callable[[], None] = anywhere
     """Raises when the dataset is not there any more."""
 

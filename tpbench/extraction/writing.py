@@ -33,13 +33,10 @@ from tpbench.wholebody import (
 
 _OUTLIER_PERCENT: Final = 2.0
 """Frames in which a point may lie outside the body box, at either end."""
-
 _WHOLE_SHARE: Final = 0.92
 """A square this close to the shorter side takes all of it: no resampling for a few pixels."""
-
 _HEAD_ABOVE_BROWS: Final = 0.75
 """Hair and forehead above the highest face point, as a share of the height of the face points."""
-
 _WAIST_BELOW_SHOULDERS: Final = 1.6
 """How far an upper body reaches below the shoulders, in shoulder widths, hands or not."""
 
@@ -139,7 +136,6 @@ class WrittenClip:
 
     size_px: int
     """Side of the square."""
-
     clip_sha256: str
     keypoints_sha256: str
     pose_sha256: str

@@ -45,7 +45,6 @@ class LabStatistics:
 
     mean: NDArray[np.float64]
     """(3,) L* in [0, 100], a* and b* in about [-128, 128]."""
-
     spread: NDArray[np.float64]
     """(3,) standard deviation over the pixels of a frame, in the same units."""
 
@@ -56,10 +55,8 @@ class ColourShift:
 
     mean: NDArray[np.float64]
     """(3,) shift of mean L*, a*, b*."""
-
     spread: NDArray[np.float64]
     """(3,) shift of the standard deviations: below 0 is paler, flatter."""
-
     delta_e: float
     """Length of `mean`: the CIE76 distance of the mean colours, about 2.3 is just seen."""
 

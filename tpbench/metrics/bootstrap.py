@@ -24,31 +24,22 @@ from tpbench.metrics.curves import contrast, finite_mean
 
 Bounds = tuple[float | None, float | None]
 """The least and the greatest value there can be; None: no end."""
-
 SHARES: Final[Bounds] = (0.0, 1.0)
 """Of shares of a whole."""
-
 STATISTICS_VERSION: Final = 2
 """Of the method of intervals, as `scores.json` names it; scores that name none are of version 1."""
-
 MIN_IDENTITIES: Final = 5
 """Below this many identities no interval is given."""
-
 ERROR_FLOOR: Final = 0.1
 """Smallest standard error of a draw, in units of that of the clips at hand."""
-
 TAIL_IDENTITIES: Final = 10
 """With G identities the bootstrap's own tails are G / (G + this) of the nominal ones, ..."""
-
 LEAST_TAIL: Final = 0.5
 """... but not less than this share of them."""
-
 SAME: Final = 1e-9
 """Means of identities are the same if they differ by no more than this share of the largest."""
-
 BATCH_VALUES: Final = 250_000
 """Resamples are drawn in batches of about this many identities."""
-
 CACHED_VALUES: Final = 1_000_000
 """Draws of up to this many identities in all are kept for the next metric of the same clips."""
 

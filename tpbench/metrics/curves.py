@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 WINDOW_FRAMES = 16
 """Frames of a window unless stated otherwise: the length of an FVD clip."""
-
 SHORT_CLIP_FRAMES = 100
 """Clips of this many frames or fewer have no drift: they are left out of it, and counted."""
-
 _END_SHARE = 0.15
 
 

@@ -18,7 +18,6 @@ class Lasting:
 
     frames: int
     """Frames before it failed; or, if it did not, up to which that is known."""
-
     failed: bool
     """False: censored, the clip ended before."""
 
@@ -104,10 +103,8 @@ class Survival:
 
     frames: NDArray[np.int64]
     """(k,), ascending: the numbers of frames after which clips failed."""
-
     surviving: NDArray[np.float64]
     """(k,), in [0, 1]: the share that lasts longer than that; 1 before the first."""
-
     followed: int
     """Frames up to which the longest clip was followed, whether or not it failed then; 0 if there
     is none."""
@@ -135,18 +132,13 @@ class RestrictedLasting:
 
     frames: float
     """In [0, horizon]; NaN where `reason` says why."""
-
     interval: Interval
     """Over identities."""
-
     survival: Survival
-
     n_failed: int
     """Clips that failed within the horizon."""
-
     n_censored: int
     """Clips that ended within the horizon and had not failed."""
-
     reason: str | None
     """Why there is no value."""
 

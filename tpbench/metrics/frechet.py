@@ -17,10 +17,8 @@ class FeatureStatistics:
 
     n: int
     """How many vectors, 1 or more."""
-
     mean: NDArray[np.float64]
     """(d,)"""
-
     spread: NDArray[np.float64]
     """The smaller of two: if n <= d the vectors minus their mean, (n, d); else the scatter, (d, d),
     which is the sum of the outer products of these."""
@@ -187,10 +185,8 @@ class FrechetScore:
 
     value: float
     """0 or more, in squared units of the features; lower is better."""
-
     n_real: int
     n_generated: int
-
     warning: str | None
     """Why this many vectors are too few, as a sentence; None if they are not."""
 
@@ -241,7 +237,6 @@ class _Gaussian:
     mean: NDArray[np.float64]
     factor: NDArray[np.float64]
     """F (k, d) with F^T F = covariance."""
-
     trace: float
     """Of the covariance."""
 
@@ -277,16 +272,12 @@ class FrechetMetric:
     """A Fréchet distance by the name that papers know."""
 
     name: str
-
     dim: int
     """Length of a feature vector."""
-
     ddof: int
     """Covariances are divided by n - ddof."""
-
     enough: int
     """Vectors of each set from which on the value is held to be reliable."""
-
     unit: str
     """What a vector stands for, in the plural."""
 
@@ -337,12 +328,10 @@ class FrechetMetric:
 FID: Final = FrechetMetric(name="FID", dim=2048, ddof=1, enough=10_000, unit="frames")
 """On pytorch-fid's 2048 Inception features, covariances as `numpy.cov` has them (Heusel et al.
 2017, whose authors hold 10,000 frames to be enough)."""
-
 FVD: Final = FrechetMetric(name="FVD", dim=400, ddof=0, enough=2048, unit="windows")
 """On the 400 logits of I3D (Unterthiner et al. 2018), covariances over n as StyleGAN-V has them
 (other scripts divide by n - 1: 5 % at 16 windows). Where StyleGAN-V draws one random window of each
 of 2048 videos, all windows at stride 16 are pooled here, which is deterministic; with 256 of them
 about a third of the spread is still bias."""
-
 DISCO_FVD: Final = FrechetMetric(name="DisCo's FVD", dim=400, ddof=1, enough=2048, unit="windows")
 """As the TikTok tables have it: windows from every frame on, covariances over n - 1."""

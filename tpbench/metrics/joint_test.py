@@ -23,17 +23,13 @@ from numpy.typing import NDArray
 
 MIN_IDENTITIES: Final = 6
 """With fewer no difference can be told from chance: of 2^5 signs, one in sixteen is as extreme."""
-
 LEVEL: Final = 0.035
 """A difference counts if chance makes as great a one in this share of the draws or less. It is
 under the 5 % that is promised, for differences that are skewed and for draws at random."""
-
 EXACT_IDENTITIES: Final = 11
 """Up to this many all signs are gone through: 2^11 draws at most."""
-
 N_DRAWS: Final = 2048
 """Draws of signs above that, those of the data among them."""
-
 _ROUNDING: Final = 1e-9
 """Differences of this share of the greatest value, and statistics this near, are equal."""
 

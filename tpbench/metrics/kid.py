@@ -30,14 +30,11 @@ class KidScore:
 
     value: float
     """From all pairs at once; lower is better, about 0 (also below) for equal distributions."""
-
     subset_mean: float
     """Mean over random subsets, the number that most papers print."""
-
     subset_std: float | None
     """Spread (ddof 0) over the subsets, which overlap: no standard error of `value`. None where
     each subset is the whole of both sets."""
-
     n_real: int
     n_generated: int
 

@@ -24,14 +24,11 @@ from tpbench.weights import resolve
 
 Backbone = Literal["alex", "vgg"]
 """alex is what the authors recommend for comparing pictures; vgg is in the TikTok tables."""
-
 FedRange = Literal["signed", "unit"]
 """What the network gets: signed is [-1, 1], as package lpips asks for; unit is [0, 1], the slip of
 the TikTok protocol (DisCo), whose numbers need it."""
-
 LPIPS_WEIGHTS: Final[dict[Backbone, str]] = {"alex": "lpips-alexnet", "vgg": "lpips-vgg16"}
 """The backbones' names in `tpbench weights list`."""
-
 LPIPS_MIN_SIZE_PX: Final[dict[Backbone, int]] = {"alex": 31, "vgg": 16}
 """Smaller pictures leave nothing after the last pooling."""
 

@@ -86,7 +86,6 @@ def jitter_error(
 
 LAGS: Final = (2, 5, 10, 20, 50, 100)
 """Distances in frames at which the benchmark compares."""
-
 THUMBNAIL_PX: Final = 32
 """Side of the square thumbnails."""
 

@@ -122,7 +122,6 @@ def byte_tensor(
 
 INCEPTION_DIM: Final = 2048
 """Length of a feature vector: the last average pooling ("pool3")."""
-
 INCEPTION_WEIGHTS: Final = "fid-inception"
 """Their name in `tpbench weights list`."""
 
@@ -223,10 +222,8 @@ Picture = NDArray[np.uint8] | NDArray[np.float32]
 
 I3D_DIM: Final = 400
 """Length of a feature vector: the logits of Kinetics-400, before the softmax."""
-
 I3D_WEIGHTS: Final = "i3d-torchscript"
 """Their name in `tpbench weights list`."""
-
 WINDOW_FRAMES: Final = 16
 """Frames of a window, and from the start of one to the start of the next."""
 

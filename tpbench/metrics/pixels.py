@@ -123,7 +123,6 @@ _TILE_WIDTH_PX: Final = 512
 class _Window:
     weights: NDArray[np.floating[Any]]
     """(2 radius + 1,): the window is their outer product. The arithmetic has their type."""
-
     c2: float
     """C2 over the factor that a variance is multiplied with: in the quotient that is the same."""
 

@@ -24,14 +24,11 @@ from tpbench.wholebody import (
 
 MIN_SEEN_SHARE: Final = 0.5
 """With fewer of its points seen, the box would hold a finger or a cheek."""
-
 MARGIN_SHARE: Final = 0.25
 """Room on each side, in shares of the longer side of the points' box. The points are on the bones
 of the fingers and end at the brows: skin, fingertips and forehead lie outside them."""
-
 MIN_SIDE_PX: Final = 16
 """A smaller box shows no fingers, and hardly a window of SSIM (11 px) fits in."""
-
 LPIPS_SIDE_PX: Final = 128
 """Side of the pictures that LPIPS is fed: about what a face takes up in a 512 px crop."""
 
@@ -42,13 +39,10 @@ class Box:
 
     left_px: int
     """First column."""
-
     top_px: int
     """First row."""
-
     right_px: int
     """Column after the last."""
-
     bottom_px: int
     """Row after the last."""
 
@@ -63,7 +57,6 @@ class RegionScores:
 
     psnr_db: float
     """dB; inf where they are identical there."""
-
     ssim: float
     """In [-1, 1]."""
 
@@ -211,11 +204,9 @@ def _cut(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
 
 SCORE_FLOOR: Final = VISIBLE_SCORE
 """A point counts as seen above this score: what is drawn for a generator is what it must follow."""
-
 MIN_SHOULDER_WIDTH_PX: Final = 8.0
 """Shoulders nearer than this are one behind the other: a width of a few px would make any error
 huge."""
-
 UPPER_BODY: Final = slice(0, RIGHT_HIP + 1)
 """The 13 points that stand for the body."""
 
@@ -225,10 +216,8 @@ class _Measure:
     """How a run of points is judged."""
 
     points: slice
-
     alpha: float
     """A point is correct within this share of the longer side of the real points' box."""
-
     min_seen: int
     """With fewer points in the real frame nothing is expected: the box says nothing of the size."""
 
@@ -247,22 +236,16 @@ class PartStatistics:
 
     error_px: float = 0.0
     """Sum of distances over the found points, px."""
-
     found: int = 0
     """Expected points that the generated frame shows too."""
-
     error_sw: float = 0.0
     """Sum of distances over the real frame's shoulder width, over `found_sw` points."""
-
     found_sw: int = 0
     """Found points of frames whose real shoulder width is known."""
-
     correct: int = 0
     """Found points that are near enough for PCK."""
-
     expected: int = 0
     """Points that the real frame shows."""
-
     missing: int = 0
     """Expected points that the generated frame doesn't show: `expected - found`."""
 
@@ -285,10 +268,8 @@ class PoseStatistics:
 
     body: PartStatistics = PartStatistics()
     """13 points: head, shoulders, arms, hips."""
-
     hands: PartStatistics = PartStatistics()
     """2 x 21 points."""
-
     face: PartStatistics = PartStatistics()
     """68 points."""
 

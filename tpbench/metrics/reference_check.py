@@ -41,19 +41,14 @@ from tpbench.weights import resolve
 Array = NDArray[Any]
 Pairs = Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 """Real and generated frames in order; few and small enough to be held."""
-
 FRAMES_SCORED: Final = 20
 """Frames of a clip that metrics are checked on: more than one chunk of the pass."""
-
 FRAMES_OF_NETWORKS: Final = 4
 """Frames that those with networks are checked on: on a processor VGG takes a second for each."""
-
 FRAMES_DECODED: Final = 48
 """Pictures of a clip that readers are compared on."""
-
 MAX_SIDE_PX: Final = 512
 """Larger frames are shrunk for the metrics, so that all is done in a minute on a processor."""
-
 LEVELS: Final = 2.0
 """Grey levels that readers may differ by, as libswscale rounds by release and processor; those
 tested agree in every pixel. A wrong matrix is 14 levels or more, another frame more yet."""
@@ -65,17 +60,14 @@ class CheckRow:
 
     clip: str
     """File name; "made" is the clip that the check makes, "" where no clip is needed."""
-
     what: str
     against: str
     """The library and its version."""
-
     tolerance: float
     unit: str
     n_values: int = 0
     largest_difference: float | None = None
     """None where nothing was compared; inf where only one side has a value."""
-
     result: Literal["pass", "fail", "not checked"] = "not checked"
     why: str = ""
     """Why it is not checked, and what to do."""
@@ -285,7 +277,6 @@ class _Reference(NamedTuple):
     package: str
     values: Callable[[Pairs], Array]
     """One value, or pair of feature vectors, per frame; NaN where there is none."""
-
     tolerance: float
     unit: str = ""
 
@@ -312,7 +303,6 @@ REFERENCES: Final = {
     "fid": _Reference("pytorch-fid", _fid_features, 1e-4, "share"),
 }
 """By metric; of FID the features are compared."""
-
 NETWORKS: Final = frozenset({"lpips", "lpips_vgg", "fid"})
 """Those that need model files."""
 

@@ -93,7 +93,6 @@ Family = Literal["pixels", "features", "motion", "drift", "regions", "pose", "di
 
 Direction = Literal["higher", "lower", "target", "none"]
 """What is better; target: the nearer to `target`; none: it judges nothing."""
-
 Reduction = Literal[
     "mean",
     "ratio",
@@ -104,7 +103,6 @@ Reduction = Literal[
     "set",
 ]
 """How per-frame columns become one value per clip; see `REDUCTIONS`."""
-
 REDUCTIONS: Final[Mapping[Reduction, str]] = {
     "mean": "mean over frames, and over all columns, of the finite values",
     "ratio": "sum of the first column / sum of the second, on frames where both are measured",
@@ -116,7 +114,6 @@ REDUCTIONS: Final[Mapping[Reduction, str]] = {
 }
 """What each does, for readers. With two columns, the curve of slope, end_minus_start and lasting is
 their ratio, frame by frame."""
-
 FAMILIES: Final[tuple[Family, ...]] = (
     "pixels",
     "features",
@@ -135,64 +132,44 @@ class MetricRow:
 
     id: str
     """Letters, digits, underscores: the name of the column."""
-
     version: int
     """1 or more; raised whenever a value can change."""
-
     title: str
     """A few words, for headers."""
-
     family: Family
-
     direction: Direction
-
     target: float | None = None
     """The best value; only with direction "target"."""
-
     unit: str
     """As it stands behind a value: "dB", "px per 100 frames"; "" where there is none."""
-
     low: float | None
     """The least value there can be; None: unbounded."""
-
     high: float | None
     """The greatest value there can be; None: unbounded."""
-
     paired: bool
     """Whether each generated frame is held against its own clip's real frame of the same index;
     if not, sets of frames or windows are compared."""
-
     weights: tuple[str, ...] = ()
     """Model files it needs, as `tpbench weights list` names them; those of the skeleton detector
     are the protocol's choice and not among them."""
-
     needs: tuple[Literal["pose"], ...] = ()
     """`pose` if skeletons are detected for it."""
-
     columns: tuple[str, ...] = ()
     """Per-frame columns it is computed from; none for "set", but for restricted lasting."""
-
     reduction: Reduction
-
     lag_frames: int = 0
     """Frames between those that are compared with each other; 0: each is measured by itself."""
-
     blank: str = ""
     """Why a clip with enough frames may have no value; empty where it always has one."""
-
     failure_of: str = ""
     """Of restricted lasting: the metric whose failure ends a clip."""
-
     horizon_frames: int = 0
     """Of restricted lasting: up to where it is followed; 0 for everything else."""
-
     definition: str
     """What it says, in a sentence or two."""
-
     formula: str
     source: str
     """Paper, package or script that it follows, and where it departs from it."""
-
     pitfalls: str
     """What whoever reads a table should know."""
 
@@ -246,16 +223,13 @@ RETIRED_PROTOCOLS: Final[Mapping[str, str]] = {"tpbench-v1": "tpbench-v2"}
 """What is no longer scored by, and what took its place. A published protocol's numbers never change
 under its name, and some of its metrics are defined anew: so nothing is computed under it any more,
 and what was scored by it is still read, compared and tabled among its own kind."""
-
 Pooling = Literal["mean_of_clips", "mean_of_frames"]
 """See `Protocol.clips_to_set`."""
-
 POOLINGS: Final[Mapping[Pooling, str]] = {
     "mean_of_clips": "mean over clips, each weighing the same, with an interval over identities",
     "mean_of_frames": "mean over all frames of all clips, with an interval over identities",
 }
 """What each does, for readers."""
-
 _CUSTOM = "+custom"
 _SQUASHING = frozenset({"talkingpose"})
 _PROSE = frozenset({"title", "description", "quirks"})
@@ -267,60 +241,44 @@ class Protocol:
 
     id: str
     """With "+custom" behind it where the metrics are not the protocol's own."""
-
     version: int
     """1 or more; raised whenever a setting or the list of metrics changes."""
-
     title: str
     description: str
-
     metrics: tuple[str, ...]
     """Ids, in the order of a table's columns."""
-
     length: Literal["fail", "truncate"]
     """What becomes of clips that have more or fewer frames than the real ones: an error, or both
     are compared until the shorter one ends."""
-
     resize: Literal["fail", "area"]
     """What becomes of clips of another size: an error, or they are resized to the real one's by
     averaging areas (OpenCV's INTER_AREA)."""
-
     rate: Literal["fail", "ignore"]
     """What becomes of clips of another frame rate: an error, or frames are compared by index."""
-
     frames_to_clip: Literal["reduction"]
     """How the frames of a clip become its value: as each metric's own reduction says, which is the
     mean over frames for most (`tpbench metrics show METRIC`, "per clip")."""
-
     clips_to_set: Pooling
     """How clips become the value of the set, for metrics with a value per clip. "mean_of_clips":
     the mean over clips, each weighing the same, however long. "mean_of_frames": the mean over all
     frames of all clips, so that a clip weighs as many times as it has frames; for metrics whose
     value per clip is a mean over frames, while the others keep the mean over clips. Metrics of all
     clips together (FID, KID, FVD, restricted lasting) pool by their own definition."""
-
     told_beside: Literal["none", "mean_of_frames"]
     """Which other mean the protocol's source prints, and the terminal too."""
-
     skeleton: Literal["mediapipe", "dwpose"]
     """The detector for regions and pose accuracy."""
-
     window_frames: int
     """Frames of a window of FVD, and from one to the next; `disco_fvd` has its own stride."""
-
     fid_window_frames: int
     """Frames of a clip that one FID of the drift over windows takes in."""
-
     levels: Mapping[str, float] = field(hash=False)
     """For each `lasting_*` share the level below which a frame fails, in the unit of the curve;
     the restricted means over clips have that of their share."""
-
     hold_frames: int
     """Measured frames in a row that a failure of `lasting_*` lasts: one second at 25 a second."""
-
     vote_frames: int
     """Measured frames around each of which more than half must miss the level for it to miss."""
-
     quirks: tuple[str, ...]
     """What it does that one would not expect, a sentence each."""
 

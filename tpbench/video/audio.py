@@ -26,13 +26,11 @@ from tpbench.video.timeline import BACK_S
 
 _TELL_AN_ORDER: Final = ("mov", "mp4", "mxf")
 """Containers that can store channels in an order of their own."""
-
 _IN_THEIR_OWN_ORDER: Final = frozenset(
     {"aac", "aac_latm", "ac3", "alac", "amr_nb", "amr_wb", "dts", "eac3", "flac", "mp2", "mp3"}
     | {"opus", "truehd", "vorbis"}
 )
 """Codecs whose decoders tell the order themselves, whatever the container says: a usual one."""
-
 _NO_CLIPPING: Final = {"rematrix_maxval": "1.0"}
 """Of libswresample: a mix of more channels is turned down so far that it can't exceed 1."""
 
@@ -42,7 +40,6 @@ class SoundShape(NamedTuple):
 
     rate_hz: int
     """Samples a second."""
-
     channels: int
     """1 or 2."""
 
@@ -57,7 +54,6 @@ class Samples(NamedTuple):
 
     start_s: Fraction | None
     """Time of the first; None where the file doesn't say."""
-
     values: NDArray[np.float32]
     """(channels, n), nominally in [-1, 1]."""
 
@@ -167,12 +163,10 @@ logger = logging.getLogger(__name__)
 _AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _OTHER_RATE_HZ = 48000
 """Sound of a rate that is not in the list is resampled to this."""
-
 _BITS_PER_CHANNEL = 96_000
 
 _LEAD_S = 1
 """Decoding starts this much early: codecs need to warm up, and containers seek roughly."""
-
 _SILENCE = "some of its sound can't be decoded; silence there"
 
 _JITTER_S = 0.02
@@ -185,13 +179,10 @@ class AudioSource:
 
     path: Path
     """The video."""
-
     start_s: float
     """Start of the span, on the video's timeline: frame k stands at k / fps."""
-
     end_s: float
     """End of the span; a longer clip is silent from there on."""
-
     info: VideoInfo | None = None
     """What `probe` said of the video; asked again if not given."""
 
@@ -201,7 +192,6 @@ class _Block(NamedTuple):
 
     offset: int
     """Samples from the start of the span to the first of these; may be negative."""
-
     samples: NDArray[np.float32]
     """(channels, n) in [-1, 1]."""
 
@@ -347,7 +337,6 @@ class _ClockSpan(NamedTuple):
 
     clock: int | None
     """How often the clock restarted before them; None where that tells nothing."""
-
     from_s: Fraction
 
     def of(self, packets: Iterable[Packet[AudioStream]]) -> Iterator[Packet[AudioStream]]:

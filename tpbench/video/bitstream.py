@@ -83,7 +83,6 @@ class _Leading:
 
 _SEARCHED_BYTES: Final = 8192
 """Headers lie in front of the picture."""
-
 _H264_SPS: Final = 7
 _HEVC_SPS: Final = 33
 _START_CODE: Final = re.compile(rb"\x00\x00\x01")

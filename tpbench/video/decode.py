@@ -48,7 +48,6 @@ _HARMLESS_PARTS: Final = (
 )
 _HARMLESS: Final = re.compile("|".join(_HARMLESS_PARTS))
 """Lines about something else than the picture, or that leave it whole."""
-
 TOO_LARGE: Final = "max pixel count"
 """Part of what is logged when a picture is larger than the decoder was told to allow."""
 
@@ -86,13 +85,10 @@ class Picture(NamedTuple):
 
     slot: int
     """Frame number on the timeline."""
-
     pts: int | None
     """Its stamp in ticks; None where the format keeps none."""
-
     picture: VideoFrame
     """As stored: not turned, colours as decoded."""
-
     place: int | None = None
     """Its place among all pictures, where that is known."""
 
@@ -326,7 +322,6 @@ def _damage(path: Path, time_s: float | None, reason: str) -> DamageError:
 
 _OPAQUE_SHARE: Final = 0.99
 """Of the largest value: lossy codecs miss it by a level, and 1 % can't be seen."""
-
 _BESIDE: Final = "matroska_block_additional"
 _BESIDE_ID: Final = (1).to_bytes(8, "big")
 """Number of the block that holds transparency."""

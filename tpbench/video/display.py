@@ -21,15 +21,12 @@ from tpbench.video.pictures import in_8_bits
 
 WHITE_CD_M2: Final = 203.0
 """Diffuse white of HDR (ITU-R BT.2408), which becomes the white of SDR."""
-
 PQ: Final = 16
 HLG: Final = 18
 HDR_CURVES: Final = {PQ: "PQ", HLG: "HLG"}
 """Transfer characteristics of ITU-T H.273 that are HDR."""
-
 UNSHOWN_CURVES: Final = {8: "linear light", 9: "logarithmic", 10: "logarithmic", 17: "DCI XYZ"}
 """Transfer characteristics that nothing here undoes; shown as they are they look washed out."""
-
 _HLG_PEAK_CD_M2: Final = 1000.0
 _HLG_SYSTEM_GAMMA: Final = 1.2
 _SDR_GAMMA: Final = 2.4
@@ -88,8 +85,6 @@ def _to_bt709(primaries: int) -> NDArray[np.float32]:
 
 UNDECLARED: Final = 2
 """ITU-T H.273: transfer characteristics or colour primaries are not known."""
-
-
 _SQUARE_TOLERANCE: Final = 0.02
 """Encoders round sizes and then declare pixels up to about 1 % off square; that is not meant."""
 
@@ -118,29 +113,21 @@ class Display:
 
     size_px: tuple[int, int]
     """Width and height as displayed: cropped, pixels made square, turned as the first picture."""
-
     stored_px: tuple[int, int] = (0, 0)
     """Width and height of the first picture as stored."""
-
     pixel_aspect: Fraction = Fraction(1)
     """Width over height of a stored pixel."""
-
     orientation: Orientation = UPRIGHT
     """Of the first picture."""
-
     told: tuple[tuple[int, Orientation | None], ...] = ()
     """What the stream itself says of its orientation, and from which frame number on (rising);
     None where it goes back to saying nothing."""
-
     cropped: Edges = Edges(0, 0, 0, 0)  # noqa: RUF009 - a value that can't change
     """What the container cuts off the stored picture."""
-
     transfer: int = UNDECLARED
     """Transfer characteristics (ITU-T H.273) of pictures that declare none."""
-
     primaries: int = UNDECLARED
     """Colour primaries (ITU-T H.273) of pictures that declare none."""
-
     window: Window | None = None
     """If given, only this part is shown."""
 

@@ -26,7 +26,6 @@ from tpbench.video.source import VIDEO_SUFFIXES
 
 _READING: Final = b"pictures, rounded to 8 bits\n"
 """How pictures become frames is part of their digest, so that nothing is kept of another way."""
-
 _NUMBER: Final = re.compile(r"(\d+)\D*$")
 
 
@@ -37,32 +36,23 @@ class Footage:
     path: Path
     width_px: int
     height_px: int
-
     n_frames: int
     """Pictures in it; frames of its timeline once `on_timeline` was asked for."""
-
     fps: Fraction | None
     """Exact rate; None for pictures in a folder, which have none."""
-
     codec: str
     """Such as `h264`; of a folder `pictures` where they lose nothing, else `jpeg`, `webp lossy`, or
     all that is mixed: `jpeg+png`."""
-
     first_number: int | None = None
     """Number of the first picture of a folder; None for a video."""
-
     _info: VideoInfo | None
     _pictures: tuple[Path, ...]
-
     is_even: bool = True
     """Whether its frames are its pictures, one by one, whichever way it is read."""
-
     notes: tuple[str, ...] = ()
     """What is uneven about its time stamps and sizes."""
-
     shown_as: tuple[str, ...] = ()
     """What its pictures are that they are not shown as (HDR, interlaced)."""
-
     by_picture: bool = False
     """Whether each picture is given once, whatever its stamp; otherwise frames of the timeline."""
 

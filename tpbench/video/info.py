@@ -31,7 +31,6 @@ from tpbench.video.timeline import (
 _WAVER_FRAMES: Final = (0.75, 1.25)
 """How far a picture may be from its frame's time, in frames, so that none is lost; the second where
 the first is not enough."""
-
 _STEADY_PHASE: Final = 0.5
 """Length of the mean of all stamps' phases on the unit circle from which on they share one."""
 
@@ -42,10 +41,8 @@ class Part:
 
     first_frame: int
     """Frame number of its first picture."""
-
     zero_s: Fraction
     """Time of that frame on the clock of the file's stamps."""
-
     clock: int
     """How often the clock restarted before: times of the same clock can be compared."""
 
@@ -55,18 +52,13 @@ class Layout:
     """Where all pictures of a video are on its timeline."""
 
     fps: Fraction
-
     slots: NDArray[np.int64]
     """(n,) never falling: from which frame on each picture is shown; the first is 0."""
-
     stamps: NDArray[np.int64]
     """(n,) in ticks; also of pictures that had none, or a wrong one."""
-
     parts: tuple[Part, ...]
-
     is_grid: bool
     """One part, whose frames `Timeline.slot` gives with the first stamp as its start."""
-
     notes: tuple[str, ...]
     """What is not even about the stamps."""
 
@@ -86,13 +78,10 @@ class _Laid(NamedTuple):
 
     slots: NDArray[np.int64]
     """From 0."""
-
     zero: float
     """Ticks from the first stamp to the time of the first frame."""
-
     waver: float
     """Frames that the worst picture is from its frame's time."""
-
     error: float
     """Frames that a picture is from its frame's time on average."""
 
@@ -256,17 +245,13 @@ class PictureIndex:
 
     places: NDArray[np.int32]
     """By number of packet: place of its picture in order of display, -1 if it shows none."""
-
     first_key: int
     """Number of the packet at which the first picture is decoded."""
-
     keys: NDArray[np.int64]
     """Numbers of all packets that decoding can start at, rising. Empty where a packet holds two
     pictures, which are counted from the first then."""
-
     joints: frozenset[int]
     """Those at which another recording begins."""
-
     leading: NDArray[np.bool_]
     """By number of packet: whether its picture leans on what is not in the file."""
 
@@ -277,68 +262,48 @@ class VideoInfo:
 
     width_px: int
     """As displayed: turned as the file asks, pixels made square."""
-
     height_px: int
     """As displayed."""
-
     fps: Fraction
     """Exact rate of the constant-rate timeline (29.97 is 30000/1001)."""
-
     frame_count: int
     """Frames on the timeline; reading gives exactly this many."""
-
     duration_s: float
     """frame_count / fps."""
-
     codec: str
     """libav's name, such as `h264`."""
-
     pixel_format: str
     """libav's name of the decoded format, such as `yuv420p10le`."""
-
     display: Display
     """How its pictures are shown: crop, pixel aspect, orientation, colours."""
-
     variable_rate: bool
     """Whether the timeline repeats or drops pictures of the source."""
-
     time_base: Fraction
     """Seconds a tick of the source's stamps."""
-
     start_pts: int
     """Stamp of frame 0, in ticks."""
-
     interlaced: bool = False
     """Whether all pictures count as interlaced, not only those that say so themselves."""
-
     has_audio: bool
     """Whether there is at least one audio stream."""
-
     picture_count: int = 0
     """Pictures in the file, as the decoder shows them; frames repeat or leave out some of them
     where the rate varies."""
-
     seams: tuple[int, ...] = ()
     """Frames at which another recording begins: the clock jumps there, or the size changes."""
-
     parts: tuple[Part, ...] = ()
     """Stretches between jumps of the clock, and their times on it; empty: one, from `start_pts`."""
-
     notes: tuple[str, ...] = ()
     """What is odd about the stamps and sizes of its pictures, and what was made of it."""
-
     shown_as: tuple[str, ...] = ()
     """What its pictures are that they are not shown as; each begins with a keyword and a colon."""
-
     incomplete: tuple[int, ...] = ()
     """Frames whose picture lacks data by what the container says. Decoders may conceal that without
     a word, in this picture and in those that lean on it. At a seam, where one recording was cut
     off, it is no news."""
-
     laid: Laid | None = field(default=None, repr=False, compare=False)
     """Where all pictures are, unless they lie on the even grid from `start_pts` on. Stamps fall
     where the clock goes back."""
-
     index: PictureIndex | None = field(default=None, repr=False, compare=False)
     """Where to find the pictures of `laid`, if stamps don't tell."""
 

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 _QUARTER_TOLERANCE_DEG: Final = 1.0
 """ffmpeg, too, takes an angle this close to a quarter turn for that quarter turn."""
-
 _DISPLAY_ORIENTATION: Final = 47
 
 
@@ -35,7 +34,6 @@ class Orientation:
 
     quarter_turns: int = 0
     """0 to 3: how often the picture is turned counter-clockwise, after it was mirrored."""
-
     mirrored: bool = False
     """Whether left and right are swapped first."""
 

@@ -31,20 +31,15 @@ class PictureHeader:
     """What is known of a picture before it is decoded."""
 
     format: PictureFormat
-
     width_px: int
     height_px: int
     """As stored; a note in the picture may ask for it to be turned."""
-
     bits: Literal[8, 16] = 8
     """Of a channel, after decoding."""
-
     lossy: bool = False
     """Whether its format has changed the colours it was given."""
-
     may_be_transparent: bool = False
     """Whether pixels can be transparent; the decoder tells whether any is."""
-
     clear_grey: int | None = None
     """The level that stands for "transparent" in a grey PNG, as it is decoded; None for none."""
 
@@ -158,7 +153,6 @@ def _to_frame_header(file: BinaryIO) -> None:
 _JPEG_MARKER: Final = 0xFF
 _JPEG_BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a length."""
-
 _JPEG_FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 """SOF0 to SOF15; three numbers among them are tables."""
 
@@ -240,11 +234,9 @@ _TIFF_TAGS: Final = frozenset(
 )
 _TIFF_COLOURS: Final = frozenset({0, 1, 2, 3, 6})
 """Grey from white or from black, RGB, a palette, YCbCr."""
-
 _TIFF_NAMES: Final[Mapping[int, str]] = {4: "a mask", 5: "CMYK", 8: "CIELab", 9: "CIELab"}
 _TIFF_LOSSY: Final = frozenset({6, 7, 33003, 33005, 34712, 34892, 50001, 50002, 52546})
 """JPEG, JPEG 2000, lossy DNG, WebP, JPEG XL: any of them may have changed colours."""
-
 _TIFF_TYPES: Final[Mapping[int, str]] = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _TIFF_MAX_VALUES: Final = 8
 
@@ -359,7 +351,6 @@ PICTURE_SUFFIXES: Final = frozenset(
     | {".ppm", ".pgm", ".pbm", ".pnm"}
 )
 """Files with these endings are pictures, upper case or lower."""
-
 _MAX_BYTES: Final = MAX_PIXELS * 8 + (1 << 20)
 """Enough for the largest picture, with four channels of 16 bits and not compressed."""
 

@@ -36,10 +36,8 @@ from tpbench.video.timeline import NO_STAMP, Laid
 
 _REORDER_PICTURES: Final = 20
 """Pictures decoded before they are shown wait for no more pictures than this: decoders hold 16."""
-
 _REORDER_S: Final = (0.5, 2.0)
 """Bounds of that, where stamps say oddly how long a picture lasts."""
-
 _SUSTAINED: Final = 2
 """Pictures that must stay back behind one that has gone back; fewer are strays."""
 
@@ -50,18 +48,13 @@ class Packets:
 
     pts: NDArray[np.int64]
     """Ticks, or `NO_STAMP`."""
-
     is_key: NDArray[np.bool_]
-
     is_used: NDArray[np.bool_]
     """From the first keyframe on, and shown: an edit list has others only decoded."""
-
     needs_decoding: bool
     """Whether only decoding tells which pictures are shown, in which order, and how large."""
-
     recordings: _Recordings
     """Where the clock goes back."""
-
     incomplete: tuple[int, ...] = ()
     """Those of which the container says that data is missing."""
 
@@ -95,10 +88,8 @@ class ShownPictures:
 
     packets: NDArray[np.int64]
     """(n,) number of the packet that each picture comes from, counted through the file."""
-
     sizes_px: NDArray[np.int64]
     """(n, 2) width and height as stored."""
-
     example: VideoFrame
     """One of the size that most of them have."""
 
@@ -208,7 +199,6 @@ class _Recordings(NamedTuple):
 
     joints: frozenset[int]
     """Keyframes."""
-
     headless: NDArray[np.bool_]
     """By packet: whether it lies in front of the first keyframe of its recording."""
 
@@ -279,7 +269,6 @@ def _is_out_of_order(pts: NDArray[np.int64], dts: NDArray[np.int64], time_base: 
 
 _PROGRESSIVE: Final = 1
 """libav's field orders: 0 unknown, 1 progressive, all above interlaced."""
-
 _SEAM_FRAMES = 4
 """The last pictures of a recording in the order of display, whichever is its last in the file."""
 

@@ -25,11 +25,9 @@ from tpbench.video.probe import probe
 
 _COMB_LEVELS: Final = 10
 """A line of a comb is this much brighter, or darker, than both its neighbours."""
-
 _BLOCK_PX: Final = 16
 _COMBED_PX: Final = 24
 """So many pixels of a block of 16 x 16 are comb in a combed picture."""
-
 SURELY_COMBED_PX: Final = 80
 """The same for a picture that does not say that it is interlaced."""
 
@@ -175,13 +173,10 @@ class Frame:
 
     image: NDArray[np.uint8]
     """(H, W, 3) uint8 RGB, as displayed."""
-
     index: int
     """Frame number on the timeline, from 0."""
-
     time_s: float
     """index / fps."""
-
     pts: int | None = None
     """Stamp of the picture shown, in `VideoInfo.time_base`; None where the format keeps none."""
 
@@ -192,17 +187,13 @@ class DecodedFrame:
 
     index: int
     """Frame number on the timeline, from 0."""
-
     time_s: float
     """index / fps."""
-
     pts: int | None
     """Stamp of the picture shown, in `VideoInfo.time_base`; None where the format keeps none."""
-
     _picture: VideoFrame = field(repr=False)
     _slot: int = field(repr=False)
     """Frame number from which on the picture is shown."""
-
     _display: Display = field(repr=False)
 
     def to_rgb(self, *, max_side_px: int | None = None) -> NDArray[np.uint8]:

@@ -88,14 +88,11 @@ def _program_video(container: InputContainer, track: AudioStream) -> int | None:
 
 ENCRYPTED: Final = "is encrypted (DRM): get a copy without it, or leave it out"
 """What a `MediaError` says of such a file."""
-
 _ENCRYPTED_TAGS: Final = frozenset({"encv", "drmi"})
 """Sample entries of MP4 and MOV for encrypted video whose own codec is not told (ISO/IEC 14496-12
 and FairPlay)."""
-
 _TS_HEADER_AT: Final = {188: 0, 192: 4}
 """Where the header starts, by the size of a packet: M2TS puts a time in front."""
-
 _TS_CHUNK_BYTES: Final = 188 * 192 * 100
 _TS_SYNC: Final = 0x47
 _MIN_SCRAMBLED_SHARE: Final = 0.02
@@ -152,7 +149,6 @@ logger = logging.getLogger(__name__)
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,dv,gxf,rm"
 """What libav may take a file for. Left out are text, pictures and playlists: a playlist opens other
 files and addresses."""
-
 _SUFFIXES: Final = """
 .mp4 .m4v .mov .qt .mj2 .3gp .3g2 .f4v .mkv .webm .avi .divx
 .ts .mts .m2ts .m2t .tp .trp .tod .mpg .mpeg .mpe .m2p .vob .mod
@@ -161,10 +157,8 @@ _SUFFIXES: Final = """
 
 VIDEO_SUFFIXES: Final = frozenset(_SUFFIXES.split())
 """Files with these endings are videos, upper case or lower: those in use for the formats above."""
-
 OPENING: Final = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 """Options of libav with which every file is opened."""
-
 _HEADERS = {
     "flv": b"FLV\x01",
     "matroska,webm": b"\x1aE\xdf\xa3",
@@ -172,7 +166,6 @@ _HEADERS = {
     "mov,mp4,m4a,3gp,3g2,mj2": b"ftyp",
 }
 """How a file begins, of kinds of which libav reads no more than one or two in a row."""
-
 _MAX_PIXELS = 8192 * 8192
 
 

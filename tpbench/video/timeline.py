@@ -13,21 +13,16 @@ from numpy.typing import NDArray
 
 NO_STAMP: Final = np.iinfo(np.int64).min
 """Stands for a stamp that is not there."""
-
 HOLE_S: Final = 1.0
 """A pause longer than this, or than four usual intervals where these are longer, ends a part.
 Shorter ones are filled by showing the picture before them on."""
-
 BACK_S: Final = 0.2
 """A clock that goes back by more than this has restarted, for sound as for pictures."""
-
 _HOLE_INTERVALS: Final = 4
 _LONGEST_USUAL_S: Final = 1.0
 """Slower than a picture a second is no video: such pictures are parts of their own."""
-
 _LEAST_ROOM: Final = 0.25
 """Pictures without a stamp between two that have one need this much of their usual time."""
-
 _MOST_STRAYS: Final = 2
 """Pictures in a row that can be strays; more of them are a part."""
 
@@ -38,7 +33,6 @@ class Run:
 
     stamps: NDArray[np.int64]
     """(n,) never falling, in ticks; one for every picture."""
-
     clock: int
     """How often the clock restarted before: stamps of one clock can be compared."""
 
@@ -50,7 +44,6 @@ class Mended:
     runs: tuple[Run, ...]
     n_unstamped: int
     """Pictures without a stamp, which were placed between their neighbours."""
-
     n_strays: int
     """Pictures whose stamp fitted nothing around them, which were placed likewise."""
 
@@ -198,7 +191,6 @@ MIN_FPS = Fraction(1)
 MAX_FPS = Fraction(240)
 DEFAULT_FPS = Fraction(25)
 """For a video of one picture that declares no believable rate."""
-
 COMMON_FPS: tuple[Fraction, ...] = tuple(
     sorted(
         {Fraction(whole) for whole in range(1, 241)}
@@ -207,15 +199,12 @@ COMMON_FPS: tuple[Fraction, ...] = tuple(
     )
 )
 """Rates that cameras, broadcasters and screen recorders mean when their stamps say nearly that."""
-
 _COMMON_FPS_FLOATS = np.array([float(rate) for rate in COMMON_FPS])
 
 JITTER_SLOTS = 0.25
 """Stamps this far from an even grid still are a constant rate: no picture changes its slot."""
-
 _NEARLY_ALL = 0.98
 """Of stamps that lie on a grid: it is theirs, wherever the others are."""
-
 _REGULAR_SHARE = 0.8
 """The usual interval decides where at least this share of the pictures is there."""
 
@@ -225,7 +214,6 @@ class Laid(NamedTuple):
 
     stamps: NDArray[np.int64]
     """(n,) never falling, in ticks."""
-
     slots: NDArray[np.int64]
     """(n,) never falling."""
 
@@ -236,13 +224,10 @@ class Timeline:
 
     fps: Fraction
     """Frames a second."""
-
     time_base: Fraction
     """Seconds a tick of the source."""
-
     start_pts: int
     """Stamp of frame 0, in ticks."""
-
     laid: Laid | None = field(default=None, repr=False, compare=False)
     """Where pictures are that lie on no even grid; None for an even one."""
 

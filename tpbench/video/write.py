@@ -27,16 +27,12 @@ class Encoding:
 
     name: str
     """Short name for logs."""
-
     codec: str
     """libav's name of the encoder."""
-
     pixel_format: str
     """libav's name of the stored pixel format."""
-
     container: str
     """libav's name of the file format."""
-
     options: Mapping[str, str]
     """Options of the encoder."""
 
@@ -64,13 +60,10 @@ def _x264(name: str, crf: int) -> Encoding:
 
 CLIP = _x264("clip", 12)
 """Clips of a dataset: near the limit of what 8-bit 4:2:0 can hold."""
-
 POSE = _x264("pose", 12)
 """Pose drawings: thin coloured lines that models are trained on."""
-
 PREVIEW = _x264("preview", 23)
 """For people to look at."""
-
 LOSSLESS_X264 = Encoding(
     name="lossless-x264",
     codec="libx264rgb",

@@ -33,7 +33,6 @@ _RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _LIMIT_BYTES: Final = 16 << 30
 """Of a file whose size is not known before: the largest of our table has a third of that."""
-
 _HUB_URL: Final = "https://huggingface.co"
 _HUB: Final = re.compile(_HUB_URL + r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 

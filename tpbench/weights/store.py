@@ -33,7 +33,6 @@ class WeightFile(BaseModel):
     """One model file: a row of `weights.yaml`, which says what the fields mean."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
     filename: str
     sources: tuple[str, ...]
@@ -75,7 +74,6 @@ class WeightState:
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True)
-
     sha256: str
     size_bytes: int
     mtime_ns: int

@@ -41,12 +41,10 @@ _PLACE: Final = frozenset(
 )
 """What a folder answers whose permission was taken, whose disk or share dropped out, or that lies
 on another disk than what is to be renamed into it."""
-
 _GONE: Final = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENOTEMPTY}
 )
 """What the output folder answers of which a part was removed or replaced, or leads nowhere now."""
-
 _SAYINGS: Final = (
     "can't start new thread",
     "Cannot allocate memory",
@@ -59,7 +57,6 @@ _SAYINGS: Final = (
     "Resource temporarily unavailable",
 )
 """How libraries say in errors of their own that memory, threads or open files ran out."""
-
 _ADVICE: Final = "the run has stopped, what is finished is kept: put that right and run again"
 
 

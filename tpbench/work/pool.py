@@ -187,16 +187,12 @@ class Pool:
     """
 
     num_workers: int
-
     max_attempts: int = 3
     """An item that kills its workers or trips over a bug is given up after so many tries."""
-
     recycle_after: int = 25
     """A worker is replaced after so many items: native libraries leak, a start costs seconds."""
-
     item_timeout_s: float | None = None
     """A worker whose item reports nothing for so long is killed, as if it had died of the item."""
-
     worker_log: Path | None = None
     """Where workers' own output is appended (native libraries are noisy); None: our own stderr."""
 

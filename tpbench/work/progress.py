@@ -15,7 +15,6 @@ _log = logging.getLogger(__name__)
 
 STALL_S: Final = 60.0
 """An item that reported nothing for so long stands still."""
-
 _CHECK_S: Final = 5.0
 _AGAIN: Final = 2.0
 """A warning is repeated each time an item has stood still so many times as long."""
@@ -27,19 +26,14 @@ class Progress:
 
     step: str
     """What is done: "extract", "generate" or "score"."""
-
     total: int
     """Videos or clips that this call was asked for."""
-
     before: int
     """Of these, finished by earlier runs."""
-
     done: int
     """Finished by now, those of earlier runs and those that failed included."""
-
     frames: int
     """Frames read, written or measured in this run, in unfinished items too."""
-
     counts: Mapping[str, int] = field(default_factory=Counter)
     """What this run's items gave: `failed`, and `kept`, `rejected` or `made`."""
 
@@ -108,10 +102,8 @@ class Stall:
     """An item in work that reports nothing."""
 
     key: str
-
     still_s: float
     """Since its last report."""
-
     where: str
     """The process it is worked on in, such as `process 4711`."""
 

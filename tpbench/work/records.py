@@ -39,7 +39,6 @@ class Record(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
     schema_version: ClassVar[int] = 1
 
     def text(self) -> str:

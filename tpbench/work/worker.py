@@ -40,23 +40,18 @@ logger = logging.getLogger(__name__)
 
 JsonObject = Mapping[str, Any]
 """A mapping that `json.dumps` can write."""
-
 OutcomeKind = Literal["done", "failed", "quarantined", "postponed", "retried"]
 """What became of an item; `retried` is news on the way, the others end it for this run.
 
 `postponed`: it could not be reached (no permission, a share that dropped out); the next run tries
 it again.
 """
-
 ProgressReport = Callable[[JsonObject], None]
 """What a task calls to tell how far it is with its item; cheap, so call it at every frame."""
-
 Process = Callable[[JsonObject, ProgressReport], JsonObject]
 """What a task's factory returns: payload in, result out, with an optional `close()` for the end."""
-
 STOP_SIGNAL: Final = signal.SIGUSR1
 """How the driver interrupts a busy worker; the signals that a terminal sends are ignored."""
-
 _DRIVER_CHECK_S: Final = 0.5
 _PROGRESS_INTERVAL_S: Final = 0.1
 _PR_SET_PDEATHSIG: Final = 1
@@ -73,7 +68,6 @@ _ONE_THREAD: Final = dict.fromkeys(
     "1",
 )
 """Workers are the parallelism; libraries that start threads of their own only get in their way."""
-
 # The search path comes first: with it the worker finds tpbench and the task as the driver does. -P
 # keeps files of the current folder (a `random.py`) from hiding the standard library until then.
 _BOOTSTRAP: Final = (
@@ -90,10 +84,8 @@ class WorkItem:
 
     key: str
     """Names the item for good; the same key is the same work."""
-
     payload: JsonObject = field(default_factory=dict)
     """What the task needs to do it."""
-
     attempts: int = 0
     """How often it was tried in vain, earlier runs included."""
 
@@ -104,22 +96,16 @@ class Outcome:
 
     key: str
     kind: OutcomeKind
-
     attempts: int
     """Which try this was, earlier runs included: 1 for an item that went well at once."""
-
     result: JsonObject | None = None
     """What the task returned; only with `done`."""
-
     error: str | None = None
     """One line for the user; None with `done`."""
-
     error_detail: str | None = None
     """The worker's traceback when the error is a bug and not the input's fault."""
-
     wall_s: float = 0.0
     """How long the try took."""
-
     cpu_s: float = 0.0
     """Processor time of the worker for the try, all its threads; 0 when the worker died."""
 
@@ -133,7 +119,6 @@ class TaskSpec:
 
     The module may import whatever is heavy: only workers import it.
     """
-
     config: JsonObject = field(default_factory=dict)
 
 
@@ -143,7 +128,6 @@ class Started:
 
     refusal: TPBenchError | None = None
     """What the user has to mend first."""
-
     bug: str | None = None
     """A traceback."""
 
@@ -162,7 +146,6 @@ class Answer:
     kind: Literal["done", "wrong_input", "postponed", "bug", "halt"]
     """`halt`: no other item can do better, because nothing can be written any more. `postponed`:
     this one may do better in another run."""
-
     result: JsonObject | None = None
     error: str | None = None
     error_detail: str | None = None

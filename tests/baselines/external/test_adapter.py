@@ -54,9 +54,7 @@ time.sleep(600)
 
 def test_frames_are_the_clip_s_own_size_and_exact(build_toy: BuildToy, clips: Clips) -> None:
     task = clips.task(size=(90, 70), n=3)
-
     frames, reasons = made(build_toy(GOOD), [task])
-
     assert not reasons
     assert len(frames["clip"]) == 3
     assert all(np.array_equal(image, task.reference) for image in frames["clip"])
@@ -84,9 +82,7 @@ def test_what_goes_wrong_is_one_line_for_that_clip(
     script: str, reason: str, build_toy: BuildToy, clips: Clips, tmp_path: Path
 ) -> None:
     generator = build_toy(script)
-
     _, reasons = made(generator, [clips.task(n=5)])
-
     assert reason in reasons["clip"]
     assert "\n" not in reasons["clip"]
     assert not list((tmp_path / "tmp").iterdir())
@@ -111,9 +107,7 @@ def test_a_video_that_is_wrong_is_one_line_too(
     copy = f"import shutil, sys; out = sys.argv[1]\nfor n in 'ab': shutil.copy({str(video)!r},"
     collect = {"root": "out", "glob": "*.mp4", "kind": "video"}
     generator = build_toy(f"{copy} f'{{out}}/{{n}}.mp4')\n{script}", collect=collect)
-
     _, reasons = made(generator, [clips.task(n=5)])
-
     assert reason in reasons["clip"]
 
 
@@ -121,9 +115,7 @@ def test_a_command_that_hangs_is_ended_with_all_it_has_started(
     build_toy: BuildToy, clips: Clips, methods: Path
 ) -> None:
     generator = build_toy(HANG, options={"timeout_s": "1"})
-
     _, reasons = made(generator, [clips.task(n=2)])
-
     assert "was still running after 1 s and was ended (option timeout_s)" in reasons["clip"]
     said = (methods / "toy" / "logs" / "clip.log").read_text().split()
     assert said[0] == "child"
@@ -207,9 +199,7 @@ for clip in yaml.safe_load(open(sys.argv[2])):
 
 def test_a_pose_of_another_size_is_refused(build_toy: BuildToy, clips: Clips) -> None:
     task = replace(clips.task(n=2), driving=poses(2, (64, 64)))
-
     _, reasons = made(build_toy(GOOD), [task])
-
     assert reasons["clip"] == "toy: the driving pose is of 64x64 px, the clip of 96x96 px"
 
 
@@ -224,9 +214,7 @@ def test_a_pose_that_was_found_nowhere_is_an_empty_drawing(
     )
     script = "import shutil, sys; shutil.copytree(sys.argv[1], sys.argv[2], dirs_exist_ok=True)"
     generator = build_toy(script, command=["{python}", "toy.py", "{poses}", "{out}"])
-
     frames, _ = made(generator, [replace(task, driving=nowhere)])
-
     assert [int(image.max()) for image in frames["clip"]] == [0, 0]
 
 
@@ -235,13 +223,11 @@ def test_a_reader_that_stops_leaves_nothing_behind(
 ) -> None:
     generator = build_toy(GOOD)
     frames = generator.generate([clips.task(n=4)])
-
     first = next(frames)
     assert isinstance(first, GeneratedFrame)
     assert list((tmp_path / "tmp").iterdir())
     generator.close()
     generator.close()
-
     assert not list((tmp_path / "tmp").iterdir())
 
 
@@ -249,9 +235,7 @@ def test_a_failed_run_is_kept_where_the_user_asks_for_it(
     build_toy: BuildToy, clips: Clips, tmp_path: Path
 ) -> None:
     generator = build_toy("raise SystemExit(1)", options={"keep_workdir": "yes"})
-
     item = next(iter(generator.generate([clips.task(n=2)])))
-
     kept = next((tmp_path / "tmp").iterdir())
     assert isinstance(item, ClipFailure)
     assert f"; its files are in {kept}" in item.reason
@@ -281,9 +265,7 @@ def test_the_command_sees_little_of_our_environment(
 
 def test_a_strange_clip_id_leads_nowhere(build_toy: BuildToy, clips: Clips, methods: Path) -> None:
     task = replace(clips.task(n=2), clip_id="../../x y")
-
     frames, _ = made(build_toy(GOOD), [task])
-
     assert len(frames["../../x y"]) == 2
     assert [path.name for path in (methods / "toy" / "logs").iterdir()] == [".._.._x_y.log"]
 
@@ -292,7 +274,6 @@ def test_what_decides_about_the_frames_is_described(
     build: Callable[..., ExternalGenerator], methods: Path
 ) -> None:
     described = build("mimicmotion", steps=9).describe()
-
     assert described["method"] == "mimicmotion"
     assert described["settings"] == {
         "steps": 9, "guidance": 2.0, "frames_overlap": 6, "noise_aug_strength": 0.0,

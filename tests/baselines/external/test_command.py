@@ -20,7 +20,6 @@ from tpbench.errors import ConfigError
 )
 def test_the_last_line_is_what_a_terminal_shows(said: bytes, line: str, tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(said)
-
     assert last_line(tmp_path / "log") == line
 
 
@@ -41,9 +40,7 @@ def test_a_device_is_one_of_the_gpus_that_we_see(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if ours is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ours)
-
     environment = environment_for(device, python=Path("/env/bin/python"), temporary=Path("/t"))
-
     assert environment.get("CUDA_VISIBLE_DEVICES") == theirs
     assert environment["PATH"].startswith("/env/bin:")
     assert environment["TMPDIR"] == "/t"
@@ -51,6 +48,5 @@ def test_a_device_is_one_of_the_gpus_that_we_see(
 
 def test_a_gpu_that_we_do_not_see_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
-
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=5 shows no such GPU"):
         environment_for("cuda:1", python=Path("python"), temporary=Path("/t"))

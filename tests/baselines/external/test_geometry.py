@@ -30,7 +30,6 @@ def test_mimicmotion_s_crop_has_nothing_to_cut(
     size: tuple[int, int], canvas: tuple[int, int], place: tuple[int, int, int, int]
 ) -> None:
     layout = lay_out(load_spec("mimicmotion").geometry, width_px=size[0], height_px=size[1])
-
     assert (layout.canvas_width_px, layout.canvas_height_px) == canvas
     assert box(layout) == place
 
@@ -43,16 +42,13 @@ def test_stableanimator_works_at_the_size_that_fits_best(
     size: tuple[int, int], canvas: tuple[int, int]
 ) -> None:
     layout = lay_out(load_spec("stableanimator").geometry, width_px=size[0], height_px=size[1])
-
     assert (layout.canvas_width_px, layout.canvas_height_px) == canvas
 
 
 def test_padding_keeps_every_pixel() -> None:
     image = corners((90, 70))
     layout = lay_out(Geometry(fit="pad", multiple_of=16), width_px=90, height_px=70)
-
     canvas = layout.place(image)
-
     assert canvas.shape == (80, 96, 3)
     assert np.array_equal(layout.take_back(canvas), image)
     assert np.array_equal(canvas[0, 0], image[0, 0])
@@ -61,9 +57,7 @@ def test_padding_keeps_every_pixel() -> None:
 
 def test_stretching_fills_the_canvas() -> None:
     geometry = Geometry(fit="stretch", sizes=((64, 64), (64, 128)))
-
     layout = lay_out(geometry, width_px=90, height_px=160)
-
     assert box(layout) == (0, 0, 64, 128)
 
 
@@ -72,10 +66,8 @@ def test_what_is_placed_comes_back(width_px: int, height_px: int, fit: str) -> N
     geometry = Geometry.model_validate({"fit": fit, "sizes": [[512, 512], [576, 1024]]})
     image = corners((width_px, height_px))
     layout = lay_out(geometry, width_px=width_px, height_px=height_px)
-
     canvas = layout.place(image)
     back = layout.take_back(canvas)
-
     assert canvas.shape == (layout.canvas_height_px, layout.canvas_width_px, 3)
     assert back.shape == image.shape
     # A smooth picture survives; a very flat one is squeezed into a few rows by the letterbox.
@@ -87,11 +79,9 @@ def test_points_move_as_pixels_do() -> None:
     layout = lay_out(load_spec("mimicmotion").geometry, width_px=512, height_px=512)
     image = np.zeros((512, 512, 3), dtype=np.uint8)
     cv2.circle(image, (300, 140), 9, (255, 255, 255), -1)
-
     light = layout.place(image)[..., 0].astype(float)
     rows, columns = np.indices(light.shape)
     x, y = layout.place_points(np.array([300.0, 140.0]))
-
     assert x == pytest.approx((light * columns).sum() / light.sum(), abs=0.02)
     assert y == pytest.approx((light * rows).sum() / light.sum(), abs=0.02)
 
@@ -101,9 +91,7 @@ def test_labels_are_never_mixed() -> None:
     image[:, 30:] = (68, 1, 84)
     geometry = Geometry(fit="letterbox", sizes=((512, 512),))
     layout = lay_out(geometry, width_px=60, height_px=60)
-
     canvas = layout.place(image, labels=True)
-
     assert {tuple(map(int, colour)) for colour in np.unique(canvas.reshape(-1, 3), axis=0)} == {
         (0, 0, 0),
         (68, 1, 84),

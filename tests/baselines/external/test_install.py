@@ -72,7 +72,6 @@ def test_another_commit_than_the_spec_s_is_noted(
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
     with caplog.at_level(logging.WARNING):
         found = find_installation(toy(), checkout=tmp_path, python=Path(sys.executable))
-
     assert found.commit is not None
     assert len(found.commit) == 40
     assert "the spec was written for 0000000" in caplog.text

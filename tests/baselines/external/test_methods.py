@@ -110,10 +110,8 @@ def test_clips_of_a_batch_are_kept_apart(
     options: dict[str, Path] = {}
     for task in tasks:
         options |= folders_for(method_id, task, clips, tmp_path)
-
     generator = build(method_id, batch_clips=3, **options)
     frames, reasons = made(generator, tasks)
-
     assert generator.max_clips == 3
     assert not reasons
     assert [len(frames[name]) for name in "abc"] == [8, 10, 8]
@@ -127,9 +125,7 @@ def test_mimicmotion_loses_no_frame_of_a_fast_clip(
     fps: Fraction, build: Callable[..., ExternalGenerator], clips: Clips
 ) -> None:
     task = clips.task(n=9, fps=fps)
-
     frames, reasons = made(build("mimicmotion"), [task])
-
     assert not reasons
     assert len(frames["clip"]) == 9
 
@@ -140,9 +136,7 @@ def test_a_checkout_is_left_as_it_was(
     generator = build("animate-anyone")
     checkout = methods / "animate-anyone" / "checkout"
     before = {path for path in checkout.rglob("*") if "__pycache__" not in path.parts}
-
     made(generator, [clips.task(n=2)])
-
     assert {path for path in checkout.rglob("*") if "__pycache__" not in path.parts} == before
 
 
@@ -150,9 +144,7 @@ def test_the_user_s_settings_reach_the_command(
     build: Callable[..., ExternalGenerator], clips: Clips, tmp_path: Path
 ) -> None:
     generator = build("animate-anyone", guidance="5.5", keep_workdir=True, timeout_s=0.01)
-
     _, reasons = made(generator, [clips.task(n=2)])
-
     kept = next((tmp_path / "tmp").iterdir())
     assert str(kept) in reasons["clip"]
     assert generator.describe()["settings"] == {"steps": 30, "guidance": 5.5}
@@ -164,9 +156,7 @@ def test_a_folder_that_the_user_forgot_fails_that_clip_only(
     tasks = [clips.task("a", n=2), clips.task("b", n=2), clips.task("c", n=3)]
     options = folders_for("magicanimate", tasks[0], clips, tmp_path)
     folders_for("magicanimate", clips.task("c", n=2), clips, tmp_path)
-
     frames, reasons = made(build("magicanimate", **options), tasks)
-
     assert list(frames) == ["a"]
     folder = tmp_path / "densepose"
     assert reasons == {
@@ -179,9 +169,7 @@ def test_a_method_that_wants_pixels_says_so_where_there_are_none(
     build: Callable[..., ExternalGenerator], clips: Clips
 ) -> None:
     task = replace(clips.task(n=2), driving_video=None)
-
     _, reasons = made(build("mimicmotion"), [task])
-
     assert reasons["clip"] == (
         "mimicmotion: the method wants the driving video itself, and there is none"
     )

@@ -15,9 +15,7 @@ def test_a_placeholder_alone_keeps_its_type() -> None:
 
 def test_values_are_never_parsed_again() -> None:
     template = {"path": "{p}", "{p}": ["{p}", None, 2]}
-
     content = yaml.safe_load(yaml.safe_dump(fill_structure(template, {"p": NASTY}, [])))
-
     assert content == {"path": NASTY, NASTY: [NASTY, None, 2]}
 
 
@@ -27,9 +25,7 @@ def test_what_stands_for_each_clip_is_repeated() -> None:
         "cases": {"each_clip": {"ref": "{ref}", "steps": "{steps}"}},
         "pairs": {"each_clip_merged": {"{ref}": ["{steps}"]}},
     }
-
     content = fill_structure(template, {"seed": 1, "steps": 5}, [{"ref": "a"}, {"ref": "b"}])
-
     assert content == {
         "seed": 1,
         "cases": [{"ref": "a", "steps": 5}, {"ref": "b", "steps": 5}],

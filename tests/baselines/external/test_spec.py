@@ -19,7 +19,6 @@ def test_the_paper_s_six_are_there() -> None:
 @pytest.mark.parametrize("method_id", PAPER)
 def test_every_spec_says_where_it_comes_from(method_id: str) -> None:
     spec = load_spec(method_id)
-
     assert spec.id == method_id
     assert spec.url.startswith("https://github.com/")
     assert len(spec.commit) == 7
@@ -76,7 +75,6 @@ def test_a_slip_in_a_spec_is_found_when_it_is_read(
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         toy(**changes)
-
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)

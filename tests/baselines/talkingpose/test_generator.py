@@ -4,19 +4,21 @@ import json
 import shutil
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from tests.baselines.talkingpose.tiny import random_pose, tiny_task
-from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame
+from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, OptionValue
 from tpbench.baselines.registry import MODELS
 from tpbench.baselines.talkingpose import networks
-from tpbench.baselines.talkingpose.generator import TalkingPose
-from tpbench.baselines.talkingpose.pipeline import stretched
+from tpbench.baselines.talkingpose.generator import TalkingPose, find_device, find_dtype
+from tpbench.baselines.talkingpose.pipeline import ClipInput, ClipState, stretched
 from tpbench.dwpose_drawing import draw_pose
 from tpbench.errors import (
     ConfigError,
@@ -26,14 +28,41 @@ from tpbench.errors import (
 )
 from tpbench.files import sha256_of
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
-    from numpy.typing import NDArray
+def test_auto_is_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert find_device("auto") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert find_device("auto") == torch.device("cuda:0")
 
-    from tpbench.baselines.base import OptionValue
-    from tpbench.baselines.talkingpose.pipeline import ClipInput, ClipState
+
+def test_auto_dtype_is_half_on_a_gpu() -> None:
+    assert find_dtype("auto", torch.device("cuda:0")) == "fp16"
+    assert find_dtype("auto", torch.device("cpu")) == "fp32"
+    assert find_dtype("bf16", torch.device("cpu")) == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("gpu", "no device 'gpu'"),
+        ("meta", "device 'meta' is not supported"),
+        ("cuda:1", "device 'cuda:1' is not here: .* sees 1 CUDA GPUs"),
+    ],
+)
+def test_a_device_that_is_not_there_is_one_clear_error(
+    name: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match=told):
+        find_device(name)
+
+
+def test_cuda_without_a_gpu_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"'cuda' is not here: .* sees 0 CUDA GPUs"):
+        find_device("cuda")
 
 
 class Build:
@@ -80,9 +109,7 @@ def test_a_frame_comes_out_for_each_driving_pose(generator: TalkingPose) -> None
         tiny_task("a", n_frames=3, width_px=72, height_px=40),
         tiny_task("b", n_frames=1, width_px=72, height_px=40, picture=1),
     ]
-
     made = frames(generator, tasks)
-
     assert made["a"].shape == (3, 40, 72, 3)
     assert made["b"].shape == (1, 40, 72, 3)
     assert made["a"].dtype == np.uint8
@@ -92,9 +119,7 @@ def test_a_frame_comes_out_for_each_driving_pose(generator: TalkingPose) -> None
 def test_clips_in_company_are_what_they_are_alone(generator: TalkingPose, build: Build) -> None:
     tasks = [tiny_task(name, n_frames=n, picture=n) for name, n in (("a", 3), ("b", 1), ("c", 2))]
     alone = build(max_clips=1)
-
     together = frames(generator, tasks)
-
     for task in tasks:
         apart = frames(alone, [task])[task.clip_id]
         # Rounding may tip a level that lies half way.
@@ -105,7 +130,6 @@ def test_the_same_task_gives_the_same_bytes_at_any_time(
     generator: TalkingPose, build: Build
 ) -> None:
     task, other = tiny_task("a"), tiny_task("b", picture=1)
-
     first = frames(generator, [task])["a"]
     frames(generator, [other])
     assert np.array_equal(frames(generator, [task])["a"], first)
@@ -115,7 +139,6 @@ def test_the_same_task_gives_the_same_bytes_at_any_time(
 def test_the_seed_decides_the_noise(generator: TalkingPose) -> None:
     one = frames(generator, [tiny_task(seed=1)])["clip"]
     two = frames(generator, [tiny_task(seed=2)])["clip"]
-
     assert not np.array_equal(one, two)
 
 
@@ -124,14 +147,12 @@ def test_without_gain_only_the_first_frame_is_the_same(
 ) -> None:
     with_feedback = frames(generator, [tiny_task()])["clip"]
     without = frames(build(gain=0), [tiny_task()])["clip"]
-
     assert np.array_equal(with_feedback[0], without[0])
     assert not np.array_equal(with_feedback[1], without[1])
 
 
 def test_no_feedback_is_a_variant() -> None:
     row = MODELS["talkingpose"]
-
     assert row.variants["no-feedback"] == {"gain": 0.0}
 
 
@@ -140,7 +161,6 @@ def test_poses_are_drawn_as_dwpose_draws_them(
 ) -> None:
     task = tiny_task(n_frames=2, width_px=72, height_px=40)
     (clip,) = captured_clips(generator, task, monkeypatch)
-
     for index in range(2):
         keypoints = task.driving.keypoints[index : index + 1]
         scores = task.driving.scores[index : index + 1]
@@ -188,16 +208,13 @@ def test_points_that_are_not_numbers_are_points_not_seen(generator: TalkingPose)
 
 def test_poses_of_another_size_fail_their_clip_alone(generator: TalkingPose) -> None:
     wrong = tiny_task("wrong", driving=random_pose(2, width_px=128, height_px=64))
-
     assert "poses are for 128x64 px, the frames are to be 64x64" in failure(generator, wrong)
-
     outcomes = list(generator.generate([wrong, tiny_task("right")]))
     assert [outcome.clip_id for outcome in outcomes] == ["wrong", "right", "right"]
 
 
 def test_a_size_that_is_no_multiple_of_8_fails_its_clip(generator: TalkingPose) -> None:
     reason = failure(generator, tiny_task(width_px=60, height_px=64))
-
     assert "multiples of 8 px, not 60x64" in reason
 
 
@@ -213,11 +230,9 @@ def test_quirks_carry_latents_into_the_next_clip(
 ) -> None:
     one, two = tiny_task("one"), tiny_task("two", picture=1)
     fresh = frames(build(reference_quirks=True, square_px=64), [two])["two"]
-
     quirky = build(reference_quirks=True, square_px=64)
     first = frames(quirky, [one])["one"]
     carried = frames(quirky, [two])["two"]
-
     assert not np.array_equal(carried[0], fresh[0])
     assert np.array_equal(first, frames(build(reference_quirks=True, square_px=64), [one])["one"])
     (clip,) = captured_clips(quirky, one, monkeypatch)
@@ -227,7 +242,6 @@ def test_quirks_carry_latents_into_the_next_clip(
 def test_quirks_cut_colours_off(build: Build, generator: TalkingPose) -> None:
     rounded = frames(generator, [tiny_task()])["clip"].astype(int)
     cut_off = frames(build(reference_quirks=True, square_px=64), [tiny_task()])["clip"].astype(int)
-
     difference = rounded - cut_off
     assert set(np.unique(difference)) == {0, 1}
     assert 0.3 < difference.mean() < 0.7
@@ -236,9 +250,7 @@ def test_quirks_cut_colours_off(build: Build, generator: TalkingPose) -> None:
 def test_quirks_stretch_to_a_square_and_back(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     task = tiny_task(width_px=100, height_px=60)
     quirky = build(reference_quirks=True, square_px=64)
-
     (clip,) = captured_clips(quirky, task, monkeypatch)
-
     assert np.array_equal(clip.reference, stretched(task.reference, width_px=64, height_px=64))
     assert clip.draw_pose(0).shape == (64, 64, 3)
     assert clip.noise.shape == (1, 4, 8, 8)
@@ -250,7 +262,6 @@ def test_quirks_stretch_to_a_square_and_back(build: Build, monkeypatch: pytest.M
 
 def test_quirks_take_one_clip_at_a_time_and_are_on_record(build: Build) -> None:
     quirky = build(reference_quirks="yes", square_px="64", max_clips=4)
-
     assert quirky.max_clips == 1
     described = quirky.describe()
     assert described["parity_with_released_script"] is True
@@ -283,7 +294,6 @@ def test_a_description_is_json_with_all_that_matters(
 def test_defaults_are_the_released_ones(tiny_talkingpose_weights: Path) -> None:
     described = TalkingPose({}, weights_dir=tiny_talkingpose_weights, device="auto").describe()
     options = json.loads(json.dumps(described))["options"]
-
     assert (options["steps"], options["guidance"], options["gain"]) == (30, 3.5, 0.05)
 
 
@@ -305,7 +315,6 @@ def test_a_wrong_option_is_one_clear_error(
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         TalkingPose(options, weights_dir=tmp_path, device="cpu")
-
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -314,7 +323,6 @@ def test_missing_weights_are_told_before_anything_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "diffusers", None)
-
     with pytest.raises(MissingWeightsError, match="tpbench weights pull"):
         TalkingPose({}, weights_dir=tmp_path, device="cpu")
 
@@ -324,7 +332,6 @@ def test_a_missing_package_names_the_extra(
     package: str, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-
     with pytest.raises(MissingDependencyError, match=r"pip install 'tpbench\[talkingpose\]'"):
         build()
 
@@ -332,7 +339,6 @@ def test_a_missing_package_names_the_extra(
 def test_a_wrong_checkpoint_names_its_file(build: Build, tmp_path: Path) -> None:
     folder = shutil.copytree(build.weights_dir, tmp_path / "weights")
     shutil.copy(folder / "pose_guider.pth", folder / "reference_unet.pth")
-
     with pytest.raises(ConfigError, match=r"reference_unet\.pth: .* keys are missing"):
         TalkingPose({}, weights_dir=folder, device="cpu")
 
@@ -365,7 +371,6 @@ def test_nothing_is_fetched_and_nothing_is_said(
 def test_half_precision_makes_frames(build: Build) -> None:
     exact = frames(build(), [tiny_task(n_frames=1)])["clip"].astype(int)
     half = frames(build(dtype="bf16"), [tiny_task(n_frames=1)])["clip"]
-
     assert 0 < np.abs(exact - half).mean() < 20
 
 
@@ -373,6 +378,5 @@ def test_closing_twice_is_fine_and_making_clips_afterwards_is_not(build: Build) 
     generator = build()
     generator.close()
     generator.close()
-
     with pytest.raises(GeneratorError, match="closed"):
         list(generator.generate([tiny_task()]))

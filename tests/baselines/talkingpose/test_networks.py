@@ -38,7 +38,6 @@ def test_the_sizes_written_down_are_the_released_ones(
     name: NetworkName, entries: int | None, millions: float
 ) -> None:
     found, found_millions = parameters(name)
-
     assert entries in (None, found)
     assert found_millions == pytest.approx(millions, abs=0.006)
 
@@ -49,7 +48,6 @@ def test_the_reference_unet_has_no_tail() -> None:
             name: set(_build(name, ModelSizes()).state_dict())
             for name in ("denoising_unet", "reference_unet")
         }
-
     assert keys["denoising_unet"] - keys["reference_unet"] == {
         "conv_norm_out.weight", "conv_norm_out.bias", "conv_out.weight", "conv_out.bias",
     }  # fmt: skip
@@ -58,7 +56,6 @@ def test_the_reference_unet_has_no_tail() -> None:
 
 def test_the_pose_guider_has_the_released_keys() -> None:
     guider = PoseGuider(PoseGuiderSizes())
-
     modules = ["conv_in", *(f"blocks.{number}" for number in range(6)), "conv_out"]
     assert list(guider.state_dict()) == [
         f"{module}.{kind}" for module in modules for kind in ("weight", "bias")
@@ -68,9 +65,7 @@ def test_the_pose_guider_has_the_released_keys() -> None:
 
 def test_networks_come_filled_and_without_gradients() -> None:
     captured: dict[str, dict[str, torch.Tensor]] = {}
-
     networks = tiny_networks(captured)
-
     for name in NETWORK_NAMES:
         network: Any = getattr(networks, name)
         assert not network.training
@@ -109,7 +104,6 @@ def test_made_up_weights_are_those_of_the_formula() -> None:
     matrix = made_up_tensor(7, "vae", "a.weight", (4, 25))
     scale = made_up_tensor(7, "vae", "a.weight", (1000,))
     shift = made_up_tensor(7, "vae", "a.bias", (1000,))
-
     # Drawn once with numpy from the seed crc32("7/vae/a.weight").
     assert matrix.flatten()[:2].tolist() == pytest.approx(
         [0.21217297787981448, -0.17902455794740796]

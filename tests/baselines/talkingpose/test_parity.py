@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
@@ -21,14 +22,10 @@ from tpbench.baselines.talkingpose.parity import (
     read_case,
     run_parity_case,
 )
+from tpbench.baselines.talkingpose.settings import DtypeName
 from tpbench.errors import ConfigError, GeneratorError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tpbench.baselines.talkingpose.settings import DtypeName
-
-    Spoil = Callable[[pytest.MonkeyPatch], None]
+Spoil = Callable[[pytest.MonkeyPatch], None]
 
 RESET = BUNDLED_CASE
 CARRY = Path(__file__).parents[2] / "golden" / "talkingpose_parity" / "carry"
@@ -37,7 +34,6 @@ CARRY = Path(__file__).parents[2] / "golden" / "talkingpose_parity" / "carry"
 @pytest.mark.parametrize("folder", [RESET, CARRY], ids=["reset", "carry"])
 def test_latents_and_frames_equal_the_released_code(folder: Path) -> None:
     report = run_parity_case(folder)
-
     assert [clip.clip_id for clip in report.clips] == ["clip0", "clip1"]
     assert report.max_error < 1e-3
     assert report.passed
@@ -100,7 +96,6 @@ def swapped(rows: torch.Tensor) -> torch.Tensor:
 )
 def test_a_wrong_implementation_is_far_off(spoil: Spoil, monkeypatch: pytest.MonkeyPatch) -> None:
     spoil(monkeypatch)
-
     assert latents_error(RESET) > 1e-2
 
 
@@ -108,7 +103,6 @@ def test_a_wrong_implementation_is_far_off(spoil: Spoil, monkeypatch: pytest.Mon
 def test_wrong_betas_are_far_off(folder: Path) -> None:
     scheduler = read_case(folder).settings.scheduler
     wrong = scheduler.model_copy(update={"beta_schedule": "scaled_linear"})
-
     assert latents_error(folder, settings={"scheduler": wrong}) > 1e-2
 
 
@@ -124,7 +118,6 @@ def test_latents_carried_or_not_against_the_case_are_far_off(folder: Path, *, ca
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
 def test_half_precision_is_measured_and_does_not_pass_for_equal(dtype: DtypeName) -> None:
     report = run_parity_case(RESET, dtype=dtype)
-
     assert 1e-3 < report.max_error < 2
     assert not report.passed
     assert report.dtype == dtype
@@ -133,7 +126,6 @@ def test_half_precision_is_measured_and_does_not_pass_for_equal(dtype: DtypeName
 def test_a_folder_of_cases_gives_all_of_them(tmp_path: Path) -> None:
     for name in ("b", "a"):
         shutil.copytree(CARRY, tmp_path / name)
-
     assert find_parity_cases(tmp_path) == [tmp_path / "a", tmp_path / "b"]
     assert find_parity_cases(CARRY) == [CARRY]
     assert find_parity_cases() == [BUNDLED_CASE]
@@ -149,7 +141,6 @@ def test_a_case_without_a_tensor_names_it(tmp_path: Path) -> None:
     del tensors["clip1.latents"]
     shutil.copy(CARRY / "config.json", tmp_path)
     save_file(tensors, tmp_path / "expected.safetensors")
-
     with pytest.raises(ConfigError, match=r"expected.safetensors: tensor 'clip1.latents'"):
         read_case(tmp_path)
 
@@ -160,7 +151,6 @@ def test_a_case_with_another_latent_scale_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(
         settings.model_copy(update={"inference": other}).model_dump_json()
     )
-
     with pytest.raises(ConfigError, match="latent_scale"):
         read_case(tmp_path)
 
@@ -170,7 +160,6 @@ def test_overflow_is_an_error_and_not_a_pass(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(
         PoseGuider, "forward", lambda guider, drawing: torch.inf * forward(guider, drawing)
     )
-
     with pytest.raises(GeneratorError, match="clip0: the networks overflowed in frame 0"):
         run_parity_case(CARRY)
 
@@ -178,6 +167,5 @@ def test_overflow_is_an_error_and_not_a_pass(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.shared
 def test_both_goldens_beside_the_checkout_are_met(shared_dir: Path) -> None:
     folders = find_parity_cases(shared_dir / "goldens" / "talkingpose_parity")
-
     assert [folder.name for folder in folders] == ["carry", "reset"]
     assert all(run_parity_case(folder).passed for folder in folders)

@@ -74,10 +74,8 @@ def test_what_differs_is_refused_and_both_runs_are_named(
     runs: Runs, changes: dict[str, Any], what: str
 ) -> None:
     first, second = runs("a"), runs("b", **changes)
-
     with pytest.raises(SubmissionError, match=re.escape(what)) as refusal:
         board_of(runs.out)
-
     assert f"{first.resolve()} and {second.resolve()} can't stand in one table" in str(
         refusal.value
     )
@@ -85,7 +83,6 @@ def test_what_differs_is_refused_and_both_runs_are_named(
 
 def test_metrics_of_another_version_than_ours_have_to_be_scored_again(runs: Runs) -> None:
     path = runs(report=another_version)
-
     with pytest.raises(SubmissionError, match=r"psnr was scored by version 7, .* has version 2"):
         board_of(path)
 
@@ -104,9 +101,7 @@ def of_first_version(report: ScoreReport) -> ScoreReport:
 def test_runs_of_the_first_protocol_stand_in_a_table_of_their_own(runs: Runs) -> None:
     runs("a", report=of_first_version, info=of_part("task", protocol="tpbench-v1"))
     runs("b", report=of_first_version, info=of_part("task", protocol="tpbench-v1"))
-
     board = board_of(runs.out)
-
     assert (board.protocol.id, board.protocol.version) == ("tpbench-v1+custom", 1)
     assert board.missing_anchors == {}  # nothing can be made by it any more
     versions = {row.id: row.version for row in board.metrics}
@@ -120,10 +115,8 @@ def test_runs_of_two_versions_of_a_protocol_do_not_mix_and_the_line_says_what_to
 ) -> None:
     runs("a", report=of_first_version, info=of_part("task", protocol="tpbench-v1"))
     runs("b")
-
     with pytest.raises(SubmissionError) as refusal:
         board_of(runs.out)
-
     line = str(refusal.value)
     assert "differ in protocol (tpbench-v1+custom 111111111111 and tpbench-v2+custom" in line
     assert line.endswith(
@@ -144,7 +137,6 @@ def test_a_metric_that_we_do_not_have_is_refused(runs: Runs) -> None:
 def test_one_model_in_two_forms_is_refused(runs: Runs) -> None:
     runs(seed=1)
     runs(seed=2, info=of_part("model", configuration={"gain": 0.0}))
-
     with pytest.raises(SubmissionError, match="are both 'mine', but differ in gain: leave one out"):
         board_of(runs.out)
 
@@ -152,7 +144,6 @@ def test_one_model_in_two_forms_is_refused(runs: Runs) -> None:
 def test_one_seed_with_two_results_is_refused(runs: Runs) -> None:
     first = runs(psnr=20)
     other = replace(runs, out=runs.out.with_name("other"))(psnr=21)
-
     with pytest.raises(SubmissionError, match="are both 'mine' with seed 42, and their results"):
         board_of(first, other)
 
@@ -160,5 +151,4 @@ def test_one_seed_with_two_results_is_refused(runs: Runs) -> None:
 def test_a_run_that_is_left_out_need_not_agree(runs: Runs) -> None:
     runs("a")
     (runs("b", info=of_part("task", version=2)) / "scores.json").unlink()
-
     assert [row.id for row in board_of(runs.out).rows] == ["a"]

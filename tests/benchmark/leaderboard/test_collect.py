@@ -30,10 +30,8 @@ def partial(info: RunInfo) -> RunInfo:
 
 def test_runs_are_found_below_a_folder_and_by_their_own(runs: Runs) -> None:
     first, second = runs("b", seed=2), runs("a", seed=1)
-
     below = collect([runs.out])
     named = collect([str(first), second])
-
     assert [run.path for run in below.runs] == [second.resolve(), first.resolve()]
     assert [run.digest for run in named.runs] == [run.digest for run in below.runs]
 
@@ -41,7 +39,6 @@ def test_runs_are_found_below_a_folder_and_by_their_own(runs: Runs) -> None:
 def test_hidden_folders_are_passed_over(runs: Runs) -> None:
     run = runs()
     shutil.copytree(run, runs.out / ".old" / "run")
-
     assert collect([runs.out]).notes == ()
     assert len(collect([runs.out]).runs) == 1
 
@@ -49,9 +46,7 @@ def test_hidden_folders_are_passed_over(runs: Runs) -> None:
 def test_a_partial_run_is_left_out_with_the_reason(runs: Runs) -> None:
     runs("whole")
     path = runs("part", info=partial)
-
     found = collect([runs.out])
-
     assert [run.info.model.name for run in found.runs] == ["whole"]
     (left_out,) = found.left_out
     assert left_out.folder == path.resolve()
@@ -62,9 +57,7 @@ def test_a_partial_run_is_left_out_with_the_reason(runs: Runs) -> None:
 def test_a_run_without_scores_is_left_out_with_the_reason(runs: Runs) -> None:
     runs("whole")
     (runs("unscored") / "scores.json").unlink()
-
     (left_out,) = collect([runs.out]).left_out
-
     assert left_out.reason == "not scored (scores.json is missing); run `tpbench eval` on it"
 
 
@@ -72,9 +65,7 @@ def test_scores_of_clips_that_were_made_again_are_not_shown(runs: Runs) -> None:
     runs("whole")
     record = runs("old") / "records" / "clip3.json"
     write_record(record, replace(read_record(record), generated_sha256=sha("new")))
-
     (left_out,) = collect([runs.out]).left_out
-
     assert "scores.json is not of the clips that are there (1 differ, the first is 'clip3')" in (
         left_out.reason
     )
@@ -85,7 +76,6 @@ def test_a_clip_that_was_made_after_scoring_makes_the_scores_old(runs: Runs) -> 
     record = runs("old", failed={"clip3": "broke"}) / "records" / "clip3.json"
     done = read_record(record.with_name("clip2.json"))
     write_record(record, replace(done, clip_id="clip3"))
-
     assert [left_out.name[:3] for left_out in collect([runs.out]).left_out] == ["old"]
 
 
@@ -93,22 +83,18 @@ def test_scores_without_lossless_frames_stand(runs: Runs) -> None:
     path = runs("lossy")
     for record in (path / "records").glob("*.json"):
         write_record(record, replace(read_record(record), generated_sha256=None, encoding=""))
-
     assert collect([path]).left_out == ()
 
 
 def test_if_nothing_is_left_the_line_says_why(runs: Runs) -> None:
     path = runs("part", info=partial)
-
     with pytest.raises(SubmissionError, match=rf"none of 1 runs .*{path}: partial: 2 of 6"):
         collect([path])
 
 
 def test_a_run_given_twice_counts_once_and_that_is_said(runs: Runs) -> None:
     path = runs()
-
     found = collect([path, runs.out])
-
     assert len(found.runs) == 1
     assert found.notes == (
         "mine/Small-talks.test@dddddddd/self-tpbench-v2/seed42 was given 2 times: it counts once",
@@ -119,9 +105,7 @@ def test_a_run_given_twice_counts_once_and_that_is_said(runs: Runs) -> None:
 def test_a_copy_of_a_run_counts_once_and_that_is_said(runs: Runs, tmp_path: Path) -> None:
     path = runs()
     copy = shutil.copytree(runs.out, tmp_path / "copy")
-
     found = collect([path, copy])
-
     assert len(found.runs) == 1
     (note,) = found.notes
     name = "mine/Small-talks.test@dddddddd/self-tpbench-v2/seed42"
@@ -176,7 +160,6 @@ def refusal(runs: Runs) -> str:
 def test_a_run_whose_scores_were_changed_is_left_out_and_the_others_stand(runs: Runs) -> None:
     path = runs("bad", psnr=20) / "scores.json"
     path.write_text(path.read_text().replace("20.0", "30.0"))
-
     assert refusal(runs) == (
         "scores.json: was changed after it was written (its digest is not that of its content)"
     )
@@ -204,9 +187,7 @@ def test_a_run_whose_scores_were_changed_is_left_out_and_the_others_stand(runs: 
 )
 def test_a_run_of_bad_bytes_is_left_out_with_one_line(runs: Runs, name: str, bytes_: bytes) -> None:
     (runs("bad") / name).write_bytes(bytes_)
-
     reason = refusal(runs)
-
     assert reason.startswith(f"{name}: ")
     assert "\n" not in reason
 
@@ -215,7 +196,6 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(runs: Runs) -> None:
     path = runs("bad") / "scores.json"
     path.unlink()
     os.mkfifo(path)
-
     runs("good")
     assert [run.info.model.name for run in collect([runs.out]).runs] == ["good"]
 
@@ -255,7 +235,6 @@ def test_scores_with_values_of_other_kinds_are_left_out(
         inner = inner[name]
     inner[where[-1]] = value
     path.write_text(json.dumps({**content, "digest": digest_of(content)}))
-
     assert "no scores as tpbench writes them" in refusal(runs)
 
 
@@ -295,7 +274,6 @@ def test_a_run_and_scores_that_count_other_clips_are_left_out(runs: Runs, expect
 def test_a_record_that_was_tampered_with_is_left_out(runs: Runs) -> None:
     record = runs("bad") / "records" / "clip3.json"
     record.write_text(record.read_text().replace("clip3", "clip4"))
-
     assert refusal(runs).startswith("records/clip3.json: ")
 
 
@@ -309,19 +287,16 @@ def test_per_frame_values_that_are_not_those_of_the_scores_are_left_out(
     else:
         (tmp_path / "private.parquet").write_bytes(b"private")
         path.symlink_to(tmp_path / "private.parquet")
-
     assert refusal(runs).startswith("frames.parquet: ")
 
 
 def test_scores_against_another_dataset_are_left_out(runs: Runs) -> None:
     runs("bad", report=lambda report: replace(report, real={**report.real, "digest": "e" * 64}))
-
     assert "scored against eeee" in refusal(runs)
 
 
 def test_scores_by_another_protocol_than_the_runs_own_are_left_out(runs: Runs) -> None:
     runs("bad", report=lambda report: replace(report, protocol={**report.protocol, "id": "disco"}))
-
     assert "the protocol tpbench-v2 and scored against disco" in refusal(runs)
 
 
@@ -337,9 +312,7 @@ def test_what_a_run_says_of_itself_is_shown_as_its_makers_word_and_no_more(
 ) -> None:
     path = runs()
     claim(path, level)
-
     board = board_of(path)
-
     assert (board.rows[0].verified, board.rows[0].claimed) == ("none", level)
     assert f"| none (its maker says: {level}) |" in leaderboard_markdown(board)
     assert f",none,{level}," in leaderboard_csv(board)
@@ -354,7 +327,6 @@ def test_what_was_verified_here_is_taken_over_wherever_the_run_lies(
     (run,) = collect([path]).runs
     note(fingerprint(run.info, run.records, run.scores_digest), "rerun", date="today")
     moved = shutil.copytree(runs.out, tmp_path / "elsewhere")
-
     assert board_of(moved).rows[0].verified == "rerun"
 
 
@@ -365,7 +337,6 @@ def test_what_was_verified_here_counts_nothing_for_a_run_that_was_changed(
     path = runs(psnr=20)
     (run,) = collect([path]).runs
     note(fingerprint(run.info, run.records, run.scores_digest), "rerun", date="today")
-
     if name == "run.json":
         timings = run.info.timings.model_copy(update={"frames_per_s": 1000.0})
         write_run_info(path, run.info.model_copy(update={"timings": timings}))
@@ -374,7 +345,6 @@ def test_what_was_verified_here_counts_nothing_for_a_run_that_was_changed(
     else:
         record = read_record(path / name)
         write_record(path / name, replace(record, preview_sha256=sha("another preview")))
-
     assert board_of(path).rows[0].verified == "none"
 
 
@@ -391,25 +361,20 @@ def test_what_was_verified_here_counts_nothing_for_a_run_that_was_changed(
 def test_a_claim_of_other_scores_counts_for_nothing(runs: Runs, content: str) -> None:
     path = runs()
     (path / VERIFIED_NAME).write_text(content)
-
     (row,) = board_of(path).rows
-
     assert (row.verified, row.claimed) == ("none", "none")
 
 
 def test_a_claim_that_nobody_knows_counts_for_nothing(runs: Runs) -> None:
     path = runs()
     claim(path, "holy")
-
     assert board_of(path).rows[0].claimed == "none"
 
 
 def test_the_weakest_seed_decides_how_far_a_row_is_verified(runs: Runs) -> None:
     for seed, level in ((1, "rerun"), (2, "digest")):
         claim(runs(seed=seed), level)
-
     (row,) = board_of(runs.out).rows
-
     assert row.claimed == "digest"
     assert [run.claimed for run in row.runs] == ["rerun", "digest"]
 
@@ -418,7 +383,5 @@ def test_the_name_of_a_run_says_nothing_of_the_folders_above(runs: Runs, tmp_pat
     runs("good")
     bad = runs("bad", info=partial)
     sent = shutil.move(bad, tmp_path / "sent\x1b[2J")
-
     found = collect([runs.out, sent])
-
     assert found.left_out[0].name == "sent\\u001b[2J"

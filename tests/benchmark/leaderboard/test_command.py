@@ -31,7 +31,6 @@ def command_of_row(runs: Runs, *words: str, model: str = "talkingpose") -> str |
 def test_all_seeds_are_in_one_command(runs: Runs) -> None:
     runs("warp", kind="baseline", seed=43)
     runs("warp", kind="baseline", seed=42)
-
     assert board_of(runs.out).rows[0].command == (
         f"tpbench eval --model warp --data DATASET --split test --task self {REST} --seeds 42,43"
     )
@@ -44,7 +43,6 @@ def test_what_makes_the_frames_is_kept_and_the_rest_is_not(runs: Runs) -> None:
         *("--option", "gain=0.5", "--weights=/home/me/w", "--option=text=two words"),
         *("--reference-quirks", "--limit", "3", "--out", "/home/me/runs", "--device", "cuda"),
     )
-
     assert found == (
         "tpbench eval --model talkingpose --option gain=0.5 --weights WEIGHTS "
         "--option 'text=two words' --reference-quirks --data DATASET --split test --task self "
@@ -54,7 +52,6 @@ def test_what_makes_the_frames_is_kept_and_the_rest_is_not(runs: Runs) -> None:
 
 def test_an_object_has_no_command_and_a_class_has_one(runs: Runs) -> None:
     assert board_of(runs("mine")).rows[0].command is None
-
     command = board_of(runs("package.module:Class")).rows[0].command
     assert command is not None
     assert command.startswith("tpbench eval --model package.module:Class --data DATASET")
@@ -74,6 +71,5 @@ def test_a_task_for_shorter_clips_says_so(runs: Runs) -> None:
 @pytest.mark.parametrize("name", ["a b:C", "x; rm -rf ~:C", "$(reboot):C"])
 def test_a_name_can_start_nothing_else_when_pasted(runs: Runs, name: str) -> None:
     command = board_of(runs(name)).rows[0].command
-
     assert command is not None
     assert f"--model '{name}' --data" in command

@@ -58,9 +58,7 @@ def test_dtypes_are_those_of_the_schema(runs: Runs) -> None:
     runs("a", seed=1, psnr=math.inf)
     runs("a", seed=2, psnr=math.inf)
     board = board_of(runs.out)
-
     table = read(board)
-
     kinds = {"str": pd.api.types.is_string_dtype, "int64": pd.api.types.is_integer_dtype}
     for column in columns_of(board):
         is_right = kinds.get(column.dtype, pd.api.types.is_float_dtype)
@@ -70,7 +68,6 @@ def test_dtypes_are_those_of_the_schema(runs: Runs) -> None:
 def test_a_single_row_has_the_same_dtypes(runs: Runs) -> None:
     one = read(board_of(runs("a"))).dtypes
     runs("b")
-
     assert one.equals(read(board_of(runs.out)).dtypes)
 
 
@@ -96,7 +93,6 @@ def test_columns_stand_in_the_order_of_the_design(runs: Runs) -> None:
 
 def test_lines_end_with_lf_and_blanks_are_empty(runs: Runs) -> None:
     text = leaderboard_csv(board_of(runs(blank={"psnr": "no weights"})))
-
     assert "\r" not in text
     assert text.endswith("\n")
     assert text.count(",[42],,,,0,") == 1
@@ -105,9 +101,7 @@ def test_lines_end_with_lf_and_blanks_are_empty(runs: Runs) -> None:
 def test_how_many_clips_a_value_is_made_from_stands_beside_it(runs: Runs) -> None:
     runs("lacking", tje_d2=[1.0, 1.0, 1.0, math.nan, math.nan, math.nan])
     runs("whole", motion_ratio=[0.2, 1.8, 0.2, 1.8, 0.2, 1.7])
-
     table = read(board_of(runs.out)).set_index("model")
-
     assert list(table["tje_d2_n"]) == [3, 6]
     value, distance, low = (
         float(table[f"motion_ratio{ending}"].to_numpy()[1])
@@ -122,7 +116,6 @@ def test_anchors_stand_last_and_nothing_is_ranked(runs: Runs) -> None:
     runs("gt-lag5", kind="anchor", display_name="A late one")
     runs("worse", display_name="alpha", psnr=10)
     runs("better", display_name="Beta", psnr=30)
-
     assert list(read(board_of(runs.out))["model"]) == [
         "worse", "better", "frozen", "gt-reencode", "oracle", "gt-lag5",
     ]  # fmt: skip
@@ -153,9 +146,7 @@ def test_what_is_said_of_a_row_is_what_its_run_says(runs: Runs) -> None:
 @pytest.mark.parametrize("name", SMUGGLED)
 def test_no_name_becomes_a_formula_a_number_or_another_row(runs: Runs, name: str) -> None:
     board = board_of(runs("harmless", display_name="x"), runs(name, display_name=name))
-
     text = leaderboard_csv(board)
-
     (shown,) = (row.id for row in board.rows if row.id != "harmless")
     assert text.count("\n") == 3
     rows = list(csv.DictReader(io.StringIO(text)))
@@ -172,10 +163,8 @@ def test_no_name_becomes_a_formula_a_number_or_another_row(runs: Runs, name: str
 @settings(max_examples=200, deadline=None)
 def test_any_names_come_back_as_text(names: list[str]) -> None:
     names = [one_line(name) for name in names]
-
     text = csv_text(["name", "value"], [[name, 0.5] for name in names])
     table = pd.read_csv(io.StringIO(text))
-
     assert pd.api.types.is_string_dtype(table["name"].dtype)
     guarded = [read != name for read, name in zip(table["name"], names, strict=True)]
     assert list(table["name"]) == [
@@ -187,7 +176,5 @@ def test_any_names_come_back_as_text(names: list[str]) -> None:
 @given(st.floats())
 def test_any_number_comes_back_to_the_last_bit(value: float) -> None:
     text = csv_text(["name", "value"], [["a", value], ["b", 0.5]])
-
     (found, _) = pd.read_csv(io.StringIO(text), float_precision="round_trip")["value"]
-
     np.testing.assert_equal(found, value)

@@ -28,9 +28,7 @@ def test_the_best_and_its_ties_are_bold_and_anchors_italic(runs: Runs) -> None:
     runs("tied", psnr=TIED)
     runs("bad", psnr=[value - 2 for value in GOOD])
     runs("oracle", kind="anchor", display_name="Real clip", psnr=99)
-
     table = overview(leaderboard_markdown(board_of(runs.out)))
-
     assert {name: row["psnr ↑ dB"] for name, row in table.items()} == {
         "good": "**25**",
         "tied": "**24.97**",
@@ -41,7 +39,6 @@ def test_the_best_and_its_ties_are_bold_and_anchors_italic(runs: Runs) -> None:
 
 def test_directions_and_targets_stand_in_the_header(runs: Runs) -> None:
     (row,) = overview(leaderboard_markdown(board_of(runs()))).values()
-
     assert list(row) == [
         "clips", "coverage", "seeds", "verified", "psnr ↑ dB", "fid ↓", "tje_d2 ↓ levels",
         "motion_ratio →1", "drift_psnr_slope ↑ dB per 100 frames",
@@ -51,9 +48,7 @@ def test_directions_and_targets_stand_in_the_header(runs: Runs) -> None:
 def test_intervals_and_spread_stand_beside_the_value(runs: Runs) -> None:
     runs(seed=1, psnr=GOOD)
     runs(seed=2, psnr=[value + 2 for value in GOOD])
-
     board = board_of(runs.out)
-
     cell = board.rows[0].cells["psnr"]
     assert cell.low is not None
     assert cell.high is not None
@@ -64,9 +59,7 @@ def test_intervals_and_spread_stand_beside_the_value(runs: Runs) -> None:
 
 def test_a_model_that_lacks_clips_is_marked(runs: Runs) -> None:
     board = board_of(runs(failed={"clip0": "broke"}))
-
     (row,) = overview(leaderboard_markdown(board)).values()
-
     assert row["coverage"] == "0.833 (incomplete)"
     assert "- mine: coverage 0.833: values are those of the 5 clips" in leaderboard_markdown(board)
 
@@ -92,9 +85,7 @@ def test_what_lacks_is_said_with_its_reason(runs: Runs) -> None:
 def test_what_lacks_in_all_rows_is_said_once(runs: Runs) -> None:
     for name in ("a", "b", "c"):
         runs(name, blank={"fid": "no weights"})
-
     lines = leaderboard_markdown(board_of(runs.out)).splitlines()
-
     assert [line for line in lines if "no weights" in line and line.startswith("-")] == [
         "- all rows, blank: fid: no weights."
     ]
@@ -103,16 +94,13 @@ def test_what_lacks_in_all_rows_is_said_once(runs: Runs) -> None:
 def test_no_folder_of_the_machine_is_published(runs: Runs) -> None:
     path = runs()
     (runs("unscored") / "scores.json").unlink()
-
     text = leaderboard_markdown(board_of(path, runs.out))
-
     assert str(runs.out.parent) not in text
     assert "/home/me" not in text
 
 
 def test_published_numbers_stand_in_tables_of_their_own(runs: Runs) -> None:
     text = leaderboard_markdown(board_of(runs()))
-
     measured, published = text.split("## Published by others")
     assert "TalkingPose" not in measured
     assert "https://github.com/dfki-av/TalkingPose" in published
@@ -133,9 +121,7 @@ def test_published_numbers_stand_in_tables_of_their_own(runs: Runs) -> None:
 )
 def test_names_bring_no_markup_into_it(runs: Runs, name: str) -> None:
     plain = leaderboard_markdown(board_of(runs("x", display_name="x")))
-
     text = leaderboard_markdown(board_of(runs("x", display_name=name)))
-
     unescaped = re.sub(r"\\.", "", text)
     assert unescaped.count("|") == plain.replace("\\|", "").count("|")
     assert unescaped.count("\n") == plain.count("\n")
@@ -154,9 +140,7 @@ def test_clips_that_a_value_lacks_and_the_distance_to_a_target_stand_beside_it(r
     runs("lacking", tje_d2=[1.0, 1.1, 0.9, math.nan, math.nan, math.nan])
     runs("wild", motion_ratio=[0.2, 1.8, 0.2, 1.8, 0.2, 1.7])
     board = board_of(runs.out)
-
     text = leaderboard_markdown(board)
-
     (lacking,) = [line for line in text.splitlines() if line.startswith("| lacking | 6")]
     assert " 1 n=3/6 |" in lacking
     (wild,) = [line for line in text.splitlines() if line.startswith("| wild | 6")]

@@ -22,15 +22,12 @@ def board(runs: Runs) -> Leaderboard:
 
 def test_schema_and_csv_have_the_same_columns_in_the_same_order(board: Leaderboard) -> None:
     schema = json.loads(schema_text(board))
-
     table = pd.read_csv(io.StringIO(leaderboard_csv(board)))
-
     assert list(schema["columns"]) == list(table.columns)
 
 
 def test_a_metric_is_described_as_the_registry_has_it(board: Leaderboard) -> None:
     columns = json.loads(schema_text(board))["columns"]
-
     for name in METRIC_IDS:
         row = METRICS[name]
         for ending in ("", "_lo", "_hi"):
@@ -53,7 +50,6 @@ def test_every_column_is_explained(board: Leaderboard) -> None:
 
 def test_it_says_what_was_done_on_what(board: Leaderboard) -> None:
     schema = json.loads(schema_text(board))
-
     assert schema["task"] == {"id": "self", "version": 1, "min_frames": 101}
     assert schema["protocol"] == {
         "id": "tpbench-v2+custom",

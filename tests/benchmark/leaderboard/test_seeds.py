@@ -18,9 +18,7 @@ SECOND = (22.0, 21.0, 24.0, 23.0, 26.0, 31.0)
 def test_the_value_is_the_mean_over_seeds_per_clip_then_over_clips(runs: Runs) -> None:
     runs(seed=7, psnr=FIRST)
     runs(seed=3, psnr=SECOND)
-
     (row,) = board_of(runs.out).rows
-
     assert row.seeds == (3, 7)
     assert list(row.badness["psnr"].values()) == [-21.0, -21.0, -23.0, -23.0, -25.0, -31.0]
     assert row.cells["psnr"].value == 24.0  # (21 + 21 + 23 + 23 + 25 + 31) / 6
@@ -31,9 +29,7 @@ def test_the_value_is_the_mean_over_seeds_per_clip_then_over_clips(runs: Runs) -
 def test_the_interval_is_that_of_the_means_over_seeds(runs: Runs) -> None:
     runs(seed=1, psnr=FIRST)
     runs(seed=2, psnr=SECOND)
-
     cell = board_of(runs.out).rows[0].cells["psnr"]
-
     expected = mean_over_identities([21.0, 21.0, 23.0, 23.0, 25.0, 31.0], PEOPLE).interval
     assert (cell.low, cell.high, cell.level) == (expected.low, expected.high, 0.95)
     assert cell.n_identities == 6
@@ -43,18 +39,14 @@ def test_the_spread_is_that_of_the_values_over_seeds(runs: Runs) -> None:
     runs(seed=1, psnr=20)
     runs(seed=2, psnr=21)
     runs(seed=3, psnr=25)
-
     cell = board_of(runs.out).rows[0].cells["psnr"]
-
     assert cell.value == pytest.approx(22)
     assert cell.spread == pytest.approx(math.sqrt(7))  # ((20-22)^2 + (21-22)^2 + (25-22)^2) / 2
 
 
 def test_one_seed_is_what_its_scores_say_and_has_no_spread(runs: Runs) -> None:
     path = runs(psnr=FIRST)
-
     (row,) = board_of(path).rows
-
     expected = mean_over_identities(FIRST, PEOPLE)
     cell = row.cells["psnr"]
     assert (cell.value, cell.low, cell.high) == (
@@ -68,9 +60,7 @@ def test_one_seed_is_what_its_scores_say_and_has_no_spread(runs: Runs) -> None:
 def test_metrics_over_all_clips_are_averaged_without_an_interval(runs: Runs) -> None:
     runs(seed=1, sets={"fid": 10.0})
     runs(seed=2, sets={"fid": 14.0})
-
     (row,) = board_of(runs.out).rows
-
     cell = row.cells["fid"]
     assert (cell.value, cell.low, cell.high) == (12.0, None, None)
     assert cell.spread == pytest.approx(math.sqrt(8))
@@ -99,9 +89,7 @@ def test_a_clip_that_failed_with_one_seed_is_that_of_the_other(runs: Runs) -> No
 def test_a_metric_blank_with_one_seed_is_that_of_the_others_and_says_so(runs: Runs) -> None:
     runs(seed=1, psnr=FIRST)
     runs(seed=2, blank={"psnr": "no weights"})
-
     cell = board_of(runs.out).rows[0].cells["psnr"]
-
     assert cell.value == 23.5
     assert cell.warning == "not measured with seed 2"
     assert cell.spread is None
@@ -110,9 +98,7 @@ def test_a_metric_blank_with_one_seed_is_that_of_the_others_and_says_so(runs: Ru
 def test_a_metric_blank_with_all_seeds_keeps_its_reason(runs: Runs) -> None:
     runs(seed=1, blank={"psnr": "no weights", "fid": "no net"})
     runs(seed=2, blank={"psnr": "no weights", "fid": "no net"})
-
     cells = board_of(runs.out).rows[0].cells
-
     assert math.isnan(cells["psnr"].value)
     assert cells["psnr"].reason == "no weights"
     assert cells["fid"].reason == "no net"
@@ -121,9 +107,7 @@ def test_a_metric_blank_with_all_seeds_keeps_its_reason(runs: Runs) -> None:
 def test_infinite_values_are_no_part_of_a_mean(runs: Runs) -> None:
     runs(seed=1, psnr=[math.inf, math.inf, 20, 20, 20, 20])
     runs(seed=2, psnr=[math.inf, 30, 20, 20, 20, 20])
-
     (row,) = board_of(runs.out).rows
-
     assert row.badness["psnr"]["clip0"] == -100.0
     assert row.badness["psnr"]["clip1"] == -65.0  # (100 + 30) / 2
     assert row.cells["psnr"].value == 22.0  # (30 + 4 * 20) / 5
@@ -154,7 +138,6 @@ def test_the_digest_of_a_row_is_that_of_its_run_or_made_of_them(runs: Runs) -> N
     single = board_of(runs.out).rows[0]
     runs(seed=2)
     double = board_of(runs.out).rows[0]
-
     assert single.run_digest == single.runs[0].digest
     assert double.runs[0].digest == single.run_digest
     assert double.run_digest not in {run.digest for run in double.runs}

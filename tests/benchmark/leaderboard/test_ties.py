@@ -25,9 +25,7 @@ def shifted(by: float) -> tuple[float, ...]:
 def test_a_clear_winner_stands_alone_though_the_models_own_intervals_overlap(runs: Runs) -> None:
     runs("good", psnr=BASE)
     runs("bad", psnr=shifted(-0.5))
-
     board = board_of(runs.out)
-
     bad, good = board.rows
     assert bad.cells["psnr"].high is not None
     assert good.cells["psnr"].low is not None
@@ -41,9 +39,7 @@ def test_a_model_that_may_be_as_good_is_marked_too(runs: Runs) -> None:
     runs("good", psnr=BASE)
     runs("noisy", psnr=NOISY)
     runs("bad", psnr=shifted(-2))
-
     board = board_of(runs.out)
-
     assert board.marks["psnr"] == Marks(best=("good",), tied=("noisy",))
     assert board.mark("noisy", "psnr") == "tied"
 
@@ -52,7 +48,6 @@ def test_where_less_is_better_the_least_is_best(runs: Runs) -> None:
     runs("calm", tje_d2=BASE)
     runs("shaky", tje_d2=shifted(1))
     runs("noisy", tje_d2=[-value + 50.1 for value in shifted(0)])
-
     assert board_of(runs.out).marks["tje_d2"] == Marks(best=("calm",), tied=("noisy",))
 
 
@@ -70,7 +65,6 @@ def test_with_a_target_the_nearest_is_best(runs: Runs, ratio: float, marks: Mark
     wobble = (0.01, -0.01, 0.02, -0.02, 0.005, -0.005)
     runs("mine", motion_ratio=[ratio + 0.001 + w for w in wobble])
     runs("other", motion_ratio=[0.8 - w / 2 for w in wobble])
-
     assert board_of(runs.out).marks["motion_ratio"] == marks
 
 
@@ -99,9 +93,7 @@ def test_seeds_on_both_sides_of_a_target_do_not_cancel(runs: Runs) -> None:
     runs("steady", motion_ratio=[0.9, 0.91, 0.89, 0.9, 0.9, 0.9])
     runs("wild", seed=1, motion_ratio=[0.5, 0.51, 0.49, 0.5, 0.5, 0.52])
     runs("wild", seed=2, motion_ratio=[1.5, 1.49, 1.51, 1.5, 1.5, 1.48])
-
     board = board_of(runs.out)
-
     assert board.marks["motion_ratio"] == Marks(best=("steady",))
     assert board.rows[1].cells["motion_ratio"].distance == pytest.approx(2.98 / 6)
 
@@ -109,16 +101,13 @@ def test_seeds_on_both_sides_of_a_target_do_not_cancel(runs: Runs) -> None:
 def test_equal_values_are_all_best(runs: Runs) -> None:
     runs("a", psnr=BASE)
     runs("b", psnr=BASE)
-
     assert board_of(runs.out).marks["psnr"] == Marks(best=("a", "b"))
 
 
 def test_of_a_value_over_all_clips_only_the_best_is_marked_and_that_is_said(runs: Runs) -> None:
     runs("a", sets={"fid": 10.0})
     runs("b", sets={"fid": 10.1})
-
     marks = board_of(runs.out).marks["fid"]
-
     assert (marks.best, marks.tied) == (("a",), ())
     assert marks.reason is not None
     assert "ties can't be judged" in marks.reason
@@ -143,7 +132,6 @@ def test_below_six_identities_nobody_is_called_worse_and_that_is_said(runs: Runs
     people = ("a", "a", "b", "c", "d", "e")
     runs("good", psnr=BASE, people=people)
     runs("noisy", psnr=NOISY, people=people)
-
     assert board_of(runs.out).marks["psnr"] == Marks(
         best=("good",),
         tied=("noisy",),
@@ -156,7 +144,6 @@ def test_without_identities_nobody_is_called_worse_and_that_is_said(runs: Runs) 
     people = (None,) * 6
     runs("good", psnr=BASE, people=people)
     runs("noisy", psnr=NOISY, people=people)
-
     assert board_of(runs.out).marks["psnr"] == Marks(
         best=("good",),
         tied=("noisy",),
@@ -168,7 +155,6 @@ def test_anchors_are_never_best(runs: Runs) -> None:
     runs("good", psnr=BASE)
     runs("bad", psnr=shifted(-1))
     runs("oracle", kind="anchor", psnr=math.inf)
-
     assert board_of(runs.out).marks["psnr"] == Marks(best=("good",))
 
 
@@ -176,16 +162,13 @@ def test_a_model_that_lacks_clips_is_never_best(runs: Runs) -> None:
     runs("good", psnr=BASE)
     runs("bad", psnr=shifted(-1))
     runs("picky", psnr=shifted(9), failed={"clip0": "too hard"})
-
     assert board_of(runs.out).marks["psnr"] == Marks(best=("good",))
 
 
 def test_a_lone_model_is_no_winner(runs: Runs) -> None:
     runs("only")
     runs.anchors()
-
     marks = board_of(runs.out).marks
-
     assert all(found.best == () for found in marks.values())
     assert marks["psnr"].reason is not None
     assert "nobody to be better than" in marks["psnr"].reason
@@ -195,14 +178,12 @@ def test_a_blank_is_no_value_to_be_best_with(runs: Runs) -> None:
     runs("a", psnr=BASE)
     runs("b", psnr=shifted(-1))
     runs("blank", blank={"psnr": "no weights"})
-
     assert board_of(runs.out).marks["psnr"].best == ("a",)
 
 
 def test_what_judges_nothing_has_no_best(runs: Runs) -> None:
     runs("a", identical_share=0.5)
     runs("b", identical_share=0.1)
-
     assert board_of(runs.out).marks["identical_share"] == Marks(
         reason="it judges nothing: there is no better or worse"
     )
@@ -212,9 +193,7 @@ def test_an_infinite_value_counts_as_100_db_and_is_better_than_what_is_no_copy(r
     runs("copy", psnr=math.inf)
     runs("model", psnr=BASE)
     runs("almost", psnr=[math.inf, math.inf, math.inf, math.inf, math.inf, 12.0])
-
     board = board_of(runs.out)
-
     assert board.marks["psnr"].best == ("copy",)
     assert board.marks["psnr"].tied == ("almost",)
     ranks = {row.id: board.rank(row, METRICS["psnr"]) for row in board.rows}
@@ -226,9 +205,7 @@ def test_who_lacks_a_metric_on_half_of_the_clips_is_not_best_by_the_easy_ones(ru
     runs("losesit", tje_d2=easy)
     runs("steady", tje_d2=[1.5, 1.5, 1.5, 9, 9, 9])
     runs("worse", tje_d2=[2.5, 2.6, 2.4, 10, 10, 10])
-
     board = board_of(runs.out)
-
     said = "losesit is not judged: a value in only 3 of 6 clips, and those it lacks may be the hard"
     assert board.marks["tje_d2"] == Marks(best=("steady",), notes=(f"{said} ones",))
     assert board.rank(board.rows[0], METRICS["tje_d2"]) is None
@@ -242,9 +219,7 @@ def test_models_are_judged_on_the_clips_that_all_of_them_have(runs: Runs) -> Non
     ours = [5.0 + n / 10 for n in range(12)]
     runs("lucky", people=people, tje_d2=[math.nan, *[value + 1 for value in ours[1:]]])
     runs("better", people=people, tje_d2=[90.0, *ours[1:]])
-
     board = board_of(runs.out)
-
     better, lucky = board.rows
     assert lucky.cells["tje_d2"].value < better.cells["tje_d2"].value
     assert board.marks["tje_d2"] == Marks(
@@ -258,9 +233,7 @@ def test_where_hardly_a_clip_has_a_value_of_all_models_nobody_is_best(runs: Runs
         values = [1.0 + n for n in range(12)]
         values[at] = math.nan
         runs(f"m{at}", people=people, tje_d2=values)
-
     marks = board_of(runs.out).marks["tje_d2"]
-
     assert marks.best == ()
     assert marks.reason == "too few clips have a value of all models"
 
@@ -273,9 +246,7 @@ def test_the_spelling_of_models_and_identities_changes_no_mark(order: int, runs:
     names = ["a", "b", "c", "d", "e"][::order]
     for name, psnr in zip(names, values, strict=True):
         runs(name, people=people, psnr=psnr.tolist())
-
     marks = board_of(runs.out).marks["psnr"]
-
     places = {name: at for at, name in enumerate(names)}
     assert {places[name] for name in marks.best} == {4}
     assert {places[name] for name in marks.tied} == {2, 3}

@@ -177,7 +177,6 @@ def test_the_page_opens_without_a_network_and_without_complaint(opened: Opened) 
     page = opened.page
     page.mouse.wheel(0, 4000)
     settled(page)
-
     assert opened.complaints == []
     assert page.locator("h1").inner_text() == "Pose-driven animation on talks"
     sections = [link.get_attribute("href") for link in page.locator("nav a").all()]
@@ -220,7 +219,6 @@ def test_best_comes_first_whatever_is_better(
     page: Page, column: str, state: str, order: list[str]
 ) -> None:
     page.locator(f"th[data-column={column}] button").click()
-
     assert page.locator(f"th[data-column={column}]").get_attribute("aria-sort") == state
     assert names(page) == order
 
@@ -229,11 +227,9 @@ def test_filtering_works_by_keyboard(page: Page) -> None:
     tab_to(page, "#table input[type=search]")
     page.keyboard.type("stea")
     assert names(page) == ["Steady"]
-
     page.keyboard.type("xyz")
     assert names(page) == []
     assert page.locator("#table .empty").is_visible()
-
     page.keyboard.press("Control+A")
     page.keyboard.press("Delete")
     page.keyboard.press("Tab")
@@ -245,12 +241,10 @@ def test_filtering_works_by_keyboard(page: Page) -> None:
 def test_columns_are_chosen_by_keyboard(page: Page) -> None:
     heads = page.locator("#table th[data-column]")
     before = heads.count()
-
     tab_to(page, ".chooser summary")
     page.keyboard.press("Enter")
     tab_to(page, ".chooser input[value=psnr]")
     page.keyboard.press("Space")
-
     assert heads.count() == before - 1
     assert page.locator("th[data-column=psnr]").count() == 0
 
@@ -259,7 +253,6 @@ def test_a_blank_says_why_when_it_has_the_focus(page: Page) -> None:
     tab_to(page, "#table tbody tr:first-child td:nth-child(2)")
     for _ in range(3):
         page.keyboard.press("ArrowRight")
-
     assert page.evaluate("document.activeElement.className") == "blank"
     assert WHY_BLANK in page.locator("#tip").inner_text()
     page.keyboard.press("Escape")
@@ -294,7 +287,6 @@ def test_a_row_that_lacks_clips_says_so_in_words(
 def test_values_come_with_interval_count_and_mark(page: Page) -> None:
     best = page.locator("#table tr[data-model=falling] td:nth-of-type(2)")
     best.hover()
-
     assert best.get_attribute("class") == "best"
     assert best.inner_text().split("\n") == ["34.00", "33.00 \u2026 35.00"]
     assert "n = 5 clips" in page.locator("#tip").inner_text()
@@ -317,7 +309,6 @@ def test_a_model_can_be_taken_out_of_the_plot(page: Page) -> None:
     press = page.locator("#frames .key", has_text="Steady")
     press.focus()
     page.keyboard.press("Enter")
-
     assert press.get_attribute("aria-pressed") == "false"
     assert page.locator('#frames path[data-model="my.own:Steady"]').count() == 0
 
@@ -326,7 +317,6 @@ def test_the_plot_reads_out_values_by_keyboard(page: Page) -> None:
     page.locator("#frames .plot").focus()
     for _ in range(11):
         page.keyboard.press("ArrowRight")
-
     said = page.locator("#frames .readout").inner_text().split("\n")
     assert said[0].startswith("Frames 20\u201321")
     assert said[0].endswith("5 of 5 clips")
@@ -343,7 +333,6 @@ def test_only_the_frozen_anchor_stands_where_nothing_moves(page: Page) -> None:
         assert box is not None
         if still["x"] <= box["x"] + box["width"] / 2 <= still["x"] + still["width"]:
             inside.append(made.id)
-
     assert inside == ["frozen"]
     assert page.locator("#motion .direct", has_text="Frozen reference").is_visible()
 
@@ -370,7 +359,6 @@ def test_the_playhead_moves_all_videos_to_its_frame(page: Page) -> None:
 def test_a_curve_is_a_playhead_too(page: Page) -> None:
     panel = page.locator("#clips [data-metric=psnr] svg")
     panel.click(position={"x": 200, "y": 50})
-
     frame = int(page.locator("#clips input[type=range]").input_value())
     assert 20 < frame < CLIPS["anna"]
     assert come_to_show(page, frame)
@@ -379,9 +367,7 @@ def test_a_curve_is_a_playhead_too(page: Page) -> None:
 def test_playing_keeps_the_videos_within_one_frame_of_each_other(page: Page) -> None:
     page.locator("#clips select").nth(2).select_option("oracle")
     settled(page)
-
     seen: dict[str, Any] = page.evaluate(STEPS, 5)
-
     assert seen["videos"] == 4
     assert len(seen["apart"]) > 50
     assert max(seen["apart"]) <= 1
@@ -392,9 +378,7 @@ def test_playing_keeps_the_videos_within_one_frame_of_each_other(page: Page) -> 
 
 def test_a_video_that_runs_ahead_waits_for_the_others(page: Page) -> None:
     settled(page)
-
     apart: list[int] = page.evaluate(AHEAD)
-
     assert apart[0] >= 8
     assert max(apart[-10:]) <= 1
 
@@ -403,7 +387,6 @@ def test_another_clip_and_model_are_shown_with_their_curves(page: Page) -> None:
     page.locator("#clips select").nth(0).select_option("emil")
     page.locator("#clips select").nth(1).select_option("my.own:Steady")
     settled(page)
-
     source = page.locator("#clips figure[data-kind=generated] video").get_attribute("src")
     assert source == "media/generated/my.own-Steady/emil.mp4"
     assert page.locator("#clips input[type=range]").get_attribute("max") == "104"
@@ -415,10 +398,8 @@ def test_every_row_has_its_command_and_copies_it(browser: Browser, address: str)
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], offline=True)
     page = context.new_page()
     page.goto(address)
-
     item = page.locator("#rows li.measured", has_text="Steady")
     item.locator("button.copy").click()
-
     command = "tpbench eval --model my.own:Steady --data DATASET"
     assert item.locator("code").inner_text() == command
     item.get_by_text("Copied").wait_for()

@@ -7,17 +7,14 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from tests.benchmark.page.conftest import HOSTILE
+from tpbench.benchmark.leaderboard.model import Leaderboard
 from tpbench.benchmark.page import build_page
 from tpbench.benchmark.page.build import SCRIPTS, as_script_data
 from tpbench.benchmark.site import Site
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tpbench.benchmark.leaderboard.model import Leaderboard
 
 
 class Elements(HTMLParser):
@@ -49,7 +46,6 @@ def test_the_page_is_written_into_the_folder(board: Leaderboard, tmp_path: Path)
 
 def test_equal_leaderboards_give_equal_pages(board: Leaderboard, tmp_path: Path) -> None:
     first, second = (build_page(board, Site.open(tmp_path / name)) for name in "ab")
-
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -95,7 +91,6 @@ def test_the_policy_allows_the_page_s_own_style_and_script_and_nothing_from_else
 
 def test_nothing_in_the_page_points_to_the_network(board: Leaderboard, tmp_path: Path) -> None:
     page = parsed(replace(board, reported=()), tmp_path)
-
     for _, attributes in page.tags:
         for name in ("src", "href"):
             assert not (attributes.get(name) or "").startswith(("http", "//"))
@@ -106,9 +101,7 @@ def test_nothing_in_the_page_points_to_the_network(board: Leaderboard, tmp_path:
 
 def test_script_data_survives_what_would_end_it_early() -> None:
     data: dict[str, Any] = {"a": "</script><!--<script>&\u2028", "b": [1.5, None, "inf"]}
-
     text = as_script_data(data)
-
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == data
 
@@ -116,7 +109,6 @@ def test_script_data_survives_what_would_end_it_early() -> None:
 def test_every_script_file_is_in_the_page_and_none_parses_markup() -> None:
     folder = resources.files("tpbench.benchmark.page") / "script"
     scripts = {entry.name: entry.read_text(encoding="utf-8") for entry in folder.iterdir()}
-
     assert set(scripts) == {f"{name}.js" for name in SCRIPTS}
     for text in scripts.values():
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text)

@@ -84,17 +84,13 @@ def test_videos_are_copied_beside_the_page(board: Leaderboard, tmp_path: Path) -
 def test_building_twice_leaves_nothing_but_the_media(board: Leaderboard, tmp_path: Path) -> None:
     place(board, tmp_path)
     first = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-
     place(board, tmp_path)
-
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == first
 
 
 def test_media_of_a_model_that_left_are_taken_away(board: Leaderboard, tmp_path: Path) -> None:
     place(board, tmp_path)
-
     place(replace(board, rows=board.rows[:1]), tmp_path)
-
     assert [path.parent.name for path in tmp_path.rglob("media/generated/*/anna.mp4")] == [
         "falling"
     ]
@@ -110,9 +106,7 @@ def test_files_of_the_users_own_stay_wherever_they_lie(
     for path in own:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"the user's own")
-
     media = place(board, tmp_path)
-
     assert [path.read_bytes() for path in own] == [b"the user's own"] * 4
     assert media["anna"].pose is None
     assert "pose/anna.mp4: was not written by `tpbench leaderboard build`; left" in caplog.text
@@ -124,9 +118,7 @@ def test_a_video_of_ours_that_was_changed_is_not_taken_away(
     place(board, tmp_path)
     changed = tmp_path / "media/generated/oracle/anna.mp4"
     changed.write_bytes(b"cut by hand")
-
     place(replace(board, rows=board.rows[:1]), tmp_path)
-
     assert changed.read_bytes() == b"cut by hand"
     assert "was changed after it was written; left as it is" in caplog.text
 
@@ -140,9 +132,7 @@ def test_nothing_is_written_or_taken_away_through_a_linked_folder(
     shutil.move(out / linked, elsewhere)
     (out / linked).symlink_to(elsewhere)
     before = sorted(elsewhere.rglob("*"))
-
     place(replace(board, clips=board.clips[:1]), out)
-
     assert sorted(elsewhere.rglob("*")) == before
 
 
@@ -150,9 +140,7 @@ def test_without_a_dataset_named_by_the_keeper_there_are_no_real_clips(
     board: Leaderboard, tmp_path: Path
 ) -> None:
     dataset = replace(board.dataset, folder=None)
-
     anna = place(replace(board, dataset=dataset), tmp_path)["anna"]
-
     assert (anna.reference, anna.pose, anna.real) == (None, None, None)
     assert len(anna.generated) == len(board.rows)
     assert anna.fps == FPS
@@ -160,7 +148,6 @@ def test_without_a_dataset_named_by_the_keeper_there_are_no_real_clips(
 
 def test_a_dataset_that_is_another_one_is_refused(board: Leaderboard, tmp_path: Path) -> None:
     dataset = replace(board.dataset, digest="f" * 64)
-
     with pytest.raises(ConfigError, match="not the dataset that the runs were made on"):
         place(replace(board, dataset=dataset), tmp_path)
 
@@ -204,9 +191,7 @@ def test_a_private_file_in_the_place_of_a_clip_is_not_published(
     else:
         path.unlink()
         path.symlink_to(os.path.relpath(secret, path.parent) if how == "relative" else secret)
-
     place(own, tmp_path / "out")
-
     assert not any(SECRET in content for content in published(tmp_path / "out"))
 
 
@@ -234,7 +219,6 @@ def test_links_that_stay_inside_are_followed(own: Leaderboard, tmp_path: Path) -
     clips = clip_path(folder_of(own), "anna").parent
     clips.rename(clips.with_name("store"))
     clips.symlink_to("store")
-
     assert place(own, tmp_path / "out")["anna"].real == "media/real/anna.mp4"
 
 
@@ -246,9 +230,7 @@ def test_what_is_on_record_and_no_video_is_left_out(
     preview.write_bytes(SECRET)
     run = replace(run, previews={**run.previews, "anna": sha256_of(preview)})
     rows = (replace(own.rows[0], runs=(run,)),)
-
     media = place(replace(own, rows=rows), tmp_path / "out")
-
     assert media["anna"].generated == {}
     assert not any(SECRET in content for content in published(tmp_path / "out"))
     assert "not a video that can be decoded" in caplog.text
@@ -264,7 +246,6 @@ def test_a_manifest_that_is_not_the_one_of_the_digest_publishes_nothing(
     forged = [replace(row, clip_sha256=sha256_of(secret)) for row in rows]
     finalise(folder, forged, name="talks", config={}, models={}, measurements=(), run=None)
     (folder / "dataset.json").write_bytes(info)
-
     with pytest.raises(DatasetError, match="do not belong together"):
         place(own, tmp_path / "out")
 
@@ -274,9 +255,7 @@ def test_models_whose_names_collapse_have_folders_of_their_own(
 ) -> None:
     names = ("a:b", "a/b", "../..")
     rows = tuple(replace(board.rows[0], id=name) for name in names)
-
     generated = place(replace(board, rows=rows), tmp_path)["anna"].generated
-
     folders = [generated[name].split("/")[2] for name in names]
     assert folders == ["a-b", "a-b-2", "model"]
 
@@ -287,9 +266,7 @@ def test_a_task_of_two_clips_shows_the_reference_of_the_one_and_the_video_of_the
     crossed = replace(
         board.clips[0], id="anna__from__bert", driving_clip="anna", reference_clip="bert"
     )
-
     media = place(replace(board, clips=(crossed,)), tmp_path)["anna__from__bert"]
-
     assert (media.reference, media.pose, media.real) == (
         "media/reference/bert.jpg",
         "media/pose/anna.mp4",

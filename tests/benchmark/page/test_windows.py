@@ -42,7 +42,6 @@ def test_the_last_window_may_be_shorter() -> None:
 
 def test_what_was_not_measured_is_left_out_and_an_empty_window_is_nan() -> None:
     found = values([NAN, 4.0, NAN, NAN], first_frame=0, window=2)
-
     assert found[0] == 4.0
     assert math.isnan(found[1])
 
@@ -74,7 +73,6 @@ def test_a_mean_of_curves_is_over_those_that_go_so_far() -> None:
 @pytest.mark.parametrize("n_frames", [1, 99, 100, 101, 730, 12_345])
 def test_no_curve_has_more_points_than_asked_for(n_frames: int) -> None:
     window = window_frames(n_frames, points=100)
-
     assert math.ceil(n_frames / window) <= 100
     assert window == 1 or math.ceil(n_frames / (window - 1)) > 100
 

@@ -226,7 +226,6 @@ def test_every_filter_has_a_case() -> None:
 @pytest.mark.parametrize("case", CASES, ids=_id)
 def test_the_threshold_itself_is_kept(case: Case, evidence_of: Callable[[str, Any], Any]) -> None:
     verdict = FILTERS[case.code].judge(evidence_of(case.seen, case.at), case.threshold)
-
     assert verdict.measured == pytest.approx(case.threshold, rel=1e-12)
     assert verdict.kept is True
 
@@ -236,7 +235,6 @@ def test_beyond_the_threshold_is_rejected_with_all_that_led_to_it(
     case: Case, evidence_of: Callable[[str, Any], Any]
 ) -> None:
     verdict = FILTERS[case.code].judge(evidence_of(case.seen, case.beyond), case.threshold)
-
     assert verdict.kept is False
     assert verdict.code == case.code
     assert verdict.measured == pytest.approx(case.measured, rel=1e-12)
@@ -251,9 +249,7 @@ def test_a_flawless_clip_passes_by_the_default_preset(
 ) -> None:
     threshold = talkingpose.filters[case.code]
     assert threshold is not None
-
     verdict = FILTERS[case.code].judge(make_evidence(101), threshold)
-
     assert verdict.kept
     assert math.isfinite(verdict.measured)
 
@@ -265,7 +261,6 @@ def test_a_flawless_clip_passes_by_the_default_preset(
 )
 def test_no_frames_at_all_are_nothing_to_measure(case: Case, make_evidence: MakeEvidence) -> None:
     verdict = FILTERS[case.code].judge(make_evidence(0, text_share=NAN), case.threshold)
-
     assert math.isnan(verdict.measured)
     assert verdict.kept
 
@@ -325,7 +320,6 @@ def test_the_camera_is_judged_by_half_of_the_frames_or_not_at_all(
     shifts = np.full(130, NAN)
     shifts[:n_known] = 0.2
     evidence = make_evidence(131, camera_shift_share=shifts)
-
     np.testing.assert_allclose(FILTERS["motion.camera"].measure(evidence), speed)
 
 
@@ -337,7 +331,6 @@ def test_jitter_takes_three_frames(n_frames: int, make_evidence: MakeEvidence) -
 def test_steady_motion_is_no_jitter(make_evidence: MakeEvidence) -> None:
     evidence = make_evidence(10)
     evidence.pose.keypoints[:] += np.arange(10, dtype=np.float32)[:, None, None] * 4
-
     assert FILTERS["skeleton.jitter"].measure(evidence) == 0
 
 
@@ -346,7 +339,6 @@ def test_jitter_with_one_shoulder_hidden_is_nothing_to_measure(
 ) -> None:
     evidence = make_evidence(10)
     evidence.pose.scores[:, LEFT_SHOULDER] = 0
-
     assert math.isnan(FILTERS["skeleton.jitter"].measure(evidence))
 
 
@@ -355,7 +347,6 @@ def test_jitter_of_shoulders_in_one_point_is_nothing_to_measure(
 ) -> None:
     evidence = make_evidence(10)
     evidence.pose.keypoints[:, LEFT_SHOULDER] = evidence.pose.keypoints[:, RIGHT_SHOULDER]
-
     assert math.isnan(FILTERS["skeleton.jitter"].measure(evidence))
 
 
@@ -363,7 +354,6 @@ def test_joints_on_the_outermost_pixels_are_in_the_frame(make_evidence: MakeEvid
     evidence = make_evidence(2)
     evidence.pose.keypoints[:, LEFT_ELBOW] = (evidence.width_px - 1, evidence.height_px - 1)
     evidence.pose.keypoints[:, RIGHT_ELBOW] = 0
-
     assert FILTERS["framing.not_upper_body"].measure(evidence) == 1
 
 
@@ -372,7 +362,6 @@ def test_a_detector_that_doubts_hips_only_is_sure_of_the_upper_body(
 ) -> None:
     evidence = make_evidence(3)
     evidence.pose.scores[:, LEFT_WRIST + 2 :] = 0
-
     assert FILTERS["skeleton.low_confidence"].measure(evidence) == 1
 
 
@@ -387,5 +376,4 @@ def test_screening_filters_need_nothing_of_a_tracked_person(
 ) -> None:
     full = make_evidence(101)
     cheap = Evidence(**{name: getattr(full, name) for name in Evidence.__dataclass_fields__})
-
     assert item.measure(cheap) == item.measure(full)

@@ -67,7 +67,6 @@ def test_a_spliced_video_is_cut_at_the_true_cuts(
     rows = rows_by_source(mixed)["spliced"]
     edges = [0, *(TALK + cut for cut in (0, *BIKES_CUTS)), 2 * TALK + 250]
     found = [(clip.start_frame or 0, clip.end_frame or 0) for clip in rows]
-
     assert len(found) == len(edges) - 1
     for (start, end), first, last in zip(found, edges[:-1], edges[1:], strict=True):
         assert first <= start <= first + 1
@@ -88,7 +87,6 @@ def test_the_talks_before_and_after_a_fade_are_kept(
     mixed: Dataset, rows_by_source: Callable[[Dataset], dict[str, list[Clip]]], length: int
 ) -> None:
     clips = kept(rows_by_source(mixed)[f"faded{length}"])
-
     assert any(end <= TALK for _, end in clips)
     assert any(start >= TALK + length for start, _ in clips)
 
@@ -97,6 +95,5 @@ def test_two_people_side_by_side_make_no_clip(
     mixed: Dataset, rows_by_source: Callable[[Dataset], dict[str, list[Clip]]]
 ) -> None:
     rows = rows_by_source(mixed)["beside"]
-
     assert kept(rows) == []
     assert all("person.multiple" in clip.reject_codes for clip in rows)

@@ -62,7 +62,6 @@ def source_points(dataset: Dataset, clip: Clip) -> NDArray[np.float64]:
 @pytest.mark.parametrize("stem", STEMS)
 def test_an_untouched_sample_is_kept_whole(samples_dataset: Dataset, stem: str) -> None:
     clip = clip_of(samples_dataset, stem)
-
     assert (clip.start_frame, clip.n_frames) == (0, {"vid1": 674, "vid3": 643}[stem])
     assert clip.reject_codes == ()
 
@@ -72,13 +71,11 @@ def test_clip_pose_video_and_keypoints_have_the_same_frames(
     samples_dataset: Dataset, stem: str
 ) -> None:
     clip = clip_of(samples_dataset, stem)
-
     counts = (
         sum(1 for _ in read_frames(samples_dataset.clip_path(clip))),
         sum(1 for _ in read_frames(samples_dataset.pose_path(clip))),
         len(samples_dataset.load_pose(clip)),
     )
-
     assert counts == (clip.n_frames,) * 3
     assert probe(samples_dataset.clip_path(clip)).fps == 23
 
@@ -136,7 +133,6 @@ def test_no_line_of_the_drawing_switches_more_than_four_times(
     """Frame by frame, the hip lines of vid3 switch 107 times, those of vid1 32 times."""
     clip = clip_of(samples_dataset, stem)
     counted = switches(samples_dataset.load_pose(clip))
-
     assert max(counted.values()) <= 4
     assert {part: clip.measurements[f"{part}_switches"] for part in PARTS} == counted
 
@@ -150,7 +146,6 @@ def test_hips_are_drawn_throughout_near_the_official_ones(
     video = shared_dir / "data" / "talkingpose_samples" / OFFICIAL[stem][1]
     official = np.stack([find_hip_dots(frame.image) for frame in read_frames(video)])
     gaps = np.linalg.norm(points - official[: len(points)], axis=2)
-
     assert np.isfinite(gaps).mean() > 0.95
     assert (np.nanmedian(gaps, axis=0) < 20).all()
     assert (np.nanmean(gaps, axis=0) < 25).all()

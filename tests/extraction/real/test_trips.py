@@ -215,7 +215,6 @@ def test_a_spoilt_talk_trips_its_filter(
     threshold = load_preset("talkingpose").filters[code]
     assert threshold is not None
     measured = clip.measurements[kind.name]
-
     assert clip.status == "rejected"
     assert code in clip.reject_codes
     assert clip.thresholds[kind.name] == threshold
@@ -225,6 +224,5 @@ def test_a_spoilt_talk_trips_its_filter(
 @pytest.mark.parametrize("stem", ["vid1", "vid3"])
 def test_an_untouched_talk_trips_none(samples_dataset: Dataset, stem: str) -> None:
     rows = [row for row in samples_dataset.clips(status=None) if row.source_id.startswith(stem)]
-
     assert [row.reject_codes for row in rows] == [()]
     assert all(row.measurement.name in rows[0].measurements for row in ALL_FILTERS)

@@ -7,22 +7,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.detectors.base import Detections, PersonDetection
+from tpbench.metrics.lpips_distance import LpipsDistance
+from tpbench.metrics.networks import I3DFeatures, InceptionFeatures
 from tpbench.metrics.scoring import availability, worker
 from tpbench.metrics.scoring.tools import Toolbox
 from tpbench.metrics.scoring.worker import ScoringTask
 from tpbench.video import Frame
 from tpbench.wholebody import FACE, LEFT_HAND, LEFT_SHOULDER, NUM_KEYPOINTS, RIGHT_HAND, PoseSource
 from tpbench.work import JsonObject
-
-if TYPE_CHECKING:
-    from tpbench.metrics.lpips_distance import LpipsDistance
-    from tpbench.metrics.networks import I3DFeatures, InceptionFeatures
 
 Put = Callable[[Any, str, Any], None]
 """`setattr`, or a test's own that takes it back."""

@@ -42,9 +42,7 @@ def test_videos_and_frame_folders_are_matched_with_one_another(tmp_path: Path) -
     images = pictures(6)
     write_video(tmp_path / "real" / "sub" / "a.avi", images, fps=30)
     write_pictures(tmp_path / "gen" / "sub" / "a", worse(images))
-
     report = score(tmp_path / "real", tmp_path / "gen", out=tmp_path / "out", metrics=["psnr"])
-
     assert report.complete
     clip = report.clips["sub/a"]
     assert (clip.codec, clip.n_frames, clip.identity) == ("pictures", 6, None)
@@ -99,11 +97,9 @@ def test_frames_too_small_for_a_metric_say_how_small(tmp_path: Path) -> None:
     images = pictures(4, size_px=(9, 9))
     write_set(tmp_path / "real", {"a": images}, ending="")
     write_set(tmp_path / "gen", {"a": worse(images)}, ending="")
-
     report = score(
         tmp_path / "real", tmp_path / "gen", out=tmp_path / "out", metrics=["psnr", "ssim"]
     )
-
     said = "a: is 9x9 px; the metrics asked for need 11 px or more a side"
     assert report.coverage.failed == {"a": said}
     assert report.metrics["psnr"].reason == "no clip could be scored"
@@ -129,7 +125,6 @@ def test_names_that_never_meet_are_one_clear_line(
     folders: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     real, generated, out = folders
-
     with pytest.raises(SubmissionError, match=r"no generated video .* 1 generated \(first: 'b'\)"):
         score(real, generated / "sub", out=out)
     (tmp_path / "empty").mkdir()
@@ -154,7 +149,6 @@ def test_wrong_options_are_refused_before_anything_is_written(
     options: dict[str, object], complaint: str, folders: tuple[Path, Path, Path]
 ) -> None:
     real, generated, out = folders
-
     with pytest.raises(ConfigError, match=complaint):
         score(real, generated, out=out, **options)  # type: ignore[arg-type]  # the mistakes tested
     assert not out.exists()
@@ -167,7 +161,6 @@ def test_a_gpu_that_is_not_there_is_one_clear_line(folders: tuple[Path, Path, Pa
     if torch.cuda.is_available():
         pytest.skip("there is one")
     real, generated, out = folders
-
     with pytest.raises(ConfigError, match="device 'cuda:1': torch sees no GPU"):
         score(real, generated, out=out, metrics=["lpips"], device="cuda:1")
     assert score(real, generated, out=out, metrics=["psnr"], device="cuda:1").complete
@@ -179,20 +172,17 @@ def test_a_table_that_lacks_a_clip_is_refused(
     real, generated, out = folders
     table = tmp_path / "people.csv"
     table.write_text("clip,identity\na,x\n")
-
     with pytest.raises(ConfigError, match=r"no identity for 1 clips, the first is 'sub/b'"):
         score(real, generated, out=out, metrics=["psnr"], identities=table)
 
 
 def test_options_override_the_protocols_policies(folders: tuple[Path, Path, Path]) -> None:
     real, generated, out = folders
-
     strict = score(real, generated, out=out, metrics=["psnr"])
     loose = score(
         real, generated, out=out, metrics=["psnr"], length="truncate", resize="area", rate="ignore"
     )
     theirs = score(real, generated, out=out, protocol="talkingpose", length="fail")
-
     assert list(strict.policies.values()) == ["fail", "fail", "fail", 0]
     assert list(loose.policies.values()) == ["truncate", "area", "ignore", 0]
     assert list(theirs.policies.values()) == ["fail", "area", "ignore", 0]
@@ -277,11 +267,9 @@ def test_a_split_is_all_that_is_expected(dataset: Dataset, tmp_path: Path) -> No
         write_pictures(tmp_path / "gen" / clip.clip_id, pictures(4, seed=7))
     test = [clip.clip_id for clip in dataset.clips(split="test")]
     assert 0 < len(test) < 4
-
     report = score(
         dataset.folder, tmp_path / "gen", out=tmp_path / "out", metrics=["psnr"], split="test"
     )
-
     assert list(report.clips) == test
     assert report.complete
     assert len(report.coverage.extra) == 4 - len(test)

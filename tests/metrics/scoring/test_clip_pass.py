@@ -100,9 +100,7 @@ def test_each_meter_sees_every_frame_once_in_order_chunk_by_chunk(
 ) -> None:
     watcher = watch("psnr", Watcher())
     news: list[int] = []
-
     n = make_pass(records, threads=threads).run(job(tmp_path, "psnr", "l1"), news.append)
-
     assert n == N
     assert watcher.chunks == [16, 16, 8]
     assert news == [16, 32, 40]
@@ -150,16 +148,13 @@ def test_a_bug_in_a_meter_comes_out_and_leaves_no_record(
     watch: Callable[[str, Watcher], Watcher],
 ) -> None:
     watch("psnr", Watcher(fail_at_chunk=chunk))
-
     with pytest.raises(LookupError, match="a bug"):
         make_pass(records, threads=threads).run(job(tmp_path, "psnr", "l1"))
-
     assert records.read("a") is None
 
 
 def test_the_record_says_what_was_measured_of_what(records: RecordFolder, tmp_path: Path) -> None:
     make_pass(records).run(job(tmp_path, "psnr", "motion"))
-
     found = records.read("a")
     assert found is not None
     assert (found.clip_id, found.real_sha256, found.generated_sha256) == ("a", "r", "g")
@@ -201,7 +196,6 @@ def test_what_is_measured_later_joins_what_was_measured_before(
     make_pass(records).run(job(tmp_path, "psnr"))
     before = records.read("a")
     make_pass(records).run(job(tmp_path, "l1"))
-
     after = records.read("a")
     assert before is not None
     assert after is not None
@@ -215,7 +209,6 @@ def test_nothing_of_other_contents_or_lengths_is_kept(
 ) -> None:
     make_pass(records).run(job(tmp_path, "psnr"))
     make_pass(records).run(job(tmp_path, "l1", n=20))
-
     found = records.read("a")
     assert found is not None
     assert found.keys.keys() == found.columns.keys() == {"l1"}

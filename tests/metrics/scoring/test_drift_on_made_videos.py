@@ -195,7 +195,6 @@ def test_the_real_clip_against_itself_drifts_by_exactly_0(
     scored: dict[str, Scored], name: str
 ) -> None:
     clip = scored[name]
-
     assert {metric: clip.values[metric] for metric in DRIFT_METRICS} == dict.fromkeys(
         DRIFT_METRICS, 0.0
     )
@@ -271,7 +270,6 @@ def test_growing_blur_costs_the_sharpness_that_it_takes(scored: dict[str, Scored
 
 def test_a_clip_that_clears_up_has_the_other_sign(scored: dict[str, Scored]) -> None:
     blurred_more, blurred_less = scored["blurred"].values, scored["clearing"].values
-
     for metric in ["drift_sharpness_slope", "drift_psnr_delta", "drift_ssim_slope"]:
         assert blurred_less[metric] > 0
         assert blurred_less[metric] == pytest.approx(-blurred_more[metric], rel=0.1)
@@ -279,7 +277,6 @@ def test_a_clip_that_clears_up_has_the_other_sign(scored: dict[str, Scored]) -> 
 
 def test_steady_damage_does_not_drift(scored: dict[str, Scored]) -> None:
     clip = scored["steady"]
-
     assert clip.values["drift_psnr_slope"] == pytest.approx(0, abs=0.03)
     for metric in ["drift_ssim_slope", "drift_lightness_slope", "drift_colour_slope"]:
         assert clip.values[metric] == pytest.approx(0, abs=0.02)
@@ -305,7 +302,6 @@ def test_a_freeze_shows_at_its_frame(scored: dict[str, Scored]) -> None:
 
 def test_a_freeze_holds_the_lag_curve_up_from_its_frame_on(scored: dict[str, Scored]) -> None:
     clip = scored["frozen"]
-
     within = [lag for lag in LAGS if lag < FRAMES - BREAK]  # both frames can lie in the freeze
     assert within == [2, 5, 10, 20, 50]
     for lag in within:
@@ -318,7 +314,6 @@ def test_a_freeze_holds_the_lag_curve_up_from_its_frame_on(scored: dict[str, Sco
 
 def test_a_freeze_ends_what_lasts_within_a_window(scored: dict[str, Scored]) -> None:
     clip = scored["frozen"]
-
     for metric in ("lasting_psnr", "lasting_ssim"):
         assert BREAK <= clip.values[metric] * FRAMES <= BREAK + WINDOW_FRAMES
     assert clip.values["identical_share"] == BREAK / FRAMES
@@ -326,7 +321,6 @@ def test_a_freeze_ends_what_lasts_within_a_window(scored: dict[str, Scored]) -> 
 
 def test_another_person_is_seen_at_the_frame(scored: dict[str, Scored]) -> None:
     clip = scored["swapped"]
-
     assert clip.values["lasting_psnr"] == BREAK / FRAMES
     assert clip.values["lasting_ssim"] == BREAK / FRAMES
     for column in ("motion_generated", "tje_d1", "tje_d2"):
@@ -342,7 +336,6 @@ def test_another_persons_colours_are_seen_at_the_frame(scored: dict[str, Scored]
         float(np.linalg.norm((rgb2lab(made) - rgb2lab(real)).mean(axis=(0, 1))))
         for real, made in zip(clip.real, clip.made, strict=True)
     ]
-
     np.testing.assert_allclose(clip.curves["colour_delta_e"], apart, atol=2e-3)
     assert int(np.argmax(np.diff(clip.curves["colour_delta_e"]))) + 1 == BREAK
     assert clip.values["drift_colour_delta"] == pytest.approx(
@@ -376,7 +369,6 @@ CODEC_FLOOR = {
 
 def test_encoding_again_drifts_by_hardly_anything(scored: dict[str, Scored]) -> None:
     values = scored["encoded"].values
-
     assert CODEC_FLOOR.keys() == set(DRIFT_METRICS)
     beyond = {m: values[m] for m, most in CODEC_FLOOR.items() if not abs(values[m]) <= most}
     assert beyond == {}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,14 +16,12 @@ from tests.metrics.scoring import stand_ins
 from tests.metrics.scoring.clips import pairing_of, pictures, scored, some_clips, worse, write_set
 from tpbench.metrics.frechet import DISCO_FVD, FID, FVD, FrechetMetric
 from tpbench.metrics.kid import kid
+from tpbench.metrics.networks import Picture
 from tpbench.metrics.scoring.features import FeatureMeter
 from tpbench.metrics.scoring.meters import pil_squashed
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.report import MetricScore, ScoreReport
 from tpbench.metrics.scoring.tools import FrameChunk, Toolbox
-
-if TYPE_CHECKING:
-    from tpbench.metrics.networks import Picture
 
 pytestmark = pytest.mark.usefixtures("networks")
 
@@ -77,9 +75,7 @@ def direct(metric: FrechetMetric, real: NDArray[np.float32], gen: NDArray[np.flo
 
 def test_fid_and_kid_are_those_of_the_features_of_all_frames(clips: Clips, tmp_path: Path) -> None:
     real, generated = clips.features(stand_ins.inception(batch_size=5).features)
-
     found = clips.scored(tmp_path / "out", "fid", "kid").metrics
-
     assert found["fid"].value == pytest.approx(direct(FID, real, generated), rel=1e-5)
     assert found["kid"].value == pytest.approx(kid(real, generated).value, rel=1e-5)
     for score in found.values():
@@ -98,9 +94,7 @@ def counts(score: MetricScore) -> tuple[int, int, int, int]:
 def test_fvd_is_that_of_the_features_of_all_windows(clips: Clips, tmp_path: Path) -> None:
     network = stand_ins.i3d(batch_size=1)
     sets = clips.features(lambda images: network.features(windows(images, stride=16)))
-
     found = clips.scored(tmp_path / "out", "fvd").metrics["fvd"]
-
     assert found.value == pytest.approx(direct(FVD, *sets), rel=1e-5)
     assert counts(found) == (3, 3, 2, 1)
 
@@ -153,7 +147,6 @@ def test_discos_squash_neither_rounds_nor_cuts() -> None:
 
 def test_lpips_is_that_of_each_pair_of_frames(clips: Clips, tmp_path: Path) -> None:
     report = clips.scored(tmp_path / "out", "lpips")
-
     network = stand_ins.lpips()
     for name, scores in report.clips.items():
         expected = network.distances(clips.real[name], clips.generated[name]).mean()
@@ -191,9 +184,7 @@ def test_other_generated_clips_run_no_network_on_real_frames(
     assert seen["frames"] == 2 * n
     others = {name: worse(images, by=30) for name, images in clips.real.items()}
     write_set(clips.folder / "others", others)
-
     second = clips.scored(tmp_path / "two", "fid", generated="others")
-
     assert seen["frames"] == 3 * n
     real = clips.features(stand_ins.inception().features)[0]
     generated = np.concatenate([stand_ins.inception().features(x) for x in others.values()])
@@ -206,9 +197,7 @@ def test_content_decides_and_not_the_name(clips: Clips, seen: Counter[str], tmp_
     renamed = {f"sub/{name}": images for name, images in clips.real.items()}
     write_set(tmp_path / "real", renamed)
     write_set(tmp_path / "gen", {name: worse(images) for name, images in renamed.items()})
-
     scored(pairing_of(tmp_path / "real", tmp_path / "gen"), tmp_path / "two", "fid")
-
     assert seen["frames"] == sum(LENGTHS)
 
 
@@ -245,9 +234,7 @@ def test_the_length_that_is_scored_decides_too(
     policies = Policies(length="truncate", resize="fail", rate="fail")
     pairing = pairing_of(clips.folder / "real", tmp_path / "gen")
     clips.scored(tmp_path / "one", "fid")
-
     report = scored(pairing, tmp_path / "two", "fid", policies=policies)
-
     assert counts(report.metrics["fid"]) == (63, 63, 3, 0)
     assert len(list(own_cache.glob("features/inception/*/*.npy"))) == 6
 

@@ -62,13 +62,11 @@ def test_each_pair_of_frames_is_measured_once_in_order(
     meter: str, function: Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]
 ) -> None:
     expected = [function(*pair) for pair in zip(REAL, GENERATED, strict=True)]
-
     assert columns_of(meter) == {meter: pytest.approx(expected)}
 
 
 def test_psnr_of_each_frame_is_capped_and_identical_frames_are_told() -> None:
     found = columns_of("psnr")
-
     expected = [min(100, psnr(*pair)) for pair in zip(REAL, GENERATED, strict=True)]
     assert found["psnr"] == pytest.approx(expected)
     assert found["psnr"][4] == 100
@@ -82,7 +80,6 @@ def test_identical_frames_are_100_db_with_disco() -> None:
 @pytest.mark.parametrize("delta", [1, 2, 5])
 def test_terms_of_tje_stand_on_the_later_frame(delta: int) -> None:
     terms = columns_of(f"tje_d{delta}")[f"tje_d{delta}"]
-
     assert np.isnan(terms[:delta]).all()
     real, generated = REAL.astype(int), GENERATED.astype(int)
     changes = (np.abs(side[delta:] - side[:-delta]) for side in (real, generated))
@@ -92,7 +89,6 @@ def test_terms_of_tje_stand_on_the_later_frame(delta: int) -> None:
 
 def test_motion_is_the_change_since_the_frame_before() -> None:
     found = columns_of("motion")
-
     for name, clip in (("motion_real", REAL), ("motion_generated", GENERATED)):
         assert math.isnan(found[name][0])
         expected = np.abs(np.diff(clip.astype(int), axis=0)).mean(axis=(1, 2, 3))
@@ -101,7 +97,6 @@ def test_motion_is_the_change_since_the_frame_before() -> None:
 
 def test_a_lag_that_does_not_fit_yet_is_not_measured() -> None:
     found = columns_of("lag")
-
     for side in ("real", "generated"):
         for lag in (2, 5, 10, 20, 50, 100):
             column = found[f"lag_{side}_{lag}"]
@@ -112,7 +107,6 @@ def test_a_lag_that_does_not_fit_yet_is_not_measured() -> None:
 
 def test_colours_and_sharpness_are_those_of_each_frame() -> None:
     colour, sharpness = columns_of("colour"), columns_of("sharpness")
-
     for at, (real, generated) in enumerate(zip(REAL, GENERATED, strict=True)):
         shift = colour_shift(lab_statistics(real), lab_statistics(generated))
         assert [colour[f"colour_shift_{axis}"][at] for axis in "lab"] == list(shift.mean)
@@ -128,7 +122,6 @@ PIXEL_METERS = [row.name for row in METERS.values() if not row.weights and not r
 @pytest.mark.parametrize("meter", PIXEL_METERS)
 def test_a_meter_makes_the_columns_of_its_row_and_chunks_change_nothing(meter: str) -> None:
     expected = columns_of(meter, chunks=1)
-
     assert set(expected) == set(METERS[meter].columns)
     for chunks in (2, N):
         found = columns_of(meter, chunks=chunks)
@@ -146,7 +139,6 @@ def test_the_smallest_pictures_are_as_small_as_the_row_says(
     for name, clip in (("REAL", REAL), ("GENERATED", GENERATED)):
         monkeypatch.setattr(f"{__name__}.{name}", clip[:, :side_px, :side_px])
     assert np.isfinite(columns_of(meter)[meter]).all()
-
     for name, clip in (("REAL", REAL), ("GENERATED", GENERATED)):
         monkeypatch.setattr(f"{__name__}.{name}", clip[:, : side_px - 1, : side_px - 1])
     with pytest.raises(ValueError, match=str(side_px)):
@@ -157,7 +149,6 @@ def test_the_smallest_pictures_are_as_small_as_the_row_says(
 def test_every_metric_has_the_meters_that_make_what_it_is_made_from(metric: str) -> None:
     row = METRICS[metric]
     meters = meters_for([row])
-
     made = {name for meter in meters for name in meter.columns}
     assert set(row.columns) <= made
     assert {name for meter in meters for name in meter.weights} == set(row.weights)
@@ -168,7 +159,6 @@ def test_every_metric_has_the_meters_that_make_what_it_is_made_from(metric: str)
 
 def test_no_column_is_made_by_two_meters() -> None:
     names = [name for row in METERS.values() for name in row.columns]
-
     assert len(names) == len(set(names))
 
 
@@ -177,7 +167,6 @@ def test_columns_want_a_value_each() -> None:
     meter = ColumnMeter(["a", "b"], lambda _: [(1.0, 2.0)])
     meter.update(chunk)
     assert {name: list(column) for name, column in meter.finish().items()} == {"a": [1], "b": [2]}
-
     with pytest.raises(ValueError, match="want 2 values, got 1"):
         ColumnMeter(["a", "b"], lambda _: [(1.0,)]).update(chunk)
     assert ColumnMeter(["a"], lambda _: []).finish()["a"].shape == (0,)

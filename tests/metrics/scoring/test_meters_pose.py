@@ -55,9 +55,7 @@ def score_of(
 
 def test_the_same_pose_is_no_error_and_all_correct(tmp_path: Path) -> None:
     real = real_images()
-
     values = score_of(real, real, tmp_path, *POSE_METRICS).clips["a"].values
-
     for name, value in values.items():
         assert value == (1 if name.startswith("pck") else 0), name
 
@@ -66,9 +64,7 @@ def test_a_person_moved_by_5_px_is_off_by_5_px(tmp_path: Path) -> None:
     real, generated = real_images(), pictures(N, size_px=(96, 80))
     for image in generated:
         paint_person(image, AT_PX[0] + 3, AT_PX[1] + 4)
-
     values = score_of(real, generated, tmp_path, *POSE_METRICS).clips["a"].values
-
     shoulders = POSE_PX[[LEFT_SHOULDER, RIGHT_SHOULDER]]
     width_px = float(np.ptp(shoulders[:, 0]))
     for part in ("body", "hands", "face"):
@@ -82,9 +78,7 @@ def test_a_person_moved_by_5_px_is_off_by_5_px(tmp_path: Path) -> None:
 def test_a_person_lost_in_a_quarter_of_the_frames_is_missing_and_wrong(tmp_path: Path) -> None:
     real, generated = real_images(), real_images()
     generated[:2] = pictures(2, size_px=(96, 80))
-
     values = score_of(real, generated, tmp_path, *POSE_METRICS).clips["a"].values
-
     for part in ("body", "hands", "face"):
         assert values[f"missing_{part}"] == 0.25
         assert values[f"pck_{part}"] == 0.75
@@ -93,9 +87,7 @@ def test_a_person_lost_in_a_quarter_of_the_frames_is_missing_and_wrong(tmp_path:
 
 def test_a_real_clip_without_anybody_gives_no_value(tmp_path: Path) -> None:
     real, generated = pictures(N, size_px=(96, 80)), real_images()
-
     report = score_of(real, generated, tmp_path, *POSE_METRICS, "face_psnr", "hand_lpips")
-
     assert all(math.isnan(value) for value in report.clips["a"].values.values())
     assert report.metrics["akd_body"].n_missing == 1
     assert report.metrics["akd_body"].reason == (
@@ -150,13 +142,10 @@ def test_real_skeletons_are_found_once_for_all_meters_and_all_scorings(
 ) -> None:
     real = real_images()
     metrics = ("akd_body", "face_psnr", "hand_lpips")
-
     first = score_of(real, worse(real, by=0), tmp_path / "one", *metrics)
     assert frames_seen(looks) == (N, N), "each side once, however many meters want it"
-
     second = score_of(real, worse(real, by=0), tmp_path / "two", *metrics)
     assert frames_seen(looks) == (0, N)
-
     third = score_of(real, worse(real), tmp_path / "three", "face_psnr")
     assert frames_seen(looks) == (0, 0)
     assert second.clips == first.clips

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,16 +20,10 @@ from tests.metrics.scoring.clips import (
 )
 from tpbench.errors import MediaError
 from tpbench.metrics.pixels import psnr
-from tpbench.metrics.scoring.policies import Policies, fit_clips, is_refused_now
+from tpbench.metrics.scoring.policies import Policies, ResizePolicy, fit_clips, is_refused_now
+from tpbench.metrics.scoring.report import ScoreReport
 from tpbench.metrics.scoring.run import score
-from tpbench.video import open_footage
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tpbench.metrics.scoring.policies import ResizePolicy
-    from tpbench.metrics.scoring.report import ScoreReport
-    from tpbench.video import Footage
+from tpbench.video import Footage, open_footage
 
 LOOSE = Policies(length="truncate", resize="area", rate="ignore")
 
@@ -79,11 +74,9 @@ def test_what_differs_is_named_with_the_option_and_a_policy_leaves_a_note(
     changes: dict[str, Any], complaint: str, note: str, real: Footage, tmp_path: Path
 ) -> None:
     generated = other(tmp_path, **changes)
-
     with pytest.raises(MediaError) as caught:
         fit_clips(real, generated, STRICT, min_side_px=1)
     fit = fit_clips(real, generated, LOOSE, min_side_px=1)
-
     assert str(caught.value) == f"{generated.path}: {complaint}"
     assert fit.notes == (note,)
     assert fit.n_frames == changes.get("n", 8)
@@ -91,13 +84,11 @@ def test_what_differs_is_named_with_the_option_and_a_policy_leaves_a_note(
 
 def test_equal_clips_need_no_policy(real: Footage, tmp_path: Path) -> None:
     fit = fit_clips(real, other(tmp_path), STRICT, min_side_px=11)
-
     assert (fit.n_frames, fit.notes) == (8, ())
 
 
 def test_pictures_have_no_rate_that_could_differ(real: Footage, tmp_path: Path) -> None:
     generated = open_footage(write_pictures(tmp_path / "gen" / "clip", pictures(8)))
-
     assert fit_clips(real, generated, STRICT, min_side_px=1).notes == ()
 
 
@@ -148,9 +139,7 @@ def test_without_a_policy_the_clip_fails_by_name_and_the_others_go_on(tmp_path: 
     for name, n in (("a", 8), ("b", 7)):
         write_video(tmp_path / "real" / f"{name}.avi", pictures(8))
         write_video(tmp_path / "gen" / f"{name}.avi", worse(pictures(n)))
-
     report = scored(pairing_of(tmp_path / "real", tmp_path / "gen"), tmp_path / "out", "psnr")
-
     assert list(report.clips) == ["a"]
     assert report.coverage.failed.keys() == {"b"}
     assert report.coverage.failed["b"].startswith("b.avi: has 7 frames")
@@ -176,7 +165,6 @@ def test_another_shape_is_refused_under_every_policy_and_never_advised_to_be_squ
 ) -> None:
     real = open_footage(write_pictures(tmp_path / "r", pictures(2, size_px=(48, 48))))
     generated = open_footage(write_pictures(tmp_path / "g", pictures(2, size_px=size_px)))
-
     with pytest.raises(MediaError, match=f"px, the real clip 48x48, another shape; {remedy}") as no:
         fit_clips(real, generated, policies, min_side_px=1)
     assert "--resize" not in str(no.value)
@@ -216,9 +204,7 @@ def test_truncated_pictures_belong_together_by_their_numbers(
     one = open_footage(write_pictures(tmp_path / "r", pictures(real[1]), first=real[0]))
     two = open_footage(write_pictures(tmp_path / "g", pictures(generated[1]), first=generated[0]))
     policies = Policies(**{**asdict(LOOSE), "first_frame": first_frame})
-
     fit = fit_clips(one, two, policies, min_side_px=1)
-
     assert (fit.first_frame, fit.first_generated, fit.n_frames) == expected
     numbers = f"generated pictures {generated[0]} to {sum(generated) - 1}, the real ones {real[0]}"
     assert any(numbers in note for note in fit.notes) == (real[0] != generated[0])

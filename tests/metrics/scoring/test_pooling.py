@@ -89,7 +89,6 @@ def test_what_a_value_is_stands_in_the_scores_and_is_read_again(
     unequal: tuple[Path, dict[str, float]],
 ) -> None:
     report = of_disco(unequal[0])
-
     content = json.loads((unequal[0] / "out" / "scores.json").read_text())
     assert content["protocol"]["clips_to_set"] == "mean_of_frames"
     assert content["protocol"]["frames_to_clip"] == "reduction"
@@ -118,10 +117,8 @@ def scored_clip(name: str, value: float, n_values: int) -> ScoredClip:
 
 def test_both_means_stand_beside_each_other_whichever_is_the_value() -> None:
     clips = [scored_clip(*clip) for clip in (("a", 1.0, 30), ("b", 4.0, 10), ("c", math.nan, 0))]
-
     of_clips = mean_score(METRICS["tje_d2"], clips)
     of_frames = mean_score(METRICS["tje_d2"], clips, "mean_of_frames")
-
     assert (of_clips.value, of_clips.mean_of_clips, of_clips.mean_of_frames) == (2.5, 2.5, 1.75)
     assert (of_frames.value, of_frames.mean_of_clips, of_frames.n_missing) == (1.75, 2.5, 1)
     assert of_clips.n_values == of_frames.n_values == 40
@@ -148,7 +145,6 @@ def test_an_interval_weighs_clips_as_the_mean_does() -> None:
 
 def test_a_set_without_any_value_is_blank_under_either_mean() -> None:
     nothing = mean_score(METRICS["tje_d2"], [scored_clip("a", math.nan, 0)], "mean_of_frames")
-
     assert math.isnan(nothing.value)
     assert nothing.reason is not None
 
@@ -157,8 +153,6 @@ def test_what_is_no_mean_over_frames_keeps_the_mean_over_clips() -> None:
     """A ratio has no mean over frames: `--metrics` may ask for it under any protocol."""
     clip = scored_clip("a", 1.0, 1)
     ratio = replace(clip, scores=replace(clip.scores, values={"motion_ratio": 0.5}))
-
     found = mean_score(METRICS["motion_ratio"], [ratio], "mean_of_frames")
-
     assert (found.pooling, found.value) == ("mean_of_clips", 0.5)
     assert math.isnan(found.mean_of_frames)

@@ -33,7 +33,6 @@ def pairing(tmp_path: Path) -> Pairing:
 
 def test_metrics_without_weights_need_nothing() -> None:
     found = look_around(protocol("talkingpose"), offline=True)
-
     assert found.metrics == protocol("talkingpose").metrics
     assert [row.name for row in found.meters] == ["psnr", "tje_d1", "tje_d2", "tje_d5"]
     assert (dict(found.not_measured), found.skeleton_digest) == ({}, "")
@@ -60,9 +59,7 @@ def test_each_metric_names_the_command_that_gets_its_weights() -> None:
 def test_a_metric_waits_for_all_of_its_meters(monkeypatch: pytest.MonkeyPatch) -> None:
     """LPIPS of the face needs skeletons and AlexNet; PSNR of the face skeletons only."""
     monkeypatch.setattr(availability, "_skeleton_digest", lambda *_, **__: "people")
-
     found = look_around(custom("face_lpips", "face_psnr"), offline=True)
-
     assert found.metrics == ("face_psnr",)
     assert found.skeleton_digest == "people"
 
@@ -102,7 +99,6 @@ def test_strict_makes_it_an_error_before_anything_is_measured(
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         scored(pairing, tmp_path / "out", "psnr", "lpips", "fid", strict=True)
-
     line = str(caught.value)
     assert line.startswith("metric 'lpips' can't be measured: weights 'lpips-alexnet' are missing")
     assert "tpbench weights pull lpips-alexnet" in line
@@ -118,7 +114,6 @@ def test_nothing_that_could_be_measured_is_an_error(pairing: Pairing, tmp_path: 
 
 def test_strict_is_content_where_all_is_there(pairing: Pairing, tmp_path: Path) -> None:
     report = scored(pairing, tmp_path / "out", "psnr", strict=True)
-
     assert report.metrics["psnr"].status == "measured"
     require_all(look_around(custom("psnr"), offline=True))
 
@@ -128,9 +123,7 @@ def test_weights_that_come_later_fill_the_blanks(
 ) -> None:
     before = scored(pairing, tmp_path / "out", "psnr", "lpips")
     request.getfixturevalue("networks")
-
     after = scored(pairing, tmp_path / "out", "psnr", "lpips")
-
     assert before.metrics["lpips"].status == "not_measured"
     assert after.metrics["lpips"].status == "measured"
     assert after.metrics["lpips"].value > 0

@@ -82,9 +82,7 @@ def test_the_same_pictures_are_identical_whatever_their_stamps(
     images = pictures(60)
     write_stamped(tmp_path / "real" / "a.mkv", images, stamps_ms)
     write_pictures(tmp_path / "gen" / "a", images)
-
     report = score_of(tmp_path)
-
     clip = report.clips["a"]
     assert clip.n_frames == 60
     assert clip.values["identical_share"] == 1
@@ -97,9 +95,7 @@ def test_even_stamps_leave_no_note_and_uneven_ones_do(tmp_path: Path) -> None:
     write_video(tmp_path / "gen" / "a.avi", images)
     write_video(tmp_path / "real" / "b.avi", images)
     write_video(tmp_path / "gen" / "b.avi", images)
-
     report = score_of(tmp_path)
-
     (note,) = report.clips["a"].notes
     assert note.startswith(
         "uneven stamps: of the real clip (uneven time stamps: pictures up to 0.6"
@@ -114,9 +110,7 @@ def test_the_script_goes_by_number_of_picture(tmp_path: Path) -> None:
         tmp_path / "real" / "a.mkv", images, [*range(0, 2000, 40), *range(3000, 3100, 10)]
     )
     write_video(tmp_path / "gen" / "a.avi", images)
-
     report = score_of(tmp_path, "talkingpose")
-
     clip = report.clips["a"]
     assert clip.n_frames == 60
     assert {value for name, value in clip.values.items() if name.startswith("tje")} == {0}
@@ -144,6 +138,5 @@ def test_what_is_shown_as_something_else_is_noted(tmp_path: Path) -> None:
     images = pictures(10)
     real = open_footage(write_video(tmp_path / "real.avi", images))
     other = replace(real, shown_as=("HDR: PQ, shown as SDR",))
-
     assert read_alike(real, real, STRICT).notes == ()
     assert read_alike(real, other, STRICT).notes == ("HDR: PQ, shown as SDR (the generated clip)",)

@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 from dataclasses import fields, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,6 @@ import pytest
 from tpbench.files import sha256_of
 from tpbench.metrics.scoring.features import FeatureWriter
 from tpbench.metrics.scoring.records import ClipRecord, RecordFolder, feature_count, key_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 N = 20
 
@@ -65,7 +63,6 @@ def assert_equal(found: ClipRecord | None, expected: ClipRecord) -> None:
 @pytest.mark.parametrize("fps", [Fraction(30000, 1001), None])
 def test_what_was_written_is_read(folder: RecordFolder, fps: Fraction | None) -> None:
     folder.write(record(fps=fps))
-
     assert_equal(folder.read("sub/a"), record(fps=fps))
 
 
@@ -73,7 +70,6 @@ def test_equal_records_are_equal_bytes(folder: RecordFolder) -> None:
     folder.write(record())
     before = folder.record_path("sub/a").read_bytes()
     folder.write(record(columns=dict(sorted(record().columns.items()))))
-
     assert folder.record_path("sub/a").read_bytes() == before
 
 
@@ -121,21 +117,18 @@ def test_a_record_whose_columns_are_no_numbers_by_frame_is_none(
     folder: RecordFolder,
 ) -> None:
     folder.write(record(columns={"psnr": column}))
-
     assert folder.read("sub/a") is None
 
 
 def test_a_record_under_another_clips_name_is_none(folder: RecordFolder) -> None:
     folder.write(record())
     folder.record_path("sub/a").rename(folder.record_path("b"))
-
     assert folder.read("b") is None
 
 
 def test_clips_whose_names_look_alike_have_records_of_their_own(folder: RecordFolder) -> None:
     names = ["sub/a", "sub_a", "sub/A", "../sub/a", "ä" * 300, "ä" * 299, "x y", "x\ty"]
     paths = {folder.record_path(name) for name in names}
-
     assert len(paths) == len(names)
     assert {path.parent for path in paths} == {folder.record_path("a").parent}
     for name in names:
@@ -145,7 +138,6 @@ def test_clips_whose_names_look_alike_have_records_of_their_own(folder: RecordFo
 
 def test_only_what_was_measured_under_an_equal_key_is_finished(folder: RecordFolder) -> None:
     now = {"psnr": "key", "motion": "changed", "ssim": "new"}
-
     assert folder.finished(record(), now) == {"psnr"}
     assert folder.finished(record(), {"psnr": "key", "motion": "other"}) == {"psnr", "motion"}
 
@@ -155,7 +147,6 @@ def test_a_meter_without_all_of_its_columns_is_not_finished(folder: RecordFolder
     keys = {"psnr": "key", "motion": "other"}
     lost = {name: column for name, column in columns.items() if name != "motion_real"}
     cut = {**columns, "psnr": columns["psnr"][:-1]}
-
     assert folder.finished(record(columns=lost), keys) == {"psnr"}
     assert folder.finished(record(columns=cut), keys) == {"motion"}
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +26,6 @@ from tpbench.metrics.scoring.report import (
     write_scores,
 )
 from tpbench.metrics.scoring.summary import not_measured
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def metric_score(metric: str, **changes: Any) -> MetricScore:  # noqa: ANN401 - fields of a score
@@ -132,7 +130,6 @@ def test_a_report_comes_back_as_it_was_written(
 
 def test_what_lacks_is_refused_with_its_place(report: ScoreReport, tmp_path: Path) -> None:
     write_scores(tmp_path / "scores.json", replace(report, clips={}))
-
     with pytest.raises(SubmissionError, match=r"tpbench writes them \(protocol.title: Field requ"):
         load_report(tmp_path)
 
@@ -170,7 +167,6 @@ def test_what_was_changed_afterwards_is_noticed(
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
-
     with pytest.raises(SubmissionError, match=r"scores.json: (was changed after|no scores that)"):
         read_scores(path)
 
@@ -180,7 +176,6 @@ def test_another_layout_of_the_same_content_is_no_change(
 ) -> None:
     path = tmp_path / "scores.json"
     path.write_text(json.dumps(report.to_json(), sort_keys=True), encoding="utf-8")
-
     assert read_scores(path) == report.to_json()
 
 
@@ -207,7 +202,6 @@ def test_what_is_no_scores_is_refused(text: str, complaint: str, tmp_path: Path)
 
 def test_a_frame_has_a_row_for_each_metric(report: ScoreReport) -> None:
     table = report.to_frame()
-
     assert list(table.index) == ["psnr", "ssim", "fid", "kid"]
     assert table.loc["ssim", "value"] == 0.1 + 0.2
     assert table.loc["ssim", "low"] == 0.25
@@ -219,7 +213,6 @@ def test_a_frame_has_a_row_for_each_metric(report: ScoreReport) -> None:
 
 def test_a_frame_has_a_row_for_each_clip(report: ScoreReport) -> None:
     table = report.clips_frame()
-
     expected = pd.DataFrame(
         {
             "identity": ["Zoë", "Zoë"],
@@ -234,7 +227,6 @@ def test_a_frame_has_a_row_for_each_clip(report: ScoreReport) -> None:
 
 def test_a_report_without_any_clip_has_empty_tables(report: ScoreReport) -> None:
     table = replace(report, clips={}).clips_frame()
-
     assert table.index.name == "clip_id"
     assert table.empty
     assert list(table.columns) == ["identity", "n_frames"]
@@ -271,9 +263,7 @@ def record(name: str, values: list[float], *, first_frame: int = 0) -> ClipRecor
 def test_values_are_written_as_they_were_measured(tmp_path: Path) -> None:
     path = tmp_path / "frames.parquet"
     records = [record("b", [0.1 + 0.2, math.inf, math.nan], first_frame=2), record("a", [7.0])]
-
     write_frames(path, records, ["psnr", "l1"])
-
     table = parquet.read_table(path)
     assert table.column_names == ["clip_id", "frame", "l1", "psnr"]
     assert table["clip_id"].cast(pa.string()).to_pylist() == ["b", "b", "b", "a"]
@@ -286,12 +276,10 @@ def test_values_are_written_as_they_were_measured(tmp_path: Path) -> None:
 def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_frames(tmp_path / name, [record("a", [1.0, 2.0]), record("b", [3.0])], ["psnr"])
-
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
 def test_no_records_are_a_table_without_rows(tmp_path: Path) -> None:
     write_frames(tmp_path / "frames.parquet", [], ["psnr"])
-
     table = parquet.read_table(tmp_path / "frames.parquet")
     assert (table.num_rows, table.column_names) == (0, ["clip_id", "frame", "psnr"])

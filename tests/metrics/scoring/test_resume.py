@@ -150,9 +150,7 @@ def test_a_scoring_killed_at_any_point_ends_as_an_undisturbed_one(
     before = stamps(out)
     if point == "a clip is done":
         assert len(before) == 1
-
     scored(pairing, out, *metrics)
-
     assert content(out) == content(expected)
     assert before.items() <= stamps(out).items(), "something was measured twice"
     assert_no_leftovers(out)
@@ -165,9 +163,7 @@ def test_a_scoring_of_several_processes_killed_with_them_ends_as_an_undisturbed_
     die(folders, out, "a clip is done", PLAIN, times=2, workers=2)
     before = stamps(out)
     assert len(before) >= 2
-
     scored(pairing, out, *PLAIN, workers=2, factory=stand_ins.FACTORY)
-
     assert content(out) == content(plain)
     assert before.items() <= stamps(out).items(), "something was measured twice"
     assert_no_leftovers(out)
@@ -193,9 +189,7 @@ def test_a_second_scoring_measures_nothing(
 ) -> None:
     before = stamps(out)
     news: list[ScoringProgress] = []
-
     scored(pairing, out, *METRICS, on_progress=news.append)
-
     assert measured == []
     assert stamps(out) == before
     assert content(out) == content(undisturbed)
@@ -237,9 +231,7 @@ def test_damaged_features_are_made_again(
         path.unlink()
     else:
         path.write_bytes(data if damage == "flipped" else data[:-1])
-
     scored(pairing, out, *METRICS)
-
     assert measured == [("clip2", ("i3d",))]
     assert content(out) == content(undisturbed)
 
@@ -255,9 +247,7 @@ def test_whole_features_of_another_run_are_not_the_records(
         if path.stat().st_size == features.stat().st_size
     }
     features.write_bytes(real.read_bytes())
-
     scored(pairing, out, *METRICS)
-
     assert measured == [("clip2", ("i3d",))]
     assert content(out) == content(undisturbed)
 
@@ -269,9 +259,7 @@ def test_another_policy_measures_again(
     change: dict[str, object], out: Path, pairing: Pairing, measured: Measured
 ) -> None:
     policies = replace(STRICT, **change)  # type: ignore[arg-type]  # fields of policies
-
     report = scored(pairing, out, *METRICS, policies=policies)
-
     assert measured == [(f"clip{at}", ALL_METERS) for at in range(3)]
     n_frames = [clip.n_frames for clip in report.clips.values()]
     assert n_frames == [n - bool(change.get("first_frame")) for n in LENGTHS]
@@ -288,9 +276,7 @@ def test_a_changed_clip_is_measured_again_and_no_other(
     (tmp_path / "gen" / "clip2.avi").unlink()
     write_video(tmp_path / "gen" / "clip2.avi", worse(generated["clip2"], by=40))
     before = json.loads((out / "scores.json").read_text())["clips"]
-
     report = scored(pairing_of(tmp_path / "real", tmp_path / "gen"), out, *METRICS)
-
     assert measured == [("clip2", ALL_METERS)]
     assert report.clips["clip2"].values["psnr"] < before["clip2"]["values"]["psnr"]
     assert report.clips["clip1"].values["psnr"] == before["clip1"]["values"]["psnr"]
@@ -303,9 +289,7 @@ def test_a_new_version_of_a_meter_measures_again_what_it_measures(
         replace(row, version=row.version + 1) if row.name == "ssim" else row for row in meters._ROWS
     )
     monkeypatch.setattr(meters, "_ROWS", rows)
-
     scored(pairing, out, *METRICS)
-
     assert measured == [(f"clip{at}", ("ssim",)) for at in range(3)]
 
 
@@ -316,9 +300,7 @@ def test_other_weights_measure_again_what_stands_on_them(
 
     monkeypatch.setattr(availability, "_digest", lambda name, **_: f"new {name}")
     monkeypatch.setattr(availability, "_skeleton_digest", lambda *_, **__: "new people")
-
     scored(pairing, out, *METRICS)
-
     assert measured == [(f"clip{at}", ("regions", "pose", "inception", "i3d")) for at in range(3)]
 
 
@@ -327,9 +309,7 @@ def test_only_the_meters_of_new_metrics_run(
 ) -> None:
     expected = scored(pairing, tmp_path / "fresh", *METRICS, "l1", "tje_d1", "kid", "hand_lpips")
     measured.clear()
-
     found = scored(pairing, out, *METRICS, "l1", "tje_d1", "kid", "hand_lpips")
-
     assert measured == [(f"clip{at}", ("l1", "tje_d1", "region_lpips")) for at in range(3)]
     assert found.metrics.keys() == expected.metrics.keys()
     assert content(out) == content(tmp_path / "fresh")
@@ -340,7 +320,6 @@ def test_metrics_that_were_left_out_in_between_are_still_there(
 ) -> None:
     scored(pairing, out, "psnr", "l1")
     scored(pairing, out, *METRICS)
-
     assert [meters for _, meters in measured] == [("l1",)] * 3
     assert content(out) == content(undisturbed)
 
@@ -390,16 +369,13 @@ def test_two_processes_can_not_score_into_one_folder(
 
 def test_a_folder_that_can_not_be_made_is_one_clear_line(pairing: Pairing, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-
     with pytest.raises(ConfigError, match=r"file/out: can't be used for results \(Not a directory"):
         scored(pairing, tmp_path / "file" / "out", "psnr")
 
 
 def test_progress_counts_clips_and_frames(pairing: Pairing, tmp_path: Path) -> None:
     news: list[ScoringProgress] = []
-
     scored(pairing, tmp_path / "out", "psnr", on_progress=news.append)
-
     frames = [entry.frames for entry in news]
     assert frames == sorted(frames)
     assert (news[0].clips_done, news[0].clips_total, news[0].frames) == (0, 3, 0)

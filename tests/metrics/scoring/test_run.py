@@ -262,7 +262,6 @@ def test_processes_change_no_digit(
     pairing: Pairing, reference: tuple[Path, ScoreReport], tmp_path: Path
 ) -> None:
     report = scored(pairing, tmp_path / "out", *ALL_KINDS, workers=2, factory=stand_ins.FACTORY)
-
     assert_same_digits(tmp_path / "out", report, reference)
 
 
@@ -275,7 +274,6 @@ def test_processes_and_threads_write_the_same_bytes(
         out = tmp_path / f"{cores} {workers}"
         scored(pairing, out, *PIXEL_METRICS, "drift_psnr_slope", "drift_lag_10", workers=workers)
         hashes.append([sha256_of(out / name) for name in ("scores.json", "frames.parquet")])
-
     assert hashes[0] == hashes[1] == hashes[2]
 
 
@@ -284,9 +282,7 @@ def test_the_order_of_clips_changes_no_digit(
     pairing: Pairing, reference: tuple[Path, ScoreReport], tmp_path: Path
 ) -> None:
     backwards = replace(pairing, pairs=pairing.pairs[::-1])
-
     report = scored(backwards, tmp_path / "out", *ALL_KINDS)
-
     assert_same_digits(tmp_path / "out", report, reference)
 
 
@@ -300,9 +296,7 @@ def test_the_length_of_chunks_changes_no_digit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(clip_pass, "CHUNK_FRAMES", frames)
-
     report = scored(pairing, tmp_path / "out", *ALL_KINDS)
-
     assert_same_digits(tmp_path / "out", report, reference)
 
 
@@ -313,9 +307,7 @@ def test_a_bug_in_a_worker_fails_its_clip_and_leaves_its_traceback(
     pairing: Pairing, tmp_path: Path
 ) -> None:
     factory = "tests.metrics.scoring.stumbling:build"
-
     report = scored(pairing, tmp_path / "out", "psnr", workers=2, factory=factory)
-
     assert report.coverage.failed == {
         "clip1": "LookupError: nobody thought of clip1",
         "clip2": "LookupError: nobody thought of clip2",

@@ -1,24 +1,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.metrics.scoring.stand_ins import POSE_PX, PaintedPeople, paint_person
+from tpbench.detectors.suite import DetectorSuite
 from tpbench.metrics.scoring.features import RealSkeletons
 from tpbench.metrics.scoring.tools import SkeletonFinder
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from tpbench.detectors.suite import DetectorSuite
-    from tpbench.video import Frame
+from tpbench.video import Frame
 
 
 @pytest.fixture
@@ -40,7 +36,6 @@ def test_whoever_is_found_first_is_taken_and_nobody_is_nan(
     images: list[NDArray[np.uint8]],
 ) -> None:
     found = SkeletonFinder(suite(), Fraction(25)).find(images)
-
     assert found.keypoints.shape == (5, 133, 2)
     for at in (0, 1, 3, 4):
         np.testing.assert_array_equal(
@@ -69,7 +64,6 @@ def test_frames_are_numbered_through_in_time(images: list[NDArray[np.uint8]]) ->
 def test_a_finder_forgets_the_clip_before() -> None:
     looks: Counter[str] = Counter()
     SkeletonFinder(suite(looks), Fraction(25))
-
     assert looks == {"real resets": 1}
 
 
@@ -94,9 +88,7 @@ def test_what_was_found_once_is_read_again_digit_by_digit(
     path, looks = tmp_path / "deep" / "kept.npz", Counter[str]()
     first = follow(path, images, looks)
     stamp = path.stat()
-
     second = follow(path, images, looks)
-
     assert looks["real frames"] == 5, "looked at once"
     for ours, theirs in zip(second, first, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -136,5 +128,4 @@ def test_a_clip_that_ended_early_leaves_nothing(
         size_px=(96, 80),
     )
     real.next(images)
-
     assert list(tmp_path.iterdir()) == []

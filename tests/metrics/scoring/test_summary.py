@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,15 +18,9 @@ from tests.metrics.scoring.clips import (
 from tpbench.metrics.bootstrap import mean_over_identities
 from tpbench.metrics.registry import METRICS, protocol
 from tpbench.metrics.scoring.records import ClipRecord
+from tpbench.metrics.scoring.report import MetricScore
 from tpbench.metrics.scoring.run import score
-from tpbench.metrics.scoring.summary import mean_score, score_clip_record
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from tpbench.metrics.scoring.report import MetricScore
-    from tpbench.metrics.scoring.summary import ScoredClip
+from tpbench.metrics.scoring.summary import ScoredClip, mean_score, score_clip_record
 
 V2 = protocol("tpbench-v2")
 
@@ -66,15 +61,12 @@ VALUES = (30.0, 31.0, 28.0, 33.0, 29.5, 30.5, 27.0)
 
 def test_every_clip_weighs_the_same_however_long() -> None:
     clips = [scored_clip("a", 20, "x", n_frames=5), scored_clip("b", 30, "y", n_frames=500)]
-
     assert mean_score(METRICS["psnr"], clips).value == 25
 
 
 def test_six_identities_give_an_interval_over_identities() -> None:
     identities = ["a", "b", "c", "d", "e", "f", "f"]
-
     found = mean_of(VALUES, identities)
-
     expected = mean_over_identities(VALUES, identities)
     assert found.value == expected.mean == pytest.approx(np.mean(VALUES))
     assert (found.low, found.high) == (expected.interval.low, expected.interval.high)
@@ -96,7 +88,6 @@ def test_without_enough_known_identities_the_interval_is_blank_with_a_reason(
     identities: list[str | None], reason: str
 ) -> None:
     found = mean_of(VALUES, identities)
-
     assert (found.low, found.high, found.level) == (None, None, None)
     assert found.interval_reason == reason
     assert found.value == pytest.approx(np.mean(VALUES))
@@ -105,15 +96,12 @@ def test_without_enough_known_identities_the_interval_is_blank_with_a_reason(
 
 def test_clips_without_a_number_are_left_out_and_counted() -> None:
     values = [30, math.inf, math.nan, 32]
-
     found = mean_of(values, [None] * 4)
-
     assert (found.value, found.n_clips, found.n_infinite, found.n_missing) == (31, 2, 1, 1)
 
 
 def test_nothing_measured_is_a_blank() -> None:
     nothing = mean_of([math.nan] * 2, "ab")
-
     assert math.isnan(nothing.value)
     assert (nothing.reason, nothing.n_missing) == ("no clip has a value: no frame has a value", 2)
     assert nothing.interval_reason == "no clip has a finite value"
@@ -156,9 +144,7 @@ def test_drift_leaves_out_100_frames_takes_101_and_counts() -> None:
     short, long = (
         scored_clip(str(n), list(curve), "x", n_frames=n) for n, curve in falling.items()
     )
-
     both, one = mean_score(row, [short, long]), mean_score(row, [short])
-
     assert both.value == pytest.approx(-10)
     assert (both.n_clips, both.n_too_short, both.n_missing) == (1, 1, 0)
     assert math.isnan(one.value)
@@ -173,7 +159,6 @@ def test_a_clip_has_no_value_of_a_metric_over_all_clips() -> None:
 
 def test_direction_unit_and_version_are_the_registrys() -> None:
     found, row = mean_of([30], "x"), METRICS["psnr"]
-
     assert (found.direction, found.unit, found.version) == (row.direction, row.unit, row.version)
 
 

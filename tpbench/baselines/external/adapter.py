@@ -56,16 +56,12 @@ class ExternalOptions(Options):
 
     checkout: Path | None = None
     """Its code; None: `<methods>/<id>/checkout`."""
-
     python: Path | None = None
     """Of its environment; None: `<methods>/<id>/env/bin/python`."""
-
     log_dir: Path | None = None
     """What the command said, as `<clip_id>.log`; None: `<methods>/<id>/logs`."""
-
     keep_workdir: bool = False
     """Leave the private folder of a run that failed where it is, and say where."""
-
     timeout_s: float | None = Field(default=None, gt=0)
     """How long a run may take; None: as the spec has it, by the number of frames."""
 

@@ -28,7 +28,6 @@ _PASSED_ON: Final = (
     "HF_HOME", "HF_HUB_OFFLINE", "TORCH_HOME", "XDG_CACHE_HOME", "OMP_NUM_THREADS",
 )  # fmt: skip
 """All that a command gets of the environment; no tokens, and nothing of tpbench's own Python."""
-
 _TAIL_BYTES: Final = 8192
 _LINE_CHARACTERS: Final = 200
 

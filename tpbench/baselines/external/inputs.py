@@ -35,21 +35,16 @@ class Layout:
 
     width_px: int
     """Of the clip."""
-
     height_px: int
     """Of the clip."""
-
     canvas_width_px: int
     canvas_height_px: int
     x0_px: int
     """Left edge of the clip on the canvas."""
-
     y0_px: int
     """Top edge of the clip on the canvas."""
-
     box_width_px: int
     """Of the clip on the canvas."""
-
     box_height_px: int
     """Of the clip on the canvas."""
 
@@ -155,7 +150,6 @@ class UserFolders:
 
     densepose_dir: Path | None = None
     """`<clip_id>.mp4`"""
-
     guidance_dir: Path | None = None
     """`<clip_id>/<folder>/*.png`"""
 

@@ -30,10 +30,8 @@ class Installation:
 
     checkout: Path
     """Its code, with its weights in it."""
-
     python: Path
     """Of its environment."""
-
     commit: str | None
     """What is checked out; None where that can't be told."""
 

@@ -38,7 +38,6 @@ Value: TypeAlias = "str | int | float"
 
 EACH: Final = "each_clip"
 """`{each_clip: X}` in a template becomes a list with one X for every clip of the run."""
-
 EACH_MERGED: Final = "each_clip_merged"
 """`{each_clip_merged: {...}}` becomes one mapping with the entries of every clip of the run."""
 
@@ -141,10 +140,8 @@ class Environment(Part):
 
     kind: Literal["venv", "conda"]
     """Both have their Python at `<env>/bin/python`."""
-
     python: str
     """Version, as `3.10`."""
-
     steps: tuple[str, ...]
     """Commands that fill it, with {env} and {checkout}."""
 
@@ -155,13 +152,10 @@ class Weights(Part):
     name: str
     source: str
     """A web address."""
-
     licence: str
     """Terms, and what has to be signed to get them."""
-
     steps: tuple[str, ...] = ()
     """Commands that fetch them, with {checkout}."""
-
     paths: tuple[Inside, ...]
     """Where they lie in the checkout; all must be there before the method is run."""
 
@@ -176,10 +170,8 @@ class Geometry(Part):
     fit: Literal["pad", "letterbox", "stretch"]
     multiple_of: int = Field(default=8, ge=1)
     """Only with pad."""
-
     sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = ()
     """Width and height in px of the canvases to choose from; the first of equal ones is taken."""
-
     fill: Literal["edge", "black"] = "edge"
     """What is around the clip: its outermost pixels again, or black."""
 
@@ -276,12 +268,10 @@ class Collect(Part):
 
     root: Literal["out", "work"]
     """out: the private output folder. work: the private folder that it runs in."""
-
     glob: Inside
     kind: Literal["video", "pictures"]
     index_regex: str = r"(\d+)\.\w+$"
     """Finds a picture's number in its name: frames are sorted by it, not by their names."""
-
     panels: Panels | None = None
     drop_first: int = Field(default=0, ge=0)
     """Frames in front of those of the clip."""
@@ -305,12 +295,10 @@ _FOLDER: Final = files("tpbench.baselines.external") / "specs"
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The C loader where PyYAML has it: listing models reads all specs."""
-
 _MAX_BYTES: Final = 1 << 20
 
 RUN_NAMES: Final = ("python", "out", "free_port")
 """Placeholders that hold for a whole run: the environment's Python, a private output folder, ..."""
-
 CLIP_NAMES: Final = ("clip", "width", "height", "fps", "n_frames", "window", "seed")
 """Placeholders of one clip: its short name in the run, the size the method works at, ..."""
 
@@ -320,49 +308,37 @@ class MethodSpec(Part):
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
     """Names its folders, its runs, and itself on the command line."""
-
     display_name: str
     description: str
     """One line."""
-
     url: str
     commit: str
     """The state of the code that this spec was written for."""
-
     licence: Licence
     params_b: float | None = None
     needs: tuple[str, ...]
     """Lines for people: hardware, inputs that the user has to bring."""
-
     notes: tuple[str, ...]
     """Lines for people: what the adapter does so that frames come back aligned."""
-
     env: Environment
     env_vars: dict[str, str] = Field(default_factory=dict)
     """Variables for the command; may hold placeholders."""
-
     weights: tuple[Weights, ...]
     mode: Literal["clip", "batch"]
     """clip: one clip a run. batch: several, without one having an effect on the other."""
-
     uses_seed: bool = True
     geometry: Geometry
     inputs: dict[str, Input]
     """By the placeholder that gives their path."""
-
     settings: dict[str, int | float] = Field(default_factory=dict)
     """The method's own knobs, which the user may set as options; placeholders too."""
-
     window: Window | None = None
     templates: dict[str, Any] = Field(default_factory=dict)
     """By placeholder: structures that are filled in and written as YAML."""
-
     fresh: tuple[Inside, ...] = ()
     """Folders of the checkout that the method writes into; a run gets private, empty ones."""
-
     command: tuple[str, ...]
     """Run in a private folder that shows the checkout."""
-
     collect: Collect
     timeout: Timeout
     _file: Path | None = PrivateAttr(default=None)

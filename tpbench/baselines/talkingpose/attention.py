@@ -28,7 +28,6 @@ class KeysValues:
 
     keys: torch.Tensor
     """(B, heads, tokens, channels of a head)."""
-
     values: torch.Tensor
     """(B, heads, tokens, channels of a head)."""
 

@@ -58,7 +58,6 @@ class ModelFiles:
 
     checkpoints: Mapping[NetworkName, Path]
     sizes: ModelSizes
-
     configs: Mapping[str, Path]
     """The files that the sizes were read from, by the part they describe."""
 

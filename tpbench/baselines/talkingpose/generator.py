@@ -81,7 +81,6 @@ logger = logging.getLogger(__name__)
 
 _GPU_CLIPS: Final = 8
 """Meant for 512 x 512 on a GPU of 24 GB, not measured; where it is too much the batch is halved."""
-
 _RENDERER: Final = "tpbench.dwpose_drawing.draw_pose, uncompressed"
 """The model was trained on such drawings after lossy H.264, which blurs their colours a little."""
 

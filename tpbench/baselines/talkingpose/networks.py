@@ -48,7 +48,6 @@ TensorSource: TypeAlias = (
     "Callable[[NetworkName, Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]]"
 )
 """Given a network's name and its own state dict, returns the tensors to load, checked."""
-
 _DOWN_BLOCKS: Final = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
 _UP_BLOCKS: Final = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
 

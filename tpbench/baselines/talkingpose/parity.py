@@ -80,7 +80,6 @@ def made_up_weights(
 
 TOLERANCE: Final = 1e-3
 """Largest difference, of latents and of frames in [0, 1], that counts as equal in fp32."""
-
 BUNDLED_CASE: Final = Path(__file__).parent / "parity_case"
 
 _CONFIG: Final = "config.json"
@@ -89,7 +88,6 @@ _EXPECTED: Final = "expected.safetensors"
 
 class _Inference(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
     width: int
     height: int
     num_inference_steps: int
@@ -113,7 +111,6 @@ class ParityCase:
     name: str
     settings: CaseSettings
     clips: Mapping[str, ClipInput]
-
     expected: Mapping[str, torch.Tensor]
     """`<clip>.latents` (T, C, h, w) and `<clip>.frames` (T, 3, H, W) in [0, 1], float32."""
 

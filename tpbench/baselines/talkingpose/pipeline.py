@@ -117,10 +117,8 @@ class StepFrame:
 
     clip: ClipInput
     index: int
-
     latents: torch.Tensor
     """(1, C, h, w) float32."""
-
     image: torch.Tensor
     """(3, H, W) float32 in [0, 1]."""
 
@@ -237,7 +235,6 @@ def _release_memory() -> None:
 
 LATENT_SCALE: Final = 0.18215
 """Stable Diffusion's: the VAE's latents times this have a variance of about 1."""
-
 SIZE_STEP_PX: Final = 8
 """Width and height must be multiples of this; a latent covers 8 x 8 pixels."""
 
@@ -255,18 +252,13 @@ class ClipInput:
     """One clip as the networks see it."""
 
     clip_id: str
-
     reference: NDArray[np.uint8]
     """(H, W, 3) uint8 RGB; H and W are those of the frames and multiples of 8."""
-
     draw_pose: Callable[[int], NDArray[np.uint8]]
     """Gives the drawn pose of frame n: (H, W, 3) uint8 RGB."""
-
     n_frames: int
-
     noise: torch.Tensor
     """(1, C, H/8, W/8) float32: the one tensor that all frames of the clip begin with."""
-
     before: torch.Tensor | None = None
     """(1, C, H/8, W/8) float32 latents that count as the frame before the first; usually none."""
 
@@ -278,10 +270,8 @@ class ClipState:
     clip: ClipInput
     token: torch.Tensor
     """(1, 1, D): CLIP's embedding of the reference."""
-
     bank: Mapping[str, KeysValues]
     """What the denoising UNet attends to, for each of its transformer blocks."""
-
     latents: torch.Tensor | None
     """(1, C, h, w) float32 latents of the frame before; None before the first."""
 
@@ -292,10 +282,8 @@ class MadeFrames:
 
     latents: torch.Tensor
     """(B, C, h, w) float32, in the scale in which the UNet works."""
-
     images: torch.Tensor
     """(B, 3, H, W) float32 in [0, 1]."""
-
     finite: tuple[bool, ...]
     """For each clip whether the networks stayed within the numbers of their dtype."""
 

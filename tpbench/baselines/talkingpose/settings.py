@@ -40,7 +40,6 @@ class UNetSizes(_Exact):
     cross_attention_dim: int = 768
     attention_head_dim: int = 8
     """Heads, not channels of a head: the field's old misnomer."""
-
     norm_num_groups: int = 32
 
 
@@ -60,7 +59,6 @@ class VaeSizes(_Foreign):
     up_block_types: tuple[str, ...] = ("UpDecoderBlock2D",) * 4
     block_out_channels: tuple[int, int, int, int] = (128, 256, 512, 512)
     """Four blocks: the latents are 8 times smaller than the picture."""
-
     layers_per_block: int = 2
     latent_channels: int = 4
     norm_num_groups: int = 32
@@ -131,27 +129,20 @@ class TalkingPoseOptions(Options):
 
     steps: int = Field(default=30, ge=1, le=1000)
     """Steps of denoising for each frame."""
-
     guidance: float = Field(default=3.5, ge=0)
     """Classifier-free guidance; up to 1 there is none, which is twice as fast."""
-
     gain: float = Field(default=0.05, ge=0, le=1)
     """Of the feedback from frame to frame; 0 makes each frame by itself."""
-
     dtype: DtypeName | Literal["auto"] = "auto"
     """What the networks compute in. auto: fp16 on a GPU, fp32 on a CPU."""
-
     max_clips: int | Literal["auto"] = Field(default="auto", ge=1)
     """Clips made at once, as one batch. auto: 8 on a GPU, 1 on a CPU."""
-
     compile: bool = False
     """Run the denoising UNet through `torch.compile`: minutes at the start, faster afterwards."""
-
     reference_quirks: bool = False
     """Do as the released script does, for parity with it: the last latents of a clip go on into the
     next (so results depend on the order of the clips), pictures and poses are stretched to a square
     and frames back, and colours are cut off to whole levels instead of rounded. One clip at a time.
     """
-
     square_px: int = Field(default=512, ge=8, multiple_of=8)
     """Side of that square. Means nothing without `reference_quirks`."""

@@ -20,7 +20,6 @@ class Layer:
 
     image: NDArray[np.uint8]
     """(h, w, 4) uint8: RGB multiplied by alpha, and alpha."""
-
     corner: NDArray[np.float64]
     """(2,) px: where its top left pixel stands in the reference."""
 
@@ -31,7 +30,6 @@ class Cutout:
 
     plate: NDArray[np.uint8]
     """(H, W, 3) uint8 RGB: the background, filled where the person stands."""
-
     trunk: Layer | None
     forearms: tuple[Layer | None, Layer | None]
     hands: tuple[Layer | None, Layer | None]

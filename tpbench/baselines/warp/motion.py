@@ -158,7 +158,6 @@ def _through(linear: NDArray[np.float64], start: Points, end: Points) -> Affine:
 
 BackwardMap = Callable[[Points], Points]
 """Takes (N, 2) px of the output to px of the reference."""
-
 # Found on two talks: fingers that follow further are no longer found as hands.
 _THINNEST_HAND: Final = 0.75
 _FINGERS_FOLLOW: Final = 0.8
@@ -173,7 +172,6 @@ _FACE_MOST: Final = 0.05
 _MIN_FACE_POINTS: Final = 20
 _FACE_WEIGHT: Final = 4.0
 """Of all its points together; a joint has 1."""
-
 _TRUNK_SOFT: Final = 0.05
 _SHORTEST_BONE: Final = 0.25
 _SCALES: Final = (0.4, 2.5)

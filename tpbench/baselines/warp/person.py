@@ -50,7 +50,6 @@ ARMS: Final = (
 HEAD: Final = (NOSE, LEFT_EYE, RIGHT_EYE, LEFT_EAR, RIGHT_EAR)
 TORSO: Final = (LEFT_SHOULDER, RIGHT_SHOULDER, RIGHT_HIP, LEFT_HIP)
 """In the order of an outline."""
-
 BONES_OF_HAND: Final = tuple(
     (0 if step == 0 else 4 * finger + step, 4 * finger + step + 1)
     for finger in range(5)
@@ -112,7 +111,6 @@ _GRABCUT_SIDE_PX: Final = 256
 _GRABCUT_ROUNDS: Final = 4
 _MIN_SAMPLES: Final = 20
 """Pixels on either side; GrabCut makes five clusters of each."""
-
 # Half widths of what lies around the points, in shoulder widths: seen on talks, with wide sleeves.
 _AROUND_TORSO: Final = 0.15
 _AROUND_HEAD: Final = 0.24
@@ -136,13 +134,10 @@ class Regions:
 
     person: Mask
     """What was cut out of the background: all parts as they are seen."""
-
     trunk: Mask
     """Torso, upper arms, neck and head with hair; also what hands and forearms hide of them."""
-
     forearms: tuple[Mask, Mask]
     """Left, right; a little longer than the bone, so that joints stay closed."""
-
     hands: tuple[Mask, Mask]
     """Left, right."""
 

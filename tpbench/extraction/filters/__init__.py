@@ -25,10 +25,8 @@ __all__ = [
 
 SCREENING_FILTERS: Final = (*clip.SCREENING, *picture.SCREENING, *face.SCREENING)
 """Asked first, on two pictures a second; a span that one of them rejects costs nothing further."""
-
 CLIP_FILTERS: Final = (*face.WHOLE, *body.WHOLE, *clip.WHOLE)
 """Asked, together with the others once more, on every frame of the tracked person."""
-
 ALL_FILTERS: Final[tuple[Filter[ClipEvidence], ...]] = (*SCREENING_FILTERS, *CLIP_FILTERS)
 
 Thresholds = Mapping[str, float | None]

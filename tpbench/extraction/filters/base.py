@@ -20,13 +20,10 @@ class Verdict:
     kept: bool
     code: str
     """Short and stable: `face.too_small`. Names what is wrong when `kept` is False."""
-
     measurement: str
     """Name of the manifest columns: `m_<measurement>` and `t_<measurement>`."""
-
     measured: float
     """NaN where there was nothing to measure; such a span passes this filter."""
-
     threshold: float
 
 
@@ -37,7 +34,6 @@ class Filter(Generic[Seen_contra]):
     measurement: Measurement
     """The measured number: its reject code, its name (ending in its unit), its words for people,
     and which side of the threshold is kept; the threshold itself is."""
-
     measure: Callable[[Seen_contra], float]
     """Returns the number; NaN where there is nothing to measure."""
 

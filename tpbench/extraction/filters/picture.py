@@ -14,7 +14,6 @@ MOVING_LEVELS: Final = 0.4
 A frozen picture, encoded again, stays below 0.1; the calmest half second of the talks it was set on
 has 1.2.
 """
-
 SCREENING: Final[tuple[Filter[Evidence], ...]] = (
     Filter(
         measurement=Measurement(

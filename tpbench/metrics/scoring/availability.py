@@ -17,16 +17,12 @@ class Readiness:
 
     metrics: tuple[str, ...]
     """Ids that can, in the protocol's order."""
-
     meters: tuple[MeterRow, ...]
     """What has to look at the frames for them."""
-
     not_measured: Mapping[str, str]
     """By metric: what is missing, and what gets it."""
-
     digests: Mapping[str, str]
     """By meter: sha256 of the model files it uses, joined; empty for those without."""
-
     skeleton_digest: str
     """Of the detector of skeletons; empty if none is used."""
 

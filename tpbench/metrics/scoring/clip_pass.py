@@ -46,10 +46,8 @@ class ClipJob:
     generated: Path
     real_sha256: str
     generated_sha256: str
-
     keys: Mapping[str, str]
     """By meter to run: the key its values will have."""
-
     real_keys: Mapping[str, str]
     """By meter of features, and for "skeletons": what those of the real clip depend on, but for the
     number of frames, which is not known before both clips were looked at."""
@@ -62,7 +60,6 @@ class ClipPass:
     policies: Policies
     toolbox: Toolbox
     records: RecordFolder
-
     threads: int = 1
     """Meters that work at the same time."""
 

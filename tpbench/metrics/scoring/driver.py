@@ -19,10 +19,8 @@ class ScoringProgress:
     """How far a scoring is."""
 
     clips_total: int
-
     clips_done: int
     """Those of earlier runs included."""
-
     frames: int
     """Pairs of frames measured in this run."""
 
@@ -41,13 +39,10 @@ class Crew:
     skeleton: PoseSource
     offline: bool
     uses_torch: bool
-
     workers: int | None
     """Processes; None: one per core. 1 is this process itself."""
-
     factory: str
     """What processes of their own build: "module:callable"."""
-
     log: Path
     """Where their own output is appended."""
 

@@ -130,12 +130,10 @@ def _is_whole(path: Path) -> bool:
 
 SKELETONS: Final = "skeletons"
 """The folder of skeletons; the others are named after the meter whose features they hold."""
-
 _CONTENT_DIGITS: Final = 32
 
 _ENTRY: Final = re.compile(r"(?:(?P<content>[0-9a-f]{32})-)?[0-9a-f]{64}\.np[yz]")
 """Without `content`: made by a version that did not put it into the name."""
-
 _HALF_WRITTEN: Final = re.compile(
     r"\.(?:[0-9a-f]{32}-)?[0-9a-f]{64}\.np[yz]\.[0-9a-f]{8,32}\.tmp(?:\.np[yz])?"
 )

@@ -52,24 +52,18 @@ if TYPE_CHECKING:
 Image = NDArray[np.uint8]
 Row = Sequence[float]
 """Values of one frame, in the order of the columns."""
-
 Step = Callable[[FrameChunk], Iterable[Row]]
 """Takes the next frames of a clip and yields one row for each."""
-
 Start = Callable[[ClipSetting], Step]
 """Begins a clip."""
-
 REGIONS: Final = ("face", "hand_left", "hand_right")
 """Where people look."""
-
 POSE_PARTS: Final = ("body", "hands", "face")
 """Parts whose pose accuracy stands apart."""
-
 POSE_SUMS: Final = (
     "error_px", "found", "error_sw", "found_sw", "correct", "expected", "missing",
 )  # fmt: skip
 """What is summed up of each part and frame."""
-
 _INCEPTION_DIM: Final = 2048
 _I3D_DIM: Final = 400
 _DISCO_SIDE_PX: Final = 224
@@ -80,31 +74,22 @@ class MeterRow:
     """One meter."""
 
     name: str
-
     columns: tuple[str, ...] = ()
     """Per-frame columns it makes; none for meters of features."""
-
     start: Start | None = None
     """Begins a clip, for meters of columns."""
-
     features: Callable[[ClipSetting], Meter] | None = None
     """Makes the meter of a clip, for those of features."""
-
     version: int = 1
     """Raised whenever a value can change: what older versions measured is measured again."""
-
     weights: tuple[str, ...] = ()
     """Names in `tpbench weights list`."""
-
     needs_pose: bool = False
     """Whether it looks at skeletons, of the real frames at least."""
-
     min_side_px: int = 1
     """Smaller pictures can't be measured."""
-
     feature_dim: int = 0
     """Length of the feature vectors it leaves behind; 0: none."""
-
     feature_stride: int = 0
     """Frames from one vector's window of 16 to the next; 0: one vector per frame."""
 
@@ -454,7 +439,6 @@ _ROWS: Final = (
 
 METERS: Final[Mapping[str, MeterRow]] = {row.name: row for row in _ROWS}
 """Every meter by name."""
-
 FEATURES_OF: Final[Mapping[str, str]] = {
     "fid": "inception",
     "kid": "inception",

@@ -53,7 +53,6 @@ _LINE_END: Final = re.compile(r"\r\n|\n|\r")
 _FIELD: Final = r'(?:"(?:[^"]|"")*"|[^",]*)'
 _RECORD: Final = re.compile(rf"{_FIELD}(?:,{_FIELD})*")
 """One line with its quotes in pairs and around whole fields (RFC 4180, without line ends)."""
-
 _OTHER_DELIMITERS: Final = {";": "';'", "\t": "tabs", "|": "'|'"}
 
 
@@ -199,7 +198,6 @@ class Matching:
     extra: tuple[str, ...]
     hints: Mapping[str, str]
     """By missing name: which extra one looks like it."""
-
     notes: tuple[str, ...]
 
 
@@ -299,11 +297,9 @@ class Pair:
 
     clip_id: str
     """A dataset's clip id, or the path below the folder without its ending: `sub/name`."""
-
     real: Path
     generated: Path
     """Each a video, or a folder of pictures."""
-
     identity: str | None = None
     """Who is seen; None if not known."""
 
@@ -314,16 +310,12 @@ class Pairing:
 
     pairs: tuple[Pair, ...]
     """By clip id."""
-
     missing: tuple[str, ...]
     """Real clips that nothing was generated for."""
-
     extra: tuple[str, ...]
     """Generated ones that no real clip belongs to; they are not scored."""
-
     hints: Mapping[str, str] = field(default_factory=dict)
     """By missing clip: what was generated for it, perhaps, and why it does not count."""
-
     notes: tuple[str, ...] = ()
     """What else a reader of the scores has to know, one line each."""
 

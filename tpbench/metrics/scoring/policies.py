@@ -15,7 +15,6 @@ class Reading(NamedTuple):
 
     real: Footage
     generated: Footage
-
     notes: tuple[str, ...]
     """What is uneven, and how it is compared; what is shown as something else (HDR, interlaced).
     Each begins with a keyword and a colon."""
@@ -52,7 +51,6 @@ RatePolicy = Literal["fail", "ignore"]
 _MOST_PANELS: Final = 8
 _PANEL_SLACK: Final = 0.03
 """Share by which a panel's shape may miss that of the real clip: borders lie between panels."""
-
 _LEAST_PANEL: Final = 0.5
 """Of the real clip's width; what is smaller is hardly a panel of it."""
 
@@ -64,18 +62,14 @@ class Policies:
     length: LengthPolicy
     """Other numbers of frames: an error, or both are compared until the shorter one ends. Folders
     of numbered pictures are then compared number by number."""
-
     resize: ResizePolicy
     """Another size: an error, or generated frames are resized by averaging areas (INTER_AREA).
     Another shape (width to height) is an error in either case, unless `shape` says otherwise."""
-
     rate: RatePolicy
     """Another frame rate: an error, or frames are compared by their number all the same. Pictures
     in a folder have no rate, which is never an error."""
-
     first_frame: int = 0
     """Frames before it are not scored: 1 where frame 0 is the reference itself."""
-
     shape: Literal["same", "any"] = "same"
     """Whether resizing may squash: only where a protocol repeats what its source does."""
 
@@ -92,13 +86,10 @@ class Fit:
 
     n_frames: int
     """Frames that are scored."""
-
     first_frame: int
     """Place of the first of them in the real clip."""
-
     first_generated: int
     """And in the generated one: another place only where numbers of pictures say so."""
-
     notes: tuple[str, ...]
     """What a policy did: it belongs to the result. Each begins with a keyword and a colon."""
 

@@ -39,30 +39,22 @@ class ClipRecord:
     generated_sha256: str
     n_frames: int
     """Frames scored."""
-
     first_frame: int
     """Number of the first of them in the clip."""
-
     width_px: int
     height_px: int
     fps: Fraction | None
     """Of the real clip; None where neither clip has a rate."""
-
     codec: str
     """Of the generated clip: a lossy one has a floor of its own."""
-
     notes: tuple[str, ...]
     """What policies did."""
-
     keys: Mapping[str, str]
     """By meter: the key its values were measured under."""
-
     features: Mapping[str, str]
     """By meter of features: sha256 of the file with the generated clip's."""
-
     real_features: Mapping[str, str]
     """By meter of features: the key under which the real clip's are kept."""
-
     columns: Mapping[str, NDArray[np.float64]] = field(repr=False)
     """(n_frames,) each."""
 

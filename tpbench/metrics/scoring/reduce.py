@@ -31,13 +31,10 @@ class ClipValue:
 
     value: float
     """NaN where there is none."""
-
     blank: str | None = None
     """Why there is none; None if there is."""
-
     n_values: int = 0
     """Of means: how many values of frames (or terms between frames) it is the mean of."""
-
     too_short: bool = False
     """Whether the clip is left out of this metric: it speaks of more than 100 frames."""
 
@@ -158,7 +155,6 @@ def _lasting_share(found: Lasting | None, n_frames: int) -> float:
 
 REACHING_SHARE: Final = 0.8
 """Share of the long clips that reach the last window of a drift, at least."""
-
 _NO_FEATURES = f"no clip has the {WINDOW_FRAMES} frames of a window"
 
 
@@ -167,13 +163,10 @@ class ClipFeatures:
     """Features of one pair of clips, read as they are used."""
 
     clip_id: str
-
     n_frames: int
     """Frames scored."""
-
     real: NDArray[np.float32]
     """(k, d), one row per frame or window."""
-
     generated: NDArray[np.float32]
     """(k, d)"""
 
@@ -184,22 +177,16 @@ class PooledScore:
 
     value: float
     """NaN where there is none; `warning` says why."""
-
     n_real: int
     """Vectors: frames or windows. Of drift: those of its first window."""
-
     n_generated: int
-
     n_clips: int
     """Clips they come from."""
-
     n_too_short: int = 0
     """Clips left out: those without a window; of drift those whose windows take in 100 frames or
     fewer, and those that end before the last window used."""
-
     warning: str | None = None
     """What has to be said beside the value."""
-
     details: Mapping[str, float | list[float] | None] = field(default_factory=dict)
     """More numbers that belong to it."""
 
@@ -243,7 +230,6 @@ class PooledDrift:
 
     slope: PooledScore
     """Per 100 frames."""
-
     delta: PooledScore
     """Last 15 % of the windows minus the first 15 %."""
 

@@ -50,61 +50,42 @@ class MetricScore:
     version: Count
     direction: str
     unit: str
-
     status: Literal["measured", "not_measured"]
-
     value: Number = math.nan
     """Mean over clips, or of all clips together; NaN where there is none: `reason` says why."""
-
     low: Number | None = None
     """Lower end of the interval over identities; None: `interval_reason` says why."""
-
     high: Number | None = None
-
     level: Number | None = None
     """What share of such intervals should hold the truth; None without one."""
-
     reason: str | None = None
     """Why there is no value, and what to do; None if there is one."""
-
     missing_reason: str | None = None
     """Why clips have no value although others have; None if all have one, or none has."""
-
     interval_reason: str | None = None
-
     warning: str | None = None
     """What has to be said beside the value."""
-
     n_clips: Count = 0
     """Clips with a finite value: the mean is theirs."""
-
     n_identities: Count = 0
     """Identities the interval is made from."""
-
     n_infinite: Count = 0
     """Clips with an infinite value, left out of the mean unless all are."""
-
     n_missing: Count = 0
     """Clips in which nothing was measured."""
-
     n_too_short: Count = 0
     """Clips left out because the metric speaks of longer ones."""
-
     pooling: Literal["", "mean_of_clips", "mean_of_frames", "all_together"] = ""
     """What `value` is: the mean over clips, the mean over all frames of all clips, or what all
     clips give together by the metric's own definition. Empty where nothing was measured, and in
     older scores, which are means over clips or of all together."""
-
     mean_of_clips: Number = math.nan
     """Of metrics with a value per clip; equal to `value` where that is the mean over clips."""
-
     mean_of_frames: Number = math.nan
     """Of metrics whose value per clip is a mean over frames: the mean over all frames (or terms
     between frames) of all clips, each clip weighing as many times as it has some."""
-
     n_values: Count = 0
     """Frames (or terms) that `mean_of_frames` is the mean of."""
-
     details: Details = field(default_factory=dict)
     """More numbers that belong to it."""
 
@@ -123,10 +104,8 @@ class ClipScores:
     notes: tuple[str, ...]
     values: Mapping[str, Number]
     """By metric; NaN where nothing was measured, absent where the metric has no value per clip."""
-
     n_values: Mapping[str, Count] = field(default_factory=dict)
     """By metric whose value is a mean over frames: how many frames (or terms) it is the mean of."""
-
     blanks: Mapping[str, str] = field(default_factory=dict)
     """By metric without a value: why."""
 
@@ -139,13 +118,10 @@ class Coverage:
     n_scored: Count
     missing: tuple[str, ...]
     """Real clips that nothing was generated for."""
-
     failed: Mapping[str, str]
     """By clip: why it could not be scored."""
-
     extra: tuple[str, ...]
     """Generated clips that belong to no real one."""
-
     hints: Mapping[str, str] = field(default_factory=dict)
     """By missing clip: what may have been meant for it, and why it does not count."""
 
@@ -191,32 +167,25 @@ class ScoreReport:
 
     protocol: Annotated[Details, AfterValidator(_checked_protocol)]
     """id, version and digest, and all settings."""
-
     policies: Annotated[Details, AfterValidator(_with_first_frame)]
     real: Details
     """What was scored against: a dataset by name, digest and split, or a folder by name."""
-
     coverage: Coverage
     metrics: Annotated[
         Mapping[str, MetricScore], BeforeValidator(lambda rows: _with_names(rows, "metric"))
     ]
     """In the protocol's order."""
-
     clips: Annotated[
         Mapping[str, ClipScores], BeforeValidator(lambda rows: _with_names(rows, "clip_id"))
     ]
     """By clip id."""
-
     statistics: Count = STATISTICS_VERSION
     """Version of the method of its intervals; see `bootstrap.STATISTICS_VERSION`."""
-
     notes: tuple[str, ...] = ()
     """What else happened, one line each: what policies did to how many clips, clips without a
     partner, files that were not read."""
-
     frames_sha256: str
     """Of `frames.parquet`, which lies beside it; empty in scores written before it was named."""
-
     environment: Details
 
     @property

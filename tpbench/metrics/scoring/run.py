@@ -60,7 +60,6 @@ logger = logging.getLogger(__name__)
 
 RECORDS_NAME: Final = ".scoring"
 """Where records lie in the folder of results: what makes a second run go on."""
-
 _LOG_NAME: Final = "scoring.log"
 
 _PACKAGES: Final = ("tpbench", "numpy", "scipy", "opencv-python", "av", "mediapipe", "torch")
@@ -72,19 +71,14 @@ class ScoringSetting:
 
     protocol: Protocol
     policies: Policies
-
     device: str = "auto"
     """Where networks run: "auto" takes a GPU where there is one."""
-
     workers: int | None = None
     """Processes; None: one per core. 1 works in this process, with a thread per core."""
-
     offline: bool = False
     """Never fetch model files."""
-
     strict: bool = False
     """A metric that can't be measured is an error, and not a blank."""
-
     factory: str = FACTORY
     """What processes of their own build."""
 

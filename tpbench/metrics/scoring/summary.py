@@ -38,7 +38,6 @@ class ScoredClip:
 
     scores: ClipScores
     too_short: frozenset[str]
-
     lastings: Mapping[str, Lasting | None] = field(default_factory=dict)
     """By metric of restricted lasting: how long the clip lasts; None where nothing was measured."""
 

@@ -30,7 +30,6 @@ class PoseChunk:
 
     keypoints: NDArray[np.float32]
     """(n, 133, 2) px; NaN where a point was not found."""
-
     scores: NDArray[np.float32]
     """(n, 133) in [0, 1]."""
 
@@ -41,10 +40,8 @@ class FrameChunk:
 
     real: Sequence[NDArray[np.uint8]]
     """n pictures (H, W, 3) uint8 RGB. Nobody writes into them, and they are not used again."""
-
     generated: Sequence[NDArray[np.uint8]]
     """The same n frames of the generated clip."""
-
     real_pose: PoseChunk | None
     """Skeletons of the real frames; None where no meter needs them."""
 
@@ -61,19 +58,14 @@ class ClipSetting:
 
     n_frames: int
     """Frames that will come."""
-
     fps: Fraction
     """Of the real clip."""
-
     cleanup: ExitStack
     """Is closed when the clip ends, however it ends."""
-
     toolbox: Toolbox
     """Networks and detectors, made when first asked for and shared by all clips of a worker."""
-
     generated_features: Path
     """Where a meter of features writes those of the generated frames, as one .npy."""
-
     real_features: Path
     """Where those of the real frames are kept for all runs; content decides the name."""
 

@@ -13,8 +13,9 @@ import pytest
 from av.audio.stream import AudioStream
 from av.stream import Disposition
 
+from tpbench.errors import MediaError
 from tpbench.video import probe, read_frames
-from tpbench.video.source import main_sound, main_video, open_container
+from tpbench.video.source import main_sound, main_video, open_container, require_plain_stream
 
 
 @dataclass(frozen=True)
@@ -61,20 +62,17 @@ FILM = Track(side_px=96, grey=150)
 @pytest.mark.parametrize("tracks", [[PROXY, FILM], [FILM, PROXY]], ids=["second", "first"])
 def test_of_two_streams_the_larger_is_read(tmp_path: Path, name: str, tracks: list[Track]) -> None:
     path = write(tmp_path / name, tracks)
-
     assert probe(path).width_px == 96
     assert abs(grey_of(path) - 150) < 4
 
 
 def test_the_stream_marked_as_default_is_read_though_it_is_smaller(tmp_path: Path) -> None:
     main = Track(side_px=32, grey=50, default=True)
-
     assert abs(grey_of(write(tmp_path / "a.mkv", [FILM, main])) - 50) < 4
 
 
 def test_a_single_picture_is_never_the_film_where_there_is_one(tmp_path: Path) -> None:
     poster = Track(side_px=128, grey=220, n=1, default=True)
-
     assert abs(grey_of(write(tmp_path / "a.mp4", [poster, FILM])) - 150) < 4
 
 
@@ -90,14 +88,12 @@ def test_covers_and_thumbnails_are_no_film(name: str) -> None:
     cover: Any = fake(width=4000, disposition=Disposition[name])
     film: Any = fake()
     holder: Any = SimpleNamespace(streams=SimpleNamespace(video=(cover, film)))
-
     assert main_video(holder) is film
 
 
 def test_covers_alone_are_no_film() -> None:
     cover = fake(disposition=Disposition.attached_pic)
     holder: Any = SimpleNamespace(streams=SimpleNamespace(video=(cover,)))
-
     assert main_video(holder) is None
 
 
@@ -105,27 +101,22 @@ def test_a_marked_proxy_gives_way_to_a_film_five_million_pixels_larger() -> None
     proxy: Any = fake(disposition=Disposition.default)
     film: Any = fake(width=3840, height=2160)
     holder: Any = SimpleNamespace(streams=SimpleNamespace(video=(proxy, film)))
-
     assert main_video(holder) is film
 
 
 @pytest.mark.parametrize("default", [0, 1])
 def test_the_sound_marked_as_default_is_taken(tmp_path: Path, default: int) -> None:
     path = sounds(tmp_path / "a.mkv", ["mono", "mono"], default)
-
     with open_container(path) as container:
         track = main_sound(container, container.streams.video[0])
-
         assert track is not None
         assert track.index == 1 + default
 
 
 def test_of_equal_marks_the_sound_with_most_channels_is_taken(tmp_path: Path) -> None:
     path = sounds(tmp_path / "a.mkv", ["mono", "stereo", "stereo"], None)
-
     with open_container(path) as container:
         track = main_sound(container, container.streams.video[0])
-
         assert track is not None
         assert track.index == 2
 
@@ -152,3 +143,72 @@ def sounds(path: Path, layouts: list[str], default: int | None) -> Path:
             output.mux(track.encode(None))
         output.mux(video.encode(None))
     return path
+
+
+KEY = "76a6c65c5ea762046bd749a2e632ccbb"
+CENC = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": KEY, "encryption_kid": KEY}
+
+
+def written(path: Path, options: dict[str, str] | None = None) -> Path:
+    noise = np.random.default_rng(0).integers(0, 255, (12, 128, 128, 3), np.uint8)
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "4"})
+        stream.width, stream.height, stream.pix_fmt = 128, 128, "yuv420p"
+        for image in noise:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def scramble(path: Path, *, packet_bytes: int, header_at: int, from_packet: int) -> Path:
+    """Encrypt the payloads of a transport stream, and say so in its headers."""
+    packets = np.fromfile(path, np.uint8).reshape(-1, packet_bytes)
+    pid = (packets[:, header_at + 1] & 0x1F).astype(int) << 8 | packets[:, header_at + 2]
+    video = np.isin(pid, [0x100, 0x1011])
+    chosen = np.flatnonzero(video & (packets[:, header_at + 3] & 0x30 == 0x10))
+    for at in chosen[chosen >= from_packet]:
+        packets[at, header_at + 3] |= 0x80
+        packets[at, header_at + 4 :] ^= 0x5A
+    packets.tofile(path)
+    return path
+
+
+def test_common_encryption_is_named_and_not_called_damage(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.mp4", CENC)
+    with pytest.raises(MediaError, match=r"a\.mp4: is encrypted"):
+        probe(path)
+
+
+@pytest.mark.parametrize("from_packet", [0, 300])
+@pytest.mark.parametrize("ending", ["ts", "m2ts"])
+def test_a_scrambled_transport_stream_is_named_also_if_it_begins_in_the_clear(
+    tmp_path: Path, ending: str, from_packet: int
+) -> None:
+    options = {"mpegts_m2ts_mode": "1"} if ending == "m2ts" else None
+    path = written(tmp_path / f"a.{ending}", options)
+    size, at = (192, 4) if ending == "m2ts" else (188, 0)
+    assert len(list(read_frames(path))) == 12
+    scramble(path, packet_bytes=size, header_at=at, from_packet=from_packet)
+    with pytest.raises(MediaError, match="is encrypted"):
+        list(read_frames(path))
+
+
+def test_a_damaged_transport_stream_is_not_called_encrypted(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.ts")
+    packets = np.fromfile(path, np.uint8).reshape(-1, 188)
+    packets[5:40:7, 4:] ^= 0x5A
+    packets.tofile(path)
+    with pytest.raises(MediaError) as caught:
+        list(read_frames(path))
+    assert "encrypted" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tag", "metadata"), [("encv", {}), ("drmi", {}), ("[0][0][0][0]", {"enc_key_id": "AAAA"})]
+)
+def test_streams_that_a_container_declares_encrypted_are_named(
+    tmp_path: Path, tag: str, metadata: dict[str, str]
+) -> None:
+    stream: Any = SimpleNamespace(codec_context=SimpleNamespace(codec_tag=tag), metadata=metadata)
+    with pytest.raises(MediaError, match="is encrypted"):
+        require_plain_stream(tmp_path / "a.mkv", stream)

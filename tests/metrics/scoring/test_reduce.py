@@ -1,23 +1,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from tests.metrics.scoring.clips import custom
+from tpbench.metrics.frechet import FVD
+from tpbench.metrics.kid import kid
 from tpbench.metrics.registry import METRICS, protocol
-from tpbench.metrics.scoring.reduce import clip_value
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
-    from tpbench.metrics.scoring.reduce import ClipValue
+from tpbench.metrics.scoring.reduce import (
+    ClipFeatures,
+    ClipValue,
+    clip_value,
+    pooled_drift,
+    pooled_frechet,
+    pooled_kid,
+)
 
 NAN = math.nan
 V2 = protocol("tpbench-v2")
@@ -60,7 +66,6 @@ def test_values_are_those_worked_by_hand(
     metric: str, curves: list[list[float]], expected: float
 ) -> None:
     found = value_of(metric, *curves)
-
     assert found.value == pytest.approx(expected, abs=1e-12, nan_ok=True)
     assert not found.too_short
 
@@ -68,16 +73,13 @@ def test_values_are_those_worked_by_hand(
 def test_a_slope_is_per_100_frames() -> None:
     frames = np.arange(200)
     noise = np.random.default_rng(0).normal(0, 0.1, 200)
-
     found = value_of("drift_psnr_slope", 40 - 0.03 * frames + noise)
-
     assert found.value == pytest.approx(-3, abs=0.05)
 
 
 def test_the_end_is_held_against_the_start_with_its_sign() -> None:
     curve = np.full(120, 30.0)
     curve[:18], curve[-18:] = 33, 28  # 15 % of 120 frames
-
     assert value_of("drift_psnr_delta", curve).value == pytest.approx(-5)
 
 
@@ -85,7 +87,6 @@ def test_a_curve_of_two_columns_is_their_ratio_frame_by_frame() -> None:
     generated, real = np.full(120, 4.0), np.full(120, 2.0)
     generated[-18:] = 1
     real[5] = 0  # no ratio there
-
     assert value_of("drift_sharpness_delta", generated, real).value == pytest.approx(0.5 - 2)
     assert value_of("drift_sharpness_slope", generated, real).value == pytest.approx(0)
 
@@ -117,7 +118,6 @@ def test_lasting_does_not_hang_on_the_last_good_frame(n_frames: int, seed: int) 
     level = np.where(np.arange(n_frames) < 0.3 * n_frames, 25.0, 18.0)
     curve = level + np.random.default_rng(seed).normal(0, 1.5, n_frames)
     assert (curve[-n_frames // 2 :] >= 20).any()
-
     assert value_of("lasting_psnr", curve).value == pytest.approx(0.3, abs=0.03)
 
 
@@ -126,7 +126,6 @@ def test_a_frozen_clip_whose_man_comes_back_now_and_then_fails_early() -> None:
     curve = np.full(600, 14.0)
     curve[:5] = 30
     curve[[at for start in (170, 333, 484) for at in range(start, start + 6)]] = 22
-
     assert value_of("lasting_psnr", curve).value == pytest.approx(5 / 600, abs=4 / 600)
 
 
@@ -134,7 +133,6 @@ def test_a_good_frame_every_now_and_then_keeps_no_clip_alive() -> None:
     """Every third frame is a fresh key frame; what lies between is lost."""
     curve = np.where(np.arange(300) % 3 == 0, 30.0, 12.0)
     curve[:100] = 30
-
     assert value_of("lasting_psnr", curve).value == pytest.approx(1 / 3, abs=0.01)
 
 
@@ -144,11 +142,9 @@ def test_a_good_frame_every_now_and_then_keeps_no_clip_alive() -> None:
 def test_perfect_for_half_of_a_clip_and_then_black_is_a_clear_decay() -> None:
     draw = np.random.default_rng(0)
     curve = np.concatenate([np.full(60, 100.0), 5 + draw.normal(0, 0.2, 60)])
-
     slope, delta = (
         value_of(name, curve).value for name in ("drift_psnr_slope", "drift_psnr_delta")
     )
-
     assert slope == pytest.approx(-85, abs=2)
     assert slope == pytest.approx(100 * stats.theilslopes(curve).slope)
     assert delta == pytest.approx(-95, abs=0.5)
@@ -160,7 +156,6 @@ def test_perfect_at_first_and_24_db_after_does_not_get_better() -> None:
     """What only the frames that differ say: they get better by 3.7 dB per 100."""
     late = 24 + 0.037 * np.arange(71) + np.random.default_rng(0).normal(0, 0.5, 71)
     curve = np.concatenate([np.full(49, 100.0), late])
-
     assert value_of("drift_psnr_slope", late.repeat(2)).value > 1
     assert value_of("drift_psnr_slope", curve).value <= 0
     assert value_of("drift_psnr_delta", curve).value < -70
@@ -169,7 +164,6 @@ def test_perfect_at_first_and_24_db_after_does_not_get_better() -> None:
 def test_a_set_does_not_lose_by_making_a_frame_perfect() -> None:
     near = value_of("psnr", [30.3] * 6).value
     copies = [value_of("psnr", [100.0] * 6).value] * 5 + [value_of("psnr", [12.0] * 6).value]
-
     assert np.mean(copies) > near
 
 
@@ -179,7 +173,6 @@ def test_a_mean_never_falls_when_a_frame_becomes_perfect_and_knows_no_order(
 ) -> None:
     better = [100.0, *others]
     found = value_of("psnr", better).value
-
     assert found >= value_of("psnr", [worse, *others]).value - 1e-12
     assert value_of("psnr", better[::-1]).value == pytest.approx(found, rel=1e-12)
 
@@ -187,7 +180,6 @@ def test_a_mean_never_falls_when_a_frame_becomes_perfect_and_knows_no_order(
 def test_the_level_of_failure_is_the_protocols() -> None:
     lower = replace(custom("lasting_psnr"), levels={"lasting_psnr": 10.0})
     columns = {"psnr": np.array([25.0] * 90 + [15.0] * 30)}
-
     assert clip_value(METRICS["lasting_psnr"], columns, lower).value == 1
 
 
@@ -231,7 +223,6 @@ def test_a_missing_column_is_a_bug() -> None:
 
 def test_a_clip_is_as_long_as_it_is_whether_or_not_its_first_frame_counts() -> None:
     row, columns = METRICS["drift_psnr_slope"], {"psnr": np.linspace(30, 20, 100)}
-
     assert clip_value(row, columns, V2).too_short
     assert not clip_value(row, columns, V2, first_frame=1).too_short
 
@@ -273,7 +264,6 @@ def test_a_clip_is_as_long_as_it_is_whether_or_not_its_first_frame_counts() -> N
 )
 def test_a_clip_without_a_value_says_why(metric: str, curves: list[list[float]], why: str) -> None:
     found = value_of(metric, *curves)
-
     assert math.isnan(found.value)
     assert found.blank is not None
     assert found.blank.startswith(why)
@@ -281,3 +271,172 @@ def test_a_clip_without_a_value_says_why(metric: str, curves: list[list[float]],
 
 def test_a_clip_with_a_value_gives_no_reason() -> None:
     assert value_of("motion_ratio", [NAN, 1], [NAN, 2]).blank is None
+
+
+SMALL = replace(FVD, name="small", dim=6)
+SIDES = ("real", "generated")
+
+
+def clip(name: str, n: int, *, away: float = 0.0, n_frames: int | None = None) -> ClipFeatures:
+    draw = np.random.default_rng(sum(name.encode()))
+    real = draw.normal(size=(n, SMALL.dim)).astype(np.float32)
+    generated = (draw.normal(size=(n, SMALL.dim)) + away).astype(np.float32)
+    return ClipFeatures(clip_id=name, n_frames=n_frames or 16 * n, real=real, generated=generated)
+
+
+def reference_numpy_distance(clips: Sequence[ClipFeatures], rows: slice = slice(None)) -> float:
+    """The distance of all vectors in one array, by its formula."""
+    (m1, s1), (m2, s2) = (
+        (sets.mean(axis=0), np.cov(sets, rowvar=False, ddof=SMALL.ddof))
+        for sets in (
+            np.concatenate([getattr(clip, side)[rows] for clip in clips]).astype(np.float64)
+            for side in SIDES
+        )
+    )
+    roots = np.sqrt(np.clip(np.linalg.eigvals(s1 @ s2).real, 0, None))
+    return float(((m1 - m2) ** 2).sum() + np.trace(s1 + s2) - 2 * roots.sum())
+
+
+def test_a_distance_is_that_of_all_vectors_in_one_array() -> None:
+    clips = [clip("a", 12), clip("b", 30, away=1), clip("c", 7)]
+    found = pooled_frechet(SMALL, clips)
+    assert found.value == pytest.approx(reference_numpy_distance(clips), rel=1e-9)
+    assert (found.n_real, found.n_generated, found.n_clips, found.n_too_short) == (49, 49, 3, 0)
+    assert found.warning is not None
+    assert "49" in found.warning
+
+
+def test_clips_without_a_window_are_left_out_and_counted() -> None:
+    clips = [clip("a", 12), clip("b", 0), clip("c", 9)]
+    found = pooled_frechet(SMALL, clips)
+    assert found.value == pytest.approx(reference_numpy_distance(clips), rel=1e-9)
+    assert (found.n_clips, found.n_too_short) == (2, 1)
+
+
+@pytest.mark.parametrize("clips", [[], [clip("a", 0), clip("b", 0)]])
+def test_no_vectors_at_all_are_a_blank_with_a_reason(clips: list[ClipFeatures]) -> None:
+    reasons = (
+        "no clip has the 16 frames of a window",
+        "the clips have fewer than two frames in all",
+    )
+    for found, reason in zip(
+        (pooled_frechet(SMALL, clips), pooled_kid(clips)), reasons, strict=True
+    ):
+        assert math.isnan(found.value)
+        assert found.warning == reason
+        assert found.n_too_short == len(clips)
+
+
+def test_kid_is_that_of_all_vectors_in_one_array() -> None:
+    clips = [clip("a", 12), clip("b", 30, away=1), clip("c", 7)]
+    found = pooled_kid(clips)
+    whole = (np.concatenate([getattr(clip, side) for clip in clips]) for side in SIDES)
+    assert found.value == pytest.approx(kid(*whole).value, rel=1e-9)
+    assert (found.n_real, found.n_generated, found.n_clips) == (49, 49, 3)
+
+
+@pytest.mark.parametrize("pool", [lambda clips: pooled_frechet(SMALL, clips), pooled_kid])
+def test_the_order_of_clips_makes_no_difference(pool: object) -> None:
+    clips = [clip("a", 12), clip("b", 30, away=1), clip("c", 7)]
+    assert callable(pool)
+    assert pool(clips).value == pytest.approx(pool(clips[::-1]).value, rel=1e-9)
+
+
+def test_drift_is_the_slope_of_the_distances_of_windows() -> None:
+    """One vector per window of 16 frames, as I3D gives them; later ones are further away."""
+    clips = [clip(name, 8) for name in "abcdefgh"]
+    for one in clips:
+        one.generated[:] += np.arange(8, dtype=np.float32)[:, None]
+    found = pooled_drift(SMALL, clips, rows_per_window=1, frames=16)
+    curve = [reference_numpy_distance(clips, slice(k, k + 1)) for k in range(8)]
+    assert found.slope.details["windows"] == pytest.approx(curve, rel=1e-6)
+    slopes = [(curve[j] - curve[i]) / (j - i) for i in range(8) for j in range(i + 1, 8)]
+    assert found.slope.value == pytest.approx(100 / 16 * float(np.median(slopes)), rel=1e-9)
+    assert found.delta.value == pytest.approx(curve[7] - curve[0], rel=1e-6)
+    assert all(after > before for before, after in pairwise(curve))
+    assert (found.slope.n_clips, found.slope.n_real) == (8, 8)
+
+
+def test_a_window_of_frames_takes_their_vectors_together() -> None:
+    clips = [clip(name, 120, n_frames=120) for name in "ab"]
+    found = pooled_drift(SMALL, clips, rows_per_window=16, frames=16)
+    curve = [reference_numpy_distance(clips, slice(16 * k, 16 * k + 16)) for k in range(7)]
+    assert found.slope.details["windows"] == pytest.approx(curve, rel=1e-6)
+    assert found.slope.n_real == 32
+
+
+def test_windows_that_too_few_clips_reach_are_left_out_and_told() -> None:
+    """Of three clips, two are less than four in five."""
+    clips = [clip("a", 9), clip("b", 7), clip("c", 12)]
+    found = pooled_drift(SMALL, clips, rows_per_window=1, frames=16)
+    assert found.slope.details["windows"] == pytest.approx(
+        [reference_numpy_distance(clips, slice(k, k + 1)) for k in range(7)], rel=1e-6
+    )
+    assert (found.slope.n_clips, found.slope.n_too_short) == (3, 0)
+    assert found.slope.warning is not None
+    assert found.slope.warning.startswith(
+        "windows 8 to 12 are left out: 2 of 3 clips reach beyond window 7, and want 80%"
+    )
+
+
+def drifting(name: str, n: int) -> ClipFeatures:
+    """Stands still for ten windows, then runs away."""
+    made = clip(name, n)
+    made.generated[:] = made.real + 0.01 * made.generated
+    made.generated[10:] += np.arange(n - 10, dtype=np.float32)[:, None] if n > 10 else 0
+    return made
+
+
+def test_one_short_clip_does_not_cut_the_drift_of_all_others() -> None:
+    """29 clips of 960 frames, and one of 112: its 7 windows lie before anything happens."""
+    long = [drifting(f"clip {at}", 60) for at in range(29)]
+    short = drifting("short", 7)
+
+    with_it = pooled_drift(SMALL, [*long, short], rows_per_window=1, frames=16)
+    without = pooled_drift(SMALL, long, rows_per_window=1, frames=16)
+
+    assert with_it.slope.value == without.slope.value > 100
+    assert with_it.delta.value == without.delta.value
+    assert with_it.slope.details["n_windows"] == 60
+    assert with_it.slope.details["clips_per_window"] == [29] * 60
+    assert (with_it.slope.n_clips, with_it.slope.n_too_short) == (29, 1)
+    assert with_it.slope.warning is not None
+    told = "1 of 30 clips of more than 100 frames end before window 60 and are left out"
+    assert with_it.slope.warning.startswith(told)
+    assert without.slope.warning is not None
+    assert "left out" not in without.slope.warning
+
+
+def test_all_windows_are_of_the_same_clips_also_where_lengths_differ_all_over() -> None:
+    clips = [drifting(f"clip {n}", n) for n in range(11, 31)]
+    found = pooled_drift(SMALL, clips, rows_per_window=1, frames=16)
+    # 16 of 20 clips have 15 windows or more.
+    assert found.slope.details["n_windows"] == 15
+    reaching = [one for one in clips if len(one.generated) >= 15]
+    assert found.slope.details["windows"] == pytest.approx(
+        [reference_numpy_distance(reaching, slice(k, k + 1)) for k in range(15)], rel=1e-6
+    )
+    assert found.slope.n_clips + found.slope.n_too_short == 20
+    assert found.slope.n_clips == 16
+
+
+@pytest.mark.parametrize("n_frames", [100, 101, 111])
+def test_a_clip_whose_windows_end_within_100_frames_blanks_no_drift(n_frames: int) -> None:
+    """Six windows are 96 frames: no drift can be read off them, nor may they cut the others."""
+    long = [clip("a", 9), clip("b", 8)]
+    short = clip("c", 6, n_frames=n_frames)
+    found = pooled_drift(SMALL, [*long, short], rows_per_window=1, frames=16)
+    alone = pooled_drift(SMALL, long, rows_per_window=1, frames=16)
+    assert found.slope.value == alone.slope.value
+    assert math.isfinite(found.slope.value)
+    assert (found.slope.n_clips, found.slope.n_too_short) == (2, 1)
+
+
+def test_drift_of_short_clips_is_a_blank_with_a_reason() -> None:
+    found = pooled_drift(SMALL, [clip("a", 6, n_frames=111)], rows_per_window=1, frames=16)
+    for score in (found.slope, found.delta):
+        assert math.isnan(score.value)
+        assert score.warning == (
+            "no clip has more than 100 frames in whole windows of 16: it takes 112 frames"
+        )
+        assert score.n_too_short == 1

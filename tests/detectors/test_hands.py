@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tpbench.detectors.base import HandDetection
-from tpbench.detectors.hands import body_size_px, sides_of_hands
+from tpbench.detectors.hands import Window, body_size_px, sides_of_hands, window_around
 from tpbench.wholebody import (
     LEFT_HIP,
     LEFT_SHOULDER,
@@ -92,3 +92,49 @@ def test_a_body_seen_from_the_side_keeps_its_size(body: np.ndarray) -> None:
 def test_without_hips_the_shoulders_alone_count(body: np.ndarray) -> None:
     body[[LEFT_HIP, RIGHT_HIP]] = np.nan
     assert body_size_px(body) == pytest.approx(200)
+
+
+def body_at(x: float, y: float, width: float) -> np.ndarray:
+    """A body seen from the front, its shoulders' middle at (x, y)."""
+    points = np.full((17, 2), np.nan)
+    points[LEFT_SHOULDER], points[RIGHT_SHOULDER] = (x + width / 2, y), (x - width / 2, y)
+    points[LEFT_HIP], points[RIGHT_HIP] = (x + width / 3, y + width), (x - width / 3, y + width)
+    return points
+
+
+@given(
+    x=st.floats(-200, 2200),
+    y=st.floats(-200, 1300),
+    width=st.floats(0, 2000),
+    height_px=st.integers(2, 1200),
+    width_px=st.integers(2, 2000),
+)
+def test_a_window_never_leaves_the_picture(
+    x: float, y: float, width: float, height_px: int, width_px: int
+) -> None:
+    window = window_around(body_at(x, y, width), (height_px, width_px), None)
+    image = np.zeros((height_px, width_px, 3), dtype=np.uint8)
+    assert window.cut(image).shape == (window.side_px, window.side_px, 3)
+
+
+def test_a_wide_shot_is_cut_down_to_where_arms_reach() -> None:
+    window = window_around(body_at(600, 400, 100), (1080, 1920), None)
+    assert window == Window(x0_px=350, y0_px=150, side_px=500)
+
+
+def test_a_close_shot_is_looked_at_whole() -> None:
+    window = window_around(body_at(256, 200, 200), (512, 512), None)
+    assert window == Window(x0_px=0, y0_px=0, side_px=512)
+
+
+def test_a_window_stays_while_the_person_sways() -> None:
+    first = window_around(body_at(600, 400, 100), (1080, 1920), None)
+    assert window_around(body_at(690, 350, 110), (1080, 1920), first) is first
+
+
+def test_a_window_follows_who_walks_away_or_comes_close() -> None:
+    first = window_around(body_at(600, 400, 100), (1080, 1920), None)
+    walked = window_around(body_at(720, 400, 100), (1080, 1920), first)
+    closer = window_around(body_at(600, 400, 130), (1080, 1920), first)
+    assert walked == Window(x0_px=470, y0_px=150, side_px=500)
+    assert closer.side_px == 650

@@ -1,13 +1,70 @@
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
+import os
+import sys
 import zipfile
 
 import flatbuffers
 import numpy as np
 import pytest
 
-from tpbench.detectors.mediapipe_tasks import digest, stored_zip, with_input_scaling
+from tpbench.detectors.mediapipe_tasks import (
+    digest,
+    no_usage_statistics,
+    quiet_native_output,
+    send_no_usage_statistics,
+    stored_zip,
+    with_input_scaling,
+)
+
+
+def test_what_native_code_writes_goes_to_the_debug_log(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG), quiet_native_output():
+        os.write(2, b"W0000 chatter\n")
+    assert capfd.readouterr().err == ""
+    assert "W0000 chatter" in caplog.messages
+
+
+def test_errors_are_seen_again_afterwards(capfd: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(RuntimeError), quiet_native_output():
+        raise RuntimeError
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_what_python_wrote_before_comes_out(capfd: pytest.CaptureFixture[str]) -> None:
+    sys.stderr.write("before")
+    with quiet_native_output():
+        pass
+    assert capfd.readouterr().err == "before"
+
+
+def test_the_way_out_is_closed_and_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    with no_usage_statistics():
+        assert os.environ["https_proxy"] == os.environ["HTTPS_PROXY"] == "http://127.0.0.1:9"
+    assert os.environ["https_proxy"] == "http://proxy:3128"
+    assert "HTTPS_PROXY" not in os.environ
+
+
+def test_it_is_opened_again_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("https_proxy", raising=False)
+    with pytest.raises(RuntimeError), no_usage_statistics():
+        raise RuntimeError
+    assert "https_proxy" not in os.environ
+
+
+def test_a_worker_closes_it_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://proxy:3128")
+    send_no_usage_statistics()
+    assert os.environ["https_proxy"] == os.environ["HTTPS_PROXY"] == "http://127.0.0.1:9"
 
 
 @pytest.fixture(scope="module")

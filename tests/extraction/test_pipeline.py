@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +10,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tpbench
+from tests.extraction.conftest import MakeEvidence
 from tpbench.dataset import Clip
-from tpbench.extraction.filters import judge_clip, judge_screened
+from tpbench.extraction.config import ExtractionConfig
+from tpbench.extraction.evidence import Evidence
+from tpbench.extraction.filters import (
+    ALL_FILTERS,
+    SCREENING_FILTERS,
+    described_measurements,
+    judge_clip,
+    judge_screened,
+    reject_codes,
+)
 from tpbench.extraction.following import Followed
 from tpbench.extraction.pipeline import (
     DUPLICATE_CODE,
@@ -27,7 +39,7 @@ from tpbench.video.display import Display
 
 if TYPE_CHECKING:
     from tests.extraction.conftest import MakeEvidence
-    from tpbench.extraction.config import ExtractionConfig
+
 
 SHA = "0123456789abcdef" * 4
 SPAN = Span(shot_id=2, start_frame=30, end_frame=180)
@@ -77,9 +89,7 @@ def followed(make_evidence: MakeEvidence) -> Followed:
 
 def test_ids_say_when_the_clip_is_and_sort_in_time_order(rows: RowMaker) -> None:
     spans = [Span(shot_id=0, start_frame=k, end_frame=k + 200) for k in (0, 30, 3000, 200000)]
-
     ids = [rows.clip_id(span) for span in spans]
-
     assert ids[1] == "A-talk-01234567_00001001_00007674"
     assert ids == sorted(ids)
     assert len(set(ids)) == 4
@@ -87,13 +97,11 @@ def test_ids_say_when_the_clip_is_and_sort_in_time_order(rows: RowMaker) -> None
 
 def test_neighbouring_spans_of_one_frame_have_ids_of_their_own(rows: RowMaker) -> None:
     spans = [Span(shot_id=0, start_frame=k, end_frame=k + 1) for k in range(1000)]
-
     assert len({rows.clip_id(span) for span in spans}) == 1000
 
 
 def test_a_transition_is_rejected_for_what_it_is(rows: RowMaker) -> None:
     row = rows.transition(SPAN)
-
     assert (row.status, row.reject_codes) == ("rejected", (TRANSITION_CODE,))
     assert (row.start_frame, row.end_frame, row.n_frames, row.shot_id) == (30, 180, 150, 2)
     assert row.measurements == {}
@@ -101,7 +109,6 @@ def test_a_transition_is_rejected_for_what_it_is(rows: RowMaker) -> None:
 
 def test_a_row_says_where_its_frames_come_from(rows: RowMaker) -> None:
     row = rows.transition(SPAN)
-
     assert row.source_path == "talks/A talk.mp4"
     assert row.source_sha256 == SHA
     assert row.identity == row.source_id == "A-talk-01234567"
@@ -115,9 +122,7 @@ def test_a_span_that_the_screening_refused_keeps_every_measurement(
     rows: RowMaker, make_evidence: MakeEvidence, talkingpose: ExtractionConfig
 ) -> None:
     verdicts = judge_screened(make_evidence(150, luminance=[3] * 150), talkingpose.filters)
-
     row = rows.screened_out(SPAN, verdicts)
-
     assert (row.status, row.reject_codes) == ("rejected", ("image.too_dark",))
     assert row.measurements["luminance_levels"] == 3
     assert row.thresholds["luminance_levels"] == talkingpose.filters["image.too_dark"]
@@ -159,7 +164,6 @@ def test_a_followed_clip_that_was_refused_has_no_files(
     rows: RowMaker, make_evidence: MakeEvidence, talkingpose: ExtractionConfig
 ) -> None:
     evidence = make_evidence(150, face_yaw_deg=[80] * 150)
-
     row = rows.followed(
         Followed(span=SPAN, evidence=evidence, first_pts=None),
         track_id=0,
@@ -167,7 +171,6 @@ def test_a_followed_clip_that_was_refused_has_no_files(
         crop=CropBox(x0_px=0, y0_px=0, side_px=720),
         written=None,
     )
-
     assert row.status == "rejected"
     assert row.reject_codes == ("face.turned", "face.rarely_frontal")
     assert row.clip_sha256 is None
@@ -177,7 +180,6 @@ def test_a_followed_clip_that_was_refused_has_no_files(
 @pytest.mark.parametrize("quarantined", [0, 1])
 def test_a_source_that_failed_is_one_row_with_its_error(quarantined: int) -> None:
     row = failed_row(_source(), "talks/A talk.mp4: no video", quarantined=bool(quarantined))
-
     assert row.status == ("quarantined" if quarantined else "failed")
     assert row.error == "talks/A talk.mp4: no video"
     assert row.source_path == "talks/A talk.mp4"
@@ -185,7 +187,6 @@ def test_a_source_that_failed_is_one_row_with_its_error(quarantined: int) -> Non
 
 def test_a_duplicate_names_what_was_done_instead() -> None:
     row = duplicate_row(_source(duplicate_of="talks/b.mp4"))
-
     assert (row.status, row.reject_codes) == ("rejected", (DUPLICATE_CODE,))
     assert "talks/b.mp4" in (row.error or "")
 
@@ -193,7 +194,71 @@ def test_a_duplicate_names_what_was_done_instead() -> None:
 def test_files_of_one_name_in_folders_of_one_name_have_rows_of_their_own() -> None:
     """They are shown alike, and a manifest holds every id once."""
     twins = [_source(f"/{disk}/talks/a.mp4", duplicate_of="x", sha256=None) for disk in "bc"]
-
     assert twins[0].shown_path == twins[1].shown_path
     assert len({duplicate_row(source).clip_id for source in twins}) == 2
     assert len({failed_row(source, "broken").clip_id for source in twins}) == 2
+
+
+def _without(config: ExtractionConfig, *codes: str) -> ExtractionConfig:
+    filters = config.filters | dict.fromkeys(codes)
+    return config.model_copy(update={"filters": filters})
+
+
+def test_screening_asks_its_filters_in_their_order(
+    make_evidence: MakeEvidence, talkingpose: ExtractionConfig
+) -> None:
+    full = make_evidence(200)
+    cheap = Evidence(**{item.name: getattr(full, item.name) for item in fields(Evidence)})
+    verdicts = judge_screened(cheap, talkingpose.filters)
+    assert [verdict.code for verdict in verdicts] == [row.code for row in SCREENING_FILTERS]
+    assert reject_codes(verdicts) == ()
+
+
+def test_a_clip_is_asked_everything_with_the_thresholds_of_the_preset(
+    make_evidence: MakeEvidence, talkingpose: ExtractionConfig
+) -> None:
+    verdicts = judge_clip(make_evidence(200), talkingpose.filters)
+    assert {verdict.code: verdict.threshold for verdict in verdicts} == talkingpose.filters
+    assert [verdict.code for verdict in verdicts] == [row.code for row in ALL_FILTERS]
+    assert reject_codes(verdicts) == ()
+
+
+def test_every_filter_is_asked_even_when_the_first_refuses(
+    make_evidence: MakeEvidence, talkingpose: ExtractionConfig
+) -> None:
+    evidence = make_evidence(50, face_yaw_deg=[80] * 50, width_px=100)
+    verdicts = judge_clip(evidence, talkingpose.filters)
+    assert len(verdicts) == len(ALL_FILTERS)
+    assert reject_codes(verdicts)[:2] == ("source.too_small", "clip.too_short")
+    assert {"face.turned", "face.rarely_frontal"} <= set(reject_codes(verdicts))
+
+
+@pytest.mark.parametrize("code", ["clip.too_short", "face.turned"])
+def test_a_filter_that_is_off_is_not_asked(
+    code: str, make_evidence: MakeEvidence, talkingpose: ExtractionConfig
+) -> None:
+    evidence = make_evidence(50, face_yaw_deg=[80] * 50)
+    verdicts = judge_clip(evidence, _without(talkingpose, code).filters)
+    assert code not in {verdict.code for verdict in verdicts}
+    assert len(verdicts) == len(ALL_FILTERS) - 1
+
+
+def test_a_threshold_of_zero_is_not_off(
+    make_evidence: MakeEvidence, talkingpose: ExtractionConfig
+) -> None:
+    config = talkingpose.model_copy(
+        update={"filters": talkingpose.filters | {"motion.camera": 0.0}}
+    )
+    verdicts = judge_clip(make_evidence(200, camera_shift_share=[0.1] * 199), config.filters)
+    assert reject_codes(verdicts) == ("motion.camera",)
+
+
+def test_every_measurement_is_described_for_people() -> None:
+    described = described_measurements()
+    codes = [item.code for item in described]
+    assert codes == [row.code for row in ALL_FILTERS] + [""] * len(SWITCH_COUNTS)
+    for item in described:
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", item.name)
+        assert item.title
+        assert item.meaning.endswith(".")
+        assert item.meaning != item.title

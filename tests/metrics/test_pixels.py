@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from tpbench.metrics.pixels import (
+    CAP_DB,
+    capped,
+    check_pair,
+    check_picture,
+    disco_l1,
+    disco_ssim,
+    mean_absolute_error,
+    mean_squared_error,
+    psnr,
+    row_strips,
+    ssim,
+)
+from tpbench.video import read_frames
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((1, 4, 4, 3), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_what_came(image: np.ndarray) -> None:
+    good = np.zeros((4, 4, 3), np.uint8)
+    told = rf"generated one is {image.shape} {image.dtype}".replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(ValueError, match=told):
+        check_picture(image, "generated")
+    with pytest.raises(ValueError, match=told):
+        check_pair(good, image)
+    with pytest.raises(ValueError, match="the real one is"):
+        check_pair(image, good)
+
+
+def test_a_pair_of_two_sizes_is_refused_with_both() -> None:
+    with pytest.raises(ValueError, match=r"real one is \(4, 6, 3\), the generated one \(6, 4, 3\)"):
+        check_pair(np.zeros((4, 6, 3), np.uint8), np.zeros((6, 4, 3), np.uint8))
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 300))
+def test_strips_cover_each_row_once_and_hold_no_more_than_asked(
+    height_px: int, width_px: int, values: int
+) -> None:
+    image = np.zeros((height_px, width_px, 3), np.uint8)
+    strips = list(row_strips(image, values=values))
+    assert [row for s in strips for row in range(s.start, s.stop)] == list(range(height_px))
+    assert all(image[s].size <= max(values, 3 * width_px) for s in strips)
+    assert len({s.stop - s.start for s in strips[:-1]}) <= 1
+
+
+SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=12).map(lambda shape: (*shape, 3))
+PAIRS = SHAPES.flatmap(lambda shape: st.tuples(arrays(np.uint8, shape), arrays(np.uint8, shape)))
+
+
+def reference_skimage_psnr(real: np.ndarray, generated: np.ndarray) -> float:
+    return float(peak_signal_noise_ratio(real, generated, data_range=255))
+
+
+def wrapped_psnr(real: np.ndarray, generated: np.ndarray) -> float:
+    """The mistake of a published script: difference and square in uint8."""
+    difference = real - generated
+    return float(10 * np.log10(255**2 / (difference * difference).mean()))
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+@given(PAIRS)
+def test_psnr_equals_scikit_image(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    real, generated = pair
+    assume((real != generated).any())
+    value = psnr(real, generated)
+    assert value == pytest.approx(reference_skimage_psnr(real, generated), abs=1e-9)
+    assert value == psnr(generated, real)
+    assert value == psnr(real[..., ::-1], generated[..., ::-1])
+
+
+@pytest.mark.parametrize("size", [(720, 1280), (33, 97), (1, 1)])
+def test_psnr_equals_scikit_image_at_any_size(size: tuple[int, int]) -> None:
+    real, generated = noise(*size), noise(*size, seed=1)
+    expected = reference_skimage_psnr(real, generated)
+    assert psnr(real, generated) == pytest.approx(expected, abs=1e-9)
+
+
+def test_hand_worked_values() -> None:
+    real = np.zeros((10, 10, 3), np.uint8)
+    one_off = real.copy()
+    one_off[4, 5, 1] = 1
+    assert mean_squared_error(real, one_off) == 1 / 300
+    assert psnr(real, one_off) == pytest.approx(48.1308 + 24.7712, abs=1e-4)
+    assert psnr(real, np.full_like(real, 255)) == 0.0
+    assert psnr(real, real.copy()) == math.inf
+
+
+def test_the_largest_error_of_a_large_picture_is_exact() -> None:
+    dark = np.zeros((2160, 3840, 3), np.uint8)
+    assert mean_squared_error(dark, ~dark) == 255.0**2
+
+
+@pytest.mark.shared
+def test_differences_of_real_videos_do_not_wrap_around(shared_dir: Path) -> None:
+    """Two unrelated talks are 9.43 dB apart over 64 frames; in uint8 it would be 28.28."""
+    folder = shared_dir / "data" / "talkingpose_samples"
+    found, wrapped = [], []
+    pairs = zip(read_frames(folder / "vid1.mp4"), read_frames(folder / "vid3.mp4"), strict=False)
+    for real, generated in itertools.islice(pairs, 64):
+        found.append(psnr(real.image, generated.image))
+        wrapped.append(wrapped_psnr(real.image, generated.image))
+    assert np.mean(found) == pytest.approx(9.43, abs=0.005)
+    assert np.mean(wrapped) == pytest.approx(28.28, abs=0.005)
+
+
+def test_one_wrong_value_in_a_large_picture_is_not_better_than_none() -> None:
+    real = np.zeros((1200, 1200, 3), np.uint8)
+    one_off = real.copy()
+    one_off[4, 5, 1] = 1
+    assert psnr(real, one_off) > CAP_DB
+    assert capped(psnr(real, one_off)) == capped(psnr(real, real)) == CAP_DB
+
+
+def test_two_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="one size"):
+        psnr(noise(4, 4), noise(4, 5))
+
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def reference_skimage_ssim(real: np.ndarray, generated: np.ndarray) -> float:
+    return float(
+        structural_similarity(
+            real,
+            generated,
+            channel_axis=-1,
+            data_range=255,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+    )
+
+
+def reference_skimage_grey_ssim(real: np.ndarray, generated: np.ndarray) -> float:
+    """As the evaluation of the TikTok tables has it: OpenCV's BGR, its grey, the defaults."""
+    grey = [cv2.cvtColor(image[..., ::-1], cv2.COLOR_BGR2GRAY) for image in (real, generated)]
+    return float(structural_similarity(*grey))
+
+
+def noise_of_ssim(height_px: int, width_px: int, *, levels: int = 256, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, levels, (height_px, width_px, 3), dtype=np.uint8)
+
+
+def halves(level: int) -> np.ndarray:
+    picture = np.zeros((150, 160, 3), np.uint8)
+    picture[:, 80:] = level
+    return picture
+
+
+def smooth(seed: int) -> np.ndarray:
+    blurred = cv2.GaussianBlur(noise_of_ssim(150, 200, seed=seed).astype(np.float32), (0, 0), 6)
+    picture: np.ndarray = np.clip((blurred - 127.5) * 8 + 127.5, 0, 255).astype(np.uint8)
+    return picture
+
+
+CASES: dict[str, Pair] = {
+    "random": (noise_of_ssim(120, 130), noise_of_ssim(120, 130, seed=1)),
+    "near-constant 250 and 251": (
+        np.full((90, 100, 3), 250, np.uint8),
+        np.full((90, 100, 3), 251, np.uint8),
+    ),
+    "near-constant, noisy": (
+        250 + noise_of_ssim(90, 100, levels=2),
+        250 + noise_of_ssim(90, 100, levels=2, seed=1),
+    ),
+    "black and white halves, noisy": (
+        halves(249) + noise_of_ssim(150, 160, levels=6),
+        halves(249) + noise_of_ssim(150, 160, levels=6, seed=1),
+    ),
+    "black and white halves, opposed": (
+        halves(250) + (opposed := noise_of_ssim(150, 160, levels=6)),
+        halves(250) + (5 - opposed),
+    ),
+    "smooth and noisy": (
+        picture := smooth(0),
+        cv2.add(picture, noise_of_ssim(150, 200, levels=20)),
+    ),
+    "smooth and blurred": (picture, cv2.GaussianBlur(picture, (0, 0), 2)),
+    "odd size": (noise_of_ssim(97, 33), noise_of_ssim(97, 33, seed=1)),
+    "more than one tile each way": (noise_of_ssim(150, 530), noise_of_ssim(150, 530, seed=1)),
+    "one row over a tile": (noise_of_ssim(75, 523), noise_of_ssim(75, 523, seed=1)),
+    "11 px": (noise_of_ssim(11, 11), noise_of_ssim(11, 11, seed=1)),
+    "11 px high": (noise_of_ssim(11, 300), noise_of_ssim(11, 300, seed=1)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_ssim_equals_scikit_image(name: str) -> None:
+    real, generated = CASES[name]
+    assert ssim(real, generated) == pytest.approx(reference_skimage_ssim(real, generated), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_disco_ssim_equals_scikit_images_grey_default(name: str) -> None:
+    real, generated = CASES[name]
+    expected = reference_skimage_grey_ssim(real, generated)
+    assert disco_ssim(real, generated) == pytest.approx(expected, abs=1e-6)
+
+
+def test_flat_cards_far_apart_are_the_worst_case() -> None:
+    real, generated = np.zeros((2, 100, 120, 3), np.uint8)
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        for picture in (real, generated):
+            picture[:50], picture[50:] = generator.integers(0, 256, 2)
+            picture[:, 60:] = generator.integers(0, 256)
+        expected = reference_skimage_ssim(real, generated)
+        assert ssim(real, generated) == pytest.approx(expected, abs=2.5e-5)
+
+
+@pytest.mark.shared
+def test_ssim_equals_scikit_image_on_real_pictures(shared_dir: Path) -> None:
+    path = shared_dir / "data" / "talkingpose_samples" / "vid1.mp4"
+    first, later = (frame.image for frame in read_frames(path, start_frame=200, end_frame=202))
+    for generated in (later, cv2.GaussianBlur(first, (0, 0), 2), cv2.add(first, 12)):
+        expected = reference_skimage_ssim(first, generated)
+        assert ssim(first, generated) == pytest.approx(expected, abs=1e-6)
+        expected_grey = reference_skimage_grey_ssim(first, generated)
+        assert disco_ssim(first, generated) == pytest.approx(expected_grey, abs=1e-9)
+
+
+@given(st.integers(11, 40), st.integers(11, 40), st.integers(0, 2**32 - 1), st.integers(1, 256))
+def test_ssim_has_its_range_and_no_preferred_order(
+    height_px: int, width_px: int, seed: int, levels: int
+) -> None:
+    real = noise_of_ssim(height_px, width_px, levels=levels, seed=seed)
+    generated = noise_of_ssim(height_px, width_px, seed=seed + 1)
+
+    for metric in (ssim, disco_ssim):
+        value = metric(real, generated)
+
+        assert -1 <= value <= 1
+        assert metric(generated, real) == pytest.approx(value, abs=1e-6)
+        assert metric(real, real.copy()) == 1.0
+        # Mirroring, turning and BGR move windows and channels, nothing else.
+        assert metric(real[:, ::-1], generated[:, ::-1]) == pytest.approx(value, abs=1e-6)
+        assert metric(np.rot90(real), np.rot90(generated)) == pytest.approx(value, abs=1e-6)
+    assert ssim(real[..., ::-1], generated[..., ::-1]) == pytest.approx(
+        ssim(real, generated), abs=1e-6
+    )
+
+
+def test_constant_pictures_are_worked_by_hand() -> None:
+    """No variance: SSIM = (2 x y + C1) / (x^2 + y^2 + C1), C1 = 6.5025."""
+    real, generated = np.full((20, 20, 3), 100, np.uint8), np.full((20, 20, 3), 50, np.uint8)
+    expected = (2 * 100 * 50 + 6.5025) / (100**2 + 50**2 + 6.5025)
+    assert ssim(real, generated) == pytest.approx(expected, abs=1e-6)
+    assert disco_ssim(real, generated) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_border_of_five_px_counts_only_through_its_neighbours() -> None:
+    """Windows must lie inside: the corner pixel is seen by one window only, and hardly."""
+    real = np.full((40, 40, 3), 128, np.uint8)
+    generated = real.copy()
+    generated[0, 0] = 255
+    assert ssim(real, generated) == pytest.approx(1.0, abs=1e-6)
+    assert ssim(real[:11, :11], generated[:11, :11]) < ssim(real, generated)
+
+
+@pytest.mark.parametrize(("metric", "side_px"), [(ssim, 11), (disco_ssim, 7)])
+def test_pictures_smaller_than_the_window_are_refused(metric: object, side_px: int) -> None:
+    assert callable(metric)
+    metric(noise_of_ssim(side_px, side_px), noise_of_ssim(side_px, side_px))
+    told = rf"at least {side_px} x {side_px} px.*are {side_px - 1} x {side_px + 4}"
+    with pytest.raises(ValueError, match=told):
+        metric(noise_of_ssim(side_px + 4, side_px - 1), noise_of_ssim(side_px + 4, side_px - 1))
+
+
+def test_colour_alone_is_invisible_to_the_grey_variant() -> None:
+    """(120, 60, 60) and (30, 106, 60) have one luma."""
+    real, generated = np.zeros((2, 20, 20, 3), np.uint8)
+    real[:], generated[:] = (120, 60, 60), (30, 106, 60)
+    assert disco_ssim(real, generated) == 1.0
+    assert ssim(real, generated) < 0.9
+
+
+def reference_numpy_l1(real: np.ndarray, generated: np.ndarray) -> float:
+    return float(np.abs(real.astype(np.int64) - generated.astype(np.int64)).mean())
+
+
+@given(PAIRS)
+def test_l1_equals_numpy_and_its_own_mirror(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    real, generated = pair
+    value = mean_absolute_error(real, generated)
+    assert value == pytest.approx(reference_numpy_l1(real, generated), abs=1e-12)
+    assert value == mean_absolute_error(generated, real)
+    # Views that OpenCV can't walk over directly: BGR, and every other column.
+    assert mean_absolute_error(real[..., ::-1], generated[..., ::-1]) == value
+    assert mean_absolute_error(real[:, ::2], generated[:, ::2]) == pytest.approx(
+        reference_numpy_l1(real[:, ::2], generated[:, ::2]), abs=1e-12
+    )
+
+
+def test_nothing_wraps_around() -> None:
+    dark, light = np.zeros((512, 512, 3), np.uint8), np.full((512, 512, 3), 255, np.uint8)
+    assert mean_absolute_error(dark, light) == 255.0
+    assert mean_absolute_error(light, dark) == 255.0
+
+
+def test_disco_l1_is_divided_by_the_pixels_once_more() -> None:
+    """17.4 grey levels are what the tables print as 2.66e-4 at 256 x 256."""
+    real = np.zeros((256, 256, 3), np.uint8)
+    generated = np.full((256, 256, 3), 17, np.uint8)
+    generated[: 256 * 2 // 5] = 18
+    assert mean_absolute_error(real, generated) == pytest.approx(17.4, abs=0.01)
+    assert disco_l1(real, generated) == pytest.approx(2.66e-4, abs=1e-6)
+    assert disco_l1(real[:128], generated[:128]) > 1.9 * disco_l1(real, generated)
+
+
+@pytest.mark.parametrize("metric", [mean_absolute_error, disco_l1])
+def test_two_sizes_are_refused_of_l1(metric: object) -> None:
+    assert callable(metric)
+    with pytest.raises(ValueError, match="one size"):
+        metric(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5, 3), np.uint8))
