@@ -1,4 +1,4 @@
-"""The command line: one module per group of commands, each a thin skin on public functions."""
+"""The command line: thin commands on top of public functions."""
 
 from tpbench.cli.main import main
 

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tpbench.cli.output import ARROWS, interval, plain_table, print_whole, shown
+from tpbench.cli.output import (
+    ARROWS,
+    counted,
+    interval,
+    plain_table,
+    print_whole,
+    shown,
+    side_of,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,10 +29,12 @@ if TYPE_CHECKING:
 
 def compare(
     run_a: Annotated[Path, typer.Argument(help="Folder of a scored run.", show_default=False)],
-    run_b: Annotated[Path, typer.Argument(help="Folder of another.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="Print all as JSON.")] = False,
+    run_b: Annotated[
+        Path, typer.Argument(help="Folder of the run to compare it with.", show_default=False)
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Compare two runs: differences on the clips that both have, and the worst clips."""
+    """Compare two runs: paired differences on their common clips, and the worst clips."""
     from tpbench.benchmark.compare import compare_runs
 
     found = compare_runs(run_a, run_b)
@@ -60,19 +70,21 @@ def _say(found: Comparison) -> None:
 def _remarks(found: Comparison) -> Iterator[str]:
     """Yield which clips are in the table, how many comparisons it is, and what is judged how."""
     if found.n_unpaired:
-        yield f"{found.n_unpaired} clips have scores in one run only: they count for nothing here"
+        yield f"{counted(found.n_unpaired, 'clip')} with scores in only one run: left out"
     for name, one in found.metrics.items():
         if one.n_lacking_a or one.n_lacking_b:
-            lacking = f"A has no value in {one.n_lacking_a} clips, B in {one.n_lacking_b}"
-            yield f"{name}: {lacking} where the other has one; left out of A, B and A - B"
+            lacking = (
+                f"{counted(one.n_lacking_a, 'clip')} without a value in A, {one.n_lacking_b} in B"
+            )
+            yield f"{name}: {lacking}; left out of A, B and A - B"
     if infinite := [name for name, one in found.metrics.items() if one.n_infinite]:
-        yield f"infinite values count as 100 dB, in A, B and A - B alike ({', '.join(infinite)})"
+        yield f"infinite values count as 100 dB in A, B and A - B ({', '.join(infinite)})"
     if found.unjudged:
-        yield f"nothing is called better: {found.unjudged}"
+        yield f"neither run is called better: {found.unjudged}"
     else:
         yield (
-            f"better: {found.n_judged} comparisons, judged by one joint test (sign flips over "
-            "identities, greatest of all metrics): of equal runs at most 5 % differ anywhere"
+            f"better: one joint test of {counted(found.n_judged, 'comparison')} (sign flips over "
+            "identities); between equal runs, it finds any difference in at most 5 % of cases"
         )
 
 
@@ -104,7 +116,7 @@ def _table(found: Comparison) -> Table:
 leaderboard_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="The leaderboard: tables and a page of finished runs.",
+    help="The leaderboard: tables and a page from finished runs.",
 )
 
 
@@ -118,7 +130,7 @@ def build(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Runs, or folders with runs somewhere below; of one task, protocol and dataset.",
+            help="Run folders, or folders to search for runs: one task, protocol and dataset.",
             show_default=False,
         ),
     ],
@@ -128,21 +140,21 @@ def build(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the dataset that the runs were made on: the page then has its clips "
-            "and poses. Where a run says that it lies is never looked at.",
+            help="Dataset of the runs: adds its clips and poses to the page. The place that a "
+            "run recorded for it is never used.",
             show_default=False,
         ),
     ] = None,
     no_page: Annotated[
-        bool, typer.Option("--no-page", help="Tables only: no index.html, no videos.")
+        bool, typer.Option("--no-page", help="Tables only, without index.html and videos.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was built as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Put finished runs into one table: CSV with its schema, Markdown, and a page.
+    """Build a leaderboard from finished runs: CSV with a schema, Markdown, and a page.
 
-    Partial runs and runs without scores are left out and named; that is no failure. So are runs
-    that are broken or were changed after they were made, with exit code 3. Runs that can't stand in
-    one table are refused with exit code 2.
+    Partial runs and runs without scores are left out and listed. Broken runs, and runs modified
+    after they were made, are left out too, with exit code 3. Runs that cannot share a table are
+    refused with exit code 2.
     """
     from tpbench.benchmark.leaderboard.build import build_leaderboard
 
@@ -153,8 +165,9 @@ def build(
         board = built.leaderboard
         measured = sum(row.kind == "measured" for row in board.rows)
         typer.echo(
-            f"{measured} models and {len(board.rows) - measured} anchors on {board.dataset.split} "
-            f"of {board.dataset.name}: {board.dataset.n_clips} clips, {len(board.metrics)} metrics"
+            f"{counted(measured, 'model')} and {counted(len(board.rows) - measured, 'anchor')} on "
+            f"{side_of(board.dataset.name, board.dataset.split)}: "
+            f"{counted(board.dataset.n_clips, 'clip')}, {counted(len(board.metrics), 'metric')}"
         )
         for path in built.files:
             typer.echo(str(path))
@@ -172,7 +185,7 @@ def _board_remarks(built: BuiltLeaderboard) -> Iterator[str]:
     for note in board.notes:
         yield f"note: {note}"
     for anchor, command in built.missing_anchors.items():
-        yield f"warning: the anchor '{anchor}' is missing; make it: {command}"
+        yield f"warning: anchor '{anchor}' is missing; run: {command}"
 
 
 def _as_json(built: BuiltLeaderboard) -> dict[str, Any]:

