@@ -46,7 +46,7 @@ def test_differences_and_the_worst_clips_are_printed(runs: tuple[Path, Path]) ->
     assert ratio == ["motion_ratio", "◎", "1", "0", "6"]
     (distance,) = (line.split() for line in lines if line.startswith("   distance to 1"))
     assert distance == ["distance", "to", "1", "↓", "0", "1", "-1", "6", "A"]
-    assert lines[-1].startswith("better: 2 comparisons, judged by one joint test")
+    assert lines[-1].startswith("better: one joint test of 2 comparisons")
     assert "loses most" not in result.stdout
     other = CliRunner().invoke(app, [str(runs[1]), str(runs[0])], catch_exceptions=False)
     assert "motion_ratio: A loses most on a (0 against 1), b (0 against 1), c" in other.stdout
@@ -61,9 +61,9 @@ def test_clips_of_one_run_only_are_counted_in_its_own_column_and_that_is_said(
     write_scores(tmp_path / "b" / "scores.json", replace(report, clips=fewer))
     said = CliRunner().invoke(app, [str(runs[0]), str(tmp_path / "b")], catch_exceptions=False)
     lines = said.stdout.splitlines()
-    assert "1 clips have scores in one run only: they count for nothing here" in lines
+    assert "1 clip with scores in only one run: left out" in lines
     assert lines[-1] == (
-        "nothing is called better: 5 identities: at least 6 are needed to rule out luck"
+        "neither run is called better: 5 identities: at least 6 are needed to rule out luck"
     )
 
 
@@ -77,7 +77,7 @@ def test_clips_in_which_one_run_has_no_value_are_counted(
         tmp_path / "b" / "scores.json", replace(report, clips={**report.clips, "c": blank})
     )
     said = CliRunner().invoke(app, [str(runs[0]), str(tmp_path / "b")], catch_exceptions=False)
-    line = "l1: A has no value in 0 clips, B in 1 where the other has one; left out of A, B and "
+    line = "l1: 0 clips without a value in A, 1 in B; left out of A, B and "
     assert f"{line}A - B" in said.stdout.splitlines()
 
 

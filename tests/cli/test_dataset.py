@@ -242,7 +242,7 @@ def test_stderr_is_one_line_per_failure_and_the_count(run: Run) -> None:
     assert left_out.endswith("left out what has no ending of a video: 1 .txt")
     assert len(failures) == failed
     assert all(line.startswith("WARNING: talks/") for line in failures)
-    assert last.startswith(f"sources that failed: {failed}, that were given up: 0; ")
+    assert last.startswith(f"sources failed: {failed}, quarantined: 0; ")
     assert "`tpbench inspect 'out put'`" in last
 
 
@@ -255,7 +255,7 @@ def test_inspect_lists_what_failed(run: Run) -> None:
     unwrapped = " ".join(done.stdout.split())
     for name, reason in FAILED.items():
         assert f"talks/{name}: {reason}" in unwrapped
-    assert "every file is the one" in done.stdout
+    assert "all files match the manifest" in done.stdout
     assert done.returncode == 0
 
 

@@ -46,7 +46,7 @@ def test_a_table_and_the_place_of_the_run_are_printed(tmp_path: Path) -> None:
     (psnr,) = (line.split() for line in lines if line.startswith(" psnr"))
     assert (psnr[1], psnr[3:]) == ("↑", ["dB", "2"])
     assert "no interval: 2 identities: an interval needs at least 5" in lines
-    assert lines[-2] == f"{MODEL} on all of Small talks, task self"
+    assert lines[-2] == f"{MODEL} on Small talks (all clips), task self"
     assert lines[-1] == f"scored 2 of 2 clips: {path}"
     assert result.stderr == ""
 
@@ -62,7 +62,7 @@ def test_failed_clips_are_named_with_exit_3() -> None:
     assert result.exit_code == 3
     assert result.stderr == (
         "b: nobody is in the picture\n"
-        "coverage 0.500: 1 clips failed; the values are those of the others\n"
+        "coverage 0.500: 1 clip failed; the values are those of the other clips\n"
     )
     assert "scored 1 of 2 clips" in result.stdout
 
@@ -70,7 +70,7 @@ def test_failed_clips_are_named_with_exit_3() -> None:
 def test_a_partial_run_says_so() -> None:
     result = run("--limit", "1")
     assert result.exit_code == 0
-    assert "partial: 1 clips were not tried yet; such a run is for no leaderboard" in result.stdout
+    assert "partial run, not for a leaderboard: 1 clip not tried yet" in result.stdout
 
 
 def test_a_blank_says_what_gets_it() -> None:
@@ -95,9 +95,9 @@ def test_json_holds_all_of_it() -> None:
 def test_a_dry_run_says_what_it_would_take_and_writes_nothing(tmp_path: Path) -> None:
     result = run("--dry-run", "--seeds", "1,2")
     lines = result.stdout.splitlines()
-    assert lines[0] == "2 clips, 203 frames, with 2 seeds"
-    assert lines[1] == "disk: about 0.4 MB of lossless frames"
-    assert lines[2] == "time: unknown; no earlier run of it on this machine"
+    assert lines[0] == "2 clips, 203 frames, 2 seeds"
+    assert lines[1] == "disk: about 0.4 MB for lossless frames"
+    assert lines[2] == "time: unknown; this model has no earlier run on this machine"
     assert [line.rpartition("/")[2] for line in lines[3:]] == ["seed1", "seed2"]
     assert list(tmp_path.iterdir()) == []
     assert json.loads(run("--dry-run", "--json").stdout)["frames"] == 203
@@ -106,7 +106,7 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(tmp_path: Path) ->
 def test_a_dry_run_after_a_run_tells_the_time_and_what_is_there() -> None:
     run("--limit", "1")
     lines = run("--dry-run").stdout.splitlines()
-    assert lines[1] == "of these, 1 clips have a record already"
+    assert lines[1] == "1 of these clips already have a record"
     assert lines[3].startswith("time: about ")
 
 
@@ -132,7 +132,7 @@ def test_every_option_reaches_the_run(tmp_path: Path, data: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--seeds", "1,x"), "numbers with commas between, such as 42,43, got '1,x'"),
+        (("--seeds", "1,x"), "numbers separated by commas, such as 42,43, got '1,x'"),
         (("--reference-quirks",), "'reference_quirks': True"),
         (("--shard", "2"), "such as 2/4, got '2'"),
     ],

@@ -37,11 +37,11 @@ def test_a_run_says_what_it_made_and_where(data: Path, tmp_path: Path) -> None:
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
     assert lines[0] == (
-        f"{MODEL} on all of Small talks: 2 of 2 clips done, 203 frames; now 2 made, 0 failed, "
-        "0 there"
+        f"{MODEL} on Small talks (all clips): 2 of 2 clips done, 203 frames; "
+        "now: 2 generated, 0 failed, 0 already there"
     )
     assert lines[-1] == f"run: {path}"
-    assert "0 made, 0 failed, 2 there" in run(data, tmp_path).stdout
+    assert "0 generated, 0 failed, 2 already there" in run(data, tmp_path).stdout
 
 
 def test_failed_clips_are_named_with_exit_3(data: Path, tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_failed_clips_are_named_with_exit_3(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_partial_run_says_so(data: Path, tmp_path: Path) -> None:
-    assert "partial: 1 clips were not tried yet\n" in run(data, tmp_path, "--limit", "1").stdout
+    assert "partial run: 1 clip not tried yet\n" in run(data, tmp_path, "--limit", "1").stdout
 
 
 def test_every_option_reaches_the_run(data: Path, tmp_path: Path) -> None:

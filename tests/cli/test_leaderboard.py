@@ -38,7 +38,7 @@ def test_it_says_what_it_wrote_and_where(runs: Runs, tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert result.stderr == ""
     assert result.stdout.splitlines() == [
-        "2 models and 3 anchors on test of Small talks: 6 clips, 6 metrics",
+        "2 models and 3 anchors on Small talks (test split): 6 clips, 6 metrics",
         *(str(tmp_path / "out" / name) for name in TABLES),
     ]
 
@@ -54,7 +54,7 @@ def test_what_is_left_out_and_what_lacks_is_said_with_exit_0(runs: Runs, tmp_pat
         f"left out: {unscored.resolve()}: not scored (scores.json is missing); "
         "run `tpbench eval` on it"
     )
-    assert lines[1].startswith("warning: the anchor 'frozen' is missing; make it: tpbench eval ")
+    assert lines[1].startswith("warning: anchor 'frozen' is missing; run: tpbench eval ")
     assert len(lines) == 4
 
 

@@ -61,7 +61,7 @@ def test_a_name_can_neither_break_the_line_nor_steer_the_terminal(
     found.rename(real / f"{NAME}{found.suffix}")
     result = run(folders)
     assert result.exit_code == 3
-    told = r"[red]odd[red] name \u202e\x1b[31m\nof a clip: nothing was generated for it"
+    told = r"[red]odd[red] name \u202e\x1b[31m\nof a clip: no generated video"
     assert result.stderr.splitlines()[0] == told
 
 
@@ -87,10 +87,8 @@ def test_what_happened_to_clips_stands_on_the_terminal_and_in_the_result(tmp_pat
     ]
     for line in told:
         assert line in result.stdout
-    assert "Case: nothing was generated for it: there is 'case', which differs in upper" in (
-        result.stderr
-    )
-    assert "gif: nothing was generated for it: 'gif.gif' is not read: convert it" in result.stderr
+    assert "Case: no generated video: there is 'case', which differs in upper" in (result.stderr)
+    assert "gif: no generated video: 'gif.gif' is not read: convert it" in result.stderr
     written = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert [note[:20] for note in written["notes"]] == [line[:20] for line in told]
     assert sorted(written["coverage"]["hints"]) == ["Case", "gif"]

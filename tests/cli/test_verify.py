@@ -46,14 +46,14 @@ def run(folder: RunFolder, *arguments: str) -> Result:
 def test_a_whole_run_is_verified(folder: RunFolder) -> None:
     result = run(folder)
     assert result.exit_code == 0
-    assert result.stdout.startswith("verified (rerun): 3 files are right, ")
+    assert result.stdout.startswith("verified (rerun): 3 files intact, ")
     assert result.stderr == ""
 
 
 def test_without_computing_it_says_so(folder: RunFolder) -> None:
     result = run(folder, "--no-recompute")
     assert result.stdout == (
-        "note: the scores were not computed again\nverified (digest): 3 files are right\n"
+        "note: the scores were not computed again\nverified (digest): 3 files intact\n"
     )
 
 
