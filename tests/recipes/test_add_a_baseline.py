@@ -109,7 +109,7 @@ def test_a_method_is_one_yaml_file_anywhere(spec: Path, data: Path, run: Run) ->
         "models", "check", spec
     )
     said = run("eval", "--model", spec, "--data", data, "--metrics", "l1,motion_ratio", *CHEAP)
-    assert "my-method on all of Small talks" in said
+    assert "my-method on Small talks (all clips)" in said
     (folder,) = Path("runs").glob("my-method/*/*/seed42")
     reference = next(iter(read_frames(data / "clips" / "a.mp4"))).image
     frames = [frame.image for frame in read_frames(folder / "generated" / "a.mkv")]
