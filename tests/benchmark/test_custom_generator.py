@@ -1,4 +1,4 @@
-"""A generator of the user's own: the ten lines that the README shows, as an object and by name."""
+"""A generator of the user's own: the lines of docs/evaluation.md, as an object and by name."""
 
 from __future__ import annotations
 
@@ -84,5 +84,5 @@ def test_by_module_and_class(home: Path, talks: Path, monkeypatch: pytest.Monkey
     assert result.runs[0].info.model.configuration["class"] == "mine.darker:Darker"
 
 
-def test_the_readme_shows_this_example() -> None:
-    assert EXAMPLE in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_docs_show_this_example() -> None:
+    assert EXAMPLE in (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")

@@ -34,7 +34,7 @@ SECRET = "hf_QUIRKquirkQUIRK42"  # noqa: S105 - a made-up one
 MARKS = (USER, HOST, SECRET)
 
 KEPT_AT_HOME = {".local.json", "log.txt", ".ledger", ".run.lock", ".lock", "workers.log"}
-"""What README says to leave out of what is sent."""
+"""What docs/evaluation.md says to leave out of what is sent."""
 
 
 class Telling(Numbered):

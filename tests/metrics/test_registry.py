@@ -250,8 +250,8 @@ def test_what_metrics_were_can_be_looked_up_by_version() -> None:
     assert metric_at("nothing", 1) is None
 
 
-def test_the_readme_counts_them_rightly() -> None:
-    text = (FOLDER.parents[1] / "README.md").read_text(encoding="utf-8")
+def test_the_docs_count_them_rightly() -> None:
+    text = (FOLDER.parents[1] / "docs" / "scoring.md").read_text(encoding="utf-8")
     numbers = {2: "two", 3: "three", 4: "four", 5: "five"}
     assert f"# {len(METRICS)} metrics, {numbers[len(PROTOCOLS)]} protocols" in text
 

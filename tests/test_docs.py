@@ -1,0 +1,197 @@
+"""Every code block of README and docs runs in a prepared folder.
+
+A block marked `<!-- not run: why -->` is only parsed, one marked `<!-- slow: why -->` runs with the
+slow tests. Recipes of CONTRIBUTING are followed in `tests/recipes`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.benchmark.people import write_people
+from tests.conftest import MediaMaker
+from tpbench.benchmark.evaluate import evaluate
+from tpbench.cli.main import app
+from tpbench.dataset import split_dataset
+from tpbench.doctor import demo_clips
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+BLOCK = re.compile(
+    r"(?:^<!-- (?P<mark>slow|not run): [^\n]+ -->\n)?^```(?P<language>.*?)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+COMMAND = typer.main.get_command(app)
+VENV = "python3 -m venv .venv && . .venv/bin/activate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    language: str
+    text: str
+    mark: str
+
+    def commands(self) -> list[list[str]]:
+        lines = [line for line in self.text.splitlines() if line != VENV]
+        return [shlex.split(line, comments=True) for line in lines]
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    for found in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        yield Block(language=found["language"], text=found["text"], mark=found["mark"] or "")
+
+
+def subcommands(command: Any) -> dict[str, Any]:  # noqa: ANN401 - typer brings its own click
+    found: dict[str, Any] = getattr(command, "commands", {})
+    return found
+
+
+def leaves(command: Any) -> Iterator[Any]:  # noqa: ANN401 - as above
+    for below in subcommands(command).values():
+        yield from leaves(below) if subcommands(below) else (below,)
+
+
+def named_by(words: list[str]) -> tuple[Any, list[str]]:
+    """Return the command that words behind `tpbench` name, and what is left for it."""
+    command = COMMAND
+    while words and words[0] in subcommands(command):
+        command, words = subcommands(command)[words[0]], words[1:]
+    return command, words
+
+
+def options_of(command: Any) -> set[str]:  # noqa: ANN401 - as above
+    return {name for param in command.params for name in param.opts}
+
+
+def assert_is_understood(words: list[str]) -> None:
+    if words[0] == "tpbench":
+        command, rest = named_by(words[1:])
+        assert not subcommands(command), words
+        command.make_context(command.name, rest)
+    elif words[0] == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert set(words[1:]) <= set(targets)
+    else:
+        assert words[:2] == ["pip", "install"], words
+
+
+@each_page
+def test_every_block_is_python_or_commands_that_tpbench_understands(page: Path) -> None:
+    assert page.read_text(encoding="utf-8").count("```") == 2 * len(list(blocks(page)))
+    for block in blocks(page):
+        if block.language == "python":
+            compile(block.text, page.name, "exec")
+        else:
+            assert block.language == "sh"
+            for words in block.commands():
+                assert_is_understood(words)
+
+
+@each_page
+def test_commands_options_extras_links_in_the_text_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    every_option = {"--write-info-json"}.union(*map(options_of, leaves(COMMAND)))  # yt-dlp's
+    for code in re.findall(r"`([^`\n]+)`", text):
+        options = set(re.findall(r"(?<!\S)--[a-z-]+", code))
+        if code.startswith("tpbench "):
+            command, rest = named_by(shlex.split(code)[1:])
+            assert not (subcommands(command) and rest), code
+            assert options <= options_of(command), code
+        assert options <= every_option, code
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for extra in re.findall(r"'\.\[([a-z]+)\]'", text):
+        assert extra in project["optional-dependencies"]
+    for target, anchor in re.findall(r"\]\((?!https:)([^)#]*)#?([^)]*)\)", text):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {title.lower().replace(" ", "-") for title in titles}, anchor
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the pages speak of: a dataset, videos, two runs and a generator."""
+    folder = tmp_path_factory.mktemp("docs")
+    data = folder / "DATASET"
+    write_people(data, {"anna": 106, "ben": 102})
+    split_dataset(data, test_share=0.5, seed=0)
+    for model in ("oracle", "frozen"):
+        evaluate(model, data, out=folder / "runs", metrics=["psnr", "ssim"], offline=True)
+    for name in ("talks", "REAL", "MINE"):
+        (folder / name).mkdir()
+    (talk,) = (path for path in demo_clips() if "carphone" in path.name)
+    shutil.copy(talk, folder / "talks")
+    for clip in (data / "clips").iterdir():
+        shutil.copy(clip, folder / "MINE")
+    media = MediaMaker(folder)
+    for name in ("REAL/one.mp4", "REAL/two.mp4", "MINE/one.mp4", "MINE/two.mp4", "my_clip.mp4"):
+        media.cfr(name, n=20, size=(160, 128))
+    example = next(b.text for b in blocks(ROOT / "docs/evaluation.md") if "class Darker" in b.text)
+    (folder / "my_module.py").write_text(example)
+    return folder
+
+
+@pytest.fixture
+def home(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of it, in which a page works."""
+    folder = tmp_path / "home"
+    shutil.copytree(prepared, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    yield folder
+    sys.modules.pop("my_module", None)
+
+
+def run(block: Block, home: Path) -> None:
+    if "extract" in block.text:  # the dataset of the other commands is not made by extraction
+        block = Block(
+            language=block.language,
+            text=re.sub(r"(extract.*)DATASET", r"\1made", block.text),
+            mark=block.mark,
+        )
+    if block.language == "python":
+        exec(compile(block.text, "<docs>", "exec"), {"__name__": "docs"})  # noqa: S102
+        return
+    for words in block.commands():
+        if words[0] != "tpbench":
+            continue
+        for word, model in (("RUN_A", "oracle"), ("RUN_B", "frozen"), ("RUN", "oracle")):
+            if word in words:
+                words[words.index(word)] = str(next(home.glob(f"runs/{model}/*/*/seed42")))
+        done = CliRunner().invoke(app, words[1:])
+        assert done.exit_code == 0, (words, done.output, done.exception)
+
+
+@each_page
+def test_blocks_run(page: Path, home: Path) -> None:
+    for block in blocks(page):
+        if not block.mark:
+            run(block, home)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if any(b.mark == "slow" for b in blocks(p))], ids=lambda p: p.name
+)
+def test_slow_blocks_run(page: Path, home: Path) -> None:
+    if page.name == "README.md":  # begins with no runs
+        shutil.rmtree(home / "runs")
+    for block in blocks(page):
+        if block.mark != "not run":
+            run(block, home)
