@@ -14,7 +14,8 @@ import pytest
 from tests.benchmark.generators import Numbered
 from tests.conftest import MediaMaker
 from tests.datasets import clip_files, kept_row
-from tpbench.benchmark.generate import RunSpec, generate_run
+from tpbench.benchmark.generate import generate_run
+from tpbench.benchmark.request import EvalRequest
 from tpbench.benchmark.run_folder import Run
 from tpbench.dataset import Clip, Dataset, finalise
 from tpbench.files import sha256_of
@@ -80,11 +81,11 @@ class Maker:
 
     def __call__(self, generator: object | None = None, **said: Any) -> Run:  # noqa: ANN401 - passed on
         """Make a run; in this process with `Numbered` unless a model or an object is given."""
-        of_spec = {name: said.pop(name) for name in RunSpec.__dataclass_fields__ if name in said}
-        if generator is None and "model" not in of_spec:
+        listener = said.pop("on_progress", None)
+        if generator is None and "model" not in said:
             generator = Numbered()
-        spec = RunSpec(**{"model": "mine", "data": self.data, **of_spec})
-        return generate_run(spec, self.out, generator=generator, **said)  # type: ignore[arg-type]  # a part of one is enough
+        arguments = {"model": "mine", "data": self.data, "out": self.out, **said}
+        return generate_run(EvalRequest(generator=generator, **arguments), listener)  # type: ignore[arg-type]  # a part of one is enough
 
 
 @pytest.fixture

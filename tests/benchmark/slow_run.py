@@ -1,14 +1,18 @@
 """A run of slow clips in a process of its own: `slow_run.py DATASET RUNS WORKERS`."""
 
 import sys
-from pathlib import Path
 
 from tests.benchmark.conftest import MODULE
-from tpbench.benchmark.generate import RunSpec, generate_run
+from tpbench.benchmark.generate import generate_run
+from tpbench.benchmark.request import EvalRequest
 
 if __name__ == "__main__":
     data, out, workers = sys.argv[1:]
-    spec = RunSpec(
-        model=f"{MODULE}:Numbered", data=Path(data), options={"pause_s": "0.003", "shade": "0"}
+    request = EvalRequest(
+        model=f"{MODULE}:Numbered",
+        data=data,
+        options={"pause_s": "0.003", "shade": "0"},
+        out=out,
+        workers=int(workers),
     )
-    generate_run(spec, Path(out), workers=int(workers))
+    generate_run(request)

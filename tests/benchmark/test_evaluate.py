@@ -12,8 +12,9 @@ import pytest
 from tests.benchmark.conftest import HEIGHT_PX, LENGTHS, MODULE, WIDTH_PX, births
 from tests.benchmark.evaluating import FAST, Evaluator, Noisy, flip, measurements, scores_of
 from tests.benchmark.generators import Faulty
-from tpbench.benchmark.evaluate import FRAME_BYTES, estimate, prepare
+from tpbench.benchmark.evaluate import FRAME_BYTES, disk_bytes, estimate
 from tpbench.benchmark.evaluation import Evaluation, failures_of
+from tpbench.benchmark.request import EvalRequest, plan_run
 from tpbench.benchmark.run_info import hardware_stamp
 from tpbench.errors import ConfigError, DatasetError, SubmissionError
 from tpbench.metrics.registry import protocol
@@ -26,7 +27,7 @@ FRAMES = sum(n for name, n in LENGTHS.items() if name != "short")
 def test_clips_frames_and_disk_are_counted_and_nothing_is_written(
     talks: Path, tmp_path: Path
 ) -> None:
-    found = estimate(prepare(MODEL, talks, seeds=(1, 2)), tmp_path / "runs")
+    found = estimate(EvalRequest(model=MODEL, data=talks, seeds=(1, 2), out=tmp_path / "runs"))
     assert (found.clips, found.frames, found.clips_there) == (3, FRAMES, 0)
     share = WIDTH_PX * HEIGHT_PX / 512**2
     assert found.disk_bytes == pytest.approx(2 * FRAMES * FRAME_BYTES * share, abs=1)
@@ -35,13 +36,12 @@ def test_clips_frames_and_disk_are_counted_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_size_in_the_manifest_is_believed(talks: Path, tmp_path: Path) -> None:
-    prepared = prepare(MODEL, talks, limit=1)
-    (clip,) = prepared.plan.selection.wanted
+def test_the_size_in_the_manifest_is_believed(talks: Path) -> None:
+    plan = plan_run(EvalRequest(model=MODEL, data=talks, limit=1))
+    (clip,) = plan.selection.wanted
     large = replace(clip, driving=replace(clip.driving, out_size_px=1024))
-    selection = replace(prepared.plan.selection, wanted=(large,))
-    found = estimate(replace(prepared, plan=replace(prepared.plan, selection=selection)), tmp_path)
-    assert found.disk_bytes == 101 * FRAME_BYTES * 4
+    selection = replace(plan.selection, wanted=(large,))
+    assert disk_bytes(replace(plan, selection=selection)) == 101 * FRAME_BYTES * 4
 
 
 def test_time_is_that_of_an_earlier_run_of_the_model(talks: Path, tmp_path: Path) -> None:
@@ -50,12 +50,12 @@ def test_time_is_that_of_an_earlier_run_of_the_model(talks: Path, tmp_path: Path
     ).runs
     rate = run.info.timings.frames_per_s
     assert rate is not None
-    found = estimate(prepare(MODEL, talks, seeds=(42, 43)), tmp_path, workers=2)
+    asked = EvalRequest(model=MODEL, data=talks, seeds=(42, 43), out=tmp_path, workers=2)
+    found = estimate(asked)
     assert found.generate_s == pytest.approx(FRAMES * 2 / (rate * 2))
     assert found.based_on == run.folder.path
     assert found.clips_there == 1
-    other = estimate(prepare("frozen", talks), tmp_path)
-    assert other.generate_s is None
+    assert estimate(replace(asked, model="frozen")).generate_s is None
 
 
 def test_a_run_on_another_machine_says_nothing(
@@ -64,7 +64,7 @@ def test_a_run_on_another_machine_says_nothing(
     Evaluator(data=talks, out=tmp_path)(model=MODEL, metrics=["l1"], ids=["a"])
     another = hardware_stamp().model_copy(update={"processor": "another"})
     monkeypatch.setattr("tpbench.benchmark.evaluate.hardware_stamp", lambda: another)
-    assert estimate(prepare(MODEL, talks), tmp_path).generate_s is None
+    assert estimate(EvalRequest(model=MODEL, data=talks, out=tmp_path)).generate_s is None
 
 
 CLIPS = {name: n for name, n in LENGTHS.items() if name != "short"}

@@ -217,7 +217,7 @@ def test_clips_made_together_are_the_clips_made_one_by_one(make: Maker, undistur
 
 
 def test_seeds_are_runs_of_their_own(make: Maker, undisturbed: Run) -> None:
-    run = make(seed=7)
+    run = make(seeds=(7,))
     assert run.folder.path.name == "seed7"
     assert content(run) != content(undisturbed)
 

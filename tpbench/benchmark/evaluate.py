@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,20 +19,15 @@ from tpbench.benchmark.evaluation import (
     score_run,
     scoring_protocol,
 )
-from tpbench.benchmark.generate import (
-    DEFAULT_PROTOCOL,
-    Overwrite,
-    RunSpec,
-    generate_planned,
-    plan_run,
-)
+from tpbench.benchmark.generate import generate_planned
 from tpbench.benchmark.model import crew_for
+from tpbench.benchmark.request import EvalRequest, Overwrite, plan_run
 from tpbench.benchmark.run_folder import Keep, Run, RunFolder
 from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo, hardware_stamp, read_run_info
 from tpbench.benchmark.shards import Shard, take_over_measurements
 from tpbench.benchmark.tasks import SplitChoice, task_rule
 from tpbench.errors import ConfigError, SubmissionError
-from tpbench.metrics.registry import Protocol
+from tpbench.metrics.registry import DEFAULT_PROTOCOL, Protocol
 from tpbench.metrics.scoring.availability import Readiness, look_around, require_all
 from tpbench.metrics.scoring.driver import ScoringProgress
 from tpbench.metrics.scoring.features import real_cache_dir
@@ -42,88 +36,6 @@ from tpbench.metrics.scoring.report import ScoreReport, load_report
 from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting
 from tpbench.video import probe
 from tpbench.work import explain_halts
-
-DATA_VARIABLE: Final = "TPBENCH_DATA"
-"""Environment variable with the folder of the dataset, where none is named."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """What an evaluation is made of, with its first seed."""
-
-    spec: RunSpec
-    plan: RunPlan
-    protocol: Protocol
-    """Narrowed to what is to be measured."""
-    seeds: tuple[int, ...]
-
-
-def prepare(  # noqa: PLR0913 - one argument for each thing a user may choose
-    model: str,
-    data: Path | str | None,
-    *,
-    split: SplitChoice | None = None,
-    task: str = "self",
-    protocol: str = DEFAULT_PROTOCOL,
-    metrics: Sequence[str] | None = None,
-    seeds: Iterable[int] = (42,),
-    weights: Path | str | None = None,
-    limit: int | None = None,
-    ids: Sequence[str] | None = None,
-    min_frames: int | None = None,
-    device: str = "auto",
-    shard: Shard | str | None = None,
-    options: Mapping[str, OptionValue] | None = None,
-    of_object: bool = False,
-) -> Prepared:
-    """Look up what an evaluation is made of; arguments as those of `evaluate`.
-
-    Raises:
-        ConfigError: an option or a name makes no sense.
-        DatasetError: the dataset is broken or has no such clips.
-    """
-    chosen_seeds = _checked_seeds(seeds)
-    chosen = scoring_protocol(task_rule(task, min_frames=min_frames), protocol, metrics)
-    spec = RunSpec(
-        model=model,
-        data=data_folder(data),
-        split=split,
-        task=task,
-        protocol=protocol,
-        seed=chosen_seeds[0],
-        options=dict(options or {}),
-        weights_dir=None if weights is None else Path(weights),
-        device=device,
-        limit=limit,
-        ids=None if ids is None else tuple(ids),
-        min_frames=min_frames,
-        shard=Shard.parse(shard) if isinstance(shard, str) else shard,
-    )
-    plan = plan_run(spec, of_object=of_object)
-    return Prepared(spec=spec, plan=plan, protocol=chosen, seeds=chosen_seeds)
-
-
-def data_folder(data: Path | str | None) -> Path:
-    """Return the folder of the dataset: as given, or from the environment.
-
-    Raises:
-        ConfigError: neither names one.
-    """
-    found = data if data is not None else os.environ.get(DATA_VARIABLE)
-    if not found:
-        raise ConfigError(f"no dataset: name its folder by --data, or set {DATA_VARIABLE}")
-    return Path(found)
-
-
-def _checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
-    found = tuple(seeds)
-    if not found or min(found) < 0 or len(set(found)) < len(found):
-        shown = ",".join(map(str, found)) or "none"
-        raise ConfigError(
-            f"--seeds wants one or more different numbers from 0 on, such as 42,43, got {shown}"
-        )
-    return found
-
 
 logger = logging.getLogger(__name__)
 
@@ -165,36 +77,47 @@ class Estimate:
         }
 
 
-def estimate(prepared: Prepared, out: Path, *, workers: int | None = None) -> Estimate:
-    """Say what it would take to make what was prepared. Nothing is written.
+def estimate(request: EvalRequest) -> Estimate:
+    """Say what it would take to make the runs of a request; earlier runs are looked for in `out`.
 
-    Args:
-        prepared: what `prepare` looked up.
-        out: folder of all runs; also where earlier ones are looked for.
-        workers: as in `evaluate`.
+    Nothing is written. Errors are those of `evaluate`.
     """
-    plan, spec, seeds = prepared.plan, prepared.spec, prepared.seeds
-    wanted = plan.selection.wanted
+    plan, _ = _planned(request)
+    wanted, n_seeds = plan.selection.wanted, len(request.seeds)
     frames = sum(clip.n_frames for clip in wanted)
-    folders = [replace(plan, seed=seed).folder(out) for seed in seeds]
-    crew = crew_for(plan.choice, device=spec.device, workers=workers, clips=len(wanted))
+    folders = [replace(plan, seed=seed).folder(Path(request.out)) for seed in request.seeds]
+    crew = crew_for(plan.choice, device=request.device, workers=request.workers, clips=len(wanted))
     earlier = _earlier_run(folders[0].path.parents[2])
     generate_s = None
     if earlier is not None and earlier[1].timings.frames_per_s:
         rate = earlier[1].timings.frames_per_s * crew.workers
-        generate_s = frames * len(seeds) / rate
+        generate_s = frames * n_seeds / rate
     return Estimate(
         folders=tuple(folder.path for folder in folders),
         clips=len(wanted),
         frames=frames,
         clips_there=sum(folder.record(c.clip_id).is_file() for folder in folders for c in wanted),
-        disk_bytes=round(_bytes(plan) * len(seeds)),
+        disk_bytes=round(disk_bytes(plan) * n_seeds),
         generate_s=generate_s,
         based_on=None if generate_s is None or earlier is None else earlier[0],
     )
 
 
-def _bytes(plan: RunPlan) -> float:
+def _planned(request: EvalRequest) -> tuple[RunPlan, Protocol]:
+    """Return the plan of the first seed, and the protocol narrowed to what is to be measured."""
+    seeds = request.seeds
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        shown = ",".join(map(str, seeds)) or "none"
+        raise ConfigError(
+            f"--seeds wants one or more different numbers from 0 on, such as 42,43, got {shown}"
+        )
+    rule = task_rule(request.task, min_frames=request.min_frames)
+    protocol = scoring_protocol(rule, request.protocol, request.metrics)
+    return plan_run(request), protocol
+
+
+def disk_bytes(plan: RunPlan) -> float:
+    """Return about how much the lossless frames of a run take."""
     total = 0.0
     for clip in plan.selection.wanted:
         side = clip.driving.out_size_px
@@ -282,7 +205,7 @@ def evaluate(  # noqa: PLR0913 - one argument for each thing a user may choose
         keep: "preview" takes the lossless frames away once all clips are scored: scores can't be
             computed again then, and to measure more, all clips are made again.
         out: folder of all runs.
-        overwrite: what to do with what is there; see `generate.Overwrite`.
+        overwrite: what to do with what is there; see `request.Overwrite`.
         options: of the model.
         generator: an object of your own that makes the frames, in this process.
         workers: processes; None: what suits the model, and one per core to score.
@@ -297,74 +220,50 @@ def evaluate(  # noqa: PLR0913 - one argument for each thing a user may choose
         MissingWeightsError: the model's weights are missing; nothing was made.
         TPBenchError: the disk is full; what is finished is kept.
     """
-    prepared = prepare(
-        model,
-        data,
+    request = EvalRequest(
+        model=model,
+        data=data,
         split=split,
         task=task,
         protocol=protocol,
         metrics=metrics,
-        seeds=seeds,
+        seeds=tuple(seeds),
         weights=weights,
         limit=limit,
         ids=ids,
         min_frames=min_frames,
         device=device,
         shard=shard,
-        options=options,
-        of_object=generator is not None,
-    )
-    return evaluate_prepared(
-        prepared,
         keep=keep,
         out=out,
         overwrite=overwrite,
+        options=options or {},
         generator=generator,
         workers=workers,
         offline=offline,
         strict=strict,
         command=command,
-        on_progress=on_progress,
     )
+    return evaluate_request(request, on_progress)
 
 
-def evaluate_prepared(  # noqa: PLR0913 - one argument for each thing a user may choose
-    prepared: Prepared,
-    *,
-    keep: Keep = "lossless",
-    out: Path | str = "runs",
-    overwrite: Overwrite = "missing",
-    generator: Generator | None = None,
-    workers: int | None = None,
-    offline: bool = False,
-    strict: bool = False,
-    command: Sequence[str] = (),
-    on_progress: EvaluationListener | None = None,
+def evaluate_request(
+    request: EvalRequest, on_progress: EvaluationListener | None = None
 ) -> Evaluation:
-    """Generate and score what `prepare` looked up; arguments and errors as those of `evaluate`."""
+    """Do what `evaluate` does, with all its arguments in one."""
+    plan, protocol = _planned(request)
     scoring = ScoringSetting(
-        protocol=prepared.protocol,
-        policies=policies_of(prepared.plan.rule, prepared.protocol),
-        device=prepared.spec.device,
-        workers=workers,
-        offline=offline,
-        strict=strict,
+        protocol=protocol,
+        policies=policies_of(plan.rule, protocol),
+        device=request.device,
+        workers=request.workers,
+        offline=request.offline,
+        strict=request.strict,
     )
     work = _Work(
-        out=Path(out),
-        scoring=scoring,
-        readiness=_ready(scoring),
-        keep=keep,
-        overwrite=overwrite,
-        generator=generator,
-        workers=workers,
-        command=tuple(command),
-        on_progress=on_progress,
+        request=request, scoring=scoring, readiness=_ready(scoring), on_progress=on_progress
     )
-    done = [
-        work.do(replace(prepared.plan, seed=seed), replace(prepared.spec, seed=seed))
-        for seed in prepared.seeds
-    ]
+    done = [work.do(replace(plan, seed=seed)) for seed in request.seeds]
     return Evaluation(
         runs=tuple(run for run, _ in done), reports=tuple(report for _, report in done)
     )
@@ -374,49 +273,35 @@ def evaluate_prepared(  # noqa: PLR0913 - one argument for each thing a user may
 class _Work:
     """What all seeds have in common."""
 
-    out: Path
+    request: EvalRequest
     scoring: ScoringSetting
     readiness: Readiness
-    keep: Keep
-    overwrite: Overwrite
-    generator: Generator | None
-    workers: int | None
-    command: tuple[str, ...]
     on_progress: EvaluationListener | None
 
-    def do(self, plan: RunPlan, spec: RunSpec) -> tuple[Run, ScoreReport]:
+    def do(self, plan: RunPlan) -> tuple[Run, ScoreReport]:
         """Make and score one run."""
-        folder = plan.folder(self.out)
-        if self.keep == "preview" and self.overwrite == "missing":
+        folder = plan.folder(Path(self.request.out))
+        drops = self.request.keep == "preview"
+        if drops and self.request.overwrite == "missing":
             # Of clips that have all their scores, the lossless frames are not missed.
             if self._settled(plan, folder) is not None:
-                self._generate(plan, spec, keep="preview")
+                self._generate(plan, keep="preview")
             if (report := self._settled(plan, folder)) is not None:
                 run = Run.open(folder.path)
                 _drop_lossless(run)
                 return run, report
-        run = self._generate(plan, spec, keep="lossless")
+        run = self._generate(plan, keep="lossless")
         with folder.locked(), explain_halts(folder.path):
             report = self._score(plan, run)
-            if self.keep == "preview" and report.complete:
+            if drops and report.complete:
                 _drop_lossless(run)
         return run, report
 
-    def _generate(self, plan: RunPlan, spec: RunSpec, *, keep: Keep) -> Run:
-        return generate_planned(
-            plan,
-            spec,
-            self.out,
-            generator=self.generator,
-            keep=keep,
-            workers=self.workers,
-            overwrite=self.overwrite,
-            command=self.command,
-            on_progress=self._tell(plan.seed),
-        )
+    def _generate(self, plan: RunPlan, *, keep: Keep) -> Run:
+        return generate_planned(plan, replace(self.request, keep=keep), self._tell(plan.seed))
 
     def _score(self, plan: RunPlan, run: Run) -> ScoreReport:
-        if self.overwrite == "always":
+        if self.request.overwrite == "always":
             measured = RecordFolder(run.folder.path / RECORDS_NAME, real_cache_dir())
             measured.discard(clip.clip_id for clip in plan.selection.clips)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -14,6 +14,7 @@ import typer
 from tpbench.cli.output import counted, print_whole, remarks, score_table, scoring_bar, side_of
 
 if TYPE_CHECKING:
+    from tpbench.baselines.base import OptionValue
     from tpbench.benchmark.driver import GenerationListener, GenerationProgress
     from tpbench.benchmark.evaluate import Estimate, EvaluationListener
     from tpbench.benchmark.evaluation import Evaluation
@@ -107,47 +108,39 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Generate all clips with a model and score them; an interrupted run is resumed."""
-    from tpbench.benchmark.evaluate import estimate, evaluate_prepared, prepare
-    from tpbench.benchmark.model import parse_assignments, with_reference_quirks
-    from tpbench.benchmark.tasks import read_ids
+    from tpbench.benchmark.evaluate import estimate, evaluate_request
+    from tpbench.benchmark.request import EvalRequest
     from tpbench.work import terminate_as_interrupt
 
-    options = parse_assignments(option or [])
-    if reference_quirks:
-        model, options = with_reference_quirks(model, options)
-    chosen_metrics = None if metrics is None else [m.strip() for m in metrics.split(",") if m]
-    chosen_ids = None if ids is None else read_ids(ids)
-    prepared = prepare(
-        model,
-        data,
+    model, options = _model_and_options(model, option, quirks=reference_quirks)
+    request = EvalRequest(
+        model=model,
+        data=data,
         split=split,
         task=task,
         protocol=protocol,
-        metrics=chosen_metrics,
+        metrics=None if metrics is None else [m.strip() for m in metrics.split(",") if m],
+        ids=_ids(ids),
         seeds=_seeds(seeds),
         weights=weights,
         limit=limit,
-        ids=chosen_ids,
         min_frames=min_frames,
         device=device,
         shard=shard,
+        keep=keep,
+        out=out,
+        overwrite=overwrite,
         options=options,
+        workers=workers,
+        offline=offline,
+        strict=strict,
+        command=("tpbench", *sys.argv[1:]),
     )
     if dry_run:
-        _say_estimate(estimate(prepared, out, workers=workers), as_json=as_json)
+        _say_estimate(estimate(request), as_json=as_json)
         return
     with terminate_as_interrupt(), _progress_bar() as listener:
-        evaluation = evaluate_prepared(
-            prepared,
-            keep=keep,
-            out=out,
-            overwrite=overwrite,
-            workers=workers,
-            offline=offline,
-            strict=strict,
-            command=("tpbench", *sys.argv[1:]),
-            on_progress=listener,
-        )
+        evaluation = evaluate_request(request, listener)
     if as_json:
         typer.echo(json.dumps(evaluation.to_json(), indent=1, allow_nan=False, ensure_ascii=False))
     else:
@@ -155,6 +148,21 @@ def evaluate(
     if not evaluation.complete:
         _say_what_lacks(evaluation)
         raise typer.Exit(INCOMPLETE_EXIT_CODE)
+
+
+def _model_and_options(
+    model: str, pairs: Sequence[str] | None, *, quirks: bool
+) -> tuple[str, dict[str, OptionValue]]:
+    from tpbench.benchmark.model import parse_assignments, with_reference_quirks
+
+    options = parse_assignments(pairs or [])
+    return with_reference_quirks(model, options) if quirks else (model, options)
+
+
+def _ids(path: Path | None) -> list[str] | None:
+    from tpbench.benchmark.tasks import read_ids
+
+    return None if path is None else read_ids(path)
 
 
 def _seeds(text: str) -> list[int]:
@@ -318,36 +326,30 @@ def generate(
     ] = None,
 ) -> None:
     """Generate the clips of a run without scoring them; an interrupted run is resumed."""
-    from tpbench.benchmark.generate import RunSpec, generate_run
-    from tpbench.benchmark.model import parse_assignments, with_reference_quirks
-    from tpbench.benchmark.tasks import read_ids
+    from tpbench.benchmark.generate import generate_run
+    from tpbench.benchmark.request import EvalRequest
     from tpbench.work import terminate_as_interrupt
 
-    options = parse_assignments(option or [])
-    if reference_quirks:
-        model, options = with_reference_quirks(model, options)
-    spec = RunSpec(
+    model, options = _model_and_options(model, option, quirks=reference_quirks)
+    request = EvalRequest(
         model=model,
         data=data,
         split=split,
-        seed=seed,
+        seeds=(seed,),
         options=options,
-        weights_dir=weights,
+        weights=weights,
         device=device,
         limit=limit,
-        ids=None if ids is None else tuple(read_ids(ids)),
+        ids=_ids(ids),
         min_frames=min_frames,
+        keep=keep,
+        out=out,
+        workers=workers,
+        overwrite=overwrite,
+        command=("tpbench", *sys.argv[1:]),
     )
     with terminate_as_interrupt(), _generating_bar() as news:
-        run = generate_run(
-            spec,
-            out,
-            keep=keep,
-            workers=workers,
-            overwrite=overwrite,
-            command=("tpbench", *sys.argv[1:]),
-            on_progress=news.hear,
-        )
+        run = generate_run(request, news.hear)
     _say_generated(run, news.state)
     counts = run.info.counts
     if counts.failed or counts.quarantined:
