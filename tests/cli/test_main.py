@@ -17,8 +17,8 @@ import typer
 
 import tpbench
 from tpbench import doctor
-from tpbench.cli.console import CleanConsole
-from tpbench.cli.main import CleanFormatter, CleanStream, clean_streams, main
+from tpbench.cli.main import main
+from tpbench.cli.output import CleanFormatter, CleanStream, clean_streams, console
 from tpbench.doctor import Check
 
 HOSTILE = "a\r\x1b[2J\x9b31m\u202eb\x07"
@@ -63,16 +63,18 @@ def test_log_lines_are_clean_and_one_line_each() -> None:
     assert line == "WARNING: a\\r\\u001b[2J\\u009b31m\\u202eb\\u0007: lost\\nERROR: all"
 
 
-def test_tables_on_a_terminal_keep_their_colours_and_clean_their_texts() -> None:
+def test_tables_on_a_terminal_keep_their_colours_and_clean_their_texts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from rich.table import Table
 
+    for name, value in {"FORCE_COLOR": "1", "COLUMNS": "80", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
     terminal = io.StringIO()
     table = Table(HOSTILE)
     table.add_row(HOSTILE, style="red")
-    console = CleanConsole(
-        file=cast("IO[str]", CleanStream(terminal)), force_terminal=True, width=80
-    )
-    console.print(table)
+    console(file=cast("IO[str]", CleanStream(terminal))).print(table)
     said = terminal.getvalue()
     assert "\x1b[31m" in said
     assert not set(said) & {"\r", "\x9b", "\u202e", "\x07"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tpbench.cli import options as opt
 from tpbench.cli.output import (
     ARROWS,
+    console,
     counted,
     interval,
     plain_table,
+    print_json,
     print_whole,
     shown,
     side_of,
@@ -32,39 +34,37 @@ def compare(
     run_b: Annotated[
         Path, typer.Argument(help="Folder of the run to compare it with.", show_default=False)
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Compare two runs: paired differences on their common clips, and the worst clips."""
     from tpbench.benchmark.compare import compare_runs
 
     found = compare_runs(run_a, run_b)
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1, allow_nan=False, ensure_ascii=False))
+        print_json(found.to_json(), indent=1)
     else:
         _say(found)
 
 
 def _say(found: Comparison) -> None:
-    from tpbench.cli.console import CleanConsole
-
-    console = CleanConsole(highlight=False, markup=False, emoji=False)
+    to = console()
     for letter, run in (("A", found.a), ("B", found.b)):
         name, seed = run.info.model.name, run.info.seed
-        console.print(f"{letter}: {name}, seed {seed}: {run.folder.path}", soft_wrap=True)
-    print_whole(_table(found), console)
+        to.print(f"{letter}: {name}, seed {seed}: {run.folder.path}", soft_wrap=True)
+    print_whole(_table(found), to)
     lacking: dict[str, list[str]] = {}
     for name, one in found.metrics.items():
         if one.reason:
             what = "difference" if math.isnan(one.difference) else "interval"
             lacking.setdefault(f"no {what}: {one.reason}", []).append(name)
     for reason, names in lacking.items():
-        console.print(f"{reason} ({', '.join(names)})", soft_wrap=True)
+        to.print(f"{reason} ({', '.join(names)})", soft_wrap=True)
     for line in _remarks(found):
-        console.print(line, soft_wrap=True)
+        to.print(line, soft_wrap=True)
     for name, losses in found.worst.items():
         worst = [f"{x.clip_id} ({shown(x.a)} against {shown(x.b)})" for x in losses]
         if worst:
-            console.print(f"{name}: A loses most on {', '.join(worst)}", soft_wrap=True)
+            to.print(f"{name}: A loses most on {', '.join(worst)}", soft_wrap=True)
 
 
 def _remarks(found: Comparison) -> Iterator[str]:
@@ -134,9 +134,7 @@ def build(
             show_default=False,
         ),
     ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the tables and the page.")
-    ] = Path("leaderboard"),
+    out: Annotated[Path, opt.out_option("the tables and the page")] = Path("leaderboard"),
     data: Annotated[
         Path | None,
         typer.Option(
@@ -148,7 +146,7 @@ def build(
     no_page: Annotated[
         bool, typer.Option("--no-page", help="Tables only, without index.html and videos.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Build a leaderboard from finished runs: CSV with a schema, Markdown, and a page.
 
@@ -160,7 +158,7 @@ def build(
 
     built = build_leaderboard(runs, out, data=data, page=not no_page)
     if as_json:
-        typer.echo(json.dumps(_as_json(built), indent=1, ensure_ascii=False, allow_nan=False))
+        print_json(_as_json(built), indent=1)
     else:
         board = built.leaderboard
         measured = sum(row.kind == "measured" for row in board.rows)
@@ -174,7 +172,7 @@ def build(
     for line in _board_remarks(built):
         typer.echo(line, err=True)
     if any(left_out.refused for left_out in built.leaderboard.left_out):
-        raise typer.Exit(3)
+        raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
 def _board_remarks(built: BuiltLeaderboard) -> Iterator[str]:

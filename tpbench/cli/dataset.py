@@ -1,31 +1,30 @@
-"""`tpbench extract`, `inspect`, `split`, `demo`, `doctor`."""
+"""`tpbench extract`, `inspect`, `split` and `demo`."""
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from tpbench.dataset import Clip, Dataset
-    from tpbench.doctor import Check
-    from tpbench.extraction.progress import ProgressListener, RunProgress
+from tpbench.cli import options as opt
+from tpbench.cli.output import console, counted, print_json, progress_bar
 
-FAILED_EXIT_CODE = 3
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from tpbench.dataset import Clip, Dataset, DatasetInfo, RunStats
+    from tpbench.extraction.progress import ProgressListener, RunProgress
 
 
 def extract(
     inputs: Annotated[list[Path], typer.Argument(help="Videos, or folders to search for videos.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Dataset folder, new or to be extended.")
-    ],
+    out: Annotated[Path, opt.out_option("the dataset, new or to be extended")],
     preset: Annotated[
         str, typer.Option(help="talkingpose, demo, or the path of a .yaml file.")
     ] = "talkingpose",
@@ -33,13 +32,11 @@ def extract(
         Literal["dwpose", "mediapipe"],
         typer.Option(help="Skeleton detector; mediapipe needs no download beyond PyPI."),
     ] = "dwpose",
-    workers: Annotated[
-        int | None, typer.Option(help="Number of worker processes. Default: one per core.")
-    ] = None,
+    workers: opt.Workers = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="Device that DWPose runs on.")
     ] = "auto",
-    offline: Annotated[bool, typer.Option("--offline", help="Never download model files.")] = False,
+    offline: opt.Offline = False,
     redo: Annotated[
         bool,
         typer.Option(
@@ -56,8 +53,6 @@ def extract(
 ) -> None:
     """Turn raw talk videos into an upper-body dataset; an interrupted run is resumed."""
     import tpbench
-    from tpbench.cli.console import CleanConsole
-    from tpbench.cli.output import render_summary
     from tpbench.work import terminate_as_interrupt
 
     with terminate_as_interrupt(), _progress_bar() as listener:
@@ -74,7 +69,7 @@ def extract(
             name=name,
             on_progress=listener,
         )
-    CleanConsole().print(render_summary(dataset.info))
+    console().print(render_summary(dataset.info))
     if not dataset.info.counts.kept:
         typer.echo(
             "No clips were kept. The table shows why; report.html shows how close each came."
@@ -95,13 +90,11 @@ def extract(
             err=True,
         )
     if missing or counts.failed or counts.quarantined:
-        raise typer.Exit(FAILED_EXIT_CODE)
+        raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
 @contextmanager
 def _progress_bar() -> Iterator[ProgressListener]:
-    from tpbench.cli.output import progress_bar
-
     with progress_bar("videos") as show:
 
         def listener(state: RunProgress) -> None:
@@ -118,8 +111,10 @@ _MODELS: Final = ("oracle", "gt-reencode", "frozen", "warp")
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("demo"),
-    offline: Annotated[bool, typer.Option("--offline", help="Never download model files.")] = False,
+    out: Annotated[Path, opt.out_option("the dataset, all runs and the leaderboard")] = Path(
+        "demo"
+    ),
+    offline: opt.Offline = False,
 ) -> None:
     """Extract a small dataset, evaluate models that need no weights, build a leaderboard."""
     import tpbench
@@ -153,21 +148,17 @@ def demo(
     typer.echo(f"page: {built.page}")
 
 
-_FINISHED_WITH_FAILURES = 3
-
-
 def inspect(
-    dataset: Annotated[Path, typer.Argument(help="Dataset folder.", show_default=False)],
+    dataset: opt.DatasetFolder,
     clip: Annotated[
         str | None, typer.Argument(help="Clip id: show everything known about this clip.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: opt.AsJson = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Check the sha256 of every file against the manifest.")
     ] = False,
 ) -> None:
     """Show the contents and reject reasons of a dataset, or all measurements of one clip."""
-    from tpbench.cli.output import render_clip, render_failures, render_summary
     from tpbench.dataset import Dataset
 
     opened = Dataset.open(dataset)
@@ -175,15 +166,15 @@ def inspect(
     problems = opened.verify() if verify else []
     if as_json:
         content = _dataset_json(opened) if row is None else _clip_json(opened, row)
-        _echo_json({**content, "problems": problems} if verify else content)
+        print_json({**content, "problems": problems} if verify else content)
     else:
-        _print(
+        console().print(
             render_summary(opened.info)
             if row is None
             else render_clip(opened.info, row, _paths(opened, row))
         )
         if row is None and (failures := _failures(opened)):
-            _print(render_failures(failures))
+            console().print(render_failures(failures))
         for problem in problems:
             typer.echo(problem, err=True)
         if problems:
@@ -193,13 +184,13 @@ def inspect(
         if verify and not problems:
             typer.echo("verified: all files match the manifest")
     if problems:
-        raise typer.Exit(_FINISHED_WITH_FAILURES)
+        raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
 def split(
-    dataset: Annotated[Path, typer.Argument(help="Dataset folder.", show_default=False)],
+    dataset: opt.DatasetFolder,
     test: Annotated[float, typer.Option(help="Share of identities in the test split.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    seed: opt.Seed = 0,
 ) -> None:
     """Split a dataset into train and test by identity; stable when clips are added."""
     from tpbench.dataset import empty_side_warning, split_dataset
@@ -237,8 +228,6 @@ def _dataset_json(dataset: Dataset) -> dict[str, Any]:
 
 
 def _clip_json(dataset: Dataset, clip: Clip) -> dict[str, Any]:
-    from tpbench.cli.output import verdicts
-
     return {
         **clip.to_json(),
         "verdicts": verdicts(dataset.info, clip),
@@ -256,60 +245,201 @@ def _paths(dataset: Dataset, clip: Clip) -> dict[str, str]:
     }
 
 
-def _echo_json(content: dict[str, Any]) -> None:
-    import json
-
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
-
-
-def _print(renderable: Any) -> None:  # noqa: ANN401 - whatever rich can draw
-    from tpbench.cli.console import CleanConsole
-
-    CleanConsole(highlight=False).print(renderable)
-
-
-_STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
-
-
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print only essential things that are missing.")
-    ] = False,
-) -> None:
-    """Check what this machine has. Exit code 3 if something essential is missing."""
-    from tpbench.doctor import examine
-
-    checks = examine()
-    if as_json:
-        typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
-    elif not quiet:
-        _print_checks(checks)
-    else:
-        for check in checks:
-            if check.status == "fail":
-                remedy = f"; {check.remedy}" if check.remedy else ""
-                typer.echo(f"{check.name}: {check.detail}{remedy}", err=True)
-    if any(check.status == "fail" for check in checks):
-        raise typer.Exit(3)
-
-
-def _print_checks(checks: list[Check]) -> None:
+def render_summary(info: DatasetInfo) -> RenderableType:
+    """Return counts by status, the reject table, speed and split of a dataset."""
+    from rich.console import Group
     from rich.text import Text
 
-    from tpbench.cli.console import CleanConsole
+    counts = info.counts
+    head = Text.assemble(
+        (f"{info.name} {info.version}", "bold"),
+        f"  digest {info.digest[:8]}\n",
+        f"{counts.kept:,} clips, {counts.kept_frames:,} frames, {counts.kept_hours:.2f} h of "
+        f"{counts.identities:,} identities kept, from {counts.sources:,} sources",
+    )
+    parts: list[RenderableType] = [head]
+    if info.sources_pending:
+        todo = f"not finished: {counted(info.sources_pending, 'source')} pending; run the same"
+        parts.append(Text(f"{todo} `tpbench extract` again", style="bold yellow"))
+    parts.append(_status_table(info))
+    if counts.reject_codes:
+        parts.append(_reject_table(info))
+    if skeleton := info.config.get("skeleton"):
+        # Datasets from before it was settled at all say nothing of it.
+        visibility = info.config.get("visibility", "as found, frame by frame")
+        parts.append(Text(f"skeletons: {skeleton}, visibility {visibility}"))
+    if info.run is not None:
+        parts.append(Text(speed_line(info.run)))
+    if info.split is not None:
+        split = info.split
+        parts.append(
+            Text(
+                f"split: {split.train_clips:,} train, {split.test_clips:,} test clips "
+                f"(share {split.test_share:g}, seed {split.seed})"
+            )
+        )
+    return Group(*parts)
 
-    console = CleanConsole(highlight=False, soft_wrap=True)
-    area = ""
-    for check in checks:
-        if check.area != area:
-            area = check.area
-            console.print(Text(area, style="bold"))
-        line = Text("  ")
-        line.append(f"{check.status:<5}", style=_STYLES[check.status])
-        line.append(f"{check.name}: {check.detail}")
-        console.print(line)
-        if check.remedy:
-            console.print(Text(f"         -> {check.remedy}"))
-    counts = [f"{sum(check.status == s for check in checks)} {s}" for s in _STYLES]
-    console.print(Text(", ".join(counts)))
+
+def render_failures(clips: Iterable[Clip]) -> RenderableType:
+    """Return one line per source that failed or was quarantined, with its reason."""
+    from rich.text import Text
+
+    table = _table("status", "error")
+    for clip in clips:
+        table.add_row(clip.status, Text(clip.error or ""))
+    return table
+
+
+def render_clip(info: DatasetInfo, clip: Clip, paths: dict[str, str]) -> RenderableType:
+    """Return everything known about a clip: provenance, paths, measurements, thresholds."""
+    from rich.console import Group
+    from rich.text import Text
+
+    colour = "green" if clip.status == "kept" else "red"
+    head = Text.assemble((clip.clip_id, "bold"), "  ", (clip.status, colour))
+    if clip.reject_codes:
+        head.append(f"  {', '.join(clip.reject_codes)}")
+    facts = _table("", "")
+    row = clip.to_json()
+    for name, value in [*_provenance(clip), *paths.items()]:
+        facts.add_row(name, Text(value))
+    for name in _FACTS:
+        if row[name] is not None:
+            facts.add_row(name, Text(str(row[name])))
+    if not clip.measurements:
+        return Group(head, facts)
+    return Group(head, facts, _measurement_table(info, clip))
+
+
+_FACTS = (
+    "url",
+    "licence",
+    "uploader",
+    "identity",
+    "split",
+    "pose_source",
+    "tool_version",
+    "error",
+)
+
+
+def speed_line(run: RunStats) -> str:
+    """Return one line with the time an extraction took."""
+    frames, hours = run.frames_per_s, run.video_hours_per_core_hour
+    line = f"{run.workers} worker{'' if run.workers == 1 else 's'}, {run.wall_s:,.0f} s"
+    if frames is not None:
+        line += f": {frames:,.1f} source frames/s"
+    if hours is not None:
+        line += f", {hours:.2f} h of video per core-hour"
+    total = sum(run.stage_s.values())
+    if total:
+        shares = ", ".join(f"{stage} {s / total:.0%}" for stage, s in run.stage_s.items())
+        line += f" ({shares})"
+    return line
+
+
+def verdicts(info: DatasetInfo, clip: Clip) -> list[dict[str, object]]:
+    """Return one row per measurement: name, title, unit, measured, limit, verdict, code.
+
+    The verdict is "ok", "reject", "" where there is no limit, or "not measured": an earlier filter
+    had refused the clip, or there was nothing to measure.
+    """
+    known = {item.name: item for item in info.measurements}
+    names = [*known, *sorted((clip.measurements.keys() | clip.thresholds.keys()) - known.keys())]
+    rows: list[dict[str, object]] = []
+    for name in names:
+        meaning = known.get(name)
+        value, limit = clip.measurements.get(name), clip.thresholds.get(name)
+        if value is None:
+            verdict = "not measured"
+        elif meaning is None or limit is None or meaning.direction == "none":
+            verdict = ""
+        else:
+            verdict = "ok" if meaning.passes(value, limit) else "reject"
+        rows.append(
+            {
+                "name": name,
+                "title": meaning.title if meaning else name,
+                "unit": meaning.unit if meaning else "",
+                "direction": meaning.direction if meaning else "none",
+                "measured": value,
+                "threshold": limit,
+                "verdict": verdict,
+                "code": meaning.code if meaning else "",
+            }
+        )
+    return rows
+
+
+def _status_table(info: DatasetInfo) -> Table:
+    counts = info.counts
+    table = _table("candidates", "rows", "share", right=("rows", "share"))
+    for status in ("kept", "rejected", "failed", "quarantined"):
+        number = getattr(counts, status)
+        share = f"{number / counts.candidates:.1%}" if counts.candidates else ""
+        table.add_row(status, f"{number:,}", share)
+    return table
+
+
+def _reject_table(info: DatasetInfo) -> Table:
+    from rich.text import Text
+
+    from tpbench.extraction.pipeline import OTHER_CODES
+
+    titles = OTHER_CODES | {item.code: item.title for item in info.measurements if item.code}
+    table = _table("rejected for", "rows", "share", "measured", right=("rows", "share"))
+    for code, number in info.counts.reject_codes.items():
+        share = f"{number / info.counts.rejected:.1%}" if info.counts.rejected else ""
+        table.add_row(Text(code), f"{number:,}", share, Text(titles.get(code, "")))
+    return table
+
+
+def _measurement_table(info: DatasetInfo, clip: Clip) -> Table:
+    from rich.text import Text
+
+    heads = ("measurement", "measured", "limit", "verdict")
+    table = _table(*heads, right=("measured",))
+    signs = {"at_least": "\N{GREATER-THAN OR EQUAL TO}", "at_most": "\N{LESS-THAN OR EQUAL TO}"}
+    styles = {"ok": "green", "reject": "red", "not measured": "dim"}
+    for row in verdicts(info, clip):
+        sign = signs.get(str(row["direction"]), "")
+        limit = f"{sign} {_number(row['threshold'])} {row['unit']}".strip()
+        verdict = str(row["verdict"])
+        said = f"{verdict}: {row['code']}" if verdict == "reject" else verdict
+        table.add_row(
+            Text(str(row["title"])),
+            _number(row["measured"]),
+            Text(limit if row["threshold"] is not None else str(row["unit"])),
+            Text(said, style=styles.get(verdict, "")),
+        )
+    return table
+
+
+def _provenance(clip: Clip) -> list[tuple[str, str]]:
+    facts = [("source", clip.source_path)]
+    if clip.start_s is not None and clip.end_s is not None:
+        frames = f"frames {clip.start_frame} to {clip.end_frame} (exclusive)"
+        facts.append(("span", f"{clip.start_s:.3f} to {clip.end_s:.3f} s, {frames}"))
+    if clip.fps is not None:
+        facts.append(("frames", f"{clip.n_frames} at {clip.fps:g} frames/s"))
+    corners = (clip.crop_x0, clip.crop_y0, clip.crop_x1, clip.crop_y1)
+    if None not in corners:
+        box = ", ".join(f"{value:.4f}" for value in corners if value is not None)
+        size = f"{clip.source_width_px}x{clip.source_height_px} px"
+        facts.append(("crop", f"x0, y0, x1, y1 = {box} as shares of {size}"))
+    return facts
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else ""
+
+
+def _table(*heads: str, right: tuple[str, ...] = ()) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_header=any(heads))
+    for head in heads:
+        table.add_column(head, justify="right" if head in right else "left", overflow="fold")
+    return table

@@ -9,58 +9,14 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Iterable
-from typing import Annotated, Any, TextIO
+from typing import Annotated
 
 import typer
 
 from tpbench.cli import boards, dataset, models, runs, scores
+from tpbench.cli.output import CleanFormatter, clean_streams
 from tpbench.errors import TPBenchError
-from tpbench.foreign import printable, printable_lines
-
-
-class CleanStream:
-    """A text stream that escapes control characters, except newlines and tabs.
-
-    Args:
-        stream: what is written to.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self.rich_proxied_file = stream
-        """The stream behind this one, where `rich` looks for it: its styles and cursor movements
-        must get through, and its texts are escaped by `CleanConsole`."""
-
-    def write(self, text: str) -> int:
-        """Write text with control characters as JSON escapes."""
-        self.rich_proxied_file.write(printable_lines(text))
-        return len(text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        """Write one text after the other."""
-        for line in lines:
-            self.write(line)
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the stream's own
-        return getattr(self.rich_proxied_file, name)
-
-
-class CleanFormatter(logging.Formatter):
-    """Formats log messages as one line without control characters."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
-        """Return the line of a record, before any traceback."""
-        record.message = printable(record.message)
-        return super().formatMessage(record)
-
-
-def clean_streams() -> None:
-    """Escape control characters in everything printed from now on."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is not None and not isinstance(stream, CleanStream):
-            setattr(sys, name, CleanStream(stream))
-
+from tpbench.foreign import printable
 
 _INTERRUPTED = 130
 
@@ -86,7 +42,7 @@ app.add_typer(models.models_app, name="models")
 app.add_typer(scores.metrics_app, name="metrics")
 app.add_typer(models.weights_app, name="weights")
 app.add_typer(models.cache_app, name="cache")
-app.command("doctor")(dataset.doctor)
+app.command("doctor")(models.doctor)
 
 
 def _print_version(wanted: bool) -> None:

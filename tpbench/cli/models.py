@@ -1,17 +1,19 @@
-"""`tpbench models`, `tpbench weights` and `tpbench cache`."""
+"""`tpbench models`, `weights`, `cache` and `doctor`: what this machine has."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tpbench.cli import options as opt
+from tpbench.cli.output import bold_table, console, print_json
 from tpbench.errors import ConfigError, did_you_mean
 from tpbench.foreign import printable
 
@@ -20,10 +22,9 @@ if TYPE_CHECKING:
 
     from tpbench.baselines.base import ModelRow
     from tpbench.baselines.reported import ReportedValue
+    from tpbench.doctor import Check
     from tpbench.metrics.scoring.features import CacheEntry
     from tpbench.weights import WeightFile, WeightState
-
-FAILED_EXIT_CODE = 3
 
 _WITH_PARITY_CASES = ("talkingpose",)
 
@@ -39,20 +40,18 @@ Name = Annotated[
         help="Model, as listed by `tpbench models list`, or a spec.yaml.", show_default=False
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @models_app.command("list")
-def list_models(as_json: AsJson = False) -> None:
+def list_models(as_json: opt.AsJson = False) -> None:
     """List all models and variants; --json includes everything that `show` prints."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     from tpbench.baselines.registry import MODELS
 
     if as_json:
-        _echo_json([_row_as_json(row) for row in MODELS.values()])
+        print_json([row.model_dump() for row in MODELS.values()])
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", no_wrap=True)  # names are what has to be typed
@@ -61,11 +60,11 @@ def list_models(as_json: AsJson = False) -> None:
     for row in MODELS.values():
         names = [row.id, *(f"{row.id}:{variant}" for variant in row.variants)]
         table.add_row("\n".join(names), row.kind, row.description)
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 @models_app.command()
-def show(name: Name, as_json: AsJson = False) -> None:
+def show(name: Name, as_json: opt.AsJson = False) -> None:
     """Show the requirements, licences, variants and published numbers of a model."""
     from tpbench.baselines.external.spec import is_spec_file
     from tpbench.baselines.registry import find
@@ -74,9 +73,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
     row, _variant = find(name)
     published = reported_for(row.id)
     if as_json:
-        _echo_json(
-            {**_row_as_json(row), "reported": [_value_as_json(value) for value in published]}
-        )
+        print_json({**row.model_dump(), "reported": [asdict(value) for value in published]})
         return
     for line in _lines(row, name if is_spec_file(name) else row.id):
         typer.echo(printable(line))
@@ -103,7 +100,7 @@ def check(
         Path | None,
         typer.Option(help="A parity case or a folder of cases. Default: the bundled case."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "cpu",
+    device: opt.Device = "cpu",
     dtype: Annotated[
         Literal["fp32", "fp16", "bf16"],
         typer.Option(help="fp16 and bf16 show their error; both miss the tolerance."),
@@ -128,7 +125,7 @@ def check(
             typer.echo(f"  {clip.clip_id}: {errors}")
         failed |= not report.passed
     if failed:
-        raise typer.Exit(FAILED_EXIT_CODE)
+        raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
 def _check_installed(name: str) -> None:
@@ -181,20 +178,6 @@ def _published(values: tuple[ReportedValue, ...]) -> list[str]:
     return lines
 
 
-def _row_as_json(row: ModelRow) -> dict[str, Any]:
-    return row.model_dump()
-
-
-def _value_as_json(value: ReportedValue) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(value)
-
-
-def _echo_json(content: object) -> None:
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
-
-
 weights_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -208,20 +191,17 @@ Names = Annotated[
 
 @weights_app.command("list")
 def list_weights(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with URLs.")] = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """List all model files: state, size, source, licence; --json adds sha256 and URLs."""
-    from tpbench.cli.console import CleanConsole
     from tpbench.weights import WEIGHTS, state, weights_dir
 
-    states = [state(row.name) for row in WEIGHTS]
+    rows = [(row, state(row.name)) for row in WEIGHTS]
     if as_json:
-        rows = [_weight_as_json(row, found) for row, found in zip(WEIGHTS, states, strict=True)]
-        typer.echo(json.dumps(rows, indent=2))
+        print_json([_weight_as_json(row, found) for row, found in rows], ascii_only=True)
         return
-    console = CleanConsole(highlight=False)
-    console.print(_table(list(zip(WEIGHTS, states, strict=True))))
-    console.print(f"in {weights_dir()}", markup=False, soft_wrap=True)
+    console().print(_table(rows))
+    console().print(f"in {weights_dir()}", soft_wrap=True)
 
 
 @weights_app.command()
@@ -258,13 +238,13 @@ def check_weights(names: Names = None) -> None:
             f"{found.name} is {found.status}; run: tpbench weights pull {found.name}", err=True
         )
     if wrong or absent:
-        raise typer.Exit(3)
+        raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
 @weights_app.command()
 def path(
     name: Annotated[str, typer.Argument(help="Name, as listed by `tpbench weights list`.")],
-    offline: Annotated[bool, typer.Option("--offline", help="Never download model files.")] = False,
+    offline: opt.Offline = False,
 ) -> None:
     """Print the path of a model file after checking its sha256."""
     from tpbench.weights import resolve
@@ -290,14 +270,7 @@ def _weight_as_json(row: WeightFile, found: WeightState) -> dict[str, object]:
 def _table(rows: list[tuple[WeightFile, WeightState]]) -> Table:
     from urllib.parse import urlsplit
 
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("name", "state", "MB", "source", "licence"):
-        # Names are what has to be typed: they are never cut.
-        table.add_column(
-            title, justify="right" if title == "MB" else "left", no_wrap=title == "name"
-        )
+    table = bold_table("name", "state", "MB", "source", "licence", right=("MB",), whole="name")
     for row, found in rows:
         size_bytes = row.size_bytes or found.size_bytes
         table.add_row(
@@ -319,12 +292,9 @@ cache_app = typer.Typer(
 
 @cache_app.command("show")
 def show_cache(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Show the size of the cache by kind, and when it was last used."""
-    from rich.console import Console
-    from rich.table import Table
-
     from tpbench.metrics.scoring.features import entries, real_cache_dir
 
     by_kind: defaultdict[str, list[CacheEntry]] = defaultdict(list)
@@ -341,25 +311,17 @@ def show_cache(
         for kind, found in sorted(by_kind.items())
     ]
     if as_json:
-        typer.echo(json.dumps({"folder": str(real_cache_dir()), "kinds": rows}, indent=2))
+        print_json({"folder": str(real_cache_dir()), "kinds": rows}, ascii_only=True)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("kind", "files", "MB", "oldest use", "latest use"):
-        table.add_column(title, justify="right" if title in {"files", "MB"} else "left")
-    for row, found in zip(rows, (by_kind[str(row["kind"])] for row in rows), strict=True):
-        size_mb = sum(entry.size_bytes for entry in found) / 1e6
-        table.add_row(
-            str(row["kind"]),
-            str(row["files"]),
-            f"{size_mb:.1f}",
-            str(row["oldest_use"]),
-            str(row["latest_use"]),
-        )
-    console = Console(highlight=False)
+    heads = ("kind", "files", "MB", "oldest use", "latest use")
+    table = bold_table(*heads, right=("files", "MB"))
+    sizes_mb = [sum(entry.size_bytes for entry in by_kind[kind]) / 1e6 for kind in sorted(by_kind)]
+    for row, size_mb in zip(rows, sizes_mb, strict=True):
+        kind, files, _bytes, *uses = map(str, row.values())
+        table.add_row(kind, files, f"{size_mb:.1f}", *uses)
     if rows:
-        console.print(table)
-    total_mb = sum(entry.size_bytes for found in by_kind.values() for entry in found) / 1e6
-    console.print(f"{total_mb:.1f} MB in {real_cache_dir()}", markup=False, soft_wrap=True)
+        console().print(table)
+    console().print(f"{sum(sizes_mb):.1f} MB in {real_cache_dir()}", soft_wrap=True)
 
 
 @cache_app.command()
@@ -424,3 +386,48 @@ def _tell(removed: Sequence[CacheEntry]) -> None:
 
 def _day(time_s: float) -> str:
     return datetime.fromtimestamp(time_s, tz=UTC).date().isoformat()
+
+
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def doctor(
+    as_json: opt.AsJson = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only essential things that are missing.")
+    ] = False,
+) -> None:
+    """Check what this machine has. Exit code 3 if something essential is missing."""
+    from tpbench.doctor import examine
+
+    checks = examine()
+    if as_json:
+        print_json([asdict(check) for check in checks], ascii_only=True)
+    elif not quiet:
+        _print_checks(checks)
+    else:
+        for check in checks:
+            if check.status == "fail":
+                remedy = f"; {check.remedy}" if check.remedy else ""
+                typer.echo(f"{check.name}: {check.detail}{remedy}", err=True)
+    if any(check.status == "fail" for check in checks):
+        raise typer.Exit(opt.FAILED_EXIT_CODE)
+
+
+def _print_checks(checks: list[Check]) -> None:
+    from rich.text import Text
+
+    to = console()
+    area = ""
+    for check in checks:
+        if check.area != area:
+            area = check.area
+            to.print(Text(area, style="bold"), soft_wrap=True)
+        line = Text("  ")
+        line.append(f"{check.status:<5}", style=_STYLES[check.status])
+        line.append(f"{check.name}: {check.detail}")
+        to.print(line, soft_wrap=True)
+        if check.remedy:
+            to.print(f"         -> {check.remedy}", soft_wrap=True)
+    counts = [f"{sum(check.status == s for check in checks)} {s}" for s in _STYLES]
+    to.print(", ".join(counts), soft_wrap=True)

@@ -2,19 +2,105 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO
+
+import typer
+
+from tpbench.foreign import printable, printable_lines
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
     from rich.progress import ProgressColumn
+    from rich.segment import Segment
     from rich.table import Table
 
-    from tpbench.dataset import Clip, DatasetInfo, RunStats
     from tpbench.metrics.scoring.driver import ProgressListener, ScoringProgress
     from tpbench.metrics.scoring.report import MetricScore
+
+
+class CleanStream:
+    """A text stream that escapes control characters, except newlines and tabs.
+
+    Args:
+        stream: what is written to.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.rich_proxied_file = stream
+        """The stream behind this one, where `rich` looks for it: its styles and cursor movements
+        must get through, and its texts are escaped by `console`."""
+
+    def write(self, text: str) -> int:
+        """Write text with control characters as JSON escapes."""
+        self.rich_proxied_file.write(printable_lines(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write one text after the other."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the stream's own
+        return getattr(self.rich_proxied_file, name)
+
+
+class CleanFormatter(logging.Formatter):
+    """Formats log messages as one line without control characters."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        """Return the line of a record, before any traceback."""
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+
+def clean_streams() -> None:
+    """Escape control characters in everything printed from now on."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, CleanStream):
+            setattr(sys, name, CleanStream(stream))
+
+
+def console(*, stderr: bool = False, file: IO[str] | None = None) -> Console:
+    """Return a console that escapes control characters in texts; its own styles get through.
+
+    Texts are no markup: square brackets and colons stay what they are.
+    """
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class CleanConsole(Console):
+        def _render_buffer(self, buffer: Iterable[Segment]) -> str:
+            return super()._render_buffer(
+                Segment(printable_lines(text), style, control) if not control else segment
+                for segment in buffer
+                for text, style, control in [segment]
+            )
+
+    return CleanConsole(stderr=stderr, file=file, highlight=False, markup=False, emoji=False)
+
+
+def print_json(content: object, *, indent: int = 2, ascii_only: bool = False) -> None:
+    """Print a result as JSON: NaN is null, infinity is "inf"."""
+    from tpbench.canonical import encoded
+
+    typer.echo(json.dumps(encoded(content), indent=indent, ensure_ascii=ascii_only))
+
+
+_LISTED: Final = 5
+
+
+def echo_some(lines: Sequence[str]) -> int:
+    """Print the first lines to stderr, and return how many are left."""
+    for line in lines[:_LISTED]:
+        typer.echo(line, err=True)
+    return max(0, len(lines) - _LISTED)
 
 
 class Show(Protocol):
@@ -59,9 +145,7 @@ def progress_bar(unit: str) -> Iterator[Show]:
         TimeRemainingColumn,
     )
 
-    from tpbench.cli.console import CleanConsole
-
-    console = CleanConsole(stderr=True)
+    to = console(stderr=True)
     bar = Progress(
         BarColumn(bar_width=12),
         MofNCompleteColumn(),
@@ -69,8 +153,8 @@ def progress_bar(unit: str) -> Iterator[Show]:
         stalled_column(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
+        console=to,
+        disable=not to.is_terminal,
     )
     task = bar.add_task(unit, total=None, news="")
 
@@ -138,11 +222,45 @@ def plain_table(headers: Mapping[str, bool]) -> Table:
     return table
 
 
-def print_whole(table: Table, console: Console) -> None:
+def bold_table(*heads: str, right: Sequence[str] = (), whole: str = "") -> Table:
+    """Return an empty table without lines.
+
+    Args:
+        heads: titles of its columns.
+        right: those flushed right.
+        whole: the one that is never cut: it is what has to be typed.
+    """
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        side: Literal["left", "right"] = "right" if head in right else "left"
+        table.add_column(head, justify=side, no_wrap=head == whole)
+    return table
+
+
+def print_whole(table: Table, to: Console) -> None:
     """Print a table without cutting numbers, wider than the terminal if needed."""
-    free = console.options.update(max_width=10_000)
-    console.width = max(console.width, console.measure(table, options=free).maximum)
-    console.print(table)
+    free = to.options.update(max_width=10_000)
+    to.width = max(to.width, to.measure(table, options=free).maximum)
+    to.print(table)
+
+
+def print_scores(
+    scores: Mapping[str, MetricScore], protocol: Mapping[str, Any], notes: Sequence[str]
+) -> None:
+    """Print a table of scores, and below it what has to be said of them.
+
+    Args:
+        scores: by metric.
+        protocol: the settings they were made by.
+        notes: of the reports.
+    """
+    to = console()
+    print_whole(score_table(scores), to)
+    both = protocol["told_beside"] == "mean_of_frames"
+    for line in (*dict.fromkeys(remarks(scores, both_means=both)), *dict.fromkeys(notes)):
+        to.print(line, soft_wrap=True)
 
 
 def remarks(metrics: Mapping[str, MetricScore], *, both_means: bool = False) -> Iterator[str]:
@@ -223,203 +341,3 @@ def shown(value: float) -> str:
 def interval(low: float | None, high: float | None) -> str:
     """Return both ends of an interval; empty if there is none."""
     return "" if low is None or high is None else f"{shown(low)} … {shown(high)}"
-
-
-def render_summary(info: DatasetInfo) -> RenderableType:
-    """Return counts by status, the reject table, speed and split of a dataset."""
-    from rich.console import Group
-    from rich.text import Text
-
-    counts = info.counts
-    head = Text.assemble(
-        (f"{info.name} {info.version}", "bold"),
-        f"  digest {info.digest[:8]}\n",
-        f"{counts.kept:,} clips, {counts.kept_frames:,} frames, {counts.kept_hours:.2f} h of "
-        f"{counts.identities:,} identities kept, from {counts.sources:,} sources",
-    )
-    parts: list[RenderableType] = [head]
-    if info.sources_pending:
-        todo = f"not finished: {counted(info.sources_pending, 'source')} pending; run the same"
-        parts.append(Text(f"{todo} `tpbench extract` again", style="bold yellow"))
-    parts.append(_status_table(info))
-    if counts.reject_codes:
-        parts.append(_reject_table(info))
-    if skeleton := info.config.get("skeleton"):
-        # Datasets from before it was settled at all say nothing of it.
-        visibility = info.config.get("visibility", "as found, frame by frame")
-        parts.append(Text(f"skeletons: {skeleton}, visibility {visibility}"))
-    if info.run is not None:
-        parts.append(Text(speed_line(info.run)))
-    if info.split is not None:
-        split = info.split
-        parts.append(
-            Text(
-                f"split: {split.train_clips:,} train, {split.test_clips:,} test clips "
-                f"(share {split.test_share:g}, seed {split.seed})"
-            )
-        )
-    return Group(*parts)
-
-
-def render_failures(clips: Iterable[Clip]) -> RenderableType:
-    """Return one line per source that failed or was quarantined, with its reason."""
-    from rich.text import Text
-
-    table = _table("status", "error")
-    for clip in clips:
-        table.add_row(clip.status, Text(clip.error or ""))
-    return table
-
-
-def render_clip(info: DatasetInfo, clip: Clip, paths: dict[str, str]) -> RenderableType:
-    """Return everything known about a clip: provenance, paths, measurements, thresholds."""
-    from rich.console import Group
-    from rich.text import Text
-
-    colour = "green" if clip.status == "kept" else "red"
-    head = Text.assemble((clip.clip_id, "bold"), "  ", (clip.status, colour))
-    if clip.reject_codes:
-        head.append(f"  {', '.join(clip.reject_codes)}")
-    facts = _table("", "")
-    row = clip.to_json()
-    for name, value in [*_provenance(clip), *paths.items()]:
-        facts.add_row(name, Text(value))
-    for name in _FACTS:
-        if row[name] is not None:
-            facts.add_row(name, Text(str(row[name])))
-    if not clip.measurements:
-        return Group(head, facts)
-    return Group(head, facts, _measurement_table(info, clip))
-
-
-_FACTS = (
-    "url",
-    "licence",
-    "uploader",
-    "identity",
-    "split",
-    "pose_source",
-    "tool_version",
-    "error",
-)
-
-
-def speed_line(run: RunStats) -> str:
-    """Return one line with the time an extraction took."""
-    frames, hours = run.frames_per_s, run.video_hours_per_core_hour
-    line = f"{run.workers} worker{'' if run.workers == 1 else 's'}, {run.wall_s:,.0f} s"
-    if frames is not None:
-        line += f": {frames:,.1f} source frames/s"
-    if hours is not None:
-        line += f", {hours:.2f} h of video per core-hour"
-    total = sum(run.stage_s.values())
-    if total:
-        shares = ", ".join(f"{stage} {s / total:.0%}" for stage, s in run.stage_s.items())
-        line += f" ({shares})"
-    return line
-
-
-def verdicts(info: DatasetInfo, clip: Clip) -> list[dict[str, object]]:
-    """Return one row per measurement: name, title, unit, measured, limit, verdict, code.
-
-    The verdict is "ok", "reject", "" where there is no limit, or "not measured": an earlier filter
-    had refused the clip, or there was nothing to measure.
-    """
-    known = {item.name: item for item in info.measurements}
-    names = [*known, *sorted((clip.measurements.keys() | clip.thresholds.keys()) - known.keys())]
-    rows: list[dict[str, object]] = []
-    for name in names:
-        meaning = known.get(name)
-        value, limit = clip.measurements.get(name), clip.thresholds.get(name)
-        if value is None:
-            verdict = "not measured"
-        elif meaning is None or limit is None or meaning.direction == "none":
-            verdict = ""
-        else:
-            verdict = "ok" if meaning.passes(value, limit) else "reject"
-        rows.append(
-            {
-                "name": name,
-                "title": meaning.title if meaning else name,
-                "unit": meaning.unit if meaning else "",
-                "direction": meaning.direction if meaning else "none",
-                "measured": value,
-                "threshold": limit,
-                "verdict": verdict,
-                "code": meaning.code if meaning else "",
-            }
-        )
-    return rows
-
-
-def _status_table(info: DatasetInfo) -> Table:
-    counts = info.counts
-    table = _table("candidates", "rows", "share", right=("rows", "share"))
-    for status in ("kept", "rejected", "failed", "quarantined"):
-        number = getattr(counts, status)
-        share = f"{number / counts.candidates:.1%}" if counts.candidates else ""
-        table.add_row(status, f"{number:,}", share)
-    return table
-
-
-def _reject_table(info: DatasetInfo) -> Table:
-    from rich.text import Text
-
-    from tpbench.extraction.pipeline import OTHER_CODES
-
-    titles = OTHER_CODES | {item.code: item.title for item in info.measurements if item.code}
-    table = _table("rejected for", "rows", "share", "measured", right=("rows", "share"))
-    for code, number in info.counts.reject_codes.items():
-        share = f"{number / info.counts.rejected:.1%}" if info.counts.rejected else ""
-        table.add_row(Text(code), f"{number:,}", share, Text(titles.get(code, "")))
-    return table
-
-
-def _measurement_table(info: DatasetInfo, clip: Clip) -> Table:
-    from rich.text import Text
-
-    heads = ("measurement", "measured", "limit", "verdict")
-    table = _table(*heads, right=("measured",))
-    signs = {"at_least": "\N{GREATER-THAN OR EQUAL TO}", "at_most": "\N{LESS-THAN OR EQUAL TO}"}
-    styles = {"ok": "green", "reject": "red", "not measured": "dim"}
-    for row in verdicts(info, clip):
-        sign = signs.get(str(row["direction"]), "")
-        limit = f"{sign} {_number(row['threshold'])} {row['unit']}".strip()
-        verdict = str(row["verdict"])
-        said = f"{verdict}: {row['code']}" if verdict == "reject" else verdict
-        table.add_row(
-            Text(str(row["title"])),
-            _number(row["measured"]),
-            Text(limit if row["threshold"] is not None else str(row["unit"])),
-            Text(said, style=styles.get(verdict, "")),
-        )
-    return table
-
-
-def _provenance(clip: Clip) -> list[tuple[str, str]]:
-    facts = [("source", clip.source_path)]
-    if clip.start_s is not None and clip.end_s is not None:
-        frames = f"frames {clip.start_frame} to {clip.end_frame} (exclusive)"
-        facts.append(("span", f"{clip.start_s:.3f} to {clip.end_s:.3f} s, {frames}"))
-    if clip.fps is not None:
-        facts.append(("frames", f"{clip.n_frames} at {clip.fps:g} frames/s"))
-    corners = (clip.crop_x0, clip.crop_y0, clip.crop_x1, clip.crop_y1)
-    if None not in corners:
-        box = ", ".join(f"{value:.4f}" for value in corners if value is not None)
-        size = f"{clip.source_width_px}x{clip.source_height_px} px"
-        facts.append(("crop", f"x0, y0, x1, y1 = {box} as shares of {size}"))
-    return facts
-
-
-def _number(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else ""
-
-
-def _table(*heads: str, right: tuple[str, ...] = ()) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_header=any(heads))
-    for head in heads:
-        table.add_column(head, justify="right" if head in right else "left", overflow="fold")
-    return table

@@ -2,76 +2,54 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpbench.cli.output import counted, print_whole, remarks, score_table, scoring_bar, side_of
+from tpbench.cli import options as opt
+from tpbench.cli.output import (
+    counted,
+    echo_some,
+    print_json,
+    print_scores,
+    progress_bar,
+    scoring_bar,
+    side_of,
+)
 
 if TYPE_CHECKING:
     from tpbench.baselines.base import OptionValue
-    from tpbench.benchmark.driver import GenerationListener, GenerationProgress
+    from tpbench.benchmark.driver import GenerationProgress
     from tpbench.benchmark.evaluate import Estimate, EvaluationListener
     from tpbench.benchmark.evaluation import Evaluation
     from tpbench.benchmark.run_folder import Run
+    from tpbench.cli.output import Show
     from tpbench.metrics.scoring.driver import ScoringProgress
-
-INCOMPLETE_EXIT_CODE: Final = 3
-
-_LISTED: Final = 5
 
 
 def evaluate(
-    model: Annotated[
-        str,
-        typer.Option(
-            help="Model, as listed by `tpbench models list`, package.module:Class, or a spec.yaml."
-        ),
-    ],
-    data: Annotated[
-        Path | None, typer.Option(help="Dataset folder. Default: $TPBENCH_DATA.")
-    ] = None,
-    split: Annotated[
-        Literal["test", "train", "all"] | None,
-        typer.Option(help="Default: test, or all if the dataset has no split."),
-    ] = None,
+    model: opt.Model,
+    data: opt.Data = None,
+    split: opt.Split = None,
     task: Annotated[
         str,
         typer.Option(help="self: driven by a clip's own poses. cross: by another identity's."),
     ] = "self",
-    protocol: Annotated[
-        str, typer.Option(help="Protocol, as listed by `tpbench metrics list`.")
-    ] = "tpbench-v2",
-    metrics: Annotated[
-        str | None, typer.Option(help="Only these metrics, separated by commas: psnr,ssim,tje_d2.")
-    ] = None,
+    protocol: opt.Protocol = "tpbench-v2",
+    metrics: opt.Metrics = None,
     seeds: Annotated[
         str, typer.Option(help="Random seeds separated by commas, one run each: 42,43.")
     ] = "42",
-    weights: Annotated[
-        Path | None, typer.Option(help="Folder of checkpoints to use instead of `tpbench weights`.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Only the first N clips; the run is partial.")
-    ] = None,
-    ids: Annotated[
-        Path | None, typer.Option(help="File with the ids of the clips to use, one per line.")
-    ] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(help="Model option key=value; may be repeated.")
-    ] = None,
-    reference_quirks: Annotated[
-        bool,
-        typer.Option(
-            "--reference-quirks", help="Reproduce the released code, including its faults."
-        ),
-    ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    weights: opt.Weights = None,
+    limit: opt.Limit = None,
+    ids: opt.Ids = None,
+    option: opt.ModelOptions = None,
+    reference_quirks: opt.ReferenceQuirks = False,
+    device: opt.Device = "auto",
     shard: Annotated[
         str | None,
         typer.Option(
@@ -79,33 +57,17 @@ def evaluate(
             "merge the shards."
         ),
     ] = None,
-    keep: Annotated[
-        Literal["lossless", "preview"],
-        typer.Option(help="preview: delete the lossless frames once all clips are scored."),
-    ] = "lossless",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all runs.")] = Path("runs"),
-    overwrite: Annotated[
-        Literal["never", "missing", "always"],
-        typer.Option(
-            help="never: fail if the run exists. missing: resume. always: regenerate all."
-        ),
-    ] = "missing",
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Number of processes. Default: set by the model; one per core to score."),
-    ] = None,
-    min_frames: Annotated[
-        int | None,
-        typer.Option(help="Allow clips this short, to try things out; a task with its own runs."),
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never download model files.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Fail if a metric cannot be computed.")
-    ] = False,
+    keep: opt.Keep = "lossless",
+    out: opt.Runs = Path("runs"),
+    overwrite: opt.Overwrite = "missing",
+    workers: opt.GeneratingWorkers = None,
+    min_frames: opt.MinFrames = None,
+    offline: opt.Offline = False,
+    strict: opt.Strict = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Estimate the cost without generating anything.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Generate all clips with a model and score them; an interrupted run is resumed."""
     from tpbench.benchmark.evaluate import estimate, evaluate_request
@@ -119,7 +81,7 @@ def evaluate(
         split=split,
         task=task,
         protocol=protocol,
-        metrics=None if metrics is None else [m.strip() for m in metrics.split(",") if m],
+        metrics=opt.metric_names(metrics),
         ids=_ids(ids),
         seeds=_seeds(seeds),
         weights=weights,
@@ -139,15 +101,15 @@ def evaluate(
     if dry_run:
         _say_estimate(estimate(request), as_json=as_json)
         return
-    with terminate_as_interrupt(), _progress_bar() as listener:
+    with terminate_as_interrupt(), _evaluation_bar() as listener:
         evaluation = evaluate_request(request, listener)
     if as_json:
-        typer.echo(json.dumps(evaluation.to_json(), indent=1, allow_nan=False, ensure_ascii=False))
+        print_json(evaluation.to_json(), indent=1)
     else:
         _say(evaluation)
     if not evaluation.complete:
         _say_what_lacks(evaluation)
-        raise typer.Exit(INCOMPLETE_EXIT_CODE)
+        raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
 def _model_and_options(
@@ -177,23 +139,16 @@ def _seeds(text: str) -> list[int]:
 
 
 def _say(evaluation: Evaluation) -> None:
-    from tpbench.cli.console import CleanConsole
-
-    console = CleanConsole(highlight=False, markup=False, emoji=False)
-    scores = evaluation.scores
-    print_whole(score_table(scores), console)
-    both = evaluation.reports[0].protocol["told_beside"] == "mean_of_frames"
-    for remark in dict.fromkeys(remarks(scores, both_means=both)):
-        console.print(remark, soft_wrap=True)
-    for note in dict.fromkeys(note for report in evaluation.reports for note in report.notes):
-        console.print(note, soft_wrap=True)
+    reports = evaluation.reports
+    notes = [note for report in reports for note in report.notes]
+    print_scores(evaluation.scores, reports[0].protocol, notes)
     info = evaluation.runs[0].info
     where = side_of(info.dataset.name, info.dataset.split)
     typer.echo(f"{info.model.name} on {where}, task {info.task.id}")
     if evaluation.partial:
         left = max(run.info.counts.not_run for run in evaluation.runs)
         typer.echo(f"partial run, not for a leaderboard: {counted(left, 'clip')} not tried yet")
-    for run, report in zip(evaluation.runs, evaluation.reports, strict=True):
+    for run, report in zip(evaluation.runs, reports, strict=True):
         found = report.coverage
         typer.echo(f"scored {found.n_scored} of {found.n_expected} clips: {run.folder.path}")
 
@@ -206,10 +161,8 @@ def _say_what_lacks(evaluation: Evaluation) -> None:
         for run, report in zip(evaluation.runs, evaluation.reports, strict=True)
         for clip, reason in failures_of(run, report).items()
     ]
-    for line in lines[:_LISTED]:
-        typer.echo(line, err=True)
-    if len(lines) > _LISTED:
-        typer.echo(f"... and {len(lines) - _LISTED} more in the runs' records", err=True)
+    if left := echo_some(lines):
+        typer.echo(f"... and {left} more in the runs' records", err=True)
     lacking = sum(not report.coverage.n_scored for report in evaluation.reports)
     others = "" if lacking else "; the values are those of the other clips"
     failed = f"{counted(len(lines), 'clip')} failed{others}"
@@ -218,7 +171,7 @@ def _say_what_lacks(evaluation: Evaluation) -> None:
 
 def _say_estimate(found: Estimate, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1))
+        print_json(found.to_json(), indent=1, ascii_only=True)
         return
     seeds = f", {len(found.folders)} seeds" if len(found.folders) > 1 else ""
     typer.echo(f"{counted(found.clips, 'clip')}, {counted(found.frames, 'frame')}{seeds}")
@@ -245,18 +198,14 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def _progress_bar() -> Iterator[EvaluationListener]:
+def _evaluation_bar() -> Iterator[EvaluationListener]:
     from tpbench.benchmark.driver import GenerationProgress
-    from tpbench.cli.output import progress_bar
 
     with progress_bar("clips") as show:
 
         def listener(seed: int, state: GenerationProgress | ScoringProgress) -> None:
             if isinstance(state, GenerationProgress):
-                done = state.clips_there + state.made + state.failed
-                failed = f"  {state.failed} failed" if state.failed else ""
-                news = f"generate, seed {seed}: {state.frames:,} frames{failed}"
-                show(done=done, total=state.clips_total, news=news)
+                _show_generation(show, state, f"generate, seed {seed}: ")
             else:
                 news = f"score, seed {seed}: {state.frames:,} frames"
                 show(done=state.clips_done, total=state.clips_total, news=news)
@@ -264,66 +213,28 @@ def _progress_bar() -> Iterator[EvaluationListener]:
         yield listener
 
 
-FAILED_EXIT_CODE = 3
-
-_SHOWN_FAILURES = 5
+def _show_generation(show: Show, state: GenerationProgress, prefix: str = "") -> None:
+    failed = f"  {state.failed} failed" if state.failed else ""
+    done = state.clips_there + state.made + state.failed
+    show(done=done, total=state.clips_total, news=f"{prefix}{state.frames:,} frames{failed}")
 
 
 def generate(
-    model: Annotated[
-        str,
-        typer.Option(
-            help="Model, as listed by `tpbench models list`, package.module:Class, or a spec.yaml."
-        ),
-    ],
-    data: Annotated[Path, typer.Option(help="Dataset folder.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all runs.")],
-    split: Annotated[
-        Literal["test", "train", "all"] | None,
-        typer.Option(help="Default: test, or all if the dataset has no split."),
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Folder of checkpoints to use instead of `tpbench weights`.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 42,
-    limit: Annotated[
-        int | None, typer.Option(help="Only the first N clips; the run is partial.")
-    ] = None,
-    ids: Annotated[
-        Path | None, typer.Option(help="File with the ids of the clips to use, one per line.")
-    ] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(help="Model option key=value; may be repeated.")
-    ] = None,
-    reference_quirks: Annotated[
-        bool,
-        typer.Option(
-            "--reference-quirks", help="Reproduce the released code, including its faults."
-        ),
-    ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
-    keep: Annotated[
-        Literal["lossless", "preview"],
-        typer.Option(
-            help="lossless: exact frames, which scoring needs. preview: small previews only."
-        ),
-    ] = "lossless",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of processes. Default: one per GPU; one per core without weights."
-        ),
-    ] = None,
-    overwrite: Annotated[
-        Literal["never", "missing", "always"],
-        typer.Option(
-            help="never: fail if the run exists. missing: resume. always: regenerate all."
-        ),
-    ] = "missing",
-    min_frames: Annotated[
-        int | None,
-        typer.Option(help="Allow clips this short, to try things out; a task with its own runs."),
-    ] = None,
+    model: opt.Model,
+    data: opt.Data = None,
+    out: opt.Runs = Path("runs"),
+    split: opt.Split = None,
+    weights: opt.Weights = None,
+    seed: opt.Seed = 42,
+    limit: opt.Limit = None,
+    ids: opt.Ids = None,
+    option: opt.ModelOptions = None,
+    reference_quirks: opt.ReferenceQuirks = False,
+    device: opt.Device = "auto",
+    keep: opt.Keep = "lossless",
+    workers: opt.GeneratingWorkers = None,
+    overwrite: opt.Overwrite = "missing",
+    min_frames: opt.MinFrames = None,
 ) -> None:
     """Generate the clips of a run without scoring them; an interrupted run is resumed."""
     from tpbench.benchmark.generate import generate_run
@@ -348,13 +259,23 @@ def generate(
         overwrite=overwrite,
         command=("tpbench", *sys.argv[1:]),
     )
-    with terminate_as_interrupt(), _generating_bar() as news:
-        run = generate_run(request, news.hear)
-    _say_generated(run, news.state)
+    last: GenerationProgress | None = None
+    with terminate_as_interrupt(), progress_bar("clips") as show:
+
+        def listener(state: GenerationProgress) -> None:
+            nonlocal last
+            last = state
+            _show_generation(show, state)
+
+        run = generate_run(request, listener)
+    _say_generated(run, last)
     counts = run.info.counts
     if counts.failed or counts.quarantined:
-        _say_failures(run)
-        raise typer.Exit(FAILED_EXIT_CODE)
+        failures = [record for record in run.records().values() if record.status != "done"]
+        lines = [f"{record.status}: {record.clip_id}: {record.reason}" for record in failures]
+        if left := echo_some(lines):
+            typer.echo(f"and {left} more; see {run.folder.path / 'records'}", err=True)
+        raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
 def _say_generated(run: Run, state: GenerationProgress | None) -> None:
@@ -372,46 +293,6 @@ def _say_generated(run: Run, state: GenerationProgress | None) -> None:
     typer.echo(f"run: {run.folder.path}")
 
 
-def _say_failures(run: Run) -> None:
-    failures = [record for record in run.records().values() if record.status != "done"]
-    for record in failures[:_SHOWN_FAILURES]:
-        typer.echo(f"{record.status}: {record.clip_id}: {record.reason}", err=True)
-    if len(failures) > _SHOWN_FAILURES:
-        typer.echo(
-            f"and {len(failures) - _SHOWN_FAILURES} more; see {run.folder.path / 'records'}",
-            err=True,
-        )
-
-
-class _News:
-    """Keeps the latest progress and passes it on."""
-
-    def __init__(self, listener: GenerationListener) -> None:
-        self.state: GenerationProgress | None = None
-        self._listener = listener
-
-    def hear(self, state: GenerationProgress) -> None:
-        self.state = state
-        self._listener(state)
-
-
-@contextmanager
-def _generating_bar() -> Iterator[_News]:
-    from tpbench.cli.output import progress_bar
-
-    with progress_bar("clips") as show:
-
-        def listener(state: GenerationProgress) -> None:
-            failed = f"  {state.failed} failed" if state.failed else ""
-            done = state.clips_there + state.made + state.failed
-            show(done=done, total=state.clips_total, news=f"{state.frames:,} frames{failed}")
-
-        yield _News(listener)
-
-
-WRONG_EXIT_CODE: Final = 3
-
-
 def verify(
     run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
     data: Annotated[
@@ -422,12 +303,10 @@ def verify(
         bool,
         typer.Option("--no-recompute", help="Check digests only; do not recompute the scores."),
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
-    workers: Annotated[
-        int | None, typer.Option(help="Number of worker processes. Default: one per core.")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never download model files.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    device: opt.Device = "auto",
+    workers: opt.Workers = None,
+    offline: opt.Offline = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Check every sha256 of a run and recompute its scores from the generated clips."""
     from tpbench.benchmark.verify import verify_run
@@ -444,7 +323,7 @@ def verify(
             on_progress=listener,
         )
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+        print_json(found.to_json(), indent=1)
     else:
         for note in found.notes:
             typer.echo(f"note: {note}")
@@ -456,4 +335,4 @@ def verify(
         typer.echo(problem, err=True)
     if not found.ok:
         typer.echo(f"{run}: not verified, {counted(len(found.problems), 'problem')}", err=True)
-        raise typer.Exit(WRONG_EXIT_CODE)
+        raise typer.Exit(opt.FAILED_EXIT_CODE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from tpbench.cli.output import counted, print_whole, remarks, score_table, scoring_bar
+from tpbench.cli import options as opt
+from tpbench.cli.output import (
+    bold_table,
+    console,
+    counted,
+    echo_some,
+    print_json,
+    print_scores,
+    scoring_bar,
+)
 from tpbench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -20,26 +28,15 @@ if TYPE_CHECKING:
     from tpbench.metrics.registry import MetricRow, Protocol
     from tpbench.metrics.scoring.report import ScoreReport
 
-INCOMPLETE_EXIT_CODE: Final = 3
-FAILED_EXIT_CODE: Final = 3
-
-_LISTED: Final = 5
-
 
 def score(
     real: Annotated[Path, typer.Option(help="Dataset folder, or any folder of videos.")],
     generated: Annotated[
         Path, typer.Option(help="Folder of generated videos, or of folders of numbered pictures.")
     ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for scores.json and frames.parquet.")
-    ] = Path("scores"),
-    protocol: Annotated[
-        str, typer.Option(help="Protocol, as listed by `tpbench metrics list`.")
-    ] = "tpbench-v2",
-    metrics: Annotated[
-        str | None, typer.Option(help="Only these metrics, separated by commas: psnr,ssim,tje_d2.")
-    ] = None,
+    out: Annotated[Path, opt.out_option("scores.json and frames.parquet")] = Path("scores"),
+    protocol: opt.Protocol = "tpbench-v2",
+    metrics: opt.Metrics = None,
     split: Annotated[
         Literal["train", "test"] | None, typer.Option(help="Only this split of the dataset.")
     ] = None,
@@ -62,28 +59,23 @@ def score(
         Path | None,
         typer.Option(help="CSV table clip,identity: 95 % intervals are over identities."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
-    workers: Annotated[
-        int | None, typer.Option(help="Number of worker processes. Default: one per core.")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never download model files.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Fail if a metric cannot be computed.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print scores.json.")] = False,
+    device: opt.Device = "auto",
+    workers: opt.Workers = None,
+    offline: opt.Offline = False,
+    strict: opt.Strict = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Score generated videos against real ones; an interrupted run is resumed."""
     from tpbench.metrics.scoring.run import score as score_folders
     from tpbench.work import terminate_as_interrupt
 
-    wanted = None if metrics is None else [name.strip() for name in metrics.split(",")]
     with terminate_as_interrupt(), scoring_bar() as listener:
         report = score_folders(
             real,
             generated,
             out=out,
             protocol=protocol,
-            metrics=None if wanted is None else [name for name in wanted if name],
+            metrics=opt.metric_names(metrics),
             split=split,
             length=length,
             resize=resize,
@@ -97,26 +89,14 @@ def score(
             on_progress=listener,
         )
     if as_json:
-        typer.echo(json.dumps(report.to_json(), indent=1, allow_nan=False, ensure_ascii=False))
+        print_json(report.to_json(), indent=1)
     else:
-        _print(report, out)
+        print_scores(report.metrics, report.protocol, report.notes)
+        found = report.coverage
+        typer.echo(f"scored {found.n_scored} of {found.n_expected} clips: {out / 'scores.json'}")
     if not report.complete:
         _tell_what_lacks(report, out)
-        raise typer.Exit(INCOMPLETE_EXIT_CODE)
-
-
-def _print(report: ScoreReport, out: Path) -> None:
-    from tpbench.cli.console import CleanConsole
-
-    console = CleanConsole(highlight=False, markup=False, emoji=False)
-    print_whole(score_table(report.metrics), console)
-    both = report.protocol["told_beside"] == "mean_of_frames"
-    for warning in dict.fromkeys(remarks(report.metrics, both_means=both)):
-        console.print(warning, soft_wrap=True)
-    for note in report.notes:
-        console.print(note, soft_wrap=True)
-    coverage = report.coverage
-    typer.echo(f"scored {coverage.n_scored} of {coverage.n_expected} clips: {out / 'scores.json'}")
+        raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
 def _tell_what_lacks(report: ScoreReport, out: Path) -> None:
@@ -125,10 +105,8 @@ def _tell_what_lacks(report: ScoreReport, out: Path) -> None:
     for clip in coverage.missing:
         hint = coverage.hints.get(clip)
         lines.append(f"{clip}: no generated video" + (f": {hint}" if hint else ""))
-    for line in lines[:_LISTED]:
-        typer.echo(_harmless(line), err=True)
-    if len(lines) > _LISTED:
-        typer.echo(f"... and {len(lines) - _LISTED} more in {out / 'scores.json'}", err=True)
+    if left := echo_some([_harmless(line) for line in lines]):
+        typer.echo(f"... and {left} more in {out / 'scores.json'}", err=True)
     others = "; the values are those of the other clips" if coverage.n_scored else ""
     typer.echo(
         f"coverage {coverage.share:.3f}: {counted(len(coverage.failed), 'clip')} failed, "
@@ -158,28 +136,24 @@ _POLICIES: Final = {
     "ignore": "ignored, frames are compared by index",
 }
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 @metrics_app.command("list")
 def list_metrics(
     protocol_id: Annotated[
         str | None, typer.Option("--protocol", help="Only the metrics of this protocol.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """List the metrics: direction, unit, and model files with whether they are present."""
-    from tpbench.cli.console import CleanConsole
     from tpbench.metrics.registry import METRICS, PROTOCOLS, metric, protocol
 
     chosen = protocol(protocol_id).metrics if protocol_id is not None else tuple(METRICS)
     rows = [metric(metric_id) for metric_id in chosen]
     missing = _missing_weights(rows)
     if as_json:
-        typer.echo(json.dumps([_metric_as_json(row, missing) for row in rows], indent=2))
+        print_json([_metric_as_json(row, missing) for row in rows], ascii_only=True)
         return
-    console = CleanConsole(highlight=False)
-    console.print(_table(rows, missing))
+    console().print(_table(rows, missing))
     if missing:
         typer.echo(f"to download missing files: tpbench weights pull {' '.join(sorted(missing))}")
     if protocol_id is None:
@@ -189,7 +163,7 @@ def list_metrics(
 @metrics_app.command()
 def show(
     name: Annotated[str, typer.Argument(metavar="ID", help="A metric or a protocol.")],
-    as_json: AsJson = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Explain a metric (definition, formula, source, pitfalls) or a protocol."""
     from tpbench.metrics.registry import METRICS, PROTOCOLS, RETIRED_PROTOCOLS, protocol
@@ -198,13 +172,13 @@ def show(
         row = METRICS[name]
         missing = _missing_weights([row])
         if as_json:
-            typer.echo(json.dumps(_metric_as_json(row, missing), indent=2))
+            print_json(_metric_as_json(row, missing), ascii_only=True)
         else:
             _print_metric(row, missing)
     elif name in PROTOCOLS or name in RETIRED_PROTOCOLS:
         found = protocol(name)  # of a retired one it says what took its place
         if as_json:
-            typer.echo(json.dumps({**asdict(found), "digest": found.digest}, indent=2))
+            print_json({**asdict(found), "digest": found.digest}, ascii_only=True)
         else:
             _print_protocol(found)
     else:
@@ -219,47 +193,42 @@ def check(
         list[Path] | None,
         typer.Argument(metavar="[CLIP]...", help="Videos to check on, besides a made clip."),
     ] = None,
-    as_json: AsJson = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Hold our numbers and decoded frames against other libraries, on this machine.
 
     PSNR and SSIM against scikit-image, LPIPS against lpips, FID's features against pytorch-fid, the
     Fréchet distance against SciPy, TJE against its plain formula, frames against decord and OpenCV.
     """
-    from tpbench.canonical import encoded
     from tpbench.metrics.reference_check import check_numbers
 
     rows = check_numbers(clips or [])
     if as_json:
-        typer.echo(json.dumps([encoded(asdict(row)) for row in rows], indent=2))
+        print_json([asdict(row) for row in rows], ascii_only=True)
     else:
         _print_checks(rows)
     if failed := sum(row.result == "fail" for row in rows):
         typer.echo(f"{failed} of {len(rows)} comparisons failed", err=True)
-        raise typer.Exit(FAILED_EXIT_CODE)
+        raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
 def _print_checks(rows: Sequence[CheckRow]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    from tpbench.cli.console import CleanConsole
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("clip", "what", "against", "largest difference", "allowed", "n", "result"):
-        table.add_column(title, no_wrap=title == "result")
+    heads = ("clip", "what", "against", "largest difference", "allowed", "n", "result")
+    table = bold_table(*heads, whole="result")
     for row in rows:
         if row.largest_difference is not None:
             found = f"{row.largest_difference:.2g} {row.unit}".strip()
             allowed, n = f"{row.tolerance:.2g}", f"{row.n_values}"
             cells = (row.clip, row.what, row.against, found, allowed, n, row.result)
             table.add_row(*(Text(cell) for cell in cells))
-    console = CleanConsole(highlight=False, markup=False)
-    console.print(table)
+    to = console()
+    to.print(table)
     unchecked = [row for row in rows if row.result == "not checked"]
     reasons = dict.fromkeys((row.what, row.against, row.why) for row in unchecked)
     for what, against, why in reasons:
-        console.print(f"not checked: {what} against {against}: {why}", soft_wrap=True)
+        to.print(f"not checked: {what} against {against}: {why}", soft_wrap=True)
 
 
 def _missing_weights(rows: Iterable[MetricRow]) -> set[str]:
@@ -303,12 +272,7 @@ def _weights(row: MetricRow, missing: set[str]) -> str:
 
 
 def _table(rows: Sequence[MetricRow], missing: set[str]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("id", "better", "unit", "weights", "title"):
-        # Ids are what has to be typed: they are never cut.
-        table.add_column(title, no_wrap=title == "id")
+    table = bold_table("id", "better", "unit", "weights", "title", whole="id")
     for row in rows:
         table.add_row(row.id, _arrow(row), row.unit, _weights(row, missing), row.title)
     return table
@@ -342,7 +306,9 @@ def _print_protocol(found: Protocol) -> None:
 
     rows = [metric(name) for name in found.metrics]
     # Settings that none of its metrics asks for would only raise questions.
+    told = "mean over all frames (or terms between frames) of all clips"
     settings = {
+        "told beside": "" if found.told_beside == "none" else told,
         "skeleton": found.skeleton if any("pose" in row.needs for row in rows) else "",
         "windows": f"{found.window_frames} frames for FVD, {found.fid_window_frames} for FID drift"
         if any(row.id.startswith("drift_") and row.reduction == "set" for row in rows)
@@ -359,7 +325,6 @@ def _print_protocol(found: Protocol) -> None:
             "other rate": _POLICIES[found.rate],
             "frames to clip": "each metric's own reduction, the mean over frames for most",
             "clips to set": POOLINGS[found.clips_to_set],
-            **_told_beside(found),
             **{name: value for name, value in settings.items() if value},
             "quirks": "\n".join(f"- {quirk}" for quirk in found.quirks),
             "digest": found.digest,
@@ -367,24 +332,15 @@ def _print_protocol(found: Protocol) -> None:
     )
 
 
-def _told_beside(found: Protocol) -> dict[str, str]:
-    if found.told_beside == "none":
-        return {}
-    return {"told beside": "mean over all frames (or terms between frames) of all clips"}
-
-
 def _print_facts(headline: str, facts: dict[str, str]) -> None:
     from rich.table import Table
     from rich.text import Text
-
-    from tpbench.cli.console import CleanConsole
 
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column()
     for name, fact in facts.items():
-        # Formulas hold square brackets, which would else be read as markup.
-        grid.add_row(name, Text(fact))
-    console = CleanConsole(highlight=False)
-    console.print(Text(headline, style="bold"))
-    console.print(grid)
+        grid.add_row(name, fact)
+    to = console()
+    to.print(Text(headline, style="bold"))
+    to.print(grid)

@@ -1,0 +1,86 @@
+"""Options that several commands share: the same name means, and reads, the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+
+FAILED_EXIT_CODE: Final = 3
+"""The command finished, but something failed, is missing, or is not as it should be."""
+
+
+def out_option(what: str) -> object:
+    """Return the option `--out`; `what` names what the folder is for."""
+    return typer.Option("--out", "-o", help=f"Folder for {what}.")
+
+
+DatasetFolder = Annotated[Path, typer.Argument(help="Dataset folder.", show_default=False)]
+Data = Annotated[Path | None, typer.Option(help="Dataset folder. Default: $TPBENCH_DATA.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="Model, as listed by `tpbench models list`, package.module:Class, or a spec.yaml."
+    ),
+]
+ModelOptions = Annotated[
+    list[str] | None, typer.Option(help="Model option key=value; may be repeated.")
+]
+ReferenceQuirks = Annotated[
+    bool,
+    typer.Option("--reference-quirks", help="Reproduce the released code, including its faults."),
+]
+Weights = Annotated[
+    Path | None, typer.Option(help="Folder of checkpoints to use instead of `tpbench weights`.")
+]
+Split = Annotated[
+    Literal["test", "train", "all"] | None,
+    typer.Option(help="Default: test, or all if the dataset has no split."),
+]
+Limit = Annotated[int | None, typer.Option(help="Only the first N clips; the run is partial.")]
+Ids = Annotated[
+    Path | None, typer.Option(help="File with the ids of the clips to use, one per line.")
+]
+MinFrames = Annotated[
+    int | None,
+    typer.Option(help="Allow clips this short, to try things out; a task with its own runs."),
+]
+Protocol = Annotated[str, typer.Option(help="Protocol, as listed by `tpbench metrics list`.")]
+Metrics = Annotated[
+    str | None, typer.Option(help="Only these metrics, separated by commas: psnr,ssim,tje_d2.")
+]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
+Keep = Annotated[
+    Literal["lossless", "preview"],
+    typer.Option(
+        help="lossless: exact frames, which scoring needs. preview: small previews only; eval "
+        "deletes the exact frames once all clips are scored."
+    ),
+]
+Runs = Annotated[Path, out_option("all runs")]
+Overwrite = Annotated[
+    Literal["never", "missing", "always"],
+    typer.Option(help="never: fail if the run exists. missing: resume. always: regenerate all."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Number of worker processes. Default: one per core.")
+]
+GeneratingWorkers = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of worker processes. Default: one per core; one per GPU to generate with a "
+        "model that has weights."
+    ),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Never download model files.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Fail if a metric cannot be computed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def metric_names(text: str | None) -> list[str] | None:
+    """Return the names in the value of `--metrics`; None: all of the protocol."""
+    if text is None:
+        return None
+    return [name for name in map(str.strip, text.split(",")) if name]
