@@ -2,10 +2,10 @@
 
     DATASET/
       dataset.json               what it is, how it was made     info.py
-      manifest.parquet           one row per candidate clip      clip.py manifest.py
+      manifest.parquet           one row per candidate clip      folder.py
       clips/ keypoints/ poses/   three files per kept clip       folder.py
-      splits/{train,test}.csv    whole identities on one side    split.py
-      README.md croissant.json   for people, for machines        card.py croissant.py
+      splits/{train,test}.csv    whole identities on one side    finishing.py
+      README.md croissant.json   for people, for machines        cards.py
 
 `finalise` writes all of it but the clips; `Dataset.open` reads it.
 """
@@ -36,27 +36,8 @@ from tpbench.dataset.info import (
 )
 
 __all__ = [
-    "Clip",
-    "Counts",
-    "Dataset",
-    "DatasetInfo",
-    "Direction",
-    "Measurement",
-    "RunStats",
-    "SplitInfo",
-    "SplitName",
-    "Status",
-    "assign_split",
-    "check_clip_id",
-    "clip_path",
-    "content_digest",
-    "count",
-    "empty_side_warning",
-    "finalise",
-    "keypoints_path",
-    "pose_path",
-    "read_clips",
-    "read_manifest",
-    "split_dataset",
-    "write_manifest",
-]
+    "Clip", "Counts", "Dataset", "DatasetInfo", "Direction", "Measurement", "RunStats",
+    "SplitInfo", "SplitName", "Status", "assign_split", "check_clip_id", "clip_path",
+    "content_digest", "count", "empty_side_warning", "finalise", "keypoints_path", "pose_path",
+    "read_clips", "read_manifest", "split_dataset", "write_manifest",
+]  # fmt: skip

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tpbench.dataset.info import (
+    FILE_HASHES,
     Clip,
     DatasetInfo,
     SplitName,
@@ -21,7 +22,7 @@ from tpbench.dataset.info import (
 )
 from tpbench.errors import DatasetError, did_you_mean
 from tpbench.files import require_regular, sha256_of, written_aside
-from tpbench.wholebody import WholeBodyPose
+from tpbench.wholebody import WholeBodyPose, load_pose
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,46 +36,11 @@ MANIFEST_VERSION: Final = 1
 _VERSION_KEY: Final = b"tpbench.manifest_version"
 _ROWS_AT_ONCE: Final = 4096
 
+_KINDS: Final = {"int | None": "int64", "float | None": "float64", "tuple[str, ...]": "list"}
 COLUMNS: Final[Mapping[str, str]] = {
-    "clip_id": "string",
-    "status": "string",
-    "reject_codes": "list",
-    "source_id": "string",
-    "source_path": "string",
-    "source_sha256": "string",
-    "url": "string",
-    "licence": "string",
-    "uploader": "string",
-    "retrieved_at": "string",
-    "start_frame": "int64",
-    "end_frame": "int64",
-    "start_s": "float64",
-    "end_s": "float64",
-    "start_pts": "int64",
-    "time_base": "string",
-    "fps_num": "int64",
-    "fps_den": "int64",
-    "n_frames": "int64",
-    "source_width_px": "int64",
-    "source_height_px": "int64",
-    "crop_x0": "float64",
-    "crop_y0": "float64",
-    "crop_x1": "float64",
-    "crop_y1": "float64",
-    "out_size_px": "int64",
-    "shot_id": "int64",
-    "track_id": "int64",
-    "identity": "string",
-    "split": "string",
-    "pose_source": "string",
-    "skeleton_digest": "string",
-    "face_digest": "string",
-    "hand_digest": "string",
-    "tool_version": "string",
-    "clip_sha256": "string",
-    "keypoints_sha256": "string",
-    "pose_sha256": "string",
-    "error": "string",
+    item.name: _KINDS.get(str(item.type), "string")
+    for item in fields(Clip)
+    if item.name not in {"measurements", "thresholds"}
 }
 """Column -> Arrow type, in file order; pairs `m_<name>`, `t_<name>` (float64) follow, sorted."""
 
@@ -88,8 +54,12 @@ def write_manifest(folder: Path, rows: Iterable[Clip]) -> Path:
     Raises:
         DatasetError: two rows share a clip_id.
     """
+    import pyarrow.parquet as pq
+
     path = folder / MANIFEST_NAME
-    write_table(path, _table_of(rows))
+    table = _table_of(rows)
+    with written_aside(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
     return path
 
 
@@ -153,8 +123,7 @@ class ManifestIndex:
         import pyarrow.compute as pc
 
         kept = self._table.filter(pc.equal(self._table["status"], "kept"))
-        names = ("clip_id", "clip_sha256", "keypoints_sha256", "pose_sha256")
-        columns = (kept[name].to_pylist() for name in names)
+        columns = (kept[name].to_pylist() for name in ("clip_id", *FILE_HASHES))
         return digest_of_files(list(row) for row in zip(*columns, strict=True))
 
 
@@ -191,14 +160,6 @@ def read_table(folder: Path) -> Table:
                 f"want {wanted.field(name).type}"
             )
     return table
-
-
-def write_table(path: Path, table: Table) -> None:
-    """Write an Arrow table that already has the manifest's schema, aside and renamed."""
-    import pyarrow.parquet as pq
-
-    with written_aside(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
 
 
 def _schema(measurements: Iterable[str]) -> Schema:
@@ -241,7 +202,6 @@ def _table_of(rows: Iterable[Clip]) -> Table:
 
 def _flat(clip: Clip) -> dict[str, Any]:
     row: dict[str, Any] = {name: _storable(getattr(clip, name)) for name in COLUMNS}
-    row["reject_codes"] = list(clip.reject_codes)
     row |= {f"m_{name}": value for name, value in finite_values(clip.measurements).items()}
     row |= {f"t_{name}": value for name, value in finite_values(clip.thresholds).items()}
     return row
@@ -299,7 +259,7 @@ class Dataset:
     folder: Path
     info: DatasetInfo
     _index: list[ManifestIndex] = field(default_factory=list, init=False, repr=False, compare=False)
-    """None or one: rows that are asked for by id are looked up, not read through each time."""
+    """None, or the manifest as it was when a row was first asked for by its id."""
 
     @classmethod
     def open(cls, folder: Path | str) -> Dataset:
@@ -350,27 +310,19 @@ class Dataset:
         Raises:
             DatasetError: there is no such clip; names the closest one.
         """
-        index = self._opened_index()
-        if clip_id not in index.clip_ids:
-            hint = (
-                did_you_mean(clip_id, index.clip_ids)
-                if index.clip_ids
-                else ("; the manifest is empty")
-            )
-            # A long list of all ids would bury the message.
-            hint = (
-                hint if len(hint) < 200 else f"; `tpbench inspect {self.folder} --json` lists all"
-            )
-            raise DatasetError(f"{self.folder}: no clip {clip_id!r}{hint}")
-        return index.clip(clip_id)
-
-    def _opened_index(self) -> ManifestIndex:
-        """Return the manifest as it was when a row was first asked for."""
         if not self._index:
-            index = ManifestIndex(self.folder)
-            self._require_digest(index.digest())
-            self._index.append(index)
-        return self._index[0]
+            opened = ManifestIndex(self.folder)
+            self._require_digest(opened.digest())
+            self._index.append(opened)
+        (index,) = self._index
+        if clip_id in index.clip_ids:
+            return index.clip(clip_id)
+        hint = "; the manifest is empty"
+        if index.clip_ids:
+            hint = did_you_mean(clip_id, index.clip_ids)
+        if len(hint) >= 200:  # a long list of all ids would bury the message
+            hint = f"; `tpbench inspect {self.folder} --json` lists all"
+        raise DatasetError(f"{self.folder}: no clip {clip_id!r}{hint}")
 
     def _require_digest(self, digest: str) -> None:
         if digest != self.digest:
@@ -397,8 +349,6 @@ class Dataset:
         Raises:
             MediaError: the file is absent or broken.
         """
-        from tpbench.wholebody import load_pose
-
         return load_pose(self.keypoints_path(clip))
 
     def missing(self) -> list[Path]:

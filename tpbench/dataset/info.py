@@ -51,11 +51,11 @@ class Clip:
 
     clip_id: str
     status: Status
+    reject_codes: tuple[str, ...] = ()
+    """Codes of the filters that refused the clip (`face.too_small`), in the order they judged."""
     source_id: str
     source_path: str
     """As the user named it."""
-    reject_codes: tuple[str, ...] = ()
-    """Codes of the filters that refused the clip (`face.too_small`), in the order they judged."""
     source_sha256: str | None = None
     url: str | None = None
     licence: str | None = None
@@ -174,15 +174,9 @@ PLAIN_COLUMNS: Final = tuple(
     if item.name not in {"reject_codes", "measurements", "thresholds"}
 )
 """Fields of `Clip` that are one text or number each."""
-_KEPT_NEEDS: Final = (
-    "n_frames",
-    "fps_num",
-    "fps_den",
-    "identity",
-    "clip_sha256",
-    "keypoints_sha256",
-    "pose_sha256",
-)
+FILE_HASHES: Final = ("clip_sha256", "keypoints_sha256", "pose_sha256")
+"""Columns that say what the three files of a kept clip hold."""
+_KEPT_NEEDS: Final = ("n_frames", "fps_num", "fps_den", "identity", *FILE_HASHES)
 
 
 def finite_values(values: Mapping[str, float]) -> dict[str, float]:
