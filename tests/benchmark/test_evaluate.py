@@ -380,7 +380,5 @@ def test_steps_of_every_seed_are_told(run_it: Evaluator) -> None:
         on_progress=lambda seed, state: heard.append((seed, type(state).__name__, state.frames)),
     )
     kinds = list(dict.fromkeys((seed, kind) for seed, kind, _ in heard))
-    assert kinds == [
-        (seed, kind) for seed in (1, 2) for kind in ("GenerationProgress", "ScoringProgress")
-    ]
-    assert heard[-1] == (2, "ScoringProgress", CLIPS["a"] + CLIPS["b"] - 2)
+    assert kinds == [(seed, kind) for seed in (1, 2) for kind in ("GenerationProgress", "Progress")]
+    assert heard[-1] == (2, "Progress", CLIPS["a"] + CLIPS["b"] - 2)

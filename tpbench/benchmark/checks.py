@@ -24,10 +24,10 @@ from tpbench.benchmark.site import fingerprint, note, what_was_found
 from tpbench.errors import SubmissionError
 from tpbench.files import require_regular, sha256_of, write_text_aside
 from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring.driver import ProgressListener
 from tpbench.metrics.scoring.meters import METERS
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport, load_report
 from tpbench.metrics.scoring.run import ScoringSetting
+from tpbench.work import ProgressListener
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -28,14 +28,12 @@ from tpbench.benchmark.shards import Shard, take_over_measurements
 from tpbench.benchmark.tasks import SplitChoice, task_rule
 from tpbench.errors import ConfigError, SubmissionError
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, Protocol
-from tpbench.metrics.scoring.availability import Readiness, look_around, require_all
-from tpbench.metrics.scoring.driver import ScoringProgress
 from tpbench.metrics.scoring.features import real_cache_dir
-from tpbench.metrics.scoring.records import RecordFolder
+from tpbench.metrics.scoring.records import Readiness, RecordFolder, look_around, require_all
 from tpbench.metrics.scoring.report import ScoreReport, load_report
 from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting
 from tpbench.video import probe
-from tpbench.work import explain_halts
+from tpbench.work import Progress, explain_halts
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +148,7 @@ def _earlier_run(folder: Path) -> tuple[Path, RunInfo] | None:
     return path, info
 
 
-EvaluationListener = Callable[[int, GenerationProgress | ScoringProgress], None]
+EvaluationListener = Callable[[int, GenerationProgress | Progress], None]
 """Told of every step of a seed."""
 
 
@@ -338,7 +336,7 @@ class _Work:
         )
         return report if settled else None
 
-    def _tell(self, seed: int) -> Callable[[GenerationProgress | ScoringProgress], None] | None:
+    def _tell(self, seed: int) -> Callable[[GenerationProgress | Progress], None] | None:
         listener = self.on_progress
         return None if listener is None else lambda state: listener(seed, state)
 

@@ -17,11 +17,11 @@ from tpbench.errors import ConfigError, did_you_mean
 from tpbench.metrics.curves import finite_mean
 from tpbench.metrics.registry import METRICS, Protocol, as_pooled, metric
 from tpbench.metrics.registry import protocol as protocol_named
-from tpbench.metrics.scoring.driver import ProgressListener
 from tpbench.metrics.scoring.pairing import Pair, Pairing
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.report import FRAMES_NAME, MetricScore, ScoreReport
 from tpbench.metrics.scoring.run import ScoringSetting, score_pairs
+from tpbench.work import ProgressListener
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,9 +23,9 @@ from tpbench.benchmark.tasks import select_clips, task_rule
 from tpbench.dataset import Dataset
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.metrics.registry import PROTOCOLS, RETIRED_PROTOCOLS, Protocol
-from tpbench.metrics.scoring.driver import ProgressListener
 from tpbench.metrics.scoring.report import SCORES_NAME, ScoreReport
 from tpbench.metrics.scoring.run import ScoringSetting
+from tpbench.work import ProgressListener
 
 
 def verify_run(

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from rich.segment import Segment
     from rich.table import Table
 
-    from tpbench.metrics.scoring.driver import ProgressListener, ScoringProgress
     from tpbench.metrics.scoring.report import MetricScore
+    from tpbench.work import Progress as WorkProgress
+    from tpbench.work import ProgressListener
 
 
 class CleanStream:
@@ -173,8 +174,8 @@ def scoring_bar() -> Iterator[ProgressListener]:
     """Show a progress bar of a scoring; yields its listener."""
     with progress_bar("clips") as show:
 
-        def listener(state: ScoringProgress) -> None:
-            show(done=state.clips_done, total=state.clips_total, news=f"{state.frames:,} frames")
+        def listener(state: WorkProgress) -> None:
+            show(done=state.done, total=state.total, news=f"{state.frames:,} frames")
 
         yield listener
 

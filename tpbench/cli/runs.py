@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tpbench.benchmark.evaluation import Evaluation
     from tpbench.benchmark.run_folder import Run
     from tpbench.cli.output import Show
-    from tpbench.metrics.scoring.driver import ScoringProgress
+    from tpbench.work import Progress
 
 
 def evaluate(
@@ -203,12 +203,12 @@ def _evaluation_bar() -> Iterator[EvaluationListener]:
 
     with progress_bar("clips") as show:
 
-        def listener(seed: int, state: GenerationProgress | ScoringProgress) -> None:
+        def listener(seed: int, state: GenerationProgress | Progress) -> None:
             if isinstance(state, GenerationProgress):
                 _show_generation(show, state, f"generate, seed {seed}: ")
             else:
                 news = f"score, seed {seed}: {state.frames:,} frames"
-                show(done=state.clips_done, total=state.clips_total, news=news)
+                show(done=state.done, total=state.total, news=news)
 
         yield listener
 

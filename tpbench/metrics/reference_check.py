@@ -23,13 +23,11 @@ from numpy.typing import NDArray
 from tpbench.errors import TPBenchError
 from tpbench.metrics.frechet import DISCO_FVD, FVD
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, protocol
-from tpbench.metrics.scoring.availability import Readiness, look_around
 from tpbench.metrics.scoring.clip_pass import ClipPass
-from tpbench.metrics.scoring.jobs import make_jobs
 from tpbench.metrics.scoring.meters import FEATURES_OF, meters_for
 from tpbench.metrics.scoring.pairing import Pair
 from tpbench.metrics.scoring.policies import Policies
-from tpbench.metrics.scoring.records import RecordFolder
+from tpbench.metrics.scoring.records import Readiness, RecordFolder, look_around, make_jobs
 from tpbench.metrics.scoring.reduce import ClipFeatures, pooled_frechet
 from tpbench.metrics.scoring.tools import Toolbox
 from tpbench.video import CLIP, LOSSLESS_X264, Encoding, VideoInfo, VideoWriter, probe, read_frames

@@ -13,12 +13,12 @@ from PIL import Image
 
 from tpbench.metrics.registry import Protocol
 from tpbench.metrics.registry import protocol as protocol_named
-from tpbench.metrics.scoring.driver import ProgressListener
+from tpbench.metrics.scoring.clip_pass import FACTORY
 from tpbench.metrics.scoring.pairing import Pairing, pair_up, real_clips, videos_below
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.report import ScoreReport
 from tpbench.metrics.scoring.run import ScoringSetting, score_pairs
-from tpbench.metrics.scoring.worker import FACTORY
+from tpbench.work import ProgressListener
 
 Images = NDArray[np.uint8]
 """(n, height, width, 3) RGB."""

@@ -26,7 +26,7 @@ POINTS = {
         "RecordFolder.write",
     ),
     "half a record is written": ("before", "pathlib", "Path.replace"),
-    "a clip is done": ("after", "tpbench.metrics.scoring.driver", "ProgressCounter.on_outcome"),
+    "a clip is done": ("after", "tpbench.work.progress", "ProgressCounter.finish"),
     "all is measured": ("before", "tpbench.metrics.scoring.run", "write_frames"),
     "no scores.json": ("before", "tpbench.metrics.scoring.run", "write_scores"),
 }

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from tpbench.detectors.base import Detections, PersonDetection
 from tpbench.metrics.lpips_distance import LpipsDistance
 from tpbench.metrics.networks import I3DFeatures, InceptionFeatures
-from tpbench.metrics.scoring import availability, worker
+from tpbench.metrics.scoring import clip_pass, records
+from tpbench.metrics.scoring.clip_pass import ClipPass
 from tpbench.metrics.scoring.tools import Toolbox
-from tpbench.metrics.scoring.worker import ScoringTask
 from tpbench.video import Frame
 from tpbench.wholebody import FACE, LEFT_HAND, LEFT_SHOULDER, NUM_KEYPOINTS, RIGHT_HAND, PoseSource
 from tpbench.work import JsonObject
@@ -176,11 +176,11 @@ def put_in(put: Put, looks: Counter[str] | None = None) -> None:
 
 def make_ready(put: Put) -> None:
     """Let this process believe that all model files are there."""
-    put(availability, "_digest", lambda name, **_: f"made-up {name}")
-    put(availability, "_skeleton_digest", lambda *_, **__: "made-up people")
+    put(records, "_digest", lambda name, **_: f"made-up {name}")
+    put(records, "_skeleton_digest", lambda *_, **__: "made-up people")
 
 
-def build_in_worker(config: JsonObject) -> ScoringTask:
+def build_in_worker(config: JsonObject) -> ClipPass:
     """Return the task of a worker process, with stand-ins."""
     put_in(setattr)
-    return worker.build_in_worker(config)
+    return clip_pass.build_in_worker(config)

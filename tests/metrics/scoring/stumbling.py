@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tpbench.metrics.scoring import worker
+from tpbench.metrics.scoring import clip_pass
 from tpbench.work.worker import JsonObject, Process, ProgressReport
 
 
 def build(config: JsonObject) -> Process:
     """Return the task of a worker process, with a bug."""
-    task = worker.build_in_worker(config)
+    task = clip_pass.build_in_worker(config)
 
     def process(payload: JsonObject, report: ProgressReport) -> JsonObject:
         if payload["clip_id"] == "clip0":

@@ -16,7 +16,7 @@ from tpbench.dataset import Clip, Dataset, finalise, split_dataset
 from tpbench.dataset import clip_path as clip_path_of
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.files import sha256_of
-from tpbench.metrics.scoring import driver, run
+from tpbench.metrics.scoring import run
 from tpbench.metrics.scoring.run import score
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     """No processes of their own: they are tested elsewhere."""
-    monkeypatch.setattr(driver, "usable_cores", lambda: 1)
+    monkeypatch.setattr(run, "usable_cores", lambda: 1)
 
 
 @pytest.fixture

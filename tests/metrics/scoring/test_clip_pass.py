@@ -21,8 +21,8 @@ from tests.metrics.scoring.clips import (
 )
 from tpbench.errors import MediaError
 from tpbench.metrics.scoring import meters
-from tpbench.metrics.scoring.clip_pass import ClipJob, ClipPass
-from tpbench.metrics.scoring.records import RecordFolder
+from tpbench.metrics.scoring.clip_pass import ClipPass
+from tpbench.metrics.scoring.records import ClipJob, RecordFolder
 from tpbench.metrics.scoring.tools import CHUNK_FRAMES, ClipSetting, FrameChunk, Toolbox
 from tpbench.video import Footage
 

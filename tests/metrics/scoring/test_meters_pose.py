@@ -16,7 +16,7 @@ from tests.metrics.scoring.clips import pairing_of, pictures, scored, worse, wri
 from tests.metrics.scoring.stand_ins import POSE_PX, paint_person
 from tpbench.metrics.pixels import psnr, ssim
 from tpbench.metrics.pose import face_box, hand_box, region_crop
-from tpbench.metrics.scoring import availability
+from tpbench.metrics.scoring import records
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.report import ScoreReport
 from tpbench.wholebody import LEFT_SHOULDER, RIGHT_SHOULDER
@@ -169,5 +169,5 @@ def test_real_skeletons_of_another_detector_or_another_start_are_found_anew(
 
     assert run("shorter", cut) == (7, 7)
     assert run("whole", replace(cut, first_frame=1)) == (7, 7)
-    monkeypatch.setattr(availability, "_skeleton_digest", lambda *_, **__: "other people")
+    monkeypatch.setattr(records, "_skeleton_digest", lambda *_, **__: "other people")
     assert run("whole", replace(cut, first_frame=1)) == (7, 7)

@@ -18,9 +18,9 @@ from tests.metrics.scoring.clips import (
 )
 from tpbench.errors import ConfigError, MissingDependencyError
 from tpbench.metrics.registry import protocol
-from tpbench.metrics.scoring import availability
-from tpbench.metrics.scoring.availability import look_around, require_all
+from tpbench.metrics.scoring import records
 from tpbench.metrics.scoring.pairing import Pairing
+from tpbench.metrics.scoring.records import look_around, require_all
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_each_metric_names_the_command_that_gets_its_weights() -> None:
 
 def test_a_metric_waits_for_all_of_its_meters(monkeypatch: pytest.MonkeyPatch) -> None:
     """LPIPS of the face needs skeletons and AlexNet; PSNR of the face skeletons only."""
-    monkeypatch.setattr(availability, "_skeleton_digest", lambda *_, **__: "people")
+    monkeypatch.setattr(records, "_skeleton_digest", lambda *_, **__: "people")
     found = look_around(custom("face_lpips", "face_psnr"), offline=True)
     assert found.metrics == ("face_psnr",)
     assert found.skeleton_digest == "people"
@@ -68,7 +68,7 @@ def test_a_missing_library_is_a_reason_too(monkeypatch: pytest.MonkeyPatch) -> N
     def refuse(*_: object, **__: object) -> str:
         raise MissingDependencyError("MediaPipe", "apt install libgl1")
 
-    monkeypatch.setattr(availability, "_skeleton_digest", refuse)
+    monkeypatch.setattr(records, "_skeleton_digest", refuse)
 
     found = look_around(custom("psnr", "akd_body"), offline=True)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tests.metrics.scoring.clips import STRICT, pictures, write_pictures, write_video
 from tpbench.errors import MediaError
-from tpbench.metrics.scoring import driver
+from tpbench.metrics.scoring import run
 from tpbench.metrics.scoring.policies import Policies, fit_clips, read_alike
 from tpbench.metrics.scoring.report import ScoreReport
 from tpbench.metrics.scoring.run import score
@@ -25,7 +25,7 @@ BY_NUMBER = Policies(length="truncate", resize="fail", rate="ignore")
 
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "usable_cores", lambda: 1)
+    monkeypatch.setattr(run, "usable_cores", lambda: 1)
 
 
 def write_stamped(path: Path, images: NDArray[np.uint8], stamps_ms: Sequence[int]) -> Path:

@@ -29,9 +29,10 @@ from tests.processes import assert_none_outlives, started
 from tpbench.errors import ConfigError
 from tpbench.files import sha256_of
 from tpbench.metrics.scoring import meters
-from tpbench.metrics.scoring.clip_pass import ClipJob, ClipPass
-from tpbench.metrics.scoring.driver import ScoringProgress
+from tpbench.metrics.scoring.clip_pass import ClipPass
 from tpbench.metrics.scoring.pairing import Pairing
+from tpbench.metrics.scoring.records import ClipJob
+from tpbench.work import Progress
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -188,12 +189,12 @@ def test_a_second_scoring_measures_nothing(
     out: Path, pairing: Pairing, measured: Measured, undisturbed: Path
 ) -> None:
     before = stamps(out)
-    news: list[ScoringProgress] = []
+    news: list[Progress] = []
     scored(pairing, out, *METRICS, on_progress=news.append)
     assert measured == []
     assert stamps(out) == before
     assert content(out) == content(undisturbed)
-    assert [(entry.clips_done, entry.clips_total, entry.frames) for entry in news] == [(3, 3, 0)]
+    assert [(entry.done, entry.total, entry.frames) for entry in news] == [(3, 3, 0)]
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "of another clip"])
@@ -296,10 +297,10 @@ def test_a_new_version_of_a_meter_measures_again_what_it_measures(
 def test_other_weights_measure_again_what_stands_on_them(
     out: Path, pairing: Pairing, measured: Measured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tpbench.metrics.scoring import availability
+    from tpbench.metrics.scoring import records
 
-    monkeypatch.setattr(availability, "_digest", lambda name, **_: f"new {name}")
-    monkeypatch.setattr(availability, "_skeleton_digest", lambda *_, **__: "new people")
+    monkeypatch.setattr(records, "_digest", lambda name, **_: f"new {name}")
+    monkeypatch.setattr(records, "_skeleton_digest", lambda *_, **__: "new people")
     scored(pairing, out, *METRICS)
     assert measured == [(f"clip{at}", ("regions", "pose", "inception", "i3d")) for at in range(3)]
 
@@ -354,7 +355,7 @@ def test_two_processes_can_not_score_into_one_folder(
 ) -> None:
     complaints = []
 
-    def score_too(_: ScoringProgress) -> None:
+    def score_too(_: Progress) -> None:
         with pytest.raises(ConfigError) as caught:
             scored(pairing, tmp_path / "out", "psnr")
         complaints.append(str(caught.value))
@@ -374,10 +375,10 @@ def test_a_folder_that_can_not_be_made_is_one_clear_line(pairing: Pairing, tmp_p
 
 
 def test_progress_counts_clips_and_frames(pairing: Pairing, tmp_path: Path) -> None:
-    news: list[ScoringProgress] = []
+    news: list[Progress] = []
     scored(pairing, tmp_path / "out", "psnr", on_progress=news.append)
     frames = [entry.frames for entry in news]
     assert frames == sorted(frames)
-    assert (news[0].clips_done, news[0].clips_total, news[0].frames) == (0, 3, 0)
-    assert (news[-1].clips_done, news[-1].frames) == (3, sum(LENGTHS))
-    assert Counter(entry.clips_done for entry in news)[1] > 1, "the long clip tells on its way"
+    assert (news[0].done, news[0].total, news[0].frames) == (0, 3, 0)
+    assert (news[-1].done, news[-1].frames) == (3, sum(LENGTHS))
+    assert Counter(entry.done for entry in news)[1] > 1, "the long clip tells on its way"

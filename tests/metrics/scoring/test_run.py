@@ -29,8 +29,10 @@ from tests.metrics.scoring.clips import (
 from tpbench.errors import TPBenchError
 from tpbench.files import sha256_of
 from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring import clip_pass, driver
+from tpbench.metrics.scoring import clip_pass
+from tpbench.metrics.scoring import run as run_module
 from tpbench.metrics.scoring.pairing import Pairing
+from tpbench.metrics.scoring.records import ClipJob
 from tpbench.metrics.scoring.report import ScoreReport
 from tpbench.metrics.scoring.run import score
 
@@ -209,7 +211,7 @@ def reference(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     out = tmp_path_factory.mktemp("reference")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TPBENCH_CACHE", str(out / "cache"))
-        patch.setattr(driver, "usable_cores", lambda: 1)
+        patch.setattr(run_module, "usable_cores", lambda: 1)
         stand_ins.put_in(patch.setattr)
         stand_ins.make_ready(patch.setattr)
         return out, scored(pairing_of(folders / "real", folders / "gen"), out, *ALL_KINDS)
@@ -241,7 +243,7 @@ def test_threads_change_no_digit(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(driver, "usable_cores", lambda: 2)
+    monkeypatch.setattr(run_module, "usable_cores", lambda: 2)
     seen = set()
     update = stand_ins.PaintedPeople.detect
 
@@ -270,7 +272,7 @@ def test_processes_and_threads_write_the_same_bytes(
 ) -> None:
     hashes = []
     for cores, workers in ((1, 1), (2, 1), (2, 2)):
-        monkeypatch.setattr(driver, "usable_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(run_module, "usable_cores", lambda cores=cores: cores)
         out = tmp_path / f"{cores} {workers}"
         scored(pairing, out, *PIXEL_METRICS, "drift_psnr_slope", "drift_lag_10", workers=workers)
         hashes.append([sha256_of(out / name) for name in ("scores.json", "frames.parquet")])
@@ -322,7 +324,7 @@ def test_a_bug_in_this_process_fails_its_clip_and_leaves_its_traceback(
 ) -> None:
     run = clip_pass.ClipPass.run
 
-    def stumble(self: clip_pass.ClipPass, job: clip_pass.ClipJob, on_frame: Any) -> int:  # noqa: ANN401 - passed on
+    def stumble(self: clip_pass.ClipPass, job: ClipJob, on_frame: Any) -> int:  # noqa: ANN401 - passed on
         if job.clip_id == "clip1":
             raise LookupError("nobody thought of\nthis")
         return run(self, job, on_frame)

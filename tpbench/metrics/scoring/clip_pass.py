@@ -1,4 +1,7 @@
-"""One pass over a pair of clips: both are decoded once, and every meter sees every frame."""
+"""One pass over a pair of clips: both are decoded once, and every meter sees every frame.
+
+It is the task that worker processes build: pairs of clips in, records out.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,19 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tpbench.detectors.mediapipe_tasks import no_usage_statistics, send_no_usage_statistics
 from tpbench.errors import MediaError
 from tpbench.files import sha256_of
 from tpbench.metrics.scoring.features import RealSkeletons, content_key
 from tpbench.metrics.scoring.meters import METERS
 from tpbench.metrics.scoring.policies import Fit, Policies, fit_clips, read_alike
-from tpbench.metrics.scoring.records import ClipRecord, RecordFolder, key_of
+from tpbench.metrics.scoring.records import ClipJob, ClipRecord, RecordFolder, key_of
 from tpbench.metrics.scoring.tools import (
     CHUNK_FRAMES,
     ClipSetting,
@@ -30,38 +34,39 @@ from tpbench.metrics.scoring.tools import (
     Toolbox,
 )
 from tpbench.video import Footage, open_footage
+from tpbench.work import JsonObject, ProgressReport
 
 Picture = NDArray[np.uint8]
 
+FACTORY: Final = f"{__name__}:build_in_worker"
 _RATE_OF_PICTURES: Final = Fraction(25)
 """Detectors want to know how much time passes between frames; pictures in a folder don't say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClipJob:
-    """One pair of clips, and what is to be measured of it."""
-
-    clip_id: str
-    real: Path
-    generated: Path
-    real_sha256: str
-    generated_sha256: str
-    keys: Mapping[str, str]
-    """By meter to run: the key its values will have."""
-    real_keys: Mapping[str, str]
-    """By meter of features, and for "skeletons": what those of the real clip depend on, but for the
-    number of frames, which is not known before both clips were looked at."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClipPass:
-    """Measures pairs of clips, one after the other."""
+    """Measures pairs of clips, one after the other, with networks loaded once."""
 
     policies: Policies
     toolbox: Toolbox
     records: RecordFolder
     threads: int = 1
     """Meters that work at the same time."""
+
+    def __call__(self, payload: JsonObject, report: ProgressReport) -> dict[str, Any]:
+        """Measure one pair, write its record, and say how many frames were scored.
+
+        Args:
+            payload: a job as JSON.
+            report: told how many frames are done.
+        """
+        job = ClipJob.from_json(payload)
+        with no_usage_statistics():  # MediaPipe's, also where no worker has switched them off
+            return {"frames": self.run(job, lambda done: report({"frames": done}))}
+
+    def close(self) -> None:
+        """Close the models."""
+        self.toolbox.close()
 
     def run(self, job: ClipJob, on_frame: Callable[[int], None] | None = None) -> int:
         """Measure one pair and write its record; what an older record has and is right stays.
@@ -171,31 +176,30 @@ class ClipPass:
             fit.n_frames,
         )
         kept = old if same else None
+        of_features = [name for name in job.keys if METERS[name].feature_dim]
         features = {
             name: sha256_of(self.records.generated_features(job.clip_id, name))
-            for name in job.keys
-            if METERS[name].feature_dim
+            for name in of_features
         }
-        record = ClipRecord(
-            clip_id=job.clip_id,
-            real_sha256=job.real_sha256,
-            generated_sha256=job.generated_sha256,
-            n_frames=fit.n_frames,
-            first_frame=fit.first_frame,
-            width_px=real.width_px,
-            height_px=real.height_px,
-            fps=fps,
-            codec=codec,
-            notes=fit.notes,
-            keys={**(kept.keys if kept else {}), **job.keys},
-            features={**(kept.features if kept else {}), **features},
-            real_features={
-                **(kept.real_features if kept else {}),
-                **{name: self._kept_key(job, name, fit) for name in features},
-            },
-            columns={**(kept.columns if kept else {}), **columns},
+        real_features = {name: self._kept_key(job, name, fit) for name in of_features}
+        self.records.write(
+            ClipRecord(
+                clip_id=job.clip_id,
+                real_sha256=job.real_sha256,
+                generated_sha256=job.generated_sha256,
+                n_frames=fit.n_frames,
+                first_frame=fit.first_frame,
+                width_px=real.width_px,
+                height_px=real.height_px,
+                fps=fps,
+                codec=codec,
+                notes=fit.notes,
+                keys={**(kept.keys if kept else {}), **job.keys},
+                features={**(kept.features if kept else {}), **features},
+                real_features={**(kept.real_features if kept else {}), **real_features},
+                columns={**(kept.columns if kept else {}), **columns},
+            )
         )
-        self.records.write(record)
 
 
 def _keyed_by_reading(job: ClipJob, real: Footage) -> ClipJob:
@@ -227,3 +231,31 @@ def _resized(image: Picture, size_px: tuple[int, int]) -> Picture:
         return image
     resized: Picture = cv2.resize(image, size_px, interpolation=cv2.INTER_AREA)
     return resized
+
+
+def build(config: JsonObject) -> ClipPass:
+    """Return the task (the factory named in the task's specification).
+
+    Args:
+        config: `policies` (as JSON), `records` and `cache` (folders), `device`, `skeleton`,
+            `offline`, `threads`.
+    """
+    return ClipPass(
+        policies=Policies(**config["policies"]),
+        toolbox=Toolbox(
+            device=config["device"], skeleton=config["skeleton"], offline=config["offline"]
+        ),
+        records=RecordFolder(Path(config["records"]), Path(config["cache"])),
+        threads=config["threads"],
+    )
+
+
+def build_in_worker(config: JsonObject) -> ClipPass:
+    """Return the task for a process of its own, which keeps to its share of the cores."""
+    send_no_usage_statistics()
+    cv2.setNumThreads(1)
+    if config["uses_torch"]:
+        import torch
+
+        torch.set_num_threads(config["threads"])
+    return build(config)

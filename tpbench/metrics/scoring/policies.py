@@ -6,7 +6,8 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, NamedTuple
 
-from tpbench.errors import MediaError
+from tpbench.errors import ConfigError, MediaError
+from tpbench.metrics.registry import Protocol
 from tpbench.video import Footage
 
 
@@ -73,11 +74,33 @@ class Policies:
     shape: Literal["same", "any"] = "same"
     """Whether resizing may squash: only where a protocol repeats what its source does."""
 
+    def __post_init__(self) -> None:
+        if self.first_frame < 0:
+            raise ConfigError(f"the first frame is 0 or later, not {self.first_frame}")
+
     def to_json(self) -> dict[str, str | int]:
         """Return what is written into results: all but `shape`, which follows from the protocol."""
         values = asdict(self)
         del values["shape"]
         return values
+
+
+def policies_of(
+    protocol: Protocol,
+    *,
+    length: LengthPolicy | None = None,
+    resize: ResizePolicy | None = None,
+    rate: RatePolicy | None = None,
+    first: int = 0,
+) -> Policies:
+    """Return the policies of a protocol, but for those that are given."""
+    return Policies(
+        length=length or protocol.length,
+        resize=resize or protocol.resize,
+        rate=rate or protocol.rate,
+        first_frame=first,
+        shape="any" if protocol.squashes and resize is None else "same",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

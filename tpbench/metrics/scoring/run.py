@@ -17,11 +17,8 @@ from tpbench.errors import ConfigError
 from tpbench.files import is_half_written, sha256_of
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, Protocol
 from tpbench.metrics.registry import protocol as protocol_named
-from tpbench.metrics.scoring.availability import Readiness, look_around, require_all
-from tpbench.metrics.scoring.clip_pass import ClipJob
-from tpbench.metrics.scoring.driver import Crew, ProgressCounter, ProgressListener
+from tpbench.metrics.scoring.clip_pass import FACTORY, build
 from tpbench.metrics.scoring.features import real_cache_dir
-from tpbench.metrics.scoring.jobs import finished_record, left_of, make_jobs
 from tpbench.metrics.scoring.meters import FEATURES_OF
 from tpbench.metrics.scoring.pairing import (
     Pairing,
@@ -32,8 +29,24 @@ from tpbench.metrics.scoring.pairing import (
     videos_below,
     with_identities,
 )
-from tpbench.metrics.scoring.policies import LengthPolicy, Policies, RatePolicy, ResizePolicy
-from tpbench.metrics.scoring.records import ClipRecord, RecordFolder
+from tpbench.metrics.scoring.policies import (
+    LengthPolicy,
+    Policies,
+    RatePolicy,
+    ResizePolicy,
+    policies_of,
+)
+from tpbench.metrics.scoring.records import (
+    ClipJob,
+    ClipRecord,
+    Readiness,
+    RecordFolder,
+    finished_record,
+    left_of,
+    look_around,
+    make_jobs,
+    require_all,
+)
 from tpbench.metrics.scoring.report import (
     FRAMES_NAME,
     SCORES_NAME,
@@ -51,10 +64,22 @@ from tpbench.metrics.scoring.summary import (
     pooled_metric_scores,
     score_clip_record,
 )
-from tpbench.metrics.scoring.worker import FACTORY
 from tpbench.privacy import public_message
 from tpbench.video import passed_over
-from tpbench.work import explain_halts, keep_traceback
+from tpbench.work import (
+    Executor,
+    InThisProcess,
+    Outcome,
+    Pool,
+    ProgressCounter,
+    ProgressListener,
+    TaskSpec,
+    WorkItem,
+    explain_halts,
+    keep_traceback,
+    run_items,
+    usable_cores,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +107,10 @@ class ScoringSetting:
     factory: str = FACTORY
     """What processes of their own build."""
 
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"want 1 worker or more, not {self.workers}")
+
 
 def score_pairs(
     pairing: Pairing,
@@ -92,9 +121,6 @@ def score_pairs(
     on_progress: ProgressListener | None = None,
 ) -> ScoreReport:
     """Score pairs, go on where an earlier run stopped, and write `scores.json`, `frames.parquet`.
-
-    What a record holds is taken for measured only if contents, policies, weights and versions are
-    the same, whatever became of the run that wrote it.
 
     Args:
         pairing: what is held against what.
@@ -114,61 +140,99 @@ def score_pairs(
     with _locked(out):
         jobs, failed = make_jobs(pairing.pairs, readiness, setting.policies)
         pending = [left for job in jobs if (left := left_of(job, records)).keys]
-        counter = ProgressCounter(
-            clips_total=len(pairing.pairs),
-            clips_done=len(pairing.pairs) - len(pending),
+        progress = ProgressCounter(
+            "score",
+            total=len(pairing.pairs),
+            before=len(pairing.pairs) - len(pending),
             listener=on_progress,
         )
         device = _device(setting.device, readiness)
-        for outcome in _crew(setting, readiness, out, device).measure(pending, counter.on_frames):
-            counter.on_outcome(outcome)
-            keep_traceback(outcome, out / _LOG_NAME)
-            if outcome.kind in {"failed", "quarantined"}:
-                failed[outcome.key] = outcome.error or "failed without a word"
-                logger.info("%s: %s", outcome.key, failed[outcome.key])
+        failed |= _measure(pending, setting, readiness, progress, out=out, device=device)
         identities = {pair.clip_id: pair.identity for pair in pairing.pairs}
         heads, clips = _scored(jobs, records, readiness, setting.protocol, identities)
-        coverage = Coverage(
-            n_expected=pairing.n_expected,
-            n_scored=len(clips),
-            missing=pairing.missing,
-            failed={name: public_message(failed[name], own=[out]) for name in sorted(failed)},
-            extra=pairing.extra,
-            hints=pairing.hints,
-        )
+        of_clips = {clip.scores.clip_id: clip.scores for clip in clips}
         columns = [name for row in readiness.meters for name in row.columns]
         write_frames(out / FRAMES_NAME, _read_again(heads, records), columns)
         report = ScoreReport(
             protocol={**asdict(setting.protocol), "digest": setting.protocol.digest},
             policies=setting.policies.to_json(),
             real=dict(real),
-            coverage=coverage,
+            coverage=_coverage(pairing, len(clips), failed, out),
             metrics=_summed_up(heads, clips, readiness, setting.protocol, records),
-            clips={clip.scores.clip_id: clip.scores for clip in clips},
+            clips=of_clips,
             frames_sha256=sha256_of(out / FRAMES_NAME),
             environment=_environment(device),
             notes=lines_of(
-                pairing.notes,
-                pairing.extra,
-                {clip.scores.clip_id: clip.scores.notes for clip in clips},
+                pairing.notes, pairing.extra, {name: of_clips[name].notes for name in of_clips}
             ),
         )
         write_scores(out / SCORES_NAME, report)
     return report
 
 
-def _crew(setting: ScoringSetting, readiness: Readiness, out: Path, device: str) -> Crew:
-    return Crew(
-        policies=setting.policies,
-        records=out / RECORDS_NAME,
-        cache=real_cache_dir(),
-        device=device,
-        skeleton=setting.protocol.skeleton,
-        offline=setting.offline,
-        uses_torch=_uses_torch(readiness),
-        workers=setting.workers,
-        factory=setting.factory,
-        log=out / _LOG_NAME,
+def _measure(
+    jobs: Sequence[ClipJob],
+    setting: ScoringSetting,
+    readiness: Readiness,
+    progress: ProgressCounter,
+    *,
+    out: Path,
+    device: str,
+) -> dict[str, str]:
+    """Measure pairs: in this process with a thread per core, or in a process per core.
+
+    Returns:
+        By clip: why it could not be measured.
+    """
+    cores = usable_cores()
+    workers = min(setting.workers or cores, max(1, len(jobs)))
+    config = {
+        "policies": asdict(setting.policies),
+        "records": str(out / RECORDS_NAME),
+        "cache": str(real_cache_dir()),
+        "device": device,
+        "skeleton": setting.protocol.skeleton,
+        "offline": setting.offline,
+        "uses_torch": _uses_torch(readiness),
+        "threads": max(1, cores // workers),
+    }
+    items = [WorkItem(key=job.clip_id, payload=job.to_json()) for job in jobs]
+    outcomes = _Outcomes(out / _LOG_NAME)
+    executor: Executor = InThisProcess(build=build)
+    if workers > 1:
+        executor = Pool(num_workers=workers, worker_log=out / _LOG_NAME)
+    task = TaskSpec(factory=setting.factory, config=config)
+    run_items(task, items, outcomes, executor=executor, progress=progress)
+    return outcomes.failed
+
+
+class _Outcomes:
+    """Why pairs failed; what is measured of the others is recorded by whoever measures it."""
+
+    def __init__(self, log: Path) -> None:
+        self.failed: dict[str, str] = {}
+        self._log = log
+
+    def add(self, outcome: Outcome, progress: ProgressCounter) -> None:
+        """See `tpbench.work.Records`."""
+        keep_traceback(outcome, self._log)
+        if outcome.kind in {"failed", "quarantined"}:
+            self.failed[outcome.key] = outcome.error or "failed without a word"
+            logger.info("%s: %s", outcome.key, self.failed[outcome.key])
+        if outcome.kind != "retried":
+            frames = None if outcome.result is None else int(outcome.result["frames"])
+            n_failed = int(outcome.key in self.failed)
+            progress.finish(outcome.key, frames=frames, counts={"failed": n_failed})
+
+
+def _coverage(pairing: Pairing, n_scored: int, failed: Mapping[str, str], out: Path) -> Coverage:
+    return Coverage(
+        n_expected=pairing.n_expected,
+        n_scored=n_scored,
+        missing=pairing.missing,
+        failed={name: public_message(failed[name], own=[out]) for name in sorted(failed)},
+        extra=pairing.extra,
+        hints=pairing.hints,
     )
 
 
@@ -307,10 +371,8 @@ def score(  # noqa: PLR0913 - one argument for each thing a user may choose
 ) -> ScoreReport:
     """Score a folder of generated videos against real ones, in one pass over the frames.
 
-    Videos are matched by clip id (a dataset) or by relative path without ending (any folder);
-    folders of numbered pictures count as videos. A pair that can't be scored is named in the
-    report's coverage, and the others go on. Run again into the same folder, it measures only what
-    is not measured yet.
+    Videos are matched by clip id (a dataset) or by relative path without ending (any folder); a
+    folder of numbered pictures is a video. What `out` has of an earlier run is not measured again.
 
     Args:
         real: a dataset of tpbench, or any folder of videos.
@@ -318,13 +380,12 @@ def score(  # noqa: PLR0913 - one argument for each thing a user may choose
         out: folder for `scores.json`, `frames.parquet` and the records.
         protocol: `tpbench metrics list` shows them.
         metrics: only these; None for all of the protocol.
-        split: of a dataset: only these clips.
-        length: None for the protocol's policy.
-        resize: None for the protocol's policy.
-        rate: None for the protocol's policy.
+        split: only these clips of a dataset.
+        length: see `Policies`; None for the protocol's, as for the next two.
+        resize: of clips of another size.
+        rate: of clips of another frame rate.
         first_frame: frames before it are not scored: 1 where frame 0 is the reference itself.
-        identities: a CSV table with columns `clip` and `identity`; intervals are over identities.
-            None for those of the dataset; a folder has none.
+        identities: a CSV table with columns `clip` and `identity`; None for the dataset's own.
         device: "auto", "cpu", "cuda", "cuda:1".
         workers: processes; None: one per core.
         offline: never fetch model files.
@@ -332,55 +393,40 @@ def score(  # noqa: PLR0913 - one argument for each thing a user may choose
         on_progress: told how far it is.
 
     Raises:
-        ConfigError: an option, a name, or a folder is wrong.
-        DatasetError: the dataset is broken or has no such split.
+        ConfigError, DatasetError: an option, a name, or a folder is wrong.
         SubmissionError: nothing matches, or two generated videos claim one clip.
-        TPBenchError: the disk is full; what is measured is kept.
     """
-    real, generated, out = Path(real), Path(generated), Path(out)
-    if first_frame < 0:
-        raise ConfigError(f"the first frame is 0 or later, not {first_frame}")
-    if workers is not None and workers < 1:
-        raise ConfigError(f"want 1 worker or more, not {workers}")
+    out = Path(out)
     chosen = chosen_protocol(protocol, metrics)
-    is_dataset = (real / "dataset.json").is_file()
-    pairing = _paired(real, generated, split, is_dataset=is_dataset)
-    if identities is not None:
-        table = Path(identities)
-        pairing = with_identities(pairing, read_identities(table), table)
     setting = ScoringSetting(
         protocol=chosen,
-        policies=Policies(
-            length=length or chosen.length,
-            resize=resize or chosen.resize,
-            rate=rate or chosen.rate,
-            first_frame=first_frame,
-            shape="any" if chosen.squashes and resize is None else "same",
-        ),
+        policies=policies_of(chosen, length=length, resize=resize, rate=rate, first=first_frame),
         device=device,
         workers=workers,
         offline=offline,
         strict=strict,
     )
+    pairing = _paired(Path(real), Path(generated), split, identities)
     with explain_halts(out):
-        return score_pairs(
-            pairing,
-            out=out,
-            setting=setting,
-            real=_about(real, split, is_dataset=is_dataset),
-            on_progress=on_progress,
-        )
+        about = _about(Path(real), split)
+        return score_pairs(pairing, out=out, setting=setting, real=about, on_progress=on_progress)
 
 
-def _paired(real: Path, generated: Path, split: SplitName | None, *, is_dataset: bool) -> Pairing:
+def _paired(
+    real: Path, generated: Path, split: SplitName | None, identities: Path | str | None
+) -> Pairing:
+    is_dataset = _is_dataset(real)
     clips = real_clips(real, split=split)
     found = videos_below(generated, by_own_name=is_dataset)
     left_out = passed_over(generated, found.values())
     pairing = pair_up(clips, found, left_out=left_out, by_own_name=is_dataset)
-    if is_dataset:
+    if not is_dataset:
+        said = passed_over(real, [clip.path for clip in clips.values()]).note("real")
+        pairing = replace(pairing, notes=(*pairing.notes, *filter(None, [said])))
+    if identities is None:
         return pairing
-    said = passed_over(real, [clip.path for clip in clips.values()]).note("real")
-    return replace(pairing, notes=(*pairing.notes, *filter(None, [said])))
+    table = Path(identities)
+    return with_identities(pairing, read_identities(table), table)
 
 
 def chosen_protocol(name: str, metrics: Sequence[str] | None) -> Protocol:
@@ -393,8 +439,12 @@ def chosen_protocol(name: str, metrics: Sequence[str] | None) -> Protocol:
     return whole if metrics is None else whole.with_metrics(metrics)
 
 
-def _about(real: Path, split: str | None, *, is_dataset: bool) -> dict[str, str | None]:
-    if not is_dataset:
+def _is_dataset(real: Path) -> bool:
+    return (real / "dataset.json").is_file()
+
+
+def _about(real: Path, split: str | None) -> dict[str, str | None]:
+    if not _is_dataset(real):
         return {"kind": "folder", "name": real.resolve().name, "digest": None, "split": None}
     from tpbench.dataset import Dataset
 
