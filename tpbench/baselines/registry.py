@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import yaml
 
 from tpbench.baselines.base import Generator, ModelRow, OptionValue
-from tpbench.baselines.external.install import install_steps
+from tpbench.baselines.external.method import install_steps
 from tpbench.baselines.external.spec import MethodSpec, is_spec_file, load_spec, spec_ids
 from tpbench.errors import ConfigError, did_you_mean
 

@@ -130,7 +130,7 @@ def check(
 
 def _check_installed(name: str) -> None:
     """Look whether all of an external method is here."""
-    from tpbench.baselines.external.install import find_installation
+    from tpbench.baselines.external.method import find_installation
     from tpbench.baselines.external.spec import is_spec_file, load_spec, spec_ids
 
     if not is_spec_file(name) and name not in spec_ids():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,15 +26,14 @@ from tpbench.baselines.base import (
     OptionValue,
     parse_options,
 )
-from tpbench.baselines.external.command import RunFolder, environment_for, run_command
-from tpbench.baselines.external.inputs import (
-    Layout,
-    UserFolders,
-    lay_out,
-    read_picture,
-    write_inputs,
+from tpbench.baselines.external.inputs import Layout, lay_out, read_picture, write_inputs
+from tpbench.baselines.external.method import (
+    environment_for,
+    find_installation,
+    make_run_folder,
+    methods_dir,
+    run_command,
 )
-from tpbench.baselines.external.install import find_installation, methods_dir, weights_digests
 from tpbench.baselines.external.spec import (
     Collect,
     MethodSpec,
@@ -43,6 +43,7 @@ from tpbench.baselines.external.spec import (
     fill_structure,
 )
 from tpbench.errors import ConfigError, GeneratorError, MediaError
+from tpbench.files import sha256_of
 from tpbench.video import probe, read_frames
 
 logger = logging.getLogger(__name__)
@@ -52,33 +53,32 @@ _CLIP_ERRORS: Final = (GeneratorError, MediaError)
 
 
 class ExternalOptions(Options):
-    """What every method can be told."""
+    """Options that every method has."""
 
     checkout: Path | None = None
     """Its code; None: `<methods>/<id>/checkout`."""
     python: Path | None = None
     """Of its environment; None: `<methods>/<id>/env/bin/python`."""
     log_dir: Path | None = None
-    """What the command said, as `<clip_id>.log`; None: `<methods>/<id>/logs`."""
+    """Gets the output of the command, as `<clip_id>.log`; None: `<methods>/<id>/logs`."""
     keep_workdir: bool = False
-    """Leave the private folder of a run that failed where it is, and say where."""
+    """Keep the private folder of a run that failed, and name it in the reason."""
     timeout_s: float | None = Field(default=None, gt=0)
-    """How long a run may take; None: as the spec has it, by the number of frames."""
+    """How long a run may take; None: what the spec gives for the number of frames."""
 
 
 _BATCH_CLIPS: Final = 4
+_BROUGHT: Final = {"densepose_mp4": "densepose_dir", "guidance_dir": "guidance_dir"}
+"""Kinds of input that tpbench can't make -> the option that names the user's folder of them."""
 
 
 def options_of(spec: MethodSpec) -> type[ExternalOptions]:
-    """Return the class of a method's options: those of all, and those that only it has."""
+    """Return the class of a method's options: those of all methods, and its own."""
     fields: dict[str, Any] = {
         name: (type(default), Field(default=default)) for name, default in spec.settings.items()
     }
     kinds = {wanted.kind for wanted in spec.inputs.values()}
-    if "densepose_mp4" in kinds:
-        fields["densepose_dir"] = (Path, ...)
-    if "guidance_dir" in kinds:
-        fields["guidance_dir"] = (Path, ...)
+    fields |= {option: (Path, ...) for kind, option in _BROUGHT.items() if kind in kinds}
     if spec.mode == "batch":
         fields["batch_clips"] = (int, Field(default=_BATCH_CLIPS, ge=1))
     return create_model(f"{spec.display_name} options", __base__=ExternalOptions, **fields)
@@ -97,8 +97,8 @@ class _Prepared:
 class ExternalGenerator:
     """Runs a method's own command on files made from tasks, and reads back what it writes.
 
-    Clips that are run together and fail together are run again one by one, so that a clip that the
-    method can't do takes no other with it.
+    Clips that are run together and fail together are run again one by one, so that one bad clip
+    does not fail the others.
 
     Args:
         spec: of the method.
@@ -118,20 +118,20 @@ class ExternalGenerator:
         self.max_clips: int = getattr(parsed, "batch_clips", 1)
         self._options = parsed
         self._settings: dict[str, Value] = {name: getattr(parsed, name) for name in spec.settings}
-        self._user = UserFolders(
-            densepose_dir=getattr(parsed, "densepose_dir", None),
-            guidance_dir=getattr(parsed, "guidance_dir", None),
-        )
+        self._brought: dict[str, Path] = {
+            option: getattr(parsed, option)
+            for option in _BROUGHT.values()
+            if option in type(parsed).model_fields
+        }
         self._device = device
         self._installation = find_installation(spec, checkout=parsed.checkout, python=parsed.python)
         # A wrong device is found now, not with the first clip.
         environment_for(device, python=self._installation.python, temporary=methods_dir())
-        self._runs: set[RunFolder] = set()
+        self._runs: set[Path] = set()
 
     def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
         """Run the method on these clips; see `tpbench.baselines.base.Generator.generate`."""
-        spec = self.spec
-        run = RunFolder.create(spec.id, self._installation.checkout, spec.fresh)
+        run = make_run_folder(self.spec.id, self._installation.checkout, self.spec.fresh)
         self._runs.add(run)
         failed = False
         alone: list[AnimationTask] = []
@@ -141,13 +141,13 @@ class ExternalGenerator:
                 yield item
         finally:
             if not (failed and self._options.keep_workdir):
-                run.remove()
+                shutil.rmtree(run, ignore_errors=True)
             self._runs.discard(run)
         for task in alone:
             yield from self.generate([task])
 
     def describe(self) -> Mapping[str, JsonValue]:
-        """Return what decides about the frames: spec, code, weights, settings. No paths."""
+        """Return what determines the frames: spec, code, weights, settings. No paths."""
         spec = self.spec
         content = {} if spec.file is None else {"spec": spec.model_dump(mode="json")}
         return {
@@ -164,17 +164,20 @@ class ExternalGenerator:
     def close(self) -> None:
         """Remove the folders of runs that nobody has read to the end."""
         for run in list(self._runs):
-            run.remove()
+            shutil.rmtree(run, ignore_errors=True)
             self._runs.discard(run)
 
     @cached_property
     def _weights_digests(self) -> dict[str, str]:
-        return weights_digests(self.spec, self._installation)
+        """sha256 of each weight file of the spec; folders are left out."""
+        paths = sorted(path for weights in self.spec.weights for path in weights.paths)
+        files = {path: self._installation.checkout / path for path in paths}
+        return {path: sha256_of(file) for path, file in files.items() if file.is_file()}
 
     def _results(
-        self, run: RunFolder, tasks: Sequence[AnimationTask], alone: list[AnimationTask]
+        self, run: Path, tasks: Sequence[AnimationTask], alone: list[AnimationTask]
     ) -> Iterator[GeneratedFrame | ClipFailure]:
-        """Yield what one run of the command gives; clips that are to be run alone are put aside."""
+        """Yield what one run of the command gives; clips to be run alone are put into `alone`."""
         prepared: list[_Prepared] = []
         for number, task in enumerate(tasks):
             try:
@@ -198,11 +201,11 @@ class ExternalGenerator:
             except _CLIP_ERRORS as error:
                 yield self._failure(run, clip.task, error)
 
-    def _prepare(self, run: RunFolder, task: AnimationTask, number: int) -> _Prepared:
-        """Write a clip's inputs and name its placeholders."""
+    def _prepare(self, run: Path, task: AnimationTask, number: int) -> _Prepared:
+        """Write a clip's inputs, and fill its placeholders."""
         name = f"c{number:03d}"
         layout = lay_out(self.spec.geometry, width_px=task.width_px, height_px=task.height_px)
-        paths = write_inputs(self.spec, task, layout, run.inputs / name, self._user)
+        paths = write_inputs(self.spec, task, layout, run / "inputs" / name, self._brought)
         whole_rate = task.fps.denominator == 1
         values: dict[str, Value] = {
             "clip": name,
@@ -217,12 +220,12 @@ class ExternalGenerator:
             values["window"] = self.spec.window.frames(task.n_frames)
         return _Prepared(task=task, layout=layout, values=values)
 
-    def _execute(self, run: RunFolder, clips: Sequence[_Prepared]) -> None:
+    def _execute(self, run: Path, clips: Sequence[_Prepared]) -> None:
         """Run the command once for these clips."""
         spec, python = self.spec, self._installation.python
         values: dict[str, Value] = {
             "python": str(python),
-            "out": str(run.out),
+            "out": str(run / "out"),
             "free_port": _free_port(),
             **self._settings,
         }
@@ -230,32 +233,31 @@ class ExternalGenerator:
             values.update(clips[0].values)
         for name, template in spec.templates.items():
             content = fill_structure(template, values, [clip.values for clip in clips])
-            path = run.path / f"{name}.yaml"
+            path = run / f"{name}.yaml"
             path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
             values[name] = str(path)
         timeout_s = self._options.timeout_s or spec.timeout.base_s + sum(
             spec.timeout.per_frame_s * clip.task.n_frames for clip in clips
         )
-        environment = environment_for(self._device, python=python, temporary=run.temporary)
+        environment = environment_for(self._device, python=python, temporary=run / "tmp")
         environment |= {name: str(fill(text, values)) for name, text in spec.env_vars.items()}
         run_command(
             [str(fill(text, values)) for text in spec.command],
-            folder=run.work,
+            folder=run / "work",
             environment=environment,
             log=self._log(clips),
             timeout_s=timeout_s,
         )
 
-    def _frames(self, run: RunFolder, clip: _Prepared) -> Iterator[GeneratedFrame]:
+    def _frames(self, run: Path, clip: _Prepared) -> Iterator[GeneratedFrame]:
         collect, task = self.spec.collect, clip.task
-        root = run.out if collect.root == "out" else run.work
         glob = str(fill(collect.glob, {**self._settings, **clip.values}))
-        frames = collected_frames(collect, root, glob, clip.layout, task.n_frames)
+        frames = collected_frames(collect, run / collect.root, glob, clip.layout, task.n_frames)
         for index, image in enumerate(frames):
             yield GeneratedFrame(clip_id=task.clip_id, index=index, image=image)
 
-    def _failure(self, run: RunFolder, task: AnimationTask, error: Exception) -> ClipFailure:
-        kept = f"; its files are in {run.path}" if self._options.keep_workdir else ""
+    def _failure(self, run: Path, task: AnimationTask, error: Exception) -> ClipFailure:
+        kept = f"; its files are in {run}" if self._options.keep_workdir else ""
         reason = " ".join(f"{self.spec.id}: {error}{kept}".split())
         return ClipFailure(clip_id=task.clip_id, reason=reason)
 
@@ -267,7 +269,7 @@ class ExternalGenerator:
 
 
 def _free_port() -> int:
-    """Return a port of this machine that nobody listens on right now."""
+    """Return a port of this machine that is free right now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -320,8 +322,7 @@ def collected_frames(
         raise GeneratorError(f"the command wrote nothing: no {glob}")
     frames = _of_video if collect.kind == "video" else _of_pictures
     for image in frames(collect, found, n_frames):
-        _check_panel(collect.panels, image, layout)
-        yield layout.take_back(_panel(collect.panels, image, layout))
+        yield layout.take_back(_wanted_panel(collect.panels, image, layout))
 
 
 def _of_video(collect: Collect, found: list[Path], n_frames: int) -> Iterator[NDArray[np.uint8]]:
@@ -360,29 +361,24 @@ def _check_count(collect: Collect, count: int, n_frames: int) -> None:
         )
 
 
-def _check_panel(panels: Panels | None, image: NDArray[np.uint8], layout: Layout) -> None:
-    canvas = (layout.canvas_width_px, layout.canvas_height_px)
-    width_px, height_px = canvas if panels is None else _grid_size(panels, canvas)
-    if image.shape[:2] == (height_px, width_px):
-        return
-    kind = "frames" if panels is None else f"rows of {panels.columns} panels"
-    raise GeneratorError(
-        f"the command wrote pictures of {image.shape[1]}x{image.shape[0]} px; "
-        f"expected {kind} of {width_px}x{height_px} px"
-    )
+def _wanted_panel(
+    panels: Panels | None, image: NDArray[np.uint8], layout: Layout
+) -> NDArray[np.uint8]:
+    """Check a picture's size and cut the wanted panel out of it; the whole without panels.
 
-
-def _grid_size(panels: Panels, canvas: tuple[int, int]) -> tuple[int, int]:
-    """Return the size of a row of panels, each with its padding, as torchvision's make_grid has."""
-    padding = panels.padding_px
-    return panels.columns * (canvas[0] + padding) + padding, canvas[1] + 2 * padding
-
-
-def _panel(panels: Panels | None, image: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
-    """Cut out panel k: x = k * (W + padding) + padding, y = padding."""
-    if panels is None:
-        return image
+    Panels lie in a row, each with its padding, as torchvision's make_grid has them: panel k begins
+    at x = k * (W + padding) + padding, y = padding.
+    """
     width_px, height_px = layout.canvas_width_px, layout.canvas_height_px
-    x0_px = panels.index * (width_px + panels.padding_px) + panels.padding_px
-    y0_px = panels.padding_px
-    return image[y0_px : y0_px + height_px, x0_px : x0_px + width_px]
+    columns, padding, index = 1, 0, 0
+    if panels is not None:
+        columns, padding, index = panels.columns, panels.padding_px, panels.index
+    size = (columns * (width_px + padding) + padding, height_px + 2 * padding)
+    if image.shape[1::-1] != size:
+        kind = "frames" if panels is None else f"rows of {columns} panels"
+        raise GeneratorError(
+            f"the command wrote pictures of {image.shape[1]}x{image.shape[0]} px; "
+            f"expected {kind} of {size[0]}x{size[1]} px"
+        )
+    x0 = index * (width_px + padding) + padding
+    return image[padding : padding + height_px, x0 : x0 + width_px]

@@ -1,9 +1,9 @@
-"""The files a method wants: made from a task, laid on the method's canvas."""
+"""The input files of a method: made from a task, laid on the method's canvas."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -31,22 +31,16 @@ from tpbench.video import read_picture as read_frame_picture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where on the canvas a clip lies. All in px."""
+    """Where on the canvas a clip lies: its own size, the canvas, and its box on the canvas."""
 
     width_px: int
-    """Of the clip."""
     height_px: int
-    """Of the clip."""
     canvas_width_px: int
     canvas_height_px: int
     x0_px: int
-    """Left edge of the clip on the canvas."""
     y0_px: int
-    """Top edge of the clip on the canvas."""
     box_width_px: int
-    """Of the clip on the canvas."""
     box_height_px: int
-    """Of the clip on the canvas."""
 
     def place(
         self,
@@ -55,15 +49,12 @@ class Layout:
         around: tuple[int, int, int] | None = None,
         labels: bool = False,
     ) -> NDArray[np.uint8]:
-        """Lay a picture of the clip's size on the canvas.
+        """Lay a picture (H, W, 3) uint8 RGB of the clip's size on the canvas.
 
         Args:
-            image: (height_px, width_px, 3) uint8 RGB.
+            image: the picture.
             around: colour of the rest of the canvas; None: the picture's outermost pixels again.
             labels: colours are codes that must not be mixed.
-
-        Returns:
-            (canvas_height_px, canvas_width_px, 3) uint8 RGB.
         """
         import cv2
 
@@ -93,19 +84,18 @@ class Layout:
 
 
 def lay_out(geometry: Geometry, *, width_px: int, height_px: int) -> Layout:
-    """Choose the canvas for a clip, and where on it the clip lies: in the middle.
-
-    Args:
-        geometry: of the method.
-        width_px: of the clip.
-        height_px: of the clip.
-    """
+    """Choose the canvas for a clip of this size; the clip lies in its middle."""
     if geometry.fit == "pad":
         step = geometry.multiple_of
         canvas = (-(-width_px // step) * step, -(-height_px // step) * step)
         box = (width_px, height_px)
     else:
-        canvas = max(geometry.sizes, key=lambda size: _share_filled(size, width_px, height_px))
+
+        def share_filled(size: tuple[int, int]) -> float:
+            scales = size[0] / width_px, size[1] / height_px
+            return min(scales) / max(scales)
+
+        canvas = max(geometry.sizes, key=share_filled)
         scale = min(canvas[0] / width_px, canvas[1] / height_px)
         box = (max(1, round(width_px * scale)), max(1, round(height_px * scale)))
         if geometry.fit == "stretch":
@@ -120,12 +110,6 @@ def lay_out(geometry: Geometry, *, width_px: int, height_px: int) -> Layout:
         box_width_px=box[0],
         box_height_px=box[1],
     )
-
-
-def _share_filled(canvas: tuple[int, int], width_px: int, height_px: int) -> float:
-    """Return the share of the canvas that the clip covers when it is scaled to fit in."""
-    scales = canvas[0] / width_px, canvas[1] / height_px
-    return min(scales) / max(scales)
 
 
 def _resized(image: NDArray[np.uint8], size: tuple[int, int], *, labels: bool) -> NDArray[np.uint8]:
@@ -144,31 +128,17 @@ def _resized(image: NDArray[np.uint8], size: tuple[int, int], *, labels: bool) -
 _BLACK: Final = (0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserFolders:
-    """What the user brings, because tpbench can't make it."""
-
-    densepose_dir: Path | None = None
-    """`<clip_id>.mp4`"""
-    guidance_dir: Path | None = None
-    """`<clip_id>/<folder>/*.png`"""
-
-
 def write_inputs(
-    spec: MethodSpec,
-    task: AnimationTask,
-    layout: Layout,
-    stem: Path,
-    user: UserFolders,
+    spec: MethodSpec, task: AnimationTask, layout: Layout, stem: Path, brought: Mapping[str, Path]
 ) -> dict[str, Path]:
-    """Write all that the method wants of one clip.
+    """Write all inputs of one clip.
 
     Args:
         spec: of the method.
         task: the clip.
         layout: where the clip lies on the canvas.
         stem: what the names of all files of this clip start with; two clips have different ones.
-        user: folders of the user.
+        brought: the user's folders of what tpbench can't make, by the option that names them.
 
     Returns:
         The paths, by placeholder.
@@ -177,129 +147,134 @@ def write_inputs(
         GeneratorError: the task lacks something, or what the user brought does not fit it.
         MediaError: a video or picture can't be read.
     """
-    _check(task)
-    clip = _Clip(spec=spec, task=task, layout=layout, user=user)
+    pose = task.driving
+    if (pose.width_px, pose.height_px) != (task.width_px, task.height_px):
+        raise GeneratorError(
+            f"the driving pose is of {pose.width_px}x{pose.height_px} px, "
+            f"the clip of {task.width_px}x{task.height_px} px"
+        )
+    if task.n_frames == 0:
+        raise GeneratorError("the driving pose has no frames")
+    around = _BLACK if spec.geometry.fill == "black" else None
+    clip = _Clip(task=task, layout=layout, around=around, brought=brought)
     return {
-        name: _write(wanted, clip, stem.with_name(f"{stem.name}_{name}"))
+        name: clip.write(wanted, stem.with_name(f"{stem.name}_{name}"))
         for name, wanted in spec.inputs.items()
     }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Clip:
-    """What all inputs of a clip are made from."""
+    """One clip, whose inputs are written."""
 
-    spec: MethodSpec
     task: AnimationTask
     layout: Layout
-    user: UserFolders
+    around: tuple[int, int, int] | None
+    brought: Mapping[str, Path]
 
-    def place(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Lay a real picture on the canvas."""
-        around = _BLACK if self.spec.geometry.fill == "black" else None
-        return self.layout.place(image, around=around)
+    def write(self, wanted: Input, stem: Path) -> Path:
+        """Write one input; its path starts with `stem`."""
+        path = stem
+        match wanted:
+            case RefPng():
+                path = stem.with_name(f"{stem.name}.png")
+                _write_png(path, self.layout.place(self.task.reference, around=self.around))
+            case PosePngs():
+                for index, image in enumerate(self._drawings()):
+                    _write_png(path / (wanted.names % index), image)
+            case GuidanceDir():
+                self._write_guidance(wanted, path)
+            case PoseMp4() | RawMp4() | DensePoseMp4():
+                path = stem.with_name(f"{stem.name}.mp4")
+                self._write_video(wanted, path)
+        return path
 
+    def _write_video(self, wanted: PoseMp4 | RawMp4 | DensePoseMp4, path: Path) -> None:
+        task, layout, rate = self.task, self.layout, self.task.fps
+        if isinstance(wanted, PoseMp4):
+            images = self._drawings()
+        elif isinstance(wanted, RawMp4):
+            if task.driving_video is None:
+                raise GeneratorError("the method wants the driving video itself, and there is none")
+            rate = Fraction(wanted.rate_hz) if wanted.rate_hz else rate
+            frames = self._frames_of(task.driving_video)
+            images = (layout.place(image, around=self.around) for image in frames)
+        else:
+            background = wanted.background_rgb
+            frames = self._frames_of(self._find("densepose_dir", f"{task.clip_id}.mp4"))
+            images = (layout.place(image, around=background, labels=True) for image in frames)
+        with VideoWriter(
+            path,
+            width_px=layout.canvas_width_px,
+            height_px=layout.canvas_height_px,
+            fps=rate,
+            encoding=POSE if isinstance(wanted, PoseMp4) else CLIP,
+        ) as writer:
+            for image in images:
+                writer.write(image)
 
-def _check(task: AnimationTask) -> None:
-    pose, size = task.driving, (task.width_px, task.height_px)
-    if (pose.width_px, pose.height_px) != size:
-        raise GeneratorError(
-            f"the driving pose is of {pose.width_px}x{pose.height_px} px, "
-            f"the clip of {size[0]}x{size[1]} px"
-        )
-    if task.n_frames == 0:
-        raise GeneratorError("the driving pose has no frames")
+    def _write_guidance(self, wanted: GuidanceDir, folder: Path) -> None:
+        source = self._find("guidance_dir", self.task.clip_id)
+        for name in wanted.folders:
+            for index, image in enumerate(self._pictures_of(source / name)):
+                placed = self.layout.place(image, around=_BLACK, labels=True)
+                _write_png(folder / name / f"{index:06d}.png", placed)
 
+    def _drawings(self) -> Iterator[NDArray[np.uint8]]:
+        """Draw each pose at the canvas's size: networks know the width of the lines."""
+        from tpbench.dwpose_drawing import draw_pose
 
-def _write(wanted: Input, clip: _Clip, stem: Path) -> Path:
-    """Write one input; its path starts with `stem`."""
-    match wanted:
-        case RefPng():
-            path = stem.with_name(f"{stem.name}.png")
-            _write_png(path, clip.place(clip.task.reference))
-            return path
-        case PosePngs():
-            for index, image in enumerate(_drawings(clip.task, clip.layout)):
-                _write_png(stem / (wanted.names % index), image)
-            return stem
-        case GuidanceDir():
-            _write_guidance(wanted, clip, stem)
-            return stem
-        case PoseMp4() | RawMp4() | DensePoseMp4():
-            path = stem.with_name(f"{stem.name}.mp4")
-            _write_video(wanted, clip, path)
-            return path
+        driving, layout = self.task.driving, self.layout
+        size = layout.canvas_height_px, layout.canvas_width_px
+        for points, scores in zip(driving.keypoints, driving.scores, strict=True):
+            yield draw_pose(layout.place_points(points)[None], scores[None], *size)
 
+    def _frames_of(self, path: Path) -> Iterator[NDArray[np.uint8]]:
+        """Yield the frames of a video that belongs to the clip."""
+        info = probe(path)
+        self._check_count(path, info.frame_count)
+        for frame in read_frames(path, info=info):
+            self._check_size(path, frame.image)
+            yield frame.image
 
-def _write_video(wanted: PoseMp4 | RawMp4 | DensePoseMp4, clip: _Clip, path: Path) -> None:
-    task, layout = clip.task, clip.layout
-    rate, encoding = task.fps, CLIP
-    if isinstance(wanted, PoseMp4):
-        encoding = POSE
-        images = _drawings(task, layout)
-    elif isinstance(wanted, RawMp4):
-        if task.driving_video is None:
-            raise GeneratorError("the method wants the driving video itself, and there is none")
-        rate = Fraction(wanted.rate_hz) if wanted.rate_hz else rate
-        images = (clip.place(image) for image in _frames_of(task.driving_video, task))
-    else:
-        source = _brought(clip.user.densepose_dir, f"{task.clip_id}.mp4", "densepose_dir")
-        around = wanted.background_rgb
-        images = (
-            layout.place(image, around=around, labels=True) for image in _frames_of(source, task)
-        )
-    with VideoWriter(
-        path,
-        width_px=layout.canvas_width_px,
-        height_px=layout.canvas_height_px,
-        fps=rate,
-        encoding=encoding,
-    ) as writer:
-        for image in images:
-            writer.write(image)
+    def _pictures_of(self, folder: Path) -> Iterator[NDArray[np.uint8]]:
+        """Yield the pictures of a folder in the order of the last number in their names."""
+        numbered: dict[int, Path] = {}
+        for path in folder.glob("*.png") if folder.is_dir() else ():
+            number = re.search(r"(\d+)\D*\.png$", path.name)
+            if number is None or int(number[1]) in numbered:
+                raise GeneratorError(
+                    f"{path}: want one PNG for each frame, with the frame's number in its name"
+                )
+            numbered[int(number[1])] = path
+        self._check_count(folder, len(numbered))
+        for _, path in sorted(numbered.items()):
+            image = read_picture(path)
+            self._check_size(path, image)
+            yield image
 
-
-def _write_guidance(wanted: GuidanceDir, clip: _Clip, folder: Path) -> None:
-    source = _brought(clip.user.guidance_dir, clip.task.clip_id, "guidance_dir")
-    for name in wanted.folders:
-        for index, image in enumerate(_pictures_of(source / name, clip.task)):
-            placed = clip.layout.place(image, around=_BLACK, labels=True)
-            _write_png(folder / name / f"{index:06d}.png", placed)
-
-
-def _drawings(task: AnimationTask, layout: Layout) -> Iterator[NDArray[np.uint8]]:
-    """Draw each pose at the canvas's size: the width of the lines is what networks know."""
-    from tpbench.dwpose_drawing import draw_pose
-
-    height_px, width_px = layout.canvas_height_px, layout.canvas_width_px
-    for points, scores in zip(task.driving.keypoints, task.driving.scores, strict=True):
-        yield draw_pose(layout.place_points(points)[None], scores[None], height_px, width_px)
-
-
-def _frames_of(path: Path, task: AnimationTask) -> Iterator[NDArray[np.uint8]]:
-    """Yield the frames of a video that belongs to the task, frame by frame."""
-    info = probe(path)
-    _check_count(path, info.frame_count, task)
-    for frame in read_frames(path, info=info):
-        _check_size(path, frame.image, task)
-        yield frame.image
-
-
-def _pictures_of(folder: Path, task: AnimationTask) -> Iterator[NDArray[np.uint8]]:
-    """Yield the pictures of a folder in the order of the last number in their names."""
-    numbered: dict[int, Path] = {}
-    for path in folder.glob("*.png") if folder.is_dir() else ():
-        number = re.search(r"(\d+)\D*\.png$", path.name)
-        if number is None or int(number[1]) in numbered:
+    def _find(self, option: str, name: str) -> Path:
+        """Return what the user brought for the clip."""
+        if Path(name).name != name:
+            raise GeneratorError(f"'{name}' is no file name; nothing can be looked up under it")
+        path = self.brought[option] / name
+        if not path.exists():
             raise GeneratorError(
-                f"{path}: want one PNG for each frame, with the frame's number in its name"
+                f"no {name} in {path.parent}: bring it for this clip (option {option})"
             )
-        numbered[int(number[1])] = path
-    _check_count(folder, len(numbered), task)
-    for _, path in sorted(numbered.items()):
-        image = read_picture(path)
-        _check_size(path, image, task)
-        yield image
+        return path
+
+    def _check_count(self, path: Path, count: int) -> None:
+        if count != self.task.n_frames:
+            raise GeneratorError(
+                f"{path} has {count} frames, the driving pose {self.task.n_frames}"
+            )
+
+    def _check_size(self, path: Path, image: NDArray[np.uint8]) -> None:
+        width_px, height_px = self.task.width_px, self.task.height_px
+        if image.shape[:2] != (height_px, width_px):
+            got = f"{image.shape[1]}x{image.shape[0]}"
+            raise GeneratorError(f"{path} is of {got} px, the clip of {width_px}x{height_px} px")
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -320,25 +295,3 @@ def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     data.tofile(path)
-
-
-def _brought(folder: Path | None, name: str, option: str) -> Path:
-    """Return what the user brought for a clip."""
-    if Path(name).name != name:
-        raise GeneratorError(f"'{name}' is no file name; nothing can be looked up under it")
-    path = None if folder is None else folder / name
-    if path is None or not path.exists():
-        raise GeneratorError(f"no {name} in {folder}: bring it for this clip (option {option})")
-    return path
-
-
-def _check_count(path: Path, count: int, task: AnimationTask) -> None:
-    if count != task.n_frames:
-        raise GeneratorError(f"{path} has {count} frames, the driving pose {task.n_frames}")
-
-
-def _check_size(path: Path, image: NDArray[np.uint8], task: AnimationTask) -> None:
-    size = (task.width_px, task.height_px)
-    if image.shape[1::-1] != size:
-        got = f"{image.shape[1]}x{image.shape[0]}"
-        raise GeneratorError(f"{path} is of {got} px, the clip of {size[0]}x{size[1]} px")

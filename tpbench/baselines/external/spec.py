@@ -1,10 +1,10 @@
-"""What is written down about a method: how to get it, what it wants, what it leaves behind.
+"""The spec of a method: how to get it, its inputs, its command, and where its output lies.
 
 A spec is one YAML file, of the package (`specs/<id>.yaml`) or anywhere. It is checked as a whole,
-so that a slip in it is found before anything runs. `{name}` in commands, templates and patterns is
-a placeholder that is filled in as a value: nothing is pasted into text that is parsed later. A
-template is a structure whose string leaves are filled in and which is then dumped as YAML, and a
-command is a list.
+so that mistakes are found before anything runs. `{name}` in commands, templates and patterns is a
+placeholder that is filled in as a value: nothing is pasted into text that is parsed later. A
+template is a structure whose strings are filled in and which is then dumped as YAML; a command is a
+list.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def names_in(text: str) -> Iterator[str]:
     """Yield the placeholders of one string; `{{` and `}}` stand for braces.
 
     Raises:
-        ValueError: a brace is open, or a placeholder is no plain name.
+        ValueError: a brace is not closed, or a placeholder is no plain name.
     """
     for _, name, format_spec, conversion in Formatter().parse(text):
         if name is None:
@@ -57,7 +57,7 @@ def names_in(text: str) -> Iterator[str]:
 
 
 def names_in_structure(node: Any, *, in_clip: bool = False) -> Iterator[tuple[str, bool]]:  # noqa: ANN401 - any YAML
-    """Yield the placeholders of a template, and whether each stands where it is one clip's."""
+    """Yield the placeholders of a template, and whether each stands below `each_clip`."""
     if isinstance(node, str):
         for name in names_in(node):
             yield name, in_clip
@@ -72,7 +72,7 @@ def names_in_structure(node: Any, *, in_clip: bool = False) -> Iterator[tuple[st
 
 
 def fill(text: str, values: Mapping[str, Value]) -> Value:
-    """Fill in one string; what is a placeholder and nothing else keeps the value's type."""
+    """Fill in one string; where it is a single placeholder, the value keeps its type."""
     names = list(names_in(text))
     if len(names) == 1 and text == f"{{{names[0]}}}":
         return values[names[0]]
@@ -84,13 +84,7 @@ def fill_structure(
     values: Mapping[str, Value],
     clips: Sequence[Mapping[str, Value]],
 ) -> Any:  # noqa: ANN401 - any YAML
-    """Fill in a template.
-
-    Args:
-        node: what YAML gives: mappings, lists, strings, numbers, None.
-        values: of the run.
-        clips: of each clip of the run, for what stands below `each_clip`.
-    """
+    """Fill in a template with the values of the run, and, below `each_clip`, of each clip."""
     if isinstance(node, str):
         return fill(node, values)
     if isinstance(node, list):
@@ -104,11 +98,10 @@ def fill_structure(
         for clip in clips:
             merged.update(fill_structure(node[EACH_MERGED], {**values, **clip}, clips))
         return merged
+    filled = {key: fill_structure(value, values, clips) for key, value in node.items()}
     return {
-        str(fill(key, values)) if isinstance(key, str) else key: fill_structure(
-            value, values, clips
-        )
-        for key, value in node.items()
+        str(fill(key, values)) if isinstance(key, str) else key: value
+        for key, value in filled.items()
     }
 
 
@@ -123,7 +116,7 @@ Inside: TypeAlias = Annotated[str, AfterValidator(_relative)]
 
 
 class Part(BaseModel):
-    """Base of all parts: nothing unknown in it, nothing changed in it."""
+    """Base of all parts: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -136,7 +129,7 @@ class Licence(Part):
 
 
 class Environment(Part):
-    """The Python environment the method runs in, made once by the user."""
+    """The Python environment that the method runs in, made once by the user."""
 
     kind: Literal["venv", "conda"]
     """Both have their Python at `<env>/bin/python`."""
@@ -271,10 +264,10 @@ class Collect(Part):
     glob: Inside
     kind: Literal["video", "pictures"]
     index_regex: str = r"(\d+)\.\w+$"
-    """Finds a picture's number in its name: frames are sorted by it, not by their names."""
+    """Finds a picture's number in its name; frames are sorted by it."""
     panels: Panels | None = None
     drop_first: int = Field(default=0, ge=0)
-    """Frames in front of those of the clip."""
+    """Frames before those of the clip."""
 
     @field_validator("index_regex")
     @classmethod
@@ -285,7 +278,7 @@ class Collect(Part):
 
 
 class Timeout(Part):
-    """How long a run may take before it counts as hanging."""
+    """How long a run may take."""
 
     base_s: float = Field(gt=0)
     per_frame_s: float = Field(ge=0)
@@ -317,7 +310,7 @@ class MethodSpec(Part):
     licence: Licence
     params_b: float | None = None
     needs: tuple[str, ...]
-    """Lines for people: hardware, inputs that the user has to bring."""
+    """Lines for people: hardware, inputs that the user must provide."""
     notes: tuple[str, ...]
     """Lines for people: what the adapter does so that frames come back aligned."""
     env: Environment
@@ -331,7 +324,7 @@ class MethodSpec(Part):
     inputs: dict[str, Input]
     """By the placeholder that gives their path."""
     settings: dict[str, int | float] = Field(default_factory=dict)
-    """The method's own knobs, which the user may set as options; placeholders too."""
+    """The method's own settings, which the user may give as options; placeholders too."""
     window: Window | None = None
     templates: dict[str, Any] = Field(default_factory=dict)
     """By placeholder: structures that are filled in and written as YAML."""
@@ -362,43 +355,26 @@ class MethodSpec(Part):
         clip = {*CLIP_NAMES, *self.inputs} - ({"window"} if self.window is None else set())
         run = {*RUN_NAMES, *self.settings}
         anywhere = run if self.mode == "batch" else run | clip
-        known_at = {
-            "command": anywhere | set(self.templates),
-            "env_vars": anywhere,
-            "templates": anywhere,
-            "collect": {*clip, *self.settings},
-            "steps": {"env", "checkout"},
-        }
-        for where, name, in_clip in self._placeholders():
-            known = known_at[where] | (clip if in_clip else set())
-            if name not in known:
-                whose = " (one clip's; it can't stand for a batch)" if name in clip else ""
-                hint = "" if whose else did_you_mean(name, known)
-                raise ValueError(f"{where}: unknown placeholder '{{{name}}}'{whose}{hint}")
-        return self
-
-    def _placeholders(self) -> list[tuple[str, str, bool]]:
-        """Return all placeholders: where, which, and whether it is one clip's there."""
         steps = [*self.env.steps, *(step for row in self.weights for step in row.steps)]
-        found = [("steps", name, False) for text in steps for name in names_in(text)]
-        found += [("command", name, False) for text in self.command for name in names_in(text)]
-        found += [
-            ("env_vars", name, False) for text in self.env_vars.values() for name in names_in(text)
-        ]
-        found += [("collect", name, True) for name in names_in(self.collect.glob)]
-        found += [
-            ("templates", name, in_clip)
-            for name, in_clip in names_in_structure(list(self.templates.values()))
-        ]
-        return found
+        places: tuple[tuple[str, list[Any], set[str]], ...] = (
+            ("steps", steps, {"env", "checkout"}),
+            ("command", list(self.command), anywhere | set(self.templates)),
+            ("env_vars", list(self.env_vars.values()), anywhere),
+            ("collect", [self.collect.glob], {*clip, *self.settings}),
+            ("templates", list(self.templates.values()), anywhere),
+        )
+        for where, texts, known_here in places:
+            for name, in_clip in names_in_structure(texts):
+                known = known_here | clip if in_clip else known_here
+                if name not in known:
+                    whose = " (one clip's; it can't stand for a batch)" if name in clip else ""
+                    hint = "" if whose else did_you_mean(name, known)
+                    raise ValueError(f"{where}: unknown placeholder '{{{name}}}'{whose}{hint}")
+        return self
 
 
 def parse_spec(data: object, *, name: str) -> MethodSpec:
-    """Check a spec.
-
-    Args:
-        data: what YAML gives.
-        name: names the spec in errors.
+    """Check what YAML gives for a spec; errors call it `name`.
 
     Raises:
         ConfigError: something in it is wrong; one line says what and where.

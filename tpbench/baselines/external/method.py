@@ -1,0 +1,274 @@
+"""A method on this machine: how to get it, whether all of it is there, and running its command."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tpbench.baselines.external.spec import MethodSpec
+from tpbench.errors import ConfigError, GeneratorError, MissingWeightsError
+from tpbench.weights.store import cache_dir
+
+logger = logging.getLogger(__name__)
+
+_GUARD: Final = Path(__file__).with_name("guard.py")
+_PASSED_ON: Final = (
+    "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ",
+    "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CUDA_DEVICE_ORDER",
+    "HF_HOME", "HF_HUB_OFFLINE", "TORCH_HOME", "XDG_CACHE_HOME", "OMP_NUM_THREADS",
+)  # fmt: skip
+"""All that a command gets of the environment; no tokens, and nothing of tpbench's own Python."""
+_TAIL_BYTES: Final = 8192
+_LINE_CHARACTERS: Final = 200
+
+
+def methods_dir() -> Path:
+    """Return the folder of all methods: `$TPBENCH_METHODS`, else `methods` beside the weights."""
+    chosen = os.environ.get("TPBENCH_METHODS")
+    return Path(chosen).expanduser() if chosen else cache_dir() / "methods"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """A method on this machine, its code with its weights in it. Paths are absolute."""
+
+    checkout: Path
+    python: Path
+    """Of its environment."""
+    commit: str | None
+    """What is checked out; None where git can't tell."""
+
+
+def find_installation(
+    spec: MethodSpec, *, checkout: Path | None = None, python: Path | None = None
+) -> Installation:
+    """Find a method, and check that nothing of it is missing.
+
+    Args:
+        spec: of the method.
+        checkout: its code; None: `<methods>/<id>/checkout`.
+        python: of its environment; None: `<methods>/<id>/env/bin/python`.
+
+    Raises:
+        ConfigError: the code or the environment is not there.
+        MissingWeightsError: weights are not where the method looks for them.
+    """
+    base = methods_dir() / spec.id
+    code = (checkout or base / "checkout").expanduser().absolute()
+    # A virtual environment is known by its own path: its Python is a link that must stay one.
+    program = (python or base / "env" / "bin" / "python").expanduser().absolute()
+    how = f"`tpbench models install {shlex.quote(str(spec.file or spec.id))}` prints how to get it"
+    if not code.is_dir():
+        raise ConfigError(f"{spec.id}: no checkout at {code} (option checkout); {how}")
+    if not os.access(program, os.X_OK) or program.is_dir():
+        raise ConfigError(f"{spec.id}: no Python at {program} (option python); {how}")
+    for weights in spec.weights:
+        for path in weights.paths:
+            if not (code / path).exists():
+                name = f"{spec.id}: {weights.name}"
+                raise MissingWeightsError(name, f"no {code / path}; {how}")
+    commit = _checked_out(code)
+    if commit is not None and not commit.startswith(spec.commit):
+        logger.warning(
+            "%s: %s is at commit %s; the spec was written for %s",
+            spec.id, code, commit[: len(spec.commit)], spec.commit,
+        )  # fmt: skip
+    return Installation(checkout=code, python=program, commit=commit)
+
+
+def _checked_out(checkout: Path) -> str | None:
+    """Return the full commit of a checkout; None if it is no repository, or git is not there."""
+    if not (checkout / ".git").exists():
+        return None
+    git = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(git, capture_output=True, text=True, check=True, timeout=30)  # noqa: S603 - a list; no shell
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None
+
+
+def install_steps(spec: MethodSpec) -> list[str]:
+    """Return the steps in order, numbered; lines that start with `#` are comments."""
+    lines = [
+        f"# {spec.display_name}, {spec.url} at commit {spec.commit}",
+        f"# licence of the code: {spec.licence.code}",
+        f"# licence of the weights: {spec.licence.weights}",
+    ]
+    number = 0
+    for line in _steps(spec):
+        if not line.startswith("#"):
+            number += 1
+        lines.append(line if line.startswith("#") else f"{number}. {line}")
+    return lines
+
+
+def _steps(spec: MethodSpec) -> Iterator[str]:
+    base = methods_dir() / spec.id
+    checkout, env = shlex.quote(str(base / "checkout")), shlex.quote(str(base / "env"))
+    yield f"git clone {shlex.quote(spec.url)} {checkout}"
+    yield f"git -C {checkout} checkout {shlex.quote(spec.commit)}"
+    if spec.env.kind == "venv":
+        yield f"python{spec.env.python} -m venv {env}"
+    else:
+        yield f"conda create --yes --prefix {env} python={spec.env.python} pip"
+    for step in spec.env.steps:
+        yield step.format(env=env, checkout=checkout)
+    if any(step.startswith("hf ") for weights in spec.weights for step in weights.steps):
+        yield "# `hf` comes with `pip install huggingface_hub`"
+    for weights in spec.weights:
+        yield f"# {weights.name}: {weights.source} ({weights.licence})"
+        for step in weights.steps:
+            yield step.format(checkout=checkout)
+        places = ", ".join(weights.paths)
+        if weights.steps:
+            yield f"# there must be then, in {checkout}: {places}"
+        else:
+            yield f"fetch {weights.name} from {weights.source} by hand into {checkout}: {places}"
+    for line in spec.needs:
+        yield f"# needs: {line}"
+
+
+def environment_for(device: str, *, python: Path, temporary: Path) -> dict[str, str]:
+    """Return the environment of a command.
+
+    Args:
+        device: "auto", "cpu", "cuda", or "cuda:1" for the second of the GPUs that are visible.
+        python: of the method's environment; its folder is searched first for programs.
+        temporary: folder for temporary files.
+
+    Raises:
+        ConfigError: no such device.
+    """
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    search = os.environ.get("PATH", os.defpath)
+    visible = _visible_gpus(device)
+    return {
+        **environment,
+        "PATH": f"{python.parent}{os.pathsep}{search}",
+        "TMPDIR": str(temporary),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUNBUFFERED": "1",
+        **({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}),
+    }
+
+
+def _visible_gpus(device: str) -> str | None:
+    """Return CUDA_VISIBLE_DEVICES for a device; None: as the driver has it."""
+    ours = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if device in ("auto", "cuda"):
+        return ours
+    if device == "cpu":
+        return ""
+    number = re.fullmatch(r"cuda:(\d+)", device)
+    if number is None:
+        raise ConfigError(f"device '{device}': want auto, cpu, cuda or cuda:N")
+    if ours is None:
+        return number[1]
+    gpus = ours.split(",")
+    if int(number[1]) >= len(gpus):
+        raise ConfigError(f"device '{device}': CUDA_VISIBLE_DEVICES={ours} shows no such GPU")
+    return gpus[int(number[1])]
+
+
+def make_run_folder(method_id: str, checkout: Path, fresh: Collection[str]) -> Path:
+    """Make a temporary folder for one run; no two runs ever see each other's files.
+
+    In it are `inputs`, `out`, `tmp` (its TMPDIR) and `work`, where the command runs. `work` shows
+    everything of the checkout as links, except the `fresh` folders, which the method writes its
+    results into: they are empty and the run's own. So relative paths of the method hold.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"tpbench-{method_id}-")).resolve()
+    for name in ("inputs", "out", "tmp", "work"):
+        (folder / name).mkdir()
+    for entry in checkout.iterdir():
+        if entry.name not in fresh:
+            (folder / "work" / entry.name).symlink_to(entry)
+    for name in fresh:
+        (folder / "work" / name).mkdir(parents=True)
+    return folder
+
+
+def run_command(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    timeout_s: float,
+) -> None:
+    """Run a command to its end; whatever ends this function, no process of it is left.
+
+    Args:
+        command: program and arguments; no shell sees them.
+        folder: where it runs.
+        environment: all of its variables.
+        log: gets its output; an older file there is replaced.
+        timeout_s: after this long it is killed, with all that it has started.
+
+    Raises:
+        GeneratorError: it failed or took too long; names the log and quotes its last line.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    # Another run may still be writing to a log of that name: it keeps its own file.
+    log.unlink(missing_ok=True)
+    logger.info("running %s; log: %s", command[0], log)
+    with log.open("xb") as output:
+        process = subprocess.Popen(  # noqa: S603 - a list; no shell
+            [sys.executable, "-I", "-S", str(_GUARD), *command],
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            _end(process)
+    if code == 0:
+        return
+    how = f"exited with {code}"
+    if code is None:
+        how = f"was still running after {timeout_s:.0f} s and was ended (option timeout_s)"
+    elif code - 128 in signal.valid_signals():
+        how = f"was killed by signal {code - 128}"
+    line = last_line(log)
+    said = f"its last line: {line}" if line else "it said nothing"
+    raise GeneratorError(f"the command {how}; {said}; log: {log}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill the command's process group: also what it has left behind when it ended by itself."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log that is not blank, as it looks on a terminal, cut to length."""
+    with log.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - _TAIL_BYTES))
+        text = file.read().decode("utf-8", errors="replace")
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    # A progress bar returns the carriage instead of starting a new line.
+    lines = [" ".join(line.split()) for line in re.split(r"[\r\n]+", plain)]
+    found = next((line for line in reversed(lines) if line), "")
+    return "".join(character for character in found if character.isprintable())[:_LINE_CHARACTERS]
