@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.linalg
 
-from tpbench.metrics.frechet import feature_statistics, frechet_distance
+from tpbench.metrics.distances import feature_statistics, frechet_distance
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,14 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.errors import TPBenchError
-from tpbench.metrics.frechet import DISCO_FVD, FVD
+from tpbench.metrics.distances import DISCO_FVD, FVD
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, protocol
 from tpbench.metrics.scoring.clip_pass import ClipPass
 from tpbench.metrics.scoring.meters import FEATURES_OF, meters_for
 from tpbench.metrics.scoring.pairing import Pair
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.records import Readiness, RecordFolder, look_around, make_jobs
-from tpbench.metrics.scoring.reduce import ClipFeatures, pooled_frechet
 from tpbench.metrics.scoring.tools import Toolbox
 from tpbench.video import CLIP, LOSSLESS_X264, Encoding, VideoInfo, VideoWriter, probe, read_frames
 from tpbench.video.orientation import UPRIGHT
@@ -403,8 +402,7 @@ def _frechet(package: str) -> CheckRow:
     mixing = draw.standard_normal((dim, dim)) / dim**0.5 + np.eye(dim)
     real = draw.standard_normal((n, dim)).astype(np.float32)
     made = (draw.standard_normal((n, dim)) @ mixing + 0.1).astype(np.float32)
-    pooled = ClipFeatures(clip_id="made", n_frames=n, real=real, generated=made)
-    ours = pooled_frechet(metric, [pooled]).value
+    ours = metric.pooled([(real, made)]).value
     gaussians = [
         moment
         for rows in (real.astype(np.float64), made.astype(np.float64))

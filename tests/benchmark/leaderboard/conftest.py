@@ -28,6 +28,7 @@ from tpbench.benchmark.run_info import (
     write_run_info,
 )
 from tpbench.metrics.registry import METRICS, PROTOCOLS
+from tpbench.metrics.scoring.reduce import ScoredClip, mean_score, not_measured
 from tpbench.metrics.scoring.report import (
     SCORES_NAME,
     ClipScores,
@@ -36,7 +37,6 @@ from tpbench.metrics.scoring.report import (
     ScoreReport,
     write_scores,
 )
-from tpbench.metrics.scoring.summary import ScoredClip, mean_score, not_measured
 
 METRIC_IDS = ("psnr", "identical_share", "fid", "tje_d2", "motion_ratio", "drift_psnr_slope")
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from tests.metrics.scoring import stand_ins
 from tests.metrics.scoring.clips import pairing_of, pictures, scored, some_clips, worse, write_set
-from tpbench.metrics.frechet import DISCO_FVD, FID, FVD, FrechetMetric
-from tpbench.metrics.kid import kid
+from tpbench.metrics.distances import DISCO_FVD, FID, FVD, FrechetMetric, kid
 from tpbench.metrics.networks import Picture
 from tpbench.metrics.scoring.features import FeatureMeter
 from tpbench.metrics.scoring.meters import pil_squashed

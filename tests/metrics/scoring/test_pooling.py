@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from tests.metrics.scoring.clips import write_pictures
 from tpbench.metrics.registry import METRICS
+from tpbench.metrics.scoring.reduce import ScoredClip, mean_score
 from tpbench.metrics.scoring.report import ClipScores, ScoreReport, load_report
 from tpbench.metrics.scoring.run import score
-from tpbench.metrics.scoring.summary import ScoredClip, mean_score
 
 
 def reference_disco_means(

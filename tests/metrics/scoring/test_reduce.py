@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from tests.metrics.scoring.clips import custom
-from tpbench.metrics.frechet import FVD
-from tpbench.metrics.kid import kid
+from tpbench.metrics.distances import FVD, kid
 from tpbench.metrics.registry import METRICS, protocol
 from tpbench.metrics.scoring.reduce import (
     ClipFeatures,
@@ -24,7 +23,9 @@ from tpbench.metrics.scoring.reduce import (
     pooled_frechet,
     pooled_kid,
 )
+from tpbench.metrics.scoring.report import MetricScore
 
+Pool = Callable[[Sequence[ClipFeatures]], MetricScore]
 NAN = math.nan
 V2 = protocol("tpbench-v2")
 
@@ -277,11 +278,28 @@ SMALL = replace(FVD, name="small", dim=6)
 SIDES = ("real", "generated")
 
 
-def clip(name: str, n: int, *, away: float = 0.0, n_frames: int | None = None) -> ClipFeatures:
+DRIFTS = (METRICS["drift_fvd_slope"], METRICS["drift_fvd_delta"])
+
+
+def clip(name: str, n: int, *, away: float = 0.0) -> ClipFeatures:
     draw = np.random.default_rng(sum(name.encode()))
     real = draw.normal(size=(n, SMALL.dim)).astype(np.float32)
     generated = (draw.normal(size=(n, SMALL.dim)) + away).astype(np.float32)
-    return ClipFeatures(clip_id=name, n_frames=n_frames or 16 * n, real=real, generated=generated)
+    return ClipFeatures(clip_id=name, real=real, generated=generated)
+
+
+def distance_of(clips: Sequence[ClipFeatures]) -> MetricScore:
+    return pooled_frechet(METRICS["fvd"], SMALL, clips)
+
+
+def kid_of(clips: Sequence[ClipFeatures]) -> MetricScore:
+    return pooled_kid(METRICS["kid"], clips)
+
+
+def drift_of(clips: Sequence[ClipFeatures], *, per_window: int = 1) -> tuple[MetricScore, ...]:
+    """Slope and delta."""
+    found = pooled_drift(DRIFTS, SMALL, clips, rows_per_window=per_window, frames=16)
+    return tuple(found[row.id] for row in DRIFTS)
 
 
 def reference_numpy_distance(clips: Sequence[ClipFeatures], rows: slice = slice(None)) -> float:
@@ -299,46 +317,50 @@ def reference_numpy_distance(clips: Sequence[ClipFeatures], rows: slice = slice(
 
 def test_a_distance_is_that_of_all_vectors_in_one_array() -> None:
     clips = [clip("a", 12), clip("b", 30, away=1), clip("c", 7)]
-    found = pooled_frechet(SMALL, clips)
+    found = distance_of(clips)
     assert found.value == pytest.approx(reference_numpy_distance(clips), rel=1e-9)
-    assert (found.n_real, found.n_generated, found.n_clips, found.n_too_short) == (49, 49, 3, 0)
+    assert found.details == {"n_real": 49, "n_generated": 49}
+    assert (found.n_clips, found.n_too_short) == (3, 0)
     assert found.warning is not None
     assert "49" in found.warning
 
 
 def test_clips_without_a_window_are_left_out_and_counted() -> None:
     clips = [clip("a", 12), clip("b", 0), clip("c", 9)]
-    found = pooled_frechet(SMALL, clips)
+    found = distance_of(clips)
     assert found.value == pytest.approx(reference_numpy_distance(clips), rel=1e-9)
     assert (found.n_clips, found.n_too_short) == (2, 1)
 
 
 @pytest.mark.parametrize("clips", [[], [clip("a", 0), clip("b", 0)]])
-def test_no_vectors_at_all_are_a_blank_with_a_reason(clips: list[ClipFeatures]) -> None:
-    reasons = (
-        "no clip has the 16 frames of a window",
-        "the clips have fewer than two frames in all",
-    )
-    for found, reason in zip(
-        (pooled_frechet(SMALL, clips), pooled_kid(clips)), reasons, strict=True
-    ):
-        assert math.isnan(found.value)
-        assert found.warning == reason
-        assert found.n_too_short == len(clips)
+@pytest.mark.parametrize(
+    ("pool", "reason"),
+    [
+        (distance_of, "no clip has the 16 frames of a window"),
+        (kid_of, "the clips have fewer than two frames in all"),
+    ],
+)
+def test_no_vectors_at_all_are_a_blank_with_a_reason(
+    pool: Pool, reason: str, clips: list[ClipFeatures]
+) -> None:
+    found = pool(clips)
+    assert math.isnan(found.value)
+    assert (found.reason, found.warning) == (reason, None)
+    assert found.n_too_short == len(clips)
+    assert found.details == {"n_real": 0, "n_generated": 0}
 
 
 def test_kid_is_that_of_all_vectors_in_one_array() -> None:
     clips = [clip("a", 12), clip("b", 30, away=1), clip("c", 7)]
-    found = pooled_kid(clips)
+    found = kid_of(clips)
     whole = (np.concatenate([getattr(clip, side) for clip in clips]) for side in SIDES)
     assert found.value == pytest.approx(kid(*whole).value, rel=1e-9)
-    assert (found.n_real, found.n_generated, found.n_clips) == (49, 49, 3)
+    assert (found.details["n_real"], found.details["n_generated"], found.n_clips) == (49, 49, 3)
 
 
-@pytest.mark.parametrize("pool", [lambda clips: pooled_frechet(SMALL, clips), pooled_kid])
-def test_the_order_of_clips_makes_no_difference(pool: object) -> None:
+@pytest.mark.parametrize("pool", [distance_of, kid_of])
+def test_the_order_of_clips_makes_no_difference(pool: Pool) -> None:
     clips = [clip("a", 12), clip("b", 30, away=1), clip("c", 7)]
-    assert callable(pool)
     assert pool(clips).value == pytest.approx(pool(clips[::-1]).value, rel=1e-9)
 
 
@@ -347,34 +369,34 @@ def test_drift_is_the_slope_of_the_distances_of_windows() -> None:
     clips = [clip(name, 8) for name in "abcdefgh"]
     for one in clips:
         one.generated[:] += np.arange(8, dtype=np.float32)[:, None]
-    found = pooled_drift(SMALL, clips, rows_per_window=1, frames=16)
+    slope, delta = drift_of(clips)
     curve = [reference_numpy_distance(clips, slice(k, k + 1)) for k in range(8)]
-    assert found.slope.details["windows"] == pytest.approx(curve, rel=1e-6)
+    assert slope.details["windows"] == pytest.approx(curve, rel=1e-6)
     slopes = [(curve[j] - curve[i]) / (j - i) for i in range(8) for j in range(i + 1, 8)]
-    assert found.slope.value == pytest.approx(100 / 16 * float(np.median(slopes)), rel=1e-9)
-    assert found.delta.value == pytest.approx(curve[7] - curve[0], rel=1e-6)
+    assert slope.value == pytest.approx(100 / 16 * float(np.median(slopes)), rel=1e-9)
+    assert delta.value == pytest.approx(curve[7] - curve[0], rel=1e-6)
     assert all(after > before for before, after in pairwise(curve))
-    assert (found.slope.n_clips, found.slope.n_real) == (8, 8)
+    assert (slope.n_clips, slope.details["n_real"]) == (8, 8)
 
 
 def test_a_window_of_frames_takes_their_vectors_together() -> None:
-    clips = [clip(name, 120, n_frames=120) for name in "ab"]
-    found = pooled_drift(SMALL, clips, rows_per_window=16, frames=16)
+    clips = [clip(name, 120) for name in "ab"]
+    slope, _ = drift_of(clips, per_window=16)
     curve = [reference_numpy_distance(clips, slice(16 * k, 16 * k + 16)) for k in range(7)]
-    assert found.slope.details["windows"] == pytest.approx(curve, rel=1e-6)
-    assert found.slope.n_real == 32
+    assert slope.details["windows"] == pytest.approx(curve, rel=1e-6)
+    assert slope.details["n_real"] == 32
 
 
 def test_windows_that_too_few_clips_reach_are_left_out_and_told() -> None:
     """Of three clips, two are less than four in five."""
     clips = [clip("a", 9), clip("b", 7), clip("c", 12)]
-    found = pooled_drift(SMALL, clips, rows_per_window=1, frames=16)
-    assert found.slope.details["windows"] == pytest.approx(
+    slope, _ = drift_of(clips)
+    assert slope.details["windows"] == pytest.approx(
         [reference_numpy_distance(clips, slice(k, k + 1)) for k in range(7)], rel=1e-6
     )
-    assert (found.slope.n_clips, found.slope.n_too_short) == (3, 0)
-    assert found.slope.warning is not None
-    assert found.slope.warning.startswith(
+    assert (slope.n_clips, slope.n_too_short) == (3, 0)
+    assert slope.warning is not None
+    assert slope.warning.startswith(
         "windows 8 to 12 are left out: 2 of 3 clips reach beyond window 7, and want 80%"
     )
 
@@ -390,53 +412,46 @@ def drifting(name: str, n: int) -> ClipFeatures:
 def test_one_short_clip_does_not_cut_the_drift_of_all_others() -> None:
     """29 clips of 960 frames, and one of 112: its 7 windows lie before anything happens."""
     long = [drifting(f"clip {at}", 60) for at in range(29)]
-    short = drifting("short", 7)
+    slope, delta = drift_of([*long, drifting("short", 7)])
+    slope_without, delta_without = drift_of(long)
 
-    with_it = pooled_drift(SMALL, [*long, short], rows_per_window=1, frames=16)
-    without = pooled_drift(SMALL, long, rows_per_window=1, frames=16)
-
-    assert with_it.slope.value == without.slope.value > 100
-    assert with_it.delta.value == without.delta.value
-    assert with_it.slope.details["n_windows"] == 60
-    assert with_it.slope.details["clips_per_window"] == [29] * 60
-    assert (with_it.slope.n_clips, with_it.slope.n_too_short) == (29, 1)
-    assert with_it.slope.warning is not None
+    assert slope.value == slope_without.value > 100
+    assert delta.value == delta_without.value
+    assert slope.details["n_windows"] == 60
+    assert slope.details["clips_per_window"] == [29] * 60
+    assert (slope.n_clips, slope.n_too_short) == (29, 1)
+    assert slope.warning is not None
     told = "1 of 30 clips of more than 100 frames end before window 60 and are left out"
-    assert with_it.slope.warning.startswith(told)
-    assert without.slope.warning is not None
-    assert "left out" not in without.slope.warning
+    assert slope.warning.startswith(told)
+    assert slope_without.warning is not None
+    assert "left out" not in slope_without.warning
 
 
 def test_all_windows_are_of_the_same_clips_also_where_lengths_differ_all_over() -> None:
     clips = [drifting(f"clip {n}", n) for n in range(11, 31)]
-    found = pooled_drift(SMALL, clips, rows_per_window=1, frames=16)
+    slope, _ = drift_of(clips)
     # 16 of 20 clips have 15 windows or more.
-    assert found.slope.details["n_windows"] == 15
+    assert slope.details["n_windows"] == 15
     reaching = [one for one in clips if len(one.generated) >= 15]
-    assert found.slope.details["windows"] == pytest.approx(
+    assert slope.details["windows"] == pytest.approx(
         [reference_numpy_distance(reaching, slice(k, k + 1)) for k in range(15)], rel=1e-6
     )
-    assert found.slope.n_clips + found.slope.n_too_short == 20
-    assert found.slope.n_clips == 16
+    assert (slope.n_clips, slope.n_too_short) == (16, 4)
 
 
-@pytest.mark.parametrize("n_frames", [100, 101, 111])
-def test_a_clip_whose_windows_end_within_100_frames_blanks_no_drift(n_frames: int) -> None:
+def test_a_clip_whose_windows_end_within_100_frames_blanks_no_drift() -> None:
     """Six windows are 96 frames: no drift can be read off them, nor may they cut the others."""
     long = [clip("a", 9), clip("b", 8)]
-    short = clip("c", 6, n_frames=n_frames)
-    found = pooled_drift(SMALL, [*long, short], rows_per_window=1, frames=16)
-    alone = pooled_drift(SMALL, long, rows_per_window=1, frames=16)
-    assert found.slope.value == alone.slope.value
-    assert math.isfinite(found.slope.value)
-    assert (found.slope.n_clips, found.slope.n_too_short) == (2, 1)
+    slope, _ = drift_of([*long, clip("c", 6)])
+    assert slope.value == drift_of(long)[0].value
+    assert math.isfinite(slope.value)
+    assert (slope.n_clips, slope.n_too_short) == (2, 1)
 
 
 def test_drift_of_short_clips_is_a_blank_with_a_reason() -> None:
-    found = pooled_drift(SMALL, [clip("a", 6, n_frames=111)], rows_per_window=1, frames=16)
-    for score in (found.slope, found.delta):
+    for score in drift_of([clip("a", 6)]):
         assert math.isnan(score.value)
-        assert score.warning == (
+        assert score.reason == (
             "no clip has more than 100 frames in whole windows of 16: it takes 112 frames"
         )
         assert score.n_too_short == 1

@@ -15,6 +15,7 @@ from pyarrow import parquet
 from tpbench.errors import SubmissionError
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.records import ClipRecord
+from tpbench.metrics.scoring.reduce import not_measured
 from tpbench.metrics.scoring.report import (
     ClipScores,
     Coverage,
@@ -25,7 +26,6 @@ from tpbench.metrics.scoring.report import (
     write_frames,
     write_scores,
 )
-from tpbench.metrics.scoring.summary import not_measured
 
 
 def metric_score(metric: str, **changes: Any) -> MetricScore:  # noqa: ANN401 - fields of a score

@@ -18,9 +18,9 @@ from tests.metrics.scoring.clips import (
 from tpbench.metrics.bootstrap import mean_over_identities
 from tpbench.metrics.registry import METRICS, protocol
 from tpbench.metrics.scoring.records import ClipRecord
+from tpbench.metrics.scoring.reduce import ScoredClip, mean_score, score_clip_record
 from tpbench.metrics.scoring.report import MetricScore
 from tpbench.metrics.scoring.run import score
-from tpbench.metrics.scoring.summary import ScoredClip, mean_score, score_clip_record
 
 V2 = protocol("tpbench-v2")
 

@@ -47,6 +47,14 @@ from tpbench.metrics.scoring.records import (
     make_jobs,
     require_all,
 )
+from tpbench.metrics.scoring.reduce import (
+    ScoredClip,
+    lasting_score,
+    mean_score,
+    not_measured,
+    pooled_metric_scores,
+    score_clip_record,
+)
 from tpbench.metrics.scoring.report import (
     FRAMES_NAME,
     SCORES_NAME,
@@ -55,14 +63,6 @@ from tpbench.metrics.scoring.report import (
     ScoreReport,
     write_frames,
     write_scores,
-)
-from tpbench.metrics.scoring.summary import (
-    ScoredClip,
-    lasting_score,
-    mean_score,
-    not_measured,
-    pooled_metric_scores,
-    score_clip_record,
 )
 from tpbench.privacy import public_message
 from tpbench.video import passed_over

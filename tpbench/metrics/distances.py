@@ -1,10 +1,21 @@
-"""Fréchet distances (FID, FVD) from streamed feature statistics."""
+"""Distances of sets of feature vectors: Fréchet (FID, FVD) from streamed statistics, and KID.
+
+    Fréchet = |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))
+    k(x, y) = (x.y / d + 1)^3
+    KID = mean of k(x, x') over x != x' + mean of k(y, y') over y != y' - 2 mean of k(x, y)
+
+KID (Binkowski et al. 2018) is the squared MMD under a cubic kernel. Unlike FID it has no bias from
+the number of samples, so that it can be read where there are few; it may come out below 0.
+"""
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -107,11 +118,6 @@ class FeatureAccumulator:
         self._pending: list[NDArray[np.float64]] = []
         self._n_pending = 0
 
-    @property
-    def n(self) -> int:
-        """How many vectors there are so far."""
-        return self._n_pending + (self._folded.n if self._folded else 0)
-
     def update(self, features: ArrayLike) -> None:
         """Take up vectors.
 
@@ -126,7 +132,8 @@ class FeatureAccumulator:
             raise ValueError(f"features: want (k, {self._dim}), got {rows.shape}")
         while len(rows):
             if self._n_pending == self._dim:
-                self._fold()
+                self._folded = self.compute()
+                self._pending, self._n_pending = [], 0
             head = rows[: self._dim - self._n_pending]
             self._pending.append(head)
             self._n_pending += len(head)
@@ -138,21 +145,10 @@ class FeatureAccumulator:
         Raises:
             ValueError: there are none.
         """
-        if self._folded is None:
-            if not self._n_pending:
-                raise ValueError("no features were added")
-            return feature_statistics(np.concatenate(self._pending))
         if not self._n_pending:
-            return self._folded
-        return merge_statistics(self._folded, feature_statistics(np.concatenate(self._pending)))
-
-    def _fold(self) -> None:
-        self._join(feature_statistics(np.concatenate(self._pending)))
-        self._pending, self._n_pending = [], 0
-
-    def _join(self, statistics: FeatureStatistics) -> None:
-        mine = self._folded
-        self._folded = merge_statistics(mine, statistics) if mine else statistics
+            raise ValueError("no features were added")
+        latest = feature_statistics(np.concatenate(self._pending))
+        return merge_statistics(self._folded, latest) if self._folded else latest
 
 
 def _make(n: int, mean: NDArray[np.float64], rows: NDArray[np.float64]) -> FeatureStatistics:
@@ -194,7 +190,7 @@ class FrechetScore:
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics, *, ddof: int = 1) -> float:
     """Return the Fréchet distance of two sets of feature vectors.
 
-    Formula: see the module. Equal to pytorch-fid's `calculate_frechet_distance` of `numpy.cov`
+    Equal to pytorch-fid's `calculate_frechet_distance` of `numpy.cov`
     covariances wherever that is well-conditioned, and also right where it isn't. A single vector is
     a Gaussian without spread (where `numpy.cov` gives NaN). Small samples bias the value upwards:
     compare only distances with equal n.
@@ -212,49 +208,16 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics, *, ddof: int = 
         ValueError: the vectors are of different length.
     """
     check_dims(a, b)
-    return _distance(_gaussian(a, ddof), _gaussian(b, ddof))
-
-
-def sample_warning(n_real: int, n_generated: int, *, enough: int, what: str) -> str | None:
-    """Return a sentence on samples that are too few, or None.
-
-    Args:
-        n_real: real vectors.
-        n_generated: generated vectors.
-        enough: from how many on there is nothing to say.
-        what: what a vector stands for, in the plural: "frames".
-    """
-    if min(n_real, n_generated) >= enough:
-        return None
-    return (
-        f"{n_generated} generated and {n_real} real {what}, fewer than {enough}: the value is "
-        "biased upwards and comparable only at equal numbers"
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Gaussian:
-    mean: NDArray[np.float64]
-    factor: NDArray[np.float64]
-    """F (k, d) with F^T F = covariance."""
-    trace: float
-    """Of the covariance."""
-
-
-def _gaussian(statistics: FeatureStatistics, ddof: int) -> _Gaussian:
-    divisor = statistics.divisor(ddof)
-    root = statistics.spread if statistics.holds_rows else _root(statistics.spread)
-    return _Gaussian(
-        mean=statistics.mean,
-        factor=root / math.sqrt(divisor),
-        trace=statistics.scatter_trace() / divisor,
-    )
-
-
-def _distance(a: _Gaussian, b: _Gaussian) -> float:
     gap = a.mean - b.mean
-    overlap = np.linalg.svd(a.factor @ b.factor.T, compute_uv=False).sum()
-    return max(0.0, float(gap @ gap + a.trace + b.trace - 2.0 * overlap))
+    trace_a, trace_b = a.scatter_trace() / a.divisor(ddof), b.scatter_trace() / b.divisor(ddof)
+    overlap = np.linalg.svd(_factor(a, ddof) @ _factor(b, ddof).T, compute_uv=False).sum()
+    return max(0.0, float(gap @ gap + trace_a + trace_b - 2.0 * overlap))
+
+
+def _factor(statistics: FeatureStatistics, ddof: int) -> NDArray[np.float64]:
+    """Return F (k, d) with F^T F = the covariance."""
+    root = statistics.spread if statistics.holds_rows else _root(statistics.spread)
+    return root / math.sqrt(statistics.divisor(ddof))
 
 
 def _root(symmetric: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -282,7 +245,7 @@ class FrechetMetric:
     """What a vector stands for, in the plural."""
 
     def score(self, real: FeatureStatistics, generated: FeatureStatistics) -> FrechetScore:
-        """Return |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) of the pooled vectors.
+        """Return the distance of the pooled vectors, and a warning where they are too few.
 
         Frames and windows of a clip resemble each other, so that even many of few clips are a small
         sample. No interval is given: resampling them would measure the bias of the distance more
@@ -301,12 +264,14 @@ class FrechetMetric:
         if (real.dim, generated.dim) != (self.dim, self.dim):
             found = f"{real.dim} and {generated.dim}"
             raise ValueError(f"{self.name}: want features of length {self.dim}, got {found}")
-        return FrechetScore(
-            value=frechet_distance(real, generated, ddof=self.ddof),
-            n_real=real.n,
-            n_generated=generated.n,
-            warning=sample_warning(real.n, generated.n, enough=self.enough, what=self.unit),
-        )
+        few = None
+        if min(real.n, generated.n) < self.enough:
+            few = (
+                f"{generated.n} generated and {real.n} real {self.unit}, fewer than {self.enough}: "
+                "the value is biased upwards and comparable only at equal numbers"
+            )
+        value = frechet_distance(real, generated, ddof=self.ddof)
+        return FrechetScore(value=value, n_real=real.n, n_generated=generated.n, warning=few)
 
     def pooled(self, clips: Iterable[tuple[ArrayLike, ArrayLike]]) -> FrechetScore:
         """Return `score` over all vectors of all clips.
@@ -335,3 +300,134 @@ of 2048 videos, all windows at stride 16 are pooled here, which is deterministic
 about a third of the spread is still bias."""
 DISCO_FVD: Final = FrechetMetric(name="DisCo's FVD", dim=400, ddof=1, enough=2048, unit="windows")
 """As the TikTok tables have it: windows from every frame on, covariances over n - 1."""
+
+
+_BLOCK_ROWS: Final = 1024
+"""Rows of a kernel matrix that exist at once; 8 MB of kernel, 16 MB of Inception features."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KidScore:
+    """KID of two sets of features, exact and over subsets."""
+
+    value: float
+    """From all pairs at once; lower is better, about 0 (also below) for equal distributions."""
+    subset_mean: float
+    """Mean over random subsets, the number that most papers print."""
+    subset_std: float | None
+    """Spread (ddof 0) over the subsets, which overlap: no standard error of `value`. None where
+    each subset is the whole of both sets."""
+    n_real: int
+    n_generated: int
+
+
+def kid(
+    real: ArrayLike,
+    generated: ArrayLike,
+    *,
+    subsets: int = 100,
+    subset_size: int = 1000,
+    seed: int = 2020,
+) -> KidScore:
+    """Return KID from all pairs, and over random subsets as it is usually printed.
+
+    Subsets are drawn without replacement in the order and with the generator of torch-fidelity, so
+    that its number comes out for the same features and seed. Where that refuses sets smaller than
+    `subset_size`, the size is lowered to the smaller set here, as clean-fid does.
+
+    Args:
+        real: (n, d) features, n 2 or more.
+        generated: (m, d), m 2 or more, need not be n.
+        subsets: how many, 1 or more.
+        subset_size: vectors of each set in a subset, 2 or more.
+        seed: of the subsets.
+
+    Raises:
+        ValueError: too few rows, different d, not all numbers finite, or a number is too small.
+    """
+    if subsets < 1 or subset_size < 2:
+        raise ValueError(f"want 1 subset of 2 or more, got {subsets} of {subset_size}")
+    x, y = checked_features(real), checked_features(generated)
+    if min(len(x), len(y)) < 2 or x.shape[1] != y.shape[1]:
+        raise ValueError(
+            f"features: want (n, d) and (m, d), n and m 2 or more, got {x.shape} and {y.shape}"
+        )
+    size, value = min(subset_size, len(x), len(y)), _mmd(x, y)
+    mean, std = value, None
+    if not size == len(x) == len(y):
+        # Not default_rng: this stream is frozen for all NumPy versions, and is torch-fidelity's.
+        draw = np.random.RandomState(seed)
+        chosen = (
+            (draw.choice(len(x), size, replace=False), draw.choice(len(y), size, replace=False))
+            for _ in range(subsets)
+        )
+        values = [_mmd(x[of_x], y[of_y]) for of_x, of_y in chosen]
+        mean, std = float(np.mean(values)), float(np.std(values))
+    return KidScore(
+        value=value, subset_mean=mean, subset_std=std, n_real=len(x), n_generated=len(y)
+    )
+
+
+def frame_sample(
+    clips: Iterable[tuple[str, ArrayLike]], *, limit: int = 10_000, seed: int = 0
+) -> NDArray[np.float32]:
+    """Return a bounded, uniform sample of the feature vectors of many frames.
+
+    KID looks at all pairs, so the vectors themselves are needed. Up to `limit` all are kept; beyond
+    it those stay whose hash of (seed, clip, frame number) is smallest. Which ones does not depend
+    on the order of clips, and is the same for real and generated frames.
+
+    Args:
+        clips: id and vectors, (n, d), one per frame.
+        limit: vectors kept at most; 10,000 of 2048 float32 are 82 MB.
+        seed: of the hash.
+
+    Returns:
+        (k, d) float32, the precision of the networks, in the order of the hashes.
+
+    Raises:
+        ValueError: another shape, or not all numbers finite.
+    """
+
+    def hashed() -> Iterator[tuple[int, NDArray[np.float32]]]:
+        for clip_id, features in clips:
+            for frame, row in enumerate(checked_features(features).astype(np.float32)):
+                digest = blake2b(f"{seed}/{clip_id}/{frame}".encode(), digest_size=8).digest()
+                yield int.from_bytes(digest), row.copy()
+
+    return np.stack([row for _, row in heapq.nsmallest(limit, hashed(), key=itemgetter(0))])
+
+
+def _mmd(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Return the squared MMD from all pairs, block by block: O(n) memory, O(n^2 d) time."""
+    return _within(x) + _within(y) - 2.0 * _between(x, y)
+
+
+def _within(x: NDArray[np.float64]) -> float:
+    """Return the mean of k(x_i, x_j) over i != j; blocks right of the diagonal count twice."""
+    n, total = len(x), 0.0
+    for start in range(0, n, _BLOCK_ROWS):
+        rows = x[start : start + _BLOCK_ROWS]
+        square = _kernel(rows, rows)
+        total += float(square.sum() - np.trace(square))
+        for other in range(start + _BLOCK_ROWS, n, _BLOCK_ROWS):
+            total += 2.0 * float(_kernel(rows, x[other : other + _BLOCK_ROWS]).sum())
+    return total / (n * (n - 1))
+
+
+def _between(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Return the mean of k(x_i, y_j) over all pairs."""
+    total = 0.0
+    for start in range(0, len(x), _BLOCK_ROWS):
+        for other in range(0, len(y), _BLOCK_ROWS):
+            rows = x[start : start + _BLOCK_ROWS]
+            total += float(_kernel(rows, y[other : other + _BLOCK_ROWS]).sum())
+    return total / (len(x) * len(y))
+
+
+def _kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    base = x @ y.T
+    base /= x.shape[1]
+    base += 1.0
+    cube: NDArray[np.float64] = base * base * base
+    return cube
