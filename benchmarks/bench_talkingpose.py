@@ -26,6 +26,7 @@ import psutil
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from tpbench.baselines.talkingpose.checkpoints import read_sizes
 from tpbench.baselines.talkingpose.networks import Networks, load_networks
 from tpbench.baselines.talkingpose.parity import BUNDLED_CASE, CaseSettings, made_up_weights
 from tpbench.baselines.talkingpose.pipeline import (
@@ -39,7 +40,6 @@ from tpbench.baselines.talkingpose.pipeline import (
     draw_noise,
     unit_batch,
 )
-from tpbench.baselines.talkingpose.settings import read_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -19,7 +19,7 @@ from tpbench.baselines.talkingpose.checkpoints import (
     matched,
     read_tensors,
 )
-from tpbench.baselines.talkingpose.settings import ModelSizes, VaeSizes
+from tpbench.baselines.talkingpose.networks import ModelSizes, VaeSizes
 from tpbench.errors import ConfigError, MissingWeightsError
 from tpbench.files import sha256_of
 from tpbench.weights import store, weight

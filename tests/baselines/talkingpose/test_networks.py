@@ -8,13 +8,14 @@ import torch
 from tests.baselines.talkingpose.tiny import tiny_networks
 from tpbench.baselines.talkingpose.networks import (
     NETWORK_NAMES,
+    ModelSizes,
     NetworkName,
     PoseGuider,
+    PoseGuiderSizes,
     _build,
     load_networks,
 )
 from tpbench.baselines.talkingpose.parity import made_up_tensor
-from tpbench.baselines.talkingpose.settings import ModelSizes, PoseGuiderSizes
 
 
 def parameters(name: NetworkName) -> tuple[int, float]:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tpbench.baselines.talkingpose import attention, pipeline
+from tpbench.baselines.talkingpose import networks, pipeline
+from tpbench.baselines.talkingpose.generator import DtypeName
 from tpbench.baselines.talkingpose.networks import PoseGuider
 from tpbench.baselines.talkingpose.parity import (
     BUNDLED_CASE,
@@ -22,7 +23,6 @@ from tpbench.baselines.talkingpose.parity import (
     read_case,
     run_parity_case,
 )
-from tpbench.baselines.talkingpose.settings import DtypeName
 from tpbench.errors import ConfigError, GeneratorError
 
 Spoil = Callable[[pytest.MonkeyPatch], None]
@@ -57,7 +57,7 @@ def without_bank(monkeypatch: pytest.MonkeyPatch) -> None:
         assert plain_rows
         return nullcontext()
 
-    monkeypatch.setattr(attention.ReferenceAttention, "reading", reading)
+    monkeypatch.setattr(networks.ReferenceAttention, "reading", reading)
 
 
 def with_rows_swapped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,17 +68,17 @@ def with_rows_swapped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def with_bank_on_the_unconditional_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = attention._Reader.__call__
+    read = networks._Reader.__call__
 
     def read_swapped(
-        reader: attention._Reader,
+        reader: networks._Reader,
         attn: object,
         hidden_states: torch.Tensor,
         **rest: torch.Tensor | None,
     ) -> torch.Tensor:
         return swapped(read(reader, attn, swapped(hidden_states), **rest))
 
-    monkeypatch.setattr(attention._Reader, "__call__", read_swapped)
+    monkeypatch.setattr(networks._Reader, "__call__", read_swapped)
 
 
 def without_pose(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.baselines.talkingpose.tiny import tiny_clip, tiny_pipeline
 from tpbench.baselines.base import ClipFailure
+from tpbench.baselines.talkingpose.networks import ScheduleSettings
 from tpbench.baselines.talkingpose.pipeline import (
     ClipInput,
     ClipState,
@@ -27,7 +28,6 @@ from tpbench.baselines.talkingpose.pipeline import (
     to_bytes,
     unit_batch,
 )
-from tpbench.baselines.talkingpose.settings import ScheduleSettings
 
 
 def test_timesteps_of_30_steps_are_the_released_ones() -> None:

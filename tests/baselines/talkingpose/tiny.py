@@ -13,10 +13,15 @@ import torch
 from safetensors.torch import save_file
 
 from tpbench.baselines.base import AnimationTask
-from tpbench.baselines.talkingpose.networks import NETWORK_NAMES, Networks, load_networks
+from tpbench.baselines.talkingpose.networks import (
+    NETWORK_NAMES,
+    ModelSizes,
+    Networks,
+    ScheduleSettings,
+    load_networks,
+)
 from tpbench.baselines.talkingpose.parity import BUNDLED_CASE, made_up_weights
 from tpbench.baselines.talkingpose.pipeline import ClipInput, Pipeline, Schedule, draw_noise
-from tpbench.baselines.talkingpose.settings import ModelSizes, ScheduleSettings
 from tpbench.wholebody import WholeBodyPose
 
 SEED: Final = 7

@@ -13,32 +13,37 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from tpbench.baselines.talkingpose.networks import NETWORK_NAMES, NetworkName, library
-from tpbench.baselines.talkingpose.settings import (
+from tpbench.baselines.talkingpose.networks import (
+    NETWORK_NAMES,
     ImageEncoderSizes,
     ModelSizes,
+    NetworkName,
     VaeSizes,
-    read_sizes,
+    library,
 )
+from tpbench.canonical import first_problem
 from tpbench.errors import ConfigError, MissingWeightsError
-from tpbench.files import require_regular, sha256_of
+from tpbench.files import read_bounded, require_regular, sha256_of
 from tpbench.weights import resolve, state
+
+logger = logging.getLogger(__name__)
+
+Tensors = Mapping[str, torch.Tensor]
+_ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 _STEMS: Final[Mapping[NetworkName, tuple[str, ...]]] = {
     "denoising_unet": ("denoising_unet.safetensors", "denoising_unet.pth"),
     "reference_unet": ("reference_unet.safetensors", "reference_unet.pth"),
     "pose_guider": ("pose_guider.safetensors", "pose_guider.pth"),
     "image_encoder": ("image_encoder/model.safetensors", "image_encoder/pytorch_model.bin"),
-    "vae": (
-        "vae/diffusion_pytorch_model.safetensors",
-        "vae/diffusion_pytorch_model.bin",
-    ),
+    "vae": ("vae/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.bin"),
 }
+"""Files of a folder of weights, the first of which that is there is taken."""
 _PULLED: Final[Mapping[NetworkName, str]] = {
     "denoising_unet": "talkingpose-denoising-unet",
     "reference_unet": "talkingpose-reference-unet",
@@ -50,6 +55,19 @@ _PULLED_CONFIGS: Final[Mapping[str, str]] = {
     "image_encoder": "sd-image-encoder-config",
     "vae": "sd-vae-ft-mse-config",
 }
+_CONFIG_KINDS: Final[Mapping[str, type[BaseModel]]] = {
+    "image_encoder": ImageEncoderSizes,
+    "vae": VaeSizes,
+}
+_MAX_CONFIG_BYTES: Final = 1 << 20
+
+_MOTION_MODULE: Final = re.compile(r".*\.motion_modules\.\d+\b")
+_MAX_KEYS_SHOWN: Final = 3
+_CLIP_PREFIX: Final = "vision_model."
+_OLD_VAE_ATTENTION: Final = re.compile(r"(mid_block\.attentions\.0\.)(query|key|value|proj_attn)\.")
+_NEW_VAE_ATTENTION: Final = {
+    "query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +81,22 @@ class ModelFiles:
 
     def sha256(self) -> dict[str, str]:
         """Return the checksum of each file, by what it is. Reads them all: gigabytes."""
-        digests: dict[str, str] = {
-            network: sha256_of(path) for network, path in self.checkpoints.items()
-        }
-        for part, path in self.configs.items():
-            digests[f"{part} config"] = sha256_of(path)
-        return digests
+        configs = {f"{part} config": path for part, path in self.configs.items()}
+        return {part: sha256_of(path) for part, path in {**self.checkpoints, **configs}.items()}
+
+
+def read_sizes(path: Path, kind: type[_ModelT]) -> _ModelT:
+    """Read a JSON file of sizes.
+
+    Raises:
+        ConfigError: not JSON, or values that do not fit; names the file and the value.
+    """
+    try:
+        return kind.model_validate_json(read_bounded(path, _MAX_CONFIG_BYTES))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {first_problem(error).removeprefix(': ')}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from error
 
 
 def find_files(weights_dir: Path | None) -> ModelFiles:
@@ -93,7 +121,7 @@ def _pulled_files() -> ModelFiles:
     configs = {part: resolve(name) for part, name in _PULLED_CONFIGS.items()}
     return ModelFiles(
         checkpoints={network: resolve(name) for network, name in _PULLED.items()},
-        sizes=_sizes(ModelSizes(), configs),
+        sizes=_with_parts(ModelSizes(), configs),
         configs=configs,
     )
 
@@ -119,38 +147,21 @@ def _files_in(folder: Path) -> ModelFiles:
     missing += [f"{part}/config.json" for part, path in own_configs.items() if not path.is_file()]
     if missing:
         names = " ".join([*_PULLED.values(), *_PULLED_CONFIGS.values()])
-        how = (
-            f"{folder} lacks {', '.join(missing)}; the released ones: tpbench weights pull {names}"
+        raise MissingWeightsError(
+            "talkingpose",
+            f"{folder} lacks {', '.join(missing)}; the released ones: tpbench weights pull {names}",
         )
-        raise MissingWeightsError("talkingpose", how)
-    configs = own_configs | ({"model": config} if config.is_file() else {})
-    return ModelFiles(checkpoints=checkpoints, sizes=_sizes(sizes, own_configs), configs=configs)
+    return ModelFiles(
+        checkpoints=checkpoints,
+        sizes=_with_parts(sizes, own_configs),
+        configs=own_configs | ({"model": config} if config.is_file() else {}),
+    )
 
 
-def _sizes(sizes: ModelSizes, configs: Mapping[str, Path]) -> ModelSizes:
+def _with_parts(sizes: ModelSizes, configs: Mapping[str, Path]) -> ModelSizes:
     """Fill in what the parts' own files say."""
-    kinds: dict[str, type[BaseModel]] = {"vae": VaeSizes, "image_encoder": ImageEncoderSizes}
-    parts = {part: read_sizes(path, kinds[part]) for part, path in configs.items()}
+    parts = {part: read_sizes(path, _CONFIG_KINDS[part]) for part, path in configs.items()}
     return sizes.model_copy(update=parts)
-
-
-Tensors = Mapping[str, torch.Tensor]
-
-logger = logging.getLogger(__name__)
-
-_MOTION_MODULE: Final = re.compile(r".*\.motion_modules\.\d+\b")
-_MOTION_OUTPUT: Final = ".proj_out."
-_MAX_KEYS_SHOWN: Final = 3
-
-_CLIP_PREFIX: Final = "vision_model."
-_CLIP_POSITIONS: Final = "embeddings.position_ids"
-_OLD_VAE_ATTENTION: Final = re.compile(r"(mid_block\.attentions\.0\.)(query|key|value|proj_attn)\.")
-_NEW_VAE_ATTENTION: Final = {
-    "query": "to_q",
-    "key": "to_k",
-    "value": "to_v",
-    "proj_attn": "to_out.0",
-}
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -194,25 +205,19 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 def matched(
     network: str, found: Tensors, wanted: Tensors, *, label: str
 ) -> dict[str, torch.Tensor]:
-    """Return the tensors under the names that the network has for them.
+    """Return the tensors found in a checkpoint under the names of `wanted`, a state dict.
 
     Known other names are translated (CLIP with and without `vision_model.`, the attention of old
     VAE files). CLIP's position numbers are left out, and so are motion modules that do nothing.
 
-    Args:
-        network: its name, one of `NETWORK_NAMES`.
-        found: what the checkpoint holds.
-        wanted: the network's own state dict, for names and shapes.
-        label: names the checkpoint in errors.
-
     Raises:
         ConfigError: keys are missing or not expected, shapes differ, or a motion module does
-            something.
+            something; names the checkpoint by `label`.
     """
     own_names = {canonical_key(network, key): key for key in wanted}
     given = {canonical_key(network, key): tensor for key, tensor in found.items()}
     if network == "image_encoder":
-        given.pop(f"{_CLIP_PREFIX}{_CLIP_POSITIONS}", None)
+        given.pop(f"{_CLIP_PREFIX}embeddings.position_ids", None)
     if network == "denoising_unet":
         given = _without_motion_modules(given, label)
     missing = sorted(own_names.keys() - given.keys())
@@ -254,7 +259,7 @@ def canonical_key(network: str, key: str) -> str:
 def _without_motion_modules(given: Tensors, label: str) -> dict[str, torch.Tensor]:
     """Leave out motion modules whose output is multiplied by zero; they are identities."""
     modules = {key: found[0] for key in given if (found := _MOTION_MODULE.match(key))}
-    outputs = [key for key in modules if _MOTION_OUTPUT in key]
+    outputs = [key for key in modules if ".proj_out." in key]
     live = [key for key in outputs if torch.count_nonzero(given[key])]
     live += sorted(set(modules.values()) - {modules[key] for key in outputs})
     if live:

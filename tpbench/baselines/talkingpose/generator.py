@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
 from tpbench.baselines.base import (
     AnimationTask,
     ClipFailure,
     GeneratedFrame,
     JsonValue,
+    Options,
     OptionValue,
     parse_options,
 )
@@ -31,15 +33,44 @@ from tpbench.baselines.talkingpose.pipeline import (
     stretched,
     to_bytes,
 )
-from tpbench.baselines.talkingpose.settings import DtypeName, TalkingPoseOptions
 from tpbench.dwpose_drawing import draw_pose
 from tpbench.errors import ConfigError, GeneratorError
 
-_DTYPES: Final[Mapping[DtypeName, torch.dtype]] = {
+logger = logging.getLogger(__name__)
+
+DtypeName = Literal["fp32", "fp16", "bf16"]
+DTYPES: Final[Mapping[DtypeName, torch.dtype]] = {
     "fp32": torch.float32,
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
 }
+_GPU_CLIPS: Final = 8
+"""Meant for 512 x 512 on a GPU of 24 GB, not measured; where it is too much the batch is halved."""
+_RENDERER: Final = "tpbench.dwpose_drawing.draw_pose, uncompressed"
+"""The model was trained on such drawings after lossy H.264, which blurs their colours a little."""
+
+
+class TalkingPoseOptions(Options):
+    """Options of TalkingPose; the defaults are the released script's."""
+
+    steps: int = Field(default=30, ge=1, le=1000)
+    """Denoising steps for each frame."""
+    guidance: float = Field(default=3.5, ge=0)
+    """Classifier-free guidance; up to 1 there is none, which is twice as fast."""
+    gain: float = Field(default=0.05, ge=0, le=1)
+    """Of the feedback from frame to frame; 0: each frame is made by itself."""
+    dtype: DtypeName | Literal["auto"] = "auto"
+    """What the networks compute in. auto: fp16 on a GPU, fp32 on a CPU."""
+    max_clips: int | Literal["auto"] = Field(default="auto", ge=1)
+    """Clips made at once, as one batch. auto: 8 on a GPU, 1 on a CPU."""
+    compile: bool = False
+    """Run the denoising UNet through `torch.compile`: minutes at the start, faster afterwards."""
+    reference_quirks: bool = False
+    """Do as the released script does, for parity with it: the last latents of a clip are carried
+    into the next (so results depend on the order of the clips), pictures and poses are stretched to
+    a square and frames back, and colours are truncated to whole levels. One clip at a time."""
+    square_px: int = Field(default=512, ge=8, multiple_of=8)
+    """Side of that square; without effect unless `reference_quirks` is set."""
 
 
 def find_device(name: str) -> torch.device:
@@ -72,19 +103,6 @@ def find_dtype(name: DtypeName | Literal["auto"], device: torch.device) -> Dtype
     return "fp16" if device.type == "cuda" else "fp32"
 
 
-def torch_dtype(name: DtypeName) -> torch.dtype:
-    """Return torch's own dtype of that name."""
-    return _DTYPES[name]
-
-
-logger = logging.getLogger(__name__)
-
-_GPU_CLIPS: Final = 8
-"""Meant for 512 x 512 on a GPU of 24 GB, not measured; where it is too much the batch is halved."""
-_RENDERER: Final = "tpbench.dwpose_drawing.draw_pose, uncompressed"
-"""The model was trained on such drawings after lossy H.264, which blurs their colours a little."""
-
-
 class TalkingPose:
     """Makes clips with TalkingPose, several at once.
 
@@ -92,8 +110,7 @@ class TalkingPose:
 
     Args:
         options: see `TalkingPoseOptions`.
-        weights_dir: folder of the user's with the files that `weight_files` lists; None: those of
-            `tpbench weights`.
+        weights_dir: the user's folder of weights; None: those of `tpbench weights`.
         device: "auto", "cpu", "cuda" or "cuda:N".
 
     Raises:
@@ -122,8 +139,8 @@ class TalkingPose:
     def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
         """Make all tasks in lock-step; see `Generator.generate`.
 
-        A clip whose size is no multiple of 8, or whose poses are in px of another size, fails, and
-        so does one that does not fit into the GPU alone or whose numbers overflow the dtype.
+        A clip fails if its size is no multiple of 8, its poses are in px of another size, it does
+        not fit into the GPU alone, or its numbers overflow the dtype.
         """
         if self._lockstep is None:
             raise GeneratorError("talkingpose: closed; build it anew to make more clips")
@@ -156,8 +173,8 @@ class TalkingPose:
     def describe(self) -> Mapping[str, JsonValue]:
         """Return options as resolved, sizes, and the sha256 of every file of weights.
 
-        Not where it runs, nor how many clips at once: both change frames by rounding only, and a
-        run must be able to go on beside another card.
+        The device and the number of clips at once are left out: both change frames by rounding
+        only, and a run may be continued on another card.
         """
         if self._sha256 is None:
             self._sha256 = self._files.sha256()
@@ -177,7 +194,7 @@ class TalkingPose:
         }
 
     def close(self) -> None:
-        """Let go of the networks."""
+        """Free the networks."""
         self._lockstep = None
         self._carried = None
         if self._device.type == "cuda":
@@ -195,7 +212,7 @@ class TalkingPose:
 
         try:
             networks = load_networks(
-                files.sizes, checked, device=self._device, dtype=torch_dtype(self._dtype)
+                files.sizes, checked, device=self._device, dtype=DTYPES[self._dtype]
             )
         except torch.cuda.OutOfMemoryError as error:
             raise GeneratorError(
@@ -237,10 +254,18 @@ class TalkingPose:
         width_px, height_px = task.width_px, task.height_px
         if self._options.reference_quirks:
             width_px = height_px = self._options.square_px
+
+        def draw(index: int) -> NDArray[np.uint8]:
+            """Draw frame `index` of the poses in the task's size, and stretch it to ours."""
+            frame, driving = slice(index, index + 1), task.driving
+            points, scores = driving.keypoints[frame], driving.scores[frame]
+            drawing = draw_pose(points, scores, task.height_px, task.width_px)
+            return stretched(drawing, width_px=width_px, height_px=height_px)
+
         return ClipInput(
             clip_id=task.clip_id,
             reference=stretched(task.reference, width_px=width_px, height_px=height_px),
-            draw_pose=_drawer(task, width_px=width_px, height_px=height_px),
+            draw_pose=draw,
             n_frames=task.n_frames,
             noise=draw_noise(
                 task.seed,
@@ -250,21 +275,3 @@ class TalkingPose:
             ),
             before=self._carried,
         )
-
-
-def _drawer(
-    task: AnimationTask, *, width_px: int, height_px: int
-) -> Callable[[int], NDArray[np.uint8]]:
-    """Return what draws frame n of a task's poses in its own size and stretches it to this one."""
-
-    def draw(index: int) -> NDArray[np.uint8]:
-        frame = slice(index, index + 1)
-        drawing = draw_pose(
-            task.driving.keypoints[frame],
-            task.driving.scores[frame],
-            task.height_px,
-            task.width_px,
-        )
-        return stretched(drawing, width_px=width_px, height_px=height_px)
-
-    return draw

@@ -1,30 +1,44 @@
-"""The five networks, built from their sizes and filled with checked tensors.
+"""The five networks: their sizes, how they are built and filled, and how they are joined.
 
 The denoising UNet is diffusers' own `UNet2DConditionModel`: the released 3-D one without its motion
 modules (which are identities in the released checkpoint) computes the same, frame by frame. The
 reference UNet is the same without the last norm and convolution.
+
+The denoising UNet sees the reference through its self-attentions. In every transformer block of the
+reference UNet the input of the self-attention is kept. The block of the same name in the denoising
+UNet projects it with its own key and value matrices, once for each clip, and appends the result to
+its own keys and values. Rows without a prompt (the unconditional half of guidance) attend to
+themselves alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib import import_module
 from itertools import pairwise
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
 
-from tpbench.baselines.talkingpose.settings import (
-    ImageEncoderSizes,
-    ModelSizes,
-    PoseGuiderSizes,
-    UNetSizes,
-)
 from tpbench.errors import MissingDependencyError
 
 PACKAGES: Final = ("diffusers", "transformers", "safetensors")
+
+NetworkName = Literal["denoising_unet", "reference_unet", "pose_guider", "image_encoder", "vae"]
+NETWORK_NAMES: Final[tuple[NetworkName, ...]] = get_args(NetworkName)
+
+TensorSource: TypeAlias = Callable[
+    [NetworkName, Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]
+]
+"""Given a network's name and its own state dict, returns the tensors to load, checked."""
+_DOWN_BLOCKS: Final = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
+_UP_BLOCKS: Final = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
+_SELF_ATTENTION: Final = ".attn1"
 
 
 def library(name: str) -> Any:  # noqa: ANN401 - a module without types
@@ -41,15 +55,90 @@ def library(name: str) -> Any:  # noqa: ANN401 - a module without types
         ) from error
 
 
-NetworkName = Literal["denoising_unet", "reference_unet", "pose_guider", "image_encoder", "vae"]
-NETWORK_NAMES: Final[tuple[NetworkName, ...]] = get_args(NetworkName)
+class _Exact(BaseModel):
+    """Our own files: an unknown name is a mistake."""
 
-TensorSource: TypeAlias = (
-    "Callable[[NetworkName, Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]]"
-)
-"""Given a network's name and its own state dict, returns the tensors to load, checked."""
-_DOWN_BLOCKS: Final = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
-_UP_BLOCKS: Final = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Foreign(BaseModel):
+    """Files that other projects publish: they say more than we need."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class UNetSizes(_Exact):
+    """The denoising and the reference UNet; `UNet2DConditionModel` of diffusers."""
+
+    sample_size: int = 64
+    in_channels: int = 4
+    out_channels: int = 4
+    block_out_channels: tuple[int, int, int, int] = (320, 640, 1280, 1280)
+    layers_per_block: int = 2
+    cross_attention_dim: int = 768
+    attention_head_dim: int = 8
+    """Heads, not channels of a head: the field's old misnomer."""
+    norm_num_groups: int = 32
+
+
+class PoseGuiderSizes(_Exact):
+    """The convolutions that bring a drawn pose to the size of the latents."""
+
+    conditioning_embedding_channels: int = 320
+    block_out_channels: tuple[int, int, int, int] = (16, 32, 96, 256)
+
+
+class VaeSizes(_Foreign):
+    """`AutoencoderKL` of diffusers; names as in `vae/config.json`, defaults of sd-vae-ft-mse."""
+
+    in_channels: int = 3
+    out_channels: int = 3
+    down_block_types: tuple[str, ...] = ("DownEncoderBlock2D",) * 4
+    up_block_types: tuple[str, ...] = ("UpDecoderBlock2D",) * 4
+    block_out_channels: tuple[int, int, int, int] = (128, 256, 512, 512)
+    """Four blocks: the latents are 8 times smaller than the picture."""
+    layers_per_block: int = 2
+    latent_channels: int = 4
+    norm_num_groups: int = 32
+    sample_size: int = 256
+    act_fn: str = "silu"
+
+
+class ImageEncoderSizes(_Foreign):
+    """CLIP's vision half with projection; names as in `image_encoder/config.json`."""
+
+    hidden_size: int = 1024
+    intermediate_size: int = 4096
+    num_hidden_layers: int = 24
+    num_attention_heads: int = 16
+    image_size: int = 224
+    patch_size: int = 14
+    projection_dim: int = 768
+    hidden_act: str = "quick_gelu"
+    layer_norm_eps: float = 1e-5
+
+
+class ScheduleSettings(_Exact):
+    """DDIM as the released inference runs it: linear betas, though training used scaled_linear."""
+
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    beta_schedule: Literal["linear", "scaled_linear"] = "linear"
+    clip_sample: bool = False
+    steps_offset: int = 1
+    prediction_type: Literal["v_prediction"] = "v_prediction"
+    rescale_betas_zero_snr: bool = True
+    timestep_spacing: Literal["trailing"] = "trailing"
+
+
+class ModelSizes(_Foreign):
+    """All of `config.json`; a section that is not there has the released model's values."""
+
+    unet: UNetSizes = UNetSizes()
+    pose_guider: PoseGuiderSizes = PoseGuiderSizes()
+    vae: VaeSizes = VaeSizes()
+    image_encoder: ImageEncoderSizes = ImageEncoderSizes()
+    scheduler: ScheduleSettings = ScheduleSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,13 +195,7 @@ class PoseGuider(nn.Module):
 def load_networks(
     sizes: ModelSizes, source: TensorSource, *, device: torch.device, dtype: torch.dtype
 ) -> Networks:
-    """Build all networks and fill them, one after the other, so that one is in memory twice.
-
-    Args:
-        sizes: of the networks.
-        source: gives the tensors of each.
-        device: where they go.
-        dtype: what they are cast to.
+    """Build all networks and fill them from `source`, one after the other, to spare memory.
 
     Raises:
         MissingDependencyError: diffusers or transformers is not installed.
@@ -132,36 +215,143 @@ def load_networks(
 def _build(name: NetworkName, sizes: ModelSizes) -> nn.Module:
     if name == "image_encoder":
         # CLIP keeps its position numbers outside its state dict: nothing would replace them.
-        return _image_encoder(sizes.image_encoder)
+        transformers = library("transformers")
+        config = transformers.CLIPVisionConfig(**sizes.image_encoder.model_dump())
+        return cast("nn.Module", transformers.CLIPVisionModelWithProjection(config))
     # Nothing is drawn for weights that are about to be replaced.
     with torch.device("meta"):
-        match name:
-            case "denoising_unet":
-                return _unet(sizes.unet)
-            case "reference_unet":
-                return _without_tail(_unet(sizes.unet))
-            case "pose_guider":
-                return PoseGuider(sizes.pose_guider)
-            case "vae":
-                vae = library("diffusers").AutoencoderKL(**sizes.vae.model_dump())
-                return cast("nn.Module", vae)
+        if name == "pose_guider":
+            return PoseGuider(sizes.pose_guider)
+        diffusers = library("diffusers")
+        if name == "vae":
+            return cast("nn.Module", diffusers.AutoencoderKL(**sizes.vae.model_dump()))
+        unet: nn.Module = diffusers.UNet2DConditionModel(
+            **sizes.unet.model_dump(), down_block_types=_DOWN_BLOCKS, up_block_types=_UP_BLOCKS
+        )
+        if name == "reference_unet":
+            unet.register_module("conv_norm_out", None)
+            unet.conv_out = nn.Identity()
+        return unet
 
 
-def _image_encoder(sizes: ImageEncoderSizes) -> nn.Module:
-    transformers = library("transformers")
-    config = transformers.CLIPVisionConfig(**sizes.model_dump())
-    return cast("nn.Module", transformers.CLIPVisionModelWithProjection(config))
+KeysValues: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+"""What one block attends to besides itself: (B, heads, tokens, channels of a head) each."""
 
 
-def _unet(sizes: UNetSizes) -> nn.Module:
-    unet = library("diffusers").UNet2DConditionModel(
-        **sizes.model_dump(), down_block_types=_DOWN_BLOCKS, up_block_types=_UP_BLOCKS
-    )
-    return cast("nn.Module", unet)
+@contextmanager
+def recorded_norms(reference_unet: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
+    """Record what enters each self-attention while the reference UNet runs inside the block.
+
+    Yields:
+        Name of the transformer block to (B, tokens, channels); filled by the run.
+    """
+    norms: dict[str, torch.Tensor] = {}
+
+    def keep(name: str) -> Any:  # noqa: ANN401 - torch types hooks by their shape alone
+        def hook(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+            norms[name] = output
+
+        return hook
+
+    handles = [
+        reference_unet.get_submodule(f"{name}.norm1").register_forward_hook(keep(name))
+        for name in _blocks(reference_unet)
+    ]
+    try:
+        yield norms
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
-def _without_tail(unet: nn.Module) -> nn.Module:
-    """Take away the last norm and convolution: the released reference UNet has none."""
-    unet.register_module("conv_norm_out", None)
-    unet.conv_out = nn.Identity()
-    return unet
+class ReferenceAttention:
+    """The self-attentions of a denoising UNet, which from now on can be given a reference."""
+
+    def __init__(self, denoising_unet: nn.Module) -> None:
+        self._readers: dict[str, _Reader] = {}
+        self._attentions: dict[str, Any] = {}
+        for name in _blocks(denoising_unet):
+            attention: Any = denoising_unet.get_submodule(f"{name}{_SELF_ATTENTION}")
+            self._readers[name] = _Reader()
+            self._attentions[name] = attention
+            attention.set_processor(self._readers[name])
+
+    def project(self, norms: Mapping[str, torch.Tensor]) -> dict[str, KeysValues]:
+        """Return keys and values of what `recorded_norms` found, block by block of the same name.
+
+        Raises:
+            KeyError: the UNets have different blocks.
+        """
+        return {
+            name: (
+                _by_head(attention, attention.to_k(norms[name])),
+                _by_head(attention, attention.to_v(norms[name])),
+            )
+            for name, attention in self._attentions.items()
+        }
+
+    @contextmanager
+    def reading(
+        self, banks: Sequence[Mapping[str, KeysValues]], *, plain_rows: int
+    ) -> Iterator[None]:
+        """Let the UNet read references inside the block.
+
+        Args:
+            banks: one for each of the last rows of the UNet's batch, in order.
+            plain_rows: how many rows before them read none.
+        """
+        try:
+            for name, reader in self._readers.items():
+                reader.plain_rows = plain_rows
+                own = [bank[name] for bank in banks]
+                keys, values = zip(*own, strict=True)
+                reader.bank = own[0] if len(own) == 1 else (torch.cat(keys), torch.cat(values))
+            yield
+        finally:
+            for reader in self._readers.values():
+                reader.bank = None
+
+
+class _Reader:
+    """Self-attention as diffusers' own processor computes it, with more keys and values."""
+
+    def __init__(self) -> None:
+        self.bank: KeysValues | None = None
+        self.plain_rows = 0
+
+    def __call__(
+        self,
+        attn: Any,  # noqa: ANN401 - diffusers' Attention, which has no types
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        temb: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        del encoder_hidden_states, attention_mask, temb  # a self-attention without mask has none
+        query = _by_head(attn, attn.to_q(hidden_states))
+        keys = _by_head(attn, attn.to_k(hidden_states))
+        values = _by_head(attn, attn.to_v(hidden_states))
+        if self.bank is None:
+            attended = scaled_dot_product_attention(query, keys, values)
+        else:
+            plain, rest = slice(self.plain_rows), slice(self.plain_rows, None)
+            attended = scaled_dot_product_attention(
+                query[rest],
+                torch.cat([keys[rest], self.bank[0]], dim=2),
+                torch.cat([values[rest], self.bank[1]], dim=2),
+            )
+            if self.plain_rows:
+                alone = scaled_dot_product_attention(query[plain], keys[plain], values[plain])
+                attended = torch.cat([alone, attended])
+        return cast("torch.Tensor", attn.to_out[0](attended.transpose(1, 2).flatten(2)))
+
+
+def _blocks(unet: nn.Module) -> list[str]:
+    """Names of the transformer blocks that have a self-attention."""
+    names = [name for name, _ in unet.named_modules() if name.endswith(_SELF_ATTENTION)]
+    return [name.removesuffix(_SELF_ATTENTION) for name in names]
+
+
+def _by_head(attention: Any, tokens: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - as above
+    """Turn (B, tokens, channels) into (B, heads, tokens, channels of a head)."""
+    return tokens.view(*tokens.shape[:2], attention.heads, -1).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Is this machine's TalkingPose the released one? Measured on cases with tiny, made-up networks.
+"""Whether TalkingPose computes what the released code does: cases with tiny, made-up networks.
 
 A case is a folder with `config.json` (sizes, settings, seed of the weights) and
 `expected.safetensors`: per clip the inputs, and the latents and frames that the released code
@@ -12,44 +12,44 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
 from tpbench.baselines.base import ClipFailure
-from tpbench.baselines.talkingpose.checkpoints import canonical_key, matched, read_tensors
-from tpbench.baselines.talkingpose.generator import find_device, torch_dtype
-from tpbench.baselines.talkingpose.networks import load_networks
+from tpbench.baselines.talkingpose.checkpoints import (
+    canonical_key,
+    matched,
+    read_sizes,
+    read_tensors,
+)
+from tpbench.baselines.talkingpose.generator import DTYPES, DtypeName, find_device
+from tpbench.baselines.talkingpose.networks import ModelSizes, load_networks
 from tpbench.baselines.talkingpose.pipeline import (
     LATENT_SCALE,
     ClipInput,
     LockStep,
     Pipeline,
     Schedule,
+    StepFrame,
 )
-from tpbench.baselines.talkingpose.settings import DtypeName, ModelSizes, read_sizes
 from tpbench.errors import ConfigError, GeneratorError
 
-if TYPE_CHECKING:
-    import torch
-
-    from tpbench.baselines.talkingpose.pipeline import StepFrame
+TOLERANCE: Final = 1e-3
+"""Largest difference, of latents and of frames in [0, 1], that counts as equal in fp32."""
+BUNDLED_CASE: Final = Path(__file__).parent / "parity_case"
+_CONFIG: Final = "config.json"
+_EXPECTED: Final = "expected.safetensors"
 
 
 def made_up_tensor(seed: int, network: str, key: str, shape: Sequence[int]) -> torch.Tensor:
-    """Return one float32 tensor of the parity formula.
+    """Return one float32 tensor of the parity formula; `key` is that of the released files.
 
-    Drawn from a standard normal distribution that seed, network and key start; divided by the root
+    Drawn from a standard normal distribution seeded by seed, network and key; divided by the root
     of its fan-in if it has 2 dimensions or more, `1 + 0.1 x` if it is the weight of a norm, and
     `0.02 x` if it is a bias or another vector.
-
-    Args:
-        seed: of the parity case.
-        network: its name.
-        key: as in the released files.
-        shape: of the tensor.
     """
     start = zlib.crc32(f"{seed}/{network}/{key}".encode())
     values = np.random.default_rng(start).standard_normal(tuple(shape))
@@ -65,25 +65,11 @@ def made_up_tensor(seed: int, network: str, key: str, shape: Sequence[int]) -> t
 def made_up_weights(
     seed: int, network: str, wanted: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Return all tensors of a network, under the names it has for them.
-
-    Args:
-        seed: of the parity case.
-        network: its name, one of `NETWORK_NAMES`.
-        wanted: the network's own state dict, for names and shapes.
-    """
+    """Return all tensors of a network, named and shaped as its own state dict `wanted`."""
     return {
         own: made_up_tensor(seed, network, canonical_key(network, own), tensor.shape)
         for own, tensor in wanted.items()
     }
-
-
-TOLERANCE: Final = 1e-3
-"""Largest difference, of latents and of frames in [0, 1], that counts as equal in fp32."""
-BUNDLED_CASE: Final = Path(__file__).parent / "parity_case"
-
-_CONFIG: Final = "config.json"
-_EXPECTED: Final = "expected.safetensors"
 
 
 class _Inference(BaseModel):
@@ -146,10 +132,7 @@ class ParityReport:
 
 
 def find_parity_cases(folder: Path | None = None) -> list[Path]:
-    """Return the case in a folder or those in its subfolders, sorted.
-
-    Args:
-        folder: a case, or a folder of cases; None: the one that comes with the package.
+    """Return a case, or those in the subfolders, sorted; None: the one of the package.
 
     Raises:
         ConfigError: there is none.
@@ -168,13 +151,7 @@ def find_parity_cases(folder: Path | None = None) -> list[Path]:
 def run_parity_case(
     folder: Path, *, device: str = "cpu", dtype: DtypeName = "fp32"
 ) -> ParityReport:
-    """Compute a case here and compare.
-
-    Args:
-        folder: of the case.
-        device: as for any generator.
-        dtype: of the networks; fp16 and bf16 do not come within the tolerance, but show how far
-            they are off.
+    """Compute a case here and compare; fp16 and bf16 do not come within the tolerance.
 
     Raises:
         ConfigError: not a case, or no such device.
@@ -183,7 +160,7 @@ def run_parity_case(
     """
     case = read_case(folder)
     place = find_device(device)
-    pipeline = build_pipeline(case, device=place, dtype=torch_dtype(dtype))
+    pipeline = build_pipeline(case, device=place, dtype=DTYPES[dtype])
     return ParityReport(
         case=case.name, device=str(place), dtype=dtype, clips=compare(case, pipeline)
     )
@@ -232,7 +209,7 @@ def build_pipeline(case: ParityCase, *, device: torch.device, dtype: torch.dtype
 def compare(case: ParityCase, pipeline: Pipeline) -> tuple[ClipParity, ...]:
     """Make all clips and return the largest differences of each.
 
-    Clips that do not depend on one another run in lock-step, so that this too is put to the proof.
+    Clips that do not depend on one another run in lock-step, so that this is tested, too.
 
     Raises:
         GeneratorError: a clip could not be computed.

@@ -1,4 +1,4 @@
-"""The arithmetic of TalkingPose: what is done once for a clip, and what for each frame.
+"""The arithmetic of TalkingPose: what is computed once for a clip, and what for each frame.
 
 Between the networks everything is float32, whatever the networks compute in.
 """
@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from functools import partial
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import torch
@@ -18,25 +19,32 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tpbench.baselines.base import ClipFailure
-from tpbench.baselines.talkingpose.attention import (
+from tpbench.baselines.talkingpose.networks import (
     KeysValues,
+    Networks,
     ReferenceAttention,
+    ScheduleSettings,
+    library,
     recorded_norms,
 )
-from tpbench.baselines.talkingpose.networks import Networks, library
-from tpbench.baselines.talkingpose.settings import ScheduleSettings
 
-if TYPE_CHECKING:
-    import torch
+logger = logging.getLogger(__name__)
+
+LATENT_SCALE: Final = 0.18215
+"""Stable Diffusion's: the VAE's latents times this have a variance of about 1."""
+SIZE_STEP_PX: Final = 8
+"""Width and height must be multiples of this; a latent covers 8 x 8 pixels."""
+_CLIP_MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD: Final = (0.26862954, 0.26130258, 0.27577711)
+_OUT_OF_MEMORY: Final = (
+    "out of GPU memory with a single clip; make smaller frames, use dtype=fp16, or another GPU"
+)
+
+_T = TypeVar("_T")
 
 
 class Schedule:
-    """The timesteps of one frame and the step from each to the next; eta is 0.
-
-    Args:
-        settings: of the schedule the model is run with.
-        steps: how many of the 1000 timesteps are taken, 1 to 1000.
-    """
+    """The timesteps of one frame, 1 to 1000 of them, and the step to the next; eta is 0."""
 
     def __init__(self, settings: ScheduleSettings, *, steps: int) -> None:
         scheduler = library("diffusers").DDIMScheduler
@@ -45,29 +53,13 @@ class Schedule:
         self.timesteps: tuple[int, ...] = tuple(int(value) for value in self._ddim.timesteps)
 
     def step(self, velocity: torch.Tensor, timestep: int, latents: torch.Tensor) -> torch.Tensor:
-        """Return the latents one step less noisy.
-
-        Args:
-            velocity: (B, C, h, w), what the network predicts.
-            timestep: one of `timesteps`.
-            latents: (B, C, h, w) at that timestep.
-        """
+        """Return latents (B, C, h, w) one step less noisy, by the predicted velocity."""
         (earlier,) = self._ddim.step(velocity, timestep, latents, return_dict=False)[:1]
         return cast("torch.Tensor", earlier)
 
 
-_CLIP_MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
-_CLIP_STD: Final = (0.26862954, 0.26130258, 0.27577711)
-
-
 def stretched(image: NDArray[np.uint8], *, width_px: int, height_px: int) -> NDArray[np.uint8]:
-    """Return a picture of this size, by Pillow's Lanczos filter; its shape is not kept.
-
-    Args:
-        image: (H, W, 3) uint8 RGB; returned as it is if it has the size.
-        width_px: of the result.
-        height_px: of the result.
-    """
+    """Resize a picture (H, W, 3) uint8 RGB by Pillow's Lanczos filter; its shape is not kept."""
     if image.shape[:2] == (height_px, width_px):
         return image
     resized = Image.fromarray(image).resize((width_px, height_px), Image.Resampling.LANCZOS)
@@ -81,11 +73,7 @@ def unit_batch(images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
 
 
 def clip_batch(image: NDArray[np.uint8], *, side_px: int) -> torch.Tensor:
-    """Prepare a picture for CLIP: squeezed to a square by Pillow's bicubic filter, normalised.
-
-    Returns:
-        (1, 3, side_px, side_px) float32.
-    """
+    """Prepare a picture for CLIP: squeezed to a square by Pillow's bicubic filter, normalised."""
     square = Image.fromarray(image).resize((side_px, side_px), Image.Resampling.BICUBIC)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (_CLIP_MEAN, _CLIP_STD))
     return (unit_batch([np.asarray(square)]) - mean) / std
@@ -104,13 +92,6 @@ def to_bytes(image: torch.Tensor, *, truncated: bool) -> NDArray[np.uint8]:
     return cast("NDArray[np.uint8]", whole.to(torch.uint8).cpu().numpy())
 
 
-logger = logging.getLogger(__name__)
-
-_OUT_OF_MEMORY: Final = (
-    "out of GPU memory with a single clip; make smaller frames, use dtype=fp16, or another GPU"
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StepFrame:
     """One frame of one clip, still on the device."""
@@ -124,12 +105,7 @@ class StepFrame:
 
 
 class LockStep:
-    """Runs clips through a pipeline, at most `max_clips` at once.
-
-    Args:
-        pipeline: makes the frames.
-        max_clips: 1 or more; falls for good when memory runs out.
-    """
+    """Runs clips through a pipeline, at most `max_clips` at once: fewer once memory ran out."""
 
     def __init__(self, pipeline: Pipeline, *, max_clips: int) -> None:
         self._pipeline = pipeline
@@ -137,9 +113,6 @@ class LockStep:
 
     def run(self, clips: Sequence[ClipInput]) -> Iterator[StepFrame | ClipFailure]:
         """Make all clips, those of one size together; none sees another.
-
-        Args:
-            clips: any number, of any length and size.
 
         Yields:
             Frames, in order within a clip; or one failure, which ends its clip.
@@ -151,12 +124,12 @@ class LockStep:
             yield from self._frames(states)
 
     def _gather(self, waiting: deque[ClipInput], states: list[ClipState]) -> Iterator[ClipFailure]:
-        """Prepare the first clips that wait, as many as fit and have one size."""
+        """Prepare the first clips that wait, as many as fit and are of one size."""
         while waiting and len(states) < self.max_clips:
             clip = waiting[0]
             if states and clip.noise.shape != states[0].clip.noise.shape:
                 return
-            state = self._prepared(clip)
+            state = _within_memory(partial(self._pipeline.prepare, clip))
             if state is None and states:
                 self._halve(len(states) + 1)
                 return
@@ -172,7 +145,7 @@ class LockStep:
             todo = deque(states)
             while todo:
                 batch = [todo.popleft() for _ in range(min(self.max_clips, len(todo)))]
-                made = self._made(batch, index)
+                made = _within_memory(partial(self._pipeline.make_frames, batch, index))
                 if made is not None:
                     for state, outcome in zip(batch, _outcomes(batch, made, index), strict=True):
                         if isinstance(outcome, ClipFailure):
@@ -185,25 +158,6 @@ class LockStep:
                     states.remove(batch[0])
                     yield ClipFailure(clip_id=batch[0].clip.clip_id, reason=_OUT_OF_MEMORY)
             index += 1
-
-    def _prepared(self, clip: ClipInput) -> ClipState | None:
-        """Prepare a clip; None if memory ran out."""
-        try:
-            return self._pipeline.prepare(clip)
-        except torch.cuda.OutOfMemoryError:
-            pass
-        # Only here, behind the handler, is the error gone with all the tensors its frames held.
-        _release_memory()
-        return None
-
-    def _made(self, batch: Sequence[ClipState], index: int) -> MadeFrames | None:
-        """Make one frame of each clip; None if memory ran out."""
-        try:
-            return self._pipeline.make_frames(batch, index)
-        except torch.cuda.OutOfMemoryError:
-            pass
-        _release_memory()
-        return None
 
     def _halve(self, tried: int) -> None:
         self.max_clips = tried // 2
@@ -228,15 +182,16 @@ def _outcomes(
             yield ClipFailure(clip_id=state.clip.clip_id, reason=reason)
 
 
-def _release_memory() -> None:
+def _within_memory(step: Callable[[], _T]) -> _T | None:
+    """Return what a step gives; None if the GPU's memory ran out."""
+    try:
+        return step()
+    except torch.cuda.OutOfMemoryError:
+        pass
+    # Only here, behind the handler, is the error gone with all the tensors its frames held.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-LATENT_SCALE: Final = 0.18215
-"""Stable Diffusion's: the VAE's latents times this have a variance of about 1."""
-SIZE_STEP_PX: Final = 8
-"""Width and height must be multiples of this; a latent covers 8 x 8 pixels."""
+    return None
 
 
 @contextmanager
@@ -341,11 +296,9 @@ class Pipeline:
     @_reproducible()
     @torch.inference_mode()
     def make_frames(self, states: Sequence[ClipState], index: int) -> MadeFrames:
-        """Make frame `index` of each clip, as one batch; their states move on when it is done.
+        """Make frame `index` of clips of one size, as one batch; updates their states.
 
-        Args:
-            states: clips of one size, in any order: none sees another.
-            index: of the frame; the frames of a clip are made in order.
+        The frames of a clip are made in order.
         """
         drawings = unit_batch([state.clip.draw_pose(index) for state in states])
         pose_features = self.networks.pose_guider(self._sent(drawings))
@@ -384,7 +337,7 @@ class Pipeline:
         return latents
 
     def _begun(self, state: ClipState) -> torch.Tensor:
-        """Where a frame starts: the clip's noise, drawn a little towards the frame before."""
+        """Return what a frame starts from: the clip's noise, a little towards the frame before."""
         noise = self._placed(state.clip.noise)
         if state.latents is None:
             return noise
@@ -403,7 +356,7 @@ class Pipeline:
 def draw_noise(seed: int, *, width_px: int, height_px: int, channels: int) -> torch.Tensor:
     """Return a clip's noise: (1, channels, height_px / 8, width_px / 8) float32.
 
-    Drawn on the CPU by a generator of its own, so the same on every machine and in any company. The
+    Drawn on the CPU by a generator of its own, so the same on every machine and in every batch. The
     released code draws it in the shape (1, C, 1, h, w), which gives the same numbers.
     """
     generator = torch.Generator("cpu").manual_seed(seed)
