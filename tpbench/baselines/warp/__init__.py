@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tpbench.baselines.warp.generator import WarpGenerator, WarpOptions
+from tpbench.baselines.warp.generator import WarpGenerator
 
-__all__ = ["WarpGenerator", "WarpOptions"]
+__all__ = ["WarpGenerator"]

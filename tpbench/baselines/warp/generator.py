@@ -20,9 +20,16 @@ from tpbench.baselines.base import (
     parse_options,
 )
 from tpbench.baselines.warp import motion
-from tpbench.baselines.warp.layers import Cutout, Layer, cut
+from tpbench.baselines.warp.layers import (
+    ARMS,
+    Cutout,
+    Layer,
+    Points,
+    cut,
+    shows_a_person,
+    visible_points,
+)
 from tpbench.baselines.warp.motion import Affine, BackwardMap, Motion
-from tpbench.baselines.warp.person import ARMS, Points, shows_a_person, visible_points
 
 Box = tuple[int, int, int, int]
 
@@ -108,31 +115,22 @@ def _blend(under: NDArray[np.uint8], over: NDArray[np.uint8]) -> None:
     under[:] = cv2.add(cv2.multiply(under, rest, scale=1 / 255), over[..., :3])
 
 
-class WarpOptions(Options):
-    """There is nothing to set: a yardstick has one length."""
-
-
 class WarpGenerator:
     """Cuts the person out of the reference once, and moves the pieces to each driving pose.
 
-    Trunk (torso, upper arms, neck and head) follows by one smooth warp, moving least squares over
-    face, shoulders, elbows and hips. Over it lie the forearms, stretched along their bone, and the
-    hands, each a card that turns in space with fingers that bend a little. The background stands
-    still; what the person hid of it is filled in from around.
+    The trunk (torso, upper arms, neck and head) follows by one smooth warp, moving least squares
+    over face, shoulders, elbows and hips. Over it lie the forearms, stretched along their bone, and
+    the hands, each a card that turns in space with fingers that bend a little. The background
+    stands still; what the person hid of it is filled in from around.
 
-    Every frame depends on the poses up to its own, by what was last seen of points that are not
-    seen now; nothing is smoothed in time. Memory doesn't grow with the clip.
+    Every frame depends on the poses up to its own, because points that are not seen stay where they
+    were last; nothing is smoothed in time. Memory doesn't grow with the clip.
 
     What it can't do: show what the reference doesn't. A hand or forearm that is not seen there is
     never drawn, a head in profile doesn't turn to the front, a fist doesn't open, and where an arm
     lay on the chest, the chest is guessed. It knows no depth: hands lie over forearms, forearms
-    over all else. The outline is GrabCut's: where clothes and background look alike, bits of one
-    go with the other. A person who comes much nearer gets blurred.
-
-    Args:
-        options: none are known.
-        weights_dir: not used; there are no weights.
-        device: not used; OpenCV works on the CPU.
+    over all else. The outline is GrabCut's: where clothes and background look alike, parts of one
+    move with the other. A person who comes much nearer gets blurred.
 
     Raises:
         ConfigError: an option was given.
@@ -148,7 +146,7 @@ class WarpGenerator:
         device: str = "auto",
     ) -> None:
         del weights_dir, device
-        self._options = parse_options("warp", WarpOptions, options)
+        self._options = parse_options("warp", Options, options)
 
     def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
         """Yield the frames of each task, or its failure: see `Generator.generate`."""
@@ -156,8 +154,12 @@ class WarpGenerator:
             points = _reference_points(task)
             if isinstance(points, str):
                 yield ClipFailure(clip_id=task.clip_id, reason=points)
-            else:
-                yield from _frames(task, points)
+                continue
+            cutout, moving = cut(task.reference, points), Motion(points)
+            for index in range(task.n_frames):
+                moving.advance(visible_points(task.driving, index))
+                image = _picture(cutout, moving)
+                yield GeneratedFrame(clip_id=task.clip_id, index=index, image=image)
 
     def describe(self) -> Mapping[str, JsonValue]:
         """Return the options, and the version of the library that makes the pixels."""
@@ -182,14 +184,6 @@ def _reference_points(task: AnimationTask) -> Points | str:
     if not shows_a_person(points):
         return "no person in the reference: warp needs at least a face or both shoulders there"
     return points
-
-
-def _frames(task: AnimationTask, reference: Points) -> Iterator[GeneratedFrame]:
-    cutout = cut(task.reference, reference)
-    motion = Motion(reference)
-    for index in range(task.n_frames):
-        motion.advance(visible_points(task.driving, index))
-        yield GeneratedFrame(clip_id=task.clip_id, index=index, image=_picture(cutout, motion))
 
 
 def _picture(cutout: Cutout, motion: Motion) -> NDArray[np.uint8]:

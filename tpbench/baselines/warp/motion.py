@@ -8,25 +8,39 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.baselines.warp.person import ARMS, HEAD, TORSO, Arm, Points, body_unit_px, visible
+from tpbench.baselines.warp.layers import ARMS, HEAD, TORSO, Arm, Points, body_unit_px, visible
 from tpbench.wholebody import FACE
 
 Affine = NDArray[np.float64]
-
+"""(2, 3): the map of points x -> A x + b."""
+BackwardMap = Callable[[Points], Points]
+"""Takes (N, 2) px of the output to px of the reference."""
 
 _EDGE_ON: Final = 0.15
-"""A card thinner than this, in its length, doesn't say which side it shows."""
+"""A card thinner than this, in its length, doesn't tell which side it shows."""
+# Found on two talks: fingers that follow further are no longer found as hands.
+_THINNEST_HAND: Final = 0.75
+_FINGERS_FOLLOW: Final = 0.8
+_FINGERS_MOST: Final = 0.44
+"""In root mean square radii of the hand."""
+_HAND_SOFT: Final = 0.25
+_MIN_HAND_POINTS: Final = 8
+_FACE_FOLLOW: Final = 0.8
+_FACE_MOST: Final = 0.05
+"""In shoulder widths: mouth and eyes move that far; a head that turns moves further."""
+_MIN_FACE_POINTS: Final = 20
+_FACE_WEIGHT: Final = 4.0
+"""Of all its points together; a joint has 1."""
+_TRUNK_SOFT: Final = 0.05
+_SHORTEST_BONE: Final = 0.25
+_SCALES: Final = (0.4, 2.5)
+_ALONG_UPPER_ARM: Final = (1 / 3, 2 / 3, 1.0)
 
 
 def similarity(source: Points, target: Points) -> Affine:
     """Fit turn, scale and shift by least squares, as Umeyama 1991 without mirror images.
 
-    Args:
-        source: (N, 2) px, N at least 2.
-        target: (N, 2) px.
-
-    Returns:
-        The map that takes `source` nearest to `target`; a shift if all of `source` is one point.
+    Takes `source` (N, 2) px, N at least 2, to `target`; a shift if all of `source` is one point.
     """
     start, end = source.mean(axis=0), target.mean(axis=0)
     z, w = _as_complex(source - start), _as_complex(target - end)
@@ -46,9 +60,6 @@ def card(source: Points, target: Points, *, thinnest: float, mirrored: bool) -> 
         target: (N, 2) px.
         thinnest: smallest ratio of the two singular values, in (0, 1].
         mirrored: which side showed before.
-
-    Returns:
-        The map that takes `source` near to `target`.
     """
     start, end = source.mean(axis=0), target.mean(axis=0)
     x, y = source - start, target - end
@@ -64,16 +75,10 @@ def card(source: Points, target: Points, *, thinnest: float, mirrored: bool) -> 
 
 
 def bone(source: Points, target: Points, *, width_scale: float, shortest: float) -> Affine:
-    """Map one bone onto another: stretched along, only scaled across.
+    """Map one bone, (2, 2) px, onto another: stretched along, scaled by `width_scale` across.
 
-    Args:
-        source: (2, 2) px, its two ends.
-        target: (2, 2) px.
-        width_scale: factor across the bone.
-        shortest: smallest factor along the bone, as a share of `width_scale`.
-
-    Returns:
-        The map; it takes the middle to the middle, and ends to ends unless `shortest` holds.
+    It takes the middle to the middle, and ends to ends unless the factor along the bone would fall
+    below `shortest * width_scale`.
     """
     x, y = _as_complex(source[1:] - source[:1])[0], _as_complex(target[1:] - target[:1])[0]
     length = max(abs(x), 1e-6)
@@ -98,14 +103,7 @@ def apply(affine: Affine, points: Points) -> Points:
 
 
 def limited(moved: Points, wanted: Points, *, follow: float, most: float) -> Points:
-    """Go part of the way from `moved` to `wanted`, and never further than `most`.
-
-    Args:
-        moved: (N, 2) px.
-        wanted: (N, 2) px.
-        follow: share of the way, in [0, 1].
-        most: px.
-    """
+    """Go the share `follow` of the way from `moved` (N, 2) to `wanted`, but at most `most` px."""
     step = follow * (wanted - moved)
     length = np.hypot(step[:, 0], step[:, 1])
     return moved + step * np.minimum(1.0, most / np.maximum(length, 1e-9))[:, None]
@@ -114,20 +112,17 @@ def limited(moved: Points, wanted: Points, *, follow: float, most: float) -> Poi
 def moving_least_squares(
     nodes: Points, source: Points, target: Points, weights: NDArray[np.float64], *, soft_px: float
 ) -> Points:
-    """Map nodes by a similarity fitted to the points around each of them.
+    """Map nodes (M, 2) px by a similarity fitted to the points around each of them.
 
     Schaefer, McPhail and Warren, "Image deformation using moving least squares", SIGGRAPH 2006,
     section 2.2, written in complex numbers, where the fit of a similarity is one division.
 
     Args:
-        nodes: (M, 2) px.
+        nodes: what is mapped.
         source: (N, 2) px, points whose images are known.
         target: (N, 2) px, their images.
         weights: (N,) how much each point counts.
         soft_px: points nearer than about this to a node count no more than one at this distance.
-
-    Returns:
-        (M, 2) px.
     """
     v, p, q = _as_complex(nodes), _as_complex(source), _as_complex(target)
     gap = v[:, None] - p[None]
@@ -156,39 +151,14 @@ def _through(linear: NDArray[np.float64], start: Points, end: Points) -> Affine:
     return np.column_stack([linear, end - linear @ start])
 
 
-BackwardMap = Callable[[Points], Points]
-"""Takes (N, 2) px of the output to px of the reference."""
-# Found on two talks: fingers that follow further are no longer found as hands.
-_THINNEST_HAND: Final = 0.75
-_FINGERS_FOLLOW: Final = 0.8
-_FINGERS_MOST: Final = 0.44
-"""In root mean square radii of the hand."""
-_HAND_SOFT: Final = 0.25
-_MIN_HAND_POINTS: Final = 8
-
-_FACE_FOLLOW: Final = 0.8
-_FACE_MOST: Final = 0.05
-"""In shoulder widths: mouth and eyes move that far; a head that turns moves further."""
-_MIN_FACE_POINTS: Final = 20
-_FACE_WEIGHT: Final = 4.0
-"""Of all its points together; a joint has 1."""
-_TRUNK_SOFT: Final = 0.05
-_SHORTEST_BONE: Final = 0.25
-_SCALES: Final = (0.4, 2.5)
-_ALONG_UPPER_ARM: Final = (1 / 3, 2 / 3, 1.0)
-
-
 class Motion:
     """The motion of one clip, frame by frame.
 
     A joint that is not seen stays where it was seen last, and before that where the reference has
-    it. So does the whole face.
+    it. So does the whole face. Points are (133, 2) px, NaN where not seen.
 
     Attributes:
         hands: left and right.
-
-    Args:
-        reference: (133, 2) px, NaN where not seen.
     """
 
     def __init__(self, reference: Points) -> None:
@@ -200,11 +170,7 @@ class Motion:
         self._trunk = self._trunk_points()
 
     def advance(self, points: Points) -> None:
-        """Take the pose of the next frame.
-
-        Args:
-            points: (133, 2) px, NaN where not seen.
-        """
+        """Take the pose of the next frame."""
         new = points.copy()
         if visible(points[FACE]).sum() < _MIN_FACE_POINTS:
             new[FACE] = np.nan
@@ -224,10 +190,7 @@ class Motion:
         return back
 
     def bone(self, start: int, end: int) -> Affine:
-        """Return the forward map of a bone between two of the 133 points.
-
-        It is as much wider as the whole trunk is larger.
-        """
+        """Return the forward map of a bone between two points, as much wider as the trunk is."""
         source, target, _ = self._trunk
         scale = float(np.hypot(*similarity(source, target)[:, 0]))
         ends = [start, end]
@@ -270,12 +233,8 @@ class HandMotion:
     A hand that is not seen goes on as it was, at its wrist.
 
     Attributes:
-        forward: (2, 3) map of the card, from the reference to the output.
+        forward: map of the card, from the reference to the output.
         slack_px: how far bending takes anything from where the card would have it.
-
-    Args:
-        reference: (133, 2) px, NaN where not seen.
-        arm: whose hand.
     """
 
     def __init__(self, reference: Points, arm: Arm) -> None:
@@ -288,12 +247,7 @@ class HandMotion:
         self._wrist = reference[arm.wrist]
 
     def advance(self, points: Points, held: Points) -> None:
-        """Take the next frame.
-
-        Args:
-            points: (133, 2) px, NaN where not seen.
-            held: the same, with what was seen last in place of NaN.
-        """
+        """Take the pose of the next frame; `held` has what was seen last in place of NaN."""
         wrist = held[self._arm.wrist]
         found = visible(points[self._arm.hand]) & visible(self._points)
         if found.sum() >= _MIN_HAND_POINTS:
