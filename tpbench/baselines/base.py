@@ -1,7 +1,7 @@
-"""The seam between the harness and whatever makes frames.
+"""The seam between the harness and the generators.
 
 A generator gets tasks and yields frames as they come. It knows no dataset, no run folder and no
-metric. What one clip did must not show in the next.
+metric. Nothing of one clip may affect the next.
 """
 
 from __future__ import annotations
@@ -27,28 +27,27 @@ JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, J
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AnimationTask:
-    """One clip to make: whose picture, moved how."""
+    """One clip to make: a person's picture and the poses that move it."""
 
     clip_id: str
     """Names the clip in records and files."""
     reference: NDArray[np.uint8]
-    """(H, W, 3) uint8 RGB: who is to be animated, and before what background."""
+    """(H, W, 3) uint8 RGB: the person to animate, with the background."""
     reference_pose: WholeBodyPose | None
     """Pose of the reference, one frame; None where it is not known."""
     driving: WholeBodyPose
-    """T frames of pose: as many frames are made, one each. In px of the output."""
+    """T frames of pose, in px of the output; one frame is made for each."""
     driving_video: Path | None
     """The clip the poses were taken from, for methods that want pixels; None if there is none."""
     audio_path: Path | None
     """Sound of the driving clip; None if there is none."""
     width_px: int
-    """Of the frames to make, and of the reference."""
+    """Of the frames to make, and of the reference; so is the height."""
     height_px: int
-    """Of the frames to make, and of the reference."""
     fps: Fraction
     """Frame rate of the driving poses."""
     seed: int
-    """Where randomness starts; the same seed and task give the same frames."""
+    """Random seed; the same seed and task give the same frames."""
 
     def __post_init__(self) -> None:
         size = (self.height_px, self.width_px, 3)
@@ -79,7 +78,7 @@ class GeneratedFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipFailure:
-    """A clip that can't be made, while the others of the batch go on. Its frames are void."""
+    """A clip that can't be made; the others of the batch go on. Its frames are discarded."""
 
     clip_id: str
     reason: str
@@ -115,7 +114,7 @@ class Generator(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back what was taken: memory, processes, temporary folders. May be called twice."""
+        """Free memory, processes and temporary folders. May be called twice."""
         ...
 
 
@@ -126,7 +125,7 @@ OptionValue = str | int | float | bool
 
 
 class ModelRow(BaseModel):
-    """What is known of a model before it is built: a row of `registry.yaml`, or from a spec."""
+    """A model that is not built yet: a row of `registry.yaml`, or from a spec."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     id: str
@@ -141,7 +140,7 @@ class ModelRow(BaseModel):
     needs: tuple[str, ...] = ()
     """Lines for people: weights, extras, hardware."""
     install: tuple[str, ...] = ()
-    """Commands that get it, one a line."""
+    """Commands that install it, one a line."""
     licence_code: str = ""
     licence_weights: str = ""
     """Empty where there are no weights."""
@@ -153,8 +152,8 @@ class ModelRow(BaseModel):
 class Options(BaseModel):
     """Base of the options of every generator.
 
-    A subclass names each option with its type, bounds and default, and says below it what it means.
-    Values may be text, as a command line has them: `"5"` is good for an int, `"no"` for a bool.
+    A subclass names each option with its type, bounds, default and meaning. Values may be text, as
+    on a command line: `"5"` for an int, `"no"` for a bool.
     """
 
     model_config = ConfigDict(
@@ -168,16 +167,11 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 def parse_options(
     model_id: str, kind: type[OptionsT], options: Mapping[str, OptionValue]
 ) -> OptionsT:
-    """Return the options of a model, with its defaults for those that are not given.
-
-    Args:
-        model_id: names the model in errors.
-        kind: the model's class of options.
-        options: what was given.
+    """Return the options given for a model as its class of options, which has the defaults.
 
     Raises:
-        ConfigError: an unknown, missing or wrong option; one line names each, its value and what is
-            allowed.
+        ConfigError: unknown, missing or wrong options; one line names the model, each of them, its
+            value and what is allowed.
     """
     try:
         return kind.model_validate(dict(options))
@@ -187,7 +181,7 @@ def parse_options(
 
 
 def _problem(item: ErrorDetails, kind: type[Options]) -> str:
-    """Say in one line what is wrong with one option, or with all of them together."""
+    """Return what is wrong with one option, or with all of them together, in one line."""
     text = " ".join(item["msg"].removeprefix("Value error, ").split())
     if not item["loc"]:
         return text

@@ -1,11 +1,11 @@
-"""A folder of videos made elsewhere, taken for a model.
+"""A folder of videos made elsewhere, used as a model.
 
     FOLDER/**/<clip_id>.mp4           or .mkv, .mov, .avi, .webm, ...
     FOLDER/**/<clip_id>/<number>.png  or .jpg, .bmp, ...: one picture a frame, in order of the last
                                       number in the name, and no video among them
 
-Frames must be as many as the driving poses and, unless `resize` says otherwise, of the same size:
-a method that drops or adds frames has to be lined up by whoever ran it, as only they know how.
+There must be as many frames as driving poses and, unless `resize` says otherwise, of the same size:
+the output of a method that drops or adds frames must be aligned by whoever ran it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import unicodedata
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -43,13 +44,12 @@ from tpbench.video import (
 
 
 class PrecomputedOptions(Options):
-    """Where the videos are, and what may be done to them."""
+    """Where the videos are, and whether they may be resized."""
 
     folder: Path
     """Holds them, in sub-folders or not."""
     resize: Literal["fail", "area"] = "fail"
-    """What to do with frames of the right shape but another size: refuse them, or resample them
-    (`INTER_AREA`)."""
+    """Frames of the right shape but another size: refuse, or resample them (`INTER_AREA`)."""
 
 
 class Precomputed:
@@ -62,10 +62,9 @@ class Precomputed:
     ) -> None:
         self._options = parse_options("precomputed", PrecomputedOptions, options)
         self._found = _find_all(self._options.folder)
-        self._digest: str | None = None
 
     def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
-        """Yield the frames found for each task; what does not fit it fails the clip."""
+        """Yield the frames found for each task; a clip that does not fit its task fails."""
         for task in tasks:
             try:
                 with closing(self._images(task)) as images:
@@ -77,14 +76,12 @@ class Precomputed:
     def describe(self) -> dict[str, JsonValue]:
         """Return the options and a digest of all that was found, for which every byte is read.
 
-        So a run that goes on after a file was replaced is seen to be another one. Where the folder
-        lies, and how it is laid out, does not count.
+        So a run that is continued after a file was replaced counts as another one. Where the folder
+        lies and its layout do not matter.
 
         Raises:
             MediaError: a file can't be read.
         """
-        if self._digest is None:
-            self._digest = _digest(self._found)
         return {
             "folder": self._options.folder.resolve().name,
             "resize": self._options.resize,
@@ -94,6 +91,22 @@ class Precomputed:
 
     def close(self) -> None:
         """Do nothing: nothing is held."""
+
+    @cached_property
+    def _digest(self) -> str:
+        """A sha256 over clip ids and the bytes of their files."""
+        total = hashlib.sha256()
+        for clip_id in sorted(self._found):
+            contents = []
+            for file in (file for path in self._found[clip_id] for file in _files_of(path)):
+                try:
+                    contents.append(f"{file.stem} {sha256_of(file)}")
+                except UnfitFileError as error:  # of its own clip only: that one fails
+                    contents.append(f"{file.stem} {error.strerror}")
+                except OSError as error:
+                    raise MediaError(file, f"can't be read ({error.strerror})") from error
+            total.update("\n".join([clip_id, *contents, ""]).encode())
+        return total.hexdigest()
 
     def _images(self, task: AnimationTask) -> Generator[NDArray[np.uint8]]:
         footage = open_footage(self._path_of(task.clip_id))
@@ -117,14 +130,10 @@ class Precomputed:
         if len(paths) > 1:
             names = " and ".join(str(path.relative_to(folder)) for path in paths)
             raise MediaError(folder, f"holds more than one video of this clip: {names}")
-        for file in _files_of(paths[0]):
-            self._check_inside(file)
+        for file in _files_of(paths[0]):  # a link elsewhere might lead to the real clips
+            if not file.resolve().is_relative_to(folder.resolve()):
+                raise MediaError(file, "is a link that leads out of the folder; put a copy there")
         return paths[0]
-
-    def _check_inside(self, path: Path) -> None:
-        """Refuse links to files elsewhere: the real clips might be there."""
-        if not path.resolve().is_relative_to(self._options.folder.resolve()):
-            raise MediaError(path, "is a link that leads out of the folder; put a copy there")
 
     def _check_fit(self, footage: Footage, task: AnimationTask) -> None:
         path, width_px, height_px = footage.path, footage.width_px, footage.height_px
@@ -152,7 +161,7 @@ def _resized(image: NDArray[np.uint8], task: AnimationTask) -> NDArray[np.uint8]
 def _find_all(folder: Path) -> dict[str, list[Path]]:
     """Return all videos and frame folders below `folder`, by their names without ending.
 
-    Names that begin with a dot are left out: half-written files and what file managers leave.
+    Names that begin with a dot are left out: unfinished files and those of file managers.
 
     Raises:
         ConfigError: there is no such folder, or it can't be listed.
@@ -184,20 +193,3 @@ def _name(name: str) -> str:
 def _files_of(path: Path) -> tuple[Path, ...]:
     """Return the pictures of a frame folder, or the video itself."""
     return pictures_in(path) if path.is_dir() else (path,)
-
-
-def _digest(found: Mapping[str, list[Path]]) -> str:
-    """Return a sha256 over clip ids and the bytes of their files."""
-    total = hashlib.sha256()
-    for clip_id in sorted(found):
-        contents = []
-        for path in found[clip_id]:
-            for file in _files_of(path):
-                try:
-                    contents.append(f"{file.stem} {sha256_of(file)}")
-                except UnfitFileError as error:  # of its own clip only: that one fails
-                    contents.append(f"{file.stem} {error.strerror}")
-                except OSError as error:
-                    raise MediaError(file, f"can't be read ({error.strerror})") from error
-        total.update("\n".join([clip_id, *contents, ""]).encode())
-    return total.hexdigest()

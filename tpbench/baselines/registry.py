@@ -1,7 +1,4 @@
-"""The models, as light rows that build none of them: of `registry.yaml`, and of external methods.
-
-An external method is known by its spec, whether it lies in the package or anywhere else.
-"""
+"""The models, as rows of `registry.yaml` and of the specs of external methods; none is built."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from tpbench.baselines.external.spec import MethodSpec, is_spec_file, load_spec,
 from tpbench.errors import ConfigError, did_you_mean
 
 _EXTERNAL: Final = "tpbench.baselines.external.adapter:build_external"
-"""Asks for the spec in front of what every factory gets."""
+"""Is given the spec before what every factory gets."""
 
 
 def build(

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from tpbench.baselines.base import (
     GeneratedFrame,
     JsonValue,
     Options,
+    OptionsT,
     OptionValue,
     parse_options,
 )
@@ -32,10 +33,6 @@ from tpbench.errors import GeneratorError, MediaError
 from tpbench.video import Encoding, VideoInfo, VideoWriter, probe, read_frames
 
 Images = Generator[NDArray[np.uint8]]
-
-
-class NoOptions(Options):
-    """Nothing can be set."""
 
 
 class ReencodeOptions(Options):
@@ -57,11 +54,17 @@ class LagOptions(Options):
     """Frames by which it is late."""
 
 
-class _Anchor:
+class _Anchor(ABC, Generic[OptionsT]):
     """What all anchors share: options, and nothing to hold."""
 
     max_clips = 1
-    _options: Options
+    _name: str
+    _kind: type[OptionsT]
+
+    def __init__(
+        self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
+    ) -> None:
+        self._options = parse_options(self._name, self._kind, options)
 
     def describe(self) -> dict[str, JsonValue]:
         """Return the options."""
@@ -71,7 +74,19 @@ class _Anchor:
         """Do nothing: nothing outlives a clip."""
 
 
-class _OfDrivingVideo(_Anchor, ABC):
+class Frozen(_Anchor[Options]):
+    """Shows the reference in every frame: no motion, and no jitter either."""
+
+    _name, _kind = "frozen", Options
+
+    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
+        """Yield the reference of each task, once for each frame."""
+        for task in tasks:
+            for index in range(task.n_frames):
+                yield GeneratedFrame(clip_id=task.clip_id, index=index, image=task.reference)
+
+
+class _OfDrivingVideo(_Anchor[OptionsT]):
     """Anchors that are made of the frames of the driving video."""
 
     def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
@@ -94,50 +109,28 @@ class _OfDrivingVideo(_Anchor, ABC):
         """Yield as many (H, W, 3) uint8 RGB frames as the driving video has."""
 
 
-class Frozen(_Anchor):
-    """Shows the reference in every frame: no motion, and no jitter either."""
-
-    def __init__(
-        self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
-    ) -> None:
-        self._options = parse_options("frozen", NoOptions, options)
-
-    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
-        """Yield the reference of each task, as often as frames are wanted."""
-        for task in tasks:
-            for index in range(task.n_frames):
-                yield GeneratedFrame(clip_id=task.clip_id, index=index, image=task.reference)
-
-
-class Oracle(_OfDrivingVideo):
+class Oracle(_OfDrivingVideo[Options]):
     """Shows the driving video itself, every pixel: the best that any metric can give."""
 
-    def __init__(
-        self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
-    ) -> None:
-        self._options = parse_options("oracle", NoOptions, options)
+    _name, _kind = "oracle", Options
 
     def _images(self, video: Path, info: VideoInfo) -> Images:
         for frame in read_frames(video, info=info):
             yield frame.image
 
 
-class GtReencode(_OfDrivingVideo):
+class GtReencode(_OfDrivingVideo[ReencodeOptions]):
     """Shows the driving video after x264 in 4:2:0: what a codec alone costs in every metric.
 
-    The frames go in as RGB, as those that a method makes do; so what halving the colour costs is in
-    it too. One thread encodes, and the bytes hang on the frames and the options alone.
+    The frames go in as RGB, as those of a method do; so the halved colour resolution is included.
+    One thread encodes, so that the bytes depend on the frames and the options alone.
     """
 
-    def __init__(
-        self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
-    ) -> None:
-        self._options: ReencodeOptions = parse_options("gt-reencode", ReencodeOptions, options)
+    _name, _kind = "gt-reencode", ReencodeOptions
 
     def _images(self, video: Path, info: VideoInfo) -> Images:
         if info.width_px % 2 or info.height_px % 2:
-            reason = f"has {_size(info)}, and 4:2:0 colour wants even sides"
-            raise MediaError(video, reason)
+            raise MediaError(video, f"has {_size(info)}, and 4:2:0 colour wants even sides")
         try:
             folder = tempfile.TemporaryDirectory(prefix="tpbench-reencode-")
         except OSError as error:
@@ -170,17 +163,14 @@ class GtReencode(_OfDrivingVideo):
             raise _no_room(error) from error
 
 
-class GtLag(_OfDrivingVideo):
+class GtLag(_OfDrivingVideo[LagOptions]):
     """Shows the driving video some frames late; it stands still until it starts.
 
-    Frame t is frame max(0, t - lag) of the driving video. Every frame is real, so whatever looks at
-    single frames alone is content; what compares motion in time must not be.
+    Frame t is frame max(0, t - lag) of the driving video. Every frame is real, so metrics of single
+    frames see nothing wrong; those that compare motion in time must.
     """
 
-    def __init__(
-        self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
-    ) -> None:
-        self._options: LagOptions = parse_options("gt-lag5", LagOptions, options)
+    _name, _kind = "gt-lag5", LagOptions
 
     def _images(self, video: Path, info: VideoInfo) -> Images:
         lag = min(self._options.lag_frames, info.frame_count - 1)
@@ -209,8 +199,10 @@ def _driving_video(task: AnimationTask) -> tuple[Path, VideoInfo]:
 
 
 def _no_room(error: OSError) -> GeneratorError:
-    msg = f"gt-reencode: no room for a temporary video ({error.strerror}); set TMPDIR to a folder"
-    return GeneratorError(f"{msg} that has some")
+    return GeneratorError(
+        f"gt-reencode: no room for a temporary video ({error.strerror}); set TMPDIR to a folder "
+        "that has some"
+    )
 
 
 def _size(info: VideoInfo) -> str:

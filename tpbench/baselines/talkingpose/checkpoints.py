@@ -81,8 +81,9 @@ class ModelFiles:
 
     def sha256(self) -> dict[str, str]:
         """Return the checksum of each file, by what it is. Reads them all: gigabytes."""
-        configs = {f"{part} config": path for part, path in self.configs.items()}
-        return {part: sha256_of(path) for part, path in {**self.checkpoints, **configs}.items()}
+        files: list[tuple[str, Path]] = [*self.checkpoints.items()]
+        files += [(f"{part} config", path) for part, path in self.configs.items()]
+        return {part: sha256_of(path) for part, path in files}
 
 
 def read_sizes(path: Path, kind: type[_ModelT]) -> _ModelT:
