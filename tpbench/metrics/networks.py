@@ -1,4 +1,11 @@
-"""Feature networks: Inception-v3 of pytorch-fid and I3D, from safe weight files."""
+"""Networks that metrics look through, from safe weight files: Inception, I3D, LPIPS.
+
+    LPIPS(a, b) = sum over layers l of the mean over positions of  w_l . (f_l(a) - f_l(b))^2
+
+with f the features of AlexNet or VGG-16, scaled to unit length over channels, and w_l >= 0 fitted
+to human answers (Zhang et al. 2018, version 0.1). Network code and w_l come from package `lpips`;
+the backbones are torchvision's files.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +13,20 @@ import io
 import threading
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from tpbench.errors import ConfigError
+from tpbench.metrics.curves import WINDOW_FRAMES
 from tpbench.weights import read_checked, resolve
+
+Picture = NDArray[np.uint8] | NDArray[np.float32]
 
 
 class _ExactConvolutions:
@@ -79,9 +89,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     return cast("dict[str, torch.Tensor]", state)
 
 
-def check_pictures(
-    pictures: NDArray[np.uint8] | NDArray[np.float32], *, axes: str, unrounded: bool = False
-) -> None:
+def check_pictures(pictures: Picture, *, axes: str, unrounded: bool = False) -> None:
     """Make sure of uint8 RGB pictures.
 
     Args:
@@ -112,9 +120,7 @@ def unit_tensor(pictures: NDArray[np.uint8], device: torch.device) -> torch.Tens
     return byte_tensor(pictures, device).permute(0, 3, 1, 2).contiguous().float().div(255.0)
 
 
-def byte_tensor(
-    pictures: NDArray[np.uint8] | NDArray[np.float32], device: torch.device
-) -> torch.Tensor:
+def byte_tensor(pictures: Picture, device: torch.device) -> torch.Tensor:
     """Return pictures as they are on the device: bytes are a quarter of what float32 would be."""
     # Torch takes over no array with negative strides, and complains of read-only ones.
     return torch.from_numpy(np.array(pictures, order="C")).to(device)
@@ -126,21 +132,15 @@ INCEPTION_WEIGHTS: Final = "fid-inception"
 """Their name in `tpbench weights list`."""
 
 
-class InceptionFeatures:
-    """Turns pictures into the feature vectors of pytorch-fid.
-
-    x / 255, bilinear resize to 299 x 299 without antialiasing (`align_corners=False`), 2 x - 1, the
-    Inception network of 2015-12-05 with its patched pooling, global average. All of it is package
-    pytorch-fid's own code.
+class _Batched:
+    """A network on a device, fed a few inputs at once.
 
     Args:
-        network: as `inception_network` makes it.
-        device: where it runs: "cpu", "cuda", "cuda:1"...
-        batch_size: pictures that go through at once; changes the features by rounding only (below
-            1e-5 of their size).
+        network: what is run.
+        device: where: "cpu", "cuda", "cuda:1"...
+        batch_size: inputs that go through at once; changes values by rounding only (below 1e-5 of
+            their size).
     """
-
-    dim = INCEPTION_DIM
 
     def __init__(
         self, network: torch.nn.Module, *, device: str = "cpu", batch_size: int = 16
@@ -150,6 +150,33 @@ class InceptionFeatures:
         self._device = torch.device(device)
         self._network = network.eval().to(self._device)
         self._batch_size = batch_size
+
+    def _run(
+        self, n: int, dim: int, compute: Callable[[slice], torch.Tensor]
+    ) -> NDArray[np.float32]:
+        """Return what `compute` makes of each part of the n inputs, (n, dim) float32."""
+        found = np.empty((n, dim), np.float32)
+        with exact_inference():
+            for start in range(0, n, self._batch_size):
+                part = slice(start, min(start + self._batch_size, n))
+                values = compute(part)
+                if values.shape != (part.stop - start, dim):
+                    raise RuntimeError(
+                        f"the network returned {tuple(values.shape)}, not (n, {dim})"
+                    )
+                found[part] = values.cpu().numpy()
+        return found
+
+
+class InceptionFeatures(_Batched):
+    """Turns pictures into the feature vectors of pytorch-fid.
+
+    x / 255, bilinear resize to 299 x 299 without antialiasing (`align_corners=False`), 2 x - 1, the
+    Inception network of 2015-12-05 with its patched pooling, global average. All of it is package
+    pytorch-fid's own code.
+
+    Made of a network as `inception_network` builds it.
+    """
 
     def features(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the feature vectors of pictures.
@@ -164,20 +191,16 @@ class InceptionFeatures:
             ValueError: another shape or dtype.
         """
         check_pictures(pictures, axes="n, height, width, 3")
-        found = np.empty((len(pictures), self.dim), np.float32)
-        with exact_inference():
-            for start in range(0, len(pictures), self._batch_size):
-                batch = unit_tensor(pictures[start : start + self._batch_size], self._device)
-                pooled = self._network(batch)[0]
-                found[start : start + len(batch)] = pooled.flatten(1).cpu().numpy()
-        return found
+
+        def pooled(part: slice) -> torch.Tensor:
+            found: torch.Tensor = self._network(unit_tensor(pictures[part], self._device))[0]
+            return found.flatten(1)
+
+        return self._run(len(pictures), INCEPTION_DIM, pooled)
 
 
 def load_inception(*, device: str = "cpu") -> InceptionFeatures:
     """Return the feature extractor with its published weights, which must be on this machine.
-
-    Args:
-        device: where it runs.
 
     Raises:
         MissingWeightsError: the weights are not there; says what to type.
@@ -218,14 +241,10 @@ def inception_network(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
     return network
 
 
-Picture = NDArray[np.uint8] | NDArray[np.float32]
-
 I3D_DIM: Final = 400
 """Length of a feature vector: the logits of Kinetics-400, before the softmax."""
 I3D_WEIGHTS: Final = "i3d-torchscript"
 """Their name in `tpbench weights list`."""
-WINDOW_FRAMES: Final = 16
-"""Frames of a window, and from the start of one to the start of the next."""
 
 
 class WindowStream:
@@ -270,30 +289,22 @@ class WindowStream:
         return cast("Picture", np.stack(self._frames))
 
 
-class I3DFeatures:
+class I3DFeatures(_Batched):
     """Turns windows of frames into the feature vectors of FVD.
 
     The network is called as StyleGAN-V calls it, `network(x, rescale=True, resize=True,
     return_features=True)` with x (n, 3, 16, H, W) in [0, 255]: it scales to [-1, 1] and squashes to
     224 x 224 by itself.
 
-    Args:
-        network: a module of that signature, which returns (n, 400).
-        device: where it runs: "cpu", "cuda", "cuda:1"...
-        batch_size: windows that go through at once; one of 512 x 512 is 50 MB before the network.
-            Changes the features by rounding only.
-    """
+    Made of a module of that signature, which returns (n, 400).
 
-    dim = I3D_DIM
+    One window of 512 x 512 is 50 MB before the network.
+    """
 
     def __init__(
         self, network: torch.nn.Module, *, device: str = "cpu", batch_size: int = 2
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size: want 1 or more, got {batch_size}")
-        self._device = torch.device(device)
-        self._network = network.eval().to(self._device)
-        self._batch_size = batch_size
+        super().__init__(network, device=device, batch_size=batch_size)
 
     def features(self, windows: Picture) -> NDArray[np.float32]:
         """Return the feature vectors of windows.
@@ -311,18 +322,15 @@ class I3DFeatures:
             RuntimeError: the network returned another shape.
         """
         check_pictures(windows, axes="n, frames, height, width, 3", unrounded=True)
-        found = np.empty((len(windows), self.dim), np.float32)
-        with exact_inference():
-            for start in range(0, len(windows), self._batch_size):
-                batch = byte_tensor(windows[start : start + self._batch_size], self._device)
-                clips = batch.permute(0, 4, 1, 2, 3).contiguous().float()
-                logits = self._network(clips, rescale=True, resize=True, return_features=True)
-                if logits.shape != (len(batch), self.dim):
-                    raise RuntimeError(
-                        f"the I3D network returned {tuple(logits.shape)}, not (n, {self.dim})"
-                    )
-                found[start : start + len(batch)] = logits.cpu().numpy()
-        return found
+
+        def logits(part: slice) -> torch.Tensor:
+            clips = byte_tensor(windows[part], self._device).permute(0, 4, 1, 2, 3)
+            found: torch.Tensor = self._network(
+                clips.contiguous().float(), rescale=True, resize=True, return_features=True
+            )
+            return found
+
+        return self._run(len(windows), I3D_DIM, logits)
 
 
 def load_i3d(*, device: str = "cpu") -> I3DFeatures:
@@ -330,9 +338,6 @@ def load_i3d(*, device: str = "cpu") -> I3DFeatures:
 
     The file is a TorchScript program. It runs in torch's interpreter, which unpickles no Python
     objects, and only after its checksum was found to be the published one.
-
-    Args:
-        device: where it runs.
 
     Raises:
         MissingWeightsError: the weights are not there; says what to type.
@@ -352,3 +357,130 @@ def load_i3d(*, device: str = "cpu") -> I3DFeatures:
             f"{resolve(I3D_WEIGHTS)}: is no TorchScript module that can be read"
         ) from error
     return I3DFeatures(network, device=device)
+
+
+Backbone = Literal["alex", "vgg"]
+"""alex is what the authors recommend for comparing pictures; vgg is in the TikTok tables."""
+FedRange = Literal["signed", "unit"]
+"""What the network gets: signed is [-1, 1], as package lpips asks for; unit is [0, 1], the slip of
+the TikTok protocol (DisCo), whose numbers need it."""
+LPIPS_WEIGHTS: Final[dict[Backbone, str]] = {"alex": "lpips-alexnet", "vgg": "lpips-vgg16"}
+"""The backbones' names in `tpbench weights list`."""
+LPIPS_MIN_SIZE_PX: Final[dict[Backbone, int]] = {"alex": 31, "vgg": 16}
+"""Smaller pictures leave nothing after the last pooling."""
+
+
+class LpipsDistance(_Batched):
+    """Computes LPIPS of pairs of pictures.
+
+    Args:
+        network: as `lpips_network` makes it.
+        backbone: which one that is.
+        fed: the range of what it gets.
+        device: where it runs.
+        batch_size: pairs that go through at once; 8 pairs of 512 x 512 take about 1.5 GB.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        *,
+        backbone: Backbone = "alex",
+        fed: FedRange = "signed",
+        device: str = "cpu",
+        batch_size: int = 4,
+    ) -> None:
+        super().__init__(network, device=device, batch_size=batch_size)
+        self._min_size_px = LPIPS_MIN_SIZE_PX[backbone]
+        self._fed = fed
+
+    def distances(
+        self, real: NDArray[np.uint8], generated: NDArray[np.uint8]
+    ) -> NDArray[np.float64]:
+        """Return LPIPS of each pair.
+
+        Args:
+            real: (n, H, W, 3) uint8 RGB, n may be 0; H and W `LPIPS_MIN_SIZE_PX` or more.
+            generated: (n, H, W, 3) uint8 RGB.
+
+        Returns:
+            (n,), 0 (equal) or more, seldom above 1; lower is better. Not independent of H and W.
+
+        Raises:
+            ValueError: another shape or dtype, or smaller pictures.
+        """
+        for pictures in (real, generated):
+            check_pictures(pictures, axes="n, height, width, 3")
+        if real.shape != generated.shape:
+            raise ValueError(
+                f"pictures: real and generated differ, {real.shape} and {generated.shape}"
+            )
+        if min(real.shape[1:3]) < self._min_size_px:
+            height_px, width_px = real.shape[1:3]
+            raise ValueError(
+                f"pictures: {width_px}x{height_px} px are too small for this backbone, "
+                f"want {self._min_size_px} px or more"
+            )
+
+        def values(part: slice) -> torch.Tensor:
+            inputs = (unit_tensor(side[part], self._device) for side in (real, generated))
+            if self._fed == "signed":
+                inputs = (2.0 * unit - 1.0 for unit in inputs)
+            found: torch.Tensor = self._network(*inputs)
+            return found.flatten(1)
+
+        return self._run(len(real), 1, values)[:, 0].astype(np.float64)
+
+
+def load_lpips(
+    backbone: Backbone = "alex", *, fed: FedRange = "signed", device: str = "cpu"
+) -> LpipsDistance:
+    """Return LPIPS with its published weights; the backbone's must be on this machine.
+
+    Raises:
+        MissingWeightsError: the backbone's weights are not there; says what to type.
+        ConfigError: the file doesn't fit the network.
+    """
+    path = resolve(LPIPS_WEIGHTS[backbone])
+    state = read_state(path)
+    try:
+        network = lpips_network(backbone, state)
+    except (KeyError, RuntimeError) as error:
+        raise ConfigError(
+            f"{path}: holds no weights of torchvision's network for LPIPS '{backbone}'"
+        ) from error
+    return LpipsDistance(network, backbone=backbone, fed=fed, device=device)
+
+
+def lpips_network(backbone: Backbone, state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    """Return package lpips' own network with the backbone weights given and its own linear heads.
+
+    Of the tensors of torchvision's AlexNet or VGG-16, `state`, only `features.*` is used.
+
+    Raises:
+        KeyError: one is missing.
+        RuntimeError: a shape doesn't fit.
+    """
+    import lpips
+
+    heads = read_state(Path(lpips.__file__).parent / "weights" / "v0.1" / f"{backbone}.pth")
+    with warnings.catch_warnings(), torch.device("meta"):
+        # The package still says pretrained=False to torchvision.
+        warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
+        # On "meta" nothing is drawn at random, and what isn't loaded below can't be computed with.
+        network: torch.nn.Module = lpips.LPIPS(
+            net=backbone, pretrained=False, pnet_rand=True, verbose=False
+        )
+    scaling_layer = network.get_submodule("scaling_layer")
+    constants = dict(scaling_layer.named_buffers(prefix="scaling_layer"))
+    # `net.slice3.6.weight` is torchvision's `features.6.weight`; `lins.2.` is the same as `lin2.`.
+    tensors = {
+        key: constants[key]
+        if key in constants
+        else state["features." + key.split(".", 2)[2]]
+        if key.startswith("net.")
+        else heads[key.replace("lins.", "lin", 1)]
+        for key in network.state_dict()
+    }
+    network.load_state_dict(tensors, assign=True)
+    return network.requires_grad_(requires_grad=False)

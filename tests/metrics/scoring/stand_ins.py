@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.detectors.base import Detections, PersonDetection
-from tpbench.metrics.lpips_distance import LpipsDistance
-from tpbench.metrics.networks import I3DFeatures, InceptionFeatures
+from tpbench.metrics.networks import I3DFeatures, InceptionFeatures, LpipsDistance
 from tpbench.metrics.scoring import clip_pass, records
 from tpbench.metrics.scoring.clip_pass import ClipPass
 from tpbench.metrics.scoring.tools import Toolbox
@@ -82,7 +81,7 @@ def lpips(backbone: Literal["alex", "vgg"] = "alex") -> LpipsDistance:
     """Return a network that weighs the differences of 64 parts of both pictures."""
     import torch
 
-    from tpbench.metrics.lpips_distance import LpipsDistance
+    from tpbench.metrics.networks import LpipsDistance
 
     class Network(torch.nn.Module):
         def __init__(self) -> None:

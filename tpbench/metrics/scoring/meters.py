@@ -46,8 +46,7 @@ from tpbench.metrics.scoring.tools import (
 )
 
 if TYPE_CHECKING:
-    from tpbench.metrics.lpips_distance import Backbone, FedRange
-    from tpbench.metrics.networks import Picture
+    from tpbench.metrics.networks import Backbone, FedRange, Picture
 
 Image = NDArray[np.uint8]
 Row = Sequence[float]

@@ -17,8 +17,13 @@ from tpbench.video import Frame
 from tpbench.wholebody import NUM_KEYPOINTS, PoseSource
 
 if TYPE_CHECKING:
-    from tpbench.metrics.lpips_distance import Backbone, FedRange, LpipsDistance
-    from tpbench.metrics.networks import I3DFeatures, InceptionFeatures
+    from tpbench.metrics.networks import (
+        Backbone,
+        FedRange,
+        I3DFeatures,
+        InceptionFeatures,
+        LpipsDistance,
+    )
 
 CHUNK_FRAMES = 16
 """Pairs of frames that are held and handed on at once."""
@@ -163,7 +168,7 @@ class Toolbox:
     def lpips(self, backbone: Backbone, fed: FedRange) -> LpipsDistance:
         """Return LPIPS with its published weights; see `load_lpips`."""
         if (backbone, fed) not in self._lpips:
-            from tpbench.metrics.lpips_distance import load_lpips
+            from tpbench.metrics.networks import load_lpips
 
             self._lpips[backbone, fed] = load_lpips(backbone, fed=fed, device=self.device)
         return self._lpips[backbone, fed]
