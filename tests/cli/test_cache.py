@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from tpbench.cli.main import app
 from tpbench.errors import ConfigError
 from tpbench.files import sha256_of
-from tpbench.metrics.scoring.features import content_key
+from tpbench.metrics.scoring.records import content_key
 
 if TYPE_CHECKING:
     from typer.testing import Result

@@ -28,8 +28,13 @@ from tpbench.benchmark.shards import Shard, take_over_measurements
 from tpbench.benchmark.tasks import SplitChoice, task_rule
 from tpbench.errors import ConfigError, SubmissionError
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, Protocol
-from tpbench.metrics.scoring.features import real_cache_dir
-from tpbench.metrics.scoring.records import Readiness, RecordFolder, look_around, require_all
+from tpbench.metrics.scoring.records import (
+    Readiness,
+    RecordFolder,
+    look_around,
+    real_cache_dir,
+    require_all,
+)
 from tpbench.metrics.scoring.report import ScoreReport, load_report
 from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting
 from tpbench.video import probe

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tpbench.baselines.base import ModelRow
     from tpbench.baselines.reported import ReportedValue
     from tpbench.doctor import Check
-    from tpbench.metrics.scoring.features import CacheEntry
+    from tpbench.metrics.scoring.records import CacheEntry
     from tpbench.weights import WeightFile, WeightState
 
 _WITH_PARITY_CASES = ("talkingpose",)
@@ -295,7 +295,7 @@ def show_cache(
     as_json: opt.AsJson = False,
 ) -> None:
     """Show the size of the cache by kind, and when it was last used."""
-    from tpbench.metrics.scoring.features import entries, real_cache_dir
+    from tpbench.metrics.scoring.records import entries, real_cache_dir
 
     by_kind: defaultdict[str, list[CacheEntry]] = defaultdict(list)
     for entry in entries(real_cache_dir()):
@@ -334,8 +334,8 @@ def trim(
     ] = None,
 ) -> None:
     """Remove the least recently used files. They are computed again when needed."""
-    from tpbench.metrics.scoring.features import real_cache_dir
-    from tpbench.metrics.scoring.features import trim as trim_cache
+    from tpbench.metrics.scoring.records import real_cache_dir
+    from tpbench.metrics.scoring.records import trim as trim_cache
 
     if max_gb is None and max_days is None:
         raise ConfigError(
@@ -365,8 +365,8 @@ def clear(
     Removing by clip also removes entries of older versions, which did not record their clip.
     Results of `score` and `eval` are not touched. Removed entries are computed again when needed.
     """
-    from tpbench.metrics.scoring.features import clear as clear_cache
-    from tpbench.metrics.scoring.features import entries, real_cache_dir
+    from tpbench.metrics.scoring.records import clear as clear_cache
+    from tpbench.metrics.scoring.records import entries, real_cache_dir
     from tpbench.video import content_sha256
 
     known = {entry.kind for entry in entries(real_cache_dir())}

@@ -17,7 +17,7 @@ POINTS = {
     "no frame is measured": ("before", "tpbench.metrics.scoring.clip_pass", "ClipPass.run"),
     "a chunk is measured": (
         "after",
-        "tpbench.metrics.scoring.features",
+        "tpbench.metrics.scoring.tools",
         "FeatureMeter.update",
     ),
     "features lie there, no record": (

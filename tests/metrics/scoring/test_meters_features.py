@@ -16,11 +16,10 @@ from tests.metrics.scoring import stand_ins
 from tests.metrics.scoring.clips import pairing_of, pictures, scored, some_clips, worse, write_set
 from tpbench.metrics.distances import DISCO_FVD, FID, FVD, FrechetMetric, kid
 from tpbench.metrics.networks import Picture
-from tpbench.metrics.scoring.features import FeatureMeter
 from tpbench.metrics.scoring.meters import pil_squashed
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.report import MetricScore, ScoreReport
-from tpbench.metrics.scoring.tools import FrameChunk, Toolbox
+from tpbench.metrics.scoring.tools import FeatureMeter, FrameChunk, Toolbox
 
 pytestmark = pytest.mark.usefixtures("networks")
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -9,9 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.metrics.scoring import stand_ins
+from tests.metrics.scoring.clips import pairing_of, scored, some_clips, write_set
 from tpbench.files import sha256_of
-from tpbench.metrics.scoring.features import FeatureWriter
-from tpbench.metrics.scoring.records import ClipRecord, RecordFolder, feature_count, key_of
+from tpbench.metrics.scoring.records import (
+    CacheEntry,
+    ClipRecord,
+    RecordFolder,
+    clear,
+    content_key,
+    entries,
+    feature_count,
+    key_of,
+    real_cache_dir,
+    trim,
+)
+from tpbench.metrics.scoring.tools import feature_file
 
 N = 20
 
@@ -157,9 +172,8 @@ def test_features_are_finished_if_both_files_are_there_and_the_generated_is_the_
     generated, real = folder.generated_features("sub/a", "i3d"), folder.real_features("i3d", "kept")
 
     def write(path: Path, value: float) -> None:
-        with FeatureWriter(path, n=1, dim=400) as writer:
-            writer.append(np.full((1, 400), value, np.float32))
-            writer.commit()
+        with feature_file(path, n=1, dim=400) as append:
+            append(np.full((1, 400), value, np.float32))
 
     write(generated, 1.0)
     write(real, 2.0)
@@ -187,3 +201,115 @@ def test_vectors_are_counted_by_network() -> None:
 def test_a_key_is_of_names_and_values_and_not_of_their_order() -> None:
     assert key_of({"a": 1, "b": None}) == key_of({"b": None, "a": 1})
     assert len({key_of({"a": 1}), key_of({"a": 2}), key_of({"b": 1}), key_of({"a": "1"})}) == 4
+
+
+# --- what is kept of real clips ---------------------------------------------------------------
+
+
+DAY_S = 24 * 3600
+
+
+def entry(
+    folder: Path, *, content: str = "a" * 64, key: str = "0" * 64, days: float = 0, size: int = 10
+) -> Path:
+    name = content_key(content, key) if content else key
+    path = folder / "inception" / "aa" / f"{name}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))
+    used_s = time.time() - days * DAY_S
+    os.utime(path, (used_s, used_s))
+    return path
+
+
+def paths(found: list[CacheEntry]) -> list[Path]:
+    return [each.path for each in found]
+
+
+def test_a_cache_that_does_not_exist_holds_nothing(tmp_path: Path) -> None:
+    assert entries(tmp_path / "none") == []
+    assert clear(tmp_path / "none") == []
+
+
+def test_entries_come_with_what_was_unused_for_longest_first(tmp_path: Path) -> None:
+    new, old = entry(tmp_path, key="1" * 64), entry(tmp_path, key="2" * 64, days=3)
+    found = entries(tmp_path)
+    assert paths(found) == [old, new]
+    assert {(each.kind, each.content, each.size_bytes) for each in found} == {
+        ("inception", "a" * 32, 10)
+    }
+
+
+def test_trim_keeps_the_latest_that_fit(tmp_path: Path) -> None:
+    made = [entry(tmp_path, key=f"{at}" * 64, days=at) for at in range(5)]
+    removed = trim(tmp_path, max_bytes=25)
+    assert paths(removed) == [made[4], made[3], made[2]]
+    assert [path.exists() for path in made] == [True, True, False, False, False]
+
+
+def test_trim_removes_what_was_not_used_for_so_long(tmp_path: Path) -> None:
+    made = [entry(tmp_path, key=f"{at}" * 64, days=at) for at in range(3)]
+    trim(tmp_path, max_age_s=1.5 * DAY_S)
+    assert [path.exists() for path in made] == [True, True, False]
+
+
+def test_clear_by_content_takes_that_clip_and_what_may_be_its(tmp_path: Path) -> None:
+    mine, other = entry(tmp_path, content="b" * 64), entry(tmp_path, content="c" * 64)
+    unnamed = entry(tmp_path, content="", key="d" * 64)
+    clear(tmp_path, contents=["b" * 64])
+    assert (mine.exists(), other.exists(), unnamed.exists()) == (False, True, False)
+
+
+def test_clear_of_a_kind_leaves_the_others(tmp_path: Path) -> None:
+    path = entry(tmp_path)
+    assert clear(tmp_path, kinds=["skeletons"]) == []
+    assert paths(clear(tmp_path, kinds=["inception"])) == [path]
+
+
+def test_files_of_others_and_links_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "features"
+    precious = entry(tmp_path / "elsewhere")
+    (folder / "i3d" / "aa").mkdir(parents=True)
+    (folder / "i3d" / "aa" / "thesis.npy").write_bytes(b"1")
+    (folder / "i3d" / "aa" / f"{'e' * 64}.npy").symlink_to(precious)
+    (folder / "linked").symlink_to(tmp_path / "elsewhere" / "inception")
+    clear(folder)
+    trim(folder, max_bytes=0)
+    assert precious.exists()
+    assert (folder / "i3d" / "aa" / "thesis.npy").exists()
+
+
+def test_half_written_files_go_once_they_are_abandoned(tmp_path: Path) -> None:
+    path = entry(tmp_path)
+    fresh = path.with_name(f".{path.name}.0a1b2c3d.tmp")
+    stale = path.with_name(f".{path.name}.ffffffff.tmp")
+    fresh.write_bytes(b"")
+    stale.write_bytes(b"")
+    os.utime(stale, (0, 0))
+    trim(tmp_path, max_bytes=10**9)
+    assert fresh.exists()
+    assert not stale.exists()
+
+
+@pytest.mark.usefixtures("networks")
+def test_what_scoring_keeps_is_found_by_the_clip_and_made_again_when_cleared(
+    tmp_path: Path,
+) -> None:
+    sides = some_clips((18, 20), size_px=(96, 80))
+    for side, clips in zip(("real", "gen"), sides, strict=True):
+        for images in clips.values():
+            for image in images:
+                stand_ins.paint_person(image, 40 if side == "real" else 42, 30)
+        write_set(tmp_path / side, clips)
+    pairing = pairing_of(tmp_path / "real", tmp_path / "gen")
+    first = scored(pairing, tmp_path / "out", "akd_body", "fid")
+    content = sha256_of(tmp_path / "real" / "clip0.avi")
+    before = entries(real_cache_dir())
+
+    removed = clear(real_cache_dir(), contents=[content])
+
+    assert {each.kind for each in before} == {"skeletons", "inception"}
+    assert sorted(each.kind for each in removed) == ["inception", "skeletons"]
+    assert all(each.content == content[:32] for each in removed)
+    again = scored(pairing, tmp_path / "again", "akd_body", "fid")
+    assert again.metrics == first.metrics
+    assert {each.path for each in entries(real_cache_dir())} == {each.path for each in before}

@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from tpbench.detectors.mediapipe_tasks import no_usage_statistics, send_no_usage_statistics
 from tpbench.errors import MediaError
 from tpbench.files import sha256_of
-from tpbench.metrics.scoring.features import RealSkeletons, content_key
 from tpbench.metrics.scoring.meters import METERS
 from tpbench.metrics.scoring.policies import Fit, Policies, fit_clips, read_alike
-from tpbench.metrics.scoring.records import ClipJob, ClipRecord, RecordFolder, key_of
+from tpbench.metrics.scoring.records import ClipJob, ClipRecord, RecordFolder, content_key, key_of
 from tpbench.metrics.scoring.tools import (
     CHUNK_FRAMES,
     ClipSetting,
     FrameChunk,
     Meter,
+    RealSkeletons,
     SkeletonFinder,
     Toolbox,
 )

@@ -36,13 +36,15 @@ from tpbench.metrics.pose import (
     region_scores,
 )
 from tpbench.metrics.registry import MetricRow
-from tpbench.metrics.scoring.features import FeatureMeter, Maker, n_windows
 from tpbench.metrics.scoring.tools import (
     ClipSetting,
     ColumnMeter,
+    FeatureMeter,
     FrameChunk,
+    Maker,
     Meter,
     SkeletonFinder,
+    n_windows,
 )
 
 if TYPE_CHECKING:

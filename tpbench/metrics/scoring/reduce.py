@@ -24,10 +24,10 @@ from tpbench.metrics.curves import (
 from tpbench.metrics.distances import DISCO_FVD, FID, FVD, FrechetMetric, frame_sample, kid
 from tpbench.metrics.drift import Lasting, lasting, restricted_lasting
 from tpbench.metrics.registry import METRICS, MetricRow, Pooling, Protocol
-from tpbench.metrics.scoring.features import read_features
 from tpbench.metrics.scoring.meters import FEATURES_OF, METERS
 from tpbench.metrics.scoring.records import ClipRecord, RecordFolder, feature_count
 from tpbench.metrics.scoring.report import ClipScores, MetricScore
+from tpbench.metrics.scoring.tools import read_features
 
 _OF_LONG_CLIPS: Final = frozenset({"slope", "end_minus_start", "lasting"})
 _NO_INTERVAL: Final = Interval(low=None, high=None, level=0.0, n_identities=0, reason=None)

@@ -18,7 +18,6 @@ from tpbench.files import is_half_written, sha256_of
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, Protocol
 from tpbench.metrics.registry import protocol as protocol_named
 from tpbench.metrics.scoring.clip_pass import FACTORY, build
-from tpbench.metrics.scoring.features import real_cache_dir
 from tpbench.metrics.scoring.meters import FEATURES_OF
 from tpbench.metrics.scoring.pairing import (
     Pairing,
@@ -45,6 +44,7 @@ from tpbench.metrics.scoring.records import (
     left_of,
     look_around,
     make_jobs,
+    real_cache_dir,
     require_all,
 )
 from tpbench.metrics.scoring.reduce import (

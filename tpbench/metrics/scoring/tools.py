@@ -1,20 +1,28 @@
-"""What a meter is, and what meters share: networks loaded once, skeletons of frames."""
+"""What a meter is, and what meters share: networks loaded once, skeletons, files of features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+import contextlib
+import hashlib
+import io
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.detectors.suite import DetectorSuite
+from tpbench.errors import MediaError
+from tpbench.files import open_regular, written_aside
+from tpbench.metrics.curves import WINDOW_FRAMES
 from tpbench.video import Frame
-from tpbench.wholebody import NUM_KEYPOINTS, PoseSource
+from tpbench.wholebody import NUM_KEYPOINTS, PoseSource, WholeBodyPose, load_pose, save_pose
 
 if TYPE_CHECKING:
     from tpbench.metrics.networks import (
@@ -25,8 +33,10 @@ if TYPE_CHECKING:
         LpipsDistance,
     )
 
-CHUNK_FRAMES = 16
+T = TypeVar("T")
+CHUNK_FRAMES: Final = 16
 """Pairs of frames that are held and handed on at once."""
+_PIECE_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,7 +76,7 @@ class ClipSetting:
     fps: Fraction
     """Of the real clip."""
     cleanup: ExitStack
-    """Is closed when the clip ends, however it ends."""
+    """Is closed when the clip ends, however it ends; files get their names if it ends well."""
     toolbox: Toolbox
     """Networks and detectors, made when first asked for and shared by all clips of a worker."""
     generated_features: Path
@@ -160,50 +170,213 @@ class Toolbox:
         self.device = device
         self._skeleton: PoseSource = skeleton
         self._offline = offline
-        self._lpips: dict[tuple[Backbone, FedRange], LpipsDistance] = {}
-        self._inception: InceptionFeatures | None = None
-        self._i3d: I3DFeatures | None = None
-        self._suites: dict[PoseSide, DetectorSuite] = {}
+        self._made: dict[object, Any] = {}
 
     def lpips(self, backbone: Backbone, fed: FedRange) -> LpipsDistance:
         """Return LPIPS with its published weights; see `load_lpips`."""
-        if (backbone, fed) not in self._lpips:
-            from tpbench.metrics.networks import load_lpips
+        from tpbench.metrics.networks import load_lpips
 
-            self._lpips[backbone, fed] = load_lpips(backbone, fed=fed, device=self.device)
-        return self._lpips[backbone, fed]
+        return self._once(
+            ("lpips", backbone, fed), lambda: load_lpips(backbone, fed=fed, device=self.device)
+        )
 
     def inception(self) -> InceptionFeatures:
         """Return the network of FID and KID; see `load_inception`."""
-        if self._inception is None:
-            from tpbench.metrics.networks import load_inception
+        from tpbench.metrics.networks import load_inception
 
-            self._inception = load_inception(device=self.device)
-        return self._inception
+        return self._once("inception", lambda: load_inception(device=self.device))
 
     def i3d(self) -> I3DFeatures:
         """Return the network of FVD; see `load_i3d`."""
-        if self._i3d is None:
-            from tpbench.metrics.networks import load_i3d
+        from tpbench.metrics.networks import load_i3d
 
-            self._i3d = load_i3d(device=self.device)
-        return self._i3d
+        return self._once("i3d", lambda: load_i3d(device=self.device))
 
     def suite(self, side: PoseSide) -> DetectorSuite:
         """Return the detectors for one of the two clips; reset them before a new one."""
-        if side not in self._suites:
-            from tpbench.detectors.suite import build_suite
+        from tpbench.detectors.suite import build_suite
 
-            # The detectors know "auto", "cpu" and "cuda", and choose among cards themselves.
-            self._suites[side] = build_suite(
-                skeleton=self._skeleton,
-                device="cuda" if self.device.startswith("cuda") else "cpu",
-                offline=self._offline,
-            )
-        return self._suites[side]
+        # The detectors know "auto", "cpu" and "cuda", and choose among cards themselves.
+        device: Literal["cuda", "cpu"] = "cuda" if self.device.startswith("cuda") else "cpu"
+        return self._once(
+            side,
+            lambda: build_suite(skeleton=self._skeleton, device=device, offline=self._offline),
+        )
+
+    def _once(self, key: object, make: Callable[[], T]) -> T:
+        if key not in self._made:
+            self._made[key] = make()
+        found: T = self._made[key]
+        return found
 
     def close(self) -> None:
         """Give back what the detectors hold."""
-        for suite in self._suites.values():
-            suite.close()
-        self._suites.clear()
+        for side in ("real", "generated"):
+            if side in self._made:
+                self._made.pop(side).close()
+
+
+@contextmanager
+def feature_file(
+    path: Path, *, n: int, dim: int
+) -> Iterator[Callable[[NDArray[np.float32]], None]]:
+    """Give what appends vectors, (k, dim), to a .npy that gets its name when the block ends well.
+
+    Raises:
+        ValueError: vectors of another length, or another number of them than the `n` announced.
+        OSError: the disk is full.
+    """
+    digest, n_written = hashlib.sha256(), 0
+    header = io.BytesIO()
+    fields = {"descr": "<f4", "fortran_order": False, "shape": (n, dim)}
+    np.lib.format.write_array_header_1_0(header, fields)
+    with written_aside(path) as temporary, temporary.open("wb") as file:
+
+        def write(data: bytes) -> None:
+            digest.update(data)
+            file.write(data)
+
+        def append(rows: NDArray[np.float32]) -> None:
+            nonlocal n_written
+            if rows.ndim != 2 or rows.shape[1] != dim:
+                raise ValueError(f"{path.name}: want (k, {dim}), got {rows.shape}")
+            write(np.ascontiguousarray(rows, dtype="<f4").tobytes())
+            n_written += len(rows)
+
+        write(header.getvalue())
+        yield append
+        if n_written != n:
+            raise ValueError(f"{path.name}: {n_written} vectors came, not {n}")
+        file.write(digest.digest())
+
+
+def n_windows(n_frames: int, *, stride: int) -> int:
+    """Return how many windows of 16 frames a clip gives; frames that fill none are left out."""
+    return max(0, (n_frames - WINDOW_FRAMES) // stride + 1)
+
+
+def read_features(path: Path, *, n: int, dim: int) -> NDArray[np.float32] | None:
+    """Return the (n, dim) float32 vectors of a file, read as they are used.
+
+    None where the file is absent, damaged, or holds another number of vectors: make it again then.
+    """
+    try:
+        if not _is_whole(path):
+            return None
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape == (n, dim) and found.dtype == np.float32 else None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file ends with the sha256 of what precedes it."""
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        left = os.fstat(file.fileno()).st_size - digest.digest_size
+        while left > 0 and (piece := file.read(min(left, _PIECE_BYTES))):
+            digest.update(piece)
+            left -= len(piece)
+        return left == 0 and file.read() == digest.digest()
+
+
+def mark_used(path: Path) -> None:
+    """Note that an entry was read: what was not used for longest goes first.
+
+    The time of access is set by hand, since many file systems don't keep it.
+    """
+    with contextlib.suppress(OSError):  # a cache that others share may be read-only
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+
+
+Maker = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
+"""Takes the next frames of a clip and returns the vectors (k, dim) they complete."""
+
+
+class FeatureMeter:
+    """Makes features of both clips; those of the real one only where they are not kept already.
+
+    The files get their names when the clip has ended well.
+
+    Args:
+        setting: of the clip; says where the features go.
+        n: vectors that a clip of this length gives.
+        dim: their length.
+        make_maker: of one clip; called once for each side.
+    """
+
+    def __init__(
+        self, setting: ClipSetting, *, n: int, dim: int, make_maker: Callable[[], Maker]
+    ) -> None:
+        def begun(path: Path) -> Callable[[NDArray[np.float32]], None]:
+            return setting.cleanup.enter_context(feature_file(path, n=n, dim=dim))
+
+        self._generated, self._real = begun(setting.generated_features), None
+        if read_features(setting.real_features, n=n, dim=dim) is None:
+            self._real = begun(setting.real_features)
+        else:
+            mark_used(setting.real_features)
+        self._make_generated, self._make_real = make_maker(), make_maker()
+
+    def update(self, chunk: FrameChunk) -> None:
+        """See `Meter.update`."""
+        self._generated(self._make_generated(chunk.generated))
+        if self._real is not None:
+            self._real(self._make_real(chunk.real))
+
+    def finish(self) -> dict[str, NDArray[np.float64]]:
+        """There are no columns."""
+        return {}
+
+
+class RealSkeletons:
+    """Skeletons of a real clip: found once, then read again by whoever scores against it.
+
+    Args:
+        path: where they are kept; content decides the name, so what is there is right if it is
+            whole.
+        finder: finds them where they are not there.
+        n_frames: of the clip.
+        size_px: width and height of the clip.
+    """
+
+    def __init__(
+        self, path: Path, finder: SkeletonFinder, *, n_frames: int, size_px: tuple[int, int]
+    ) -> None:
+        self._path, self._finder, self._size_px = path, finder, size_px
+        self._kept = _read_skeletons(path, n_frames)
+        self._found: list[PoseChunk] = []
+        self._at = 0
+
+    def next(self, images: Sequence[NDArray[np.uint8]]) -> PoseChunk:
+        """Return the skeletons of the next frames."""
+        if self._kept is None:
+            self._found.append(self._finder.find(images))
+            return self._found[-1]
+        part = slice(self._at, self._at + len(images))
+        self._at = part.stop
+        return PoseChunk(keypoints=self._kept.keypoints[part], scores=self._kept.scores[part])
+
+    def keep(self, suite: DetectorSuite) -> None:
+        """Write down what was found, once the clip has ended."""
+        if self._kept is None and self._found:
+            pose = WholeBodyPose(
+                keypoints=np.concatenate([chunk.keypoints for chunk in self._found]),
+                scores=np.concatenate([chunk.scores for chunk in self._found]),
+                width_px=self._size_px[0],
+                height_px=self._size_px[1],
+                source=suite.source,
+                model_digest=suite.skeleton_digest,
+            )
+            save_pose(self._path, pose)
+
+
+def _read_skeletons(path: Path, n_frames: int) -> WholeBodyPose | None:
+    try:
+        pose = load_pose(path)
+    except MediaError:
+        return None
+    if len(pose) != n_frames:
+        return None
+    mark_used(path)
+    return pose

@@ -12,9 +12,111 @@ from numpy.typing import NDArray
 
 from tests.metrics.scoring.stand_ins import POSE_PX, PaintedPeople, paint_person
 from tpbench.detectors.suite import DetectorSuite
-from tpbench.metrics.scoring.features import RealSkeletons
-from tpbench.metrics.scoring.tools import SkeletonFinder
+from tpbench.metrics.networks import WindowStream
+from tpbench.metrics.scoring.tools import (
+    RealSkeletons,
+    SkeletonFinder,
+    feature_file,
+    n_windows,
+    read_features,
+)
 from tpbench.video import Frame
+
+N, DIM = 6, 5
+
+
+def vectors(n: int = N) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(size=(n, DIM)).astype(np.float32)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "features.npy"
+
+
+def write(path: Path, *, pieces: int = 3) -> Path:
+    with feature_file(path, n=N, dim=DIM) as append:
+        for piece in np.array_split(vectors(), pieces):
+            append(piece)
+    return path
+
+
+def test_what_was_written_is_read(path: Path) -> None:
+    found = read_features(write(path), n=N, dim=DIM)
+    assert found is not None
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, vectors())
+    np.testing.assert_array_equal(np.load(path), vectors())
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_pieces_make_no_difference(path: Path) -> None:
+    whole = write(path, pieces=1).read_bytes()
+    assert write(path, pieces=6).read_bytes() == whole
+
+
+def test_no_vectors_make_a_file_too(path: Path) -> None:
+    with feature_file(path, n=0, dim=DIM) as append:
+        append(np.empty((0, DIM), np.float32))
+    found = read_features(path, n=0, dim=DIM)
+    assert found is not None
+    assert found.shape == (0, DIM)
+
+
+def test_a_file_of_another_size_is_none(path: Path) -> None:
+    write(path)
+    assert read_features(path, n=N + 1, dim=DIM) is None
+    assert read_features(path, n=N, dim=DIM - 1) is None
+    assert read_features(path.with_name("absent.npy"), n=N, dim=DIM) is None
+
+
+def test_a_damaged_file_is_none_whichever_byte_it_is(path: Path) -> None:
+    good = write(path).read_bytes()
+    for at in range(len(good)):
+        damaged = bytearray(good)
+        damaged[at] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        assert read_features(path, n=N, dim=DIM) is None, at
+    for length in range(0, len(good), 5):
+        path.write_bytes(good[:length])
+        assert read_features(path, n=N, dim=DIM) is None, length
+    path.write_bytes(good + b"\0")
+    assert read_features(path, n=N, dim=DIM) is None
+
+
+def test_features_without_a_checksum_are_none(path: Path) -> None:
+    path.parent.mkdir()
+    np.save(path, vectors())
+    assert read_features(path, n=N, dim=DIM) is None
+
+
+@pytest.mark.parametrize(
+    ("n", "dim", "complaint"),
+    [
+        (N - 1, DIM, f"{N - 1} vectors came, not {N}"),
+        (N + 1, DIM, f"{N + 1} vectors came, not {N}"),
+        (N, DIM + 1, r"want \(k, 6\), got \(6, 5\)"),
+    ],
+)
+def test_what_is_not_as_announced_leaves_the_old_file_and_nothing_else(
+    n: int, dim: int, complaint: str, path: Path
+) -> None:
+    before = write(path).read_bytes()
+    with pytest.raises(ValueError, match=complaint), feature_file(path, n=N, dim=dim) as append:
+        append(vectors(n))
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("stride", [1, 5, 16])
+@pytest.mark.parametrize("n_frames", [0, 15, 16, 17, 31, 32, 33, 64])
+def test_windows_are_counted_as_the_stream_makes_them(n_frames: int, stride: int) -> None:
+    stream = WindowStream(stride=stride)
+    made = [stream.push(np.zeros((2, 2, 3), np.uint8)) for _ in range(n_frames)]
+    assert n_windows(n_frames, stride=stride) == sum(window is not None for window in made)
+
+
+# --- skeletons --------------------------------------------------------------------------------
 
 
 @pytest.fixture
