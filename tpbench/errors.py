@@ -52,7 +52,7 @@ class TransparentError(MediaError):
 
 
 class DamageError(MediaError):
-    """A video is damaged at one place; what lies before it, and maybe behind it, can be read."""
+    """A video is damaged at one place; frames before it, and maybe after it, can be read."""
 
 
 class MissingWeightsError(TPBenchError):
@@ -77,8 +77,7 @@ class MissingDependencyError(TPBenchError):
 
     Args:
         feature: what can't be done without it.
-        remedy: what to install, as a command (`pip install 'tpbench[talkingpose]'`, `apt install
-            libgl1`).
+        remedy: what to install, as a command (`pip install 'tpbench[talkingpose]'`).
     """
 
     def __init__(self, feature: str, remedy: str) -> None:
@@ -103,9 +102,7 @@ class SubmissionError(TPBenchError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` for the closest known name, else the list of known names.
-
-    Upper and lower case count as one.
+    """Return `"; did you mean 'x'?"` for the closest known name in any case, else the known names.
 
     >>> did_you_mean("psrn", ["psnr", "ssim"])
     "; did you mean 'psnr'?"

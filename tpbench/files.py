@@ -1,7 +1,7 @@
-"""Reading what is really a file, and writing aside: readers see the old file or the new one.
+"""Reading regular files, and writing aside: readers see the old file or the new one.
 
 Opening a named pipe waits for somebody to write into it, and reading a device may never end. So
-whatever is opened to be read is looked at first.
+the kind of a file is checked before it is opened.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ _KINDS: Final = (
 
 
 class UnfitFileError(OSError):
-    """What lies at a path is no regular file, or a larger one than is ever read there.
+    """What lies at a path is no regular file, or larger than its limit.
 
-    An `OSError`, so that whoever reports that a file can't be read reports this as well;
-    `strerror` is the end of the sentence "<path>: ...". It is the fault of the file, never of the
-    machine.
+    An `OSError`, so that code which reports unreadable files reports this as well; `strerror` is
+    the end of the sentence "<path>: ...". It is the fault of the file, never of the machine.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -115,12 +114,12 @@ _HALF_WRITTEN: Final = re.compile(r"\..+\.([0-9a-f]{8}|[0-9]{1,7})\.(tmp|part)",
 
 
 def is_half_written(path: Path) -> bool:
-    """Whether a file has the name that writers of ours give to what is not finished yet."""
+    """Whether a file has the name that our writers give to unfinished files."""
     return bool(_HALF_WRITTEN.fullmatch(path.name)) and path.is_file() and not path.is_symlink()
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk: a power cut can't take them."""
+    """Wait until a file, or the names in a folder, are on the disk and survive a power cut."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -130,11 +129,9 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def written_aside(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside `path`; it becomes `path` when the block ends well.
+    """Give a temporary path beside `path`; it becomes `path` when the block ends without an error.
 
-    Args:
-        path: of the file.
-        durable: the content is on the disk before the name is, and the name when this returns.
+    Durable: the content is on the disk before the name is, and the name when this returns.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")

@@ -1,8 +1,8 @@
-"""What came from outside: text for a terminal, JSON within limits, files that stay in their folder.
+"""Foreign input: text for a terminal, JSON within limits, files that stay in their folder.
 
-Runs, datasets and videos are sent by strangers. Nothing in them is believed before it was held
-against a digest, and nothing in them may steer a terminal, exhaust the machine, or lead out of the
-folder that it came in.
+Runs, datasets and videos are sent by strangers. Nothing in them is trusted before it was compared
+with a digest, and nothing in them may control a terminal, exhaust the machine, or lead out of its
+folder.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ JSON_LIMIT_DEPTH: Final = 64
 """Of lists and objects in one another. What tpbench writes has fewer than ten levels."""
 _INTEGER_LIMIT: Final = 2**64
 _PIECE_BYTES: Final = 1 << 20
+_TOO_DEEP: Final = f"nested deeper than {JSON_LIMIT_DEPTH} levels"
 
 _KEPT_FORMATS: Final = "\u200c\u200d"
 """Joiners, without which Persian, Indic scripts and many emoji are spelt wrong."""
@@ -38,11 +39,11 @@ class ForeignFileError(ValueError):
 
 
 def printable(text: object) -> str:
-    r"""Return text as one line that can't steer a terminal or turn what stands around it.
+    r"""Return text as one line that can't control a terminal or reorder the text around it.
 
     Control characters (C0, C1, DEL, and so all terminal escapes), line and paragraph separators,
     bidirectional overrides, invisible characters and lone surrogates become JSON's escapes, so that
-    a name can still be recognised and JSON stays JSON. All else stays as it is, blanks too.
+    names can still be recognised and JSON stays JSON. All else stays as it is.
 
     >>> printable("a\r\x1b[2Jb\u202ec")
     'a\\r\\u001b[2Jb\\u202ec'
@@ -51,7 +52,7 @@ def printable(text: object) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return text of several lines, each of them as `printable` has it; tabs stay."""
+    """Return text of several lines, each made `printable`; tabs stay."""
     return _escaped(text, kept="\n\t")
 
 
@@ -130,8 +131,8 @@ def read_json(
         path: a regular file.
         max_bytes: of the file.
         max_values: numbers, texts, lists and objects in it, roughly: what decides the memory.
-        strict: also refuse values that can't be written again or computed with. False where a few
-            values are taken, each looked at, and an odd one elsewhere is nobody's business.
+        strict: also refuse values that can't be written again or computed with. False where only a
+            few values are used, each of which is checked.
 
     Raises:
         ForeignFileError: no JSON in UTF-8, or beyond the limits: size, depth; if strict, numbers
@@ -154,7 +155,7 @@ def parse_json(
     except UnicodeDecodeError as error:
         raise ForeignFileError(f"no UTF-8 (byte {error.start})") from error
     except RecursionError as error:
-        raise ForeignFileError(_too_deep()) from error
+        raise ForeignFileError(_TOO_DEEP) from error
     except json.JSONDecodeError as error:
         raise ForeignFileError(printable(error)) from error
     except ValueError as error:  # among them a number of thousands of digits
@@ -164,7 +165,7 @@ def parse_json(
 
 
 def _check(value: object, *, strict: bool) -> None:
-    """Refuse what could be parsed and can't be worked with."""
+    """Refuse values that could be parsed and can't be used."""
     level: list[object] = [value]
     depth = 0
     while level:
@@ -180,35 +181,24 @@ def _check(value: object, *, strict: bool) -> None:
         level = inner
         depth += 1
         if depth > JSON_LIMIT_DEPTH:
-            raise ForeignFileError(_too_deep())
+            raise ForeignFileError(_TOO_DEEP)
 
 
 def _check_plain(item: object) -> None:
     if isinstance(item, str):
-        _check_text(item)
+        try:
+            item.encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = printable(item[error.start])
+            raise ForeignFileError(f"text with half a surrogate pair ({half})") from error
     elif isinstance(item, float) and not math.isfinite(item):
         raise ForeignFileError("holds a number that is not finite")
     elif isinstance(item, int) and abs(item) >= _INTEGER_LIMIT:
         raise ForeignFileError("holds a whole number of more than 64 bits")
 
 
-def _check_text(text: str) -> None:
-    if text.isascii():
-        return
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ForeignFileError(
-            f"text with half a surrogate pair ({printable(text[error.start])})"
-        ) from error
-
-
 def _no_number(name: str) -> NoReturn:
     raise ForeignFileError(f"{name} is no number of JSON")
-
-
-def _too_deep() -> str:
-    return f"nested deeper than {JSON_LIMIT_DEPTH} levels"
 
 
 @contextmanager
@@ -216,7 +206,7 @@ def opened_inside(folder: Path, path: Path) -> Iterator[BufferedReader]:
     """Open a regular file for reading that lies in a folder, after all links are resolved.
 
     From the folder down no link is followed while opening, so that nothing can be exchanged between
-    the look and the reading: who reads from this file, reads what was looked at.
+    the check and the reading.
 
     Args:
         folder: may itself be reached by links.
@@ -249,7 +239,7 @@ def opened_inside(folder: Path, path: Path) -> Iterator[BufferedReader]:
 
 
 def require_own(folder: Path, path: Path, sha256: str | None) -> None:
-    """Refuse a file that leads out of its folder, or is not the one that was written down.
+    """Refuse a file that leads out of its folder, or does not have its recorded checksum.
 
     Raises:
         ForeignFileError: it is one of these.
@@ -261,9 +251,9 @@ def require_own(folder: Path, path: Path, sha256: str | None) -> None:
 
 
 def copy_checked(source: BinaryIO, target: Path, sha256: str) -> bool:
-    """Copy an open file to a new one, and say whether its bytes were those of the digest.
+    """Copy an open file to a new one, and return whether its bytes have the digest.
 
-    A copy that is wrong is deleted. What was hashed is what was written, not what lies at a path.
+    A wrong copy is deleted. The bytes that are hashed are those that are written.
 
     Raises:
         FileExistsError: something lies at `target`, be it a link.

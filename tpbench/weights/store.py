@@ -1,10 +1,10 @@
-"""The table of model files, the folder they lie in, and whether they are what they should be.
+"""The table of model files, the folder they lie in, and whether their checksums are right.
 
 Beside each file `<file>.record.json` keeps the checksum that was found, with the size and times of
 change that the file had then. While these still fit, `tpbench weights list` need not read hundreds
-of MB. Whoever is about to use a file goes by a record of this very process alone: one on disk is
-only as good as those who may write there.
-Where no checksum is published, the first pull's record is what later looks are compared with.
+of MB. Before a file is used, only a record of the same process is trusted: the one on disk can be
+written by others. Where no checksum is published, files are compared with the record of the first
+pull.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class WeightFile(BaseModel):
-    """One model file: a row of `weights.yaml`, which says what the fields mean."""
+    """One model file: a row of `weights.yaml`, which explains the fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
@@ -58,7 +58,7 @@ changed: differs from these; missing: not there."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightState:
-    """What is on disk of one model file; `path` is where it is, or would be."""
+    """The state of one model file on disk; `path` is where it is, or would be."""
 
     name: str
     status: Status
@@ -68,7 +68,7 @@ class WeightState:
 
     @property
     def usable(self) -> bool:
-        """Whether the file is there and is what it should be."""
+        """Whether the file is there and not changed."""
         return self.status in ("verified", "recorded")
 
 
@@ -99,7 +99,7 @@ def weight(name: str) -> WeightFile:
 
 
 def state(name: str) -> WeightState:
-    """Say whether a model file is there. Reads it only if it changed since it was last read.
+    """Return the state of a model file, which is read only if it changed since it was last read.
 
     Raises:
         ConfigError: no such name.
@@ -151,10 +151,10 @@ def make_weights_dir() -> Path:
 
 
 def making_dir() -> Path:
-    """Return the folder for what is not whole yet: on the weights folder's disk, the user's own.
+    """Return the folder for unfinished files: on the disk of the weights folder, the user's own.
 
-    The weights folder may be shared. A file that is begun in there under a name that can be known
-    before could be somebody's link to a file that is then written instead.
+    The weights folder may be shared: a file written there under a name that can be foreseen might
+    be somebody's link to another file.
 
     Raises:
         ConfigError: it can't be made, or is a link or somebody else's.
@@ -188,12 +188,12 @@ def locked(key: str) -> Iterator[None]:
 
 
 def look(row: WeightFile, *, rehash: bool = False, here: bool = False) -> WeightState:
-    """Say what is on disk of `row`.
+    """Return the state of a file.
 
     Args:
         row: which file.
         rehash: read the file even if neither its size nor its times of change are new.
-        here: believe only what was read in this process.
+        here: trust only what was read in this process.
     """
     path = weights_dir() / row.filename
     try:
