@@ -20,7 +20,7 @@ from tests.benchmark.conftest import write_dataset
 from tests.benchmark.evaluating import FAST, Evaluator
 from tests.benchmark.generators import Numbered
 from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame
-from tpbench.benchmark.leaderboard.build import build_leaderboard
+from tpbench.benchmark.leaderboard.tables import build_leaderboard
 from tpbench.benchmark.records import read_record, write_record
 from tpbench.benchmark.run_info import write_run_info
 from tpbench.benchmark.verify import verify_run

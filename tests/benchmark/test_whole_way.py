@@ -12,7 +12,7 @@ from tests.benchmark.people import write_people
 from tpbench.benchmark.compare import compare_runs
 from tpbench.benchmark.evaluate import evaluate
 from tpbench.benchmark.evaluation import Evaluation
-from tpbench.benchmark.leaderboard.build import build_leaderboard
+from tpbench.benchmark.leaderboard.tables import build_leaderboard
 from tpbench.benchmark.verify import verify_run
 
 MODELS = ("frozen", "gt-reencode", "oracle", "warp")

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tpbench.benchmark.evaluation import json_numbers
 from tpbench.benchmark.judging import (
     badness,
     counted,
@@ -17,9 +16,10 @@ from tpbench.benchmark.judging import (
     quantity,
     with_value,
 )
-from tpbench.benchmark.leaderboard.agreement import what_to_do
-from tpbench.benchmark.leaderboard.model import HEADLINE
+from tpbench.benchmark.leaderboard.board import HEADLINE
+from tpbench.benchmark.leaderboard.collect import what_to_do
 from tpbench.benchmark.run_folder import Run
+from tpbench.canonical import encoded
 from tpbench.errors import SubmissionError
 from tpbench.metrics.bootstrap import paired_difference
 from tpbench.metrics.joint_test import MIN_IDENTITIES, differ
@@ -122,7 +122,7 @@ class Comparison:
             "metrics": {name: asdict(found) for name, found in self.metrics.items()},
             "worst": {name: [asdict(loss) for loss in found] for name, found in self.worst.items()},
         }
-        found: dict[str, Any] = json_numbers(content)
+        found: dict[str, Any] = encoded(content)
         return found
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tpbench.benchmark.bookkeeping import RunPlan
-from tpbench.benchmark.leaderboard.seeds import cell, clip_means, identities_of
+from tpbench.benchmark.leaderboard.seeds import clip_means, identities_of, score_over_seeds
 from tpbench.benchmark.records import ClipRecord
 from tpbench.benchmark.run_folder import Run, RunFolder
 from tpbench.benchmark.tasks import TaskClip, TaskRule
+from tpbench.canonical import encoded
 from tpbench.dataset import Dataset
 from tpbench.errors import ConfigError, did_you_mean
-from tpbench.metrics.curves import finite_mean
 from tpbench.metrics.registry import METRICS, Protocol, as_pooled, metric
 from tpbench.metrics.registry import protocol as protocol_named
 from tpbench.metrics.scoring.pairing import Pair, Pairing
@@ -197,7 +197,9 @@ class Evaluation:
         first = self.reports[0]
         if len(self.reports) == 1:
             return dict(first.metrics)
-        return {name: self._over_seeds(score) for name, score in first.metrics.items()}
+        by_seed = dict(zip(self.seeds, self.reports, strict=True))
+        rows = {name: as_pooled(METRICS[name], self.reports[0].protocol) for name in first.metrics}
+        return {name: score_over_seeds(row, by_seed) for name, row in rows.items()}
 
     def table(self) -> pd.DataFrame:
         """Return one row per metric: value, interval over identities, spread over seeds, counts."""
@@ -257,7 +259,7 @@ class Evaluation:
             "partial": self.partial,
             "runs": [self._run_json(at) for at in range(len(self.runs))],
             "metrics": {
-                name: json_numbers(
+                name: encoded(
                     {
                         field: getattr(score, field)
                         for field in MetricScore.__dataclass_fields__
@@ -279,41 +281,6 @@ class Evaluation:
             "failed": failures_of(run, report),
         }
 
-    def _over_seeds(self, first: MetricScore) -> MetricScore:
-        by_seed = dict(zip(self.seeds, self.reports, strict=True))
-        row = as_pooled(METRICS[first.metric], self.reports[0].protocol)
-        found = cell(row, by_seed)
-        measured = [report.metrics[first.metric].status == "measured" for report in self.reports]
-        return MetricScore(
-            metric=first.metric,
-            version=first.version,
-            direction=first.direction,
-            unit=first.unit,
-            status="measured" if any(measured) else "not_measured",
-            value=found.value,
-            low=found.low,
-            high=found.high,
-            level=found.level,
-            reason=found.reason,
-            interval_reason=found.interval_reason,
-            warning=found.warning,
-            n_clips=found.n_clips,
-            n_identities=found.n_identities,
-            n_infinite=found.n_infinite,
-            n_missing=found.n_missing,
-            n_too_short=found.n_too_short,
-            pooling=first.pooling,
-            mean_of_clips=self._mean_over_seeds(first.metric, "mean_of_clips"),
-            mean_of_frames=self._mean_over_seeds(first.metric, "mean_of_frames"),
-            n_values=max(report.metrics[first.metric].n_values for report in self.reports),
-            details={"spread": found.spread, "n_seeds": sum(measured)},
-        )
-
-    def _mean_over_seeds(
-        self, name: str, which: Literal["mean_of_clips", "mean_of_frames"]
-    ) -> float:
-        return finite_mean([getattr(report.metrics[name], which) for report in self.reports])
-
 
 def failures_of(run: Run, report: ScoreReport) -> dict[str, str]:
     """Return why clips have no scores: what was not made, and what could not be scored."""
@@ -323,16 +290,3 @@ def failures_of(run: Run, report: ScoreReport) -> dict[str, str]:
         for name in report.coverage.missing
     }
     return {**unmade, **report.coverage.failed}
-
-
-def json_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and what is not one yet
-    """Return a value with NaN as null and infinities as "inf" and "-inf"."""
-    if isinstance(value, float):
-        if value != value:  # noqa: PLR0124 - NaN
-            return None
-        return {float("inf"): "inf", float("-inf"): "-inf"}.get(value, value)
-    if isinstance(value, dict):
-        return {key: json_numbers(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_numbers(item) for item in value]
-    return value

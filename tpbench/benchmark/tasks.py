@@ -143,7 +143,9 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN_IDS]) + (f" and {more} more" if more > 0 else "")
 
 
-_JOINT: Final = "__from__"
+PAIR_JOINT: Final = "__from__"
+"""In the clip id of a pair: `<driving>__from__<reference>`."""
+
 _PART_MAX: Final = 96  # two parts and the joint: 200, the longest that a clip id may be
 
 
@@ -191,7 +193,7 @@ def pair_id(driving: str, reference: str) -> str:
     >>> pair_id("anna_0_4000", "ben_0_4000")
     'anna_0_4000__from__ben_0_4000'
     """
-    return check_clip_id(f"{_part(driving)}{_JOINT}{_part(reference)}")
+    return check_clip_id(f"{_part(driving)}{PAIR_JOINT}{_part(reference)}")
 
 
 def _part(clip_id: str) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tpbench.benchmark.compare import Comparison
-    from tpbench.benchmark.leaderboard.build import BuiltLeaderboard
+    from tpbench.benchmark.leaderboard.tables import BuiltLeaderboard
 
 
 def compare(
@@ -154,7 +154,7 @@ def build(
     after they were made, are left out too, with exit code 3. Runs that cannot share a table are
     refused with exit code 2.
     """
-    from tpbench.benchmark.leaderboard.build import build_leaderboard
+    from tpbench.benchmark.leaderboard.tables import build_leaderboard
 
     built = build_leaderboard(runs, out, data=data, page=not no_page)
     if as_json:
@@ -192,7 +192,7 @@ def _as_json(built: BuiltLeaderboard) -> dict[str, Any]:
         "files": [str(path) for path in built.files],
         "page": None if built.page is None else str(built.page),
         "task": board.task.id,
-        "protocol": {"id": board.protocol.id, "digest": board.protocol.digest},
+        "protocol": {"id": board.protocol["id"], "digest": board.protocol["digest"]},
         "dataset": {
             "name": board.dataset.name,
             "digest": board.dataset.digest,
@@ -210,7 +210,7 @@ def _as_json(built: BuiltLeaderboard) -> dict[str, Any]:
                 "verified": row.verified,
                 "verified_by_maker": row.claimed,
                 "spread_over_seeds": {
-                    name: cell.spread for name, cell in row.cells.items() if cell.spread is not None
+                    name: spread for name in row.scores if (spread := row.spread(name)) is not None
                 },
             }
             for row in board.rows

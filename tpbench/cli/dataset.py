@@ -118,7 +118,7 @@ def demo(
 ) -> None:
     """Extract a small dataset, evaluate models that need no weights, build a leaderboard."""
     import tpbench
-    from tpbench.benchmark.leaderboard.build import build_leaderboard
+    from tpbench.benchmark.leaderboard.tables import build_leaderboard
     from tpbench.doctor import demo_clips
     from tpbench.work import terminate_as_interrupt
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tpbench.benchmark.leaderboard.assemble import assemble
+from tpbench.benchmark.leaderboard.board import Leaderboard
 from tpbench.benchmark.leaderboard.collect import collect
-from tpbench.benchmark.leaderboard.model import Leaderboard
 from tpbench.benchmark.records import ClipRecord, write_record
 from tpbench.benchmark.run_folder import RunFolder, run_path
 from tpbench.benchmark.run_info import (

@@ -102,7 +102,7 @@ def test_runs_of_the_first_protocol_stand_in_a_table_of_their_own(runs: Runs) ->
     runs("a", report=of_first_version, info=of_part("task", protocol="tpbench-v1"))
     runs("b", report=of_first_version, info=of_part("task", protocol="tpbench-v1"))
     board = board_of(runs.out)
-    assert (board.protocol.id, board.protocol.version) == ("tpbench-v1+custom", 1)
+    assert (board.protocol["id"], board.protocol["version"]) == ("tpbench-v1+custom", 1)
     assert board.missing_anchors == {}  # nothing can be made by it any more
     versions = {row.id: row.version for row in board.metrics}
     assert (versions["psnr"], versions["drift_psnr_slope"], versions["tje_d2"]) == (1, 1, 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmark.leaderboard.conftest import Runs, board_of, sha
-from tpbench.benchmark.leaderboard.build import build_leaderboard
+from tpbench.benchmark.leaderboard.tables import build_leaderboard
 from tpbench.benchmark.records import read_record, write_record
 from tpbench.benchmark.run_info import RunInfo
 from tpbench.benchmark.site import LIST_NAME

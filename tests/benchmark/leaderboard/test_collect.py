@@ -12,8 +12,8 @@ import pytest
 
 from tests.benchmark.leaderboard.conftest import Runs, board_of, sha
 from tpbench.benchmark.leaderboard.collect import VERIFIED_NAME, collect
-from tpbench.benchmark.leaderboard.csv import leaderboard_csv
 from tpbench.benchmark.leaderboard.markdown import leaderboard_markdown
+from tpbench.benchmark.leaderboard.tables import leaderboard_csv
 from tpbench.benchmark.records import read_record, write_record
 from tpbench.benchmark.run_info import RunInfo, write_run_info
 from tpbench.benchmark.site import fingerprint, note

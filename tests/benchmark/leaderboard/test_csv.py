@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.benchmark.leaderboard.conftest import DATASET_DIGEST, Runs, board_of
-from tpbench.benchmark.leaderboard.csv import csv_text, leaderboard_csv
-from tpbench.benchmark.leaderboard.model import Leaderboard
-from tpbench.benchmark.leaderboard.rows import one_line
-from tpbench.benchmark.leaderboard.schema import columns_of
+from tpbench.benchmark.leaderboard.assemble import one_line
+from tpbench.benchmark.leaderboard.board import Leaderboard
+from tpbench.benchmark.leaderboard.tables import columns_of, csv_text, leaderboard_csv
 
 VALUES = (20.123456789012345, 21.0, 1 / 3, 23.0, 24.0, 25.0)
 
@@ -43,7 +42,7 @@ def test_pandas_reads_every_value_back(runs: Runs) -> None:
 
     assert list(table.index) == ["a", "b", "frozen", "gt-reencode", "oracle"]
     for row in board.rows:
-        for metric, cell in row.cells.items():
+        for metric, cell in row.scores.items():
             found = table.loc[row.id, [metric, f"{metric}_lo", f"{metric}_hi"]]
             expected = [math.nan if v is None else v for v in (cell.value, cell.low, cell.high)]
             np.testing.assert_array_equal(found.to_numpy(np.float64), expected)
@@ -60,9 +59,9 @@ def test_dtypes_are_those_of_the_schema(runs: Runs) -> None:
     board = board_of(runs.out)
     table = read(board)
     kinds = {"str": pd.api.types.is_string_dtype, "int64": pd.api.types.is_integer_dtype}
-    for column in columns_of(board):
-        is_right = kinds.get(column.dtype, pd.api.types.is_float_dtype)
-        assert is_right(table[column.name].dtype), column.name
+    for name, column in columns_of(board).items():
+        is_right = kinds.get(column["dtype"], pd.api.types.is_float_dtype)
+        assert is_right(table[name].dtype), name
 
 
 def test_a_single_row_has_the_same_dtypes(runs: Runs) -> None:

@@ -49,7 +49,7 @@ def test_intervals_and_spread_stand_beside_the_value(runs: Runs) -> None:
     runs(seed=1, psnr=GOOD)
     runs(seed=2, psnr=[value + 2 for value in GOOD])
     board = board_of(runs.out)
-    cell = board.rows[0].cells["psnr"]
+    cell = board.rows[0].scores["psnr"]
     assert cell.low is not None
     assert cell.high is not None
     assert f"| mine | 26 ± 1.414 ({shown(cell.low)} … {shown(cell.high)}) |" in (

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from tpbench.baselines.reported import load_reported
-from tpbench.benchmark.leaderboard.reported import reported_csv
+from tpbench.benchmark.leaderboard.tables import reported_csv
 
 
 def test_pandas_reads_every_number_with_its_source() -> None:

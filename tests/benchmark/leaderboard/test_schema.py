@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 
 from tests.benchmark.leaderboard.conftest import DATASET_DIGEST, METRIC_IDS, Runs, board_of
-from tpbench.benchmark.leaderboard.csv import leaderboard_csv
-from tpbench.benchmark.leaderboard.model import Leaderboard
-from tpbench.benchmark.leaderboard.schema import schema_text
+from tpbench.benchmark.leaderboard.board import Leaderboard
+from tpbench.benchmark.leaderboard.tables import leaderboard_csv, schema_text
 from tpbench.metrics.registry import METRICS
 
 
@@ -54,7 +53,7 @@ def test_it_says_what_was_done_on_what(board: Leaderboard) -> None:
     assert schema["protocol"] == {
         "id": "tpbench-v2+custom",
         "version": 1,
-        "digest": board.protocol.digest,
+        "digest": board.protocol["digest"],
         "frames_to_clip": "reduction",
         "clips_to_set": "mean_of_clips",
     }

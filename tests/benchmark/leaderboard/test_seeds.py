@@ -21,7 +21,7 @@ def test_the_value_is_the_mean_over_seeds_per_clip_then_over_clips(runs: Runs) -
     (row,) = board_of(runs.out).rows
     assert row.seeds == (3, 7)
     assert list(row.badness["psnr"].values()) == [-21.0, -21.0, -23.0, -23.0, -25.0, -31.0]
-    assert row.cells["psnr"].value == 24.0  # (21 + 21 + 23 + 23 + 25 + 31) / 6
+    assert row.scores["psnr"].value == 24.0  # (21 + 21 + 23 + 23 + 25 + 31) / 6
     assert row.n_clips == 6
     assert row.complete
 
@@ -29,7 +29,7 @@ def test_the_value_is_the_mean_over_seeds_per_clip_then_over_clips(runs: Runs) -
 def test_the_interval_is_that_of_the_means_over_seeds(runs: Runs) -> None:
     runs(seed=1, psnr=FIRST)
     runs(seed=2, psnr=SECOND)
-    cell = board_of(runs.out).rows[0].cells["psnr"]
+    cell = board_of(runs.out).rows[0].scores["psnr"]
     expected = mean_over_identities([21.0, 21.0, 23.0, 23.0, 25.0, 31.0], PEOPLE).interval
     assert (cell.low, cell.high, cell.level) == (expected.low, expected.high, 0.95)
     assert cell.n_identities == 6
@@ -39,31 +39,32 @@ def test_the_spread_is_that_of_the_values_over_seeds(runs: Runs) -> None:
     runs(seed=1, psnr=20)
     runs(seed=2, psnr=21)
     runs(seed=3, psnr=25)
-    cell = board_of(runs.out).rows[0].cells["psnr"]
-    assert cell.value == pytest.approx(22)
-    assert cell.spread == pytest.approx(math.sqrt(7))  # ((20-22)^2 + (21-22)^2 + (25-22)^2) / 2
+    (row,) = board_of(runs.out).rows
+    assert row.scores["psnr"].value == pytest.approx(22)
+    # Deviations of -2, -1 and 3 from the mean, over n - 1 = 2.
+    assert row.spread("psnr") == pytest.approx(math.sqrt(7))
 
 
 def test_one_seed_is_what_its_scores_say_and_has_no_spread(runs: Runs) -> None:
     path = runs(psnr=FIRST)
     (row,) = board_of(path).rows
     expected = mean_over_identities(FIRST, PEOPLE)
-    cell = row.cells["psnr"]
+    cell = row.scores["psnr"]
     assert (cell.value, cell.low, cell.high) == (
         expected.mean,
         expected.interval.low,
         expected.interval.high,
     )
-    assert cell.spread is None
+    assert row.spread("psnr") is None
 
 
 def test_metrics_over_all_clips_are_averaged_without_an_interval(runs: Runs) -> None:
     runs(seed=1, sets={"fid": 10.0})
     runs(seed=2, sets={"fid": 14.0})
     (row,) = board_of(runs.out).rows
-    cell = row.cells["fid"]
+    cell = row.scores["fid"]
     assert (cell.value, cell.low, cell.high) == (12.0, None, None)
-    assert cell.spread == pytest.approx(math.sqrt(8))
+    assert row.spread("fid") == pytest.approx(math.sqrt(8))
     assert cell.interval_reason == "all clips together give one value"
     assert "fid" not in row.badness
 
@@ -89,16 +90,16 @@ def test_a_clip_that_failed_with_one_seed_is_that_of_the_other(runs: Runs) -> No
 def test_a_metric_blank_with_one_seed_is_that_of_the_others_and_says_so(runs: Runs) -> None:
     runs(seed=1, psnr=FIRST)
     runs(seed=2, blank={"psnr": "no weights"})
-    cell = board_of(runs.out).rows[0].cells["psnr"]
-    assert cell.value == 23.5
-    assert cell.warning == "not measured with seed 2"
-    assert cell.spread is None
+    (row,) = board_of(runs.out).rows
+    assert row.scores["psnr"].value == 23.5
+    assert row.scores["psnr"].warning == "not measured with seed 2"
+    assert row.spread("psnr") is None
 
 
 def test_a_metric_blank_with_all_seeds_keeps_its_reason(runs: Runs) -> None:
     runs(seed=1, blank={"psnr": "no weights", "fid": "no net"})
     runs(seed=2, blank={"psnr": "no weights", "fid": "no net"})
-    cells = board_of(runs.out).rows[0].cells
+    cells = board_of(runs.out).rows[0].scores
     assert math.isnan(cells["psnr"].value)
     assert cells["psnr"].reason == "no weights"
     assert cells["fid"].reason == "no net"
@@ -110,8 +111,8 @@ def test_infinite_values_are_no_part_of_a_mean(runs: Runs) -> None:
     (row,) = board_of(runs.out).rows
     assert row.badness["psnr"]["clip0"] == -100.0
     assert row.badness["psnr"]["clip1"] == -65.0  # (100 + 30) / 2
-    assert row.cells["psnr"].value == 22.0  # (30 + 4 * 20) / 5
-    assert row.cells["psnr"].n_infinite == 1
+    assert row.scores["psnr"].value == 22.0  # (30 + 4 * 20) / 5
+    assert row.scores["psnr"].n_infinite == 1
 
 
 def test_speed_is_that_of_all_frames_of_all_seeds(runs: Runs) -> None:
@@ -154,7 +155,7 @@ def test_intervals_of_an_older_method_are_made_anew(runs: Runs) -> None:
 
     old, new = runs("old", psnr=FIRST, report=older), runs("new", psnr=FIRST)
 
-    of_old, of_new = (board_of(path).rows[0].cells for path in (old, new))
+    of_old, of_new = (board_of(path).rows[0].scores for path in (old, new))
 
     assert of_old["psnr"] == of_new["psnr"]
     assert of_old["psnr"].low != 1.0

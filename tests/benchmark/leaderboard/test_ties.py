@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.benchmark.leaderboard.conftest import Runs, board_of
-from tpbench.benchmark.leaderboard.model import Marks
+from tpbench.benchmark.leaderboard.board import Marks
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.report import ScoreReport
 
@@ -27,9 +27,9 @@ def test_a_clear_winner_stands_alone_though_the_models_own_intervals_overlap(run
     runs("bad", psnr=shifted(-0.5))
     board = board_of(runs.out)
     bad, good = board.rows
-    assert bad.cells["psnr"].high is not None
-    assert good.cells["psnr"].low is not None
-    assert bad.cells["psnr"].high > good.cells["psnr"].low
+    assert bad.scores["psnr"].high is not None
+    assert good.scores["psnr"].low is not None
+    assert bad.scores["psnr"].high > good.scores["psnr"].low
     assert board.marks["psnr"] == Marks(best=("good",))
     assert board.mark("good", "psnr") == "best"
     assert board.mark("bad", "psnr") is None
@@ -76,17 +76,17 @@ def test_the_distance_to_a_target_is_that_of_each_clip_and_not_of_the_mean(runs:
     board = board_of(runs.out)
 
     assert board.marks["motion_ratio"] == Marks(best=("steady",))
-    steady, wild = (row.cells["motion_ratio"] for row in board.rows)
-    assert wild.value == pytest.approx(1)
-    assert wild.distance == pytest.approx(0.8)
-    assert steady.distance == pytest.approx(0.055)
-    assert steady.distance_low is not None
-    assert steady.distance_high is not None
-    assert 0.03 < steady.distance_low < 0.055 < steady.distance_high < 0.08
+    steady, wild = (row.distances["motion_ratio"] for row in board.rows)
+    assert board.rows[1].scores["motion_ratio"].value == pytest.approx(1)
+    assert wild.mean == pytest.approx(0.8)
+    assert steady.mean == pytest.approx(0.055)
+    assert steady.interval.low is not None
+    assert steady.interval.high is not None
+    assert 0.03 < steady.interval.low < 0.055 < steady.interval.high < 0.08
     # All six people are off by the same.
-    assert wild.distance_low is None
+    assert wild.interval.low is None
     ranks = [board.rank(row, METRICS["motion_ratio"]) for row in board.rows]
-    assert ranks == [steady.distance, wild.distance]
+    assert ranks == [steady.mean, wild.mean]
 
 
 def test_seeds_on_both_sides_of_a_target_do_not_cancel(runs: Runs) -> None:
@@ -95,7 +95,7 @@ def test_seeds_on_both_sides_of_a_target_do_not_cancel(runs: Runs) -> None:
     runs("wild", seed=2, motion_ratio=[1.5, 1.49, 1.51, 1.5, 1.5, 1.48])
     board = board_of(runs.out)
     assert board.marks["motion_ratio"] == Marks(best=("steady",))
-    assert board.rows[1].cells["motion_ratio"].distance == pytest.approx(2.98 / 6)
+    assert board.rows[1].distances["motion_ratio"].mean == pytest.approx(2.98 / 6)
 
 
 def test_equal_values_are_all_best(runs: Runs) -> None:
@@ -209,8 +209,8 @@ def test_who_lacks_a_metric_on_half_of_the_clips_is_not_best_by_the_easy_ones(ru
     said = "losesit is not judged: a value in only 3 of 6 clips, and those it lacks may be the hard"
     assert board.marks["tje_d2"] == Marks(best=("steady",), notes=(f"{said} ones",))
     assert board.rank(board.rows[0], METRICS["tje_d2"]) is None
-    assert board.rows[0].cells["tje_d2"].n_clips == 3
-    assert board.most_clips(METRICS["tje_d2"]) == 6
+    assert board.rows[0].scores["tje_d2"].n_clips == 3
+    assert board.n_of_more(board.rows[0], METRICS["tje_d2"]) == 6
 
 
 def test_models_are_judged_on_the_clips_that_all_of_them_have(runs: Runs) -> None:
@@ -221,7 +221,7 @@ def test_models_are_judged_on_the_clips_that_all_of_them_have(runs: Runs) -> Non
     runs("better", people=people, tje_d2=[90.0, *ours[1:]])
     board = board_of(runs.out)
     better, lucky = board.rows
-    assert lucky.cells["tje_d2"].value < better.cells["tje_d2"].value
+    assert lucky.scores["tje_d2"].value < better.scores["tje_d2"].value
     assert board.marks["tje_d2"] == Marks(
         best=("better",), notes=("judged on the 11 of 12 clips that all judged have",)
     )

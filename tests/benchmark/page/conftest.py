@@ -15,21 +15,19 @@ from numpy.typing import NDArray
 
 from tests.conftest import MediaMaker
 from tpbench.baselines.reported import load_reported
-from tpbench.benchmark.leaderboard.model import (
-    Cell,
+from tpbench.benchmark.leaderboard.board import (
     ClipInfo,
-    DatasetInfo,
     Leaderboard,
     Marks,
-    ProtocolInfo,
     Row,
     RowKind,
     SeedRun,
-    TaskInfo,
 )
+from tpbench.benchmark.run_info import DatasetStamp, TaskStamp
 from tpbench.dataset import Clip, Dataset, clip_path, finalise, pose_path
 from tpbench.files import sha256_of
 from tpbench.metrics.registry import METRICS
+from tpbench.metrics.scoring.report import MetricScore
 from tpbench.video import CLIP, PREVIEW, VideoWriter
 
 CLIPS: Final = {"anna": 160, "bert": 150, "carl": 130, "dora": 110, "emil": 105}
@@ -141,24 +139,26 @@ def make_board(talks: Dataset, runs: Path) -> Leaderboard:
     """Make the runs of all models, and the leaderboard of them."""
     rows = tuple(_row(made, _run(made, runs)) for made in MODELS)
     return Leaderboard(
-        task=TaskInfo(id="self", version=1, min_frames=101, description="from the first frame"),
-        protocol=ProtocolInfo(
-            id="tpbench-v2+custom",
-            version=1,
-            digest="1" * 64,
-            title="seven metrics",
-            settings={"quirks": ["it has no quirk"]},
-            policies={"first_frame": 1},
-        ),
-        dataset=DatasetInfo(
+        task=TaskStamp(id="self", version=1, min_frames=101, protocol="tpbench-v2"),
+        protocol={
+            "id": "tpbench-v2+custom",
+            "version": 1,
+            "digest": "1" * 64,
+            "title": "seven metrics",
+            "quirks": ["it has no quirk"],
+        },
+        policies={"first_frame": 1},
+        dataset=DatasetStamp(
             name="talks",
             digest=talks.digest,
             split="all",
+            clips_digest="4" * 64,
             n_clips=len(CLIPS),
             n_identities=len(CLIPS),
-            n_too_short=0,
-            folder=talks.folder,
+            left_out={},
+            folder="",
         ),
+        data=talks.folder,
         metrics=tuple(METRICS[name] for name in METRIC_IDS),
         rows=rows,
         marks={
@@ -226,41 +226,47 @@ def write_frames(path: Path, made: Made, clips: Mapping[str, int] = CLIPS) -> No
     pd.concat(tables).to_parquet(path)
 
 
-def cell(value: float, *, low: float | None = None, high: float | None = None) -> Cell:
+def scored(
+    name: str, value: float, low: float | None = None, high: float | None = None
+) -> MetricScore:
     """Return a value with its interval."""
-    return Cell(
+    return MetricScore(
+        metric=name,
+        version=METRICS[name].version,
+        direction=METRICS[name].direction,
+        unit=METRICS[name].unit,
+        status="not_measured" if math.isnan(value) else "measured",
         value=value,
         low=low,
         high=high,
         level=None if low is None else 0.95,
         n_clips=len(CLIPS),
         n_identities=len(CLIPS),
-        n_infinite=0,
-        n_missing=0,
-        n_too_short=0,
         interval_reason="one value of all clips" if low is None else None,
     )
 
 
 def _row(made: Made, run: SeedRun) -> Row:
     psnr = float(made.curve(np.array([60.0]))[0])
-    blank = replace(cell(math.nan), n_clips=0, reason=WHY_BLANK, interval_reason=None)
-    cells = {
-        "psnr": cell(psnr, low=psnr - 1, high=psnr + 1) if math.isfinite(psnr) else cell(psnr),
-        "ssim": cell(0.5, low=0.4, high=0.6),
-        "lpips": blank,
-        "fid": cell(100 + made.tje),
-        "tje_d2": cell(made.tje, low=made.tje * 0.9, high=made.tje * 1.1),
-        "motion_ratio": cell(made.motion, low=made.motion * 0.9, high=made.motion * 1.1),
-        "drift_psnr_slope": cell(-1.0, low=-2.0, high=-0.5),
+    blank = scored("lpips", math.nan)
+    ends = {
+        "psnr": (psnr, psnr - 1, psnr + 1) if math.isfinite(psnr) else (psnr,),
+        "ssim": (0.5, 0.4, 0.6),
+        "fid": (100 + made.tje,),
+        "tje_d2": (made.tje, made.tje * 0.9, made.tje * 1.1),
+        "motion_ratio": (made.motion, made.motion * 0.9, made.motion * 1.1),
+        "drift_psnr_slope": (-1.0, -2.0, -0.5),
     }
+    scores = {name: scored(name, *ends[name]) for name in METRIC_IDS if name in ends}
+    scores["lpips"] = replace(blank, n_clips=0, reason=WHY_BLANK, interval_reason=None)
     return Row(
         id=made.id,
         display_name=made.name,
         kind=made.kind,
         description="",
         url="",
-        cells=cells,
+        scores={name: scores[name] for name in METRIC_IDS},
+        distances={},
         badness={},
         runs=(run,),
         n_clips=len(CLIPS),

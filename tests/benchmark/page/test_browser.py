@@ -13,7 +13,7 @@ import pytest
 from tests.benchmark.page.chromium import WHY_NOT, find_chromium, started
 from tests.benchmark.page.conftest import CLIPS, HOSTILE, MODELS, WHY_BLANK
 from tests.conftest import MediaMaker
-from tpbench.benchmark.leaderboard.model import Leaderboard
+from tpbench.benchmark.leaderboard.board import Leaderboard
 from tpbench.benchmark.page import build_page
 from tpbench.benchmark.site import Site
 
@@ -476,9 +476,9 @@ def many(board: Leaderboard, number: int) -> Leaderboard:
             first,
             id=f"crowd{n}",
             display_name=f"Model number {n}",
-            cells={
-                **first.cells,
-                "motion_ratio": replace(first.cells["motion_ratio"], value=0.7 + n / 300),
+            scores={
+                **first.scores,
+                "motion_ratio": replace(first.scores["motion_ratio"], value=0.7 + n / 300),
             },
         )
         for n in range(number)
@@ -514,6 +514,6 @@ def without_media() -> Callable[..., Leaderboard]:
             replace(row, runs=tuple(replace(run, previews={}) for run in row.runs))
             for row in board.rows
         )
-        return replace(board, rows=rows, dataset=replace(board.dataset, folder=None))
+        return replace(board, rows=rows, data=None)
 
     return strip

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmark.page.conftest import HOSTILE
-from tpbench.benchmark.leaderboard.model import Leaderboard
+from tpbench.benchmark.leaderboard.board import Leaderboard
 from tpbench.benchmark.page import build_page
 from tpbench.benchmark.page.build import SCRIPTS, as_script_data
 from tpbench.benchmark.site import Site
@@ -52,7 +52,7 @@ def test_equal_leaderboards_give_equal_pages(board: Leaderboard, tmp_path: Path)
 def test_names_that_are_markup_open_no_element(board: Leaderboard, tmp_path: Path) -> None:
     hostile = replace(
         board,
-        dataset=replace(board.dataset, name=HOSTILE),
+        dataset=board.dataset.model_copy(update={"name": HOSTILE}),
         notes=(HOSTILE, "<!--", "\u2028"),
         clips=tuple(replace(clip, identity=HOSTILE) for clip in board.clips),
     )

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.benchmark.page.conftest import CLIPS, MODELS, write_frames
-from tpbench.benchmark.leaderboard.model import Leaderboard
+from tpbench.benchmark.leaderboard.board import Leaderboard
 from tpbench.benchmark.page.curves import make_curves
 
 

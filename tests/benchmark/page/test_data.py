@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.benchmark.page.conftest import CLIPS, METRIC_IDS, WHY_BLANK, cell
+from tests.benchmark.page.conftest import CLIPS, METRIC_IDS, WHY_BLANK, scored
 from tpbench.baselines.reported import load_reported
-from tpbench.benchmark.leaderboard.model import Cell, Leaderboard, LeftOut
+from tpbench.benchmark.leaderboard.board import Leaderboard
+from tpbench.benchmark.leaderboard.collect import LeftOut
 from tpbench.benchmark.page.curves import make_curves
 from tpbench.benchmark.page.data import page_data
 from tpbench.benchmark.page.media import ClipMedia
+from tpbench.metrics.bootstrap import mean_over_identities
+from tpbench.metrics.scoring.report import MetricScore
 
 NOWHERE = {clip_id: ClipMedia(fps=None) for clip_id in CLIPS}
 
@@ -22,14 +25,16 @@ def data_of(board: Leaderboard) -> dict[str, Any]:
     return page_data(board, make_curves(board), NOWHERE)
 
 
-def cell_data(board: Leaderboard, found: Cell) -> dict[str, Any]:
-    row = replace(board.rows[0], cells={**board.rows[0].cells, "ssim": found})
+def cell_data(board: Leaderboard, found: MetricScore) -> dict[str, Any]:
+    first = board.rows[0]
+    runs = first.runs * (2 if found.details else 1)
+    row = replace(first, scores={**first.scores, "ssim": found}, runs=runs)
     cells: dict[str, Any] = data_of(replace(board, rows=(row,)))["models"][0]["cells"]["ssim"]
     return cells
 
 
 def test_values_are_unrounded_and_are_json(board: Leaderboard) -> None:
-    found = cell_data(board, cell(1 / 3, low=0.1 + 0.2, high=0.9))
+    found = cell_data(board, scored("ssim", 1 / 3, low=0.1 + 0.2, high=0.9))
     assert json.loads(json.dumps(found, allow_nan=False))["value"] == 1 / 3
     assert found["low"] == 0.1 + 0.2
     assert found["n"] == len(CLIPS)
@@ -54,19 +59,21 @@ def test_marks_are_those_of_the_leaderboard(board: Leaderboard) -> None:
         ({"n_missing": 2}, "left out: 2 clips with nothing to measure"),
         ({"n_too_short": 3}, "left out: 3 clips too short for it"),
         ({"warning": "fewer frames than dimensions"}, "fewer frames than dimensions"),
-        ({"spread": 0.25}, "standard deviation over seeds: 0.25"),
+        ({"details": {"spread": 0.25}}, "standard deviation over seeds: 0.25"),
     ],
 )
 def test_what_belongs_to_a_value_is_said_beside_it(
     board: Leaderboard, change: dict[str, Any], said: str
 ) -> None:
-    assert said in cell_data(board, replace(cell(0.5, low=0.4, high=0.6), **change))["notes"]
+    assert (
+        said in cell_data(board, replace(scored("ssim", 0.5, low=0.4, high=0.6), **change))["notes"]
+    )
 
 
 def test_a_value_of_fewer_clips_than_another_has_says_of_how_many(board: Leaderboard) -> None:
     first, *others = board.rows
-    short = replace(first.cells["ssim"], value=0.5, n_clips=2, n_missing=len(CLIPS) - 2)
-    rows = (replace(first, cells={**first.cells, "ssim": short}), *others)
+    short = replace(first.scores["ssim"], value=0.5, n_clips=2, n_missing=len(CLIPS) - 2)
+    rows = (replace(first, scores={**first.scores, "ssim": short}), *others)
     models = data_of(replace(board, rows=rows))["models"]
     found = [(model["cells"]["ssim"]["n"], model["cells"]["ssim"].get("of")) for model in models]
     assert found[0] == (2, len(CLIPS))
@@ -76,20 +83,24 @@ def test_a_value_of_fewer_clips_than_another_has_says_of_how_many(board: Leaderb
 def test_a_distance_stands_beside_its_value_and_ranks_stand_in_every_cell(
     board: Leaderboard,
 ) -> None:
-    ratio = replace(board.rows[0].cells["motion_ratio"], distance=0.3, distance_low=0.2)
-    row = replace(board.rows[0], cells={**board.rows[0].cells, "motion_ratio": ratio})
+    ratio = board.rows[0].scores["motion_ratio"]
+    distance = mean_over_identities([0.1, 0.2, 0.3, 0.4, 0.5], list(CLIPS))
+    row = replace(board.rows[0], distances={"motion_ratio": distance})
     cells = data_of(replace(board, rows=(row,)))["models"][0]["cells"]
-    assert (cells["motion_ratio"]["distance"], cells["motion_ratio"]["distance_low"]) == (0.3, 0.2)
+    assert (cells["motion_ratio"]["distance"], cells["motion_ratio"]["distance_low"]) == (
+        distance.mean,
+        distance.interval.low,
+    )
     assert cells["motion_ratio"]["rank"] == pytest.approx(abs(ratio.value - 1))
     assert cells["psnr"]["rank"] == -cells["psnr"]["value"]
 
 
 def test_a_value_without_interval_says_why(board: Leaderboard) -> None:
-    assert cell_data(board, cell(0.5))["notes"] == ["no interval: one value of all clips"]
+    assert cell_data(board, scored("ssim", 0.5))["notes"] == ["no interval: one value of all clips"]
 
 
 def test_a_blank_without_a_reason_is_still_called_not_measured(board: Leaderboard) -> None:
-    found = replace(cell(math.nan), n_clips=0)
+    found = replace(scored("ssim", math.nan), n_clips=0)
     assert cell_data(board, found)["notes"] == ["not measured"]
 
 
@@ -112,7 +123,7 @@ def test_no_folder_of_the_machine_is_on_the_page(board: Leaderboard) -> None:
     assert data["notices"][-1]["text"] == "a/b@1/self-p/seed1: is partial"
     text = json.dumps(data)
     assert "/home/someone" not in text
-    assert str(board.dataset.folder) not in text
+    assert str(board.data) not in text
     assert str(board.rows[0].runs[0].folder.parent) not in text
 
 

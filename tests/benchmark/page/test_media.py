@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmark.page.conftest import CLIPS, FPS
-from tpbench.benchmark.leaderboard.model import Leaderboard
+from tpbench.benchmark.leaderboard.board import Leaderboard
 from tpbench.benchmark.page.media import ClipMedia, place_media
 from tpbench.benchmark.run_folder import RunFolder
 from tpbench.benchmark.site import Site
@@ -44,8 +44,8 @@ def secret(tmp_path: Path) -> Path:
 @pytest.fixture
 def own(board: Leaderboard, tmp_path: Path) -> Leaderboard:
     """The leaderboard with dataset and runs of its own, to be changed."""
-    assert board.dataset.folder is not None
-    talks = shutil.copytree(board.dataset.folder, tmp_path / "talks")
+    assert board.data is not None
+    talks = shutil.copytree(board.data, tmp_path / "talks")
     rows = tuple(
         replace(
             row,
@@ -56,12 +56,12 @@ def own(board: Leaderboard, tmp_path: Path) -> Leaderboard:
         )
         for at, row in enumerate(board.rows)
     )
-    return replace(board, rows=rows, dataset=replace(board.dataset, folder=talks))
+    return replace(board, rows=rows, data=talks)
 
 
 def folder_of(board: Leaderboard) -> Path:
-    assert board.dataset.folder is not None
-    return board.dataset.folder
+    assert board.data is not None
+    return board.data
 
 
 def test_videos_are_copied_beside_the_page(board: Leaderboard, tmp_path: Path) -> None:
@@ -139,15 +139,14 @@ def test_nothing_is_written_or_taken_away_through_a_linked_folder(
 def test_without_a_dataset_named_by_the_keeper_there_are_no_real_clips(
     board: Leaderboard, tmp_path: Path
 ) -> None:
-    dataset = replace(board.dataset, folder=None)
-    anna = place(replace(board, dataset=dataset), tmp_path)["anna"]
+    anna = place(replace(board, data=None), tmp_path)["anna"]
     assert (anna.reference, anna.pose, anna.real) == (None, None, None)
     assert len(anna.generated) == len(board.rows)
     assert anna.fps == FPS
 
 
 def test_a_dataset_that_is_another_one_is_refused(board: Leaderboard, tmp_path: Path) -> None:
-    dataset = replace(board.dataset, digest="f" * 64)
+    dataset = board.dataset.model_copy(update={"digest": "f" * 64})
     with pytest.raises(ConfigError, match="not the dataset that the runs were made on"):
         place(replace(board, dataset=dataset), tmp_path)
 

@@ -1,32 +1,45 @@
-"""From runs that agree to the leaderboard."""
+"""From runs that agree to the leaderboard: one row per model, and the command that makes it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import math
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+from tpbench.baselines import registry
 from tpbench.baselines.reported import load_reported
-from tpbench.benchmark.leaderboard.agreement import require_agreement
-from tpbench.benchmark.leaderboard.collect import Collection, ScoredRun
-from tpbench.benchmark.leaderboard.command import DATASET, anchor_command
-from tpbench.benchmark.leaderboard.model import (
-    ANCHORS,
-    ClipInfo,
-    DatasetInfo,
-    Leaderboard,
-    ProtocolInfo,
-    Row,
-    TaskInfo,
+from tpbench.benchmark.leaderboard.board import ANCHORS, ClipInfo, Leaderboard, Row, SeedRun
+from tpbench.benchmark.leaderboard.collect import (
+    Collection,
+    ScoredRun,
+    Verified,
+    require_agreement,
 )
-from tpbench.benchmark.leaderboard.rows import rows_of
-from tpbench.benchmark.leaderboard.seeds import identities_of
+from tpbench.benchmark.leaderboard.seeds import (
+    clip_badness,
+    distance_of,
+    identities_of,
+    score_over_seeds,
+)
 from tpbench.benchmark.leaderboard.ties import marks_of
-from tpbench.benchmark.tasks import TASKS
+from tpbench.benchmark.run_info import ModelStamp, Session
+from tpbench.benchmark.tasks import PAIR_JOINT, TASKS
+from tpbench.errors import SubmissionError
 from tpbench.metrics.registry import METRICS, RETIRED_PROTOCOLS, MetricRow, as_pooled, metric_at
+from tpbench.privacy import public_message, public_option
 
-_PAIR: Final = "__from__"
-"""In the clip id of a pair of the task `cross`: `<driving>__from__<reference>`."""
+DATASET: Final = "DATASET"
+"""Stands in commands for the folder of the dataset: where it lay on one machine says nothing on
+another."""
+WEIGHTS: Final = "WEIGHTS"
+"""Stands for the folder of checkpoints."""
+_STRENGTH: Final[tuple[Verified, ...]] = ("none", "digest", "rerun")
+_WEIGHT_FREE: Final = frozenset({"anchor", "baseline"})
 
 
 def assemble(collection: Collection, *, data: Path | None = None) -> Leaderboard:
@@ -41,32 +54,28 @@ def assemble(collection: Collection, *, data: Path | None = None) -> Leaderboard
     """
     runs = collection.runs
     require_agreement(runs)
-    metrics = _metrics(runs[0])
-    rows = rows_of(runs, metrics)
+    first = runs[0]
+    metrics = _metrics(first)
+    rows = _rows(runs, metrics)
     identities = identities_of([run.report for run in runs])
+    there = {row.id for row in rows if row.kind == "anchor"}
+    retired = first.info.task.protocol in RETIRED_PROTOCOLS
+    wanted = [anchor for anchor in ANCHORS if anchor not in there and not retired]
     return Leaderboard(
-        task=_task(runs[0]),
-        protocol=_protocol(runs[0]),
-        dataset=_dataset(runs[0], data),
+        task=first.info.task,
+        dataset=first.info.dataset,
+        protocol=first.report.protocol,
+        policies=first.report.policies,
+        data=data,
         metrics=metrics,
         rows=rows,
         marks={metric.id: marks_of(metric, rows, identities) for metric in metrics},
         clips=_clips(runs),
-        missing_anchors={
-            anchor: anchor_command(anchor, runs[0]) for anchor in _missing_anchors(runs[0], rows)
-        },
+        missing_anchors={anchor: _command(first, anchor, [first.info.seed]) for anchor in wanted},
         reported=load_reported(),
         left_out=collection.left_out,
         notes=(*collection.notes, *_remarks(rows)),
     )
-
-
-def commands_of_missing_anchors(collection: Collection, board: Leaderboard) -> dict[str, str]:
-    """Return what to type on this machine to make the anchors that are not there."""
-    folder = board.dataset.folder
-    data = DATASET if folder is None else str(folder)
-    like = collection.runs[0]
-    return {anchor: anchor_command(anchor, like, data=data) for anchor in board.missing_anchors}
 
 
 def _metrics(run: ScoredRun) -> tuple[MetricRow, ...]:
@@ -83,14 +92,6 @@ def _metrics(run: ScoredRun) -> tuple[MetricRow, ...]:
     return tuple(found[name] for name in order)
 
 
-def _missing_anchors(run: ScoredRun, rows: Sequence[Row]) -> list[str]:
-    """Return the anchors that are not there and can still be made."""
-    if run.info.task.protocol in RETIRED_PROTOCOLS:
-        return []
-    there = {row.id for row in rows if row.kind == "anchor"}
-    return [anchor for anchor in ANCHORS if anchor not in there]
-
-
 def _remarks(rows: Sequence[Row]) -> list[str]:
     return [
         f"{row.id}: coverage {row.coverage:.3f}: values are those of the {row.n_clips} clips with "
@@ -100,50 +101,12 @@ def _remarks(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _task(run: ScoredRun) -> TaskInfo:
-    task = run.info.task
-    rule = TASKS.get(task.id.partition(".")[0])
-    return TaskInfo(
-        id=task.id,
-        version=task.version,
-        min_frames=task.min_frames,
-        description="" if rule is None else rule.description,
-    )
-
-
-def _protocol(run: ScoredRun) -> ProtocolInfo:
-    settings = run.report.protocol
-    return ProtocolInfo(
-        id=str(settings["id"]),
-        version=int(settings["version"]),
-        digest=str(settings["digest"]),
-        title=str(settings["title"]),
-        settings=settings,
-        policies=run.report.policies,
-    )
-
-
-def _dataset(run: ScoredRun, data: Path | None) -> DatasetInfo:
-    dataset = run.info.dataset
-    return DatasetInfo(
-        name=dataset.name,
-        digest=dataset.digest,
-        split=dataset.split,
-        n_clips=dataset.n_clips,
-        n_identities=dataset.n_identities,
-        n_too_short=len(dataset.left_out),
-        folder=data,
-    )
-
-
 def _clips(runs: Sequence[ScoredRun]) -> tuple[ClipInfo, ...]:
     crossed = runs[0].info.task.id.partition(".")[0] == "cross"
     found = {clip_id: scores for run in runs for clip_id, scores in run.report.clips.items()}
     clips = []
     for clip_id in sorted(found):
-        driving, reference = clip_id, clip_id
-        if crossed:
-            driving, _, reference = clip_id.partition(_PAIR)
+        driving, _, reference = clip_id.partition(PAIR_JOINT) if crossed else (clip_id, "", clip_id)
         clips.append(
             ClipInfo(
                 id=clip_id,
@@ -154,3 +117,199 @@ def _clips(runs: Sequence[ScoredRun]) -> tuple[ClipInfo, ...]:
             )
         )
     return tuple(clips)
+
+
+def _rows(runs: Sequence[ScoredRun], metrics: Sequence[MetricRow]) -> tuple[Row, ...]:
+    """Return the rows: measured ones by display name, then the anchors."""
+    groups = groupby(runs, key=lambda run: run.info.model.name)
+    rows = sorted((_row(list(group), metrics) for _name, group in groups), key=_place)
+    shown = Counter(row.id for row in rows)
+    if alike := [name for name, times in shown.items() if times > 1]:
+        raise SubmissionError(
+            f"two models are shown as '{alike[0]}': their names differ in what can't be seen"
+        )
+    return tuple(rows)
+
+
+def _place(row: Row) -> tuple[bool, int, str, str]:
+    order = ANCHORS.index(row.id) if row.id in ANCHORS else len(ANCHORS)
+    anchor = row.kind == "anchor"
+    return anchor, order if anchor else 0, row.display_name.casefold(), row.id
+
+
+def _row(runs: Sequence[ScoredRun], metrics: Sequence[MetricRow]) -> Row:
+    stamp = runs[0].info.model
+    reports = [run.report for run in runs]
+    by_seed = {run.info.seed: run.report for run in runs}
+    scores = {metric.id: score_over_seeds(metric, by_seed) for metric in metrics}
+    identities = identities_of(reports)
+    n_expected = sum(run.info.counts.expected for run in runs)
+    peaks = [b for run in runs if (b := run.info.timings.peak_gpu_bytes) is not None]
+    return Row(
+        id=one_line(stamp.name),
+        display_name=_display_name(stamp),
+        kind="anchor" if stamp.kind == "anchor" else "measured",
+        description=_description(stamp),
+        url=one_line(stamp.url) if stamp.url else "",
+        scores=scores,
+        distances={
+            metric.id: distance_of(metric, reports)
+            for metric in metrics
+            if metric.target is not None
+            and metric.reduction != "set"
+            and not math.isnan(scores[metric.id].value)
+        },
+        badness={
+            metric.id: clip_badness(metric, reports)
+            for metric in metrics
+            if metric.reduction != "set"
+        },
+        runs=tuple(_seed_run(run) for run in runs),
+        n_clips=len(identities),
+        n_identities=len({name for name in identities.values() if name is not None}),
+        coverage=sum(len(report.clips) for report in reports) / n_expected,
+        params_b=stamp.params_b,
+        gen_fps=_frames_per_s(runs),
+        peak_gpu_gb=max(peaks) / 1e9 if peaks else None,
+        hardware=_joined(_machine(session) for run in runs for session in run.info.sessions),
+        code=_joined(session.code.short for run in runs for session in run.info.sessions),
+        licence_code=_licence(stamp.licence_code),
+        licence_weights=_weights_licence(stamp),
+        run_digest=_row_digest(runs),
+        verified=min((run.verified for run in runs), key=_STRENGTH.index),
+        claimed=min((run.claimed for run in runs), key=_STRENGTH.index),
+        date=max(_date(run) for run in runs),
+        command=_command_of(runs),
+    )
+
+
+def one_line(text: str) -> str:
+    r"""Return a name without line breaks, control characters, or those that turn text around.
+
+    >>> one_line(" two\nlines\t\u202e ")
+    'two lines'
+    """
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(plain.split()) or "unnamed"
+
+
+def _display_name(stamp: ModelStamp) -> str:
+    """Return the name for people; that of a variant says which it is."""
+    name, (_id, _, variant) = one_line(stamp.display_name), stamp.name.partition(":")
+    known = stamp.kind != "custom"
+    return f"{name} ({one_line(variant)})" if known and variant else name
+
+
+def _description(stamp: ModelStamp) -> str:
+    row = registry.MODELS.get(stamp.name.partition(":")[0])
+    return row.description if row is not None and row.kind == stamp.kind else ""
+
+
+def _seed_run(run: ScoredRun) -> SeedRun:
+    report = run.report
+    failed = dict.fromkeys(report.coverage.missing, "nothing was generated for it")
+    failed |= {name: record.reason for name, record in run.records.items() if record.reason}
+    failed |= report.coverage.failed
+    previews = {name: run.records[name].preview_sha256 for name in report.clips}
+    return SeedRun(
+        seed=run.info.seed,
+        folder=run.path,
+        digest=run.digest,
+        scores_digest=run.scores_digest,
+        verified=run.verified,
+        claimed=run.claimed,
+        date=_date(run),
+        n_scored=len(report.clips),
+        failed={
+            # Runs of older versions name files by their whole path.
+            clip_id: one_line(public_message(failed[clip_id], own=[run.path]))
+            for clip_id in sorted(failed)
+        },
+        previews={clip_id: sha256 for clip_id, sha256 in previews.items() if sha256},
+    )
+
+
+def _frames_per_s(runs: Sequence[ScoredRun]) -> float | None:
+    if len(runs) == 1:
+        return runs[0].info.timings.frames_per_s
+    took_s = sum(run.info.timings.gen_s for run in runs)
+    return sum(run.info.counts.frames for run in runs) / took_s if took_s else None
+
+
+def _machine(session: Session) -> str:
+    hardware = session.hardware
+    if hardware.gpus and "cuda" in session.device:
+        return ", ".join(hardware.gpus)
+    return f"{hardware.processor}, {hardware.cores} cores"
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(one_line(text) for text in texts))
+
+
+def _licence(text: str) -> str:
+    return one_line(text) if text.strip() else "not stated"
+
+
+def _weights_licence(stamp: ModelStamp) -> str:
+    if stamp.kind in _WEIGHT_FREE and not stamp.licence_weights:
+        return "no weights"
+    return _licence(stamp.licence_weights)
+
+
+def _row_digest(runs: Sequence[ScoredRun]) -> str:
+    if len(runs) == 1:
+        return runs[0].digest
+    return hashlib.sha256("\n".join(run.digest for run in runs).encode()).hexdigest()
+
+
+def _date(run: ScoredRun) -> str:
+    return max((s.ended_at or s.started_at for s in run.info.sessions), default="")[:10]
+
+
+def _command_of(runs: Sequence[ScoredRun]) -> str | None:
+    """Return what to type to make the runs of one model again; None if only Python can.
+
+    What made the frames is taken from the commands on record, and the rest from what the runs say
+    of themselves: folders, limits and the like decide no number. Secrets and folders among the
+    options are named, not shown. Of a run that was made by calling Python no options are on record,
+    so none are given.
+    """
+    first = runs[0]
+    name = first.info.model.name
+    if first.info.model.kind == "custom" and ":" not in name:
+        return None
+    if "spec" in first.info.model.configuration:  # of a spec outside the package
+        name = f"{name}.yaml"
+    recorded = next((s.command for s in first.info.sessions if s.command), ())
+    return _command(first, name, [run.info.seed for run in runs], _of_the_model(recorded))
+
+
+def _command(like: ScoredRun, model: str, seeds: Sequence[int], options: Iterable[str] = ()) -> str:
+    """Return the command that evaluates a model under the conditions of a run."""
+    words = ["tpbench", "eval", "--model", model, *options, *_conditions(like)]
+    return shlex.join([*words, "--seeds", ",".join(map(str, seeds))])
+
+
+def _conditions(run: ScoredRun) -> Iterator[str]:
+    task, protocol = run.info.task, run.report.protocol
+    yield from ("--data", DATASET, "--split", run.info.dataset.split)
+    task_id, _, variant = task.id.partition(".")
+    yield from ("--task", task_id)
+    if variant or (task_id in TASKS and TASKS[task_id].min_frames != task.min_frames):
+        yield from ("--min-frames", str(task.min_frames))
+    yield from ("--protocol", task.protocol.removesuffix("+custom"))
+    if str(protocol["id"]).endswith("+custom"):
+        yield from ("--metrics", ",".join(run.report.metrics))
+
+
+def _of_the_model(recorded: Sequence[str]) -> Iterator[str]:
+    """Yield the options of a recorded command that decide what frames are made."""
+    words = iter(recorded)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option == "--reference-quirks":
+            yield option
+        elif option in {"--option", "--weights"}:
+            given = value if equals else next(words, "")
+            yield from (option, WEIGHTS if option == "--weights" else public_option(given))

@@ -1,29 +1,48 @@
-"""From what the user points at to the runs that can stand in one table."""
+"""From what the user points at to the runs that can stand in one table together."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, Literal, get_args
 
-from tpbench.benchmark.leaderboard.model import LeftOut, Verified, run_name
 from tpbench.benchmark.records import ClipRecord
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo
 from tpbench.benchmark.site import fingerprint, what_was_found
+from tpbench.canonical import digest_of
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.foreign import ForeignFileError, opened_inside, printable, read_json
+from tpbench.metrics.registry import METRICS, RETIRED_PROTOCOLS, metric_at
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport, load_report
 from tpbench.privacy import public_message
 
 VERIFIED_NAME: Final = "verified.json"
 """Written into a run by `tpbench verify`: level, scores_digest, date. A claim of its maker."""
-
+Verified = Literal["none", "digest", "rerun"]
+"""digest: the sha256 of every file was right. rerun: the scores were computed again, and agreed.
+What `verify` found where the leaderboard is made; what a run says of itself proves nothing."""
 _CUSTOM: Final = "+custom"
+_SHOWN: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A run that was found and is not in the table."""
+
+    folder: Path
+    reason: str
+    refused: bool = False
+    """Whether it is broken or was tampered with, rather than not finished."""
+
+    @property
+    def name(self) -> str:
+        """Its folder, without what lies above: that is nobody's business."""
+        return run_name(self.folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +54,8 @@ class ScoredRun:
     scores_digest: str
     digest: str
     records: Mapping[str, ClipRecord]
-
     verified: Verified
     """What `tpbench verify` found of it here."""
-
     claimed: Verified
     """What its maker says that it found."""
 
@@ -59,7 +76,6 @@ class Collection:
 
     runs: tuple[ScoredRun, ...]
     """Each once, by model and seed."""
-
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
 
@@ -109,9 +125,7 @@ def run_digest(info: RunInfo, scores_digest: str) -> str:
 
     The scores alone would not do: two models that make the same frames have the same.
     """
-    content = {"run": info.identity(), "scores": scores_digest}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest_of({"run": info.identity(), "scores": scores_digest})
 
 
 def _run_folders(paths: Sequence[Path | str]) -> list[Path]:
@@ -249,3 +263,132 @@ def _claimed(folder: Path, scores_digest: str) -> Verified:
 
 def _known(level: object, levels: Iterable[Verified]) -> Verified:
     return next((known for known in levels if known == level), "none")
+
+
+_SEED: Final = re.compile(r"seed-?\d+(\.shard\d+of\d+)?")
+_DIGEST: Final = re.compile(r".*@[0-9a-f]{1,8}")
+
+
+def run_name(folder: Path) -> str:
+    """Return the parts of a run's folder that are its own: model, dataset, task, seed.
+
+    Of a folder that was named otherwise, the last part alone: what lies above is nobody's business.
+
+    >>> from pathlib import Path
+    >>> run_name(Path("/home/me/runs/warp/talks@1a2b3c4d/self-tpbench-v1/seed42"))
+    'warp/talks@1a2b3c4d/self-tpbench-v1/seed42'
+    >>> run_name(Path("/home/me/sent by somebody"))
+    'sent by somebody'
+    """
+    parts = folder.parts[-4:]
+    own = len(parts) == 4 and _SEED.fullmatch(parts[-1]) and _DIGEST.fullmatch(parts[1])
+    return printable("/".join(parts) if own else folder.name)
+
+
+def require_agreement(runs: Sequence[ScoredRun]) -> None:
+    """Refuse runs of which no common table can be made.
+
+    Raises:
+        SubmissionError: two differ in task, protocol, dataset, split, or versions of metrics; a
+            metric has another version than this tpbench's; or one model comes in two forms, or
+            twice with one seed. The line names two runs and what differs.
+    """
+    first = runs[0]
+    for other in runs[1:]:
+        _require_same_conditions(first, other)
+    _require_known_metrics(first)
+    by_model: dict[str, ScoredRun] = {}
+    by_seed: dict[tuple[str, int], ScoredRun] = {}
+    for run in runs:
+        name, seed = run.info.model.name, run.info.seed
+        _require_same_form(by_model.setdefault(name, run), run)
+        if (twin := by_seed.setdefault((name, seed), run)) is not run:
+            raise SubmissionError(
+                f"{twin.path} and {run.path} are both '{name}' with seed {seed}, and their results "
+                "differ: leave one out"
+            )
+
+
+def _require_same_conditions(one: ScoredRun, other: ScoredRun) -> None:
+    ours, theirs = _conditions(one), _conditions(other)
+    differences = [
+        f"{what} ({ours[what]} and {theirs[what]})" for what in ours if ours[what] != theirs[what]
+    ]
+    # Other protocols have other metrics in other versions: that need not be told one by one.
+    if ours["protocol"] == theirs["protocol"]:
+        differences += _metric_differences(one, other)
+    if differences:
+        raise SubmissionError(
+            f"{one.path} and {other.path} can't stand in one table: they differ in "
+            f"{'; '.join(differences)}{what_to_do(one.report.protocol, other.report.protocol)}"
+        )
+
+
+def _conditions(run: ScoredRun) -> Mapping[str, str]:
+    """Return what has to be equal, in words; short, but telling apart what differs."""
+    info, report = run.info, run.report
+    task, dataset, protocol = info.task, info.dataset, report.protocol
+    policies = ", ".join(f"{name} {value}" for name, value in sorted(report.policies.items()))
+    return {
+        "task": f"{task.id} v{task.version}, {task.min_frames} frames or more",
+        "protocol": f"{protocol.get('id')} {_short(protocol.get('digest'))}",
+        "policies": policies,
+        "dataset": f"{dataset.name} {_short(dataset.digest)}",
+        "split": dataset.split,
+        "clips": f"{dataset.n_clips} clips {_short(dataset.clips_digest)}",
+    }
+
+
+def what_to_do(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Return what to type where two runs were scored by two versions of a protocol, else nothing.
+
+    Args:
+        one: protocol of a run, as its scores have it.
+        other: that of the other run.
+    """
+    (first, v1), (second, v2) = (
+        (str(protocol.get("id")).partition("+")[0], protocol.get("version"))
+        for protocol in (one, other)
+    )
+    now = RETIRED_PROTOCOLS.get(first, first)
+    if (first, v1) == (second, v2) or now != RETIRED_PROTOCOLS.get(second, second):
+        return ""
+    return f": score the older one anew by protocol '{now}', or keep the two kinds apart"
+
+
+def _metric_differences(one: ScoredRun, other: ScoredRun) -> Iterator[str]:
+    """Yield versions that differ, and metrics that only one has."""
+    ours = {name: score.version for name, score in one.report.metrics.items()}
+    theirs = {name: score.version for name, score in other.report.metrics.items()}
+    for name in sorted(ours.keys() & theirs.keys()):
+        if ours[name] != theirs[name]:
+            yield f"the version of {name} ({ours[name]} and {theirs[name]})"
+    if alone := sorted(ours.keys() ^ theirs.keys()):
+        more = f" and {len(alone) - _SHOWN} more" if len(alone) > _SHOWN else ""
+        yield f"their metrics (only one has {', '.join(alone[:_SHOWN])}{more})"
+
+
+def _require_known_metrics(run: ScoredRun) -> None:
+    for name, score in run.report.metrics.items():
+        if metric_at(name, score.version) is None:
+            row = METRICS.get(name)
+            known = "has no such metric" if row is None else f"has version {row.version}"
+            raise SubmissionError(
+                f"{run.path}: {name} was scored by version {score.version}, and this tpbench "
+                f"{known}; score the run again"
+            )
+
+
+def _require_same_form(one: ScoredRun, other: ScoredRun) -> None:
+    ours, theirs = one.info.model.configuration, other.info.model.configuration
+    if ours == theirs:
+        return
+    keys = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
+    raise SubmissionError(
+        f"{one.path} and {other.path} are both '{one.info.model.name}', but differ in "
+        f"{', '.join(keys)}: leave one out"
+    )
+
+
+def _short(digest: object) -> str:
+    return str(digest)[:12]

@@ -9,9 +9,10 @@ from itertools import groupby
 from typing import Final
 
 from tpbench.baselines.reported import ReportedValue
-from tpbench.benchmark.leaderboard.model import HEADLINE, Cell, Leaderboard, Row
+from tpbench.benchmark.leaderboard.board import HEADLINE, Leaderboard, Row
 from tpbench.benchmark.leaderboard.ties import METHOD
 from tpbench.metrics.registry import FAMILIES, MetricRow
+from tpbench.metrics.scoring.report import MetricScore
 
 ARROWS: Final = {"higher": "↑", "lower": "↓", "target": "→", "none": ""}
 
@@ -20,7 +21,6 @@ _MARKUP: Final = re.compile(
 )
 """What Markdown, or a dialect of it, reads as more than a letter, be it a link; HTML is escaped
 apart. Underscores inside words are left as they are."""
-
 _METRICS_ACROSS: Final = 8
 
 
@@ -59,8 +59,8 @@ def _head(board: Leaderboard) -> Iterator[str]:
     yield f"# Leaderboard: {escaped(dataset.name)}, {dataset.split}"
     yield ""
     yield (
-        f"Task {escaped(task.id)} v{task.version}, protocol {escaped(protocol.id)} "
-        f"v{protocol.version} (`{protocol.digest[:12]}`), dataset `{dataset.digest[:12]}`: "
+        f"Task {escaped(task.id)} v{task.version}, protocol {escaped(str(protocol['id']))} "
+        f"v{protocol['version']} (`{protocol['digest'][:12]}`), dataset `{dataset.digest[:12]}`: "
         f"{dataset.n_clips} clips of {dataset.n_identities} identities."
     )
     yield ""
@@ -118,27 +118,23 @@ def _header(metric: MetricRow) -> str:
 
 
 def _cell(board: Leaderboard, row: Row, metric: MetricRow, *, with_interval: bool) -> str:
-    cell = row.cells[metric.id]
-    text = shown(cell.value)
+    score, distance = row.scores[metric.id], row.distances.get(metric.id)
+    text = shown(score.value)
     if not text:
         return ""
     if row.kind == "anchor":
         text = f"*{text}*"
     elif board.mark(row.id, metric.id):
         text = f"**{text}**"
-    off = "" if cell.distance is None else f"off {shown(cell.distance)}"
-    parts = [text, off, _clips(board, cell, metric)]
+    off = f"off {shown(distance.mean)}" if distance else ""
+    most = board.n_of_more(row, metric)
+    clips = "" if most is None else f"n={score.n_clips}/{most}"
+    parts = [text, off, clips]
     if with_interval:
-        spread = "" if cell.spread is None else f"± {shown(cell.spread)}"
-        apart = _interval(cell.distance_low, cell.distance_high)
-        parts = [text, spread, _interval(cell.low, cell.high), off, apart, parts[-1]]
+        spread = "" if (over := row.spread(metric.id)) is None else f"± {shown(over)}"
+        apart = _interval(distance.interval.low, distance.interval.high) if distance else ""
+        parts = [text, spread, _interval(score.low, score.high), off, apart, clips]
     return " ".join(part for part in parts if part)
-
-
-def _clips(board: Leaderboard, cell: Cell, metric: MetricRow) -> str:
-    """Return how many clips a value is made from, where another row's has more."""
-    most = board.most_clips(metric)
-    return f"n={cell.n_clips}/{most}" if cell.n_clips < most and math.isfinite(cell.value) else ""
 
 
 def _interval(low: float | None, high: float | None) -> str:
@@ -166,16 +162,18 @@ def _remarks(board: Leaderboard) -> Iterator[str]:
         for metric, marks in board.marks.items()
         for note in marks.notes
     ]
-    said += _of_rows(board, "blank", lambda cell: cell.reason)
-    said += _of_rows(board, "to be read with care", lambda cell: cell.warning)
+    said += _of_rows(board, "blank", lambda score: score.reason)
+    said += _of_rows(board, "to be read with care", lambda score: score.warning)
     yield from (f"- {line}" for line in said or ["Nothing is missing."])
 
 
-def _of_rows(board: Leaderboard, what: str, say: Callable[[Cell], str | None]) -> Iterator[str]:
+def _of_rows(
+    board: Leaderboard, what: str, say: Callable[[MetricScore], str | None]
+) -> Iterator[str]:
     """Yield one line for each set of metrics of which the same is said, with all rows it is of."""
     found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for row in board.rows:
-        for said in _by_reason({metric: say(cell) for metric, cell in row.cells.items()}):
+        for said in _by_reason({metric: say(score) for metric, score in row.scores.items()}):
             found.setdefault(said, []).append(escaped(row.display_name))
     for (reason, metrics), names in found.items():
         who = "all rows" if len(names) == len(board.rows) else ", ".join(names)

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tpbench.benchmark.judging import badness
-from tpbench.benchmark.leaderboard.model import Cell
 from tpbench.metrics.bootstrap import STATISTICS_VERSION, Bounds, Estimate, mean_over_identities
 from tpbench.metrics.curves import finite_mean
 from tpbench.metrics.registry import MetricRow
@@ -68,51 +67,48 @@ def identities_of(reports: Sequence[ScoreReport]) -> dict[str, str | None]:
     return {clip_id: found[clip_id] for clip_id in sorted(found)}
 
 
-def cell(row: MetricRow, seeds: Mapping[int, ScoreReport]) -> Cell:
+def distance_of(row: MetricRow, reports: Sequence[ScoreReport]) -> Estimate:
+    """Return the mean over clips of the distance to a metric's target, over all seeds."""
+    return _estimate(clip_badness(row, reports), identities_of(reports), (0.0, None))
+
+
+def score_over_seeds(row: MetricRow, reports: Mapping[int, ScoreReport]) -> MetricScore:
     """Return one metric of one model over all of its seeds.
 
     With one seed that is what its scores say. With several, the interval is that of the clips'
     means over seeds, by bootstrap over identities: it holds for other people, not for other seeds.
+    `details` are then `spread`, the standard deviation of the value over seeds (n - 1; None for
+    fewer than two), and `n_seeds`, those with a value.
+
+    Args:
+        row: the metric.
+        reports: by seed.
     """
-    found = _cell(row, seeds)
-    if row.target is None or row.reduction == "set" or math.isnan(found.value):
-        return found
-    reports = list(seeds.values())
-    distance = _estimate(clip_badness(row, reports), identities_of(reports), (0.0, None))
+    scores = {seed: report.metrics[row.id] for seed, report in reports.items()}
+    first = next(iter(scores.values()))
+    if len(scores) == 1:
+        return _with_todays_interval(row, first, next(iter(reports.values())))
+    measured = {seed: score for seed, score in scores.items() if score.status == "measured"}
+    if not measured:
+        return replace(first, details={"spread": None, "n_seeds": 0})
+    remarks = [score.warning for score in measured.values() if score.warning]
+    if lacking := sorted(scores.keys() - measured.keys()):
+        remarks.append(f"not measured with seed {', '.join(map(str, lacking))}")
+    finite = [score.value for score in measured.values() if math.isfinite(score.value)]
+    merge = _of_sets if row.reduction == "set" else _of_clips
+    found = merge(row, first, [reports[seed] for seed in measured])
     return replace(
         found,
-        distance=distance.mean,
-        distance_low=distance.interval.low,
-        distance_high=distance.interval.high,
-    )
-
-
-def _cell(row: MetricRow, seeds: Mapping[int, ScoreReport]) -> Cell:
-    scores = {seed: report.metrics[row.id] for seed, report in seeds.items()}
-    measured = {seed: score for seed, score in scores.items() if score.status == "measured"}
-    if len(scores) == 1 or not measured:
-        score, report = next(iter(scores.values())), next(iter(seeds.values()))
-        return _as_scored(_with_todays_interval(row, score, report))
-    lacking = sorted(scores.keys() - measured.keys())
-    remarks = [score.warning for score in measured.values() if score.warning]
-    if lacking:
-        remarks.append(f"not measured with seed {', '.join(map(str, lacking))}")
-    reports = [seeds[seed] for seed in measured]
-    found = _of_sets(measured) if row.reduction == "set" else _of_clips(row, reports)
-    return Cell(
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        level=found.level,
-        n_clips=found.n_clips,
-        n_identities=found.n_identities,
-        n_infinite=found.n_infinite,
-        n_missing=found.n_missing,
-        n_too_short=found.n_too_short,
         reason=next(iter(measured.values())).reason if math.isnan(found.value) else None,
-        interval_reason=found.interval_reason,
         warning="; ".join(dict.fromkeys(remarks)) or None,
-        spread=_spread([score.value for score in measured.values()]),
+        pooling=first.pooling,
+        mean_of_clips=finite_mean([score.mean_of_clips for score in scores.values()]),
+        mean_of_frames=finite_mean([score.mean_of_frames for score in scores.values()]),
+        n_values=max(score.n_values for score in scores.values()),
+        details={
+            "spread": statistics.stdev(finite) if len(finite) > 1 else None,
+            "n_seeds": len(measured),
+        },
     )
 
 
@@ -122,7 +118,11 @@ def _with_todays_interval(row: MetricRow, score: MetricScore, report: ScoreRepor
     if report.statistics == STATISTICS_VERSION or not of_clips:
         return score
     values = {name: clip.values[row.id] for name, clip in report.clips.items()}
-    interval = _estimate(values, identities_of([report]), (row.low, row.high)).interval
+    return _with_interval(score, _estimate(values, identities_of([report]), (row.low, row.high)))
+
+
+def _with_interval(score: MetricScore, estimate: Estimate) -> MetricScore:
+    interval = estimate.interval
     return replace(
         score,
         low=interval.low,
@@ -142,62 +142,39 @@ def _estimate(
     return mean_over_identities(list(values.values()), known, bounds=bounds)
 
 
-def _as_scored(score: MetricScore) -> Cell:
-    return Cell(
-        value=score.value,
-        low=score.low,
-        high=score.high,
-        level=score.level,
-        n_clips=score.n_clips,
-        n_identities=score.n_identities,
-        n_infinite=score.n_infinite,
-        n_missing=score.n_missing,
-        n_too_short=score.n_too_short,
-        reason=score.reason,
-        missing_reason=score.missing_reason,
-        interval_reason=score.interval_reason,
-        warning=score.warning,
-    )
-
-
-def _of_sets(scores: Mapping[int, MetricScore]) -> Cell:
+def _of_sets(row: MetricRow, first: MetricScore, reports: Sequence[ScoreReport]) -> MetricScore:
     """Mean of values that are each of all clips together."""
-    first = next(iter(scores.values()))
-    return Cell(
-        value=finite_mean([score.value for score in scores.values()]),
-        low=None,
-        high=None,
-        level=None,
-        n_clips=max(score.n_clips for score in scores.values()),
-        n_identities=first.n_identities,
-        n_infinite=0,
-        n_missing=0,
-        n_too_short=max(score.n_too_short for score in scores.values()),
-        interval_reason=first.interval_reason or _NO_INTERVAL_OF_SEEDS,
+    scores = [report.metrics[row.id] for report in reports]
+    return MetricScore(
+        metric=row.id,
+        version=first.version,
+        direction=first.direction,
+        unit=first.unit,
+        status="measured",
+        value=finite_mean([score.value for score in scores]),
+        n_clips=max(score.n_clips for score in scores),
+        n_identities=scores[0].n_identities,
+        n_too_short=max(score.n_too_short for score in scores),
+        interval_reason=scores[0].interval_reason or _NO_INTERVAL_OF_SEEDS,
     )
 
 
-def _of_clips(row: MetricRow, reports: Sequence[ScoreReport]) -> Cell:
+def _of_clips(row: MetricRow, first: MetricScore, reports: Sequence[ScoreReport]) -> MetricScore:
     """Mean over clips of their means over seeds."""
     values = clip_means(reports, row.id)
     estimate = _estimate(values, identities_of(reports), (row.low, row.high))
-    interval = estimate.interval
     too_short = max(report.metrics[row.id].n_too_short for report in reports)
-    return Cell(
+    score = MetricScore(
+        metric=row.id,
+        version=first.version,
+        direction=first.direction,
+        unit=first.unit,
+        status="measured",
         value=estimate.mean,
-        low=interval.low,
-        high=interval.high,
-        level=interval.level if interval.reason is None else None,
         n_clips=estimate.n_used,
-        n_identities=interval.n_identities,
         n_infinite=estimate.n_infinite,
         # A clip too short for the metric has no value either, and is counted on its own.
         n_missing=max(estimate.n_missing - too_short, 0),
         n_too_short=too_short,
-        interval_reason=interval.reason,
     )
-
-
-def _spread(values: Sequence[float]) -> float | None:
-    finite = [value for value in values if math.isfinite(value)]
-    return statistics.stdev(finite) if len(finite) > 1 else None
+    return _with_interval(score, estimate)

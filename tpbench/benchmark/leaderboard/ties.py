@@ -8,16 +8,14 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from tpbench.benchmark.judging import badness, identity_sums, with_value
-from tpbench.benchmark.leaderboard.model import Marks, Row
+from tpbench.benchmark.leaderboard.board import Marks, Row
 from tpbench.metrics.joint_test import MIN_IDENTITIES, worse_than_some
 from tpbench.metrics.registry import MetricRow
 
 MIN_SHARE: Final = 0.9
 """A row takes part if it has a value in this share of the clips that any row has one in."""
-
 MIN_COMMON_SHARE: Final = 0.5
 """Nobody is best if all rows that take part have a value in a smaller share of these clips."""
-
 METHOD: Final = (
     "Marks of a metric: the best, and all that no other is better than by more than chance makes. "
     "All pairs of models are judged together, by the greatest difference that sign flips over "
@@ -28,8 +26,6 @@ METHOD: Final = (
     "clip's distance to it; an infinite PSNR counts as 100 dB."
 )
 """How marks are made, for readers of a table."""
-
-
 _NOBODY_WORSE: Final = "nobody can be called worse than another"
 
 _NOBODY_ELSE: Final = "fewer than two complete models have a value: nobody to be better than"
@@ -52,7 +48,7 @@ def marks_of(metric: MetricRow, rows: Sequence[Row], identities: Mapping[str, st
     if metric.direction == "none":
         return Marks(reason="it judges nothing: there is no better or worse")
     fit = [row for row in rows if row.kind == "measured" and row.complete]
-    fit = [row for row in fit if not math.isnan(row.cells[metric.id].value)]
+    fit = [row for row in fit if not math.isnan(row.scores[metric.id].value)]
     if metric.reduction == "set":
         return _marks_of_sets(metric, fit)
     measured = {row.id: with_value(row.badness[metric.id]) for row in fit}
@@ -93,17 +89,17 @@ def _means(metric: MetricRow, rows: Sequence[Row], clips: AbstractSet[str]) -> d
 
 def _marks_of_sets(metric: MetricRow, fit: Sequence[Row]) -> Marks:
     """Return who has the best value of all clips together; ties can't be judged."""
-    most = max((row.cells[metric.id].n_clips for row in fit), default=0)
+    most = max((row.scores[metric.id].n_clips for row in fit), default=0)
     notes = tuple(
-        f"{row.display_name} is not judged: made from {row.cells[metric.id].n_clips} clips, and "
+        f"{row.display_name} is not judged: made from {row.scores[metric.id].n_clips} clips, and "
         f"others from {most}"
         for row in fit
-        if row.cells[metric.id].n_clips < most
+        if row.scores[metric.id].n_clips < most
     )
-    whole = [row for row in fit if row.cells[metric.id].n_clips == most]
+    whole = [row for row in fit if row.scores[metric.id].n_clips == most]
     if len(whole) < 2:
         return Marks(reason=_NOBODY_ELSE, notes=notes)
-    means = {row.id: badness(metric, row.cells[metric.id].value) for row in whole}
+    means = {row.id: badness(metric, row.scores[metric.id].value) for row in whole}
     best = tuple(name for name, value in means.items() if value == min(means.values()))
     reason = "all clips together give one value: ties can't be judged"
     return Marks(best=best, reason=reason if len(best) < len(whole) else None, notes=notes)

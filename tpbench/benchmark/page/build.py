@@ -11,8 +11,8 @@ from pathlib import Path
 from string import Template
 from typing import Any, Final
 
-from tpbench.benchmark.leaderboard.build import PAGE_NAME
-from tpbench.benchmark.leaderboard.model import Leaderboard
+from tpbench.benchmark.leaderboard.board import Leaderboard
+from tpbench.benchmark.leaderboard.tables import PAGE_NAME
 from tpbench.benchmark.page.curves import make_curves
 from tpbench.benchmark.page.data import page_data
 from tpbench.benchmark.page.media import place_media

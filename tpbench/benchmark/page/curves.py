@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.benchmark.leaderboard.model import Leaderboard
+from tpbench.benchmark.leaderboard.board import Leaderboard
 from tpbench.benchmark.page.windows import (
     CLIP_POINTS,
     MEAN_POINTS,
@@ -31,12 +31,10 @@ SHOWN: Final = (
     "akd_body",
 )  # fmt: skip
 """Metrics with a curve, where the protocol has them."""
-
 _DIGITS: Final = 5
 
 _MAX_ROWS: Final = 50_000_000
 """Frames of a table: five hundred hours. A small file can claim more than a machine can hold."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -45,16 +43,12 @@ class Curves:
     """What the plots against the frame index are drawn from; JSON values throughout."""
 
     metrics: tuple[MetricRow, ...]
-
     window: int
     """Frames of a window of the means over clips."""
-
     clips_per_window: tuple[int, ...]
     """Clips that have scored frames there."""
-
     means: Mapping[str, Mapping[str, list[float | str | None]]]
     """By metric, then by model: mean over clips, window by window."""
-
     clips: Mapping[str, Mapping[str, Any]]
     """By clip: `window`, and by metric `low`, `high` and the packed curves by model."""
 
@@ -69,7 +63,7 @@ def make_curves(leaderboard: Leaderboard) -> Curves:
         for row in leaderboard.metrics
         if row.id in SHOWN and row.reduction in {"mean", "ratio"} and row.columns
     )
-    first = int(leaderboard.protocol.policies.get("first_frame", 0))
+    first = int(leaderboard.policies.get("first_frame", 0))
     lengths = {clip.id: clip.n_frames + first for clip in leaderboard.clips}
     window = window_frames(max(lengths.values(), default=1), points=MEAN_POINTS)
     means: dict[str, dict[str, list[float | str | None]]] = {row.id: {} for row in metrics}

@@ -8,11 +8,13 @@ from typing import Any, Final
 
 from tpbench import __version__
 from tpbench.baselines.reported import ReportedValue
-from tpbench.benchmark.leaderboard.model import HEADLINE, Cell, Leaderboard, Row
+from tpbench.benchmark.leaderboard.board import HEADLINE, Leaderboard, Row
 from tpbench.benchmark.leaderboard.ties import METHOD
 from tpbench.benchmark.page.curves import Curves
 from tpbench.benchmark.page.media import ClipMedia
+from tpbench.benchmark.tasks import TASKS
 from tpbench.metrics.registry import FAMILIES, MetricRow
+from tpbench.metrics.scoring.report import MetricScore
 
 FAMILY_TITLES: Final = {
     "pixels": "Pixels",
@@ -30,7 +32,9 @@ def page_data(
 ) -> dict[str, Any]:
     """Return all that the page shows. Numbers are unrounded; infinity is "inf", NaN is null."""
     present = {row.family for row in leaderboard.metrics}
-    first = int(leaderboard.protocol.policies.get("first_frame", 0))
+    protocol = leaderboard.protocol
+    rule = TASKS.get(leaderboard.task.id.partition(".")[0])
+    first = int(leaderboard.policies.get("first_frame", 0))
     return {
         "tool": __version__,
         "dataset": {
@@ -39,19 +43,19 @@ def page_data(
             "split": leaderboard.dataset.split,
             "n_clips": leaderboard.dataset.n_clips,
             "n_identities": leaderboard.dataset.n_identities,
-            "n_too_short": leaderboard.dataset.n_too_short,
+            "n_too_short": len(leaderboard.dataset.left_out),
         },
         "task": {
             "id": leaderboard.task.id,
             "version": leaderboard.task.version,
-            "description": leaderboard.task.description,
+            "description": rule.description if rule else "",
         },
         "protocol": {
-            "id": leaderboard.protocol.id,
-            "version": leaderboard.protocol.version,
-            "digest": leaderboard.protocol.digest,
-            "title": leaderboard.protocol.title,
-            "quirks": list(leaderboard.protocol.settings.get("quirks", ())),
+            "id": str(protocol["id"]),
+            "version": int(protocol["version"]),
+            "digest": str(protocol["digest"]),
+            "title": str(protocol["title"]),
+            "quirks": list(protocol.get("quirks", ())),
             "first_frame": first,
         },
         "families": [
@@ -139,55 +143,55 @@ def _cell(leaderboard: Leaderboard, row: Row, metric: MetricRow) -> dict[str, An
 
     `rank` is what the column is sorted by; `of` stands beside n where another row has more clips.
     """
-    cell, most = row.cells[metric.id], leaderboard.most_clips(metric)
+    score, distance = row.scores[metric.id], row.distances.get(metric.id)
     content = {
-        "value": _number(cell.value),
-        "low": cell.low if cell.low is None else _number(cell.low),
-        "high": cell.high if cell.high is None else _number(cell.high),
-        "level": cell.level,
-        "distance": cell.distance,
-        "distance_low": cell.distance_low,
-        "distance_high": cell.distance_high,
+        "value": _number(score.value),
+        "low": _number_or_none(score.low),
+        "high": _number_or_none(score.high),
+        "level": score.level,
+        "distance": distance.mean if distance else None,
+        "distance_low": distance.interval.low if distance else None,
+        "distance_high": distance.interval.high if distance else None,
         "rank": _number_or_none(leaderboard.rank(row, metric)),
-        "n": cell.n_clips,
-        "of": most if cell.n_clips < most and math.isfinite(cell.value) else None,
+        "n": score.n_clips,
+        "of": leaderboard.n_of_more(row, metric),
         "mark": leaderboard.mark(row.id, metric.id),
-        "notes": _notes(cell),
+        "notes": _notes(score, row.spread(metric.id)),
     }
     return {name: value for name, value in content.items() if value not in (None, [])}
 
 
-def _notes(cell: Cell) -> list[str]:
+def _notes(score: MetricScore, spread: float | None) -> list[str]:
     """Say what belongs to a value, a line each."""
-    if math.isnan(cell.value):
-        return [cell.reason or "not measured"]
+    if math.isnan(score.value):
+        return [score.reason or "not measured"]
     notes = []
-    if cell.low is not None and cell.n_identities:
-        notes.append(f"interval over {cell.n_identities} identities")
-    if cell.interval_reason:
-        notes.append(f"no interval: {cell.interval_reason}")
-    if cell.spread is not None:
-        notes.append(f"standard deviation over seeds: {cell.spread:.4g}")
+    if score.low is not None and score.n_identities:
+        notes.append(f"interval over {score.n_identities} identities")
+    if score.interval_reason:
+        notes.append(f"no interval: {score.interval_reason}")
+    if spread is not None:
+        notes.append(f"standard deviation over seeds: {spread:.4g}")
     # With the reason, where one is known for all of them.
-    cell_missing = "with nothing to measure"
-    if cell.missing_reason is not None:
-        cell_missing = f"without a value ({cell.missing_reason})"
+    missing = "with nothing to measure"
+    if score.missing_reason is not None:
+        missing = f"without a value ({score.missing_reason})"
     left_out = (
-        (cell.n_infinite, "infinite"),
-        (cell.n_missing, cell_missing),
-        (cell.n_too_short, "too short for it"),
+        (score.n_infinite, "infinite"),
+        (score.n_missing, missing),
+        (score.n_too_short, "too short for it"),
     )
-    if math.isfinite(cell.value):
+    if math.isfinite(score.value):
         notes += [f"left out: {_clips(number)} {why}" for number, why in left_out if number]
-    if cell.warning:
-        notes.append(cell.warning)
+    if score.warning:
+        notes.append(score.warning)
     return notes
 
 
 def _notices(leaderboard: Leaderboard) -> list[dict[str, str]]:
     """Say what a reader must know before the table."""
     said = [{"text": note, "kind": "note"} for note in leaderboard.notes]
-    if leaderboard.dataset.folder is None:
+    if leaderboard.data is None:
         text = (
             "real clips and poses are not shown: they are with `leaderboard build --data DATASET`"
         )

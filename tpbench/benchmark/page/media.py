@@ -14,7 +14,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.benchmark.leaderboard.model import ClipInfo, Leaderboard, Row
+from tpbench.benchmark.leaderboard.board import ClipInfo, Leaderboard, Row
 from tpbench.benchmark.run_folder import RunFolder
 from tpbench.benchmark.site import Site, copied
 from tpbench.dataset import Clip, Dataset
@@ -81,7 +81,7 @@ def _dataset(leaderboard: Leaderboard) -> Dataset | None:
         ConfigError: it is not the one that the runs were made on.
         DatasetError: it can't be read.
     """
-    folder = leaderboard.dataset.folder
+    folder = leaderboard.data
     if folder is None:
         return None
     dataset = Dataset.open(folder)

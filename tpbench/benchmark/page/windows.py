@@ -12,10 +12,8 @@ from tpbench.metrics.registry import Reduction
 
 CLIP_POINTS: Final = 150
 """A clip's curve has no more points: on a small plot, one every other pixel."""
-
 MEAN_POINTS: Final = 100
 """Of a mean over clips, on a plot as wide as the page: one every ten pixels, little noise."""
-
 _ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _MISSING: Final = 4095
 _INFINITE: Final = 4094

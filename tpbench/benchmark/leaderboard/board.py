@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,82 +10,23 @@ from typing import Any, Final, Literal
 
 from tpbench.baselines.reported import ReportedValue
 from tpbench.benchmark.judging import badness
-from tpbench.foreign import printable
+from tpbench.benchmark.leaderboard.collect import LeftOut, Verified
+from tpbench.benchmark.run_info import DatasetStamp, TaskStamp
+from tpbench.metrics.bootstrap import Estimate
 from tpbench.metrics.registry import MetricRow
+from tpbench.metrics.scoring.report import MetricScore
 
 RowKind = Literal["measured", "anchor"]
 """anchor: calibrates the metrics, and takes no part in who is best."""
-
-Verified = Literal["none", "digest", "rerun"]
-"""digest: the sha256 of every file was right. rerun: the scores were computed again, and agreed.
-What `verify` found where the leaderboard is made; what a run says of itself proves nothing."""
-
 Mark = Literal["best", "tied"]
 """tied: not significantly worse than the best."""
-
 ANCHORS: Final = ("frozen", "gt-reencode", "oracle")
 """The models that belong into every table, in the order in which they stand."""
-
 HEADLINE: Final = (
     "psnr", "ssim", "lpips", "fid", "fvd", "tje_d2", "motion_ratio", "akd_hands", "pck_hands",
     "drift_psnr_slope",
 )  # fmt: skip
 """Metrics to show first, where the protocol has them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One metric of one model."""
-
-    value: float
-    """Unrounded; infinite for PSNR of copies; NaN: not measured, and `reason` says why."""
-
-    low: float | None
-    """Lower end of the interval over identities; None: `interval_reason` says why."""
-
-    high: float | None
-
-    level: float | None
-    """What share of such intervals should hold the truth; None without one."""
-
-    n_clips: int
-    """Clips with a finite value, which it is made from."""
-
-    n_identities: int
-    """Identities the interval is made from."""
-
-    n_infinite: int
-    """Clips with an infinite value, left out of the mean unless all are."""
-
-    n_missing: int
-    """Clips in which nothing was measured."""
-
-    n_too_short: int
-    """Clips left out because the metric speaks of longer ones."""
-
-    reason: str | None = None
-    """Why there is no value."""
-
-    missing_reason: str | None = None
-    """Why clips have no value although others have."""
-
-    interval_reason: str | None = None
-    """Why there is no interval."""
-
-    warning: str | None = None
-    """What has to be said beside the value."""
-
-    distance: float | None = None
-    """Of a metric with a target, which is judged by it: mean over clips of |value - target|, not
-    the distance of the mean; None for others."""
-
-    distance_low: float | None = None
-    """Lower end of the distance's interval over identities; None without one."""
-
-    distance_high: float | None = None
-
-    spread: float | None = None
-    """Standard deviation of the value over seeds (n - 1 in the denominator); None for one seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,25 +36,18 @@ class SeedRun:
     seed: int
     folder: Path
     """Of the run, absolute. `folder / "frames.parquet"` has the per-frame values."""
-
     digest: str
     """sha256 over what the run is and the digest of its scores; see `collect.run_digest`."""
-
     scores_digest: str
     verified: Verified
-
     claimed: Verified
     """What `verified.json` in the run says that its maker found of these scores."""
-
     date: str
     """Day on which its last clip was made, ISO 8601; empty if not known."""
-
     n_scored: int
     """Clips with scores."""
-
     failed: Mapping[str, str]
     """By clip without scores: why."""
-
     previews: Mapping[str, str]
     """By clip: sha256 of the video for looking at, as its record has it."""
 
@@ -126,68 +59,51 @@ class Row:
     id: str
     """`id`, `id:variant`, `package.module:Class` or any other name; one line, without control
     characters, else as the user gave it: never to be trusted as markup."""
-
     display_name: str
     """For people; as little to be trusted."""
-
     kind: RowKind
     description: str
     """One line; empty for models of the user's own."""
-
     url: str
-    cells: Mapping[str, Cell]
-    """By metric, all of the leaderboard's, in its order."""
-
+    scores: Mapping[str, MetricScore]
+    """By metric, all of the leaderboard's, in its order; over all seeds (see `seeds`)."""
+    distances: Mapping[str, Estimate]
+    """Of measured metrics with a target, which are judged by it: mean over clips of
+    |value - target|, not the distance of the mean."""
     badness: Mapping[str, Mapping[str, float]]
     """By metric, then by clip: what it is judged by, the greater the worse (see `judging`), mean
     over seeds. Metrics of all clips together are not in it; NaN where nothing was measured, absent
     where the clip has no scores."""
-
     runs: tuple[SeedRun, ...]
     """By seed."""
-
     n_clips: int
     """Clips with scores from at least one seed."""
-
     n_identities: int
     """Who is seen in these clips."""
-
     coverage: float
     """Scored over expected clips, over all seeds; in [0, 1]."""
-
     params_b: float | None
     """Parameters in billions."""
-
     gen_fps: float | None
     """Frames that one worker made a second, over all seeds."""
-
     peak_gpu_gb: float | None
     """The most that torch held on one GPU, in 10^9 bytes."""
-
     hardware: str
     """What it was made on: processor, or GPUs."""
-
     code: str
     """Versions of tpbench that made it."""
-
     licence_code: str
     """"not stated" where nobody says."""
-
     licence_weights: str
     """"no weights" where there are none."""
-
     run_digest: str
     """That of its only run, or the sha256 over those of its runs."""
-
     verified: Verified
     """The weakest of its runs."""
-
     claimed: Verified
     """By its maker; the weakest of its runs."""
-
     date: str
     """The latest of its runs."""
-
     command: str | None
     """What to type to make it again, with DATASET (and WEIGHTS) for folders; None for a model that
     was given as an object in Python."""
@@ -196,6 +112,10 @@ class Row:
     def seeds(self) -> tuple[int, ...]:
         """Seeds of its runs."""
         return tuple(run.seed for run in self.runs)
+
+    def spread(self, metric_id: str) -> float | None:
+        """Return the standard deviation of a metric over seeds (n - 1); None for one seed."""
+        return self.scores[metric_id].details.get("spread") if len(self.runs) > 1 else None
 
     @property
     def complete(self) -> bool:
@@ -209,16 +129,12 @@ class Marks:
 
     best: tuple[str, ...] = ()
     """Rows with the best value; none if nobody can be said to be best: `reason` says why."""
-
     tied: tuple[str, ...] = ()
     """Rows that no other is better than by more than chance makes."""
-
     reason: str | None = None
     """Why there is no best, or why ties were not judged; None if both were."""
-
     notes: tuple[str, ...] = ()
     """What else has to be said: who was not judged, and on which clips the others were."""
-
     means: Mapping[str, float] = field(default_factory=dict, compare=False)
     """By row that has a value in all clips that were judged: its mean badness over them, the
     greater the worse. Whoever is not in it can't be ranked with those."""
@@ -230,109 +146,42 @@ class ClipInfo:
 
     id: str
     """Of the scores, the records and the previews."""
-
     identity: str | None
     """Who is seen; None if not known."""
-
     n_frames: int
     """Frames that were scored."""
-
     reference_clip: str
     """The clip of the dataset whose first frame is the reference."""
-
     driving_clip: str
     """The clip of the dataset whose pose drives."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetInfo:
-    """What the models were run on."""
-
-    name: str
-    digest: str
-    split: str
-    """test, train or all."""
-
-    n_clips: int
-    """That every run should have made."""
-
-    n_identities: int
-    n_too_short: int
-    """Clips of the split that are too short for the task."""
-
-    folder: Path | None = None
-    """As the leaderboard's keeper named it; None: nobody did. Never what a run says."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskInfo:
-    """What was animated."""
-
-    id: str
-    version: int
-    min_frames: int
-    description: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProtocolInfo:
-    """How it was scored."""
-
-    id: str
-    """With "+custom" behind it where the metrics are not the protocol's own."""
-
-    version: int
-    digest: str
-    title: str
-    settings: Mapping[str, Any]
-    """All of them, as the scores have them."""
-
-    policies: Mapping[str, Any]
-    """What became of clips that did not fit; `first_frame`: frames before it were not scored."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
-    """A run that was found and is not in the table."""
-
-    folder: Path
-    reason: str
-
-    refused: bool = False
-    """Whether it is broken or was tampered with, rather than not finished."""
-
-    @property
-    def name(self) -> str:
-        """Its folder, without what lies above: that is nobody's business."""
-        return run_name(self.folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaderboard:
     """Finished runs of one task, protocol and dataset."""
 
-    task: TaskInfo
-    protocol: ProtocolInfo
-    dataset: DatasetInfo
-
+    task: TaskStamp
+    dataset: DatasetStamp
+    protocol: Mapping[str, Any]
+    """How it was scored: all settings, as the scores have them. "+custom" stands behind its id
+    where the metrics are not the protocol's own."""
+    policies: Mapping[str, Any]
+    """What became of clips that did not fit; `first_frame`: frames before it were not scored."""
+    data: Path | None
+    """Folder of the dataset, as the leaderboard's keeper named it; None: nobody did. Never what a
+    run says."""
     metrics: tuple[MetricRow, ...]
     """In the protocol's order."""
-
     rows: tuple[Row, ...]
     """Measured ones by display name, then the anchors. The order ranks nobody."""
-
     marks: Mapping[str, Marks]
     """By metric, all of them."""
-
     clips: tuple[ClipInfo, ...]
     """All that anybody has scores of, by id."""
-
     missing_anchors: Mapping[str, str]
     """By anchor that is not in the table: the command that makes it."""
-
     reported: tuple[ReportedValue, ...]
     """What others published; on other test sets, never to be ranked with the rows."""
-
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
     """What else has to be said, a sentence each."""
@@ -344,16 +193,17 @@ class Leaderboard:
         that lacks some of these: it can't be ranked with those that have all. Where nothing is
         judged clip by clip it is the badness of the value.
         """
-        value, means = row.cells[metric.id].value, self.marks[metric.id].means
+        value, means = row.scores[metric.id].value, self.marks[metric.id].means
         if means:
             return means.get(row.id)
         return None if math.isnan(value) else badness(metric, value)
 
-    def most_clips(self, metric: MetricRow) -> int:
-        """Return the clips in which the row that has most has a value."""
-        return max(
-            row.cells[metric.id].n_clips + row.cells[metric.id].n_infinite for row in self.rows
-        )
+    def n_of_more(self, row: Row, metric: MetricRow) -> int | None:
+        """Return in how many clips another row has a value, where this row's is made from fewer."""
+        score = row.scores[metric.id]
+        found = (other.scores[metric.id] for other in self.rows)
+        most = max(other.n_clips + other.n_infinite for other in found)
+        return most if score.n_clips < most and math.isfinite(score.value) else None
 
     def mark(self, row_id: str, metric_id: str) -> Mark | None:
         """Return whether a row is best at a metric, or as good as the best."""
@@ -361,23 +211,3 @@ class Leaderboard:
         if row_id in marks.best:
             return "best"
         return "tied" if row_id in marks.tied else None
-
-
-_SEED: Final = re.compile(r"seed-?\d+(\.shard\d+of\d+)?")
-_DIGEST: Final = re.compile(r".*@[0-9a-f]{1,8}")
-
-
-def run_name(folder: Path) -> str:
-    """Return the parts of a run's folder that are its own: model, dataset, task, seed.
-
-    Of a folder that was named otherwise, the last part alone: what lies above is nobody's business.
-
-    >>> from pathlib import Path
-    >>> run_name(Path("/home/me/runs/warp/talks@1a2b3c4d/self-tpbench-v1/seed42"))
-    'warp/talks@1a2b3c4d/self-tpbench-v1/seed42'
-    >>> run_name(Path("/home/me/sent by somebody"))
-    'sent by somebody'
-    """
-    parts = folder.parts[-4:]
-    own = len(parts) == 4 and _SEED.fullmatch(parts[-1]) and _DIGEST.fullmatch(parts[1])
-    return printable("/".join(parts) if own else folder.name)
