@@ -23,9 +23,15 @@ from skimage.color import rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from tpbench.doctor import demo_clips
-from tpbench.metrics.appearance import lab_statistics, laplacian_variance
-from tpbench.metrics.motion import jitter_error, unit_thumbnail
-from tpbench.metrics.pixels import disco_ssim, mean_absolute_error, psnr, ssim
+from tpbench.metrics.pixels import (
+    disco_ssim,
+    lab_statistics,
+    laplacian_variance,
+    mean_absolute_error,
+    psnr,
+    ssim,
+)
+from tpbench.metrics.temporal import jitter_error, unit_thumbnail
 from tpbench.video import read_frames
 
 if TYPE_CHECKING:

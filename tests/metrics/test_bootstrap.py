@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tpbench.metrics import bootstrap
-from tpbench.metrics.bootstrap import Estimate, Interval, mean_over_identities, paired_difference
+from tpbench.metrics.bootstrap import (
+    Estimate,
+    Interval,
+    contrast,
+    finite_mean,
+    mean_over_identities,
+    paired_difference,
+)
 
 NAN, INF = float("nan"), float("inf")
 PEOPLE = ["ada", "ben", "cyd", "dov", "eva", "fay", "gil", "hal"]
@@ -371,3 +378,36 @@ def test_a_copy_against_a_clip_with_errors_is_left_out_and_counted() -> None:
 def test_a_common_clip_without_identity_is_named() -> None:
     with pytest.raises(ValueError, match="no identity for 1 of 2 clips, first 'b'"):
         paired_difference({"a": 1.0, "b": 2.0}, {"a": 1.0, "b": 2.0}, {"a": "ada"})
+
+
+@pytest.mark.parametrize(
+    ("values", "mean"),
+    [
+        ([1.0, 2.0, 6.0], 3.0),
+        ([1.0, NAN, 3.0], 2.0),
+        ([1.0, INF, -INF, 3.0], 2.0),
+        ([INF, INF, NAN], INF),
+        ([-INF], -INF),
+    ],
+)
+def test_a_mean_leaves_out_what_it_cannot_hold(values: list[float], mean: float) -> None:
+    assert finite_mean(values) == mean
+
+
+@pytest.mark.parametrize("values", [[], [NAN, NAN], [INF, -INF]])
+def test_nothing_to_average_is_nan(values: list[float]) -> None:
+    assert math.isnan(finite_mean(values))
+
+
+def test_equal_infinities_differ_by_nothing() -> None:
+    differences = contrast([INF, -INF, INF, 5.0, 3.0], [INF, -INF, 5.0, INF, 1.0])
+    assert differences.tolist() == [0.0, 0.0, INF, -INF, 2.0]
+
+
+def test_a_difference_with_something_unmeasured_is_unmeasured() -> None:
+    assert np.isnan(contrast([NAN, 1.0, NAN], [1.0, NAN, NAN])).all()
+
+
+def test_sides_of_different_length_have_no_difference() -> None:
+    with pytest.raises(ValueError, match=r"\(2,\) and \(3,\)"):
+        contrast([1.0, 2.0], [1.0, 2.0, 3.0])

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from scipy.ndimage import convolve
+from skimage.color import rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from tpbench.metrics.pixels import (
@@ -17,11 +19,15 @@ from tpbench.metrics.pixels import (
     capped,
     check_pair,
     check_picture,
+    colour_shift,
     disco_l1,
     disco_ssim,
+    lab_statistics,
+    laplacian_variance,
     mean_absolute_error,
     mean_squared_error,
     psnr,
+    rgb_to_lab,
     row_strips,
     ssim,
 )
@@ -79,8 +85,9 @@ def wrapped_psnr(real: np.ndarray, generated: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / (difference * difference).mean()))
 
 
-def noise(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
+def noise(height_px: int, width_px: int, *, levels: int = 256, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, levels, (height_px, width_px, 3), dtype=np.uint8)
 
 
 @given(PAIRS)
@@ -164,11 +171,6 @@ def reference_skimage_grey_ssim(real: np.ndarray, generated: np.ndarray) -> floa
     return float(structural_similarity(*grey))
 
 
-def noise_of_ssim(height_px: int, width_px: int, *, levels: int = 256, seed: int = 0) -> np.ndarray:
-    generator = np.random.default_rng(seed)
-    return generator.integers(0, levels, (height_px, width_px, 3), dtype=np.uint8)
-
-
 def halves(level: int) -> np.ndarray:
     picture = np.zeros((150, 160, 3), np.uint8)
     picture[:, 80:] = level
@@ -176,39 +178,39 @@ def halves(level: int) -> np.ndarray:
 
 
 def smooth(seed: int) -> np.ndarray:
-    blurred = cv2.GaussianBlur(noise_of_ssim(150, 200, seed=seed).astype(np.float32), (0, 0), 6)
+    blurred = cv2.GaussianBlur(noise(150, 200, seed=seed).astype(np.float32), (0, 0), 6)
     picture: np.ndarray = np.clip((blurred - 127.5) * 8 + 127.5, 0, 255).astype(np.uint8)
     return picture
 
 
 CASES: dict[str, Pair] = {
-    "random": (noise_of_ssim(120, 130), noise_of_ssim(120, 130, seed=1)),
+    "random": (noise(120, 130), noise(120, 130, seed=1)),
     "near-constant 250 and 251": (
         np.full((90, 100, 3), 250, np.uint8),
         np.full((90, 100, 3), 251, np.uint8),
     ),
     "near-constant, noisy": (
-        250 + noise_of_ssim(90, 100, levels=2),
-        250 + noise_of_ssim(90, 100, levels=2, seed=1),
+        250 + noise(90, 100, levels=2),
+        250 + noise(90, 100, levels=2, seed=1),
     ),
     "black and white halves, noisy": (
-        halves(249) + noise_of_ssim(150, 160, levels=6),
-        halves(249) + noise_of_ssim(150, 160, levels=6, seed=1),
+        halves(249) + noise(150, 160, levels=6),
+        halves(249) + noise(150, 160, levels=6, seed=1),
     ),
     "black and white halves, opposed": (
-        halves(250) + (opposed := noise_of_ssim(150, 160, levels=6)),
+        halves(250) + (opposed := noise(150, 160, levels=6)),
         halves(250) + (5 - opposed),
     ),
     "smooth and noisy": (
         picture := smooth(0),
-        cv2.add(picture, noise_of_ssim(150, 200, levels=20)),
+        cv2.add(picture, noise(150, 200, levels=20)),
     ),
     "smooth and blurred": (picture, cv2.GaussianBlur(picture, (0, 0), 2)),
-    "odd size": (noise_of_ssim(97, 33), noise_of_ssim(97, 33, seed=1)),
-    "more than one tile each way": (noise_of_ssim(150, 530), noise_of_ssim(150, 530, seed=1)),
-    "one row over a tile": (noise_of_ssim(75, 523), noise_of_ssim(75, 523, seed=1)),
-    "11 px": (noise_of_ssim(11, 11), noise_of_ssim(11, 11, seed=1)),
-    "11 px high": (noise_of_ssim(11, 300), noise_of_ssim(11, 300, seed=1)),
+    "odd size": (noise(97, 33), noise(97, 33, seed=1)),
+    "more than one tile each way": (noise(150, 530), noise(150, 530, seed=1)),
+    "one row over a tile": (noise(75, 523), noise(75, 523, seed=1)),
+    "11 px": (noise(11, 11), noise(11, 11, seed=1)),
+    "11 px high": (noise(11, 300), noise(11, 300, seed=1)),
 }
 
 
@@ -251,8 +253,8 @@ def test_ssim_equals_scikit_image_on_real_pictures(shared_dir: Path) -> None:
 def test_ssim_has_its_range_and_no_preferred_order(
     height_px: int, width_px: int, seed: int, levels: int
 ) -> None:
-    real = noise_of_ssim(height_px, width_px, levels=levels, seed=seed)
-    generated = noise_of_ssim(height_px, width_px, seed=seed + 1)
+    real = noise(height_px, width_px, levels=levels, seed=seed)
+    generated = noise(height_px, width_px, seed=seed + 1)
 
     for metric in (ssim, disco_ssim):
         value = metric(real, generated)
@@ -288,10 +290,10 @@ def test_a_border_of_five_px_counts_only_through_its_neighbours() -> None:
 @pytest.mark.parametrize(("metric", "side_px"), [(ssim, 11), (disco_ssim, 7)])
 def test_pictures_smaller_than_the_window_are_refused(metric: object, side_px: int) -> None:
     assert callable(metric)
-    metric(noise_of_ssim(side_px, side_px), noise_of_ssim(side_px, side_px))
+    metric(noise(side_px, side_px), noise(side_px, side_px))
     told = rf"at least {side_px} x {side_px} px.*are {side_px - 1} x {side_px + 4}"
     with pytest.raises(ValueError, match=told):
-        metric(noise_of_ssim(side_px + 4, side_px - 1), noise_of_ssim(side_px + 4, side_px - 1))
+        metric(noise(side_px + 4, side_px - 1), noise(side_px + 4, side_px - 1))
 
 
 def test_colour_alone_is_invisible_to_the_grey_variant() -> None:
@@ -340,3 +342,122 @@ def test_two_sizes_are_refused_of_l1(metric: object) -> None:
     assert callable(metric)
     with pytest.raises(ValueError, match="one size"):
         metric(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5, 3), np.uint8))
+
+
+# --- colour and sharpness ---------------------------------------------------------------------
+
+
+def reference_skimage_lab(image: np.ndarray) -> np.ndarray:
+    lab: np.ndarray = rgb2lab(image)
+    return lab
+
+
+def uniform(red: int, green: int, blue: int) -> np.ndarray:
+    return np.broadcast_to(np.array([red, green, blue], np.uint8), (8, 8, 3))
+
+
+def test_conversion_equals_scikit_image_all_over_the_cube() -> None:
+    """Every 5th level of each channel, the darkest ones all."""
+    levels = [*range(16), *range(20, 256, 5)]
+    cube = np.stack(np.meshgrid(levels, levels, levels), -1).astype(np.uint8)
+    image = cube.reshape(-1, len(levels), 3)
+    lab = rgb_to_lab(image)
+    assert lab.dtype == np.float32
+    np.testing.assert_allclose(lab, reference_skimage_lab(image), rtol=0, atol=1e-3)
+
+
+def test_published_values_of_the_primaries() -> None:
+    """sRGB red, green, blue and white, as tables have them (to 0.1)."""
+    image = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]], np.uint8)
+    expected: list[list[float]] = [
+        [53.2, 80.1, 67.2],
+        [87.7, -86.2, 83.2],
+        [32.3, 79.2, -107.9],
+        [100, 0, 0],
+    ]
+    np.testing.assert_allclose(rgb_to_lab(image)[0], expected, atol=0.1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (333, 257), (2, 20000)])
+def test_statistics_equal_scikit_image_and_numpy(size: tuple[int, int]) -> None:
+    image = noise(*size)
+    lab = reference_skimage_lab(image)
+    mean, spread = lab_statistics(image)
+    np.testing.assert_allclose(mean, lab.mean(axis=(0, 1)), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(spread, lab.std(axis=(0, 1)), rtol=0, atol=1e-3)
+
+
+def test_one_colour_has_no_spread() -> None:
+    _, spread = lab_statistics(np.full((100, 300, 3), (201, 7, 96), np.uint8))
+    np.testing.assert_allclose(spread, 0, atol=1e-3)
+
+
+def test_brighter_and_redder_show_with_their_sign() -> None:
+    grey = uniform(100, 100, 100)
+    brighter = colour_shift(grey, uniform(130, 130, 130))
+    redder = colour_shift(grey, uniform(130, 100, 100))
+    assert brighter[0] > 5
+    assert brighter[1:3] == pytest.approx([0, 0], abs=1e-2)
+    assert redder[1] > 5
+    assert brighter[6] == pytest.approx(brighter[0], abs=1e-3)
+    assert redder[6] == pytest.approx(math.hypot(*redder[:3]), abs=1e-9)
+
+
+def test_less_contrast_shows_as_less_spread() -> None:
+    image = noise(30, 40)
+    assert max(colour_shift(image, (image // 2 + 64).astype(np.uint8))[3:6]) < 0
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_identical_frames_do_not_shift_and_swapping_turns_the_sign(seed: int) -> None:
+    real, generated = noise(9, 11, seed=seed), noise(9, 11, seed=seed + 1)
+    assert colour_shift(real, real) == [0.0] * 7
+    there, back = colour_shift(real, generated), colour_shift(generated, real)
+    assert there[:6] == [-value for value in back[:6]]
+
+
+def test_wrong_pictures_are_refused() -> None:
+    with pytest.raises(ValueError, match="float64"):
+        rgb_to_lab(np.zeros((4, 4, 3)))  # type: ignore[arg-type]  # the mistake under test
+
+
+def reference_scipy_laplacian_variance(image: np.ndarray) -> float:
+    luma = image @ np.array([0.299, 0.587, 0.114])
+    kernel = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
+    return float(convolve(luma, kernel, mode="mirror").var())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 1), (33, 97), (333, 257), (3, 20000)])
+def test_variance_equals_scipy(size: tuple[int, int]) -> None:
+    image = noise(*size)
+    expected = reference_scipy_laplacian_variance(image)
+    assert laplacian_variance(image) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_one_bright_pixel_is_worked_by_hand() -> None:
+    """Grey 100 in the middle of 5 x 5: Laplacian -400 once and 100 four times, mean 0."""
+    image = np.zeros((5, 5, 3), np.uint8)
+    image[2, 2] = 100
+    assert laplacian_variance(image) == pytest.approx((400**2 + 4 * 100**2) / 25, rel=1e-12)
+
+
+@given(st.tuples(*[st.integers(0, 255)] * 3))
+def test_one_colour_has_no_sharpness_at_all(colour: tuple[int, int, int]) -> None:
+    assert laplacian_variance(np.full((12, 9, 3), colour, np.uint8)) == 0.0
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_mirroring_and_turning_change_nothing(seed: int) -> None:
+    image = noise(11, 14, seed=seed)
+    expected = pytest.approx(laplacian_variance(image), rel=1e-9)
+    assert laplacian_variance(np.ascontiguousarray(image[:, ::-1])) == expected
+    assert laplacian_variance(np.rot90(image)) == expected
+
+
+def test_blur_lowers_and_noise_raises_it() -> None:
+    real = cv2.GaussianBlur(noise(60, 80), (0, 0), 1)
+    blurred = [cv2.GaussianBlur(real, (0, 0), sigma) for sigma in (0.5, 1, 2)]
+    grainy = cv2.add(real, noise(60, 80, seed=1) // 4)
+    found = [laplacian_variance(image) for image in (grainy, real, *blurred)]
+    assert found == sorted(found, reverse=True)
+    assert found[-1] < 0.1 * found[1]

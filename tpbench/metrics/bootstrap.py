@@ -20,8 +20,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.metrics.curves import contrast, finite_mean
-
 Bounds = tuple[float | None, float | None]
 """The least and the greatest value there can be; None: no end."""
 SHARES: Final[Bounds] = (0.0, 1.0)
@@ -42,6 +40,45 @@ BATCH_VALUES: Final = 250_000
 """Resamples are drawn in batches of about this many identities."""
 CACHED_VALUES: Final = 1_000_000
 """Draws of up to this many identities in all are kept for the next metric of the same clips."""
+
+
+def finite_mean(values: Sequence[float] | NDArray[np.floating]) -> float:
+    """Return the mean of the finite values.
+
+    Where none is finite: the infinity they share, or NaN if they share none or there are none.
+
+    >>> finite_mean([1.0, 3.0, float("inf"), float("nan")])
+    2.0
+    >>> finite_mean([float("inf"), float("nan")])
+    inf
+    """
+    measured = np.asarray(values, dtype=np.float64)
+    measured = measured[~np.isnan(measured)]
+    finite = measured[np.isfinite(measured)]
+    if finite.size:
+        return float(finite.mean())
+    if measured.size and (measured == measured[0]).all():
+        return float(measured[0])
+    return float("nan")
+
+
+def contrast(
+    values: Sequence[float] | NDArray[np.floating], base: Sequence[float] | NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return values minus base, item by item: end minus start, run A minus run B.
+
+    Equal infinities differ by 0; where either side is NaN, so is the result.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    first, second = np.asarray(values, dtype=np.float64), np.asarray(base, dtype=np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"both sides need one shape; got {first.shape} and {second.shape}")
+    equal = first == second
+    # The difference of equal infinities is replaced, so what NumPy says about it is no news.
+    with np.errstate(invalid="ignore"):
+        return np.where(equal, 0.0, first - second)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from tpbench.errors import ConfigError
-from tpbench.metrics.curves import WINDOW_FRAMES
+from tpbench.metrics.temporal import WINDOW_FRAMES
 from tpbench.weights import read_checked, resolve
 
 Picture = NDArray[np.uint8] | NDArray[np.float32]

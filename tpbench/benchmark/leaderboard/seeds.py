@@ -8,8 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tpbench.benchmark.judging import badness
-from tpbench.metrics.bootstrap import STATISTICS_VERSION, Bounds, Estimate, mean_over_identities
-from tpbench.metrics.curves import finite_mean
+from tpbench.metrics.bootstrap import (
+    STATISTICS_VERSION,
+    Bounds,
+    Estimate,
+    finite_mean,
+    mean_over_identities,
+)
 from tpbench.metrics.registry import MetricRow
 from tpbench.metrics.scoring.report import MetricScore, ScoreReport
 

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.metrics.appearance import colour_shift, lab_statistics, laplacian_variance
-from tpbench.metrics.curves import WINDOW_FRAMES
-from tpbench.metrics.motion import LAGS, EarlierPairs, LagCosines, frame_motion, jitter_error
 from tpbench.metrics.pixels import (
     CAP_DB,
     capped,
+    colour_shift,
     disco_l1,
     disco_ssim,
+    laplacian_variance,
     mean_absolute_error,
     psnr,
     ssim,
@@ -46,6 +45,7 @@ from tpbench.metrics.scoring.tools import (
     SkeletonFinder,
     n_windows,
 )
+from tpbench.metrics.temporal import LAGS, WINDOW_FRAMES, EarlierPairs, LagCosines, jitter_error
 
 if TYPE_CHECKING:
     from tpbench.metrics.networks import Backbone, FedRange, Picture
@@ -161,7 +161,7 @@ def _motion(_: ClipSetting) -> Step:
             if before is None:
                 yield math.nan, math.nan
             else:
-                yield frame_motion(pair[0], before[0]), frame_motion(pair[1], before[1])
+                yield [mean_absolute_error(*two) for two in zip(pair, before, strict=True)]
 
     return step
 
@@ -175,12 +175,6 @@ def _lag(_: ClipSetting) -> Step:
             yield *of_real.update(real), *of_generated.update(generated)
 
     return step
-
-
-def _colour(real: Image, generated: Image) -> Row:
-    """Shift of the mean and of the spread of L*, a*, b*, and the distance of the mean colours."""
-    shift = colour_shift(lab_statistics(real), lab_statistics(generated))
-    return *shift.mean, *shift.spread, shift.delta_e
 
 
 def _sharpness(real: Image, generated: Image) -> Row:
@@ -367,7 +361,7 @@ _ROWS: Final = (
             *(f"colour_{kind}_{axis}" for kind in ("shift", "spread") for axis in "lab"),
             "colour_delta_e",
         ),
-        start=each_pair(_colour),
+        start=each_pair(colour_shift),
     ),
     MeterRow(
         name="sharpness",

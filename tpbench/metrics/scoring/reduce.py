@@ -13,21 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.errors import ConfigError
-from tpbench.metrics.bootstrap import Interval, mean_over_identities
-from tpbench.metrics.curves import (
-    SHORT_CLIP_FRAMES,
-    WINDOW_FRAMES,
-    end_minus_start,
-    finite_mean,
-    theil_sen_per_100_frames,
-)
+from tpbench.metrics.bootstrap import Interval, finite_mean, mean_over_identities
 from tpbench.metrics.distances import DISCO_FVD, FID, FVD, FrechetMetric, frame_sample, kid
-from tpbench.metrics.drift import Lasting, lasting, restricted_lasting
 from tpbench.metrics.registry import METRICS, MetricRow, Pooling, Protocol
 from tpbench.metrics.scoring.meters import FEATURES_OF, METERS
 from tpbench.metrics.scoring.records import ClipRecord, RecordFolder, feature_count
 from tpbench.metrics.scoring.report import ClipScores, MetricScore
 from tpbench.metrics.scoring.tools import read_features
+from tpbench.metrics.temporal import (
+    SHORT_CLIP_FRAMES,
+    WINDOW_FRAMES,
+    Lasting,
+    end_minus_start,
+    lasting,
+    restricted_lasting,
+    theil_sen_per_100_frames,
+)
 
 _OF_LONG_CLIPS: Final = frozenset({"slope", "end_minus_start", "lasting"})
 _NO_INTERVAL: Final = Interval(low=None, high=None, level=0.0, n_identities=0, reason=None)

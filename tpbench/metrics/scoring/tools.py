@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tpbench.detectors.suite import DetectorSuite
 from tpbench.errors import MediaError
 from tpbench.files import open_regular, written_aside
-from tpbench.metrics.curves import WINDOW_FRAMES
+from tpbench.metrics.temporal import WINDOW_FRAMES
 from tpbench.video import Frame
 from tpbench.wholebody import NUM_KEYPOINTS, PoseSource, WholeBodyPose, load_pose, save_pose
 

@@ -1,15 +1,222 @@
-"""Drift over a clip, time to failure, and how long clips last (Kaplan-Meier)."""
+"""What shows over time only: jitter (TJE), lag, drift, and how long clips last (Kaplan-Meier)."""
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.metrics.bootstrap import SHARES, Interval, mean_over_identities
-from tpbench.metrics.curves import as_curve
+from tpbench.metrics.bootstrap import (
+    SHARES,
+    Interval,
+    contrast,
+    finite_mean,
+    mean_over_identities,
+)
+from tpbench.metrics.pixels import check_pair, check_picture, rgb_to_lab, row_strips
+
+
+class EarlierPairs:
+    """Hands back the pair of frames that came some frames before, holding as many and one more.
+
+    Frames are kept as they come, not copied: they must not be overwritten afterwards.
+
+    Args:
+        delta: how many frames before.
+    """
+
+    def __init__(self, delta: int) -> None:
+        self._pairs: deque[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = deque(maxlen=delta + 1)
+
+    def before(
+        self, real: NDArray[np.uint8], generated: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+        """Take in the next pair and return the earlier one; None for the first `delta` frames."""
+        self._pairs.append((real, generated))
+        return self._pairs[0] if len(self._pairs) == self._pairs.maxlen else None
+
+
+_STRIP_VALUES: Final = 32768
+
+
+def jitter_error(
+    real: NDArray[np.uint8],
+    real_before: NDArray[np.uint8],
+    generated: NDArray[np.uint8],
+    generated_before: NDArray[np.uint8],
+) -> float:
+    """Return one term of TJE: mean over pixels and channels of ||R_t - R_t-d| - |G_t - G_t-d||.
+
+    Args:
+        real: (H, W, 3) uint8 RGB, frame t of the real video.
+        real_before: the same, frame t - d.
+        generated: the same, frame t of the generated video.
+        generated_before: the same, frame t - d.
+
+    Returns:
+        Grey levels in [0, 255]; the sum is one of integers and exact.
+
+    Raises:
+        ValueError: they are no pictures or differ in size.
+    """
+    check_pair(real, generated)
+    check_pair(real, real_before)
+    check_pair(generated, generated_before)
+    total = 0.0
+    for rows in row_strips(real, values=_STRIP_VALUES):
+        real_change = cv2.absdiff(real[rows], real_before[rows])
+        generated_change = cv2.absdiff(generated[rows], generated_before[rows])
+        total += cv2.norm(real_change, generated_change, cv2.NORM_L1)
+    return total / real.size
+
+
+LAGS: Final = (2, 5, 10, 20, 50, 100)
+"""Distances in frames at which the benchmark compares."""
+THUMBNAIL_PX: Final = 32
+"""Side of the square thumbnails."""
+
+
+def unit_thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return a picture as a vector of length 1 whose dot product with another is the cosine.
+
+    The picture is shrunk to 32 x 32 by averaging areas (OpenCV's INTER_AREA, whatever its aspect
+    ratio) rounded to whole levels, turned into CIELAB and divided by its norm; the mean is not
+    taken off. Black has no direction in CIELAB and gets one of its own: black against black is 1,
+    against others 0.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        (3073,) float64: L*, a*, b* of each pixel row by row, then the direction of black.
+
+    Raises:
+        ValueError: it is no picture.
+    """
+    check_picture(image, "given")
+    size = (THUMBNAIL_PX, THUMBNAIL_PX)
+    thumbnail = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    vector = np.zeros(3 * THUMBNAIL_PX**2 + 1)
+    if thumbnail.any():
+        vector[:-1] = rgb_to_lab(thumbnail).ravel()
+    else:
+        vector[-1] = 1.0
+    return vector / np.linalg.norm(vector)
+
+
+class LagCosines:
+    """Follows one video, holding thumbnails of the longest lag + 1 frames."""
+
+    def __init__(self) -> None:
+        self._thumbnails: deque[NDArray[np.float64]] = deque(maxlen=LAGS[-1] + 1)
+
+    def update(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Take in the next frame and return its cosine to the frame each of `LAGS` before it.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; frames may differ in size.
+
+        Returns:
+            (L,); NaN at lags that reach back before the first frame.
+
+        Raises:
+            ValueError: it is no picture.
+        """
+        newest = unit_thumbnail(image)
+        self._thumbnails.append(newest)
+        cosines = np.full(len(LAGS), np.nan)
+        for at, lag in enumerate(LAGS):
+            if lag < len(self._thumbnails):
+                cosines[at] = newest @ self._thumbnails[-1 - lag]
+        return cosines
+
+
+WINDOW_FRAMES: Final = 16
+"""Frames of a window unless stated otherwise: the length of an FVD clip."""
+SHORT_CLIP_FRAMES: Final = 100
+"""Clips of this many frames or fewer have no drift: they are left out of it, and counted."""
+_END_SHARE: Final = 0.15
+EXACT_PAIRS: Final = 250_000
+"""Up to this many pairs of frames (707 frames) the median is taken over all of them."""
+
+
+def as_curve(values: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the values as a `(T,)` float64 array.
+
+    Raises:
+        ValueError: they are not one row of numbers.
+    """
+    curve = np.asarray(values, dtype=np.float64)
+    if curve.ndim != 1:
+        raise ValueError(f"a curve is (T,), one value per frame; got shape {curve.shape}")
+    return curve
+
+
+def end_minus_start(curve: Sequence[float] | NDArray[np.floating]) -> float:
+    """Return the mean of the last 15 % of a curve minus that of its first 15 %.
+
+    Each part has floor(0.15 T) frames, at least one. FramePack contrasts the same two parts by the
+    absolute value of their difference; the sign is kept here, because a clip that gets better is
+    not one that gets worse. Values that are not finite: see the module's rule.
+
+    Args:
+        curve: `(T,)`, T >= 1.
+
+    Raises:
+        ValueError: this is no curve, or it is empty.
+    """
+    values = as_curve(curve)
+    if not values.size:
+        raise ValueError("a curve of 0 frames has no start and no end")
+    # 0.15 * T can fall a hair short of a whole number.
+    count = max(1, int(_END_SHARE * values.size + 1e-9))
+    start, end = finite_mean(values[:count]), finite_mean(values[-count:])
+    return float(contrast([end], [start])[0])
+
+
+def theil_sen_per_100_frames(curve: Sequence[float] | NDArray[np.floating]) -> float:
+    """Return the Theil-Sen slope of a curve per 100 frames.
+
+    The median over all pairs of frames s < t of (m_t - m_s) / (t - s), times 100 (Theil 1950, Sen
+    1968; equals `scipy.stats.theilslopes`). Up to 29 % of the frames may be anything before it
+    breaks. Above 707 measured frames only every k-th lag t - s is taken, over all frames, with the
+    smallest k that leaves no more than 250,000 pairs: no less deterministic, and hardly less sharp.
+
+    NaN and infinite frames are left out and the others keep their place in time. A curve of nothing
+    but one infinity (PSNR of a clip against itself) has slope 0.
+
+    Args:
+        curve: `(T,)`, any T.
+
+    Returns:
+        Units of the metric per 100 frames; NaN where fewer than two frames can be compared.
+
+    Raises:
+        ValueError: this is no curve.
+    """
+    values = as_curve(curve)
+    frames = np.flatnonzero(np.isfinite(values))
+    if frames.size >= 2:
+        return 100 * _median_slope(values[frames], frames.astype(np.float64))
+    measured = values[~np.isnan(values)]
+    same_infinity = measured.size >= 2 and bool((measured == measured[0]).all())
+    return 0.0 if same_infinity else float("nan")
+
+
+def _median_slope(values: NDArray[np.float64], times: NDArray[np.float64]) -> float:
+    """Median of the slopes between items some places apart, as many pairs as are taken."""
+    step = math.ceil(times.size * (times.size - 1) // 2 / EXACT_PAIRS)
+    slopes = [
+        (values[lag:] - values[:-lag]) / (times[lag:] - times[:-lag])
+        for lag in range(step, times.size, step)
+    ]
+    return float(np.median(np.concatenate(slopes), overwrite_input=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,16 +442,8 @@ def _pseudo_values(lastings: Sequence[Lasting], horizon: int, whole: float) -> l
 
 
 def _in_frames(interval: Interval, by: float, horizon: int, reason: str | None) -> Interval:
-    low, high = interval.low, interval.high
-    if reason is not None or low is None or high is None:
-        low = high = None
-        reason = reason or interval.reason
-    else:
-        low, high = (horizon * min(max(end + by, 0.0), 1.0) for end in (low, high))
-    return Interval(
-        low=low,
-        high=high,
-        level=interval.level,
-        n_identities=interval.n_identities,
-        reason=reason,
-    )
+    if reason is not None or interval.low is None or interval.high is None:
+        return replace(interval, low=None, high=None, reason=reason or interval.reason)
+    ends = interval.low + by, interval.high + by
+    low, high = (horizon * min(max(end, 0.0), 1.0) for end in ends)
+    return replace(interval, low=low, high=high)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.metrics.drift import Lasting, kaplan_meier, lasting, restricted_lasting
+from tpbench.metrics.temporal import Lasting, kaplan_meier, lasting, restricted_lasting
 
 NAN, INF = float("nan"), float("inf")
 
