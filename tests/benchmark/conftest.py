@@ -16,7 +16,7 @@ from tests.conftest import MediaMaker
 from tests.datasets import clip_files, kept_row
 from tpbench.benchmark.generate import generate_run
 from tpbench.benchmark.request import EvalRequest
-from tpbench.benchmark.run_folder import Run
+from tpbench.benchmark.run_folder import ClipRecord, Run
 from tpbench.dataset import Clip, Dataset, finalise
 from tpbench.files import sha256_of
 from tpbench.video import CLIP, VideoWriter
@@ -101,6 +101,11 @@ def content(run: Run) -> dict[str, str]:
         for name in ("generated", "preview")
         for path in sorted((folder / name).glob("*"))
     }
+
+
+def edit_record(record: Path, **changes: Any) -> None:  # noqa: ANN401 - fields of a record
+    """Write a clip's record with other values in some fields, as if it had been made so."""
+    ClipRecord.read(record).model_copy(update=changes).write(record)
 
 
 def births(run: Run) -> dict[str, tuple[int, int]]:

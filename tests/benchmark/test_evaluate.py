@@ -377,8 +377,8 @@ def test_steps_of_every_seed_are_told(run_it: Evaluator) -> None:
     run_it(
         seeds=(1, 2),
         ids=["a", "b"],
-        on_progress=lambda seed, state: heard.append((seed, type(state).__name__, state.frames)),
+        on_progress=lambda seed, state: heard.append((seed, state.step, state.frames)),
     )
     kinds = list(dict.fromkeys((seed, kind) for seed, kind, _ in heard))
-    assert kinds == [(seed, kind) for seed in (1, 2) for kind in ("GenerationProgress", "Progress")]
-    assert heard[-1] == (2, "Progress", CLIPS["a"] + CLIPS["b"] - 2)
+    assert kinds == [(seed, step) for seed in (1, 2) for step in ("generate", "score")]
+    assert heard[-1] == (2, "score", CLIPS["a"] + CLIPS["b"] - 2)

@@ -17,12 +17,11 @@ import pytest
 from tests.benchmark.conftest import FIRST_NUMBER, LENGTHS, Maker, births, content, write_dataset
 from tests.benchmark.generators import Bare, Faulty, Leaky, LockStep, Numbered
 from tests.conftest import MediaMaker
-from tpbench.benchmark.driver import GenerationProgress
-from tpbench.benchmark.records import read_record
-from tpbench.benchmark.run_folder import Run
+from tpbench.benchmark.run_folder import ClipRecord, Run
 from tpbench.dataset import clip_path, split_dataset
 from tpbench.errors import ConfigError, DatasetError, TPBenchError
 from tpbench.video import VideoWriter, probe, read_frames
+from tpbench.work import Progress
 
 CLIPS = {name: n for name, n in LENGTHS.items() if name != "short"}
 
@@ -359,10 +358,10 @@ def test_leftovers_of_killed_writers_are_swept(make: Maker) -> None:
 
 def test_a_listener_hears_where_the_run_begins_and_ends(make: Maker) -> None:
     make(limit=1)
-    heard: list[GenerationProgress] = []
+    heard: list[Progress] = []
     make(on_progress=heard.append)
-    assert (heard[0].clips_total, heard[0].clips_there, heard[0].made) == (3, 1, 0)
-    assert (heard[-1].made, heard[-1].failed) == (2, 0)
+    assert (heard[0].step, heard[0].total, heard[0].before, heard[0].done) == ("generate", 3, 1, 1)
+    assert (heard[-1].done, heard[-1].counts) == (3, {"made": 2, "failed": 0})
     assert heard[-1].frames == CLIPS["b"] + CLIPS["c"]
     assert [state.frames for state in heard] == sorted(state.frames for state in heard)
 
@@ -438,4 +437,4 @@ def test_nothing_is_deleted_through_a_link(make: Maker, tmp_path: Path, name: st
 def test_a_record_is_plain_json(undisturbed: Run) -> None:
     path = undisturbed.folder.record("a")
     assert json.loads(path.read_text())["clip_id"] == "a"
-    assert read_record(path).clip_id == "a"
+    assert ClipRecord.read(path).clip_id == "a"

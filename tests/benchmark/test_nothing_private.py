@@ -7,7 +7,6 @@ import shutil
 import socket
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,12 @@ import pytest
 from pydantic import JsonValue
 
 import tpbench
-from tests.benchmark.conftest import write_dataset
+from tests.benchmark.conftest import edit_record, write_dataset
 from tests.benchmark.evaluating import FAST, Evaluator
 from tests.benchmark.generators import Numbered
 from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame
 from tpbench.benchmark.leaderboard.tables import build_leaderboard
-from tpbench.benchmark.records import read_record, write_record
+from tpbench.benchmark.run_folder import ClipRecord
 from tpbench.benchmark.run_info import write_run_info
 from tpbench.benchmark.verify import verify_run
 from tpbench.extraction.pipeline import failed_row
@@ -109,7 +108,7 @@ def test_runs_scores_and_boards_say_nothing_private(home: Path) -> None:
     assert leaks(home / "runs", marks) == []
     assert leaks(home / "site", marks) == []
     assert run.info.model.configuration["gain"] == 0.5
-    reason = read_record(run.folder.record("b")).reason
+    reason = ClipRecord.read(run.folder.record("b")).reason
     assert reason == "my gen: holds no b.mp4 (hf_token=(hidden))"
     assert "--option gain=0.5" in (built.leaderboard.rows[0].command or "")
 
@@ -142,9 +141,7 @@ def test_a_run_of_an_older_version_is_cleaned_when_it_is_published(home: Path) -
         }
     )
     write_run_info(path, old)
-    record = read_record(run.folder.record("b"))
-    reason = f"{home / 'gen' / 'b.mp4'}: is broken"
-    write_record(run.folder.record("b"), replace(record, reason=reason))
+    edit_record(run.folder.record("b"), reason=f"{home / 'gen' / 'b.mp4'}: is broken")
 
     board = build_leaderboard([path], home / "site").leaderboard
 
@@ -160,7 +157,7 @@ def test_a_run_whose_records_hang_on_private_settings_goes_on(home: Path) -> Non
     write_dataset(home / "talks")
     evaluator = Evaluator(data=home / "talks", out=home / "runs")
     with pytest.MonkeyPatch.context() as old_version:
-        old_version.setattr("tpbench.benchmark.driver.public_values", lambda value: value)
+        old_version.setattr("tpbench.benchmark.generate.public_values", lambda value: value)
         first = evaluator(Telling(home)).runs[0]
     assert SECRET in (first.folder.path / "run.json").read_text()
     before = first.folder.record("a").stat().st_mtime_ns

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tpbench.benchmark.records import ClipRecord, inputs_key, read_record, write_record
+from tpbench.benchmark.run_folder import ClipRecord, inputs_key
 from tpbench.benchmark.tasks import TaskClip
 from tpbench.dataset import Clip, Dataset
 from tpbench.errors import SubmissionError
@@ -40,22 +40,21 @@ def own(clip: Clip) -> TaskClip:
     [DONE, ClipRecord(clip_id="a", status="failed", inputs="1" * 64, reason="nobody there")],
 )
 def test_a_record_comes_back_from_disk(record: ClipRecord, tmp_path: Path) -> None:
-    write_record(tmp_path / "a.json", record)
-    assert read_record(tmp_path / "a.json") == record
+    record.write(tmp_path / "a.json")
+    assert ClipRecord.read(tmp_path / "a.json") == record
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"schema_version": 2}, "schema version 2, this tpbench reads 1"),
-        ({"clip_id": "b"}, "the record of another clip, 'b'"),
-        ({"status": "fine"}, "no status 'fine'"),
+        ({"status": "fine"}, "status: Input should be 'done', 'failed' or 'quarantined'"),
         ({"reason": "because"}, "a done clip has frames and no reason"),
         ({"frames_sha256": None}, "a done clip has frames and no reason"),
         ({"status": "failed"}, "a failed clip has a reason and no frames"),
-        ({"generated_sha256": "zz"}, "a sha256 is none"),
-        ({"n_frames": "101"}, "n_frames: not of the right kind"),
-        ({"more": 1}, "fields more are missing or not known"),
+        ({"generated_sha256": "zz"}, "generated_sha256: String should match pattern"),
+        ({"n_frames": "101"}, "n_frames: Input should be a valid integer"),
+        ({"more": 1}, "more: Extra inputs are not permitted"),
         ({"gen_s": 1.25}, "was changed after it was written"),
         ({"digest": "0" * 64}, "was changed after it was written"),
         ({}, "was changed after it was written"),
@@ -63,10 +62,16 @@ def test_a_record_comes_back_from_disk(record: ClipRecord, tmp_path: Path) -> No
 )
 def test_a_tampered_record_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    write_record(path, DONE)
+    DONE.write(path)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(SubmissionError, match=rf"a\.json: .*{message}"):
-        read_record(path)
+        ClipRecord.read(path)
+
+
+def test_the_record_of_another_clip_is_refused(tmp_path: Path) -> None:
+    DONE.write(tmp_path / "b.json")
+    with pytest.raises(SubmissionError, match=r"b\.json: the record of another clip, 'a'"):
+        ClipRecord.read(tmp_path / "b.json")
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "{"])
@@ -74,7 +79,7 @@ def test_what_is_no_record_is_refused(content: str | None, tmp_path: Path) -> No
     if content is not None:
         (tmp_path / "a.json").write_text(content)
     with pytest.raises(SubmissionError, match=r"a\.json: "):
-        read_record(tmp_path / "a.json")
+        ClipRecord.read(tmp_path / "a.json")
 
 
 def test_the_key_of_inputs_hangs_on_all_that_the_frames_hang_on(talks: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tpbench.benchmark.evaluation import pair_run
-from tpbench.benchmark.records import ClipRecord
-from tpbench.benchmark.run_folder import RunFolder
+from tpbench.benchmark.run_folder import ClipRecord, RunFolder
 from tpbench.benchmark.tasks import SELF, select_clips
 from tpbench.dataset import Dataset
 

@@ -12,9 +12,9 @@ import pytest
 from tests.benchmark.conftest import Maker, births, content
 from tests.benchmark.evaluating import Evaluator, flip, measurements, scores_of
 from tests.benchmark.generators import Leaky
-from tpbench.benchmark import shards
 from tpbench.benchmark.evaluation import Evaluation
-from tpbench.benchmark.shards import Shard, shards_of
+from tpbench.benchmark.request import Shard
+from tpbench.benchmark.run_folder import link_or_copy
 from tpbench.errors import ConfigError
 
 
@@ -127,7 +127,7 @@ def test_only_shards_of_the_very_run_are_looked_at(run_it: Evaluator) -> None:
         "seed42.shardXof2",
     ):
         (folder.path.parent / name).mkdir()
-    assert [shard.path.name for shard in shards_of(folder)] == ["seed42.shard1of2"]
+    assert [shard.path.name for shard in folder.shards()] == ["seed42.shard1of2"]
 
 
 def test_a_broken_run_json_of_a_shard_costs_its_sessions_only(run_it: Evaluator) -> None:
@@ -141,6 +141,6 @@ def test_a_broken_run_json_of_a_shard_costs_its_sessions_only(run_it: Evaluator)
 def test_a_link_is_put_in_the_place_of_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "new").write_text("new")
     (tmp_path / "old").write_text("old")
-    shards.link_or_copy(tmp_path / "new", tmp_path / "old")
+    link_or_copy(tmp_path / "new", tmp_path / "old")
     assert (tmp_path / "old").read_text() == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]

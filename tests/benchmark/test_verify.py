@@ -16,12 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.benchmark.conftest import write_dataset
+from tests.benchmark.conftest import edit_record, write_dataset
 from tests.benchmark.evaluating import Evaluator, flip
 from tests.benchmark.generators import Faulty
 from tpbench.benchmark.checks import disagreements
 from tpbench.benchmark.leaderboard.collect import collect
-from tpbench.benchmark.records import read_record, write_record
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import read_run_info, write_run_info
 from tpbench.benchmark.verify import verify_run
@@ -162,8 +161,7 @@ def test_other_content_of_a_json_file_is_named(name: str, at: float, run: Run) -
 
 
 def test_a_record_that_was_forged_gives_itself_away(run: Run) -> None:
-    record = read_record(run.folder.record("b"))
-    write_record(run.folder.record("b"), replace(record, generated_sha256="0" * 64))
+    edit_record(run.folder.record("b"), generated_sha256="0" * 64)
     assert problems(run, recompute=False) == (
         "generated/b.mkv: not the file that its record names (sha256 differs)",
         "scores.json: scores of b are of another file than there is",
@@ -171,8 +169,7 @@ def test_a_record_that_was_forged_gives_itself_away(run: Run) -> None:
 
 
 def test_clips_of_other_inputs_are_named(run: Run) -> None:
-    record = read_record(run.folder.record("b"))
-    write_record(run.folder.record("b"), replace(record, inputs="0" * 64))
+    edit_record(run.folder.record("b"), inputs="0" * 64)
     assert problems(run) == (
         "records/b.json: was made from other inputs than run.json and the dataset say",
     )

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.benchmark.bookkeeping import RunPlan, now, updated
-from tpbench.benchmark.evaluation import pair_clips, score_run
+from tpbench.benchmark.evaluation import pair_clips
 from tpbench.benchmark.leaderboard.collect import VERIFIED_NAME
-from tpbench.benchmark.records import ClipRecord, inputs_key, read_record
-from tpbench.benchmark.run_folder import Run
+from tpbench.benchmark.request import RunPlan
+from tpbench.benchmark.run_folder import ClipRecord, Run, inputs_key, now, updated
 from tpbench.benchmark.run_info import RUN_INFO_NAME
 from tpbench.benchmark.site import fingerprint, note, what_was_found
 from tpbench.errors import SubmissionError
@@ -26,7 +25,7 @@ from tpbench.files import require_regular, sha256_of, write_text_aside
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.meters import METERS
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport, load_report
-from tpbench.metrics.scoring.run import ScoringSetting
+from tpbench.metrics.scoring.run import ScoringSetting, score_pairs
 from tpbench.work import ProgressListener
 
 if TYPE_CHECKING:
@@ -265,7 +264,7 @@ class RunCheck:
         """Read all records, and hash what they name; nothing else may lie there."""
         for name in self._recorded():
             try:
-                self._records[name] = read_record(self._folder.record(name))
+                self._records[name] = ClipRecord.read(self._folder.record(name))
             except SubmissionError as error:
                 self.problems.append(str(error))
         done = {name: r for name, r in self._records.items() if r.status == "done"}
@@ -360,8 +359,12 @@ class RunCheck:
         clips = [clip for clip in plan.selection.clips if clip.clip_id in report.clips]
         pairing = pair_clips(clips, plan.dataset, self._folder)
         with tempfile.TemporaryDirectory(prefix="tpbench-verify-") as name:
-            again = score_run(
-                plan, pairing, out=Path(name), scoring=scoring, on_progress=on_progress
+            again = score_pairs(
+                pairing,
+                out=Path(name),
+                setting=scoring,
+                real=plan.real,
+                on_progress=on_progress,
             )
             for clip_id, error in again.coverage.failed.items():
                 self.problems.append(f"{path}: {clip_id} can't be scored again: {error}")

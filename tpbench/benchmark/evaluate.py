@@ -5,26 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from tpbench.baselines.base import Generator, OptionValue
-from tpbench.benchmark.bookkeeping import RunPlan
-from tpbench.benchmark.driver import GenerationProgress
 from tpbench.benchmark.evaluation import (
     Evaluation,
     pair_run,
     policies_of,
-    same_conditions,
-    score_run,
     scoring_protocol,
 )
 from tpbench.benchmark.generate import generate_planned
 from tpbench.benchmark.model import crew_for
-from tpbench.benchmark.request import EvalRequest, Overwrite, plan_run
+from tpbench.benchmark.request import EvalRequest, Overwrite, RunPlan, Shard, plan_run
 from tpbench.benchmark.run_folder import Keep, Run, RunFolder
 from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo, hardware_stamp, read_run_info
-from tpbench.benchmark.shards import Shard, take_over_measurements
 from tpbench.benchmark.tasks import SplitChoice, task_rule
 from tpbench.errors import ConfigError, SubmissionError
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, Protocol
@@ -36,9 +32,9 @@ from tpbench.metrics.scoring.records import (
     require_all,
 )
 from tpbench.metrics.scoring.report import ScoreReport, load_report
-from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting
+from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting, score_pairs
 from tpbench.video import probe
-from tpbench.work import Progress, explain_halts
+from tpbench.work import Progress, ProgressListener, explain_halts
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +149,7 @@ def _earlier_run(folder: Path) -> tuple[Path, RunInfo] | None:
     return path, info
 
 
-EvaluationListener = Callable[[int, GenerationProgress | Progress], None]
+EvaluationListener = Callable[[int, Progress], None]
 """Told of every step of a seed."""
 
 
@@ -183,45 +179,9 @@ def evaluate(  # noqa: PLR0913 - one argument for each thing a user may choose
     command: Sequence[str] = (),
     on_progress: EvaluationListener | None = None,
 ) -> Evaluation:
-    """Let a model make all clips of a dataset and score them.
+    """Let a model make all clips of a dataset and score them; see `evaluate_request`.
 
-    Stopped at any moment and called again, it goes on where it stopped, and the scores are the
-    same, byte for byte.
-
-    Args:
-        model: `id` or `id:variant` (`tpbench models list`), `package.module:Class`, or, with
-            `generator`, a name to your liking.
-        data: folder of the dataset; None: what $TPBENCH_DATA names.
-        split: None: test, or the whole of a dataset that is not split.
-        task: "self" or "cross".
-        protocol: how it is scored; `tpbench metrics list` shows them.
-        metrics: only these; `scores.json` holds these alone then. What was measured before stays,
-            and the next call without a choice has it at once.
-        seeds: a run each.
-        weights: folder of checkpoints, instead of that of `tpbench weights`.
-        limit: only the first so many clips, by id: a partial run.
-        ids: only these clips.
-        min_frames: take shorter clips too: another task, for trying things out.
-        device: "auto", "cpu", "cuda", "cuda:1".
-        shard: "2/4": only every fourth clip, from the second on, in a folder of its own. The same
-            call without it takes such folders over.
-        keep: "preview" takes the lossless frames away once all clips are scored: scores can't be
-            computed again then, and to measure more, all clips are made again.
-        out: folder of all runs.
-        overwrite: what to do with what is there; see `request.Overwrite`.
-        options: of the model.
-        generator: an object of your own that makes the frames, in this process.
-        workers: processes; None: what suits the model, and one per core to score.
-        offline: never fetch the model files of metrics.
-        strict: a metric that can't be measured is an error, and not a blank.
-        command: what the user typed, for the record.
-        on_progress: told about every step.
-
-    Raises:
-        ConfigError: an option or a name makes no sense, or a folder holds another run.
-        DatasetError: the dataset is broken or has no such clips, or another process is at the run.
-        MissingWeightsError: the model's weights are missing; nothing was made.
-        TPBenchError: the disk is full; what is finished is kept.
+    The arguments are the fields of `request.EvalRequest`, which explains them.
     """
     request = EvalRequest(
         model=model,
@@ -253,7 +213,21 @@ def evaluate(  # noqa: PLR0913 - one argument for each thing a user may choose
 def evaluate_request(
     request: EvalRequest, on_progress: EvaluationListener | None = None
 ) -> Evaluation:
-    """Do what `evaluate` does, with all its arguments in one."""
+    """Let a model make all clips of a dataset and score them.
+
+    Stopped at any moment and called again, it goes on where it stopped, and the scores are the
+    same, byte for byte.
+
+    Args:
+        request: what is made of what, and how it is scored.
+        on_progress: told about every step.
+
+    Raises:
+        ConfigError: an option or a name makes no sense, or a folder holds another run.
+        DatasetError: the dataset is broken or has no such clips, or another process is at the run.
+        MissingWeightsError: the model's weights are missing; nothing was made.
+        TPBenchError: the disk is full; what is finished is kept.
+    """
     plan, protocol = _planned(request)
     scoring = ScoringSetting(
         protocol=protocol,
@@ -263,72 +237,73 @@ def evaluate_request(
         offline=request.offline,
         strict=request.strict,
     )
-    work = _Work(
-        request=request, scoring=scoring, readiness=_ready(scoring), on_progress=on_progress
-    )
-    done = [work.do(replace(plan, seed=seed)) for seed in request.seeds]
+    readiness = _ready(scoring)
+    done = []
+    for seed in request.seeds:
+        listener = None if on_progress is None else partial(on_progress, seed)
+        of_seed = replace(plan, seed=seed)
+        done.append(_OneSeed(request, of_seed, scoring, readiness, listener).do())
     return Evaluation(
         runs=tuple(run for run, _ in done), reports=tuple(report for _, report in done)
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """What all seeds have in common."""
+@dataclass(frozen=True, slots=True)
+class _OneSeed:
+    """How one run of a request is made and scored."""
 
     request: EvalRequest
+    plan: RunPlan
     scoring: ScoringSetting
     readiness: Readiness
-    on_progress: EvaluationListener | None
+    on_progress: ProgressListener | None
 
-    def do(self, plan: RunPlan) -> tuple[Run, ScoreReport]:
-        """Make and score one run."""
-        folder = plan.folder(Path(self.request.out))
+    def do(self) -> tuple[Run, ScoreReport]:
+        """Make and score the run."""
+        folder = self.plan.folder(Path(self.request.out))
         drops = self.request.keep == "preview"
         if drops and self.request.overwrite == "missing":
             # Of clips that have all their scores, the lossless frames are not missed.
-            if self._settled(plan, folder) is not None:
-                self._generate(plan, keep="preview")
-            if (report := self._settled(plan, folder)) is not None:
+            if self._settled(folder) is not None:
+                self._generate(keep="preview")
+            if (report := self._settled(folder)) is not None:
                 run = Run.open(folder.path)
                 _drop_lossless(run)
                 return run, report
-        run = self._generate(plan, keep="lossless")
+        run = self._generate(keep="lossless")
         with folder.locked(), explain_halts(folder.path):
-            report = self._score(plan, run)
+            report = self._score(run)
             if drops and report.complete:
                 _drop_lossless(run)
         return run, report
 
-    def _generate(self, plan: RunPlan, *, keep: Keep) -> Run:
-        return generate_planned(plan, replace(self.request, keep=keep), self._tell(plan.seed))
+    def _generate(self, *, keep: Keep) -> Run:
+        return generate_planned(self.plan, replace(self.request, keep=keep), self.on_progress)
 
-    def _score(self, plan: RunPlan, run: Run) -> ScoreReport:
+    def _score(self, run: Run) -> ScoreReport:
+        selection, folder = self.plan.selection, run.folder
         if self.request.overwrite == "always":
-            measured = RecordFolder(run.folder.path / RECORDS_NAME, real_cache_dir())
-            measured.discard(clip.clip_id for clip in plan.selection.clips)
+            measured = RecordFolder(folder.path / RECORDS_NAME, real_cache_dir())
+            measured.discard(clip.clip_id for clip in selection.clips)
         else:
-            take_over_measurements(run.folder, RECORDS_NAME)
-        wanted = {clip.clip_id for clip in plan.selection.wanted}
-        pairing = pair_run(
-            plan.selection.clips, run.records(), plan.dataset, run.folder, wanted=wanted
-        )
-        return score_run(
-            plan,
-            pairing,
-            out=run.folder.path,
-            scoring=self.scoring,
-            on_progress=self._tell(plan.seed),
+            folder.take_over_measurements()
+        wanted = {clip.clip_id for clip in selection.wanted}
+        return score_pairs(
+            pair_run(selection.clips, run.records(), self.plan.dataset, folder, wanted=wanted),
+            out=folder.path,
+            setting=self.scoring,
+            real=self.plan.real,
+            on_progress=self.on_progress,
         )
 
-    def _settled(self, plan: RunPlan, folder: RunFolder) -> ScoreReport | None:
+    def _settled(self, folder: RunFolder) -> ScoreReport | None:
         """Return the scores of a run if they are of all its clips, and nothing more can be had."""
         try:
             records = Run.open(folder.path).records()
             report, _ = load_report(folder.path)
         except SubmissionError:
             return None
-        wanted = {clip.clip_id for clip in plan.selection.wanted}
+        wanted = {clip.clip_id for clip in self.plan.selection.wanted}
         scored = {name: clip.generated_sha256 for name, clip in report.clips.items()}
         made = {name: record.generated_sha256 for name, record in records.items()}
         blank = {name for name, score in report.metrics.items() if score.status == "not_measured"}
@@ -336,14 +311,11 @@ class _Work:
             report.complete
             and scored == made
             and wanted <= scored.keys()
-            and same_conditions(report, self.scoring)
+            and report.protocol.get("digest") == self.scoring.protocol.digest
+            and dict(report.policies) == self.scoring.policies.to_json()
             and not blank & set(self.readiness.metrics)
         )
         return report if settled else None
-
-    def _tell(self, seed: int) -> Callable[[GenerationProgress | Progress], None] | None:
-        listener = self.on_progress
-        return None if listener is None else lambda state: listener(seed, state)
 
 
 def _drop_lossless(run: Run) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tpbench.benchmark.bookkeeping import RunPlan
 from tpbench.benchmark.leaderboard.seeds import clip_means, identities_of, score_over_seeds
-from tpbench.benchmark.records import ClipRecord
-from tpbench.benchmark.run_folder import Run, RunFolder
+from tpbench.benchmark.run_folder import ClipRecord, Run, RunFolder
 from tpbench.benchmark.tasks import TaskClip, TaskRule
 from tpbench.canonical import encoded
 from tpbench.dataset import Dataset
@@ -20,8 +17,6 @@ from tpbench.metrics.registry import protocol as protocol_named
 from tpbench.metrics.scoring.pairing import Pair, Pairing
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.report import FRAMES_NAME, MetricScore, ScoreReport
-from tpbench.metrics.scoring.run import ScoringSetting, score_pairs
-from tpbench.work import ProgressListener
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,36 +100,6 @@ def pair_clips(clips: Sequence[TaskClip], dataset: Dataset, folder: RunFolder) -
     )
 
 
-def score_run(
-    plan: RunPlan,
-    pairing: Pairing,
-    *,
-    out: Path,
-    scoring: ScoringSetting,
-    on_progress: ProgressListener | None = None,
-) -> ScoreReport:
-    """Score a run, and write `scores.json` and `frames.parquet` into `out`.
-
-    Raises:
-        ConfigError: another process scores into the folder, or no metric can be measured.
-    """
-    return score_pairs(
-        pairing,
-        out=out,
-        setting=scoring,
-        real=_about(plan),
-        on_progress=on_progress,
-    )
-
-
-def same_conditions(report: ScoreReport, scoring: ScoringSetting) -> bool:
-    """Whether a report was made by this protocol with these policies."""
-    return (
-        report.protocol.get("digest") == scoring.protocol.digest
-        and dict(report.policies) == scoring.policies.to_json()
-    )
-
-
 def _require_fit(rule: TaskRule, metric_id: str) -> None:
     metric(metric_id)
     if rule.metrics is not None and metric_id not in rule.metrics:
@@ -142,17 +107,6 @@ def _require_fit(rule: TaskRule, metric_id: str) -> None:
             f"metric '{metric_id}' needs a ground truth, and the task '{rule.id}' has none"
             f"{did_you_mean(metric_id, rule.metrics)}"
         )
-
-
-def _about(plan: RunPlan) -> dict[str, Any]:
-    return {
-        "kind": "dataset",
-        "name": plan.dataset.info.name,
-        "digest": plan.dataset.digest,
-        "split": plan.selection.split,
-        "clips": plan.selection.digest,
-        "task": plan.task,
-    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

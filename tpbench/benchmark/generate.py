@@ -1,39 +1,75 @@
-"""`generate_run`: a model and a dataset in, a run out."""
+"""`generate_run`: a model and a dataset in, a run out; what is left to do, and what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+import json
+import logging
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from tpbench.baselines.base import Generator
-from tpbench.benchmark.bookkeeping import RunPlan
-from tpbench.benchmark.driver import Driver, GenerationListener
-from tpbench.benchmark.model import Crew, ModelChoice, adopt, crew_for
-from tpbench.benchmark.request import EvalRequest, plan_run
-from tpbench.benchmark.run_folder import Run, RunFolder
-from tpbench.benchmark.run_info import code_stamp
-from tpbench.benchmark.worker import GenerationProcess
-from tpbench.errors import ConfigError
+from tpbench.benchmark.making import ClipJob, clips_payload, make_maker, record_failure
+from tpbench.benchmark.model import Crew, adopt, crew_for
+from tpbench.benchmark.request import EvalRequest, RunPlan, plan_run
+from tpbench.benchmark.run_folder import (
+    ENCODING,
+    ClipRecord,
+    Run,
+    RunFolder,
+    count_records,
+    inputs_key,
+    now,
+    timings_of,
+    updated,
+)
+from tpbench.benchmark.run_info import (
+    RUN_INFO_NAME,
+    DatasetStamp,
+    ModelStamp,
+    RunInfo,
+    Session,
+    TaskStamp,
+    code_stamp,
+    environment_stamp,
+    hardware_stamp,
+    read_run_info,
+    write_run_info,
+)
+from tpbench.benchmark.tasks import TaskClip
+from tpbench.errors import ConfigError, SubmissionError, TPBenchError
+from tpbench.privacy import public_command, public_values
 from tpbench.work import (
     Executor,
     InThisProcess,
     JsonObject,
+    Outcome,
     Pool,
     Process,
+    ProgressCounter,
+    ProgressListener,
     TaskSpec,
     WorkItem,
     explain_halts,
+    keep_traceback,
+    run_items,
 )
+from tpbench.work.records import describe_differences
 
+logger = logging.getLogger(__name__)
+
+CARRIES_OVER: Final = "latents_carried_across_clips"
+"""What a generator says of itself (true) if one clip leaks into the next, as in released code of
+some methods. Then the order is part of the result, and a run is made whole or not at all."""
+_DESCRIBE: Final = WorkItem(key="describe")
 _RECYCLE_LIGHT: Final = 25
 _RECYCLE_HEAVY: Final = 10**9
 """Items after which a worker is replaced; one that has loaded a big model is not."""
+_OF_ROWS: Final = {"display_name", "licence_code", "licence_weights", "url", "params_b"}
 
 
-def generate_run(request: EvalRequest, on_progress: GenerationListener | None = None) -> Run:
+def generate_run(request: EvalRequest, on_progress: ProgressListener | None = None) -> Run:
     """Make every clip of a run that is not there yet.
 
     Stopped at any moment and called again, it goes on with the clips that are not finished: those
@@ -59,7 +95,7 @@ def generate_run(request: EvalRequest, on_progress: GenerationListener | None = 
 
 
 def generate_planned(
-    plan: RunPlan, request: EvalRequest, on_progress: GenerationListener | None
+    plan: RunPlan, request: EvalRequest, on_progress: ProgressListener | None
 ) -> Run:
     """Do what `generate_run` does, for the seed of a plan that was made of the request."""
     generator = request.generator
@@ -76,74 +112,313 @@ def generate_planned(
                 f"{folder.path}: there is a run already; --overwrite missing goes on with it, "
                 "--overwrite always makes it anew"
             )
-        driver = Driver(
-            plan,
-            folder,
-            keep=request.keep,
-            again=request.overwrite == "always",
-            crew=crew,
-            command=request.command,
-            listener=on_progress,
-        )
-        config = _config(plan, request, folder, crew)
+        adopted = None if generator is None else adopt(generator, name=request.model)
+        generation = _Generation(plan, request, folder, crew)
         try:
-            adopted = None if generator is None else adopt(generator, name=request.model)
-            _work(driver, crew, plan.choice, config, adopted)
+            _work(generation, adopted, ProgressCounter("generate", listener=on_progress))
         finally:
-            driver.publish()
+            generation.publish()
         return Run.open(folder.path)
 
 
-def _config(plan: RunPlan, request: EvalRequest, folder: RunFolder, crew: Crew) -> dict[str, Any]:
-    return {
-        "model": request.model,
-        "options": dict(request.options),
-        "weights_dir": None if request.weights is None else str(Path(request.weights)),
-        "devices": list(crew.devices),
-        "threads": crew.threads,
-        "folder": str(folder.path),
-        "dataset": str(plan.dataset.folder.absolute()),
-        "seed": plan.seed,
-        "keep": request.keep,
-        "code": code_stamp().short,
-    }
-
-
-def _work(
-    driver: Driver,
-    crew: Crew,
-    choice: ModelChoice,
-    config: Mapping[str, Any],
-    generator: Generator | None,
-) -> None:
+def _work(generation: _Generation, generator: Generator | None, progress: ProgressCounter) -> None:
     """Have the clips made: in processes, or here by an object of the user's own."""
-    task = TaskSpec(factory="tpbench.benchmark.worker:build", config=config)
+    task = TaskSpec(factory="tpbench.benchmark.making:build", config=generation.config())
+    light, workers = generation.plan.choice.weight_free, generation.crew.workers
 
-    def work(items: Iterable[WorkItem], workers: int) -> None:
+    def work(items: Iterator[WorkItem], workers: int) -> None:
         executor: Executor
         if generator is not None:
             executor = InThisProcess(build=partial(_keep_open, generator))
         else:
             executor = Pool(
                 num_workers=workers,
-                recycle_after=_RECYCLE_LIGHT if choice.weight_free else _RECYCLE_HEAVY,
-                worker_log=driver.folder.log,
+                recycle_after=_RECYCLE_LIGHT if light else _RECYCLE_HEAVY,
+                worker_log=generation.folder.log,
             )
-        with closing(executor.run(task, items, on_report=driver.on_progress)) as outcomes:
-            for outcome in outcomes:
-                driver.hear(outcome)
+        run_items(task, items, generation, executor=executor, progress=progress)
 
     # What the generator says of itself decides what is left to do. A single worker goes on with
     # that at once, so that a big model is loaded only once.
-    alone = crew.workers == 1
-    work(driver.items_after_describing() if alone else driver.describing(), 1)
-    if not alone:
-        work(driver.items(), crew.workers)
-    work(driver.items_one_by_one(), crew.workers)
+    work(generation.items_after_describing() if workers == 1 else iter([_DESCRIBE]), 1)
+    if workers > 1:
+        work(generation.items(), workers)
+    work(generation.items_one_by_one(), workers)
 
 
 def _keep_open(generator: Generator, config: JsonObject) -> Process:
     """Put an object to work that is the user's, who closes it."""
-    from tpbench.benchmark.worker import make_maker
+    return make_maker(generator, config).__call__
 
-    return GenerationProcess(maker=make_maker(generator, config)).__call__
+
+class _Generation:
+    """Keeps the books of one call of `generate_run`: the `Records` of its items.
+
+    Args:
+        plan: what the run is.
+        request: how it is made.
+        folder: of the run, locked.
+        crew: who makes it.
+    """
+
+    def __init__(self, plan: RunPlan, request: EvalRequest, folder: RunFolder, crew: Crew) -> None:
+        self.plan, self.folder, self.crew = plan, folder, crew
+        self._request = request
+        self._again = request.overwrite == "always"
+        self._info: RunInfo | None = None
+        self._keys: dict[str, str] = {}
+        self._todo: list[tuple[ClipJob, ...]] = []
+        self._one_by_one: list[ClipJob] = []
+        self._by_item: dict[str, tuple[ClipJob, ...]] = {}
+        self._in_one_go = False
+        self._shards: tuple[RunFolder, ...] = ()
+
+    def config(self) -> dict[str, Any]:
+        """Return what workers need to know; see `making.build`."""
+        request = self._request
+        return {
+            "model": request.model,
+            "options": dict(request.options),
+            "weights_dir": None if request.weights is None else str(Path(request.weights)),
+            "devices": list(self.crew.devices),
+            "threads": self.crew.threads,
+            "folder": str(self.folder.path),
+            "dataset": str(self.plan.dataset.folder.absolute()),
+            "seed": self.plan.seed,
+            "keep": request.keep,
+            "code": code_stamp().short,
+        }
+
+    def items_after_describing(self) -> Iterator[WorkItem]:
+        """Give the item that asks what the generator is, then all others.
+
+        For one worker, who takes the second after the outcome of the first.
+        """
+        yield _DESCRIBE
+        yield from self.items()
+
+    def items(self) -> Iterator[WorkItem]:
+        """Give what is left to do."""
+        yield from map(self._item, self._todo)
+
+    def items_one_by_one(self) -> Iterator[WorkItem]:
+        """Give the clips of batches that killed their worker or met a bug, each by itself."""
+        yield from (self._item((job,)) for job in self._one_by_one)
+
+    def add(self, outcome: Outcome, progress: ProgressCounter) -> None:
+        """Take what became of an item; its clips have their records already, but for lost ones.
+
+        Raises:
+            ConfigError: the folder holds a run of another configuration.
+            TPBenchError: the generator could not say what it is.
+        """
+        if outcome.kind == "retried":
+            return
+        keep_traceback(outcome, self.folder.log)
+        if outcome.key == _DESCRIBE.key:
+            if outcome.result is None:
+                name = self.plan.choice.name
+                raise TPBenchError(f"{name}: {outcome.error} (more on it: {self.folder.log})")
+            # Through JSON, as it will be read again: a tuple becomes a list, a key a text.
+            configuration = json.loads(json.dumps(outcome.result["configuration"]))
+            self._begin(public_values(configuration), outcome.result["max_clips"], progress)
+            return
+        if outcome.result is None:
+            statuses, frames = self._record_lost(outcome), 0
+        else:
+            statuses, frames = outcome.result["statuses"], outcome.result["frames"]
+        lost = [clip_id for clip_id, status in statuses.items() if status != "done"]
+        for clip_id in lost:
+            logger.warning("%s: %s", clip_id, ClipRecord.read(self.folder.record(clip_id)).reason)
+        counts = {"made": len(statuses) - len(lost), "failed": len(lost)}
+        progress.finish(outcome.key, done=len(statuses), frames=frames, counts=counts)
+
+    def publish(self) -> None:
+        """Bring `run.json` up to what lies on disk; nothing if the run never began."""
+        if self._info is None:
+            return
+        self.folder.sweep()  # workers that were lost left their unfinished files
+        clips = self.plan.selection.clips
+        info = updated(self._info, {clip.clip_id: self._record(clip) for clip in clips})
+        if self._todo:
+            *earlier, session = info.sessions
+            finished = session.model_copy(update={"ended_at": now()})
+            info = info.model_copy(update={"sessions": (*earlier, finished)})
+        write_run_info(self.folder.path, info)
+
+    def _begin(
+        self, configuration: dict[str, Any], max_clips: int, progress: ProgressCounter
+    ) -> None:
+        """Compare with what is there, and see what is left to do."""
+        plan, info = self.plan, _new_info(self.plan, configuration)
+        former = self._former_of(info)
+        if former is not None:
+            # The same but for what older versions wrote down and is private; its clips were made
+            # under that.
+            configuration = former.model.configuration
+            model = info.model.model_copy(update={"configuration": configuration})
+            info = info.model_copy(update={"model": model})
+        self.folder.sweep()
+        self.folder.note_dataset(plan.dataset.folder)
+        self._keys = {
+            clip.clip_id: inputs_key(
+                clip,
+                configuration=configuration,
+                model=plan.choice.name,
+                task=plan.task,
+                seed=plan.seed,
+                encoding=ENCODING.name,
+            )
+            for clip in plan.selection.clips
+        }
+        self._in_one_go = configuration.get(CARRIES_OVER) is True
+        if not self._in_one_go:
+            self._shards = self.folder.shards()
+        todo = self._find_work(max_clips)
+        sessions = list(former.sessions if former is not None else ())
+        for session in self.folder.sessions_of(self._shards, self._keys):
+            if session not in sessions:
+                sessions.append(session)
+        if todo:
+            sessions.append(_new_session(self.crew, self._request.command, clips_to_do=todo))
+        self._info = info.model_copy(update={"sessions": tuple(sessions)})
+        write_run_info(self.folder.path, self._info)
+        wanted = len(plan.selection.wanted)
+        progress.begin(total=wanted, before=wanted - todo)
+
+    def _former_of(self, info: RunInfo) -> RunInfo | None:
+        """Return what `run.json` says of earlier calls; refuse, or take away, what is another run.
+
+        Raises:
+            ConfigError: it is another run, or broken, and may not be taken away.
+        """
+        if not (self.folder.path / RUN_INFO_NAME).exists():
+            return None
+        advice = "use another --out, or --overwrite always to make it anew"
+        try:
+            former = read_run_info(self.folder.path)
+            differences = describe_differences(
+                public_values(former.identity()), public_values(info.identity())
+            )
+            problem = f"{self.folder.path}: this run was made with another configuration: "
+            problem += differences
+        except SubmissionError as error:
+            former, differences, problem = None, "unreadable", str(error)
+            advice = (
+                f"move {RUN_INFO_NAME} away and give the same command again: what is finished stays"
+            )
+        if not differences:
+            return former
+        if not self._again:
+            raise ConfigError(f"{problem}; {advice}")
+        self.folder.clear(clip.clip_id for clip in self.plan.selection.clips)
+        return None
+
+    def _find_work(self, max_clips: int) -> int:
+        """Find what is to be done, take the old records of it away, and return how many clips.
+
+        Raises:
+            ConfigError: clips are picked out of a run that is made in one go.
+        """
+        wanted, clips = self.plan.selection.wanted, self.plan.selection.clips
+        if self._in_one_go and wanted != clips[: len(wanted)]:
+            raise ConfigError(
+                f"{self.plan.choice.name}: what it makes of a clip depends on the clips before; "
+                "take all, or the first ones by --limit"
+            )
+        jobs = [ClipJob(clip=clip, inputs=self._keys[clip.clip_id]) for clip in wanted]
+        todo = [job for job in jobs if self._again or not self._is_there(job)]
+        if self._in_one_go and todo:
+            todo = jobs
+        for job in todo:
+            self.folder.discard(job.clip.clip_id)
+        size = len(todo) or 1
+        if not self._in_one_go:  # long ones first: batches end together, and so do the workers
+            todo.sort(key=lambda job: (-job.clip.n_frames, job.clip.clip_id))
+            size = max(1, max_clips)
+        self._todo = [tuple(todo[i : i + size]) for i in range(0, len(todo), size)]
+        return len(todo)
+
+    def _is_there(self, job: ClipJob) -> bool:
+        """Whether the clip is done here, or is now, because a shard of the run had it."""
+        of_clip = job.clip.clip_id, job.inputs, self._request.keep
+        return self.folder.is_whole(*of_clip) or self.folder.take_over(*of_clip, self._shards)
+
+    def _record(self, clip: TaskClip) -> ClipRecord | None:
+        """Return a clip's record if it can be read and was made of the same inputs."""
+        return self.folder.record_of(clip.clip_id, self._keys[clip.clip_id])
+
+    def _item(self, jobs: tuple[ClipJob, ...]) -> WorkItem:
+        key = jobs[0].clip.clip_id + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
+        self._by_item[key] = jobs
+        return WorkItem(key=key, payload=clips_payload(jobs, in_one_go=self._in_one_go))
+
+    def _record_lost(self, outcome: Outcome) -> dict[str, str]:
+        """Record what a bug or a dead worker cost, and return statuses by clip.
+
+        Where it was at several clips, those without a record are left to be done one by one.
+        """
+        jobs = self._by_item[outcome.key]
+        left = [job for job in jobs if self._record(job.clip) is None]
+        statuses = {job.clip.clip_id: "done" for job in jobs if job not in left}
+        if len(jobs) > 1 and not self._in_one_go:
+            self._one_by_one += left
+            left = []
+        for job in left:
+            record = record_failure(
+                self.folder,
+                job,
+                f"{outcome.error} (more on it: {self.folder.log.name})",
+                code=code_stamp().short,
+                quarantined=outcome.kind == "quarantined",
+            )
+            statuses[record.clip_id] = record.status
+        return statuses
+
+
+def _new_info(plan: RunPlan, configuration: dict[str, Any]) -> RunInfo:
+    """Describe a run of which nothing is made yet, by a generator that said this of itself."""
+    name, row = plan.choice.name, plan.choice.row
+    of_row = {"display_name": name} if row is None else row.model_dump(include=_OF_ROWS)
+    clips = plan.selection.clips
+    return RunInfo(
+        model=ModelStamp(name=name, kind=plan.choice.kind, configuration=configuration, **of_row),
+        dataset=DatasetStamp(
+            name=plan.dataset.info.name,
+            digest=plan.dataset.digest,
+            split=plan.selection.split,
+            clips_digest=plan.selection.digest,
+            n_clips=len(clips),
+            n_identities=len({clip.identity for clip in clips}),
+            left_out=dict(plan.selection.left_out),
+            folder=plan.dataset.folder.absolute().name,
+        ),
+        task=TaskStamp(
+            id=plan.rule.name,
+            version=plan.rule.version,
+            min_frames=plan.rule.min_frames,
+            protocol=plan.protocol,
+        ),
+        seed=plan.seed,
+        encoding=ENCODING.name,
+        partial=True,
+        counts=count_records({clip.clip_id: None for clip in clips}),
+        timings=timings_of([]),
+    )
+
+
+def _new_session(crew: Crew, command: Sequence[str], *, clips_to_do: int) -> Session:
+    """Describe a call that starts now, and the machine it runs on.
+
+    The command is written down without folders of this machine and without secrets.
+    """
+    return Session(
+        command=public_command(command),
+        started_at=now(),
+        workers=crew.workers,
+        device=", ".join(crew.devices),
+        clips_to_do=clips_to_do,
+        code=code_stamp(),
+        environment=environment_stamp(),
+        hardware=hardware_stamp(),
+    )

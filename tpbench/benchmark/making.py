@@ -1,20 +1,32 @@
-"""Running a generator over clips: the seam is checked, files are written, the record comes last."""
+"""What workers of a run do: a generator makes clips, the seam is checked, the record comes last."""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, Generator
-from tpbench.benchmark.records import ClipRecord, write_record
-from tpbench.benchmark.run_folder import ENCODING, ClipWriter, Keep, RunFolder
-from tpbench.benchmark.tasks import TaskClip
+from tpbench.benchmark.model import build as build_generator
+from tpbench.benchmark.run_folder import ENCODING, ClipRecord, Keep, RunFolder
+from tpbench.benchmark.tasks import TaskClip, make_task
 from tpbench.errors import TPBenchError
+from tpbench.files import sha256_of
 from tpbench.privacy import public_message
+from tpbench.video import PREVIEW, VideoWriter
+from tpbench.work import JsonObject, ProgressReport
+
+_REPORT_EVERY_FRAMES: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,15 +35,73 @@ class ClipJob:
 
     clip: TaskClip
     inputs: str
-    """See `records.inputs_key`."""
+    """See `run_folder.inputs_key`."""
 
 
-class LoadTask(Protocol):
-    """Makes a task of a clip."""
+def clips_payload(jobs: Sequence[ClipJob], *, in_one_go: bool) -> dict[str, Any]:
+    """Return the payload that asks for clips; an empty one asks what the generator is.
 
-    def __call__(self, clip: TaskClip) -> AnimationTask:
-        """Return the task, or raise a TPBenchError that says why there is none."""
-        ...
+    Args:
+        jobs: the clips; none has a record of an earlier session.
+        in_one_go: all or nothing, in this order: what one clip leaves behind shows in the next.
+    """
+    clips = [{"clip": job.clip.to_json(), "inputs": job.inputs} for job in jobs]
+    return {"clips": clips, "in_one_go": in_one_go}
+
+
+def build(config: JsonObject) -> ClipMaker:
+    """Build the generator and return the task (the factory named in the task's specification).
+
+    Args:
+        config: `model`, `options`, `weights_dir`, `devices`, `threads`, and what `make_maker` asks
+            for.
+    """
+    import cv2
+
+    cv2.setNumThreads(config["threads"])
+    weights_dir = config["weights_dir"]
+    generator = build_generator(
+        config["model"],
+        options=config["options"],
+        weights_dir=None if weights_dir is None else Path(weights_dir),
+        device=_claim_device(config["devices"], Path(config["folder"])),
+    )
+    torch = sys.modules.get("torch")
+    if torch is not None:  # workers start with one thread; a big model alone may use all cores
+        torch.set_num_threads(config["threads"])
+    return make_maker(generator, config)
+
+
+def make_maker(generator: Generator, config: JsonObject) -> ClipMaker:
+    """Put a generator to work in a run.
+
+    Args:
+        generator: makes the frames.
+        config: `folder` of the run, `dataset` folder, `seed`, `keep`, `code`.
+    """
+    return ClipMaker(
+        generator=generator,
+        folder=RunFolder(path=Path(config["folder"])),
+        dataset=Path(config["dataset"]),
+        seed=config["seed"],
+        keep=config["keep"],
+        code=config["code"],
+    )
+
+
+def _claim_device(devices: Sequence[str], folder: Path) -> str:
+    """Return a device that no other worker of the run has; it is free again when we end."""
+    if len(devices) == 1:
+        return devices[0]
+    for index, device in enumerate(devices):
+        lock_fd = os.open(folder / f".device{index}.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock_fd)
+        else:
+            return device  # the lock is held, by the open descriptor, until the process ends
+    return devices[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +110,46 @@ class ClipMaker:
 
     generator: Generator
     folder: RunFolder
-    load: LoadTask
+    dataset: Path
+    """Folder of the clips."""
+    seed: int
     keep: Keep
     code: str
     """For the records."""
+
+    def __call__(self, payload: JsonObject, report: ProgressReport) -> dict[str, Any]:
+        """Say what the generator is, or make the clips that a payload of `clips_payload` names."""
+        if "clips" not in payload:
+            return {
+                "configuration": dict(self.generator.describe()),
+                "max_clips": int(self.generator.max_clips),
+            }
+        jobs = [
+            ClipJob(clip=TaskClip.from_json(item["clip"]), inputs=item["inputs"])
+            for item in payload["clips"]
+        ]
+        statuses: dict[str, str] = {}
+        if not payload["in_one_go"]:  # an earlier try at this item may have got somewhere
+            for job in jobs:
+                record = self.folder.record_of(job.clip.clip_id, job.inputs)
+                if record is not None and record.status == "done":
+                    statuses[job.clip.clip_id] = "done"
+        frames = 0
+
+        def on_frame() -> None:
+            nonlocal frames
+            frames += 1
+            if frames % _REPORT_EVERY_FRAMES == 0:
+                report({"frames": frames})
+
+        todo = [job for job in jobs if job.clip.clip_id not in statuses]
+        for record in self.make(todo, on_frame):
+            statuses[record.clip_id] = record.status
+        return {"statuses": statuses, "frames": frames}
+
+    def close(self) -> None:
+        """Close the generator."""
+        self.generator.close()
 
     def make(
         self, jobs: Sequence[ClipJob], on_frame: Callable[[], None] = lambda: None
@@ -62,48 +168,43 @@ class ClipMaker:
             batch, tasks = jobs[start : start + size], []
             for job in batch:
                 try:
-                    tasks.append(self.load(job.clip))
+                    tasks.append(make_task(self.dataset, job.clip, seed=self.seed))
                 except TPBenchError as error:
-                    yield self._fail(job, str(error))
+                    yield record_failure(self.folder, job, str(error), code=self.code)
             if tasks:
                 by_id = {job.clip.clip_id: job for job in batch}
-                yield from self._make_batch(tasks, by_id, on_frame)
+                clips = [_Clip(self, task, by_id[task.clip_id]) for task in tasks]
+                yield from self._make_batch(clips, on_frame)
 
     def _make_batch(
-        self,
-        tasks: Sequence[AnimationTask],
-        jobs: dict[str, ClipJob],
-        on_frame: Callable[[], None],
+        self, batch: Sequence[_Clip], on_frame: Callable[[], None]
     ) -> Iterator[ClipRecord]:
         _forget_gpu_peak()
-        clips = {task.clip_id: _Clip(self, task, jobs[task.clip_id]) for task in tasks}
+        clips = {clip.task.clip_id: clip for clip in batch}
         frames: Iterator[GeneratedFrame | ClipFailure] = iter(())
         try:
-            frames = self.generator.generate(tasks)
-            for item in _timed(frames, clips.values()):
+            frames = self.generator.generate([clip.task for clip in batch])
+            for item in _timed(frames, batch):
                 clip = clips.get(item.clip_id)
                 if clip is None:
-                    msg = f"the generator gave a frame of '{item.clip_id}', which nobody asked for"
-                    yield from _fail_open(clips.values(), msg)
+                    stranger = f"a frame of '{item.clip_id}', which nobody asked for"
+                    yield from _fail_open(batch, f"the generator gave {stranger}")
                     return
                 record = clip.take(item)
                 if isinstance(item, GeneratedFrame):
                     on_frame()
                 if record is not None:
                     yield record
-            for clip in clips.values():
+            for clip in batch:
                 if clip.open:
                     made = f"{clip.n_frames} of {clip.task.n_frames} frames"
                     yield clip.fail(f"the generator stopped after {made}")
         except TPBenchError as error:
-            yield from _fail_open(clips.values(), str(error))
+            yield from _fail_open(batch, str(error))
         finally:
             _close(frames)
-            for clip in clips.values():
-                clip.writer.abandon()
-
-    def _fail(self, job: ClipJob, reason: str) -> ClipRecord:
-        return record_failure(self.folder, job, reason, code=self.code)
+            for clip in batch:
+                clip.abandon()
 
 
 def record_failure(
@@ -118,25 +219,36 @@ def record_failure(
         code=code,
     )
     folder.discard(job.clip.clip_id)
-    write_record(folder.record(job.clip.clip_id), record)
+    record.write(folder.record(job.clip.clip_id))
     return record
 
 
 class _Clip:
-    """One clip of a batch while it is made."""
+    """One clip of a batch while it is made; no file has its name before the last frame."""
 
     def __init__(self, maker: ClipMaker, task: AnimationTask, job: ClipJob) -> None:
         self.task = task
-        self.writer = ClipWriter(maker.folder, task, maker.keep)
         self.gen_s = 0.0
+        self.n_frames = 0
         self.open = True
         self._maker = maker
         self._job = job
         self._failed = False
-
-    @property
-    def n_frames(self) -> int:
-        return self.writer.n_frames
+        self._frames = hashlib.sha256()
+        self._stack = ExitStack()
+        paths = [(maker.folder.preview(task.clip_id), PREVIEW)]
+        if maker.keep == "lossless":
+            paths.append((maker.folder.generated(task.clip_id), ENCODING))
+        self._writers = [
+            VideoWriter(
+                path,
+                width_px=task.width_px,
+                height_px=task.height_px,
+                fps=task.fps,
+                encoding=encoding,
+            )
+            for path, encoding in paths
+        ]
 
     def take(self, item: GeneratedFrame | ClipFailure) -> ClipRecord | None:
         """Hear of a frame or a failure; return the clip's record if that decides it."""
@@ -146,23 +258,50 @@ class _Clip:
             return self.fail(item.reason)
         if not self.open:
             return self.fail(f"the generator gave more than the {self.task.n_frames} frames")
-        problem = self.writer.problem_with(item.index, item.image)
+        problem = self._problem_with(item.index, item.image)
         if problem is not None:
             return self.fail(f"the generator broke its promise: {problem}")
-        self.writer.write(item.image)
+        self._write(item.image)
         return self._finish() if self.n_frames == self.task.n_frames else None
 
     def fail(self, reason: str) -> ClipRecord:
         """Void the clip, also if it was thought done."""
         self.open, self._failed = False, True
-        self.writer.abandon()
+        self.abandon()
         maker = self._maker
         return record_failure(maker.folder, self._job, reason, code=maker.code)
 
+    def abandon(self) -> None:
+        """Leave nothing of what was written so far of a clip that is not finished."""
+        void = _VoidError()
+        self._stack.__exit__(_VoidError, void, None)
+
+    def _problem_with(self, index: int, image: NDArray[np.uint8]) -> str | None:
+        """Say in what a frame is not the next one of the clip; None if it is."""
+        if index != self.n_frames:
+            return f"frame {index} came where frame {self.n_frames} was due"
+        shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
+        want = (self.task.height_px, self.task.width_px, 3)
+        if shape != want or dtype != np.uint8:
+            return f"frame {index} is {shape} {dtype}, asked for was {want} uint8"
+        return None
+
+    def _write(self, image: NDArray[np.uint8]) -> None:
+        if self.n_frames == 0:
+            for writer in self._writers:
+                writer.path.parent.mkdir(parents=True, exist_ok=True)
+                self._stack.enter_context(writer)
+        self._frames.update(np.ascontiguousarray(image).data)
+        for writer in self._writers:
+            writer.write(image)
+        self.n_frames += 1
+
     def _finish(self) -> ClipRecord:
+        """Give the files their names, hash them, and write the record."""
         self.open = False
-        files = self.writer.finish()
-        maker, task = self._maker, self.task
+        self._stack.close()
+        maker, task, folder = self._maker, self.task, self._maker.folder
+        lossless = maker.keep == "lossless"
         record = ClipRecord(
             clip_id=task.clip_id,
             status="done",
@@ -171,17 +310,21 @@ class _Clip:
             fps=f"{task.fps.numerator}/{task.fps.denominator}",
             width_px=task.width_px,
             height_px=task.height_px,
-            encoding=ENCODING.name if maker.keep == "lossless" else "",
-            generated_sha256=files.generated_sha256,
-            preview_sha256=files.preview_sha256,
-            frames_sha256=files.frames_sha256,
+            encoding=ENCODING.name if lossless else "",
+            generated_sha256=sha256_of(folder.generated(task.clip_id)) if lossless else None,
+            preview_sha256=sha256_of(folder.preview(task.clip_id)),
+            frames_sha256=self._frames.hexdigest(),
             gen_s=round(self.gen_s, 4),
             peak_host_bytes=peak_host_bytes(),
             peak_gpu_bytes=_peak_gpu_bytes(),
             code=maker.code,
         )
-        write_record(maker.folder.record(task.clip_id), record)
+        record.write(folder.record(task.clip_id))
         return record
+
+
+class _VoidError(Exception):
+    """Tells the writers that their video is void."""
 
 
 def _fail_open(clips: Iterable[_Clip], reason: str) -> Iterator[ClipRecord]:

@@ -1,4 +1,10 @@
-"""A run folder on disk, and the files of its clips."""
+"""A run on disk: its folder, one record per clip, and its shards beside it.
+
+A record is written last; without it nothing of a clip counts. `--shard 2/4` makes every fourth
+clip, from the second on, in `seed42.shard2of4`. The same command without a shard finds such folders
+beside its own, takes over what is finished in them, makes what is missing, and scores all: what a
+shard made is a clip like any other.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +12,34 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
-from tpbench.baselines.base import AnimationTask
-from tpbench.benchmark.records import ClipRecord, read_record
-from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo, read_run_info
-from tpbench.benchmark.tasks import SplitChoice
+from tpbench.benchmark.run_info import (
+    RUN_INFO_NAME,
+    Counts,
+    RunInfo,
+    Session,
+    Timings,
+    read_run_info,
+)
+from tpbench.benchmark.tasks import SplitChoice, TaskClip
 from tpbench.dataset import check_clip_id
-from tpbench.errors import DatasetError
-from tpbench.execution.ledger_file import lock, unlock
-from tpbench.files import is_half_written, sha256_of, written_aside
+from tpbench.errors import DatasetError, SubmissionError
+from tpbench.files import sha256_of, written_aside
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME
-from tpbench.video import LOSSLESS_X264, PREVIEW, VideoWriter
+from tpbench.video import LOSSLESS_X264
+from tpbench.work.records import Record, locked, sweep
 
 Keep = Literal["lossless", "preview"]
 """lossless: exact frames, which scoring needs, and the preview. preview: that alone."""
@@ -33,90 +47,103 @@ ENCODING: Final = LOSSLESS_X264
 """Frames are written once and read by every metric and every check. Against FFV1 it takes a third
 of the time to write and half to read (512x512: 2.5 and 4 ms against 8 and 9), for a fifth more
 bytes (174 kB against 142 kB a frame)."""
+LOG_NAME: Final = "log.txt"
+_SUBFOLDERS: Final = ("records", "generated", "preview")
+_MEASURED: Final = ".scoring"
+_SHARD: Final = re.compile(r"\.shard\d+of\d+")
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+RecordStatus = Literal["done", "failed", "quarantined"]
+"""failed: the model said why, or broke the seam. quarantined: it kept killing its worker."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipFiles:
-    """What was written of a whole clip."""
+class ClipRecord(Record):
+    """What became of one clip of a run."""
 
-    generated_sha256: str | None
-    preview_sha256: str
-    frames_sha256: str
+    clip_id: str
+    status: RecordStatus
+    inputs: str
+    """Key of all that the frames depend on (see `inputs_key`); another key, another clip."""
+    reason: str | None = None
+    """One line: why there is no clip."""
+    n_frames: int = 0
+    """Frames made; 0 if there is no clip."""
+    fps: str = ""
+    """Exact rate, such as "30000/1001"."""
+    width_px: int = 0
+    height_px: int = 0
+    encoding: str = ""
+    """Of the file in `generated/`; empty if only the preview was kept."""
+    generated_sha256: Sha256 | None = None
+    """Of the bytes of the file in `generated/`; None if only the preview was kept."""
+    preview_sha256: Sha256 | None = None
+    frames_sha256: Sha256 | None = None
+    """Of the RGB bytes of all frames in order: the same whatever the encoder and its version."""
+    gen_s: float = 0.0
+    """Time the generator took for it; for clips made together, their share."""
+    peak_host_bytes: int | None = None
+    """Largest memory of the process that made it, or of one it started, up to then."""
+    peak_gpu_bytes: int | None = None
+    """Largest memory that torch held on the GPU while it was made."""
+    code: str = ""
+    """Version of tpbench, with the commit where it ran from a checkout."""
+
+    @model_validator(mode="after")
+    def _require_frames_or_a_reason(self) -> Self:
+        done = self.status == "done"
+        if done != (self.frames_sha256 is not None) or done == bool(self.reason):
+            want = "frames and no reason" if done else "a reason and no frames"
+            raise ValueError(f"a {self.status} clip has {want}")
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a record.
+
+        Raises:
+            SubmissionError: it is absent, of another version, of another clip, or was changed.
+        """
+        record = super().read(path)
+        if record.clip_id != path.stem:
+            raise SubmissionError(f"{path}: the record of another clip, {record.clip_id!r}")
+        return record
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second."""
+        return Fraction(self.fps)
 
 
-class ClipWriter:
-    """Writes one clip; nothing has its name before `finish`, and `abandon` leaves nothing.
+def inputs_key(
+    clip: TaskClip,
+    *,
+    configuration: Mapping[str, Any],
+    model: str,
+    task: str,
+    seed: int,
+    encoding: str,
+) -> str:
+    """Digest all that a generated clip depends on: sha256 over canonical JSON.
 
     Args:
-        folder: of the run.
-        task: says size, rate and id.
-        keep: what is written.
+        clip: what is made; the hashes of its files count.
+        configuration: what the generator says of itself: options, weights' sha256.
+        model: its name.
+        task: id and version.
+        seed: of the run.
+        encoding: how frames are stored.
     """
-
-    def __init__(self, folder: RunFolder, task: AnimationTask, keep: Keep) -> None:
-        self._folder = folder
-        self._clip_id = task.clip_id
-        self._shape = (task.height_px, task.width_px, 3)
-        self._keep = keep
-        self._frames = hashlib.sha256()
-        self._stack = ExitStack()
-        self.n_frames = 0
-        paths = [(folder.preview(task.clip_id), PREVIEW)]
-        if keep == "lossless":
-            paths.append((folder.generated(task.clip_id), ENCODING))
-        self._writers = [
-            VideoWriter(
-                path,
-                width_px=task.width_px,
-                height_px=task.height_px,
-                fps=task.fps,
-                encoding=encoding,
-            )
-            for path, encoding in paths
-        ]
-
-    def problem_with(self, index: int, image: NDArray[np.uint8]) -> str | None:
-        """Say in what a frame is not the next one of the clip; None if it is."""
-        if index != self.n_frames:
-            return f"frame {index} came where frame {self.n_frames} was due"
-        shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
-        if shape != self._shape or dtype != np.uint8:
-            return f"frame {index} is {shape} {dtype}, asked for was {self._shape} uint8"
-        return None
-
-    def write(self, image: NDArray[np.uint8]) -> None:
-        """Append a frame that `problem_with` has nothing against."""
-        if self.n_frames == 0:
-            for writer in self._writers:
-                writer.path.parent.mkdir(parents=True, exist_ok=True)
-                self._stack.enter_context(writer)
-        self._frames.update(np.ascontiguousarray(image).data)
-        for writer in self._writers:
-            writer.write(image)
-        self.n_frames += 1
-
-    def finish(self) -> ClipFiles:
-        """Give the files their names and hash them."""
-        self._stack.close()
-        generated = self._folder.generated(self._clip_id)
-        return ClipFiles(
-            generated_sha256=sha256_of(generated) if self._keep == "lossless" else None,
-            preview_sha256=sha256_of(self._folder.preview(self._clip_id)),
-            frames_sha256=self._frames.hexdigest(),
-        )
-
-    def abandon(self) -> None:
-        """Leave nothing of what was written so far."""
-        void = _VoidError()
-        self._stack.__exit__(_VoidError, void, None)
-
-
-class _VoidError(Exception):
-    """Tells the writers that their video is void."""
-
-
-LOG_NAME: Final = "log.txt"
-_LOCK_STEM: Final = ".run"
+    parts = {
+        "clip": clip.content,
+        "configuration": configuration,
+        "encoding": encoding,
+        "model": model,
+        "record": ClipRecord.schema_version,
+        "seed": seed,
+        "task": task,
+    }
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def run_path(  # noqa: PLR0913 - one per part of the path
@@ -134,7 +161,7 @@ def run_path(  # noqa: PLR0913 - one per part of the path
     """Return `<model>/<dataset>[.<split>]@<digest8>/<task>-<protocol>/seed<N>` below `runs`.
 
     A split that is not the whole dataset has a folder of its own: the digest is the same for all.
-    So has a part of a run (see `shards`).
+    So has a shard.
 
     >>> from pathlib import Path
     >>> run_path(Path("runs"), model="talkingpose:no-feedback", dataset="My talks", split="test",
@@ -158,7 +185,7 @@ def _safe(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFolder:
-    """Names of the files of a run."""
+    """The files of a run."""
 
     path: Path
 
@@ -178,6 +205,10 @@ class RunFolder:
     def record(self, clip_id: str) -> Path:
         """What became of the clip."""
         return self.path / "records" / f"{check_clip_id(clip_id)}.json"
+
+    def files(self, clip_id: str) -> tuple[Path, Path, Path]:
+        """All that a run has of a clip, the record first: that is the order to take it away."""
+        return self.record(clip_id), self.generated(clip_id), self.preview(clip_id)
 
     @property
     def local(self) -> Path:
@@ -200,25 +231,42 @@ class RunFolder:
         folder = content.get("dataset") if isinstance(content, dict) else None
         return Path(folder) if isinstance(folder, str) and "\0" not in folder else None
 
-    def files(self, clip_id: str) -> tuple[Path, Path, Path]:
-        """All that a run has of a clip, the record first: that is the order to take it away."""
-        return self.record(clip_id), self.generated(clip_id), self.preview(clip_id)
+    def record_of(self, clip_id: str, inputs: str) -> ClipRecord | None:
+        """Return a clip's record if it can be read and was made of these inputs."""
+        try:
+            record = ClipRecord.read(self.record(clip_id))
+        except SubmissionError:
+            return None
+        return record if record.inputs == inputs else None
+
+    def is_whole(self, clip_id: str, inputs: str, keep: Keep) -> bool:
+        """Whether a clip is done, and its files are the ones that its record names.
+
+        Args:
+            clip_id: the clip.
+            inputs: see `inputs_key`.
+            keep: which files there have to be.
+        """
+        record = self.record_of(clip_id, inputs)
+        if record is None or record.status != "done":
+            return False
+        wanted = {self.preview(clip_id): record.preview_sha256}
+        if keep == "lossless":
+            wanted[self.generated(clip_id)] = record.generated_sha256
+        return all(path.is_file() and sha256_of(path) == sha for path, sha in wanted.items())
+
+    def holds_anything(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / RUN_INFO_NAME).exists() or any(self.path.glob("records/*.json"))
 
     def discard(self, clip_id: str) -> None:
         """Take away all that there is of a clip."""
         for path in self.files(clip_id):
             path.unlink(missing_ok=True)
 
-    def holds_anything(self) -> bool:
-        """Whether a run was begun here."""
-        return (self.path / RUN_INFO_NAME).exists() or any(self.path.glob("records/*.json"))
-
     def sweep(self) -> None:
         """Take away what writers left that were killed."""
-        for folder in (self.path, *(self.path / name for name in _SUBFOLDERS)):
-            for path in folder.glob(".*"):
-                if is_half_written(path):
-                    path.unlink()
+        sweep((self.path, *(self.path / name for name in _SUBFOLDERS)))
 
     def clear(self, clip_ids: Iterable[str]) -> None:
         """Take away every clip and what was computed of them; logs and files of others stay.
@@ -235,12 +283,10 @@ class RunFolder:
     def _recorded(self) -> Iterator[str]:
         """Yield the clips of which a record lies here, be it of another version."""
         for path in (self.path / "records").glob("*.json"):
-            try:
+            with suppress(OSError, ForeignFileError):
                 content = read_json(path)
-            except (OSError, ForeignFileError):
-                continue
-            if isinstance(content, dict) and content.get("clip_id") == path.stem:
-                yield path.stem
+                if isinstance(content, dict) and content.get("clip_id") == path.stem:
+                    yield path.stem
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -256,15 +302,72 @@ class RunFolder:
                     f"{self.path / name}: is a link, and nothing is written or deleted through it; "
                     "put the folder itself there, or link the folder of all runs"
                 )
-        lock_fd = lock(self.path / _LOCK_STEM)
-        try:
+        with locked(self.path / ".run.lock"):
             yield
-        finally:
-            unlock(lock_fd)
+
+    def shards(self) -> tuple[RunFolder, ...]:
+        """Return the folders of the run's shards: they lie beside its own."""
+        name = self.path.name
+        return tuple(
+            RunFolder(path=path)
+            for path in sorted(self.path.parent.glob(f"{name}.shard*"))
+            if path.is_dir() and _SHARD.fullmatch(path.name.removeprefix(name))
+        )
+
+    def take_over(self, clip_id: str, inputs: str, keep: Keep, shards: Sequence[RunFolder]) -> bool:
+        """Take a finished clip from the first shard that has it; return whether one has.
+
+        Files are linked if the file system can, else copied; the record comes last.
+
+        Args:
+            clip_id: the clip.
+            inputs: key that its record must have.
+            keep: which files there have to be.
+            shards: where to look.
+        """
+        for shard in shards:
+            if shard.is_whole(clip_id, inputs, keep):
+                record, *files = zip(shard.files(clip_id), self.files(clip_id), strict=True)
+                self.discard(clip_id)
+                for source, target in (*files, record):
+                    if source.is_file():
+                        link_or_copy(source, target)
+                return True
+        return False
+
+    def take_over_measurements(self) -> None:
+        """Take over what was measured in the shards; scoring looks itself whether it is right."""
+        for shard in self.shards():
+            for pattern in ("*.npy", "*.npz"):
+                for source in sorted((shard.path / _MEASURED).glob(pattern)):
+                    target = self.path / _MEASURED / source.name
+                    if not source.name.startswith(".") and not target.exists():
+                        link_or_copy(source, target)
+
+    def sessions_of(
+        self, shards: Sequence[RunFolder], inputs: Mapping[str, str]
+    ) -> Iterator[Session]:
+        """Yield the sessions of the shards that clips of the run were taken from.
+
+        Args:
+            shards: of the run.
+            inputs: by clip: the key that its record must have.
+        """
+        for shard in shards:
+            theirs = ((name, shard.record_of(name, key), key) for name, key in inputs.items())
+            if any(record and record == self.record_of(name, key) for name, record, key in theirs):
+                with suppress(SubmissionError):
+                    yield from read_run_info(shard.path).sessions
 
 
-_SUBFOLDERS: Final = ("records", "generated", "preview")
-_MEASURED: Final = ".scoring"
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it; written aside and renamed."""
+    with written_aside(target) as temporary:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,4 +393,49 @@ class Run:
             SubmissionError: one can't be read or was tampered with.
         """
         paths = sorted((self.folder.path / "records").glob("*.json"))
-        return {path.stem: read_record(path) for path in paths if not path.name.startswith(".")}
+        return {path.stem: ClipRecord.read(path) for path in paths if path.name[0] != "."}
+
+
+def updated(info: RunInfo, records: Mapping[str, ClipRecord | None]) -> RunInfo:
+    """Return the description brought up to what the records of all expected clips say."""
+    counts = count_records(records)
+    done = [record for record in records.values() if record is not None]
+    return info.model_copy(
+        update={
+            "partial": counts.not_run > 0,
+            "counts": counts,
+            "timings": timings_of([record for record in done if record.status == "done"]),
+        }
+    )
+
+
+def count_records(records: Mapping[str, ClipRecord | None]) -> Counts:
+    """Count what became of the expected clips; None: not tried yet."""
+    found = Counter("not_run" if record is None else record.status for record in records.values())
+    return Counts(
+        expected=len(records),
+        done=found["done"],
+        failed=found["failed"],
+        quarantined=found["quarantined"],
+        not_run=found["not_run"],
+        frames=sum(record.n_frames for record in records.values() if record is not None),
+    )
+
+
+def timings_of(done: Sequence[ClipRecord]) -> Timings:
+    """Add up what the done clips took."""
+    gen_s = sum(record.gen_s for record in done)
+    frames = sum(record.n_frames for record in done)
+    host = [record.peak_host_bytes for record in done if record.peak_host_bytes is not None]
+    gpu = [record.peak_gpu_bytes for record in done if record.peak_gpu_bytes is not None]
+    return Timings(
+        gen_s=round(gen_s, 3),
+        frames_per_s=round(frames / gen_s, 3) if gen_s else None,
+        peak_host_bytes=max(host, default=None),
+        peak_gpu_bytes=max(gpu, default=None),
+    )
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

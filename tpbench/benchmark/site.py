@@ -10,11 +10,10 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
-from tpbench.benchmark.records import ClipRecord
+from tpbench.benchmark.run_folder import ClipRecord
 from tpbench.benchmark.run_info import RunInfo
 from tpbench.canonical import digest_of
 from tpbench.errors import ConfigError
@@ -53,7 +52,7 @@ def fingerprint(info: RunInfo, records: Mapping[str, ClipRecord], scores_digest:
     """
     content = {
         "run": info.model_dump(mode="json"),
-        "records": {name: asdict(records[name]) for name in sorted(records)},
+        "records": {name: records[name].model_dump() for name in sorted(records)},
         "scores": scores_digest,
     }
     return digest_of(content)

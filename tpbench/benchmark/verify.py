@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tpbench.benchmark.bookkeeping import RunPlan
 from tpbench.benchmark.checks import RunCheck, Verification
 from tpbench.benchmark.evaluation import policies_of
 from tpbench.benchmark.model import ModelChoice
-from tpbench.benchmark.request import data_folder
+from tpbench.benchmark.request import RunPlan, data_folder
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import RUN_INFO_NAME
 from tpbench.benchmark.tasks import select_clips, task_rule

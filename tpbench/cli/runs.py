@@ -23,7 +23,6 @@ from tpbench.cli.output import (
 
 if TYPE_CHECKING:
     from tpbench.baselines.base import OptionValue
-    from tpbench.benchmark.driver import GenerationProgress
     from tpbench.benchmark.evaluate import Estimate, EvaluationListener
     from tpbench.benchmark.evaluation import Evaluation
     from tpbench.benchmark.run_folder import Run
@@ -199,12 +198,11 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def _evaluation_bar() -> Iterator[EvaluationListener]:
-    from tpbench.benchmark.driver import GenerationProgress
 
     with progress_bar("clips") as show:
 
-        def listener(seed: int, state: GenerationProgress | Progress) -> None:
-            if isinstance(state, GenerationProgress):
+        def listener(seed: int, state: Progress) -> None:
+            if state.step == "generate":
                 _show_generation(show, state, f"generate, seed {seed}: ")
             else:
                 news = f"score, seed {seed}: {state.frames:,} frames"
@@ -213,10 +211,9 @@ def _evaluation_bar() -> Iterator[EvaluationListener]:
         yield listener
 
 
-def _show_generation(show: Show, state: GenerationProgress, prefix: str = "") -> None:
-    failed = f"  {state.failed} failed" if state.failed else ""
-    done = state.clips_there + state.made + state.failed
-    show(done=done, total=state.clips_total, news=f"{prefix}{state.frames:,} frames{failed}")
+def _show_generation(show: Show, state: Progress, prefix: str = "") -> None:
+    failed = f"  {state.counts['failed']} failed" if state.counts["failed"] else ""
+    show(done=state.done, total=state.total, news=f"{prefix}{state.frames:,} frames{failed}")
 
 
 def generate(
@@ -259,10 +256,10 @@ def generate(
         overwrite=overwrite,
         command=("tpbench", *sys.argv[1:]),
     )
-    last: GenerationProgress | None = None
+    last: Progress | None = None
     with terminate_as_interrupt(), progress_bar("clips") as show:
 
-        def listener(state: GenerationProgress) -> None:
+        def listener(state: Progress) -> None:
             nonlocal last
             last = state
             _show_generation(show, state)
@@ -278,13 +275,13 @@ def generate(
         raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
-def _say_generated(run: Run, state: GenerationProgress | None) -> None:
+def _say_generated(run: Run, state: Progress | None) -> None:
     info, counts = run.info, run.info.counts
     line = f"{info.model.name} on {side_of(info.dataset.name, info.dataset.split)}: "
     line += f"{counts.done:,} of {counts.expected:,} clips done, {counted(counts.frames, 'frame')}"
     if state is not None:
-        line += f"; now: {state.made:,} generated, {state.failed:,} failed, "
-        line += f"{state.clips_there:,} already there"
+        made, failed = state.counts["made"], state.counts["failed"]
+        line += f"; now: {made:,} generated, {failed:,} failed, {state.before:,} already there"
     typer.echo(line)
     if info.timings.frames_per_s is not None:
         typer.echo(f"generation alone: {info.timings.frames_per_s:,.1f} frames/s per worker")

@@ -45,19 +45,31 @@ class ProgressCounter:
     """Adds up what items report and give, and tells a listener at every step.
 
     Args:
-        step, total, before: see `Progress`.
+        step: see `Progress`.
+        total, before: see `Progress`; None where it is an item that tells, see `begin`.
         listener: None for nobody.
     """
 
     def __init__(
-        self, step: str, *, total: int, before: int, listener: ProgressListener | None
+        self,
+        step: str,
+        *,
+        total: int | None = None,
+        before: int = 0,
+        listener: ProgressListener | None,
     ) -> None:
-        self._step, self._total, self._before = step, total, before
-        self._listener = listener
-        self._done = before
+        self._step, self._listener = step, listener
+        self._total = self._before = self._done = 0
         self._counts: Counter[str] = Counter()
         self._frames_finished = 0
         self._frames_running: dict[str, int] = {}
+        if total is not None:
+            self.begin(total=total, before=before)
+
+    def begin(self, *, total: int, before: int) -> None:
+        """Tell how much there is to do, once it is known."""
+        self._total, self._before = total, before
+        self._done = before
         self.tell()
 
     def on_report(self, key: str, report: Mapping[str, Any]) -> None:

@@ -12,8 +12,7 @@ import pytest
 from tpbench.benchmark.leaderboard.assemble import assemble
 from tpbench.benchmark.leaderboard.board import Leaderboard
 from tpbench.benchmark.leaderboard.collect import collect
-from tpbench.benchmark.records import ClipRecord, write_record
-from tpbench.benchmark.run_folder import RunFolder, run_path
+from tpbench.benchmark.run_folder import ClipRecord, RunFolder, run_path
 from tpbench.benchmark.run_info import (
     CodeStamp,
     Counts,
@@ -108,7 +107,7 @@ class Runs:
         names = clip_ids or [f"clip{n}" for n in range(len(people))]
         identities = dict(zip(names, people, strict=True))
         for clip_id in identities:
-            write_record(folder.record(clip_id), _record(clip_id, model, seed, failed or {}))
+            _record(clip_id, model, seed, failed or {}).write(folder.record(clip_id))
         scored = {clip: name for clip, name in identities.items() if clip not in (failed or {})}
         scores = _report(made, scored, values, sets or {"fid": 10.0}, blank or {})
         write_scores(path / SCORES_NAME, report(scores) if report else scores)

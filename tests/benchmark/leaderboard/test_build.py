@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmark.conftest import edit_record
 from tests.benchmark.leaderboard.conftest import Runs, board_of, sha
 from tpbench.benchmark.leaderboard.tables import build_leaderboard
-from tpbench.benchmark.records import read_record, write_record
 from tpbench.benchmark.run_info import RunInfo
 from tpbench.benchmark.site import LIST_NAME
 from tpbench.benchmark.tasks import pair_id
@@ -75,7 +75,7 @@ def test_what_failed_is_known_by_clip(runs: Runs) -> None:
 def test_previews_are_known_by_their_sha256(runs: Runs) -> None:
     path = runs()
     record = path / "records" / "clip1.json"
-    write_record(record, replace(read_record(record), preview_sha256=sha("preview")))
+    edit_record(record, preview_sha256=sha("preview"))
     (run,) = board_of(path).rows[0].runs
     assert run.previews == {"clip1": sha("preview")}
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmark.conftest import edit_record
 from tests.benchmark.leaderboard.conftest import Runs, board_of, sha
 from tpbench.benchmark.leaderboard.collect import VERIFIED_NAME, collect
 from tpbench.benchmark.leaderboard.markdown import leaderboard_markdown
 from tpbench.benchmark.leaderboard.tables import leaderboard_csv
-from tpbench.benchmark.records import read_record, write_record
+from tpbench.benchmark.run_folder import ClipRecord
 from tpbench.benchmark.run_info import RunInfo, write_run_info
 from tpbench.benchmark.site import fingerprint, note
 from tpbench.benchmark.verify import verify_run
@@ -64,7 +65,7 @@ def test_a_run_without_scores_is_left_out_with_the_reason(runs: Runs) -> None:
 def test_scores_of_clips_that_were_made_again_are_not_shown(runs: Runs) -> None:
     runs("whole")
     record = runs("old") / "records" / "clip3.json"
-    write_record(record, replace(read_record(record), generated_sha256=sha("new")))
+    edit_record(record, generated_sha256=sha("new"))
     (left_out,) = collect([runs.out]).left_out
     assert "scores.json is not of the clips that are there (1 differ, the first is 'clip3')" in (
         left_out.reason
@@ -74,15 +75,15 @@ def test_scores_of_clips_that_were_made_again_are_not_shown(runs: Runs) -> None:
 def test_a_clip_that_was_made_after_scoring_makes_the_scores_old(runs: Runs) -> None:
     runs("whole")
     record = runs("old", failed={"clip3": "broke"}) / "records" / "clip3.json"
-    done = read_record(record.with_name("clip2.json"))
-    write_record(record, replace(done, clip_id="clip3"))
+    done = ClipRecord.read(record.with_name("clip2.json"))
+    done.model_copy(update={"clip_id": "clip3"}).write(record)
     assert [left_out.name[:3] for left_out in collect([runs.out]).left_out] == ["old"]
 
 
 def test_scores_without_lossless_frames_stand(runs: Runs) -> None:
     path = runs("lossy")
     for record in (path / "records").glob("*.json"):
-        write_record(record, replace(read_record(record), generated_sha256=None, encoding=""))
+        edit_record(record, generated_sha256=None, encoding="")
     assert collect([path]).left_out == ()
 
 
@@ -123,7 +124,7 @@ def test_equal_scores_of_two_models_are_two_runs(runs: Runs) -> None:
     paths = [runs("one", report=equal), runs("two", report=equal)]
     for path in paths:
         for record in (path / "records").glob("*.json"):
-            write_record(record, replace(read_record(record), generated_sha256=sha("same")))
+            edit_record(record, generated_sha256=sha("same"))
 
     found = collect(paths)
 
@@ -343,8 +344,7 @@ def test_what_was_verified_here_counts_nothing_for_a_run_that_was_changed(
     elif name == "scores.json":
         write_scores(path / name, replace(run.report, environment={"python": "4"}))
     else:
-        record = read_record(path / name)
-        write_record(path / name, replace(record, preview_sha256=sha("another preview")))
+        edit_record(path / name, preview_sha256=sha("another preview"))
     assert board_of(path).rows[0].verified == "none"
 
 

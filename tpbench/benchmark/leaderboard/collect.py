@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from tpbench.benchmark.records import ClipRecord
-from tpbench.benchmark.run_folder import Run
+from tpbench.benchmark.run_folder import ClipRecord, Run
 from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo
 from tpbench.benchmark.site import fingerprint, what_was_found
 from tpbench.canonical import digest_of
