@@ -146,11 +146,12 @@ def poses(n: int, size: tuple[int, int], salt: int = 0) -> WholeBodyPose:
 
 def fake_checkout(spec: MethodSpec, folder: Path) -> Path:
     """Make a checkout of a method: its script, its configs, its weights (a few bytes each)."""
-    module = f"tests.baselines.external.fakes.{spec.id.replace('-', '_')}"
+    name = spec.id.replace("-", "_")
     script = folder / SCRIPTS[spec.id]
     script.parent.mkdir(parents=True)
     script.write_text(
-        f"import sys\nsys.path.insert(0, {str(REPOSITORY)!r})\nfrom {module} import main\nmain()\n",
+        f"import sys\nsys.path.insert(0, {str(REPOSITORY)!r})\n"
+        f"from tests.baselines.external.fakes import {name}\n{name}()\n",
         encoding="utf-8",
     )
     for weights in spec.weights:

@@ -6,21 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.baselines.external.conftest import blocks, made
-from tests.baselines.external.fakes.media import write_picture
+from tests.baselines.external.conftest import Clips, blocks, made
+from tests.baselines.external.fakes import write_picture
 from tpbench.baselines.base import AnimationTask
 from tpbench.baselines.external.adapter import ExternalGenerator
 from tpbench.baselines.external.spec import spec_ids
 from tpbench.dwpose_drawing import draw_pose
-
-if TYPE_CHECKING:
-    from tests.baselines.external.conftest import Clips
 
 POSE_DRIVEN = ("animate-anyone", "magicpose", "stableanimator")
 N = 12  # more than ten, so that names in the order of letters come wrong
