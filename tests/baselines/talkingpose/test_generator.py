@@ -29,40 +29,32 @@ from tpbench.errors import (
 from tpbench.files import sha256_of
 
 
-def test_auto_is_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert find_device("auto") == torch.device("cpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert find_device("auto") == torch.device("cuda:0")
-
-
-def test_auto_dtype_is_half_on_a_gpu() -> None:
-    assert find_dtype("auto", torch.device("cuda:0")) == "fp16"
-    assert find_dtype("auto", torch.device("cpu")) == "fp32"
+def test_auto_is_a_gpu_where_there_is_one_and_half_precision_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for there, place, dtype in ((False, "cpu", "fp32"), (True, "cuda:0", "fp16")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert find_device("auto") == torch.device(place)
+        assert find_dtype("auto", torch.device(place)) == dtype
     assert find_dtype("bf16", torch.device("cpu")) == "bf16"
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "n_gpus", "told"),
     [
-        ("gpu", "no device 'gpu'"),
-        ("meta", "device 'meta' is not supported"),
-        ("cuda:1", "device 'cuda:1' is not here: .* sees 1 CUDA GPUs"),
+        ("gpu", 1, "no device 'gpu'"),
+        ("meta", 1, "device 'meta' is not supported"),
+        ("cuda:1", 1, "device 'cuda:1' is not here: .* sees 1 CUDA GPUs"),
+        ("cuda", 0, "'cuda' is not here: .* sees 0 CUDA GPUs"),
     ],
 )
 def test_a_device_that_is_not_there_is_one_clear_error(
-    name: str, told: str, monkeypatch: pytest.MonkeyPatch
+    name: str, n_gpus: int, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: n_gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
     with pytest.raises(ConfigError, match=told):
         find_device(name)
-
-
-def test_cuda_without_a_gpu_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match=r"'cuda' is not here: .* sees 0 CUDA GPUs"):
-        find_device("cuda")
 
 
 class Build:
@@ -146,14 +138,9 @@ def test_without_gain_only_the_first_frame_is_the_same(
     generator: TalkingPose, build: Build
 ) -> None:
     with_feedback = frames(generator, [tiny_task()])["clip"]
-    without = frames(build(gain=0), [tiny_task()])["clip"]
+    without = frames(build(**MODELS["talkingpose"].variants["no-feedback"]), [tiny_task()])["clip"]
     assert np.array_equal(with_feedback[0], without[0])
     assert not np.array_equal(with_feedback[1], without[1])
-
-
-def test_no_feedback_is_a_variant() -> None:
-    row = MODELS["talkingpose"]
-    assert row.variants["no-feedback"] == {"gain": 0.0}
 
 
 def test_poses_are_drawn_as_dwpose_draws_them(
@@ -195,14 +182,11 @@ def test_points_that_are_not_numbers_are_points_not_seen(generator: TalkingPose)
     some = replace(task.driving, keypoints=keypoints, scores=scores)
     none = replace(task.driving, keypoints=nobody, scores=np.zeros_like(scores))
 
-    made = frames(
-        generator,
-        [
-            replace(task, clip_id="some", driving=some),
-            replace(task, clip_id="none", driving=none, reference_pose=none.slice_frames(0, 1)),
-        ],
-    )
-
+    tasks = [
+        replace(task, clip_id="some", driving=some),
+        replace(task, clip_id="none", driving=none, reference_pose=none.slice_frames(0, 1)),
+    ]
+    made = frames(generator, tasks)
     assert not np.array_equal(made["some"], made["none"])
 
 
@@ -254,10 +238,7 @@ def test_quirks_stretch_to_a_square_and_back(build: Build, monkeypatch: pytest.M
     assert np.array_equal(clip.reference, stretched(task.reference, width_px=64, height_px=64))
     assert clip.draw_pose(0).shape == (64, 64, 3)
     assert clip.noise.shape == (1, 4, 8, 8)
-    assert frames(build(reference_quirks=True, square_px=64), [task])["clip"].shape[1:3] == (
-        60,
-        100,
-    )
+    assert frames(quirky, [task])["clip"].shape[1:3] == (60, 100)
 
 
 def test_quirks_take_one_clip_at_a_time_and_are_on_record(build: Build) -> None:
@@ -288,13 +269,9 @@ def test_a_description_is_json_with_all_that_matters(
     assert digests["denoising_unet"] == sha256_of(tiny_talkingpose_weights / "denoising_unet.pth")
     assert len(digests) == 6
     assert described["sizes"]["scheduler"]["beta_schedule"] == "linear"
-    assert "max_clips" not in described["options"]
-
-
-def test_defaults_are_the_released_ones(tiny_talkingpose_weights: Path) -> None:
-    described = TalkingPose({}, weights_dir=tiny_talkingpose_weights, device="auto").describe()
-    options = json.loads(json.dumps(described))["options"]
-    assert (options["steps"], options["guidance"], options["gain"]) == (30, 3.5, 0.05)
+    defaults = TalkingPose({}, weights_dir=tiny_talkingpose_weights, device="auto").describe()
+    released = json.loads(json.dumps(defaults))["options"]
+    assert (released["steps"], released["guidance"], released["gain"]) == (30, 3.5, 0.05)
 
 
 @pytest.mark.parametrize(
@@ -350,7 +327,6 @@ def test_networks_that_do_not_fit_are_one_clear_error(
         raise torch.cuda.OutOfMemoryError
 
     monkeypatch.setattr(networks, "_build", fail)
-
     with pytest.raises(GeneratorError, match="too little free memory for the networks"):
         build()
 
@@ -362,9 +338,7 @@ def test_nothing_is_fetched_and_nothing_is_said(
         pytest.fail("the network was used")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-
     frames(build(), [tiny_task()])
-
     assert capfd.readouterr() == ("", "")
 
 

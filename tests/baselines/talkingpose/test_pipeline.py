@@ -104,7 +104,7 @@ Watch = Callable[[Pipeline, Callable[[Sequence[str]], bool]], list[list[str]]]
 
 
 @pytest.fixture(scope="module")
-def shared_pipeline() -> Pipeline:
+def pipeline() -> Pipeline:
     return tiny_pipeline()
 
 
@@ -179,68 +179,63 @@ def test_a_batch_equals_one_clip_at_a_time(guidance: float, clips: list[ClipInpu
     assert largest_difference(together, one_at_a_time(pipeline, clips)) < 1e-3
 
 
-def test_the_order_of_clips_changes_nothing(
-    shared_pipeline: Pipeline, clips: list[ClipInput]
-) -> None:
-    forward = by_clip(LockStep(shared_pipeline, max_clips=4).run(clips))
-    backward = by_clip(LockStep(shared_pipeline, max_clips=4).run(clips[::-1]))
+def test_the_order_of_clips_changes_nothing(pipeline: Pipeline, clips: list[ClipInput]) -> None:
+    forward = by_clip(LockStep(pipeline, max_clips=4).run(clips))
+    backward = by_clip(LockStep(pipeline, max_clips=4).run(clips[::-1]))
     assert largest_difference(forward, backward) < 1e-3
 
 
-def test_clips_made_before_leave_no_trace(
-    shared_pipeline: Pipeline, clips: list[ClipInput]
-) -> None:
-    lockstep = LockStep(shared_pipeline, max_clips=1)
+def test_clips_made_before_leave_no_trace(pipeline: Pipeline, clips: list[ClipInput]) -> None:
+    lockstep = LockStep(pipeline, max_clips=1)
     alone = by_clip(lockstep.run(clips[1:2]))
     after_others = by_clip(lockstep.run([clips[3], clips[0], clips[1]]))
     assert all(torch.equal(a, b) for a, b in zip(alone["b"], after_others["b"], strict=True))
 
 
-def test_a_clip_that_ends_leaves_the_batch(
-    shared_pipeline: Pipeline, clips: list[ClipInput], watch: Watch
+@pytest.mark.parametrize(
+    ("max_clips", "expected"),
+    [
+        (4, ["abcd", "bcd", "bd"]),
+        (3, ["abc", "bc", "b", "d", "d", "d"]),
+    ],
+)
+def test_a_clip_that_ends_leaves_the_batch_which_is_never_larger_than_allowed(
+    pipeline: Pipeline, clips: list[ClipInput], watch: Watch, max_clips: int, expected: list[str]
 ) -> None:
-    batches = watch(shared_pipeline, never)
-    by_clip(LockStep(shared_pipeline, max_clips=4).run(clips))
-    assert batches == [["a", "b", "c", "d"], ["b", "c", "d"], ["b", "d"]]
-
-
-def test_no_more_clips_than_allowed_run_at_once(
-    shared_pipeline: Pipeline, clips: list[ClipInput], watch: Watch
-) -> None:
-    batches = watch(shared_pipeline, never)
-    by_clip(LockStep(shared_pipeline, max_clips=3).run(clips))
-    assert batches == [["a", "b", "c"], ["b", "c"], ["b"], ["d"], ["d"], ["d"]]
+    batches = watch(pipeline, never)
+    by_clip(LockStep(pipeline, max_clips=max_clips).run(clips))
+    assert ["".join(batch) for batch in batches] == expected
 
 
 def test_clips_of_different_sizes_are_made_one_size_after_the_other(
-    shared_pipeline: Pipeline, watch: Watch
+    pipeline: Pipeline, watch: Watch
 ) -> None:
     clips = [
         tiny_clip("wide", n_frames=1, width_px=72, height_px=40),
         tiny_clip("tall", n_frames=1, width_px=40, height_px=72),
         tiny_clip("tall too", n_frames=1, width_px=40, height_px=72, picture=1),
     ]
-    batches = watch(shared_pipeline, never)
-    made = by_clip(LockStep(shared_pipeline, max_clips=3).run(clips))
+    batches = watch(pipeline, never)
+    made = by_clip(LockStep(pipeline, max_clips=3).run(clips))
     assert batches == [["wide"], ["tall", "tall too"]]
     assert made["wide"][0].shape == (1, 4, 5, 9)
     assert made["tall"][0].shape == (1, 4, 9, 5)
 
 
-def test_a_clip_without_frames_makes_none(shared_pipeline: Pipeline) -> None:
+def test_a_clip_without_frames_makes_none(pipeline: Pipeline) -> None:
     clips = [replace(tiny_clip("empty"), n_frames=0), tiny_clip("full", n_frames=1)]
-    assert list(by_clip(LockStep(shared_pipeline, max_clips=2).run(clips))) == ["full"]
+    assert list(by_clip(LockStep(pipeline, max_clips=2).run(clips))) == ["full"]
 
 
 def test_out_of_memory_halves_the_batch_and_makes_the_frame_again(
-    shared_pipeline: Pipeline,
+    pipeline: Pipeline,
     clips: list[ClipInput],
     watch: Watch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    expected = by_clip(LockStep(shared_pipeline, max_clips=4).run(clips))
-    batches = watch(shared_pipeline, lambda batch: len(batch) > 2)
-    lockstep = LockStep(shared_pipeline, max_clips=4)
+    expected = by_clip(LockStep(pipeline, max_clips=4).run(clips))
+    batches = watch(pipeline, lambda batch: len(batch) > 2)
+    lockstep = LockStep(pipeline, max_clips=4)
     with caplog.at_level(logging.WARNING):
         made = by_clip(lockstep.run(clips))
     assert batches[:3] == [["a", "b", "c", "d"], ["a", "b"], ["c", "d"]]
@@ -251,32 +246,41 @@ def test_out_of_memory_halves_the_batch_and_makes_the_frame_again(
 
 
 def test_memory_that_runs_out_in_a_later_frame_costs_no_frame(
-    shared_pipeline: Pipeline, clips: list[ClipInput], watch: Watch
+    pipeline: Pipeline, clips: list[ClipInput], watch: Watch
 ) -> None:
-    expected = by_clip(LockStep(shared_pipeline, max_clips=4).run(clips))
-    batches: list[list[str]] = watch(shared_pipeline, lambda _: len(batches) == 2)
-    made = by_clip(LockStep(shared_pipeline, max_clips=4).run(clips))
+    expected = by_clip(LockStep(pipeline, max_clips=4).run(clips))
+    batches: list[list[str]] = watch(pipeline, lambda _: len(batches) == 2)
+    made = by_clip(LockStep(pipeline, max_clips=4).run(clips))
     assert batches == [["a", "b", "c", "d"], ["b", "c", "d"], ["b"], ["c"], ["d"], ["b"], ["d"]]
     assert largest_difference(made, expected) < 1e-3
 
 
+@pytest.mark.parametrize("step", ["prepare", "make_frames"])
 def test_a_clip_too_large_by_itself_fails_and_the_others_go_on(
-    shared_pipeline: Pipeline, clips: list[ClipInput], watch: Watch
+    pipeline: Pipeline, clips: list[ClipInput], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    watch(shared_pipeline, lambda batch: "c" in batch)
-    made = by_clip(LockStep(shared_pipeline, max_clips=4).run(clips))
+    right = getattr(pipeline, step)
+
+    def fails_for_c(what: ClipInput | Sequence[ClipState], *index: int) -> object:
+        clips = [what] if isinstance(what, ClipInput) else [state.clip for state in what]
+        if any(clip.clip_id == "c" for clip in clips):
+            raise torch.cuda.OutOfMemoryError
+        return right(what, *index)
+
+    monkeypatch.setattr(pipeline, step, fails_for_c)
+    made = by_clip(LockStep(pipeline, max_clips=4).run(clips))
     assert [len(made[name]) for name in "abd"] == [1, 3, 3]
     (reason,) = made["c"]
     assert "out of GPU memory with a single clip" in reason
 
 
 def test_a_reference_that_does_not_fit_beside_others_waits_for_them(
-    shared_pipeline: Pipeline,
+    pipeline: Pipeline,
     clips: list[ClipInput],
     watch: Watch,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    prepare, tried = shared_pipeline.prepare, []
+    prepare, tried = pipeline.prepare, []
 
     def fails_once_for_c(clip: ClipInput) -> ClipState:
         tried.append(clip.clip_id)
@@ -284,63 +288,38 @@ def test_a_reference_that_does_not_fit_beside_others_waits_for_them(
             raise torch.cuda.OutOfMemoryError
         return prepare(clip)
 
-    monkeypatch.setattr(shared_pipeline, "prepare", fails_once_for_c)
-    batches = watch(shared_pipeline, never)
+    monkeypatch.setattr(pipeline, "prepare", fails_once_for_c)
+    batches = watch(pipeline, never)
 
-    made = by_clip(LockStep(shared_pipeline, max_clips=4).run(clips))
+    made = by_clip(LockStep(pipeline, max_clips=4).run(clips))
 
     assert [len(made[name]) for name in "abcd"] == [1, 3, 2, 3]
     assert tried == ["a", "b", "c", "c", "d"]
     assert max(len(batch) for batch in batches) == 1
 
 
-def test_a_reference_too_large_by_itself_fails_and_the_others_go_on(
-    shared_pipeline: Pipeline, clips: list[ClipInput], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepare = shared_pipeline.prepare
-
-    def fails_for_b(clip: ClipInput) -> ClipState:
-        if clip.clip_id == "b":
-            raise torch.cuda.OutOfMemoryError
-        return prepare(clip)
-
-    monkeypatch.setattr(shared_pipeline, "prepare", fails_for_b)
-
-    made = by_clip(LockStep(shared_pipeline, max_clips=4).run(clips))
-
-    assert [len(made[name]) for name in "acd"] == [1, 2, 3]
-    assert "out of GPU memory" in made["b"][0]
-
-
 def test_numbers_that_overflow_fail_their_clip_alone(
-    shared_pipeline: Pipeline, clips: list[ClipInput]
+    pipeline: Pipeline, clips: list[ClipInput]
 ) -> None:
     spoilt = replace(clips[1], noise=torch.full_like(clips[1].noise, torch.inf))
-    made = by_clip(
-        LockStep(shared_pipeline, max_clips=4).run([clips[0], spoilt, clips[2], clips[3]])
-    )
+    made = by_clip(LockStep(pipeline, max_clips=4).run([clips[0], spoilt, clips[2], clips[3]]))
     (reason,) = made["b"]
     assert reason == "the networks overflowed in frame 0; use dtype=bf16 or dtype=fp32"
-    expected = one_at_a_time(shared_pipeline, clips)
+    expected = one_at_a_time(pipeline, clips)
     del made["b"], expected["b"]
     assert largest_difference(made, expected) < 1e-3
 
 
-def test_no_tensor_is_kept_from_frame_to_frame(shared_pipeline: Pipeline) -> None:
+def test_no_tensor_is_kept_from_frame_to_frame(pipeline: Pipeline) -> None:
     counts = {}
     clip = tiny_clip(n_frames=8)
-    for index, made in enumerate(LockStep(shared_pipeline, max_clips=1).run([clip])):
+    for index, made in enumerate(LockStep(pipeline, max_clips=1).run([clip])):
         del made
         if index in (1, 7):
             gc.collect()
             kinds = map(type, gc.get_objects())
             counts[index] = sum(issubclass(kind, torch.Tensor) for kind in kinds)
     assert counts[1] == counts[7]
-
-
-@pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
-    return tiny_pipeline()
 
 
 def test_what_depends_on_the_reference_alone_runs_once_a_clip(
@@ -408,9 +387,8 @@ def test_without_guidance_the_reference_is_still_attended() -> None:
     other = replace(clip, reference=255 - clip.reference)
     one, two = (pipeline.prepare(each) for each in (clip, other))
     two.token = one.token  # so that the reference network alone tells them apart
-    assert (
-        pipeline.make_frames([one], 0).latents - pipeline.make_frames([two], 0).latents
-    ).abs().max() > 1e-2
+    made = [pipeline.make_frames([state], 0).latents for state in (one, two)]
+    assert (made[0] - made[1]).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize(("width_px", "height_px"), [(40, 24), (72, 40), (64, 128)])
@@ -441,16 +419,12 @@ def test_a_failed_frame_leaves_the_networks_as_they_were(
     assert torch.equal(pipeline.make_frames([state], 0).latents, expected)
 
 
-def test_noise_is_the_released_draw() -> None:
+def test_noise_is_the_released_draw_and_leaves_the_global_generator_alone() -> None:
+    before = torch.random.get_rng_state()
     drawn = torch.randn((1, 4, 1, 5, 9), generator=torch.Generator().manual_seed(42))
     ours = draw_noise(42, width_px=72, height_px=40, channels=4)
     assert torch.equal(ours, drawn[:, :, 0])
     assert not torch.equal(ours, draw_noise(43, width_px=72, height_px=40, channels=4))
-
-
-def test_drawing_noise_leaves_the_global_generator_alone() -> None:
-    before = torch.random.get_rng_state()
-    draw_noise(1, width_px=64, height_px=64, channels=4)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
