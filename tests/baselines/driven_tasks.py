@@ -1,4 +1,4 @@
-"""Tasks made by hand, for generators that look at no pose."""
+"""Tasks made by hand, and what generators make of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame, Generator
-from tpbench.video import LOSSLESS_X264, VideoWriter, probe, read_frames
+from tpbench.video import LOSSLESS_X264, Encoding, VideoWriter, probe, read_frames
 from tpbench.wholebody import NUM_KEYPOINTS, WholeBodyPose
+
+
+def pose_of(points: NDArray[np.floating], *, width_px: int, height_px: int) -> WholeBodyPose:
+    """A pose of (T, 133, 2) px; points that are NaN are not seen."""
+    return WholeBodyPose(
+        keypoints=points.astype(np.float32),
+        scores=np.isfinite(points[..., 0]).astype(np.float32),
+        width_px=width_px,
+        height_px=height_px,
+        source="dwpose",
+        model_digest="0" * 64,
+    )
+
+
+def task_for(
+    reference: NDArray[np.uint8],
+    driving: WholeBodyPose,
+    *,
+    clip_id: str = "clip",
+    video: Path | None = None,
+    reference_pose: WholeBodyPose | None = None,
+    fps: Fraction | int = 25,
+    seed: int = 0,
+) -> AnimationTask:
+    """A task of the reference's size."""
+    return AnimationTask(
+        clip_id=clip_id,
+        reference=reference,
+        reference_pose=reference_pose,
+        driving=driving,
+        driving_video=video,
+        audio_path=None,
+        width_px=reference.shape[1],
+        height_px=reference.shape[0],
+        fps=Fraction(fps),
+        seed=seed,
+    )
 
 
 def make_task(
@@ -23,28 +60,10 @@ def make_task(
     height_px: int = 48,
 ) -> AnimationTask:
     """A task with nobody in it."""
-    keypoints = np.full((n_frames, NUM_KEYPOINTS, 2), np.nan, np.float32)
-    pose = WholeBodyPose(
-        keypoints=keypoints,
-        scores=np.zeros((n_frames, NUM_KEYPOINTS), np.float32),
-        width_px=width_px,
-        height_px=height_px,
-        source="mediapipe",
-        model_digest="0" * 64,
-    )
-    generator = np.random.default_rng(len(clip_id))
-    return AnimationTask(
-        clip_id=clip_id,
-        reference=generator.integers(0, 256, (height_px, width_px, 3), np.uint8),
-        reference_pose=None,
-        driving=pose,
-        driving_video=video,
-        audio_path=None,
-        width_px=width_px,
-        height_px=height_px,
-        fps=Fraction(25),
-        seed=0,
-    )
+    nowhere = np.full((n_frames, NUM_KEYPOINTS, 2), np.nan)
+    noise = np.random.default_rng(len(clip_id)).integers(0, 256, (height_px, width_px, 3), np.uint8)
+    pose = pose_of(nowhere, width_px=width_px, height_px=height_px)
+    return task_for(noise, pose, clip_id=clip_id, video=video)
 
 
 def task_of(video: Path, *, clip_id: str = "clip") -> AnimationTask:
@@ -64,12 +83,19 @@ def pictures_of(video: Path) -> list[NDArray[np.uint8]]:
     return [frame.image for frame in read_frames(video)]
 
 
-def write_lossless(path: Path, images: Iterable[NDArray[np.uint8]]) -> Path:
-    """Write a video that reads back exactly."""
+def write_video(
+    path: Path,
+    images: Iterable[NDArray[np.uint8]],
+    *,
+    fps: Fraction | int = 25,
+    encoding: Encoding = LOSSLESS_X264,
+) -> Path:
+    """Write a video, by default one that reads back exactly."""
     images = list(images)
     height_px, width_px = images[0].shape[:2]
+    path.parent.mkdir(parents=True, exist_ok=True)
     with VideoWriter(
-        path, width_px=width_px, height_px=height_px, fps=Fraction(25), encoding=LOSSLESS_X264
+        path, width_px=width_px, height_px=height_px, fps=Fraction(fps), encoding=encoding
     ) as writer:
         for image in images:
             writer.write(image)

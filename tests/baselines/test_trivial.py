@@ -19,7 +19,7 @@ from tests.baselines.driven_tasks import (
     make_task,
     pictures_of,
     task_of,
-    write_lossless,
+    write_video,
 )
 from tpbench.baselines.base import GeneratedFrame, Generator
 from tpbench.baselines.registry import MODELS
@@ -92,7 +92,7 @@ def test_the_anchor_called_lag5_lags_by_five(make_media: MediaMaker) -> None:
 
 
 def test_reencoding_costs_more_the_higher_the_crf(tmp_path: Path) -> None:
-    video = write_lossless(tmp_path / "real.mkv", textured())
+    video = write_video(tmp_path / "real.mkv", textured())
     real = pictures_of(video)
     by_crf = {
         crf: squared_error(made(build(GtReencode, {"crf": crf}), task_of(video)), real)
@@ -109,13 +109,13 @@ def test_reencoding_keeps_frames_in_their_places(make_media: MediaMaker) -> None
 
 
 def test_reencoding_gives_the_same_frames_every_time(tmp_path: Path) -> None:
-    task = task_of(write_lossless(tmp_path / "real.mkv", textured()))
+    task = task_of(write_video(tmp_path / "real.mkv", textured()))
     first, second = (made(build(GtReencode), task) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
 def test_the_preset_reaches_the_encoder(tmp_path: Path) -> None:
-    task = task_of(write_lossless(tmp_path / "real.mkv", textured()))
+    task = task_of(write_video(tmp_path / "real.mkv", textured()))
     medium, hasty = (made(build(GtReencode, {"preset": p}), task) for p in ("medium", "ultrafast"))
     assert not np.array_equal(medium, hasty)
 
@@ -268,7 +268,7 @@ def test_rows_name_what_builds_them() -> None:
 def test_a_real_talk_loses_little_when_it_is_reencoded(shared_dir: Path, tmp_path: Path) -> None:
     video = shared_dir / "data/talkingpose_samples/vid1.mp4"
     real = [frame.image for frame in read_frames(video, end_frame=50)]
-    task = task_of(write_lossless(tmp_path / "real.mkv", real))
+    task = task_of(write_video(tmp_path / "real.mkv", real))
     images = made(build(GtReencode), task)
     psnr_db = 10 * np.log10(255**2 / squared_error(images, real))
     assert 39 < psnr_db < 44

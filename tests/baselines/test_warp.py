@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.baselines import driven_tasks
 from tests.baselines.driven_tasks import failures, made
 from tpbench.baselines.base import AnimationTask, GeneratedFrame
 from tpbench.baselines.registry import MODELS
@@ -82,31 +83,14 @@ def draw(points: Points) -> Picture:
 
 
 def pose_of(frames: list[Points], **changes: int) -> WholeBodyPose:
-    keypoints = np.stack(frames).astype(np.float32)
     size = {"width_px": WIDTH_PX, "height_px": HEIGHT_PX} | changes
-    return WholeBodyPose(
-        keypoints=keypoints,
-        scores=np.isfinite(keypoints[..., 0]).astype(np.float32),
-        width_px=size["width_px"],
-        height_px=size["height_px"],
-        source="mediapipe",
-        model_digest="0" * 64,
-    )
+    return driven_tasks.pose_of(np.stack(frames), **size)
 
 
 def task_for(frames: list[Points], *, clip_id: str = "clip") -> AnimationTask:
     person = points_of_a_person()
-    return AnimationTask(
-        clip_id=clip_id,
-        reference=draw(person),
-        reference_pose=pose_of([person]),
-        driving=pose_of(frames),
-        driving_video=None,
-        audio_path=None,
-        width_px=WIDTH_PX,
-        height_px=HEIGHT_PX,
-        fps=Fraction(25),
-        seed=0,
+    return driven_tasks.task_for(
+        draw(person), pose_of(frames), clip_id=clip_id, reference_pose=pose_of([person])
     )
 
 
@@ -338,22 +322,13 @@ def test_what_can_not_be_made_is_one_failure_each() -> None:
 @pytest.mark.parametrize(("size_px", "n_frames"), [(1, 0), (16, 0), (30, 2), (61, 2)])
 def test_a_tiny_person_is_moved_or_refused(size_px: int, n_frames: int) -> None:
     person = points_of_a_person() * size_px / HEIGHT_PX
-    frames = [person, person * 0.1]
-    task = AnimationTask(
-        clip_id="tiny",
-        reference=np.full((size_px, size_px, 3), 90, np.uint8),
-        reference_pose=pose_of([person], width_px=size_px, height_px=size_px),
-        driving=pose_of(frames, width_px=size_px, height_px=size_px),
-        driving_video=None,
-        audio_path=None,
-        width_px=size_px,
-        height_px=size_px,
-        fps=Fraction(25),
-        seed=0,
+    reference, driving = (
+        pose_of(frames, width_px=size_px, height_px=size_px)
+        for frames in ([person], [person, person * 0.1])
     )
-
+    image = np.full((size_px, size_px, 3), 90, np.uint8)
+    task = driven_tasks.task_for(image, driving, reference_pose=reference)
     results = list(WarpGenerator({}).generate([task]))
-
     assert len([frame for frame in results if isinstance(frame, GeneratedFrame)]) == n_frames
     assert len(failures(results) if n_frames == 0 else []) == (n_frames == 0)
 
@@ -501,31 +476,19 @@ def skeletons(frames: list[Frame]) -> WholeBodyPose:
         scores.append(people[0].scores if people else np.zeros(133))
     detector.close()
     height_px, width_px = frames[0].image.shape[:2]
-    return WholeBodyPose(
-        keypoints=np.stack(points).astype(np.float32),
-        scores=np.stack(scores).astype(np.float32),
-        width_px=width_px,
-        height_px=height_px,
-        source="mediapipe",
-        model_digest="0" * 64,
-    )
+    pose = driven_tasks.pose_of(np.stack(points), width_px=width_px, height_px=height_px)
+    return replace(pose, scores=np.stack(scores).astype(np.float32))
 
 
 def read_talk(shared_dir: Path, number: int, *, every: int) -> Talk:
     video = shared_dir / "data" / "talkingpose_samples" / f"vid{number}.mp4"
     frames = list(islice(read_frames(video), 0, None, every))
     driving = skeletons(frames)
-    task = AnimationTask(
-        clip_id=f"talk{number}",
-        reference=frames[0].image,
+    task = driven_tasks.task_for(
+        frames[0].image,
+        driving,
         reference_pose=driving.slice_frames(0, 1),
-        driving=driving,
-        driving_video=None,
-        audio_path=None,
-        width_px=driving.width_px,
-        height_px=driving.height_px,
         fps=Fraction(23, every),
-        seed=0,
     )
     return Talk(task=task, frames=frames)
 

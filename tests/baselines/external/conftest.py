@@ -14,10 +14,11 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
+from tests.baselines.driven_tasks import pose_of, task_for, write_video
 from tpbench.baselines.base import AnimationTask, ClipFailure, OptionValue
 from tpbench.baselines.external.adapter import ExternalGenerator
 from tpbench.baselines.external.spec import MethodSpec, load_spec, parse_spec
-from tpbench.video import CLIP, VideoWriter
+from tpbench.video import CLIP
 from tpbench.wholebody import FACE, FEET, LEFT_HAND, NUM_KEYPOINTS, RIGHT_HAND, WholeBodyPose
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -66,34 +67,16 @@ class Clips:
         seed: int = 7,
     ) -> AnimationTask:
         """Make a task with a driving video; two clip ids have different pictures."""
-        width_px, height_px = size
         salt = sum(clip_id.encode())
-        path = self.folder / f"{clip_id}.mp4"
-        self.write(path, [blocks(i, size, salt) for i in range(n)], fps)
-        return AnimationTask(
-            clip_id=clip_id,
-            reference=corners(size, salt),
-            reference_pose=None,
-            driving=poses(n, size, salt),
-            driving_video=path,
-            audio_path=None,
-            width_px=width_px,
-            height_px=height_px,
-            fps=Fraction(fps),
-            seed=seed,
-        )
+        images = [blocks(i, size, salt) for i in range(n)]
+        video = self.write(self.folder / f"{clip_id}.mp4", images, fps)
+        pose = poses(n, size, salt)
+        return task_for(corners(size, salt), pose, clip_id=clip_id, video=video, fps=fps, seed=seed)
 
     def write(
         self, path: Path, images: Sequence[NDArray[np.uint8]], fps: Fraction | int = 25
     ) -> Path:
-        height_px, width_px = images[0].shape[:2]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with VideoWriter(
-            path, width_px=width_px, height_px=height_px, fps=Fraction(fps), encoding=CLIP
-        ) as writer:
-            for image in images:
-                writer.write(image)
-        return path
+        return write_video(path, images, fps=fps, encoding=CLIP)
 
 
 @pytest.fixture
@@ -130,18 +113,9 @@ def poses(n: int, size: tuple[int, int], salt: int = 0) -> WholeBodyPose:
     """Return bodies whose limbs lie elsewhere in each frame; hands, face and feet not found."""
     random = np.random.default_rng(salt)
     points = random.uniform(0.1, 0.9, (n, NUM_KEYPOINTS, 2)) * size
-    scores = np.ones((n, NUM_KEYPOINTS), dtype=np.float32)
     for part in (FACE, FEET, LEFT_HAND, RIGHT_HAND):
         points[:, part] = np.nan
-        scores[:, part] = 0
-    return WholeBodyPose(
-        keypoints=points.astype(np.float32),
-        scores=scores,
-        width_px=size[0],
-        height_px=size[1],
-        source="dwpose",
-        model_digest="0" * 64,
-    )
+    return pose_of(points, width_px=size[0], height_px=size[1])
 
 
 def fake_checkout(spec: MethodSpec, folder: Path) -> Path:

@@ -130,14 +130,10 @@ def test_a_command_does_not_outlive_who_runs_it(
     build_toy(HANG)
     script = (
         f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})\n"
-        "from fractions import Fraction\n"
+        "from tests.baselines.driven_tasks import task_for\n"
         "from tests.baselines.external.conftest import corners, poses, toy\n"
-        "from tpbench.baselines.base import AnimationTask\n"
         "from tpbench.baselines.external.adapter import ExternalGenerator\n"
-        "size = (96, 96)\n"
-        "task = AnimationTask(clip_id='clip', reference=corners(size), reference_pose=None,\n"
-        "    driving=poses(2, size), driving_video=None, audio_path=None, width_px=96,\n"
-        "    height_px=96, fps=Fraction(25), seed=0)\n"
+        "task = task_for(corners((96, 96)), poses(2, (96, 96)))\n"
         "list(ExternalGenerator(toy(), {'python': sys.executable}).generate([task]))\n"
     )
     log = methods / "toy" / "logs" / "clip.log"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from tests.baselines.driven_tasks import pose_of, task_for
 from tpbench.baselines.base import AnimationTask
 from tpbench.baselines.talkingpose.networks import (
     NETWORK_NAMES,
@@ -92,14 +92,7 @@ def random_pose(
     """Points anywhere in the picture; no two frames alike."""
     rng = np.random.default_rng(seed)
     points = rng.uniform(0, (width_px, height_px), (n_frames, 133, 2))
-    return WholeBodyPose(
-        keypoints=points.astype(np.float32),
-        scores=np.ones((n_frames, 133), np.float32),
-        width_px=width_px,
-        height_px=height_px,
-        source="dwpose",
-        model_digest="made-up",
-    )
+    return pose_of(points, width_px=width_px, height_px=height_px)
 
 
 def tiny_task(
@@ -110,23 +103,13 @@ def tiny_task(
     seed: int = 42,
     width_px: int = 64,
     height_px: int = 64,
-    **fields: object,
+    driving: WholeBodyPose | None = None,
 ) -> AnimationTask:
     """Return a task with a random picture and random poses."""
     reference = np.random.default_rng(picture).integers(0, 256, (height_px, width_px, 3), np.uint8)
-    values: dict[str, Any] = {
-        "clip_id": clip_id,
-        "reference": reference,
-        "reference_pose": None,
-        "driving": random_pose(n_frames, seed=picture, width_px=width_px, height_px=height_px),
-        "driving_video": None,
-        "audio_path": None,
-        "width_px": width_px,
-        "height_px": height_px,
-        "fps": Fraction(25),
-        "seed": seed,
-    }
-    return AnimationTask(**(values | fields))
+    if driving is None:
+        driving = random_pose(n_frames, seed=picture, width_px=width_px, height_px=height_px)
+    return task_for(reference, driving, clip_id=clip_id, seed=seed)
 
 
 def tiny_clip(
