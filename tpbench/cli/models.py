@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tpbench.baselines.base import ModelRow
-    from tpbench.baselines.reported import ReportedValue
+    from tpbench.baselines.registry import ReportedValue
     from tpbench.doctor import Check
     from tpbench.metrics.scoring.records import CacheEntry
     from tpbench.weights import WeightFile, WeightState
@@ -67,8 +67,7 @@ def list_models(as_json: opt.AsJson = False) -> None:
 def show(name: Name, as_json: opt.AsJson = False) -> None:
     """Show the requirements, licences, variants and published numbers of a model."""
     from tpbench.baselines.external.spec import is_spec_file
-    from tpbench.baselines.registry import find
-    from tpbench.baselines.reported import reported_for
+    from tpbench.baselines.registry import find, reported_for
 
     row, _variant = find(name)
     published = reported_for(row.id)

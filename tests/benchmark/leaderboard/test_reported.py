@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from tpbench.baselines.reported import load_reported
+from tpbench.baselines.registry import load_reported
 from tpbench.benchmark.leaderboard.tables import reported_csv
 
 

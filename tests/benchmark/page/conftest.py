@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.conftest import MediaMaker
-from tpbench.baselines.reported import load_reported
+from tpbench.baselines.registry import load_reported
 from tpbench.benchmark.leaderboard.board import (
     ClipInfo,
     Leaderboard,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.benchmark.page.conftest import CLIPS, METRIC_IDS, WHY_BLANK, scored
-from tpbench.baselines.reported import load_reported
+from tpbench.baselines.registry import load_reported
 from tpbench.benchmark.leaderboard.board import Leaderboard
 from tpbench.benchmark.leaderboard.collect import LeftOut
 from tpbench.benchmark.page.curves import make_curves

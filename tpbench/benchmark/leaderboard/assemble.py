@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tpbench.baselines import registry
-from tpbench.baselines.reported import load_reported
+from tpbench.baselines.registry import load_reported
 from tpbench.benchmark.leaderboard.board import ANCHORS, ClipInfo, Leaderboard, Row, SeedRun
 from tpbench.benchmark.leaderboard.collect import (
     Collection,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tpbench.baselines.reported import ReportedValue
+from tpbench.baselines.registry import ReportedValue
 from tpbench.benchmark.judging import badness
 from tpbench.benchmark.leaderboard.collect import LeftOut, Verified
 from tpbench.benchmark.run_info import DatasetStamp, TaskStamp

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
-from tpbench.baselines.reported import ReportedValue
+from tpbench.baselines.registry import ReportedValue
 from tpbench.benchmark.leaderboard.board import HEADLINE, Leaderboard, Row
 from tpbench.benchmark.leaderboard.ties import METHOD
 from tpbench.metrics.registry import FAMILIES, MetricRow

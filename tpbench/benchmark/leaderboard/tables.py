@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import yaml
 
-from tpbench.baselines.reported import ReportedValue
+from tpbench.baselines.registry import ReportedValue
 from tpbench.benchmark.leaderboard.assemble import DATASET, assemble
 from tpbench.benchmark.leaderboard.board import Leaderboard, Row
 from tpbench.benchmark.leaderboard.collect import collect

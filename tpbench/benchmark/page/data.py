@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tpbench import __version__
-from tpbench.baselines.reported import ReportedValue
+from tpbench.baselines.registry import ReportedValue
 from tpbench.benchmark.leaderboard.board import HEADLINE, Leaderboard, Row
 from tpbench.benchmark.leaderboard.ties import METHOD
 from tpbench.benchmark.page.curves import Curves

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from tpbench.baselines.reported import (
+from tpbench.baselines.registry import (
     ReportedDirection,
     ReportedValue,
     load_reported,
