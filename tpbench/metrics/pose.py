@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,6 +22,13 @@ from tpbench.wholebody import (
     VISIBLE_SCORE,
 )
 
+Region = Literal["face", "hand_left", "hand_right"]
+REGIONS: Final[Mapping[Region, slice]] = {
+    "face": FACE,
+    "hand_left": LEFT_HAND,
+    "hand_right": RIGHT_HAND,
+}
+"""Where people look, and the points that show it; hands by the person's own side."""
 MIN_SEEN_SHARE: Final = 0.5
 """With fewer of its points seen, the box would hold a finger or a cheek."""
 MARGIN_SHARE: Final = 0.25
@@ -33,8 +40,7 @@ LPIPS_SIDE_PX: Final = 128
 """Side of the pictures that LPIPS is fed: about what a face takes up in a 512 px crop."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
+class Box(NamedTuple):
     """A rectangle of whole pixels inside a picture."""
 
     left_px: int
@@ -46,75 +52,52 @@ class Box:
     bottom_px: int
     """Row after the last."""
 
-    def __post_init__(self) -> None:
-        if not (0 <= self.left_px < self.right_px and 0 <= self.top_px < self.bottom_px):
-            raise ValueError(f"a box has 0 <= left < right and 0 <= top < bottom, got {self}")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegionScores:
-    """How near two pictures are inside a box."""
-
-    psnr_db: float
-    """dB; inf where they are identical there."""
-    ssim: float
-    """In [-1, 1]."""
-
-
-def face_box(
+def region_box(
+    region: Region,
     keypoints: NDArray[np.floating],
     scores: NDArray[np.floating],
+    *,
     width_px: int,
     height_px: int,
 ) -> Box | None:
-    """Return the box of the face, from below the chin to about the hairline.
+    """Return the box of the face, from below the chin to about the hairline, or of one hand.
 
     The box around the seen points (`seen_points`), grown by `MARGIN_SHARE` of its longer side on
     each side and made square. Where the square reaches over the edge it is pushed inwards; a side
     that the picture is too short for is as long as the picture.
 
     Args:
+        region: which.
         keypoints: (133, 2) px of the real picture; NaN where not found.
         scores: (133,).
         width_px: width of the picture.
         height_px: its height.
 
     Returns:
-        None where fewer than 34 of the 68 points are seen, or a side is below `MIN_SIDE_PX`.
+        None where fewer than half of the points are seen, 34 of the 68 of a face or 11 of the 21 of
+        a hand, or a side is below `MIN_SIDE_PX`.
 
     Raises:
         ValueError: other shapes.
     """
-    return _box_of(FACE, keypoints, scores, width_px, height_px)
+    part = REGIONS[region]
+    seen = seen_points(keypoints, scores, width_px, height_px)[part]
+    if np.count_nonzero(seen) < MIN_SEEN_SHARE * len(seen):
+        return None
+    points = keypoints[part][seen].astype(np.float64)
+    low, high = points.min(axis=0), points.max(axis=0)
+    side_px = math.ceil((1 + 2 * MARGIN_SHARE) * float((high - low).max()))
+    left_px, right_px = _span(float(low[0] + high[0]) / 2, side_px, width_px)
+    top_px, bottom_px = _span(float(low[1] + high[1]) / 2, side_px, height_px)
+    if min(right_px - left_px, bottom_px - top_px) < MIN_SIDE_PX:
+        return None
+    return Box(left_px, top_px, right_px, bottom_px)
 
 
-def hand_box(
-    keypoints: NDArray[np.floating],
-    scores: NDArray[np.floating],
-    width_px: int,
-    height_px: int,
-    side: Literal["left", "right"],
-) -> Box | None:
-    """Return the box of one hand, made as that of the face (`face_box`).
-
-    Args:
-        keypoints: (133, 2) px of the real picture; NaN where not found.
-        scores: (133,).
-        width_px: width of the picture.
-        height_px: its height.
-        side: the person's own side.
-
-    Returns:
-        None where fewer than 11 of the 21 points are seen, or a side is below `MIN_SIDE_PX`.
-
-    Raises:
-        ValueError: other shapes.
-    """
-    part = LEFT_HAND if side == "left" else RIGHT_HAND
-    return _box_of(part, keypoints, scores, width_px, height_px)
-
-
-def region_scores(real: NDArray[np.uint8], generated: NDArray[np.uint8], box: Box) -> RegionScores:
+def region_scores(
+    real: NDArray[np.uint8], generated: NDArray[np.uint8], box: Box
+) -> tuple[float, float]:
     """Return PSNR and SSIM inside a box: `psnr` and `ssim` of the two pieces, at their own size.
 
     Means over a clip are over the frames that have a box. As everywhere, PSNR of identical pieces
@@ -123,7 +106,7 @@ def region_scores(real: NDArray[np.uint8], generated: NDArray[np.uint8], box: Bo
     Args:
         real: (H, W, 3) uint8 RGB.
         generated: the same.
-        box: as `face_box` or `hand_box` found it in the real frame.
+        box: as `region_box` found it in the real frame.
 
     Raises:
         ValueError: they are no pictures, differ in size, the box reaches over their edge, or is
@@ -131,7 +114,7 @@ def region_scores(real: NDArray[np.uint8], generated: NDArray[np.uint8], box: Bo
     """
     check_pair(real, generated)
     pieces = _cut(real, box), _cut(generated, box)
-    return RegionScores(psnr_db=psnr(*pieces), ssim=ssim(*pieces))
+    return psnr(*pieces), ssim(*pieces)
 
 
 def region_crop(
@@ -163,26 +146,6 @@ def region_crop(
     return np.asarray(cv2.resize(piece, (side_px, side_px), interpolation=method), np.uint8)
 
 
-def _box_of(
-    part: slice,
-    keypoints: NDArray[np.floating],
-    scores: NDArray[np.floating],
-    width_px: int,
-    height_px: int,
-) -> Box | None:
-    seen = seen_points(keypoints, scores, width_px, height_px)[part]
-    if np.count_nonzero(seen) < MIN_SEEN_SHARE * len(seen):
-        return None
-    points = keypoints[part][seen].astype(np.float64)
-    low, high = points.min(axis=0), points.max(axis=0)
-    side_px = math.ceil((1 + 2 * MARGIN_SHARE) * float((high - low).max()))
-    left_px, right_px = _span(float(low[0] + high[0]) / 2, side_px, width_px)
-    top_px, bottom_px = _span(float(low[1] + high[1]) / 2, side_px, height_px)
-    if min(right_px - left_px, bottom_px - top_px) < MIN_SIDE_PX:
-        return None
-    return Box(left_px=left_px, top_px=top_px, right_px=right_px, bottom_px=bottom_px)
-
-
 def _span(centre_px: float, length_px: int, limit_px: int) -> tuple[int, int]:
     """Return the first pixel and the one after the last: `length_px` around a centre, if they fit.
 
@@ -211,8 +174,7 @@ UPPER_BODY: Final = slice(0, RIGHT_HIP + 1)
 """The 13 points that stand for the body."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Measure:
+class _Measure(NamedTuple):
     """How a run of points is judged."""
 
     points: slice
@@ -223,55 +185,30 @@ class _Measure:
 
 
 # Half of the points of hands and face, as for their boxes; of the body the five of the head do.
-_BODY: Final = _Measure(points=UPPER_BODY, alpha=0.1, min_seen=5)
-_HANDS: Final = tuple(
-    _Measure(points=hand, alpha=0.2, min_seen=11) for hand in (LEFT_HAND, RIGHT_HAND)
-)
-_FACE: Final = _Measure(points=FACE, alpha=0.05, min_seen=34)
+_PARTS: Final = {
+    "body": (_Measure(UPPER_BODY, alpha=0.1, min_seen=5),),
+    "hands": tuple(_Measure(hand, alpha=0.2, min_seen=11) for hand in (LEFT_HAND, RIGHT_HAND)),
+    "face": (_Measure(FACE, alpha=0.05, min_seen=34),),
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartStatistics:
-    """Sums over the points of one part, in one frame or in many."""
+class PartSums(NamedTuple):
+    """Sums over the points of one part in one frame."""
 
     error_px: float = 0.0
     """Sum of distances over the found points, px."""
-    found: int = 0
+    found: float = 0.0
     """Expected points that the generated frame shows too."""
     error_sw: float = 0.0
     """Sum of distances over the real frame's shoulder width, over `found_sw` points."""
-    found_sw: int = 0
+    found_sw: float = 0.0
     """Found points of frames whose real shoulder width is known."""
-    correct: int = 0
+    correct: float = 0.0
     """Found points that are near enough for PCK."""
-    expected: int = 0
+    expected: float = 0.0
     """Points that the real frame shows."""
-    missing: int = 0
+    missing: float = 0.0
     """Expected points that the generated frame doesn't show: `expected - found`."""
-
-    def __add__(self, other: PartStatistics) -> PartStatistics:
-        """Pool the points of both."""
-        return PartStatistics(
-            error_px=self.error_px + other.error_px,
-            found=self.found + other.found,
-            error_sw=self.error_sw + other.error_sw,
-            found_sw=self.found_sw + other.found_sw,
-            correct=self.correct + other.correct,
-            expected=self.expected + other.expected,
-            missing=self.missing + other.missing,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoseStatistics:
-    """Sums over the points of each part, in one frame or in many."""
-
-    body: PartStatistics = PartStatistics()
-    """13 points: head, shoulders, arms, hips."""
-    hands: PartStatistics = PartStatistics()
-    """2 x 21 points."""
-    face: PartStatistics = PartStatistics()
-    """68 points."""
 
 
 def seen_points(
@@ -333,8 +270,8 @@ def pose_statistics(
     *,
     width_px: int,
     height_px: int,
-) -> PoseStatistics:
-    """Compare the poses of one pair of frames; the formulas are on top.
+) -> dict[str, PartSums]:
+    """Compare the poses of one pair of frames: `body` (13 points), `hands` (42) and `face` (68).
 
     Expected are the seen points of the real frame (`seen_points`), unless the part shows too little
     to be measured by: fewer than 5 points of the body, 11 of a hand, 34 of the face. A frame whose
@@ -363,8 +300,8 @@ def pose_statistics(
     errors_px = np.full(NUM_KEYPOINTS, np.nan)
     errors_px[found] = np.hypot(*(generated[found] - real[found]).T)
 
-    def part(measure: _Measure) -> PartStatistics:
-        return _part_statistics(
+    def sums(measure: _Measure) -> PartSums:
+        return _sums(
             real[measure.points],
             expected[measure.points],
             found[measure.points],
@@ -373,11 +310,13 @@ def pose_statistics(
             sw_px=sw_px,
         )
 
-    left, right = (part(hand) for hand in _HANDS)
-    return PoseStatistics(body=part(_BODY), hands=left + right, face=part(_FACE))
+    return {
+        part: PartSums(*(sum(column) for column in zip(*map(sums, measures), strict=True)))
+        for part, measures in _PARTS.items()
+    }
 
 
-def _part_statistics(
+def _sums(
     real: NDArray[np.float64],
     expected: NDArray[np.bool_],
     found: NDArray[np.bool_],
@@ -385,14 +324,14 @@ def _part_statistics(
     *,
     measure: _Measure,
     sw_px: float | None,
-) -> PartStatistics:
+) -> PartSums:
     """Sum up k points: (k, 2), (k,), (k,), (k,)."""
     n_expected, n_found = int(expected.sum()), int(found.sum())
     if n_expected < measure.min_seen:
-        return PartStatistics()
+        return PartSums()
     tolerance_px = measure.alpha * float(np.ptp(real[expected], axis=0).max())
     error_px = float(errors_px[found].sum())
-    return PartStatistics(
+    return PartSums(
         error_px=error_px,
         found=n_found,
         error_sw=0.0 if sw_px is None else error_px / sw_px,

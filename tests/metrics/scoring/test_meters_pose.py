@@ -15,7 +15,7 @@ from tests.metrics.scoring import stand_ins
 from tests.metrics.scoring.clips import pairing_of, pictures, scored, worse, write_set
 from tests.metrics.scoring.stand_ins import POSE_PX, paint_person
 from tpbench.metrics.pixels import psnr, ssim
-from tpbench.metrics.pose import face_box, hand_box, region_crop
+from tpbench.metrics.pose import REGIONS, Box, region_box, region_crop
 from tpbench.metrics.scoring import records
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.report import ScoreReport
@@ -108,14 +108,13 @@ def test_regions_are_cut_where_the_real_person_is(tmp_path: Path) -> None:
 
     keypoints = POSE_PX + np.array(AT_PX, np.float32)
     scores = np.where(np.isnan(POSE_PX[:, 0]), 0, 0.9)
-    face = face_box(keypoints, scores, width_px=96, height_px=80)
-    hands = [hand_box(keypoints, scores, 96, 80, side=side) for side in ("left", "right")]
+    face, *hands = (
+        region_box(region, keypoints, scores, width_px=96, height_px=80) for region in REGIONS
+    )
     assert face is not None
 
-    def cut(image: NDArray[np.uint8], box: object) -> NDArray[np.uint8]:
-        from tpbench.metrics.pose import Box
-
-        assert isinstance(box, Box)
+    def cut(image: NDArray[np.uint8], box: Box | None) -> NDArray[np.uint8]:
+        assert box is not None
         return image[box.top_px : box.bottom_px, box.left_px : box.right_px]
 
     frames = [at for at in range(N) if at != 3]

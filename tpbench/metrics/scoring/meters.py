@@ -27,10 +27,11 @@ from tpbench.metrics.pixels import (
     ssim,
 )
 from tpbench.metrics.pose import (
+    REGIONS,
     Box,
-    face_box,
-    hand_box,
+    PartSums,
     pose_statistics,
+    region_box,
     region_crop,
     region_scores,
 )
@@ -57,14 +58,8 @@ Step = Callable[[FrameChunk], Iterable[Row]]
 """Takes the next frames of a clip and yields one row for each."""
 Start = Callable[[ClipSetting], Step]
 """Begins a clip."""
-REGIONS: Final = ("face", "hand_left", "hand_right")
-"""Where people look."""
 POSE_PARTS: Final = ("body", "hands", "face")
 """Parts whose pose accuracy stands apart."""
-POSE_SUMS: Final = (
-    "error_px", "found", "error_sw", "found_sw", "correct", "expected", "missing",
-)  # fmt: skip
-"""What is summed up of each part and frame."""
 _INCEPTION_DIM: Final = 2048
 _I3D_DIM: Final = 400
 _DISCO_SIDE_PX: Final = 224
@@ -196,11 +191,7 @@ def _pose(setting: ClipSetting) -> Step:
                 width_px=image.shape[1],
                 height_px=image.shape[0],
             )
-            yield [
-                float(getattr(getattr(parts, part), name))
-                for part in POSE_PARTS
-                for name in POSE_SUMS
-            ]
+            yield [float(value) for part in POSE_PARTS for value in parts[part]]
 
     return step
 
@@ -215,8 +206,8 @@ def _regions(_: ClipSetting) -> Step:
                 if box is None:
                     values += [math.nan, math.nan]
                 else:
-                    found = region_scores(chunk.real[at], chunk.generated[at], box)
-                    values += [capped(found.psnr_db), found.ssim]
+                    psnr_db, similarity = region_scores(chunk.real[at], chunk.generated[at], box)
+                    values += [capped(psnr_db), similarity]
             yield values
 
     return step
@@ -242,22 +233,14 @@ def _region_lpips(setting: ClipSetting) -> Step:
     return step
 
 
-def _boxes(chunk: FrameChunk) -> list[tuple[Box | None, Box | None, Box | None]]:
-    """Return face, left and right hand of each frame, where the real skeleton has them."""
+def _boxes(chunk: FrameChunk) -> list[list[Box | None]]:
+    """Return the box of each region of each frame, where the real skeleton has it."""
     pose = chunk.real_skeletons()
-    boxes = []
-    for at, image in enumerate(chunk.real):
-        height_px, width_px = image.shape[:2]
-        size = {"width_px": width_px, "height_px": height_px}
-        points, scores = pose.keypoints[at], pose.scores[at]
-        boxes.append(
-            (
-                face_box(points, scores, **size),
-                hand_box(points, scores, side="left", **size),
-                hand_box(points, scores, side="right", **size),
-            )
-        )
-    return boxes
+    size = {"width_px": chunk.real[0].shape[1], "height_px": chunk.real[0].shape[0]}
+    return [
+        [region_box(region, points, scores, **size) for region in REGIONS]
+        for points, scores in zip(pose.keypoints, pose.scores, strict=True)
+    ]
 
 
 def _lpips(backbone: Backbone, fed: FedRange) -> Start:
@@ -405,7 +388,7 @@ _ROWS: Final = (
     ),
     MeterRow(
         name="pose",
-        columns=tuple(f"pose_{part}_{name}" for part in POSE_PARTS for name in POSE_SUMS),
+        columns=tuple(f"pose_{part}_{name}" for part in POSE_PARTS for name in PartSums._fields),
         start=_pose,
         needs_pose=True,
     ),
