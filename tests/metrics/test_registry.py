@@ -32,7 +32,6 @@ from tpbench.metrics.registry import (
     Pooling,
     Reduction,
     as_pooled,
-    by_id,
     checked_rows,
     metric,
     metric_at,
@@ -73,10 +72,9 @@ def test_what_does_not_fit_the_row_is_refused(wrong: dict[str, Any]) -> None:
         checked_rows(Row, [wrong])
 
 
-def test_two_rows_of_one_id_are_refused() -> None:
-    rows = [Row(id="a", level=1.0), Row(id="b", level=1.0), Row(id="a", level=2.0)]
-    with pytest.raises(ValueError, match="two rows have the id 'a'"):
-        by_id(rows)
+def test_no_two_metrics_have_one_id() -> None:
+    families = registry.read_folder("definitions").values()
+    assert len(METRICS) == sum(len(rows) for rows in families)
 
 
 def test_a_lazy_table_loads_nothing_until_it_is_looked_at() -> None:

@@ -125,29 +125,7 @@ def mean_over_identities(
 ) -> Estimate:
     """Return the mean over clips with an interval over identities.
 
-    With S the sum of an identity's values and n the number of its clips, G identities have the mean
-    m = sum S / sum n. Its interval is the hull of two, each of which is too narrow somewhere:
-
-    * Student's, m -+ t e, where e is the jackknife's standard error (each identity left out in
-      turn: Bell & McCaffrey's CR3, sound where a few identities have most clips) and the degrees of
-      freedom are those of the effective number of identities, (sum n)^2 / sum n^2 - 1;
-    * the studentised bootstrap (bootstrap-t, Efron & Tibshirani 1993, chapter 12), which follows
-      skewed values: G identities are drawn with replacement, all clips of one together, and with m*
-      and s* the mean and standard error of a draw, s that of the clips at hand and q the quantiles
-      of (m* - m) / max(s*, s / 10), it is [m - q(1 - tail) e, m - q(tail) e]. s is that of a ratio
-      of totals,
-
-          s = sqrt(G / (G - 1) sum_g (S_g - m n_g)^2) / sum_g n_g,
-
-      and tail is (1 - level) / 2 times max(0.5, G / (G + 10)), since few identities understate how
-      values vary.
-
-    Where all identities agree, the interval is blank, with the reason. Shares that are all 1
-    (`bounds` are 0 and 1) have that of the rule of three (Clopper & Pearson 1934, G the effective
-    number of identities), from ((1 - level) / 2)^(1 / G) to 1; all 0, the same from the other end.
-
-    Coverage was simulated: the tables are in `docs/statistics.md`.
-
+    Student's by the jackknife and the studentised bootstrap together: see `_interval`.
     Neither the order of clips nor the spelling of identities changes anything; values of the
     opposite sign have the interval of the opposite sign.
 
@@ -170,13 +148,23 @@ def mean_over_identities(
     finite = np.isfinite(clips)
     used = np.ones(clips.size) if weights is None else np.asarray(weights, dtype=np.float64)
     sums, counts = _identity_sums(clips, used, finite, identities)
-    interval = _interval(
-        sums, counts, bounds=bounds, level=level, n_resamples=n_resamples, seed=seed
-    )
-    if (reason := _why_no_interval(identities, finite, counts.size)) is not None:
+    mean, reason = finite_mean(clips), None
+    if finite.any():
+        # fsum is exact: the order of clips can't show in the last digits.
+        mean = math.fsum(clips[finite] * used[finite]) / math.fsum(used[finite])
+    else:
+        reason = "no clip has a finite value"
+    if identities is None:
+        reason = reason or "the identities of the clips are not known"
+    elif counts.size < MIN_IDENTITIES:
+        few = f"{counts.size} identities: an interval needs at least {MIN_IDENTITIES}"
+        reason = reason or few
+    if reason is None:
+        interval = _interval(sums, counts, bounds, level, n_resamples=n_resamples, seed=seed)
+    else:
         interval = _blank(counts.size, level, reason)
     return Estimate(
-        mean=_mean(clips, used, finite),
+        mean=mean,
         interval=interval,
         n_used=int(finite.sum()),
         n_infinite=int(np.isinf(clips).sum()),
@@ -234,15 +222,6 @@ def _check(
         )
 
 
-def _mean(
-    clips: NDArray[np.float64], weights: NDArray[np.float64], finite: NDArray[np.bool_]
-) -> float:
-    if not finite.any():
-        return finite_mean(clips)
-    # fsum is exact: the order of clips can't show in the last digits.
-    return math.fsum(clips[finite] * weights[finite]) / math.fsum(weights[finite])
-
-
 def _identity_sums(
     clips: NDArray[np.float64],
     weights: NDArray[np.float64],
@@ -266,18 +245,6 @@ def _identity_sums(
     return table[:, 1].copy(), table[:, 0].copy()
 
 
-def _why_no_interval(
-    identities: Sequence[str] | None, finite: NDArray[np.bool_], n_identities: int
-) -> str | None:
-    if not finite.any():
-        return "no clip has a finite value"
-    if identities is None:
-        return "the identities of the clips are not known"
-    if n_identities < MIN_IDENTITIES:
-        return f"{n_identities} identities: an interval needs at least {MIN_IDENTITIES}"
-    return None
-
-
 def _blank(n_identities: int, level: float, reason: str) -> Interval:
     return Interval(low=None, high=None, level=level, n_identities=n_identities, reason=reason)
 
@@ -285,76 +252,73 @@ def _blank(n_identities: int, level: float, reason: str) -> Interval:
 def _interval(
     sums: NDArray[np.float64],
     counts: NDArray[np.float64],
-    *,
     bounds: Bounds,
     level: float,
+    *,
     n_resamples: int,
     seed: int,
 ) -> Interval:
-    if counts.size < MIN_IDENTITIES:
-        return _blank(counts.size, level, "")
-    own = sums / counts
+    """Return the interval of five identities or more.
+
+    With S the sum of an identity's values and n the number of its clips, G identities have the mean
+    m = sum S / sum n. Its interval is the hull of two, each of which is too narrow somewhere:
+
+    * Student's, m -+ t e, where e is the jackknife's standard error (each identity left out in
+      turn: Bell & McCaffrey's CR3, sound where a few identities have most clips) and the degrees of
+      freedom are those of the effective number of identities, (sum n)^2 / sum n^2 - 1;
+    * the studentised bootstrap (bootstrap-t, Efron & Tibshirani 1993, chapter 12), which follows
+      skewed values: G identities are drawn with replacement, all clips of one together. With m* and
+      s* the mean and standard error of a draw, and q the quantiles of (m* - m) / max(s*, s / 10),
+      it is [m - q(1 - tail) e, m - q(tail) e], where
+
+          s = sqrt(G / (G - 1) sum_g (S_g - m n_g)^2) / sum_g n_g
+
+      and tail is (1 - level) / 2 times max(0.5, G / (G + 10)), since few identities understate how
+      values vary.
+    """
+    from scipy.special import stdtrit
+
+    own, n, total = sums / counts, counts.size, counts.sum()
     if np.ptp(own) <= SAME * np.abs(own).max():
         return _of_equals(float(own[0]), counts, bounds, level)
-    tail = (1 - level) / 2
-    mean, error = _mean_and_error(sums, counts)
-    jackknife = _jackknife_error(sums, counts)
-    student = _student_quantile(1 - tail, max(_effective(counts) - 1, 1)) * jackknife
+    tail, mean = (1 - level) / 2, sums.sum() / total
+    deviations = sums - mean * counts
+    error = np.sqrt(n / (n - 1) * (deviations**2).sum()) / total
+    without = (sums.sum() - sums) / (total - counts)
+    jackknife = np.sqrt((n - 1) / n * ((without - mean) ** 2).sum())
+    student = stdtrit(max(_effective(counts) - 1, 1), 1 - tail) * jackknife
     lower, upper = _studentised_quantiles(
-        (sums - mean * counts) / error,
+        deviations / error,
         counts,
-        tail=tail * max(LEAST_TAIL, counts.size / (counts.size + TAIL_IDENTITIES)),
+        tail=tail * max(LEAST_TAIL, n / (n + TAIL_IDENTITIES)),
         n_resamples=n_resamples,
         seed=seed,
     )
-    ends = mean - max(student, upper * jackknife), mean + max(student, -lower * jackknife)
-    low, high = (_within(end, bounds) for end in ends)
-    return Interval(low=low, high=high, level=level, n_identities=counts.size, reason=None)
-
-
-def _within(value: float, bounds: Bounds) -> float:
-    least, greatest = bounds
-    value = value if least is None else max(value, least)
-    return value if greatest is None else min(value, greatest)
+    low = float(mean - max(student, upper * jackknife))
+    high = float(mean + max(student, -lower * jackknife))
+    least = -math.inf if bounds[0] is None else bounds[0]
+    greatest = math.inf if bounds[1] is None else bounds[1]
+    low, high = (min(max(end, least), greatest) for end in (low, high))
+    return Interval(low=low, high=high, level=level, n_identities=n, reason=None)
 
 
 def _of_equals(value: float, counts: NDArray[np.float64], bounds: Bounds, level: float) -> Interval:
-    """Return the interval where all identities have one value: only shares of 0 or 1 have one."""
+    """Return the interval where all identities have one value: only shares of 0 or 1 have one.
+
+    Shares that are all 1 have that of the rule of three (Clopper & Pearson 1934, G the effective
+    number of identities), from ((1 - level) / 2)^(1 / G) to 1; all 0, the same from the other end.
+    """
     seen = ((1 - level) / 2) ** (1 / _effective(counts))
-    ends = None
-    if bounds == SHARES and value >= 1 - SAME:
-        ends = seen, 1.0
-    elif bounds == SHARES and value <= SAME:
-        ends = 0.0, 1 - seen
-    if ends is None:
+    if bounds != SHARES or SAME < value < 1 - SAME:
         reason = f"all {counts.size} identities have the same value: how others vary is not seen"
         return _blank(counts.size, level, reason)
-    return Interval(low=ends[0], high=ends[1], level=level, n_identities=counts.size, reason=None)
+    low, high = (seen, 1.0) if value >= 1 - SAME else (0.0, 1 - seen)
+    return Interval(low=low, high=high, level=level, n_identities=counts.size, reason=None)
 
 
 def _effective(counts: NDArray[np.float64]) -> float:
     """Identities of equal weight that would say as much as these."""
     return float(counts.sum() ** 2 / (counts**2).sum())
-
-
-def _student_quantile(share: float, degrees: float) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, share))
-
-
-def _mean_and_error(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean over clips and its standard error."""
-    total = counts.sum()
-    mean = sums.sum() / total
-    squares = ((sums - mean * counts) ** 2).sum()
-    return float(mean), float(np.sqrt(counts.size / (counts.size - 1) * squares) / total)
-
-
-def _jackknife_error(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
-    mean = sums.sum() / counts.sum()
-    without = (sums.sum() - sums) / (counts.sum() - counts)
-    return float(np.sqrt((counts.size - 1) / counts.size * ((without - mean) ** 2).sum()))
 
 
 def _studentised_quantiles(
@@ -365,14 +329,9 @@ def _studentised_quantiles(
     n_resamples: int,
     seed: int,
 ) -> tuple[float, float]:
-    """Quantiles of (m* - m) / max(s*, s / 10) over the draws.
+    """Quantiles of (m* - m) / max(s*, s / 10) over the draws; `tail` of them lie beyond either.
 
-    Args:
-        deviations: S - m n of each identity, in units of the standard error s.
-        counts: n of each identity.
-        tail: share of the draws beyond either quantile.
-        n_resamples: draws.
-        seed: of the draws.
+    `deviations` are S - m n of each identity, in units of the standard error s.
     """
     drawn = -(-n_resamples // 2)
     turned = _turned(counts)

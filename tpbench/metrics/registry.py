@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -15,14 +14,6 @@ from tpbench.errors import ConfigError, did_you_mean
 
 ValueT = TypeVar("ValueT")
 RowT = TypeVar("RowT")
-
-
-class _HasId(typing.Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-IdRowT = TypeVar("IdRowT", bound=_HasId)
 
 
 class LazyTable(Mapping[str, ValueT]):
@@ -75,33 +66,11 @@ def checked_rows(row_type: type[RowT], values: Sequence[Mapping[str, Any]]) -> l
     return adapter.validate_json(json.dumps(values))
 
 
-def by_id(rows: Iterable[IdRowT]) -> dict[str, IdRowT]:
-    """Return rows by their id, in their order.
-
-    Raises:
-        ValueError: two have one id.
-    """
-    table: dict[str, IdRowT] = {}
-    for row in rows:
-        if row.id in table:
-            raise ValueError(f"two rows have the id '{row.id}'")
-        table[row.id] = row
-    return table
-
-
 Family = Literal["pixels", "features", "motion", "drift", "regions", "pose", "disco"]
 
 Direction = Literal["higher", "lower", "target", "none"]
 """What is better; target: the nearer to `target`; none: it judges nothing."""
-Reduction = Literal[
-    "mean",
-    "ratio",
-    "slope",
-    "end_minus_start",
-    "lasting",
-    "difference",
-    "set",
-]
+Reduction = Literal["mean", "ratio", "slope", "end_minus_start", "lasting", "difference", "set"]
 """How per-frame columns become one value per clip; see `REDUCTIONS`."""
 REDUCTIONS: Final[Mapping[Reduction, str]] = {
     "mean": "mean over frames, and over all columns, of the finite values",
@@ -178,7 +147,7 @@ class MetricRow:
 def _metrics() -> Mapping[str, MetricRow]:
     by_family = read_folder("definitions")
     values = [{"family": family, **row} for family in FAMILIES for row in by_family[family]]
-    return by_id(checked_rows(MetricRow, values))
+    return {row.id: row for row in checked_rows(MetricRow, values)}
 
 
 METRICS: Final[Mapping[str, MetricRow]] = LazyTable(_metrics)
@@ -332,7 +301,8 @@ def _protocols() -> Mapping[str, Protocol]:
     files = read_folder("protocol_data")
     # The default stands first wherever they are listed.
     names = sorted(files, key=lambda name: (name != DEFAULT_PROTOCOL, name))
-    return by_id(checked_rows(Protocol, [{"id": name, **files[name]} for name in names]))
+    rows = checked_rows(Protocol, [{"id": name, **files[name]} for name in names])
+    return {row.id: row for row in rows}
 
 
 PROTOCOLS: Final[Mapping[str, Protocol]] = LazyTable(_protocols)
