@@ -7,10 +7,10 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, Literal, NoReturn
 
 from tpbench.dataset.info import SplitName
 from tpbench.errors import ConfigError, MediaError, SubmissionError
@@ -46,6 +46,7 @@ def lines_of(
     return tuple(lines)
 
 
+_FORMS: Final[tuple[Literal["NFC", "NFD"], ...]] = ("NFC", "NFD")
 _COLUMNS: Final = ("clip", "identity")
 _MAX_BYTES: Final = 64 << 20
 
@@ -190,108 +191,6 @@ def _count(fields: Sequence[str], head: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Matching:
-    """Names of two sides laid side by side; all by the first side's name, in order."""
-
-    pairs: Mapping[str, str]
-    missing: tuple[str, ...]
-    extra: tuple[str, ...]
-    hints: Mapping[str, str]
-    """By missing name: which extra one looks like it."""
-    notes: tuple[str, ...]
-
-
-def match_names(real: Collection[str], generated: Collection[str]) -> Matching:
-    """Match names that are equal, or would be in one Unicode form.
-
-    File systems and archives change "é" from one sign (NFC) to two (NFD) and back, so forms are no
-    difference. Upper and lower case, and blanks, are one, but get a hint.
-
-    Raises:
-        SubmissionError: one side has a name in several forms and the other side not the same ones.
-    """
-    ours, theirs = _by_form(real), _by_form(generated)
-    pairs: dict[str, str] = {}
-    for form in ours.keys() & theirs.keys():
-        pairs |= _one_form(ours[form], theirs[form])
-    missing = sorted(set(real) - pairs.keys())
-    extra = sorted(set(generated) - set(pairs.values()))
-    return Matching(
-        pairs=dict(sorted(pairs.items())),
-        missing=tuple(missing),
-        extra=tuple(extra),
-        hints=_hints(missing, extra),
-        notes=_notes(pairs),
-    )
-
-
-def unicode_form(name: str) -> str:
-    """Return a name in the form that all are compared in: composed (NFC)."""
-    return unicodedata.normalize("NFC", name)
-
-
-def form_of(name: str) -> str:
-    """Return which Unicode form a name is in, for people who see no difference."""
-    for form in ("NFC", "NFD"):
-        if unicodedata.is_normalized("NFC" if form == "NFC" else "NFD", name):
-            return form
-    return "mixed"
-
-
-def _by_form(names: Iterable[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(names):
-        found[unicode_form(name)].append(name)
-    return found
-
-
-def _one_form(real: list[str], generated: list[str]) -> dict[str, str]:
-    if real == generated:
-        return dict(zip(real, generated, strict=True))
-    if len(real) == len(generated) == 1:
-        return {real[0]: generated[0]}
-    side = "real" if len(real) > 1 else "generated"
-    shown = " and ".join(ascii(name) for name in (real if len(real) > 1 else generated))
-    raise SubmissionError(
-        f"two {side} clips have one name in two Unicode forms ({shown}): rename one"
-    )
-
-
-def _notes(pairs: Mapping[str, str]) -> tuple[str, ...]:
-    other = [name for name in sorted(pairs) if name != pairs[name]]
-    if not other:
-        return ()
-    shown = f"'{other[0]}' (real {form_of(other[0])}, generated {form_of(pairs[other[0]])})"
-    return (f"names in another Unicode form, taken for the same: {len(other):,}, such as {shown}",)
-
-
-def _hints(missing: Iterable[str], extra: Iterable[str]) -> dict[str, str]:
-    alike: dict[str, str] = {}
-    folders: dict[str, str] = {}
-    for name in extra:
-        alike.setdefault(_loose(name), name)
-        bare, dot, suffix = name.rpartition(".")
-        if f"{dot}{suffix.lower()}" in VIDEO_SUFFIXES:  # the name of a video has lost it
-            folders[bare] = name
-    hints: dict[str, str] = {}
-    for name in missing:
-        other = alike.get(_loose(name))
-        if name in folders:
-            told = "a folder with the ending of a video: take that off"
-            hints[name] = f"there is '{folders[name]}', {told}"
-        elif other is not None:
-            cases = name.casefold() == other.casefold()
-            what = "upper and lower case" if cases else "blanks or look-alike signs"
-            hints[name] = f"there is '{other}', which differs in {what}"
-    return hints
-
-
-def _loose(name: str) -> str:
-    """Return what stays of a name where case, blanks and variants of signs count for nothing."""
-    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """A real and a generated clip to be held against each other."""
 
@@ -340,7 +239,10 @@ def pair_up(
     left_out: PassedOver | None = None,
     by_own_name: bool = False,
 ) -> Pairing:
-    """Match by clip id, in whichever Unicode form.
+    """Match names that are equal, or would be in one Unicode form.
+
+    File systems and archives change "é" from one sign (NFC) to two (NFD) and back, so forms are no
+    difference. Upper and lower case, and blanks, are one, but get a hint.
 
     Args:
         real: by clip id.
@@ -349,38 +251,97 @@ def pair_up(
         by_own_name: as `videos_below` was called.
 
     Raises:
-        SubmissionError: nothing matches at all: the line shows a name of each side; or a name is
-            there in two Unicode forms.
+        SubmissionError: nothing matches at all: the line shows a name of each side; or one side has
+            a name in several Unicode forms and the other side not the same ones.
     """
-    matching = match_names(real, generated)
-    hints, notes = dict(matching.hints), list(matching.notes)
+    names = _matched(real, generated)
+    missing = tuple(sorted(real.keys() - names.keys()))
+    extra = tuple(sorted(generated.keys() - set(names.values())))
+    hints, notes = _hints(missing, extra), _other_forms(names)
     if left_out is not None:
-        hints = {**left_out.hints(matching.missing, by_own_name=by_own_name), **hints}
+        hints = {**left_out.hints(missing, by_own_name=by_own_name), **hints}
         notes += filter(None, [left_out.note("generated")])
-    if not matching.pairs:
+    if not names:
         one, other = min(real, default="none"), min(generated, default="none")
-        msg = (
+        also = "".join(f"; {said}" for said in [*list(hints.values())[:1], *notes][:1])
+        raise SubmissionError(
             f"no generated video has the name of a real one: {len(real)} real (first: '{one}'), "
             f"{len(generated)} generated (first: '{other}'); name them by clip id or relative path"
+            f"{also}"
         )
-        for said in [*list(hints.values())[:1], *notes][:1]:
-            msg += f"; {said}"
-        raise SubmissionError(msg)
-    return Pairing(
-        pairs=tuple(
-            Pair(
-                clip_id=clip_id,
-                real=real[clip_id].path,
-                generated=generated[name],
-                identity=real[clip_id].identity,
-            )
-            for clip_id, name in matching.pairs.items()
-        ),
-        missing=matching.missing,
-        extra=matching.extra,
-        hints=hints,
-        notes=tuple(notes),
+    pairs = (
+        Pair(
+            clip_id=clip_id,
+            real=real[clip_id].path,
+            generated=generated[name],
+            identity=real[clip_id].identity,
+        )
+        for clip_id, name in names.items()
     )
+    return Pairing(
+        pairs=tuple(pairs), missing=missing, extra=extra, hints=hints, notes=tuple(notes)
+    )
+
+
+def _matched(real: Iterable[str], generated: Iterable[str]) -> dict[str, str]:
+    """Return generated names by real ones, in order."""
+    ours, theirs = _by_form(real), _by_form(generated)
+    pairs: dict[str, str] = {}
+    for form in ours.keys() & theirs.keys():
+        if ours[form] != theirs[form] and max(len(ours[form]), len(theirs[form])) > 1:
+            side, twice = ("real", ours) if len(ours[form]) > 1 else ("generated", theirs)
+            shown = " and ".join(map(ascii, twice[form]))
+            raise SubmissionError(
+                f"two {side} clips have one name in two Unicode forms ({shown}): rename one"
+            )
+        pairs.update(zip(ours[form], theirs[form], strict=True))
+    return dict(sorted(pairs.items()))
+
+
+def _by_form(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        found[_composed(name)].append(name)
+    return found
+
+
+def _other_forms(pairs: Mapping[str, str]) -> list[str]:
+    other = [name for name in pairs if name != pairs[name]]
+    if not other:
+        return []
+    shown = f"'{other[0]}' (real {form_of(other[0])}, generated {form_of(pairs[other[0]])})"
+    return [f"names in another Unicode form, taken for the same: {len(other):,}, such as {shown}"]
+
+
+def form_of(name: str) -> str:
+    """Return which Unicode form a name is in, for people who see no difference."""
+    return next((form for form in _FORMS if unicodedata.is_normalized(form, name)), "mixed")
+
+
+def _hints(missing: Iterable[str], extra: Iterable[str]) -> dict[str, str]:
+    alike: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    for name in extra:
+        alike.setdefault(_loose(name), name)
+        bare, dot, suffix = name.rpartition(".")
+        if f"{dot}{suffix.lower()}" in VIDEO_SUFFIXES:  # the name of a video has lost it
+            folders[bare] = name
+    hints: dict[str, str] = {}
+    for name in missing:
+        other = alike.get(_loose(name))
+        if name in folders:
+            told = "a folder with the ending of a video: take that off"
+            hints[name] = f"there is '{folders[name]}', {told}"
+        elif other is not None:
+            cases = name.casefold() == other.casefold()
+            what = "upper and lower case" if cases else "blanks or look-alike signs"
+            hints[name] = f"there is '{other}', which differs in {what}"
+    return hints
+
+
+def _loose(name: str) -> str:
+    """Return what stays of a name where case, blanks and variants of signs count for nothing."""
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def real_clips(root: Path, *, split: SplitName | None = None) -> dict[str, RealClip]:
