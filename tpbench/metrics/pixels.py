@@ -1,4 +1,8 @@
-"""How one frame looks beside another: PSNR, SSIM and L1, colour and sharpness."""
+"""How one frame looks beside another: PSNR, SSIM and L1, colour and sharpness.
+
+Pictures are (H, W, 3) uint8 RGB, and those of a pair have one size: everything else is refused with
+a `ValueError` (`check_picture`, `check_pair`).
+"""
 
 from __future__ import annotations
 
@@ -14,14 +18,10 @@ from numpy.typing import NDArray
 
 
 def check_picture(image: NDArray[np.uint8], name: str) -> None:
-    """Refuse what is no picture.
-
-    Args:
-        image: what came.
-        name: how the message calls it ("real", "generated").
+    """Refuse what is not (H, W, 3) uint8 with at least one pixel.
 
     Raises:
-        ValueError: it is not (H, W, 3) uint8 with at least one pixel.
+        ValueError: names what came, by its `name` ("real", "generated").
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ValueError(
@@ -78,13 +78,6 @@ def mean_squared_error(real: NDArray[np.uint8], generated: NDArray[np.uint8]) ->
 
     The sum is one of integers and exact. Subtracting uint8 arrays wraps around instead: a known
     script printed 28 dB for pictures that are 9 dB apart.
-
-    Args:
-        real: (H, W, 3) uint8 RGB.
-        generated: the same.
-
-    Raises:
-        ValueError: they are no pictures or differ in size.
     """
     check_pair(real, generated)
     # OpenCV squares a root again: the sum is right but for its last bit, and that it is an integer.
@@ -98,16 +91,9 @@ def psnr(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
     `peak_signal_noise_ratio(data_range=255)`; PSNR of luma, or the mean over channels, are
     other numbers.
 
-    Args:
-        real: (H, W, 3) uint8 RGB.
-        generated: the same.
-
     Returns:
         dB, 0 to about 48.13 + 10 log10(H W 3) (one value off by one), and inf for identical
         pictures.
-
-    Raises:
-        ValueError: they are no pictures or differ in size.
     """
     mse = mean_squared_error(real, generated)
     return 10.0 * math.log10(255.0**2 / mse) if mse > 0 else math.inf
@@ -153,15 +139,11 @@ def ssim(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
     sigma=1.5, use_sample_covariance=False)` to 1e-5: about 1e-7 on photographs; only cards of a few
     flat colours a hundred levels apart come to 2.5e-5.
 
-    Args:
-        real: (H, W, 3) uint8 RGB, at least 11 x 11.
-        generated: the same.
-
     Returns:
         In [-1, 1]; 1 for identical pictures. The order of the two doesn't matter.
 
     Raises:
-        ValueError: they are no pictures, differ in size or are smaller than the window.
+        ValueError: they are smaller than the window.
     """
     check_pair(real, generated)
     return _mean_ssim(real, generated, _GAUSSIAN)
@@ -175,15 +157,11 @@ def disco_ssim(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
     the luma are invisible to it, and noise costs far less than in `ssim` (0.75 against 0.46 for
     sigma 10): the two are not comparable.
 
-    Args:
-        real: (H, W, 3) uint8 RGB, at least 7 x 7.
-        generated: the same.
-
     Returns:
         In [-1, 1]; 1 for identical pictures.
 
     Raises:
-        ValueError: they are no pictures, differ in size or are smaller than the window.
+        ValueError: they are smaller than the window.
     """
     check_pair(real, generated)
     return _mean_ssim(
@@ -274,15 +252,8 @@ def mean_absolute_error(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -
 
     sum |real - generated| / (H W 3). The sum is one of integers and exact: nothing wraps around.
 
-    Args:
-        real: (H, W, 3) uint8 RGB.
-        generated: the same.
-
     Returns:
         Levels in [0, 255]; 0 for identical pictures. The order of the channels doesn't matter.
-
-    Raises:
-        ValueError: they are no pictures or differ in size.
     """
     check_pair(real, generated)
     return float(cv2.norm(real, generated, cv2.NORM_L1)) / real.size
@@ -295,15 +266,8 @@ def disco_l1(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
     mean_absolute_error / (H W). So the figure depends on the resolution: 17.4 levels print as
     2.66e-4 at 256 x 256 and as a fourth of that at 512 x 512. Only compare figures of one size.
 
-    Args:
-        real: (H, W, 3) uint8 RGB.
-        generated: the same.
-
     Returns:
         In [0, 255 / (H W)].
-
-    Raises:
-        ValueError: they are no pictures or differ in size.
     """
     height_px, width_px = real.shape[:2]
     return mean_absolute_error(real, generated) / int(height_px * width_px)
@@ -344,14 +308,8 @@ def rgb_to_lab(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     f(t) = t^(1/3) above 0.008856 and 7.787 t + 16/116 below. Equals `skimage.color.rgb2lab`
     to 1e-3. OpenCV's own conversion of float pictures is up to 0.4 off, so it is not used.
 
-    Args:
-        image: (H, W, 3) uint8 RGB.
-
     Returns:
         (H, W, 3) float32: L* in [0, 100], a* and b* in about [-128, 128].
-
-    Raises:
-        ValueError: it is no picture.
     """
     check_picture(image, "given")
     workspace = np.empty((2, image.size), dtype=np.float32)
@@ -382,11 +340,7 @@ def _one_channel(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def lab_statistics(image: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of L*, a*, b* over the pixels of a picture, (3,) each.
-
-    Raises:
-        ValueError: it is no picture.
-    """
+    """Return mean and standard deviation of L*, a*, b* over the pixels of a picture, (3,) each."""
     check_picture(image, "given")
     total, total_of_squares = np.zeros(3), np.zeros(3)
     workspace = np.empty((2, max(_STRIP_VALUES, image[0].size)), dtype=np.float32)
@@ -409,9 +363,6 @@ def colour_shift(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> list[
         Seven numbers: shift of the mean of L*, a*, b*; shift of their standard deviations (below 0
         is paler, flatter); and the length of the first three, the CIE76 distance of the mean
         colours, of which about 2.3 is just seen.
-
-    Raises:
-        ValueError: one is no picture.
     """
     of_real, of_generated = lab_statistics(real), lab_statistics(generated)
     mean, spread = (after - before for before, after in zip(of_real, of_generated, strict=True))
@@ -430,14 +381,8 @@ def laplacian_variance(image: NDArray[np.uint8]) -> float:
     variance, which is not small for blurred pictures. The Laplacian is that of the four neighbours
     (0 1 0 / 1 -4 1 / 0 1 0), the picture being mirrored at its border rows and columns.
 
-    Args:
-        image: (H, W, 3) uint8 RGB.
-
     Returns:
         Squared grey levels, 0 or more; 0 for a picture of one colour.
-
-    Raises:
-        ValueError: it is no picture.
     """
     check_picture(image, "given")
     height_px = image.shape[0]

@@ -1,4 +1,8 @@
-"""Pose accuracy by region of the body, and the regions that metrics look at."""
+"""Pose accuracy by region of the body, and the regions that metrics look at.
+
+Keypoints of a frame are (133, 2) px, NaN where not found, and their scores (133,); other shapes are
+refused with a `ValueError`.
+"""
 
 from __future__ import annotations
 
@@ -69,17 +73,14 @@ def region_box(
 
     Args:
         region: which.
-        keypoints: (133, 2) px of the real picture; NaN where not found.
-        scores: (133,).
+        keypoints: of the real picture.
+        scores: of the keypoints.
         width_px: width of the picture.
         height_px: its height.
 
     Returns:
         None where fewer than half of the points are seen, 34 of the 68 of a face or 11 of the 21 of
         a hand, or a side is below `MIN_SIDE_PX`.
-
-    Raises:
-        ValueError: other shapes.
     """
     part = REGIONS[region]
     seen = seen_points(keypoints, scores, width_px, height_px)[part]
@@ -221,17 +222,8 @@ def seen_points(
 
     Some detectors guess points beyond the edge, and say that they are sure. No picture shows them.
 
-    Args:
-        keypoints: (133, 2) px; NaN where not found.
-        scores: (133,).
-        width_px: width of the picture.
-        height_px: its height.
-
     Returns:
         (133,) bool.
-
-    Raises:
-        ValueError: other shapes.
     """
     if keypoints.shape != (NUM_KEYPOINTS, 2) or scores.shape != (NUM_KEYPOINTS,):
         raise ValueError(
@@ -246,10 +238,6 @@ def seen_points(
 
 def shoulder_width_px(keypoints: NDArray[np.floating], seen: NDArray[np.bool_]) -> float | None:
     """Return the distance of both shoulders.
-
-    Args:
-        keypoints: (133, 2) px.
-        seen: (133,), see `seen_points`.
 
     Returns:
         px, above `MIN_SHOULDER_WIDTH_PX`; None where a shoulder is not seen or they are nearer.
@@ -281,16 +269,7 @@ def pose_statistics(
     Both poses should come from one detector, at work on the two pictures in the same way: against
     a skeleton that was found in another crop, even the real video would not score 0.
 
-    Args:
-        real_keypoints: (133, 2) px of the picture; NaN where not found.
-        real_scores: (133,); 0 everywhere where nobody was found.
-        generated_keypoints: as the real ones.
-        generated_scores: as the real ones.
-        width_px: width of both pictures.
-        height_px: their height.
-
-    Raises:
-        ValueError: other shapes.
+    Scores are 0 everywhere where nobody was found. `width_px` and `height_px` are of both pictures.
     """
     expected = seen_points(real_keypoints, real_scores, width_px, height_px)
     found = expected & seen_points(generated_keypoints, generated_scores, width_px, height_px)

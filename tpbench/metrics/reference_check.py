@@ -340,7 +340,7 @@ def _scored(pairs: Pairs, readiness: Readiness, folder: Path) -> dict[str, Array
     pair = Pair(clip_id="clip", real=real, generated=generated)
     (job,), _ = make_jobs([pair], readiness, policies)
     records = RecordFolder(folder / "records", folder / "cache")
-    toolbox = Toolbox(device=_device(readiness), skeleton="mediapipe", offline=True)
+    toolbox = Toolbox(device=readiness.device("auto"), skeleton="mediapipe", offline=True)
     ClipPass(policies=policies, toolbox=toolbox, records=records).run(job)
     record = records.read("clip")
     if record is None:
@@ -353,14 +353,6 @@ def _scored(pairs: Pairs, readiness: Readiness, folder: Path) -> dict[str, Array
         files = (of_real, records.generated_features("clip", meter))
         found[name] = np.concatenate([np.load(file) for file in files], axis=1)
     return found
-
-
-def _device(readiness: Readiness) -> str:
-    if not any(meter.weights for meter in readiness.meters):
-        return "cpu"
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _made_frames() -> list[NDArray[np.uint8]]:

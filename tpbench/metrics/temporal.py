@@ -1,4 +1,8 @@
-"""What shows over time only: jitter (TJE), lag, drift, and how long clips last (Kaplan-Meier)."""
+"""What shows over time only: jitter (TJE), lag, drift, and how long clips last (Kaplan-Meier).
+
+Pictures are (H, W, 3) uint8 RGB, curves (T,), one value per frame; everything else is refused with
+a `ValueError`.
+"""
 
 from __future__ import annotations
 
@@ -53,17 +57,8 @@ def jitter_error(
 ) -> float:
     """Return one term of TJE: mean over pixels and channels of ||R_t - R_t-d| - |G_t - G_t-d||.
 
-    Args:
-        real: (H, W, 3) uint8 RGB, frame t of the real video.
-        real_before: the same, frame t - d.
-        generated: the same, frame t of the generated video.
-        generated_before: the same, frame t - d.
-
     Returns:
         Grey levels in [0, 255]; the sum is one of integers and exact.
-
-    Raises:
-        ValueError: they are no pictures or differ in size.
     """
     check_pair(real, generated)
     check_pair(real, real_before)
@@ -90,14 +85,8 @@ def unit_thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     taken off. Black has no direction in CIELAB and gets one of its own: black against black is 1,
     against others 0.
 
-    Args:
-        image: (H, W, 3) uint8 RGB.
-
     Returns:
         (3073,) float64: L*, a*, b* of each pixel row by row, then the direction of black.
-
-    Raises:
-        ValueError: it is no picture.
     """
     check_picture(image, "given")
     size = (THUMBNAIL_PX, THUMBNAIL_PX)
@@ -119,14 +108,8 @@ class LagCosines:
     def update(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Take in the next frame and return its cosine to the frame each of `LAGS` before it.
 
-        Args:
-            image: (H, W, 3) uint8 RGB; frames may differ in size.
-
         Returns:
             (L,); NaN at lags that reach back before the first frame.
-
-        Raises:
-            ValueError: it is no picture.
         """
         newest = unit_thumbnail(image)
         self._thumbnails.append(newest)
@@ -147,11 +130,7 @@ EXACT_PAIRS: Final = 250_000
 
 
 def as_curve(values: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the values as a `(T,)` float64 array.
-
-    Raises:
-        ValueError: they are not one row of numbers.
-    """
+    """Return the values as a `(T,)` float64 array."""
     curve = np.asarray(values, dtype=np.float64)
     if curve.ndim != 1:
         raise ValueError(f"a curve is (T,), one value per frame; got shape {curve.shape}")
@@ -164,12 +143,6 @@ def end_minus_start(curve: Sequence[float] | NDArray[np.floating]) -> float:
     Each part has floor(0.15 T) frames, at least one. FramePack contrasts the same two parts by the
     absolute value of their difference; the sign is kept here, because a clip that gets better is
     not one that gets worse. Values that are not finite: see the module's rule.
-
-    Args:
-        curve: `(T,)`, T >= 1.
-
-    Raises:
-        ValueError: this is no curve, or it is empty.
     """
     values = as_curve(curve)
     if not values.size:
@@ -191,14 +164,8 @@ def theil_sen_per_100_frames(curve: Sequence[float] | NDArray[np.floating]) -> f
     NaN and infinite frames are left out and the others keep their place in time. A curve of nothing
     but one infinity (PSNR of a clip against itself) has slope 0.
 
-    Args:
-        curve: `(T,)`, any T.
-
     Returns:
         Units of the metric per 100 frames; NaN where fewer than two frames can be compared.
-
-    Raises:
-        ValueError: this is no curve.
     """
     values = as_curve(curve)
     frames = np.flatnonzero(np.isfinite(values))
@@ -248,9 +215,6 @@ def lasting(
     run, at the start of that one, because up to there it is known to have lasted.
 
     NaN frames were not measured: they are passed over, and runs go on across them.
-
-    Args:
-        curve: `(T,)`, any T.
         level: finite, in the unit of the metric.
         hold_frames: measured frames in a row, 1 or more.
         vote_frames: odd, 1 or more.

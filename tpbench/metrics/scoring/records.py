@@ -48,6 +48,32 @@ class Readiness:
     skeleton_digest: str
     """Of the detector of skeletons; empty if none is used."""
 
+    @property
+    def uses_torch(self) -> bool:
+        """Whether a network is needed."""
+        return any(row.weights for row in self.meters)
+
+    def device(self, wanted: str) -> str:
+        """Return where networks run: "cpu" or a GPU.
+
+        Args:
+            wanted: "auto" for a GPU where there is one, "cpu", "cuda", "cuda:1".
+
+        Raises:
+            ConfigError: there is no GPU.
+        """
+        if not self.uses_torch:
+            return "cpu"
+        import torch
+
+        if wanted == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        if wanted != "cpu" and not torch.cuda.is_available():
+            raise ConfigError(
+                f"device '{wanted}': torch sees no GPU on this machine; use `--device cpu`"
+            )
+        return wanted
+
 
 def look_around(protocol: Protocol, *, offline: bool) -> Readiness:
     """Find out which metrics of a protocol can be measured here.
@@ -383,11 +409,7 @@ def content_key(real_sha256: str, key: str) -> str:
 
 
 def entries(folder: Path) -> list[CacheEntry]:
-    """Return all entries, the one unused for longest first; links and strangers' files are none.
-
-    Args:
-        folder: of the cache; it need not exist.
-    """
+    """Return all entries, the one unused for longest first; links and strangers' files are none."""
     found = [entry for path in _files(folder) if (entry := _entry(path)) is not None]
     return sorted(found, key=lambda entry: (entry.used_s, entry.path))
 
@@ -395,29 +417,21 @@ def entries(folder: Path) -> list[CacheEntry]:
 def trim(
     folder: Path, *, max_bytes: int | None = None, max_age_s: float | None = None
 ) -> list[CacheEntry]:
-    """Remove what was not used for longest, until the rest fits.
-
-    Args:
-        folder: of the cache.
-        max_bytes: what the rest may take together; no limit if not given.
-        max_age_s: how long ago the rest may have been used; no limit if not given.
+    """Remove what was not used for longest, until the rest takes no more and is no older.
 
     Returns:
         What was removed.
     """
     left = entries(folder)
     total_bytes = sum(entry.size_bytes for entry in left)
-    now_s = time.time()
-    removed = []
+    now_s, removed = time.time(), []
     for entry in left:
         too_old = max_age_s is not None and now_s - entry.used_s > max_age_s
         too_much = max_bytes is not None and total_bytes > max_bytes
         if too_old or too_much:
-            entry.path.unlink(missing_ok=True)
             total_bytes -= entry.size_bytes
             removed.append(entry)
-    _sweep(folder)
-    return removed
+    return _removed(removed, folder)
 
 
 def clear(
@@ -426,7 +440,7 @@ def clear(
     """Remove entries.
 
     Args:
-        folder: of the cache.
+        folder: of the cache; it need not exist.
         kinds: only of these kinds; of all if empty.
         contents: only those of real clips with these sha256; of all if empty. Files of older
             versions don't say whose they are, so they go too.
@@ -441,10 +455,18 @@ def clear(
         if (not kinds or entry.kind in kinds)
         and (not wanted or entry.content is None or entry.content in wanted)
     ]
-    for entry in removed:
+    return _removed(removed, folder)
+
+
+def _removed(gone: list[CacheEntry], folder: Path) -> list[CacheEntry]:
+    """Remove entries, and half-written files that were abandoned."""
+    for entry in gone:
         entry.path.unlink(missing_ok=True)
-    _sweep(folder)
-    return removed
+    for path in _files(folder):
+        abandoned = time.time() - path.stat().st_mtime > _ABANDONED_S
+        if _HALF_WRITTEN.fullmatch(path.name) and abandoned:
+            path.unlink(missing_ok=True)
+    return gone
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -457,11 +479,11 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _entry(path: Path) -> CacheEntry | None:
     match = _ENTRY.fullmatch(path.name)
-    if match is None:
-        return None
     try:
         found = path.stat()
     except FileNotFoundError:  # another process took it away
+        return None
+    if match is None:
         return None
     return CacheEntry(
         path=path,
@@ -470,11 +492,3 @@ def _entry(path: Path) -> CacheEntry | None:
         size_bytes=found.st_size,
         used_s=max(found.st_atime, found.st_mtime),
     )
-
-
-def _sweep(folder: Path) -> None:
-    """Remove half-written files that were abandoned."""
-    for path in _files(folder):
-        abandoned = time.time() - path.stat().st_mtime > _ABANDONED_S
-        if _HALF_WRITTEN.fullmatch(path.name) and abandoned:
-            path.unlink(missing_ok=True)

@@ -136,74 +136,128 @@ def score_pairs(
     readiness = look_around(setting.protocol, offline=setting.offline)
     if setting.strict or not readiness.metrics:
         require_all(readiness)
-    records = RecordFolder(out / RECORDS_NAME, real_cache_dir())
+    scoring = _Scoring(
+        pairing=pairing,
+        out=out,
+        setting=setting,
+        readiness=readiness,
+        device=readiness.device(setting.device),
+        records=RecordFolder(out / RECORDS_NAME, real_cache_dir()),
+    )
     with _locked(out):
         jobs, failed = make_jobs(pairing.pairs, readiness, setting.policies)
-        pending = [left for job in jobs if (left := left_of(job, records)).keys]
-        progress = ProgressCounter(
-            "score",
-            total=len(pairing.pairs),
-            before=len(pairing.pairs) - len(pending),
-            listener=on_progress,
-        )
-        device = _device(setting.device, readiness)
-        failed |= _measure(pending, setting, readiness, progress, out=out, device=device)
-        identities = {pair.clip_id: pair.identity for pair in pairing.pairs}
-        heads, clips = _scored(jobs, records, readiness, setting.protocol, identities)
-        of_clips = {clip.scores.clip_id: clip.scores for clip in clips}
-        columns = [name for row in readiness.meters for name in row.columns]
-        write_frames(out / FRAMES_NAME, _read_again(heads, records), columns)
-        report = ScoreReport(
-            protocol={**asdict(setting.protocol), "digest": setting.protocol.digest},
-            policies=setting.policies.to_json(),
-            real=dict(real),
-            coverage=_coverage(pairing, len(clips), failed, out),
-            metrics=_summed_up(heads, clips, readiness, setting.protocol, records),
-            clips=of_clips,
-            frames_sha256=sha256_of(out / FRAMES_NAME),
-            environment=_environment(device),
-            notes=lines_of(
-                pairing.notes, pairing.extra, {name: of_clips[name].notes for name in of_clips}
-            ),
-        )
+        failed |= scoring.measure(jobs, on_progress)
+        report = scoring.report(jobs, failed, real)
         write_scores(out / SCORES_NAME, report)
     return report
 
 
-def _measure(
-    jobs: Sequence[ClipJob],
-    setting: ScoringSetting,
-    readiness: Readiness,
-    progress: ProgressCounter,
-    *,
-    out: Path,
-    device: str,
-) -> dict[str, str]:
-    """Measure pairs: in this process with a thread per core, or in a process per core.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scoring:
+    """What is scored, how, with what, and where to."""
 
-    Returns:
-        By clip: why it could not be measured.
-    """
-    cores = usable_cores()
-    workers = min(setting.workers or cores, max(1, len(jobs)))
-    config = {
-        "policies": asdict(setting.policies),
-        "records": str(out / RECORDS_NAME),
-        "cache": str(real_cache_dir()),
-        "device": device,
-        "skeleton": setting.protocol.skeleton,
-        "offline": setting.offline,
-        "uses_torch": _uses_torch(readiness),
-        "threads": max(1, cores // workers),
-    }
-    items = [WorkItem(key=job.clip_id, payload=job.to_json()) for job in jobs]
-    outcomes = _Outcomes(out / _LOG_NAME)
-    executor: Executor = InThisProcess(build=build)
-    if workers > 1:
-        executor = Pool(num_workers=workers, worker_log=out / _LOG_NAME)
-    task = TaskSpec(factory=setting.factory, config=config)
-    run_items(task, items, outcomes, executor=executor, progress=progress)
-    return outcomes.failed
+    pairing: Pairing
+    out: Path
+    setting: ScoringSetting
+    readiness: Readiness
+    device: str
+    records: RecordFolder
+
+    def measure(
+        self, jobs: Sequence[ClipJob], on_progress: ProgressListener | None
+    ) -> dict[str, str]:
+        """Measure what is left: in this process with a thread per core, or in a process per core.
+
+        Returns:
+            By clip: why it could not be measured.
+        """
+        pending = [left for job in jobs if (left := left_of(job, self.records)).keys]
+        total = len(self.pairing.pairs)
+        progress = ProgressCounter(
+            "score", total=total, before=total - len(pending), listener=on_progress
+        )
+        cores = usable_cores()
+        workers = min(self.setting.workers or cores, max(1, len(pending)))
+        config = {
+            "policies": asdict(self.setting.policies),
+            "records": str(self.out / RECORDS_NAME),
+            "cache": str(real_cache_dir()),
+            "device": self.device,
+            "skeleton": self.setting.protocol.skeleton,
+            "offline": self.setting.offline,
+            "uses_torch": self.readiness.uses_torch,
+            "threads": max(1, cores // workers),
+        }
+        items = [WorkItem(key=job.clip_id, payload=job.to_json()) for job in pending]
+        outcomes = _Outcomes(self.out / _LOG_NAME)
+        executor: Executor = InThisProcess(build=build)
+        if workers > 1:
+            executor = Pool(num_workers=workers, worker_log=self.out / _LOG_NAME)
+        task = TaskSpec(factory=self.setting.factory, config=config)
+        run_items(task, items, outcomes, executor=executor, progress=progress)
+        return outcomes.failed
+
+    def report(
+        self, jobs: Sequence[ClipJob], failed: Mapping[str, str], real: Mapping[str, Any]
+    ) -> ScoreReport:
+        """Write the frames of all finished pairs and sum them up; one pair's columns are held."""
+        pairing, protocol = self.pairing, self.setting.protocol
+        identities = {pair.clip_id: pair.identity for pair in pairing.pairs}
+        heads: list[ClipRecord] = []
+        clips: list[ScoredClip] = []
+
+        def finished() -> Iterator[ClipRecord]:
+            for job in jobs:
+                if (record := finished_record(job, self.records)) is not None:
+                    who = identities[record.clip_id]
+                    clips.append(score_clip_record(record, self.readiness.metrics, protocol, who))
+                    heads.append(replace(record, columns={}))
+                    yield record
+
+        columns = [name for row in self.readiness.meters for name in row.columns]
+        write_frames(self.out / FRAMES_NAME, finished(), columns)
+        of_clips = {clip.scores.clip_id: clip.scores for clip in clips}
+        said = {name: scores.notes for name, scores in of_clips.items()}
+        return ScoreReport(
+            protocol={**asdict(protocol), "digest": protocol.digest},
+            policies=self.setting.policies.to_json(),
+            real=dict(real),
+            coverage=Coverage(
+                n_expected=pairing.n_expected,
+                n_scored=len(clips),
+                missing=pairing.missing,
+                failed={
+                    name: public_message(failed[name], own=[self.out]) for name in sorted(failed)
+                },
+                extra=pairing.extra,
+                hints=pairing.hints,
+            ),
+            metrics=self._summed_up(heads, clips),
+            clips=of_clips,
+            frames_sha256=sha256_of(self.out / FRAMES_NAME),
+            environment=_environment(self.device),
+            notes=lines_of(pairing.notes, pairing.extra, said),
+        )
+
+    def _summed_up(
+        self, heads: Sequence[ClipRecord], clips: Sequence[ScoredClip]
+    ) -> dict[str, MetricScore]:
+        """Return the scores of all metrics in the protocol's order."""
+        readiness, protocol = self.readiness, self.setting.protocol
+        pooled_ids = [name for name in readiness.metrics if name in FEATURES_OF]
+        pooled = pooled_metric_scores(pooled_ids, heads, self.records, protocol) if heads else {}
+        scores: dict[str, MetricScore] = {}
+        for name in protocol.metrics:
+            row = METRICS[name]
+            if name in readiness.not_measured:
+                scores[name] = not_measured(row, public_message(readiness.not_measured[name]))
+            elif not clips:
+                scores[name] = not_measured(row, "no clip could be scored")
+            elif row.horizon_frames:
+                scores[name] = lasting_score(row, clips)
+            else:
+                scores[name] = pooled.get(name) or mean_score(row, clips, protocol.clips_to_set)
+        return scores
 
 
 class _Outcomes:
@@ -223,92 +277,6 @@ class _Outcomes:
             frames = None if outcome.result is None else int(outcome.result["frames"])
             n_failed = int(outcome.key in self.failed)
             progress.finish(outcome.key, frames=frames, counts={"failed": n_failed})
-
-
-def _coverage(pairing: Pairing, n_scored: int, failed: Mapping[str, str], out: Path) -> Coverage:
-    return Coverage(
-        n_expected=pairing.n_expected,
-        n_scored=n_scored,
-        missing=pairing.missing,
-        failed={name: public_message(failed[name], own=[out]) for name in sorted(failed)},
-        extra=pairing.extra,
-        hints=pairing.hints,
-    )
-
-
-def _scored(
-    jobs: Sequence[ClipJob],
-    folder: RecordFolder,
-    readiness: Readiness,
-    protocol: Protocol,
-    identities: Mapping[str, str | None],
-) -> tuple[list[ClipRecord], list[ScoredClip]]:
-    """Return the records of all finished clips, without their columns, and the clips' scores.
-
-    One clip's columns are held at a time.
-    """
-    heads: list[ClipRecord] = []
-    clips: list[ScoredClip] = []
-    for job in jobs:
-        record = finished_record(job, folder)
-        if record is not None:
-            identity = identities[record.clip_id]
-            clips.append(score_clip_record(record, readiness.metrics, protocol, identity))
-            heads.append(replace(record, columns={}))
-    return heads, clips
-
-
-def _read_again(heads: Sequence[ClipRecord], folder: RecordFolder) -> Iterator[ClipRecord]:
-    for head in heads:
-        record = folder.read(head.clip_id)
-        if record is None:
-            raise ConfigError(
-                f"{head.clip_id}: its record was removed during the run; run the command again"
-            )
-        yield record
-
-
-def _summed_up(
-    heads: Sequence[ClipRecord],
-    clips: Sequence[ScoredClip],
-    readiness: Readiness,
-    protocol: Protocol,
-    folder: RecordFolder,
-) -> dict[str, MetricScore]:
-    """Return the scores of all metrics in the protocol's order."""
-    pooled_ids = [name for name in readiness.metrics if name in FEATURES_OF]
-    pooled = pooled_metric_scores(pooled_ids, heads, folder, protocol) if heads else {}
-    scores: dict[str, MetricScore] = {}
-    for name in protocol.metrics:
-        row = METRICS[name]
-        if name in readiness.not_measured:
-            scores[name] = not_measured(row, public_message(readiness.not_measured[name]))
-        elif not clips:
-            scores[name] = not_measured(row, "no clip could be scored")
-        elif row.horizon_frames:
-            scores[name] = lasting_score(row, clips)
-        else:
-            scores[name] = pooled.get(name) or mean_score(row, clips, protocol.clips_to_set)
-    return scores
-
-
-def _uses_torch(readiness: Readiness) -> bool:
-    return any(row.weights for row in readiness.meters)
-
-
-def _device(wanted: str, readiness: Readiness) -> str:
-    """Return where networks run: "cpu" or a GPU."""
-    if not _uses_torch(readiness):
-        return "cpu"
-    import torch
-
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted != "cpu" and not torch.cuda.is_available():
-        raise ConfigError(
-            f"device '{wanted}': torch sees no GPU on this machine; use `--device cpu`"
-        )
-    return wanted
 
 
 def _environment(device: str) -> dict[str, str]:
