@@ -78,17 +78,14 @@ def test_oracle_repeats_frames_where_the_rate_varies(make_media: MediaMaker) -> 
     np.testing.assert_array_equal(images, shown)
 
 
-@pytest.mark.parametrize("lag", [0, 1, 5, 11, 12, 500])
-def test_lag_shows_what_was_there_that_many_frames_ago(make_media: MediaMaker, lag: int) -> None:
-    task = task_of(make_media.cfr(n=12))
-    images = made(build(GtLag, {"lag_frames": lag}), task)
+@pytest.mark.parametrize("lag", [None, 0, 1, 11, 12, 500])
+def test_lag_shows_what_was_there_that_many_frames_ago(
+    make_media: MediaMaker, lag: int | None
+) -> None:
+    options = {} if lag is None else {"lag_frames": lag}
+    images = made(build(GtLag, options), task_of(make_media.cfr(n=12)))
     numbers = [make_media.frame_number(image) for image in images]
-    assert numbers == [max(0, t - lag) for t in range(12)]
-
-
-def test_the_anchor_called_lag5_lags_by_five(make_media: MediaMaker) -> None:
-    images = made(build(GtLag), task_of(make_media.cfr(n=9)))
-    assert [make_media.frame_number(image) for image in images] == [0, 0, 0, 0, 0, 0, 1, 2, 3]
+    assert numbers == [max(0, t - (5 if lag is None else lag)) for t in range(12)]
 
 
 def test_reencoding_costs_more_the_higher_the_crf(tmp_path: Path) -> None:
@@ -108,16 +105,15 @@ def test_reencoding_keeps_frames_in_their_places(make_media: MediaMaker) -> None
     assert [make_media.frame_number(image) for image in images] == list(range(60))
 
 
-def test_reencoding_gives_the_same_frames_every_time(tmp_path: Path) -> None:
+def test_reencoding_gives_the_same_frames_every_time_and_others_by_another_preset(
+    tmp_path: Path,
+) -> None:
     task = task_of(write_video(tmp_path / "real.mkv", textured()))
-    first, second = (made(build(GtReencode), task) for _ in range(2))
-    np.testing.assert_array_equal(first, second)
-
-
-def test_the_preset_reaches_the_encoder(tmp_path: Path) -> None:
-    task = task_of(write_video(tmp_path / "real.mkv", textured()))
-    medium, hasty = (made(build(GtReencode, {"preset": p}), task) for p in ("medium", "ultrafast"))
-    assert not np.array_equal(medium, hasty)
+    first, again, hasty = (
+        made(build(GtReencode, options), task) for options in ({}, {}, {"preset": "ultrafast"})
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, hasty)
 
 
 @pytest.fixture
@@ -172,7 +168,6 @@ def test_a_clip_that_can_not_be_made_leaves_the_others_alone(
     ]
 
     results = list(build(kind).generate(tasks))
-
     reasons = failures(results)
     assert list(reasons) == ["nothing", "gone", "text", "long", "large"]
     assert "nothing: has no driving video" in reasons["nothing"]
@@ -235,19 +230,23 @@ def test_wrong_options_are_refused(
         build(kind, options)
 
 
-def test_what_was_set_is_described() -> None:
-    assert build(Frozen).describe() == {}
-    assert build(Oracle).describe() == {}
-    assert build(GtReencode, {"crf": "18"}).describe() == {"crf": 18, "preset": "medium"}
-    assert build(GtLag).describe() == {"lag_frames": 5}
-
-
-@pytest.mark.parametrize("kind", ANCHORS)
-def test_anchors_take_one_clip_at_a_time_and_close_twice(kind: Callable[..., Generator]) -> None:
-    generator = build(kind)
+@pytest.mark.parametrize(
+    ("kind", "options", "described"),
+    [
+        (Frozen, {}, {}),
+        (Oracle, {}, {}),
+        (GtReencode, {"crf": "18"}, {"crf": 18, "preset": "medium"}),
+        (GtLag, {}, {"lag_frames": 5}),
+    ],
+)
+def test_anchors_describe_what_was_set_take_one_clip_at_a_time_and_close_twice(
+    kind: Callable[..., Generator], options: dict[str, OptionValue], described: object
+) -> None:
+    generator = build(kind, options)
     generator.close()
     generator.close()
     assert generator.max_clips == 1
+    assert generator.describe() == described
 
 
 def test_rows_name_what_builds_them() -> None:

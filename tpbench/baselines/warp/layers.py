@@ -6,32 +6,14 @@ GrabCut and the skeleton tell which pixels belong to the person, and to which pa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.wholebody import (
-    FACE,
-    LEFT_EAR,
-    LEFT_ELBOW,
-    LEFT_EYE,
-    LEFT_HAND,
-    LEFT_HIP,
-    LEFT_SHOULDER,
-    LEFT_WRIST,
-    NOSE,
-    RIGHT_EAR,
-    RIGHT_ELBOW,
-    RIGHT_EYE,
-    RIGHT_HAND,
-    RIGHT_HIP,
-    RIGHT_SHOULDER,
-    RIGHT_WRIST,
-    VISIBLE_SCORE,
-    WholeBodyPose,
-)
+from tpbench import wholebody as body
+from tpbench.wholebody import FACE, LEFT_SHOULDER, NOSE, RIGHT_SHOULDER, WholeBodyPose
 
 Points = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -61,8 +43,7 @@ _POSSIBLE: Final = 2.0
 _FEATHER_PX: Final = 1.2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
+class Arm(NamedTuple):
     """Indices of the points of one arm among the 133."""
 
     shoulder: int
@@ -72,11 +53,11 @@ class Arm:
 
 
 ARMS: Final = (
-    Arm(shoulder=LEFT_SHOULDER, elbow=LEFT_ELBOW, wrist=LEFT_WRIST, hand=LEFT_HAND),
-    Arm(shoulder=RIGHT_SHOULDER, elbow=RIGHT_ELBOW, wrist=RIGHT_WRIST, hand=RIGHT_HAND),
+    Arm(LEFT_SHOULDER, body.LEFT_ELBOW, body.LEFT_WRIST, body.LEFT_HAND),
+    Arm(RIGHT_SHOULDER, body.RIGHT_ELBOW, body.RIGHT_WRIST, body.RIGHT_HAND),
 )
-HEAD: Final = (NOSE, LEFT_EYE, RIGHT_EYE, LEFT_EAR, RIGHT_EAR)
-TORSO: Final = (LEFT_SHOULDER, RIGHT_SHOULDER, RIGHT_HIP, LEFT_HIP)
+HEAD: Final = (NOSE, body.LEFT_EYE, body.RIGHT_EYE, body.LEFT_EAR, body.RIGHT_EAR)
+TORSO: Final = (LEFT_SHOULDER, RIGHT_SHOULDER, body.RIGHT_HIP, body.LEFT_HIP)
 """In the order of an outline."""
 BONES_OF_HAND: Final = tuple(
     (0 if step == 0 else 4 * finger + step, 4 * finger + step + 1)
@@ -95,14 +76,13 @@ def visible_points(pose: WholeBodyPose, index: int) -> Points:
     points = pose.keypoints[index].astype(np.float64)
     reach_px = _MAX_SIZES_OUT * max(pose.width_px, pose.height_px)
     near = (np.abs(points) < reach_px).all(axis=-1)
-    points[~(near & (pose.scores[index] >= VISIBLE_SCORE))] = np.nan
+    points[~(near & (pose.scores[index] >= body.VISIBLE_SCORE))] = np.nan
     return np.asarray(points)
 
 
 def visible(points: Points) -> NDArray[np.bool_]:
     """Return (...,) whether points (..., 2) are seen."""
-    finite: NDArray[np.bool_] = np.isfinite(points[..., 0])
-    return finite
+    return np.asarray(np.isfinite(points[..., 0]))
 
 
 def shows_a_person(points: Points) -> bool:
@@ -246,8 +226,7 @@ def _shrunk(corners: Points, share: float) -> Points:
 
 def _crown(head: Points, points: Points, share: float, rise: float) -> Points:
     """Return the points of the head, shrunk and raised by `rise` times the height of the face."""
-    raised: Points = _shrunk(head, share) - np.array([0.0, rise * face_height(points)])
-    return raised
+    return np.asarray(_shrunk(head, share) - [0.0, rise * face_height(points)])
 
 
 def _head_points(points: Points) -> Points:
