@@ -54,22 +54,11 @@ def test_a_metric_has_one_direction_and_unit_everywhere() -> None:
 
 def test_every_number_can_be_what_it_says() -> None:
     ranges = {
-        "psnr": (10, 35),
-        "ssim": (0.5, 1),
-        "lpips": (0.05, 0.7),
-        "csim": (0.1, 1),
-        "face_cos": (0.1, 1),
-        "hkc": (0.1, 1),
-        "tje_d2": (1, 20),
-        "params_b": (1, 5),
-        "fvd": (20, 1100),
-        "fid": (20, 60),
-        "fid_vid": (5, 20),
-        "l1": (0, 200),
-        "movie": (50, 120),
-        "dtfvd": (1, 4),
-        "sync_c": (0, 10),
-    }
+        "psnr": (10, 35), "ssim": (0.5, 1), "lpips": (0.05, 0.7), "csim": (0.1, 1),
+        "face_cos": (0.1, 1), "hkc": (0.1, 1), "tje_d2": (1, 20), "params_b": (1, 5),
+        "fvd": (20, 1100), "fid": (20, 60), "fid_vid": (5, 20), "l1": (0, 200),
+        "movie": (50, 120), "dtfvd": (1, 4), "sync_c": (0, 10),
+    }  # fmt: skip
     for value in VALUES:
         low, high = ranges[value.metric]
         assert low <= value.value <= high, named(value)

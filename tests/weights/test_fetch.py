@@ -32,15 +32,12 @@ def test_a_pulled_file_is_in_place_and_nothing_else_is_left(
     assert found.path.stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_resolve_says_what_to_type_and_fetches_nothing(site: Site, model: WeightFile) -> None:
+def test_resolve_fetches_nothing_and_refuses_a_file_that_changed_and_pull_mends_it(
+    site: Site, model: WeightFile, folder: Path
+) -> None:
     with pytest.raises(MissingWeightsError, match=r"run: tpbench weights pull model$"):
         resolve(model.name)
     assert site.requests == []
-
-
-def test_resolve_refuses_a_file_that_changed_and_pull_mends_it(
-    site: Site, model: WeightFile, folder: Path
-) -> None:
     pull([model.name])
     (folder / "model.onnx").write_bytes(site.content[:-1])
     with pytest.raises(MissingWeightsError, match=r"not the file it should be.*weights pull model"):
@@ -95,32 +92,23 @@ def begun(site: Site, put: Put, folder: Path) -> Path:
     return part
 
 
-def test_a_later_pull_goes_on_with_what_an_earlier_one_left(
-    site: Site, begun: Path, folder: Path
-) -> None:
-    assert pull(["model"])[0].status == "verified"
-    assert site.requests == ["bytes=40000-"]
-    assert whats_there(folder) == WHOLE
-
-
-def test_a_part_of_another_version_is_begun_anew(site: Site, begun: Path, put: Put) -> None:
-    site.content, site.etag = bytes(reversed(site.content)), '"v2"'
-    put()
-    assert pull(["model"])[0].status == "verified"
-    assert site.requests == [None]
-    assert not begun.exists()
-
-
-@pytest.mark.parametrize("fault", ["knows no range", "part is longer", "says no length"])
-def test_a_part_that_cannot_be_resumed_is_begun_anew(
-    site: Site, begun: Path, folder: Path, fault: str
+@pytest.mark.parametrize(
+    "fault", ["none", "another version", "knows no range", "part is longer", "says no length"]
+)
+def test_a_later_pull_goes_on_with_what_an_earlier_one_left_if_it_can(
+    site: Site, begun: Path, folder: Path, put: Put, fault: str
 ) -> None:
     site.knows_range = fault != "knows no range"
     site.sends_length = fault != "says no length"
     if fault == "part is longer":
         begun.write_bytes(bytes(200_000))
+    elif fault == "another version":
+        site.content, site.etag = bytes(reversed(site.content)), '"v2"'
+        put()
     assert pull(["model"])[0].status == "verified"
     assert whats_there(folder) == WHOLE
+    if fault in ("none", "another version"):
+        assert site.requests == ["bytes=40000-" if fault == "none" else None]
 
 
 def test_not_found_is_said_at_once(site: Site, model: WeightFile, folder: Path) -> None:
@@ -270,23 +258,18 @@ def test_a_wrong_local_file_is_refused_and_kept(put: Put, tmp_path: Path, folder
     assert whats_there(folder) == set()
 
 
-def test_an_unusable_cache_folder_is_one_clear_line(
-    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_unusable_cache_folder_or_a_full_disk_is_one_clear_line(
+    model: WeightFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put()
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path / "file"))
-    with pytest.raises(ConfigError, match="set TPBENCH_CACHE"):
-        pull(["model"])
-
-
-def test_a_full_disk_is_one_clear_line(model: WeightFile, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_args: object) -> None:
         raise OSError(28, "No space left on device", "model.onnx.part")
 
     monkeypatch.setattr(fetch._Bounded, "write", full)
-
     with pytest.raises(MissingWeightsError, match=r"part: No space left on device; TPBENCH_CACHE"):
+        pull([model.name])
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match="set TPBENCH_CACHE"):
         pull([model.name])
 
 

@@ -15,6 +15,7 @@ import yaml
 from numpy.typing import NDArray
 
 from tests.baselines.driven_tasks import pose_of, task_for, write_video
+from tests.conftest import MediaMaker
 from tpbench.baselines.base import AnimationTask, ClipFailure, OptionValue
 from tpbench.baselines.external.adapter import ExternalGenerator
 from tpbench.baselines.external.spec import MethodSpec, load_spec, parse_spec
@@ -100,10 +101,8 @@ def blocks(index: int, size: tuple[int, int], salt: int = 0) -> NDArray[np.uint8
     Its first column is red and its last row is blue, so that a crop shows.
     """
     width_px, height_px = size
-    code = (index * 37 + salt) % 4096
-    rows, columns = np.arange(height_px) * 3 // height_px, np.arange(width_px) * 4 // width_px
-    bits = (code >> (rows[:, None] * 4 + columns)) & 1
-    image = np.repeat(np.where(bits == 1, 215, 40).astype(np.uint8)[..., None], 3, axis=2)
+    number = (index * 37 + salt) % 4096
+    image = MediaMaker.image(number, width_px=width_px, height_px=height_px)
     image[:, : width_px // 12] = (220, 30, 30)
     image[-(height_px // 12) :] = (30, 30, 220)
     return image

@@ -205,10 +205,9 @@ def test_a_pose_that_was_found_nowhere_is_an_empty_drawing(
     build_toy: BuildToy, clips: Clips
 ) -> None:
     task = clips.task(n=2)
+    points, scores = task.driving.keypoints, task.driving.scores
     nowhere = replace(
-        task.driving,
-        keypoints=np.full_like(task.driving.keypoints, np.nan),
-        scores=np.zeros_like(task.driving.scores),
+        task.driving, keypoints=np.full_like(points, np.nan), scores=np.zeros_like(scores)
     )
     script = "import shutil, sys; shutil.copytree(sys.argv[1], sys.argv[2], dirs_exist_ok=True)"
     generator = build_toy(script, command=["{python}", "toy.py", "{poses}", "{out}"])
@@ -330,26 +329,23 @@ def test_frames_are_in_the_order_of_their_numbers_past_999(tmp_path: Path) -> No
     assert [int(image[0, 0, 0]) for image in frames] == [index % 251 for index in range(1003)]
 
 
+def of_panel(index: int) -> Collect:
+    panels = Panels(columns=3, index=index, padding_px=2)
+    return Collect(root="out", glob="*.png", kind="pictures", panels=panels)
+
+
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_the_wanted_panel_is_cut_out(index: int, tmp_path: Path) -> None:
     panels = [corners(SIZE), blocks(9, SIZE), corners(SIZE)[::-1].copy()]
     write_picture(tmp_path / "0.png", grid(*panels))
-    collect = Collect(
-        root="out",
-        glob="*.png",
-        kind="pictures",
-        panels=Panels(columns=3, index=index, padding_px=2),
-    )
-    (frame,) = collected_frames(collect, tmp_path, "*.png", LAYOUT, 1)
+    (frame,) = collected_frames(of_panel(index), tmp_path, "*.png", LAYOUT, 1)
     assert np.array_equal(frame, panels[index])
 
 
 def test_one_picture_where_a_row_of_panels_was_expected_is_refused(tmp_path: Path) -> None:
     write_picture(tmp_path / "0.png", corners(SIZE))
-    panels = Panels(columns=3, index=2, padding_px=2)
-    collect = Collect(root="out", glob="*.png", kind="pictures", panels=panels)
     with pytest.raises(GeneratorError, match="of 64x48 px; expected rows of 3 panels of 200x52 px"):
-        list(collected_frames(collect, tmp_path, "*.png", LAYOUT, 1))
+        list(collected_frames(of_panel(2), tmp_path, "*.png", LAYOUT, 1))
 
 
 @pytest.mark.parametrize("kind", ["video", "pictures"])

@@ -47,7 +47,6 @@ def split_configs(folder: Path) -> None:
 
 def test_files_are_found_with_sizes_and_checksums(folder: Path) -> None:
     found = find_files(folder)
-
     assert {network: path.name for network, path in found.checkpoints.items()} == {
         "denoising_unet": "denoising_unet.pth",
         "reference_unet": "reference_unet.pth",
@@ -62,15 +61,13 @@ def test_files_are_found_with_sizes_and_checksums(folder: Path) -> None:
     assert len(digests) == 6
 
 
-def test_parts_with_a_config_of_their_own_are_read_from_it(folder: Path) -> None:
+def test_parts_with_a_config_of_their_own_are_read_from_it_and_the_unets_have_the_released_sizes(
+    folder: Path,
+) -> None:
     split_configs(folder)
     found = find_files(folder)
     assert found.sizes == ModelSizes.model_validate(tiny_config())
     assert {"vae config", "image_encoder config", "model config"} < found.sha256().keys()
-
-
-def test_without_a_config_the_unets_have_the_released_sizes(folder: Path) -> None:
-    split_configs(folder)
     (folder / "config.json").unlink()
     sizes = find_files(folder).sizes
     assert sizes.unet.block_out_channels == (320, 640, 1280, 1280)
@@ -92,11 +89,8 @@ def test_all_missing_files_are_named_at_once(folder: Path) -> None:
     assert "lacks denoising_unet.safetensors or denoising_unet.pth, vae/config.json" in message
     assert "reference_unet.pth" not in message
     assert "tpbench weights pull talkingpose-denoising-unet" in message
-
-
-def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere: no such folder of weights"):
-        find_files(tmp_path / "nowhere")
+        find_files(folder / "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -149,13 +143,7 @@ def test_pulled_weights_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     }
     assert found.sizes.unet == ModelSizes().unet
     assert found.sizes.vae == VaeSizes.model_validate(tiny_config()["vae"])
-
-
-def test_every_file_has_a_row_with_url_and_licence() -> None:
-    for name in NAMES:
-        row = weight(name)
-        assert row.licence
-        assert row.sources[0].startswith("https://huggingface.co/")
+    assert all(weight(name).sources[0].startswith("https://huggingface.co/") for name in NAMES)
 
 
 States = dict[str, dict[str, torch.Tensor]]
@@ -217,13 +205,21 @@ def test_a_broken_file_is_one_clear_error(tmp_path: Path, name: str, content: by
     assert "\n" not in str(caught.value)
 
 
-def test_a_truncated_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
-    for name, save in (("net.pth", torch.save), ("net.safetensors", save_file)):
-        path = tmp_path / name
-        save({"weight": torch.zeros(1000)}, path)
-        path.write_bytes(path.read_bytes()[:2000])
-        with pytest.raises(ConfigError, match=name):
-            read_tensors(path)
+@pytest.mark.parametrize("name", ["net.pth", "net.bin", "net.safetensors"])
+def test_tensors_come_back_as_saved_and_not_from_a_truncated_file(
+    tmp_path: Path, name: str
+) -> None:
+    path, tensors = (
+        tmp_path / name,
+        {"a.weight": torch.randn(30, 40), "a.bias": torch.ones(3).half()},
+    )
+    (save_file if name.endswith("safetensors") else torch.save)(tensors, path)
+    found = read_tensors(path)
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[key], tensors[key]) for key in tensors)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ConfigError, match=name):
+        read_tensors(path)
 
 
 @pytest.mark.parametrize("content", [[torch.zeros(1)], {"step": 3}, {"state_dict": {}}])
@@ -231,15 +227,6 @@ def test_anything_but_named_tensors_is_refused(tmp_path: Path, content: object) 
     torch.save(content, tmp_path / "net.pth")
     with pytest.raises(ConfigError, match="want a dictionary of named tensors"):
         read_tensors(tmp_path / "net.pth")
-
-
-@pytest.mark.parametrize("name", ["net.pth", "net.bin", "net.safetensors"])
-def test_tensors_come_back_as_saved(tmp_path: Path, name: str) -> None:
-    tensors = {"a.weight": torch.randn(3, 4), "a.bias": torch.randn(3).half()}
-    (save_file if name.endswith("safetensors") else torch.save)(tensors, tmp_path / name)
-    found = read_tensors(tmp_path / name)
-    assert found.keys() == tensors.keys()
-    assert all(torch.equal(found[key], tensors[key]) for key in tensors)
 
 
 def test_missing_and_unexpected_keys_are_counted_and_named(states: States) -> None:
@@ -250,13 +237,8 @@ def test_missing_and_unexpected_keys_are_counted_and_named(states: States) -> No
     message = refusal("reference_unet", found, wanted)
     assert f"{len(gone)} keys are missing ({', '.join(gone[:3])}, ...)" in message
     assert "1 keys are unexpected (extra.weight)" in message
-
-
-def test_the_tail_of_the_denoising_unet_is_unexpected_in_the_reference_unet(states: States) -> None:
-    message = refusal("reference_unet", states["denoising_unet"], states["reference_unet"])
-    assert (
-        "4 keys are unexpected (conv_norm_out.bias, conv_norm_out.weight, conv_out.bias" in message
-    )
+    message = refusal("reference_unet", states["denoising_unet"], wanted)  # it has a tail
+    assert "4 keys are unexpected (conv_norm_out.bias, conv_norm_out.weight, conv_out" in message
     assert "missing" not in message
 
 
@@ -286,16 +268,12 @@ def test_motion_modules_that_do_nothing_are_left_out_and_told(
     assert "net.pth: left out 4 entries of motion modules" in caplog.text
 
 
-def test_motion_modules_that_do_something_are_refused(states: States) -> None:
-    wanted = states["denoising_unet"]
-    message = refusal("denoising_unet", wanted | motion(1e-6), wanted)
-    assert f"({MOTION}.proj_out.weight: proj_out is not zero)" in message
-
-
-def test_motion_modules_without_their_output_or_in_another_network_are_refused(
+def test_motion_modules_that_do_something_or_lie_in_another_network_are_refused(
     states: States,
 ) -> None:
     wanted = states["denoising_unet"]
+    message = refusal("denoising_unet", wanted | motion(1e-6), wanted)
+    assert f"({MOTION}.proj_out.weight: proj_out is not zero)" in message
     found = wanted | {f"{MOTION}.norm.weight": torch.ones(32)}
     assert "down_blocks.0.motion_modules.0" in refusal("denoising_unet", found, wanted)
     wanted = states["reference_unet"]
