@@ -22,34 +22,41 @@ if TYPE_CHECKING:
     from tpbench.extraction.progress import ProgressListener, RunProgress
 
 
+Inputs = Annotated[list[Path], typer.Argument(help="Videos, or folders to search for videos.")]
+Preset = Annotated[str, typer.Option(help="talkingpose, demo, or the path of a .yaml file.")]
+Skeleton = Annotated[
+    Literal["dwpose", "mediapipe"],
+    typer.Option(help="Skeleton detector; mediapipe needs no download beyond PyPI."),
+]
+PoseDevice = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="Device that DWPose runs on.")
+]
+Redo = Annotated[
+    bool,
+    typer.Option(
+        "--redo",
+        help="Reprocess everything with the current settings; old results stay until replaced.",
+    ),
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Retry sources that failed or were quarantined.")
+]
+DatasetName = Annotated[
+    str | None, typer.Option(help="Name of the dataset. Default: the folder's name.")
+]
+
+
 def extract(
-    inputs: Annotated[list[Path], typer.Argument(help="Videos, or folders to search for videos.")],
+    inputs: Inputs,
     out: Annotated[Path, opt.out_option("the dataset, new or to be extended")],
-    preset: Annotated[
-        str, typer.Option(help="talkingpose, demo, or the path of a .yaml file.")
-    ] = "talkingpose",
-    skeleton: Annotated[
-        Literal["dwpose", "mediapipe"],
-        typer.Option(help="Skeleton detector; mediapipe needs no download beyond PyPI."),
-    ] = "dwpose",
+    preset: Preset = "talkingpose",
+    skeleton: Skeleton = "dwpose",
     workers: opt.Workers = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="Device that DWPose runs on.")
-    ] = "auto",
+    device: PoseDevice = "auto",
     offline: opt.Offline = False,
-    redo: Annotated[
-        bool,
-        typer.Option(
-            "--redo",
-            help="Reprocess everything with the current settings; old results stay until replaced.",
-        ),
-    ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Retry sources that failed or were quarantined.")
-    ] = False,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the dataset. Default: the folder's name.")
-    ] = None,
+    redo: Redo = False,
+    retry_failed: RetryFailed = False,
+    name: DatasetName = None,
 ) -> None:
     """Turn raw talk videos into an upper-body dataset; an interrupted run is resumed."""
     import tpbench

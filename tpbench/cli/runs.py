@@ -23,39 +23,45 @@ from tpbench.cli.output import (
 
 if TYPE_CHECKING:
     from tpbench.baselines.base import OptionValue
-    from tpbench.benchmark.evaluate import Estimate, EvaluationListener
+    from tpbench.benchmark.evaluate import EvaluationListener
     from tpbench.benchmark.evaluation import Evaluation
+    from tpbench.benchmark.request import EvalRequest
     from tpbench.benchmark.run_folder import Run
     from tpbench.cli.output import Show
     from tpbench.work import Progress
+
+
+Task = Annotated[
+    str, typer.Option(help="self: driven by a clip's own poses. cross: by another identity's.")
+]
+Seeds = Annotated[str, typer.Option(help="Random seeds separated by commas, one run each: 42,43.")]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        help="2/4 processes shard 2 of 4 in its own folder; run again without --shard to "
+        "merge the shards."
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Estimate the cost without generating anything.")
+]
 
 
 def evaluate(
     model: opt.Model,
     data: opt.Data = None,
     split: opt.Split = None,
-    task: Annotated[
-        str,
-        typer.Option(help="self: driven by a clip's own poses. cross: by another identity's."),
-    ] = "self",
+    task: Task = "self",
     protocol: opt.Protocol = "tpbench-v2",
     metrics: opt.Metrics = None,
-    seeds: Annotated[
-        str, typer.Option(help="Random seeds separated by commas, one run each: 42,43.")
-    ] = "42",
+    seeds: Seeds = "42",
     weights: opt.Weights = None,
     limit: opt.Limit = None,
     ids: opt.Ids = None,
     option: opt.ModelOptions = None,
     reference_quirks: opt.ReferenceQuirks = False,
     device: opt.Device = "auto",
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            help="2/4 processes shard 2 of 4 in its own folder; run again without --shard to "
-            "merge the shards."
-        ),
-    ] = None,
+    shard: Shard = None,
     keep: opt.Keep = "lossless",
     out: opt.Runs = Path("runs"),
     overwrite: opt.Overwrite = "missing",
@@ -63,15 +69,11 @@ def evaluate(
     min_frames: opt.MinFrames = None,
     offline: opt.Offline = False,
     strict: opt.Strict = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Estimate the cost without generating anything.")
-    ] = False,
+    dry_run: DryRun = False,
     as_json: opt.AsJson = False,
 ) -> None:
     """Generate all clips with a model and score them; an interrupted run is resumed."""
-    from tpbench.benchmark.evaluate import estimate, evaluate_request
     from tpbench.benchmark.request import EvalRequest
-    from tpbench.work import terminate_as_interrupt
 
     model, options = _model_and_options(model, option, quirks=reference_quirks)
     request = EvalRequest(
@@ -98,8 +100,15 @@ def evaluate(
         command=("tpbench", *sys.argv[1:]),
     )
     if dry_run:
-        _say_estimate(estimate(request), as_json=as_json)
-        return
+        _say_estimate(request, as_json=as_json)
+    else:
+        _evaluate(request, as_json=as_json)
+
+
+def _evaluate(request: EvalRequest, *, as_json: bool) -> None:
+    from tpbench.benchmark.evaluate import evaluate_request
+    from tpbench.work import terminate_as_interrupt
+
     with terminate_as_interrupt(), _evaluation_bar() as listener:
         evaluation = evaluate_request(request, listener)
     if as_json:
@@ -168,7 +177,10 @@ def _say_what_lacks(evaluation: Evaluation) -> None:
     typer.echo(f"coverage {evaluation.coverage:.3f}: {failed}", err=True)
 
 
-def _say_estimate(found: Estimate, *, as_json: bool) -> None:
+def _say_estimate(request: EvalRequest, *, as_json: bool) -> None:
+    from tpbench.benchmark.evaluate import estimate
+
+    found = estimate(request)
     if as_json:
         print_json(found.to_json(), indent=1, ascii_only=True)
         return

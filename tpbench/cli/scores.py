@@ -29,36 +29,46 @@ if TYPE_CHECKING:
     from tpbench.metrics.scoring.report import ScoreReport
 
 
+Real = Annotated[Path, typer.Option(help="Dataset folder, or any folder of videos.")]
+Generated = Annotated[
+    Path, typer.Option(help="Folder of generated videos, or of folders of numbered pictures.")
+]
+RealSplit = Annotated[
+    Literal["train", "test"] | None, typer.Option(help="Only this split of the dataset.")
+]
+Length = Annotated[
+    Literal["fail", "truncate"] | None,
+    typer.Option(help="If frame counts differ: fail, or truncate to the shorter clip."),
+]
+Resize = Annotated[
+    Literal["fail", "area"] | None,
+    typer.Option(help="If sizes differ at one aspect ratio: fail, or resize generated frames."),
+]
+Rate = Annotated[
+    Literal["fail", "ignore"] | None,
+    typer.Option(help="If frame rates differ: fail, or compare frames by number."),
+]
+FirstFrame = Annotated[
+    int, typer.Option(help="First frame to score; 1 if frame 0 is the reference.")
+]
+Identities = Annotated[
+    Path | None,
+    typer.Option(help="CSV table clip,identity: 95 % intervals are over identities."),
+]
+
+
 def score(
-    real: Annotated[Path, typer.Option(help="Dataset folder, or any folder of videos.")],
-    generated: Annotated[
-        Path, typer.Option(help="Folder of generated videos, or of folders of numbered pictures.")
-    ],
+    real: Real,
+    generated: Generated,
     out: Annotated[Path, opt.out_option("scores.json and frames.parquet")] = Path("scores"),
     protocol: opt.Protocol = "tpbench-v2",
     metrics: opt.Metrics = None,
-    split: Annotated[
-        Literal["train", "test"] | None, typer.Option(help="Only this split of the dataset.")
-    ] = None,
-    length: Annotated[
-        Literal["fail", "truncate"] | None,
-        typer.Option(help="If frame counts differ: fail, or truncate to the shorter clip."),
-    ] = None,
-    resize: Annotated[
-        Literal["fail", "area"] | None,
-        typer.Option(help="If sizes differ at one aspect ratio: fail, or resize generated frames."),
-    ] = None,
-    rate: Annotated[
-        Literal["fail", "ignore"] | None,
-        typer.Option(help="If frame rates differ: fail, or compare frames by number."),
-    ] = None,
-    first_frame: Annotated[
-        int, typer.Option(help="First frame to score; 1 if frame 0 is the reference.")
-    ] = 0,
-    identities: Annotated[
-        Path | None,
-        typer.Option(help="CSV table clip,identity: 95 % intervals are over identities."),
-    ] = None,
+    split: RealSplit = None,
+    length: Length = None,
+    resize: Resize = None,
+    rate: Rate = None,
+    first_frame: FirstFrame = 0,
+    identities: Identities = None,
     device: opt.Device = "auto",
     workers: opt.Workers = None,
     offline: opt.Offline = False,
