@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import pytest
 from tests.benchmark.conftest import FIRST_NUMBER, LENGTHS, Maker, births, content, write_dataset
 from tests.benchmark.generators import Bare, Faulty, Leaky, LockStep, Numbered
 from tests.conftest import MediaMaker
-from tpbench.benchmark.run_folder import ClipRecord, Run
+from tpbench.benchmark.run_folder import Run
 from tpbench.dataset import clip_path, split_dataset
 from tpbench.errors import ConfigError, DatasetError, TPBenchError
 from tpbench.video import VideoWriter, probe, read_frames
@@ -203,11 +202,6 @@ def test_a_limit_makes_a_partial_run_that_can_be_completed(make: Maker, undistur
     assert not make(limit=1).info.partial, "what is there stays there"
 
 
-def test_only_the_clips_that_are_named_are_made(make: Maker) -> None:
-    run = make(ids=("c", "a"))
-    assert births(run).keys() == {"a", "c"}
-
-
 def test_clips_made_together_are_the_clips_made_one_by_one(make: Maker, undisturbed: Run) -> None:
     generator = LockStep()
     run = make(generator)
@@ -284,15 +278,14 @@ def test_a_broken_clip_of_the_dataset_is_a_failed_record(
     assert "b.mp4: not the file that the manifest describes" in (records["b"].reason or "")
 
 
-def test_an_object_needs_nothing_but_generate(make: Maker, undisturbed: Run) -> None:
+def test_an_object_needs_nothing_but_generate_and_is_not_closed(
+    make: Maker, undisturbed: Run
+) -> None:
     run = make(Bare())
     assert content(run) == content(undisturbed)
     assert run.info.model.kind == "custom"
-
-
-def test_a_users_object_is_not_closed(make: Maker) -> None:
     generator = Numbered()
-    make(generator, limit=1)
+    make(generator, overwrite="always", limit=1)
     assert not generator.closed
 
 
@@ -432,9 +425,3 @@ def test_nothing_is_deleted_through_a_link(make: Maker, tmp_path: Path, name: st
     with pytest.raises(DatasetError, match=rf"{name}: is a link, and nothing is written"):
         make(overwrite="always")
     assert {path: path.read_bytes() for path in other.iterdir()} == before
-
-
-def test_a_record_is_plain_json(undisturbed: Run) -> None:
-    path = undisturbed.folder.record("a")
-    assert json.loads(path.read_text())["clip_id"] == "a"
-    assert ClipRecord.read(path).clip_id == "a"

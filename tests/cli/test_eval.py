@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from tests.benchmark.conftest import MODULE, write_dataset
+from tests.benchmark.conftest import MODULE
 from tpbench.cli import runs
 from tpbench.errors import ConfigError
 
@@ -17,13 +17,6 @@ MODEL = f"{MODULE}:Numbered"
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command("eval")(runs.evaluate)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cli") / "data"
-    write_dataset(folder, {"a": 101, "b": 102})
-    return folder
 
 
 @pytest.fixture(autouse=True)

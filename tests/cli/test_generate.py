@@ -5,25 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from tests.benchmark.conftest import MODULE, write_dataset
+from tests.benchmark.conftest import MODULE
 from tpbench.cli import runs
-from tpbench.errors import ConfigError
 
 MODEL = f"{MODULE}:Numbered"
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(runs.generate)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cli") / "data"
-    write_dataset(folder, {"a": 101, "b": 102})
-    return folder
 
 
 def run(data: Path, out: Path, *arguments: str, model: str = MODEL) -> Result:
@@ -71,14 +62,3 @@ def test_every_option_reaches_the_run(data: Path, tmp_path: Path) -> None:
     assert info["model"]["configuration"]["shade"] == 5
     assert info["sessions"][0]["device"] == "cpu"
     assert info["task"]["min_frames"] == 90
-
-
-def test_the_quirks_of_released_code_are_an_option_of_the_model(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'reference_quirks': True.*unexpected keyword"):
-        run(data, tmp_path, "--reference-quirks")
-
-
-def test_a_model_that_is_not_there_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no model 'talkingpoze'"):
-        run(data, tmp_path, model="talkingpoze")
-    assert list(tmp_path.iterdir()) == []

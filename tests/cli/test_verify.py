@@ -14,7 +14,6 @@ from tests.benchmark.evaluating import flip
 from tpbench.benchmark.evaluate import evaluate
 from tpbench.benchmark.run_folder import RunFolder
 from tpbench.cli import runs
-from tpbench.errors import SubmissionError
 
 if TYPE_CHECKING:
     from typer.testing import Result
@@ -72,8 +71,3 @@ def test_every_problem_is_a_line_with_exit_3(folder: RunFolder) -> None:
 def test_json_holds_all_of_it(folder: RunFolder) -> None:
     found = json.loads(run(folder, "--json").stdout)
     assert (found["level"], found["problems"], found["files"]) == ("rerun", [], 3)
-
-
-def test_what_is_no_run_is_refused(folder: RunFolder, tmp_path: Path) -> None:
-    with pytest.raises(SubmissionError, match="no run here"):
-        run(RunFolder(path=tmp_path))
