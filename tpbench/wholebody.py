@@ -196,6 +196,25 @@ def to_openpose(
     return points, values
 
 
+_TORSO_TO_SHOULDERS: Final = 0.7
+
+
+def body_size_px(keypoints_px: NDArray[np.floating]) -> float:
+    """Return about the shoulder width that the person has, or would have seen from the front.
+
+    The greater of shoulder width and 0.7 times the torso's length; NaN if neither is known.
+
+    Args:
+        keypoints_px: (17 or more, 2) px, COCO body joints first; NaN where not found.
+    """
+    points = keypoints_px.astype(np.float64)
+    shoulders = points[[LEFT_SHOULDER, RIGHT_SHOULDER]]
+    hips = points[[LEFT_HIP, RIGHT_HIP]]
+    width = np.hypot(*(shoulders[0] - shoulders[1]))
+    torso = np.hypot(*(shoulders.mean(axis=0) - hips.mean(axis=0)))
+    return float(np.fmax(width, _TORSO_TO_SHOULDERS * torso))
+
+
 def save_pose(path: Path, pose: WholeBodyPose) -> None:
     """Write a pose as one compressed npz, aside and renamed; equal poses give equal bytes."""
     with written_aside(path) as temporary, temporary.open("wb") as file:

@@ -22,8 +22,7 @@ from tests.detectors.onnx_standins import (
     scale_of,
 )
 from tpbench.detectors.base import Detections, PersonDetection
-from tpbench.detectors.dwpose import DWPoseDetector, PoseModel
-from tpbench.detectors.onnx_session import OnnxModel
+from tpbench.detectors.dwpose import DWPoseDetector, OnnxModel, PoseModel
 from tpbench.errors import ConfigError
 from tpbench.video import Frame, read_frames
 from tpbench.wholebody import to_openpose

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from tpbench.detectors import faces
 from tpbench.detectors.base import FaceDetection
 from tpbench.detectors.faces import FaceMesh, MediaPipeFaceDetector, mesh_to_ibug68, open_face_mesh
-from tpbench.detectors.hands import Window
-from tpbench.video import Frame
+from tpbench.video import Frame, Window
 
 JAW = slice(0, 17)
 MIRRORED_JAW = slice(16, None, -1)
@@ -244,11 +243,9 @@ def test_two_people_are_two_faces(
 def test_a_window_gives_the_face_in_px_of_the_whole_picture(
     detector: MediaPipeFaceDetector, portrait_of_mediapipe_faces: np.ndarray
 ) -> None:
-    (face,) = detector.find(portrait_of_mediapipe_faces, Window(x0_px=100, y0_px=20, side_px=260))
+    (face,) = detector.find(portrait_of_mediapipe_faces, Window(100, 20, 260, 260))
     np.testing.assert_allclose(face.eyes_px, [[202, 102], [246, 104]], atol=4)
-    assert (
-        detector.find(portrait_of_mediapipe_faces, Window(x0_px=300, y0_px=250, side_px=200)) == ()
-    )
+    assert detector.find(portrait_of_mediapipe_faces, Window(300, 250, 200, 200)) == ()
 
 
 @pytest.mark.parametrize("size_px", [(512, 512), (144, 177), (9, 1), (1, 1)])

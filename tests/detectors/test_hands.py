@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.detectors.base import HandDetection
-from tpbench.detectors.hands import Window, body_size_px, sides_of_hands, window_around
+from tpbench.detectors.base import HandDetection, sides_of_hands
+from tpbench.detectors.mediapipe_skeleton import window_around
+from tpbench.video import Window
 from tpbench.wholebody import (
     LEFT_HIP,
     LEFT_SHOULDER,
@@ -14,6 +15,7 @@ from tpbench.wholebody import (
     RIGHT_HIP,
     RIGHT_SHOULDER,
     RIGHT_WRIST,
+    body_size_px,
 )
 
 
@@ -114,17 +116,17 @@ def test_a_window_never_leaves_the_picture(
 ) -> None:
     window = window_around(body_at(x, y, width), (height_px, width_px), None)
     image = np.zeros((height_px, width_px, 3), dtype=np.uint8)
-    assert window.cut(image).shape == (window.side_px, window.side_px, 3)
+    assert window.cut(image).shape == (window.height_px, window.width_px, 3)
 
 
 def test_a_wide_shot_is_cut_down_to_where_arms_reach() -> None:
     window = window_around(body_at(600, 400, 100), (1080, 1920), None)
-    assert window == Window(x0_px=350, y0_px=150, side_px=500)
+    assert window == Window(350, 150, 500, 500)
 
 
 def test_a_close_shot_is_looked_at_whole() -> None:
     window = window_around(body_at(256, 200, 200), (512, 512), None)
-    assert window == Window(x0_px=0, y0_px=0, side_px=512)
+    assert window == Window(0, 0, 512, 512)
 
 
 def test_a_window_stays_while_the_person_sways() -> None:
@@ -136,5 +138,5 @@ def test_a_window_follows_who_walks_away_or_comes_close() -> None:
     first = window_around(body_at(600, 400, 100), (1080, 1920), None)
     walked = window_around(body_at(720, 400, 100), (1080, 1920), first)
     closer = window_around(body_at(600, 400, 130), (1080, 1920), first)
-    assert walked == Window(x0_px=470, y0_px=150, side_px=500)
-    assert closer.side_px == 650
+    assert walked == Window(470, 150, 500, 500)
+    assert closer[2:] == (650, 650)

@@ -17,7 +17,7 @@ from tests.detectors.onnx_standins import (
     save_yolox,
     scale_of,
 )
-from tpbench.detectors.onnx_session import OnnxModel, PersonDetector
+from tpbench.detectors.dwpose import OnnxModel, PersonDetector
 from tpbench.errors import ConfigError, MissingWeightsError
 
 

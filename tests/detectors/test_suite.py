@@ -11,10 +11,10 @@ import skimage.data
 
 from tests.detectors.onnx_standins import ONE, picture_of
 from tpbench.dataset import clip_path, keypoints_path
+from tpbench.detectors.base import DetectorSuite, build_suite, weights_digest
 from tpbench.detectors.dwpose import DWPoseDetector
 from tpbench.detectors.faces import MediaPipeFaceDetector
-from tpbench.detectors.hands import MediaPipeHandDetector
-from tpbench.detectors.suite import DetectorSuite, build_suite, weights_digest
+from tpbench.detectors.mediapipe_skeleton import MediaPipeHandDetector
 from tpbench.doctor import demo_clips
 from tpbench.errors import MissingWeightsError
 from tpbench.extraction.config import load_preset

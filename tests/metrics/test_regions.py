@@ -232,7 +232,7 @@ def test_what_is_no_picture_or_no_pair_is_refused() -> None:
 
 @pytest.mark.shared
 def test_face_and_hands_of_a_talk_are_in_their_boxes(shared_dir: Path) -> None:
-    from tpbench.detectors.suite import build_suite
+    from tpbench.detectors.base import build_suite
 
     suite = build_suite(skeleton="mediapipe", device="cpu", offline=False)
     video = shared_dir / "data" / "talkingpose_samples" / "vid1.mp4"

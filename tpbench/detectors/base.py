@@ -1,4 +1,4 @@
-"""What detectors see and say.
+"""What detectors see and say, and the detectors of an extraction put together.
 
 A detector takes a run of frames of one stretch and gives one answer a frame. Trackers inside it may
 lean on earlier frames of the same stretch, so `reset` stands between stretches: what a detector
@@ -8,18 +8,22 @@ thread-safe.
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tpbench import weights
+from tpbench.errors import MissingWeightsError
 from tpbench.video import Frame
-from tpbench.wholebody import PoseSource
+from tpbench.wholebody import LEFT_WRIST, RIGHT_WRIST, PoseSource, body_size_px
 
-Side = Literal["left", "right"]
-"""The person's own side, not the side of the picture."""
+Device = Literal["cpu", "cuda", "auto"]
+"""Where models run; `auto` is CUDA where onnxruntime can use it, otherwise the CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,19 +80,15 @@ class Detector(Protocol):
     @property
     def model_digest(self) -> str:
         """sha256 over the model files and settings that decide the answers."""
-        ...
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """Answer for each frame, in order. Frames of a stretch come with rising `time_s`."""
-        ...
 
     def reset(self) -> None:
         """Forget the stretch: the next frame may come from anywhere."""
-        ...
 
     def close(self) -> None:
         """Give back what the models hold. The detector is not used afterwards."""
-        ...
 
 
 class SkeletonDetector(Detector, Protocol):
@@ -97,4 +97,169 @@ class SkeletonDetector(Detector, Protocol):
     @property
     def source(self) -> PoseSource:
         """Which family of models this is, as it stands in `WholeBodyPose.source`."""
-        ...
+
+
+MAX_GAP_SHARE: Final = 0.5
+"""A hand further from a wrist than this share of the body's size does not hang on it.
+
+On talks the median gap is 0.1, the 99th percentile 0.2; fast gestures and two models that lag
+differently need the rest.
+"""
+
+
+def sides_of_hands(
+    hands: Sequence[HandDetection], keypoints_px: NDArray[np.floating]
+) -> tuple[HandDetection | None, HandDetection | None]:
+    """Return the person's own left hand and right hand, None where there is none.
+
+    Both sides are settled together: of all ways to hang the hands on the wrists, the one with the
+    most hands, then the least sum of gaps (in shares of the greatest allowed) and doubts (1 -
+    score).
+
+    Args:
+        hands: all hands of the frame, other people's too.
+        keypoints_px: (17 or more, 2) px, COCO body joints of the person first; NaN: not found.
+    """
+    limit_px = MAX_GAP_SHARE * body_size_px(keypoints_px)
+    left_px, right_px = keypoints_px[[LEFT_WRIST, RIGHT_WRIST]]
+
+    def cost(hand: HandDetection | None, wrist_px: NDArray[np.floating]) -> float:
+        if hand is None:
+            return 2.0
+        gap = float(np.hypot(*(hand.keypoints_px[0] - wrist_px))) / limit_px
+        # NaN, for a wrist or a body that was not found, is no reason to hang a hand on it.
+        return gap + 1.0 - hand.score if gap <= 1.0 else float("inf")
+
+    ways = itertools.permutations([None, None, *hands], 2)
+    return min(ways, key=lambda way: cost(way[0], left_px) + cost(way[1], right_px))
+
+
+DWPOSE_WEIGHTS: Final = ("yolox-l", "dwpose-ll-ucoco-384")
+"""Finder of people and finder of points, as `tpbench weights` names them."""
+_FACES_AND_HANDS: Final = (
+    "mediapipe-face-detector",
+    "mediapipe-face-detector-full-range",
+    "mediapipe-palm-detector",
+    "mediapipe-hand-landmarks",
+)
+_MEDIAPIPE_SKELETON: Final = (
+    "mediapipe-pose-detector",
+    "mediapipe-pose-landmarks",
+    "mediapipe-face-mesh",
+)
+
+
+class DetectorSuite:
+    """Faces, hands and one family of skeletons, each model run once a frame.
+
+    Attributes:
+        faces: the detector of faces.
+        source: whose skeletons these are.
+        face_digest: sha256 over the face models; and so `hand_digest` and `skeleton_digest`.
+
+    Args:
+        faces: finds faces, each frame for itself.
+        hands: finds hands.
+        skeleton: finds people.
+        skeleton_finds_all: `skeleton` fills faces and hands as well, with the same two models.
+    """
+
+    def __init__(
+        self,
+        *,
+        faces: Detector,
+        hands: Detector,
+        skeleton: SkeletonDetector,
+        skeleton_finds_all: bool,
+    ) -> None:
+        self.faces = faces
+        self._hands = hands
+        self._skeleton = skeleton
+        self._skeleton_finds_all = skeleton_finds_all
+        self.source: Final = skeleton.source
+        self.face_digest: Final = faces.model_digest
+        self.hand_digest: Final = hands.model_digest
+        self.skeleton_digest: Final = skeleton.model_digest
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        """Return faces, hands and people of each frame."""
+        people = self._skeleton.detect(frames)
+        if self._skeleton_finds_all:
+            return people
+        return [
+            Detections(faces=face.faces, hands=hand.hands, people=person.people)
+            for face, hand, person in zip(
+                self.faces.detect(frames), self._hands.detect(frames), people, strict=True
+            )
+        ]
+
+    def sides_of_hands(
+        self, hands: Sequence[HandDetection], person: PersonDetection
+    ) -> tuple[HandDetection | None, HandDetection | None]:
+        """Return the person's own left and right hand among all hands of the frame."""
+        return sides_of_hands(hands, person.keypoints_px)
+
+    def reset(self) -> None:
+        """Forget the stretch."""
+        for detector in (self.faces, self._hands, self._skeleton):
+            detector.reset()
+
+    def close(self) -> None:
+        """Give back the native memory. Harmless when repeated."""
+        for detector in (self.faces, self._hands, self._skeleton):
+            detector.close()
+
+
+def build_suite(*, skeleton: PoseSource, device: Device, offline: bool) -> DetectorSuite:
+    """Load the models of an extraction.
+
+    Args:
+        skeleton: whose skeletons.
+        device: where DWPose runs.
+        offline: never fetch model files.
+
+    Raises:
+        MissingWeightsError: a model file is missing and can't be fetched.
+        MissingDependencyError: a system library is missing.
+        ConfigError: the device is not to be had.
+    """
+    if skeleton == "mediapipe":
+        from tpbench.detectors.mediapipe_skeleton import MediaPipeSkeletonDetector
+
+        whole = MediaPipeSkeletonDetector(offline=offline)
+        return DetectorSuite(
+            faces=whole.faces, hands=whole.hands, skeleton=whole, skeleton_finds_all=True
+        )
+    from tpbench.detectors.dwpose import DWPoseDetector
+    from tpbench.detectors.faces import MediaPipeFaceDetector
+    from tpbench.detectors.mediapipe_skeleton import MediaPipeHandDetector
+
+    return DetectorSuite(
+        faces=MediaPipeFaceDetector(offline=offline),
+        hands=MediaPipeHandDetector(offline=offline),
+        skeleton=DWPoseDetector.from_weights(device=device),
+        skeleton_finds_all=False,
+    )
+
+
+def weights_digest(skeleton: PoseSource, *, offline: bool) -> str:
+    """Make sure that all model files are here, and return a sha256 over them.
+
+    Raises:
+        MissingWeightsError: one is missing; for DWPose the line names both ways out.
+    """
+    own = _MEDIAPIPE_SKELETON if skeleton == "mediapipe" else DWPOSE_WEIGHTS
+    digests = []
+    for name in (*own, *_FACES_AND_HANDS):
+        try:
+            weights.resolve(name, offline=offline)
+        except MissingWeightsError as error:
+            if name not in DWPOSE_WEIGHTS:
+                raise
+            how = (
+                f"run `tpbench weights pull {' '.join(DWPOSE_WEIGHTS)}`, "
+                "or choose `--skeleton mediapipe`, which needs nothing but PyPI"
+            )
+            raise MissingWeightsError(name, how) from error
+        digests.append(weights.state(name).sha256 or "")
+    return hashlib.sha256("".join(digests).encode()).hexdigest()

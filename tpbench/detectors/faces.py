@@ -13,17 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.detectors.base import Detections, FaceDetection
-from tpbench.detectors.hands import Window
 from tpbench.detectors.mediapipe_tasks import (
-    FACE_DETECTOR,
-    FACE_DETECTOR_FULL_RANGE,
-    FACE_MESH,
     MediaPipeTask,
     digest,
     model_bytes,
     quiet_native_output,
 )
-from tpbench.video import Frame
+from tpbench.video import Frame, Window
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +60,7 @@ class FaceMesh:
     def __init__(self, *, offline: bool = False) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        model = model_bytes(FACE_MESH, offline=offline)
+        model = model_bytes("mediapipe-face-mesh", offline=offline)
         self.model_digest: Final = digest(model)
         with quiet_native_output():
             self._interpreter = Interpreter(model_content=model, num_threads=1)
@@ -285,16 +281,15 @@ class MediaPipeFaceDetector:
     """
 
     def __init__(self, *, min_score: float = 0.5, offline: bool = False) -> None:
-        full = model_bytes(FACE_DETECTOR_FULL_RANGE, offline=offline)
-        short = model_bytes(FACE_DETECTOR, offline=offline)
-        self._full_range = MediaPipeTask(lambda: _create(full, min_score))
-        self._short_range = MediaPipeTask(lambda: _create(short, min_score))
-        self._digest = digest(full, short, f"{min_score=}")
-
-    @property
-    def model_digest(self) -> str:
-        """sha256 over both networks and the least score."""
-        return self._digest
+        full = model_bytes("mediapipe-face-detector-full-range", offline=offline)
+        short = model_bytes("mediapipe-face-detector", offline=offline)
+        self._full_range, self._short_range = (
+            MediaPipeTask(
+                "FaceDetector", model, {"min_detection_confidence": min_score}, video=False
+            )
+            for model in (full, short)
+        )
+        self.model_digest: Final = digest(full, short, f"{min_score=}")
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """Return the faces of each frame, the surest first."""
@@ -348,19 +343,6 @@ class MediaPipeFaceDetector:
         return [_face(face, image.shape[:2], _SHORT_RANGE_INPUT_PX) for face in large]
 
 
-def _create(model: bytes, min_score: float) -> Any:  # noqa: ANN401 - MediaPipe is untyped
-    import mediapipe as mp
-
-    vision = mp.tasks.vision
-    return vision.FaceDetector.create_from_options(
-        vision.FaceDetectorOptions(
-            base_options=mp.tasks.BaseOptions(model_asset_buffer=model),
-            running_mode=vision.RunningMode.IMAGE,
-            min_detection_confidence=min_score,
-        )
-    )
-
-
 def _face(detection: Any, size_px: tuple[int, ...], input_px: int) -> FaceDetection:  # noqa: ANN401
     height_px, width_px = size_px
     box = detection.bounding_box
@@ -381,7 +363,7 @@ def _face(detection: Any, size_px: tuple[int, ...], input_px: int) -> FaceDetect
 
 def _shifted(face: FaceDetection, window: Window) -> FaceDetection:
     """Return a face found in a window in px of the whole picture."""
-    origin = np.array([window.x0_px, window.y0_px], dtype=np.float32)
+    origin = np.array(window[:2], dtype=np.float32)
     return replace(
         face,
         box_px=face.box_px + np.tile(origin, 2),
@@ -398,8 +380,8 @@ def _tiles(height_px: int, width_px: int) -> list[Window]:
         return []
     starts = [round(step * (length - side) / 2) for step in range(3)]
     if width_px > height_px:
-        return [Window(x0_px=start, y0_px=0, side_px=side) for start in starts]
-    return [Window(x0_px=0, y0_px=start, side_px=side) for start in starts]
+        return [Window(start, 0, side, side) for start in starts]
+    return [Window(0, start, side, side) for start in starts]
 
 
 def _middle_gap_share(one: FaceDetection, other: FaceDetection) -> float:

@@ -1,4 +1,4 @@
-"""Whole-body skeletons put together from MediaPipe's body, hands and face mesh.
+"""MediaPipe's hands and body, and whole-body skeletons put together from them and the face mesh.
 
 Nothing but PyPI is needed for it. Feet stay unknown, and so do face points where LiteRT has no
 wheel.
@@ -8,27 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.detectors.base import Detections, FaceDetection, HandDetection, PersonDetection
+from tpbench.detectors.base import (
+    Detections,
+    FaceDetection,
+    HandDetection,
+    PersonDetection,
+    sides_of_hands,
+)
 from tpbench.detectors.faces import MediaPipeFaceDetector, mesh_to_ibug68, open_face_mesh
-from tpbench.detectors.hands import MediaPipeHandDetector, Window, sides_of_hands, window_around
-from tpbench.detectors.mediapipe_tasks import MediaPipeTask, digest, pose_bundle
-from tpbench.video import Frame
+from tpbench.detectors.mediapipe_tasks import MediaPipeTask, digest, hand_bundle, pose_bundle
+from tpbench.video import Frame, Window
 from tpbench.wholebody import (
     BODY,
     FACE,
     LEFT_EYE,
     LEFT_HAND,
+    LEFT_SHOULDER,
     LEFT_WRIST,
     NUM_KEYPOINTS,
     RIGHT_EYE,
     RIGHT_HAND,
+    RIGHT_SHOULDER,
     RIGHT_WRIST,
     PoseSource,
+    body_size_px,
 )
 
 _BLAZEPOSE_OF_COCO: Final = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
@@ -68,7 +76,7 @@ class MediaPipeBodyTracker:
 
     def __init__(self, *, offline: bool = False) -> None:
         bundle = pose_bundle(offline=offline)
-        self._task = MediaPipeTask(lambda: _create(bundle))
+        self._task = MediaPipeTask("PoseLandmarker", bundle, {"num_poses": 1})
         self.model_digest: Final = digest(bundle, f"{_OFFSET_SHARE=}")
 
     def find(self, frame: Frame) -> Body | None:
@@ -96,17 +104,95 @@ class MediaPipeBodyTracker:
         self._task.close()
 
 
-def _create(bundle: bytes) -> Any:  # noqa: ANN401 - MediaPipe is untyped
-    import mediapipe as mp
+_REACH: Final = 5.0
+"""Side of the square around the shoulders that both hands stay in, in body sizes."""
+_MAX_SHIFT_SHARE: Final = 0.2
+_MAX_GROWTH: Final = 1.25
+"""A window that is out by more than these is set anew."""
 
-    vision = mp.tasks.vision
-    return vision.PoseLandmarker.create_from_options(
-        vision.PoseLandmarkerOptions(
-            base_options=mp.tasks.BaseOptions(model_asset_buffer=bundle),
-            running_mode=vision.RunningMode.VIDEO,
-            num_poses=1,
-        )
-    )
+
+def window_around(
+    keypoints_px: NDArray[np.floating], size_px: tuple[int, int], last: Window | None
+) -> Window:
+    """Return the square window of a person.
+
+    It is as large as arms reach, or as the picture allows. It stays where it was as long as that
+    will do, because a hand that is followed in it is lost when it moves.
+
+    Args:
+        keypoints_px: (17 or more, 2) px, COCO body joints first, shoulders and hips known.
+        size_px: height and width of the picture.
+        last: the window of the frame before, if any.
+    """
+    height_px, width_px = size_px
+    side = int(np.clip(_REACH * body_size_px(keypoints_px), 2, min(height_px, width_px)))
+    middle = keypoints_px[[LEFT_SHOULDER, RIGHT_SHOULDER]].mean(axis=0)
+    start = np.clip(np.rint(middle - side / 2), 0, [width_px - side, height_px - side])
+    if last is not None:
+        last_side = last.width_px
+        shift = float(np.abs(start + side / 2 - last[:2] - last_side / 2).max())
+        growth = max(side / last_side, last_side / side)
+        if shift <= _MAX_SHIFT_SHARE * last_side and growth <= _MAX_GROWTH:
+            return last
+    return Window(int(start[0]), int(start[1]), side, side)
+
+
+class MediaPipeHandDetector:
+    """Finds hands and follows them through a stretch.
+
+    A palm is looked for only while fewer than `max_hands` hands are followed, which is what makes
+    two cheap. It must be about 6 % of the long side of the picture to be found. In a wide frame
+    that is a person whose face is an eighth of the frame's height; who knows where the person is
+    says so with a `Window`, which does away with that.
+
+    A hand's score is how sure the network is of which hand it is. It says little about presence,
+    but hands of a presence below one half are never reported.
+
+    Args:
+        max_hands: how many hands are followed at once.
+        offline: never fetch model files.
+
+    Raises:
+        MissingWeightsError: a model file is absent and may not or can't be fetched.
+        MissingDependencyError: a system library that MediaPipe links to is absent.
+    """
+
+    def __init__(self, *, max_hands: int = 2, offline: bool = False) -> None:
+        bundle = hand_bundle(offline=offline)
+        self._task = MediaPipeTask("HandLandmarker", bundle, {"num_hands": max_hands})
+        self.model_digest: Final = digest(bundle, f"{max_hands=}")
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        """Return the hands of each frame."""
+        return [Detections(hands=self.find(frame)) for frame in frames]
+
+    def find(self, frame: Frame, window: Window | None = None) -> tuple[HandDetection, ...]:
+        """Return the hands of the next frame of the stretch, in px of the whole frame.
+
+        Args:
+            frame: of any size.
+            window: look only here. It may move from frame to frame; hands that were followed are
+                then found anew.
+        """
+        image = frame.image if window is None else window.cut(frame.image)
+        x0_px, y0_px = (0, 0) if window is None else window[:2]
+        height_px, width_px = image.shape[:2]
+        found = self._task.run_on_video(image, frame.time_s)
+        hands = []
+        for landmarks, handedness in zip(found.hand_landmarks, found.handedness, strict=True):
+            points = np.array([(point.x, point.y) for point in landmarks], dtype=np.float64)
+            points = points * (width_px, height_px) - 0.5 + (x0_px, y0_px)
+            score = float(handedness[0].score)
+            hands.append(HandDetection(keypoints_px=points.astype(np.float32), score=score))
+        return tuple(hands)
+
+    def reset(self) -> None:
+        """Forget the stretch."""
+        self._task.reset()
+
+    def close(self) -> None:
+        """Give back the native memory."""
+        self._task.close()
 
 
 _MIN_MESH_SCORE: Final = 0.5
@@ -122,6 +208,7 @@ class MediaPipeSkeletonDetector:
     times presence, a hand's and a face's points have the score of the hand and the mesh.
 
     Attributes:
+        source: always "mediapipe".
         faces: the detector of faces inside, for those who want faces only.
         hands: the detector of hands inside.
 
@@ -133,6 +220,8 @@ class MediaPipeSkeletonDetector:
         MissingDependencyError: a system library that MediaPipe links to is absent.
     """
 
+    source: Final[PoseSource] = "mediapipe"
+
     def __init__(self, *, offline: bool = False) -> None:
         self.faces: Final = MediaPipeFaceDetector(offline=offline)
         self.hands: Final = MediaPipeHandDetector(offline=offline)
@@ -141,17 +230,7 @@ class MediaPipeSkeletonDetector:
         self._window: Window | None = None
         mesh_digest = "" if self._mesh is None else self._mesh.model_digest
         parts = (self.faces.model_digest, self.hands.model_digest, self._body.model_digest)
-        self._digest = digest(*parts, mesh_digest)
-
-    @property
-    def source(self) -> PoseSource:
-        """Always "mediapipe"."""
-        return "mediapipe"
-
-    @property
-    def model_digest(self) -> str:
-        """sha256 over all networks and their settings."""
-        return self._digest
+        self.model_digest: Final = digest(*parts, mesh_digest)
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """Return faces, hands and at most one person for each frame."""

@@ -68,14 +68,6 @@ def no_usage_statistics() -> Iterator[None]:
                 os.environ[name] = value
 
 
-FACE_DETECTOR: Final = "mediapipe-face-detector"
-FACE_DETECTOR_FULL_RANGE: Final = "mediapipe-face-detector-full-range"
-PALM_DETECTOR: Final = "mediapipe-palm-detector"
-HAND_LANDMARKS: Final = "mediapipe-hand-landmarks"
-POSE_DETECTOR: Final = "mediapipe-pose-detector"
-POSE_LANDMARKS: Final = "mediapipe-pose-landmarks"
-FACE_MESH: Final = "mediapipe-face-mesh"
-
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 _METADATA_NAME: Final = b"TFLITE_METADATA"
 
@@ -91,18 +83,15 @@ def model_bytes(name: str, *, offline: bool) -> bytes:
 
 def hand_bundle(*, offline: bool) -> bytes:
     """Return the model file of `HandLandmarker`: palm detector and hand landmarks."""
-    return stored_zip(
-        {
-            "hand_detector.tflite": model_bytes(PALM_DETECTOR, offline=offline),
-            "hand_landmarks_detector.tflite": model_bytes(HAND_LANDMARKS, offline=offline),
-        }
-    )
+    palms = model_bytes("mediapipe-palm-detector", offline=offline)
+    landmarks = model_bytes("mediapipe-hand-landmarks", offline=offline)
+    return stored_zip({"hand_detector.tflite": palms, "hand_landmarks_detector.tflite": landmarks})
 
 
 def pose_bundle(*, offline: bool) -> bytes:
     """Return the model file of `PoseLandmarker`: pixels to [-1, 1], and for landmarks to [0, 1]."""
-    detector = model_bytes(POSE_DETECTOR, offline=offline)
-    landmarks = model_bytes(POSE_LANDMARKS, offline=offline)
+    detector = model_bytes("mediapipe-pose-detector", offline=offline)
+    landmarks = model_bytes("mediapipe-pose-landmarks", offline=offline)
     return stored_zip(
         {
             "pose_detector.tflite": with_input_scaling(detector, mean=127.5, std=127.5),
@@ -145,7 +134,6 @@ def with_input_scaling(network: bytes, *, mean: float, std: float) -> bytes:
 
 def _scaling_metadata(*, mean: float, std: float) -> NDArray[np.uint8]:
     import flatbuffers
-    import numpy as np
     from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
 
     scaling = schema.ProcessUnitT(
@@ -175,17 +163,22 @@ class MediaPipeTask:
     after `reset` the next frame gets a new one.
 
     Args:
-        create: makes the task. Kept, and with it the model file, which MediaPipe may not copy.
+        kind: name of the task in `mediapipe.tasks.vision`.
+        model: its model file. Kept, as MediaPipe may not copy it.
+        options: of the task.
+        video: VIDEO mode, for `run_on_video`; otherwise IMAGE mode, for `run_on_image`.
 
     Raises:
         MissingDependencyError: a system library that MediaPipe links to is absent.
     """
 
-    def __init__(self, create: Callable[[], Any]) -> None:
-        self._create = create
-        self._time_ms = -1
-        self._used = False
-        self._stale = False
+    def __init__(
+        self, kind: str, model: bytes, options: Mapping[str, float], *, video: bool = True
+    ) -> None:
+        self._kind = kind
+        self._model = model
+        self._options = options
+        self._video = video
         self._open()
 
     def run_on_image(self, image: NDArray[np.uint8]) -> Any:  # noqa: ANN401 - MediaPipe is untyped
@@ -212,7 +205,7 @@ class MediaPipeTask:
     def _open(self) -> None:
         with quiet_native_output():
             try:
-                self._task = self._create()
+                self._task = self._created()
             except OSError as error:
                 missing = explain_import_error(error)
                 if missing is None:
@@ -222,6 +215,18 @@ class MediaPipeTask:
         self._time_ms = -1
         self._used = False
         self._stale = False
+
+    def _created(self) -> Any:  # noqa: ANN401 - as above
+        import mediapipe as mp
+
+        vision = mp.tasks.vision
+        mode = vision.RunningMode.VIDEO if self._video else vision.RunningMode.IMAGE
+        options = getattr(vision, f"{self._kind}Options")(
+            base_options=mp.tasks.BaseOptions(model_asset_buffer=self._model),
+            running_mode=mode,
+            **self._options,
+        )
+        return getattr(vision, self._kind).create_from_options(options)
 
     def _quiet_at_first(
         self, run: Callable[..., Any], image: NDArray[np.uint8], *time_ms: int

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.detectors.base import HandDetection, PersonDetection
-from tpbench.detectors.hands import body_size_px
 from tpbench.video.display import Window
 from tpbench.wholebody import (
     LEFT_ELBOW,
@@ -24,6 +23,7 @@ from tpbench.wholebody import (
     RIGHT_HIP,
     RIGHT_SHOULDER,
     RIGHT_WRIST,
+    body_size_px,
 )
 
 _WIDTH_PX: Final = 256

@@ -11,8 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.detectors.base import Detections, FaceDetection, HandDetection, PersonDetection
-from tpbench.detectors.suite import DetectorSuite
+from tpbench.detectors.base import (
+    Detections,
+    DetectorSuite,
+    FaceDetection,
+    HandDetection,
+    PersonDetection,
+)
 from tpbench.extraction import measures
 from tpbench.extraction.camera import CameraShift
 from tpbench.extraction.config import ExtractionConfig, TrackSettings

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import tpbench
 from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
-from tpbench.detectors.suite import DetectorSuite
+from tpbench.detectors.base import DetectorSuite
 from tpbench.errors import DamageError, MediaError, TransparentError
 from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.damage import screen_whole_shots

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tpbench.dataset import Clip, Dataset, finalise
 from tpbench.dataset.folder import LEDGER_FILE
-from tpbench.detectors.onnx_session import Device
+from tpbench.detectors.base import Device
 from tpbench.errors import ConfigError
 from tpbench.execution import Ledger, drain
 from tpbench.execution.ledger_file import FileId
@@ -88,7 +88,7 @@ def extract(  # noqa: PLR0913 - the options of the command
         TPBenchError: the machine has a fault (the disk is full, a permission or a share is gone,
             memory ran out) or the dataset was removed in mid-run; what is finished is kept.
     """
-    from tpbench.detectors.suite import weights_digest
+    from tpbench.detectors.base import weights_digest
 
     config = preset if isinstance(preset, ExtractionConfig) else load_preset(preset)
     folder = plain_path(Path(out))

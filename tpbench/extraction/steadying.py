@@ -20,8 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.detectors.hands import body_size_px
-from tpbench.detectors.suite import DetectorSuite
+from tpbench.detectors.base import DetectorSuite
 from tpbench.extraction.evidence import finite_median
 from tpbench.wholebody import (
     BODY,
@@ -44,6 +43,7 @@ from tpbench.wholebody import (
     VISIBLE_SCORE,
     PoseSource,
     WholeBodyPose,
+    body_size_px,
 )
 
 _NECK: Final = (LEFT_SHOULDER, RIGHT_SHOULDER)

@@ -95,8 +95,8 @@ def build(config: JsonObject) -> ExtractionTask:
     """
     import cv2
 
+    from tpbench.detectors.base import build_suite
     from tpbench.detectors.mediapipe_tasks import send_no_usage_statistics
-    from tpbench.detectors.suite import build_suite
 
     send_no_usage_statistics()
     cv2.setNumThreads(1)  # a worker is one thread; more workers use more cores

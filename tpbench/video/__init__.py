@@ -7,6 +7,7 @@ a frame number means the same picture to a detector, a crop, a manifest row and 
 from __future__ import annotations
 
 from tpbench.video.audio import AudioSource
+from tpbench.video.display import Window
 from tpbench.video.footage import (
     Footage,
     PassedOver,
@@ -39,6 +40,7 @@ __all__ = [
     "PassedOver",
     "VideoInfo",
     "VideoWriter",
+    "Window",
     "content_sha256",
     "decode_frames",
     "first_number_in",

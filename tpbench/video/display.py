@@ -106,6 +106,11 @@ class Window(NamedTuple):
     width_px: int
     height_px: int
 
+    def cut(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return this part of a (H, W, 3) picture, as a view."""
+        x1, y1 = self.x0_px + self.width_px, self.y0_px + self.height_px
+        return image[self.y0_px : y1, self.x0_px : x1]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Display:
@@ -209,8 +214,7 @@ class Display:
         elif (image.shape[1], image.shape[0]) != self.size_px:
             image = cv2.resize(image, self.size_px, interpolation=cv2.INTER_CUBIC)
         if self.window is not None:
-            x0, y0, width_px, height_px = self.window
-            image = image[y0 : y0 + height_px, x0 : x0 + width_px]
+            image = self.window.cut(image)
         size_px = _shrunk(self.shown_px, max_side_px)
         if size_px != self.shown_px:
             image = cv2.resize(image, size_px, interpolation=cv2.INTER_AREA)

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.metrics.scoring.stand_ins import POSE_PX, PaintedPeople, paint_person
-from tpbench.detectors.suite import DetectorSuite
+from tpbench.detectors.base import DetectorSuite
 from tpbench.metrics.networks import WindowStream
 from tpbench.metrics.scoring.tools import (
     RealSkeletons,

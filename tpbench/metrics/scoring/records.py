@@ -123,7 +123,7 @@ def _digest(name: str, *, offline: bool) -> str:
 
 
 def _skeleton_digest(protocol: Protocol, *, offline: bool) -> str:
-    from tpbench.detectors.suite import weights_digest
+    from tpbench.detectors.base import weights_digest
 
     return weights_digest(protocol.skeleton, offline=offline)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.detectors.suite import DetectorSuite
+from tpbench.detectors.base import DetectorSuite
 from tpbench.errors import MediaError
 from tpbench.files import open_regular, written_aside
 from tpbench.metrics.temporal import WINDOW_FRAMES
@@ -194,7 +194,7 @@ class Toolbox:
 
     def suite(self, side: PoseSide) -> DetectorSuite:
         """Return the detectors for one of the two clips; reset them before a new one."""
-        from tpbench.detectors.suite import build_suite
+        from tpbench.detectors.base import build_suite
 
         # The detectors know "auto", "cpu" and "cuda", and choose among cards themselves.
         device: Literal["cuda", "cpu"] = "cuda" if self.device.startswith("cuda") else "cpu"
