@@ -179,6 +179,8 @@ class MediaPipeTask:
         self._model = model
         self._options = options
         self._video = video
+        self._time_ms = -1
+        self._used = self._stale = False
         self._open()
 
     def run_on_image(self, image: NDArray[np.uint8]) -> Any:  # noqa: ANN401 - MediaPipe is untyped
@@ -213,8 +215,7 @@ class MediaPipeTask:
                 raise missing from error
         self._finalizer = weakref.finalize(self, _release, self._task)
         self._time_ms = -1
-        self._used = False
-        self._stale = False
+        self._used = self._stale = False
 
     def _created(self) -> Any:  # noqa: ANN401 - as above
         import mediapipe as mp
