@@ -183,17 +183,6 @@ def test_no_nan_where_the_eigenvalues_of_the_product_go_below_zero() -> None:
     assert distance(a, b) == pytest.approx(reference_scipy_frechet(a, b), abs=1e-5)
 
 
-def test_equal_covariances_leave_the_gap_of_the_means() -> None:
-    a = correlated(50, 6, 1)
-    gap = np.arange(6.0)
-    assert distance(a, a + gap) == pytest.approx(55.0, rel=1e-12)
-
-
-def test_a_hand_worked_pair_of_samples() -> None:
-    # Means 1 and 5, variances (n - 1) 2 and 8: 16 + 2 + 8 - 2 * 4.
-    assert distance(np.array([[0.0], [2.0]]), np.array([[3.0], [7.0]])) == pytest.approx(18.0)
-
-
 def test_one_vector_is_a_point_without_spread() -> None:
     point, other = np.array([[1.0, 1.0]]), np.array([[4.0, 5.0]])
     spread = np.array([[1.0, 0.0], [1.0, 2.0]])
@@ -364,27 +353,12 @@ def test_equals_the_definition(n: int, m: int) -> None:
     assert mmd(x, y) == pytest.approx(reference_numpy_mmd(x, y), rel=1e-12)
 
 
-def test_a_hand_worked_value() -> None:
-    # d = 1: k(1, 3) = 4^3, k(0, 2) = 1, and 1, 3^3, 1, 7^3 across.
-    found = mmd([[1.0], [3.0]], [[0.0], [2.0]])
-    assert found == pytest.approx(64 + 1 - 2 * (1 + 27 + 1 + 343) / 4, rel=1e-15)
-
-
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 40])
 def test_the_size_of_blocks_changes_nothing(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = vectors(11, seed=1), vectors(9, seed=2)
     expected = mmd(x, y)
     monkeypatch.setattr(module, "_BLOCK_ROWS", rows)
     assert mmd(x, y) == pytest.approx(expected, rel=1e-9)
-
-
-def test_without_bias_where_distributions_are_equal() -> None:
-    values = [
-        mmd(vectors(10, 4, seed=seed), vectors(10, 4, seed=seed + 5000)) for seed in range(400)
-    ]
-    error = np.std(values) / np.sqrt(len(values))
-    assert abs(np.mean(values)) < 4 * error
-    assert min(values) < 0
 
 
 @given(n=st.integers(2, 12), m=st.integers(2, 12), seed=st.integers(0, 99))

@@ -162,13 +162,6 @@ def test_without_censoring_it_is_the_mean_of_what_lies_within_the_horizon(
     assert found.frames == pytest.approx(np.mean(np.minimum(frames, horizon)))
 
 
-def test_clips_that_end_early_do_not_make_a_set_look_bad() -> None:
-    """All of them last for ever; half are 60 frames long. Their length is not their lasting."""
-    found = restricted_lasting(clips(ended=(60, 60, 60, 200, 200, 200)), None, 100)
-    assert found.frames == 100
-    assert found.n_censored == 3
-
-
 def test_nothing_is_said_about_frames_that_no_clip_reached() -> None:
     ended = clips(40, ended=(150, 180))
     assert not math.isnan(restricted_lasting(ended, None, 100).frames)

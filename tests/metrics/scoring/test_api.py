@@ -93,18 +93,6 @@ def test_one_clip_of_each_kind_of_fault_spoils_no_other(
     assert report.coverage.share == 0.1
 
 
-def test_frames_too_small_for_a_metric_say_how_small(tmp_path: Path) -> None:
-    images = pictures(4, size_px=(9, 9))
-    write_set(tmp_path / "real", {"a": images}, ending="")
-    write_set(tmp_path / "gen", {"a": worse(images)}, ending="")
-    report = score(
-        tmp_path / "real", tmp_path / "gen", out=tmp_path / "out", metrics=["psnr", "ssim"]
-    )
-    said = "a: is 9x9 px; the metrics asked for need 11 px or more a side"
-    assert report.coverage.failed == {"a": said}
-    assert report.metrics["psnr"].reason == "no clip could be scored"
-
-
 @pytest.mark.parametrize("part", ["write_frames", "write_scores"])
 def test_a_full_disk_is_one_clear_line(
     part: str, folders: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
@@ -164,16 +152,6 @@ def test_a_gpu_that_is_not_there_is_one_clear_line(folders: tuple[Path, Path, Pa
     with pytest.raises(ConfigError, match="device 'cuda:1': torch sees no GPU"):
         score(real, generated, out=out, metrics=["lpips"], device="cuda:1")
     assert score(real, generated, out=out, metrics=["psnr"], device="cuda:1").complete
-
-
-def test_a_table_that_lacks_a_clip_is_refused(
-    folders: tuple[Path, Path, Path], tmp_path: Path
-) -> None:
-    real, generated, out = folders
-    table = tmp_path / "people.csv"
-    table.write_text("clip,identity\na,x\n")
-    with pytest.raises(ConfigError, match=r"no identity for 1 clips, the first is 'sub/b'"):
-        score(real, generated, out=out, metrics=["psnr"], identities=table)
 
 
 def test_options_override_the_protocols_policies(folders: tuple[Path, Path, Path]) -> None:

@@ -231,23 +231,3 @@ def test_a_clip_that_ends_early_is_damaged(
     with pytest.raises(MediaError, match=r"gen.avi: ended after 30 of 40 frames: it or its real"):
         make_pass(records).run(job(tmp_path, "psnr"))
     assert records.read("a") is None
-
-
-def test_nine_pixels_are_too_few_for_ssim_and_enough_for_psnr(
-    records: RecordFolder, tmp_path: Path
-) -> None:
-    images = pictures(3, size_px=(9, 9))
-    tiny = ClipJob(
-        clip_id="a",
-        real=write_pictures(tmp_path / "real", images),
-        generated=write_pictures(tmp_path / "gen", worse(images)),
-        real_sha256="r",
-        generated_sha256="g",
-        keys={"psnr": "key"},
-        real_keys={},
-    )
-
-    assert make_pass(records).run(tiny) == 3
-
-    with pytest.raises(MediaError, match=r"real: is 9x9 px; .* need 11 px or more a side"):
-        make_pass(records).run(replace(tiny, keys={"psnr": "key", "ssim": "key"}))

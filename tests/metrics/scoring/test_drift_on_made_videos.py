@@ -106,9 +106,7 @@ def made_videos(talk: list[Picture]) -> dict[str, list[Picture]]:
         "brighter": [brighter(image, LIGHTNESS_A_FRAME * t) for t, image in enumerate(talk)],
         "darker": [brighter(image, -LIGHTNESS_A_FRAME * t) for t, image in enumerate(talk)],
         "blurred": [blurred(image, t) for t, image in enumerate(talk)],
-        "clearing": [blurred(image, FRAMES - 1 - t) for t, image in enumerate(talk)],
         "noisy": [noisy(image, sigma_at(t), rng) for t, image in enumerate(talk)],
-        "steady": [noisy(image, 6.0, rng) for image in talk],
         "frozen": talk[:BREAK] + [talk[BREAK - 1]] * (FRAMES - BREAK),
         "swapped": [noisy(image, 3.0, rng) for image in talk[:BREAK]] + other[BREAK:],
     }
@@ -267,20 +265,6 @@ def test_growing_blur_costs_the_sharpness_that_it_takes(scored: dict[str, Scored
         assert clip.values[metric] < 0
 
 
-def test_a_clip_that_clears_up_has_the_other_sign(scored: dict[str, Scored]) -> None:
-    blurred_more, blurred_less = scored["blurred"].values, scored["clearing"].values
-    for metric in ["drift_sharpness_slope", "drift_psnr_delta", "drift_ssim_slope"]:
-        assert blurred_less[metric] > 0
-        assert blurred_less[metric] == pytest.approx(-blurred_more[metric], rel=0.1)
-
-
-def test_steady_damage_does_not_drift(scored: dict[str, Scored]) -> None:
-    clip = scored["steady"]
-    assert clip.values["drift_psnr_slope"] == pytest.approx(0, abs=0.03)
-    for metric in ["drift_ssim_slope", "drift_lightness_slope", "drift_colour_slope"]:
-        assert clip.values[metric] == pytest.approx(0, abs=0.02)
-
-
 def test_a_freeze_shows_at_its_frame(scored: dict[str, Scored]) -> None:
     clip = scored["frozen"]
     motion = motion_of(clip.real)
@@ -327,20 +311,6 @@ def test_another_person_is_seen_at_the_frame(scored: dict[str, Scored]) -> None:
     assert BREAK <= int(np.nanargmin(clip.curves["lag_generated_2"])) <= BREAK + 1
     for metric in ("drift_psnr_delta", "drift_ssim_delta", "drift_lag_50", "drift_lag_100"):
         assert clip.values[metric] < 0
-
-
-def test_another_persons_colours_are_seen_at_the_frame(scored: dict[str, Scored]) -> None:
-    clip = scored["swapped"]
-    apart = [
-        float(np.linalg.norm((rgb2lab(made) - rgb2lab(real)).mean(axis=(0, 1))))
-        for real, made in zip(clip.real, clip.made, strict=True)
-    ]
-    np.testing.assert_allclose(clip.curves["colour_delta_e"], apart, atol=2e-3)
-    assert int(np.argmax(np.diff(clip.curves["colour_delta_e"]))) + 1 == BREAK
-    assert clip.values["drift_colour_delta"] == pytest.approx(
-        np.mean(apart[-ENDS:]) - np.mean(apart[:ENDS]), abs=2e-3
-    )
-    assert clip.values["drift_colour_delta"] > 10
 
 
 CODEC_FLOOR = {

@@ -135,19 +135,6 @@ def test_policies_and_what_they_did_stand_in_the_result(tmp_path: Path) -> None:
     assert clip.values["psnr"] == pytest.approx(expected, abs=1e-9)
 
 
-def test_without_a_policy_the_clip_fails_by_name_and_the_others_go_on(tmp_path: Path) -> None:
-    for name, n in (("a", 8), ("b", 7)):
-        write_video(tmp_path / "real" / f"{name}.avi", pictures(8))
-        write_video(tmp_path / "gen" / f"{name}.avi", worse(pictures(n)))
-    report = scored(pairing_of(tmp_path / "real", tmp_path / "gen"), tmp_path / "out", "psnr")
-    assert list(report.clips) == ["a"]
-    assert report.coverage.failed.keys() == {"b"}
-    assert report.coverage.failed["b"].startswith("b.avi: has 7 frames")
-    assert (report.coverage.n_scored, report.coverage.n_expected) == (1, 2)
-    assert not report.complete
-    assert report.metrics["psnr"].n_clips == 1
-
-
 @pytest.mark.parametrize(
     ("size_px", "remedy"),
     [

@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from tests.metrics.scoring import stand_ins
 from tests.metrics.scoring.clips import (
@@ -23,7 +22,6 @@ from tests.metrics.scoring.clips import (
     scored,
     some_clips,
     worse,
-    write_pictures,
     write_set,
 )
 from tpbench.errors import TPBenchError
@@ -100,36 +98,6 @@ def test_the_golden_clips_give_the_official_values_for_every_delta(tmp_path: Pat
         "rate": "ignore",
         "first_frame": 0,
     }
-
-
-def test_frames_equal_scikit_image(tmp_path: Path) -> None:
-    real = pictures(8)
-    generated = worse(real)
-    write_set(tmp_path / "real", {"sub/a": real})
-    write_pictures(tmp_path / "gen" / "sub" / "a", generated, first=1)
-
-    report = score(
-        tmp_path / "real", tmp_path / "gen", out=tmp_path / "out", metrics=["psnr", "ssim", "l1"]
-    )
-
-    frames = columns_of(tmp_path / "out").loc["sub/a"]
-    assert list(frames.columns) == ["identical", "l1", "psnr", "ssim"]
-    assert list(frames.index) == list(range(8))
-    for at, pair in enumerate(zip(real, generated, strict=True)):
-        psnr_db = peak_signal_noise_ratio(*pair, data_range=255)
-        similarity = structural_similarity(
-            *pair,
-            channel_axis=-1,
-            data_range=255,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-        )
-        assert frames["psnr"][at] == pytest.approx(psnr_db, abs=1e-9)
-        assert frames["ssim"][at] == pytest.approx(similarity, abs=1e-5)
-    for name in ("psnr", "ssim", "l1"):
-        assert report.clips["sub/a"].values[name] == pytest.approx(frames[name].mean(), abs=1e-12)
-        assert report.metrics[name].value == report.clips["sub/a"].values[name]
 
 
 def test_identical_frames_count_as_100_db_in_psnr_and_are_counted(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from tests.metrics.scoring.clips import (
     pairing_of,
     pictures,
     scored,
-    some_clips,
     worse,
     write_set,
 )
@@ -20,7 +19,6 @@ from tpbench.metrics.registry import METRICS, protocol
 from tpbench.metrics.scoring.records import ClipRecord
 from tpbench.metrics.scoring.reduce import ScoredClip, mean_score, score_clip_record
 from tpbench.metrics.scoring.report import MetricScore
-from tpbench.metrics.scoring.run import score
 
 V2 = protocol("tpbench-v2")
 
@@ -163,64 +161,3 @@ def test_direction_unit_and_version_are_the_registrys() -> None:
 
 
 # --- through the engine -----------------------------------------------------------------------
-
-
-def test_short_clips_are_counted_from_the_folder_to_the_report(tmp_path: Path) -> None:
-    real, generated = some_clips([100, 101, 130], size_px=(16, 16))
-    write_set(tmp_path / "real", real)
-    write_set(tmp_path / "gen", generated)
-
-    report = scored(
-        pairing_of(tmp_path / "real", tmp_path / "gen"),
-        tmp_path / "out",
-        "psnr",
-        "drift_psnr_slope",
-        "drift_psnr_delta",
-        "lasting_psnr",
-        "drift_lag_100",
-    )
-
-    assert report.metrics["psnr"].n_clips == 3
-    for name in ("drift_psnr_slope", "drift_psnr_delta", "lasting_psnr"):
-        found = report.metrics[name]
-        assert (found.n_clips, found.n_too_short) == (2, 1), name
-        values = [report.clips[clip].values[name] for clip in ("clip1", "clip2")]
-        assert found.value == pytest.approx(np.mean(values), abs=1e-12)
-        assert math.isnan(report.clips["clip0"].values[name])
-    assert report.clips.keys() == {"clip0", "clip1", "clip2"}
-    # A lag of 100 frames fits into 101.
-    lag = report.metrics["drift_lag_100"]
-    assert (lag.n_clips, lag.n_missing, lag.n_too_short) == (2, 1, 0)
-
-
-@pytest.mark.parametrize("n_people", [4, 6])
-def test_a_table_of_identities_decides_the_interval(n_people: int, tmp_path: Path) -> None:
-    clips = {f"sub/{at}": pictures(2, size_px=(16, 16), seed=at) for at in range(8)}
-    write_set(tmp_path / "real", clips, ending="")
-    noisy = {name: worse(images, by=9 + at) for at, (name, images) in enumerate(clips.items())}
-    write_set(tmp_path / "gen", noisy, ending="")
-    table = tmp_path / "people.csv"
-    rows = [f"{name},person {at % n_people}" for at, name in enumerate(clips)]
-    table.write_text("\n".join(["clip,identity", *rows]))
-
-    report = score(
-        tmp_path / "real",
-        tmp_path / "gen",
-        out=tmp_path / "out",
-        metrics=["psnr"],
-        identities=table,
-        workers=1,
-    )
-
-    found = report.metrics["psnr"]
-    assert report.clips["sub/5"].identity == f"person {5 % n_people}"
-    if n_people < 5:
-        assert (found.low, found.interval_reason) == (
-            None,
-            "4 identities: an interval needs at least 5",
-        )
-    else:
-        assert found.low is not None
-        assert found.high is not None
-        assert found.low < found.value < found.high
-        assert found.n_identities == 6
