@@ -106,23 +106,23 @@ COLUMNS = {
 every_metric = pytest.mark.parametrize("metric_id", list(METRICS))
 
 
-@every_metric
-def test_an_id_can_be_a_column(metric_id: str) -> None:
-    row = metric(metric_id)
-    assert re.fullmatch(r"[a-z][a-z0-9_]*", row.id)
-    assert row.version >= 1
-    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", column) for column in row.columns)
-
-
-@every_metric
-def test_texts_are_there_and_are_clean(metric_id: str) -> None:
-    row = metric(metric_id)
-    for text in (row.title, row.definition, row.formula, row.source, row.pitfalls):
-        assert len(text) > 1
+def assert_clean(*prose: str) -> None:
+    """Sentences on one line, whatever the lines of the file."""
+    for text in prose:
         assert text == " ".join(text.split())
-    for prose in (row.definition, row.source, row.pitfalls):
-        assert prose.endswith(".")
-        assert prose[0].isupper()
+        assert text.endswith(".")
+        assert text[0].isupper()
+
+
+@every_metric
+def test_an_id_can_be_a_column_and_texts_are_there_and_clean(metric_id: str) -> None:
+    row = metric(metric_id)
+    assert row.version >= 1
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in (row.id, *row.columns))
+    assert_clean(row.definition, row.source, row.pitfalls)
+    for text in (row.title, row.formula):
+        assert text == " ".join(text.split())
+        assert len(text) > 1
     assert len(row.title) <= 30
     assert len(row.definition) <= 220
 
@@ -138,37 +138,19 @@ def test_a_target_goes_with_its_direction_and_lies_in_the_range(metric_id: str) 
     high = float("inf") if row.high is None else row.high
     assert low < high
     assert (row.target is not None) == (row.direction == "target")
-    if row.target is not None:
-        assert low <= row.target <= high
+    assert row.target is None or low <= row.target <= high
+    assert row.unit != "share" or (low, high) == (0, 1)
 
 
 @every_metric
-def test_a_share_lies_between_0_and_1(metric_id: str) -> None:
+def test_a_metric_has_the_columns_files_and_skeletons_it_works_on(metric_id: str) -> None:
     row = metric(metric_id)
-    if row.unit == "share":
-        assert (row.low, row.high) == (0, 1)
-
-
-@every_metric
-def test_a_reduction_has_the_columns_it_works_on(metric_id: str) -> None:
-    row = metric(metric_id)
+    over_all = row.reduction == "set" and not row.horizon_frames
     assert len(row.columns) in ({1} if row.horizon_frames else COLUMNS[row.reduction])
     assert len(set(row.columns)) == len(row.columns)
-    assert row.paired == (row.reduction != "set" or row.horizon_frames > 0)
-
-
-@every_metric
-def test_model_files_are_known_and_named_where_a_network_is_used(metric_id: str) -> None:
-    row = metric(metric_id)
-    uses_network = any("lpips" in column for column in row.columns)
-    uses_network |= row.reduction == "set" and not row.horizon_frames
+    assert row.paired == (not over_all)
     assert set(row.weights) <= {known.name for known in WEIGHTS}
-    assert bool(row.weights) == uses_network
-
-
-@every_metric
-def test_regions_and_poses_need_skeletons_and_nothing_else_does(metric_id: str) -> None:
-    row = metric(metric_id)
+    assert bool(row.weights) == (over_all or any("lpips" in column for column in row.columns))
     on_skeletons = any(column.startswith(("face_", "hand_", "pose_")) for column in row.columns)
     assert row.needs == (("pose",) if on_skeletons else ())
 
@@ -254,11 +236,6 @@ def test_the_docs_count_them_rightly() -> None:
     assert f"# {len(METRICS)} metrics, {numbers[len(PROTOCOLS)]} protocols" in text
 
 
-def test_an_unknown_metric_is_refused_with_the_nearest_one() -> None:
-    with pytest.raises(ConfigError, match="no metric is called 'psrn'; did you mean 'psnr'"):
-        metric("psrn")
-
-
 @pytest.mark.parametrize(
     "path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.name}"
 )
@@ -282,30 +259,19 @@ every_protocol = pytest.mark.parametrize("protocol_id", list(PROTOCOLS))
 
 
 @every_protocol
-def test_a_protocol_holds_known_metrics_once_each(protocol_id: str) -> None:
+def test_a_protocol_holds_known_metrics_once_each_with_their_levels_and_clean_texts(
+    protocol_id: str,
+) -> None:
     found = protocol(protocol_id)
     assert found.metrics
     assert set(found.metrics) <= set(METRICS)
     assert len(set(found.metrics)) == len(found.metrics)
-
-
-@every_protocol
-def test_a_protocol_states_a_level_for_each_metric_that_needs_one(protocol_id: str) -> None:
-    found = protocol(protocol_id)
     assert set(found.levels) == {
         name for name in found.metrics if metric(name).reduction == "lasting"
     }
-
-
-@every_protocol
-def test_texts_are_there_and_are_clean_of_protocols(protocol_id: str) -> None:
-    found = protocol(protocol_id)
     assert found.quirks
-    for text in (found.title, found.description, *found.quirks):
-        assert text == " ".join(text.split())
-    for sentence in (found.description, *found.quirks):
-        assert sentence.endswith(".")
-        assert sentence[0].isupper()
+    assert_clean(found.description, *found.quirks)
+    assert found.title == " ".join(found.title.split())
 
 
 def test_every_metric_is_in_a_protocol_or_measured_on_request() -> None:
@@ -362,9 +328,13 @@ def test_a_mean_over_all_frames_is_one_value_of_all_clips_together() -> None:
     assert as_pooled(row, {}) is row
 
 
-def test_an_unknown_protocol_is_refused_with_the_nearest_one() -> None:
+def test_unknown_names_are_refused_with_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match="no metric is called 'psrn'; did you mean 'psnr'"):
+        metric("psrn")
     with pytest.raises(ConfigError, match=r"no protocol is called 'tpbench'; did you mean 'tpben"):
         protocol("tpbench")
+    with pytest.raises(ConfigError, match="did you mean 'lpips'"):
+        protocol("disco").with_metrics(["fid", "lpip"])
 
 
 def test_a_protocol_survives_the_way_to_another_process() -> None:
@@ -375,19 +345,16 @@ def test_a_protocol_survives_the_way_to_another_process() -> None:
         assert hash(again) == hash(found)
 
 
-def test_digests_are_sha256_and_tell_protocols_apart() -> None:
-    digests = {found.digest for found in PROTOCOLS.values()}
-    assert len(digests) == len(PROTOCOLS)
-    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests)
-
-
-def test_a_digest_is_the_same_in_every_process() -> None:
+def test_digests_are_sha256_tell_protocols_apart_and_are_the_same_in_every_process() -> None:
+    digests = {name: row.digest for name, row in PROTOCOLS.items()}
+    assert len(set(digests.values())) == len(PROTOCOLS)
+    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests.values())
     code = (
         "import json; from tpbench.metrics.registry import PROTOCOLS;"
         "print(json.dumps({name: row.digest for name, row in PROTOCOLS.items()}))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(found.stdout) == {name: row.digest for name, row in PROTOCOLS.items()}
+    assert json.loads(found.stdout) == digests
 
 
 @pytest.mark.parametrize(
@@ -452,34 +419,18 @@ def test_other_metrics_make_another_protocol_and_say_so() -> None:
     assert replace(narrowed, id=full.id, metrics=full.metrics) == full
 
 
-def test_its_own_metrics_in_whatever_order_leave_a_protocol_as_it_is() -> None:
+def test_the_order_of_metrics_does_not_count() -> None:
     full = protocol(DEFAULT_PROTOCOL)
     assert full.with_metrics(reversed(full.metrics)) is full
-
-
-def test_the_order_of_metrics_does_not_count_for_the_digest() -> None:
-    full = protocol(DEFAULT_PROTOCOL)
     assert full.with_metrics(["l1", "fid"]).digest == full.with_metrics(["fid", "l1"]).digest
 
 
-def test_metrics_of_other_protocols_can_be_added() -> None:
+def test_metrics_of_other_protocols_can_be_added_and_a_custom_one_stays_custom_once() -> None:
     wider = protocol("talkingpose").with_metrics(["tje_d2", "lpips_vgg"])
     assert (wider.id, wider.length) == ("talkingpose+custom", "truncate")
-
-
-def test_a_custom_protocol_stays_custom_once() -> None:
-    narrowed = protocol(DEFAULT_PROTOCOL).with_metrics(["psnr", "ssim"])
-    assert narrowed.with_metrics(["psnr"]).id == "tpbench-v2+custom"
-
-
-def test_no_metric_at_all_is_refused() -> None:
+    assert wider.with_metrics(["psnr"]).id == "talkingpose+custom"
     with pytest.raises(ConfigError, match="name at least one metric for protocol 'disco'"):
         protocol("disco").with_metrics([])
-
-
-def test_an_unknown_metric_is_refused() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'lpips'"):
-        protocol("disco").with_metrics(["fid", "lpip"])
 
 
 def test_a_metric_whose_level_is_not_stated_is_refused_with_the_protocol_that_states_it() -> None:

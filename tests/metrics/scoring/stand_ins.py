@@ -19,7 +19,7 @@ from tpbench.metrics.scoring.clip_pass import ClipPass
 from tpbench.metrics.scoring.tools import Toolbox
 from tpbench.video import Frame
 from tpbench.wholebody import FACE, LEFT_HAND, LEFT_SHOULDER, NUM_KEYPOINTS, RIGHT_HAND, PoseSource
-from tpbench.work import JsonObject
+from tpbench.work import JsonObject, Process, ProgressReport
 
 Put = Callable[[Any, str, Any], None]
 """`setattr`, or a test's own that takes it back."""
@@ -183,3 +183,15 @@ def build_in_worker(config: JsonObject) -> ClipPass:
     """Return the task of a worker process, with stand-ins."""
     put_in(setattr)
     return clip_pass.build_in_worker(config)
+
+
+def build_stumbling(config: JsonObject) -> Process:
+    """Return the task of a worker process that measures one clip and stumbles over all others."""
+    task = clip_pass.build_in_worker(config)
+
+    def process(payload: JsonObject, report: ProgressReport) -> JsonObject:
+        if payload["clip_id"] == "clip0":
+            return task(payload, report)
+        raise LookupError(f"nobody thought of {payload['clip_id']}")
+
+    return process

@@ -276,7 +276,7 @@ def test_the_length_of_chunks_changes_no_digit(
 def test_a_bug_in_a_worker_fails_its_clip_and_leaves_its_traceback(
     pairing: Pairing, tmp_path: Path
 ) -> None:
-    factory = "tests.metrics.scoring.stumbling:build"
+    factory = "tests.metrics.scoring.stand_ins:build_stumbling"
     report = scored(pairing, tmp_path / "out", "psnr", workers=2, factory=factory)
     assert report.coverage.failed == {
         "clip1": "LookupError: nobody thought of clip1",
