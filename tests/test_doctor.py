@@ -57,9 +57,7 @@ def test_a_reader_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(doctor, "_count_with_cv2", broken)
     monkeypatch.setattr(doctor, "_count_with_decord", lambda _path: 4)
-
     found = _only(monkeypatch, "video readers")
-
     assert (found["OpenCV"].status, found["OpenCV"].remedy) == ("fail", "apt install libxcb1")
     assert (found["decord"].status, found["decord"].detail) == (
         "warn",
@@ -76,9 +74,7 @@ def test_a_missing_package_fails_unless_it_has_no_wheels_here(
         return "1"
 
     monkeypatch.setattr("importlib.metadata.version", version)
-
     found = _only(monkeypatch, "packages")
-
     assert (found["av"].status, found["av"].remedy) == ("fail", "pip install av")
     assert found["decord"].status == "warn"
     assert found["numpy"].status == "ok"
@@ -101,9 +97,7 @@ def test_a_library_that_does_not_load_names_its_package(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(ctypes, "CDLL", load)
     monkeypatch.setattr("sys.platform", "linux")
-
     found = _only(monkeypatch, "system libraries")
-
     assert [name for name, check in found.items() if check.status == "fail"] == ["libGLESv2.so.2"]
     assert found["libGLESv2.so.2"].remedy == "apt install libgles2"
 
@@ -124,7 +118,5 @@ def test_an_examination_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch
         yield
 
     monkeypatch.setattr(doctor, "_EXAMINATIONS", {"gadgets": broken})
-
     (check,) = examine()
-
     assert (check.status, check.detail) == ("fail", "RuntimeError: a b")

@@ -164,9 +164,7 @@ def test_a_person_who_leans_comes_back_leaning(degrees: float) -> None:
         draw(person), turn, (WIDTH_PX, HEIGHT_PX), borderMode=cv2.BORDER_CONSTANT,
         borderValue=BACKGROUND,
     )  # fmt: skip
-
     (frame,) = warped(leaning)
-
     # Below the hips the reference ends where the leaning picture goes on.
     body = np.abs(np.asarray(expected, int) - BACKGROUND).max(axis=-1) > 0
     body[HEIGHT_PX - 50 :] = False
@@ -311,9 +309,7 @@ def test_what_can_not_be_made_is_one_failure_each() -> None:
         "small": (replace(good, reference_pose=pose_of([person], height_px=99)), "256x99"),
     }
     tasks = [replace(task, clip_id=clip_id) for clip_id, (task, _) in cases.items()]
-
     found = failures(list(WarpGenerator({}).generate(tasks)))
-
     assert list(found) == list(cases)
     for clip_id, (_, words) in cases.items():
         assert words in found[clip_id]
@@ -444,12 +440,10 @@ def test_layers_are_drawn_where_they_belong(shift: tuple[int, int]) -> None:
         if 0 <= at[0] < 50 and 0 <= at[1] < 60:
             expected[at] = draws[y, x, :3]
     forward = np.array([[1.0, 0, shift[0]], [0, 1, shift[1]]])
-
     rigid, bent, everywhere = (np.full((50, 60, 3), 77, np.uint8) for _ in range(3))
     draw_rigid(rigid, layer, forward)
     draw_bent(bent, layer, lambda nodes: nodes - shift, around=forward)
     draw_bent(everywhere, layer, lambda nodes: nodes - shift)
-
     for canvas in (rigid, bent, everywhere):
         assert np.abs(canvas.astype(int) - expected).max() <= 1
 
@@ -533,6 +527,5 @@ def test_on_talks_hands_are_found_where_the_pose_has_them(shared_dir: Path, numb
         error_px.append(float(np.nanmean(np.hypot(*(found - wanted).transpose(2, 0, 1)))))
         there = np.isfinite(wanted[..., 0])
         missing.append(float(np.isnan(found[..., 0])[there].mean()))
-
     assert error_px[0] <= error_px[1] / 3
     assert missing[0] < 0.25

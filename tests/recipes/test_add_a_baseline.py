@@ -88,11 +88,9 @@ def test_a_python_baseline_is_a_class_and_a_row(data: Path) -> None:
     (baselines / "mirrored.py").write_text(class_code, "utf-8")
     with (baselines / "registry.yaml").open("a") as file:
         file.write(f"\n{row}")
-
     code, _, errors = tpbench_in(
         data.parent, "generate", "--model", "mirrored", "--data", "data", "--out", "runs", *CHEAP
     )
-
     assert code == 0, errors
     (video,) = (data.parent / "runs").rglob("generated/a.mkv")
     frames = [frame.image for frame in read_frames(video)]

@@ -343,6 +343,5 @@ def test_the_lock_of_a_killed_holder_is_free(site: Site, put: Put) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         process.kill()
-
     assert pull(["model"])[0].status == "verified"
     assert len(site.requests) == 1

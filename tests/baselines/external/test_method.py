@@ -23,10 +23,8 @@ from tpbench.errors import ConfigError
 def test_steps_lead_from_nothing_to_all_that_is_checked(method_id: str, methods: Path) -> None:
     spec = load_spec(method_id)
     checkout = methods / method_id / "checkout"
-
     lines = install_steps(spec)
     text = "\n".join(lines)
-
     typed = [line for line in lines if not line.startswith("#")]
     assert [line.split(". ")[0] for line in typed] == [str(n + 1) for n in range(len(typed))]
     assert typed[0] == f"1. git clone {spec.url} {checkout}"
@@ -47,7 +45,6 @@ def test_walls_and_terms_are_said() -> None:
 
 def test_rows_are_light_and_say_what_the_specs_say() -> None:
     found = {name: MODELS[name] for name in spec_ids()}
-
     for row in found.values():
         assert row.kind == "external"
         assert row.install

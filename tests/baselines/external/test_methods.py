@@ -85,9 +85,7 @@ def test_frames_come_back_aligned_to_the_driving_clip(
         driving = [blocks(index, size, sum(task.clip_id.encode())) for index in range(N)]
     else:
         driving = [blocks(index, size, 5) for index in range(N)]
-
     frames, reasons = made(build(method_id, **options), [task])
-
     assert not reasons
     # Lines of poses keep their width on a larger canvas, so they come back thinner.
     levels = 12.0 if method_id in ("magicpose", "stableanimator") else 6.0

@@ -291,9 +291,7 @@ def test_clip_is_known_under_both_names(states: States, ours: str, theirs: str) 
 
     positions = {f"{theirs}embeddings.position_ids": torch.arange(50)[None]}
     wanted = named(ours)
-
     found = matched("image_encoder", named(theirs) | positions, wanted, label="clip")
-
     assert found.keys() == wanted.keys()
     assert all(torch.equal(found[key], wanted[key]) for key in wanted)
 

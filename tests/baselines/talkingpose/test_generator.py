@@ -158,7 +158,6 @@ def test_points_that_are_not_numbers_are_points_not_seen(generator: TalkingPose)
     nobody = np.full_like(keypoints, np.nan)
     some = replace(task.driving, keypoints=keypoints, scores=scores)
     none = replace(task.driving, keypoints=nobody, scores=np.zeros_like(scores))
-
     tasks = [
         replace(task, clip_id="some", driving=some),
         replace(task, clip_id="none", driving=none, reference_pose=none.slice_frames(0, 1)),

@@ -279,9 +279,7 @@ def test_a_reference_that_does_not_fit_beside_others_waits_for_them(
 
     monkeypatch.setattr(pipeline, "prepare", fails_once_for_c)
     batches = watch(pipeline, never)
-
     made = by_clip(LockStep(pipeline, max_clips=4).run(clips))
-
     assert [len(made[name]) for name in "abcd"] == [1, 3, 2, 3]
     assert tried == ["a", "b", "c", "c", "d"]
     assert max(len(batch) for batch in batches) == 1
@@ -357,7 +355,6 @@ def test_a_frame_starts_between_its_noise_and_the_frame_before(
     state = pipeline.prepare(clip)
     first = pipeline.make_frames([state], 0).latents
     pipeline.make_frames([state], 1)
-
     assert torch.equal(begun[0], clip.noise)
     torch.testing.assert_close(begun[1], 0.8 * clip.noise + 0.2 * first)
 
@@ -427,7 +424,5 @@ def test_compiling_is_asked_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", compile_nothing)
     plain = tiny_pipeline()
     assert compiled == []
-
     Pipeline(plain.networks, plain.schedule, guidance=3.5, gain=0.05, compiled=True)
-
     assert compiled == [plain.networks.denoising_unet]
