@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from tests.benchmark.conftest import write_dataset
@@ -160,8 +159,6 @@ def test_in_the_package_the_same_file_is_a_model_by_its_id(spec: Path, data: Pat
         ("\udcff", "is no YAML: 'utf-8' codec can't decode"),
         ("[]", "Input should be a valid dictionary"),
         ("id: ../up", "id: String should match pattern"),
-        ("comand: []", "comand: Extra inputs are not permitted"),
-        ("fresh: [../up]", "fresh.0: '../up' leads out of its folder"),
         ("id: champ", "id 'champ' is a model of tpbench; give it its own id"),
     ],
 )
@@ -170,9 +167,8 @@ def test_what_is_no_spec_is_one_line(
 ) -> None:
     content = spec.read_text("utf-8")
     spec.unlink()
-    if text is not None and ": " in text and "[" not in text[:2] and text != "a: [":
-        text = yaml.safe_dump({**yaml.safe_load(content), **yaml.safe_load(text)})
     if text is not None:
+        text = content.replace("id: my-method", text) if text.startswith("id: ") else text
         spec.write_bytes(text.encode("utf-8", "surrogateescape"))
     for command in (("models", "show", spec), ("eval", "--model", spec, "--data", data)):
         said = run(*command, code=1).strip()

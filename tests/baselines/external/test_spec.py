@@ -66,6 +66,7 @@ def test_every_spec_says_where_it_comes_from(method_id: str) -> None:
             {"collect": {"root": "out", "glob": "../*.png", "kind": "video"}},
             ["collect.glob: '../*.png' leads out of its folder"],
         ),
+        ({"fresh": ["../up"]}, ["fresh.0: '../up' leads out of its folder"]),
         ({"inputs": {"ref": {"kind": "ref_jpg"}}}, ["inputs.ref"]),
         (
             {"inputs": {"ref": {"kind": "pose_pngs", "names": "a/%d.png"}}},
