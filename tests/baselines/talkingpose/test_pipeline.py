@@ -18,7 +18,6 @@ from tpbench.baselines.talkingpose.pipeline import (
     ClipInput,
     ClipState,
     LockStep,
-    MadeFrames,
     Pipeline,
     Schedule,
     StepFrame,
@@ -116,7 +115,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
         batches: list[list[str]] = []
         make = pipeline.make_frames
 
-        def recorded(states: Sequence[ClipState], index: int) -> MadeFrames:
+        def recorded(states: Sequence[ClipState], index: int) -> list[StepFrame]:
             batches.append([state.clip.clip_id for state in states])
             if too_much(batches[-1]):
                 raise torch.cuda.OutOfMemoryError
@@ -353,7 +352,7 @@ def test_a_frame_starts_between_its_noise_and_the_frame_before(
     monkeypatch.setattr(pipeline, "_begun", keep)
     clip = tiny_clip()
     state = pipeline.prepare(clip)
-    first = pipeline.make_frames([state], 0).latents
+    first = pipeline.make_frames([state], 0)[0].latents
     pipeline.make_frames([state], 1)
     assert torch.equal(begun[0], clip.noise)
     torch.testing.assert_close(begun[1], 0.8 * clip.noise + 0.2 * first)
@@ -362,8 +361,8 @@ def test_a_frame_starts_between_its_noise_and_the_frame_before(
 def test_latents_given_as_the_frame_before_act_on_the_first_frame(pipeline: Pipeline) -> None:
     clip = tiny_clip(n_frames=1)
     before = torch.full_like(clip.noise, 3.0)
-    fresh = pipeline.make_frames([pipeline.prepare(clip)], 0).latents
-    carried = pipeline.make_frames([pipeline.prepare(replace(clip, before=before))], 0).latents
+    fresh = pipeline.make_frames([pipeline.prepare(clip)], 0)[0].latents
+    carried = pipeline.make_frames([pipeline.prepare(replace(clip, before=before))], 0)[0].latents
     assert (fresh - carried).abs().max() > 1e-2
 
 
@@ -373,25 +372,25 @@ def test_without_guidance_the_reference_is_still_attended() -> None:
     other = replace(clip, reference=255 - clip.reference)
     one, two = (pipeline.prepare(each) for each in (clip, other))
     two.token = one.token  # so that the reference network alone tells them apart
-    made = [pipeline.make_frames([state], 0).latents for state in (one, two)]
+    made = [pipeline.make_frames([state], 0)[0].latents for state in (one, two)]
     assert (made[0] - made[1]).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize(("width_px", "height_px"), [(40, 24), (72, 40), (64, 128)])
 def test_any_multiple_of_8_is_a_size(pipeline: Pipeline, width_px: int, height_px: int) -> None:
     clip = tiny_clip(n_frames=1, width_px=width_px, height_px=height_px)
-    made = pipeline.make_frames([pipeline.prepare(clip)], 0)
-    assert made.images.shape == (1, 3, height_px, width_px)
-    assert made.finite == (True,)
-    assert float(made.images.min()) >= 0
-    assert float(made.images.max()) <= 1
+    (made,) = pipeline.make_frames([pipeline.prepare(clip)], 0)
+    assert made.image.shape == (3, height_px, width_px)
+    assert made.finite
+    assert float(made.image.min()) >= 0
+    assert float(made.image.max()) <= 1
 
 
 def test_a_failed_frame_leaves_the_networks_as_they_were(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = tiny_clip(n_frames=1)
-    expected = pipeline.make_frames([pipeline.prepare(clip)], 0).latents
+    expected = pipeline.make_frames([pipeline.prepare(clip)], 0)[0].latents
     state = pipeline.prepare(clip)
     with monkeypatch.context() as patched:
 
@@ -402,7 +401,7 @@ def test_a_failed_frame_leaves_the_networks_as_they_were(
         with pytest.raises(torch.cuda.OutOfMemoryError):
             pipeline.make_frames([state], 0)
     assert all(reader.bank is None for reader in pipeline._attention._readers.values())
-    assert torch.equal(pipeline.make_frames([state], 0).latents, expected)
+    assert torch.equal(pipeline.make_frames([state], 0)[0].latents, expected)
 
 
 def test_noise_is_the_released_draw_and_leaves_the_global_generator_alone() -> None:

@@ -39,6 +39,7 @@ _CLIP_STD: Final = (0.26862954, 0.26130258, 0.27577711)
 _OUT_OF_MEMORY: Final = (
     "out of GPU memory with a single clip; make smaller frames, use dtype=fp16, or another GPU"
 )
+_WIDER: Final = "use dtype=bf16 or dtype=fp32"
 
 _T = TypeVar("_T")
 
@@ -99,9 +100,11 @@ class StepFrame:
     clip: ClipInput
     index: int
     latents: torch.Tensor
-    """(1, C, h, w) float32."""
+    """(1, C, h, w) float32, in the scale in which the UNet works."""
     image: torch.Tensor
     """(3, H, W) float32 in [0, 1]."""
+    finite: bool
+    """Whether the networks stayed within the numbers of their dtype."""
 
 
 class LockStep:
@@ -147,10 +150,13 @@ class LockStep:
                 batch = [todo.popleft() for _ in range(min(self.max_clips, len(todo)))]
                 made = _within_memory(partial(self._pipeline.make_frames, batch, index))
                 if made is not None:
-                    for state, outcome in zip(batch, _outcomes(batch, made, index), strict=True):
-                        if isinstance(outcome, ClipFailure):
-                            states.remove(state)
-                        yield outcome
+                    for state, frame in zip(batch, made, strict=True):
+                        if frame.finite:
+                            yield frame
+                            continue
+                        states.remove(state)
+                        reason = f"the networks overflowed in frame {index}; {_WIDER}"
+                        yield ClipFailure(clip_id=state.clip.clip_id, reason=reason)
                 elif len(batch) > 1:
                     self._halve(len(batch))
                     todo.extendleft(reversed(batch))
@@ -164,22 +170,6 @@ class LockStep:
         logger.warning(
             "out of GPU memory with %d clips at once; going on with %d", tried, self.max_clips
         )
-
-
-def _outcomes(
-    batch: Sequence[ClipState], made: MadeFrames, index: int
-) -> Iterator[StepFrame | ClipFailure]:
-    for row, state in enumerate(batch):
-        if made.finite[row]:
-            yield StepFrame(
-                clip=state.clip,
-                index=index,
-                latents=made.latents[row : row + 1],
-                image=made.images[row],
-            )
-        else:
-            reason = f"the networks overflowed in frame {index}; use dtype=bf16 or dtype=fp32"
-            yield ClipFailure(clip_id=state.clip.clip_id, reason=reason)
 
 
 def _within_memory(step: Callable[[], _T]) -> _T | None:
@@ -229,18 +219,6 @@ class ClipState:
     """What the denoising UNet attends to, for each of its transformer blocks."""
     latents: torch.Tensor | None
     """(1, C, h, w) float32 latents of the frame before; None before the first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class MadeFrames:
-    """One frame of each of B clips."""
-
-    latents: torch.Tensor
-    """(B, C, h, w) float32, in the scale in which the UNet works."""
-    images: torch.Tensor
-    """(B, 3, H, W) float32 in [0, 1]."""
-    finite: tuple[bool, ...]
-    """For each clip whether the networks stayed within the numbers of their dtype."""
 
 
 class Pipeline:
@@ -295,7 +273,7 @@ class Pipeline:
 
     @_reproducible()
     @torch.inference_mode()
-    def make_frames(self, states: Sequence[ClipState], index: int) -> MadeFrames:
+    def make_frames(self, states: Sequence[ClipState], index: int) -> list[StepFrame]:
         """Make frame `index` of clips of one size, as one batch; updates their states.
 
         The frames of a clip are made in order.
@@ -306,10 +284,19 @@ class Pipeline:
         vae: Any = self.networks.vae
         decoded = vae.decode((latents / LATENT_SCALE).to(self.networks.dtype), return_dict=False)[0]
         images = (decoded.float() / 2 + 0.5).clamp(0, 1)
-        finite = tuple(decoded.isfinite().all(dim=(1, 2, 3)).tolist())
+        finite = decoded.isfinite().all(dim=(1, 2, 3)).tolist()
+        frames = []
         for row, state in enumerate(states):
             state.latents = latents[row : row + 1]
-        return MadeFrames(latents=latents, images=images, finite=finite)
+            frame = StepFrame(
+                clip=state.clip,
+                index=index,
+                latents=state.latents,
+                image=images[row],
+                finite=finite[row],
+            )
+            frames.append(frame)
+        return frames
 
     def _denoised(self, states: Sequence[ClipState], pose_features: torch.Tensor) -> torch.Tensor:
         latents = torch.cat([self._begun(state) for state in states])
