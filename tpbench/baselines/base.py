@@ -7,7 +7,10 @@ metric. Nothing of one clip may affect the next.
 from __future__ import annotations
 
 import reprlib
+from abc import ABC, abstractmethod
+from collections.abc import Generator as IteratorOf
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from tpbench.errors import ConfigError, did_you_mean
+from tpbench.errors import ConfigError, MediaError, did_you_mean
 from tpbench.wholebody import WholeBodyPose
 
 JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
@@ -116,6 +119,32 @@ class Generator(Protocol):
     def close(self) -> None:
         """Free memory, processes and temporary folders. May be called twice."""
         ...
+
+
+Images: TypeAlias = IteratorOf[NDArray[np.uint8]]
+
+
+class ClipByClip(ABC):
+    """Base of generators that make one clip after the other and hold nothing between them."""
+
+    max_clips = 1
+
+    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
+        """Yield the frames of each task, or its failure if a file of it can't be used."""
+        for task in tasks:
+            try:
+                with closing(self._images(task)) as images:
+                    for index, image in enumerate(images):
+                        yield GeneratedFrame(clip_id=task.clip_id, index=index, image=image)
+            except MediaError as error:
+                yield ClipFailure(clip_id=task.clip_id, reason=str(error))
+
+    @abstractmethod
+    def _images(self, task: AnimationTask) -> Images:
+        """Yield (height_px, width_px, 3) uint8 RGB, as many as the task asks for."""
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Do nothing: nothing is held."""
 
 
 Kind = Literal["anchor", "baseline", "model", "external"]

@@ -13,8 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -24,8 +23,8 @@ from numpy.typing import NDArray
 
 from tpbench.baselines.base import (
     AnimationTask,
-    ClipFailure,
-    GeneratedFrame,
+    ClipByClip,
+    Images,
     JsonValue,
     Options,
     OptionValue,
@@ -52,26 +51,14 @@ class PrecomputedOptions(Options):
     """Frames of the right shape but another size: refuse, or resample them (`INTER_AREA`)."""
 
 
-class Precomputed:
-    """Reads the frames of each clip from files that bear its id."""
-
-    max_clips = 1
+class Precomputed(ClipByClip):
+    """Reads the frames of each clip from files that bear its id; one that does not fit fails."""
 
     def __init__(
         self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
     ) -> None:
         self._options = parse_options("precomputed", PrecomputedOptions, options)
         self._found = _find_all(self._options.folder)
-
-    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
-        """Yield the frames found for each task; a clip that does not fit its task fails."""
-        for task in tasks:
-            try:
-                with closing(self._images(task)) as images:
-                    for index, image in enumerate(images):
-                        yield GeneratedFrame(clip_id=task.clip_id, index=index, image=image)
-            except MediaError as error:
-                yield ClipFailure(clip_id=task.clip_id, reason=str(error))
 
     def describe(self) -> dict[str, JsonValue]:
         """Return the options and a digest of all that was found, for which every byte is read.
@@ -89,9 +76,6 @@ class Precomputed:
             "files_sha256": self._digest,
         }
 
-    def close(self) -> None:
-        """Do nothing: nothing is held."""
-
     @cached_property
     def _digest(self) -> str:
         """A sha256 over clip ids and the bytes of their files."""
@@ -108,7 +92,7 @@ class Precomputed:
             total.update("\n".join([clip_id, *contents, ""]).encode())
         return total.hexdigest()
 
-    def _images(self, task: AnimationTask) -> Generator[NDArray[np.uint8]]:
+    def _images(self, task: AnimationTask) -> Images:
         footage = open_footage(self._path_of(task.clip_id))
         if footage.n_frames != task.n_frames and footage.on_timeline().n_frames == task.n_frames:
             footage = footage.on_timeline()

