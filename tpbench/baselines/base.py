@@ -133,14 +133,14 @@ class ClipByClip(ABC):
         """Yield the frames of each task, or its failure if a file of it can't be used."""
         for task in tasks:
             try:
-                with closing(self._images(task)) as images:
-                    for index, image in enumerate(images):
+                with closing(self.images(task)) as stream:
+                    for index, image in enumerate(stream):
                         yield GeneratedFrame(clip_id=task.clip_id, index=index, image=image)
             except MediaError as error:
                 yield ClipFailure(clip_id=task.clip_id, reason=str(error))
 
     @abstractmethod
-    def _images(self, task: AnimationTask) -> Images:
+    def images(self, task: AnimationTask) -> Images:
         """Yield (height_px, width_px, 3) uint8 RGB, as many as the task asks for."""
 
     def close(self) -> None:  # noqa: B027 - most hold nothing

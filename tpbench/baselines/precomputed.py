@@ -92,7 +92,12 @@ class Precomputed(ClipByClip):
             total.update("\n".join([clip_id, *contents, ""]).encode())
         return total.hexdigest()
 
-    def _images(self, task: AnimationTask) -> Images:
+    def images(self, task: AnimationTask) -> Images:
+        """Yield the frames found for a task.
+
+        Raises:
+            MediaError: there are none, or they do not fit the task.
+        """
         footage = open_footage(self._path_of(task.clip_id))
         if footage.n_frames != task.n_frames and footage.on_timeline().n_frames == task.n_frames:
             footage = footage.on_timeline()

@@ -69,7 +69,8 @@ class Frozen(_Anchor[Options]):
 
     _name, _kind = "frozen", Options
 
-    def _images(self, task: AnimationTask) -> Images:
+    def images(self, task: AnimationTask) -> Images:
+        """Yield the reference, once for each frame."""
         for _ in range(task.n_frames):
             yield task.reference
 
@@ -79,7 +80,8 @@ class Oracle(_Anchor[Options]):
 
     _name, _kind = "oracle", Options
 
-    def _images(self, task: AnimationTask) -> Images:
+    def images(self, task: AnimationTask) -> Images:
+        """Yield the frames of the driving video."""
         video, info = _driving_video(task)
         for frame in read_frames(video, info=info):
             yield frame.image
@@ -94,7 +96,12 @@ class GtReencode(_Anchor[ReencodeOptions]):
 
     _name, _kind = "gt-reencode", ReencodeOptions
 
-    def _images(self, task: AnimationTask) -> Images:
+    def images(self, task: AnimationTask) -> Images:
+        """Yield the frames of the driving video as they are after encoding.
+
+        Raises:
+            GeneratorError: the temporary folder can't hold the encoded video.
+        """
         video, info = _driving_video(task)
         if info.width_px % 2 or info.height_px % 2:
             raise MediaError(video, f"has {_size(info)}, and 4:2:0 colour wants even sides")
@@ -139,7 +146,8 @@ class GtLag(_Anchor[LagOptions]):
 
     _name, _kind = "gt-lag5", LagOptions
 
-    def _images(self, task: AnimationTask) -> Images:
+    def images(self, task: AnimationTask) -> Images:
+        """Yield the driving video, late."""
         video, info = _driving_video(task)
         lag = min(self._options.lag_frames, info.frame_count - 1)
         frames = read_frames(video, info=info, end_frame=info.frame_count - lag)

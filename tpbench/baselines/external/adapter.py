@@ -103,16 +103,26 @@ class ExternalGenerator:
     Args:
         spec: of the method.
         options: the user's.
+        weights_dir: must be None: the weights lie in the checkout.
         device: "auto", "cpu", "cuda" or "cuda:N": which GPU the command sees.
 
     Raises:
-        ConfigError: an option is wrong, or the method is not installed.
+        ConfigError: an option is wrong, the method is not installed, or a weights folder is named.
         MissingWeightsError: weights are not where the method looks for them.
     """
 
     def __init__(
-        self, spec: MethodSpec, options: Mapping[str, OptionValue], *, device: str = "auto"
+        self,
+        spec: MethodSpec,
+        options: Mapping[str, OptionValue],
+        *,
+        weights_dir: Path | None = None,
+        device: str = "auto",
     ) -> None:
+        if weights_dir is not None:
+            raise ConfigError(
+                f"{spec.id} keeps its weights in its checkout: name that (option checkout) instead"
+            )
         parsed = parse_options(spec.id, options_of(spec), options)
         self.spec = spec
         self.max_clips: int = getattr(parsed, "batch_clips", 1)
@@ -276,25 +286,8 @@ def _free_port() -> int:
     return port
 
 
-def build_external(
-    spec: MethodSpec,
-    options: Mapping[str, OptionValue],
-    *,
-    weights_dir: Path | None = None,
-    device: str = "auto",
-) -> ExternalGenerator:
-    """Build the generator of a method.
-
-    Raises:
-        ConfigError: see `ExternalGenerator`; or a weights folder was named, which such a method
-            does not have.
-        MissingWeightsError: see `ExternalGenerator`.
-    """
-    if weights_dir is not None:
-        raise ConfigError(
-            f"{spec.id} keeps its weights in its checkout: name that (option checkout) instead"
-        )
-    return ExternalGenerator(spec, options, device=device)
+build_external: Final = ExternalGenerator
+"""What the registry calls."""
 
 
 def collected_frames(
