@@ -15,7 +15,7 @@ from tpbench.cli.output import (
     console,
     counted,
     interval,
-    plain_table,
+    new_table,
     print_json,
     print_whole,
     shown,
@@ -89,9 +89,9 @@ def _remarks(found: Comparison) -> Iterator[str]:
 
 
 def _table(found: Comparison) -> Table:
-    left = {"metric", "", "unit", "better"}
-    headers = ("metric", "", "A", "B", "A - B", "95 % interval", "unit", "clips", "better")
-    table = plain_table({name: name in left for name in headers})
+    heads = ("metric", "", "A", "B", "A - B", "95 % interval", "unit", "clips", "better")
+    left = ("metric", "", "unit", "better")
+    table = new_table(*heads, right=set(heads).difference(left), whole=left)
     for name, one in found.metrics.items():
         arrow = ARROWS[one.direction]
         if one.quantity != "value":
@@ -193,18 +193,14 @@ def _as_json(built: BuiltLeaderboard) -> dict[str, Any]:
         "page": None if built.page is None else str(built.page),
         "task": board.task.id,
         "protocol": {"id": board.protocol["id"], "digest": board.protocol["digest"]},
-        "dataset": {
-            "name": board.dataset.name,
-            "digest": board.dataset.digest,
-            "split": board.dataset.split,
-        },
+        "dataset": board.dataset.model_dump(include={"name", "digest", "split"}),
         "rows": [
             {
                 "model": row.id,
                 "display_name": row.display_name,
                 "kind": row.kind,
                 "coverage": row.coverage,
-                "seeds": list(row.seeds),
+                "seeds": row.seeds,
                 "runs": [str(run.folder) for run in row.runs],
                 "run_digest": row.run_digest,
                 "verified": row.verified,
@@ -216,16 +212,12 @@ def _as_json(built: BuiltLeaderboard) -> dict[str, Any]:
             for row in board.rows
         ],
         "metrics": [metric.id for metric in board.metrics],
-        "best": {name: list(marks.best) for name, marks in board.marks.items()},
-        "tied": {name: list(marks.tied) for name, marks in board.marks.items()},
-        "missing_anchors": dict(built.missing_anchors),
+        "best": {name: marks.best for name, marks in board.marks.items()},
+        "tied": {name: marks.tied for name, marks in board.marks.items()},
+        "missing_anchors": built.missing_anchors,
         "left_out": [
-            {
-                "run": str(left_out.folder),
-                "reason": left_out.reason,
-                "refused": left_out.refused,
-            }
-            for left_out in board.left_out
+            {"run": str(one.folder), "reason": one.reason, "refused": one.refused}
+            for one in board.left_out
         ],
-        "notes": list(board.notes),
+        "notes": board.notes,
     }

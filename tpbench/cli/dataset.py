@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from tpbench.cli import options as opt
-from tpbench.cli.output import console, counted, print_json, progress_bar
+from tpbench.cli.output import console, counted, new_table, print_json, progress_bar
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -279,23 +279,22 @@ def render_summary(info: DatasetInfo) -> RenderableType:
         parts.append(Text(speed_line(info.run)))
     if info.split is not None:
         split = info.split
-        parts.append(
-            Text(
-                f"split: {split.train_clips:,} train, {split.test_clips:,} test clips "
-                f"(share {split.test_share:g}, seed {split.seed})"
-            )
-        )
+        sides = f"split: {split.train_clips:,} train, {split.test_clips:,} test clips"
+        parts.append(Text(f"{sides} (share {split.test_share:g}, seed {split.seed})"))
     return Group(*parts)
 
 
 def render_failures(clips: Iterable[Clip]) -> RenderableType:
     """Return one line per source that failed or was quarantined, with its reason."""
-    from rich.text import Text
-
-    table = _table("status", "error")
+    table = new_table("status", "error")
     for clip in clips:
-        table.add_row(clip.status, Text(clip.error or ""))
+        table.add_row(clip.status, clip.error or "")
     return table
+
+
+_FACTS: Final = (
+    "url", "licence", "uploader", "identity", "split", "pose_source", "tool_version", "error",
+)  # fmt: skip
 
 
 def render_clip(info: DatasetInfo, clip: Clip, paths: dict[str, str]) -> RenderableType:
@@ -307,28 +306,16 @@ def render_clip(info: DatasetInfo, clip: Clip, paths: dict[str, str]) -> Rendera
     head = Text.assemble((clip.clip_id, "bold"), "  ", (clip.status, colour))
     if clip.reject_codes:
         head.append(f"  {', '.join(clip.reject_codes)}")
-    facts = _table("", "")
+    facts = new_table("", "")
     row = clip.to_json()
     for name, value in [*_provenance(clip), *paths.items()]:
-        facts.add_row(name, Text(value))
+        facts.add_row(name, value)
     for name in _FACTS:
         if row[name] is not None:
-            facts.add_row(name, Text(str(row[name])))
+            facts.add_row(name, str(row[name]))
     if not clip.measurements:
         return Group(head, facts)
     return Group(head, facts, _measurement_table(info, clip))
-
-
-_FACTS = (
-    "url",
-    "licence",
-    "uploader",
-    "identity",
-    "split",
-    "pose_source",
-    "tool_version",
-    "error",
-)
 
 
 def speed_line(run: RunStats) -> str:
@@ -381,7 +368,7 @@ def verdicts(info: DatasetInfo, clip: Clip) -> list[dict[str, object]]:
 
 def _status_table(info: DatasetInfo) -> Table:
     counts = info.counts
-    table = _table("candidates", "rows", "share", right=("rows", "share"))
+    table = new_table("candidates", "rows", "share", right=("rows", "share"))
     for status in ("kept", "rejected", "failed", "quarantined"):
         number = getattr(counts, status)
         share = f"{number / counts.candidates:.1%}" if counts.candidates else ""
@@ -390,15 +377,13 @@ def _status_table(info: DatasetInfo) -> Table:
 
 
 def _reject_table(info: DatasetInfo) -> Table:
-    from rich.text import Text
-
     from tpbench.extraction.pipeline import OTHER_CODES
 
     titles = OTHER_CODES | {item.code: item.title for item in info.measurements if item.code}
-    table = _table("rejected for", "rows", "share", "measured", right=("rows", "share"))
+    table = new_table("rejected for", "rows", "share", "measured", right=("rows", "share"))
     for code, number in info.counts.reject_codes.items():
         share = f"{number / info.counts.rejected:.1%}" if info.counts.rejected else ""
-        table.add_row(Text(code), f"{number:,}", share, Text(titles.get(code, "")))
+        table.add_row(code, f"{number:,}", share, titles.get(code, ""))
     return table
 
 
@@ -406,7 +391,7 @@ def _measurement_table(info: DatasetInfo, clip: Clip) -> Table:
     from rich.text import Text
 
     heads = ("measurement", "measured", "limit", "verdict")
-    table = _table(*heads, right=("measured",))
+    table = new_table(*heads, right=("measured",))
     signs = {"at_least": "\N{GREATER-THAN OR EQUAL TO}", "at_most": "\N{LESS-THAN OR EQUAL TO}"}
     styles = {"ok": "green", "reject": "red", "not measured": "dim"}
     for row in verdicts(info, clip):
@@ -415,9 +400,9 @@ def _measurement_table(info: DatasetInfo, clip: Clip) -> Table:
         verdict = str(row["verdict"])
         said = f"{verdict}: {row['code']}" if verdict == "reject" else verdict
         table.add_row(
-            Text(str(row["title"])),
+            str(row["title"]),
             _number(row["measured"]),
-            Text(limit if row["threshold"] is not None else str(row["unit"])),
+            limit if row["threshold"] is not None else str(row["unit"]),
             Text(said, style=styles.get(verdict, "")),
         )
     return table
@@ -440,13 +425,3 @@ def _provenance(clip: Clip) -> list[tuple[str, str]]:
 
 def _number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else ""
-
-
-def _table(*heads: str, right: tuple[str, ...] = ()) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_header=any(heads))
-    for head in heads:
-        table.add_column(head, justify="right" if head in right else "left", overflow="fold")
-    return table

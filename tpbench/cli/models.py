@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tpbench.cli import options as opt
-from tpbench.cli.output import bold_table, console, print_json
+from tpbench.cli.output import console, new_table, print_json
 from tpbench.errors import ConfigError, did_you_mean
 from tpbench.foreign import printable
 
@@ -45,18 +45,12 @@ Name = Annotated[
 @models_app.command("list")
 def list_models(as_json: opt.AsJson = False) -> None:
     """List all models and variants; --json includes everything that `show` prints."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     from tpbench.baselines.registry import MODELS
 
     if as_json:
         print_json([row.model_dump() for row in MODELS.values()])
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("model", no_wrap=True)  # names are what has to be typed
-    table.add_column("kind")
-    table.add_column("what it is")
+    table = new_table("model", "kind", "what it is", whole=("model",))
     for row in MODELS.values():
         names = [row.id, *(f"{row.id}:{variant}" for variant in row.variants)]
         table.add_row("\n".join(names), row.kind, row.description)
@@ -189,9 +183,7 @@ Names = Annotated[
 
 
 @weights_app.command("list")
-def list_weights(
-    as_json: opt.AsJson = False,
-) -> None:
+def list_weights(as_json: opt.AsJson = False) -> None:
     """List all model files: state, size, source, licence; --json adds sha256 and URLs."""
     from tpbench.weights import WEIGHTS, state, weights_dir
 
@@ -269,7 +261,8 @@ def _weight_as_json(row: WeightFile, found: WeightState) -> dict[str, object]:
 def _table(rows: list[tuple[WeightFile, WeightState]]) -> Table:
     from urllib.parse import urlsplit
 
-    table = bold_table("name", "state", "MB", "source", "licence", right=("MB",), whole="name")
+    heads = ("name", "state", "MB", "source", "licence")
+    table = new_table(*heads, right=("MB",), whole=("name",), ruled=False)
     for row, found in rows:
         size_bytes = row.size_bytes or found.size_bytes
         table.add_row(
@@ -290,9 +283,7 @@ cache_app = typer.Typer(
 
 
 @cache_app.command("show")
-def show_cache(
-    as_json: opt.AsJson = False,
-) -> None:
+def show_cache(as_json: opt.AsJson = False) -> None:
     """Show the size of the cache by kind, and when it was last used."""
     from tpbench.metrics.scoring.records import entries, real_cache_dir
 
@@ -313,7 +304,7 @@ def show_cache(
         print_json({"folder": str(real_cache_dir()), "kinds": rows}, ascii_only=True)
         return
     heads = ("kind", "files", "MB", "oldest use", "latest use")
-    table = bold_table(*heads, right=("files", "MB"))
+    table = new_table(*heads, right=("files", "MB"), ruled=False)
     sizes_mb = [sum(entry.size_bytes for entry in by_kind[kind]) / 1e6 for kind in sorted(by_kind)]
     for row, size_mb in zip(rows, sizes_mb, strict=True):
         kind, files, _bytes, *uses = map(str, row.values())

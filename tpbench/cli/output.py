@@ -191,11 +191,10 @@ def score_table(metrics: Mapping[str, MetricScore]) -> Table:
     Where several seeds were scored, their spread (one standard deviation) has a column.
     """
     seeded = any(_SPREAD in found.details for found in metrics.values())
-    left = {"metric", "", "unit"}
-    headers = ["metric", "", "value", "95 % interval", "unit", "clips"]
-    table = plain_table({name: name in left for name in headers})
-    if seeded:
-        table.add_column("± over seeds", justify="right")
+    heads = ["metric", "", "value", "95 % interval", "unit", "clips"]
+    numbers = ("value", "95 % interval", "clips", "± over seeds")
+    heads += ["± over seeds"] if seeded else []
+    table = new_table(*heads, right=numbers, whole=("metric", "", "unit"))
     for name, found in metrics.items():
         if found.status != "measured":
             continue
@@ -208,35 +207,26 @@ def score_table(metrics: Mapping[str, MetricScore]) -> Table:
     return table
 
 
-def plain_table(headers: Mapping[str, bool]) -> Table:
+def new_table(
+    *heads: str, right: Iterable[str] = (), whole: Iterable[str] = (), ruled: bool = True
+) -> Table:
     """Return an empty table.
 
     Args:
-        headers: by name: whether the column is flushed left.
-    """
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, left in headers.items():
-        table.add_column(name, justify="left" if left else "right", no_wrap=left)
-    return table
-
-
-def bold_table(*heads: str, right: Sequence[str] = (), whole: str = "") -> Table:
-    """Return an empty table without lines.
-
-    Args:
-        heads: titles of its columns.
+        heads: titles of its columns; all empty: none are shown.
         right: those flushed right.
-        whole: the one that is never cut: it is what has to be typed.
+        whole: those that are never wrapped or cut, as what has to be typed.
+        ruled: whether there is a line below the titles.
     """
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=SIMPLE_HEAD if ruled else None, pad_edge=False, show_header=any(heads))
     for head in heads:
         side: Literal["left", "right"] = "right" if head in right else "left"
-        table.add_column(head, justify=side, no_wrap=head == whole)
+        table.add_column(
+            head, justify=side, no_wrap=head in whole, overflow="fold" if ruled else "ellipsis"
+        )
     return table
 
 

@@ -11,10 +11,10 @@ import typer
 
 from tpbench.cli import options as opt
 from tpbench.cli.output import (
-    bold_table,
     console,
     counted,
     echo_some,
+    new_table,
     print_json,
     print_scores,
     scoring_bar,
@@ -226,7 +226,7 @@ def _print_checks(rows: Sequence[CheckRow]) -> None:
     from rich.text import Text
 
     heads = ("clip", "what", "against", "largest difference", "allowed", "n", "result")
-    table = bold_table(*heads, whole="result")
+    table = new_table(*heads, whole=("result",), ruled=False)
     for row in rows:
         if row.largest_difference is not None:
             found = f"{row.largest_difference:.2g} {row.unit}".strip()
@@ -282,7 +282,7 @@ def _weights(row: MetricRow, missing: set[str]) -> str:
 
 
 def _table(rows: Sequence[MetricRow], missing: set[str]) -> Table:
-    table = bold_table("id", "better", "unit", "weights", "title", whole="id")
+    table = new_table("id", "better", "unit", "weights", "title", whole=("id",), ruled=False)
     for row in rows:
         table.add_row(row.id, _arrow(row), row.unit, _weights(row, missing), row.title)
     return table
