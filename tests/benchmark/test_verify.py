@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.benchmark.conftest import edit_record, write_dataset
 from tests.benchmark.evaluating import Evaluator, flip
 from tests.benchmark.generators import Faulty
-from tpbench.benchmark.checks import disagreements
+from tpbench.benchmark.checks import Disagreements
 from tpbench.benchmark.leaderboard.collect import collect
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import write_run_info
@@ -410,7 +410,7 @@ def test_what_can_not_be_measured_here_is_said(finished: Path) -> None:
     with_fid = replace(report, metrics={**report.metrics, "fid": fid})
     without = replace(report, metrics={**report.metrics, "fid": blank})
     frames = finished / "frames.parquet"
-    found = disagreements((with_fid, frames), (without, frames))
+    found = Disagreements((with_fid, frames), (without, frames))
     assert (found.not_measured, found.scores, found.frames) == (("fid",), (), ())
 
 
@@ -422,8 +422,8 @@ def test_networks_may_round_otherwise(finished: Path) -> None:
         fid = replace(report.metrics["psnr"], metric="fid", value=value, low=None, high=None)
         return replace(report, metrics={"fid": fid})
 
-    near = disagreements((with_fid(12.0), frames), (with_fid(12.0 + 5e-5), frames))
-    far = disagreements((with_fid(12.0), frames), (with_fid(12.001), frames))
+    near = Disagreements((with_fid(12.0), frames), (with_fid(12.0 + 5e-5), frames))
+    far = Disagreements((with_fid(12.0), frames), (with_fid(12.001), frames))
 
     assert near.scores == ()
     assert far.scores == ("fid: 12.0 was written, 12.001 comes out (they agree in 4 digits)",)

@@ -38,127 +38,99 @@ NETWORK_TOLERANCE: Final = 1e-5
 _KEYS: Final = ["clip_id", "frame"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Disagreements:
-    """What did not come out again."""
-
-    scores: tuple[str, ...]
-    """One line each."""
-    frames: tuple[str, ...]
-    """One line for each clip."""
-    not_measured: tuple[str, ...]
-    """Metrics that have a value and can't be measured here."""
-    n_compared: int
-    """Values that agree."""
-    intervals_compared: bool
-    """Whether the intervals were: not if they were made by another method than today's."""
-
-
-def disagreements(
-    written: tuple[ScoreReport, Path], again: tuple[ScoreReport, Path]
-) -> Disagreements:
-    """Compare two scorings of the same clips.
+    """What does not come out again when clips are scored once more.
 
     Args:
         written: scores and the file of frames that a run has.
         again: those that come out now.
     """
-    count = _Count()
-    lacking = tuple(
-        name
-        for name, score in written[0].metrics.items()
-        if score.status == "measured" and again[0].metrics[name].status != "measured"
-    )
-    scores = [*_of_sets(written[0], again[0], lacking, count)]
-    scores += _of_clips(written[0], again[0], lacking, count)
-    return Disagreements(
-        scores=tuple(scores),
-        frames=tuple(_of_frames(written[1], again[1], count)),
-        not_measured=lacking,
-        n_compared=count.agreeing,
-        intervals_compared=_have_one_method(written[0], again[0]),
-    )
 
+    def __init__(self, written: tuple[ScoreReport, Path], again: tuple[ScoreReport, Path]) -> None:
+        old, new = written[0], again[0]
+        self.n_compared = 0
+        """Values that agree."""
+        self.intervals_compared = old.statistics == new.statistics
+        """Whether the intervals were: not if they were made by another method than today's."""
+        measured = [name for name, score in old.metrics.items() if score.status == "measured"]
+        here = {name for name in measured if new.metrics[name].status == "measured"}
+        self.not_measured = tuple(name for name in measured if name not in here)
+        """Metrics that have a value and can't be measured here."""
+        self.scores = (*self._of_sets(old, new, here), *self._of_clips(old, new))
+        """One line each."""
+        self.frames = tuple(self._of_frames(written[1], again[1]))
+        """One line for each clip."""
 
-@dataclass(slots=True)
-class _Count:
-    agreeing: int = 0
+    def _of_sets(self, old: ScoreReport, new: ScoreReport, names: set[str]) -> Iterator[str]:
+        ends = ("low", "high") if self.intervals_compared else ()
+        for name in (name for name in old.metrics if name in names):
+            for what in ("value", *ends):
+                values = (getattr(report.metrics[name], what) for report in (old, new))
+                if gap := self._gap(name, *values):
+                    which = name if what == "value" else f"{name}, {what} end of the interval"
+                    yield f"{which}: {gap}"
 
+    def _of_clips(self, old: ScoreReport, new: ScoreReport) -> Iterator[str]:
+        """Yield a line for each metric: how many clips differ, and the first of them."""
+        common = sorted(old.clips.keys() & new.clips.keys())
+        for name in (name for name in old.metrics if name not in self.not_measured):
+            differing = []
+            for clip_id in common:
+                values = (report.clips[clip_id].values.get(name) for report in (old, new))
+                if gap := self._gap(name, *values):
+                    differing.append(f"{clip_id}: {gap}")
+            if differing:
+                more = f"; and {len(differing) - 1} more clips" if len(differing) > 1 else ""
+                yield f"{name} of {differing[0]}{more}"
 
-def _have_one_method(written: ScoreReport, again: ScoreReport) -> bool:
-    return written.statistics == again.statistics
+    def _of_frames(self, written: Path, again: Path) -> Iterator[str]:
+        import pandas as pd
 
+        new = pd.read_parquet(again)
+        try:
+            require_regular(written)
+            old = pd.read_parquet(written)
+        except Exception as error:  # noqa: BLE001 - pyarrow raises a dozen kinds over bad bytes
+            yield f"can't be read ({str(error).splitlines()[0]})"
+            return
+        if missing := sorted(set(new.columns) - set(old.columns)):
+            yield f"lacks {', '.join(missing)}"
+            return
+        of_clips = dict(list(old.groupby("clip_id", sort=True, observed=True)))
+        for clip_id, anew in new.groupby("clip_id", sort=True, observed=True):
+            then = of_clips.get(clip_id)
+            if then is None or then["frame"].tolist() != anew["frame"].tolist():
+                yield f"{clip_id}: has other frames than come out"
+            elif differing := self._of_columns(then, anew):
+                first = min(differing.values())
+                names = ", ".join(differing)
+                yield f"{clip_id}: {names} differ, the first time in frame {first}"
 
-def _of_sets(
-    written: ScoreReport, again: ScoreReport, lacking: tuple[str, ...], count: _Count
-) -> Iterator[str]:
-    ends = ("low", "high") if _have_one_method(written, again) else ()
-    for name, old in written.metrics.items():
-        new = again.metrics[name]
-        if name in lacking or old.status != "measured":
-            continue
-        for what in ("value", *ends):
-            before, after = _plain(getattr(old, what)), _plain(getattr(new, what))
-            if _agree(before, after, _tolerance(name)):
-                count.agreeing += 1
-            else:
-                which = name if what == "value" else f"{name}, {what} end of the interval"
-                yield f"{which}: {_difference(before, after)}"
+    def _of_columns(self, then: pd.DataFrame, anew: pd.DataFrame) -> dict[str, int]:
+        """Return by column of one clip that differs the first frame in which it does."""
+        differing: dict[str, int] = {}
+        for name in anew.columns.difference(_KEYS):
+            old, new = then[name].to_numpy(float), anew[name].to_numpy(float)
+            apart = _apart(old, new, _tolerance_of_column(name))
+            self.n_compared += int((~apart).sum())
+            if apart.any():
+                differing[str(name)] = int(then["frame"].iloc[int(apart.argmax())])
+        return differing
 
-
-def _of_clips(
-    written: ScoreReport, again: ScoreReport, lacking: tuple[str, ...], count: _Count
-) -> Iterator[str]:
-    """Yield a line for each metric: how many clips differ, and the first of them."""
-    common = sorted(written.clips.keys() & again.clips.keys())
-    for name in (name for name in written.metrics if name not in lacking):
-        differing = []
-        for clip_id in common:
-            before = _plain(written.clips[clip_id].values.get(name))
-            after = _plain(again.clips[clip_id].values.get(name))
-            if _agree(before, after, _tolerance(name)):
-                count.agreeing += 1
-            else:
-                differing.append(f"{clip_id}: {_difference(before, after)}")
-        if differing:
-            more = f"; and {len(differing) - 1} more clips" if len(differing) > 1 else ""
-            yield f"{name} of {differing[0]}{more}"
-
-
-def _of_frames(written: Path, again: Path, count: _Count) -> Iterator[str]:
-    import pandas as pd
-
-    new = pd.read_parquet(again)
-    try:
-        require_regular(written)
-        old = pd.read_parquet(written)
-    except Exception as error:  # noqa: BLE001 - pyarrow raises a dozen kinds over bad bytes
-        yield f"can't be read ({str(error).splitlines()[0]})"
-        return
-    if missing := sorted(set(new.columns) - set(old.columns)):
-        yield f"lacks {', '.join(missing)}"
-        return
-    of_clips = dict(list(old.groupby("clip_id", sort=True, observed=True)))
-    for clip_id, anew in new.groupby("clip_id", sort=True, observed=True):
-        then = of_clips.get(clip_id)
-        if then is None or then["frame"].tolist() != anew["frame"].tolist():
-            yield f"{clip_id}: has other frames than come out"
-        else:
-            yield from _of_frames_of_clip(str(clip_id), then, anew, count)
-
-
-def _of_frames_of_clip(
-    clip_id: str, then: pd.DataFrame, anew: pd.DataFrame, count: _Count
-) -> Iterator[str]:
-    differing: dict[str, int] = {}
-    for name in anew.columns.difference(_KEYS):
-        apart = _apart(then[name].to_numpy(float), anew[name].to_numpy(float), _of_column(name))
-        count.agreeing += int((~apart).sum())
-        if apart.any():
-            differing[str(name)] = int(then["frame"].iloc[int(apart.argmax())])
-    if differing:
-        first = min(differing.values())
-        yield f"{clip_id}: {', '.join(differing)} differ, the first time in frame {first}"
+    def _gap(self, metric_id: str, old: float | None, new: float | None) -> str:
+        """Return both values in full and how many of their digits agree; empty if they agree."""
+        before, after = (math.nan if value is None else float(value) for value in (old, new))
+        row = METRICS[metric_id]
+        tolerance = NETWORK_TOLERANCE if row.weights or row.needs else PIXEL_TOLERANCE
+        if not _apart(np.array([before]), np.array([after]), tolerance)[0]:
+            self.n_compared += 1
+            return ""
+        told = ("nothing" if math.isnan(value) else repr(value) for value in (before, after))
+        said = "{} was written, {} comes out".format(*told)
+        if not (math.isfinite(before) and math.isfinite(after)):
+            return said
+        gap = abs(before - after) / max(abs(before), abs(after))
+        return f"{said} (they agree in {max(0, math.floor(-math.log10(gap)))} digits)"
 
 
 def _apart(
@@ -173,33 +145,7 @@ def _apart(
     return apart
 
 
-def _agree(before: float, after: float, tolerance: float) -> bool:
-    return not _apart(np.array([before]), np.array([after]), tolerance)[0]
-
-
-def _difference(before: float, after: float) -> str:
-    """Return both in full, and how many of their digits agree."""
-    said = f"{_shown(before)} was written, {_shown(after)} comes out"
-    if not (math.isfinite(before) and math.isfinite(after)):
-        return said
-    gap = abs(before - after) / max(abs(before), abs(after))
-    return f"{said} (they agree in {max(0, math.floor(-math.log10(gap)))} digits)"
-
-
-def _shown(value: float) -> str:
-    return "nothing" if math.isnan(value) else repr(value)
-
-
-def _plain(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _tolerance(metric_id: str) -> float:
-    row = METRICS[metric_id]
-    return NETWORK_TOLERANCE if row.weights or row.needs else PIXEL_TOLERANCE
-
-
-def _of_column(column: str) -> float:
+def _tolerance_of_column(column: str) -> float:
     of_networks = any(
         column in row.columns and (row.weights or row.needs_pose) for row in METERS.values()
     )
@@ -368,7 +314,7 @@ class RunCheck:
             )
             for clip_id, error in again.coverage.failed.items():
                 self.problems.append(f"{path}: {clip_id} can't be scored again: {error}")
-            found = disagreements(
+            found = Disagreements(
                 (report, self._folder.path / FRAMES_NAME), (again, Path(name) / FRAMES_NAME)
             )
         self.n_values = found.n_compared

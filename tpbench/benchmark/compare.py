@@ -47,26 +47,26 @@ class MetricComparison:
     """Of the first run: mean of the quantity over the clips of which both have a value; of what all
     clips give together, the run's value. NaN: not measured."""
     b: float
-    difference: float
+    difference: float = math.nan
     """a minus b; NaN if the values of all clips together are of different clips."""
-    low: float | None
+    low: float | None = None
     """Lower end of the difference's 95 % interval over identities; None: `reason` says why."""
-    high: float | None
+    high: float | None = None
     value_a: float
     """Of the first run: mean value over these clips, also where the distance to a target is
     compared."""
     value_b: float
-    better: Better | None
+    better: Better | None = None
     """The run that is better by more than chance makes among all metrics that are judged; None:
     neither, or it can't be told."""
-    n_clips: int
+    n_clips: int = 0
     """Clips that a, b and the difference are made from."""
-    n_lacking_a: int
+    n_lacking_a: int = 0
     """Clips left out because the first run alone has no value in them."""
-    n_lacking_b: int
-    n_infinite: int
+    n_lacking_b: int = 0
+    n_infinite: int = 0
     """Values of the two runs that are infinite, and count as 100 dB (see `judging`)."""
-    n_identities: int
+    n_identities: int = 0
     reason: str | None
     """Why there is no difference, or no interval."""
 
@@ -227,17 +227,8 @@ def _compared(row: MetricRow, a: ScoreReport, b: ScoreReport) -> MetricCompariso
         quantity="value" if row.reduction == "set" else quantity(row),
         a=means[0],
         b=means[1],
-        difference=math.nan,
-        low=None,
-        high=None,
         value_a=means[0],
         value_b=means[1],
-        better=None,
-        n_clips=0,
-        n_lacking_a=0,
-        n_lacking_b=0,
-        n_infinite=0,
-        n_identities=0,
         reason=ours.reason or theirs.reason,
     )
     if not ours.status == theirs.status == "measured":
