@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tpbench.benchmark.leaderboard.seeds import clip_means, identities_of, score_over_seeds
@@ -204,36 +204,30 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Return what it is and all values as JSON: NaN is null, infinity is "inf"."""
         info = self.runs[0].info
-        return {
+        content = {
             "model": info.model.name,
             "dataset": info.dataset.model_dump(exclude={"left_out", "folder"}),
             "task": info.task.model_dump(),
             "protocol": {k: self.reports[0].protocol[k] for k in ("id", "version", "digest")},
             "coverage": self.coverage,
             "partial": self.partial,
-            "runs": [self._run_json(at) for at in range(len(self.runs))],
+            "runs": [
+                {
+                    "seed": run.info.seed,
+                    "folder": str(run.folder.path),
+                    "scores_digest": report.to_json()["digest"],
+                    "expected": report.coverage.n_expected,
+                    "scored": report.coverage.n_scored,
+                    "failed": failures_of(run, report),
+                }
+                for run, report in zip(self.runs, self.reports, strict=True)
+            ],
             "metrics": {
-                name: encoded(
-                    {
-                        field: getattr(score, field)
-                        for field in MetricScore.__dataclass_fields__
-                        if field != "metric"
-                    }
-                )
+                name: {key: value for key, value in asdict(score).items() if key != "metric"}
                 for name, score in self.scores.items()
             },
         }
-
-    def _run_json(self, at: int) -> dict[str, Any]:
-        run, report = self.runs[at], self.reports[at]
-        return {
-            "seed": run.info.seed,
-            "folder": str(run.folder.path),
-            "scores_digest": report.to_json()["digest"],
-            "expected": report.coverage.n_expected,
-            "scored": report.coverage.n_scored,
-            "failed": failures_of(run, report),
-        }
+        return dict(encoded(content))
 
 
 def failures_of(run: Run, report: ScoreReport) -> dict[str, str]:

@@ -29,11 +29,11 @@ _PACKAGES: Final = (
 _ASK_TIMEOUT_S: Final = 20
 
 
-class _Stamp(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-class CodeStamp(_Stamp):
+class CodeStamp(_Part):
     """Which tpbench it was."""
 
     version: str
@@ -49,7 +49,7 @@ class CodeStamp(_Stamp):
         return f"{self.version}{commit}{'.dirty' if self.dirty else ''}"
 
 
-class EnvironmentStamp(_Stamp):
+class EnvironmentStamp(_Part):
     """Python and the packages that may change a picture or a number."""
 
     python: str
@@ -57,7 +57,7 @@ class EnvironmentStamp(_Stamp):
     packages: dict[str, str]
 
 
-class HardwareStamp(_Stamp):
+class HardwareStamp(_Part):
     """The machine."""
 
     processor: str
@@ -139,10 +139,6 @@ def _answer(program: str, *arguments: str) -> str | None:
 
 RUN_INFO_NAME: Final = "run.json"
 RUN_VERSION: Final = 1
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class ModelStamp(_Part):
