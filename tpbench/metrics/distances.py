@@ -4,6 +4,9 @@
     k(x, y) = (x.y / d + 1)^3
     KID = mean of k(x, x') over x != x' + mean of k(y, y') over y != y' - 2 mean of k(x, y)
 
+Vectors are (n, d) real and finite numbers; everything else is refused with a `ValueError`, and so
+are sets of different d.
+
 KID (Binkowski et al. 2018) is the squared MMD under a cubic kernel. Unlike FID it has no bias from
 the number of samples, so that it can be read where there are few; it may come out below 0.
 """
@@ -62,14 +65,7 @@ class FeatureStatistics:
 
 
 def feature_statistics(features: ArrayLike) -> FeatureStatistics:
-    """Return the statistics of the vectors given.
-
-    Args:
-        features: (n, d) real numbers, n and d 1 or more.
-
-    Raises:
-        ValueError: another shape, or not all of them finite.
-    """
+    """Return the statistics of one vector or more."""
     rows = checked_features(features)
     if not len(rows):
         raise ValueError(f"features: want at least one row, got shape {rows.shape}")
@@ -77,7 +73,7 @@ def feature_statistics(features: ArrayLike) -> FeatureStatistics:
     rows -= mean
     # The mean is rounded; for large offsets that shows in the scatter unless it is taken out again.
     correction = rows.mean(axis=0)
-    return _make(len(rows), mean + correction, rows - correction)
+    return _statistics(len(rows), mean + correction, rows - correction)
 
 
 def merge_statistics(a: FeatureStatistics, b: FeatureStatistics) -> FeatureStatistics:
@@ -85,17 +81,14 @@ def merge_statistics(a: FeatureStatistics, b: FeatureStatistics) -> FeatureStati
 
     With delta = mean_b - mean_a the scatters add up to scatter_a + scatter_b +
     delta delta^T n_a n_b / n (Chan, Golub and LeVeque 1979), which is stable for any offset.
-
-    Raises:
-        ValueError: the vectors are of different length.
     """
-    check_dims(a, b)
+    _check_dims(a, b)
     n = a.n + b.n
     delta = b.mean - a.mean
     shift_a, shift_b = delta * (b.n / n), delta * (-a.n / n)
     mean = a.mean + shift_a
     if a.holds_rows and b.holds_rows:
-        return _make(n, mean, np.concatenate([a.spread - shift_a, b.spread - shift_b]))
+        return _statistics(n, mean, np.concatenate([a.spread - shift_a, b.spread - shift_b]))
     scatter = a.full_scatter() + b.full_scatter() + np.outer(delta, delta) * (a.n * b.n / n)
     return FeatureStatistics(n=n, mean=mean, spread=scatter)
 
@@ -119,14 +112,7 @@ class FeatureAccumulator:
         self._n_pending = 0
 
     def update(self, features: ArrayLike) -> None:
-        """Take up vectors.
-
-        Args:
-            features: (k, d), k may be 0.
-
-        Raises:
-            ValueError: another shape, or not all of them finite.
-        """
+        """Take up vectors, (k, d), k may be 0."""
         rows = checked_features(features)
         if rows.shape[1] != self._dim:
             raise ValueError(f"features: want (k, {self._dim}), got {rows.shape}")
@@ -151,7 +137,7 @@ class FeatureAccumulator:
         return merge_statistics(self._folded, latest) if self._folded else latest
 
 
-def _make(n: int, mean: NDArray[np.float64], rows: NDArray[np.float64]) -> FeatureStatistics:
+def _statistics(n: int, mean: NDArray[np.float64], rows: NDArray[np.float64]) -> FeatureStatistics:
     """Keep the centred rows or their scatter, whichever is smaller."""
     spread = rows if n <= mean.size else rows.T @ rows
     return FeatureStatistics(n=n, mean=mean, spread=spread)
@@ -169,8 +155,7 @@ def checked_features(features: ArrayLike) -> NDArray[np.float64]:
     return rows
 
 
-def check_dims(a: FeatureStatistics, b: FeatureStatistics) -> None:
-    """Raise ValueError if the vectors of two sets differ in length."""
+def _check_dims(a: FeatureStatistics, b: FeatureStatistics) -> None:
     if a.dim != b.dim:
         raise ValueError(f"feature vectors differ in length: {a.dim} and {b.dim}")
 
@@ -203,11 +188,8 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics, *, ddof: int = 
     Returns:
         0 or more, in squared units of the features; symmetric in a and b. Rounding stays near
         1e-13 of the traces, which is what the distance of a set to itself comes to.
-
-    Raises:
-        ValueError: the vectors are of different length.
     """
-    check_dims(a, b)
+    _check_dims(a, b)
     gap = a.mean - b.mean
     trace_a, trace_b = a.scatter_trace() / a.divisor(ddof), b.scatter_trace() / b.divisor(ddof)
     overlap = np.linalg.svd(_factor(a, ddof) @ _factor(b, ddof).T, compute_uv=False).sum()
@@ -251,15 +233,8 @@ class FrechetMetric:
         sample. No interval is given: resampling them would measure the bias of the distance more
         than its spread.
 
-        Args:
-            real: of the real vectors.
-            generated: of the generated ones; their number need not be equal, but see the warning.
-
-        Returns:
-            Value 0 or more, lower is better.
-
         Raises:
-            ValueError: the vectors are of another length.
+            ValueError: the vectors are of another length than the metric's.
         """
         if (real.dim, generated.dim) != (self.dim, self.dim):
             found = f"{real.dim} and {generated.dim}"
@@ -274,15 +249,7 @@ class FrechetMetric:
         return FrechetScore(value=value, n_real=real.n, n_generated=generated.n, warning=few)
 
     def pooled(self, clips: Iterable[tuple[ArrayLike, ArrayLike]]) -> FrechetScore:
-        """Return `score` over all vectors of all clips.
-
-        Args:
-            clips: of each its real vectors, (k, d), and its generated ones, (m, d); k or m may be
-                0, and they need not be equal.
-
-        Raises:
-            ValueError: other shapes, not all numbers finite, or no real or no generated vectors.
-        """
+        """Return `score` over all vectors of all clips: of each its real and its generated ones."""
         real, generated = FeatureAccumulator(self.dim), FeatureAccumulator(self.dim)
         for of_real, of_generated in clips:
             real.update(of_real)
@@ -336,14 +303,11 @@ def kid(
     `subset_size`, the size is lowered to the smaller set here, as clean-fid does.
 
     Args:
-        real: (n, d) features, n 2 or more.
-        generated: (m, d), m 2 or more, need not be n.
+        real: two vectors or more.
+        generated: two or more, as many or not.
         subsets: how many, 1 or more.
         subset_size: vectors of each set in a subset, 2 or more.
         seed: of the subsets.
-
-    Raises:
-        ValueError: too few rows, different d, not all numbers finite, or a number is too small.
     """
     if subsets < 1 or subset_size < 2:
         raise ValueError(f"want 1 subset of 2 or more, got {subsets} of {subset_size}")
@@ -384,9 +348,6 @@ def frame_sample(
 
     Returns:
         (k, d) float32, the precision of the networks, in the order of the hashes.
-
-    Raises:
-        ValueError: another shape, or not all numbers finite.
     """
 
     def hashed() -> Iterator[tuple[int, NDArray[np.float32]]]:

@@ -5,6 +5,8 @@
 with f the features of AlexNet or VGG-16, scaled to unit length over channels, and w_l >= 0 fitted
 to human answers (Zhang et al. 2018, version 0.1). Network code and w_l come from package `lpips`;
 the backbones are torchvision's files.
+
+Pictures are (n, H, W, 3) uint8 RGB, n may be 0; everything else is refused with a `ValueError`.
 """
 
 from __future__ import annotations
@@ -173,23 +175,11 @@ class InceptionFeatures(_Batched):
 
     x / 255, bilinear resize to 299 x 299 without antialiasing (`align_corners=False`), 2 x - 1, the
     Inception network of 2015-12-05 with its patched pooling, global average. All of it is package
-    pytorch-fid's own code.
-
-    Made of a network as `inception_network` builds it.
+    pytorch-fid's own code; the network is made by `inception_network`.
     """
 
     def features(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the feature vectors of pictures.
-
-        Args:
-            pictures: (n, H, W, 3) uint8 RGB, n may be 0, any size.
-
-        Returns:
-            (n, 2048) float32, 0 or more.
-
-        Raises:
-            ValueError: another shape or dtype.
-        """
+        """Return the feature vectors of pictures of any size, (n, 2048) float32, 0 or more."""
         check_pictures(pictures, axes="n, height, width, 3")
 
         def pooled(part: slice) -> torch.Tensor:
@@ -294,11 +284,7 @@ class I3DFeatures(_Batched):
 
     The network is called as StyleGAN-V calls it, `network(x, rescale=True, resize=True,
     return_features=True)` with x (n, 3, 16, H, W) in [0, 255]: it scales to [-1, 1] and squashes to
-    224 x 224 by itself.
-
-    Made of a module of that signature, which returns (n, 400).
-
-    One window of 512 x 512 is 50 MB before the network.
+    224 x 224 by itself. One window of 512 x 512 is 50 MB before that.
     """
 
     def __init__(

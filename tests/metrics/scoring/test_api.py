@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     """No processes of their own: they are tested elsewhere."""
-    monkeypatch.setattr(run, "usable_cores", lambda: 1)
+    monkeypatch.setattr("tpbench.work.usable_cores", lambda: 1)
 
 
 @pytest.fixture

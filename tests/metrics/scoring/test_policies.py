@@ -24,7 +24,6 @@ from tests.metrics.scoring.clips import (
 )
 from tpbench.errors import MediaError
 from tpbench.metrics.pixels import psnr
-from tpbench.metrics.scoring import run
 from tpbench.metrics.scoring.policies import (
     Policies,
     ResizePolicy,
@@ -304,7 +303,7 @@ BY_NUMBER = Policies(length="truncate", resize="fail", rate="ignore")
 
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "usable_cores", lambda: 1)
+    monkeypatch.setattr("tpbench.work.usable_cores", lambda: 1)
 
 
 def write_stamped(path: Path, images: NDArray[np.uint8], stamps_ms: Sequence[int]) -> Path:

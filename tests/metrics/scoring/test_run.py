@@ -28,7 +28,6 @@ from tpbench.errors import TPBenchError
 from tpbench.files import sha256_of
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring import clip_pass
-from tpbench.metrics.scoring import run as run_module
 from tpbench.metrics.scoring.pairing import Pairing
 from tpbench.metrics.scoring.records import ClipJob
 from tpbench.metrics.scoring.report import ScoreReport
@@ -179,7 +178,7 @@ def reference(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     out = tmp_path_factory.mktemp("reference")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TPBENCH_CACHE", str(out / "cache"))
-        patch.setattr(run_module, "usable_cores", lambda: 1)
+        patch.setattr("tpbench.work.usable_cores", lambda: 1)
         stand_ins.put_in(patch.setattr)
         stand_ins.make_ready(patch.setattr)
         return out, scored(pairing_of(folders / "real", folders / "gen"), out, *ALL_KINDS)
@@ -211,7 +210,7 @@ def test_threads_change_no_digit(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(run_module, "usable_cores", lambda: 2)
+    monkeypatch.setattr("tpbench.work.usable_cores", lambda: 2)
     seen = set()
     update = stand_ins.PaintedPeople.detect
 
@@ -240,7 +239,7 @@ def test_processes_and_threads_write_the_same_bytes(
 ) -> None:
     hashes = []
     for cores, workers in ((1, 1), (2, 1), (2, 2)):
-        monkeypatch.setattr(run_module, "usable_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("tpbench.work.usable_cores", lambda cores=cores: cores)
         out = tmp_path / f"{cores} {workers}"
         scored(pairing, out, *PIXEL_METRICS, "drift_psnr_slope", "drift_lag_10", workers=workers)
         hashes.append([sha256_of(out / name) for name in ("scores.json", "frames.parquet")])

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
+from tpbench import work
 from tpbench.dataset.info import SplitName
 from tpbench.errors import ConfigError
 from tpbench.files import is_half_written, sha256_of
@@ -66,20 +67,6 @@ from tpbench.metrics.scoring.report import (
 )
 from tpbench.privacy import public_message
 from tpbench.video import passed_over
-from tpbench.work import (
-    Executor,
-    InThisProcess,
-    Outcome,
-    Pool,
-    ProgressCounter,
-    ProgressListener,
-    TaskSpec,
-    WorkItem,
-    explain_halts,
-    keep_traceback,
-    run_items,
-    usable_cores,
-)
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +105,7 @@ def score_pairs(
     out: Path,
     setting: ScoringSetting,
     real: Mapping[str, Any],
-    on_progress: ProgressListener | None = None,
+    on_progress: work.ProgressListener | None = None,
 ) -> ScoreReport:
     """Score pairs, go on where an earlier run stopped, and write `scores.json`, `frames.parquet`.
 
@@ -164,7 +151,7 @@ class _Scoring:
     records: RecordFolder
 
     def measure(
-        self, jobs: Sequence[ClipJob], on_progress: ProgressListener | None
+        self, jobs: Sequence[ClipJob], on_progress: work.ProgressListener | None
     ) -> dict[str, str]:
         """Measure what is left: in this process with a thread per core, or in a process per core.
 
@@ -173,10 +160,10 @@ class _Scoring:
         """
         pending = [left for job in jobs if (left := left_of(job, self.records)).keys]
         total = len(self.pairing.pairs)
-        progress = ProgressCounter(
+        progress = work.ProgressCounter(
             "score", total=total, before=total - len(pending), listener=on_progress
         )
-        cores = usable_cores()
+        cores = work.usable_cores()
         workers = min(self.setting.workers or cores, max(1, len(pending)))
         config = {
             "policies": asdict(self.setting.policies),
@@ -188,13 +175,13 @@ class _Scoring:
             "uses_torch": self.readiness.uses_torch,
             "threads": max(1, cores // workers),
         }
-        items = [WorkItem(key=job.clip_id, payload=job.to_json()) for job in pending]
+        items = [work.WorkItem(key=job.clip_id, payload=job.to_json()) for job in pending]
         outcomes = _Outcomes(self.out / _LOG_NAME)
-        executor: Executor = InThisProcess(build=build)
+        executor: work.Executor = work.InThisProcess(build=build)
         if workers > 1:
-            executor = Pool(num_workers=workers, worker_log=self.out / _LOG_NAME)
-        task = TaskSpec(factory=self.setting.factory, config=config)
-        run_items(task, items, outcomes, executor=executor, progress=progress)
+            executor = work.Pool(num_workers=workers, worker_log=self.out / _LOG_NAME)
+        task = work.TaskSpec(factory=self.setting.factory, config=config)
+        work.run_items(task, items, outcomes, executor=executor, progress=progress)
         return outcomes.failed
 
     def report(
@@ -267,9 +254,9 @@ class _Outcomes:
         self.failed: dict[str, str] = {}
         self._log = log
 
-    def add(self, outcome: Outcome, progress: ProgressCounter) -> None:
+    def add(self, outcome: work.Outcome, progress: work.ProgressCounter) -> None:
         """See `tpbench.work.Records`."""
-        keep_traceback(outcome, self._log)
+        work.keep_traceback(outcome, self._log)
         if outcome.kind in {"failed", "quarantined"}:
             self.failed[outcome.key] = outcome.error or "failed without a word"
             logger.info("%s: %s", outcome.key, self.failed[outcome.key])
@@ -335,7 +322,7 @@ def score(  # noqa: PLR0913 - one argument for each thing a user may choose
     workers: int | None = None,
     offline: bool = False,
     strict: bool = False,
-    on_progress: ProgressListener | None = None,
+    on_progress: work.ProgressListener | None = None,
 ) -> ScoreReport:
     """Score a folder of generated videos against real ones, in one pass over the frames.
 
@@ -375,7 +362,7 @@ def score(  # noqa: PLR0913 - one argument for each thing a user may choose
         strict=strict,
     )
     pairing = _paired(Path(real), Path(generated), split, identities)
-    with explain_halts(out):
+    with work.explain_halts(out):
         about = _about(Path(real), split)
         return score_pairs(pairing, out=out, setting=setting, real=about, on_progress=on_progress)
 
