@@ -18,31 +18,24 @@ def box(layout: Layout) -> tuple[int, int, int, int]:
 
 
 @pytest.mark.parametrize(
-    ("size", "canvas", "place"),
+    ("method_id", "size", "canvas", "place"),
     [
-        ((512, 512), (1024, 576), (224, 0, 576, 576)),
-        ((1280, 720), (1024, 576), (0, 0, 1024, 576)),
-        ((720, 1280), (576, 1024), (0, 0, 576, 1024)),
-        ((512, 640), (576, 1024), (0, 152, 576, 720)),
+        # MimicMotion's crop has nothing to cut.
+        ("mimicmotion", (512, 512), (1024, 576), (224, 0, 576, 576)),
+        ("mimicmotion", (1280, 720), (1024, 576), (0, 0, 1024, 576)),
+        ("mimicmotion", (720, 1280), (576, 1024), (0, 0, 576, 1024)),
+        ("mimicmotion", (512, 640), (576, 1024), (0, 152, 576, 720)),
+        ("stableanimator", (512, 512), (512, 512), (0, 0, 512, 512)),
+        ("stableanimator", (432, 768), (576, 1024), (0, 0, 576, 1024)),
+        ("stableanimator", (640, 360), (512, 512), (0, 112, 512, 288)),
     ],
 )
-def test_mimicmotion_s_crop_has_nothing_to_cut(
-    size: tuple[int, int], canvas: tuple[int, int], place: tuple[int, int, int, int]
+def test_a_method_works_at_the_size_that_fits_best(
+    method_id: str, size: tuple[int, int], canvas: tuple[int, int], place: tuple[int, ...]
 ) -> None:
-    layout = lay_out(load_spec("mimicmotion").geometry, width_px=size[0], height_px=size[1])
+    layout = lay_out(load_spec(method_id).geometry, width_px=size[0], height_px=size[1])
     assert (layout.canvas_width_px, layout.canvas_height_px) == canvas
     assert box(layout) == place
-
-
-@pytest.mark.parametrize(
-    ("size", "canvas"),
-    [((512, 512), (512, 512)), ((432, 768), (576, 1024)), ((640, 360), (512, 512))],
-)
-def test_stableanimator_works_at_the_size_that_fits_best(
-    size: tuple[int, int], canvas: tuple[int, int]
-) -> None:
-    layout = lay_out(load_spec("stableanimator").geometry, width_px=size[0], height_px=size[1])
-    assert (layout.canvas_width_px, layout.canvas_height_px) == canvas
 
 
 def test_padding_keeps_every_pixel() -> None:

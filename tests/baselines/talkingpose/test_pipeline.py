@@ -36,24 +36,12 @@ def test_timesteps_of_30_steps_are_the_released_ones() -> None:
     assert len(timesteps) == 30
 
 
-def test_the_first_step_starts_at_pure_noise() -> None:
-    schedule = Schedule(ScheduleSettings(), steps=30)
-    velocity = torch.randn(1, 4, 8, 8)
-    # At zero SNR the clean latents are minus the velocity, whatever the noise.
-    steps = [schedule.step(velocity, 999, noise * torch.ones(1, 4, 8, 8)) for noise in (0.0, 1.0)]
-    shared = steps[1] - steps[0]
-    assert torch.allclose(shared, shared[0, 0, 0, 0].expand_as(shared), atol=1e-6)
-
-
-def test_the_last_step_ends_at_the_clean_latents_and_no_step_keeps_a_state() -> None:
-    schedule = Schedule(ScheduleSettings(), steps=1)
-    velocity, noise = torch.randn(2, 1, 4, 8, 8)
-    assert schedule.timesteps == (999,)
-    torch.testing.assert_close(schedule.step(velocity, 999, noise), -velocity)
+def test_a_step_keeps_no_state() -> None:
     schedule = Schedule(ScheduleSettings(), steps=4)
-    first = schedule.step(velocity, 749, noise)
-    schedule.step(noise, 999, noise)
-    assert torch.equal(schedule.step(velocity, 749, noise), first)
+    velocity, latents, other = torch.randn(3, 1, 4, 8, 8)
+    first = schedule.step(velocity, 749, latents)
+    schedule.step(other, 999, other)
+    assert torch.equal(schedule.step(velocity, 749, latents), first)
 
 
 def test_colours_are_rounded_or_cut_off() -> None:
@@ -337,33 +325,6 @@ def test_what_depends_on_the_reference_alone_runs_once_a_clip(
 
     once = ["image_encoder", "vae", "reference_unet"]
     assert calls == once + ["denoising_unet"] * 3 * len(pipeline.schedule.timesteps)
-
-
-def test_a_frame_starts_between_its_noise_and_the_frame_before(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[torch.Tensor] = []
-    begin = pipeline._begun
-
-    def keep(state: ClipState) -> torch.Tensor:
-        begun.append(begin(state))
-        return begun[-1]
-
-    monkeypatch.setattr(pipeline, "_begun", keep)
-    clip = tiny_clip()
-    state = pipeline.prepare(clip)
-    first = pipeline.make_frames([state], 0)[0].latents
-    pipeline.make_frames([state], 1)
-    assert torch.equal(begun[0], clip.noise)
-    torch.testing.assert_close(begun[1], 0.8 * clip.noise + 0.2 * first)
-
-
-def test_latents_given_as_the_frame_before_act_on_the_first_frame(pipeline: Pipeline) -> None:
-    clip = tiny_clip(n_frames=1)
-    before = torch.full_like(clip.noise, 3.0)
-    fresh = pipeline.make_frames([pipeline.prepare(clip)], 0)[0].latents
-    carried = pipeline.make_frames([pipeline.prepare(replace(clip, before=before))], 0)[0].latents
-    assert (fresh - carried).abs().max() > 1e-2
 
 
 def test_without_guidance_the_reference_is_still_attended() -> None:
