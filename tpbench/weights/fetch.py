@@ -107,7 +107,7 @@ def pull(names: Sequence[str], *, from_path: Path | None = None) -> list[WeightS
     if from_path is None:
         if _offline_by_environment() and not all(look(row).usable for row in rows):
             raise ConfigError(
-                "TPBENCH_OFFLINE forbids to fetch weights; unset it, or name a file with --from"
+                "TPBENCH_OFFLINE forbids downloading weights; unset it, or give a file with --from"
             )
     elif len(rows) != 1:
         raise ConfigError(f"a local file is one model file, but {len(rows)} names were given")
@@ -170,8 +170,8 @@ def _accept(row: WeightFile, temporary: Path, origin: str) -> None:
             reason += f"; to accept another file than the first one, delete {note}"
         raise _FetchError(reason)
     if row.sha256 is None:
-        taken = f"what came from {origin} was taken as it is, and its sha256 {digest}"
-        reason = f"no checksum of it is published: {taken} is what later looks are held against"
+        taken = f"the file from {origin} was accepted as it is"
+        reason = f"no checksum of it is published: {taken}; its sha256 {digest} is recorded"
         logger.warning("%s: %s", row.name, reason)
     store.install(row, temporary, digest)
 

@@ -68,7 +68,8 @@ def find_installation(
     code = (checkout or base / "checkout").expanduser().absolute()
     # A virtual environment is known by its own path: its Python is a link that must stay one.
     program = (python or base / "env" / "bin" / "python").expanduser().absolute()
-    how = f"`tpbench models install {shlex.quote(str(spec.file or spec.id))}` prints how to get it"
+    named = shlex.quote(str(spec.file or spec.id))
+    how = f"`tpbench models install {named}` prints the installation steps"
     if not code.is_dir():
         raise ConfigError(f"{spec.id}: no checkout at {code} (option checkout); {how}")
     if not os.access(program, os.X_OK) or program.is_dir():
@@ -133,7 +134,7 @@ def _steps(spec: MethodSpec) -> Iterator[str]:
             yield step.format(checkout=checkout)
         places = ", ".join(weights.paths)
         if weights.steps:
-            yield f"# there must be then, in {checkout}: {places}"
+            yield f"# afterwards, {checkout} must contain: {places}"
         else:
             yield f"fetch {weights.name} from {weights.source} by hand into {checkout}: {places}"
     for line in spec.needs:
