@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tpbench.benchmark.leaderboard.seeds import clip_means, identities_of, score_over_seeds
+from tpbench.benchmark.judging import clip_means, identities_of, score_over_seeds
 from tpbench.benchmark.run_folder import ClipRecord, Run, RunFolder
 from tpbench.benchmark.tasks import TaskClip, TaskRule
 from tpbench.canonical import encoded

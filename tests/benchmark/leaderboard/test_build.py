@@ -119,7 +119,7 @@ def test_a_disk_that_fills_up_under_the_page_is_a_config_error(
     def full(*_arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("tpbench.benchmark.page.build_page", full)
+    monkeypatch.setattr("tpbench.benchmark.page.build.build_page", full)
 
     with pytest.raises(ConfigError, match=r"out: can't be written \(No space left on device\)"):
         build_leaderboard([runs()], tmp_path / "out")

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import pytest
 
 from tests.benchmark.leaderboard.conftest import Runs, board_of
+from tpbench.benchmark.leaderboard.board import METHOD
 from tpbench.benchmark.leaderboard.markdown import escaped, leaderboard_markdown, shown
-from tpbench.benchmark.leaderboard.ties import METHOD
 
 GOOD = (20.0, 22.0, 24.0, 26.0, 28.0, 30.0)
 TIED = (20.5, 21.2, 24.4, 25.7, 28.1, 29.9)

@@ -14,7 +14,7 @@ from tests.benchmark.page.chromium import WHY_NOT, find_chromium, started
 from tests.benchmark.page.conftest import CLIPS, HOSTILE, MODELS, WHY_BLANK
 from tests.conftest import MediaMaker
 from tpbench.benchmark.leaderboard.board import Leaderboard
-from tpbench.benchmark.page import build_page
+from tpbench.benchmark.page.build import build_page
 from tpbench.benchmark.site import Site
 
 if TYPE_CHECKING:

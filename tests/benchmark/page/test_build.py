@@ -12,8 +12,7 @@ from typing import Any
 
 from tests.benchmark.page.conftest import HOSTILE
 from tpbench.benchmark.leaderboard.board import Leaderboard
-from tpbench.benchmark.page import build_page
-from tpbench.benchmark.page.build import SCRIPTS, as_script_data
+from tpbench.benchmark.page.build import SCRIPTS, as_script_data, build_page
 from tpbench.benchmark.site import Site
 
 

@@ -12,8 +12,8 @@ from tests.benchmark.page.conftest import CLIPS, METRIC_IDS, WHY_BLANK, scored
 from tpbench.baselines.registry import load_reported
 from tpbench.benchmark.leaderboard.board import Leaderboard
 from tpbench.benchmark.leaderboard.collect import LeftOut
+from tpbench.benchmark.page.build import page_data
 from tpbench.benchmark.page.curves import make_curves
-from tpbench.benchmark.page.data import page_data
 from tpbench.benchmark.page.media import ClipMedia
 from tpbench.metrics.bootstrap import mean_over_identities
 from tpbench.metrics.scoring.report import MetricScore

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.benchmark.page.windows import (
+from tpbench.benchmark.page.curves import (
     finite_means,
     mean_of_curves,
     packed,

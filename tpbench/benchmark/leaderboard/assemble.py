@@ -13,20 +13,26 @@ from typing import Final
 
 from tpbench.baselines import registry
 from tpbench.baselines.registry import load_reported
-from tpbench.benchmark.leaderboard.board import ANCHORS, ClipInfo, Leaderboard, Row, SeedRun
+from tpbench.benchmark.judging import (
+    clip_badness,
+    distance_of,
+    identities_of,
+    score_over_seeds,
+)
+from tpbench.benchmark.leaderboard.board import (
+    ANCHORS,
+    ClipInfo,
+    Leaderboard,
+    Row,
+    SeedRun,
+    marks_of,
+)
 from tpbench.benchmark.leaderboard.collect import (
     Collection,
     ScoredRun,
     Verified,
     require_agreement,
 )
-from tpbench.benchmark.leaderboard.seeds import (
-    clip_badness,
-    distance_of,
-    identities_of,
-    score_over_seeds,
-)
-from tpbench.benchmark.leaderboard.ties import marks_of
 from tpbench.benchmark.run_info import ModelStamp, Session
 from tpbench.benchmark.tasks import PAIR_JOINT, TASKS
 from tpbench.errors import SubmissionError

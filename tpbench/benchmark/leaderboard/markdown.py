@@ -9,8 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from tpbench.baselines.registry import ReportedValue
-from tpbench.benchmark.leaderboard.board import HEADLINE, Leaderboard, Row
-from tpbench.benchmark.leaderboard.ties import METHOD
+from tpbench.benchmark.leaderboard.board import HEADLINE, METHOD, Leaderboard, Row
 from tpbench.metrics.registry import FAMILIES, MetricRow
 from tpbench.metrics.scoring.report import MetricScore
 

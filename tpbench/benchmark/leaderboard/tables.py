@@ -17,10 +17,9 @@ import yaml
 
 from tpbench.baselines.registry import ReportedValue
 from tpbench.benchmark.leaderboard.assemble import DATASET, assemble
-from tpbench.benchmark.leaderboard.board import Leaderboard, Row
+from tpbench.benchmark.leaderboard.board import METHOD, Leaderboard, Row
 from tpbench.benchmark.leaderboard.collect import collect
 from tpbench.benchmark.leaderboard.markdown import leaderboard_markdown
-from tpbench.benchmark.leaderboard.ties import METHOD
 from tpbench.benchmark.site import Site
 from tpbench.errors import ConfigError
 from tpbench.foreign import is_formula
@@ -98,7 +97,7 @@ def build_leaderboard(
         site = Site.open(folder)
         site.require_free([*texts, PAGE_NAME] if page else texts)
         if page:
-            from tpbench.benchmark.page import build_page
+            from tpbench.benchmark.page.build import build_page
 
             index = build_page(board, site)
         for name, text in texts.items():

@@ -5,24 +5,44 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
+from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any, Final
 
-from tpbench.benchmark.leaderboard.board import Leaderboard
+from tpbench import __version__
+from tpbench.benchmark.leaderboard.board import HEADLINE, METHOD, ClipInfo, Leaderboard, Row
 from tpbench.benchmark.leaderboard.tables import PAGE_NAME
-from tpbench.benchmark.page.curves import make_curves
-from tpbench.benchmark.page.data import page_data
-from tpbench.benchmark.page.media import place_media
+from tpbench.benchmark.page.curves import Curves, make_curves
+from tpbench.benchmark.page.media import ClipMedia, place_media
 from tpbench.benchmark.site import Site
+from tpbench.benchmark.tasks import TASKS
+from tpbench.canonical import encoded
+from tpbench.metrics.registry import FAMILIES, MetricRow
+from tpbench.metrics.scoring.report import MetricScore
 
 SCRIPTS: Final = (
     "dom", "numbers", "models", "tips", "columns", "table", "axes", "frames", "scatter", "player",
     "clips", "prose", "start",
 )  # fmt: skip
 """Files of the script, in the order in which they stand in the page."""
+FAMILY_TITLES: Final = {
+    "pixels": "Pixels",
+    "features": "Features",
+    "motion": "Motion and colour",
+    "regions": "Face and hands",
+    "pose": "Pose",
+    "drift": "Drift over the clip",
+    "disco": "DisCo's variants",
+}
+_OF_ROWS: Final = (
+    "params_b", "gen_fps", "peak_gpu_gb", "hardware", "code", "licence_code", "licence_weights",
+    "run_digest", "verified", "claimed", "date", "command",
+)  # fmt: skip
+"""Fields of a row that the page has as they are."""
 
 
 def build_page(leaderboard: Leaderboard, site: Site) -> Path:
@@ -78,3 +98,196 @@ def _read(name: str) -> str:
 def _hash(text: str) -> str:
     """Return what a content policy calls a text by."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def page_data(
+    leaderboard: Leaderboard, curves: Curves, media: Mapping[str, ClipMedia]
+) -> dict[str, Any]:
+    """Return all that the page shows. Numbers are unrounded; infinity is "inf", NaN is null."""
+    present = {row.family for row in leaderboard.metrics}
+    protocol = leaderboard.protocol
+    rule = TASKS.get(leaderboard.task.id.partition(".")[0])
+    first = int(leaderboard.policies.get("first_frame", 0))
+    return {
+        "tool": __version__,
+        "dataset": {
+            "name": leaderboard.dataset.name,
+            "digest": leaderboard.dataset.digest,
+            "split": leaderboard.dataset.split,
+            "n_clips": leaderboard.dataset.n_clips,
+            "n_identities": leaderboard.dataset.n_identities,
+            "n_too_short": len(leaderboard.dataset.left_out),
+        },
+        "task": {
+            "id": leaderboard.task.id,
+            "version": leaderboard.task.version,
+            "description": rule.description if rule else "",
+        },
+        "protocol": {
+            "id": str(protocol["id"]),
+            "version": int(protocol["version"]),
+            "digest": str(protocol["digest"]),
+            "title": str(protocol["title"]),
+            "quirks": list(protocol.get("quirks", ())),
+            "first_frame": first,
+        },
+        "families": [
+            {"id": name, "title": FAMILY_TITLES[name]} for name in FAMILIES if name in present
+        ],
+        "marks": METHOD,
+        "metrics": [_metric(row, leaderboard) for row in leaderboard.metrics],
+        "models": [_model(row, leaderboard) for row in leaderboard.rows],
+        "notices": _notices(leaderboard),
+        "curves": {
+            "metrics": [row.id for row in curves.metrics],
+            "window": curves.window,
+            "clips": list(curves.clips_per_window),
+            "means": curves.means,
+        },
+        "clips": [_clip(clip, first, media[clip.id], curves) for clip in leaderboard.clips],
+        "reported": _reported(leaderboard),
+    }
+
+
+def _clip(clip: ClipInfo, first_frame: int, media: ClipMedia, curves: Curves) -> dict[str, Any]:
+    return {
+        "id": clip.id,
+        "identity": clip.identity,
+        "reference_clip": clip.reference_clip,
+        "driving_clip": clip.driving_clip,
+        "n_frames": clip.n_frames + first_frame,
+        "fps": media.fps,
+        "reference": media.reference,
+        "pose": media.pose,
+        "real": media.real,
+        "generated": dict(media.generated),
+        **curves.clips[clip.id],
+    }
+
+
+def _metric(row: MetricRow, leaderboard: Leaderboard) -> dict[str, Any]:
+    names = ("id", "version", "title", "family", "direction", "target", "unit")
+    prose = ("definition", "formula", "source", "pitfalls")
+    return {
+        **{name: getattr(row, name) for name in (*names, *prose)},
+        "headline": row.id in HEADLINE,
+        "ties": leaderboard.marks[row.id].reason,
+        "judged": list(leaderboard.marks[row.id].notes),
+    }
+
+
+def _model(row: Row, leaderboard: Leaderboard) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": row.display_name,
+        "kind": row.kind,
+        "description": row.description,
+        "url": row.url,
+        "n_clips": row.n_clips,
+        "coverage": row.coverage,
+        "failed": _failed(row),
+        "seeds": list(row.seeds),
+        **{name: getattr(row, name) for name in _OF_ROWS},
+        "cells": {metric.id: _cell(leaderboard, row, metric) for metric in leaderboard.metrics},
+    }
+
+
+def _failed(row: Row) -> list[str]:
+    many = len(row.runs) > 1
+    return [
+        f"{clip}{f' (seed {run.seed})' if many else ''}: {reason}"
+        for run in row.runs
+        for clip, reason in sorted(run.failed.items())
+    ]
+
+
+def _cell(leaderboard: Leaderboard, row: Row, metric: MetricRow) -> dict[str, Any]:
+    """Return a cell without what is blank in it.
+
+    `rank` is what the column is sorted by; `of` stands beside n where another row has more clips.
+    """
+    score, distance = row.scores[metric.id], row.distances.get(metric.id)
+    content = {
+        "value": encoded(score.value),
+        "low": encoded(score.low),
+        "high": encoded(score.high),
+        "level": score.level,
+        "distance": distance.mean if distance else None,
+        "distance_low": distance.interval.low if distance else None,
+        "distance_high": distance.interval.high if distance else None,
+        "rank": encoded(leaderboard.rank(row, metric)),
+        "n": score.n_clips,
+        "of": leaderboard.n_of_more(row, metric),
+        "mark": leaderboard.mark(row.id, metric.id),
+        "notes": _notes(score, row.spread(metric.id)),
+    }
+    return {name: value for name, value in content.items() if value not in (None, [])}
+
+
+def _notes(score: MetricScore, spread: float | None) -> list[str]:
+    """Say what belongs to a value, a line each."""
+    if math.isnan(score.value):
+        return [score.reason or "not measured"]
+    notes = []
+    if score.low is not None and score.n_identities:
+        notes.append(f"interval over {score.n_identities} identities")
+    if score.interval_reason:
+        notes.append(f"no interval: {score.interval_reason}")
+    if spread is not None:
+        notes.append(f"standard deviation over seeds: {spread:.4g}")
+    known = score.missing_reason
+    left_out = (
+        (score.n_infinite, "infinite"),
+        (score.n_missing, f"without a value ({known})" if known else "with nothing to measure"),
+        (score.n_too_short, "too short for it"),
+    )
+    if math.isfinite(score.value):
+        notes += [
+            f"left out: {number} clip{'' if number == 1 else 's'} {why}"
+            for number, why in left_out
+            if number
+        ]
+    if score.warning:
+        notes.append(score.warning)
+    return notes
+
+
+def _notices(leaderboard: Leaderboard) -> list[dict[str, str]]:
+    """Say what a reader must know before the table."""
+    said = [{"text": note, "kind": "note"} for note in leaderboard.notes]
+    if leaderboard.data is None:
+        text = "real clips and poses are not shown: they are with `leaderboard build --data"
+        said.append({"text": f"{text} DATASET`", "kind": "note"})
+    said += [
+        {"text": f"the anchor {name} is missing; make it with", "kind": "anchor", "command": line}
+        for name, line in leaderboard.missing_anchors.items()
+    ]
+    left_out = leaderboard.left_out
+    return said + [{"text": f"{out.name}: {out.reason}", "kind": "left out"} for out in left_out]
+
+
+def _reported(leaderboard: Leaderboard) -> list[dict[str, Any]]:
+    """Return published numbers, one table per place of a source and test set."""
+    tables: dict[tuple[str, ...], dict[str, Any]] = {}
+    for item in leaderboard.reported:
+        key = (item.source_url, item.where, item.test_set, item.note)
+        table = tables.setdefault(
+            key,
+            {
+                "title": item.source_title,
+                "url": item.source_url,
+                "where": item.where,
+                "test_set": item.test_set,
+                "note": item.note,
+                "secondary": item.secondary,
+                "suspect": False,
+                "columns": [],
+                "rows": {},
+            },
+        )
+        column = {"id": item.metric, "direction": item.direction, "unit": item.unit}
+        if item.metric not in [known["id"] for known in table["columns"]]:
+            table["columns"].append(column)
+        table["suspect"] = table["suspect"] or item.overflow_psnr
+        table["rows"].setdefault(item.method, {})[item.metric] = encoded(item.value)
+    return list(tables.values())

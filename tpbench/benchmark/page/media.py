@@ -22,7 +22,6 @@ from tpbench.errors import ConfigError, TPBenchError
 from tpbench.video import probe, read_frames
 
 logger = logging.getLogger(__name__)
-
 MEDIA_NAME: Final = "media"
 _JPEG_QUALITY: Final = 92
 
@@ -51,25 +50,20 @@ def place_media(leaderboard: Leaderboard, site: Site) -> dict[str, ClipMedia]:
     names = _folder_names([row.id for row in leaderboard.rows])
     placed: dict[str, ClipMedia] = {}
     for clip in leaderboard.clips:
-        targets: dict[str, Path | None] = {"reference": None, "pose": None, "real": None}
-        if dataset is not None:
-            targets = _from_dataset(dataset, rows, clip, site)
+        targets = {} if dataset is None else _from_dataset(dataset, rows, clip, site)
         generated = {
             row.id: target
             for row in leaderboard.rows
             if (target := _preview(row, clip.id, f"{names[row.id]}/{clip.id}.mp4", site))
         }
-        videos = [targets["real"], *generated.values()]
+        videos = [*([targets["real"]] if "real" in targets else []), *generated.values()]
+        addresses = {part: _address(path, site) for part, path in targets.items()}
         placed[clip.id] = ClipMedia(
-            fps=next((rate for path in videos if path and (rate := _fps(path))), None),
-            reference=_address(targets["reference"], site),
-            pose=_address(targets["pose"], site),
-            real=_address(targets["real"], site),
-            generated={
-                model: address
-                for model, path in generated.items()
-                if (address := _address(path, site)) is not None
-            },
+            fps=next((rate for path in videos if (rate := _fps(path))), None),
+            reference=addresses.get("reference"),
+            pose=addresses.get("pose"),
+            real=addresses.get("real"),
+            generated={model: _address(path, site) for model, path in generated.items()},
         )
     return placed
 
@@ -81,8 +75,7 @@ def _dataset(leaderboard: Leaderboard) -> Dataset | None:
         ConfigError: it is not the one that the runs were made on.
         DatasetError: it can't be read.
     """
-    folder = leaderboard.data
-    if folder is None:
+    if (folder := leaderboard.data) is None:
         return None
     dataset = Dataset.open(folder)
     if dataset.digest != leaderboard.dataset.digest:
@@ -98,36 +91,31 @@ def _preview(row: Row, clip_id: str, name: str, site: Site) -> Path | None:
     for run in row.runs:
         if sha256 := run.previews.get(clip_id):
             source = RunFolder(path=run.folder).preview(clip_id)
-            target = site.copy(
-                f"{MEDIA_NAME}/generated/{name}",
-                source,
-                inside=run.folder,
-                sha256=sha256,
-                is_good=_is_video,
-            )
-            if target is not None:
+            if target := _copy(f"generated/{name}", source, run.folder, sha256, site):
                 return target
     return None
 
 
+def _copy(name: str, source: Path, inside: Path, sha256: str | None, site: Site) -> Path | None:
+    name = f"{MEDIA_NAME}/{name}"
+    return site.copy(name, source, inside=inside, sha256=sha256 or "", is_good=_is_video)
+
+
 def _from_dataset(
     dataset: Dataset, rows: Mapping[str, Clip], clip: ClipInfo, site: Site
-) -> dict[str, Path | None]:
+) -> dict[str, Path]:
+    """Place the videos of a clip and its reference; return those that could be."""
     driving, reference = rows.get(clip.driving_clip), rows.get(clip.reference_clip)
-
-    def placed(part: str, source: Path, sha256: str | None) -> Path | None:
-        name = f"{MEDIA_NAME}/{part}/{source.name}"
-        return site.copy(
-            name, source, inside=dataset.folder, sha256=sha256 or "", is_good=_is_video
-        )
-
-    targets: dict[str, Path | None] = {"reference": None, "pose": None, "real": None}
+    pose = real = first = None
     if driving is not None:
-        targets["pose"] = placed("pose", dataset.pose_path(driving), driving.pose_sha256)
-        targets["real"] = placed("real", dataset.clip_path(driving), driving.clip_sha256)
+        source = dataset.pose_path(driving)
+        pose = _copy(f"pose/{source.name}", source, dataset.folder, driving.pose_sha256, site)
+        source = dataset.clip_path(driving)
+        real = _copy(f"real/{source.name}", source, dataset.folder, driving.clip_sha256, site)
     if reference is not None:
-        targets["reference"] = _reference(dataset, reference, targets["real"], site)
-    return targets
+        first = _reference(dataset, reference, real, site)
+    found = {"pose": pose, "real": real, "reference": first}
+    return {part: path for part, path in found.items() if path}
 
 
 def _reference(dataset: Dataset, clip: Clip, real: Path | None, site: Site) -> Path | None:
@@ -192,5 +180,5 @@ def _folder_names(models: list[str]) -> dict[str, str]:
     return names
 
 
-def _address(path: Path | None, site: Site) -> str | None:
-    return None if path is None else quote(path.relative_to(site.folder).as_posix())
+def _address(path: Path, site: Site) -> str:
+    return quote(path.relative_to(site.folder).as_posix())
