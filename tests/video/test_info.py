@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from tpbench.errors import MediaError
 from tpbench.video import decode_frames, probe
-from tpbench.video.info import Layout, lay_out
-from tpbench.video.timeline import NO_STAMP
+from tpbench.video.timeline import NO_STAMP, Layout, lay_out
 
 if TYPE_CHECKING:
     from tests.conftest import MediaMaker

@@ -16,13 +16,8 @@ from numpy.typing import NDArray
 
 from tpbench.errors import MediaError
 from tpbench.video import probe, read_frames
-from tpbench.video.orientation import (
-    UPRIGHT,
-    Orientation,
-    OrientationMessages,
-    Told,
-    orientation_of_matrix,
-)
+from tpbench.video.bitstream import OrientationMessages
+from tpbench.video.display import UPRIGHT, Orientation, orientation_of_matrix
 
 if TYPE_CHECKING:
     from tests.conftest import MediaMaker
@@ -221,17 +216,17 @@ def test_a_message_holds_until_another_one_or_a_new_sequence(codec: str) -> None
     other = bytes([4, 2, 9, 9])  # another message before it, in the same unit
     messages = OrientationMessages(stream)
 
-    def told(*units: tuple[int, bytes]) -> Told | None:
-        packet: Any = b"".join(nal(kind, payload, hevc=hevc) for kind, payload in units)
-        return messages.push(packet)
+    def told(*units: tuple[int, bytes]) -> list[Orientation | None]:
+        packet = b"".join(nal(kind, payload, hevc=hevc) for kind, payload in units)
+        return messages.push(memoryview(packet))
 
     said = told((sei, other + bytes([47, 3]) + mirrored_and_turned + b"\x80"), (idr, b"x"))
-    assert said == Told(Orientation(mirrored=True, quarter_turns=1))
-    assert told((slice_, b"xxx")) is None
-    assert told((sei, other + b"\x80"), (slice_, b"x")) is None
-    assert told((idr, b"xxx")) == Told(None)
-    assert told((idr, b"xxx")) is None
-    assert told((sei, bytes([47, 1, 0x80, 0x80])), (slice_, b"x")) == Told(None)  # cancelled
+    assert said == [Orientation(mirrored=True, quarter_turns=1)]
+    assert told((slice_, b"xxx")) == []
+    assert told((sei, other + b"\x80"), (slice_, b"x")) == []
+    assert told((idr, b"xxx")) == [None]
+    assert told((idr, b"xxx")) == []
+    assert told((sei, bytes([47, 1, 0x80, 0x80])), (slice_, b"x")) == [None]  # cancelled
 
 
 def test_old_files_still_read(make_media: MediaMaker) -> None:

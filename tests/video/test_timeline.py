@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.video.timeline import DEFAULT_FPS, Timeline, rate_of_runs
+from tpbench.video.source import Timeline
+from tpbench.video.timeline import DEFAULT_FPS, rate_of_runs
 
 RATES = [
     Fraction(10),

@@ -30,7 +30,7 @@ from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.records import Readiness, RecordFolder, look_around, make_jobs
 from tpbench.metrics.scoring.tools import Toolbox
 from tpbench.video import CLIP, LOSSLESS_X264, Encoding, VideoInfo, VideoWriter, probe, read_frames
-from tpbench.video.orientation import UPRIGHT
+from tpbench.video.display import UPRIGHT
 from tpbench.video.read import read_pictures
 from tpbench.video.source import open_video
 from tpbench.weights import resolve

@@ -18,11 +18,10 @@ from tpbench.video.footage import (
     passed_over,
     pictures_in,
 )
-from tpbench.video.info import VideoInfo
 from tpbench.video.pictures import PICTURE_SUFFIXES, read_picture
 from tpbench.video.probe import probe
 from tpbench.video.read import DecodedFrame, Frame, decode_frames, frames_at, read_frames
-from tpbench.video.source import VIDEO_SUFFIXES
+from tpbench.video.source import VIDEO_SUFFIXES, VideoInfo
 from tpbench.video.write import CLIP, LOSSLESS_X264, POSE, PREVIEW, Encoding, VideoWriter
 
 __all__ = [

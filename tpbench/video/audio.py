@@ -19,9 +19,15 @@ from av.filter import Graph
 from av.packet import Packet
 from numpy.typing import NDArray
 
-from tpbench.video.info import VideoInfo
 from tpbench.video.probe import probe
-from tpbench.video.source import OPENING, channels_of, local_url, main_sound, open_video
+from tpbench.video.source import (
+    OPENING,
+    VideoInfo,
+    channels_of,
+    local_url,
+    main_sound,
+    open_video,
+)
 from tpbench.video.timeline import BACK_S
 
 _TELL_AN_ORDER: Final = ("mov", "mp4", "mxf")

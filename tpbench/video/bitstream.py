@@ -1,93 +1,43 @@
-"""What packets say before decoding: marks in H.264 and HEVC, and files that only count pictures."""
+"""What packets say before decoding: sizes, fields, and how their pictures lie.
+
+H.264 and HEVC streams may say how their pictures are turned by the "display orientation" message
+(type 47 of the supplemental enhancement information), which holds for all pictures shown later,
+until another one comes or a new coded video sequence begins (ITU-T H.264 annex D.2.27, H.265 annex
+D.3.17). libav hands that message over with its own picture only, so `OrientationMessages` looks for
+it in the packets.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Final, cast
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final
 
-import av
 from av.packet import Packet
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tpbench.video.source import Source, readable_packets
-
-
-def numbered_pictures(
-    source: Source,
-    *,
-    start: int,
-    joints: frozenset[int],
-    decode: Callable[[VideoStream, Packet[VideoStream] | None], list[VideoFrame]],
-) -> Generator[tuple[int, VideoFrame]]:
-    """Decode from a keyframe to the end of the file, in order of display.
-
-    Pictures shown before the keyframe, and before those at joints, are left out: they lean on what
-    was not decoded.
-
-    Args:
-        source: the file, just opened.
-        start: number of the packet to start at, a keyframe.
-        joints: keyframes at which another recording begins.
-        decode: decodes a packet, or flushes the decoder; decides what becomes of damage.
-
-    Yields:
-        The number of the packet that a picture comes from, and the picture.
-    """
-    stream = source.stream
-    leading = _Leading(start)
-    number = start
-    for number, packet in enumerate(readable_packets(source.container, stream)):
-        if number < start:
-            continue
-        if number in joints and number > start:
-            yield from leading.without(decode(stream, None), number)
-            stream.codec_context.flush_buffers()
-            leading = _Leading(number)
-        goes_on = packet.is_discard and any(joint <= number for joint in joints)
-        sent = _kept(packet) if goes_on else packet
-        sent.pts = number
-        yield from leading.without(decode(stream, sent), number)
-    yield from leading.without(decode(stream, None), number)
-
-
-def _kept(packet: Packet[VideoStream]) -> Packet[VideoStream]:
-    """Return a packet that is shown: libav discards what follows where a clock has gone back.
-
-    It takes that for what an edit list leaves out, which is only in front of a recording.
-    """
-    kept = av.Packet(bytes(packet))
-    kept.time_base = packet.time_base
-    kept.is_keyframe = packet.is_keyframe
-    return cast("Packet[VideoStream]", kept)
-
-
-class _Leading:
-    """Leaves out what is shown before the picture of a keyframe."""
-
-    def __init__(self, key: int) -> None:
-        self._key: int | None = key
-
-    def without(
-        self, pictures: Iterable[VideoFrame], number: int
-    ) -> Iterator[tuple[int, VideoFrame]]:
-        for picture in pictures:
-            # Few decoders hand no stamp on; these don't reorder.
-            shown = number if picture.pts is None else picture.pts
-            if self._key is not None and shown != self._key and not picture.key_frame:
-                continue
-            self._key = None
-            yield shown, picture
-
+from tpbench.video.display import Orientation
 
 _SEARCHED_BYTES: Final = 8192
 """Headers lie in front of the picture."""
-_H264_SPS: Final = 7
-_HEVC_SPS: Final = 33
 _START_CODE: Final = re.compile(rb"\x00\x00\x01")
+_LENGTH_SIZE_AT: Final = {"h264": 4, "hevc": 21}
+"""Where the container's header in front says how many bytes tell the length of a unit."""
 _HIGH_PROFILES: Final = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
 """Profiles of H.264 whose headers say more of colours."""
+_SIZES: Final[dict[str, re.Pattern[bytes]]] = {
+    codec: re.compile(pattern, re.DOTALL)
+    for codec, pattern in {
+        "mpeg1video": rb"\x00\x00\x01\xb3(.{0,3})",
+        "mpeg2video": rb"\x00\x00\x01\xb3(.{0,3})",
+        "mpeg4": rb"\x00\x00\x01[\x20-\x2f](.*?)(?=\x00\x00\x01)",
+        "vp8": rb"\A.{6}(.{0,4})",
+        "mjpeg": rb"\xff[\xc0-\xc2]\x00.\x08(....)",
+        "prores": rb"\A.{16}(.{0,4})",
+    }.items()
+}
+"""Where a keyframe's headers hold the size, by codec."""
 
 
 def size_header(codec: str, packet: memoryview, extradata: bytes | None) -> bytes:
@@ -99,12 +49,17 @@ def size_header(codec: str, packet: memoryview, extradata: bytes | None) -> byte
         extradata: what the container says in front, which tells how H.264 and HEVC are wrapped.
     """
     head = packet[:_SEARCHED_BYTES].tobytes()
-    if codec == "h264":
-        return b"".join(_nal_units(head, _length_size(extradata, at=4), _is_h264_sps))
-    if codec == "hevc":
-        return b"".join(_nal_units(head, _length_size(extradata, at=21), _is_hevc_sps))
-    find = _FINDERS.get(codec)
-    return find(head) if find else b""
+    if codec in _LENGTH_SIZE_AT:
+        units = _nal_units(memoryview(head), _length_size(codec, extradata))
+        # A start code of four bytes leaves a zero behind the unit before it.
+        return b"".join(bytes(unit).rstrip(b"\0") for unit in units if _is_sps(codec, unit))
+    if codec == "vp9":
+        return head[1:8] + bytes([head[8] & 0xF0]) if len(head) > 8 else b""
+    if codec == "av1":
+        at = 2 if head[:2] == b"\x12\x00" else 0
+        return head[at : at + 2 + head[at + 1]] if head[at : at + 1] == b"\x0a" else b""
+    found = _SIZES[codec].search(head) if codec in _SIZES else None
+    return found[1] if found else b""
 
 
 def may_be_in_fields(codec: str, packet: memoryview, extradata: bytes | None) -> bool:
@@ -117,11 +72,14 @@ def may_be_in_fields(codec: str, packet: memoryview, extradata: bytes | None) ->
     """
     if codec != "h264":
         return False
-    units = list(_nal_units(packet[:_SEARCHED_BYTES].tobytes(), _length_size(extradata, at=4)))
-    units += _units_in_front(extradata or b"")
-    sets = [unit for unit in units if _is_h264_sps(unit)]
+    units = list(_nal_units(packet[:_SEARCHED_BYTES], _length_size(codec, extradata)))
+    front = memoryview(extradata or b"")
+    if front[:1] != b"\x01":
+        units += _nal_units(front, 0)
+    elif len(front) > 5:
+        units += islice(_nal_units(front[6:], 2), front[5] & 31)
     try:
-        return any(not _h264_frames_only(unit) for unit in sets)
+        return any(not _h264_frames_only(bytes(unit)) for unit in units if _is_sps(codec, unit))
     except (IndexError, ValueError):
         return True  # unreadable here; what follows from it is only a closer look
 
@@ -136,53 +94,35 @@ def is_header(codec: str, packet: memoryview) -> bool:
     return codec == "theora" and len(packet) > 0 and bool(packet[0] & 0x80)
 
 
-def _length_size(extradata: bytes | None, *, at: int) -> int:
+def _length_size(codec: str, extradata: bytes | None) -> int:
     """Return bytes of the length in front of every unit; 0 for start codes (byte streams)."""
+    at = _LENGTH_SIZE_AT.get(codec, 0)
     if not extradata or len(extradata) <= at or extradata[0] != 1:
         return 0
     return (extradata[at] & 3) + 1
 
 
-def _is_h264_sps(unit: bytes) -> bool:
-    return len(unit) > 4 and unit[0] & 31 == _H264_SPS
+def _nal_units(data: memoryview, length_size: int) -> Iterator[memoryview]:
+    """Give the NAL units in a packet, without what parts them; none is empty."""
+    if length_size:
+        at = 0
+        while at + length_size < len(data):
+            start = at + length_size
+            at = start + int.from_bytes(data[at:start], "big")
+            if start < at:
+                yield data[start:at]
+        return
+    marks = [match.span() for match in _START_CODE.finditer(data)]
+    ends = [start for start, _ in marks[1:]]
+    for (_, start), end in zip(marks, [*ends, len(data)], strict=True):
+        if start < end:
+            yield data[start:end]
 
 
-def _is_hevc_sps(unit: bytes) -> bool:
-    return len(unit) > 4 and unit[0] >> 1 & 63 == _HEVC_SPS
-
-
-def _nal_units(
-    head: bytes, length_size: int, wanted: Callable[[bytes], bool] = bool
-) -> Iterator[bytes]:
-    units = _by_length(head, length_size) if length_size else _by_start_code(head)
-    return filter(wanted, units)
-
-
-def _by_length(head: bytes, length_size: int) -> Iterator[bytes]:
-    at = 0
-    while at + length_size < len(head):
-        length = int.from_bytes(head[at : at + length_size], "big")
-        yield head[at + length_size : at + length_size + length]
-        at += length_size + length
-
-
-def _by_start_code(head: bytes) -> Iterator[bytes]:
-    starts = [match.end() for match in _START_CODE.finditer(head)]
-    for start, end in zip(starts, [*(start - 3 for start in starts[1:]), len(head)], strict=True):
-        # A start code of four bytes leaves a zero behind the unit before it.
-        yield head[start:end].rstrip(b"\x00")
-
-
-def _units_in_front(extradata: bytes) -> list[bytes]:
-    """Return the sequence parameter sets of H.264 that the container holds."""
-    if extradata[:1] != b"\x01":
-        return list(_by_start_code(extradata))
-    units, at = [], 6
-    for _ in range(extradata[5] & 31 if len(extradata) > 5 else 0):
-        length = int.from_bytes(extradata[at : at + 2], "big")
-        units.append(extradata[at + 2 : at + 2 + length])
-        at += 2 + length
-    return units
+def _is_sps(codec: str, unit: memoryview) -> bool:
+    """Whether a unit is a sequence parameter set."""
+    kind, wanted = (unit[0] & 31, 7) if codec == "h264" else (unit[0] >> 1 & 63, 33)
+    return len(unit) > 4 and kind == wanted
 
 
 def _h264_frames_only(unit: bytes) -> bool:
@@ -253,45 +193,73 @@ class _Bits:
         return self.read(zeros + 1) - 1
 
 
-def _mpeg2(head: bytes) -> bytes:
-    at = head.find(b"\x00\x00\x01\xb3")
-    return head[at + 4 : at + 7] if at >= 0 else b""
+class OrientationMessages:
+    """Looks through the packets of a stream, in order, for display orientation messages."""
+
+    def __init__(self, stream: VideoStream) -> None:
+        codec = stream.codec_context.codec.canonical_name
+        self._may_come = codec in _LENGTH_SIZE_AT
+        self._hevc = codec == "hevc"
+        self._length_size = _length_size(codec, stream.codec_context.extradata)
+        self._told = False
+        self.found: list[tuple[int, Orientation | None]] = []
+        """Number of the packet, counted through the file, and what is said there: of its picture
+        and those shown after it; None where the stream says nothing from there on."""
+
+    def each(self, packets: Iterable[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
+        """Give the packets on, and note in `found` what they say."""
+        for number, packet in enumerate(packets):
+            if self._may_come:
+                self.found += [(number, said) for said in self.push(memoryview(packet))]
+            yield packet
+
+    def push(self, data: memoryview) -> list[Orientation | None]:
+        """Return what the next packet changes: nothing, or what is said from there on."""
+        said: list[Orientation | None] = []
+        starts_anew = False
+        for unit in _nal_units(data, self._length_size):
+            kind = (unit[0] >> 1) & 63 if self._hevc else unit[0] & 31
+            if kind == (39 if self._hevc else 6):
+                said = _messages(bytes(unit[2 if self._hevc else 1 :])) or said
+            elif 16 <= kind <= 20 if self._hevc else kind == 5:
+                starts_anew = True
+        if not said and starts_anew and self._told:
+            said = [None]
+        if said:
+            self._told = said[0] is not None
+        return said
 
 
-def _mpeg4(head: bytes) -> bytes:
-    found = re.search(rb"\x00\x00\x01[\x20-\x2f](.*?)(?=\x00\x00\x01)", head, re.DOTALL)
-    return found.group(1) if found else b""
+def _messages(unit: bytes) -> list[Orientation | None]:
+    """Read the display orientation out of the messages of one unit: none, or the first."""
+    if 47 not in unit:
+        return []
+    unit = unit.replace(b"\x00\x00\x03", b"\x00\x00")
+    at = 0
+    while at + 2 < len(unit):
+        kind, at = _number(unit, at)
+        size, at = _number(unit, at)
+        if kind == 47 and at < len(unit):
+            # A message that only cancels is shorter.
+            return [_orientation(int.from_bytes(unit[at : at + 3].ljust(3, b"\x00"), "big"))]
+        at += size
+    return []
 
 
-def _vp8(head: bytes) -> bytes:
-    return head[6:10]
+def _number(unit: bytes, at: int) -> tuple[int, int]:
+    """Read a number written as bytes of 255 and a rest; return it and where it ends."""
+    value = 0
+    while at < len(unit) and unit[at] == 255:
+        value, at = value + 255, at + 1
+    return (value + unit[at], at + 1) if at < len(unit) else (value, at)
 
 
-def _vp9(head: bytes) -> bytes:
-    return head[1:8] + bytes([head[8] & 0xF0]) if len(head) > 8 else b""
-
-
-def _av1(head: bytes) -> bytes:
-    at = 2 if head[:2] == b"\x12\x00" else 0
-    return head[at : at + 2 + head[at + 1]] if head[at : at + 1] == b"\x0a" else b""
-
-
-def _mjpeg(head: bytes) -> bytes:
-    found = re.search(rb"\xff[\xc0-\xc2]\x00.\x08(....)", head, re.DOTALL)
-    return found.group(1) if found else b""
-
-
-def _prores(head: bytes) -> bytes:
-    return head[16:20]
-
-
-_FINDERS: Final[dict[str, Callable[[bytes], bytes]]] = {
-    "mpeg1video": _mpeg2,
-    "mpeg2video": _mpeg2,
-    "mpeg4": _mpeg4,
-    "vp8": _vp8,
-    "vp9": _vp9,
-    "av1": _av1,
-    "mjpeg": _mjpeg,
-    "prores": _prores,
-}
+def _orientation(bits: int) -> Orientation | None:
+    """Read cancel flag, mirror left-right, mirror top-bottom, 16 bits of turn; mirrors go first."""
+    if bits >> 23:
+        return None
+    left_right, top_bottom = bool(bits >> 22 & 1), bool(bits >> 21 & 1)
+    turns = round((bits >> 5 & 0xFFFF) / 16384)
+    return Orientation(
+        quarter_turns=(turns + (2 if top_bottom else 0)) % 4, mirrored=left_right != top_bottom
+    )

@@ -7,10 +7,10 @@ import itertools
 import logging
 import re
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import av
 import numpy as np
@@ -21,10 +21,16 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from tpbench.errors import DamageError, TransparentError
-from tpbench.video.bitstream import is_header, numbered_pictures
-from tpbench.video.info import PictureIndex, VideoInfo
-from tpbench.video.source import Source, keeps_no_stamps, open_video, picture_pts, readable_packets
-from tpbench.video.timeline import Laid
+from tpbench.video.bitstream import is_header
+from tpbench.video.source import (
+    PictureIndex,
+    Source,
+    VideoInfo,
+    keeps_no_stamps,
+    open_video,
+    picture_pts,
+    readable_packets,
+)
 
 _HARMLESS_PARTS: Final = (
     # Messages beside the picture: what a camera adds, colours, captions, screens.
@@ -48,7 +54,7 @@ _HARMLESS_PARTS: Final = (
 )
 _HARMLESS: Final = re.compile("|".join(_HARMLESS_PARTS))
 """Lines about something else than the picture, or that leave it whole."""
-TOO_LARGE: Final = "max pixel count"
+_TOO_LARGE: Final = "max pixel count"
 """Part of what is logged when a picture is larger than the decoder was told to allow."""
 
 
@@ -100,91 +106,135 @@ def pictures_from(path: Path, info: VideoInfo, start: int, threads: int) -> Iter
     hold pictures back after a seek; so a landing is taken only when its first picture is early
     enough, otherwise tried again from further back, in the end from the start.
     """
-    if info.index is not None and info.laid is not None:
-        yield from _numbered_from(_Numbered(path, info, info.laid, info.index), start, threads)
-        return
-    wanted_pts = info.timeline.first_pts(start)
-    back_pts = 0
-    while start > 0 and wanted_pts - back_pts > info.start_pts:
-        pictures = _decode(path, info, threads, seek_pts=wanted_pts - back_pts, latest_key=start)
+    if info.index is None:
+        attempts = _seeking(path, info, start, threads)
+    else:
+        attempts = _counting(path, info, info.index, start, threads)
+    for pictures, is_last in attempts:
         first = next(pictures, None)
-        if first is not None and first.slot <= start:
+        if first is not None and (is_last or first.slot <= start):
             yield first
             yield from pictures
             return
         pictures.close()
+
+
+def _seeking(
+    path: Path, info: VideoInfo, start: int, threads: int
+) -> Iterator[tuple[Generator[Picture], bool]]:
+    """Give decoders from stamps ever further back, and whether it is that from the start."""
+    wanted_pts = info.timeline.first_pts(start)
+    back_pts = 0
+    while start > 0 and wanted_pts - back_pts > info.start_pts:
+        seek_pts = wanted_pts - back_pts
+        yield _decode(path, info, threads, seek_pts=seek_pts, latest_key=start), False
         back_pts = max(2 * back_pts, round(1 / info.time_base))
-    yield from _decode(path, info, threads)
+    yield _decode(path, info, threads), True
 
 
-class _Numbered(NamedTuple):
-    """A video whose pictures are found by the numbers of their packets."""
-
-    path: Path
-    info: VideoInfo
-    laid: Laid
-    order: PictureIndex
-
-    def time_s(self, packet: int) -> float | None:
-        """Return when the picture of a packet is shown; None if it shows none."""
-        place = int(self.order.places[packet])
-        return None if place < 0 else float(int(self.laid.slots[place]) / self.info.fps)
-
-    def is_before(self, packet: int, key: int) -> bool:
-        """Whether a packet's picture is not looked at when decoding starts at a keyframe."""
-        place = int(self.order.places[packet])
-        return bool(self.order.leading[packet]) or 0 <= place < self.order.places[key]
-
-
-def _numbered_from(video: _Numbered, start: int, threads: int) -> Iterator[Picture]:
-    """Decode by numbers of packets, from a keyframe shown at or before frame `start`.
+def _counting(
+    path: Path, info: VideoInfo, index: PictureIndex, start: int, threads: int
+) -> Iterator[tuple[Generator[Picture], bool]]:
+    """Give the same where pictures are found by the numbers of their packets.
 
     Packets are counted from the start of the file, for no container can seek where the clock has
     gone back; that is cheap beside decoding.
     """
-    wanted = int(np.searchsorted(video.laid.slots, start, side="right")) - 1
-    early = [int(key) for key in video.order.keys if video.order.places[key] <= wanted]
+    wanted = int(np.searchsorted(index.laid.slots, start, side="right")) - 1
+    early = [int(key) for key in index.keys if index.places[key] <= wanted]
     back = 1
     while len(early) > back:
-        pictures = _numbered(video, early[-back], threads)
-        first = next(pictures, None)
-        if first is not None and first.slot <= start:
-            yield first
-            yield from pictures
-            return
-        pictures.close()
+        yield _numbered(path, info, index, early[-back], threads), False
         back *= 2
-    yield from _numbered(video, video.order.first_key, threads)
+    yield _numbered(path, info, index, index.first_key, threads), True
 
 
-def _numbered(video: _Numbered, key: int, threads: int) -> Generator[Picture]:
-    """Decode from one keyframe on."""
+def _numbered(
+    path: Path, info: VideoInfo, index: PictureIndex, key: int, threads: int
+) -> Generator[Picture]:
+    """Decode from one keyframe on, given by the number of its packet."""
+    stamps, slots = index.laid
     latest_s: float | None = None
 
     def decoded(stream: VideoStream, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
         nonlocal latest_s
-        if packet is not None and packet.pts is not None:
-            latest_s = video.time_s(packet.pts) or latest_s
+        number = None if packet is None else packet.pts
+        place = -1 if number is None else int(index.places[number])
+        if place >= 0:
+            latest_s = float(int(slots[place]) / info.fps) or latest_s
         try:
             return _decode_packet(stream, packet, threads)
         except _DecodingError as error:
-            if packet is not None and packet.pts is not None and video.is_before(packet.pts, key):
+            # Not looked at: what leans on pictures in front, or is shown before the keyframe.
+            if number is not None and (index.leading[number] or 0 <= place < index.places[key]):
                 return []
-            raise _damage(video.path, latest_s, str(error)) from error
+            raise _damage(path, latest_s, str(error)) from error
 
     listen()
     counted = itertools.count()
-    with open_video(video.path, threads=threads) as source:
+    with open_video(path, threads=threads) as source:
         for number, picture in numbered_pictures(
-            source, start=key, joints=video.order.joints, decode=decoded
+            source, start=key, joints=index.joints, decode=decoded
         ):
-            place = int(video.order.places[number]) if len(video.order.keys) else next(counted)
-            if not 0 <= place < len(video.laid.slots):
+            place = int(index.places[number]) if len(index.keys) else next(counted)
+            if not 0 <= place < len(slots):
                 continue
-            slot = int(video.laid.slots[place])
+            slot = int(slots[place])
             if picture.is_corrupt:
-                raise _damage(video.path, float(slot / video.info.fps), "data missing")
-            yield Picture(slot, int(video.laid.stamps[place]), picture, place)
+                raise _damage(path, float(slot / info.fps), "data missing")
+            yield Picture(slot, int(stamps[place]), picture, place)
+
+
+def numbered_pictures(
+    source: Source,
+    *,
+    start: int,
+    joints: frozenset[int],
+    decode: Callable[[VideoStream, Packet[VideoStream] | None], list[VideoFrame]],
+) -> Generator[tuple[int, VideoFrame]]:
+    """Decode from a keyframe to the end of the file, in order of display.
+
+    Pictures shown before the keyframe, and before those at joints, are left out: they lean on what
+    was not decoded.
+
+    Args:
+        source: the file, just opened.
+        start: number of the packet to start at, a keyframe.
+        joints: keyframes at which another recording begins.
+        decode: decodes a packet, or flushes the decoder; decides what becomes of damage.
+
+    Yields:
+        The number of the packet that a picture comes from, and the picture.
+    """
+    stream = source.stream
+    key: int | None = start
+
+    def from_key(pictures: list[VideoFrame], number: int) -> Iterator[tuple[int, VideoFrame]]:
+        nonlocal key
+        for picture in pictures:
+            # Few decoders hand no stamp on; these don't reorder.
+            shown = number if picture.pts is None else picture.pts
+            if key in {None, shown} or picture.key_frame:
+                key = None
+                yield shown, picture
+
+    number = start
+    for number, packet in enumerate(readable_packets(source.container, stream)):
+        if number < start:
+            continue
+        if number in joints and number > start:
+            yield from from_key(decode(stream, None), number)
+            stream.codec_context.flush_buffers()
+            key = number
+        sent = packet
+        if packet.is_discard and any(joint <= number for joint in joints):
+            # libav discards what follows where a clock has gone back: it takes that for what an
+            # edit list leaves out, which is only in front of a recording.
+            sent = cast("Packet[VideoStream]", av.Packet(bytes(packet)))
+            sent.time_base, sent.is_keyframe = packet.time_base, packet.is_keyframe
+        sent.pts = number
+        yield from from_key(decode(stream, sent), number)
+    yield from from_key(decode(stream, None), number)
 
 
 def _decode(
@@ -211,7 +261,14 @@ def _decode(
         for packet in itertools.chain(packets, [None]):
             if packet is not None and by_order:
                 pending_dts.append(packet.dts)
-            for picture in _decode_stamped(path, info, source.stream, packet, key_pts, threads):
+            try:
+                pictures = _decode_packet(source.stream, packet, threads)
+            except _DecodingError as error:
+                stamp = None if packet is None else picture_pts(packet)
+                if stamp is not None and stamp < key_pts:
+                    continue  # damage before the keyframe does not count
+                raise _damage(path, _time_s(info, stamp), str(error)) from error
+            for picture in pictures:
                 pts = picture.pts
                 if by_order:
                     pts = pending_dts.popleft() if pending_dts else None
@@ -255,24 +312,6 @@ def _packets_from_key(
     return key_pts, itertools.chain([key], packets)
 
 
-def _decode_stamped(
-    path: Path,
-    info: VideoInfo,
-    stream: VideoStream,
-    packet: Packet[VideoStream] | None,
-    key_pts: int,
-    threads: int,
-) -> list[VideoFrame]:
-    """Decode one packet, or flush the decoder; damage before the keyframe does not count."""
-    try:
-        return _decode_packet(stream, packet, threads)
-    except _DecodingError as error:
-        pts = None if packet is None else picture_pts(packet)
-        if pts is not None and pts < key_pts:
-            return []
-        raise _damage(path, _time_s(info, pts), str(error)) from error
-
-
 class _DecodingError(Exception):
     """Says what is wrong with a packet."""
 
@@ -302,7 +341,7 @@ def _decode_packet(
     codec = stream.codec_context.codec.canonical_name
     if packet is not None and packet.size and is_header(codec, memoryview(packet)):
         return pictures
-    if any(TOO_LARGE in line for _, _, line in lines):
+    if any(_TOO_LARGE in line for _, _, line in lines):
         raise _DecodingError("its pictures grow beyond 8192x8192 px in area")
     if failure is not None:
         raise _DecodingError(failure.strerror or "broken data") from failure
@@ -337,7 +376,7 @@ def require_opaque(path: Path, pictures: Iterable[Picture], *, codec: str) -> It
         if _may_be_transparent(picture.picture.format.name) and _is_transparent(
             picture.picture, zero_is_unused=codec == "rawvideo"
         ):
-            raise transparent(path)
+            raise _transparent(path)
         yield picture
 
 
@@ -349,28 +388,19 @@ def require_opaque_beside(path: Path) -> None:
         MediaError: the file can't be read.
     """
     with open_video(path) as (container, stream):
-        if not keeps_transparency_beside(stream):
-            return
+        marks = {key.lower(): value for key, value in stream.metadata.items()}
         name = stream.codec_context.codec.canonical_name
+        if marks.get("alpha_mode") != "1" or name not in {"vp8", "vp9"}:
+            return
         decoder = av.CodecContext.create(name, "r")
         for packet in readable_packets(container, stream):
             with contextlib.suppress(av.FFmpegError):
                 for alpha in _beside(decoder, packet):
                     if _lowest(alpha) < _OPAQUE_SHARE:
-                        raise transparent(path)
+                        raise _transparent(path)
 
 
-def keeps_transparency_beside(stream: VideoStream) -> bool:
-    """Return whether the file says that its VP8 or VP9 pictures have transparency beside them."""
-    marks = {key.lower(): value for key, value in stream.metadata.items()}
-    return marks.get("alpha_mode") == "1" and stream.codec_context.codec.canonical_name in (
-        "vp8",
-        "vp9",
-    )
-
-
-def transparent(path: Path) -> TransparentError:
-    """Return the error of a transparent video."""
+def _transparent(path: Path) -> TransparentError:
     return TransparentError(path, "is transparent in places: lay it over its background first")
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
+import struct
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import numpy as np
+from av.buffer import Buffer
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from tpbench.video.orientation import UPRIGHT, Orientation, orientation_of_picture
 from tpbench.video.pictures import in_8_bits
 
 WHITE_CD_M2: Final = 203.0
@@ -40,7 +42,7 @@ _TO_XYZ: Final = {
 
 
 def shown_as_sdr(rgb: NDArray[np.uint16], *, curve: int, primaries: int) -> NDArray[np.uint8]:
-    """Return the picture as an SDR display shows it; the module's docstring states the rules.
+    """Return the picture as an SDR display shows it: ITU-R BT.2100, white by BT.2408.
 
     Args:
         rgb: (H, W, 3) uint16, the coded values on a scale of 65535, alike in all channels.
@@ -83,6 +85,67 @@ def _to_bt709(primaries: int) -> NDArray[np.float32]:
     return np.asarray(matrix, dtype=np.float32)
 
 
+_QUARTER_TOLERANCE_DEG: Final = 1.0
+"""ffmpeg, too, takes an angle this close to a quarter turn for that quarter turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orientation:
+    """One of the eight ways to lay a picture down: mirrored or not, then turned."""
+
+    quarter_turns: int = 0
+    """0 to 3: how often the picture is turned counter-clockwise, after it was mirrored."""
+    mirrored: bool = False
+    """Whether left and right are swapped first."""
+
+    @property
+    def swaps_sides(self) -> bool:
+        """Whether width and height change places."""
+        return self.quarter_turns % 2 == 1
+
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the picture as displayed, (H, W, ...) as stored; a view where nothing changes."""
+        if self.mirrored:
+            image = image[:, ::-1]
+        return np.rot90(image, self.quarter_turns) if self.quarter_turns else image
+
+
+UPRIGHT: Final = Orientation()
+"""As stored."""
+
+
+def orientation_of_matrix(matrix: bytes) -> Orientation | None:
+    """Return what a display matrix asks for, to the quarter turn.
+
+    Args:
+        matrix: libav's 36 bytes, nine native 32-bit integers a b u c d v x y w, which take the
+            stored point (p, q) to (a p + c q + x, b p + d q + y), y downwards.
+
+    Returns:
+        The orientation; shifts and scale don't matter, and a matrix that takes all points to a line
+        says nothing (upright). None if it turns by an angle between quarters, or slants.
+    """
+    a, b, _, c, d = struct.unpack("=5i", matrix[:20])
+    if a * d - b * c == 0:
+        return UPRIGHT
+    mirrored = a * d - b * c < 0
+    # Mirroring turns the first column round; what is left is a turn that both columns agree on.
+    first = math.degrees(math.atan2(b, -a) if mirrored else math.atan2(-b, a))
+    second = math.degrees(math.atan2(c, d))
+    turns = round(first / 90)
+    for angle in (first, second):
+        off = (angle - 90 * turns + 180) % 360 - 180
+        if abs(off) > _QUARTER_TOLERANCE_DEG:
+            return None
+    return Orientation(quarter_turns=turns % 4, mirrored=mirrored)
+
+
+def orientation_of_picture(picture: VideoFrame) -> Orientation | None:
+    """Return what the display matrix of a decoded picture asks for (None: no quarter turn)."""
+    matrix = cast("Buffer | None", picture.side_data.get("DISPLAYMATRIX"))
+    return UPRIGHT if matrix is None else orientation_of_matrix(bytes(matrix))
+
+
 UNDECLARED: Final = 2
 """ITU-T H.273: transfer characteristics or colour primaries are not known."""
 _SQUARE_TOLERANCE: Final = 0.02
@@ -96,6 +159,9 @@ class Edges(NamedTuple):
     top_px: int
     right_px: int
     bottom_px: int
+
+
+NO_EDGES: Final = Edges(0, 0, 0, 0)
 
 
 class Window(NamedTuple):
@@ -127,7 +193,7 @@ class Display:
     told: tuple[tuple[int, Orientation | None], ...] = ()
     """What the stream itself says of its orientation, and from which frame number on (rising);
     None where it goes back to saying nothing."""
-    cropped: Edges = Edges(0, 0, 0, 0)  # noqa: RUF009 - a value that can't change
+    cropped: Edges = NO_EDGES
     """What the container cuts off the stored picture."""
     transfer: int = UNDECLARED
     """Transfer characteristics (ITU-T H.273) of pictures that declare none."""
@@ -226,9 +292,17 @@ class Display:
         """Scale a picture, as stored, and make RGB of it."""
         curve = self.curve_of(picture)
         is_hdr = curve in HDR_CURVES
-        is_deep = is_hdr or _is_deep_rgb(picture)
+        is_grey = picture.format.name.startswith("gray")
+        # Asked for 8 bits of colours or grey that are stored as they are, with more, libav would
+        # cut them off and dither; they are rounded here, as those of single pictures are.
+        is_deep = is_hdr or (
+            (picture.format.is_rgb or is_grey)
+            and max(component.bits for component in picture.format.components) > 8
+        )
+        # By way of RGB libav gets deep grey a level wrong.
+        deep_format = "gray16le" if is_grey and not is_hdr else "rgb48le"
         rgb = picture.to_ndarray(
-            format="rgb48le" if is_hdr else _target(picture),
+            format=deep_format if is_deep else "rgb24",
             width=width_px,
             height=height_px,
             interpolation=interpolation,
@@ -238,32 +312,10 @@ class Display:
             return np.asarray(rgb, dtype=np.uint8)
         if not is_hdr:
             levels = in_8_bits(np.asarray(rgb, dtype=np.uint16))
-            return levels if levels.ndim > _GREY_DIMS else np.dstack([levels] * 3)
+            return levels if levels.ndim == 3 else np.dstack([levels] * 3)
         declared = picture.color_primaries
         primaries = self.primaries if declared == UNDECLARED else declared
         return shown_as_sdr(np.asarray(rgb, dtype=np.uint16), curve=curve, primaries=primaries)
-
-
-def _target(picture: VideoFrame) -> str:
-    """Return the pixel format to ask libav for; by way of RGB it gets deep grey a level wrong."""
-    if not _is_deep_rgb(picture):
-        return "rgb24"
-    return "gray16le" if picture.format.name.startswith("gray") else "rgb48le"
-
-
-def _is_deep_rgb(picture: VideoFrame) -> bool:
-    """Whether colours or grey are stored as they are, with more than 8 bits.
-
-    Asked for 8 bits, libav would cut them off and dither; they are rounded, as those of single
-    pictures are.
-    """
-    stored = picture.format
-    plain = stored.is_rgb or stored.name.startswith("gray")
-    return plain and max(component.bits for component in stored.components) > _BITS
-
-
-_BITS: Final = 8
-_GREY_DIMS: Final = 2
 
 
 def _shrunk(size_px: tuple[int, int], max_side_px: int | None) -> tuple[int, int]:
@@ -314,13 +366,21 @@ def _fitted(
 _STREAM: Final = re.compile(r"^  Stream #0:(\d+)[\[(: ]")
 _CROP: Final = re.compile(r"^      Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)\s*$")
 
-NO_EDGES: Final = Edges(0, 0, 0, 0)
-
 
 def container_crop(container: InputContainer, stream: VideoStream) -> Edges:
     """Return what the container cuts off; nothing where a crop leaves no picture."""
+    import av.logging
+
+    # Only what libav tells people of a file holds it, and only while its log is on.
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)
+    try:
+        # PyAV's annotations leave this one out.
+        description = str(container.dumps_format())  # type: ignore[attr-defined]
+    finally:
+        av.logging.set_level(level)
     number = None
-    for line in _description(container).splitlines():
+    for line in description.splitlines():
         if (found := _STREAM.match(line)) is not None:
             number = int(found.group(1))
         elif number == stream.index and (found := _CROP.match(line)) is not None:
@@ -346,16 +406,3 @@ def pixel_aspect(stream: VideoStream, cropped: Edges) -> Fraction:
     left_high_px = height_px - cropped.top_px - cropped.bottom_px
     unset = Fraction(left_high_px * width_px, left_px * height_px)
     return Fraction(1) if declared == unset else declared
-
-
-def _description(container: InputContainer) -> str:
-    """Return what libav tells people of a file; it says so only while its log is on."""
-    import av.logging
-
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.INFO)
-    try:
-        # PyAV's annotations leave this one out.
-        return str(container.dumps_format())  # type: ignore[attr-defined]
-    finally:
-        av.logging.set_level(level)

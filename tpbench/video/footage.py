@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from tpbench.errors import MediaError
 from tpbench.files import UnfitFileError, sha256_of
-from tpbench.video.info import VideoInfo
 from tpbench.video.pictures import PICTURE_SUFFIXES, codec_of, read_picture
 from tpbench.video.probe import probe
 from tpbench.video.read import read_frames, read_pictures
-from tpbench.video.source import VIDEO_SUFFIXES
+from tpbench.video.source import VIDEO_SUFFIXES, VideoInfo
 
 _READING: Final = b"pictures, rounded to 8 bits\n"
 """How pictures become frames is part of their digest, so that nothing is kept of another way."""

@@ -67,7 +67,7 @@ def read_header(file: BinaryIO) -> PictureHeader:
         if re.match(magic, start, re.DOTALL):
             try:
                 header = read(file)
-            except (struct.error, LookupError, ValueError) as error:
+            except (struct.error, ArithmeticError, LookupError, ValueError) as error:
                 raise UnfitPictureError(_NO_PICTURE) from error
             break
     else:
@@ -94,7 +94,8 @@ def _png(file: BinaryIO) -> PictureHeader:
         raise ValueError
     width_px, height_px, bits, colour = struct.unpack(">IIBB", file.read(10))
     file.seek(16 + length + 4)
-    may_be_transparent, clear_grey = colour >= _PNG_ALPHA, None
+    # Colour types from 4 on have a channel for it.
+    may_be_transparent, clear_grey = colour >= 4, None
     while len(head := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", head)
         if kind in {b"IDAT", b"IEND"}:  # what asks for another reading has to stand before it
@@ -116,10 +117,6 @@ def _png(file: BinaryIO) -> PictureHeader:
         may_be_transparent=may_be_transparent,
         clear_grey=clear_grey,
     )
-
-
-_PNG_ALPHA: Final = 4
-"""Colour types from here on have a channel for it."""
 
 
 def _jpeg(file: BinaryIO) -> PictureHeader:
@@ -228,10 +225,7 @@ def _tiff(file: BinaryIO) -> PictureHeader:
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _CHANNELS, _PLANAR, _EXTRA, _SAMPLE_FORMAT = 277, 284, 338, 339
-_TIFF_TAGS: Final = frozenset(
-    {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC}
-    | {_CHANNELS, _PLANAR, _EXTRA, _SAMPLE_FORMAT}
-)
+_TIFF_TAGS: Final = frozenset({256, 257, 258, 259, 262, 277, 284, 338, 339})
 _TIFF_COLOURS: Final = frozenset({0, 1, 2, 3, 6})
 """Grey from white or from black, RGB, a palette, YCbCr."""
 _TIFF_NAMES: Final[Mapping[int, str]] = {4: "a mask", 5: "CMYK", 8: "CIELab", 9: "CIELab"}
@@ -267,13 +261,9 @@ def _tiff_tags(file: BinaryIO) -> tuple[dict[int, tuple[int, ...]], bool]:
 
 
 def _go_to(file: BinaryIO, place: int) -> None:
-    if place >= _NO_PLACE:
+    if place >= 1 << 48:  # nothing lies so far into a file
         raise ValueError
     file.seek(place)
-
-
-_NO_PLACE: Final = 1 << 48
-"""Nothing lies so far into a file."""
 
 
 def _bmp(file: BinaryIO) -> PictureHeader:
@@ -302,9 +292,8 @@ def _pnm(file: BinaryIO) -> PictureHeader:
         raise ValueError
     largest = 255 if found[1] in b"14" else int(found[6])
     if largest not in {255, 65535}:
-        raise UnfitPictureError(
-            f"has {largest} for its brightest level: save it with 255 or 65535, or as PNG"
-        )
+        reason = f"has {largest} for its brightest level: save it with 255 or 65535, or as PNG"
+        raise UnfitPictureError(reason)
     return PictureHeader(
         format="pnm",
         width_px=int(found[3]),

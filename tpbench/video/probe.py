@@ -19,20 +19,32 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from tpbench.errors import MediaError
-from tpbench.video.bitstream import is_hidden, may_be_in_fields, numbered_pictures, size_header
-from tpbench.video.decode import require_opaque_beside
+from tpbench.video.bitstream import (
+    OrientationMessages,
+    is_hidden,
+    may_be_in_fields,
+    size_header,
+)
+from tpbench.video.decode import numbered_pictures, require_opaque_beside
 from tpbench.video.display import (
     HDR_CURVES,
     UNSHOWN_CURVES,
     Display,
     container_crop,
     displayed_size,
+    orientation_of_picture,
     pixel_aspect,
 )
-from tpbench.video.info import Layout, PictureIndex, VideoInfo, lay_out
-from tpbench.video.orientation import OrientationMessages, orientation_of_picture
-from tpbench.video.source import keeps_no_stamps, open_video, picture_pts, readable_packets
-from tpbench.video.timeline import NO_STAMP, Laid
+from tpbench.video.source import (
+    Laid,
+    PictureIndex,
+    VideoInfo,
+    keeps_no_stamps,
+    open_video,
+    picture_pts,
+    readable_packets,
+)
+from tpbench.video.timeline import NO_STAMP, Layout, lay_out
 
 _REORDER_PICTURES: Final = 20
 """Pictures decoded before they are shown wait for no more pictures than this: decoders hold 16."""
@@ -77,9 +89,10 @@ class Packets:
                 leading[begin:end] = before & (self.pts[begin:end] != NO_STAMP)
         return leading
 
-    def stamps(self) -> NDArray[np.int64]:
-        """Return the stamps of all pictures of an ordinary file, (n,) rising."""
-        return np.sort(self.pts[self.is_used & (self.pts >= self.pts[self.first_key])])
+    def in_order(self) -> NDArray[np.int64]:
+        """Return the numbers of the packets that an ordinary file shows, (n,), by their stamps."""
+        used = np.flatnonzero(self.is_used & (self.pts >= self.pts[self.first_key]))
+        return used[np.argsort(self.pts[used], kind="stable")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -303,17 +316,18 @@ def probe(path: Path | str, *, numbered: bool = False) -> VideoInfo:
         first = shown.example if shown else _first_picture(path, container, stream)
         display = _display(path, container, stream, first)
     require_opaque_beside(path)
-    stamps = packets.stamps() if shown is None else packets.pts[shown.packets]
-    layout = lay_out(stamps, time_base, declared)
-    resized = [] if shown is None else _size_changes(shown, layout)
+    order = packets.in_order() if shown is None else shown.packets
+    layout = lay_out(packets.pts[order], time_base, declared)
+    laid = Laid(layout.stamps, layout.slots)
+    is_indexed = numbered or shown is not None
     slots = _slots_of_packets(packets, shown, layout)
     display = display.with_told([(int(slots[number]), said) for number, said in messages.found])
-    if shown is not None:
-        order: NDArray[np.int64] | None = shown.packets
-    else:
-        order = _by_stamps(packets) if numbered else None
-    is_plain = layout.is_grid and shown is None
     width_px, height_px = display.shown_px
+    resized = [] if shown is None else _size_changes(shown, layout)
+    notes = list(layout.notes)
+    if resized:
+        times, first_s = len(resized), float(resized[0] / layout.fps)
+        notes.append(f"its pictures change size {times} times, first after {first_s:.2f} s")
     seams = tuple(sorted({*(part.first_frame for part in layout.parts[1:]), *resized}))
     return VideoInfo(
         width_px=width_px,
@@ -329,16 +343,16 @@ def probe(path: Path | str, *, numbered: bool = False) -> VideoInfo:
         start_pts=int(layout.stamps[0]),
         interlaced=interlaced,
         has_audio=has_audio,
-        picture_count=len(stamps),
+        picture_count=len(order),
         seams=seams,
         parts=layout.parts,
-        notes=(*layout.notes, *_note_on_sizes(resized, layout)),
+        notes=tuple(notes),
         shown_as=_shown_as(display, first, interlaced=interlaced),
         incomplete=_away_from(
             seams, {int(slots[number]) for number in packets.incomplete if slots[number] >= 0}
         ),
-        laid=None if is_plain and not numbered else Laid(layout.stamps, layout.slots),
-        index=_index(packets, order),
+        laid=laid if is_indexed or not layout.is_grid else None,
+        index=_index(packets, order, laid) if is_indexed else None,
     )
 
 
@@ -351,16 +365,8 @@ def _away_from(seams: tuple[int, ...], frames: set[int]) -> tuple[int, ...]:
     )
 
 
-def _by_stamps(packets: Packets) -> NDArray[np.int64]:
-    """Return the numbers of the packets of an ordinary file in the order of their stamps."""
-    used = np.flatnonzero(packets.is_used & (packets.pts >= packets.pts[packets.first_key]))
-    return used[np.argsort(packets.pts[used], kind="stable")]
-
-
-def _index(packets: Packets, shown: NDArray[np.int64] | None) -> PictureIndex | None:
+def _index(packets: Packets, shown: NDArray[np.int64], laid: Laid) -> PictureIndex:
     """Return where pictures are found; `shown` has their packets in order of display."""
-    if shown is None:
-        return None
     places = np.full(len(packets.pts), -1, np.int32)
     places[shown] = np.arange(len(shown))
     keys = np.flatnonzero(packets.is_key & (places >= 0))
@@ -368,6 +374,7 @@ def _index(packets: Packets, shown: NDArray[np.int64] | None) -> PictureIndex | 
     if len(np.unique(shown)) < len(shown):
         keys = keys[:0]
     return PictureIndex(
+        laid=laid,
         places=places,
         first_key=packets.first_key,
         keys=keys,
@@ -395,13 +402,6 @@ def _size_changes(shown: ShownPictures, layout: Layout) -> list[int]:
     """Return the frames at which pictures begin that are stored in another size."""
     changes = (np.diff(shown.sizes_px, axis=0) != 0).any(axis=1)
     return sorted({int(frame) for frame in layout.slots[1:][changes]})
-
-
-def _note_on_sizes(resized: list[int], layout: Layout) -> list[str]:
-    if not resized:
-        return []
-    first_s = float(resized[0] / layout.fps)
-    return [f"its pictures change size {len(resized)} times, first after {first_s:.2f} s"]
 
 
 def _shown_as(display: Display, first: VideoFrame, *, interlaced: bool) -> tuple[str, ...]:

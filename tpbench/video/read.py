@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from tpbench.errors import DamageError, MediaError
 from tpbench.video.decode import Picture, pictures_from, require_opaque
 from tpbench.video.display import Display
-from tpbench.video.info import VideoInfo
 from tpbench.video.probe import probe
+from tpbench.video.source import VideoInfo
 
 _COMB_LEVELS: Final = 10
 """A line of a comb is this much brighter, or darker, than both its neighbours."""

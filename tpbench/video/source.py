@@ -1,4 +1,4 @@
-"""A video file opened: which stream is shown, and what is refused (encrypted, no video)."""
+"""A video file: what is known of it, which of its streams are shown, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import logging
 import mmap
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -17,18 +19,159 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.container.core import Container
 from av.packet import Packet
-from av.stream import Stream
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from tpbench.errors import MediaError
+from tpbench.video.display import Display, Window
+from tpbench.video.timeline import Part
+
+logger = logging.getLogger(__name__)
+
+
+class Laid(NamedTuple):
+    """Stamps and frame numbers of pictures, picture by picture."""
+
+    stamps: NDArray[np.int64]
+    """(n,) never falling, in ticks."""
+    slots: NDArray[np.int64]
+    """(n,) never falling."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """Turns stamps of the source into frame numbers and back, in exact integers."""
+
+    fps: Fraction
+    """Frames a second."""
+    time_base: Fraction
+    """Seconds a tick of the source."""
+    start_pts: int
+    """Stamp of frame 0, in ticks."""
+    laid: Laid | None = field(default=None, repr=False, compare=False)
+    """Where pictures are that lie on no even grid; None for an even one."""
+
+    def slot(self, pts: int) -> int:
+        """Return the frame number from which on the picture with this stamp is shown."""
+        if self.laid is not None:
+            place = int(np.searchsorted(self.laid.stamps, pts, side="right")) - 1
+            return int(self.laid.slots[place]) if place >= 0 else -1
+        ticks = (pts - self.start_pts) * self.time_base * self.fps
+        return (2 * ticks.numerator + ticks.denominator) // (2 * ticks.denominator)
+
+    def first_pts(self, index: int) -> int:
+        """Return the smallest stamp whose slot is `index`: of the picture shown then."""
+        if self.laid is not None:
+            place = int(np.searchsorted(self.laid.slots, index, side="right")) - 1
+            return int(self.laid.stamps[max(place, 0)])
+        ticks = (Fraction(index) - Fraction(1, 2)) / (self.fps * self.time_base)
+        return self.start_pts + -(-ticks.numerator // ticks.denominator)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PictureIndex:
+    """Which packet every picture of a video comes from whose stamps don't tell."""
+
+    laid: Laid
+    """Where all pictures are, in order of display."""
+    places: NDArray[np.int32]
+    """By number of packet: place of its picture in order of display, -1 if it shows none."""
+    first_key: int
+    """Number of the packet at which the first picture is decoded."""
+    keys: NDArray[np.int64]
+    """Numbers of all packets that decoding can start at, rising. Empty where a packet holds two
+    pictures, which are counted from the first then."""
+    joints: frozenset[int]
+    """Those at which another recording begins."""
+    leading: NDArray[np.bool_]
+    """By number of packet: whether its picture leans on what is not in the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoInfo:
+    """What `probe` finds out about a video."""
+
+    width_px: int
+    """As displayed: turned as the file asks, pixels made square."""
+    height_px: int
+    """As displayed."""
+    fps: Fraction
+    """Exact rate of the constant-rate timeline (29.97 is 30000/1001)."""
+    frame_count: int
+    """Frames on the timeline; reading gives exactly this many."""
+    duration_s: float
+    """frame_count / fps."""
+    codec: str
+    """libav's name, such as `h264`."""
+    pixel_format: str
+    """libav's name of the decoded format, such as `yuv420p10le`."""
+    display: Display
+    """How its pictures are shown: crop, pixel aspect, orientation, colours."""
+    variable_rate: bool
+    """Whether the timeline repeats or drops pictures of the source."""
+    time_base: Fraction
+    """Seconds a tick of the source's stamps."""
+    start_pts: int
+    """Stamp of frame 0, in ticks."""
+    interlaced: bool = False
+    """Whether all pictures count as interlaced, not only those that say so themselves."""
+    has_audio: bool
+    """Whether there is at least one audio stream."""
+    picture_count: int = 0
+    """Pictures in the file, as the decoder shows them; frames repeat or leave out some of them
+    where the rate varies."""
+    seams: tuple[int, ...] = ()
+    """Frames at which another recording begins: the clock jumps there, or the size changes."""
+    parts: tuple[Part, ...] = ()
+    """Stretches between jumps of the clock, and their times on it; empty: one, from `start_pts`."""
+    notes: tuple[str, ...] = ()
+    """What is odd about the stamps and sizes of its pictures, and what was made of it."""
+    shown_as: tuple[str, ...] = ()
+    """What its pictures are that they are not shown as; each begins with a keyword and a colon."""
+    incomplete: tuple[int, ...] = ()
+    """Frames whose picture lacks data by what the container says. Decoders may conceal that without
+    a word, in this picture and in those that lean on it. At a seam, where one recording was cut
+    off, it is no news."""
+    laid: Laid | None = field(default=None, repr=False, compare=False)
+    """Where all pictures are, unless they lie on the even grid from `start_pts` on. Stamps fall
+    where the clock goes back."""
+    index: PictureIndex | None = field(default=None, repr=False, compare=False)
+    """Where to find the pictures of `laid`, if stamps don't tell."""
+
+    def windowed(self, window: Window) -> VideoInfo:
+        """Return this as if nothing but a part of its pictures existed."""
+        display = replace(self.display, window=window)
+        return replace(self, display=display, width_px=window.width_px, height_px=window.height_px)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether frame i is picture i, at its own time: nothing was made of odd stamps."""
+        return not self.variable_rate and not self.notes
+
+    @property
+    def timeline(self) -> Timeline:
+        """The arithmetic between stamps and frame numbers."""
+        return Timeline(
+            fps=self.fps,
+            time_base=self.time_base,
+            start_pts=self.start_pts,
+            laid=self.laid,
+        )
+
+    def part_at(self, frame: int) -> Part:
+        """Return the part that a frame belongs to."""
+        parts = self.parts or (
+            Part(first_frame=0, zero_s=self.start_pts * self.time_base, clock=0),
+        )
+        return [part for part in parts if part.first_frame <= max(frame, 0)][-1]
+
 
 _DEFAULT_BONUS: Final = 5_000_000
 
 
 def main_video(container: InputContainer) -> VideoStream | None:
     """Return the video stream that is the film; None without one."""
-    from av.stream import Disposition
-
     never = (
         Disposition.attached_pic
         | Disposition.timed_thumbnails
@@ -76,8 +219,6 @@ def _sound_rank(track: AudioStream) -> tuple[bool, int]:
 
 
 def _bonus(stream: Stream) -> int:
-    from av.stream import Disposition
-
     return _DEFAULT_BONUS if stream.disposition & Disposition.default else 0
 
 
@@ -104,14 +245,6 @@ def require_plain_stream(path: Path, stream: VideoStream) -> None:
     tag = getattr(stream.codec_context, "codec_tag", "")
     if tag in _ENCRYPTED_TAGS or "enc_key_id" in stream.metadata:  # the latter is Matroska's
         raise MediaError(path, ENCRYPTED)
-
-
-def is_encrypted(packet: Packet[VideoStream]) -> bool:
-    """Return whether a packet is encrypted, as Common Encryption (CENC) marks them.
-
-    The first seconds of a protected video are often in the clear, so every packet is to be asked.
-    """
-    return bool(packet.has_sidedata("encryption_info"))
 
 
 def require_plain_transport_stream(path: Path, container: InputContainer) -> None:
@@ -143,8 +276,6 @@ def _scrambled_share(path: Path, packet_bytes: int, header_at: int) -> float:
             scrambled += int((has_payload & (headers[:, 3] & 0xC0 > 0)).sum())
     return scrambled / total if total else 0.0
 
-
-logger = logging.getLogger(__name__)
 
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,dv,gxf,rm"
 """What libav may take a file for. Left out are text, pictures and playlists: a playlist opens other
@@ -243,7 +374,8 @@ def readable_packets(
         for packet in container.demux(stream):
             # PyAV ends with an empty packet that stands for "flush the decoder".
             if packet.size:
-                if is_encrypted(packet):
+                # As Common Encryption (CENC) marks it; often not before the first seconds are over.
+                if packet.has_sidedata("encryption_info"):
                     raise _EncryptedPacketError
                 if held is not None:
                     yield held

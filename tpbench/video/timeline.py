@@ -1,11 +1,13 @@
-"""One constant-rate timeline for each video: stamps put right, frame numbers and times."""
+"""One constant-rate timeline for each video: stamps put right, rates, frame numbers and times."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -70,16 +72,10 @@ def mend_stamps(
     bounds = [0, *starts, len(stamps)]
     for number, (first, end) in enumerate(pairwise(bounds)):
         inside = kept[(kept >= first) & (kept < end)]
-        runs.append(
-            Run(
-                stamps=_filled(stamps, inside, first, end, usual),
-                clock=sum(backs[:number]),
-            )
-        )
+        filled = _filled(stamps, inside, first, end, usual)
+        runs.append(Run(stamps=filled, clock=sum(backs[:number])))
     return Mended(
-        runs=tuple(runs),
-        n_unstamped=len(stamps) - len(known),
-        n_strays=len(known) - len(kept),
+        runs=tuple(runs), n_unstamped=len(stamps) - len(known), n_strays=len(known) - len(kept)
     )
 
 
@@ -191,12 +187,10 @@ MIN_FPS = Fraction(1)
 MAX_FPS = Fraction(240)
 DEFAULT_FPS = Fraction(25)
 """For a video of one picture that declares no believable rate."""
-COMMON_FPS: tuple[Fraction, ...] = tuple(
-    sorted(
-        {Fraction(whole) for whole in range(1, 241)}
-        | {Fraction(1000 * whole, 1001) for whole in (12, 15, 24, 30, 48, 60, 90, 120, 240)}
-        | {Fraction(15, 2), Fraction(25, 2)}
-    )
+COMMON_FPS: Final = sorted(
+    {Fraction(whole) for whole in range(1, 241)}
+    | {Fraction(1000 * whole, 1001) for whole in (12, 15, 24, 30, 48, 60, 90, 120, 240)}
+    | {Fraction(15, 2), Fraction(25, 2)}
 )
 """Rates that cameras, broadcasters and screen recorders mean when their stamps say nearly that."""
 _COMMON_FPS_FLOATS = np.array([float(rate) for rate in COMMON_FPS])
@@ -207,45 +201,6 @@ _NEARLY_ALL = 0.98
 """Of stamps that lie on a grid: it is theirs, wherever the others are."""
 _REGULAR_SHARE = 0.8
 """The usual interval decides where at least this share of the pictures is there."""
-
-
-class Laid(NamedTuple):
-    """Stamps and frame numbers of pictures, picture by picture."""
-
-    stamps: NDArray[np.int64]
-    """(n,) never falling, in ticks."""
-    slots: NDArray[np.int64]
-    """(n,) never falling."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeline:
-    """Turns stamps of the source into frame numbers and back, in exact integers."""
-
-    fps: Fraction
-    """Frames a second."""
-    time_base: Fraction
-    """Seconds a tick of the source."""
-    start_pts: int
-    """Stamp of frame 0, in ticks."""
-    laid: Laid | None = field(default=None, repr=False, compare=False)
-    """Where pictures are that lie on no even grid; None for an even one."""
-
-    def slot(self, pts: int) -> int:
-        """Return the frame number from which on the picture with this stamp is shown."""
-        if self.laid is not None:
-            place = int(np.searchsorted(self.laid.stamps, pts, side="right")) - 1
-            return int(self.laid.slots[place]) if place >= 0 else -1
-        ticks = (pts - self.start_pts) * self.time_base * self.fps
-        return (2 * ticks.numerator + ticks.denominator) // (2 * ticks.denominator)
-
-    def first_pts(self, index: int) -> int:
-        """Return the smallest stamp whose slot is `index`: of the picture shown then."""
-        if self.laid is not None:
-            place = int(np.searchsorted(self.laid.slots, index, side="right")) - 1
-            return int(self.laid.stamps[max(place, 0)])
-        ticks = (Fraction(index) - Fraction(1, 2)) / (self.fps * self.time_base)
-        return self.start_pts + -(-ticks.numerator // ticks.denominator)
 
 
 def rate_of_runs(
@@ -268,20 +223,25 @@ def rate_of_runs(
     """
     if all(run[-1] == run[0] for run in runs):
         return (believable(declared) or [DEFAULT_FPS])[0], False
+
+    def largest(rate: Fraction, *, centred: bool) -> float:
+        return max(float(_offsets(run, time_base, rate, centred=centred).max()) for run in runs)
+
     candidates = rates_to_try(runs, time_base, declared)
-    coarse = 1.5 * float(time_base) * _usual_rate(runs, time_base) + 0.01
+    usual, counted, _ = _rates_of(runs, time_base)
+    strict = min(1.5 * float(time_base) * usual + 0.01, JITTER_SLOTS)
     for rate in candidates:
-        if _worst(largest_offset, runs, time_base, rate) <= min(coarse, JITTER_SLOTS):
+        if largest(rate, centred=False) <= strict:
             return rate, False
     for rate in candidates:
-        offsets = np.concatenate([_centred_offsets(run, time_base, rate) for run in runs])
-        if np.mean(offsets <= min(coarse, JITTER_SLOTS)) >= _NEARLY_ALL:
+        offsets = np.concatenate([_offsets(run, time_base, rate, centred=True) for run in runs])
+        if np.mean(offsets <= strict) >= _NEARLY_ALL:
             return rate, bool(offsets.max() > JITTER_SLOTS)
-    for offset_of in (largest_offset, _largest_centred_offset):
+    for centred in (False, True):
         for rate in candidates:
-            if _worst(offset_of, runs, time_base, rate) <= JITTER_SLOTS:
+            if largest(rate, centred=centred) <= JITTER_SLOTS:
                 return rate, False
-    return _nearby(_counted_rate(runs, time_base))[0], True
+    return _nearby(counted)[0], True
 
 
 def believable(declared: Sequence[Fraction]) -> list[Fraction]:
@@ -294,49 +254,31 @@ def rates_to_try(
 ) -> list[Fraction]:
     """Return the rates a video may have, the likeliest first: `runs` as for `rate_of_runs`."""
     named = believable(declared)
+    usual, counted, average = _rates_of(runs, time_base)
     rates = [
         *(rate for rate in named if rate in COMMON_FPS),
-        *_nearby(_usual_rate(runs, time_base)),
+        *_nearby(usual),
         *named,
-        *_nearby(_counted_rate(runs, time_base)),
-        *_nearby(_average_rate(runs, time_base)),
+        *_nearby(counted),
+        *_nearby(average),
     ]
     return list(dict.fromkeys(rates))
 
 
-def largest_offset(stamps: NDArray[np.int64], time_base: Fraction, rate: Fraction) -> float:
-    """Return how far the worst stamp is from its place on the first one's grid, in slots."""
-    return float(np.abs(_offsets(stamps, time_base, rate)).max())
-
-
-def _worst(
-    offset_of: Callable[[NDArray[np.int64], Fraction, Fraction], float],
-    runs: Sequence[NDArray[np.int64]],
-    time_base: Fraction,
-    rate: Fraction,
-) -> float:
-    return max(offset_of(run, time_base, rate) for run in runs)
-
-
-def _largest_centred_offset(
-    stamps: NDArray[np.int64], time_base: Fraction, rate: Fraction
-) -> float:
-    return float(_centred_offsets(stamps, time_base, rate).max())
-
-
-def _centred_offsets(
-    stamps: NDArray[np.int64], time_base: Fraction, rate: Fraction
+def _frames_since_first(
+    run: NDArray[np.int64], time_base: Fraction, fps: Fraction
 ) -> NDArray[np.float64]:
-    """Return how far each stamp is from its place on the grid of all, (n,) in slots."""
-    offsets = _offsets(stamps, time_base, rate)
-    centred: NDArray[np.float64] = np.abs(offsets - np.median(offsets))
-    return centred
+    frames: NDArray[np.float64] = (run - run[0]).astype(np.float64) * float(time_base * fps)
+    return frames
 
 
-def _offsets(stamps: NDArray[np.int64], time_base: Fraction, rate: Fraction) -> NDArray[np.float64]:
-    slots = (stamps - stamps[0]).astype(np.float64) * float(time_base * rate)
-    offsets: NDArray[np.float64] = slots - np.arange(len(stamps))
-    return offsets
+def _offsets(
+    run: NDArray[np.int64], time_base: Fraction, rate: Fraction, *, centred: bool = False
+) -> NDArray[np.float64]:
+    """Return how far each stamp is from its place on the grid of the first, or of all, in slots."""
+    offsets = _frames_since_first(run, time_base, rate) - np.arange(len(run))
+    apart: NDArray[np.float64] = np.abs(offsets - np.median(offsets) if centred else offsets)
+    return apart
 
 
 def _nearby(rate: float) -> list[Fraction]:
@@ -345,44 +287,214 @@ def _nearby(rate: float) -> list[Fraction]:
     return [COMMON_FPS[place] for place in np.argsort(apart, kind="stable")[:3]]
 
 
-def _usual_rate(runs: Sequence[NDArray[np.int64]], time_base: Fraction) -> float:
-    """Return pictures a second, by the usual interval unless many pictures are missing or extra."""
-    intervals = np.concatenate([np.diff(run) for run in runs])
-    average = len(intervals) / (float(intervals.sum()) * float(time_base))
-    usual = _regular_rate(intervals, time_base)
-    return _bounded(usual if _is_regular(usual, average) else average)
+def _rates_of(runs: Sequence[NDArray[np.int64]], time_base: Fraction) -> tuple[float, float, float]:
+    """Return pictures a second in three ways.
 
-
-def _average_rate(runs: Sequence[NDArray[np.int64]], time_base: Fraction) -> float:
-    span = sum(int(run[-1] - run[0]) for run in runs)
-    return _bounded(sum(len(run) - 1 for run in runs) / (span * float(time_base)))
-
-
-def _counted_rate(runs: Sequence[NDArray[np.int64]], time_base: Fraction) -> float:
-    """Return the same by counting what is between the ends: how single stamps waver adds nothing.
-
-    An interval counts for as many pictures as it has room for.
+    By the usual interval; by counting what is between the ends, to which single stamps that waver
+    add nothing: an interval counts for as many pictures as it has room for; and on average. All
+    three are the average where many pictures are missing or extra.
     """
     intervals = np.concatenate([np.diff(run) for run in runs])
     span_s = float(intervals.sum()) * float(time_base)
-    average = len(intervals) / span_s
-    usual = _regular_rate(intervals, time_base)
-    if not _is_regular(usual, average):
-        return _bounded(average)
-    room = np.maximum(np.rint(intervals * float(time_base) * usual), 1)
-    return _bounded(float(room.sum()) / span_s)
-
-
-def _regular_rate(intervals: NDArray[np.int64], time_base: Fraction) -> float:
+    average = counted = len(intervals) / span_s
     median = float(np.median(intervals[intervals > 0]))
     regular = intervals[np.abs(intervals - median) < 0.5 * median]
-    usual = float(regular.mean()) if len(regular) else median
-    return 1 / (usual * float(time_base))
+    usual = 1 / ((float(regular.mean()) if len(regular) else median) * float(time_base))
+    if _REGULAR_SHARE <= average / usual <= 1 / _REGULAR_SHARE:
+        room = np.maximum(np.rint(intervals * float(time_base) * usual), 1)
+        counted = float(room.sum()) / span_s
+    else:
+        usual = average
+    usual, counted, average = np.clip(
+        (usual, counted, average), float(MIN_FPS), float(MAX_FPS)
+    ).tolist()
+    return usual, counted, average
 
 
-def _is_regular(usual: float, average: float) -> bool:
-    return _REGULAR_SHARE <= average / usual <= 1 / _REGULAR_SHARE
+_WAVER_FRAMES: Final = (0.75, 1.25)
+"""How far a picture may be from its frame's time, in frames, so that none is lost; the second where
+the first is not enough."""
+_STEADY_PHASE: Final = 0.5
+"""Length of the mean of all stamps' phases on the unit circle from which on they share one."""
 
 
-def _bounded(rate: float) -> float:
-    return float(np.clip(rate, float(MIN_FPS), float(MAX_FPS)))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A stretch of a video on one clock, without a jump."""
+
+    first_frame: int
+    """Frame number of its first picture."""
+    zero_s: Fraction
+    """Time of that frame on the clock of the file's stamps."""
+    clock: int
+    """How often the clock restarted before: times of the same clock can be compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layout:
+    """Where all pictures of a video are on its timeline."""
+
+    fps: Fraction
+    slots: NDArray[np.int64]
+    """(n,) never falling: from which frame on each picture is shown; the first is 0."""
+    stamps: NDArray[np.int64]
+    """(n,) in ticks; also of pictures that had none, or a wrong one."""
+    parts: tuple[Part, ...]
+    is_grid: bool
+    """One part on the even grid of its first stamp."""
+    notes: tuple[str, ...]
+    """What is not even about the stamps."""
+
+    @property
+    def n_frames(self) -> int:
+        """Frames on the timeline."""
+        return int(self.slots[-1]) + 1
+
+    @property
+    def is_even(self) -> bool:
+        """Whether every picture is shown in one frame, no more and no less."""
+        return bool((self.slots == np.arange(len(self.slots))).all())
+
+
+class _Laid(NamedTuple):
+    """One run on its grid."""
+
+    slots: NDArray[np.int64]
+    """From 0."""
+    zero: float
+    """Ticks from the first stamp to the time of the first frame."""
+    apart: NDArray[np.float64]
+    """(n,) frames that each picture is from its frame's time."""
+
+
+def lay_out(stamps: NDArray[np.int64], time_base: Fraction, declared: Sequence[Fraction]) -> Layout:
+    """Lay all pictures of a video on one timeline.
+
+    Args:
+        stamps: (n,) in order of display, in ticks, or `NO_STAMP`; n >= 1.
+        time_base: seconds a tick.
+        declared: what the container says the rate is, the most trusted first; may be nonsense.
+
+    Raises:
+        ValueError: no picture has a stamp.
+    """
+    mended = mend_stamps(stamps, time_base, believable(declared))
+    runs = [run.stamps for run in mended.runs]
+    fps, is_uneven = rate_of_runs(runs, time_base, declared)
+    is_grid = not is_uneven and len(runs) == 1
+    is_grid = is_grid and bool(_offsets(runs[0], time_base, fps).max() <= JITTER_SLOTS)
+    if not is_uneven:
+        laid = [_on_grid(run, time_base, fps) for run in runs]
+    else:
+        fps, laid = _uneven(runs, time_base, fps, declared)
+    slots, parts, at = [], [], 0
+    for run, on in zip(mended.runs, laid, strict=True):
+        zero = 0 if is_grid else round(on.zero)
+        zero_s = (int(run.stamps[0]) + zero) * time_base
+        parts.append(Part(first_frame=at, zero_s=zero_s, clock=run.clock))
+        slots.append(at + on.slots)
+        at += int(on.slots[-1]) + 1
+    return Layout(
+        fps=fps,
+        slots=np.concatenate(slots),
+        stamps=np.concatenate(runs),
+        parts=tuple(parts),
+        is_grid=is_grid,
+        notes=tuple(_notes(mended, laid, parts, fps, is_uneven=is_uneven)),
+    )
+
+
+def _on_grid(run: NDArray[np.int64], time_base: Fraction, fps: Fraction) -> _Laid:
+    """Give picture i frame i."""
+    slots = np.arange(len(run))
+    offsets = _frames_since_first(run, time_base, fps) - slots
+    phase = float(np.median(offsets))
+    return _Laid(slots, phase / float(time_base * fps), np.abs(offsets - phase))
+
+
+def _uneven(
+    runs: Sequence[NDArray[np.int64]],
+    time_base: Fraction,
+    usual: Fraction,
+    declared: Sequence[Fraction],
+) -> tuple[Fraction, list[_Laid]]:
+    """Give each picture a frame of its own where that can be, otherwise go by the nearest frame."""
+    found: list[tuple[float, Fraction, list[_Laid]]] = []
+    for fps in rates_to_try(runs, time_base, declared):
+        for most in _WAVER_FRAMES:
+            laid = [_wavering(run, time_base, fps, most) for run in runs]
+            whole = [on for on in laid if on is not None]
+            if len(whole) == len(runs):
+                error = sum(float(on.apart.mean()) * len(on.slots) for on in whole)
+                found.append((round(error / sum(map(len, runs)), 2), fps, whole))
+                break
+    if found:
+        _, fps, best = min(found, key=itemgetter(0))
+        return fps, best
+    return usual, [_nearest(run, time_base, usual) for run in runs]
+
+
+def _wavering(
+    run: NDArray[np.int64], time_base: Fraction, fps: Fraction, most: float
+) -> _Laid | None:
+    """Give every picture the next frame unless its time is `most` frames later; None if too fast.
+
+    The first pass goes by the first stamp, the second by the median of all.
+    """
+    times = _frames_since_first(run, time_base, fps)
+    rough = _next_frames(times.tolist(), most)
+    if rough is None:
+        return None
+    slots = _next_frames((times - float(np.median(times - rough))).tolist(), most)
+    if slots is None:
+        return None
+    phase = float(np.median(times - slots))
+    return _Laid(slots, phase / float(time_base * fps), np.abs(times - slots - phase))
+
+
+def _next_frames(times: Sequence[float], most: float) -> NDArray[np.int64] | None:
+    slots = [0]
+    for time in times[1:]:
+        slot = slots[-1] + 1
+        if time - slot > most:
+            slot = math.floor(time + 0.5)
+        elif slot - time > most:
+            return None
+        slots.append(slot)
+    return np.array(slots, np.int64)
+
+
+def _nearest(run: NDArray[np.int64], time_base: Fraction, fps: Fraction) -> _Laid:
+    """Give every picture the frame nearest to its time."""
+    times = _frames_since_first(run, time_base, fps)
+    mean = complex(np.exp(2j * np.pi * times).mean())
+    phase = math.atan2(mean.imag, mean.real) / (2 * math.pi) if abs(mean) > _STEADY_PHASE else 0.0
+    slots = np.floor(times - phase + 0.5).astype(np.int64)
+    zero = (phase + float(slots[0])) / float(time_base * fps)
+    return _Laid(slots - slots[0], zero, np.abs(times - phase - slots))
+
+
+def _notes(
+    mended: Mended, laid: Sequence[_Laid], parts: Sequence[Part], fps: Fraction, *, is_uneven: bool
+) -> list[str]:
+    notes = []
+    jumps = [round(float(part.first_frame / fps), 2) for part in parts[1:]]
+    if jumps:
+        shown = ", ".join(f"{time_s:g} s" for time_s in jumps[:3])
+        more = f" and {len(jumps) - 3} more" if len(jumps) > 3 else ""
+        notes.append(f"its clock jumps after {shown}{more}: a cut there, and nothing in between")
+    if n := mended.n_unstamped:
+        notes.append(f"{n} pictures without a time stamp are placed between others")
+    if mended.n_strays:
+        notes.append(f"{mended.n_strays} time stamps fit nothing around them and are not used")
+    steps = np.concatenate([np.diff(on.slots) for on in laid])
+    repeated, dropped = int((steps[steps > 1] - 1).sum()), int((steps == 0).sum())
+    if repeated or dropped:
+        notes.append(
+            f"variable rate: at {float(fps):g} frames a second {repeated} frames repeat the "
+            f"picture before them and {dropped} pictures are left out"
+        )
+    elif is_uneven:
+        worst = max(float(on.apart.max()) for on in laid)
+        notes.append(f"uneven time stamps: pictures up to {worst:.2f} frames from their place")
+    return notes
