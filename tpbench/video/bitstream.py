@@ -74,7 +74,7 @@ def may_be_in_fields(codec: str, packet: memoryview, extradata: bytes | None) ->
         return False
     units = list(_nal_units(packet[:_SEARCHED_BYTES], _length_size(codec, extradata)))
     front = memoryview(extradata or b"")
-    if front[:1] != b"\x01":
+    if not front or front[0] != 1:
         units += _nal_units(front, 0)
     elif len(front) > 5:
         units += islice(_nal_units(front[6:], 2), front[5] & 31)
