@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -451,14 +451,6 @@ def test_layers_are_drawn_where_they_belong(shift: tuple[int, int]) -> None:
 # Real talks.
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Talk:
-    """Some frames of a talk, and the task that they drive."""
-
-    task: AnimationTask
-    frames: list[Frame]
-
-
 def skeletons(frames: list[Frame]) -> WholeBodyPose:
     from tpbench.detectors.mediapipe_skeleton import MediaPipeSkeletonDetector
 
@@ -474,17 +466,14 @@ def skeletons(frames: list[Frame]) -> WholeBodyPose:
     return replace(pose, scores=np.stack(scores).astype(np.float32))
 
 
-def read_talk(shared_dir: Path, number: int, *, every: int) -> Talk:
+def read_talk(shared_dir: Path, number: int, *, every: int) -> tuple[AnimationTask, list[Frame]]:
+    """Some frames of a talk, and the task that they drive."""
     video = shared_dir / "data" / "talkingpose_samples" / f"vid{number}.mp4"
     frames = list(islice(read_frames(video), 0, None, every))
     driving = skeletons(frames)
-    task = driven_tasks.task_for(
-        frames[0].image,
-        driving,
-        reference_pose=driving.slice_frames(0, 1),
-        fps=Fraction(23, every),
-    )
-    return Talk(task=task, frames=frames)
+    reference_pose, fps = driving.slice_frames(0, 1), Fraction(23, every)
+    task = driven_tasks.task_for(frames[0].image, driving, reference_pose=reference_pose, fps=fps)
+    return task, frames
 
 
 def mean_psnr_db(images: list[Picture], frames: list[Frame]) -> float:
@@ -498,16 +487,16 @@ def mean_psnr_db(images: list[Picture], frames: list[Frame]) -> float:
 @pytest.mark.shared
 @pytest.mark.parametrize("number", [1, 3])
 def test_on_talks_it_beats_a_still_and_leaves_the_background(shared_dir: Path, number: int) -> None:
-    talk = read_talk(shared_dir, number, every=20)
-    reference = talk.task.reference
-    images = made(WarpGenerator({}), talk.task)
+    task, frames = read_talk(shared_dir, number, every=20)
+    reference = task.reference
+    images = made(WarpGenerator({}), task)
     # The first frame is the reference, which no still can be better at.
-    later = talk.frames[1:]
+    later = frames[1:]
     assert mean_psnr_db(images[1:], later) > mean_psnr_db([reference] * len(later), later) + 0.5
     still = []
-    for image, points in zip(images, talk.task.driving.keypoints, strict=True):
+    for image, points in zip(images, task.driving.keypoints, strict=True):
         # An eighth of the picture around the points: hair, sleeves and hips lie there.
-        far = far_from([talk.task.driving.keypoints[0], points], 64, image.shape)
+        far = far_from([task.driving.keypoints[0], points], 64, image.shape)
         still.append((np.abs(image.astype(int) - reference).max(axis=-1)[far] <= 2).mean())
     assert np.mean(still) >= 0.99
 
@@ -516,13 +505,13 @@ def test_on_talks_it_beats_a_still_and_leaves_the_background(shared_dir: Path, n
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 3])
 def test_on_talks_hands_are_found_where_the_pose_has_them(shared_dir: Path, number: int) -> None:
-    talk = read_talk(shared_dir, number, every=3)
+    task, real = read_talk(shared_dir, number, every=3)
     hands = slice(LEFT_HAND.start, RIGHT_HAND.stop)
-    wanted = talk.task.driving.keypoints[:, hands]
+    wanted = task.driving.keypoints[:, hands]
     error_px, missing = [], []
     for generator in (WarpGenerator({}), Frozen({}, weights_dir=None, device="cpu")):
-        images = made(generator, talk.task)
-        frames = [replace(f, image=image) for f, image in zip(talk.frames, images, strict=True)]
+        images = made(generator, task)
+        frames = [replace(f, image=image) for f, image in zip(real, images, strict=True)]
         found = skeletons(frames).keypoints[:, hands]
         error_px.append(float(np.nanmean(np.hypot(*(found - wanted).transpose(2, 0, 1)))))
         there = np.isfinite(wanted[..., 0])
