@@ -11,8 +11,7 @@ import numpy as np
 
 from tests.benchmark.generators import Numbered
 from tpbench.baselines.base import AnimationTask, ClipFailure, GeneratedFrame
-from tpbench.benchmark.evaluate import evaluate
-from tpbench.benchmark.evaluation import Evaluation
+from tpbench.benchmark.evaluate import Evaluation, evaluate
 from tpbench.benchmark.run_folder import Run
 
 FAST = ("psnr", "l1", "tje_d2", "motion_ratio")

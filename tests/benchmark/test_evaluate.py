@@ -12,9 +12,8 @@ import pytest
 from tests.benchmark.conftest import HEIGHT_PX, LENGTHS, MODULE, WIDTH_PX, births
 from tests.benchmark.evaluating import FAST, Evaluator, Noisy, flip, measurements, scores_of
 from tests.benchmark.generators import Faulty
-from tpbench.benchmark.evaluate import FRAME_BYTES, disk_bytes, estimate
-from tpbench.benchmark.evaluation import Evaluation, failures_of, pair_run
-from tpbench.benchmark.request import EvalRequest, plan_run
+from tpbench.benchmark.evaluate import Evaluation, failures_of, pair_run
+from tpbench.benchmark.request import FRAME_BYTES, EvalRequest, disk_bytes, estimate, plan_run
 from tpbench.benchmark.run_folder import ClipRecord, RunFolder
 from tpbench.benchmark.run_info import hardware_stamp
 from tpbench.benchmark.tasks import SELF, select_clips
@@ -66,7 +65,7 @@ def test_a_run_on_another_machine_says_nothing(
 ) -> None:
     Evaluator(data=talks, out=tmp_path)(model=MODEL, metrics=["l1"], ids=["a"])
     another = hardware_stamp().model_copy(update={"processor": "another"})
-    monkeypatch.setattr("tpbench.benchmark.evaluate.hardware_stamp", lambda: another)
+    monkeypatch.setattr("tpbench.benchmark.request.hardware_stamp", lambda: another)
     assert estimate(EvalRequest(model=MODEL, data=talks, out=tmp_path)).generate_s is None
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.benchmark.conftest import MODULE, births, content, write_dataset
 from tests.benchmark.evaluating import FAST, Evaluator, measurements, scores_of
 from tests.processes import assert_none_outlives, started, wait_while_running
-from tpbench.benchmark.evaluation import Evaluation
+from tpbench.benchmark.evaluate import Evaluation
 from tpbench.benchmark.run_folder import Run
 
 ROOT = Path(__file__).resolve().parents[2]

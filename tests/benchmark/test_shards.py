@@ -12,7 +12,7 @@ import pytest
 from tests.benchmark.conftest import Maker, births, content
 from tests.benchmark.evaluating import Evaluator, flip, measurements, scores_of
 from tests.benchmark.generators import Leaky
-from tpbench.benchmark.evaluation import Evaluation
+from tpbench.benchmark.evaluate import Evaluation
 from tpbench.benchmark.request import Shard
 from tpbench.benchmark.run_folder import link_or_copy
 from tpbench.errors import ConfigError

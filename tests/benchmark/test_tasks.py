@@ -22,7 +22,7 @@ from tests.benchmark.people import write_clip, write_manifest
 from tests.conftest import MediaMaker
 from tpbench.baselines.trivial import Frozen, Oracle
 from tpbench.benchmark.evaluate import evaluate
-from tpbench.benchmark.evaluation import scoring_protocol
+from tpbench.benchmark.request import scoring_protocol
 from tpbench.benchmark.tasks import (
     CROSS,
     SELF,

@@ -10,8 +10,7 @@ import pytest
 
 from tests.benchmark.people import write_people
 from tpbench.benchmark.compare import compare_runs
-from tpbench.benchmark.evaluate import evaluate
-from tpbench.benchmark.evaluation import Evaluation
+from tpbench.benchmark.evaluate import Evaluation, evaluate
 from tpbench.benchmark.leaderboard.tables import build_leaderboard
 from tpbench.benchmark.verify import verify_run
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.benchmark.evaluation import pair_clips
+from tpbench.benchmark.evaluate import pair_clips
 from tpbench.benchmark.leaderboard.collect import VERIFIED_NAME
 from tpbench.benchmark.request import RunPlan
 from tpbench.benchmark.run_folder import ClipRecord, Run, inputs_key, now, updated

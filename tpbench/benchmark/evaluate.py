@@ -1,29 +1,26 @@
-"""`evaluate`: generate and score, seed by seed, in the folders of the runs."""
+"""`evaluate`: generate and score, seed by seed, in the folders of the runs; what comes of it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tpbench.baselines.base import Generator, OptionValue
-from tpbench.benchmark.evaluation import (
-    Evaluation,
-    pair_run,
-    policies_of,
-    scoring_protocol,
-)
 from tpbench.benchmark.generate import generate_planned
-from tpbench.benchmark.model import crew_for
-from tpbench.benchmark.request import EvalRequest, Overwrite, RunPlan, Shard, plan_run
-from tpbench.benchmark.run_folder import Keep, Run, RunFolder
-from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo, hardware_stamp, read_run_info
-from tpbench.benchmark.tasks import SplitChoice, task_rule
-from tpbench.errors import ConfigError, SubmissionError
-from tpbench.metrics.registry import DEFAULT_PROTOCOL, Protocol
+from tpbench.benchmark.judging import clip_means, identities_of, score_over_seeds
+from tpbench.benchmark.request import EvalRequest, Overwrite, RunPlan, Shard, plan_evaluation
+from tpbench.benchmark.run_folder import ClipRecord, Keep, Run, RunFolder
+from tpbench.benchmark.tasks import SplitChoice, TaskClip, TaskRule
+from tpbench.canonical import encoded
+from tpbench.dataset import Dataset
+from tpbench.errors import SubmissionError
+from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, Protocol, as_pooled
+from tpbench.metrics.scoring.pairing import Pair, Pairing
+from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.records import (
     Readiness,
     RecordFolder,
@@ -31,122 +28,145 @@ from tpbench.metrics.scoring.records import (
     real_cache_dir,
     require_all,
 )
-from tpbench.metrics.scoring.report import ScoreReport, load_report
+from tpbench.metrics.scoring.report import FRAMES_NAME, MetricScore, ScoreReport, load_report
 from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting, score_pairs
-from tpbench.video import probe
 from tpbench.work import Progress, ProgressListener, explain_halts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
-FRAME_BYTES: Final = 174_000
-"""Of a lossless frame of 512x512 px of a talk, as measured; others by their area."""
-_FRAME_PX: Final = 512 * 512
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """What the runs of all seeds would take."""
+class Evaluation:
+    """One model on one dataset, with one seed or several."""
 
-    folders: tuple[Path, ...]
-    """Where they would lie, one per seed."""
-    clips: int
-    """That are asked for, of one seed."""
-    frames: int
-    """Of these."""
-    clips_there: int
-    """Records that lie in the folders already, of all seeds: these may be done."""
-    disk_bytes: int
-    """Lossless frames of all seeds; what `--keep preview` gives back once they are scored."""
-    generate_s: float | None
-    """Time to make the frames of all seeds, as an earlier run of the model on this machine took;
-    None: there is none. Scoring comes on top."""
-    based_on: Path | None
-    """That earlier run."""
+    runs: tuple[Run, ...]
+    """One per seed; `run.folder.path` is where it lies."""
+    reports: tuple[ScoreReport, ...]
+    """The scores of each run."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """In the order of `runs`."""
+        return tuple(run.info.seed for run in self.runs)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every clip that was asked for was made and scored, with every seed."""
+        return all(report.complete for report in self.reports)
+
+    @property
+    def partial(self) -> bool:
+        """Whether clips of a run were not even tried: such a run is for no leaderboard."""
+        return any(run.info.partial for run in self.runs)
+
+    @property
+    def coverage(self) -> float:
+        """Scored clips over expected ones, of all seeds together."""
+        expected = sum(report.coverage.n_expected for report in self.reports)
+        return sum(report.coverage.n_scored for report in self.reports) / expected
+
+    @property
+    def scores(self) -> dict[str, MetricScore]:
+        """Every metric, in the protocol's order.
+
+        With several seeds, of each clip the mean over seeds counts, and the value is the mean of
+        these; the interval is over identities and says nothing of other seeds. What all clips give
+        together is averaged over seeds. `details["spread"]` is the standard deviation of the value
+        over seeds.
+        """
+        first = self.reports[0]
+        if len(self.reports) == 1:
+            return dict(first.metrics)
+        by_seed = dict(zip(self.seeds, self.reports, strict=True))
+        rows = {name: as_pooled(METRICS[name], self.reports[0].protocol) for name in first.metrics}
+        return {name: score_over_seeds(row, by_seed) for name, row in rows.items()}
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per metric: value, interval over identities, spread over seeds, counts."""
+        import pandas as pd
+
+        scores = self.scores
+        columns = ["direction", "unit", "status", "value", "low", "high", "level", "n_clips"]
+        columns += ["n_identities", "n_infinite", "n_missing", "n_too_short"]
+        columns += ["reason", "interval_reason", "warning"]
+        rows = [{name: getattr(score, name) for name in columns} for score in scores.values()]
+        table = pd.DataFrame(rows, columns=columns, index=pd.Index(scores, name="metric"))
+        table = table.astype(dict.fromkeys(("low", "high", "level"), "float64"))
+        spreads = [score.details.get("spread") for score in scores.values()]
+        table.insert(6, "spread", pd.Series(spreads, index=table.index, dtype="float64"))
+        return table
+
+    def clips(self) -> pd.DataFrame:
+        """Return one row per clip, one column per metric that has values per clip.
+
+        With several seeds, the mean over seeds of the finite values.
+        """
+        import pandas as pd
+
+        identities = identities_of(self.reports)
+        frames: dict[str, int] = {}
+        for report in self.reports:
+            frames |= {name: clip.n_frames for name, clip in report.clips.items()}
+        content: dict[str, Any] = {
+            "identity": pd.Series(identities, dtype="object"),
+            "n_frames": pd.Series(frames, dtype="int64"),
+        }
+        for name in self.reports[0].metrics:
+            if METRICS[name].reduction != "set":
+                content[name] = pd.Series(clip_means(self.reports, name), dtype="float64")
+        return pd.DataFrame(content, index=pd.Index(identities, name="clip_id"))
+
+    def frames(self) -> pd.DataFrame:
+        """Return all per-frame values of all seeds: `seed`, `clip_id`, `frame`, and the columns."""
+        import pandas as pd
+
+        parts = []
+        for run in self.runs:
+            part = pd.read_parquet(run.folder.path / FRAMES_NAME)
+            part.insert(0, "seed", run.info.seed)
+            parts.append(part.astype({"clip_id": "str"}))
+        return pd.concat(parts, ignore_index=True)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        return {
-            "runs": [str(folder) for folder in self.folders],
-            "clips": self.clips,
-            "frames": self.frames,
-            "clips_there": self.clips_there,
-            "disk_bytes": self.disk_bytes,
-            "generate_s": self.generate_s,
-            "based_on": None if self.based_on is None else str(self.based_on),
+        """Return what it is and all values as JSON: NaN is null, infinity is "inf"."""
+        info = self.runs[0].info
+        content = {
+            "model": info.model.name,
+            "dataset": info.dataset.model_dump(exclude={"left_out", "folder"}),
+            "task": info.task.model_dump(),
+            "protocol": {k: self.reports[0].protocol[k] for k in ("id", "version", "digest")},
+            "coverage": self.coverage,
+            "partial": self.partial,
+            "runs": [
+                {
+                    "seed": run.info.seed,
+                    "folder": str(run.folder.path),
+                    "scores_digest": report.to_json()["digest"],
+                    "expected": report.coverage.n_expected,
+                    "scored": report.coverage.n_scored,
+                    "failed": failures_of(run, report),
+                }
+                for run, report in zip(self.runs, self.reports, strict=True)
+            ],
+            "metrics": {
+                name: {key: value for key, value in asdict(score).items() if key != "metric"}
+                for name, score in self.scores.items()
+            },
         }
+        return dict(encoded(content))
 
 
-def estimate(request: EvalRequest) -> Estimate:
-    """Say what it would take to make the runs of a request; earlier runs are looked for in `out`.
-
-    Nothing is written. Errors are those of `evaluate`.
-    """
-    plan, _ = _planned(request)
-    wanted, n_seeds = plan.selection.wanted, len(request.seeds)
-    frames = sum(clip.n_frames for clip in wanted)
-    folders = [replace(plan, seed=seed).folder(Path(request.out)) for seed in request.seeds]
-    crew = crew_for(plan.choice, device=request.device, workers=request.workers, clips=len(wanted))
-    earlier = _earlier_run(folders[0].path.parents[2])
-    generate_s = None
-    if earlier is not None and earlier[1].timings.frames_per_s:
-        rate = earlier[1].timings.frames_per_s * crew.workers
-        generate_s = frames * n_seeds / rate
-    return Estimate(
-        folders=tuple(folder.path for folder in folders),
-        clips=len(wanted),
-        frames=frames,
-        clips_there=sum(folder.record(c.clip_id).is_file() for folder in folders for c in wanted),
-        disk_bytes=round(disk_bytes(plan) * n_seeds),
-        generate_s=generate_s,
-        based_on=None if generate_s is None or earlier is None else earlier[0],
-    )
-
-
-def _planned(request: EvalRequest) -> tuple[RunPlan, Protocol]:
-    """Return the plan of the first seed, and the protocol narrowed to what is to be measured."""
-    seeds = request.seeds
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        shown = ",".join(map(str, seeds)) or "none"
-        raise ConfigError(
-            f"--seeds wants one or more different numbers from 0 on, such as 42,43, got {shown}"
-        )
-    rule = task_rule(request.task, min_frames=request.min_frames)
-    protocol = scoring_protocol(rule, request.protocol, request.metrics)
-    return plan_run(request), protocol
-
-
-def disk_bytes(plan: RunPlan) -> float:
-    """Return about how much the lossless frames of a run take."""
-    total = 0.0
-    for clip in plan.selection.wanted:
-        side = clip.driving.out_size_px
-        if side:
-            area_px = side * side
-        else:
-            info = probe(plan.dataset.clip_path(clip.driving))
-            area_px = info.width_px * info.height_px
-        total += clip.n_frames * FRAME_BYTES * area_px / _FRAME_PX
-    return total
-
-
-def _earlier_run(folder: Path) -> tuple[Path, RunInfo] | None:
-    """Return the last run of a model that was made on such a machine as this one."""
-    here = hardware_stamp()
-    found: list[tuple[str, Path, RunInfo]] = []
-    for path in sorted(folder.glob(f"*/*/*/{RUN_INFO_NAME}")):
-        try:
-            info = read_run_info(path.parent)
-        except SubmissionError as error:
-            logger.info("%s", error)
-            continue
-        if info.sessions and info.timings.frames_per_s:
-            last = info.sessions[-1]
-            if (last.hardware.processor, last.hardware.gpus) == (here.processor, here.gpus):
-                found.append((last.started_at, path.parent, info))
-    if not found:
-        return None
-    _, path, info = max(found, key=lambda run: run[:2])
-    return path, info
+def failures_of(run: Run, report: ScoreReport) -> dict[str, str]:
+    """Return why clips have no scores: what was not made, and what could not be scored."""
+    records = run.records()
+    unmade = {
+        name: (records[name].reason if name in records else None) or "was not made"
+        for name in report.coverage.missing
+    }
+    return {**unmade, **report.coverage.failed}
 
 
 EvaluationListener = Callable[[int, Progress], None]
@@ -228,7 +248,7 @@ def evaluate_request(
         MissingWeightsError: the model's weights are missing; nothing was made.
         TPBenchError: the disk is full; what is finished is kept.
     """
-    plan, protocol = _planned(request)
+    plan, protocol = plan_evaluation(request)
     scoring = ScoringSetting(
         protocol=protocol,
         policies=policies_of(plan.rule, protocol),
@@ -338,3 +358,58 @@ def _ready(scoring: ScoringSetting) -> Readiness:
     for reason, names in reasons.items():
         logger.warning("will stay blank: %s: %s", ", ".join(names), reason)
     return readiness
+
+
+def policies_of(rule: TaskRule, protocol: Protocol) -> Policies:
+    """Return what becomes of clips that don't fit their real ones, and what is not scored."""
+    return Policies(
+        length=protocol.length,
+        resize=protocol.resize,
+        rate=protocol.rate,
+        first_frame=rule.first_frame,
+        shape="any" if protocol.squashes else "same",
+    )
+
+
+def pair_run(
+    clips: Sequence[TaskClip],
+    records: Mapping[str, ClipRecord],
+    dataset: Dataset,
+    folder: RunFolder,
+    *,
+    wanted: Collection[str],
+) -> Pairing:
+    """Lay the generated clips of a run beside the real ones.
+
+    Expected are the clips that were asked for now, and all that were ever tried: of a partial run,
+    coverage tells what failed, and not what nobody wanted yet.
+
+    Args:
+        clips: all of the run.
+        records: by clip.
+        dataset: has the real ones.
+        folder: has the generated ones.
+        wanted: ids that were asked for now.
+    """
+    expected = [clip for clip in clips if clip.clip_id in records or clip.clip_id in wanted]
+    done = {name for name, record in records.items() if record.status == "done"}
+    pairing = pair_clips([clip for clip in expected if clip.clip_id in done], dataset, folder)
+    missing = tuple(clip.clip_id for clip in expected if clip.clip_id not in done)
+    return replace(pairing, missing=missing)
+
+
+def pair_clips(clips: Sequence[TaskClip], dataset: Dataset, folder: RunFolder) -> Pairing:
+    """Lay the generated files of these clips beside the real ones."""
+    return Pairing(
+        pairs=tuple(
+            Pair(
+                clip_id=clip.clip_id,
+                real=dataset.clip_path(clip.driving),
+                generated=folder.generated(clip.clip_id),
+                identity=clip.identity,
+            )
+            for clip in clips
+        ),
+        missing=(),
+        extra=(),
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tpbench.benchmark.checks import RunCheck, Verification
-from tpbench.benchmark.evaluation import policies_of
+from tpbench.benchmark.evaluate import policies_of
 from tpbench.benchmark.model import ModelChoice
 from tpbench.benchmark.request import RunPlan, data_folder
 from tpbench.benchmark.run_folder import Run

@@ -23,8 +23,7 @@ from tpbench.cli.output import (
 
 if TYPE_CHECKING:
     from tpbench.baselines.base import OptionValue
-    from tpbench.benchmark.evaluate import EvaluationListener
-    from tpbench.benchmark.evaluation import Evaluation
+    from tpbench.benchmark.evaluate import Evaluation, EvaluationListener
     from tpbench.benchmark.request import EvalRequest
     from tpbench.benchmark.run_folder import Run
     from tpbench.cli.output import Show
@@ -162,7 +161,7 @@ def _say(evaluation: Evaluation) -> None:
 
 
 def _say_what_lacks(evaluation: Evaluation) -> None:
-    from tpbench.benchmark.evaluation import failures_of
+    from tpbench.benchmark.evaluate import failures_of
 
     lines = [
         f"{clip}: {reason}"
@@ -178,7 +177,7 @@ def _say_what_lacks(evaluation: Evaluation) -> None:
 
 
 def _say_estimate(request: EvalRequest, *, as_json: bool) -> None:
-    from tpbench.benchmark.evaluate import estimate
+    from tpbench.benchmark.request import estimate
 
     found = estimate(request)
     if as_json:
