@@ -190,20 +190,6 @@ def test_the_rate_is_that_of_the_real_clip_if_it_has_one(
     assert found.fps == (None if fps is None else Fraction(fps))
 
 
-def test_what_is_measured_later_joins_what_was_measured_before(
-    records: RecordFolder, tmp_path: Path
-) -> None:
-    make_pass(records).run(job(tmp_path, "psnr"))
-    before = records.read("a")
-    make_pass(records).run(job(tmp_path, "l1"))
-    after = records.read("a")
-    assert before is not None
-    assert after is not None
-    assert after.keys.keys() == {"psnr", "l1"}
-    assert after.columns.keys() == {"psnr", "identical", "l1"}
-    np.testing.assert_array_equal(after.columns["psnr"], before.columns["psnr"])
-
-
 def test_nothing_of_other_contents_or_lengths_is_kept(
     records: RecordFolder, tmp_path: Path
 ) -> None:

@@ -16,7 +16,6 @@ from tests.metrics.scoring import stand_ins
 from tests.metrics.scoring.clips import pairing_of, pictures, scored, some_clips, worse, write_set
 from tpbench.metrics.distances import DISCO_FVD, FID, FVD, FrechetMetric, kid
 from tpbench.metrics.networks import Picture
-from tpbench.metrics.scoring.meters import pil_squashed
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.report import MetricScore, ScoreReport
 from tpbench.metrics.scoring.tools import FeatureMeter, FrameChunk, Toolbox
@@ -124,23 +123,6 @@ def test_discos_fvd_begins_a_window_at_every_frame_of_224_px(clips: Clips, tmp_p
     found = report.metrics["disco_fvd"]
     assert found.value == pytest.approx(direct(DISCO_FVD, *clips.features(make)), rel=1e-5)
     assert counts(found) == (2 + 25, 2 + 25, 2, 1)
-
-
-def test_discos_squash_neither_rounds_nor_cuts() -> None:
-    """As its source does: an edge between black and white overshoots on both sides."""
-    edge = np.zeros((512, 512, 3), np.uint8)
-    edge[:, 256:] = 255
-    text = np.kron(np.random.default_rng(0).integers(0, 2, (64, 64)) * 255, np.ones((8, 8)))
-    flat = np.full((300, 400, 3), 77, np.uint8)
-
-    for image in (edge, np.repeat(text[..., None], 3, axis=2).astype(np.uint8)):
-        found = pil_squashed(image)
-        assert found.dtype == np.float32
-        assert found.shape == (224, 224, 3)
-        assert found.min() < -3
-        assert found.max() > 258
-        assert (found != np.rint(found)).any()
-    assert pil_squashed(flat) == pytest.approx(77, abs=1e-4)
 
 
 def test_lpips_is_that_of_each_pair_of_frames(clips: Clips, tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from tests.metrics.scoring.clips import (
     pictures,
     scored,
     some_clips,
-    worse,
     write_set,
 )
 from tpbench.errors import TPBenchError
@@ -97,26 +96,6 @@ def test_the_golden_clips_give_the_official_values_for_every_delta(tmp_path: Pat
         "rate": "ignore",
         "first_frame": 0,
     }
-
-
-def test_identical_frames_count_as_100_db_in_psnr_and_are_counted(tmp_path: Path) -> None:
-    real = pictures(8)
-    generated = worse(real)
-    generated[2:5] = real[2:5]
-    write_set(tmp_path / "real", {"a": real})
-    write_set(tmp_path / "gen", {"a": generated})
-
-    report = score(
-        tmp_path / "real",
-        tmp_path / "gen",
-        out=tmp_path / "out",
-        metrics=["psnr", "identical_share"],
-    )
-
-    frames = columns_of(tmp_path / "out").loc["a"]["psnr"]
-    assert list(frames == 100) == [False, False, True, True, True, False, False, False]
-    assert report.metrics["psnr"].value == pytest.approx(frames.mean(), abs=1e-12)
-    assert report.metrics["identical_share"].value == 3 / 8
 
 
 @pytest.mark.usefixtures("networks")
