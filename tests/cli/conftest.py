@@ -1,10 +1,17 @@
-"""A dataset of two clips for commands that make runs of it."""
+"""Commands in this process, and a dataset of two clips for those that make runs of it."""
 
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from tests.benchmark.conftest import write_dataset
+from tpbench.cli.main import app
+
+
+def invoke(*arguments: str | Path) -> Result:
+    """Run `tpbench` with these arguments; errors that it would print are raised."""
+    return CliRunner().invoke(app, [str(word) for word in arguments], catch_exceptions=False)
 
 
 @pytest.fixture(scope="session")

@@ -2,18 +2,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import Result
 
-from tpbench.cli.main import app
+from tests.cli.conftest import invoke
 from tpbench.errors import ConfigError
 from tpbench.files import sha256_of
 from tpbench.metrics.scoring.records import content_key
-
-if TYPE_CHECKING:
-    from typer.testing import Result
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +31,7 @@ def clip(tmp_path: Path, cache: Path) -> Path:
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["cache", *arguments], catch_exceptions=False)
+    return invoke("cache", *arguments)
 
 
 def n_kept(cache: Path) -> int:

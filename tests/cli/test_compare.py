@@ -7,16 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from tests.benchmark.conftest import write_dataset
+from tests.cli.conftest import invoke
 from tpbench.benchmark.evaluate import evaluate
-from tpbench.cli import boards
 from tpbench.metrics.scoring.report import load_report, write_scores
-
-app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(boards.compare)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +29,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_differences_and_the_worst_clips_are_printed(runs: tuple[Path, Path]) -> None:
-    result = CliRunner().invoke(app, [str(path) for path in runs], catch_exceptions=False)
+    result = invoke("compare", *runs)
 
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
@@ -48,7 +43,7 @@ def test_differences_and_the_worst_clips_are_printed(runs: tuple[Path, Path]) ->
     assert distance == ["distance", "to", "1", "↓", "0", "1", "-1", "6", "A"]
     assert lines[-1].startswith("better: one joint test of 2 comparisons")
     assert "loses most" not in result.stdout
-    other = CliRunner().invoke(app, [str(runs[1]), str(runs[0])], catch_exceptions=False)
+    other = invoke("compare", *runs[::-1])
     assert "motion_ratio: A loses most on a (0 against 1), b (0 against 1), c" in other.stdout
 
 
@@ -59,7 +54,7 @@ def test_clips_of_one_run_only_are_counted_in_its_own_column_and_that_is_said(
     report = load_report(tmp_path / "b")[0]
     fewer = {name: clip for name, clip in report.clips.items() if name != "c"}
     write_scores(tmp_path / "b" / "scores.json", replace(report, clips=fewer))
-    said = CliRunner().invoke(app, [str(runs[0]), str(tmp_path / "b")], catch_exceptions=False)
+    said = invoke("compare", runs[0], tmp_path / "b")
     lines = said.stdout.splitlines()
     assert "1 clip with scores in only one run: left out" in lines
     assert lines[-1] == (
@@ -76,13 +71,13 @@ def test_clips_in_which_one_run_has_no_value_are_counted(
     write_scores(
         tmp_path / "b" / "scores.json", replace(report, clips={**report.clips, "c": blank})
     )
-    said = CliRunner().invoke(app, [str(runs[0]), str(tmp_path / "b")], catch_exceptions=False)
+    said = invoke("compare", runs[0], tmp_path / "b")
     line = "l1: 0 clips without a value in A, 1 in B; left out of A, B and "
     assert f"{line}A - B" in said.stdout.splitlines()
 
 
 def test_json_holds_all_of_it(runs: tuple[Path, Path]) -> None:
-    result = CliRunner().invoke(app, [*map(str, runs), "--json"], catch_exceptions=False)
+    result = invoke("compare", *runs, "--json")
     found = json.loads(result.stdout)
     assert (found["a"]["model"], found["b"]["model"], found["n_common"]) == ("oracle", "frozen", 6)
     assert found["metrics"]["l1"]["better"] == "a"

@@ -18,15 +18,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import typer
 import yaml
 from numpy.typing import NDArray
-from typer.testing import CliRunner, Result
 
+from tests.cli.conftest import invoke
 from tests.conftest import MediaMaker
 from tests.datasets import clip_files, kept_row
 from tests.talks import N_FRAMES, brighter, darkness, short_settings, write_odd_talk, write_talk
-from tpbench.cli.dataset import _progress_bar, inspect, split
+from tpbench.cli.dataset import _progress_bar
 from tpbench.cli.main import _CurrentStderr, main
 from tpbench.dataset import Clip, Dataset, Measurement, RunStats, finalise
 from tpbench.extraction.progress import RunProgress
@@ -484,7 +483,8 @@ _REJECTED = Clip(
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COLUMNS", "120")
     path = tmp_path / "talks"
     rows = [_kept(path, f"ann{i}") for i in range(3)]
     return finalise(
@@ -498,20 +498,8 @@ def folder(tmp_path: Path) -> Path:
     ).folder
 
 
-def _run(*arguments: str | Path) -> Result:
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(inspect)
-    app.command()(split)
-    return CliRunner().invoke(
-        app,
-        [str(argument) for argument in arguments],
-        catch_exceptions=True,
-        env={"COLUMNS": "120"},
-    )
-
-
 def test_inspect_shows_counts_reject_table_and_speed(folder: Path) -> None:
-    result = _run("inspect", folder)
+    result = invoke("inspect", folder)
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert result.exit_code == 0
     assert "kept 3 75.0%" in lines
@@ -521,7 +509,7 @@ def test_inspect_shows_counts_reject_table_and_speed(folder: Path) -> None:
 
 
 def test_inspect_shows_every_measurement_of_a_clip_against_its_limit(folder: Path) -> None:
-    result = _run("inspect", folder, "bob")
+    result = invoke("inspect", folder, "bob")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert result.exit_code == 0
     assert "bob rejected face.too_small" in lines
@@ -531,7 +519,7 @@ def test_inspect_shows_every_measurement_of_a_clip_against_its_limit(folder: Pat
 
 
 def test_inspect_of_a_kept_clip_names_its_files(folder: Path) -> None:
-    result = _run("inspect", folder, "ann1", "--json")
+    result = invoke("inspect", folder, "ann1", "--json")
     row = json.loads(result.stdout)
     assert Path(row["paths"]["clip"]).read_bytes() == b"ann1"
     assert row["verdicts"][0]["verdict"] == "ok"
@@ -539,7 +527,7 @@ def test_inspect_of_a_kept_clip_names_its_files(folder: Path) -> None:
 
 
 def test_inspect_json_lists_all_clips_and_the_counts(folder: Path) -> None:
-    content = json.loads(_run("inspect", folder, "--json").stdout)
+    content = json.loads(invoke("inspect", folder, "--json").stdout)
     assert content["counts"]["kept"] == 3
     assert content["run"]["frames_per_s"] == 45.0
     assert content["clips"][-1] == {
@@ -550,24 +538,24 @@ def test_inspect_json_lists_all_clips_and_the_counts(folder: Path) -> None:
 
 
 def test_verify_exits_with_3_when_a_file_was_changed(folder: Path) -> None:
-    assert _run("inspect", folder, "--verify").exit_code == 0
+    assert invoke("inspect", folder, "--verify").exit_code == 0
     (folder / "clips" / "ann0.mp4").write_bytes(b"other")
-    result = _run("inspect", folder, "--verify")
+    result = invoke("inspect", folder, "--verify")
     assert result.exit_code == 3
     assert "ann0.mp4: not the file" in result.stderr
 
 
 def test_split_prints_both_sides_and_is_seen_by_inspect(folder: Path) -> None:
-    result = _run("split", folder, "--test", "0.5", "--seed", "2")
+    result = invoke("split", folder, "--test", "0.5", "--seed", "2")
     info = Dataset.open(folder).info.split
     assert result.exit_code == 0
     assert info is not None
     assert (info.test_share, info.seed) == (0.5, 2)
     assert f"test:  {info.test_clips} clips of {info.test_clips} identities" in result.stdout
-    assert "share 0.5, seed 2" in _run("inspect", folder).stdout
+    assert "share 0.5, seed 2" in invoke("inspect", folder).stdout
 
 
 def test_split_with_an_empty_side_warns_and_succeeds(folder: Path) -> None:
-    result = _run("split", folder, "--test", "0.0001")
+    result = invoke("split", folder, "--test", "0.0001")
     assert result.exit_code == 0
     assert "warning: the test side is empty: 3 identities" in result.stderr

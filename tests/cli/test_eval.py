@@ -6,17 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from tests.benchmark.conftest import MODULE
+from tests.cli.conftest import invoke
 from tpbench.cli import runs
 from tpbench.errors import ConfigError
 
 MODEL = f"{MODULE}:Numbered"
-
-app = typer.Typer(pretty_exceptions_enable=False)
-app.command("eval")(runs.evaluate)
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +24,8 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data
 
 
 def run(*arguments: str, model: str = MODEL, metrics: str = "psnr,l1") -> Result:
-    command = ["--model", model, "--metrics", metrics, "--workers", "1", *arguments]
-    return CliRunner().invoke(app, command, catch_exceptions=False)
+    words = ("--model", model, "--metrics", metrics, "--workers", "1")
+    return invoke("eval", *words, *arguments)
 
 
 def test_a_table_and_the_place_of_the_run_are_printed(tmp_path: Path) -> None:

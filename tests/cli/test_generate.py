@@ -5,21 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import typer
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from tests.benchmark.conftest import MODULE
-from tpbench.cli import runs
+from tests.cli.conftest import invoke
 
 MODEL = f"{MODULE}:Numbered"
 
-app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(runs.generate)
-
 
 def run(data: Path, out: Path, *arguments: str, model: str = MODEL) -> Result:
-    command = ["--model", model, "--data", str(data), "--out", str(out), *arguments]
-    return CliRunner().invoke(app, command, catch_exceptions=False)
+    return invoke("generate", "--model", model, "--data", data, "--out", out, *arguments)
 
 
 def test_a_run_says_what_it_made_and_where(data: Path, tmp_path: Path) -> None:

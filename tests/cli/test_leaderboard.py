@@ -6,17 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from tests.benchmark.leaderboard.conftest import Runs
-from tpbench.cli import boards
+from tests.cli.conftest import invoke
 from tpbench.errors import SubmissionError
 
 TABLES = ("leaderboard.csv", "leaderboard.schema.json", "reported.csv", "leaderboard.md")
-
-app = typer.Typer(pretty_exceptions_enable=False)
-app.add_typer(boards.leaderboard_app, name="leaderboard")
 
 
 @pytest.fixture
@@ -26,8 +22,7 @@ def runs(tmp_path: Path) -> Runs:
 
 
 def build(out: Path, *arguments: str) -> Result:
-    command = ["leaderboard", "build", *arguments, "--out", str(out), "--no-page"]
-    return CliRunner().invoke(app, command, catch_exceptions=False)
+    return invoke("leaderboard", "build", *arguments, "--out", out, "--no-page")
 
 
 def test_it_says_what_it_wrote_and_where(runs: Runs, tmp_path: Path) -> None:

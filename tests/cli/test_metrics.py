@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from tpbench.cli.scores import metrics_app as app
+from tests.cli.conftest import invoke
 from tpbench.errors import ConfigError
 from tpbench.metrics.registry import METRICS, PROTOCOLS
 
@@ -20,7 +19,7 @@ def _no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shown(*command: str) -> str:
-    return CliRunner().invoke(app, list(command), catch_exceptions=False).stdout
+    return invoke("metrics", *command).stdout
 
 
 def shown_json(*command: str) -> Any:  # noqa: ANN401 - whatever JSON holds

@@ -3,24 +3,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-import typer
-from typer.testing import CliRunner
+from typer.testing import Result
 
+from tests.cli.conftest import invoke
 from tpbench.baselines import registry
 from tpbench.baselines.base import ModelRow
 from tpbench.baselines.talkingpose import parity
 from tpbench.baselines.talkingpose.parity import ClipParity, ParityReport
-from tpbench.cli import models
 from tpbench.errors import ConfigError
-
-if TYPE_CHECKING:
-    from typer.testing import Result
-
-app = typer.Typer(pretty_exceptions_enable=False)
-app.add_typer(models.models_app, name="models")
 
 ROWS = (
     ModelRow(
@@ -55,7 +47,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["models", *arguments], catch_exceptions=False)
+    return invoke("models", *arguments)
 
 
 def test_list_shows_every_model_with_its_variants() -> None:

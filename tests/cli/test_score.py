@@ -2,21 +2,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-import typer
-from typer.testing import CliRunner
+from typer.testing import Result
 
+from tests.cli.conftest import invoke
 from tests.metrics.scoring.clips import pictures, worse, write_pictures, write_set
-from tpbench.cli import scores
 from tpbench.errors import SubmissionError
-
-if TYPE_CHECKING:
-    from typer.testing import Result
-
-app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(scores.score)
 
 NAME = "[red]odd[red] name \N{RIGHT-TO-LEFT OVERRIDE}\x1b[31m\nof a clip"
 
@@ -31,9 +23,9 @@ def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
 
 
 def run(folders: tuple[Path, Path, Path], *options: str, metrics: str = "psnr") -> Result:
-    real, generated, out = map(str, folders)
-    words = ["--real", real, "--generated", generated, "--out", out, "--metrics", metrics]
-    return CliRunner().invoke(app, [*words, "--workers", "1", *options], catch_exceptions=False)
+    real, generated, out = folders
+    words = ("--real", real, "--generated", generated, "--out", out, "--metrics", metrics)
+    return invoke("score", *words, "--workers", "1", *options)
 
 
 def test_no_number_is_cut_however_narrow_the_terminal(

@@ -3,23 +3,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-import typer
-from typer.testing import CliRunner
+from typer.testing import Result
 
 from tests.benchmark.conftest import write_dataset
 from tests.benchmark.evaluating import flip
+from tests.cli.conftest import invoke
 from tpbench.benchmark.evaluate import evaluate
 from tpbench.benchmark.run_folder import RunFolder
-from tpbench.cli import runs
-
-if TYPE_CHECKING:
-    from typer.testing import Result
-
-app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(runs.verify)
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +30,7 @@ def folder(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
 
 
 def run(folder: RunFolder, *arguments: str) -> Result:
-    command = [str(folder.path), "--workers", "1", *arguments]
-    return CliRunner().invoke(app, command, catch_exceptions=False)
+    return invoke("verify", folder.path, "--workers", "1", *arguments)
 
 
 def test_a_whole_run_is_verified(folder: RunFolder) -> None:

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from tpbench.cli.main import app
+from tests.cli.conftest import invoke
 from tpbench.errors import ConfigError
 from tpbench.weights import WEIGHTS, store
 
@@ -35,14 +34,14 @@ def mesh(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_list_shows_every_file_with_its_state(mesh: Path) -> None:
-    shown = CliRunner().invoke(app, ["weights", "list"]).stdout.splitlines()
+    shown = invoke("weights", "list").stdout.splitlines()
     states = {line.split()[0]: line.split()[1] for line in shown[1:-1]}
     assert states == {row.name: "missing" for row in WEIGHTS} | {MESH: "verified"}
     assert shown[-1] == f"in {mesh.parent}"
 
 
 def test_list_as_json_gives_all_there_is_to_know(mesh: Path) -> None:
-    rows = json.loads(CliRunner().invoke(app, ["weights", "list", "--json"]).stdout)
+    rows = json.loads(invoke("weights", "list", "--json").stdout)
     assert [row["name"] for row in rows] == [row.name for row in WEIGHTS]
     by_name = {row["name"]: row for row in rows}
     assert by_name[MESH]["state"] == "verified"
@@ -54,23 +53,23 @@ def test_list_as_json_gives_all_there_is_to_know(mesh: Path) -> None:
 
 def test_pull_without_a_name_says_which_there_are() -> None:
     with pytest.raises(ConfigError, match=r"known: mediapipe-face-detector, .*vae-ft-mse-config$"):
-        CliRunner().invoke(app, ["weights", "pull"], catch_exceptions=False)
+        invoke("weights", "pull")
 
 
 def test_pull_tells_where_the_file_is(mesh: Path) -> None:
-    result = CliRunner().invoke(app, ["weights", "pull", MESH])
+    result = invoke("weights", "pull", MESH)
     assert result.stdout == f"{MESH}: verified, {mesh}\n"
 
 
 def test_check_is_content_with_files_that_nobody_pulled(mesh: Path) -> None:
-    result = CliRunner().invoke(app, ["weights", "check"])
+    result = invoke("weights", "check")
     assert result.exit_code == 0
     assert f"{MESH}: verified, {mesh}\n" in result.stdout
     assert "yolox-l: missing\n" in result.stdout
 
 
 def test_path_prints_the_path_alone(mesh: Path) -> None:
-    result = CliRunner().invoke(app, ["weights", "path", MESH])
+    result = invoke("weights", "path", MESH)
     assert result.stdout == f"{mesh}\n"
 
 
@@ -79,6 +78,6 @@ def test_check_fails_on_a_file_that_changed_or_a_named_one_that_is_missing(
     name: str, state: str, mesh: Path
 ) -> None:
     mesh.write_bytes(b"mush")
-    result = CliRunner().invoke(app, ["weights", "check", name])
+    result = invoke("weights", "check", name)
     assert result.exit_code == 3
     assert result.stderr == f"{name} is {state}; run: tpbench weights pull {name}\n"
