@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
@@ -61,7 +61,9 @@ class ClipPass:
             report: told how many frames are done.
         """
         job = ClipJob.from_json(payload)
-        with no_usage_statistics():  # MediaPipe's, also where no worker has switched them off
+        needs_pose = any(METERS[name].needs_pose for name in job.keys)
+        # MediaPipe's, also where no worker has switched them off.
+        with no_usage_statistics() if needs_pose else nullcontext():
             return {"frames": self.run(job, lambda done: report({"frames": done}))}
 
     def close(self) -> None:

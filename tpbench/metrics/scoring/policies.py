@@ -30,16 +30,13 @@ def read_alike(real: Footage, generated: Footage, policies: Policies) -> Reading
     uneven = not (real.is_even and generated.is_even)
     on_timeline = uneven and policies.rate == "fail" and real.n_frames != generated.n_frames
     how = "on an even timeline" if on_timeline else "picture by picture"
+    sides = (("real", real), ("generated", generated))
     notes = [
         f"uneven stamps: of the {side} clip ({'; '.join(footage.notes)}); compared {how}"
-        for side, footage in (("real", real), ("generated", generated))
+        for side, footage in sides
         if footage.notes
     ]
-    notes += [
-        f"{said} (the {side} clip)"
-        for side, footage in (("real", real), ("generated", generated))
-        for said in footage.shown_as
-    ]
+    notes += [f"{said} (the {side} clip)" for side, footage in sides for said in footage.shown_as]
     if on_timeline:
         real, generated = real.on_timeline(), generated.on_timeline()
     return Reading(real, generated, tuple(notes))
@@ -118,10 +115,10 @@ class Fit:
 
 
 def fit_clips(real: Footage, generated: Footage, policies: Policies, *, min_side_px: int) -> Fit:
-    """Return how the two go together under the policies.
+    """Return how the two go together under the policies; size and rate are those of the real one.
 
     Args:
-        real: the real clip; its size and rate count.
+        real: the real clip.
         generated: the generated one.
         policies: what to do where they differ.
         min_side_px: smaller frames can't be measured.
@@ -177,11 +174,7 @@ def starts(real: Footage, generated: Footage) -> tuple[int, int]:
 
 
 def _fit_length(real: Footage, generated: Footage, policies: Policies) -> list[str]:
-    """Return what is to be said of the lengths.
-
-    Raises:
-        MediaError: they differ and must not, or can't be laid on one another.
-    """
+    """Return what is to be said of the lengths, which may differ where a policy says so."""
     numbered = real.first_number is not None and generated.first_number is not None
     numbers = f"generated pictures {_numbers(generated)}, the real ones {_numbers(real)}"
     if generated.n_frames == real.n_frames:
@@ -211,11 +204,7 @@ def _fit_length(real: Footage, generated: Footage, policies: Policies) -> list[s
 
 
 def _fit_size(real: Footage, generated: Footage, policies: Policies) -> list[str]:
-    """Return what is to be said of the sizes.
-
-    Raises:
-        MediaError: they differ and must not, or the shapes differ.
-    """
+    """Return what is to be said of the sizes, which may differ where a policy says so."""
     sizes_px = (generated.width_px, generated.height_px), (real.width_px, real.height_px)
     if sizes_px[0] == sizes_px[1]:
         return []
