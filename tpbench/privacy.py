@@ -78,7 +78,7 @@ def public_text(text: str, *, own: Iterable[Path] = ()) -> str:
         text = text.replace(f"{root}{os.sep}", "")
         text = re.sub(rf"{re.escape(root)}(?![\w-])", _last_part(root).replace("\\", ""), text)
     text = _REMOTE.sub("", _USER_INFO.sub("", text))
-    text = _QUERY.sub(_shown_parameter, text)
+    text = _QUERY.sub(lambda match: "" if is_secret_name(match["name"]) else match[0], text)
     text = _ASSIGNED.sub(_shown_assignment, text)
     text = _CREDENTIALS.sub(lambda match: f"{match['name']}{HIDDEN}", text)
     text = _SHARE.sub(lambda match: match["last"], _SECRET_VALUE.sub(HIDDEN, text))
@@ -168,10 +168,6 @@ def _last_part(path: str, last: str = "") -> str:
     if _HOME.fullmatch(path.removeprefix("file://")):
         return "~"
     return last or Path(path.rstrip("/\\")).name
-
-
-def _shown_parameter(match: re.Match[str]) -> str:
-    return "" if is_secret_name(match["name"]) else match[0]
 
 
 def _shown_assignment(match: re.Match[str]) -> str:
