@@ -28,6 +28,8 @@ from tpbench.errors import GeneratorError, MediaError
 from tpbench.video import CLIP, POSE, VideoWriter, probe, read_frames
 from tpbench.video import read_picture as read_frame_picture
 
+_BLACK: Final = (0, 0, 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
@@ -123,9 +125,6 @@ def _resized(image: NDArray[np.uint8], size: tuple[int, int], *, labels: bool) -
     how = cv2.INTER_NEAREST_EXACT if labels else smooth
     resized: NDArray[np.uint8] = cv2.resize(image, size[::-1], interpolation=how)
     return resized
-
-
-_BLACK: Final = (0, 0, 0)
 
 
 def write_inputs(
