@@ -175,14 +175,6 @@ def test_always_takes_another_configuration_away(make: Maker) -> None:
     assert run.info.model.configuration["shade"] == 9
 
 
-def test_always_makes_all_again_with_the_same_bytes(make: Maker) -> None:
-    run = make()
-    before, born = content(run), births(run)
-    again = make(overwrite="always")
-    assert content(again) == before
-    assert all(births(again)[name] != born[name] for name in born)
-
-
 def test_never_wants_a_new_run(make: Maker) -> None:
     run = make(limit=1, overwrite="never")
     before = births(run)
