@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,32 @@ def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def of_part(part: str, **changes: Any) -> Callable[[RunInfo], RunInfo]:  # noqa: ANN401 - any field
+    """A change of one part of `run.json`."""
+
+    def change(info: RunInfo) -> RunInfo:
+        return info.model_copy(update={part: getattr(info, part).model_copy(update=changes)})
+
+    return change
+
+
+def of_report(**changes: Mapping[str, Any]) -> Callable[[ScoreReport], ScoreReport]:
+    """A change of mappings in the scores."""
+
+    def change(report: ScoreReport) -> ScoreReport:
+        merged: dict[str, Any] = {n: {**getattr(report, n), **new} for n, new in changes.items()}
+        return replace(report, **merged)
+
+    return change
+
+
+def of_score(name: str, **changes: Any) -> Callable[[ScoreReport], ScoreReport]:  # noqa: ANN401
+    """A change of one metric of the scores."""
+    return lambda report: of_report(metrics={name: replace(report.metrics[name], **changes)})(
+        report
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runs:
     """Writes runs below one folder."""
@@ -79,10 +106,10 @@ class Runs:
         Args:
             model: its name.
             kind: of the model.
-            display_name: of the model; its name if not given.
+            display_name: its name if not given.
             seed: of the run.
             people: identity of each clip.
-            clip_ids: of the clips; `clip0`, `clip1` and so on if not given.
+            clip_ids: `clip0`, `clip1` and so on if not given.
             failed: clip -> reason, of clips that were not made.
             sets: value of each metric over all clips.
             blank: metric -> reason, of metrics that were not measured.

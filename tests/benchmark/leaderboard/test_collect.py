@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.benchmark.conftest import edit_record
-from tests.benchmark.leaderboard.conftest import Runs, board_of, sha
+from tests.benchmark.leaderboard.conftest import Runs, board_of, of_part, of_report, sha
 from tpbench.benchmark.leaderboard.collect import VERIFIED_NAME, collect
 from tpbench.benchmark.leaderboard.markdown import leaderboard_markdown
 from tpbench.benchmark.leaderboard.tables import leaderboard_csv
@@ -23,61 +26,90 @@ from tpbench.canonical import digest_of
 from tpbench.errors import ConfigError, SubmissionError
 from tpbench.metrics.scoring.report import ScoreReport, read_scores, write_scores
 
+NAME = "mine/Small-talks.test@dddddddd/self-tpbench-v2/seed42"
+OLD = (
+    "scores.json is not of the clips that are there (1 differ, the first is 'clip3'); score them "
+    "again"
+)
+
 
 def partial(info: RunInfo) -> RunInfo:
-    counts = info.counts.model_copy(update={"done": 2, "not_run": 4})
-    return info.model_copy(update={"partial": True, "counts": counts})
+    return of_part("counts", done=2, not_run=4)(info.model_copy(update={"partial": True}))
 
 
-def test_runs_are_found_below_a_folder_and_by_their_own(runs: Runs) -> None:
+def remove_scores(run: Path) -> None:
+    (run / "scores.json").unlink()
+
+
+def make_anew(run: Path) -> None:
+    edit_record(run / "records" / "clip3.json", generated_sha256=sha("new"))
+
+
+def make_late(run: Path) -> None:
+    """Make the clip that failed, after the others were scored."""
+    done = ClipRecord.read(run / "records" / "clip2.json")
+    done.model_copy(update={"clip_id": "clip3"}).write(run / "records" / "clip3.json")
+
+
+def as_it_is(_run: Path) -> None:
+    pass
+
+
+def verified_here(path: Path) -> None:
+    (run,) = collect([path]).runs
+    note(fingerprint(run.info, run.records, run.scores_digest), "rerun", date="today")
+
+
+def claim(path: Path, level: str) -> None:
+    """Write into a run what its maker may write."""
+    digest = read_scores(path / "scores.json")["digest"]
+    (path / VERIFIED_NAME).write_text(json.dumps({"level": level, "scores_digest": digest}))
+
+
+def refusal(runs: Runs) -> str:
+    """Why the one bad run beside a good one is left out."""
+    runs("good")
+    found = collect([runs.out])
+    assert [run.info.model.name for run in found.runs] == ["good"]
+    (left_out,) = found.left_out
+    assert left_out.refused
+    assert str(runs.out) not in left_out.reason
+    assert "\n" not in left_out.reason
+    return left_out.reason
+
+
+def test_runs_are_found_below_a_folder_and_by_their_own_and_not_where_it_is_hidden(
+    runs: Runs,
+) -> None:
     first, second = runs("b", seed=2), runs("a", seed=1)
+    shutil.copytree(first, runs.out / ".old" / "run")
     below = collect([runs.out])
     named = collect([str(first), second])
     assert [run.path for run in below.runs] == [second.resolve(), first.resolve()]
     assert [run.digest for run in named.runs] == [run.digest for run in below.runs]
+    assert below.notes == ()
 
 
-def test_hidden_folders_are_passed_over(runs: Runs) -> None:
-    run = runs()
-    shutil.copytree(run, runs.out / ".old" / "run")
-    assert collect([runs.out]).notes == ()
-    assert len(collect([runs.out]).runs) == 1
-
-
-def test_a_partial_run_is_left_out_with_the_reason(runs: Runs) -> None:
+@pytest.mark.parametrize(
+    ("run", "edit", "reason"),
+    [
+        ({"info": partial}, as_it_is, "partial: 2 of 6 clips were tried; finish the run"),
+        ({}, remove_scores, "not scored (scores.json is missing); run `tpbench eval` on it"),
+        ({}, make_anew, OLD),
+        ({"failed": {"clip3": "broke"}}, make_late, OLD),
+    ],
+    ids=["partial", "without scores", "made anew", "made after scoring"],
+)
+def test_a_run_that_is_not_finished_is_left_out_with_the_reason(
+    runs: Runs, run: dict[str, Any], edit: Callable[[Path], None], reason: str
+) -> None:
     runs("whole")
-    path = runs("part", info=partial)
+    edit(path := runs("part", **run))
     found = collect([runs.out])
     assert [run.info.model.name for run in found.runs] == ["whole"]
     (left_out,) = found.left_out
-    assert left_out.folder == path.resolve()
-    assert left_out.name == "part/Small-talks.test@dddddddd/self-tpbench-v2/seed42"
-    assert left_out.reason == "partial: 2 of 6 clips were tried; finish the run"
-
-
-def test_a_run_without_scores_is_left_out_with_the_reason(runs: Runs) -> None:
-    runs("whole")
-    (runs("unscored") / "scores.json").unlink()
-    (left_out,) = collect([runs.out]).left_out
-    assert left_out.reason == "not scored (scores.json is missing); run `tpbench eval` on it"
-
-
-def test_scores_of_clips_that_were_made_again_are_not_shown(runs: Runs) -> None:
-    runs("whole")
-    record = runs("old") / "records" / "clip3.json"
-    edit_record(record, generated_sha256=sha("new"))
-    (left_out,) = collect([runs.out]).left_out
-    assert "scores.json is not of the clips that are there (1 differ, the first is 'clip3')" in (
-        left_out.reason
-    )
-
-
-def test_a_clip_that_was_made_after_scoring_makes_the_scores_old(runs: Runs) -> None:
-    runs("whole")
-    record = runs("old", failed={"clip3": "broke"}) / "records" / "clip3.json"
-    done = ClipRecord.read(record.with_name("clip2.json"))
-    done.model_copy(update={"clip_id": "clip3"}).write(record)
-    assert [left_out.name[:3] for left_out in collect([runs.out]).left_out] == ["old"]
+    assert (left_out.folder, left_out.reason, left_out.refused) == (path.resolve(), reason, False)
+    assert left_out.name == NAME.replace("mine", "part")
 
 
 def test_scores_without_lossless_frames_stand(runs: Runs) -> None:
@@ -93,69 +125,40 @@ def test_if_nothing_is_left_the_line_says_why(runs: Runs) -> None:
         collect([path])
 
 
-def test_a_run_given_twice_counts_once_and_that_is_said(runs: Runs) -> None:
+def test_a_run_given_twice_and_a_copy_count_once_and_that_is_said(
+    runs: Runs, tmp_path: Path
+) -> None:
     path = runs()
     found = collect([path, runs.out])
     assert len(found.runs) == 1
-    assert found.notes == (
-        "mine/Small-talks.test@dddddddd/self-tpbench-v2/seed42 was given 2 times: it counts once",
-    )
+    assert found.notes == (f"{NAME} was given 2 times: it counts once",)
     assert board_of(path, runs.out).notes == found.notes
-
-
-def test_a_copy_of_a_run_counts_once_and_that_is_said(runs: Runs, tmp_path: Path) -> None:
-    path = runs()
-    copy = shutil.copytree(runs.out, tmp_path / "copy")
-    found = collect([path, copy])
+    found = collect([path, shutil.copytree(runs.out, tmp_path / "copy")])
     assert len(found.runs) == 1
-    (note,) = found.notes
-    name = "mine/Small-talks.test@dddddddd/self-tpbench-v2/seed42"
-    assert note == f"{name} was found in two folders: it counts once"
+    assert found.notes == (f"{NAME} was found in two folders: it counts once",)
 
 
 def test_equal_scores_of_two_models_are_two_runs(runs: Runs) -> None:
     def equal(report: ScoreReport) -> ScoreReport:
-        clips = {
-            clip_id: replace(scores, generated_sha256=sha("same"))
-            for clip_id, scores in report.clips.items()
-        }
+        clips = {name: replace(x, generated_sha256=sha("same")) for name, x in report.clips.items()}
         return replace(report, clips=clips)
 
     paths = [runs("one", report=equal), runs("two", report=equal)]
     for path in paths:
         for record in (path / "records").glob("*.json"):
             edit_record(record, generated_sha256=sha("same"))
-
     found = collect(paths)
-
     assert len({run.scores_digest for run in found.runs}) == 1
     assert len(found.runs) == 2
 
 
-def test_a_folder_that_is_not_there_is_a_config_error(tmp_path: Path) -> None:
+def test_where_there_is_no_run_the_line_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="gone: no such folder"):
         collect([tmp_path / "gone"])
-
-
-def test_a_folder_without_runs_says_what_makes_one(tmp_path: Path) -> None:
     with pytest.raises(SubmissionError, match=r"no run in it \(run.json\); make one with `tpbench"):
         collect([tmp_path])
-
-
-def test_no_runs_at_all_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="name at least one run"):
         collect([])
-
-
-def refusal(runs: Runs) -> str:
-    """Why the one bad run beside a good one is left out."""
-    runs("good")
-    found = collect([runs.out])
-    assert [run.info.model.name for run in found.runs] == ["good"]
-    (left_out,) = found.left_out
-    assert left_out.refused
-    assert str(runs.out) not in left_out.reason
-    return left_out.reason
 
 
 def test_a_run_whose_scores_were_changed_is_left_out_and_the_others_stand(runs: Runs) -> None:
@@ -188,9 +191,7 @@ def test_a_run_whose_scores_were_changed_is_left_out_and_the_others_stand(runs: 
 )
 def test_a_run_of_bad_bytes_is_left_out_with_one_line(runs: Runs, name: str, bytes_: bytes) -> None:
     (runs("bad") / name).write_bytes(bytes_)
-    reason = refusal(runs)
-    assert reason.startswith(f"{name}: ")
-    assert "\n" not in reason
+    assert refusal(runs).startswith(f"{name}: ")
 
 
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(runs: Runs) -> None:
@@ -219,6 +220,8 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(runs: Runs) -> None:
         (("metrics", "psnr", "reason"), 7),
         (("metrics", "psnr", "details"), "none"),
         (("protocol", "quirks"), "none"),
+        (("protocol", "version"), "one"),
+        (("protocol", "title"), None),
         (("policies", "first_frame"), "one"),
         (("policies",), None),
         (("real",), 3),
@@ -231,45 +234,36 @@ def test_scores_with_values_of_other_kinds_are_left_out(
     path = runs("bad") / "scores.json"
     content = json.loads(path.read_text())
     del content["digest"]
-    inner = content
-    for name in where[:-1]:
-        inner = inner[name]
+    inner = reduce(lambda inside, name: inside[name], where[:-1], content)
     inner[where[-1]] = value
     path.write_text(json.dumps({**content, "digest": digest_of(content)}))
     assert "no scores as tpbench writes them" in refusal(runs)
 
 
-def test_scores_of_clips_that_lead_out_of_the_folder_are_left_out(runs: Runs) -> None:
-    def odd(report: ScoreReport) -> ScoreReport:
-        return replace(report, clips={"../../up": next(iter(report.clips.values()))})
-
-    runs("bad", report=odd)
-
-    assert "clip id '../../up' can't be a file name" in refusal(runs)
+def up(report: ScoreReport) -> ScoreReport:
+    return replace(report, clips={"../../up": next(iter(report.clips.values()))})
 
 
-@pytest.mark.parametrize("change", [{"version": "one"}, {"title": None, "gone": "title"}])
-def test_a_protocol_of_a_foreign_form_is_left_out(runs: Runs, change: dict[str, object]) -> None:
-    def odd(report: ScoreReport) -> ScoreReport:
-        protocol = {**report.protocol, **change}
-        protocol.pop(str(protocol.pop("gone", "")), None)
-        return replace(report, protocol=protocol)
-
-    runs("bad", report=odd)
-
-    assert "no scores as tpbench writes them" in refusal(runs)
-
-
-@pytest.mark.parametrize("expected", [0, -5, 3, 10**6])
-def test_a_run_and_scores_that_count_other_clips_are_left_out(runs: Runs, expected: int) -> None:
-    def odd(info: RunInfo) -> RunInfo:
-        return info.model_copy(
-            update={"counts": info.counts.model_copy(update={"expected": expected})}
-        )
-
-    runs("bad", info=odd)
-
-    assert f"speaks of {expected} clips, and its scores of" in refusal(runs)
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        ({"report": up}, "clip id '../../up' can't be a file name"),
+        ({"report": of_report(real={"digest": "e" * 64})}, "scored against eeee"),
+        (
+            {"report": of_report(protocol={"id": "disco"})},
+            "the protocol tpbench-v2 and scored against disco",
+        ),
+        *(
+            ({"info": of_part("counts", expected=n)}, f"speaks of {n} clips, and its scores of")
+            for n in (0, -5, 3, 10**6)
+        ),
+    ],
+)
+def test_scores_that_are_not_of_this_run_are_left_out(
+    runs: Runs, run: dict[str, Any], reason: str
+) -> None:
+    runs("bad", **run)
+    assert reason in refusal(runs)
 
 
 def test_a_record_that_was_tampered_with_is_left_out(runs: Runs) -> None:
@@ -291,28 +285,11 @@ def test_per_frame_values_that_are_not_those_of_the_scores_are_left_out(
     assert refusal(runs).startswith("frames.parquet: ")
 
 
-def test_scores_against_another_dataset_are_left_out(runs: Runs) -> None:
-    runs("bad", report=lambda report: replace(report, real={**report.real, "digest": "e" * 64}))
-    assert "scored against eeee" in refusal(runs)
-
-
-def test_scores_by_another_protocol_than_the_runs_own_are_left_out(runs: Runs) -> None:
-    runs("bad", report=lambda report: replace(report, protocol={**report.protocol, "id": "disco"}))
-    assert "the protocol tpbench-v2 and scored against disco" in refusal(runs)
-
-
-def claim(path: Path, level: str) -> None:
-    """Write into a run what its maker may write."""
-    digest = read_scores(path / "scores.json")["digest"]
-    (path / VERIFIED_NAME).write_text(json.dumps({"level": level, "scores_digest": digest}))
-
-
 @pytest.mark.parametrize("level", ["digest", "rerun"])
 def test_what_a_run_says_of_itself_is_shown_as_its_makers_word_and_no_more(
     runs: Runs, level: str
 ) -> None:
-    path = runs()
-    claim(path, level)
+    claim(path := runs(), level)
     board = board_of(path)
     assert (board.rows[0].verified, board.rows[0].claimed) == ("none", level)
     assert f"| none (its maker says: {level}) |" in leaderboard_markdown(board)
@@ -323,10 +300,8 @@ def test_what_was_verified_here_is_taken_over_wherever_the_run_lies(
     runs: Runs, tmp_path: Path
 ) -> None:
     path = runs()
-    found = verify_run(path, recompute=False)
-    assert found.level == "none"  # it has no files
-    (run,) = collect([path]).runs
-    note(fingerprint(run.info, run.records, run.scores_digest), "rerun", date="today")
+    assert verify_run(path, recompute=False).level == "none"  # it has no files
+    verified_here(path)
     moved = shutil.copytree(runs.out, tmp_path / "elsewhere")
     assert board_of(moved).rows[0].verified == "rerun"
 
@@ -336,11 +311,10 @@ def test_what_was_verified_here_counts_nothing_for_a_run_that_was_changed(
     runs: Runs, name: str
 ) -> None:
     path = runs(psnr=20)
+    verified_here(path)
     (run,) = collect([path]).runs
-    note(fingerprint(run.info, run.records, run.scores_digest), "rerun", date="today")
     if name == "run.json":
-        timings = run.info.timings.model_copy(update={"frames_per_s": 1000.0})
-        write_run_info(path, run.info.model_copy(update={"timings": timings}))
+        write_run_info(path, of_part("timings", frames_per_s=1000.0)(run.info))
     elif name == "scores.json":
         write_scores(path / name, replace(run.report, environment={"python": "4"}))
     else:
@@ -356,19 +330,17 @@ def test_what_was_verified_here_counts_nothing_for_a_run_that_was_changed(
         '["rerun"]',
         "rerun",
         "[" * 1000,
+        None,
     ],
 )
-def test_a_claim_of_other_scores_counts_for_nothing(runs: Runs, content: str) -> None:
-    path = runs()
-    (path / VERIFIED_NAME).write_text(content)
+def test_a_claim_of_other_scores_or_that_nobody_knows_counts_for_nothing(
+    runs: Runs, content: str | None
+) -> None:
+    claim(path := runs(), "holy")
+    if content is not None:
+        (path / VERIFIED_NAME).write_text(content)
     (row,) = board_of(path).rows
     assert (row.verified, row.claimed) == ("none", "none")
-
-
-def test_a_claim_that_nobody_knows_counts_for_nothing(runs: Runs) -> None:
-    path = runs()
-    claim(path, "holy")
-    assert board_of(path).rows[0].claimed == "none"
 
 
 def test_the_weakest_seed_decides_how_far_a_row_is_verified(runs: Runs) -> None:
@@ -381,7 +353,5 @@ def test_the_weakest_seed_decides_how_far_a_row_is_verified(runs: Runs) -> None:
 
 def test_the_name_of_a_run_says_nothing_of_the_folders_above(runs: Runs, tmp_path: Path) -> None:
     runs("good")
-    bad = runs("bad", info=partial)
-    sent = shutil.move(bad, tmp_path / "sent\x1b[2J")
-    found = collect([runs.out, sent])
-    assert found.left_out[0].name == "sent\\u001b[2J"
+    sent = shutil.move(runs("bad", info=partial), tmp_path / "sent\x1b[2J")
+    assert collect([runs.out, sent]).left_out[0].name == "sent\\u001b[2J"
