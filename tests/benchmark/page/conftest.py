@@ -41,7 +41,7 @@ WHY_BLANK: Final = "weights 'lpips-alexnet' are missing: run: tpbench weights pu
 HOSTILE: Final = "</script><img src=x onerror=\"document.title='owned'\">&amp;"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Made:
     """A model of ours: how its frames score."""
 
@@ -50,44 +50,15 @@ class Made:
     kind: RowKind
     curve: Callable[[NDArray[np.float64]], NDArray[np.float64]]
     """PSNR of frame t."""
-
     tje: float
     motion: float
 
 
 MODELS: Final = (
-    Made(
-        id="falling",
-        name=HOSTILE,
-        kind="measured",
-        curve=lambda t: 40 - t / 10,
-        tje=3.0,
-        motion=0.7,
-    ),
-    Made(
-        id="my.own:Steady",
-        name="Steady",
-        kind="measured",
-        curve=lambda t: 30 + 0 * t,
-        tje=4.0,
-        motion=1.2,
-    ),
-    Made(
-        id="frozen",
-        name="Frozen reference",
-        kind="anchor",
-        curve=lambda t: 17 + 0 * t,
-        tje=2.5,
-        motion=0.0,
-    ),
-    Made(
-        id="oracle",
-        name="Real clip",
-        kind="anchor",
-        curve=lambda t: np.inf + 0 * t,
-        tje=0.0,
-        motion=1.0,
-    ),
+    Made("falling", HOSTILE, "measured", lambda t: 40 - t / 10, tje=3.0, motion=0.7),
+    Made("my.own:Steady", "Steady", "measured", lambda t: 30 + 0 * t, tje=4.0, motion=1.2),
+    Made("frozen", "Frozen reference", "anchor", lambda t: 17 + 0 * t, tje=2.5, motion=0.0),
+    Made("oracle", "Real clip", "anchor", lambda t: np.inf + 0 * t, tje=0.0, motion=1.0),
 )
 
 
@@ -132,11 +103,6 @@ def write_numbers(path: Path, n_frames: int) -> None:
 def board(talks: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Leaderboard:
     """The leaderboard; its files are not to be changed."""
     runs = tmp_path_factory.mktemp("page-runs")
-    return make_board(talks, runs)
-
-
-def make_board(talks: Dataset, runs: Path) -> Leaderboard:
-    """Make the runs of all models, and the leaderboard of them."""
     rows = tuple(_row(made, _run(made, runs)) for made in MODELS)
     return Leaderboard(
         task=TaskStamp(id="self", version=1, min_frames=101, protocol="tpbench-v2"),

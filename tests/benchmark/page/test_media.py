@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmark.page.conftest import CLIPS, FPS
-from tpbench.benchmark.leaderboard.board import Leaderboard
+from tpbench.benchmark.leaderboard.board import Leaderboard, Row
 from tpbench.benchmark.page.media import ClipMedia, place_media
 from tpbench.benchmark.run_folder import RunFolder
 from tpbench.benchmark.site import Site
@@ -46,17 +46,12 @@ def own(board: Leaderboard, tmp_path: Path) -> Leaderboard:
     """The leaderboard with dataset and runs of its own, to be changed."""
     assert board.data is not None
     talks = shutil.copytree(board.data, tmp_path / "talks")
-    rows = tuple(
-        replace(
-            row,
-            runs=tuple(
-                replace(run, folder=shutil.copytree(run.folder, tmp_path / "runs" / str(at)))
-                for run in row.runs
-            ),
-        )
-        for at, row in enumerate(board.rows)
-    )
-    return replace(board, rows=rows, data=talks)
+    rows: list[Row] = []
+    for row in board.rows:
+        (run,) = row.runs
+        folder = shutil.copytree(run.folder, tmp_path / "runs" / str(len(rows)))
+        rows.append(replace(row, runs=(replace(run, folder=folder),)))
+    return replace(board, rows=tuple(rows), data=talks)
 
 
 def folder_of(board: Leaderboard) -> Path:
@@ -65,9 +60,7 @@ def folder_of(board: Leaderboard) -> Path:
 
 
 def test_videos_are_copied_beside_the_page(board: Leaderboard, tmp_path: Path) -> None:
-    media = place(board, tmp_path)
-
-    anna = media["anna"]
+    anna = place(board, tmp_path)["anna"]
     assert anna.fps == FPS
     assert (anna.reference, anna.pose, anna.real) == (
         "media/reference/anna.jpg",
@@ -81,19 +74,16 @@ def test_videos_are_copied_beside_the_page(board: Leaderboard, tmp_path: Path) -
     assert len(list(tmp_path.rglob("*.mp4"))) == len(CLIPS) * (2 + len(board.rows))
 
 
-def test_building_twice_leaves_nothing_but_the_media(board: Leaderboard, tmp_path: Path) -> None:
+def test_building_again_leaves_the_media_but_for_those_of_a_model_that_left(
+    board: Leaderboard, tmp_path: Path
+) -> None:
     place(board, tmp_path)
     first = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     place(board, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == first
-
-
-def test_media_of_a_model_that_left_are_taken_away(board: Leaderboard, tmp_path: Path) -> None:
-    place(board, tmp_path)
     place(replace(board, rows=board.rows[:1]), tmp_path)
-    assert [path.parent.name for path in tmp_path.rglob("media/generated/*/anna.mp4")] == [
-        "falling"
-    ]
+    left = tmp_path.rglob("media/generated/*/anna.mp4")
+    assert [path.parent.name for path in left] == ["falling"]
 
 
 def test_files_of_the_users_own_stay_wherever_they_lie(
@@ -151,46 +141,29 @@ def test_a_dataset_that_is_another_one_is_refused(board: Leaderboard, tmp_path: 
         place(replace(board, dataset=dataset), tmp_path)
 
 
-@pytest.mark.parametrize("how", ["link", "folder", "hard link", "copy"])
-def test_a_private_file_in_the_place_of_a_preview_is_not_published(
-    own: Leaderboard, secret: Path, tmp_path: Path, how: str
+@pytest.mark.parametrize("how", ["link", "relative link", "linked folder", "hard link", "copy"])
+@pytest.mark.parametrize("what", ["preview", "real", "pose"])
+def test_a_private_file_in_the_place_of_a_video_is_not_published(
+    own: Leaderboard, secret: Path, tmp_path: Path, how: str, what: str
 ) -> None:
-    folder = own.rows[0].runs[0].folder
-    preview = RunFolder(path=folder).preview("anna")
-    if how == "folder":
+    preview = RunFolder(path=own.rows[0].runs[0].folder).preview("anna")
+    data = folder_of(own)
+    video = {"real": clip_path(data, "anna"), "pose": pose_path(data, "anna")}.get(what, preview)
+    video.unlink()
+    if how == "linked folder":
         secret.rename(secret.with_name("anna.mp4"))
-        shutil.rmtree(folder / "preview")
-        (folder / "preview").symlink_to(secret.parent)
+        shutil.rmtree(video.parent)
+        video.parent.symlink_to(secret.parent)
+    elif how == "hard link":
+        os.link(secret, video)
+    elif how == "copy":
+        video.write_bytes(SECRET)
     else:
-        preview.unlink()
-        if how == "link":
-            preview.symlink_to(secret)
-        elif how == "hard link":
-            os.link(secret, preview)
-        else:
-            preview.write_bytes(SECRET)
-
-    media = place(own, tmp_path / "out")
-
-    assert own.rows[0].id not in media["anna"].generated
-    assert not any(SECRET in content for content in published(tmp_path / "out"))
-
-
-@pytest.mark.parametrize("how", ["relative", "absolute", "folder"])
-@pytest.mark.parametrize("path_of", [clip_path, pose_path])
-def test_a_private_file_in_the_place_of_a_clip_is_not_published(
-    own: Leaderboard, secret: Path, tmp_path: Path, how: str, path_of: object
-) -> None:
-    assert callable(path_of)
-    path: Path = path_of(folder_of(own), "anna")
-    if how == "folder":
-        secret.rename(secret.with_name("anna.mp4"))
-        shutil.rmtree(path.parent)
-        path.parent.symlink_to(secret.parent)
-    else:
-        path.unlink()
-        path.symlink_to(os.path.relpath(secret, path.parent) if how == "relative" else secret)
-    place(own, tmp_path / "out")
+        relative = how == "relative link"
+        video.symlink_to(os.path.relpath(secret, video.parent) if relative else secret)
+    anna = place(own, tmp_path / "out")["anna"]
+    placed = {"real": anna.real, "pose": anna.pose, "preview": anna.generated.get(own.rows[0].id)}
+    assert placed[what] is None
     assert not any(SECRET in content for content in published(tmp_path / "out"))
 
 
@@ -205,12 +178,9 @@ def test_a_private_video_with_the_right_name_is_not_published(
     shutil.rmtree(real.parent)
     real.parent.symlink_to(private)
     shutil.copy(real, RunFolder(path=own.rows[0].runs[0].folder).preview("anna"))
-
-    media = place(own, tmp_path / "out")
-
-    assert media["anna"].real is None
-    assert media["anna"].reference is None
-    assert own.rows[0].id not in media["anna"].generated
+    anna = place(own, tmp_path / "out")["anna"]
+    assert (anna.real, anna.reference) == (None, None)
+    assert own.rows[0].id not in anna.generated
     assert not list((tmp_path / "out/media").glob("real/*"))
 
 
