@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import av
 import numpy as np
@@ -11,12 +11,9 @@ import pytest
 from av.stream import Disposition
 from numpy.typing import NDArray
 
-from tests.video.boxes import with_channels
+from tests.conftest import MediaMaker
+from tests.video.making import copy_packets, with_channels
 from tpbench.video import CLIP, LOSSLESS_X264, AudioSource, Encoding, VideoWriter, probe
-
-if TYPE_CHECKING:
-    from tests.conftest import MediaMaker
-
 
 CHANNELS = {"mono": 1, "stereo": 2, "5.1": 6, "6.1": 7, "7.1": 8}
 RATE_HZ = 48000
@@ -211,19 +208,13 @@ def test_a_source_without_sound_gives_a_clip_without(make_media: MediaMaker) -> 
 
 def test_silence_where_the_sources_sound_has_ended(make_media: MediaMaker) -> None:
     whole = make_media.with_audio("whole.mp4", n=100)
-    short = make_media.folder / "short.mkv"
-    with av.open(str(whole)) as container, av.open(str(short), "w") as output:
-        streams = [output.add_stream_from_template(stream) for stream in container.streams]
-        for packet in container.demux():
-            late_sound = (
-                packet.stream.type == "audio" and (packet.pts or 0) * packet.time_base > 2.5
-            )
-            if packet.size and not late_sound:
-                packet.stream = streams[packet.stream.index]
-                output.mux(packet)
 
+    def early(_: int, packet: Any) -> Any:  # noqa: ANN401 - any packet
+        is_late = packet.stream.type == "audio" and (packet.pts or 0) * packet.time_base > 2.5
+        return None if is_late else packet
+
+    short = copy_packets(whole, make_media.folder / "short.mkv", early)
     clip = write_clip(short, 20, 95)
-
     assert bursts_in(clip) == pytest.approx([0.2, 1.2], abs=0.002)
     samples, rate_hz = sound_of(clip)
     assert 0 <= len(samples) - 3 * rate_hz < AAC_FRAME
@@ -248,24 +239,17 @@ def test_sound_that_nobody_can_decode_is_left_out(make_media: MediaMaker) -> Non
 
 def spoil_sound(source: Path, *, from_s: float, to_s: float) -> Path:
     """Copy a video with the sound between two times overwritten."""
-    path = source.with_name("spoilt.mkv")
-    with av.open(str(source)) as container, av.open(str(path), "w") as output:
-        streams = [output.add_stream_from_template(stream) for stream in container.streams]
-        for packet in container.demux():
-            if not packet.size:
-                continue
-            stream = streams[packet.stream.index]
-            copy = packet
-            if (
-                packet.stream.type == "audio"
-                and from_s <= (packet.pts or 0) * packet.time_base < to_s
-            ):
-                copy = av.Packet(bytes(range(1, 101)))
-                copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
-                copy.duration = packet.duration
-            copy.stream = stream
-            output.mux(copy)
-    return path
+
+    def spoil(_: int, packet: Any) -> Any:  # noqa: ANN401 - any packet
+        time_s = (packet.pts or 0) * packet.time_base
+        if packet.stream.type != "audio" or not from_s <= time_s < to_s:
+            return packet
+        copy = av.Packet(bytes(range(1, 101)))
+        copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+        copy.duration = packet.duration
+        return copy
+
+    return copy_packets(source, source.with_name("spoilt.mkv"), spoil)
 
 
 def test_the_same_sound_gives_the_same_bytes(make_media: MediaMaker) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import av
 import av.logging
 import pytest
 
+from tests.conftest import MediaMaker
+from tests.video.making import copy_packets
 from tpbench.errors import MediaError
 from tpbench.video import probe, read_frames
 from tpbench.video.decode import damage_in
-
-if TYPE_CHECKING:
-    from tests.conftest import MediaMaker
 
 
 def flipped(path: Path, *, packet: int, share: float) -> Path:
@@ -81,12 +79,7 @@ def test_pictures_that_lean_on_a_part_cut_away_are_no_damage_behind_a_seam(
     options = {"x264-params": "open-gop=1:scenecut=0:b-adapt=0"}
     whole = make_media.cfr("whole.ts", n=40, gop=10, options=options)
     late = make_media.folder / "late.ts"
-    with av.open(str(whole)) as container, av.open(str(late), "w") as output:
-        video = container.streams.video[0]
-        copy = output.add_stream_from_template(video)
-        for packet in list(container.demux(video))[4:-1]:
-            packet.stream = copy
-            output.mux(packet)
+    copy_packets(whole, late, lambda number, packet: packet if number >= 4 else None)
     path = make_media.folder / "both.ts"
     path.write_bytes(whole.read_bytes() + late.read_bytes())
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import av
 import numpy as np
@@ -10,14 +9,11 @@ import pytest
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from tests.video.boxes import with_clean_aperture
+from tests.conftest import MediaMaker
+from tests.video.making import ebml, with_clean_aperture, write_video
 from tpbench.errors import MediaError
 from tpbench.video import probe, read_frames
 from tpbench.video.display import HLG, PQ, shown_as_sdr
-
-if TYPE_CHECKING:
-    from tests.conftest import MediaMaker
-
 
 BT2020_FROM_BT709 = np.array(  # ITU-R BT.2087, table 3
     [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]
@@ -78,26 +74,23 @@ def write(
     path: Path, image: NDArray[np.uint16], curve: int, *, codec: str, levels: str = "MPEG"
 ) -> Path:
     """Write ten times one RGB picture as 10-bit BT.2020."""
-    with av.open(str(path), "w") as output:
-        stream = cast("VideoStream", output.add_stream(codec, rate=25))
-        stream.height, stream.width = image.shape[:2]
-        stream.pix_fmt = "yuv420p10le"
+
+    def declare(stream: VideoStream) -> None:
         context = stream.codec_context
         context.color_trc, context.color_primaries, context.colorspace = curve, 9, 9
         context.color_range = 2 if levels == "JPEG" else 1
-        quality = {"crf": "4", "x265-params": "log-level=none"}
-        context.options = quality if codec.startswith("libx26") else {}
+
+    frames = []
+    for _ in range(10):
         frame = av.VideoFrame.from_ndarray(image, format="rgb48le").reformat(
-            format="yuv420p10le",
-            dst_colorspace=9,
-            dst_color_range=levels,
+            format="yuv420p10le", dst_colorspace=9, dst_color_range=levels
         )
         frame.color_trc, frame.color_primaries = curve, 9
-        for number in range(10):
-            frame.pts = number
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-    return path
+        frames.append(frame)
+    quality = {"crf": "4", "x265-params": "log-level=none"} if codec.startswith("libx26") else {}
+    return write_video(
+        path, frames, codec=codec, pixel_format="yuv420p10le", options=quality, set_up=declare
+    )
 
 
 @pytest.mark.parametrize(
@@ -145,12 +138,6 @@ def number_at(data: bytes, at: int, *, marked: bool) -> tuple[int, int]:
     return (value if marked else value & ((1 << 7 * length) - 1)), length
 
 
-def element(kind: int, payload: bytes) -> bytes:
-    """An EBML element with a size of 8 bytes."""
-    name = kind.to_bytes((kind.bit_length() + 7) // 8, "big")
-    return name + (len(payload) | 1 << 56).to_bytes(8, "big") + payload
-
-
 def with_video_settings(data: bytes, settings: dict[int, int]) -> bytes:
     """Put elements into the video track's settings of a Matroska file."""
     out, at = b"", 0
@@ -163,10 +150,10 @@ def with_video_settings(data: bytes, settings: dict[int, int]) -> bytes:
             payload = with_video_settings(payload, settings)
         elif kind == VIDEO:
             kept = without(payload, set(settings))
-            added = [element(name, value.to_bytes(2, "big")) for name, value in settings.items()]
+            added = [ebml(name, value.to_bytes(2, "big")) for name, value in settings.items()]
             payload = kept + b"".join(added)
         if kind != CHECKSUM:
-            out += element(kind, payload)
+            out += ebml(kind, payload)
         at = start + size
     return out
 
@@ -183,8 +170,6 @@ def without(data: bytes, kinds: set[int]) -> bytes:
 
 
 def expected(n: int, crop: tuple[int, int, int, int]) -> np.ndarray:
-    from tests.conftest import MediaMaker
-
     left, top, right, bottom = crop
     return MediaMaker.image(n, width_px=96, height_px=96)[top : 96 - bottom, left : 96 - right]
 

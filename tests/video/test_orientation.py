@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 import numpy as np
@@ -14,13 +14,11 @@ import pytest
 from av.bitstream import BitStreamFilterContext
 from numpy.typing import NDArray
 
+from tests.video.making import write_video
 from tpbench.errors import MediaError
 from tpbench.video import probe, read_frames
 from tpbench.video.bitstream import OrientationMessages
 from tpbench.video.display import UPRIGHT, Orientation, orientation_of_matrix
-
-if TYPE_CHECKING:
-    from tests.conftest import MediaMaker
 
 EIGHT = [Orientation(quarter_turns=turns, mirrored=m) for turns in range(4) for m in (False, True)]
 ONE = 1 << 16
@@ -75,16 +73,13 @@ def write(
         messages: options of libav's `h264_metadata` for the packets from picture k on.
     """
     first = path if messages is None else path.with_name("plain.ts")
-    with av.open(str(first), "w") as output:
-        stream = output.add_stream("libx264", rate=25)
-        stream.height, stream.width = stored(0).shape[:2]
-        stream.pix_fmt = "yuv444p"
-        stream.codec_context.options = {"g": "12", "bf": "2", "qp": "4"}
-        if says is not None:
-            stream.set_display_matrix(struct.unpack("=9i", says))
-        for number in range(n):
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(stored(number), format="rgb24")))
-        output.mux(stream.encode(None))
+    write_video(
+        first,
+        map(stored, range(n)),
+        pixel_format="yuv444p",
+        options={"g": "12", "bf": "2", "qp": "4"},
+        set_up=lambda stream: says and stream.set_display_matrix(struct.unpack("=9i", says)),
+    )
     if messages is not None:
         say(first, path, messages)
     return path
@@ -227,7 +222,3 @@ def test_a_message_holds_until_another_one_or_a_new_sequence(codec: str) -> None
     assert told((idr, b"xxx")) == [None]
     assert told((idr, b"xxx")) == []
     assert told((sei, bytes([47, 1, 0x80, 0x80])), (slice_, b"x")) == [None]  # cancelled
-
-
-def test_old_files_still_read(make_media: MediaMaker) -> None:
-    assert probe(make_media.cfr()).display.orientation == UPRIGHT

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import av
 import cv2
@@ -12,17 +11,16 @@ import decord
 import numpy as np
 import psutil
 import pytest
+from av.video.stream import VideoStream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.conftest import MediaMaker
+from tests.video.making import copy_packets, write_video
 from tpbench.errors import MediaError
 from tpbench.video import decode_frames, frames_at, probe, read_frames
 from tpbench.video.read import is_combed
-
-if TYPE_CHECKING:
-    from tests.conftest import MediaMaker
-
 
 N = 18
 
@@ -55,16 +53,10 @@ def write(
     path: Path, picture: Callable[[int], NDArray[np.uint8]], *, marked: bool, depth: str = ""
 ) -> Path:
     """Write H.264, coded and marked as interlaced or not."""
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 256, 96, f"yuv420p{depth}"
-        tff = {"x264-params": "tff=1"} if marked else {}
-        stream.codec_context.options = {"qp": "6", "g": "10", "bf": "2", **tff}
-        for number in range(N):
-            frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-    return path
+    options = {"qp": "6", "g": "10", "bf": "2"} | ({"x264-params": "tff=1"} if marked else {})
+    return write_video(
+        path, map(picture, range(N)), pixel_format=f"yuv420p{depth}", options=options
+    )
 
 
 def error(images: list[NDArray[np.uint8]]) -> float:
@@ -198,12 +190,7 @@ def test_pictures_that_lean_on_a_part_cut_away_in_front_are_left_out(
 ) -> None:
     whole = make_media.cfr("whole.ts", n=40, gop=10, options=OPEN_GOP)
     path = make_media.folder / "late_start.ts"
-    with av.open(str(whole)) as container, av.open(str(path), "w") as output:
-        video = container.streams.video[0]
-        copy = output.add_stream_from_template(video)
-        for packet in list(container.demux(video))[4:-1]:
-            packet.stream = copy
-            output.mux(packet)
+    copy_packets(whole, path, lambda number, packet: packet if number >= 4 else None)
     read = numbers(make_media, path)
     assert read == list(range(read[0], 40))
     assert 4 < read[0] <= 12
@@ -270,20 +257,21 @@ COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (250, 250, 250), (10, 10, 10),
 
 def coloured(path: Path, pixel_format: str, matrix: int | None, value_range: int | None) -> None:
     """Write a picture a colour, tagged and converted as asked (numbers as in ISO 23091-2)."""
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=25, options={"crf": "1"})
-        stream.width, stream.height, stream.pix_fmt = 64, 48, pixel_format
+
+    def tag(stream: VideoStream) -> None:
         if matrix is not None:
             stream.codec_context.colorspace = matrix
         if value_range is not None:
             stream.codec_context.color_range = value_range
-        for colour in COLOURS:
-            image = np.full((48, 64, 3), colour, np.uint8)
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
-                format=pixel_format, dst_colorspace=matrix, dst_color_range=value_range
-            )
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
+
+    images = [np.full((48, 64, 3), colour, np.uint8) for colour in COLOURS]
+    frames = [
+        av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+            format=pixel_format, dst_colorspace=matrix, dst_color_range=value_range
+        )
+        for image in images
+    ]
+    write_video(path, frames, pixel_format=pixel_format, options={"crf": "1"}, set_up=tag)
 
 
 @pytest.mark.parametrize(

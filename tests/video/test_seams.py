@@ -10,17 +10,15 @@ import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import av
 import numpy as np
 import pytest
 
+from tests.conftest import MediaMaker
+from tests.video.making import copy_packets
 from tpbench.errors import MediaError
 from tpbench.video import decode_frames, probe, read_frames
-
-if TYPE_CHECKING:
-    from tests.conftest import MediaMaker
 
 
 def numbers(path: Path, maker: MediaMaker, start: int = 0) -> list[int]:
@@ -35,16 +33,8 @@ def joined(maker: MediaMaker, name: str, *parts: Path) -> Path:
 
 def fragmented(maker: MediaMaker, name: str, n: int) -> Path:
     """An MP4 in fragments of a keyframe each."""
-    source, path = maker.cfr(f"whole_{name}", n=n), maker.folder / name
     flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
-    with av.open(str(source)) as container, av.open(str(path), "w", options=flags) as output:
-        video = container.streams.video[0]
-        copy = output.add_stream_from_template(video)
-        for packet in container.demux(video):
-            if packet.size:
-                packet.stream = copy
-                output.mux(packet)
-    return path
+    return copy_packets(maker.cfr(f"whole_{name}", n=n), maker.folder / name, options=flags)
 
 
 def without_stamps(source: Path, path: Path, keep: Callable[[int], bool]) -> Path:
@@ -203,19 +193,14 @@ def test_a_hole_of_seconds_is_a_seam_that_is_not_filled(make_media: MediaMaker) 
 def test_a_stray_stamp_costs_no_picture(
     make_media: MediaMaker, name: str, stray_s: int, at: int
 ) -> None:
-    source, path = make_media.cfr("source.mkv", n=60, gop=15, bframes=0), make_media.folder / name
-    with av.open(str(source)) as container, av.open(str(path), "w") as output:
-        video = container.streams.video[0]
-        copy = output.add_stream_from_template(video)
-        for number, packet in enumerate(container.demux(video)):
-            if packet.size:
-                packet.stream = copy
-                if number == at:
-                    packet.pts = max((packet.pts or 0) + 1000 * stray_s, packet.dts or 0)
-                output.mux(packet)
+    def stray(number: int, packet: Any) -> Any:  # noqa: ANN401 - any packet
+        if number == at:
+            packet.pts = max((packet.pts or 0) + 1000 * stray_s, packet.dts or 0)
+        return packet
 
+    source = make_media.cfr("source.mkv", n=60, gop=15, bframes=0)
+    path = copy_packets(source, make_media.folder / name, stray)
     info = probe(path)
-
     assert (info.fps, info.picture_count) == (Fraction(25), 60)
     assert sorted(set(numbers(path, make_media))) == list(range(60))
 

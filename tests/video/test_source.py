@@ -1,4 +1,4 @@
-"""Which stream is the film, and which its sound."""
+"""Which stream is the film, which its sound, what is refused, and what is none of our business."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from av.audio.stream import AudioStream
 from av.stream import Disposition
 
+from tests.conftest import MediaMaker
 from tpbench.errors import MediaError
 from tpbench.video import probe, read_frames
 from tpbench.video.source import main_sound, main_video, open_container, require_plain_stream
@@ -212,3 +213,26 @@ def test_streams_that_a_container_declares_encrypted_are_named(
     stream: Any = SimpleNamespace(codec_context=SimpleNamespace(codec_tag=tag), metadata=metadata)
     with pytest.raises(MediaError, match="is encrypted"):
         require_plain_stream(tmp_path / "a.mkv", stream)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "avi", "flv", "ts"])
+def test_tags_of_file_and_streams_that_are_no_utf8_are_none_of_our_business(
+    ending: str, make_media: MediaMaker
+) -> None:
+    codec = "mpeg4" if ending == "avi" else "libx264"
+    plain = make_media.cfr(f"plain.{ending}", n=5, codec=codec, bframes=0)
+    path = plain.with_name(f"tagged.{ending}")
+    with av.open(str(plain)) as given, av.open(str(path), "w") as output:
+        stream = output.add_stream_from_template(given.streams.video[0])
+        output.metadata.update({"title": "MQQller", "service_name": "MQQller"})
+        stream.metadata.update({"title": "MQQller", "handler_name": "MQQller"})
+        for packet in given.demux(given.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                output.mux(packet)
+    data = path.read_bytes()
+    assert b"MQQller" in data
+    path.write_bytes(data.replace(b"MQQller", b"M\xfc\xfcller"))
+
+    assert probe(path).frame_count == 5
+    assert len(list(read_frames(path))) == 5

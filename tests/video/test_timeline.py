@@ -125,12 +125,3 @@ def test_one_picture_has_the_declared_rate_if_that_is_believable(
     declared: list[Fraction], fps: Fraction
 ) -> None:
     assert rate_of_runs([np.array([7])], MILLISECOND, declared) == (fps, False)
-
-
-@given(st.lists(st.integers(1, 3000), min_size=1, max_size=60))
-def test_no_variable_picture_moves_by_more_than_half_a_slot(gaps_ms: list[int]) -> None:
-    stamps = np.concatenate([[0], np.cumsum(gaps_ms)]).astype(np.int64)
-    fps, _ = rate_of_runs([stamps], MILLISECOND, [])
-    timeline = Timeline(fps=fps, time_base=MILLISECOND, start_pts=0)
-    for pts in stamps:
-        assert abs(timeline.slot(int(pts)) / fps - Fraction(int(pts), 1000)) <= 1 / (2 * fps)
