@@ -4,13 +4,13 @@ import csv
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.dataset.rows import FAILED, kept, make_dataset
 from tpbench.dataset import (
     Clip,
     Dataset,
@@ -98,10 +98,7 @@ def test_no_identity_becomes_a_formula_and_all_are_read_as_they_were(
     assert from_spreadsheet_safe(row["identity"]) == identity
 
 
-MakeDataset = Callable[[Path, Sequence[Clip]], Dataset]
-
-
-def _people(kept: Callable[..., Clip], count: int) -> list[Clip]:
+def _people(count: int) -> list[Clip]:
     return [
         kept(f"p{person:02d}_{clip}", identity=f"p{person:02d}", source_id=f"p{person:02d}")
         for person in range(count)
@@ -132,17 +129,15 @@ def test_folder_holds_every_promised_file_and_no_leftover(small: Dataset) -> Non
     assert Dataset.open(small.folder).info == small.info
 
 
-def test_finalising_again_changes_no_byte(small: Dataset, make_dataset: MakeDataset) -> None:
+def test_finalising_again_changes_no_byte(small: Dataset) -> None:
     files = [path for path in small.folder.rglob("*") if path.is_file()]
     before = {path: path.read_bytes() for path in files}
     make_dataset(small.folder, small.clips(None)[::-1])
     assert {path: path.read_bytes() for path in files} == before
 
 
-def test_split_puts_whole_identities_on_one_side_and_writes_it_down(
-    tmp_path: Path, make_dataset: MakeDataset, kept: Callable[..., Clip], failed: Clip
-) -> None:
-    dataset = make_dataset(tmp_path / "d", [*_people(kept, 20), failed])
+def test_split_puts_whole_identities_on_one_side_and_writes_it_down(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "d", [*_people(20), FAILED])
 
     info = split_dataset(dataset.folder, test_share=0.3, seed=7)
 
@@ -160,14 +155,12 @@ def test_split_puts_whole_identities_on_one_side_and_writes_it_down(
     assert opened.clip("broken").split is None
 
 
-def test_split_holds_when_clips_are_added(
-    tmp_path: Path, make_dataset: MakeDataset, kept: Callable[..., Clip]
-) -> None:
+def test_split_holds_when_clips_are_added(tmp_path: Path) -> None:
     folder = tmp_path / "d"
-    make_dataset(folder, _people(kept, 10))
+    make_dataset(folder, _people(10))
     split_dataset(folder, test_share=0.4, seed=1)
     before = {clip.clip_id: clip.split for clip in read_clips(folder)}
-    grown = make_dataset(folder, _people(kept, 15))
+    grown = make_dataset(folder, _people(15))
     after = {clip.clip_id: clip.split for clip in grown.clips()}
     assert before == {name: side for name, side in after.items() if name in before}
     assert set(after.values()) == {"train", "test"}
@@ -198,7 +191,7 @@ def test_unfinished_folder_is_not_split(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_the_former_dataset_readable(
-    small: Dataset, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+    small: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> str:
         raise OSError(28, "No space left on device")

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.dataset.rows import FAILED, kept, rejected
 from tpbench.dataset import (
-    Clip,
     Dataset,
     content_digest,
     folder,
@@ -25,21 +25,17 @@ from tpbench.dataset.folder import COLUMNS, MANIFEST_NAME
 from tpbench.errors import DatasetError, MediaError
 
 
-def test_rows_come_back_equal_and_sorted(
-    tmp_path: Path, kept: Callable[..., Clip], rejected: Callable[..., Clip], failed: Clip
-) -> None:
-    rows = [kept("b"), failed, rejected("c", reject_codes=("x.y", "a.b")), kept("a", split="test")]
+def test_rows_come_back_equal_and_sorted(tmp_path: Path) -> None:
+    rows = [kept("b"), FAILED, rejected("c", reject_codes=("x.y", "a.b")), kept("a", split="test")]
     write_manifest(tmp_path, rows)
     assert read_clips(tmp_path) == sorted(rows, key=lambda clip: clip.clip_id)
     assert read_clips(tmp_path, status="rejected") == [rows[2]]
 
 
-def test_column_types_do_not_depend_on_the_rows(
-    tmp_path: Path, kept: Callable[..., Clip], failed: Clip
-) -> None:
+def test_column_types_do_not_depend_on_the_rows(tmp_path: Path) -> None:
     one, other, none = tmp_path / "one", tmp_path / "other", tmp_path / "none"
     write_manifest(one, [kept(measurements={}, thresholds={})])
-    write_manifest(other, [failed])
+    write_manifest(other, [FAILED])
     write_manifest(none, [])
     schemas = [pq.read_schema(folder / MANIFEST_NAME) for folder in (one, other, none)]
     assert schemas[0].equals(schemas[1], check_metadata=True)
@@ -47,16 +43,14 @@ def test_column_types_do_not_depend_on_the_rows(
     assert schemas[0].names == list(COLUMNS)
 
 
-def test_order_of_rows_does_not_change_a_byte(tmp_path: Path, kept: Callable[..., Clip]) -> None:
+def test_order_of_rows_does_not_change_a_byte(tmp_path: Path) -> None:
     rows = [kept(f"c{index:03d}") for index in range(20)]
     there = write_manifest(tmp_path / "there", rows).read_bytes()
     back = write_manifest(tmp_path / "back", rows[::-1]).read_bytes()
     assert there == back
 
 
-def test_measurement_that_was_not_made_is_null_and_not_nan(
-    tmp_path: Path, kept: Callable[..., Clip]
-) -> None:
+def test_measurement_that_was_not_made_is_null_and_not_nan(tmp_path: Path) -> None:
     rows = [
         kept("a", measurements={"yaw_deg": 3.0}, thresholds={}),
         kept("b", measurements={"yaw_deg": float("nan")}, thresholds={"yaw_deg": 30.0}),
@@ -70,7 +64,7 @@ def test_measurement_that_was_not_made_is_null_and_not_nan(
 
 
 def test_many_rows_with_changing_measurements_are_gathered(
-    tmp_path: Path, kept: Callable[..., Clip], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tpbench.dataset.folder._ROWS_AT_ONCE", 3)
     rows = [
@@ -80,19 +74,15 @@ def test_many_rows_with_changing_measurements_are_gathered(
     assert read_clips(tmp_path) == rows
 
 
-def test_frame_keeps_whole_numbers_whole(
-    tmp_path: Path, kept: Callable[..., Clip], failed: Clip
-) -> None:
-    write_manifest(tmp_path, [kept("a"), failed])
+def test_frame_keeps_whole_numbers_whole(tmp_path: Path) -> None:
+    write_manifest(tmp_path, [kept("a"), FAILED])
     frame = read_manifest(tmp_path)
     assert frame["n_frames"].dtype == pd.Int64Dtype()
     assert frame["n_frames"].tolist() == [120, pd.NA]
     assert list(frame["reject_codes"][0]) == []
 
 
-def test_two_rows_with_one_id_are_refused_and_leave_the_old_file(
-    tmp_path: Path, kept: Callable[..., Clip]
-) -> None:
+def test_two_rows_with_one_id_are_refused_and_leave_the_old_file(tmp_path: Path) -> None:
     before = write_manifest(tmp_path, [kept("a")]).read_bytes()
     with pytest.raises(DatasetError, match="'b' occurs 2 times"):
         write_manifest(tmp_path, [kept("b"), kept("c"), kept("b")])
@@ -106,9 +96,7 @@ def test_absent_manifest_names_the_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep_bytes", [0, 40, 500])
-def test_cut_off_manifest_is_one_clear_line(
-    tmp_path: Path, kept: Callable[..., Clip], keep_bytes: int
-) -> None:
+def test_cut_off_manifest_is_one_clear_line(tmp_path: Path, keep_bytes: int) -> None:
     path = write_manifest(tmp_path, [kept()])
     path.write_bytes(path.read_bytes()[:keep_bytes])
     with pytest.raises(DatasetError, match="not readable as Parquet") as caught:
@@ -116,7 +104,7 @@ def test_cut_off_manifest_is_one_clear_line(
     assert "\n" not in str(caught.value)
 
 
-def test_manifest_of_another_version_is_refused(tmp_path: Path, kept: Callable[..., Clip]) -> None:
+def test_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
     path = write_manifest(tmp_path, [kept()])
     table = pq.read_table(path)
     pq.write_table(table.replace_schema_metadata({"tpbench.manifest_version": "99"}), path)
@@ -130,7 +118,7 @@ def test_foreign_parquet_is_refused(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
-def test_missing_and_mistyped_columns_are_named(tmp_path: Path, kept: Callable[..., Clip]) -> None:
+def test_missing_and_mistyped_columns_are_named(tmp_path: Path) -> None:
     path = write_manifest(tmp_path, [kept()])
     table = pq.read_table(path)
     pq.write_table(table.drop_columns(["identity"]), path)
@@ -142,7 +130,7 @@ def test_missing_and_mistyped_columns_are_named(tmp_path: Path, kept: Callable[.
         read_clips(tmp_path)
 
 
-def test_file_name_that_is_no_text_is_spelt_out(tmp_path: Path, kept: Callable[..., Clip]) -> None:
+def test_file_name_that_is_no_text_is_spelt_out(tmp_path: Path) -> None:
     write_manifest(tmp_path, [kept(source_path="caf\N{LATIN SMALL LETTER E WITH ACUTE}\udcff.mp4")])
     spelt = "caf\N{LATIN SMALL LETTER E WITH ACUTE}\\udcff.mp4"
     assert [clip.source_path for clip in read_clips(tmp_path)] == [spelt]
@@ -280,13 +268,11 @@ def test_digest_is_that_of_the_documented_json() -> None:
     assert content_digest([]) == "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945"
 
 
-def test_digest_hangs_on_kept_content_only(
-    kept: Callable[..., Clip], rejected: Callable[..., Clip], failed: Clip
-) -> None:
+def test_digest_hangs_on_kept_content_only() -> None:
     clips = [kept("a"), kept("b")]
     digest = content_digest(clips)
 
-    assert digest == content_digest([*clips[::-1], rejected(), failed])
+    assert digest == content_digest([*clips[::-1], rejected(), FAILED])
     assert digest == content_digest(
         [replace(clip, split="test", source_path="elsewhere", retrieved_at="now") for clip in clips]
     )

@@ -42,17 +42,13 @@ class Figure:
 
     cell: tuple[int, int]
     """Column and row of the 32 px cell in whose middle the box is centred."""
-
     size_px: tuple[int, int]
     """Width and height of the box: multiples of 8, the width at most 480, for a dog just that."""
-
     brightness: int = 220
     """Peak of the markers, over 130; it becomes the score of the points."""
-
     dog: bool = False
     sureness: float = 1.0
     """Score of the box."""
-
     markers: tuple[bool, bool, bool] = (True, True, True)
     """Which of the blue, green and red markers are there."""
 

@@ -34,13 +34,10 @@ class Talk:
 
     points: np.ndarray
     """(N, 133, 2) px."""
-
     mirrored: np.ndarray
     """(N, 133, 2) px of the mirrored talk, mirrored back; sides as in the mirror."""
-
     official: np.ndarray
     """(N, 18, 2) px, OpenPose joints read off DWPose's drawing."""
-
     dots: list[np.ndarray]
     """Face dots of the drawing."""
 

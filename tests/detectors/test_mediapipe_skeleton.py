@@ -30,14 +30,6 @@ from tpbench.wholebody import (
 
 
 @pytest.fixture(scope="module")
-def portrait() -> np.ndarray:
-    """A woman's portrait to the waist, 512x512, her face at about (225, 125)."""
-    from skimage.data import astronaut
-
-    return np.asarray(astronaut())
-
-
-@pytest.fixture(scope="module")
 def skeleton() -> Iterator[MediaPipeSkeletonDetector]:
     pytest.importorskip("ai_edge_litert")
     detector = MediaPipeSkeletonDetector()
