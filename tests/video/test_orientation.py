@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from tests.video.making import write_video
@@ -72,13 +73,18 @@ def write(
         says: a display matrix of the container.
         messages: options of libav's `h264_metadata` for the packets from picture k on.
     """
+
+    def turn(stream: VideoStream) -> None:
+        if says is not None:
+            stream.set_display_matrix(struct.unpack("=9i", says))
+
     first = path if messages is None else path.with_name("plain.ts")
     write_video(
         first,
         map(stored, range(n)),
         pixel_format="yuv444p",
         options={"g": "12", "bf": "2", "qp": "4"},
-        set_up=lambda stream: says and stream.set_display_matrix(struct.unpack("=9i", says)),
+        set_up=turn,
     )
     if messages is not None:
         say(first, path, messages)
