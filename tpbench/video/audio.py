@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -64,31 +64,7 @@ class Samples(NamedTuple):
     """(channels, n), nominally in [-1, 1]."""
 
 
-class Resampler:
-    """Brings decoded frames into one shape. Mixes of more channels are turned down, never cut."""
-
-    def __init__(self, shape: SoundShape) -> None:
-        self._shape = shape
-        self._source: tuple[str, int] | None = None
-        self._resampler = av.AudioResampler("fltp", shape.layout, shape.rate_hz)
-
-    def resample(self, frame: AudioFrame) -> Iterator[Samples]:
-        """Give what one more frame makes; a broadcast may go over to other channels in between."""
-        source = (frame.layout.name, frame.sample_rate)
-        if source != self._source:
-            mixes = frame.layout.nb_channels > self._shape.channels
-            self._source = source
-            self._resampler = av.AudioResampler(
-                "fltp",
-                self._shape.layout,
-                self._shape.rate_hz,
-                options=_NO_CLIPPING if mixes else None,
-            )
-        for part in self._resampler.resample(frame):
-            yield _samples(part)
-
-
-def has_own_order(container: InputContainer, track: AudioStream) -> bool:
+def _has_own_order(container: InputContainer, track: AudioStream) -> bool:
     """Return whether the channels of a track may be in an order of their own."""
     tells = any(name in container.format.name.split(",") for name in _TELL_AN_ORDER)
     codec = track.codec_context
@@ -96,20 +72,12 @@ def has_own_order(container: InputContainer, track: AudioStream) -> bool:
     return tells and not is_usual
 
 
-def decoded_inside(
+def _decoded_inside(
     path: Path, container: InputContainer, track: AudioStream, shape: SoundShape, seek_s: Fraction
 ) -> Iterator[Samples]:
     """Give a track's sound from about `seek_s` on, decoded without its frames ever being in Python.
 
-    Args:
-        path: the file.
-        container: the same, open.
-        track: the track in it.
-        shape: what to give.
-        seek_s: time on the file's clock; 0 or less for all of it.
-
-    Raises:
-        av.FFmpegError: it can't be decoded (on).
+    `seek_s` is a time on the file's clock; 0 or less for all of it.
     """
     options = {
         "filename": local_url(path),
@@ -120,41 +88,35 @@ def decoded_inside(
     if seek_s > max(0, first_s):
         options["seek_point"] = f"{float(seek_s) - first_s:.6f}"
     channels = channels_of(track)
+    # Where no rule says how channels are mixed ("centre, left"): all alike.
+    every = "+".join(f"c{number}" for number in range(channels))
+    outputs = "|".join(f"c{number}<{every}" for number in range(shape.channels))
     try:
-        mix = ("aresample", _NO_CLIPPING if channels > shape.channels else {})
-        graph = _graph(options, mix, shape)
-    except av.FFmpegError:
-        # No rule says how these channels are mixed ("centre, left"): all alike.
-        every = "+".join(f"c{number}" for number in range(channels))
-        outputs = "|".join(f"c{number}<{every}" for number in range(shape.channels))
-        graph = _graph(options, ("pan", {"args": f"{shape.layout}|{outputs}"}), shape)
-    yield from _pulled(graph)
+        try:
+            mix = ("aresample", _NO_CLIPPING if channels > shape.channels else {})
+            graph = _graph(options, mix, shape)
+        except av.FFmpegError:
+            graph = _graph(options, ("pan", {"args": f"{shape.layout}|{outputs}"}), shape)
+        while True:
+            try:
+                frame = graph.pull()
+            except EOFError:
+                return
+            yield _samples(frame)  # type: ignore[arg-type]  # a sink of sound gives sound
+    except (av.FFmpegError, ValueError) as error:
+        logger.warning("%s: %s (%s)", path, _SILENCE, error)
 
 
 def _graph(source: dict[str, str], mix: tuple[str, dict[str, str]], shape: SoundShape) -> Graph:
     graph = av.filter.Graph()
-    nodes = [
+    wanted = {"channel_layouts": shape.layout, "sample_rates": str(shape.rate_hz)}
+    graph.link_nodes(
         graph.add("amovie", **source),
         graph.add(mix[0], **mix[1]),
-        graph.add(
-            "aformat",
-            sample_fmts="fltp",
-            channel_layouts=shape.layout,
-            sample_rates=str(shape.rate_hz),
-        ),
+        graph.add("aformat", sample_fmts="fltp", **wanted),
         graph.add("abuffersink"),
-    ]
-    graph.link_nodes(*nodes).configure()
+    ).configure()
     return graph
-
-
-def _pulled(graph: Graph) -> Iterator[Samples]:
-    while True:
-        try:
-            frame = graph.pull()
-        except EOFError:
-            return
-        yield _samples(frame)  # type: ignore[arg-type]  # a sink of sound gives sound
 
 
 def _samples(frame: AudioFrame) -> Samples:
@@ -303,10 +265,7 @@ def _sound_shape(path: Path) -> SoundShape | None:
 def _sound_blocks(path: Path, shape: SoundShape, zero_s: Fraction) -> Generator[_Block]:
     """Decode from shortly before `zero_s`, or from the start where a seek lands too late.
 
-    Args:
-        path: the source.
-        shape: what to give.
-        zero_s: time of offset 0, on the clock of the file's stamps.
+    `zero_s` is the time of offset 0, on the clock of the file's stamps.
     """
     if zero_s > _LEAD_S:
         blocks = _blocks_from(path, shape, zero_s, seek_s=zero_s - _LEAD_S)
@@ -331,26 +290,17 @@ def _blocks_of_clock(
         track = main_sound(container, video)
         if track is None:
             return
-        counted = _clocked(container.demux(track))
-        restarts = max((number for number, _ in counted), default=0)
+        restarts = max((number for number, _ in _clocked(container.demux(track))), default=0)
     is_counted = restarts == info.part_at(info.frame_count).clock
-    span = _ClockSpan(clock if is_counted else None, zero_s - _LEAD_S)
-    yield from _blocks_from(path, shape, zero_s, seek_s=None, span=span)
 
-
-class _ClockSpan(NamedTuple):
-    """Which packets of sound are wanted of a file whose clock restarts."""
-
-    clock: int | None
-    """How often the clock restarted before them; None where that tells nothing."""
-    from_s: Fraction
-
-    def of(self, packets: Iterable[Packet[AudioStream]]) -> Iterator[Packet[AudioStream]]:
-        for clock, packet in _clocked(packets):
+    def wanted(packets: Iterable[Packet[AudioStream]]) -> Iterator[Packet[AudioStream]]:
+        for number, packet in _clocked(packets):
             # The empty packet at the end, which flushes the decoder, has no stamp.
-            is_early = packet.pts is not None and packet.pts * packet.time_base < self.from_s
-            if self.clock in (None, clock) and not is_early:
+            is_early = packet.pts is not None and packet.pts * packet.time_base < zero_s - _LEAD_S
+            if not is_early and (number == clock or not is_counted):
                 yield packet
+
+    yield from _blocks_from(path, shape, zero_s, seek_s=None, wanted=wanted)
 
 
 def _clocked(packets: Iterable[Packet[AudioStream]]) -> Iterator[tuple[int, Packet[AudioStream]]]:
@@ -372,14 +322,21 @@ def _blocks_from(
     zero_s: Fraction,
     *,
     seek_s: Fraction | None,
-    span: _ClockSpan | None = None,
+    wanted: Callable[[Iterator[Packet[AudioStream]]], Iterator[Packet[AudioStream]]] = iter,
 ) -> Generator[_Block]:
     with open_video(path) as (container, video):
         track = main_sound(container, video)
         if track is None:
             return
         due: int | None = None
-        for part in _decodable(path, container, track, shape, seek_s, span):
+        if _has_own_order(container, track):
+            parts = _decoded_inside(path, container, track, shape, seek_s or Fraction(0))
+        else:
+            if seek_s is not None:
+                with contextlib.suppress(av.FFmpegError):
+                    container.seek(int(seek_s * av.time_base))
+            parts = _decoded(path, wanted(container.demux(track)), shape)
+        for part in parts:
             if part.start_s is None:
                 continue
             offset = round((part.start_s - zero_s) * shape.rate_hz)
@@ -390,32 +347,26 @@ def _blocks_from(
             yield block
 
 
-def _decodable(
-    path: Path,
-    container: InputContainer,
-    track: AudioStream,
-    shape: SoundShape,
-    seek_s: Fraction | None,
-    span: _ClockSpan | None,
+def _decoded(
+    path: Path, packets: Iterator[Packet[AudioStream]], shape: SoundShape
 ) -> Iterator[Samples]:
     """Give all sound that decodes, in the given shape; a clip is worth more than its sound."""
-    if has_own_order(container, track):
-        try:
-            yield from decoded_inside(path, container, track, shape, seek_s or Fraction(0))
-        except (av.FFmpegError, ValueError) as error:
-            logger.warning("%s: %s (%s)", path, _SILENCE, error)
-        return
-    if seek_s is not None:
-        with contextlib.suppress(av.FFmpegError):
-            container.seek(int(seek_s * av.time_base))
-    packets = container.demux(track) if span is None else span.of(container.demux(track))
-    resampler = Resampler(shape)
+    known: tuple[str, int] | None = None
+    resampler = av.AudioResampler("fltp", shape.layout, shape.rate_hz)
     warned = False
     with contextlib.suppress(StopIteration):
         while True:
             try:
                 for frame in next(packets).decode():
-                    yield from resampler.resample(frame)
+                    # A broadcast may go over to other channels in between.
+                    if (source := (frame.layout.name, frame.sample_rate)) != known:
+                        known = source
+                        mixes = frame.layout.nb_channels > shape.channels
+                        options = _NO_CLIPPING if mixes else None
+                        resampler = av.AudioResampler(
+                            "fltp", shape.layout, shape.rate_hz, options=options
+                        )
+                    yield from map(_samples, resampler.resample(frame))
             except (av.FFmpegError, ValueError) as error:
                 if not warned:
                     logger.warning("%s: %s (%s)", path, _SILENCE, error)
