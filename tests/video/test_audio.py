@@ -67,15 +67,7 @@ def write(
 
 def clip_of(path: Path, *, start_frame: int = 0) -> NDArray[np.float32]:
     """Cut a clip of the source; return its sound, (channels, n), without the encoder's lead."""
-    info = probe(path)
-    fps = float(info.fps)
-    clip = path.with_name("clip.mp4")
-    sound = AudioSource(path=path, start_s=start_frame / fps, end_s=info.duration_s, info=info)
-    with VideoWriter(
-        clip, width_px=64, height_px=48, fps=info.fps, encoding=CLIP, audio=sound
-    ) as writer:
-        for _ in range(start_frame, info.frame_count):
-            writer.write(np.zeros((48, 64, 3), np.uint8))
+    clip = write_clip(path, start_frame, probe(path).frame_count)
     with av.open(str(clip)) as container:
         return np.concatenate([f.to_ndarray() for f in container.decode(audio=0)], axis=1)
 

@@ -14,6 +14,8 @@ from tpbench.errors import MediaError
 from tpbench.video import probe, read_frames
 from tpbench.video.decode import damage_in
 
+CHECKED = {"level": "3", "slicecrc": "1"}
+
 
 def flipped(path: Path, *, packet: int, share: float) -> Path:
     """Flip one bit in a picture."""
@@ -30,8 +32,7 @@ def flipped(path: Path, *, packet: int, share: float) -> Path:
 def test_a_wrong_checksum_of_ffv1_is_damage_as_in_any_codec(
     make_media: MediaMaker, share: float
 ) -> None:
-    options = {"level": "3", "slicecrc": "1"}
-    path = make_media.cfr("a.mkv", n=12, codec="ffv1", bframes=0, options=options)
+    path = make_media.cfr("a.mkv", n=12, codec="ffv1", bframes=0, options=CHECKED)
     read: list[int] = []
     with pytest.raises(MediaError, match=r"near 0.20 s can't be decoded \(ffv1: .*CRC mismatch"):
         read.extend(frame.index for frame in read_frames(flipped(path, packet=5, share=share)))
@@ -39,8 +40,7 @@ def test_a_wrong_checksum_of_ffv1_is_damage_as_in_any_codec(
 
 
 def test_the_same_line_about_another_file_counts_again(make_media: MediaMaker) -> None:
-    options = {"level": "3", "slicecrc": "1"}
-    path = make_media.cfr("a.mkv", n=12, codec="ffv1", bframes=0, options=options)
+    path = make_media.cfr("a.mkv", n=12, codec="ffv1", bframes=0, options=CHECKED)
     spoilt = flipped(path, packet=5, share=0.5)
     for _ in range(2):
         with pytest.raises(MediaError, match="CRC mismatch"):
@@ -48,9 +48,8 @@ def test_the_same_line_about_another_file_counts_again(make_media: MediaMaker) -
 
 
 def test_a_whole_file_read_beside_a_spoilt_one_stays_whole(make_media: MediaMaker) -> None:
-    options = {"level": "3", "slicecrc": "1"}
-    whole = make_media.cfr("whole.mkv", n=12, codec="ffv1", bframes=0, options=options)
-    spoilt = make_media.cfr("spoilt.mkv", n=12, codec="ffv1", bframes=0, options=options)
+    whole = make_media.cfr("whole.mkv", n=12, codec="ffv1", bframes=0, options=CHECKED)
+    spoilt = make_media.cfr("spoilt.mkv", n=12, codec="ffv1", bframes=0, options=CHECKED)
     flipped(spoilt, packet=5, share=0.5)
     frames, others = read_frames(whole), read_frames(spoilt)
     first = [next(frames).index for _ in range(4)]

@@ -251,16 +251,6 @@ def test_frame_count_is_what_decoding_gives(make_media: MediaMaker, name: str, c
     assert sum(1 for _ in decode_frames(path)) == 25
 
 
-@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
-def test_size_is_as_displayed(make_media: MediaMaker, degrees: int) -> None:
-    info = probe(make_media.rotated(degrees))
-    assert (info.display.orientation.quarter_turns, info.width_px, info.height_px) == (
-        degrees // 90,
-        64,
-        48,
-    )
-
-
 @pytest.mark.parametrize(
     ("aspect", "size"), [("4/3", (85, 48)), ("1/2", (64, 96)), ("99/100", (64, 48))]
 )
@@ -294,12 +284,10 @@ def test_a_missing_picture_makes_the_rate_variable(make_media: MediaMaker) -> No
 
 
 def test_one_picture_is_a_video_of_one_frame(make_media: MediaMaker) -> None:
-    info = probe(make_media.one_frame())
+    path = make_media.one_frame()
+    info = probe(path)
     assert (info.frame_count, info.fps) == (1, Fraction(25))
-
-
-def test_sound_is_noticed(make_media: MediaMaker) -> None:
-    assert probe(make_media.with_audio(n=10)).has_audio
+    assert [make_media.frame_number(frame.to_rgb()) for frame in decode_frames(path)] == [0]
 
 
 @pytest.mark.parametrize(

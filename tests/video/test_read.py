@@ -240,10 +240,6 @@ def test_odd_sizes_and_ten_bits_come_out_right(make_media: MediaMaker) -> None:
     assert numbers(make_media, make_media.ten_bit()) == list(range(12))
 
 
-def test_a_single_picture_comes_out(make_media: MediaMaker) -> None:
-    assert numbers(make_media, make_media.one_frame()) == [0]
-
-
 def test_max_side_shrinks_in_proportion_and_never_enlarges(make_media: MediaMaker) -> None:
     path = make_media.rotated(90, n=2)
     (first, _) = decode_frames(path)

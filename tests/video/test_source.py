@@ -49,77 +49,72 @@ def write(path: Path, tracks: list[Track]) -> Path:
     return path
 
 
-def grey_of(path: Path) -> int:
-    """Which picture is read."""
-    return round(float(next(read_frames(path)).image.mean()))
-
-
 NO_MARK = Disposition(0)
 PROXY = Track(side_px=32, grey=50)
 FILM = Track(side_px=96, grey=150)
 
 
-@pytest.mark.parametrize("name", ["a.mkv", "a.ts"])
-@pytest.mark.parametrize("tracks", [[PROXY, FILM], [FILM, PROXY]], ids=["second", "first"])
-def test_of_two_streams_the_larger_is_read(tmp_path: Path, name: str, tracks: list[Track]) -> None:
+MAIN = Track(side_px=32, grey=50, default=True)
+POSTER = Track(side_px=128, grey=220, n=1, default=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "tracks", "grey"),
+    [
+        pytest.param("a.mkv", [PROXY, FILM], 150, id="the larger one"),
+        pytest.param("a.mkv", [FILM, PROXY], 150, id="the larger one, first"),
+        pytest.param("a.ts", [PROXY, FILM], 150, id="the larger one in TS"),
+        pytest.param("a.ts", [FILM, PROXY], 150, id="the larger one in TS, first"),
+        pytest.param("a.mkv", [FILM, MAIN], 50, id="the one marked as default though smaller"),
+        pytest.param("a.mp4", [POSTER, FILM], 150, id="never a single picture"),
+    ],
+)
+def test_of_several_streams_the_film_is_read(
+    tmp_path: Path, name: str, tracks: list[Track], grey: int
+) -> None:
     path = write(tmp_path / name, tracks)
-    assert probe(path).width_px == 96
-    assert abs(grey_of(path) - 150) < 4
+    assert probe(path).width_px == (96 if grey == 150 else 32)
+    assert abs(float(next(read_frames(path)).image.mean()) - grey) < 4.5
 
 
-def test_the_stream_marked_as_default_is_read_though_it_is_smaller(tmp_path: Path) -> None:
-    main = Track(side_px=32, grey=50, default=True)
-    assert abs(grey_of(write(tmp_path / "a.mkv", [FILM, main])) - 50) < 4
-
-
-def test_a_single_picture_is_never_the_film_where_there_is_one(tmp_path: Path) -> None:
-    poster = Track(side_px=128, grey=220, n=1, default=True)
-    assert abs(grey_of(write(tmp_path / "a.mp4", [poster, FILM])) - 150) < 4
-
-
-def fake(
-    *, width: int = 64, height: int = 48, disposition: Disposition = NO_MARK
-) -> SimpleNamespace:
+def fake(*, width: int = 64, height: int = 48, disposition: Disposition = NO_MARK) -> Any:  # noqa: ANN401 - a stand-in
     codec = SimpleNamespace(width=width, height=height)
     return SimpleNamespace(codec_context=codec, disposition=disposition, frames=0)
 
 
-@pytest.mark.parametrize("name", ["attached_pic", "timed_thumbnails", "still_image", "dependent"])
-def test_covers_and_thumbnails_are_no_film(name: str) -> None:
-    cover: Any = fake(width=4000, disposition=Disposition[name])
-    film: Any = fake()
-    holder: Any = SimpleNamespace(streams=SimpleNamespace(video=(cover, film)))
-    assert main_video(holder) is film
+def film_among(*streams: Any) -> Any:  # noqa: ANN401 - as above
+    holder: Any = SimpleNamespace(streams=SimpleNamespace(video=streams))
+    return main_video(holder)
 
 
-def test_covers_alone_are_no_film() -> None:
-    cover = fake(disposition=Disposition.attached_pic)
-    holder: Any = SimpleNamespace(streams=SimpleNamespace(video=(cover,)))
-    assert main_video(holder) is None
+def test_covers_and_thumbnails_are_no_film() -> None:
+    film = fake()
+    for name in ("attached_pic", "timed_thumbnails", "still_image", "dependent"):
+        cover = fake(width=4000, disposition=Disposition[name])
+        assert film_among(cover, film) is film
+        assert film_among(cover) is None
 
 
 def test_a_marked_proxy_gives_way_to_a_film_five_million_pixels_larger() -> None:
-    proxy: Any = fake(disposition=Disposition.default)
-    film: Any = fake(width=3840, height=2160)
-    holder: Any = SimpleNamespace(streams=SimpleNamespace(video=(proxy, film)))
-    assert main_video(holder) is film
+    proxy, film = fake(disposition=Disposition.default), fake(width=3840, height=2160)
+    assert film_among(proxy, film) is film
 
 
-@pytest.mark.parametrize("default", [0, 1])
-def test_the_sound_marked_as_default_is_taken(tmp_path: Path, default: int) -> None:
-    path = sounds(tmp_path / "a.mkv", ["mono", "mono"], default)
-    with open_container(path) as container:
+@pytest.mark.parametrize(
+    ("layouts", "default", "index"),
+    [
+        pytest.param(["mono", "mono"], 0, 1, id="the first, marked as default"),
+        pytest.param(["mono", "mono"], 1, 2, id="the second, marked as default"),
+        pytest.param(["mono", "stereo", "stereo"], None, 2, id="the first with most channels"),
+    ],
+)
+def test_of_several_sounds_the_marked_or_fullest_is_taken(
+    tmp_path: Path, layouts: list[str], default: int | None, index: int
+) -> None:
+    with open_container(sounds(tmp_path / "a.mkv", layouts, default)) as container:
         track = main_sound(container, container.streams.video[0])
         assert track is not None
-        assert track.index == 1 + default
-
-
-def test_of_equal_marks_the_sound_with_most_channels_is_taken(tmp_path: Path) -> None:
-    path = sounds(tmp_path / "a.mkv", ["mono", "stereo", "stereo"], None)
-    with open_container(path) as container:
-        track = main_sound(container, container.streams.video[0])
-        assert track is not None
-        assert track.index == 2
+        assert track.index == index
 
 
 def sounds(path: Path, layouts: list[str], default: int | None) -> Path:
