@@ -32,7 +32,7 @@ HOST = "quirkhost77"
 SECRET = "hf_QUIRKquirkQUIRK42"  # noqa: S105 - a made-up one
 MARKS = (USER, HOST, SECRET)
 
-KEPT_AT_HOME = {".local.json", "log.txt", ".ledger", ".run.lock", ".lock", "workers.log"}
+KEPT_AT_HOME = {".local.json", "log.txt", ".records", ".run.lock", ".lock", "workers.log"}
 """What docs/evaluation.md says to leave out of what is sent."""
 
 

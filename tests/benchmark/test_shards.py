@@ -13,9 +13,9 @@ from tests.benchmark.conftest import Maker, births, content
 from tests.benchmark.evaluating import Evaluator, flip, measurements, scores_of
 from tests.benchmark.generators import Leaky
 from tpbench.benchmark.evaluate import Evaluation
-from tpbench.benchmark.request import Shard
 from tpbench.benchmark.run_folder import link_or_copy
 from tpbench.errors import ConfigError
+from tpbench.work.records import Shard
 
 
 @pytest.fixture(scope="module")

@@ -28,9 +28,9 @@ from tests.talks import N_FRAMES, brighter, darkness, short_settings, write_odd_
 from tpbench.cli.dataset import _progress_bar
 from tpbench.cli.main import _CurrentStderr, main
 from tpbench.dataset import Clip, Dataset, Measurement, RunStats, finalise
-from tpbench.extraction.progress import RunProgress
 from tpbench.files import sha256_of
 from tpbench.video import probe, read_frames
+from tpbench.work import Progress
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -384,7 +384,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run([shutil.which("umount") or "umount", str(disk)], check=True)
 
 
-@pytest.mark.parametrize("room_kb", [60, 110, 220], ids=["ledger", "clip", "manifest"])
+@pytest.mark.parametrize("room_kb", [60, 110, 220], ids=["record", "clip", "manifest"])
 def test_a_full_disk_is_one_line_and_the_next_run_goes_on(
     room_kb: int, small_disk: Path, call: Call, preset: Path, tmp_path: Path
 ) -> None:
@@ -421,7 +421,8 @@ def test_progress_is_drawn_on_a_terminal_and_lines_stand_above_it(
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
-    state = RunProgress(sources_total=9, sources_done=4, kept=3, rejected=2, failed=1, frames=12345)
+    counts = {"kept": 3, "rejected": 2, "failed": 1}
+    state = Progress(step="extract", total=9, before=1, done=4, frames=12345, counts=counts)
     with _progress_bar() as listener:
         assert terminal.getvalue() == "", "nothing is drawn before there is something to tell"
         listener(state)
@@ -440,9 +441,7 @@ def test_no_progress_is_drawn_into_a_file(monkeypatch: pytest.MonkeyPatch) -> No
     file = io.StringIO()
     monkeypatch.setattr(sys, "stderr", file)
     with _progress_bar() as listener:
-        listener(
-            RunProgress(sources_total=1, sources_done=1, kept=1, rejected=0, failed=0, frames=1)
-        )
+        listener(Progress(step="extract", total=1, before=0, done=1, frames=1))
     assert file.getvalue() == ""
 
 

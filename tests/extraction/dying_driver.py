@@ -10,8 +10,8 @@ import sys
 
 POINTS = {
     "a worker is started": ("after", "tpbench.work.pool", "WorkerHandle"),
-    "clips lie there, not recorded": ("before", "tpbench.execution.ledger", "Ledger.record"),
-    "one source is recorded": ("after", "tpbench.execution.ledger", "Ledger.record"),
+    "clips lie there, not recorded": ("before", "tpbench.extraction.records", "SourceRecords.add"),
+    "one source is recorded": ("after", "tpbench.extraction.records", "SourceRecords.add"),
     "all is recorded": ("before", "tpbench.extraction.run", "finalise"),
     "manifest but no dataset.json": ("before", "tpbench.dataset.finishing", "write_info"),
     "half a file is written": ("before", "pathlib", "Path.replace"),

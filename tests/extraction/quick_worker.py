@@ -28,10 +28,16 @@ from typing import cast
 
 from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
 from tpbench.errors import MediaError
-from tpbench.execution.ledger_file import require_same
-from tpbench.extraction.pipeline import WORK_FOLDER, SourcePipeline, SourceResult, _move, _staging
+from tpbench.extraction.pipeline import (
+    WORK_FOLDER,
+    SourcePipeline,
+    SourceResult,
+    _staging,
+    move_clips,
+)
 from tpbench.extraction.sources import Source, hashed, source_id
 from tpbench.extraction.worker import ExtractionTask
+from tpbench.work.records import require_same
 from tpbench.work.worker import JsonObject
 
 FAULTS: dict[str, Exception] = {
@@ -72,8 +78,7 @@ class QuickPipeline:
                 time.sleep(600)
             clips = [self._clip(source, number, staging) for number in range(1 + ("two" in words))]
             self.require_folder()
-            for clip in clips:
-                _move(clip.clip_id, staging, self.folder)
+            move_clips([clip.clip_id for clip in clips], staging, self.folder)
         return SourceResult(
             source_sha256=source.sha256 or "",
             clips=tuple(clips),
@@ -115,8 +120,7 @@ class _NoDetectors:
 def build(config: JsonObject) -> ExtractionTask:
     """Take the place of `tpbench.extraction.worker.build`."""
     folder = Path(config["folder"])
-    ledger, device, inode = config["ledger"]
-    require_folder = partial(require_same, folder / ledger, (device, inode))
+    require_folder = partial(require_same, folder / ".records", tuple(config["records_id"]))
     pipeline = QuickPipeline(
         folder=folder,
         require_folder=require_folder,

@@ -17,13 +17,12 @@ import pytest
 from tests.extraction.quick_worker import FAULTS
 from tests.talks import short_settings
 from tpbench.dataset import Dataset
-from tpbench.dataset.folder import LEDGER_FILE
 from tpbench.errors import DatasetError, TPBenchError
-from tpbench.execution import read_ledger
 from tpbench.extraction import run
-from tpbench.extraction.naming import SourceNames
+from tpbench.extraction.planning import SourceNames
+from tpbench.extraction.records import read_records
 from tpbench.extraction.run import extract
-from tpbench.work import WorkItem
+from tpbench.extraction.sources import Source
 
 HERE = Path(__file__).parent
 SETTINGS = short_settings()
@@ -69,7 +68,7 @@ def extracted(out: Path, *inputs: Path, retry_failed: bool = False) -> Dataset:
 
 def standing(out: Path) -> dict[str, tuple[str, int]]:
     """File name -> where it stands and how often it was tried in vain."""
-    return {Path(e.key).name: (e.state, e.attempts) for e in read_ledger(out / LEDGER_FILE)}
+    return {Path(e.item).name: (e.state, e.attempts) for e in read_records(out)}
 
 
 def kept(dataset: Dataset) -> set[str]:
@@ -95,7 +94,7 @@ def test_a_fault_of_the_machine_stops_the_run_and_costs_nobody_an_attempt(
     with pytest.raises(TPBenchError, match="the run has stopped, what is finished is kept") as said:
         extracted(out, talks)
     assert "\n" not in str(said.value)
-    assert standing(out) == {"a.mp4": ("done", 1), "b.mp4": ("pending", 0), "c.mp4": ("pending", 0)}
+    assert standing(out) == {"a.mp4": ("done", 1)}
     (tmp_path / "healthy").touch()
     assert kept(extracted(out, talks)) == {"a.mp4", "b.mp4", "c.mp4"}
     assert standing(out) == dict.fromkeys(["a.mp4", "b.mp4", "c.mp4"], ("done", 1))
@@ -132,7 +131,7 @@ def test_a_bug_is_tried_three_times_and_keeps_its_traceback(talks: Path, out: Pa
     write(talks / "b.mp4", "bug")
     (said,) = errors(extracted(out, talks))
     assert (
-        said == "talks/b.mp4: LookupError: nobody thought of it (more on it: .ledger/workers.log)"
+        said == "talks/b.mp4: LookupError: nobody thought of it (more on it: .records/workers.log)"
     )
     assert standing(out)["b.mp4"] == ("failed", 3)
 
@@ -162,15 +161,15 @@ def test_a_source_that_dropped_out_is_tried_again_without_being_touched(
     write(talks / "b.mp4", "b")
     aside = tmp_path / "aside"
 
-    real = SourceNames.__call__
+    real = SourceNames.named
 
-    def late(names: SourceNames, item: WorkItem) -> WorkItem:
-        if item.key.endswith("b.mp4") and (talks / "b.mp4").exists():
-            (talks / "b.mp4").rename(aside)
-        return real(names, item)
+    def late(names: SourceNames, source: Source) -> Source:
+        if source.path == talks / "b.mp4" and source.path.exists():
+            source.path.rename(aside)
+        return real(names, source)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SourceNames, "__call__", late)
+        patch.setattr(SourceNames, "named", late)
         first = extracted(out, talks)
 
     assert errors(first) == [
@@ -234,6 +233,21 @@ def test_a_source_that_killed_its_workers_is_tried_again_when_asked(
     assert kept(extracted(out, talks, retry_failed=True)) == {"a.mp4", "b.mp4"}
 
 
+def test_a_source_that_hangs_is_ended_and_given_up_after_three_tries(
+    talks: Path, out: Path
+) -> None:
+    write(talks / "b.mp4", "sleep")
+    dataset = extract(
+        [talks], out, preset=SETTINGS, skeleton="mediapipe", workers=1, item_timeout_s=0.5
+    )
+    (said,) = [clip.error for clip in dataset.clips("quarantined")]
+    assert said == (
+        "talks/b.mp4: the worker was lost: it made no progress for 0.5 s "
+        "(more on it: .records/workers.log)"
+    )
+    assert standing(out) == {"a.mp4": ("done", 1), "b.mp4": ("quarantined", 3)}
+
+
 def of_one_id(name: str) -> tuple[bytes, bytes]:
     """Two texts whose sha256 share their first two digits."""
     seen: dict[str, bytes] = {}
@@ -249,7 +263,7 @@ def of_one_id(name: str) -> tuple[bytes, bytes]:
 @pytest.fixture
 def twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """Two videos of one name whose ids would be the same: digits are made scarce for the test."""
-    monkeypatch.setattr("tpbench.extraction.naming._DIGITS", (2, 16))
+    monkeypatch.setattr("tpbench.extraction.planning._DIGITS", (2, 16))
     first, second = of_one_id("talk")
     one = write(tmp_path / "one" / "talk.mp4", first)
     two = write(tmp_path / "two" / "talk.mp4", second)
@@ -293,7 +307,7 @@ def test_ids_hang_on_nothing_that_a_killed_run_leaves(
     undisturbed = source_ids(extracted(tmp_path / "undisturbed", one.parent, two.parent))
 
     def stop(state: object) -> None:
-        if getattr(state, "sources_done", 0) == 1:
+        if getattr(state, "done", 0) == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -312,7 +326,7 @@ def test_equal_videos_of_one_name_are_one_even_if_that_is_seen_late(
     one = write(tmp_path / "one" / "talk.mp4", "the same")
     two = write(tmp_path / "two" / "talk.mp4", "the same")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tpbench.extraction.bookkeeping.mark_duplicates", lambda new, _: list(new))
+        patch.setattr("tpbench.extraction.planning.mark_duplicates", lambda new, _: list(new))
         dataset = extracted(out, one.parent, two.parent)
     assert dataset.info.counts.kept == 1
     assert dataset.info.counts.reject_codes == {"source.duplicate": 1}

@@ -1,20 +1,19 @@
-"""Nothing finished is ever deleted: damaged, lost and older books, links, `--redo` that stops."""
+"""Nothing finished is ever deleted: damaged, lost and older records, links, `--redo` that stops."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.talks import short_settings
+from tpbench.canonical import settings_digest
 from tpbench.dataset import Dataset, split_dataset
-from tpbench.dataset.folder import LEDGER_FILE
 from tpbench.errors import DatasetError, TPBenchError
 from tpbench.extraction import run
 from tpbench.extraction.config import ExtractionConfig
@@ -106,79 +105,71 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def database(folder: Path, statement: str, *values: object) -> None:
-    with closing(sqlite3.connect(folder / LEDGER_FILE)) as opened:
-        opened.execute(statement, values)
-        opened.commit()
+def home(folder: Path) -> Path:
+    return folder / ".records"
 
 
-def table_less(folder: Path) -> None:
-    database(folder, "DROP TABLE meta")
+def record(folder: Path) -> Path:
+    """The record of a source with two kept clips."""
+    (path,) = (home(folder) / "sources").glob("a-*.json")
+    return path
 
 
-def without_tables(folder: Path) -> None:
-    database(folder, "DROP TABLE meta")
-    database(folder, "DROP TABLE items")
-
-
-def only_its_head(folder: Path) -> None:
-    """What a copy had that left out the `-wal` of former versions."""
-    path = folder / LEDGER_FILE
-    path.unlink()
-    with closing(sqlite3.connect(path)) as opened:
-        opened.execute("PRAGMA journal_mode = WAL")
-
-
-def half(folder: Path) -> None:
-    path = folder / LEDGER_FILE
+def half(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def other(path: Path, old: str, new: str, *, sealed: bool = False) -> None:
+    """Change a record; `sealed`: with a digest that fits, as a faulty program might."""
+    text = path.read_text()
+    assert old in text
+    content = json.loads(text.replace(old, new))
+    if sealed:
+        del content["digest"]
+        content["digest"] = settings_digest(content)
+    path.write_text(json.dumps(content))
+
+
+def emptied(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def folder_in_place_of(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
-    "gone": lambda folder: (folder / LEDGER_FILE).unlink(),
-    "gone with its folder": lambda folder: shutil.rmtree(folder / ".ledger"),
-    "empty": lambda folder: (folder / LEDGER_FILE).write_bytes(b""),
-    "a head and nothing else": only_its_head,
-    "half": half,
-    "no text of a database": lambda folder: (folder / LEDGER_FILE).write_text("x" * 9000),
-    "a table is gone": table_less,
-    "no tables": without_tables,
-    "no config digest": lambda folder: database(folder, "DELETE FROM meta"),
-    "no rows": lambda folder: database(folder, "DELETE FROM items"),
-    "a row less": lambda folder: database(folder, "DELETE FROM items WHERE id = 1"),
-    "another state": lambda folder: database(folder, "UPDATE items SET state = 'dome'"),
-    "no JSON": lambda folder: database(folder, "UPDATE items SET result = '{\"clips\": [' "),
-    "no JSON object": lambda folder: database(folder, "UPDATE items SET payload = '[]'"),
-    "no JSON but a blob": lambda folder: database(folder, "UPDATE items SET result = x'ff00'"),
-    "no text": lambda folder: database(folder, "UPDATE items SET state = CAST(x'ff' AS TEXT)"),
-    "a payload without a path": lambda folder: database(
-        folder, "UPDATE items SET payload = '{\"size_bytes\": 1}'"
+    "gone": lambda folder: shutil.rmtree(home(folder)),
+    "empty": lambda folder: emptied(home(folder)),
+    "no settings": lambda folder: (home(folder) / "settings.json").unlink(),
+    "settings without a word": lambda folder: (home(folder) / "settings.json").write_bytes(b""),
+    "no record": lambda folder: shutil.rmtree(home(folder) / "sources"),
+    "a record less": lambda folder: record(folder).unlink(),
+    "half a record": lambda folder: half(record(folder)),
+    "no JSON": lambda folder: record(folder).write_text("x" * 9000),
+    "no JSON object": lambda folder: record(folder).write_text("[]"),
+    "a folder": lambda folder: folder_in_place_of(record(folder)),
+    "another state": lambda folder: other(record(folder), '"done"', '"dome"', sealed=True),
+    "a flipped letter": lambda folder: other(record(folder), '"done"', '"failed"'),
+    "another version": lambda folder: other(
+        record(folder), '"schema_version": 1', '"schema_version": 99', sealed=True
     ),
-    "a result without clips": lambda folder: database(
-        folder, "UPDATE items SET result = json_remove(result, '$.clips')"
+    "a source without a path": lambda folder: other(
+        record(folder), '"path"', '"paths"', sealed=True
     ),
-    "a clip without a status": lambda folder: database(
-        folder, "UPDATE items SET result = json_remove(result, '$.clips[0].status')"
+    "a time that is a text": lambda folder: other(
+        record(folder), '"cpu_s": ', '"cpu_s": "long", "was": ', sealed=True
     ),
-    "a clip with a number for a name": lambda folder: database(
-        folder, "UPDATE items SET result = json_set(result, '$.clips[0].source_path', 3)"
-    ),
-    "a time that is a text": lambda folder: database(folder, "UPDATE items SET cpu_s = 'long'"),
-    "a time without end": lambda folder: database(folder, "UPDATE items SET cpu_s = 9e999"),
-    "a length without end": lambda folder: database(
-        folder,
-        """UPDATE items
-        SET result = replace(result, '"duration_s": ', '"duration_s": 1e999, "was": ')""",
-    ),
-    "another clip": lambda folder: database(
-        folder,
-        "UPDATE items SET result = json_set(result, '$.clips[0].clip_id', 'x_00000000_00001000')",
+    "another clip": lambda folder: other(
+        record(folder), '"clip_id": "a-', '"clip_id": "x-', sealed=True
     ),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_books_that_are_damaged_are_one_line_and_cost_nothing(
+def test_records_that_are_damaged_are_one_line_and_cost_nothing(
     damage: str, copy: Path, new: Path
 ) -> None:
     DAMAGES[damage](copy)
@@ -193,25 +184,25 @@ def test_books_that_are_damaged_are_one_line_and_cost_nothing(
         assert (copy / "manifest.parquet").read_bytes() == manifest
 
 
-def test_the_advice_for_damaged_books_works(dataset: Path, talks: Path, new: Path) -> None:
-    books = dataset / ".ledger"
-    shutil.copytree(books, dataset.parent / "copy")
-    half(dataset)
-    with pytest.raises(DatasetError, match="put back a copy of its folder"):
+def test_the_advice_for_damaged_records_works(dataset: Path, talks: Path, new: Path) -> None:
+    records = dataset / ".records"
+    shutil.copytree(records, dataset.parent / "copy")
+    half(record(dataset))
+    with pytest.raises(DatasetError, match="put back a copy of the folder"):
         extracted(dataset, new)
-    shutil.rmtree(books)
-    shutil.copytree(dataset.parent / "copy", books)
+    shutil.rmtree(records)
+    shutil.copytree(dataset.parent / "copy", records)
     assert extracted(dataset, new).info.counts.kept == 4
     assert Dataset.open(dataset).verify() == []
 
 
-def test_books_that_are_older_than_the_manifest_are_refused(
+def test_records_that_are_older_than_the_manifest_are_refused(
     dataset: Path, talks: Path, new: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(dataset / ".ledger", tmp_path / "older")
+    shutil.copytree(dataset / ".records", tmp_path / "older")
     extracted(dataset, new)
-    shutil.rmtree(dataset / ".ledger")
-    shutil.copytree(tmp_path / "older", dataset / ".ledger")
+    shutil.rmtree(dataset / ".records")
+    shutil.copytree(tmp_path / "older", dataset / ".records")
     before = files(dataset)
     with pytest.raises(DatasetError, match="knows nothing of 1 of the 4 clips"):
         extracted(dataset, talks)
@@ -226,9 +217,9 @@ def test_a_copy_made_file_by_file_in_mid_run_is_whole(
     seen: list[object] = []
 
     def copy_and_stop(state: object) -> None:
-        if getattr(state, "sources_done", 0) == 2 and not seen:
+        if getattr(state, "done", 0) == 2 and not seen:
             seen.append(state)
-            shutil.copytree(out, copy, ignore=shutil.ignore_patterns("*-wal", "*-shm", "*-journal"))
+            shutil.copytree(out, copy)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -258,7 +249,7 @@ def test_a_redo_that_is_stopped_keeps_what_is_not_done_again(dataset: Path, talk
     old = {clip.clip_id: clip for clip in Dataset.open(dataset).clips()}
 
     def stop(state: object) -> None:
-        if getattr(state, "sources_done", 0) == 1:
+        if getattr(state, "done", 0) == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -337,7 +328,7 @@ def test_a_damaged_dataset_json_is_found_before_any_work(
     split_dataset(dataset, test_share=0.5, seed=0)
     (dataset / "dataset.json").write_text('{"name": ')
     with monkeypatch.context() as patch:
-        patch.setattr(run, "drain", lambda *_, **__: pytest.fail("work was begun"))
+        patch.setattr(run, "run_items", lambda *_, **__: pytest.fail("work was begun"))
         with pytest.raises(DatasetError, match=r"delete it and run again: no clip is lost") as told:
             extracted(dataset, new)
     assert "--name" in str(told.value)
@@ -347,19 +338,17 @@ def test_a_damaged_dataset_json_is_found_before_any_work(
     assert Dataset.open(dataset).verify() == []
 
 
-def test_a_damaged_manifest_is_written_anew_from_the_ledger(copy: Path, new: Path) -> None:
+def test_a_damaged_manifest_is_written_anew_from_the_records(copy: Path, new: Path) -> None:
     (copy / "manifest.parquet").write_text("no Parquet")
     assert extracted(copy, new).info.counts.kept == 4
     assert Dataset.open(copy).verify() == []
 
 
-def test_a_damaged_manifest_is_not_written_anew_from_books_that_know_less(
+def test_a_damaged_manifest_is_not_written_anew_from_records_that_know_less(
     copy: Path, new: Path
 ) -> None:
     (copy / "manifest.parquet").write_bytes(b"")
-    with closing(sqlite3.connect(copy / LEDGER_FILE)) as opened:
-        opened.execute("DELETE FROM items WHERE id = 1")
-        opened.commit()
+    record(copy).unlink()
     with pytest.raises(DatasetError, match=r"knows nothing of 2 of the 3 clips that dataset\.json"):
         extracted(copy, new)
 
@@ -401,7 +390,7 @@ def test_removing_the_dataset_in_mid_run_is_an_error_and_makes_nothing(
     write(talks / "z.mp4", "z")
 
     def remove(state: object) -> None:
-        if getattr(state, "sources_done", 0) == 2:
+        if getattr(state, "done", 0) == 2:
             shutil.rmtree(dataset)
 
     with pytest.raises(TPBenchError, match="was removed or replaced while the run was on"):
@@ -420,7 +409,7 @@ def test_replacing_the_dataset_in_mid_run_is_an_error_and_touches_nothing(
     copy = shutil.copytree(dataset, dataset.parent / "copy")
 
     def swap(state: object) -> None:
-        if getattr(state, "sources_done", 0) == 2 and copy.exists():
+        if getattr(state, "done", 0) == 2 and copy.exists():
             dataset.rename(dataset.parent / "aside")
             copy.rename(dataset)
 
@@ -438,7 +427,7 @@ def test_split_waits_for_nobody_and_takes_no_old_rows(dataset: Path, talks: Path
     refused: list[object] = []
 
     def split_now(state: object) -> None:
-        if getattr(state, "sources_done", 0) == 2 and not refused:
+        if getattr(state, "done", 0) == 2 and not refused:
             with pytest.raises(DatasetError, match=rf"in use by process {os.getpid()} ") as error:
                 split_dataset(dataset, test_share=0.5, seed=0)
             refused.append(error)
@@ -452,11 +441,11 @@ def test_split_waits_for_nobody_and_takes_no_old_rows(dataset: Path, talks: Path
     assert len(Dataset.open(dataset).clips()) == 4
 
 
-def test_a_dataset_without_books_is_split_and_gets_none(copy: Path) -> None:
-    shutil.rmtree(copy / ".ledger")
+def test_a_dataset_without_records_is_split_and_gets_none(copy: Path) -> None:
+    shutil.rmtree(copy / ".records")
     split_dataset(copy, test_share=0.5, seed=0)
-    assert not (copy / ".ledger").exists()
+    assert not (copy / ".records").exists()
 
 
 def test_no_name_of_the_machine_stays_in_the_lock(copy: Path) -> None:
-    assert (copy / ".ledger" / "local.sqlite.lock").read_bytes() == b""
+    assert (copy / ".records" / ".lock").read_bytes() == b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
@@ -18,15 +19,16 @@ from tests.extraction.dying_driver import POINTS
 from tests.processes import assert_none_outlives, descendants, started, wait_while_running
 from tests.talks import darkness, mirrored, short_settings, write_talk
 from tpbench.dataset import Dataset
-from tpbench.dataset.folder import LEDGER_FILE
+from tpbench.dataset.folder import RECORDS_FOLDER
 from tpbench.errors import ConfigError, DatasetError
-from tpbench.execution import Ledger, LedgerEntry, read_ledger
 from tpbench.extraction import run
-from tpbench.extraction.bookkeeping import WORKER_LOG
 from tpbench.extraction.config import ExtractionConfig
-from tpbench.extraction.run import extract
+from tpbench.extraction.records import WORKER_LOG, SourceRecord, open_records, read_records
+from tpbench.extraction.run import ExtractionRequest, extract, run_shard
+from tpbench.extraction.worker import build
 from tpbench.files import sha256_of
-from tpbench.work import TaskSpec, pool
+from tpbench.work import InThisProcess, TaskSpec, pool
+from tpbench.work.records import Shard
 
 HERE = Path(__file__).parent
 SETTINGS = short_settings()
@@ -99,22 +101,13 @@ def extracted(
     )
 
 
-def entries(out: Path) -> dict[str, LedgerEntry]:
-    """The ledger by file name."""
-    path = out / LEDGER_FILE
-    return {Path(e.key).name: e for e in read_ledger(path)} if path.exists() else {}
+def entries(out: Path) -> dict[str, SourceRecord]:
+    """The records by file name."""
+    return {Path(record.item).name: record for record in read_records(out)}
 
 
-def finished(out: Path) -> dict[str, LedgerEntry]:
+def finished(out: Path) -> dict[str, SourceRecord]:
     return {k: e for k, e in entries(out).items() if e.state in {"done", "failed", "quarantined"}}
-
-
-def num_finished(out: Path) -> int:
-    """Also of a ledger that is being made at this moment."""
-    try:
-        return len(finished(out))
-    except DatasetError:
-        return 0
 
 
 def begun(out: Path) -> set[int]:
@@ -137,14 +130,14 @@ def rows(out: Path) -> dict[str, dict[str, Any]]:
 def content(out: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """All that must be equal: manifest rows in order, and the files with their checksums.
 
-    Left out are the ledger, and what tells of times: dataset.json and the pages made from it.
+    Left out are the records, and what tells of times: dataset.json and the pages made from it.
     """
     table = Dataset.open(out).manifest()
     timed = {"dataset.json", "README.md", "croissant.json", "report.html", "manifest.parquet"}
     files = {
         str(path.relative_to(out)): "" if path.name in timed else sha256_of(path)
         for path in sorted(out.rglob("*"))
-        if path.is_file() and LEDGER_FILE.parts[0] not in path.parts
+        if path.is_file() and RECORDS_FOLDER not in path.parts
     }
     return json.loads(table.to_json(orient="records")), files
 
@@ -200,12 +193,12 @@ def test_a_run_killed_in_the_middle_of_a_source_again_and_again_ends_well(
     talks: Talks, undisturbed: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "dataset"
-    before: dict[str, LedgerEntry] = {}
+    before: dict[str, SourceRecord] = {}
     for num_done in (0, 0, 1, 1):
         left = begun(out)
 
         def in_the_middle(least: int = num_done, left: set[int] = left) -> bool:
-            return bool(begun(out) - left) and num_finished(out) >= least
+            return bool(begun(out) - left) and len(finished(out)) >= least
 
         with started("-m", "tpbench", *talks.command(out, workers=1)) as process:
             wait_while_running(process, in_the_middle)
@@ -243,7 +236,7 @@ def test_an_interrupted_run_publishes_what_it_has_and_goes_on_later(
 ) -> None:
     out = tmp_path / "dataset"
     with started("-m", "tpbench", *talks.command(out, talks.one, workers=1)) as process:
-        wait_while_running(process, lambda: num_finished(out) == 1 and any(out.glob(".work/*")))
+        wait_while_running(process, lambda: len(finished(out)) == 1 and any(out.glob(".work/*")))
         process.send_signal(number)
         said, complained = process.communicate(timeout=60)
     assert (process.returncode, said, complained) == (130, "", "interrupted\n")
@@ -350,9 +343,8 @@ def test_redo_with_other_settings_leaves_no_clip_of_the_old_ones(copy: Path, tal
 
 @pytest.mark.usefixtures("no_workers")
 def test_two_drivers_at_once_are_refused(copy: Path, talks: Talks) -> None:
-    digest = "0"
     with (
-        Ledger.open(copy / LEDGER_FILE, config_digest=digest, redo=True),
+        open_records(copy, settings="0", config={}, redo=True),
         pytest.raises(DatasetError, match=r"in use by process \d+ on .*; wait for it"),
     ):
         extracted(copy, [talks.one, talks.two])
@@ -401,6 +393,74 @@ def test_a_bug_and_a_crash_name_their_source_and_where_there_is_more(
     log = (dataset.folder / WORKER_LOG).read_text()
     assert "talks/bug.mp4:\nTraceback (most recent call last)" in log
     assert "Fatal Python error: Segmentation fault" in log
+
+
+def test_two_shards_at_once_one_of_them_killed_end_as_a_whole_run(
+    talks: Talks, undisturbed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "dataset"
+    commands = [[*talks.command(out, workers=1), "--shard", f"{number}/2"] for number in (1, 2)]
+    with (
+        started("-m", "tpbench", *commands[0]) as one,
+        started("-m", "tpbench", *commands[1]) as two,
+    ):
+        wait_while_running(one, lambda: any(out.glob(".work/*")))
+        one.kill()
+        assert two.wait(120) in {0, 3}
+    assert not (out / "manifest.parquet").exists()
+    before = finished(out)
+    assert before, "the second shard did its part"
+    with started("-m", "tpbench", *commands[0]) as again:
+        assert again.wait(120) in {0, 3}
+    assert finished(out).keys() == {"a.mp4", "b.mp4", "c.mp4", "d.mp4"}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "WorkerHandle", lambda *_: pytest.fail("a worker was started"))
+        extracted(out, [talks.one, talks.two])
+
+    assert content(out) == content(undisturbed)
+    assert {name: finished(out)[name] for name in before} == before
+
+
+def test_redo_is_no_matter_of_a_shard(talks: Talks, tmp_path: Path) -> None:
+    request = ExtractionRequest(inputs=[talks.one], out=tmp_path / "out", redo=True)
+    with pytest.raises(ConfigError, match="no single shard can do"):
+        run_shard(request, Shard(number=1, count=2))
+
+
+def test_clips_and_records_are_on_the_disk_before_they_have_their_names(
+    talks: Talks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut keeps what was synced, in the order in which it was."""
+    events: list[tuple[str, str]] = []
+    real_sync, real_replace = os.fsync, Path.replace
+
+    def fsync(fd: int) -> None:
+        events.append(("sync", str(Path(f"/proc/self/fd/{fd}").readlink())))
+        real_sync(fd)
+
+    def replace(self: Path, target: Path) -> Path:
+        events.append(("rename", f"{self} {target}"))
+        return real_replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(run, "Pool", lambda **_: InThisProcess(build=build))
+    out = tmp_path / "out"
+    extracted(out, [talks.one / "a.mp4"], workers=1)
+
+    renames = [event[1].split() for event in events if event[0] == "rename"]
+    clips = [(old, new) for old, new in renames if "/.work/" in old and "/.work/" not in new]
+    (record,) = [(old, new) for old, new in renames if f"{out}/.records/sources/" in new]
+    at = {event: place for place, event in enumerate(events)}
+    assert len(clips) == 3
+    for old, new in (*clips, record):
+        named = at["rename", f"{old} {new}"]
+        assert at["sync", old] < named, "the content comes before the name"
+        folder = max(i for i, e in enumerate(events) if e == ("sync", str(Path(new).parent)))
+        assert named < folder, "and the name is brought to the disk, too"
+        if new != record[1]:
+            assert folder < at["sync", record[0]], "the record comes after its clips"
 
 
 @pytest.mark.parametrize("workers", [0, -1])

@@ -306,7 +306,7 @@ def test_odd_names_are_found_and_named_safely(name: str, talks: Path, out: Path)
     assert identity[0] not in "-."
 
 
-def test_a_name_that_is_no_text_becomes_text_in_rows_and_ledger(talks: Path, out: Path) -> None:
+def test_a_name_that_is_no_text_becomes_text_in_rows_and_records(talks: Path, out: Path) -> None:
     path = os.fsencode(talks) + b"/caf\xe9.mp4"
     try:
         Path(os.fsdecode(path)).write_bytes(b"video")

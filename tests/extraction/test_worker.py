@@ -10,7 +10,7 @@ import pytest
 from tpbench.errors import MediaError
 from tpbench.extraction.pipeline import SourcePipeline, SourceResult
 from tpbench.extraction.sources import Source, find_sources
-from tpbench.extraction.worker import ExtractionTask, payload_of, source_of
+from tpbench.extraction.worker import ExtractionTask
 
 
 @dataclass
@@ -48,12 +48,12 @@ def ignore(_: object) -> None:
 
 
 def test_a_source_survives_its_way_through_json(source: Source) -> None:
-    assert source_of(payload_of(source)) == source
+    assert Source.from_json(source.to_json()) == source
 
 
 def test_progress_is_told_now_and_then(source: Source) -> None:
     told: list[Any] = []
-    result = task_with(FakePipeline())(payload_of(source), told.append)
+    result = task_with(FakePipeline())(source.to_json(), told.append)
     assert told == [{"frames": 50}, {"frames": 100}]
     assert result["n_frames"] == 120
 
@@ -61,20 +61,20 @@ def test_progress_is_told_now_and_then(source: Source) -> None:
 def test_an_error_names_the_file_as_the_user_did(source: Source) -> None:
     task = task_with(FakePipeline(MediaError(source.path, "is empty")))
     with pytest.raises(MediaError, match=r"^talks/a\.mp4: is empty$"):
-        task(payload_of(source), ignore)
+        task(source.to_json(), ignore)
 
 
 def test_an_error_of_another_file_stays_as_it_is(source: Source, tmp_path: Path) -> None:
     error = MediaError(tmp_path / "clip.mp4", "is short")
     task = task_with(FakePipeline(error))
     with pytest.raises(MediaError) as raised:
-        task(payload_of(source), ignore)
+        task(source.to_json(), ignore)
     assert raised.value is error
 
 
 def test_a_duplicate_is_a_row_and_no_work(source: Source) -> None:
     pipeline = FakePipeline()
-    payload = payload_of(source) | {"duplicate_of": "talks/0.mp4", "sha256": "f" * 64}
+    payload = source.to_json() | {"duplicate_of": "talks/0.mp4", "sha256": "f" * 64}
     result = task_with(pipeline)(payload, ignore)
     assert pipeline.done == []
     assert [clip["reject_codes"] for clip in result["clips"]] == [["source.duplicate"]]

@@ -1,4 +1,4 @@
-"""A driver for tests to kill: `driver_script.py LEDGER FOLDER main|thread`.
+"""A driver for tests to kill: `driver_script.py RECORDS FOLDER main|thread`.
 
 It has no main guard on purpose: workers must never import the script that started them.
 """
@@ -7,14 +7,14 @@ import sys
 import threading
 from pathlib import Path
 
-from tpbench.execution import Ledger, drain
-from tpbench.work import Pool, TaskSpec, terminate_as_interrupt
+from noted import work  # type: ignore[import-not-found]  # on the path of the script alone
+
+from tpbench.work import TaskSpec, terminate_as_interrupt
 
 
 def drive() -> None:
     task = TaskSpec(factory="worker_tasks:mark", config={"folder": sys.argv[2]})
-    with Ledger.open(Path(sys.argv[1]), config_digest="c") as ledger:
-        drain(ledger, Pool(num_workers=2), task)
+    work(Path(sys.argv[1]), task)
 
 
 with terminate_as_interrupt():

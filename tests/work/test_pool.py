@@ -229,7 +229,7 @@ def test_progress_reaches_the_listener_with_its_key(task: TaskSpec) -> None:
         )
     ) as outcomes:
         list(outcomes)
-    assert heard == [("a", {"tries": 1}), ("b", {"tries": 1})]
+    assert heard == [("a", {"frames": 1}), ("b", {"frames": 1})]
 
 
 def test_a_talkative_task_does_not_flood_its_listener(task: TaskSpec) -> None:

@@ -39,7 +39,7 @@ class Marker:
         runs = self.folder / f"{payload['name']}.runs"
         append(runs, str(os.getpid()))
         tries = len(runs.read_text().splitlines())
-        report_progress({"tries": tries})
+        report_progress({"frames": tries})
         if tries <= payload.get("times", sys.maxsize):
             getattr(self, payload.get("do", "well"))(payload)
         return {"pid": os.getpid(), "tries": tries, "threads": os.environ["OMP_NUM_THREADS"]}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tpbench.baselines.base import Generator, OptionValue
 from tpbench.benchmark.generate import generate_planned
 from tpbench.benchmark.judging import clip_means, identities_of, score_over_seeds
-from tpbench.benchmark.request import EvalRequest, Overwrite, RunPlan, Shard, plan_evaluation
+from tpbench.benchmark.request import EvalRequest, Overwrite, RunPlan, plan_evaluation
 from tpbench.benchmark.run_folder import ClipRecord, Keep, Run, RunFolder
 from tpbench.benchmark.tasks import SplitChoice, TaskClip, TaskRule
 from tpbench.canonical import encoded
@@ -34,6 +34,8 @@ from tpbench.work import Progress, ProgressListener, explain_halts
 
 if TYPE_CHECKING:
     import pandas as pd
+
+from tpbench.work.records import Shard
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo, hardware_stamp, r
 from tpbench.benchmark.tasks import (
     Selection,
     SplitChoice,
-    TaskClip,
     TaskRule,
     select_clips,
     task_rule,
@@ -27,6 +25,7 @@ from tpbench.errors import ConfigError, SubmissionError, did_you_mean
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, Protocol, metric
 from tpbench.metrics.registry import protocol as protocol_named
 from tpbench.video import probe
+from tpbench.work.records import Shard
 
 logger = logging.getLogger(__name__)
 
@@ -38,51 +37,6 @@ DATA_VARIABLE: Final = "TPBENCH_DATA"
 Overwrite = Literal["never", "missing", "always"]
 """never: the run must be new. missing: do what is not done yet. always: do all that is asked for
 again; a run made with another configuration is taken away first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
-    """One part of a run."""
-
-    number: int
-    """1 to `count`."""
-    count: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.number <= self.count:
-            raise ConfigError(
-                f"--shard {self.number}/{self.count}: shards count from 1: 1/4, 2/4, 3/4, 4/4"
-            )
-
-    @classmethod
-    def parse(cls, text: str) -> Shard:
-        """Read `2/4`.
-
-        Raises:
-            ConfigError: it is no such thing.
-        """
-        match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
-        if match is None:
-            raise ConfigError(f"--shard wants a part of a number, such as 2/4, got '{text}'")
-        return cls(number=int(match[1]), count=int(match[2]))
-
-    @property
-    def suffix(self) -> str:
-        """Of the run's folder."""
-        return f".shard{self.number}of{self.count}"
-
-    def take(self, clips: Sequence[TaskClip]) -> tuple[TaskClip, ...]:
-        """Return this part of some clips.
-
-        Raises:
-            ConfigError: there are fewer clips than shards, and none is left for this one.
-        """
-        part = tuple(clips[self.number - 1 :: self.count])
-        if not part:
-            raise ConfigError(
-                f"--shard {self.number}/{self.count}: there are only {len(clips)} clips"
-            )
-        return part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

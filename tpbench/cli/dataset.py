@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tpbench.dataset import Clip, Dataset, DatasetInfo, RunStats
-    from tpbench.extraction.progress import ProgressListener, RunProgress
+    from tpbench.work import Progress, ProgressListener
+    from tpbench.work.records import Shard
 
 
 Inputs = Annotated[list[Path], typer.Argument(help="Videos, or folders to search for videos.")]
@@ -44,6 +45,20 @@ RetryFailed = Annotated[
 DatasetName = Annotated[
     str | None, typer.Option(help="Name of the dataset. Default: the folder's name.")
 ]
+ExtractShard = Annotated[
+    str | None,
+    typer.Option(
+        help="2/4 processes part 2 of 4 of the videos, beside the other parts; run again without "
+        "--shard to write the manifest."
+    ),
+]
+ItemTimeout = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        help="Stop and retry a video that makes no progress for this long; 0: never.",
+    ),
+]
 
 
 def extract(
@@ -57,25 +72,50 @@ def extract(
     redo: Redo = False,
     retry_failed: RetryFailed = False,
     name: DatasetName = None,
+    shard: ExtractShard = None,
+    item_timeout: ItemTimeout = 1800,
 ) -> None:
     """Turn raw talk videos into an upper-body dataset; an interrupted run is resumed."""
-    import tpbench
+    from tpbench.extraction.run import ExtractionRequest, run_extraction, run_shard
     from tpbench.work import terminate_as_interrupt
+    from tpbench.work.records import Shard
 
+    part = None if shard is None else Shard.parse(shard)
+    request = ExtractionRequest(
+        inputs=inputs,
+        out=out,
+        preset=preset,
+        skeleton=skeleton,
+        workers=workers,
+        device=device,
+        offline=offline,
+        redo=redo,
+        retry_failed=retry_failed,
+        name=name,
+        item_timeout_s=item_timeout,
+    )
+    if part is not None:
+        with terminate_as_interrupt(), _progress_bar() as listener:
+            state = run_shard(request, part, listener)
+        _print_shard(part, state)
+        return
     with terminate_as_interrupt(), _progress_bar() as listener:
-        dataset = tpbench.extract(
-            inputs,
-            out,
-            preset=preset,
-            skeleton=skeleton,
-            workers=workers,
-            device=device,
-            offline=offline,
-            redo=redo,
-            retry_failed=retry_failed,
-            name=name,
-            on_progress=listener,
-        )
+        dataset = run_extraction(request, listener)
+    _print_dataset(dataset, out)
+
+
+def _print_shard(shard: Shard, state: Progress) -> None:
+    failed = state.counts.get("failed", 0)
+    typer.echo(
+        f"shard {shard.number}/{shard.count}: {counted(state.done, 'video')} processed"
+        f"{f', {failed} failed' if failed else ''}; when all shards are done, run the same command "
+        "without --shard"
+    )
+    if failed:
+        raise typer.Exit(opt.FAILED_EXIT_CODE)
+
+
+def _print_dataset(dataset: Dataset, out: Path) -> None:
     console().print(render_summary(dataset.info))
     if not dataset.info.counts.kept:
         typer.echo(
@@ -104,11 +144,13 @@ def extract(
 def _progress_bar() -> Iterator[ProgressListener]:
     with progress_bar("videos") as show:
 
-        def listener(state: RunProgress) -> None:
-            news = f"{state.kept} kept  {state.rejected} rejected  {state.frames:,} frames"
-            if state.failed:
-                news += f"  {state.failed} failed"
-            show(done=state.sources_done, total=state.sources_total, news=news)
+        def listener(state: Progress) -> None:
+            counts = state.counts
+            news = f"{counts.get('kept', 0)} kept  {counts.get('rejected', 0)} rejected"
+            news += f"  {state.frames:,} frames"
+            if failed := counts.get("failed"):
+                news += f"  {failed} failed"
+            show(done=state.done, total=state.total, news=news)
 
         yield listener
 

@@ -6,15 +6,15 @@ import csv
 import hashlib
 import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
 from tpbench import __version__
 from tpbench.dataset.cards import croissant_json, render_card
-from tpbench.dataset.folder import LEDGER_FILE, Dataset, write_manifest
+from tpbench.dataset.folder import RECORDS_FOLDER, RECORDS_LOCK, Dataset, write_manifest
 from tpbench.dataset.info import (
     INFO_NAME,
     Clip,
@@ -29,9 +29,9 @@ from tpbench.dataset.info import (
     write_info,
 )
 from tpbench.errors import ConfigError
-from tpbench.execution.ledger_file import lock, unlock
 from tpbench.files import write_text_aside
 from tpbench.foreign import spreadsheet_safe
+from tpbench.work.records import locked
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +190,9 @@ def split_dataset(folder: Path, *, test_share: float, seed: int) -> SplitInfo:
     """
     check_test_share(test_share)
     Dataset.open(folder)
-    with _locked(folder):
+    records = folder / RECORDS_FOLDER
+    # Whoever extends the dataset holds this lock; a dataset without records can't be extended.
+    with locked(records / RECORDS_LOCK) if records.is_dir() else nullcontext():
         dataset = Dataset.open(folder)
         clips = dataset.clips(None)
         wanted = describe_split((), test_share=test_share, seed=seed)
@@ -199,20 +201,6 @@ def split_dataset(folder: Path, *, test_share: float, seed: int) -> SplitInfo:
     if warning := empty_side_warning(split):
         logger.info("%s: %s", folder, warning)
     return split
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock that whoever extends the dataset holds; one without a ledger has none."""
-    ledger = folder / LEDGER_FILE
-    if not ledger.parent.is_dir():
-        yield
-        return
-    lock_fd = lock(ledger)
-    try:
-        yield
-    finally:
-        unlock(lock_fd)
 
 
 def _write(folder: Path, clips: Sequence[Clip], info: DatasetInfo) -> Dataset:

@@ -227,7 +227,12 @@ CLIPS_FOLDER: Final = "clips"
 KEYPOINTS_FOLDER: Final = "keypoints"
 POSES_FOLDER: Final = "poses"
 
-LEDGER_FILE: Final = Path(".ledger") / "local.sqlite"
+RECORDS_FOLDER: Final = ".records"
+"""Below the dataset: what is known of each source. Private: paths of the machine stand in it."""
+RECORDS_LOCK: Final = ".lock"
+"""In `RECORDS_FOLDER`; held by whoever extends or splits the dataset."""
+OLD_LEDGER: Final = Path(".ledger") / "local.sqlite"
+"""Below a dataset of an earlier version: what it had instead of records."""
 """Below the dataset: what is done and what is left to do, on the machine that makes it. Whoever
 writes into the dataset holds its lock. It is private, and no part of what is published."""
 

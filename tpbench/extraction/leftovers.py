@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
-from tpbench.dataset.folder import LEDGER_FILE, MANIFEST_NAME
+from tpbench.dataset.folder import MANIFEST_NAME, OLD_LEDGER, RECORDS_FOLDER
 from tpbench.dataset.info import INFO_NAME
 from tpbench.errors import DatasetError
 from tpbench.extraction.pipeline import WORK_FOLDER
@@ -22,7 +22,7 @@ from tpbench.extraction.pipeline import WORK_FOLDER
 logger = logging.getLogger(__name__)
 
 LEFTOVERS: Final = ".leftovers"
-"""Below the dataset: clips of which neither ledger nor manifest knows anything."""
+"""Below the dataset: clips of which neither records nor manifest know anything."""
 _OURS: Final = re.compile(r"(?P<source>[A-Za-z0-9_-]+-[0-9a-f]{8,64})_\d{8,}_\d{8,}\.(mp4|npz)")
 """Files of a clip, as `RowMaker.clip_id` names it."""
 _HALF_WRITTEN: Final = re.compile(
@@ -116,7 +116,8 @@ def holds_work(folder: Path) -> bool:
 
 
 def _is_dataset(folder: Path) -> bool:
-    return (folder / INFO_NAME).exists() or (folder / LEDGER_FILE.parts[0]).is_dir()
+    marks = (INFO_NAME, RECORDS_FOLDER, OLD_LEDGER.parts[0])
+    return any((folder / name).exists() for name in marks)
 
 
 def _move_aside(path: Path, home: Path) -> None:

@@ -33,6 +33,7 @@ from tpbench.extraction.sources import (
 )
 from tpbench.extraction.steadying import skeleton_digest, switch_counts
 from tpbench.extraction.writing import CropBox, WrittenClip, upper_body_crop, write_clip
+from tpbench.files import sync
 from tpbench.privacy import public_message
 from tpbench.video import VideoInfo, decode_frames, probe, read_frames
 
@@ -263,7 +264,9 @@ class SourcePipeline:
         with clock.stage("probe"):
             info = probe(source.path)
         self.require_folder()
-        with _staging(self.folder / WORK_FOLDER / source_id(source)) as staging:
+        # Ids of sources may be equal in two shards: see `planning`.
+        name = f"{source_id(source)}-{_path_mark(source)}"
+        with _staging(self.folder / WORK_FOLDER / name) as staging:
             work = _SourceWork(
                 pipeline=self,
                 source=source,
@@ -279,9 +282,7 @@ class SourcePipeline:
             )
             clips = tuple(work.clips(on_frame))
             self.require_folder()
-            for clip in clips:
-                if clip.status == "kept":
-                    _move(clip.clip_id, staging, self.folder)
+            move_clips([c.clip_id for c in clips if c.status == "kept"], staging, self.folder)
         return SourceResult(
             source_sha256=source.sha256 or "",
             clips=clips,
@@ -422,11 +423,18 @@ def _staging(folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _move(clip_id: str, staging: Path, folder: Path) -> None:
+def move_clips(clip_ids: Sequence[str], staging: Path, folder: Path) -> None:
+    """Move clips into the dataset; when this returns, not even a power cut can take them."""
     for path_of in (clip_path, keypoints_path, pose_path):
-        target = path_of(folder, clip_id)
-        target.parent.mkdir(exist_ok=True)
-        path_of(staging, clip_id).replace(target)
+        for clip_id in clip_ids:
+            made, target = path_of(staging, clip_id), path_of(folder, clip_id)
+            target.parent.mkdir(exist_ok=True)
+            sync(made)
+            made.replace(target)
+        if clip_ids:
+            sync(path_of(folder, "x").parent)
+    if clip_ids:
+        sync(folder)
 
 
 class _Counted:

@@ -2,46 +2,62 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence, Set
-from functools import partial
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
+from tpbench.canonical import settings_digest
 from tpbench.dataset import Clip, Dataset, finalise
-from tpbench.dataset.folder import LEDGER_FILE
 from tpbench.detectors.base import Device
 from tpbench.errors import ConfigError
-from tpbench.execution import Ledger, drain
-from tpbench.execution.ledger_file import FileId
-from tpbench.extraction.bookkeeping import (
-    WORKER_LOG,
-    add_wall_time,
-    make_folder,
-    num_pending,
-    plan,
-    replaced_clips,
-    rows_of,
-    run_stats,
-)
-from tpbench.extraction.books import check_books, read_former
 from tpbench.extraction.config import ExtractionConfig, load_preset
 from tpbench.extraction.filters import described_measurements
-from tpbench.extraction.leftovers import holds_work, prune, sweep
-from tpbench.extraction.naming import SourceNames
-from tpbench.extraction.progress import ProgressCounter, ProgressListener
+from tpbench.extraction.leftovers import prune, sweep
+from tpbench.extraction.old_ledger import convert_ledger
+from tpbench.extraction.planning import make_folder, plan, work_items
+from tpbench.extraction.records import WORKER_LOG, SourceRecords, open_records, read_former
 from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import find_sources, plain_path
 from tpbench.extraction.steadying import visibility
 from tpbench.wholebody import PoseSource
-from tpbench.work import Pool, TaskSpec, explain_halts, usable_cores
+from tpbench.work import (
+    Pool,
+    Progress,
+    ProgressCounter,
+    ProgressListener,
+    TaskSpec,
+    explain_halts,
+    run_items,
+    usable_cores,
+)
+from tpbench.work.records import Shard
 
 _RECYCLE_AFTER: Final = 50
 """Sources after which a worker is replaced: native libraries keep some memory for good."""
 _ROWS_VERSION: Final = 2
-"""Raised when the same settings would give other rows; part of the ledger's digest."""
+"""Raised when the same settings would give other rows; part of the digest of the settings."""
+ITEM_TIMEOUT_S: Final = 1800.0
+"""Reading a long video from a slow share takes minutes, and is not told of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractionRequest:
+    """What is to be extracted, and how; the fields are the arguments of `extract`."""
+
+    inputs: Sequence[Path | str]
+    out: Path | str
+    preset: str | ExtractionConfig = "talkingpose"
+    skeleton: PoseSource = "dwpose"
+    workers: int | None = None
+    device: Device = "auto"
+    offline: bool = False
+    redo: bool = False
+    retry_failed: bool = False
+    name: str | None = None
+    item_timeout_s: float = ITEM_TIMEOUT_S
 
 
 def extract(  # noqa: PLR0913 - the options of the command
@@ -56,6 +72,7 @@ def extract(  # noqa: PLR0913 - the options of the command
     redo: bool = False,
     retry_failed: bool = False,
     name: str | None = None,
+    item_timeout_s: float = ITEM_TIMEOUT_S,
     on_progress: ProgressListener | None = None,
 ) -> Dataset:
     """Turn raw videos into an upper-body dataset.
@@ -76,6 +93,8 @@ def extract(  # noqa: PLR0913 - the options of the command
         retry_failed: try sources again that failed or were given up. Those that were out of reach
             (no permission, a share that dropped out) are tried again anyhow.
         name: of the dataset; if not given the name it has, at first the folder's.
+        item_timeout_s: a source that makes no progress for so long is ended, which counts as an
+            attempt; 0 for no end.
         on_progress: told about every step.
 
     Returns:
@@ -84,123 +103,186 @@ def extract(  # noqa: PLR0913 - the options of the command
     Raises:
         ConfigError: a preset, option or input makes no sense.
         MissingWeightsError: a model file is missing.
-        DatasetError: `out` is no place for this dataset, or its books are damaged or incomplete.
+        DatasetError: `out` is no place for this dataset, or its records are damaged or incomplete.
         TPBenchError: the machine has a fault (the disk is full, a permission or a share is gone,
             memory ran out) or the dataset was removed in mid-run; what is finished is kept.
     """
+    request = ExtractionRequest(
+        inputs=inputs,
+        out=out,
+        preset=preset,
+        skeleton=skeleton,
+        workers=workers,
+        device=device,
+        offline=offline,
+        redo=redo,
+        retry_failed=retry_failed,
+        name=name,
+        item_timeout_s=item_timeout_s,
+    )
+    return run_extraction(request, on_progress)
+
+
+def run_extraction(
+    request: ExtractionRequest, on_progress: ProgressListener | None = None
+) -> Dataset:
+    """Do what `extract` describes. An interrupted run publishes what it has."""
+    with _opened(request, shard=None) as run:
+        interruption = run.work(on_progress)
+        dataset = run.publish()
+        if interruption is not None:
+            raise interruption
+        return dataset
+
+
+def run_shard(
+    request: ExtractionRequest, shard: Shard, on_progress: ProgressListener | None = None
+) -> Progress:
+    """Do the part of one shard, beside others in the same folder, and publish nothing.
+
+    Once all shards have ended, `run_extraction` does what is left and puts the manifest together.
+
+    Raises:
+        ConfigError: as `extract`; and `redo` is no matter of one shard.
+        DatasetError: as `extract`; and shards of another count are at work.
+    """
+    if request.redo:
+        raise ConfigError(
+            "--redo starts everything over, which no single shard can do; choose a new output "
+            "folder, or run it without --shard"
+        )
+    told: list[Progress] = []
+
+    def listener(state: Progress) -> None:
+        told[:] = [state]
+        if on_progress is not None:
+            on_progress(state)
+
+    with _opened(request, shard=shard) as run:
+        interruption = run.work(listener)
+        if interruption is not None:
+            raise interruption
+    return told[0]
+
+
+@contextmanager
+def _opened(request: ExtractionRequest, *, shard: Shard | None) -> Iterator[_Run]:
+    """Check everything, take the folder and plan; only then is anything worked on."""
     from tpbench.detectors.base import weights_digest
 
+    preset, skeleton = request.preset, request.skeleton
     config = preset if isinstance(preset, ExtractionConfig) else load_preset(preset)
-    folder = plain_path(Path(out))
-    count = workers if workers is not None else usable_cores()
-    if count < 1:
-        raise ConfigError(f"--workers must be at least 1, got {count}")
-    sources = find_sources([Path(given) for given in inputs], excluded=folder)
-    models = weights_digest(skeleton, offline=offline)
+    folder = plain_path(Path(request.out))
+    workers = request.workers if request.workers is not None else usable_cores()
+    if workers < 1:
+        raise ConfigError(f"--workers must be at least 1, got {workers}")
+    if request.item_timeout_s < 0:
+        raise ConfigError(f"--item-timeout must not be negative, got {request.item_timeout_s:g}")
+    sources = find_sources([Path(given) for given in request.inputs], excluded=folder)
+    models = weights_digest(skeleton, offline=request.offline)
+    convert_ledger(folder)
     make_folder(folder)
     former = read_former(folder)
+    parts = [config.digest(), skeleton, visibility(skeleton), models, _ROWS_VERSION]
     with (
         explain_halts(folder),
-        Ledger.open(
-            folder / LEDGER_FILE,
-            config_digest=_digest(config, skeleton, models),
-            config=_described(config, skeleton) | {"models": models},
-            redo=redo,
-            must_exist=holds_work(folder),
-            look_first=partial(check_books, folder=folder),
-        ) as ledger,
-    ):
-        sweep(folder)
-        planned = plan(ledger, sources, folder, retry_failed=retry_failed)
-        publish = partial(
-            _publish,
-            ledger,
-            planned,
+        open_records(
             folder,
-            config,
-            skeleton,
-            workers=count,
-            name=name or (former.name if former is not None else folder.name),
+            settings=settings_digest(parts),
+            config=_described(config, skeleton) | {"models": models},
+            redo=request.redo,
+            shard=shard,
+        ) as records,
+    ):
+        if shard is None:
+            sweep(folder)
+        yield _Run(
+            request=request,
+            shard=shard,
+            config=config,
+            folder=folder,
+            workers=workers,
+            name=request.name or (former.name if former is not None else folder.name),
+            records=records,
+            keys=plan(records, sources, retry_failed=request.retry_failed, shard=shard),
         )
-        progress = ProgressCounter(ledger, folder, planned, on_progress)
-        progress.start()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """A run that has the folder, and knows what is to be done."""
+
+    request: ExtractionRequest
+    shard: Shard | None
+    config: ExtractionConfig
+    folder: Path
+    workers: int
+    name: str
+    records: SourceRecords
+    keys: Set[str]
+    """Of all inputs, done ones included; of a shard, only its own."""
+
+    def work(self, on_progress: ProgressListener | None) -> KeyboardInterrupt | None:
+        """Do what is planned; return what interrupted it."""
+        progress = ProgressCounter(
+            "extract",
+            total=len(self.keys),
+            before=self.records.num_finished(self.keys),
+            listener=on_progress,
+        )
+        pool = Pool(
+            num_workers=self.workers,
+            recycle_after=_RECYCLE_AFTER,
+            item_timeout_s=self.request.item_timeout_s or None,
+            worker_log=self.folder / WORKER_LOG,
+        )
+        interruption = None
         began_s = monotonic()
         try:
-            drain(
-                ledger,
-                Pool(
-                    num_workers=count,
-                    recycle_after=_RECYCLE_AFTER,
-                    worker_log=folder / WORKER_LOG,
-                ),
-                _task(config, folder, skeleton, device, offline=offline, ledger=ledger.file_id),
-                keys=planned,
-                prepare=SourceNames(ledger.entries()),
-                on_outcome=progress.on_outcome,
-                on_progress=progress.on_frames,
-            )
-        except KeyboardInterrupt:
-            add_wall_time(ledger, monotonic() - began_s)
-            publish()
-            raise
-        add_wall_time(ledger, monotonic() - began_s)
-        return publish()
+            items = work_items(self.records)
+            run_items(_task(self), items, self.records, executor=pool, progress=progress)
+        except KeyboardInterrupt as error:
+            interruption = error
+        self.records.add_wall_time(monotonic() - began_s, self.shard)
+        return interruption
+
+    def publish(self) -> Dataset:
+        """Write the dataset's files from all that is finished.
+
+        Old clips go after the manifest that does without them is written, and only then.
+        """
+        self.records.require_in_place()
+        rows, stats = self.records.published(workers=self.workers)
+        sweep(self.folder)
+        dataset = finalise(
+            self.folder,
+            rows,
+            name=self.name,
+            config=_described(self.config, self.request.skeleton),
+            models=_model_digests(rows),
+            measurements=described_measurements(),
+            run=stats,
+            sources_pending=self.records.num_pending(self.keys),
+        )
+        prune(self.folder, rows, self.records.replaced_clips())
+        self.records.end_period()
+        write_report(self.folder)
+        self.records.require_in_place()
+        return dataset
 
 
-def _task(
-    config: ExtractionConfig,
-    folder: Path,
-    skeleton: PoseSource,
-    device: Device,
-    *,
-    offline: bool,
-    ledger: FileId,
-) -> TaskSpec:
+def _task(run: _Run) -> TaskSpec:
     return TaskSpec(
         factory="tpbench.extraction.worker:build",
         config={
-            "settings": config.model_dump(mode="json"),
-            "folder": str(folder),
-            "ledger": [str(LEDGER_FILE), *ledger],
-            "skeleton": skeleton,
-            "device": device,
-            "offline": offline,
+            "settings": run.config.model_dump(mode="json"),
+            "folder": str(run.folder),
+            "records_id": list(run.records.home_id),
+            "skeleton": run.request.skeleton,
+            "device": run.request.device,
+            "offline": run.request.offline,
         },
     )
-
-
-def _publish(
-    ledger: Ledger,
-    keys: Set[str],
-    folder: Path,
-    config: ExtractionConfig,
-    skeleton: PoseSource,
-    *,
-    workers: int,
-    name: str,
-) -> Dataset:
-    """Write the dataset's files from all that the ledger has finished.
-
-    Old clips go after the manifest that does without them is written, and only then.
-    """
-    ledger.require_in_place()
-    rows = list(rows_of(ledger))
-    sweep(folder)
-    dataset = finalise(
-        folder,
-        rows,
-        name=name,
-        config=_described(config, skeleton),
-        models=_model_digests(rows),
-        measurements=described_measurements(),
-        run=run_stats(ledger, workers=workers),
-        sources_pending=num_pending(ledger, keys),
-    )
-    prune(folder, rows, replaced_clips(ledger))
-    ledger.settle()
-    write_report(folder)
-    ledger.require_in_place()
-    return dataset
 
 
 def _described(config: ExtractionConfig, skeleton: PoseSource) -> dict[str, Any]:
@@ -208,11 +290,6 @@ def _described(config: ExtractionConfig, skeleton: PoseSource) -> dict[str, Any]
         "skeleton": skeleton,
         "visibility": visibility(skeleton),
     }
-
-
-def _digest(config: ExtractionConfig, skeleton: PoseSource, models: str) -> str:
-    parts = [config.digest(), skeleton, visibility(skeleton), models, _ROWS_VERSION]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _model_digests(rows: Sequence[Clip]) -> dict[str, str]:

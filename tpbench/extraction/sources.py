@@ -9,11 +9,14 @@ import re
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
+from tpbench.dataset.folder import OLD_LEDGER, RECORDS_FOLDER
 from tpbench.errors import ConfigError, MediaError
 from tpbench.files import sha256_of
 from tpbench.foreign import ForeignFileError, read_json
@@ -131,8 +134,21 @@ class Source:
 
     @property
     def key(self) -> str:
-        """Name in the ledger."""
+        """Name in the records."""
         return _text(self.path)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {**asdict(self), "path": str(self.path)}
+
+    @classmethod
+    def from_json(cls, fields: Any) -> Source:  # noqa: ANN401 - any JSON value
+        """Return the source that `to_json` wrote down.
+
+        Raises:
+            ValueError: a field is missing, or of another kind.
+        """
+        return TypeAdapter(cls).validate_python(fields)
 
 
 def plain_path(path: Path) -> Path:
@@ -306,7 +322,7 @@ def _videos_below(root: Path, excluded: Path, left_out: Counter[str]) -> Iterato
             real = _real(folder / name)
             if name.startswith(".") or real == excluded or real in seen:
                 continue
-            if (real / ".ledger").is_dir():
+            if any((real / name).is_dir() for name in (RECORDS_FOLDER, OLD_LEDGER.parts[0])):
                 logger.warning("%s is a dataset of tpbench, no source of videos", folder / name)
                 continue
             seen.add(real)
@@ -350,7 +366,7 @@ def _real(path: Path) -> Path:
 
 
 def _text(path: Path) -> str:
-    """Return a path that JSON, SQLite and Parquet can hold: other bytes than UTF-8 escaped."""
+    """Return a path that JSON and Parquet can hold: other bytes than UTF-8 escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

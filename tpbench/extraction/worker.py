@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tpbench.dataset.folder import RECORDS_FOLDER
 from tpbench.errors import MediaError
-from tpbench.execution.ledger_file import require_same
 from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.pipeline import SourcePipeline, anywhere, duplicate_row
 from tpbench.extraction.sources import Source, why_out_of_reach
 from tpbench.work.faults import HaltError, PostponedError, machine_fault
+from tpbench.work.records import require_same
 from tpbench.work.worker import JsonObject, ProgressReport
 
 _REPORT_EVERY_FRAMES = 50
-
-
-def payload_of(source: Source) -> dict[str, Any]:
-    """Return a source as JSON."""
-    return {**asdict(source), "path": str(source.path)}
-
-
-def source_of(payload: JsonObject) -> Source:
-    """Return the source that `payload_of` wrote down."""
-    return Source(**{**payload, "path": Path(payload["path"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +32,7 @@ class ExtractionTask:
 
     def __call__(self, payload: JsonObject, report: ProgressReport) -> dict[str, Any]:
         """Do one source and return its rows, its length and where the time went, as JSON."""
-        source = source_of(payload)
+        source = Source.from_json(payload)
         if source.duplicate_of is not None:
             clip = duplicate_row(source)
             return _result((clip.to_json(),), source.sha256 or "", 0, 0.0, {})
@@ -90,8 +81,8 @@ def build(config: JsonObject) -> ExtractionTask:
     """Load the models and return the task (the factory named in the task's specification).
 
     Args:
-        config: `settings` (ExtractionConfig as JSON), `folder`, `ledger` (path below it, device and
-            inode), `skeleton`, `device`, `offline`.
+        config: `settings` (ExtractionConfig as JSON), `folder`, `records_id` (device and inode of
+            its records), `skeleton`, `device`, `offline`.
     """
     import cv2
 
@@ -101,8 +92,7 @@ def build(config: JsonObject) -> ExtractionTask:
     send_no_usage_statistics()
     cv2.setNumThreads(1)  # a worker is one thread; more workers use more cores
     folder = Path(config["folder"])
-    ledger, device, inode = config["ledger"]
-    require_folder = partial(require_same, folder / ledger, (device, inode))
+    require_folder = partial(require_same, folder / RECORDS_FOLDER, tuple(config["records_id"]))
     suite = build_suite(
         skeleton=config["skeleton"], device=config["device"], offline=config["offline"]
     )

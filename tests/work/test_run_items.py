@@ -1,4 +1,4 @@
-"""Ledger, executor and signals together; the drivers here are processes of their own."""
+"""`run_items`, records and signals together; the drivers here are processes of their own."""
 
 from __future__ import annotations
 
@@ -9,43 +9,37 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from tests.work.noted import Notes, add, notes, work
 from tpbench.errors import TPBenchError
-from tpbench.execution import Ledger, LedgerEntry, drain, read_ledger
-from tpbench.work import Outcome, Pool, TaskSpec, WorkItem, terminate_as_interrupt
+from tpbench.work import (
+    Outcome,
+    Pool,
+    ProgressCounter,
+    TaskSpec,
+    run_items,
+    terminate_as_interrupt,
+)
 
-HERE = Path(__file__).parents[1] / "work"
+HERE = Path(__file__).parent
 OUTLIVE_S = 5.0
 """No worker outlives its driver by more."""
 
 
 @pytest.fixture
-def ledger_path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite"
+def records(tmp_path: Path) -> Path:
+    return tmp_path / "records"
 
 
-def add(ledger_path: Path, *payloads: dict[str, object]) -> None:
-    with Ledger.open(ledger_path, config_digest="c") as ledger:
-        ledger.add(WorkItem(key=str(payload["name"]), payload=payload) for payload in payloads)
-
-
-def work(ledger_path: Path, task: TaskSpec, **listeners: Callable[..., None]) -> None:
-    with Ledger.open(ledger_path, config_digest="c") as ledger:
-        drain(ledger, Pool(num_workers=2), task, **listeners)  # type: ignore[arg-type]  # the names are right
-
-
-def entries(ledger_path: Path) -> dict[str, LedgerEntry]:
-    return {entry.key: entry for entry in read_ledger(ledger_path)}
-
-
-def states(ledger_path: Path) -> Counter[str]:
-    return Counter(entry.state for entry in read_ledger(ledger_path))
+def states(records: Path) -> Counter[str]:
+    return Counter(note.state for note in notes(records).values())
 
 
 def pids(folder: Path) -> list[int]:
@@ -84,10 +78,10 @@ def all_gone(pids: list[int]) -> bool:
 
 
 @contextmanager
-def driver(ledger_path: Path, folder: Path, mode: str = "main") -> Iterator[subprocess.Popen[str]]:
+def driver(records: Path, folder: Path, mode: str = "main") -> Iterator[subprocess.Popen[str]]:
     """A driver process in a process group of its own, as a terminal would start it."""
     process = subprocess.Popen(
-        [sys.executable, str(HERE / "driver_script.py"), str(ledger_path), str(folder), mode],
+        [sys.executable, str(HERE / "driver_script.py"), str(records), str(folder), mode],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -99,91 +93,74 @@ def driver(ledger_path: Path, folder: Path, mode: str = "main") -> Iterator[subp
         process.communicate()
 
 
-def test_outcomes_are_told_after_they_are_recorded(ledger_path: Path, task: TaskSpec) -> None:
-    add(ledger_path, {"name": "a"}, {"name": "b", "do": "die", "times": 1})
-    told = []
+def test_records_that_raise_leave_no_worker(records: Path, task: TaskSpec, folder: Path) -> None:
+    class Broken(Notes):
+        def add(self, outcome: Outcome, progress: ProgressCounter) -> None:
+            super().add(outcome, progress)
+            raise ZeroDivisionError("a bug of the records")
 
-    def listen(outcome: Outcome) -> None:
-        told.append((outcome.key, outcome.kind, entries(ledger_path)[outcome.key].state))
-
-    work(ledger_path, task, on_outcome=listen)
-
-    assert sorted(told) == [("a", "done", "done"), ("b", "done", "done")]
-    assert entries(ledger_path)["b"].attempts == 2
+    payloads: list[Mapping[str, Any]] = [
+        {"name": "a"},
+        {"name": "b", "do": "sleep", "seconds": 600},
+    ]
+    items = Broken(records).pending(payloads)
+    progress = ProgressCounter("work", total=2, before=0, listener=None)
+    with pytest.raises(ZeroDivisionError):
+        run_items(task, items, Broken(records), executor=Pool(num_workers=2), progress=progress)
+    assert all_gone(pids(folder))
+    assert states(records) == {"done": 1}
 
 
 def test_a_second_run_does_nothing_twice_and_what_is_new(
-    ledger_path: Path, task: TaskSpec, folder: Path
+    records: Path, task: TaskSpec, folder: Path
 ) -> None:
-    add(ledger_path, {"name": "a"}, {"name": "bad", "do": "refuse"}, {"name": "p", "do": "die"})
-    work(ledger_path, task)
-    add(ledger_path, {"name": "a"}, {"name": "new"})
-    work(ledger_path, task)
+    add(records, {"name": "a"}, {"name": "bad", "do": "refuse"}, {"name": "p", "do": "die"})
+    work(records, task)
+    add(records, {"name": "new"})
+    work(records, task)
     assert [tries(folder, name) for name in ("a", "bad", "p", "new")] == [1, 1, 3, 1]
-    assert states(ledger_path) == {"done": 2, "failed": 1, "quarantined": 1}
+    assert states(records) == {"done": 2, "failed": 1, "quarantined": 1}
 
 
 def test_a_run_that_is_stopped_by_a_full_disk_goes_on_later(
-    ledger_path: Path, task: TaskSpec, folder: Path
+    records: Path, task: TaskSpec, folder: Path
 ) -> None:
-    add(ledger_path, {"name": "a", "do": "fill_the_disk", "times": 1}, {"name": "b"})
+    add(records, {"name": "a", "do": "fill_the_disk", "times": 1}, {"name": "b"})
     with pytest.raises(TPBenchError, match="No space left"):
-        work(ledger_path, task)
-    assert entries(ledger_path)["a"].state == "pending"
-    work(ledger_path, task)
-    assert states(ledger_path) == {"done": 2}
-    assert entries(ledger_path)["a"].attempts == 1
-
-
-def test_only_the_wanted_keys_are_done(ledger_path: Path, task: TaskSpec, folder: Path) -> None:
-    add(ledger_path, {"name": "a"}, {"name": "b"})
-    with Ledger.open(ledger_path, config_digest="c") as ledger:
-        drain(ledger, Pool(num_workers=2), task, keys={"b"})
-    assert [tries(folder, name) for name in "ab"] == [0, 1]
-
-
-def test_a_listener_that_raises_leaves_no_worker(
-    ledger_path: Path, task: TaskSpec, folder: Path
-) -> None:
-    add(ledger_path, {"name": "a"}, {"name": "b", "do": "sleep", "seconds": 600})
-
-    def listen(_: Outcome) -> None:
-        raise ZeroDivisionError("the listener's own bug")
-
-    with pytest.raises(ZeroDivisionError):
-        work(ledger_path, task, on_outcome=listen)
-
-    assert all_gone(pids(folder))
-    assert states(ledger_path) == {"done": 1, "pending": 1}
+        work(records, task)
+    assert "a" not in notes(records)
+    work(records, task)
+    assert states(records) == {"done": 2}
+    assert notes(records)["a"].attempts == 1
 
 
 @pytest.mark.usefixtures("task")
 @pytest.mark.parametrize("mode", ["main", "thread"])
 @pytest.mark.parametrize("num_done", [0, 1, 4, 8])
 def test_a_killed_driver_takes_its_workers_along_and_the_next_run_goes_on(
-    ledger_path: Path, folder: Path, task: TaskSpec, num_done: int, mode: str
+    records: Path, folder: Path, task: TaskSpec, num_done: int, mode: str
 ) -> None:
     """Killed while starting, early, halfway and late."""
     names = [f"{number:02d}" for number in range(10)]
-    add(ledger_path, *({"name": name, "do": "sleep", "seconds": 0.1} for name in names))
-    with driver(ledger_path, folder, mode) as process:
+    add(records, *({"name": name, "do": "sleep", "seconds": 0.1} for name in names))
+    with driver(records, folder, mode) as process:
         wait_while_running(
-            process, lambda: bool(pids(folder)) and states(ledger_path)["done"] >= num_done
+            process, lambda: bool(pids(folder)) and states(records)["done"] >= num_done
         )
         process.kill()
         process.wait()
         started = pids(folder)
         wait_until(lambda: all_gone(started), limit_s=OUTLIVE_S)
 
-    finished = {key for key, entry in entries(ledger_path).items() if entry.state == "done"}
+    finished = {key for key, entry in notes(records).items() if entry.state == "done"}
     before = {name: tries(folder, name) for name in names}
-    work(ledger_path, task)
+    work(records, task)
 
     assert num_done <= len(finished) < 10
-    assert states(ledger_path) == {"done": 10}
+    assert states(records) == {"done": 10}
     for name in names:
         assert tries(folder, name) - before[name] == (0 if name in finished else 1)
-        assert entries(ledger_path)[name].attempts == 1, "the driver's death is no item's fault"
+        assert notes(records)[name].attempts == 1, "the driver's death is no item's fault"
 
 
 @pytest.mark.usefixtures("task")
@@ -199,28 +176,25 @@ def test_a_killed_driver_takes_its_workers_along_and_the_next_run_goes_on(
     ],
 )
 def test_a_busy_worker_does_not_outlive_its_driver(
-    ledger_path: Path, folder: Path, do: str, mode: str
+    records: Path, folder: Path, do: str, mode: str
 ) -> None:
-    add(ledger_path, {"name": "a", "do": do, "seconds": 600})
-    with driver(ledger_path, folder, mode) as process:
+    add(records, {"name": "a", "do": do, "seconds": 600})
+    with driver(records, folder, mode) as process:
         wait_while_running(process, (folder / "a.tmp").exists)
         process.kill()
         process.wait()
         wait_until(lambda: all_gone(pids(folder)), limit_s=OUTLIVE_S)
-    assert entries(ledger_path)["a"].state == "leased"
+    assert notes(records) == {}
 
 
 @pytest.mark.usefixtures("task")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_whole_group_ends_the_run_in_order(
-    ledger_path: Path, folder: Path, number: signal.Signals
+    records: Path, folder: Path, number: signal.Signals
 ) -> None:
-    add(
-        ledger_path,
-        {"name": "quick"},
-        *({"name": name, "do": "sleep", "seconds": 600} for name in "ab"),
-    )
-    with driver(ledger_path, folder) as process:
+    long = ({"name": name, "do": "sleep", "seconds": 600} for name in "ab")
+    add(records, {"name": "quick"}, *long)
+    with driver(records, folder) as process:
         wait_while_running(process, lambda: len(list(folder.glob("*.tmp"))) == 2)
         os.killpg(process.pid, number)
         process.wait(30)
@@ -229,47 +203,46 @@ def test_a_signal_to_the_whole_group_ends_the_run_in_order(
 
     assert last_line.startswith("KeyboardInterrupt")
     assert all_gone(pids(folder))
-    assert states(ledger_path) == {"done": 1, "pending": 2}
-    assert {entry.attempts for entry in entries(ledger_path).values() if not entry.result} == {0}
+    assert states(records) == {"done": 1}
     assert list(folder.glob("*.tmp")) == [], "interrupted items clear up"
 
 
 @pytest.mark.usefixtures("task")
-def test_a_worker_survives_what_is_meant_for_the_driver(ledger_path: Path, folder: Path) -> None:
-    add(ledger_path, {"name": "a", "do": "sleep", "seconds": 0.5})
-    with driver(ledger_path, folder) as process:
+def test_a_worker_survives_what_is_meant_for_the_driver(records: Path, folder: Path) -> None:
+    add(records, {"name": "a", "do": "sleep", "seconds": 0.5})
+    with driver(records, folder) as process:
         wait_while_running(process, (folder / "a.tmp").exists)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(pids(folder)[0], number)
         assert process.wait(30) == 0
     assert tries(folder, "a") == 1
-    assert states(ledger_path) == {"done": 1}
+    assert states(records) == {"done": 1}
 
 
 @pytest.mark.usefixtures("task")
 def test_a_second_driver_is_refused_while_the_first_works(
-    ledger_path: Path, folder: Path, task: TaskSpec
+    records: Path, folder: Path, task: TaskSpec
 ) -> None:
-    add(ledger_path, {"name": "a", "do": "sleep", "seconds": 600})
-    with driver(ledger_path, folder) as process:
+    add(records, {"name": "a", "do": "sleep", "seconds": 600})
+    with driver(records, folder) as process:
         wait_while_running(process, (folder / "a.tmp").exists)
         with pytest.raises(TPBenchError, match=f"in use by process {process.pid} on "):
-            work(ledger_path, task)
+            work(records, task)
 
 
 @pytest.mark.usefixtures("task")
-def test_a_driver_without_a_file_works(ledger_path: Path, folder: Path) -> None:
+def test_a_driver_without_a_file_works(records: Path, folder: Path) -> None:
     """As a notebook or an interpreter that reads its standard input."""
-    add(ledger_path, {"name": "a"})
+    add(records, {"name": "a"})
     script = (HERE / "driver_script.py").read_text()
     subprocess.run(
-        [sys.executable, "-", str(ledger_path), str(folder), "main"],
+        [sys.executable, "-", str(records), str(folder), "main"],
         input=script.encode(),
         env=os.environ | {"PYTHONPATH": str(HERE)},
         check=True,
         timeout=60,
     )
-    assert states(ledger_path) == {"done": 1}
+    assert states(records) == {"done": 1}
 
 
 def test_signal_handlers_are_put_back() -> None:

@@ -1,0 +1,304 @@
+"""What a run is to do: which sources are new, changed, moved or equal, and what ids they get."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from tpbench.dataset import clip_path, keypoints_path, pose_path
+from tpbench.dataset.folder import CLIPS_FOLDER, KEYPOINTS_FOLDER, POSES_FOLDER, RECORDS_FOLDER
+from tpbench.errors import DatasetError, MediaError
+from tpbench.extraction.leftovers import holds_work, require_own_folders
+from tpbench.extraction.pipeline import WORK_FOLDER
+from tpbench.extraction.records import (
+    FAILED_STATES,
+    FINAL_STATES,
+    SETTINGS_FILE,
+    SourceRecord,
+    SourceRecords,
+)
+from tpbench.extraction.sources import Source, hashed, id_stem, mark_duplicates, source_id
+from tpbench.work import WorkItem
+from tpbench.work.records import Shard
+
+logger = logging.getLogger(__name__)
+
+_HOMES: Final = frozenset({CLIPS_FOLDER, KEYPOINTS_FOLDER, POSES_FOLDER})
+_DIGITS: Final = (8, 16, 32, 64)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a dataset, or make sure that it is one.
+
+    Raises:
+        DatasetError: it can't be made or written to, it holds something else, or a dataset that
+            can't be extended.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        begun = (folder / SETTINGS_FILE).is_file()
+        if not begun and any(_is_foreign(entry) for entry in folder.iterdir()):
+            raise DatasetError(_why_refused(folder))
+        require_own_folders(folder)
+        (folder / RECORDS_FOLDER).mkdir(exist_ok=True)
+    except OSError as error:
+        raise DatasetError(f"{folder}: can't write a dataset here ({error.strerror})") from error
+
+
+def _is_foreign(entry: Path) -> bool:
+    """Whether something is there that no run leaves which came to nothing."""
+    if entry.name in {RECORDS_FOLDER, WORK_FOLDER}:
+        return False
+    return entry.name not in _HOMES or not entry.is_dir() or any(entry.iterdir())
+
+
+def _why_refused(folder: Path) -> str:
+    if holds_work(folder):
+        return (
+            f"{folder}: a dataset without its records ({RECORDS_FOLDER}): it can be read, not "
+            f"extended; put its folder {RECORDS_FOLDER} back from a copy, or choose another output "
+            "folder"
+        )
+    return f"{folder}: holds files but no dataset of tpbench; choose a new or empty folder"
+
+
+def plan(
+    records: SourceRecords,
+    sources: Sequence[Source],
+    *,
+    retry_failed: bool = False,
+    shard: Shard | None = None,
+) -> Set[str]:
+    """Note in `records.planned` what is to be done; return the keys of all inputs, done or not.
+
+    A source that was done stays done while its size and time of change stay as they were; one that
+    changed is done again unless its bytes are the same. A file with the bytes of another is not
+    done a second time, and one that merely moved is known again. A failed source that is gone is
+    forgotten. A source of which a clip file is missing is done again, also where it moved. What was
+    out of reach is tried again.
+
+    Args:
+        records: of the dataset.
+        sources: all inputs.
+        retry_failed: try again what failed or was given up.
+        shard: plan only this part of them.
+    """
+    keys = {source.key for source in sources}
+    known = dict(records.known)
+    again, finished = _again(records, sources, retry_failed=retry_failed)
+    for key in again:
+        records.start_over(key)
+    if shard is None:
+        for record in known.values():
+            if record.item not in again and _failed_and_gone(record, keys):
+                records.forget(record.item)
+    to_do = [
+        source
+        for source in sources
+        if source.key not in known or source.key in again or known[source.key].state == "pending"
+    ]
+    for source in mark_duplicates(to_do, finished):
+        former = None if source.duplicate_of is None else finished.get(source.sha256 or "")
+        planned = source if former is None else _beside(former, source, records)
+        if planned is None:
+            logger.info("%s was done before it moved", source.path)
+            keys.discard(source.key)
+            continue
+        ours = shard is None or shard.holds(source.shown_path)
+        if former is not None and planned.duplicate_of is None:
+            finished[planned.sha256 or ""] = planned
+            if ours:
+                _take_over(records, former, planned)
+        if ours:
+            records.planned[planned.key] = planned
+    return {s.key for s in sources if s.key in keys and (not shard or shard.holds(s.shown_path))}
+
+
+def _again(
+    records: SourceRecords, sources: Sequence[Source], *, retry_failed: bool
+) -> tuple[set[str], dict[str, Source]]:
+    """Return the keys of what is known and to be done again, and what else is finished."""
+    known = records.known
+    keys = {source.key for source in sources}
+    again = {
+        source.key
+        for source in sources
+        if source.key in known
+        and _is_to_be_done_again(
+            known[source.key], source, records.folder, retry_failed=retry_failed
+        )
+    }
+    again |= _sharing_an_id(known.values()) & keys
+    same = [record for key, record in known.items() if key not in again]
+    finished = _finished(same)
+    return again | _without_original(same, finished, sources), finished
+
+
+def _beside(former: Source, source: Source, records: SourceRecords) -> Source | None:
+    """Return what is to be done of a source that equals a finished one; None: nothing.
+
+    What merely moved is not done again, unless files of its clips are missing.
+    """
+    if former.path.exists():
+        return replace(source, duplicate_of=former.shown_path)
+    if former.key in records.known and not _lacks_files(records.known[former.key], records.folder):
+        return None
+    return replace(source, duplicate_of=None)
+
+
+def _take_over(records: SourceRecords, former: Source, source: Source) -> None:
+    """Have a source that moved stand in the place of what it was, with what it gave."""
+    at_new_place = records.known.get(source.key)
+    if former.key in records.known and (at_new_place is None or at_new_place.result is None):
+        records.rename(former.key, source)
+
+
+def work_items(records: SourceRecords) -> Iterator[WorkItem]:
+    """Yield what is planned, each with its id when it is drawn.
+
+    Raises:
+        HaltError: the records are not in their place any more.
+    """
+    names = SourceNames(records)
+    for key, source in records.planned.items():
+        records.require_in_place()
+        former = records.known.get(key)
+        attempts = 0 if former is None else former.attempts
+        records.planned[key] = named = names.named(source)
+        yield WorkItem(key=key, payload=named.to_json(), attempts=attempts)
+
+
+class SourceNames:
+    """Gives sources their ids: short ones, and longer ones where two videos would share one.
+
+    An id is a file name's stem and 8 digits of a sha256. Videos of one name are common
+    (`<person>/00001.mp4`), so among many of them two will share the digits. The second one gets
+    more; what is done keeps its id. Only a file whose name another one bears has to be read for it;
+    its sha256 then goes to the worker, who does not read it again.
+
+    Args:
+        records: of the dataset, with what is planned.
+    """
+
+    def __init__(self, records: SourceRecords) -> None:
+        sources = {key: record.source for key, record in records.known.items()} | records.planned
+        self._bearers = Counter(map(id_stem, sources.values()))
+        self._owner: dict[str, str] = {}
+        """Source id -> sha256."""
+        self._done: dict[str, Source] = {}
+        """sha256 -> the source that bears it."""
+        for record in records.known.values():
+            if record.result is None or record.source.duplicate_of is not None:
+                continue
+            sha256 = record.result["source_sha256"]
+            for clip in record.result["clips"]:
+                self._owner.setdefault(clip["source_id"], sha256)
+            if record.state == "done":
+                self._done[sha256] = record.source
+
+    def named(self, source: Source) -> Source:
+        """Return the source with its sha256 and the digits of its id, where they matter."""
+        if source.duplicate_of is not None or self._bearers[id_stem(source)] < 2:
+            return source
+        try:
+            source = hashed(source)
+        except MediaError:
+            return source  # the worker will say so, in the row of this source
+        sha256 = source.sha256 or ""
+        first = self._done.setdefault(sha256, source)
+        if first.path != source.path and id_stem(first) == id_stem(source):
+            # Not seen before: one of the two could not be read when the run was planned.
+            return replace(source, duplicate_of=first.shown_path)
+        for digits in _DIGITS:
+            source = replace(source, id_digits=digits)
+            if self._owner.setdefault(source_id(source), sha256) == sha256:
+                break
+        return source
+
+
+def _is_to_be_done_again(
+    record: SourceRecord, source: Source, folder: Path, *, retry_failed: bool
+) -> bool:
+    if record.state == "postponed" or (retry_failed and record.state in FAILED_STATES):
+        return True
+    return _has_changed(record, source) or _lacks_files(record, folder)
+
+
+def _has_changed(record: SourceRecord, source: Source) -> bool:
+    then = record.source
+    if (then.size_bytes, then.mtime_ns) == (source.size_bytes, source.mtime_ns):
+        return False
+    if record.state != "done":
+        return True
+    try:
+        return hashed(source).sha256 != record.sha256
+    except MediaError:
+        return True
+
+
+def _sharing_an_id(records: Iterable[SourceRecord]) -> set[str]:
+    """Return the keys of sources that one id was given to, by shards or earlier versions.
+
+    The files of one lie in the place of the other's: both are done again.
+    """
+    bearers: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for record in records:
+        if record.state == "done":
+            for clip_id, _ in record.kept():
+                bearers[clip_id][record.item] = record.sha256
+    return {key for same in bearers.values() if len(set(same.values())) > 1 for key in same}
+
+
+def _lacks_files(record: SourceRecord, folder: Path) -> bool:
+    """Whether a file of a kept clip is gone. Damaged ones are found by `inspect --verify`."""
+    for clip_id, _ in record.kept():
+        for path_of in (clip_path, keypoints_path, pose_path):
+            if not path_of(folder, clip_id).is_file():
+                logger.warning("%s is gone; its source is done again", path_of(folder, clip_id))
+                return True
+    return False
+
+
+def _finished(records: Iterable[SourceRecord]) -> dict[str, Source]:
+    """Return the sources that earlier runs have finished, by sha256; duplicates left out."""
+    return {
+        record.sha256: record.source
+        for record in records
+        if record.state in FINAL_STATES and record.source.duplicate_of is None and record.sha256
+    }
+
+
+def _without_original(
+    records: Iterable[SourceRecord], finished: Mapping[str, Source], sources: Sequence[Source]
+) -> set[str]:
+    """Return the keys of finished duplicates whose original changed or was never finished.
+
+    Args:
+        records: all that did not change.
+        finished: originals, by sha256.
+        sources: this run's inputs: an original among them may still come.
+    """
+    keys = {source.key for source in sources}
+    orphans = {
+        record.item: record
+        for record in records
+        if record.state == "done" and record.source.duplicate_of and record.item in keys
+        if record.sha256 not in finished
+    }
+    sizes = {record.source.size_bytes for record in orphans.values()}
+    coming = set()
+    for source in sources:
+        if source.size_bytes in sizes and source.key not in orphans:
+            with suppress(MediaError):
+                coming.add(hashed(source).sha256)
+    return {key for key, record in orphans.items() if record.sha256 not in coming}
+
+
+def _failed_and_gone(record: SourceRecord, keys: Set[str]) -> bool:
+    failed = record.state in FAILED_STATES
+    return failed and record.item not in keys and not record.source.path.exists()

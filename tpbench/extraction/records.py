@@ -1,0 +1,480 @@
+"""What is known of each source: one record a source, which says what it gave and if it counts.
+
+Records alone decide what is left to do; a clip file on disk proves nothing. What a source gave when
+it was last done is kept until it is done again, also while it is to be done anew or has failed
+since: nothing finished is lost before something whole is in its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterator, Set
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import BeforeValidator, Field, FiniteFloat, PlainSerializer
+
+from tpbench.canonical import settings_digest
+from tpbench.dataset import Clip, DatasetInfo, RunStats, read_clips
+from tpbench.dataset.folder import MANIFEST_NAME, RECORDS_FOLDER, RECORDS_LOCK
+from tpbench.dataset.info import INFO_NAME, read_info
+from tpbench.errors import DatasetError, MediaError
+from tpbench.extraction.leftovers import holds_work
+from tpbench.extraction.pipeline import failed_row
+from tpbench.extraction.sources import Source, hashed
+from tpbench.foreign import printable
+from tpbench.work import JsonObject, Outcome, ProgressCounter, keep_traceback
+from tpbench.work.records import (
+    Record,
+    RecordError,
+    Shard,
+    describe_differences,
+    folder_id,
+    locked,
+    require_same,
+    sweep,
+)
+
+logger = logging.getLogger(__name__)
+
+SETTINGS_FILE: Final = Path(RECORDS_FOLDER) / "settings.json"
+"""Below the dataset. There as soon as a run has begun."""
+WORKER_LOG: Final = Path(RECORDS_FOLDER) / "workers.log"
+"""Below the dataset: what workers and the native libraries in them say, and tracebacks."""
+HOW_TO_MEND: Final = (
+    f"put back a copy of the folder {RECORDS_FOLDER} from before (all files in it together), or "
+    "choose another output folder; what is published stays as it is"
+)
+"""What to do about records that are gone or damaged. Starting anew would disown what is done."""
+State = Literal["pending", "done", "failed", "quarantined", "postponed"]
+FAILED_STATES: Final = frozenset({"failed", "quarantined", "postponed"})
+FINAL_STATES: Final = FAILED_STATES | {"done"}
+"""Of this run; what is postponed is tried again by the next."""
+
+
+class SourceRecord(Record):
+    """What is known of one source."""
+
+    indent: ClassVar[int | None] = None
+
+    item: str
+    """`Source.key`."""
+    key: str
+    """Of the bytes, settings, models and versions that it was tried with: see `Settings.key_of`."""
+    state: State
+    attempts: int
+    source: Annotated[Source, BeforeValidator(Source.from_json), PlainSerializer(Source.to_json)]
+    result: dict[str, Any] | None = None
+    """What the worker returned when it was last done, whatever its state is now."""
+    replaced: list[list[str]] = Field(default_factory=list)
+    """Id and sha256 of kept clips that it gave before it was done again; see `period`."""
+    period: int = 0
+    """`Settings.period` when they were replaced: a later manifest does not speak of them."""
+    error: str | None = None
+    error_detail: str | None = None
+    wall_s: FiniteFloat = 0.0
+    cpu_s: FiniteFloat = 0.0
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes that the state speaks of; empty where nobody had to read them."""
+        if self.state == "done" and self.result is not None:
+            return str(self.result["source_sha256"])
+        return self.source.sha256 or ""
+
+    def kept(self) -> list[list[str]]:
+        """Return id and sha256 of each kept clip."""
+        clips = () if self.result is None else self.result["clips"]
+        return [[c["clip_id"], c["clip_sha256"]] for c in clips if c["status"] == "kept"]
+
+    def without_rejects(self) -> SourceRecord:
+        """Return what a run has to know before it publishes: no rejected row, few columns."""
+        if self.result is None:
+            return self
+        names = ("clip_id", "status", "clip_sha256", "source_id")
+        clips = [clip for clip in self.result["clips"] if clip["status"] == "kept"]
+        clips = clips or self.result["clips"][:1]
+        held = [{name: clip.get(name) for name in names} for clip in clips]
+        return self.model_copy(update={"result": self.result | {"clips": held}})
+
+
+class Settings(Record):
+    """What all records of a dataset are made with."""
+
+    settings: str
+    """Digest of all that decides the results."""
+    config: dict[str, Any]
+    """What it stands for, so that a refusal can say what differs."""
+    round: int = 0
+    """Goes up with `--redo`: no record of an earlier round counts."""
+    period: int = 0
+    """Goes up when a manifest is written."""
+
+    def key_of(self, sha256: str) -> str:
+        """Return the key of a record of a source with these bytes."""
+        return settings_digest([self.settings, self.round, sha256])
+
+
+class RunTime(Record):
+    """How long all runs took, or those of one shard."""
+
+    wall_s: FiniteFloat
+
+
+class SourceRecords:
+    """The records of one dataset, opened by one run. Make one with `open_records`."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.home = folder / RECORDS_FOLDER
+        self.home_id = folder_id(self.home)
+        """Which folder the records lie in, for those who make sure that it is still there."""
+        self.known: dict[str, SourceRecord] = {}
+        """By item, without rejects; what does not count any more is pending."""
+        self.planned: dict[str, Source] = {}
+        """What this run is to do, by item."""
+        for record in read_records(folder):
+            self._remember(record)
+
+    def require_in_place(self) -> None:
+        """Refuse to go on when the records were removed or replaced: see `require_same`."""
+        require_same(self.home, self.home_id)
+
+    def add(self, outcome: Outcome, progress: ProgressCounter) -> None:
+        """Write down what became of a source, then count it. Only `done` replaces what it gave."""
+        source = self.planned[outcome.key]
+        former = self.known.get(outcome.key)
+        record = SourceRecord(
+            item=outcome.key,
+            key="",
+            state="pending" if outcome.kind == "retried" else outcome.kind,
+            attempts=outcome.attempts,
+            source=source,
+            replaced=[] if former is None else self._replaced(former),
+            period=self.settings.period,
+            error=outcome.error,
+            error_detail=outcome.error_detail,
+            wall_s=outcome.wall_s,
+            cpu_s=outcome.cpu_s,
+        )
+        if outcome.result is not None:
+            replaced = record.replaced + ([] if former is None else former.kept())
+            new = {"result": dict(outcome.result), "replaced": replaced}
+            record = record.model_copy(update=new)
+        elif former is not None and former.result is not None:
+            record = record.model_copy(update={"result": self._read(outcome.key).result})
+        self.put(record.model_copy(update={"key": self.settings.key_of(record.sha256)}))
+        if outcome.kind != "retried":
+            self._count(outcome, source, progress)
+
+    def put(self, record: SourceRecord) -> None:
+        """Write a record."""
+        self.require_in_place()
+        record.write(_path(self.home, record.item))
+        self._remember(record)
+
+    def start_over(self, item: str) -> None:
+        """Have a source done as if it had never been tried; what it gave stays."""
+        self.known[item] = self.known[item].model_copy(update={"state": "pending", "attempts": 0})
+
+    def forget(self, item: str) -> None:
+        """Forget that a source failed, but not what it gave before."""
+        if self.known[item].result is None:
+            self.require_in_place()
+            _path(self.home, item).unlink(missing_ok=True)
+            del self.known[item]
+        else:
+            new = {"state": "pending", "attempts": 0, "error": None, "error_detail": None}
+            self.put(self._read(item).model_copy(update=new))
+
+    def rename(self, item: str, source: Source) -> None:
+        """Give a source another path and have it done again from there; what it gave stays."""
+        new = {"item": source.key, "source": source, "state": "pending", "attempts": 0}
+        self.put(self._read(item).model_copy(update=new))
+        _path(self.home, item).unlink(missing_ok=True)
+        del self.known[item]
+
+    def published(self, *, workers: int) -> tuple[list[Clip], RunStats]:
+        """Return the rows of the manifest, and what all runs so far took.
+
+        There are rows of what is done, of what failed, and of what is to be done again: a source
+        keeps the rows it had until it is. No id comes twice: what is done goes before what was.
+        """
+        rows: dict[str, Clip] = {}
+        former: dict[str, Clip] = {}
+        stage_s: Counter[str] = Counter()
+        frames, source_s, core_s = 0, 0.0, 0.0
+        for record in read_records(self.folder):
+            known = self.known.get(record.item)
+            state = "pending" if known is None else known.state
+            if state in FAILED_STATES:
+                failed = _failed_row(record)
+                rows[failed.clip_id] = failed
+            core_s += record.cpu_s
+            if record.result is not None:
+                for clip in map(Clip.from_json, record.result["clips"]):
+                    (rows if state == "done" else former).setdefault(clip.clip_id, clip)
+                frames += record.result["n_frames"]
+                source_s += record.result["duration_s"]
+                stage_s.update(record.result["stage_s"])
+        stats = RunStats(
+            workers=workers,
+            wall_s=sum(RunTime.read(path).wall_s for path in self.home.glob("run*.json")),
+            core_s=core_s,
+            source_frames=frames,
+            source_s=source_s,
+            stage_s=dict(stage_s),
+        )
+        return list((former | rows).values()), stats
+
+    def replaced_clips(self) -> set[str]:
+        """Return the ids of clips whose sources were done again since the manifest was written."""
+        return {name for record in self.known.values() for name, _ in self._replaced(record)}
+
+    def num_pending(self, items: Set[str]) -> int:
+        """Return how many sources are still to be done: of these, and of those done before.
+
+        The latter are told of in the log: they were made with other settings, or have changed.
+        """
+        pending = [r for r in self.known.values() if r.state not in FINAL_STATES]
+        former = [r for r in pending if r.item not in items and r.result is not None]
+        if former:
+            logger.warning(
+                "%d sources that are to be done again were not given (%s): their clips stay as "
+                "they were; give their videos, too",
+                len(former),
+                former[0].source.shown_path + (", ..." if len(former) > 1 else ""),
+            )
+        return len(items) - self.num_finished(items) + len(former)
+
+    def num_finished(self, items: Set[str]) -> int:
+        """Return how many of these sources are finished."""
+        return sum(r.item in items and r.state in FINAL_STATES for r in self.known.values())
+
+    def add_wall_time(self, wall_s: float, shard: Shard | None) -> None:
+        """Add the time of a run to that of the runs before."""
+        self.require_in_place()
+        path = self.home / ("run.json" if shard is None else f"run{shard.suffix}.json")
+        before = RunTime.read(path).wall_s if path.exists() else 0.0
+        RunTime(wall_s=before + wall_s).write(path)
+
+    def end_period(self) -> None:
+        """Note that a manifest is written, which speaks of nothing that was replaced."""
+        self._set(period=self.settings.period + 1)
+
+    def begin(self, settings: str, config: JsonObject, *, redo: bool) -> None:
+        """Hold the settings of now against those of the records.
+
+        Raises:
+            DatasetError: they differ, and nothing is to be done again.
+        """
+        known = self.settings
+        if redo:
+            self._set(settings=settings, config=dict(config), round=known.round + 1)
+            for item in self.known:
+                self.start_over(item)
+        elif known.settings != settings:
+            differences = describe_differences(known.config, config)
+            raise DatasetError(
+                f"{self.folder / SETTINGS_FILE}: made with another config "
+                f"({differences or f'{known.settings}, now {settings}'}); "
+                "choose another folder, or pass --redo to do everything again"
+            )
+
+    def check(self) -> None:
+        """Make sure that records tell of every clip that the manifest keeps.
+
+        A manifest that can't be read is written anew from records that know as many clips as
+        `dataset.json` counts.
+
+        Raises:
+            DatasetError: they know less: they are an older copy, or not whole.
+        """
+        known = {
+            (name, sha256)
+            for record in self.known.values()
+            for name, sha256 in (*record.kept(), *self._replaced(record))
+        }
+        published = _published(self.folder)
+        if published is not None:
+            where, kept, missing = MANIFEST_NAME, len(published), len(set(published) - known)
+        else:
+            former = read_former(self.folder)
+            where, kept = INFO_NAME, (0 if former is None else former.counts.kept)
+            missing = max(0, kept - len(known))
+        if missing:
+            raise DatasetError(
+                f"{self.home}: knows nothing of {missing} of the {kept} clips "
+                f"that {where} keeps: it is older, or not whole; {HOW_TO_MEND}"
+            )
+
+    def _set(self, **changes: object) -> None:
+        self.require_in_place()
+        self.settings = self.settings.model_copy(update=changes)
+        self.settings.write(self.folder / SETTINGS_FILE)
+
+    def _replaced(self, record: SourceRecord) -> list[list[str]]:
+        return record.replaced if record.period == self.settings.period else []
+
+    def _remember(self, record: SourceRecord) -> None:
+        if record.key != self.settings.key_of(record.sha256):
+            record = record.model_copy(update={"state": "pending", "attempts": 0})
+        self.known[record.item] = record.without_rejects()
+
+    def _read(self, item: str) -> SourceRecord:
+        return SourceRecord.read(_path(self.home, item))
+
+    def _count(self, outcome: Outcome, source: Source, progress: ProgressCounter) -> None:
+        clips = () if outcome.result is None else outcome.result["clips"]
+        counts = Counter(str(clip["status"]) for clip in clips)
+        if outcome.kind != "done":
+            unexpected = outcome.error_detail is not None or outcome.kind == "quarantined"
+            logger.warning("%s", error_line(source, outcome.error or "", unexpected=unexpected))
+            keep_traceback(outcome, self.folder / WORKER_LOG, name=source.shown_path)
+        for clip in clips:
+            if clip["status"] == "failed":  # a stretch that is damaged
+                logger.warning("%s", clip["error"])
+        counts["failed"] = int(outcome.kind != "done" or counts["failed"] > 0)
+        progress.finish(outcome.key, counts=counts)
+
+
+@contextmanager
+def open_records(
+    folder: Path,
+    *,
+    settings: str,
+    config: JsonObject,
+    redo: bool = False,
+    shard: Shard | None = None,
+) -> Iterator[SourceRecords]:
+    """Take the records of a dataset for this run, and hold them against the manifest.
+
+    Args:
+        folder: of the dataset.
+        settings: digest of all that decides the results. Records made with other settings are
+            refused, because their results would not fit.
+        config: what the digest stands for.
+        redo: have everything done again with these settings.
+        shard: other shards may be at work in the folder, too.
+
+    Raises:
+        DatasetError: another run works there, the settings are others, or records are gone,
+            damaged or older than the manifest.
+    """
+    home = folder / RECORDS_FOLDER
+    with _taken(home, shard):
+        # Shards that start together wait here for one another.
+        with locked(home / ".settings.lock", wait=True):
+            path = folder / SETTINGS_FILE
+            if not path.exists():
+                if holds_work(folder) or any(_records_folder(folder).glob("*.json")):
+                    raise DatasetError(
+                        f"{path}: the records of what is done here are gone; {HOW_TO_MEND}"
+                    )
+                Settings(settings=settings, config=dict(config)).write(path)
+            try:
+                records = SourceRecords(folder, Settings.read(path))
+            except RecordError as error:
+                raise _damaged(error) from error
+            records.check()
+            records.begin(settings, config, redo=redo)
+            if shard is None:
+                sweep((home, _records_folder(folder)))
+        yield records
+
+
+@contextmanager
+def _taken(home: Path, shard: Shard | None) -> Iterator[None]:
+    """Hold the locks of a run: alone, or together with other shards of the same count."""
+    with locked(home / RECORDS_LOCK, shared=shard is not None):
+        if shard is None:
+            yield
+            return
+        for other in sorted(home.glob(".lock.shard*")):
+            if not other.name.endswith(f"of{shard.count}"):
+                with locked(other):  # raises while a run with another number of shards is on
+                    pass
+        with locked(home / f"{RECORDS_LOCK}{shard.suffix}"):
+            yield
+
+
+def read_records(folder: Path) -> Iterator[SourceRecord]:
+    """Yield the records of a dataset, in the order of their files' names.
+
+    Raises:
+        DatasetError: one is damaged.
+    """
+    for path in sorted(_records_folder(folder).glob("*.json")):
+        if not path.name.startswith("."):
+            try:
+                yield SourceRecord.read(path)
+            except RecordError as error:
+                raise _damaged(error) from error
+
+
+def write_record(home: Path, record: SourceRecord) -> None:
+    """Write a record below a folder `.records`, or one that is going to be it."""
+    record.write(_path(home, record.item))
+
+
+def read_former(folder: Path) -> DatasetInfo | None:
+    """Read what `dataset.json` tells, before any work is done; None if it is not there.
+
+    Raises:
+        DatasetError: it is damaged. The records know all but two things in it.
+    """
+    if not (folder / INFO_NAME).exists():
+        return None
+    try:
+        return read_info(folder)
+    except DatasetError as error:
+        raise DatasetError(
+            f"{error}; put it back from a copy, or delete it and run again: no clip is lost by "
+            "that, only the dataset's name (--name) and how it was split (`tpbench split`)"
+        ) from error
+
+
+def error_line(source: Source, error: str, *, unexpected: bool) -> str:
+    """Return one line that names the source and, of a bug or a crash, where there is more of it."""
+    name = printable(source.shown_path)
+    line = error if error.startswith(name) else f"{name}: {error}"
+    return f"{line} (more on it: {WORKER_LOG})" if unexpected else line
+
+
+def _records_folder(folder: Path) -> Path:
+    return folder / RECORDS_FOLDER / "sources"
+
+
+def _path(home: Path, item: str) -> Path:
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(item).stem)[:80]
+    digits = hashlib.sha256(item.encode()).hexdigest()[:16]
+    return home / "sources" / f"{readable}-{digits}.json"
+
+
+def _damaged(error: RecordError) -> DatasetError:
+    return DatasetError(f"{error}; {HOW_TO_MEND}")
+
+
+def _published(folder: Path) -> list[tuple[str, str | None]] | None:
+    """Return id and sha256 of the clips that the manifest keeps; None if it can't be read."""
+    if not (folder / MANIFEST_NAME).exists():
+        return None
+    try:
+        return [(c.clip_id, c.clip_sha256) for c in read_clips(folder, status="kept")]
+    except DatasetError as error:
+        logger.warning("%s; it is written anew", error)
+        return None
+
+
+def _failed_row(record: SourceRecord) -> Clip:
+    source = record.source
+    unexpected = record.error_detail is not None or record.state == "quarantined"
+    line = error_line(source, record.error or "unknown error", unexpected=unexpected)
+    with suppress(MediaError):  # its row goes without a sha256
+        source = hashed(source)
+    return failed_row(source, line, quarantined=record.state == "quarantined")
