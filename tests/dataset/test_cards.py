@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tpbench.dataset import Dataset, SplitInfo
-from tpbench.dataset.cards import render_card
+from tpbench.dataset.finishing import render_card
 
 
 def test_card_states_counts_digest_codes_and_settings(small: Dataset) -> None:

@@ -5,7 +5,7 @@
       manifest.parquet           one row per candidate clip      folder.py
       clips/ keypoints/ poses/   three files per kept clip       folder.py
       splits/{train,test}.csv    whole identities on one side    finishing.py
-      README.md croissant.json   for people, for machines        cards.py
+      README.md croissant.json   for people, for machines        finishing.py
 
 `finalise` writes all of it but the clips; `Dataset.open` reads it.
 """
