@@ -14,13 +14,13 @@ from tpbench.benchmark.generate import generate_planned
 from tpbench.benchmark.judging import clip_means, identities_of, score_over_seeds
 from tpbench.benchmark.request import EvalRequest, Overwrite, RunPlan, plan_evaluation
 from tpbench.benchmark.run_folder import ClipRecord, Keep, Run, RunFolder
-from tpbench.benchmark.tasks import SplitChoice, TaskClip, TaskRule
+from tpbench.benchmark.tasks import SplitChoice, TaskClip
 from tpbench.canonical import encoded
 from tpbench.dataset import Dataset
 from tpbench.errors import SubmissionError
-from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, Protocol, as_pooled
+from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, as_pooled
 from tpbench.metrics.scoring.pairing import Pair, Pairing
-from tpbench.metrics.scoring.policies import Policies
+from tpbench.metrics.scoring.policies import policies_of
 from tpbench.metrics.scoring.records import (
     Readiness,
     RecordFolder,
@@ -253,7 +253,7 @@ def evaluate_request(
     plan, protocol = plan_evaluation(request)
     scoring = ScoringSetting(
         protocol=protocol,
-        policies=policies_of(plan.rule, protocol),
+        policies=policies_of(protocol, first=plan.rule.first_frame),
         device=request.device,
         workers=request.workers,
         offline=request.offline,
@@ -360,17 +360,6 @@ def _ready(scoring: ScoringSetting) -> Readiness:
     for reason, names in reasons.items():
         logger.warning("will stay blank: %s: %s", ", ".join(names), reason)
     return readiness
-
-
-def policies_of(rule: TaskRule, protocol: Protocol) -> Policies:
-    """Return what becomes of clips that don't fit their real ones, and what is not scored."""
-    return Policies(
-        length=protocol.length,
-        resize=protocol.resize,
-        rate=protocol.rate,
-        first_frame=rule.first_frame,
-        shape="any" if protocol.squashes else "same",
-    )
 
 
 def pair_run(

@@ -257,7 +257,7 @@ class RunFolder:
 
     def holds_anything(self) -> bool:
         """Whether a run was begun here."""
-        return (self.path / RUN_INFO_NAME).exists() or any(self.path.glob("records/*.json"))
+        return (self.path / RUN_INFO_NAME).exists() or bool(list(self.path.glob("records/*.json")))
 
     def discard(self, clip_id: str) -> None:
         """Take away all that there is of a clip."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from tpbench.benchmark.checks import RunCheck, Verification
-from tpbench.benchmark.evaluate import policies_of
 from tpbench.benchmark.model import ModelChoice
 from tpbench.benchmark.request import RunPlan, data_folder
 from tpbench.benchmark.run_folder import Run
@@ -22,6 +21,7 @@ from tpbench.benchmark.tasks import select_clips, task_rule
 from tpbench.dataset import Dataset
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.metrics.registry import PROTOCOLS, RETIRED_PROTOCOLS, Protocol
+from tpbench.metrics.scoring.policies import policies_of
 from tpbench.metrics.scoring.report import SCORES_NAME, ScoreReport
 from tpbench.metrics.scoring.run import ScoringSetting
 from tpbench.work import ProgressListener
@@ -69,7 +69,7 @@ def verify_run(
             protocol = _protocol_of(report, folder)
             scoring = ScoringSetting(
                 protocol=protocol,
-                policies=policies_of(plan.rule, protocol),
+                policies=policies_of(protocol, first=plan.rule.first_frame),
                 device=device,
                 workers=workers,
                 offline=offline,

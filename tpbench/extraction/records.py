@@ -372,7 +372,7 @@ def open_records(
         with locked(home / ".settings.lock", wait=True):
             path = folder / SETTINGS_FILE
             if not path.exists():
-                if holds_work(folder) or any(_records_folder(folder).glob("*.json")):
+                if holds_work(folder) or list(_records_folder(folder).glob("*.json")):
                     raise DatasetError(
                         f"{path}: the records of what is done here are gone; {HOW_TO_MEND}"
                     )

@@ -93,8 +93,7 @@ def extract(  # noqa: PLR0913 - the options of the command
         retry_failed: try sources again that failed or were given up. Those that were out of reach
             (no permission, a share that dropped out) are tried again anyhow.
         name: of the dataset; if not given the name it has, at first the folder's.
-        item_timeout_s: a source that makes no progress for so long is ended, which counts as an
-            attempt; 0 for no end.
+        item_timeout_s: a source without progress for so long is tried again; 0 for no end.
         on_progress: told about every step.
 
     Returns:

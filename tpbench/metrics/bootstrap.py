@@ -157,7 +157,8 @@ def mean_over_identities(
     if identities is None:
         reason = reason or "the identities of the clips are not known"
     elif counts.size < MIN_IDENTITIES:
-        few = f"{counts.size} identities: an interval needs at least {MIN_IDENTITIES}"
+        who = "identity" if counts.size == 1 else "identities"
+        few = f"{counts.size} {who}: an interval needs at least {MIN_IDENTITIES}"
         reason = reason or few
     if reason is None:
         interval = _interval(sums, counts, bounds, level, n_resamples=n_resamples, seed=seed)
