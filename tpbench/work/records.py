@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tpbench.canonical import encoded, first_problem, settings_digest
 from tpbench.errors import ConfigError, DatasetError, SubmissionError
 from tpbench.files import is_half_written, written_aside
-from tpbench.foreign import ForeignFileError, read_json
+from tpbench.foreign import ForeignFileError, parse_json, read_bytes
 from tpbench.work.faults import HaltError
 
 T = TypeVar("T")
@@ -66,7 +66,8 @@ class Record(BaseModel):
             RecordError: it is absent, of another version, or was changed after it was written.
         """
         try:
-            content = read_json(path)
+            raw = read_bytes(path)
+            content = parse_json(raw)
         except (OSError, ForeignFileError) as error:
             raise RecordError(f"{path}: no readable record ({error})") from error
         version = content.pop("schema_version", None) if isinstance(content, dict) else None
@@ -74,13 +75,14 @@ class Record(BaseModel):
             raise RecordError(
                 f"{path}: schema version {version}, this tpbench reads {cls.schema_version}"
             )
-        digest = content.pop("digest", None)
-        if digest != settings_digest({"schema_version": version, **content}):
-            raise RecordError(f"{path}: was changed after it was written")
+        content.pop("digest", None)
         try:
-            return cls.model_validate(content)
+            record = cls.model_validate(content)
         except ValidationError as error:
             raise RecordError(f"{path}: {first_problem(error)}") from error
+        if raw != record.text().encode():
+            raise RecordError(f"{path}: was changed after it was written")
+        return record
 
 
 def sweep(folders: Iterable[Path]) -> None:
