@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
@@ -381,6 +382,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield disk
     finally:
+        gc.collect()  # `stop` in `call` and its traceback hold one another, and a file on the disk
         subprocess.run([shutil.which("umount") or "umount", str(disk)], check=True)
 
 
