@@ -108,6 +108,18 @@ def test_a_conversion_that_was_killed_begins_again(
     assert not (old / ".records.converting").exists()
 
 
+def test_a_run_killed_before_the_ledger_was_put_aside_is_finished_by_the_next(
+    old: Path, new: Path
+) -> None:
+    extracted(old, new)
+    before = list(read_records(old))
+    (old / ".records" / "ledger").rename(old / OLD_LEDGER.parent)
+    extracted(old, new)
+    assert list(read_records(old)) == before
+    assert not (old / OLD_LEDGER.parent).exists()
+    assert (old / ".records" / "ledger" / OLD_LEDGER.name).is_file()
+
+
 def changed(statement: str) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         with closing(sqlite3.connect(path)) as ledger:
@@ -131,6 +143,8 @@ def changed(statement: str) -> Callable[[Path], None]:
         changed("UPDATE items SET result = x'ff00' WHERE result IS NOT NULL"),
         changed("UPDATE items SET result = json_remove(result, '$.clips')"),
         changed("UPDATE items SET result = json_remove(result, '$.clips[0].status')"),
+        changed("UPDATE items SET result = json_set(result, '$.clips[0]', 'x')"),
+        changed("UPDATE items SET result = json_set(result, '$.stage_s', json('[1]'))"),
         changed("UPDATE items SET cpu_s = 'long'"),
         changed("UPDATE items SET cpu_s = 9e999"),
         changed("PRAGMA user_version = 99"),

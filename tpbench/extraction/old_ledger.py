@@ -19,6 +19,7 @@ from tpbench.extraction.records import (
     RunTime,
     Settings,
     SourceRecord,
+    kept_clips,
     write_record,
 )
 from tpbench.files import sync
@@ -32,6 +33,15 @@ _VERSION: Final = 1
 _STAGING: Final = ".records.converting"
 _REPLACED: Final = "replaced:"
 """Before a key in the table meta: what that source gave before it was done again."""
+_DAMAGES: Final = (
+    sqlite3.Error,
+    DatasetError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+)
+"""What reading a damaged ledger raises."""
 
 
 def convert_ledger(folder: Path) -> None:
@@ -42,27 +52,32 @@ def convert_ledger(folder: Path) -> None:
     Raises:
         DatasetError: a run of an earlier version is at work there, or the ledger is damaged.
     """
-    ledger = folder / OLD_LEDGER
-    if not ledger.is_file() or (folder / SETTINGS_FILE).exists():
+    ledger, aside = folder / OLD_LEDGER, folder / RECORDS_FOLDER / "ledger"
+    if not ledger.is_file() or aside.exists():
         return
     with locked(ledger.with_name(f"{ledger.name}.lock")):
-        staging = folder / _STAGING
+        if not (folder / SETTINGS_FILE).exists():
+            _convert(folder)
+        ledger.parent.rename(aside)
+
+
+def _convert(folder: Path) -> None:
+    """Write the records of a dataset aside, and give them their name once all are there."""
+    ledger, staging = folder / OLD_LEDGER, folder / _STAGING
+    shutil.rmtree(staging, ignore_errors=True)
+    address = f"{ledger.resolve().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as opened:
+            count = _write_records(opened, staging)
+    except _DAMAGES as error:
         shutil.rmtree(staging, ignore_errors=True)
-        try:
-            with closing(
-                sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro", uri=True)
-            ) as opened:
-                count = _convert(opened, staging)
-        except (sqlite3.Error, DatasetError, ValueError, TypeError, LookupError) as error:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise DatasetError(
-                f"{ledger}: damaged, or no ledger of tpbench ({printable(error)}); put back a copy "
-                "of its folder from before, or choose another output folder; what is published "
-                "stays as it is"
-            ) from error
-        staging.rename(folder / RECORDS_FOLDER)
-        sync(folder)
-        ledger.parent.rename(folder / RECORDS_FOLDER / "ledger")
+        raise DatasetError(
+            f"{ledger}: damaged, or no ledger of tpbench ({printable(error)}); put back a copy "
+            "of its folder from before, or choose another output folder; what is published "
+            "stays as it is"
+        ) from error
+    staging.rename(folder / RECORDS_FOLDER)
+    sync(folder)
     logger.warning(
         "%s: its ledger was converted into records of %d sources (%s); earlier versions of tpbench "
         "can't extend it any more",
@@ -72,7 +87,7 @@ def convert_ledger(folder: Path) -> None:
     )
 
 
-def _convert(ledger: sqlite3.Connection, staging: Path) -> int:
+def _write_records(ledger: sqlite3.Connection, staging: Path) -> int:
     """Write all records below `staging`; return how many."""
     ledger.row_factory = sqlite3.Row
     for name, wanted in (("application_id", _APPLICATION_ID), ("user_version", _VERSION)):
@@ -89,8 +104,7 @@ def _convert(ledger: sqlite3.Connection, staging: Path) -> int:
     (staging / "sources").mkdir()
     count = 0
     for record in _records(ledger, meta):
-        key = settings.key_of(record.sha256)
-        write_record(staging, record.model_copy(update={"key": key}))
+        write_record(staging, record, settings)
         count += 1
     return count
 
@@ -105,11 +119,10 @@ def _records(ledger: sqlite3.Connection, meta: dict[str, str]) -> Iterator[Sourc
         before = meta.get(f"{_REPLACED}{row['key']}")
         fields = {
             "item": row["key"],
-            "key": "",
             "state": state,
             "source": json.loads(row["payload"]),
             "result": result,
-            "replaced": [] if before is None else _kept(json.loads(before)),
+            "replaced": [] if before is None else kept_clips(json.loads(before)),
         }
         plain = ("attempts", "error", "error_detail", "wall_s", "cpu_s")
         yield SourceRecord.model_validate(fields | {name: row[name] for name in plain})
@@ -127,7 +140,3 @@ def _checked(result: dict[str, Any]) -> dict[str, Any]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and abs(value) < float("inf")
-
-
-def _kept(result: dict[str, Any]) -> list[list[str]]:
-    return [[c["clip_id"], c["clip_sha256"]] for c in result["clips"] if c["status"] == "kept"]

@@ -63,7 +63,7 @@ class SourceRecord(Record):
 
     item: str
     """`Source.key`."""
-    key: str
+    key: str = ""
     """Of the bytes, settings, models and versions that it was tried with: see `Settings.key_of`."""
     state: State
     attempts: int
@@ -88,8 +88,7 @@ class SourceRecord(Record):
 
     def kept(self) -> list[list[str]]:
         """Return id and sha256 of each kept clip."""
-        clips = () if self.result is None else self.result["clips"]
-        return [[c["clip_id"], c["clip_sha256"]] for c in clips if c["status"] == "kept"]
+        return [] if self.result is None else kept_clips(self.result)
 
     def without_rejects(self) -> SourceRecord:
         """Return what a run has to know before it publishes: no rejected row, few columns."""
@@ -100,6 +99,11 @@ class SourceRecord(Record):
         clips = clips or self.result["clips"][:1]
         held = [{name: clip.get(name) for name in names} for clip in clips]
         return self.model_copy(update={"result": self.result | {"clips": held}})
+
+
+def kept_clips(result: JsonObject) -> list[list[str]]:
+    """Return id and sha256 of each kept clip of what a worker returned."""
+    return [[c["clip_id"], c["clip_sha256"]] for c in result["clips"] if c["status"] == "kept"]
 
 
 class Settings(Record):
@@ -149,34 +153,35 @@ class SourceRecords:
         """Write down what became of a source, then count it. Only `done` replaces what it gave."""
         source = self.planned[outcome.key]
         former = self.known.get(outcome.key)
-        record = SourceRecord(
-            item=outcome.key,
-            key="",
-            state="pending" if outcome.kind == "retried" else outcome.kind,
-            attempts=outcome.attempts,
-            source=source,
-            replaced=[] if former is None else self._replaced(former),
-            period=self.settings.period,
-            error=outcome.error,
-            error_detail=outcome.error_detail,
-            wall_s=outcome.wall_s,
-            cpu_s=outcome.cpu_s,
+        replaced = [] if former is None else self._replaced(former)
+        result = None if outcome.result is None else dict(outcome.result)
+        if former is not None and former.result is not None:
+            if result is None:
+                result = self._read(outcome.key).result
+            else:
+                replaced = replaced + former.kept()
+        self.put(
+            SourceRecord(
+                item=outcome.key,
+                state="pending" if outcome.kind == "retried" else outcome.kind,
+                attempts=outcome.attempts,
+                source=source,
+                result=result,
+                replaced=replaced,
+                period=self.settings.period,
+                error=outcome.error,
+                error_detail=outcome.error_detail,
+                wall_s=outcome.wall_s,
+                cpu_s=outcome.cpu_s,
+            )
         )
-        if outcome.result is not None:
-            replaced = record.replaced + ([] if former is None else former.kept())
-            new = {"result": dict(outcome.result), "replaced": replaced}
-            record = record.model_copy(update=new)
-        elif former is not None and former.result is not None:
-            record = record.model_copy(update={"result": self._read(outcome.key).result})
-        self.put(record.model_copy(update={"key": self.settings.key_of(record.sha256)}))
         if outcome.kind != "retried":
             self._count(outcome, source, progress)
 
     def put(self, record: SourceRecord) -> None:
-        """Write a record."""
+        """Write a record, under the settings of now."""
         self.require_in_place()
-        record.write(_path(self.home, record.item))
-        self._remember(record)
+        self._remember(write_record(self.home, record, self.settings))
 
     def start_over(self, item: str) -> None:
         """Have a source done as if it had never been tried; what it gave stays."""
@@ -417,9 +422,11 @@ def read_records(folder: Path) -> Iterator[SourceRecord]:
                 raise _damaged(error) from error
 
 
-def write_record(home: Path, record: SourceRecord) -> None:
-    """Write a record below a folder `.records`, or one that is going to be it."""
+def write_record(home: Path, record: SourceRecord, settings: Settings) -> SourceRecord:
+    """Give a record its key and write it below a folder `.records`, or what is going to be one."""
+    record = record.model_copy(update={"key": settings.key_of(record.sha256)})
     record.write(_path(home, record.item))
+    return record
 
 
 def read_former(folder: Path) -> DatasetInfo | None:

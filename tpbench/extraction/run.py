@@ -127,7 +127,7 @@ def run_extraction(
 ) -> Dataset:
     """Do what `extract` describes. An interrupted run publishes what it has."""
     with _opened(request, shard=None) as run:
-        interruption = run.work(on_progress)
+        _, interruption = run.work(on_progress)
         dataset = run.publish()
         if interruption is not None:
             raise interruption
@@ -150,18 +150,11 @@ def run_shard(
             "--redo starts everything over, which no single shard can do; choose a new output "
             "folder, or run it without --shard"
         )
-    told: list[Progress] = []
-
-    def listener(state: Progress) -> None:
-        told[:] = [state]
-        if on_progress is not None:
-            on_progress(state)
-
     with _opened(request, shard=shard) as run:
-        interruption = run.work(listener)
+        state, interruption = run.work(on_progress)
         if interruption is not None:
             raise interruption
-    return told[0]
+        return state
 
 
 @contextmanager
@@ -221,8 +214,10 @@ class _Run:
     keys: Set[str]
     """Of all inputs, done ones included; of a shard, only its own."""
 
-    def work(self, on_progress: ProgressListener | None) -> KeyboardInterrupt | None:
-        """Do what is planned; return what interrupted it."""
+    def work(
+        self, on_progress: ProgressListener | None
+    ) -> tuple[Progress, KeyboardInterrupt | None]:
+        """Do what is planned; return how far that came, and what interrupted it."""
         progress = ProgressCounter(
             "extract",
             total=len(self.keys),
@@ -243,7 +238,7 @@ class _Run:
         except KeyboardInterrupt as error:
             interruption = error
         self.records.add_wall_time(monotonic() - began_s, self.shard)
-        return interruption
+        return progress.state(), interruption
 
     def publish(self) -> Dataset:
         """Write the dataset's files from all that is finished.

@@ -94,19 +94,21 @@ class ProgressCounter:
         self._counts.update(counts)
         self.tell()
 
+    def state(self) -> Progress:
+        """Return how far the run is."""
+        return Progress(
+            step=self._step,
+            total=self._total,
+            before=self._before,
+            done=self._done,
+            frames=self._frames_finished + sum(self._frames_running.values()),
+            counts=Counter(self._counts),
+        )
+
     def tell(self) -> None:
         """Tell the listener how far the run is."""
         if self._listener is not None:
-            self._listener(
-                Progress(
-                    step=self._step,
-                    total=self._total,
-                    before=self._before,
-                    done=self._done,
-                    frames=self._frames_finished + sum(self._frames_running.values()),
-                    counts=Counter(self._counts),
-                )
-            )
+            self._listener(self.state())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
