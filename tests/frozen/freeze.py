@@ -49,7 +49,7 @@ MASKED: Final = "(masked)"
 TEXT_MASKS: Final = (
     (r"\d+ workers?, [\d.]+ (s|min|h): .*?\)", "speed of this extraction"),
     (r"[\d.]+ (GB free)", "the disk of the moment"),
-    (r"[\d.,]+ (source )?frames/s( a worker| with)", "speed of this run"),
+    (r"[\d.,]+ (source )?frames/s( a worker| per worker| with)", "speed of this run"),
     (r"[\d.]+ hours of video per core-hour", "speed of this run"),
     (
         r'"(wall_s|core_s|probe|screen|decode|measure|detect|write|\w*_fps|\w*_per_\w+)": ?[\d.]+',

@@ -99,7 +99,10 @@ def check(
         typer.Option(help="fp16 and bf16 show their error; both miss the tolerance."),
     ] = "fp32",
 ) -> None:
-    """Compare a model with its released code, or check an external method's installation."""
+    """Compare a model with its released code on a known case; exit code 3 if they differ.
+
+    For an external method: check that it is installed completely.
+    """
     if name not in _WITH_PARITY_CASES:
         _check_installed(name)
         return
