@@ -113,7 +113,7 @@ _HALF_WRITTEN: Final = re.compile(r"\..+\.([0-9a-f]{8}|[0-9]{1,7})\.(tmp|part)",
 """Earlier versions put the process id where a random number stands now."""
 
 
-def is_half_written(path: Path) -> bool:
+def is_temporary(path: Path) -> bool:
     """Whether a file has the name that our writers give to unfinished files."""
     return bool(_HALF_WRITTEN.fullmatch(path.name)) and path.is_file() and not path.is_symlink()
 
@@ -128,7 +128,7 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def written_aside(path: Path, *, durable: bool = False) -> Iterator[Path]:
+def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `path`; it becomes `path` when the block ends without an error.
 
     Durable: the content is on the disk before the name is, and the name when this returns.
@@ -146,7 +146,7 @@ def written_aside(path: Path, *, durable: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text_aside(path: Path, text: str) -> None:
+def atomic_write_text(path: Path, text: str) -> None:
     """Write UTF-8 text with LF line ends, aside and renamed."""
-    with written_aside(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.errors import MediaError
-from tpbench.files import open_regular, written_aside
+from tpbench.files import atomic_write, open_regular
 
 _MAX_ARRAYS: Final = 4096
 _MAX_HEADER_BYTES: Final = 10_000
@@ -217,7 +217,7 @@ def body_size_px(keypoints_px: NDArray[np.floating]) -> float:
 
 def save_pose(path: Path, pose: WholeBodyPose) -> None:
     """Write a pose as one compressed npz, aside and renamed; equal poses give equal bytes."""
-    with written_aside(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             keypoints=pose.keypoints,

@@ -12,11 +12,11 @@ from tpbench.baselines import registry
 from tpbench.baselines.base import ModelRow
 from tpbench.benchmark.model import (
     ModelChoice,
-    adopt,
+    as_generator,
     build,
     choose,
-    crew_for,
     parse_assignments,
+    plan_workers,
     with_reference_quirks,
 )
 from tpbench.errors import ConfigError
@@ -88,15 +88,15 @@ def test_weights_for_a_class_are_refused(tmp_path: Path) -> None:
 
 def test_what_generates_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"mine: list has no method `generate\(tasks\)`"):
-        adopt([], name="mine")
+        as_generator([], name="mine")
 
 
 def test_an_adopted_object_has_all_that_a_generator_has() -> None:
-    bare, whole = adopt(Bare(), name="bare"), Numbered()
+    bare, whole = as_generator(Bare(), name="bare"), Numbered()
     assert bare.max_clips == 1
     assert set(bare.describe()) == {"class", "source_sha256"}
     bare.close()
-    adopt(whole, name="whole").close()
+    as_generator(whole, name="whole").close()
     assert whole.closed
 
 
@@ -129,27 +129,33 @@ def test_quirks_are_the_variant_of_that_name_where_there_is_one(
 @pytest.mark.parametrize("workers", [0, -2])
 def test_a_run_needs_a_worker(workers: int) -> None:
     with pytest.raises(ConfigError, match=f"at least 1, got {workers}"):
-        crew_for(ModelChoice(name="mine"), device="cpu", workers=workers, clips=3)
+        plan_workers(ModelChoice(name="mine"), device="cpu", workers=workers, clips=3)
 
 
 def test_a_model_of_unknown_weight_gets_one_worker_with_all_cores() -> None:
-    crew = crew_for(ModelChoice(name="mine"), device="cpu", workers=None, clips=3)
-    assert (crew.workers, crew.devices, crew.threads) == (1, ("cpu",), usable_cores())
+    worker_plan = plan_workers(ModelChoice(name="mine"), device="cpu", workers=None, clips=3)
+    assert (worker_plan.workers, worker_plan.devices, worker_plan.threads) == (
+        1,
+        ("cpu",),
+        usable_cores(),
+    )
 
 
 @pytest.mark.parametrize("clips", [1, 1000])
 def test_models_without_weights_get_a_worker_a_core(clips: int) -> None:
     row = ModelRow(id="x", display_name="X", kind="anchor", description="", factory="a:b")
-    crew = crew_for(ModelChoice(name="x", row=row), device="auto", workers=None, clips=clips)
-    assert (crew.workers, crew.threads) == (min(clips, usable_cores()), 1)
+    worker_plan = plan_workers(
+        ModelChoice(name="x", row=row), device="auto", workers=None, clips=clips
+    )
+    assert (worker_plan.workers, worker_plan.threads) == (min(clips, usable_cores()), 1)
 
 
 def test_each_gpu_gets_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tpbench.benchmark.model._gpus", lambda: ("cuda:0", "cuda:1"))
     model = ModelChoice(name="mine")
-    both = crew_for(model, device="auto", workers=None, clips=9)
-    one = crew_for(model, device="cuda:1", workers=None, clips=9)
-    three = crew_for(model, device="cuda", workers=3, clips=9)
+    both = plan_workers(model, device="auto", workers=None, clips=9)
+    one = plan_workers(model, device="cuda:1", workers=None, clips=9)
+    three = plan_workers(model, device="cuda", workers=3, clips=9)
     assert (both.workers, both.devices) == (2, ("cuda:0", "cuda:1"))
     assert (one.workers, one.devices) == (1, ("cuda:1",))
     assert (three.workers, three.devices) == (3, ("cuda:0", "cuda:1", "cuda:0"))

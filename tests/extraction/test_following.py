@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tpbench.detectors.base import Detections, FaceDetection, PersonDetection
 from tpbench.extraction.config import TrackSettings
-from tpbench.extraction.following import PersonTracker, Sighting, settled_tracks
+from tpbench.extraction.following import PersonTracker, Sighting, joined_tracks
 from tpbench.wholebody import NUM_KEYPOINTS
 
 if TYPE_CHECKING:
@@ -289,18 +289,18 @@ def test_a_skeleton_whose_head_is_elsewhere_or_unseen_is_nobody(
 
 
 def test_one_track_is_left_alone() -> None:
-    assert settled_tracks([0, 0, 0], [True, False, True], margin_frames=2) == [0, 0, 0]
+    assert joined_tracks([0, 0, 0], [True, False, True], margin_frames=2) == [0, 0, 0]
 
 
 def test_faceless_frames_and_a_margin_on_both_sides_of_a_change_are_nobodys() -> None:
     tracks = [0, 0, 0, 0, 0, 1, 1, 1, 1]
     seen = [True, True, True, False, False, False, True, True, True]
-    assert settled_tracks(tracks, seen, margin_frames=1) == [0, 0, -1, -1, -1, -1, -1, 1, 1]
+    assert joined_tracks(tracks, seen, margin_frames=1) == [0, 0, -1, -1, -1, -1, -1, 1, 1]
 
 
 def test_a_short_track_between_two_changes_is_nobodys() -> None:
     tracks = [0, 0, 0, 1, 2, 2, 2]
-    assert settled_tracks(tracks, [True] * 7, margin_frames=1) == [0, 0, -1, -2, -2, 2, 2]
+    assert joined_tracks(tracks, [True] * 7, margin_frames=1) == [0, 0, -1, -2, -2, 2, 2]
 
 
 @given(
@@ -312,7 +312,7 @@ def test_what_is_left_of_a_track_is_one_stretch_away_from_every_change(
 ) -> None:
     tracks = [number for number, (length, _) in enumerate(runs) for _ in range(length)]
     seen = [face for length, face in runs for _ in range(length)]
-    settled = settled_tracks(tracks, seen, margin_frames=margin)
+    settled = joined_tracks(tracks, seen, margin_frames=margin)
     for at, track in enumerate(settled):
         assert track == tracks[at] or track < 0
         if track >= 0:

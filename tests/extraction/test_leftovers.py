@@ -6,7 +6,7 @@ import pytest
 
 from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
 from tpbench.extraction.leftovers import prune, sweep
-from tpbench.files import written_aside
+from tpbench.files import atomic_write
 
 KEPT = "talk-01234567_00000000_00004000"
 GONE = "talk-01234567_00004000_123456789"
@@ -37,7 +37,7 @@ def row(clip_id: str) -> Clip:
 @pytest.mark.parametrize("name", ["manifest.parquet", "dataset.json", "splits/train.csv"])
 def test_what_was_being_written_is_swept(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
-    with written_aside(tmp_path / name) as temporary:
+    with atomic_write(tmp_path / name) as temporary:
         temporary.touch()
         sweep(tmp_path)
         assert not temporary.exists()

@@ -21,7 +21,7 @@ from tpbench.benchmark.run_folder import ClipRecord, Run, inputs_key, now, updat
 from tpbench.benchmark.run_info import RUN_INFO_NAME
 from tpbench.benchmark.site import fingerprint, note, what_was_found
 from tpbench.errors import SubmissionError
-from tpbench.files import require_regular, sha256_of, write_text_aside
+from tpbench.files import atomic_write_text, require_regular, sha256_of
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.meters import METERS
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport, load_report
@@ -206,7 +206,7 @@ class RunCheck:
         self.n_values = 0
         self.has_lossless = True
 
-    def look_at_files(self) -> None:
+    def verify_files(self) -> None:
         """Read all records, and hash what they name; nothing else may lie there."""
         for name in self._recorded():
             try:
@@ -228,15 +228,15 @@ class RunCheck:
                 named[self._folder.generated(name)] = record.generated_sha256
             for path, sha256 in named.items():
                 known.add(path)
-                self._look_at_file(path, sha256, named_by="its record")
+                self._verify_file(path, sha256, named_by="its record")
         unreadable = {path for name in self._unreadable() for path in self._folder.files(name)}
         for kind in ("generated", "preview"):
             for path in sorted((self._folder.path / kind).glob("*")):
                 if path not in known | unreadable and not path.name.startswith("."):
                     self.problems.append(f"{path}: no record names it")
-        self._look_at_run_info()
+        self._verify_run_info()
 
-    def look_at_scores(self) -> ScoreReport | None:
+    def verify_scores(self) -> ScoreReport | None:
         """Read `scores.json`; its clips must be those of the records."""
         path = self._folder.path / SCORES_NAME
         if not path.is_file():
@@ -249,7 +249,7 @@ class RunCheck:
             return None
         frames = path.with_name(FRAMES_NAME)
         if report.frames_sha256:
-            self._look_at_file(frames, report.frames_sha256, named_by=SCORES_NAME)
+            self._verify_file(frames, report.frames_sha256, named_by=SCORES_NAME)
         else:
             self.notes.append(
                 f"{path}: written before it named the sha256 of {FRAMES_NAME}; only computing "
@@ -266,7 +266,7 @@ class RunCheck:
                 self.problems.append(f"{path}: scores of {name} are of another file than there is")
         return report
 
-    def look_at_inputs(self, plan: RunPlan) -> None:
+    def verify_inputs(self, plan: RunPlan) -> None:
         """Compare what the clips were made from with what `run.json` and the dataset say."""
         info = self._run.info
         clips = {clip.clip_id: clip for clip in plan.selection.clips}
@@ -345,7 +345,7 @@ class RunCheck:
             n_values=self.n_values,
         )
 
-    def _look_at_file(self, path: Path, sha256: str | None, *, named_by: str) -> None:
+    def _verify_file(self, path: Path, sha256: str | None, *, named_by: str) -> None:
         if not path.is_file():
             self.problems.append(f"{path}: missing, though {named_by} names it")
         elif sha256_of(path) != sha256:
@@ -353,7 +353,7 @@ class RunCheck:
         else:
             self.n_files += 1
 
-    def _look_at_run_info(self) -> None:
+    def _verify_run_info(self) -> None:
         """Compare the counts and times in `run.json` with those of the records."""
         info = self._run.info
         if self._unreadable():
@@ -391,6 +391,6 @@ class RunCheck:
                 path.unlink(missing_ok=True)
                 return
             content = {"level": level, "scores_digest": self._scores_digest, "date": now()}
-            write_text_aside(path, json.dumps(content, indent=2) + "\n")
+            atomic_write_text(path, json.dumps(content, indent=2) + "\n")
         except OSError as error:
             logger.warning("%s: can't be written (%s)", path, error.strerror)

@@ -22,9 +22,9 @@ from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, as_pooled
 from tpbench.metrics.scoring.pairing import Pair, Pairing
 from tpbench.metrics.scoring.policies import policies_of
 from tpbench.metrics.scoring.records import (
-    Readiness,
+    Availability,
     RecordFolder,
-    look_around,
+    check_availability,
     real_cache_dir,
     require_all,
 )
@@ -259,12 +259,12 @@ def evaluate_request(
         offline=request.offline,
         strict=request.strict,
     )
-    readiness = _ready(scoring)
+    availability = _ready(scoring)
     done = []
     for seed in request.seeds:
         listener = None if on_progress is None else partial(on_progress, seed)
         of_seed = replace(plan, seed=seed)
-        done.append(_OneSeed(request, of_seed, scoring, readiness, listener).do())
+        done.append(_OneSeed(request, of_seed, scoring, availability, listener).do())
     return Evaluation(
         runs=tuple(run for run, _ in done), reports=tuple(report for _, report in done)
     )
@@ -277,7 +277,7 @@ class _OneSeed:
     request: EvalRequest
     plan: RunPlan
     scoring: ScoringSetting
-    readiness: Readiness
+    availability: Availability
     on_progress: ProgressListener | None
 
     def do(self) -> tuple[Run, ScoreReport]:
@@ -335,7 +335,7 @@ class _OneSeed:
             and wanted <= scored.keys()
             and report.protocol.get("digest") == self.scoring.protocol.digest
             and dict(report.policies) == self.scoring.policies.to_json()
-            and not blank & set(self.readiness.metrics)
+            and not blank & set(self.availability.metrics)
         )
         return report if settled else None
 
@@ -345,21 +345,21 @@ def _drop_lossless(run: Run) -> None:
         run.folder.generated(name).unlink(missing_ok=True)
 
 
-def _ready(scoring: ScoringSetting) -> Readiness:
+def _ready(scoring: ScoringSetting) -> Availability:
     """Look before hours of work what can be measured afterwards.
 
     Raises:
         ConfigError: nothing, or not all although it must.
     """
-    readiness = look_around(scoring.protocol, offline=scoring.offline)
-    if scoring.strict or not readiness.metrics:
-        require_all(readiness)
+    availability = check_availability(scoring.protocol, offline=scoring.offline)
+    if scoring.strict or not availability.metrics:
+        require_all(availability)
     reasons: dict[str, list[str]] = {}
-    for name, reason in readiness.not_measured.items():
+    for name, reason in availability.not_measured.items():
         reasons.setdefault(reason, []).append(name)
     for reason, names in reasons.items():
         logger.warning("will stay blank: %s: %s", ", ".join(names), reason)
-    return readiness
+    return availability
 
 
 def pair_run(

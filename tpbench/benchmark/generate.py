@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tpbench.baselines.base import Generator
-from tpbench.benchmark.making import ClipJob, clips_payload, make_maker, record_failure
-from tpbench.benchmark.model import Crew, adopt, crew_for
+from tpbench.benchmark.making import GenerationJob, clips_payload, make_maker, record_failure
+from tpbench.benchmark.model import WorkerPlan, as_generator, plan_workers
 from tpbench.benchmark.request import EvalRequest, RunPlan, plan_run
 from tpbench.benchmark.run_folder import (
     ENCODING,
@@ -99,7 +99,7 @@ def generate_planned(
 ) -> Run:
     """Do what `generate_run` does, for the seed of a plan that was made of the request."""
     generator = request.generator
-    crew = crew_for(
+    worker_plan = plan_workers(
         plan.choice,
         device=request.device,
         workers=1 if generator is not None else request.workers,
@@ -112,8 +112,8 @@ def generate_planned(
                 f"{folder.path}: there is a run already; --overwrite missing goes on with it, "
                 "--overwrite always makes it anew"
             )
-        adopted = None if generator is None else adopt(generator, name=request.model)
-        generation = _Generation(plan, request, folder, crew)
+        adopted = None if generator is None else as_generator(generator, name=request.model)
+        generation = _Generation(plan, request, folder, worker_plan)
         try:
             _work(generation, adopted, ProgressCounter("generate", listener=on_progress))
         finally:
@@ -124,7 +124,7 @@ def generate_planned(
 def _work(generation: _Generation, generator: Generator | None, progress: ProgressCounter) -> None:
     """Have the clips made: in processes, or here by an object of the user's own."""
     task = TaskSpec(factory="tpbench.benchmark.making:build", config=generation.config())
-    light, workers = generation.plan.choice.weight_free, generation.crew.workers
+    light, workers = generation.plan.choice.weight_free, generation.worker_plan.workers
 
     def work(items: Iterator[WorkItem], workers: int) -> None:
         executor: Executor
@@ -158,18 +158,20 @@ class _Generation:
         plan: what the run is.
         request: how it is made.
         folder: of the run, locked.
-        crew: who makes it.
+        worker_plan: who makes it.
     """
 
-    def __init__(self, plan: RunPlan, request: EvalRequest, folder: RunFolder, crew: Crew) -> None:
-        self.plan, self.folder, self.crew = plan, folder, crew
+    def __init__(
+        self, plan: RunPlan, request: EvalRequest, folder: RunFolder, worker_plan: WorkerPlan
+    ) -> None:
+        self.plan, self.folder, self.worker_plan = plan, folder, worker_plan
         self._request = request
         self._again = request.overwrite == "always"
         self._info: RunInfo | None = None
         self._keys: dict[str, str] = {}
-        self._todo: list[tuple[ClipJob, ...]] = []
-        self._one_by_one: list[ClipJob] = []
-        self._by_item: dict[str, tuple[ClipJob, ...]] = {}
+        self._todo: list[tuple[GenerationJob, ...]] = []
+        self._one_by_one: list[GenerationJob] = []
+        self._by_item: dict[str, tuple[GenerationJob, ...]] = {}
         self._in_one_go = False
         self._shards: tuple[RunFolder, ...] = ()
 
@@ -180,8 +182,8 @@ class _Generation:
             "model": request.model,
             "options": dict(request.options),
             "weights_dir": None if request.weights is None else str(Path(request.weights)),
-            "devices": list(self.crew.devices),
-            "threads": self.crew.threads,
+            "devices": list(self.worker_plan.devices),
+            "threads": self.worker_plan.threads,
             "folder": str(self.folder.path),
             "dataset": str(self.plan.dataset.folder.absolute()),
             "seed": self.plan.seed,
@@ -280,7 +282,7 @@ class _Generation:
             if session not in sessions:
                 sessions.append(session)
         if todo:
-            sessions.append(_new_session(self.crew, self._request.command, clips_to_do=todo))
+            sessions.append(_new_session(self.worker_plan, self._request.command, clips_to_do=todo))
         self._info = info.model_copy(update={"sessions": tuple(sessions)})
         write_run_info(self.folder.path, self._info)
         wanted = len(plan.selection.wanted)
@@ -326,7 +328,7 @@ class _Generation:
                 f"{self.plan.choice.name}: what it makes of a clip depends on the clips before; "
                 "take all, or the first ones by --limit"
             )
-        jobs = [ClipJob(clip=clip, inputs=self._keys[clip.clip_id]) for clip in wanted]
+        jobs = [GenerationJob(clip=clip, inputs=self._keys[clip.clip_id]) for clip in wanted]
         todo = [job for job in jobs if self._again or not self._is_there(job)]
         if self._in_one_go and todo:
             todo = jobs
@@ -339,16 +341,16 @@ class _Generation:
         self._todo = [tuple(todo[i : i + size]) for i in range(0, len(todo), size)]
         return len(todo)
 
-    def _is_there(self, job: ClipJob) -> bool:
+    def _is_there(self, job: GenerationJob) -> bool:
         """Whether the clip is done here, or is now, because a shard of the run had it."""
         of_clip = job.clip.clip_id, job.inputs, self._request.keep
-        return self.folder.is_whole(*of_clip) or self.folder.take_over(*of_clip, self._shards)
+        return self.folder.is_complete(*of_clip) or self.folder.take_over(*of_clip, self._shards)
 
     def _record(self, clip: TaskClip) -> ClipRecord | None:
         """Return a clip's record if it can be read and was made of the same inputs."""
         return self.folder.record_of(clip.clip_id, self._keys[clip.clip_id])
 
-    def _item(self, jobs: tuple[ClipJob, ...]) -> WorkItem:
+    def _item(self, jobs: tuple[GenerationJob, ...]) -> WorkItem:
         key = jobs[0].clip.clip_id + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
         self._by_item[key] = jobs
         return WorkItem(key=key, payload=clips_payload(jobs, in_one_go=self._in_one_go))
@@ -407,7 +409,7 @@ def _new_info(plan: RunPlan, configuration: dict[str, Any]) -> RunInfo:
     )
 
 
-def _new_session(crew: Crew, command: Sequence[str], *, clips_to_do: int) -> Session:
+def _new_session(worker_plan: WorkerPlan, command: Sequence[str], *, clips_to_do: int) -> Session:
     """Describe a call that starts now, and the machine it runs on.
 
     The command is written down without folders of this machine and without secrets.
@@ -415,8 +417,8 @@ def _new_session(crew: Crew, command: Sequence[str], *, clips_to_do: int) -> Ses
     return Session(
         command=public_command(command),
         started_at=now(),
-        workers=crew.workers,
-        device=", ".join(crew.devices),
+        workers=worker_plan.workers,
+        device=", ".join(worker_plan.devices),
         clips_to_do=clips_to_do,
         code=code_stamp(),
         environment=environment_stamp(),

@@ -30,7 +30,7 @@ _REPORT_EVERY_FRAMES: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClipJob:
+class GenerationJob:
     """One clip to make."""
 
     clip: TaskClip
@@ -38,7 +38,7 @@ class ClipJob:
     """See `run_folder.inputs_key`."""
 
 
-def clips_payload(jobs: Sequence[ClipJob], *, in_one_go: bool) -> dict[str, Any]:
+def clips_payload(jobs: Sequence[GenerationJob], *, in_one_go: bool) -> dict[str, Any]:
     """Return the payload that asks for clips; an empty one asks what the generator is.
 
     Args:
@@ -125,7 +125,7 @@ class ClipMaker:
                 "max_clips": int(self.generator.max_clips),
             }
         jobs = [
-            ClipJob(clip=TaskClip.from_json(item["clip"]), inputs=item["inputs"])
+            GenerationJob(clip=TaskClip.from_json(item["clip"]), inputs=item["inputs"])
             for item in payload["clips"]
         ]
         statuses: dict[str, str] = {}
@@ -152,7 +152,7 @@ class ClipMaker:
         self.generator.close()
 
     def make(
-        self, jobs: Sequence[ClipJob], on_frame: Callable[[], None] = lambda: None
+        self, jobs: Sequence[GenerationJob], on_frame: Callable[[], None] = lambda: None
     ) -> Iterator[ClipRecord]:
         """Make clips, as many at once as the generator takes; yield each record once it is on disk.
 
@@ -208,7 +208,7 @@ class ClipMaker:
 
 
 def record_failure(
-    folder: RunFolder, job: ClipJob, reason: str, *, code: str, quarantined: bool = False
+    folder: RunFolder, job: GenerationJob, reason: str, *, code: str, quarantined: bool = False
 ) -> ClipRecord:
     """Write down that there is no clip, take away what there is of one, and return the record."""
     record = ClipRecord(
@@ -226,7 +226,7 @@ def record_failure(
 class _Clip:
     """One clip of a batch while it is made; no file has its name before the last frame."""
 
-    def __init__(self, maker: ClipMaker, task: AnimationTask, job: ClipJob) -> None:
+    def __init__(self, maker: ClipMaker, task: AnimationTask, job: GenerationJob) -> None:
         self.task = task
         self.gen_s = 0.0
         self.n_frames = 0

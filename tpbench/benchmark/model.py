@@ -28,7 +28,7 @@ from tpbench.work import usable_cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
+class WorkerPlan:
     """The workers of a run."""
 
     workers: int
@@ -38,7 +38,9 @@ class Crew:
     """Processor threads of each."""
 
 
-def crew_for(choice: ModelChoice, *, device: str, workers: int | None, clips: int) -> Crew:
+def plan_workers(
+    choice: ModelChoice, *, device: str, workers: int | None, clips: int
+) -> WorkerPlan:
     """Say who makes the clips.
 
     Models without weights get a worker per core. All others get one per GPU if `device` leaves that
@@ -51,11 +53,11 @@ def crew_for(choice: ModelChoice, *, device: str, workers: int | None, clips: in
         raise ConfigError(f"--workers must be at least 1, got {workers}")
     if choice.weight_free:
         count = min(workers or usable_cores(), clips)
-        return Crew(workers=count, devices=(device,), threads=1)
+        return WorkerPlan(workers=count, devices=(device,), threads=1)
     gpus = _gpus() if device in {"auto", "cuda"} else ()
     count = min(workers or max(1, len(gpus)), clips)
     devices = tuple(gpus[i % len(gpus)] for i in range(count)) if len(gpus) > 1 else (device,)
-    return Crew(workers=count, devices=devices, threads=max(1, usable_cores() // count))
+    return WorkerPlan(workers=count, devices=devices, threads=max(1, usable_cores() // count))
 
 
 def _gpus() -> tuple[str, ...]:
@@ -135,10 +137,10 @@ def build(
         raise
     except Exception as error:
         raise ConfigError(f"{name}: can't be built: {type(error).__name__}: {error}") from error
-    return adopt(made, name=name)
+    return as_generator(made, name=name)
 
 
-def adopt(made: object, *, name: str) -> Generator:
+def as_generator(made: object, *, name: str) -> Generator:
     """Return an object of the user's own as a whole `Generator`.
 
     It needs `generate`; `max_clips` (1), `describe` and `close` may be absent. What it says of

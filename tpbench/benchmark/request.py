@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tpbench.baselines.base import Generator, OptionValue
-from tpbench.benchmark.model import ModelChoice, choose, crew_for
+from tpbench.benchmark.model import ModelChoice, choose, plan_workers
 from tpbench.benchmark.run_folder import Keep, RunFolder, run_path
 from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo, hardware_stamp, read_run_info
 from tpbench.benchmark.tasks import (
@@ -85,7 +85,7 @@ class EvalRequest:
     """An object of your own that makes the frames, in this process; needs a method `generate` (see
     `tpbench.baselines.base.Generator`)."""
     workers: int | None = None
-    """Processes; None: what suits the model (see `model.crew_for`), and one per core to score."""
+    """Processes; None: what suits the model (`model.plan_workers`), and one per core to score."""
     offline: bool = False
     """Never fetch the model files of metrics."""
     strict: bool = False
@@ -230,7 +230,7 @@ def plan_evaluation(request: EvalRequest) -> tuple[RunPlan, Protocol]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class CostEstimate:
     """What the runs of all seeds would take."""
 
     folders: tuple[Path, ...]
@@ -262,7 +262,7 @@ class Estimate:
         }
 
 
-def estimate(request: EvalRequest) -> Estimate:
+def estimate(request: EvalRequest) -> CostEstimate:
     """Say what it would take to make the runs of a request; earlier runs are looked for in `out`.
 
     Nothing is written. Errors are those of `evaluate`.
@@ -271,13 +271,15 @@ def estimate(request: EvalRequest) -> Estimate:
     wanted, n_seeds = plan.selection.wanted, len(request.seeds)
     frames = sum(clip.n_frames for clip in wanted)
     folders = [replace(plan, seed=seed).folder(Path(request.out)) for seed in request.seeds]
-    crew = crew_for(plan.choice, device=request.device, workers=request.workers, clips=len(wanted))
+    worker_plan = plan_workers(
+        plan.choice, device=request.device, workers=request.workers, clips=len(wanted)
+    )
     earlier = _earlier_run(folders[0].path.parents[2])
     generate_s = None
     if earlier is not None and earlier[1].timings.frames_per_s:
-        rate = earlier[1].timings.frames_per_s * crew.workers
+        rate = earlier[1].timings.frames_per_s * worker_plan.workers
         generate_s = frames * n_seeds / rate
-    return Estimate(
+    return CostEstimate(
         folders=tuple(folder.path for folder in folders),
         clips=len(wanted),
         frames=frames,

@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 
 from tpbench.benchmark.run_info import (
     RUN_INFO_NAME,
-    Counts,
+    RunCounts,
     RunInfo,
     Session,
     Timings,
@@ -35,7 +35,7 @@ from tpbench.benchmark.run_info import (
 from tpbench.benchmark.tasks import SplitChoice, TaskClip
 from tpbench.dataset import check_clip_id
 from tpbench.errors import DatasetError, SubmissionError
-from tpbench.files import sha256_of, written_aside
+from tpbench.files import atomic_write, sha256_of
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME
 from tpbench.video import LOSSLESS_X264
@@ -217,7 +217,7 @@ class RunFolder:
 
     def note_dataset(self, folder: Path) -> None:
         """Write down where the dataset of the run lies, for nobody but the user."""
-        with written_aside(self.local) as temporary:
+        with atomic_write(self.local) as temporary:
             temporary.touch(mode=0o600)
             text = json.dumps({"dataset": os.fspath(folder.absolute())})
             temporary.write_text(text + "\n", encoding="utf-8")
@@ -239,7 +239,7 @@ class RunFolder:
             return None
         return record if record.inputs == inputs else None
 
-    def is_whole(self, clip_id: str, inputs: str, keep: Keep) -> bool:
+    def is_complete(self, clip_id: str, inputs: str, keep: Keep) -> bool:
         """Whether a clip is done, and its files are the ones that its record names.
 
         Args:
@@ -326,7 +326,7 @@ class RunFolder:
             shards: where to look.
         """
         for shard in shards:
-            if shard.is_whole(clip_id, inputs, keep):
+            if shard.is_complete(clip_id, inputs, keep):
                 record, *files = zip(shard.files(clip_id), self.files(clip_id), strict=True)
                 self.discard(clip_id)
                 for source, target in (*files, record):
@@ -362,7 +362,7 @@ class RunFolder:
 
 def link_or_copy(source: Path, target: Path) -> None:
     """Give a file a second name, or copy it; written aside and renamed."""
-    with written_aside(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.unlink(missing_ok=True)
         try:
             os.link(source, temporary)
@@ -409,10 +409,10 @@ def updated(info: RunInfo, records: Mapping[str, ClipRecord | None]) -> RunInfo:
     )
 
 
-def count_records(records: Mapping[str, ClipRecord | None]) -> Counts:
+def count_records(records: Mapping[str, ClipRecord | None]) -> RunCounts:
     """Count what became of the expected clips; None: not tried yet."""
     found = Counter("not_run" if record is None else record.status for record in records.values())
-    return Counts(
+    return RunCounts(
         expected=len(records),
         done=found["done"],
         failed=found["failed"],

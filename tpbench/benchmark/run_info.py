@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from tpbench.benchmark.tasks import SplitChoice
 from tpbench.canonical import digest_of
 from tpbench.errors import SubmissionError
-from tpbench.files import write_text_aside
+from tpbench.files import atomic_write_text
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.work import usable_cores
 
@@ -199,7 +199,7 @@ class Session(_Part):
     hardware: HardwareStamp
 
 
-class Counts(_Part):
+class RunCounts(_Part):
     """What became of the clips so far."""
 
     expected: int
@@ -239,7 +239,7 @@ class RunInfo(_Part):
     """Of the files in `generated/`."""
     partial: bool
     """Whether clips are left that nobody tried yet. Such a run is for no leaderboard."""
-    counts: Counts
+    counts: RunCounts
     timings: Timings
     sessions: tuple[Session, ...] = Field(default=())
 
@@ -263,7 +263,7 @@ def write_run_info(folder: Path, info: RunInfo) -> None:
     """Write `folder/run.json` with a digest of its own, aside and renamed."""
     content = info.model_dump(mode="json")
     text = json.dumps({**content, "digest": digest_of(content)}, indent=2, ensure_ascii=False)
-    write_text_aside(folder / RUN_INFO_NAME, text + "\n")
+    atomic_write_text(folder / RUN_INFO_NAME, text + "\n")
 
 
 def read_run_info(folder: Path) -> RunInfo:

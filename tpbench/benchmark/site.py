@@ -17,7 +17,7 @@ from tpbench.benchmark.run_folder import ClipRecord
 from tpbench.benchmark.run_info import RunInfo
 from tpbench.canonical import digest_of
 from tpbench.errors import ConfigError
-from tpbench.files import sha256_of, write_text_aside
+from tpbench.files import atomic_write_text, sha256_of
 from tpbench.foreign import (
     ForeignFileError,
     copy_checked,
@@ -76,7 +76,7 @@ def note(key: str, found: Found | None, *, date: str) -> None:
             path.unlink(missing_ok=True)
             return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_text_aside(path, json.dumps({"level": found, "date": date}) + "\n")
+        atomic_write_text(path, json.dumps({"level": found, "date": date}) + "\n")
     except OSError as error:
         logger.warning(
             "%s: can't be written (%s): leaderboards here will not know of it; %s names another "
@@ -220,7 +220,7 @@ class Site:
         known = {name: {sha256} for name, sha256 in self._now.items()}
         self._known = known if sweep else self._known | known
         lines = [f"{sha}  {name}\n" for name, all_of in self._known.items() for sha in all_of]
-        write_text_aside(self.folder / LIST_NAME, "".join(sorted(lines)))
+        atomic_write_text(self.folder / LIST_NAME, "".join(sorted(lines)))
 
     def _in_the_way(self, name: str) -> str | None:
         """Say why a name may not be written or taken away; None if it may."""

@@ -60,11 +60,11 @@ def verify_run(
             raise
         return Verification(folder=folder, level="none", problems=(str(error),))
     check = RunCheck(run)
-    check.look_at_files()
-    report = check.look_at_scores()
+    check.verify_files()
+    report = check.verify_scores()
     if recompute:
         plan = _plan(run, _dataset_of(run, data))
-        check.look_at_inputs(plan)
+        check.verify_inputs(plan)
         if report is not None and report.clips and check.has_lossless:
             protocol = _protocol_of(report, folder)
             scoring = ScoringSetting(

@@ -105,11 +105,11 @@ def score(
         found = report.coverage
         typer.echo(f"scored {found.n_scored} of {found.n_expected} clips: {out / 'scores.json'}")
     if not report.complete:
-        _tell_what_lacks(report, out)
+        _print_missing(report, out)
         raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
-def _tell_what_lacks(report: ScoreReport, out: Path) -> None:
+def _print_missing(report: ScoreReport, out: Path) -> None:
     coverage = report.coverage
     lines = [f"{clip}: {error}" for clip, error in coverage.failed.items()]
     for clip in coverage.missing:

@@ -30,7 +30,7 @@ from tpbench.dataset.info import (
     write_info,
 )
 from tpbench.errors import ConfigError
-from tpbench.files import sha256_of, write_text_aside
+from tpbench.files import atomic_write_text, sha256_of
 from tpbench.foreign import spreadsheet_safe
 from tpbench.work.records import locked
 
@@ -136,7 +136,7 @@ def write_split_lists(folder: Path, clips: Sequence[Clip]) -> list[Path]:
             chosen = quoted if "\r" in identity else writer
             chosen.writerow((clip_id, spreadsheet_safe(identity)))
         path = folder / SPLITS_FOLDER / f"{side}.csv"
-        write_text_aside(path, text.getvalue())
+        atomic_write_text(path, text.getvalue())
         paths.append(path)
     return paths
 
@@ -305,7 +305,7 @@ def _write(folder: Path, clips: Sequence[Clip], info: DatasetInfo) -> Dataset:
         info = info.model_copy(update={"split": split})
         write_split_lists(folder, clips)
     manifest = write_manifest(folder, clips)
-    write_text_aside(folder / "croissant.json", croissant_json(info, manifest))
-    write_text_aside(folder / "README.md", render_card(info))
+    atomic_write_text(folder / "croissant.json", croissant_json(info, manifest))
+    atomic_write_text(folder / "README.md", render_card(info))
     write_info(folder, info)
     return Dataset(folder=folder, info=info)

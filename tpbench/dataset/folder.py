@@ -21,7 +21,7 @@ from tpbench.dataset.info import (
     read_info,
 )
 from tpbench.errors import DatasetError, did_you_mean
-from tpbench.files import require_regular, sha256_of, written_aside
+from tpbench.files import atomic_write, require_regular, sha256_of
 from tpbench.wholebody import WholeBodyPose, load_pose
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def write_manifest(folder: Path, rows: Iterable[Clip]) -> Path:
 
     path = folder / MANIFEST_NAME
     table = _table_of(rows)
-    with written_aside(path) as temporary:
+    with atomic_write(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return path
 

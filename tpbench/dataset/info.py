@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from tpbench.errors import DatasetError
-from tpbench.files import write_text_aside
+from tpbench.files import atomic_write_text
 from tpbench.foreign import ForeignFileError, read_json
 
 Status = Literal["kept", "rejected", "failed", "quarantined"]
@@ -353,7 +353,7 @@ def digest_of_files(kept: Iterable[list[str | None]]) -> str:
 def write_info(folder: Path, info: DatasetInfo) -> Path:
     """Write `folder/dataset.json`, aside and renamed."""
     path = folder / INFO_NAME
-    write_text_aside(path, info.model_dump_json(indent=2) + "\n")
+    atomic_write_text(path, info.model_dump_json(indent=2) + "\n")
     return path
 
 

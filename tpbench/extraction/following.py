@@ -319,7 +319,7 @@ class PieceAnalyser:
         )
 
     def _followed(self, piece: Span, seen: Sequence[_FrameRecord]) -> Iterator[Followed]:
-        tracks = settled_tracks(
+        tracks = joined_tracks(
             [record.sighting_track for record in seen],
             [record.face_seen for record in seen],
             margin_frames=round(_SWITCH_MARGIN_S * self.info.fps),
@@ -378,7 +378,7 @@ class PieceAnalyser:
         return steadied(found, wrists_px=wrists_px, fps=float(self.info.fps))
 
 
-def settled_tracks(
+def joined_tracks(
     tracks: Sequence[int], face_seen: Sequence[bool], *, margin_frames: int
 ) -> list[int]:
     """Take the frames around a change of person away from both.

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from tpbench.dataset import Clip, Dataset, Measurement
 from tpbench.errors import MediaError
 from tpbench.extraction.pipeline import OTHER_CODES
-from tpbench.files import write_text_aside
+from tpbench.files import atomic_write_text
 from tpbench.foreign import ForeignFileError, require_own
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def write_report(folder: Path) -> Path:
         file_name=lambda path: Path(path).name,
     )
     path = folder / REPORT_NAME
-    write_text_aside(path, page + "\n")
+    atomic_write_text(path, page + "\n")
     return path
 
 

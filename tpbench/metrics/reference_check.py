@@ -27,7 +27,12 @@ from tpbench.metrics.scoring.clip_pass import ClipPass
 from tpbench.metrics.scoring.meters import FEATURES_OF, meters_for
 from tpbench.metrics.scoring.pairing import Pair
 from tpbench.metrics.scoring.policies import Policies
-from tpbench.metrics.scoring.records import Readiness, RecordFolder, look_around, make_jobs
+from tpbench.metrics.scoring.records import (
+    Availability,
+    RecordFolder,
+    check_availability,
+    make_jobs,
+)
 from tpbench.metrics.scoring.tools import Toolbox
 from tpbench.video import CLIP, LOSSLESS_X264, Encoding, VideoInfo, VideoWriter, probe, read_frames
 from tpbench.video.display import UPRIGHT
@@ -317,8 +322,10 @@ def _metrics(
         name: max(meter.min_side_px for meter in meters_for([METRICS[name]])) for name in names
     }
     fitting = [name for name in REFERENCES if needed_px.get(name, side_px + 1) <= side_px]
-    readiness = look_around(protocol(DEFAULT_PROTOCOL).with_metrics(fitting), offline=True)
-    ours = _scored(pairs, readiness, folder) if readiness.metrics else {}
+    availability = check_availability(
+        protocol(DEFAULT_PROTOCOL).with_metrics(fitting), offline=True
+    )
+    ours = _scored(pairs, availability, folder) if availability.metrics else {}
     for name in sorted(names, key=list(REFERENCES).index):
         package, values, tolerance, unit = REFERENCES[name]
         what = f"{name} features" if name == "fid" else name
@@ -329,23 +336,23 @@ def _metrics(
             yield _checked(row, lambda: row.compared(ours[name], values(pairs)))  # noqa: B023 - at once
         else:
             small = f"frames of {side_px} px a side; it needs {needed_px[name]} px"
-            yield replace(row, why=readiness.not_measured.get(name, small))
+            yield replace(row, why=availability.not_measured.get(name, small))
 
 
-def _scored(pairs: Pairs, readiness: Readiness, folder: Path) -> dict[str, Array]:
+def _scored(pairs: Pairs, availability: Availability, folder: Path) -> dict[str, Array]:
     """Return what the pass over two clips measures of these frames, by metric."""
     real = _write(folder / "real.mkv", [one for one, _ in pairs], LOSSLESS_X264)
     generated = _write(folder / "generated.mkv", [other for _, other in pairs], LOSSLESS_X264)
     policies = Policies(length="fail", resize="fail", rate="fail")
     pair = Pair(clip_id="clip", real=real, generated=generated)
-    (job,), _ = make_jobs([pair], readiness, policies)
+    (job,), _ = make_jobs([pair], availability, policies)
     records = RecordFolder(folder / "records", folder / "cache")
-    toolbox = Toolbox(device=readiness.device("auto"), skeleton="mediapipe", offline=True)
+    toolbox = Toolbox(device=availability.device("auto"), skeleton="mediapipe", offline=True)
     ClipPass(policies=policies, toolbox=toolbox, records=records).run(job)
     record = records.read("clip")
     if record is None:
         raise RuntimeError("the pass over two clips left no record")
-    columns = {name: METRICS[name].columns for name in readiness.metrics}
+    columns = {name: METRICS[name].columns for name in availability.metrics}
     found = {name: record.columns[names[0]] for name, names in columns.items() if names}
     for name in found.keys() ^ columns.keys():
         meter = FEATURES_OF[name]

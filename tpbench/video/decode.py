@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from tpbench.errors import DamageError, TransparentError
 from tpbench.video.bitstream import is_header
 from tpbench.video.source import (
+    OpenedVideo,
     PictureIndex,
-    Source,
     VideoInfo,
     keeps_no_stamps,
     open_video,
@@ -186,7 +186,7 @@ def _numbered(
 
 
 def numbered_pictures(
-    source: Source,
+    source: OpenedVideo,
     *,
     start: int,
     joints: frozenset[int],
@@ -280,7 +280,7 @@ def _decode(
 
 
 def _packets_from_key(
-    source: Source, info: VideoInfo, seek_pts: int | None, latest_key: int | None
+    source: OpenedVideo, info: VideoInfo, seek_pts: int | None, latest_key: int | None
 ) -> tuple[int, Iterator[Packet[VideoStream]]] | None:
     """Find a keyframe to start at.
 

@@ -30,6 +30,7 @@ from tpbench.video.display import (
     HDR_CURVES,
     UNSHOWN_CURVES,
     Display,
+    Orientation,
     container_crop,
     displayed_size,
     orientation_of_picture,
@@ -300,28 +301,20 @@ def probe(path: Path | str, *, numbered: bool = False) -> VideoInfo:
         MediaError: the file is no video that can be used; the message says why.
     """
     path = Path(path)
-    with open_video(path) as (container, stream):
-        codec = stream.codec_context.codec.canonical_name
-        time_base = stream.time_base
-        if time_base is None:
-            raise MediaError(path, "its video has no time base: the file is damaged")
-        declared = [rate for rate in (stream.average_rate, stream.base_rate) if rate]
-        has_audio = bool(container.streams.audio)
-        interlaced = stream.codec_context.field_order > _PROGRESSIVE
-        numbered = numbered and not keeps_no_stamps(container)
-        messages = OrientationMessages(stream)
-        packets = survey_packets(path, container, stream, messages)
+    stream_info = _survey(path)
+    packets = stream_info.packets
     shown = decode_all(path, packets) if packets.needs_decoding else None
     with open_video(path) as (container, stream):
         first = shown.example if shown else _first_picture(path, container, stream)
         display = _display(path, container, stream, first)
     require_opaque_beside(path)
     order = packets.in_order() if shown is None else shown.packets
-    layout = lay_out(packets.pts[order], time_base, declared)
+    layout = lay_out(packets.pts[order], stream_info.time_base, stream_info.declared_fps)
     laid = Laid(layout.stamps, layout.slots)
-    is_indexed = numbered or shown is not None
+    is_indexed = (numbered and stream_info.has_stamps) or shown is not None
     slots = _slots_of_packets(packets, shown, layout)
-    display = display.with_told([(int(slots[number]), said) for number, said in messages.found])
+    told = [(int(slots[number]), said) for number, said in stream_info.messages]
+    display = display.with_told(told)
     width_px, height_px = display.shown_px
     resized = [] if shown is None else _size_changes(shown, layout)
     notes = list(layout.notes)
@@ -335,25 +328,57 @@ def probe(path: Path | str, *, numbered: bool = False) -> VideoInfo:
         fps=layout.fps,
         frame_count=layout.n_frames,
         duration_s=float(layout.n_frames / layout.fps),
-        codec=codec,
+        codec=stream_info.codec,
         pixel_format=first.format.name,
         display=display,
         variable_rate=not layout.is_even,
-        time_base=time_base,
+        time_base=stream_info.time_base,
         start_pts=int(layout.stamps[0]),
-        interlaced=interlaced,
-        has_audio=has_audio,
+        interlaced=stream_info.interlaced,
+        has_audio=stream_info.has_audio,
         picture_count=len(order),
         seams=seams,
         parts=layout.parts,
         notes=tuple(notes),
-        shown_as=_shown_as(display, first, interlaced=interlaced),
+        shown_as=_shown_as(display, first, interlaced=stream_info.interlaced),
         incomplete=_away_from(
             seams, {int(slots[number]) for number in packets.incomplete if slots[number] >= 0}
         ),
         laid=laid if is_indexed or not layout.is_grid else None,
         index=_index(packets, order, laid) if is_indexed else None,
     )
+
+
+class _StreamInfo(NamedTuple):
+    """What is read of a video stream without decoding any of it."""
+
+    codec: str
+    time_base: Fraction
+    declared_fps: list[Fraction]
+    has_audio: bool
+    interlaced: bool
+    has_stamps: bool
+    """False where the format keeps none, so that packets can't be told by them."""
+    messages: list[tuple[int, Orientation | None]]
+    """Orientation messages: the number of the packet and what it says."""
+    packets: Packets
+
+
+def _survey(path: Path) -> _StreamInfo:
+    with open_video(path) as (container, stream):
+        if stream.time_base is None:
+            raise MediaError(path, "its video has no time base: the file is damaged")
+        messages = OrientationMessages(stream)
+        return _StreamInfo(
+            codec=stream.codec_context.codec.canonical_name,
+            time_base=stream.time_base,
+            declared_fps=[rate for rate in (stream.average_rate, stream.base_rate) if rate],
+            has_audio=bool(container.streams.audio),
+            interlaced=stream.codec_context.field_order > _PROGRESSIVE,
+            has_stamps=not keeps_no_stamps(container),
+            packets=survey_packets(path, container, stream, messages),
+            messages=messages.found,
+        )
 
 
 def _away_from(seams: tuple[int, ...], frames: set[int]) -> tuple[int, ...]:

@@ -304,7 +304,7 @@ class _EncryptedPacketError(Exception):
     """Raised while packets are read; `open_video` says of which file."""
 
 
-class Source(NamedTuple):
+class OpenedVideo(NamedTuple):
     """An open file and the stream of moving pictures in it."""
 
     container: InputContainer
@@ -335,7 +335,7 @@ def open_container(path: Path) -> Iterator[InputContainer]:
 
 
 @contextlib.contextmanager
-def open_video(path: Path, *, threads: int = 1) -> Iterator[Source]:
+def open_video(path: Path, *, threads: int = 1) -> Iterator[OpenedVideo]:
     """Open a file's main video stream for demuxing and decoding.
 
     Raises:
@@ -349,7 +349,7 @@ def open_video(path: Path, *, threads: int = 1) -> Iterator[Source]:
             stream.codec_context.thread_count = threads
             # Pictures may grow in mid-stream; the decoder refuses before it takes the memory.
             stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
-            yield Source(container, stream)
+            yield OpenedVideo(container, stream)
         except _EncryptedPacketError as error:
             raise MediaError(path, ENCRYPTED) from error
         except MediaError:

@@ -30,7 +30,7 @@ _MOST_STRAYS: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class ClockRun:
     """Pictures one after the other on one clock, without a jump."""
 
     stamps: NDArray[np.int64]
@@ -43,7 +43,7 @@ class Run:
 class Mended:
     """All pictures of a video in runs."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[ClockRun, ...]
     n_unstamped: int
     """Pictures without a stamp, which were placed between their neighbours."""
     n_strays: int
@@ -68,12 +68,12 @@ def mend_stamps(
         raise ValueError("no picture has a stamp")
     usual = _usual_interval(stamps, known, time_base, declared)
     kept, starts, backs = _jumps(stamps, known, _Steps(stamps, float(time_base), usual))
-    runs: list[Run] = []
+    runs: list[ClockRun] = []
     bounds = [0, *starts, len(stamps)]
     for number, (first, end) in enumerate(pairwise(bounds)):
         inside = kept[(kept >= first) & (kept < end)]
         filled = _filled(stamps, inside, first, end, usual)
-        runs.append(Run(stamps=filled, clock=sum(backs[:number])))
+        runs.append(ClockRun(stamps=filled, clock=sum(backs[:number])))
     return Mended(
         runs=tuple(runs), n_unstamped=len(stamps) - len(known), n_strays=len(known) - len(kept)
     )

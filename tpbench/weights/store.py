@@ -24,7 +24,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from tpbench.errors import ConfigError, did_you_mean
-from tpbench.files import read_bounded, sha256_of, write_text_aside
+from tpbench.files import atomic_write_text, read_bounded, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -257,7 +257,7 @@ def _read_record(path: Path) -> _Record | None:
 
 def _write_record(path: Path, record: _Record) -> None:
     try:
-        write_text_aside(record_path(path), json.dumps(record.model_dump()) + "\n")
+        atomic_write_text(record_path(path), json.dumps(record.model_dump()) + "\n")
     except OSError as error:
         # A read-only folder shared by a cluster works as well, only slower.
         logger.debug("can't note the checksum of %s: %s", path, error)

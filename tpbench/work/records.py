@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tpbench.canonical import encoded, first_problem, settings_digest
 from tpbench.errors import ConfigError, DatasetError, SubmissionError
-from tpbench.files import is_half_written, written_aside
+from tpbench.files import atomic_write, is_temporary
 from tpbench.foreign import ForeignFileError, parse_json, read_bytes
 from tpbench.work.faults import HaltError
 
@@ -55,7 +55,7 @@ class Record(BaseModel):
 
     def write(self, path: Path) -> None:
         """Write the file aside, bring it to the disk, rename it, and bring that to the disk."""
-        with written_aside(path, durable=True) as temporary:
+        with atomic_write(path, durable=True) as temporary:
             temporary.write_text(self.text(), encoding="utf-8", newline="\n")
 
     @classmethod
@@ -89,7 +89,7 @@ def sweep(folders: Iterable[Path]) -> None:
     """Delete what writers left in folders that were killed; call it while nobody writes there."""
     for folder in folders:
         for path in folder.glob(".*"):
-            if is_half_written(path):
+            if is_temporary(path):
                 path.unlink(missing_ok=True)
 
 

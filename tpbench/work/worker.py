@@ -263,7 +263,7 @@ def serve(connection: Connection, *, driver_pid: int, die_at_once: bool) -> None
     """
     os.set_inheritable(connection.fileno(), False)  # noqa: FBT003 - takes no keyword
     faulthandler.enable()
-    _heed_only_the_driver()
+    _ignore_terminal_signals()
     _die_with(driver_pid, at_once=die_at_once)
     try:
         process = _build(connection.recv(), connection)
@@ -313,7 +313,7 @@ def close_process(process: Process) -> None:
         close()
 
 
-def _heed_only_the_driver() -> None:
+def _ignore_terminal_signals() -> None:
     """Ignore what a terminal or a batch system sends to the whole process group.
 
     The driver gets these signals too and stops its workers in order. If a worker died of them

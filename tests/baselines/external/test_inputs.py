@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.baselines.external.conftest import corners
-from tpbench.baselines.external.inputs import Layout, lay_out
+from tpbench.baselines.external.inputs import CanvasLayout, lay_out
 from tpbench.baselines.external.spec import Geometry, load_spec
 
 SIDES = st.integers(min_value=16, max_value=700)
 
 
-def box(layout: Layout) -> tuple[int, int, int, int]:
+def box(layout: CanvasLayout) -> tuple[int, int, int, int]:
     return layout.x0_px, layout.y0_px, layout.box_width_px, layout.box_height_px
 
 

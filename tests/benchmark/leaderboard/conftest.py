@@ -16,11 +16,11 @@ from tpbench.benchmark.leaderboard.collect import collect
 from tpbench.benchmark.run_folder import ClipRecord, RunFolder, run_path
 from tpbench.benchmark.run_info import (
     CodeStamp,
-    Counts,
     DatasetStamp,
     EnvironmentStamp,
     HardwareStamp,
     ModelStamp,
+    RunCounts,
     RunInfo,
     Session,
     TaskStamp,
@@ -172,7 +172,7 @@ class Runs:
             seed=seed,
             encoding="ffv1",
             partial=False,
-            counts=Counts(
+            counts=RunCounts(
                 expected=len(people),
                 done=len(people) - len(failed),
                 failed=len(failed),

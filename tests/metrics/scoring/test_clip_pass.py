@@ -22,7 +22,7 @@ from tests.metrics.scoring.clips import (
 from tpbench.errors import MediaError
 from tpbench.metrics.scoring import meters
 from tpbench.metrics.scoring.clip_pass import ClipPass
-from tpbench.metrics.scoring.records import ClipJob, RecordFolder
+from tpbench.metrics.scoring.records import RecordFolder, ScoringJob
 from tpbench.metrics.scoring.tools import CHUNK_FRAMES, ClipSetting, FrameChunk, Toolbox
 from tpbench.video import Footage
 
@@ -81,9 +81,9 @@ def make_pass(records: RecordFolder, *, threads: int = 1) -> ClipPass:
     return ClipPass(policies=STRICT, toolbox=toolbox, records=records, threads=threads)
 
 
-def job(tmp_path: Path, *meters: str, n: int = N) -> ClipJob:
+def job(tmp_path: Path, *meters: str, n: int = N) -> ScoringJob:
     real = pictures(n)
-    return ClipJob(
+    return ScoringJob(
         clip_id="a",
         real=write_video(tmp_path / "real.avi", real),
         generated=write_video(tmp_path / "gen.avi", worse(real)),

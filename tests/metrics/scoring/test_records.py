@@ -29,14 +29,14 @@ from tpbench.metrics.scoring import records
 from tpbench.metrics.scoring.pairing import Pairing
 from tpbench.metrics.scoring.records import (
     CacheEntry,
-    ClipRecord,
+    ClipMeasurement,
     RecordFolder,
+    check_availability,
     clear,
     content_key,
     entries,
     feature_count,
     key_of,
-    look_around,
     real_cache_dir,
     require_all,
     trim,
@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> RecordFolder:
     return RecordFolder(tmp_path / "records", tmp_path / "kept")
 
 
-def record(**changes: Any) -> ClipRecord:  # noqa: ANN401 - fields of a record
+def record(**changes: Any) -> ClipMeasurement:  # noqa: ANN401 - fields of a record
     draw = np.random.default_rng(0)
     psnr = draw.normal(30, 1, N)
     psnr[[0, 3]] = np.nan, np.inf
@@ -76,12 +76,12 @@ def record(**changes: Any) -> ClipRecord:  # noqa: ANN401 - fields of a record
             "motion_generated": draw.random(N),
         },
     }
-    return ClipRecord(**(values | changes))
+    return ClipMeasurement(**(values | changes))
 
 
-def assert_equal(found: ClipRecord | None, expected: ClipRecord) -> None:
+def assert_equal(found: ClipMeasurement | None, expected: ClipMeasurement) -> None:
     assert found is not None
-    for field in fields(ClipRecord):
+    for field in fields(ClipMeasurement):
         if field.name != "columns":
             assert getattr(found, field.name) == getattr(expected, field.name), field.name
     assert found.columns.keys() == expected.columns.keys()
@@ -342,7 +342,7 @@ def pairing(tmp_path: Path) -> Pairing:
 
 
 def test_metrics_without_weights_need_nothing() -> None:
-    found = look_around(protocol("talkingpose"), offline=True)
+    found = check_availability(protocol("talkingpose"), offline=True)
     assert found.metrics == protocol("talkingpose").metrics
     assert [row.name for row in found.meters] == ["psnr", "tje_d1", "tje_d2", "tje_d5"]
     assert (dict(found.not_measured), found.skeleton_digest) == ({}, "")
@@ -350,7 +350,9 @@ def test_metrics_without_weights_need_nothing() -> None:
 
 
 def test_each_metric_names_the_command_that_gets_its_weights() -> None:
-    found = look_around(custom("psnr", "lpips", "fid", "kid", "fvd", "face_psnr"), offline=True)
+    found = check_availability(
+        custom("psnr", "lpips", "fid", "kid", "fvd", "face_psnr"), offline=True
+    )
 
     assert found.metrics == ("psnr",)
     assert [row.name for row in found.meters] == ["psnr"]
@@ -369,7 +371,7 @@ def test_each_metric_names_the_command_that_gets_its_weights() -> None:
 def test_a_metric_waits_for_all_of_its_meters(monkeypatch: pytest.MonkeyPatch) -> None:
     """LPIPS of the face needs skeletons and AlexNet; PSNR of the face skeletons only."""
     monkeypatch.setattr(records, "_skeleton_digest", lambda *_, **__: "people")
-    found = look_around(custom("face_lpips", "face_psnr"), offline=True)
+    found = check_availability(custom("face_lpips", "face_psnr"), offline=True)
     assert found.metrics == ("face_psnr",)
     assert found.skeleton_digest == "people"
 
@@ -380,7 +382,7 @@ def test_a_missing_library_is_a_reason_too(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(records, "_skeleton_digest", refuse)
 
-    found = look_around(custom("psnr", "akd_body"), offline=True)
+    found = check_availability(custom("psnr", "akd_body"), offline=True)
 
     assert found.not_measured == {"akd_body": "MediaPipe is not available: apt install libgl1"}
 
@@ -425,7 +427,7 @@ def test_nothing_that_could_be_measured_is_an_error(pairing: Pairing, tmp_path: 
 def test_strict_is_content_where_all_is_there(pairing: Pairing, tmp_path: Path) -> None:
     report = scored(pairing, tmp_path / "out", "psnr", strict=True)
     assert report.metrics["psnr"].status == "measured"
-    require_all(look_around(custom("psnr"), offline=True))
+    require_all(check_availability(custom("psnr"), offline=True))
 
 
 def test_weights_that_come_later_fill_the_blanks(

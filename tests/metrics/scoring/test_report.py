@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from tpbench.errors import SubmissionError
 from tpbench.metrics.registry import METRICS
-from tpbench.metrics.scoring.records import ClipRecord
+from tpbench.metrics.scoring.records import ClipMeasurement
 from tpbench.metrics.scoring.reduce import not_measured
 from tpbench.metrics.scoring.report import (
     ClipScores,
@@ -241,8 +241,8 @@ def test_a_report_is_complete_if_every_expected_clip_was_scored(report: ScoreRep
     assert nothing.share == 0
 
 
-def record(name: str, values: list[float], *, first_frame: int = 0) -> ClipRecord:
-    return ClipRecord(
+def record(name: str, values: list[float], *, first_frame: int = 0) -> ClipMeasurement:
+    return ClipMeasurement(
         clip_id=name,
         real_sha256="",
         generated_sha256="",

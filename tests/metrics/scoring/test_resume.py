@@ -31,7 +31,7 @@ from tpbench.files import sha256_of
 from tpbench.metrics.scoring import meters
 from tpbench.metrics.scoring.clip_pass import ClipPass
 from tpbench.metrics.scoring.pairing import Pairing
-from tpbench.metrics.scoring.records import ClipJob
+from tpbench.metrics.scoring.records import ScoringJob
 from tpbench.work import Progress
 
 HERE = Path(__file__).parent
@@ -88,7 +88,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]
     passes: list[tuple[str, tuple[str, ...]]] = []
     run = ClipPass.run
 
-    def spy(self: ClipPass, job: ClipJob, on_frame: object = None) -> int:
+    def spy(self: ClipPass, job: ScoringJob, on_frame: object = None) -> int:
         passes.append((job.clip_id, tuple(job.keys)))
         return run(self, job, on_frame)  # type: ignore[arg-type]  # passed through
 

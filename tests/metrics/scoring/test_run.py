@@ -28,7 +28,7 @@ from tpbench.files import sha256_of
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring import clip_pass
 from tpbench.metrics.scoring.pairing import Pairing
-from tpbench.metrics.scoring.records import ClipJob
+from tpbench.metrics.scoring.records import ScoringJob
 from tpbench.metrics.scoring.report import ScoreReport
 from tpbench.metrics.scoring.run import score
 
@@ -270,7 +270,7 @@ def test_a_bug_in_this_process_fails_its_clip_and_leaves_its_traceback(
 ) -> None:
     run = clip_pass.ClipPass.run
 
-    def stumble(self: clip_pass.ClipPass, job: ClipJob, on_frame: Any) -> int:  # noqa: ANN401 - passed on
+    def stumble(self: clip_pass.ClipPass, job: ScoringJob, on_frame: Any) -> int:  # noqa: ANN401 - passed on
         if job.clip_id == "clip1":
             raise LookupError("nobody thought of\nthis")
         return run(self, job, on_frame)

@@ -21,7 +21,7 @@ from tests.metrics.scoring.clips import (
 )
 from tpbench.metrics.bootstrap import mean_over_identities
 from tpbench.metrics.registry import METRICS, protocol
-from tpbench.metrics.scoring.records import ClipRecord
+from tpbench.metrics.scoring.records import ClipMeasurement
 from tpbench.metrics.scoring.reduce import ScoredClip, mean_score, score_clip_record
 from tpbench.metrics.scoring.report import ClipScores, MetricScore, ScoreReport, load_report
 from tpbench.metrics.scoring.run import score
@@ -33,7 +33,7 @@ def scored_clip(
     name: str, psnr: float | Sequence[float], identity: str | None, *, n_frames: int = 4
 ) -> ScoredClip:
     curve = np.broadcast_to(np.asarray(psnr, dtype=np.float64), n_frames).copy()
-    record = ClipRecord(
+    record = ClipMeasurement(
         clip_id=name,
         real_sha256="",
         generated_sha256="",

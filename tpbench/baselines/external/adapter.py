@@ -26,7 +26,7 @@ from tpbench.baselines.base import (
     OptionValue,
     parse_options,
 )
-from tpbench.baselines.external.inputs import Layout, lay_out, read_picture, write_inputs
+from tpbench.baselines.external.inputs import CanvasLayout, lay_out, read_picture, write_inputs
 from tpbench.baselines.external.method import (
     environment_for,
     find_installation,
@@ -89,7 +89,7 @@ class _Prepared:
     """A clip whose inputs are written."""
 
     task: AnimationTask
-    layout: Layout
+    layout: CanvasLayout
     values: Mapping[str, Value]
     """Its placeholders."""
 
@@ -291,7 +291,7 @@ build_external: Final = ExternalGenerator
 
 
 def collected_frames(
-    collect: Collect, root: Path, glob: str, layout: Layout, n_frames: int
+    collect: Collect, root: Path, glob: str, layout: CanvasLayout, n_frames: int
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield a clip's frames, in order and in the clip's own size, without holding all of them.
 
@@ -355,7 +355,7 @@ def _check_count(collect: Collect, count: int, n_frames: int) -> None:
 
 
 def _wanted_panel(
-    panels: Panels | None, image: NDArray[np.uint8], layout: Layout
+    panels: Panels | None, image: NDArray[np.uint8], layout: CanvasLayout
 ) -> NDArray[np.uint8]:
     """Check a picture's size and cut the wanted panel out of it; the whole without panels.
 

@@ -32,7 +32,7 @@ _BLACK: Final = (0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class CanvasLayout:
     """Where on the canvas a clip lies: its own size, the canvas, and its box on the canvas."""
 
     width_px: int
@@ -85,7 +85,7 @@ class Layout:
         return np.ascontiguousarray(_resized(canvas[rows, columns], size, labels=False))
 
 
-def lay_out(geometry: Geometry, *, width_px: int, height_px: int) -> Layout:
+def lay_out(geometry: Geometry, *, width_px: int, height_px: int) -> CanvasLayout:
     """Choose the canvas for a clip of this size; the clip lies in its middle."""
     if geometry.fit == "pad":
         step = geometry.multiple_of
@@ -102,7 +102,7 @@ def lay_out(geometry: Geometry, *, width_px: int, height_px: int) -> Layout:
         box = (max(1, round(width_px * scale)), max(1, round(height_px * scale)))
         if geometry.fit == "stretch":
             box = canvas
-    return Layout(
+    return CanvasLayout(
         width_px=width_px,
         height_px=height_px,
         canvas_width_px=canvas[0],
@@ -128,7 +128,11 @@ def _resized(image: NDArray[np.uint8], size: tuple[int, int], *, labels: bool) -
 
 
 def write_inputs(
-    spec: MethodSpec, task: AnimationTask, layout: Layout, stem: Path, brought: Mapping[str, Path]
+    spec: MethodSpec,
+    task: AnimationTask,
+    layout: CanvasLayout,
+    stem: Path,
+    brought: Mapping[str, Path],
 ) -> dict[str, Path]:
     """Write all inputs of one clip.
 
@@ -167,7 +171,7 @@ class _Clip:
     """One clip, whose inputs are written."""
 
     task: AnimationTask
-    layout: Layout
+    layout: CanvasLayout
     around: tuple[int, int, int] | None
     brought: Mapping[str, Path]
 

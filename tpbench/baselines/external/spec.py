@@ -115,20 +115,20 @@ Inside: TypeAlias = Annotated[str, AfterValidator(_relative)]
 """A path in a folder of the method, and not out of it."""
 
 
-class Part(BaseModel):
+class SpecPart(BaseModel):
     """Base of all parts: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Licence(Part):
+class Licence(SpecPart):
     """Under what terms the method may be used."""
 
     code: str
     weights: str
 
 
-class Environment(Part):
+class Environment(SpecPart):
     """The Python environment that the method runs in, made once by the user."""
 
     kind: Literal["venv", "conda"]
@@ -139,7 +139,7 @@ class Environment(Part):
     """Commands that fill it, with {env} and {checkout}."""
 
 
-class Weights(Part):
+class Weights(SpecPart):
     """Files of one origin that the method loads."""
 
     name: str
@@ -153,7 +153,7 @@ class Weights(Part):
     """Where they lie in the checkout; all must be there before the method is run."""
 
 
-class Geometry(Part):
+class Geometry(SpecPart):
     """How a clip is laid on the canvas the method works on; its output is taken back the same way.
 
     pad: the canvas is the clip's size, rounded up to `multiple_of`. letterbox: the clip is scaled
@@ -175,19 +175,19 @@ class Geometry(Part):
         return self
 
 
-class RefPng(Part):
+class RefPng(SpecPart):
     """The reference picture as PNG."""
 
     kind: Literal["ref_png"]
 
 
-class PoseMp4(Part):
+class PoseMp4(SpecPart):
     """The DWPose drawings as H.264 video."""
 
     kind: Literal["pose_mp4"]
 
 
-class PosePngs(Part):
+class PosePngs(SpecPart):
     """The DWPose drawings as a folder of PNG files."""
 
     kind: Literal["pose_pngs"]
@@ -202,7 +202,7 @@ class PosePngs(Part):
         return names
 
 
-class RawMp4(Part):
+class RawMp4(SpecPart):
     """The driving video itself."""
 
     kind: Literal["raw_mp4"]
@@ -210,14 +210,14 @@ class RawMp4(Part):
     """Rate it is written at, whatever the clip's: for methods that drop frames of faster ones."""
 
 
-class DensePoseMp4(Part):
+class DensePoseMp4(SpecPart):
     """DensePose pictures of the driving video, which the user brings as `<clip_id>.mp4`."""
 
     kind: Literal["densepose_mp4"]
     background_rgb: tuple[int, int, int]
 
 
-class GuidanceDir(Part):
+class GuidanceDir(SpecPart):
     """Folders of pictures that the user brings as `<clip_id>/<folder>/*.png`."""
 
     kind: Literal["guidance_dir"]
@@ -229,7 +229,7 @@ Input: TypeAlias = Annotated[
 ]
 
 
-class Window(Part):
+class FrameWindow(SpecPart):
     """The `{window}` of a method that works on a fixed number of frames at once."""
 
     at_most: int = Field(ge=1)
@@ -241,7 +241,7 @@ class Window(Part):
         return min(self.at_most, n_frames + self.extra_frames)
 
 
-class Panels(Part):
+class Panels(SpecPart):
     """A row of equal pictures side by side, of which one is wanted."""
 
     columns: int = Field(ge=2)
@@ -256,7 +256,7 @@ class Panels(Part):
         return self
 
 
-class Collect(Part):
+class Collect(SpecPart):
     """What the method writes, and which part of it are the clip's frames."""
 
     root: Literal["out", "work"]
@@ -277,7 +277,7 @@ class Collect(Part):
         return regex
 
 
-class Timeout(Part):
+class Timeout(SpecPart):
     """How long a run may take."""
 
     base_s: float = Field(gt=0)
@@ -296,7 +296,7 @@ CLIP_NAMES: Final = ("clip", "width", "height", "fps", "n_frames", "window", "se
 """Placeholders of one clip: its short name in the run, the size the method works at, ..."""
 
 
-class MethodSpec(Part):
+class MethodSpec(SpecPart):
     """One method."""
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
@@ -325,7 +325,7 @@ class MethodSpec(Part):
     """By the placeholder that gives their path."""
     settings: dict[str, int | float] = Field(default_factory=dict)
     """The method's own settings, which the user may give as options; placeholders too."""
-    window: Window | None = None
+    window: FrameWindow | None = None
     templates: dict[str, Any] = Field(default_factory=dict)
     """By placeholder: structures that are filled in and written as YAML."""
     fresh: tuple[Inside, ...] = ()

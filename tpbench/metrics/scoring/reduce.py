@@ -17,7 +17,7 @@ from tpbench.metrics.bootstrap import Interval, finite_mean, mean_over_identitie
 from tpbench.metrics.distances import DISCO_FVD, FID, FVD, FrechetMetric, frame_sample, kid
 from tpbench.metrics.registry import METRICS, MetricRow, Pooling, Protocol
 from tpbench.metrics.scoring.meters import FEATURES_OF, METERS
-from tpbench.metrics.scoring.records import ClipRecord, RecordFolder, feature_count
+from tpbench.metrics.scoring.records import ClipMeasurement, RecordFolder, feature_count
 from tpbench.metrics.scoring.report import ClipScores, MetricScore
 from tpbench.metrics.scoring.tools import read_features
 from tpbench.metrics.temporal import (
@@ -146,7 +146,7 @@ class ScoredClip:
 
 
 def score_clip_record(
-    record: ClipRecord, metrics: Collection[str], protocol: Protocol, identity: str | None
+    record: ClipMeasurement, metrics: Collection[str], protocol: Protocol, identity: str | None
 ) -> ScoredClip:
     """Return all metrics of one clip that have a value per clip."""
     values: dict[str, ClipValue] = {
@@ -316,7 +316,7 @@ class ClipFeatures:
 
 def pooled_metric_scores(
     metrics: Sequence[str],
-    records: Sequence[ClipRecord],
+    records: Sequence[ClipMeasurement],
     folder: RecordFolder,
     protocol: Protocol,
 ) -> dict[str, MetricScore]:
@@ -341,7 +341,7 @@ def pooled_metric_scores(
     return scores
 
 
-def _features(record: ClipRecord, meter: str, folder: RecordFolder) -> ClipFeatures:
+def _features(record: ClipMeasurement, meter: str, folder: RecordFolder) -> ClipFeatures:
     size = {"n": feature_count(meter, record.n_frames), "dim": METERS[meter].feature_dim}
     real = read_features(folder.real_features(meter, record.real_features[meter]), **size)
     generated = read_features(folder.generated_features(record.clip_id, meter), **size)

@@ -24,10 +24,10 @@ from pydantic import (
 from tpbench.canonical import Count, Details, Number, digest_of, first_problem
 from tpbench.dataset import check_clip_id
 from tpbench.errors import DatasetError, SubmissionError
-from tpbench.files import write_text_aside, written_aside
+from tpbench.files import atomic_write, atomic_write_text
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.bootstrap import STATISTICS_VERSION
-from tpbench.metrics.scoring.records import ClipRecord
+from tpbench.metrics.scoring.records import ClipMeasurement
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -237,7 +237,7 @@ _REPORT: Final = TypeAdapter(ScoreReport)
 def write_scores(path: Path, report: ScoreReport) -> None:
     """Write a report as JSON, aside and renamed; equal reports give equal bytes."""
     text = json.dumps(report.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
-    write_text_aside(path, text + "\n")
+    atomic_write_text(path, text + "\n")
 
 
 def read_scores(path: Path) -> dict[str, Any]:
@@ -281,7 +281,7 @@ def load_report(folder: Path) -> tuple[ScoreReport, str]:
         raise SubmissionError(f"{path}: no scores as tpbench writes them ({what})") from error
 
 
-def write_frames(path: Path, records: Iterable[ClipRecord], columns: Sequence[str]) -> None:
+def write_frames(path: Path, records: Iterable[ClipMeasurement], columns: Sequence[str]) -> None:
     """Write `clip_id`, `frame` and the columns as they were measured, clip by clip.
 
     `frame` is the number in the clip: it begins with 1 where frame 0 was not scored. NaN is kept
@@ -303,7 +303,7 @@ def write_frames(path: Path, records: Iterable[ClipRecord], columns: Sequence[st
             *((name, pa.float64()) for name in names),
         ]
     )
-    with written_aside(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+    with atomic_write(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
         for record in records:
             frames = np.arange(record.n_frames, dtype=np.int32) + record.first_frame
             clip_ids = pa.DictionaryArray.from_arrays(

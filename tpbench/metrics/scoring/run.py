@@ -15,7 +15,7 @@ from typing import Any, Final
 from tpbench import work
 from tpbench.dataset.info import SplitName
 from tpbench.errors import ConfigError
-from tpbench.files import is_half_written, sha256_of
+from tpbench.files import is_temporary, sha256_of
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, Protocol
 from tpbench.metrics.registry import protocol as protocol_named
 from tpbench.metrics.scoring.clip_pass import FACTORY, build
@@ -37,15 +37,15 @@ from tpbench.metrics.scoring.policies import (
     policies_of,
 )
 from tpbench.metrics.scoring.records import (
-    ClipJob,
-    ClipRecord,
-    Readiness,
+    Availability,
+    ClipMeasurement,
     RecordFolder,
+    ScoringJob,
+    check_availability,
     finished_record,
-    left_of,
-    look_around,
     make_jobs,
     real_cache_dir,
+    remaining,
     require_all,
 )
 from tpbench.metrics.scoring.reduce import (
@@ -120,19 +120,19 @@ def score_pairs(
         ConfigError: another process writes into `out`, no metric can be measured, or, if `strict`,
             one can't.
     """
-    readiness = look_around(setting.protocol, offline=setting.offline)
-    if setting.strict or not readiness.metrics:
-        require_all(readiness)
+    availability = check_availability(setting.protocol, offline=setting.offline)
+    if setting.strict or not availability.metrics:
+        require_all(availability)
     scoring = _Scoring(
         pairing=pairing,
         out=out,
         setting=setting,
-        readiness=readiness,
-        device=readiness.device(setting.device),
+        availability=availability,
+        device=availability.device(setting.device),
         records=RecordFolder(out / RECORDS_NAME, real_cache_dir()),
     )
     with _locked(out):
-        jobs, failed = make_jobs(pairing.pairs, readiness, setting.policies)
+        jobs, failed = make_jobs(pairing.pairs, availability, setting.policies)
         failed |= scoring.measure(jobs, on_progress)
         report = scoring.report(jobs, failed, real)
         write_scores(out / SCORES_NAME, report)
@@ -146,19 +146,19 @@ class _Scoring:
     pairing: Pairing
     out: Path
     setting: ScoringSetting
-    readiness: Readiness
+    availability: Availability
     device: str
     records: RecordFolder
 
     def measure(
-        self, jobs: Sequence[ClipJob], on_progress: work.ProgressListener | None
+        self, jobs: Sequence[ScoringJob], on_progress: work.ProgressListener | None
     ) -> dict[str, str]:
         """Measure what is left: in this process with a thread per core, or in a process per core.
 
         Returns:
             By clip: why it could not be measured.
         """
-        pending = [left for job in jobs if (left := left_of(job, self.records)).keys]
+        pending = [left for job in jobs if (left := remaining(job, self.records)).keys]
         total = len(self.pairing.pairs)
         progress = work.ProgressCounter(
             "score", total=total, before=total - len(pending), listener=on_progress
@@ -172,7 +172,7 @@ class _Scoring:
             "device": self.device,
             "skeleton": self.setting.protocol.skeleton,
             "offline": self.setting.offline,
-            "uses_torch": self.readiness.uses_torch,
+            "uses_torch": self.availability.uses_torch,
             "threads": max(1, cores // workers),
         }
         items = [work.WorkItem(key=job.clip_id, payload=job.to_json()) for job in pending]
@@ -185,23 +185,25 @@ class _Scoring:
         return outcomes.failed
 
     def report(
-        self, jobs: Sequence[ClipJob], failed: Mapping[str, str], real: Mapping[str, Any]
+        self, jobs: Sequence[ScoringJob], failed: Mapping[str, str], real: Mapping[str, Any]
     ) -> ScoreReport:
         """Write the frames of all finished pairs and sum them up; one pair's columns are held."""
         pairing, protocol = self.pairing, self.setting.protocol
         identities = {pair.clip_id: pair.identity for pair in pairing.pairs}
-        heads: list[ClipRecord] = []
+        heads: list[ClipMeasurement] = []
         clips: list[ScoredClip] = []
 
-        def finished() -> Iterator[ClipRecord]:
+        def finished() -> Iterator[ClipMeasurement]:
             for job in jobs:
                 if (record := finished_record(job, self.records)) is not None:
                     who = identities[record.clip_id]
-                    clips.append(score_clip_record(record, self.readiness.metrics, protocol, who))
+                    clips.append(
+                        score_clip_record(record, self.availability.metrics, protocol, who)
+                    )
                     heads.append(replace(record, columns={}))
                     yield record
 
-        columns = [name for row in self.readiness.meters for name in row.columns]
+        columns = [name for row in self.availability.meters for name in row.columns]
         write_frames(self.out / FRAMES_NAME, finished(), columns)
         of_clips = {clip.scores.clip_id: clip.scores for clip in clips}
         said = {name: scores.notes for name, scores in of_clips.items()}
@@ -227,17 +229,17 @@ class _Scoring:
         )
 
     def _summed_up(
-        self, heads: Sequence[ClipRecord], clips: Sequence[ScoredClip]
+        self, heads: Sequence[ClipMeasurement], clips: Sequence[ScoredClip]
     ) -> dict[str, MetricScore]:
         """Return the scores of all metrics in the protocol's order."""
-        readiness, protocol = self.readiness, self.setting.protocol
-        pooled_ids = [name for name in readiness.metrics if name in FEATURES_OF]
+        availability, protocol = self.availability, self.setting.protocol
+        pooled_ids = [name for name in availability.metrics if name in FEATURES_OF]
         pooled = pooled_metric_scores(pooled_ids, heads, self.records, protocol) if heads else {}
         scores: dict[str, MetricScore] = {}
         for name in protocol.metrics:
             row = METRICS[name]
-            if name in readiness.not_measured:
-                scores[name] = not_measured(row, public_message(readiness.not_measured[name]))
+            if name in availability.not_measured:
+                scores[name] = not_measured(row, public_message(availability.not_measured[name]))
             elif not clips:
                 scores[name] = not_measured(row, "no clip could be scored")
             elif row.horizon_frames:
@@ -296,7 +298,7 @@ def _locked(out: Path) -> Iterator[None]:
         with FileLock(folder / ".lock", timeout=0):
             results = (f".{name}.*.tmp" for name in (SCORES_NAME, FRAMES_NAME))
             for half_written in chain(folder.glob(".*.tmp"), *map(out.glob, results)):
-                if is_half_written(half_written):
+                if is_temporary(half_written):
                     half_written.unlink(missing_ok=True)
             yield
     except Timeout:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tpbench.detectors.base import DetectorSuite
 from tpbench.errors import MediaError
-from tpbench.files import open_regular, written_aside
+from tpbench.files import atomic_write, open_regular
 from tpbench.metrics.temporal import WINDOW_FRAMES
 from tpbench.video import Frame
 from tpbench.wholebody import NUM_KEYPOINTS, PoseSource, WholeBodyPose, load_pose, save_pose
@@ -230,7 +230,7 @@ def feature_file(
     header = io.BytesIO()
     fields = {"descr": "<f4", "fortran_order": False, "shape": (n, dim)}
     np.lib.format.write_array_header_1_0(header, fields)
-    with written_aside(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
 
         def write(data: bytes) -> None:
             digest.update(data)
@@ -261,7 +261,7 @@ def read_features(path: Path, *, n: int, dim: int) -> NDArray[np.float32] | None
     None where the file is absent, damaged, or holds another number of vectors: make it again then.
     """
     try:
-        if not _is_whole(path):
+        if not _is_complete(path):
             return None
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -269,7 +269,7 @@ def read_features(path: Path, *, n: int, dim: int) -> NDArray[np.float32] | None
     return found if found.shape == (n, dim) and found.dtype == np.float32 else None
 
 
-def _is_whole(path: Path) -> bool:
+def _is_complete(path: Path) -> bool:
     """Whether a file ends with the sha256 of what precedes it."""
     digest = hashlib.sha256()
     with open_regular(path) as file:
