@@ -1,7 +1,7 @@
-"""From raw videos to an upper-body dataset.
+"""Extraction of an upper-body dataset from raw videos.
 
-The way of one video: `screening` reads it once, finds shots and samples two pictures a second;
-`spans` cuts what is promising into pieces; `analysis` looks at every frame of a piece and follows
-one person; `filters` judge; `crop` and `writing` make the clip. `pipeline` is this way from end to
-end, `run` does it for a folder of videos.
+For each video, `screening` reads it once, finds shots and samples two frames a second; `shots` cuts
+promising stretches into pieces; `following` analyses every frame of a piece and tracks one person;
+`filters` accept or reject it; `writing` crops and writes the clip. `pipeline` runs these steps for
+one video, `run` for a folder of videos.
 """

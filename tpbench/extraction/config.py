@@ -1,7 +1,7 @@
 """The settings of an extraction, and the presets they come from.
 
-Where a number comes from stands beside it in `presets/*.yaml`; the models here say what it means,
-its unit and its bounds. A preset names every setting, so none hides in code.
+The source of each number is given beside it in `presets/*.yaml`; the models here define its
+meaning, unit and bounds. A preset names every setting, so no default hides in code.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class ShotSettings(_Settings):
     """Where one shot ends and the next begins."""
 
     content_threshold: float = Field(gt=0, le=255)
-    """PySceneDetect ContentDetector: HSV change of one frame to the next that is a cut."""
+    """PySceneDetect ContentDetector: HSV change from one frame to the next that is a cut."""
     adaptive_ratio: float = Field(gt=1)
-    """PySceneDetect AdaptiveDetector: change over the change of the neighbouring frames."""
+    """PySceneDetect AdaptiveDetector: ratio of a change to that of the neighbouring frames."""
     adaptive_min_content: float = Field(gt=0, le=255)
     """AdaptiveDetector: smaller changes are no cut, whatever their ratio."""
     transition_levels: float = Field(gt=0, le=255)
@@ -45,32 +45,31 @@ class ShotSettings(_Settings):
 
 
 class ScreeningSettings(_Settings):
-    """The cheap first look."""
+    """The cheap first pass."""
 
     rate_hz: float = Field(ge=0.5, le=10)
-    """Pictures a second that are looked at."""
+    """Frames analysed per second."""
     max_side_px: int = Field(ge=128)
-    """Pictures are scaled down to this longer side before anything looks at them, later stages
-    too."""
+    """Frames are scaled down to this longer side before any analysis, in later stages too."""
     max_gap_s: float = Field(ge=0)
-    """A good stretch may have holes (no face, two faces) up to this long."""
+    """A good stretch may have gaps (no face, two faces) up to this long."""
     prominent_face_share: float = Field(gt=0, le=1)
     """A second face counts when it is at least this share of the main face's height."""
 
 
 class TrackSettings(_Settings):
-    """One person through the clip."""
+    """Tracking of one person through the clip."""
 
     max_jump_faces: float = Field(gt=0)
     """The face may move by this many face heights from one frame to the next."""
     max_gap_s: float = Field(ge=0)
     """The person may be lost (turned away, covered) this long before the clip ends."""
     max_appearance_change: float = Field(gt=0, le=1)
-    """Another person is here when the Hellinger distance of colour histograms is more."""
+    """A larger Hellinger distance of colour histograms means another person."""
 
 
 class ClipSettings(_Settings):
-    """What a clip is."""
+    """Length, size and margin of a clip."""
 
     min_s: float = Field(gt=0)
     max_s: float = Field(gt=0)
@@ -129,7 +128,7 @@ def preset_names() -> list[str]:
 def load_preset(name_or_path: str) -> ExtractionConfig:
     """Return a preset of the package by name, or one of the user's own by path (`*.yaml`).
 
-    An edited copy that still bears the name of a preset is called `<name>-edited`.
+    An edited copy that still has the name of a preset is called `<name>-edited`.
 
     Raises:
         ConfigError: no such preset or file, no YAML, an unknown key, a value out of bounds.

@@ -1,6 +1,6 @@
-"""Clearing away what killed runs and given-up settings leave in a dataset folder.
+"""Removal of what killed runs and abandoned settings leave in a dataset folder.
 
-Only names that the extraction itself gives are touched: a stranger's file stays where it is.
+Only files with names that the extraction itself gives are touched; other files stay in place.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from tpbench.extraction.pipeline import WORK_FOLDER
 logger = logging.getLogger(__name__)
 
 LEFTOVERS: Final = ".leftovers"
-"""Below the dataset: clips of which neither records nor manifest know anything."""
+"""Below the dataset: clips that neither the records nor the manifest list."""
 _OURS: Final = re.compile(r"(?P<source>[A-Za-z0-9_-]+-[0-9a-f]{8,64})_\d{8,}_\d{8,}\.(mp4|npz)")
 """Files of a clip, as `RowMaker.clip_id` names it."""
 _HALF_WRITTEN: Final = re.compile(
     r"\.(manifest\.parquet|dataset\.json|README\.md|croissant\.json|report\.html|\w+\.csv)\.[0-9a-f]+\.tmp"
 )
-"""What is written aside and was not renamed."""
+"""Temporary files that were never renamed to their final names."""
 
 
 def sweep(folder: Path) -> None:
-    """Delete what a killed run was making. Call it while no worker is at work in `folder`."""
+    """Delete unfinished files of a killed run. Call it while no worker is active in `folder`."""
     shutil.rmtree(folder / WORK_FOLDER, ignore_errors=True)
     for home in (folder, folder / "splits"):
         for path in _files(home) if home == folder or not home.is_symlink() else ():
@@ -42,17 +42,17 @@ def sweep(folder: Path) -> None:
 
 
 def prune(folder: Path, rows: Sequence[Clip], replaced: Iterable[str] = ()) -> None:
-    """Clear away clip files that no kept row speaks of.
+    """Remove clip files that belong to no kept row.
 
-    Deleted are those of clips in whose place something whole was made: the clips that were
-    `replaced`, and what a killed run or an earlier try left of a source that `rows` tell all of. Of
-    other clips nobody knows whether they are worth anything: they are moved to `LEFTOVERS`. Nothing
-    is touched in a folder that is a link: others may keep theirs there.
+    Files that have been superseded are deleted: those of `replaced` clips, and those that a killed
+    run or an earlier attempt left of a source that `rows` describe. Whether other files are still
+    of value is unknown: they are moved to `LEFTOVERS`. Folders that are links are not touched, as
+    they may hold files of others.
 
     Args:
         folder: of the dataset, with its manifest written.
         rows: of the manifest.
-        replaced: ids of clips whose sources were done again.
+        replaced: ids of clips whose sources were reprocessed.
     """
     kept = {row.clip_id for row in rows if row.status == "kept"}
     told = {row.source_id for row in rows if row.status in {"kept", "rejected"}}
@@ -81,10 +81,10 @@ def prune(folder: Path, rows: Sequence[Clip], replaced: Iterable[str] = ()) -> N
 
 
 def require_own_folders(folder: Path) -> None:
-    """Refuse a dataset whose folder of clips is none, or a link to nowhere or into another.
+    """Refuse a clip folder that is a file, a dead link, or a link into another dataset.
 
     Raises:
-        DatasetError: it is: clips of the same videos would replace the other's.
+        DatasetError: it is; clips of the same videos would overwrite those of the other dataset.
     """
     for path_of in (clip_path, keypoints_path, pose_path):
         home = path_of(folder, "x").parent
@@ -108,7 +108,7 @@ def require_own_folders(folder: Path) -> None:
 
 
 def holds_work(folder: Path) -> bool:
-    """Whether something lies in a folder that only a finished source can have led to."""
+    """Whether a folder holds files that only a finished source can have produced."""
     if (folder / INFO_NAME).exists() or (folder / MANIFEST_NAME).exists():
         return True
     homes = (path_of(folder, "x").parent for path_of in (clip_path, keypoints_path, pose_path))

@@ -1,4 +1,4 @@
-"""Datasets of earlier versions: their SQLite ledger is turned into records, once."""
+"""Datasets of earlier versions: conversion of their SQLite ledger into records, once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _APPLICATION_ID: Final = 0x7470626C
 _VERSION: Final = 1
 _STAGING: Final = ".records.converting"
 _REPLACED: Final = "replaced:"
-"""Before a key in the table meta: what that source gave before it was done again."""
+"""Prefix of a key in the table meta: the result of that source before it was reprocessed."""
 _DAMAGES: Final = (
     sqlite3.Error,
     DatasetError,
@@ -45,12 +45,12 @@ _DAMAGES: Final = (
 
 
 def convert_ledger(folder: Path) -> None:
-    """Write the records of a dataset that has a ledger and no records yet; then put it aside.
+    """Write the records of a dataset that has only a ledger, then move the ledger aside.
 
-    Killed at any point, it begins again or is finished by the next call.
+    After a kill at any point, the next call starts over or completes the conversion.
 
     Raises:
-        DatasetError: a run of an earlier version is at work there, or the ledger is damaged.
+        DatasetError: a run of an earlier version is active there, or the ledger is damaged.
     """
     ledger, aside = folder / OLD_LEDGER, folder / RECORDS_FOLDER / "ledger"
     if not ledger.is_file() or aside.exists():
@@ -62,7 +62,7 @@ def convert_ledger(folder: Path) -> None:
 
 
 def _convert(folder: Path) -> None:
-    """Write the records of a dataset aside, and give them their name once all are there."""
+    """Write the records to a staging folder, and rename it once it is complete."""
     ledger, staging = folder / OLD_LEDGER, folder / _STAGING
     shutil.rmtree(staging, ignore_errors=True)
     address = f"{ledger.resolve().as_uri()}?mode=ro"
@@ -129,7 +129,7 @@ def _records(ledger: sqlite3.Connection, meta: dict[str, str]) -> Iterator[Sourc
 
 
 def _checked(result: dict[str, Any]) -> dict[str, Any]:
-    """Return what a source gave, after a look at every field that is used later."""
+    """Return the result of a source after checking every field that is used later."""
     for row in result["clips"]:
         Clip.from_json(row)
     numbers = (result["n_frames"], result["duration_s"], *result["stage_s"].values())

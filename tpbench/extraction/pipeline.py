@@ -1,4 +1,4 @@
-"""The way of one source video, from its bytes to the rows of the manifest."""
+"""The pipeline of one source video, from its bytes to the rows of the manifest."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ from tpbench.video import VideoInfo, decode_frames, probe, read_frames
 TRANSITION_CODE = "shot.transition"
 """The span is a dissolve or a fade between two shots."""
 DUPLICATE_CODE = "source.duplicate"
-"""The source has the same bytes as another one, which was done instead."""
+"""The source has the same bytes as another one, which is processed instead."""
 TRANSPARENT_CODE = "source.transparent"
-"""The source is transparent in places: below lies what nobody was meant to see."""
+"""The source is transparent in places, over content that was not meant to be seen."""
 OTHER_CODES: Final = {
     TRANSITION_CODE: "Dissolve or fade",
     DUPLICATE_CODE: "Same bytes as another source",
     TRANSPARENT_CODE: "Transparent in places",
 }
-"""Reject codes that are no filter's, and what they mean."""
+"""Reject codes that belong to no filter, and what they mean."""
 
 
 def failed_row(source: Source, error: str, *, quarantined: bool = False) -> Clip:
-    """Return the one row of a source that could not be done, with its error in one line."""
+    """Return the one row of a source that could not be processed, with its error in one line."""
     name = source_id(source)
     return Clip(
         clip_id=f"{name}_{'quarantined' if quarantined else 'failed'}_{_path_mark(source)}",
@@ -91,7 +91,7 @@ def _refused_row(source: Source, code: str, error: str) -> Clip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowMaker:
-    """Knows what all rows of one source have in common."""
+    """Builds the manifest rows of one source."""
 
     source: Source
     info: VideoInfo
@@ -115,7 +115,7 @@ class RowMaker:
         return Clip(**self._common(span) | {"shot_id": None}, status="failed", error=said)
 
     def screened_out(self, span: Span, verdicts: Sequence[Verdict]) -> Clip:
-        """Return the row of a span that the screening refused."""
+        """Return the row of a span that the screening rejected."""
         return Clip(
             **self._common(span),
             **_judgement(verdicts),
@@ -132,7 +132,7 @@ class RowMaker:
         crop: CropBox,
         written: WrittenClip | None,
     ) -> Clip:
-        """Return the row of a tracked span: kept with its files, or refused without."""
+        """Return the row of a tracked span: kept with its files, or rejected without files."""
         x0, y0, x1, y1 = crop.normalised(self.info.width_px, self.info.height_px)
         return Clip(
             **self._common(followed.span),
@@ -193,23 +193,23 @@ def _judgement(
 
 
 def _path_mark(source: Source) -> str:
-    # The shown path won't do: two folders of one name may be given, and ids must differ.
+    # The shown path is not unique: two input folders may have the same name; ids must differ.
     return hashlib.sha256(os.fsencode(source.path)).hexdigest()[:8]
 
 
 Item = TypeVar("Item")
 
 WORK_FOLDER = ".work"
-"""Below the dataset: what is being made, one folder a source. Nothing in it counts."""
+"""Below the dataset: unfinished files, one folder per source. They can be deleted."""
 
 
 def anywhere() -> None:
-    """Ask for nothing."""
+    """Accept any folder, even a missing one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceResult:
-    """What became of one source."""
+    """The result of one source."""
 
     source_sha256: str
     clips: tuple[Clip, ...]
@@ -223,26 +223,26 @@ class SourceResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePipeline:
-    """Turns source videos into clips, one after the other."""
+    """Turns source videos into clips, one video at a time."""
 
     config: ExtractionConfig
     detectors: DetectorSuite
     folder: Path
-    """Of the dataset. It is never made anew: who removes it in mid-run ends the run."""
+    """Of the dataset. It is never created again: removing it during a run ends the run."""
     require_folder: Callable[[], None] = anywhere
-    """Raises when the dataset is not there any more."""
+    """Raises when the dataset no longer exists."""
 
     def run(self, source: Source, on_frame: Callable[[int], None]) -> SourceResult:
-        """Do one source. Its clips lie in the dataset when this returns, and not before.
+        """Process one source. Its clips are moved into the dataset together at the end.
 
-        A transparent source is rejected whole.
+        A transparent source is rejected as a whole.
 
         Args:
             source: the video.
-            on_frame: told how many frames were decoded so far, over all passes.
+            on_frame: called with the number of frames decoded so far, over all passes.
 
         Raises:
-            MediaError: the source can't be read, or not to its end.
+            MediaError: the source can't be read to its end.
         """
         clock = StageClock()
         with clock.stage("probe"):
@@ -264,7 +264,7 @@ class SourcePipeline:
         with clock.stage("probe"):
             info = probe(source.path)
         self.require_folder()
-        # Ids of sources may be equal in two shards: see `planning`.
+        # Two shards may give different sources the same id: see `planning`.
         name = f"{source_id(source)}-{_path_mark(source)}"
         with _staging(self.folder / WORK_FOLDER / name) as staging:
             work = _SourceWork(
@@ -294,7 +294,7 @@ class SourcePipeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SourceWork:
-    """The pipeline at work on one source."""
+    """The processing of one source."""
 
     pipeline: SourcePipeline
     source: Source
@@ -315,7 +315,7 @@ class _SourceWork:
             )
         for lost in found.lost:
             if why_out_of_reach(self.source, lost.error) is not None:
-                raise lost.error  # that is no damage
+                raise lost.error  # out of reach, not damaged
             yield self.rows.damaged(lost.span, lost.error)
         work = replace(self, info=found.screened.info)
         tracks = 0
@@ -349,7 +349,7 @@ class _SourceWork:
                     yield self._clip(followed, seen.info, track_id=next(tracks))
 
     def _as_shown(self, shot: Shot, screened: Screened, counted: _Counted) -> Screened:
-        """Return what is known of a shot, from a second look where it has black bars or combs."""
+        """Return the samples of a shot, taken again where it has black bars or combing."""
         info = screened.shown(shot)
         if info == screened.info:
             return screened
@@ -413,7 +413,7 @@ class _SourceWork:
 
 @contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    """Give an empty folder that is gone afterwards; a killed run leaves one, the next clears it."""
+    """Provide an empty folder and delete it afterwards; one left by a killed run is cleared."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(exist_ok=True)
     folder.mkdir()
@@ -424,7 +424,7 @@ def _staging(folder: Path) -> Iterator[Path]:
 
 
 def move_clips(clip_ids: Sequence[str], staging: Path, folder: Path) -> None:
-    """Move clips into the dataset; when this returns, not even a power cut can take them."""
+    """Move clips into the dataset; once this returns, they survive a power failure."""
     for path_of in (clip_path, keypoints_path, pose_path):
         for clip_id in clip_ids:
             made, target = path_of(staging, clip_id), path_of(folder, clip_id)
@@ -438,7 +438,7 @@ def move_clips(clip_ids: Sequence[str], staging: Path, folder: Path) -> None:
 
 
 class _Counted:
-    """Counts frames as they go by, and tells."""
+    """Counts frames as they pass, and reports the count."""
 
     def __init__(self, on_frame: Callable[[int], None]) -> None:
         self._on_frame = on_frame

@@ -1,4 +1,4 @@
-"""What a run is to do: which sources are new, changed, moved or equal, and what ids they get."""
+"""The plan of a run: which sources are new, changed, moved or equal, and which ids they get."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _DIGITS: Final = (8, 16, 32, 64)
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of a dataset, or make sure that it is one.
+    """Create the folder of a dataset, or check that it is one.
 
     Raises:
-        DatasetError: it can't be made or written to, it holds something else, or a dataset that
-            can't be extended.
+        DatasetError: it can't be created or written to, or it holds something else or a dataset
+            that can't be extended.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _is_foreign(entry: Path) -> bool:
-    """Whether something is there that no run leaves which came to nothing."""
+    """Whether an entry is not one that a run without results leaves behind."""
     if entry.name in {RECORDS_FOLDER, WORK_FOLDER}:
         return False
     return entry.name not in _HOMES or not entry.is_dir() or any(entry.iterdir())
@@ -74,19 +74,19 @@ def plan(
     retry_failed: bool = False,
     shard: Shard | None = None,
 ) -> Set[str]:
-    """Note in `records.planned` what is to be done; return the keys of all inputs, done or not.
+    """Put the sources to process into `records.planned`; return the keys of all inputs.
 
-    A source that was done stays done while its size and time of change stay as they were; one that
-    changed is done again unless its bytes are the same. A file with the bytes of another is not
-    done a second time, and one that merely moved is known again. A failed source that is gone is
-    forgotten. A source of which a clip file is missing is done again, also where it moved. What was
-    out of reach is tried again.
+    A finished source stays finished while its size and modification time are unchanged; otherwise
+    it is reprocessed unless its bytes are the same. A file with the same bytes as another is not
+    processed again, and one that merely moved is recognised. A failed source that no longer exists
+    is forgotten. A source with a missing clip file is reprocessed, even if it moved. Sources that
+    were out of reach are retried.
 
     Args:
         records: of the dataset.
         sources: all inputs.
-        retry_failed: try again what failed or was given up.
-        shard: plan only this part of them.
+        retry_failed: retry sources that failed or were given up.
+        shard: plan only this part of the sources.
     """
     keys = {source.key for source in sources}
     known = dict(records.known)
@@ -122,7 +122,7 @@ def plan(
 def _again(
     records: SourceRecords, sources: Sequence[Source], *, retry_failed: bool
 ) -> tuple[set[str], dict[str, Source]]:
-    """Return the keys of what is known and to be done again, and what else is finished."""
+    """Return the keys of known sources to reprocess, and the other finished ones by sha256."""
     known = records.known
     keys = {source.key for source in sources}
     again = {
@@ -140,9 +140,9 @@ def _again(
 
 
 def _beside(former: Source, source: Source, records: SourceRecords) -> Source | None:
-    """Return what is to be done of a source that equals a finished one; None: nothing.
+    """Return how to process a source with the bytes of a finished one; None if not at all.
 
-    What merely moved is not done again, unless files of its clips are missing.
+    A source that merely moved is not reprocessed unless files of its clips are missing.
     """
     if former.path.exists():
         return replace(source, duplicate_of=former.shown_path)
@@ -152,17 +152,17 @@ def _beside(former: Source, source: Source, records: SourceRecords) -> Source | 
 
 
 def _take_over(records: SourceRecords, former: Source, source: Source) -> None:
-    """Have a source that moved stand in the place of what it was, with what it gave."""
+    """Transfer the record of a moved source, with its result, to its new path."""
     at_new_place = records.known.get(source.key)
     if former.key in records.known and (at_new_place is None or at_new_place.result is None):
         records.rename(former.key, source)
 
 
 def work_items(records: SourceRecords) -> Iterator[WorkItem]:
-    """Yield what is planned, each with its id when it is drawn.
+    """Yield the planned sources; each gets its id when it is drawn.
 
     Raises:
-        HaltError: the records are not in their place any more.
+        HaltError: the records were removed or replaced.
     """
     names = SourceNames(records)
     for key, source in records.planned.items():
@@ -176,10 +176,10 @@ def work_items(records: SourceRecords) -> Iterator[WorkItem]:
 class SourceNames:
     """Gives sources their ids: short ones, and longer ones where two videos would share one.
 
-    An id is a file name's stem and 8 digits of a sha256. Videos of one name are common
+    An id is a file name's stem and 8 digits of a sha256. Equal file names are common
     (`<person>/00001.mp4`), so among many of them two will share the digits. The second one gets
-    more; what is done keeps its id. Only a file whose name another one bears has to be read for it;
-    its sha256 then goes to the worker, who does not read it again.
+    more digits; finished sources keep their ids. Only files that share a name are hashed for this;
+    the sha256 is passed to the worker, which does not compute it again.
 
     Args:
         records: of the dataset, with what is planned.
@@ -191,7 +191,7 @@ class SourceNames:
         self._owner: dict[str, str] = {}
         """Source id -> sha256."""
         self._done: dict[str, Source] = {}
-        """sha256 -> the source that bears it."""
+        """sha256 -> the first source with these bytes."""
         for record in records.known.values():
             if record.result is None or record.source.duplicate_of is not None:
                 continue
@@ -208,11 +208,11 @@ class SourceNames:
         try:
             source = hashed(source)
         except MediaError:
-            return source  # the worker will say so, in the row of this source
+            return source  # the worker reports it in the row of this source
         sha256 = source.sha256 or ""
         first = self._done.setdefault(sha256, source)
         if first.path != source.path and id_stem(first) == id_stem(source):
-            # Not seen before: one of the two could not be read when the run was planned.
+            # Not noticed earlier: one of the two could not be read when the run was planned.
             return replace(source, duplicate_of=first.shown_path)
         for digits in _DIGITS:
             source = replace(source, id_digits=digits)
@@ -242,9 +242,9 @@ def _has_changed(record: SourceRecord, source: Source) -> bool:
 
 
 def _sharing_an_id(records: Iterable[SourceRecord]) -> set[str]:
-    """Return the keys of sources that one id was given to, by shards or earlier versions.
+    """Return the keys of sources to which shards or earlier versions gave the same id.
 
-    The files of one lie in the place of the other's: both are done again.
+    The files of one have overwritten those of the other, so both are reprocessed.
     """
     bearers: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for record in records:
@@ -255,7 +255,7 @@ def _sharing_an_id(records: Iterable[SourceRecord]) -> set[str]:
 
 
 def _lacks_files(record: SourceRecord, folder: Path) -> bool:
-    """Whether a file of a kept clip is gone. Damaged ones are found by `inspect --verify`."""
+    """Whether a file of a kept clip is missing. Damaged ones are found by `inspect --verify`."""
     for clip_id, _ in record.kept():
         for path_of in (clip_path, keypoints_path, pose_path):
             if not path_of(folder, clip_id).is_file():
@@ -279,9 +279,9 @@ def _without_original(
     """Return the keys of finished duplicates whose original changed or was never finished.
 
     Args:
-        records: all that did not change.
+        records: the unchanged ones.
         finished: originals, by sha256.
-        sources: this run's inputs: an original among them may still come.
+        sources: this run's inputs, which may include a new original.
     """
     keys = {source.key for source in sources}
     orphans = {

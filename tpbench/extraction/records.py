@@ -1,8 +1,8 @@
-"""What is known of each source: one record a source, which says what it gave and if it counts.
+"""One record per source: its state, its result, and whether that result is still valid.
 
-Records alone decide what is left to do; a clip file on disk proves nothing. What a source gave when
-it was last done is kept until it is done again, also while it is to be done anew or has failed
-since: nothing finished is lost before something whole is in its place.
+Records alone decide what remains to be processed; a clip file on disk proves nothing. The result of
+a source is kept until it has been reprocessed, even while it is pending again or has failed since:
+finished work is never lost before its replacement is complete.
 """
 
 from __future__ import annotations
@@ -42,38 +42,38 @@ from tpbench.work.records import (
 logger = logging.getLogger(__name__)
 
 SETTINGS_FILE: Final = Path(RECORDS_FOLDER) / "settings.json"
-"""Below the dataset. There as soon as a run has begun."""
+"""Below the dataset. Exists as soon as a run has begun."""
 WORKER_LOG: Final = Path(RECORDS_FOLDER) / "workers.log"
-"""Below the dataset: what workers and the native libraries in them say, and tracebacks."""
+"""Below the dataset: output of the workers and their native libraries, and tracebacks."""
 HOW_TO_MEND: Final = (
     f"put back a copy of the folder {RECORDS_FOLDER} from before (all files in it together), or "
     "choose another output folder; what is published stays as it is"
 )
-"""What to do about records that are gone or damaged. Starting anew would disown what is done."""
+"""What to do about missing or damaged records. Starting over would lose the finished work."""
 State = Literal["pending", "done", "failed", "quarantined", "postponed"]
 FAILED_STATES: Final = frozenset({"failed", "quarantined", "postponed"})
 FINAL_STATES: Final = FAILED_STATES | {"done"}
-"""Of this run; what is postponed is tried again by the next."""
+"""Final for this run; the next run retries postponed sources."""
 
 
 class SourceRecord(Record):
-    """What is known of one source."""
+    """State and result of one source."""
 
     indent: ClassVar[int | None] = None
 
     item: str
     """`Source.key`."""
     key: str = ""
-    """Of the bytes, settings, models and versions that it was tried with: see `Settings.key_of`."""
+    """Digest of bytes, settings, models and versions it was tried with: see `Settings.key_of`."""
     state: State
     attempts: int
     source: Annotated[Source, BeforeValidator(Source.from_json), PlainSerializer(Source.to_json)]
     result: dict[str, Any] | None = None
-    """What the worker returned when it was last done, whatever its state is now."""
+    """What the worker returned when the source was last done, whatever its current state."""
     replaced: list[list[str]] = Field(default_factory=list)
-    """Id and sha256 of kept clips that it gave before it was done again; see `period`."""
+    """Id and sha256 of its kept clips from before it was reprocessed; see `period`."""
     period: int = 0
-    """`Settings.period` when they were replaced: a later manifest does not speak of them."""
+    """`Settings.period` when they were replaced; later manifests do not list them."""
     error: str | None = None
     error_detail: str | None = None
     wall_s: FiniteFloat = 0.0
@@ -81,7 +81,7 @@ class SourceRecord(Record):
 
     @property
     def sha256(self) -> str:
-        """Of the bytes that the state speaks of; empty where nobody had to read them."""
+        """Of the bytes that the state refers to; empty where they never had to be read."""
         if self.state == "done" and self.result is not None:
             return str(self.result["source_sha256"])
         return self.source.sha256 or ""
@@ -91,7 +91,7 @@ class SourceRecord(Record):
         return [] if self.result is None else kept_clips(self.result)
 
     def without_rejects(self) -> SourceRecord:
-        """Return what a run has to know before it publishes: no rejected row, few columns."""
+        """Return the part a run needs before it publishes: no rejected rows, few columns."""
         if self.result is None:
             return self
         names = ("clip_id", "status", "clip_sha256", "source_id")
@@ -102,21 +102,21 @@ class SourceRecord(Record):
 
 
 def kept_clips(result: JsonObject) -> list[list[str]]:
-    """Return id and sha256 of each kept clip of what a worker returned."""
+    """Return id and sha256 of each kept clip in a worker's result."""
     return [[c["clip_id"], c["clip_sha256"]] for c in result["clips"] if c["status"] == "kept"]
 
 
 class Settings(Record):
-    """What all records of a dataset are made with."""
+    """The settings that all records of a dataset share."""
 
     settings: str
-    """Digest of all that decides the results."""
+    """Digest of everything that determines the results."""
     config: dict[str, Any]
-    """What it stands for, so that a refusal can say what differs."""
+    """The settings behind the digest, so that an error can list what differs."""
     round: int = 0
-    """Goes up with `--redo`: no record of an earlier round counts."""
+    """Incremented by `--redo`; records of earlier rounds are outdated."""
     period: int = 0
-    """Goes up when a manifest is written."""
+    """Incremented when a manifest is written."""
 
     def key_of(self, sha256: str) -> str:
         """Return the key of a record of a source with these bytes."""
@@ -124,33 +124,33 @@ class Settings(Record):
 
 
 class RunTime(Record):
-    """How long all runs took, or those of one shard."""
+    """Total duration of all runs, or of those of one shard."""
 
     wall_s: FiniteFloat
 
 
 class SourceRecords:
-    """The records of one dataset, opened by one run. Make one with `open_records`."""
+    """The records of one dataset, opened by one run. Create it with `open_records`."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder = folder
         self.settings = settings
         self.home = folder / RECORDS_FOLDER
         self.home_id = folder_id(self.home)
-        """Which folder the records lie in, for those who make sure that it is still there."""
+        """Identity of the records' folder, to detect that it was removed or replaced."""
         self.known: dict[str, SourceRecord] = {}
-        """By item, without rejects; what does not count any more is pending."""
+        """By item, without rejects; outdated records are pending."""
         self.planned: dict[str, Source] = {}
-        """What this run is to do, by item."""
+        """The sources this run will process, by item."""
         for record in read_records(folder):
             self._remember(record)
 
     def require_in_place(self) -> None:
-        """Refuse to go on when the records were removed or replaced: see `require_same`."""
+        """Raise if the records were removed or replaced: see `require_same`."""
         require_same(self.home, self.home_id)
 
     def add(self, outcome: Outcome, progress: ProgressCounter) -> None:
-        """Write down what became of a source, then count it. Only `done` replaces what it gave."""
+        """Record the outcome of a source, then count it. Only `done` replaces its former result."""
         source = self.planned[outcome.key]
         former = self.known.get(outcome.key)
         replaced = [] if former is None else self._replaced(former)
@@ -179,16 +179,16 @@ class SourceRecords:
             self._count(outcome, source, progress)
 
     def put(self, record: SourceRecord) -> None:
-        """Write a record, under the settings of now."""
+        """Write a record under the current settings."""
         self.require_in_place()
         self._remember(write_record(self.home, record, self.settings))
 
     def start_over(self, item: str) -> None:
-        """Have a source done as if it had never been tried; what it gave stays."""
+        """Mark a source as pending and never tried; its former result stays."""
         self.known[item] = self.known[item].model_copy(update={"state": "pending", "attempts": 0})
 
     def forget(self, item: str) -> None:
-        """Forget that a source failed, but not what it gave before."""
+        """Forget that a source failed, but keep its former result."""
         if self.known[item].result is None:
             self.require_in_place()
             _path(self.home, item).unlink(missing_ok=True)
@@ -198,17 +198,17 @@ class SourceRecords:
             self.put(self._read(item).model_copy(update=new))
 
     def rename(self, item: str, source: Source) -> None:
-        """Give a source another path and have it done again from there; what it gave stays."""
+        """Give a source another path, to be reprocessed from there; its former result stays."""
         new = {"item": source.key, "source": source, "state": "pending", "attempts": 0}
         self.put(self._read(item).model_copy(update=new))
         _path(self.home, item).unlink(missing_ok=True)
         del self.known[item]
 
     def published(self, *, workers: int) -> tuple[list[Clip], RunStats]:
-        """Return the rows of the manifest, and what all runs so far took.
+        """Return the rows of the manifest, and the statistics of all runs so far.
 
-        There are rows of what is done, of what failed, and of what is to be done again: a source
-        keeps the rows it had until it is. No id comes twice: what is done goes before what was.
+        Finished and failed sources have rows; a source to be reprocessed keeps its former rows
+        until then. No id occurs twice: current rows take precedence over former ones.
         """
         rows: dict[str, Clip] = {}
         former: dict[str, Clip] = {}
@@ -238,13 +238,13 @@ class SourceRecords:
         return list((former | rows).values()), stats
 
     def replaced_clips(self) -> set[str]:
-        """Return the ids of clips whose sources were done again since the manifest was written."""
+        """Return the ids of clips whose sources were reprocessed since the manifest was written."""
         return {name for record in self.known.values() for name, _ in self._replaced(record)}
 
     def num_pending(self, items: Set[str]) -> int:
-        """Return how many sources are still to be done: of these, and of those done before.
+        """Count the sources still to be processed: among `items`, and outdated ones outside them.
 
-        The latter are told of in the log: they were made with other settings, or have changed.
+        The outdated ones, whose settings or bytes have changed, are logged.
         """
         pending = [r for r in self.known.values() if r.state not in FINAL_STATES]
         former = [r for r in pending if r.item not in items and r.result is not None]
@@ -262,21 +262,21 @@ class SourceRecords:
         return sum(r.item in items and r.state in FINAL_STATES for r in self.known.values())
 
     def add_wall_time(self, wall_s: float, shard: Shard | None) -> None:
-        """Add the time of a run to that of the runs before."""
+        """Add the wall time of a run to that of earlier runs."""
         self.require_in_place()
         path = self.home / ("run.json" if shard is None else f"run{shard.suffix}.json")
         before = RunTime.read(path).wall_s if path.exists() else 0.0
         RunTime(wall_s=before + wall_s).write(path)
 
     def end_period(self) -> None:
-        """Note that a manifest is written, which speaks of nothing that was replaced."""
+        """Start a new period: the manifest just written lists no replaced clip."""
         self._set(period=self.settings.period + 1)
 
     def begin(self, settings: str, config: JsonObject, *, redo: bool) -> None:
-        """Hold the settings of now against those of the records.
+        """Compare the current settings with those of the records; `redo` adopts the current ones.
 
         Raises:
-            DatasetError: they differ, and nothing is to be done again.
+            DatasetError: they differ, without `redo`.
         """
         known = self.settings
         if redo:
@@ -292,13 +292,13 @@ class SourceRecords:
             )
 
     def check(self) -> None:
-        """Make sure that records tell of every clip that the manifest keeps.
+        """Check that the records list every clip that the manifest keeps.
 
-        A manifest that can't be read is written anew from records that know as many clips as
+        A manifest that can't be read is rewritten if the records list as many clips as
         `dataset.json` counts.
 
         Raises:
-            DatasetError: they know less: they are an older copy, or not whole.
+            DatasetError: clips are missing: the records are an older or incomplete copy.
         """
         known = {
             (name, sha256)
@@ -342,7 +342,7 @@ class SourceRecords:
             logger.warning("%s", error_line(source, outcome.error or "", unexpected=unexpected))
             keep_traceback(outcome, self.folder / WORKER_LOG, name=source.shown_path)
         for clip in clips:
-            if clip["status"] == "failed":  # a stretch that is damaged
+            if clip["status"] == "failed":  # a damaged stretch
                 logger.warning("%s", clip["error"])
         counts["failed"] = int(outcome.kind != "done" or counts["failed"] > 0)
         progress.finish(outcome.key, counts=counts)
@@ -357,23 +357,23 @@ def open_records(
     redo: bool = False,
     shard: Shard | None = None,
 ) -> Iterator[SourceRecords]:
-    """Take the records of a dataset for this run, and hold them against the manifest.
+    """Lock the records of a dataset for this run, and check them against the manifest.
 
     Args:
         folder: of the dataset.
-        settings: digest of all that decides the results. Records made with other settings are
-            refused, because their results would not fit.
-        config: what the digest stands for.
-        redo: have everything done again with these settings.
-        shard: other shards may be at work in the folder, too.
+        settings: digest of everything that determines the results. Records made with other
+            settings are refused, because their results would not match.
+        config: the settings behind the digest.
+        redo: reprocess everything with these settings.
+        shard: the part to process, while other shards may be running in the same folder.
 
     Raises:
-        DatasetError: another run works there, the settings are others, or records are gone,
+        DatasetError: another run is active there, the settings differ, or records are missing,
             damaged or older than the manifest.
     """
     home = folder / RECORDS_FOLDER
     with _taken(home, shard):
-        # Shards that start together wait here for one another.
+        # Shards that start at the same time wait for each other here.
         with locked(home / ".settings.lock", wait=True):
             path = folder / SETTINGS_FILE
             if not path.exists():
@@ -402,7 +402,7 @@ def _taken(home: Path, shard: Shard | None) -> Iterator[None]:
             return
         for other in sorted(home.glob(".lock.shard*")):
             if not other.name.endswith(f"of{shard.count}"):
-                with locked(other):  # raises while a run with another number of shards is on
+                with locked(other):  # raises while a run with another shard count is active
                     pass
         with locked(home / f"{RECORDS_LOCK}{shard.suffix}"):
             yield
@@ -423,17 +423,17 @@ def read_records(folder: Path) -> Iterator[SourceRecord]:
 
 
 def write_record(home: Path, record: SourceRecord, settings: Settings) -> SourceRecord:
-    """Give a record its key and write it below a folder `.records`, or what is going to be one."""
+    """Set a record's key and write it below `.records`, or a folder that will be renamed to it."""
     record = record.model_copy(update={"key": settings.key_of(record.sha256)})
     record.write(_path(home, record.item))
     return record
 
 
 def read_former(folder: Path) -> DatasetInfo | None:
-    """Read what `dataset.json` tells, before any work is done; None if it is not there.
+    """Read `dataset.json` before any work is done; None if it does not exist.
 
     Raises:
-        DatasetError: it is damaged. The records know all but two things in it.
+        DatasetError: it is damaged. The records hold all but two things in it.
     """
     if not (folder / INFO_NAME).exists():
         return None
@@ -447,7 +447,7 @@ def read_former(folder: Path) -> DatasetInfo | None:
 
 
 def error_line(source: Source, error: str, *, unexpected: bool) -> str:
-    """Return one line that names the source and, of a bug or a crash, where there is more of it."""
+    """Return one line that names the source and, for a bug or a crash, where to find details."""
     name = printable(source.shown_path)
     line = error if error.startswith(name) else f"{name}: {error}"
     return f"{line} (more on it: {WORKER_LOG})" if unexpected else line
@@ -482,6 +482,6 @@ def _failed_row(record: SourceRecord) -> Clip:
     source = record.source
     unexpected = record.error_detail is not None or record.state == "quarantined"
     line = error_line(source, record.error or "unknown error", unexpected=unexpected)
-    with suppress(MediaError):  # its row goes without a sha256
+    with suppress(MediaError):  # its row then has no sha256
         source = hashed(source)
     return failed_row(source, line, quarantined=record.state == "quarantined")

@@ -36,11 +36,11 @@ from tpbench.work import (
 from tpbench.work.records import Shard
 
 _RECYCLE_AFTER: Final = 50
-"""Sources after which a worker is replaced: native libraries keep some memory for good."""
+"""A worker is replaced after this many sources: native libraries never free some memory."""
 _ROWS_VERSION: Final = 2
-"""Raised when the same settings would give other rows; part of the digest of the settings."""
+"""Incremented when the same settings would give other rows; part of the digest of the settings."""
 ITEM_TIMEOUT_S: Final = 1800.0
-"""Reading a long video from a slow share takes minutes, and is not told of."""
+"""Reading a long video from a slow share takes minutes and reports no progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,34 +77,34 @@ def extract(  # noqa: PLR0913 - the options of the command
 ) -> Dataset:
     """Turn raw videos into an upper-body dataset.
 
-    Stopped at any moment and called again, it goes on with the sources that are not finished.
-    Nothing finished is done twice, and the result is the same as that of an undisturbed run.
+    Called again after an interruption, it continues with the unfinished sources. Finished sources
+    are never reprocessed, and the result equals that of an uninterrupted run.
 
     Args:
-        inputs: folders of videos (searched to the bottom) and single videos.
-        out: folder of the dataset; made if need be, extended if it is one already.
+        inputs: folders of videos (searched recursively) and single videos.
+        out: folder of the dataset; created if needed, extended if it already is a dataset.
         preset: name of a preset, path of a YAML file, or the settings themselves.
-        skeleton: whose skeletons; "dwpose" needs weights that are not on PyPI.
+        skeleton: the skeleton detector; "dwpose" needs weights that are not on PyPI.
         workers: processes, one core each; all cores if not given.
         device: where ONNX models run.
         offline: never fetch model files.
-        redo: have all sources done again with the settings of now. What is there stays until its
-            source is done.
-        retry_failed: try sources again that failed or were given up. Those that were out of reach
-            (no permission, a share that dropped out) are tried again anyhow.
-        name: of the dataset; if not given the name it has, at first the folder's.
-        item_timeout_s: a source without progress for so long is tried again; 0 for no end.
-        on_progress: told about every step.
+        redo: reprocess all sources with the current settings. Existing clips of a source stay
+            until it is finished.
+        retry_failed: retry sources that failed or were given up. Unreachable ones (no permission,
+            a share that dropped out) are always retried.
+        name: name of the dataset; by default its existing name, for a new one the folder's.
+        item_timeout_s: a source without progress for this long is retried; 0 for no limit.
+        on_progress: called at every step.
 
     Returns:
         The dataset, read back from disk. Sources that failed have a row with their error.
 
     Raises:
-        ConfigError: a preset, option or input makes no sense.
+        ConfigError: a preset, option or input is invalid.
         MissingWeightsError: a model file is missing.
-        DatasetError: `out` is no place for this dataset, or its records are damaged or incomplete.
-        TPBenchError: the machine has a fault (the disk is full, a permission or a share is gone,
-            memory ran out) or the dataset was removed in mid-run; what is finished is kept.
+        DatasetError: `out` can't hold this dataset, or its records are damaged or incomplete.
+        TPBenchError: the machine has a fault (disk full, permission or share lost, out of memory)
+            or the dataset was removed during the run; finished sources are kept.
     """
     request = ExtractionRequest(
         inputs=inputs,
@@ -125,7 +125,7 @@ def extract(  # noqa: PLR0913 - the options of the command
 def run_extraction(
     request: ExtractionRequest, on_progress: ProgressListener | None = None
 ) -> Dataset:
-    """Do what `extract` describes. An interrupted run publishes what it has."""
+    """Run `extract` on a request. An interrupted run publishes its finished sources."""
     with _opened(request, shard=None) as run:
         _, interruption = run.work(on_progress)
         dataset = run.publish()
@@ -137,13 +137,13 @@ def run_extraction(
 def run_shard(
     request: ExtractionRequest, shard: Shard, on_progress: ProgressListener | None = None
 ) -> Progress:
-    """Do the part of one shard, beside others in the same folder, and publish nothing.
+    """Process one shard, in parallel with others in the same folder, and publish nothing.
 
-    Once all shards have ended, `run_extraction` does what is left and puts the manifest together.
+    Once all shards have ended, `run_extraction` processes the rest and writes the manifest.
 
     Raises:
-        ConfigError: as `extract`; and `redo` is no matter of one shard.
-        DatasetError: as `extract`; and shards of another count are at work.
+        ConfigError: as `extract`; also for `redo`, which a single shard can't do.
+        DatasetError: as `extract`; also while a run with another number of shards is active.
     """
     if request.redo:
         raise ConfigError(
@@ -159,7 +159,7 @@ def run_shard(
 
 @contextmanager
 def _opened(request: ExtractionRequest, *, shard: Shard | None) -> Iterator[_Run]:
-    """Check everything, take the folder and plan; only then is anything worked on."""
+    """Check everything, lock the folder and plan, before any source is processed."""
     from tpbench.detectors.base import weights_digest
 
     preset, skeleton = request.preset, request.skeleton
@@ -202,7 +202,7 @@ def _opened(request: ExtractionRequest, *, shard: Shard | None) -> Iterator[_Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """A run that has the folder, and knows what is to be done."""
+    """A planned run that holds the lock of its folder."""
 
     request: ExtractionRequest
     shard: Shard | None
@@ -212,12 +212,12 @@ class _Run:
     name: str
     records: SourceRecords
     keys: Set[str]
-    """Of all inputs, done ones included; of a shard, only its own."""
+    """Of all inputs, finished ones included; for a shard, only its own."""
 
     def work(
         self, on_progress: ProgressListener | None
     ) -> tuple[Progress, KeyboardInterrupt | None]:
-        """Do what is planned; return how far that came, and what interrupted it."""
+        """Process the planned sources; return the progress and the interruption, if any."""
         progress = ProgressCounter(
             "extract",
             total=len(self.keys),
@@ -241,9 +241,9 @@ class _Run:
         return progress.state(), interruption
 
     def publish(self) -> Dataset:
-        """Write the dataset's files from all that is finished.
+        """Write the dataset's files from all finished sources.
 
-        Old clips go after the manifest that does without them is written, and only then.
+        Replaced clips are deleted only after the manifest without them is written.
         """
         self.records.require_in_place()
         rows, stats = self.records.published(workers=self.workers)

@@ -22,16 +22,16 @@ _REPORT_EVERY_FRAMES = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractionTask:
-    """Does sources, one after the other, with models loaded once."""
+    """Processes sources one after the other, with models loaded once."""
 
     pipeline: SourcePipeline
     folder: Path | None = None
-    """Of the dataset: named where an error names no file."""
+    """Of the dataset; named in errors that name no file."""
     require_folder: Callable[[], None] = anywhere
-    """Raises when the dataset is not there any more."""
+    """Raises when the dataset no longer exists."""
 
     def __call__(self, payload: JsonObject, report: ProgressReport) -> dict[str, Any]:
-        """Do one source and return its rows, its length and where the time went, as JSON."""
+        """Process one source; return its rows, its length and the time per stage, as JSON."""
         source = Source.from_json(payload)
         if source.duplicate_of is not None:
             clip = duplicate_row(source)
@@ -61,7 +61,7 @@ class ExtractionTask:
         self.pipeline.detectors.close()
 
     def _meaning(self, source: Source, error: Exception) -> Exception:
-        """Tell the source's faults from the machine's; return what to raise."""
+        """Distinguish faults of the source from those of the machine; return what to raise."""
         why = why_out_of_reach(source, error)
         if why is not None:
             return PostponedError(f"{source.shown_path}: {why}; the next run tries again")
