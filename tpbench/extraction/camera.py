@@ -1,4 +1,4 @@
-"""What belongs to the camera: its motion, and black bars around the picture."""
+"""Camera motion, and black bars around the image."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _WIDTH_PX: Final = 256
 _MIN_POINTS: Final = 8
 
 _MIN_CONTRAST: Final = 8
-"""Grey levels that a corner stands out by. Noise of 1.5 levels in the source makes corners of 1 to
-3 on a plain wall once the picture is small, a picture on the wall makes 50."""
+"""Least contrast of a corner in grey levels. On a plain wall, source noise of 1.5 levels gives
+corners of 1 to 3 levels after downscaling; a picture on the wall gives 50."""
 _GRID: Final = 4
 _MIN_CELLS: Final = 3
-"""Corners must lie in this many of the 4 x 4 cells of the picture: one thing that moves before a
-plain wall is no camera."""
+"""Corners must lie in this many of the 4 x 4 cells of the image: a single object that moves before
+a plain wall is not camera motion."""
 _LIMB_SHARE: Final = 0.25
-"""Half width of a limb that is left out, sleeve included, in body sizes."""
+"""Half width of a masked limb, sleeve included, in body sizes."""
 _LIMBS: Final = (
     (LEFT_SHOULDER, LEFT_ELBOW),
     (LEFT_ELBOW, LEFT_WRIST),
@@ -53,7 +53,7 @@ _HANDS_OF_ARMS: Final = (
 
 
 class CameraShift:
-    """Follows corners of the background through the frames of one piece."""
+    """Tracks corners of the background through the frames of one piece."""
 
     def __init__(self) -> None:
         self._last: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
@@ -67,23 +67,23 @@ class CameraShift:
         people: Sequence[PersonDetection] = (),
         hands: Sequence[HandDetection] = (),
     ) -> float:
-        """Return the median shift of background corners since the frame before.
+        """Return the median shift of background corners since the previous frame.
 
-        Corners are tracked by Lucas and Kanade's optical flow on a 256 px wide grey picture, once
-        the light of both pictures is equal. Left out are the person (4.4 face heights wide, 3 where
-        a skeleton says more, from a face height above the face down to the bottom), and every arm,
-        hand and torso that was found, wherever it reaches, in both frames.
+        Corners are tracked by Lucas and Kanade's optical flow on 256 px wide grey images, after
+        matching their brightness and contrast. Masked are the person (4.4 face heights wide, 3 if a
+        skeleton was found, from a face height above the face down to the bottom) and all detected
+        arms, hands and torsos, in both frames.
 
         Args:
             image: (H, W, 3) uint8 RGB, of the same size for all frames.
-            face_box_px: the person's face; None where it is lost, then the person is left out where
+            face_box_px: the person's face; None where it is lost, then the person is masked where
                 it was last seen.
             people: all skeletons of the frame.
             hands: all hands of the frame.
 
         Returns:
-            Share of the picture's diagonal; NaN for the first frame and where the background tells
-            nothing: fewer than 8 corners, or all of them in one place.
+            Share of the image diagonal; NaN for the first frame and where the background gives no
+            estimate: fewer than 8 corners, or all of them in one place.
         """
         height, width = image.shape[:2]
         scale = _WIDTH_PX / width
@@ -110,7 +110,7 @@ class CameraShift:
 def _moved_corners(
     last: NDArray[np.uint8], now: NDArray[np.uint8], mask: NDArray[np.uint8]
 ) -> NDArray[np.float32] | None:
-    """Return how far each background corner moved, (n, 2) px; None where they tell nothing."""
+    """Return how far each background corner moved, (n, 2) px; None if there is no estimate."""
     corners = cv2.goodFeaturesToTrack(
         last, maxCorners=80, qualityLevel=0.02, minDistance=6, mask=mask
     )
@@ -145,7 +145,7 @@ def _spread(corners: NDArray[np.float32], size: tuple[int, ...]) -> bool:
 def _in_the_light_of(
     last: NDArray[np.uint8], now: NDArray[np.uint8], mask: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """Return `now` with the background's mean and spread of `last`: flicker is no motion."""
+    """Return `now` with the background mean and spread of `last`, to ignore flicker."""
     (mean_then, spread_then), (mean_now, spread_now) = (
         (float(m[0, 0]), float(s[0, 0]))
         for m, s in (cv2.meanStdDev(picture, mask=mask) for picture in (last, now))
@@ -181,7 +181,7 @@ def _leave_out_person(mask: NDArray[np.uint8], points: NDArray[np.floating]) -> 
     for start, end in _LIMBS:
         _leave_out_line(mask, points[start], points[end], half_width)
     for elbow, wrist, hand in _HANDS_OF_ARMS:
-        # Where a hand was not found it is beyond the wrist all the same.
+        # A hand that was not found is still there, beyond the wrist.
         fingers = points[wrist] + 0.5 * (points[wrist] - points[elbow])
         _leave_out_line(mask, points[wrist], fingers, half_width)
         _leave_out_hand(mask, points[hand])
@@ -215,47 +215,47 @@ def _leave_out_line(
 
 
 _BLACK_LEVELS: Final = 20
-"""Bars are no brighter: 0, or 16 where a file's range is declared wrongly."""
+"""Highest level of a bar: 0, or 16 where a file declares the wrong range."""
 _FLAT_LEVELS: Final = 12
-"""What compression adds to a flat bar, in the brightest channel."""
+"""Compression noise of a flat bar, in the brightest channel."""
 _LIT_LEVELS: Final = 16
-"""A pixel whose brightest channel is this much brighter than the bar is picture."""
+"""A pixel whose brightest channel exceeds the bar by this much is content."""
 _BLEED_PX: Final = 2
 _BLEED_LEVELS: Final = 2
-"""Colour, which is stored coarsely, reaches so far over the line, where brightness stays black."""
+"""Subsampled colour bleeds this far into the bar, where luma stays black."""
 _BAR_SHARE: Final = 0.97
 _OVERLAY_SHARE: Final = 0.5
-"""Writing fills less of a row."""
+"""Text fills less of a row."""
 _PICTURE_SHARE: Final = 0.4
-"""The picture's first row is lit over this share of its length, at least."""
+"""The first row of content is lit over at least this share of its length."""
 _SHADE_PX: Final = 3
-"""From black to picture it takes this many rows, at most: scaling and compression blur the line."""
+"""Most rows from black to content: scaling and compression blur the edge."""
 _MIN_EXTENT_SHARE: Final = 0.2
 _MIN_BAR_SHARE: Final = 0.01
 _MIN_BAR_PX: Final = 4
 _MIN_SIDE_PX: Final = 64
 _MIN_CERTAIN_SHARE: Final = 0.3
-"""Of a shot's samples, so many must show the line."""
+"""Share of a shot's samples that must show the edge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BarSample:
-    """What one sampled picture says of bars, in px of the source as displayed."""
+    """The bars found in one sampled frame, in px of the source as displayed."""
 
     frame: int
     bars_px: tuple[int | None, int | None, int | None, int | None]
-    """Left, top, right, bottom: width of the bar; 0 where there surely is none, None unknown."""
+    """Left, top, right, bottom: width of the bar; 0 if there is certainly none, None if unknown."""
     dark_px: tuple[int, int, int, int]
-    """How far the picture is black from each edge on, bar or not."""
+    """How far the image is black from each edge inwards, bar or not."""
 
 
 def no_bars(frame: int) -> BarSample:
-    """Return what a picture says whose edges are not black."""
+    """Return the sample of a frame whose edges are not black."""
     return BarSample(frame=frame, bars_px=(0, 0, 0, 0), dark_px=(0, 0, 0, 0))
 
 
 def sample_bars(frame: int, image: NDArray[np.uint8]) -> BarSample:
-    """Look for bars in a picture at full size, (H, W, 3) uint8 RGB."""
+    """Detect bars in a frame at full size, (H, W, 3) uint8 RGB."""
     red, green, blue = cv2.split(image)
     brightest = cv2.max(cv2.max(red, green), blue)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
@@ -274,7 +274,7 @@ def sample_bars(frame: int, image: NDArray[np.uint8]) -> BarSample:
 
 
 def may_have_bars(image: NDArray[np.uint8]) -> bool:
-    """Whether any edge of a picture of any size is black: cheap, and true for few."""
+    """Whether any edge of an image of any size is black: a cheap test that few pass."""
     lines = (image[:, 0], image[0], image[:, -1], image[-1])
     return any(float(np.percentile(line.max(axis=1), 90)) <= _BLACK_LEVELS for line in lines)
 
@@ -282,12 +282,12 @@ def may_have_bars(image: NDArray[np.uint8]) -> bool:
 def content_window(
     samples: Sequence[BarSample], *, size_px: tuple[int, int], elsewhere: Sequence[BarSample] = ()
 ) -> Window | None:
-    """Return the part of the picture that is no bar; None where there are no bars.
+    """Return the part of the image inside the bars; None if there are no bars.
 
     Args:
         samples: of one shot.
-        size_px: width and height of the picture.
-        elsewhere: of the whole video: they speak for a shot too dark to tell.
+        size_px: width and height of the image.
+        elsewhere: of the whole video; used where a shot is too dark to show its bars.
     """
     bars = [_bar(samples, elsewhere, side) for side in range(4)]
     for side in range(4):
@@ -304,8 +304,8 @@ def content_window(
 def _bar(samples: Sequence[BarSample], elsewhere: Sequence[BarSample], side: int) -> int:
     """Return the width of the bar at one side of a shot, 0 without one.
 
-    A shot too dark there to tell has the bar of the other side, or of the whole video, as far as it
-    is black.
+    Where the shot is too dark, the bar of the opposite side or of the whole video is assumed, as
+    far as the shot is black there.
     """
     if (bar := _certain(samples, side)) is not None:
         return bar
@@ -317,7 +317,7 @@ def _bar(samples: Sequence[BarSample], elsewhere: Sequence[BarSample], side: int
 
 
 def _certain(samples: Sequence[BarSample], side: int) -> int | None:
-    """Return the bar that enough samples show, none of them a narrower one; None if too few do."""
+    """Return the narrowest bar of the samples that show one; None if too few do."""
     known = [bar for sample in samples if (bar := sample.bars_px[side]) is not None]
     if not known or len(known) < _MIN_CERTAIN_SHARE * len(samples):
         return None
@@ -325,7 +325,7 @@ def _certain(samples: Sequence[BarSample], side: int) -> int | None:
 
 
 def _extent(lit_share: NDArray[np.floating]) -> tuple[int, int]:
-    """Return from where to where there is anything lit; all, if that is a lamp and no picture."""
+    """Return the lit range; the full length if only something small, as a lamp, is lit."""
     places = np.flatnonzero(lit_share > 1 - _BAR_SHARE)
     if not len(places) or places[-1] - places[0] < _MIN_EXTENT_SHARE * len(lit_share):
         return 0, len(lit_share)
@@ -342,16 +342,16 @@ def _share_above(plane: NDArray[np.uint8], level: float, axis: int) -> NDArray[n
 def _edge(
     brightest: NDArray[np.uint8], grey: NDArray[np.uint8], axis: int, *, step: int
 ) -> tuple[int | None, int]:
-    """Look for a bar at one edge.
+    """Detect a bar at one edge.
 
     Args:
-        brightest: (H, W) brightest channel, over the extent of the picture.
-        grey: (H, W) brightness, alike.
-        axis: 1 to look at rows, 0 at columns.
+        brightest: (H, W) brightest channel, over the lit extent of the image.
+        grey: (H, W) luma, likewise.
+        axis: 1 for rows, 0 for columns.
         step: 1 from the first row or column on, -1 from the last.
 
     Returns:
-        The bar's width, 0 without one, None if too dark to tell; and how far all rows are black.
+        The bar's width, 0 without one, None if too dark; and the length of the black run.
     """
     at = 0 if step > 0 else -1
     level = float(np.median(brightest[at] if axis else brightest[:, at]))

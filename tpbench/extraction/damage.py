@@ -1,8 +1,8 @@
-"""Damaged videos: the shots without damage are kept, and what lies between them is named.
+"""Damaged videos: shots without damage are kept, and the stretches between them are reported.
 
-A lost packet spoils pictures up to the next keyframe. What was decoded before it is whole, and so
-is what is decoded from a later keyframe on. The shot in which the damage lies counts no more than
-the one in which decoding goes on: of both only a part is known.
+A lost packet corrupts pictures up to the next keyframe. Frames decoded before it are intact, and so
+are those from a later keyframe on. Both the shot with the damage and the shot in which decoding
+resumes are left out, since only a part of each is known.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tpbench.extraction.shots import Shot, Span
 from tpbench.video import DecodedFrame, VideoInfo, decode_frames, probe
 
 _DOUBT_FRAMES: Final = 20
-"""Pictures shown so shortly before the damage may lean on it: decoders reorder up to 16."""
+"""Pictures shown this shortly before the damage may depend on it: decoders reorder up to 16."""
 _MOST_PLACES: Final = 50
-"""After so many damaged places the rest of a video is given up."""
+"""After this many damaged places, the rest of a video is skipped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WholeShots:
-    """The shots of a video that were decoded without damage, and what lies between them."""
+    """The shots of a video that were decoded without damage, and the stretches between them."""
 
     screened: Screened
     lost: tuple[Lost, ...]
@@ -49,18 +49,18 @@ def screen_whole_shots(
     faces: Detector,
     watch: Callable[[Iterable[DecodedFrame]], Iterator[DecodedFrame]],
 ) -> WholeShots:
-    """Screen a video as `screen` does; where it is damaged, go on at a keyframe behind that.
+    """Screen a video as `screen` does; after damage, continue at the next keyframe.
 
     Args:
         path: the video.
         info: its probe.
         config: settings.
         faces: the face detector.
-        watch: passes frames on.
+        watch: wraps the decoded frames, such as to count them.
 
     Raises:
-        DamageError: no shot of it is whole.
-        MediaError: it can't be read.
+        DamageError: no shot is undamaged.
+        MediaError: the video can't be read.
     """
     parts: list[Screened] = []
     shots: list[Shot] = []
@@ -104,7 +104,7 @@ def screen_whole_shots(
 
 
 class _UntilDamage:
-    """Gives frames up to where a video is damaged, and keeps the error."""
+    """Yields frames until a video is damaged, and keeps the error."""
 
     def __init__(self, path: Path, info: VideoInfo, start: int) -> None:
         self._path = path
@@ -129,7 +129,7 @@ class _UntilDamage:
 
 
 def _keyframes(info: VideoInfo) -> list[int]:
-    """Return the frames at which decoding can begin, rising; none where that is not known."""
+    """Return the frames at which decoding can begin, ascending; empty if unknown."""
     if info.index is None or info.laid is None:
         return []
     slots = info.laid.slots[info.index.places[info.index.keys]]
@@ -137,9 +137,9 @@ def _keyframes(info: VideoInfo) -> list[int]:
 
 
 def _trusted_end(info: VideoInfo, damaged: int) -> int:
-    """Return up to which frame (exclusive) nothing can lean on the first damaged one.
+    """Return the end (exclusive) of the frames that cannot depend on the first damaged one.
 
-    What is shown before a keyframe is decoded before all that is shown after it.
+    Frames shown before a keyframe are decoded before all frames shown after it.
     """
     earlier = [key for key in _keyframes(info) if key < damaged]
     return max([damaged - _DOUBT_FRAMES, *earlier[-1:]])
@@ -148,7 +148,7 @@ def _trusted_end(info: VideoInfo, damaged: int) -> int:
 def _lost(
     shots: list[Shot], damages: list[tuple[int, DamageError]], n_frames: int
 ) -> Iterator[Lost]:
-    """Yield what lies between the whole shots, each stretch with the first damage in it."""
+    """Yield the stretches between the undamaged shots, each with the first damage in it."""
     edges = [0, *(e for s in shots for e in (s.span.start_frame, s.span.end_frame)), n_frames]
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         if start == end:

@@ -1,4 +1,4 @@
-"""One person followed over every frame of a piece."""
+"""Tracking of one person over every frame of a piece."""
 
 from __future__ import annotations
 
@@ -51,36 +51,36 @@ from tpbench.wholebody import (
 )
 
 _REFERENCE_S: Final = 1.0
-"""A person's looks are learnt over the first second of the track."""
+"""A person's appearance is learnt over the first second of the track."""
 _SMOOTHING: Final = 0.2
-"""Weight of the newest frame in the running appearance change: a hand across the chest is no
-change."""
+"""Weight of the newest frame in the running appearance change: a hand across the chest does
+not count."""
 _SAME_LIGHT_RATIO: Final = 1.15
-"""Where head and chest are brighter or darker than at the start by more, their looks are compared
-in the light of the start as well: under fading lamps nobody becomes another person."""
+"""If the brightness of head and chest differs from the start by more, their appearance is also
+compared at the brightness of the start: fading lamps do not make another person."""
 _SIZE_RATIO: Final = 1.7
 """The face may not grow or shrink by more than this between two sightings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sighting:
-    """The followed person in one frame."""
+    """The tracked person in one frame."""
 
     track: int
-    """Counts from 0 within the piece; a new number is another person, or the same one found
+    """Counts from 0 within the piece; a new number means another person, or the same one found
     again."""
     face: FaceDetection | None
     person: PersonDetection | None
     appearance_change: float
-    """Smoothed Hellinger distance to the start of the track, 0..1; NaN while it is learnt or
-    lost."""
+    """Smoothed Hellinger distance to the start of the track, 0..1; NaN while the appearance is
+    learnt or the face is lost."""
 
 
 class PersonTracker:
-    """Follows one person and says when it is no longer the same one.
+    """Tracks one person and detects when it is no longer the same one.
 
-    A track ends when the face jumps, when it stays away for longer than `max_gap_s`, or when the
-    person's looks change for good. The next track begins at the largest face in sight.
+    A track ends when the face jumps, when it is lost for longer than `max_gap_s`, or when the
+    person's appearance changes permanently. The next track begins at the largest face.
     """
 
     def __init__(self, *, fps: float, settings: TrackSettings) -> None:
@@ -96,10 +96,10 @@ class PersonTracker:
         self._change = float("nan")
 
     def push(self, image: NDArray[np.uint8], detections: Detections) -> Sighting:
-        """Look at the next frame.
+        """Process the next frame.
 
         Args:
-            image: (H, W, 3) uint8 RGB, the picture that was searched.
+            image: (H, W, 3) uint8 RGB, the image that was searched.
             detections: faces and people found in it, in its px.
         """
         face = self._same_face(detections.faces)
@@ -182,7 +182,7 @@ def _centre(face: FaceDetection) -> NDArray[np.float64]:
 
 
 def _person_of(face: FaceDetection, people: Sequence[PersonDetection]) -> PersonDetection | None:
-    """Return the person whose head lies within a face height of the face; the nearest one."""
+    """Return the nearest person whose head lies within a face height of the face."""
     best, best_distance = None, _height(face)
     for person in people:
         head = slice(NOSE, LEFT_EAR)
@@ -199,7 +199,7 @@ def _person_of(face: FaceDetection, people: Sequence[PersonDetection]) -> Person
 
 _BATCH: Final = 16
 _SWITCH_MARGIN_S: Final = 0.4
-"""A swap of people is noticed within 9 frames of 25 a second, measured on made-up faces."""
+"""A change of person is noticed within 9 frames at 25 fps, measured on synthetic faces."""
 _WRISTS: Final = [LEFT_WRIST, RIGHT_WRIST]
 _FACE_PATCH_PX: Final = 64
 _HAND_PATCH_PX: Final = 64
@@ -207,12 +207,12 @@ _HAND_PATCH_PX: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Followed:
-    """A span over which one person was followed, or nobody could be."""
+    """A span over which one person was tracked, or in which no person could be."""
 
     span: Span
     evidence: ClipEvidence
     first_pts: int | None
-    """Stamp of the span's first picture in the source."""
+    """Time stamp (pts) of the span's first frame in the source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -237,7 +237,7 @@ class _FrameRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PieceAnalyser:
-    """Looks at every frame of one piece. Holds no picture longer than a batch."""
+    """Analyses every frame of one piece. Holds no image longer than a batch."""
 
     info: VideoInfo
     config: ExtractionConfig
@@ -245,10 +245,10 @@ class PieceAnalyser:
     clock: StageClock
 
     def analyse(self, piece: Span, frames: Iterable[Frame]) -> list[Followed]:
-        """Return the piece tiled into followed spans.
+        """Return the piece tiled into spans of one track each.
 
         Args:
-            piece: which frames these are.
+            piece: the range of these frames.
             frames: all of them in order, scaled to `screening.max_side_px`.
         """
         self.detectors.reset()
@@ -381,10 +381,10 @@ class PieceAnalyser:
 def joined_tracks(
     tracks: Sequence[int], face_seen: Sequence[bool], *, margin_frames: int
 ) -> list[int]:
-    """Take the frames around a change of person away from both.
+    """Remove the frames around a change of person from both tracks.
 
     A change is noticed some frames after it happened. So the frames without a face on either side
-    of it, and `margin_frames` more, belong to nobody: they get a negative number of their own.
+    of it, and `margin_frames` more, belong to no track: each change has its own negative number.
 
     Args:
         tracks: number of the track of each frame.
@@ -416,7 +416,7 @@ def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
 
 
 def _to_source(keypoints_px: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
-    """Map points of the searched picture to the source; the centres of pixels stay centres."""
+    """Map points of the searched image to the source; the centres of pixels stay centres."""
     return ((keypoints_px + 0.5) / np.float32(scale) - 0.5).astype(np.float32)
 
 

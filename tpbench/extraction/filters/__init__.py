@@ -1,4 +1,4 @@
-"""The filters by what they look at, and asking them: the cheap ones first, keeping every answer."""
+"""The filters by subject, and their evaluation: cheap ones first, every verdict is kept."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = [
 ]
 
 SCREENING_FILTERS: Final = (*clip.SCREENING, *picture.SCREENING, *face.SCREENING)
-"""Asked first, on two pictures a second; a span that one of them rejects costs nothing further."""
+"""Run first, on two frames a second; a span that one of them rejects is not analysed further."""
 CLIP_FILTERS: Final = (*face.WHOLE, *body.WHOLE, *clip.WHOLE)
-"""Asked, together with the others once more, on every frame of the tracked person."""
+"""Run on every frame of the tracked person, together with the screening filters again."""
 ALL_FILTERS: Final[tuple[Filter[ClipEvidence], ...]] = (*SCREENING_FILTERS, *CLIP_FILTERS)
 
 Thresholds = Mapping[str, float | None]
@@ -34,7 +34,7 @@ Thresholds = Mapping[str, float | None]
 
 
 def judge_screened(evidence: Evidence, thresholds: Thresholds) -> list[Verdict]:
-    """Ask the filters of the screening stage."""
+    """Apply the filters of the screening stage."""
     return [
         item.judge(evidence, threshold)
         for item in SCREENING_FILTERS
@@ -43,7 +43,7 @@ def judge_screened(evidence: Evidence, thresholds: Thresholds) -> list[Verdict]:
 
 
 def judge_clip(evidence: ClipEvidence, thresholds: Thresholds) -> list[Verdict]:
-    """Ask all filters, those of the screening stage now on every frame."""
+    """Apply all filters, those of the screening stage now on every frame."""
     return [
         item.judge(evidence, threshold)
         for item in ALL_FILTERS
@@ -52,7 +52,7 @@ def judge_clip(evidence: ClipEvidence, thresholds: Thresholds) -> list[Verdict]:
 
 
 def reject_codes(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
-    """Return the codes of the filters that refused, in the order they were asked."""
+    """Return the codes of the filters that rejected, in the order they were applied."""
     return tuple(verdict.code for verdict in verdicts if not verdict.kept)
 
 

@@ -1,4 +1,4 @@
-"""The filter seam: one number of the evidence held against one threshold."""
+"""The filter interface: one number of the evidence compared with one threshold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Seen_contra = TypeVar("Seen_contra", bound=Evidence, contravariant=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One filter's answer, kept whether it let the span pass or not."""
+    """One filter's answer, recorded whether the span passed or not."""
 
     kept: bool
     code: str
@@ -29,11 +29,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter(Generic[Seen_contra]):
-    """A declared filter. One whose judgement is no mere comparison overrides `judge`."""
+    """A declared filter. One that does more than compare overrides `judge`."""
 
     measurement: Measurement
-    """The measured number: its reject code, its name (ending in its unit), its words for people,
-    and which side of the threshold is kept; the threshold itself is."""
+    """The measured number: its reject code, its name (ending in its unit), its description, and
+    which side of the threshold is kept; the threshold itself is kept, too."""
     measure: Callable[[Seen_contra], float]
     """Returns the number; NaN where there is nothing to measure."""
 

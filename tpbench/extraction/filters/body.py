@@ -1,4 +1,4 @@
-"""Filters that look at the skeleton of the upper body and at the hands."""
+"""Filters on the skeleton of the upper body and on the hands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HEAD_AND_ARMS: Final = [NOSE, LEFT_EYE, RIGHT_EYE, *range(LEFT_SHOULDER, RIGHT_
 
 
 def upper_body_share(seen: ClipEvidence) -> float:
-    """Return the share of frames with shoulders and elbows seen and inside the picture, 0..1."""
+    """Return the share of frames with shoulders and elbows seen and inside the image, 0..1."""
     points = seen.pose.keypoints[:, _FRAMED]
     size = np.array([seen.width_px, seen.height_px])
     with np.errstate(invalid="ignore"):
@@ -45,7 +45,7 @@ def jitter(seen: ClipEvidence) -> float:
     """Return the median acceleration of shoulders and elbows in shoulder widths per frame squared.
 
     The acceleration of a joint is |p[t+1] - 2 p[t] + p[t-1]|, the shoulder width is the median of
-    the span. NaN under three frames, and where both shoulders are never seen together.
+    the span. NaN for fewer than three frames, or if both shoulders are never seen together.
     """
     points = seen.pose.keypoints[:, _FRAMED].astype(np.float64)
     points[seen.pose.scores[:, _FRAMED] <= VISIBLE_SCORE] = np.nan
@@ -55,7 +55,7 @@ def jitter(seen: ClipEvidence) -> float:
 
 
 def switch_rate_hz(seen: ClipEvidence) -> float:
-    """Return the switches of the worst part of the drawing per second; NaN for no frames."""
+    """Return the switches per second of the worst part of the drawing; NaN without frames."""
     if not seen.n_frames:
         return float("nan")
     return max(switches(seen.pose).values()) / seen.duration_s

@@ -1,4 +1,4 @@
-"""Filters that look at the span as a whole: its size and length, the camera, who it shows."""
+"""Filters on the span as a whole: its size and length, the camera, the person's identity."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tpbench.extraction.evidence import ClipEvidence, Evidence, finite_percentil
 from tpbench.extraction.filters.base import Filter
 
 KNOWN_SHARE: Final = 0.5
-"""A verdict on the camera takes this share of frames. Before a plain wall a few have corners now
-and then: those of whatever moves."""
+"""A verdict on the camera needs this share of frames. Before a plain wall, the few frames with
+corners show those of moving objects."""
 
 
 def camera_speed(seen: ClipEvidence) -> float:
     """Return the mean background speed in picture diagonals per second.
 
-    NaN where the background tells something in under half of the frames: a plain wall, say.
+    NaN if fewer than half of the frames give an estimate, for example before a plain wall.
     """
     shifts = seen.camera_shift_share
     if not shifts.size or np.isfinite(shifts).mean() < KNOWN_SHARE:

@@ -1,4 +1,4 @@
-"""Filters that look at the face, and for a second one."""
+"""Filters on the face, and on the presence of a second one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tpbench.extraction.evidence import ClipEvidence, Evidence, finite_median, l
 from tpbench.extraction.filters.base import Filter
 
 FRONTAL_DEG: Final = 45.0
-"""Up to here both eyes and the mouth are seen; peers use 30 for portraits, talks turn more."""
+"""Up to here both eyes and the mouth are seen; others use 30 for portraits; speakers turn more."""
 
 
 def frontal_share(seen: ClipEvidence) -> float:
-    """Return the share of all frames with |yaw| up to `FRONTAL_DEG`; no face is not frontal."""
+    """Return the share of frames with |yaw| <= `FRONTAL_DEG`; one without a face is not frontal."""
     with np.errstate(invalid="ignore"):
         return share(np.abs(seen.face_yaw_deg) <= FRONTAL_DEG)
 

@@ -1,4 +1,4 @@
-"""Filters that look at the picture: its light, its motion, and what is laid over it."""
+"""Filters on the image: its brightness, its motion, and overlays."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tpbench.extraction.evidence import Evidence, finite_median, finite_percenti
 from tpbench.extraction.filters.base import Filter
 
 MOVING_LEVELS: Final = 0.4
-"""Mean CIELAB difference above which two samples half a second apart are not the same picture.
+"""Mean CIELAB difference above which two samples half a second apart differ.
 
-A frozen picture, encoded again, stays below 0.1; the calmest half second of the talks it was set on
+A frozen image, encoded again, stays below 0.1; the calmest half second of the talks used to set it
 has 1.2.
 """
 SCREENING: Final[tuple[Filter[Evidence], ...]] = (
