@@ -75,8 +75,9 @@ def main() -> None:
     print(f"{'x264 medium, 4:2:0':24}" + "".join(f"{name:>{width}}" for name in report.clips))
     print(f"{'frames':24}" + "".join(f"{c.n_frames:{width}}" for c in report.clips.values()))
     for metric in metrics:
-        values = (clip.values[metric] for clip in report.clips.values())
-        print(f"{metric:24}" + "".join(f"{value:{width}.5f}" for value in values))
+        values = (clip.values.get(metric) for clip in report.clips.values())
+        cells = ("" if value is None else f"{value:.5f}" for value in values)
+        print(f"{metric:24}" + "".join(f"{cell:>{width}}" for cell in cells))
 
 
 if __name__ == "__main__":
