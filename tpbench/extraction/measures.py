@@ -1,4 +1,4 @@
-"""What single frames measure: sharpness, light, pages, the head, hands and face."""
+"""Measurements of single frames: sharpness, brightness, pages, appearance and head turn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tpbench.detectors.base import FaceDetection
 
 THUMB_WIDTH_PX: Final = 64
-"""Thumbnails for motion and appearance have this width; heights keep the aspect."""
+"""Thumbnails for motion and appearance have this width; the aspect ratio is kept."""
 _PAGE_WIDTH_PX: Final = 480
 _FLAT_RANGE_LEVELS: Final = 2
 _FLAT_MIN_LUMA: Final = 24
@@ -36,7 +36,7 @@ def lab_distance(first: NDArray[np.float32], second: NDArray[np.float32]) -> flo
 
 
 def luminance(image: NDArray[np.uint8]) -> float:
-    """Return the mean BT.601 luma of a picture, 0..255."""
+    """Return the mean BT.601 luma of an image, 0..255."""
     red, green, blue = image.reshape(-1, 3).mean(axis=0)
     return float(0.299 * red + 0.587 * green + 0.114 * blue)
 
@@ -44,18 +44,18 @@ def luminance(image: NDArray[np.uint8]) -> float:
 def sharpness(image: NDArray[np.uint8], box_px: NDArray[np.floating], *, side_px: int) -> float:
     """Return the variance of the Laplacian inside a box, the box scaled to `side_px` squared.
 
-    The scaling makes people of different size comparable, and a small picture blown up counts as
-    blurred, which it is. Divided by the patch's own grey variance, so that a low-contrast (dark)
+    The scaling makes people of different size comparable, and lets a small, enlarged face count as
+    blurred. The result is divided by the patch's own grey variance, so that a low-contrast (dark)
     patch is not taken for a blurred one.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        box_px: (4,) x0, y0, x1, y1; clipped to the picture.
+        box_px: (4,) x0, y0, x1, y1; clipped to the image.
         side_px: side of the square patch that is measured.
 
     Returns:
-        A ratio of variances, 0 for a flat patch; NaN where the box is NaN, lies outside the picture
-        or has under 4 px of it.
+        A ratio of variances, 0 for a flat patch; NaN where the box is NaN, lies outside the image
+        or covers less than 4 px of it in width or height.
     """
     if not np.isfinite(box_px).all():
         return float("nan")
@@ -76,7 +76,7 @@ def sharpness(image: NDArray[np.uint8], box_px: NDArray[np.floating], *, side_px
 
 
 def flat_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return where the picture is perfectly flat, as paper is: (h, w) bool, w at most 480.
+    """Return where the image is perfectly flat, as paper is: (h, w) bool, w at most 480.
 
     A pixel is flat when its 5x5 neighbourhood spans at most two levels in every channel. Near-black
     is not counted: dark stage backgrounds and clothes are crushed to flat black by every encoder.
@@ -90,11 +90,11 @@ def flat_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def text_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return where the picture looks like lines of text: (h, w) bool, w at most 480.
+    """Return where the image looks like lines of text: (h, w) bool, w at most 480.
 
     Text is a row of strong, dense, mostly vertical strokes: horizontal gradients are thresholded,
     joined sideways into lines, and a line stays when it is wider than high, densely filled, and of
-    the height that text on video has (1.5 % to 12 % of the picture).
+    the height that text on video has (1.5 % to 12 % of the image).
     """
     page = cv2.cvtColor(_page(image), cv2.COLOR_RGB2GRAY)
     height, width = page.shape
@@ -143,7 +143,7 @@ def person_region(face_box_px: NDArray[np.floating]) -> NDArray[np.float64]:
 def person_patch(
     image: NDArray[np.uint8], face_box_px: NDArray[np.floating]
 ) -> NDArray[np.uint8] | None:
-    """Return head and chest as (48, 48, 3) uint8 RGB; None off the picture.
+    """Return head and chest as (48, 48, 3) uint8 RGB; None outside the image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -162,7 +162,7 @@ def person_patch(
 
 
 def in_light(patch: NDArray[np.uint8], level: float) -> NDArray[np.uint8]:
-    """Return the patch with another mean level, as under brighter or darker lamps."""
+    """Return the patch scaled to another mean level, as under brighter or darker lamps."""
     gain = level / max(1.0, float(patch.mean()))
     lit: NDArray[np.uint8] = np.clip(patch * np.float32(gain), 0, 255).astype(np.uint8)
     return lit
@@ -171,11 +171,11 @@ def in_light(patch: NDArray[np.uint8], level: float) -> NDArray[np.uint8]:
 def looks(patch: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the smoothed CIELAB histogram of a patch, summing to 1: (384,) float32."""
     lab = cv2.cvtColor(patch, cv2.COLOR_RGB2LAB)
-    # The a and b of ordinary pictures fill the middle half of their range; coloured stage light
-    # goes beyond and counts as its edge.
+    # a and b of ordinary images fill the middle half of their range; coloured stage light
+    # exceeds it and is clipped.
     lab = np.clip(lab, _LAB_LOW, _LAB_HIGH)
     histogram = cv2.calcHist([lab], [0, 1, 2], None, list(_BINS), [0, 256, 64, 192, 64, 192])
-    # Neighbouring bins share, so that a small change of light is a small change.
+    # Blurred over neighbouring bins, so that a small change of light is a small change.
     for axis in range(3):
         histogram = _blur(histogram, axis)
     flat: NDArray[np.float32] = histogram.ravel()
@@ -184,7 +184,7 @@ def looks(patch: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def hellinger(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    """Return the Hellinger distance of two histograms that sum to 1: 0 equal, 1 nothing shared."""
+    """Return the Hellinger distance of two histograms that sum to 1: 0 equal, 1 disjoint."""
     overlap = float(np.sqrt(first * second).sum())
     return float(np.sqrt(max(0.0, 1.0 - overlap)))
 
@@ -198,28 +198,28 @@ def _blur(histogram: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
 
 
 _REACH_PX: Final = 6.0
-"""Light changes slowly across a picture: over this many px of a thumbnail 64 px wide."""
+"""Illumination varies slowly: over this many px of a thumbnail 64 px wide."""
 _SLACK_PX: Final = 5
 """How far the camera may have moved, in px of the thumbnail."""
 SECONDS_APART: Final = 0.3
-"""Least likeness of one scene to itself seconds later: 0.30 to 0.85 in the sample talks, whatever
-the lamps, and with a panning camera. Two scenes reach 0.21."""
+"""Least likeness of a scene to itself seconds later: 0.30 to 0.85 in the sample talks under any
+lighting and with a panning camera. Two different scenes reach 0.21."""
 FRAMES_APART: Final = 0.95
-"""Least likeness of one scene to itself in the next frame. A cut to a picture that holds 70 % of
-the one before reaches 0.92."""
+"""Least likeness of a scene to itself in the next frame. A cut to an image that contains 70 % of
+the previous one reaches 0.92."""
 _LEAST_CONTRAST_SHARE: Final = 0.1
 _LEAST_CONTRAST_LEVELS: Final = 1.0
-"""With less left, not the light has changed but the picture is gone, as in a fade to black."""
+"""Below this, the image has disappeared, as in a fade to black, not just changed its light."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Structure:
-    """A picture without its light."""
+    """The shapes of an image, independent of its illumination."""
 
     shapes: NDArray[np.float32]
     """(h, w), about 1 at strong edges, of either sign."""
     contrast_levels: float
-    """How strong the shapes were, 8-bit levels of lightness."""
+    """Root mean square of the shapes before normalisation, 8-bit levels of lightness."""
 
 
 def structure(lab: NDArray[np.float32]) -> Structure:
@@ -233,10 +233,10 @@ def structure(lab: NDArray[np.float32]) -> Structure:
 
 
 def likeness(first: Structure, second: Structure) -> float:
-    """Return the correlation of the shapes of two pictures, where they fit best, -1..1.
+    """Return the correlation of the shapes of two images at their best alignment, -1..1.
 
-    0 where either has hardly any shapes, or one has lost most of the other's: nothing says then
-    that they are one scene.
+    0 if either has hardly any contrast, or one has lost most of the other's: there is then no
+    evidence that they show the same scene.
     """
     low, high = sorted((first.contrast_levels, second.contrast_levels))
     if low < max(_LEAST_CONTRAST_LEVELS, _LEAST_CONTRAST_SHARE * high):
@@ -250,22 +250,22 @@ def likeness(first: Structure, second: Structure) -> float:
 
 
 _MIN_AREA_SHARE: Final = 0.03
-"""Smaller flat areas are no pages of their own."""
+"""Smaller flat areas are not pages."""
 _TEXT_SHARE: Final = 0.01
 """Of a page's area. A title alone covers 0.02, bullets 0.1; a sign on a studio wall 0.005."""
 _BOX_AREA_SHARE: Final = 0.002
 _BOX_FILLS: Final = 0.4
 _MIN_BOXES: Final = 4
-"""So many flat boxes inside a flat area, each of 0.2 % of the picture or more, are a chart or
-a diagram. A person before a green screen makes none, marks taped to it are smaller."""
+"""This many flat boxes inside a flat area, each at least 0.2 % of the image, are a chart or a
+diagram. A person before a green screen gives none, and marks taped to it are smaller."""
 
 
 def page_share(image: NDArray[np.uint8], text: NDArray[np.bool_]) -> float:
-    """Return the share of the picture that is flat and written or drawn upon, 0..1.
+    """Return the share of the image that is flat and carries text or drawings, 0..1.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        text: where it looks like text, as `picture.text_mask` says.
+        text: where it looks like text, from `text_mask`.
     """
     flat = flat_mask(image)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(flat.view(np.uint8), connectivity=4)
@@ -289,7 +289,7 @@ def page_share(image: NDArray[np.uint8], text: NDArray[np.bool_]) -> float:
 
 
 def _filled(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return an area with its holes. What cuts into it from the border of the picture is none."""
+    """Return an area with its holes filled. Notches that reach the image border stay."""
     contours, _ = cv2.findContours(
         area.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
@@ -299,16 +299,16 @@ def _filled(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 _NOSE_DEPTH_PER_HALF_WIDTH: Final = 1.4
-"""Depth of the nose tip before the ear plane over half the ear distance (about 105 mm : 75 mm)."""
+"""Depth of the nose tip before the ears over half the ear distance (about 105 mm : 75 mm)."""
 
 
 def yaw_deg(face: FaceDetection) -> float:
     """Return how far the head is turned, in degrees: 0 to the camera, > 0 to the person's left.
 
-    The nose tip stands p before the middle of the ears, which are 2w apart. Turned by a, it is seen
-    p sin(a) off the middle, the ears at +-w cos(a); so tan(a) = r w / p with r the nose's offset in
-    half ear distances along the line of the ears. Good to about 10 degrees up to 60; beyond, the
-    hidden ear is a guess. NaN where the ears coincide.
+    The nose tip is at depth p before the middle of the ears, which are 2w apart. Turned by a, it is
+    seen p sin(a) off the middle, the ears at +-w cos(a); so tan(a) = r w / p with r the nose's
+    offset in half ear distances along the line of the ears. Accurate to about 10 degrees up to 60;
+    beyond that, the position of the hidden ear is a guess. NaN where the ears coincide.
     """
     right_ear, left_ear = face.ears_px.astype(np.float64)
     half = (left_ear - right_ear) / 2
@@ -324,7 +324,7 @@ Item = TypeVar("Item")
 
 
 class StageClock:
-    """Adds up wall time by stage. A stage inside another takes its time away from the outer one."""
+    """Adds up wall time by stage. The time of a nested stage is not counted for the outer one."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -344,7 +344,7 @@ class StageClock:
             self._open.pop()
 
     def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
-        """Yield the items, counting the time it takes to make each for `name`."""
+        """Yield the items, counting the time to produce each one for `name`."""
         iterator = iter(items)
         while True:
             with self.stage(name):

@@ -1,7 +1,7 @@
-"""`report.html`: a dataset that a person can look at, in one file that opens anywhere.
+"""`report.html`: a visual summary of a dataset, in one file that opens in any browser.
 
 The page is `report.html.j2`. Its histograms are drawn by the template: they follow the page's light
-and dark colours, name the numbers under the pointer and take a tenth of the bytes of matplotlib's.
+and dark colours, show counts under the pointer and take a tenth of the bytes of matplotlib's.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ _SIDE_PX: Final = 384
 _JPEG_QUALITY: Final = 80
 
 _MAX_ROWS: Final = 200
-"""The manifest holds the rest, and a phone has to scroll them."""
+"""Most rows of a table, so that phones can scroll them; the manifest holds the rest."""
 _BINS: Final = 32
 
 Part = Literal["kept", "elsewhere", "refused"]
-"""What became of a clip: kept, refused by other filters only, refused by the filter at hand."""
+"""Outcome of a clip: kept, rejected by other filters only, or rejected by this filter."""
 
 
 def write_report(folder: Path) -> Path:
-    """Write `folder/report.html` from a finished dataset: one file, no script, nothing fetched.
+    """Write `folder/report.html` from a finished dataset: one file, without scripts or downloads.
 
-    Everything that came from outside (names, addresses, errors) is escaped, and a content policy in
-    the page forbids whatever would still slip through.
+    All text of outside origin (names, addresses, errors) is escaped, and a content security policy
+    in the page blocks anything that still slips through.
 
     Raises:
         DatasetError: there is no finished dataset in `folder`.
@@ -78,7 +78,7 @@ def write_report(folder: Path) -> Path:
 
 
 def short(value: float) -> str:
-    """Format a value for people: four digits at most, no exponent for everyday sizes."""
+    """Format a value for readers: few digits, and no exponent for ordinary magnitudes."""
     if value == 0:
         return "0"
     if abs(value) >= 1000:
@@ -99,14 +99,14 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Histogram:
-    """Clips by one measured value, and where the parts of the drawing lie."""
+    """Clips by one measured value, and the layout of the drawing."""
 
     measurement: Measurement
     threshold: float | None
     edges: NDArray[np.float64]
-    """(B + 1,), the threshold among them."""
+    """(B + 1,) bin edges, including the threshold."""
     counts: dict[Part, NDArray[np.int64]]
-    """(B,) each, in the order they are stacked."""
+    """(B,) each, in stacking order."""
     kept_median: float | None
     """None where nothing was kept."""
     width: int = 340
@@ -118,7 +118,7 @@ class Histogram:
 
     @property
     def n_clips(self) -> int:
-        """Clips of which the measurement was made."""
+        """Clips that have the measurement."""
         return sum(int(counts.sum()) for counts in self.counts.values())
 
     @property
@@ -132,12 +132,12 @@ class Histogram:
         return self.left + (value - low) / (high - low) * (self.right - self.left)
 
     def bars(self) -> Iterator[tuple[str, list[Bar]]]:
-        """Yield each bin that holds clips: what is said of it, and its stacked bars."""
+        """Yield each non-empty bin: its description and its stacked bars."""
         for index, (low, high) in enumerate(zip(self.edges[:-1], self.edges[1:], strict=True)):
             numbers = {part: int(counts[index]) for part, counts in self.counts.items()}
             stack, y = [], float(self.base)
             for part, number in numbers.items():
-                # At least a visible sliver: one clip among thousands is still there.
+                # At least a visible sliver, even for one clip among thousands.
                 height = max(number / self.highest * (self.base - self.top), 1.5)
                 if number:
                     y -= height
@@ -155,15 +155,15 @@ class Histogram:
                 yield f"{span}: {said}", stack
 
     def ticks(self) -> list[float]:
-        """Return the values that are named under the axis."""
+        """Return the values labelled below the axis."""
         return nice_ticks(float(self.edges[0]), float(self.edges[-1]))
 
 
 def histogram(measurement: Measurement, clips: Sequence[Clip]) -> Histogram | None:
-    """Count the clips by one measurement; None where it was made of none of them.
+    """Count the clips by one measurement; None if no clip has it.
 
     Values far outside the middle 99 % are counted in the outermost bins, so that a few of them do
-    not flatten the rest. A threshold that was not the same for all clips is not shown.
+    not flatten the rest. A threshold that differs between clips is not shown.
     """
     values: dict[Part, list[float]] = {"kept": [], "elsewhere": [], "refused": []}
     for clip in clips:
@@ -201,13 +201,13 @@ def nice_ticks(low: float, high: float, *, want: int = 5) -> list[float]:
 
 
 def _edges(values: NDArray[np.float64], threshold: float | None) -> NDArray[np.float64]:
-    """Return (B + 1,) bin edges over the middle 99 %, the threshold being one of them."""
+    """Return (B + 1,) bin edges over the middle 99 %, including the threshold."""
     low, high = (float(value) for value in np.quantile(values, (0.005, 0.995)))
     if threshold is None:
         threshold = low
     low, high = min(low, threshold), max(high, threshold)
     width = (high - low) / _BINS or max(abs(high) * 0.05, 0.05)
-    # One bin of air beyond the threshold, so that its refused side is seen even where it is empty.
+    # At least one bin beyond the threshold, so that its rejected side shows even if empty.
     left = max(math.ceil((threshold - low) / width), 1)
     right = max(math.ceil((high - threshold) / width), 1)
     return threshold + width * np.arange(-left, right + 1, dtype=np.float64)
@@ -216,7 +216,7 @@ def _edges(values: NDArray[np.float64], threshold: float | None) -> NDArray[np.f
 def _count(
     values: NDArray[np.float64], edges: NDArray[np.float64], measurement: Measurement
 ) -> NDArray[np.int64]:
-    """Count values by bin: the threshold itself on its kept side, what lies out at the edge."""
+    """Count values by bin: the threshold itself on its kept side, outliers at the edges."""
     side: Literal["left", "right"] = "left" if measurement.direction == "at_most" else "right"
     index = np.searchsorted(edges, values, side=side) - 1
     return np.bincount(index.clip(0, len(edges) - 2), minlength=len(edges) - 1)
@@ -232,15 +232,14 @@ class Sample:
     picture: str
     """`data:` URI of a JPEG."""
     skeleton: str
-    """`data:` URI of a PNG that is clear where nothing is drawn."""
+    """`data:` URI of a PNG that is transparent where nothing is drawn."""
 
 
 def sample_frames(dataset: Dataset, clips: Sequence[Clip]) -> Iterator[Sample]:
-    """Yield about `MAX_SAMPLES` frames: other people before other clips before other frames.
+    """Yield about `MAX_SAMPLES` frames, spread over identities first, then clips, then frames.
 
-    A clip whose files can't be read, lead elsewhere or are not the manifest's is left out with a
-    logged warning: `Dataset.verify` is the place to fail for it, and a report of the rest is still
-    worth having.
+    A clip whose files can't be read, link elsewhere or do not match the manifest is left out with a
+    logged warning: `Dataset.verify` fails for it, but the report can still show the rest.
     """
     chosen = choose_clips(clips, MAX_SAMPLES)
     each = min(_MAX_SAMPLES_PER_CLIP, MAX_SAMPLES // max(len(chosen), 1))
@@ -254,7 +253,7 @@ def sample_frames(dataset: Dataset, clips: Sequence[Clip]) -> Iterator[Sample]:
 
 
 def choose_clips(clips: Sequence[Clip], limit: int) -> list[Clip]:
-    """Pick up to `limit` clips, evenly over the identities; a second of one only to fill up."""
+    """Pick up to `limit` clips, evenly over the identities; second clips only to fill up."""
     rounds: dict[int, list[Clip]] = {}
     seen: dict[str | None, int] = {}
     for clip in clips:
@@ -276,7 +275,7 @@ def _samples_of(dataset: Dataset, clip: Clip, indices: Sequence[int]) -> Iterato
     from tpbench.dwpose_drawing import draw_pose
     from tpbench.video import frames_at
 
-    # The page goes to others: nothing may stand in it but what the manifest describes.
+    # The page is shared: it may only contain what the manifest describes.
     require_own(dataset.folder, dataset.keypoints_path(clip), clip.keypoints_sha256)
     require_own(dataset.folder, dataset.clip_path(clip), clip.clip_sha256)
     pose = dataset.load_pose(clip)
@@ -310,12 +309,12 @@ def _jpeg_uri(image: NDArray[np.uint8]) -> str:
 
 
 def _layer_uri(drawing: NDArray[np.uint8]) -> str:
-    """Encode a drawing on black as a layer: what was black is clear, colours stay as drawn."""
+    """Encode a drawing on black as a layer: black becomes transparent, colours are kept."""
     import cv2
 
     covered = np.where(drawing.max(axis=-1, keepdims=True) > 0, 255, 0).astype(np.uint8)
     coverage = _shrink(np.repeat(covered, 3, axis=-1))[..., :1]
-    # Shrinking mixed the edges with black: divide by how much of the pixel was drawn on.
+    # Shrinking mixed the edges with black: divide by the drawn share of each pixel.
     colour = _shrink(drawing).astype(np.float32) * 255 / np.maximum(coverage, 1)
     layer = np.concatenate([colour[..., ::-1].clip(0, 255), coverage], axis=-1)
     quality = [cv2.IMWRITE_PNG_COMPRESSION, 9]

@@ -1,4 +1,4 @@
-"""The first pass over a video: every frame as a thumbnail, two a second for a real look."""
+"""The first pass over a video: every frame as a thumbnail, two a second in more detail."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from tpbench.extraction.shots import Shot, ShotFinder, Span, split_by_promise
 from tpbench.video import DecodedFrame, Frame, VideoInfo
 
 _TEXT_GRID: Final = (96, 54)
-"""Columns and rows of the grid in which text is remembered."""
+"""Columns and rows of the grid that stores where text is."""
 _LASTING_SHARE: Final = 0.5
-"""Text counts where it stands in this share of the samples or more."""
+"""Text counts where it is present in at least this share of the samples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PictureSample:
-    """What is remembered of one sampled picture: a few hundred bytes."""
+    """The measurements of one sampled frame: a few hundred bytes."""
 
     frame: int
     luminance: float
     page_share: float
     motion: float
-    """Mean CIELAB difference to the sample before, levels; NaN for the first."""
+    """Mean CIELAB difference to the previous sample, levels; NaN for the first."""
     text_cells: NDArray[np.uint8]
     """Which cells of the grid hold text, as packed bits."""
 
@@ -61,13 +61,13 @@ class FaceSample:
 
 
 class PictureSampler:
-    """Measures sampled pictures one after the other; keeps one thumbnail between them."""
+    """Measures sampled frames one after the other; keeps one thumbnail between them."""
 
     def __init__(self) -> None:
         self._last: NDArray[np.float32] | None = None
 
     def sample(self, frame: int, image: NDArray[np.uint8]) -> PictureSample:
-        """Measure the next sampled picture, (H, W, 3) uint8 RGB."""
+        """Measure the next sampled frame, (H, W, 3) uint8 RGB."""
         thumbnail = measures.lab_thumbnail(image)
         motion = (
             float("nan") if self._last is None else measures.lab_distance(self._last, thumbnail)
@@ -91,8 +91,8 @@ def sample_faces(
 
     Args:
         frame: its number.
-        faces: what the detector found, in px of a picture that is `scale` times the source.
-        scale: searched picture over source, in (0, 1].
+        faces: the detected faces, in px of an image that is `scale` times the source.
+        scale: size of the searched image over that of the source, in (0, 1].
         prominent_share: a face counts when its height is this share of the largest, or more.
     """
     if not faces:
@@ -116,10 +116,10 @@ def sampled_evidence(
     fps: Fraction,
     n_frames: int,
 ) -> Evidence:
-    """Gather the samples of one span into what filters judge.
+    """Gather the samples of one span into the evidence that filters judge.
 
     Args:
-        pictures: the sampled pictures of the span.
+        pictures: the sampled frames of the span.
         faces: the searched frames of the span.
         size_px: width and height of the source.
         fps: rate of the source.
@@ -152,27 +152,27 @@ def _lasting_text_share(pictures: Sequence[PictureSample]) -> float:
 _SHOT_THUMBNAIL_PX: Final = 256
 
 _COMBED_SHARE: Final = 0.2
-"""Of a shot's samples: more than that, and it counts as interlaced, marked so or not."""
+"""A shot with a larger share of combed samples counts as interlaced, flagged or not."""
 Sample = TypeVar("Sample", PictureSample, FaceSample, BarSample)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Screened:
-    """What the first pass found."""
+    """The results of the first pass."""
 
     info: VideoInfo
     shots: tuple[Shot, ...]
     pictures: tuple[PictureSample, ...]
     faces: tuple[FaceSample, ...]
     bars: tuple[BarSample, ...] = ()
-    """What the sampled pictures say of black bars, all samples in the order of frames."""
+    """The black bars found in the sampled frames, in the order of frames."""
     ends_early: bool = False
-    """Whether there is more behind the last shot, which damage has spoilt."""
+    """Whether more frames follow the last shot that were lost to damage."""
     combed: frozenset[int] = frozenset()
-    """Sampled frames that are woven of two moments, though the file does not say so."""
+    """Sampled frames that are interlaced although the file does not declare it."""
 
     def shown(self, shot: Shot) -> VideoInfo:
-        """Return how a shot is to be shown: without black bars, and deinterlaced if combed."""
+        """Return the info to read a shot with: without black bars, and deinterlaced if combed."""
         samples = _within(self.bars, shot.span)
         window = content_window(
             samples, size_px=(self.info.width_px, self.info.height_px), elsewhere=self.bars
@@ -184,7 +184,7 @@ class Screened:
         return info
 
     def evidence(self, span: Span) -> Evidence:
-        """Return the cheap evidence on one span."""
+        """Return the screening evidence of one span."""
         return sampled_evidence(
             _within(self.pictures, span),
             _within(self.faces, span),
@@ -208,12 +208,12 @@ def screen(
         frames: all frames of the video, in order; or all from `first_frame` on.
         info: its probe.
         config: settings of the shots and of the screening.
-        faces: the face detector; it is reset before each picture, for neighbours are half a second
+        faces: the face detector; it is reset before each sample, since samples are half a second
             apart.
         first_frame: number of the first frame.
 
     Returns:
-        Shots and samples; a few hundred bytes per sample are held, whatever the picture size.
+        Shots and samples; a few hundred bytes per sample are held, whatever the frame size.
     """
     finder = ShotFinder(fps=info.fps, settings=config.shots, seams=_after(info.seams, first_frame))
     sampler = _Sampler(info=info, config=config, faces=faces)
@@ -258,12 +258,12 @@ def screen_again(
     config: ExtractionConfig,
     faces: Detector,
 ) -> Screened:
-    """Sample the frames of one shot once more, shown in another way, such as without bars.
+    """Sample the frames of one shot again, displayed differently, such as without bars.
 
     Args:
         frames: all frames of the shot.
-        screened: what the first pass found.
-        info: how the shot is shown.
+        screened: the results of the first pass.
+        info: from `Screened.shown`.
         config: as in the first pass.
         faces: the face detector.
 
@@ -283,7 +283,7 @@ def screen_again(
 
 
 class _Sampler:
-    """Measures about two pictures a second and looks for faces in them."""
+    """Measures about two frames a second and detects faces in them."""
 
     def __init__(self, *, info: VideoInfo, config: ExtractionConfig, faces: Detector) -> None:
         self._settings = config.screening
@@ -295,7 +295,7 @@ class _Sampler:
         self.found: list[FaceSample] = []
 
     def push(self, decoded: DecodedFrame) -> NDArray[np.uint8] | None:
-        """Look at the next frame; return its picture, None if it is not among the samples."""
+        """Process the next frame; return its image, or None if it is not a sample."""
         if decoded.index % self._every:
             return None
         image = decoded.to_rgb(max_side_px=self._settings.max_side_px)
@@ -316,8 +316,8 @@ class _Sampler:
 def spans_of_shot(shot: Shot, screened: Screened, config: ExtractionConfig) -> list[Span]:
     """Tile a shot into stretches with one person's face and stretches without.
 
-    The frames next to a cut are left out (`shots.margin_frames`); at the two ends of the video, and
-    at seams, whose place is known exactly, there is nothing to keep away from.
+    The frames next to a cut are left out (`shots.margin_frames`), but not at the two ends of the
+    video and at seams, whose positions are known exactly.
     """
     fps = float(screened.info.fps)
     margin = config.shots.margin_frames
@@ -342,7 +342,7 @@ def spans_of_shot(shot: Shot, screened: Screened, config: ExtractionConfig) -> l
 
 
 def _within(samples: Sequence[Sample], span: Span) -> Sequence[Sample]:
-    """Return the samples of a span; they rise by frame, so a long video is not searched through."""
+    """Return the samples of a span by binary search, since they are sorted by frame."""
     low = bisect_left(samples, span.start_frame, key=attrgetter("frame"))
     high = bisect_left(samples, span.end_frame, key=attrgetter("frame"))
     return samples[low:high]

@@ -1,14 +1,14 @@
 """Shots: the stretches between cuts, dissolves and fades, found in one pass of thumbnails.
 
 Hard cuts come from PySceneDetect: ContentDetector finds every strong one, AdaptiveDetector the weak
-ones between two dark or similar shots. Neither sees a slow dissolve, so the picture is also
-compared with what it was 1, 2 and 4 s earlier in the same shot (the twin comparison of Zhang,
-Kankanhalli and Smoliar, 1993). Where it has become another one, and was half of each in between, it
-was dissolved or faded, and that stretch belongs to no shot. Where the file itself says that another
-recording begins (`VideoInfo.seams`), each side of the seam is looked at on its own.
+ones between two dark or similar shots. Neither detects a slow dissolve, so each frame is also
+compared with those 1, 2 and 4 s earlier in the same shot (the twin comparison of Zhang, Kankanhalli
+and Smoliar, 1993). If they differ and the frame halfway is the mean of both, the stretch between
+them is a dissolve or fade and belongs to no shot. Where the file itself marks the start of another
+recording (`VideoInfo.seams`), each side of the seam is analysed separately.
 
-Light is neither: where both sides of a cut, and both ends of what looks like a dissolve, show the
-same shapes, lamps were faded or switched, and the shot goes on.
+Changes of light are neither: if both sides of a cut, or both ends of an apparent dissolve, show the
+same shapes, lamps were faded or switched, and the shot continues.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ def split_by_promise(
 ) -> list[Span]:
     """Tile a shot into spans that are good throughout and spans that are not.
 
-    Holes of up to `max_gap_frames` do not end a good span, and a good span of under `min_frames` is
-    no span of its own: it goes to its bad neighbours. A good span begins and ends at a good sample,
-    or at the edge of the shot where its first or last sample is good.
+    Gaps of up to `max_gap_frames` do not end a good span, and a good span under `min_frames` is
+    merged into its bad neighbours. A good span begins and ends at a good sample, or at the edge of
+    the shot if the shot's first or last sample is good.
 
     Args:
-        shot: what to tile.
-        samples: (frame, good) of the frames looked at, rising, all inside the shot.
-        max_gap_frames: most frames between two good samples that have bad ones between them.
+        shot: the span to tile.
+        samples: (frame, good) of the sampled frames, ascending, all inside the shot.
+        max_gap_frames: most frames between two good samples with bad ones between them.
         min_frames: shortest good span.
 
     Returns:
-        At least one span; they touch and cover the shot.
+        At least one span; together they cover the shot without overlap.
     """
     good: list[tuple[int, int]] = []
     bad_between = True
@@ -108,16 +108,16 @@ _TWIN_LAGS_S: Final = (1.0, 2.0, 4.0)
 _TWIN_RATE_HZ: Final = 8.0
 
 _SCENE_S: Final = 8.0
-"""So far back the shapes of a picture are compared with what they were: a dissolve of 8 s between
-two scenes has left the first one by then."""
+"""How far back the shapes of a frame are compared: after this time, a dissolve of 8 s between two
+scenes has left the first one."""
 _RECENT_FRAMES: Final = 8
 """A cut is reported at most 3 frames late, by AdaptiveDetector."""
 _BLEND_SHARE: Final = 0.35
-"""A dissolve's middle is the mean of its ends: it differs from that by 0.1 to 0.3 of their
-difference. Whatever moves is elsewhere in the middle: 0.44 and more, measured on talks, close-ups
-and street scenes."""
+"""The middle of a dissolve differs from the mean of its ends by 0.1 to 0.3 of their difference.
+With motion instead it is 0.44 or more, since objects are elsewhere in the middle: measured on
+talks, close-ups and street scenes."""
 _FAINT_SHARE: Final = 0.2
-"""Slow dissolves are seen late: up to a seventh of their length lay before what was found."""
+"""Slow dissolves are detected late: up to a seventh of their length preceded the detection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +131,10 @@ class Shot:
 
 
 class ShotFinder:
-    """Takes the frames of a video one by one and says where its shots are."""
+    """Takes the frames of a video one by one and finds its shots."""
 
     def __init__(self, *, fps: Fraction, settings: ShotSettings, seams: Iterable[int] = ()) -> None:
-        """Expect cuts at `seams`, frame numbers where the file says that a recording begins."""
+        """Expect cuts at `seams`, frame numbers where the file marks the start of a recording."""
         self._fps = fps
         self._settings = settings
         self._seams = frozenset(seams)
@@ -144,7 +144,7 @@ class ShotFinder:
         self._n_frames = 0
 
     def push(self, thumbnail: NDArray[np.uint8]) -> None:
-        """Look at the next frame, a (h, w, 3) uint8 RGB picture of about 256 px."""
+        """Process the next frame, a (h, w, 3) uint8 RGB image of about 256 px."""
         if self._n_frames in self._seams:
             self._end_section()
             self._section = _Section(fps=self._fps, settings=self._settings)
@@ -172,14 +172,14 @@ class ShotFinder:
 
 
 class _Section:
-    """Finds the shots of what lies between two seams."""
+    """Finds the shots between two seams."""
 
     def __init__(self, *, fps: Fraction, settings: ShotSettings) -> None:
         from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
         self._fps = fps
-        # min_scene_len 0: what is too short to use is the length filter's business, and both
-        # detectors would otherwise move cuts.
+        # min_scene_len 0: the length filter rejects what is too short, and both detectors would
+        # otherwise move cuts.
         self._detectors = (
             ContentDetector(threshold=settings.content_threshold, min_scene_len=0),
             AdaptiveDetector(
@@ -194,7 +194,7 @@ class _Section:
         self._n_frames = 0
 
     def push(self, thumbnail: NDArray[np.uint8]) -> None:
-        """Look at the next frame."""
+        """Process the next frame."""
         from scenedetect import FrameTimecode
 
         timecode = FrameTimecode(self._n_frames, self._fps)
@@ -206,7 +206,7 @@ class _Section:
         self._n_frames += 1
 
     def finish(self) -> list[tuple[int, int, bool]]:
-        """Return first frame, end, and whether it is a transition, of all stretches."""
+        """Return (first frame, end, whether it is a transition) of all stretches."""
         if self._n_frames == 0:
             return []
         from scenedetect import FrameTimecode
@@ -214,7 +214,7 @@ class _Section:
         last = FrameTimecode(self._n_frames - 1, self._fps)
         for detector in self._detectors:
             self._note_cuts(cut.frame_num for cut in detector.post_process(last))
-        # A short dissolve looks like a cut or two: the cuts inside it are none.
+        # A short dissolve looks like a cut or two: cuts inside a dissolve are dropped.
         edges: list[tuple[int, bool]] = [(0, False)]
         dissolves = self._twins.dissolves(end=self._n_frames)
         for first, end in dissolves:
@@ -242,7 +242,7 @@ class _Section:
 
 
 class _TwinComparison:
-    """Remembers thumbnails of the last seconds and notes when the picture became another."""
+    """Keeps thumbnails of the last seconds and notes when the image has changed to another."""
 
     def __init__(self, *, fps: Fraction, threshold_levels: float) -> None:
         self._every = max(1, round(float(fps) / _TWIN_RATE_HZ))
@@ -275,7 +275,7 @@ class _TwinComparison:
                     return  # the longer lags contain this one
 
     def _note(self, hit: tuple[int, int]) -> None:
-        """Add a hit to the change that is going on, and ask whether that is one of light alone."""
+        """Add a hit to the ongoing change, and check whether only the light is changing."""
         if self._open and hit[0] >= self._open[-1][1]:
             self._close()
         self._open_from = min(self._open_from, hit[0]) if self._open else hit[0]
@@ -290,10 +290,10 @@ class _TwinComparison:
         self._open, self._open_is_light = [], True
 
     def dissolves(self, *, end: int) -> list[tuple[int, int]]:
-        """Return the spans (end exclusive) that one picture took to become another.
+        """Return the spans (end exclusive) in which one image dissolves into another.
 
-        Short comparisons place a change better than long ones, so a long one only counts where no
-        short one already explains it.
+        Short lags locate a change better than long ones, so a long one only counts where no short
+        one already explains the change.
 
         Args:
             end: number of frames of the video.
@@ -308,13 +308,13 @@ class _TwinComparison:
 
 
 def _grown(first: int, end: int) -> tuple[int, int]:
-    """Add the faint beginning and end of a dissolve, in which one picture is a mere shadow."""
+    """Add the faint beginning and end of a dissolve, in which one image is barely visible."""
     margin = max(1, round(_FAINT_SHARE * (end - first)))
     return max(0, first - margin), end + margin
 
 
 def _touches(pair: tuple[int, int], spans: list[tuple[int, int]]) -> bool:
-    """Whether the pair shares a frame with one of the spans, which are merged and rising."""
+    """Whether the pair shares a frame with one of the spans, which are merged and ascending."""
     at = bisect_right(spans, pair[0], key=itemgetter(1))
     return at < len(spans) and spans[at][0] < pair[1]
 

@@ -1,4 +1,4 @@
-"""Source videos found: where they are from, equal files once, whether they can be reached."""
+"""Discovery of source videos: provenance, duplicates, and whether they are within reach."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from tpbench.work.faults import causes, is_out_of_reach
 logger = logging.getLogger(__name__)
 
 METADATA_ENDING: Final = ".info.json"
-"""Of the file that yt-dlp writes beside a video."""
+"""Ending of the metadata file that yt-dlp writes beside a video."""
 _PART: Final = re.compile(r"(?P<stem>.+)\.f(?P<format>[^.\s]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What is known of a source; None where it is not."""
+    """The known origin of a source; None where it is unknown."""
 
     url: str | None = None
     licence: str | None = None
@@ -46,11 +46,11 @@ class Provenance:
 def read_provenance(video: Path) -> Provenance:
     """Read `<stem>.info.json` beside a video, as `yt-dlp --write-info-json` writes it.
 
-    Where yt-dlp had no ffmpeg, picture and sound lie in files of their own, such as
-    `<stem>.f137.mp4`; the metadata file belongs to both.
+    If yt-dlp had no ffmpeg, video and audio are in separate files, such as `<stem>.f137.mp4`; the
+    metadata file belongs to both.
 
-    A missing file is no news; one that can't be read is logged and ignored: it is not worth a
-    video.
+    A missing file is ignored; one that can't be read is logged and ignored, and the video is still
+    processed.
     """
     path = _metadata_path(video.parent, video.stem)
     if not path.exists() and (stem := part_of(video)):
@@ -73,14 +73,14 @@ def read_provenance(video: Path) -> Provenance:
 
 
 def part_of(file: Path) -> str | None:
-    """Return the stem of the video of which a file is one part, as yt-dlp leaves them unmerged.
+    """Return the stem of the video if a file is an unmerged part of it, downloaded by yt-dlp.
 
     Such a part has the id of its format in its name: `<stem>.f137.mp4`, `<stem>.f251-drc.webm`. An
-    id that begins with a letter counts only if the video's metadata lies beside, since any name may
+    id that begins with a letter counts only if the video's metadata file exists, since any name may
     have such an ending.
 
     Returns:
-        None for a file that is no such part.
+        None for a file that is not such a part.
     """
     match = _PART.fullmatch(file.stem)
     if match is None:
@@ -99,7 +99,7 @@ def _public(data: dict[str, Any], key: str) -> str | None:
     if not isinstance(value, str) or not value:
         return None
     value = public_text(value) if key == "webpage_url" else value
-    return value.encode("utf-8", "replace").decode()  # half an emoji is no text for Parquet
+    return value.encode("utf-8", "replace").decode()  # Parquet refuses unpaired surrogates
 
 
 def _time(epoch_s: object) -> str | None:
@@ -112,7 +112,7 @@ def _time(epoch_s: object) -> str | None:
 
 
 _SHOWN_ENDINGS: Final = 8
-"""Of the files that are left out; the rest is summed up."""
+"""Endings of skipped files that a message lists; the others are added up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +122,13 @@ class Source:
     path: Path
     """Absolute."""
     shown_path: str
-    """Below the folder that the user named, that folder's name first: no path of the machine."""
+    """Relative path that begins with the name of the folder the user gave; nothing above it."""
     size_bytes: int
     mtime_ns: int
     sha256: str | None = None
-    """None until somebody had to read the file."""
+    """None until the file had to be read."""
     duplicate_of: str | None = None
-    """`shown_path` of an equal source that is done instead."""
+    """`shown_path` of an equal source that is processed instead."""
     id_digits: int = 8
     """Digits of its sha256 in its id; more where another source would have the same id."""
 
@@ -143,10 +143,10 @@ class Source:
 
     @classmethod
     def from_json(cls, fields: Any) -> Source:  # noqa: ANN401 - any JSON value
-        """Return the source that `to_json` wrote down.
+        """Return the source that `to_json` stored.
 
         Raises:
-            ValueError: a field is missing, or of another kind.
+            ValueError: a field is missing or has the wrong type.
         """
         return TypeAdapter(cls).validate_python(fields)
 
@@ -160,17 +160,17 @@ def plain_path(path: Path) -> Path:
 def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
     """Return all videos below the inputs, sorted by path.
 
-    Links to folders are followed, once. Left out are hidden files and folders, other datasets of
-    tpbench, and files with other suffixes, whose number a warning tells; a file that is named
-    itself counts whatever its suffix. What yt-dlp could not merge is told, too: sound in a file of
-    its own is no source and not part of any clip.
+    Links to folders are followed, once. Skipped are hidden files and folders, other datasets of
+    tpbench, and files with other suffixes, which a warning counts; a file given as an input is used
+    whatever its suffix. Unmerged downloads of yt-dlp are reported, too: an audio-only file is not a
+    source, and its sound is not part of any clip.
 
     Args:
         inputs: folders and files.
-        excluded: the dataset that is being made; never its own source.
+        excluded: the dataset being built; never its own source.
 
     Raises:
-        ConfigError: an input does not exist or belongs to `excluded`, or no video is found at all.
+        ConfigError: an input does not exist or belongs to `excluded`, or no video is found.
     """
     found: dict[Path, Source] = {}
     left_out: Counter[str] = Counter()
@@ -199,13 +199,13 @@ def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
 
 
 def mark_duplicates(sources: Sequence[Source], known: Mapping[str, Source]) -> list[Source]:
-    """Mark sources with the same bytes as another, so that they are done once.
+    """Mark sources with the same bytes as another, so that only one is processed.
 
     Only files of equal size are read: equal bytes have equal size.
 
     Args:
-        sources: what is to be done, in order; the first of equals is the one that is done.
-        known: sha256 -> sources of earlier runs.
+        sources: the sources to process, in order; the first of several equal ones is processed.
+        known: sha256 -> source of an earlier run.
     """
     first_of = dict(known)
     by_size: defaultdict[int, list[int]] = defaultdict(list)
@@ -224,9 +224,9 @@ def mark_duplicates(sources: Sequence[Source], known: Mapping[str, Source]) -> l
 def source_id(source: Source) -> str:
     """Return a name for files and columns: the file's stem made safe, and 8 digits of its sha256.
 
-    The same video under the same name has the same id wherever it lies; where two different ones
-    would share an id, the second bears more digits (see `naming`). A file that can't be read is
-    told apart by its path instead.
+    The same video under the same name has the same id in any folder; if two different ones would
+    share an id, the second gets more digits (see `SourceNames`). A file that can't be read is
+    identified by its path instead.
     """
     mark = source.sha256 or hashlib.sha256(source.shown_path.encode("utf-8", "replace")).hexdigest()
     return f"{id_stem(source)}-{mark[: source.id_digits]}"
@@ -241,7 +241,7 @@ def hashed(source: Source) -> Source:
     """Return the source with its sha256.
 
     Raises:
-        MediaError: the file can't be read, or is no file.
+        MediaError: the file can't be read, or is not a regular file.
     """
     if source.sha256 is not None:
         return source
@@ -257,7 +257,7 @@ def _marked(source: Source, first_of: dict[str, Source]) -> Source:
     try:
         source = hashed(source)
     except MediaError:
-        return source  # the worker will say so, in the row of this source
+        return source  # the worker reports it in the row of this source
     first = first_of.setdefault(source.sha256 or "", source)
     if first.path == source.path:
         return source
@@ -265,7 +265,7 @@ def _marked(source: Source, first_of: dict[str, Source]) -> Source:
 
 
 def _counted(left_out: Counter[str]) -> str:
-    """Return how many files have which ending, the most frequent first."""
+    """Return the number of files by ending, the most frequent first."""
     ranked = sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
     shown = [f"{count} {ending}" for ending, count in ranked[:_SHOWN_ENDINGS]]
     if rest := sum(count for _, count in ranked[_SHOWN_ENDINGS:]):
@@ -274,7 +274,7 @@ def _counted(left_out: Counter[str]) -> str:
 
 
 def _leave_sound_out(found: dict[Path, Source]) -> None:
-    """Take files of sound alone, as yt-dlp leaves them, out of the sources, and say so."""
+    """Remove audio-only files, as yt-dlp leaves them, and warn of videos that lack their sound."""
     for path in list(found):
         stem = part_of(path)
         if stem is None:
@@ -305,7 +305,7 @@ def _siblings(path: Path, stem: str) -> list[Path]:
 
 
 def _is_sound(path: Path) -> bool:
-    """Whether a file holds sound and no video. One that can't be read holds neither."""
+    """Whether a file holds audio and no video; False if it can't be read."""
     try:
         with open_container(path) as container:
             return bool(container.streams.audio) and not container.streams.video
@@ -339,7 +339,7 @@ def _videos_below(root: Path, excluded: Path, left_out: Counter[str]) -> Iterato
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Path.walk, which Python 3.11 has not."""
+    """`Path.walk`, which Python 3.11 lacks."""
 
     def tell(error: OSError) -> None:
         logger.warning("%s can't be searched: %s", error.filename, error.strerror)
@@ -353,7 +353,7 @@ def _source(path: Path, root: Path) -> Source:
     try:
         found = path.stat()
     except OSError:
-        # A link to nowhere, say. It gets a row like any file that can't be read.
+        # For example a dead link. It gets a row like any file that can't be read.
         return Source(path=path, shown_path=shown_path, size_bytes=0, mtime_ns=0)
     return Source(
         path=path, shown_path=shown_path, size_bytes=found.st_size, mtime_ns=found.st_mtime_ns
@@ -366,7 +366,7 @@ def _real(path: Path) -> Path:
 
 
 def _text(path: Path) -> str:
-    """Return a path that JSON and Parquet can hold: other bytes than UTF-8 escaped."""
+    """Return a path that JSON and Parquet can hold: bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -374,14 +374,14 @@ _PIECE_BYTES: Final = 1 << 20
 
 
 def why_out_of_reach(source: Source, error: BaseException) -> str | None:
-    """Say why a source that could not be done was out of reach; None if that was not the reason.
+    """Return why a failed source was out of reach; None if that was not the reason.
 
-    What libav says is not enough: of a file that ends too early it says "input/output error" as it
-    does of a disk that fails. So the file is read once more, without libav.
+    libav's error is not enough: it reports "input/output error" for a truncated file as well as for
+    a failing disk. So the file is read again without libav.
 
     Args:
         source: as it was when the run was planned.
-        error: what its worker met.
+        error: the error that its worker raised.
     """
     if not _is_about(source, error):
         return None
@@ -399,7 +399,7 @@ def _is_about(source: Source, error: BaseException) -> bool:
 
 
 def _is_plain(error: BaseException) -> bool:
-    """Whether it is Python's own word and not libav's."""
+    """Whether it is Python's own error and not libav's."""
     return isinstance(error, OSError) and not type(error).__module__.startswith("av")
 
 

@@ -1,13 +1,13 @@
-"""Points that a detector half sees are seen steadily: no line of the drawing blinks.
+"""Stable visibility of points over a clip, so that no line of the pose drawing flickers.
 
-MediaPipe's scores hover around the drawing's threshold where a joint is half hidden (hips at the
-lower edge of the picture), and its hands are lost for a few frames of a fast gesture. Drawn frame
-by frame, such a line flickers, in the condition that a generator is to follow without flicker. So
-visibility is settled over the whole clip, looking both ways in time.
+MediaPipe's scores vary around the drawing's threshold if a joint is half hidden (hips at the lower
+edge of the image), and its hands are lost for a few frames of a fast gesture. Drawn frame by frame,
+such a line flickers, and a model is conditioned on that flicker. So visibility is decided over the
+whole clip, from frames before and after.
 
-This is done to the poses of a dataset and nowhere else. Scoring takes skeletons as they are found,
-frame by frame: a hand that a generated video loses must count as lost, and a point that was filled
-in is no measurement. DWPose's skeletons stay as they are too, for the official drawings do.
+This applies only to the poses of a dataset. Scoring uses skeletons as detected, frame by frame: a
+hand that a generated video loses must count as lost, and a filled-in point is not a measurement.
+DWPose's skeletons also stay unchanged, as they do in the official drawings.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ _LINES: Final[dict[str, tuple[tuple[int, ...], ...]]] = {
         (_RIGHT_KNEE, _RIGHT_ANKLE),
     ),
 }
-"""The body's lines of the drawing by part, each with the joints that must be seen. The neck is the
-middle of both shoulders."""
+"""The body lines of the drawing by part, each with the joints that must be seen. The neck is the
+midpoint of both shoulders."""
 _CLOUDS: Final = {"face": FACE, "left_hand": LEFT_HAND, "right_hand": RIGHT_HAND}
 
 PARTS: Final = (*_LINES, *_CLOUDS)
-"""What is counted separately. Sides are the person's own."""
+"""The parts that are counted separately. Sides are the person's own."""
 SWITCH_COUNTS: Final = {part: f"{part}_switches" for part in PARTS}
 """Part -> name of its measurement in the manifest."""
 
@@ -82,10 +82,10 @@ SWITCH_COUNTS: Final = {part: f"{part}_switches" for part in PARTS}
 def switches(pose: WholeBodyPose) -> dict[str, int]:
     """Count how often each part of the drawing appears or disappears from one frame to the next.
 
-    A line of the body is drawn while the scores of its joints are above 0.3; of the lines of a part
-    the one that switches most counts. Face and hands are drawn while any of their points is, with a
-    score of 0.3 or more. That a line leaves the picture with its joint is no switch as long as the
-    joint is known.
+    A line of the body is drawn while the scores of its joints are above 0.3; a part counts the
+    switches of the line that switches most. Face and hands are drawn while any of their points has
+    a score of 0.3 or more. A line that leaves the image with its joint does not count as a switch
+    as long as the joint is known.
 
     Args:
         pose: one person over T frames.
@@ -109,30 +109,30 @@ def _changes(drawn: NDArray[np.bool_]) -> int:
 
 
 def switch_counts(pose: WholeBodyPose) -> dict[str, float]:
-    """Return `switches` as measurements of the manifest, by their names."""
+    """Return `switches` as measurements of the manifest, by name."""
     return {SWITCH_COUNTS[part]: float(count) for part, count in switches(pose).items()}
 
 
 _MEDIAN_S: Final = 0.5
-"""Scores of joints are judged by their median over this long."""
+"""Scores of joints are smoothed by a running median of this length."""
 _LOST_SCORE: Final = 0.15
-"""A joint that was seen is seen until its score falls below. In the sample talks, whose hips the
-official drawings show throughout, a twentieth of the hips' scores lie below 0.19."""
+"""A visible joint stays visible until its score falls below this. In the sample talks, whose hips
+are always drawn in the official drawings, 5 % of the hips' scores lie below 0.19."""
 _MAX_GAP_S: Final = 0.4
-"""What is lost for no longer is carried on. Fast gestures of the sample talks cost up to 0.3 s; of
-hands left out on purpose for 0.4 s, half came back within 7 px of 512, 95 % within 22 px."""
+"""Points lost for at most this long are filled in. Fast gestures of the sample talks lose up to
+0.3 s; of hands hidden on purpose for 0.4 s, half came back within 7 px of 512, 95 % within 22."""
 _MAX_SPEED_HZ: Final = 6.0
-"""What jumps further (body sizes a second) is carried nowhere: a guess, as when something covers
-the arm. The fastest wrist of the sample talks makes 4.7."""
+"""Points that jump faster (body sizes a second) are not filled in: they are guesses, as when
+something covers the arm. The fastest wrist of the sample talks reaches 4.7."""
 _MIN_SEEN_S: Final = 0.2
-"""What is seen for less, with nothing before and after, is not drawn."""
+"""Points seen for a shorter time, with nothing before and after, are not drawn."""
 _HIP_SHARE: Final = 0.05
-"""Hips lie this share of the way to the shoulders too low: BlazePose's hip joints against those
-that DWPose draws. Median gaps in the sample talks: 19, 12, 26, 28 px, and 18, 11, 12, 14 after."""
+"""BlazePose's hips are too low, compared with DWPose's, by this share of the way to the shoulders.
+Median gaps in the sample talks: 19, 12, 26, 28 px before and 18, 11, 12, 14 px after correction."""
 FILLED_SCORE: Final = 0.31
-"""Score of what was carried on, or seen weakly: just enough to be drawn."""
+"""Score of points filled in or seen weakly: just enough to be drawn."""
 UNDRAWN_SCORE: Final = 0.29
-"""Highest score of what is not drawn."""
+"""Highest score of points that are not drawn."""
 STEADYING: Final = (
     f"steady-1: median {_MEDIAN_S} s, seen {VISIBLE_SCORE}, lost {_LOST_SCORE}, "
     f"gaps to {_MAX_GAP_S} s at {_MAX_SPEED_HZ} body sizes a second, seen for {_MIN_SEEN_S} s, "
@@ -142,12 +142,12 @@ STEADYING: Final = (
 
 
 def visibility(source: PoseSource) -> str:
-    """Return how it is settled which points of these skeletons are seen, in a few words."""
+    """Return a short description of how the visibility of these skeletons is decided."""
     return STEADYING if source == "mediapipe" else "as found, frame by frame"
 
 
 def skeleton_digest(detectors: DetectorSuite) -> str:
-    """Return the sha256 over the skeleton models and what is done to their answers here."""
+    """Return the sha256 of the skeleton models and of the stabilisation applied here."""
     if detectors.source != "mediapipe":
         return detectors.skeleton_digest
     return hashlib.sha256(f"{detectors.skeleton_digest} {STEADYING}".encode()).hexdigest()
@@ -155,13 +155,13 @@ def skeleton_digest(detectors: DetectorSuite) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """Points that are found or lost together, and hang on something that is seen more steadily."""
+    """Points found or lost together, anchored to joints that are detected more reliably."""
 
     points: slice
     anchors: tuple[int, ...]
     """Body joints whose mean carries the part; all must be drawn."""
     first: int | None = None
-    """Body joint that is the part's first point, where it is one."""
+    """Body joint that equals the part's first point; None if there is none."""
 
 
 _HANDS: Final = (
@@ -172,21 +172,21 @@ _FACE: Final = _Part(points=FACE, anchors=(NOSE, LEFT_EYE, RIGHT_EYE))
 
 
 def steadied(pose: WholeBodyPose, *, wrists_px: NDArray[np.floating], fps: float) -> WholeBodyPose:
-    """Return the pose with the visibility of every point settled over the clip.
+    """Return the pose with the visibility of every point made stable over the clip.
 
-    A joint is seen where its score, as a running median of half a second, is above the drawing's
-    threshold, and on both sides of that for as long as it stays above 0.15. A hand or face that is
-    lost for up to 0.4 s is carried by the body's wrist or eyes, its shape turning from the last
-    one into the next, provided that these are seen and do not jump: what is hidden stays blank.
-    Nothing is drawn for less than 0.2 s. Hips are moved up by 5 % of the way to the shoulders. All
-    else stays where it was found; scores on the wrong side of the threshold are put just across it.
-    DWPose's skeletons are returned as they are.
+    A joint is visible where its score, as a running median of half a second, is above the drawing's
+    threshold, and before and after that for as long as it stays at 0.15 or above. A hand or face
+    lost for up to 0.4 s follows the body's wrist or eyes, its shape interpolated between the last
+    and the next one, if these are visible and do not jump; otherwise it stays blank. Nothing is
+    drawn for less than 0.2 s. Hips are moved up by 5 % of the way to the shoulders. All other
+    points keep their positions; scores on the wrong side of the threshold are put just across it.
+    DWPose's skeletons are returned unchanged.
 
     Args:
-        pose: one person over a whole clip, as a detector found them frame by frame.
-        wrists_px: (T, 2, 2) px, left and right wrist by the body model alone, in hands' frames too;
-            NaN where not found.
-        fps: frames a second.
+        pose: one person over a whole clip, as detected frame by frame.
+        wrists_px: (T, 2, 2) px, left and right wrist from the body model alone, also in frames with
+            hands; NaN where not found.
+        fps: frames per second.
     """
     if pose.source != "mediapipe":
         return pose
@@ -213,7 +213,7 @@ class _Settling:
     fps: float
     size_px: tuple[int, int]
     reach_px: float
-    """How far a wrist can move from one frame to the next; NaN where the body is unknown."""
+    """How far a wrist can move from one frame to the next; NaN if the body size is unknown."""
 
     @property
     def max_gap(self) -> int:
@@ -283,14 +283,14 @@ def _known(points: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 def _raise_hips(points: NDArray[np.float64]) -> None:
     hips = points[:, [LEFT_HIP, RIGHT_HIP]]
-    # One hip alone stands for both; without any there is nothing to move.
+    # A single hip is used for both; without any there is nothing to move.
     one = np.where(np.isfinite(hips), hips, hips[:, ::-1])
     torso = points[:, [LEFT_SHOULDER, RIGHT_SHOULDER]].mean(axis=1) - one.mean(axis=1)
     points[:, [LEFT_HIP, RIGHT_HIP]] += _HIP_SHARE * np.nan_to_num(torso)[:, None]
 
 
 def _running_median(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Return the median of the `width` (made odd) values around each, mirrored at the ends."""
+    """Return the running median over `width` (rounded up to odd) values, mirrored at the ends."""
     from scipy.ndimage import median_filter
 
     median: NDArray[np.float64] = median_filter(values, size=width | 1, mode="mirror")
@@ -314,7 +314,7 @@ def _gaps(seen: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 def _lasting(seen: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
-    """Return the runs of True that are at least this long, all of it where everything is True."""
+    """Return the runs of True of at least this length; everything if all are True."""
     if seen.all():
         return seen
     kept = seen.copy()
@@ -325,7 +325,7 @@ def _lasting(seen: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
 
 
 def _shares(start: int, end: int) -> NDArray[np.float64]:
-    """Return how far each frame of a gap is on the way across it, in (0, 1): (n, 1)."""
+    """Return the relative position of each frame in a gap, in (0, 1): (n, 1)."""
     return (np.arange(1, end - start + 1) / (end - start + 1))[:, None]
 
 

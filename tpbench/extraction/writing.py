@@ -1,4 +1,4 @@
-"""A clip written: one square crop, video, pose drawing and keypoints."""
+"""Writing of a clip: its square crop, video, pose drawing and keypoints."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from tpbench.wholebody import (
 )
 
 _OUTLIER_PERCENT: Final = 2.0
-"""Frames in which a point may lie outside the body box, at either end."""
+"""Percentage of frames in which a point may lie outside the body box, at either end."""
 _WHOLE_SHARE: Final = 0.92
-"""A square this close to the shorter side takes all of it: no resampling for a few pixels."""
+"""A square this close to the shorter side is enlarged to it, to avoid a marginal crop."""
 _HEAD_ABOVE_BROWS: Final = 0.75
 """Hair and forehead above the highest face point, as a share of the height of the face points."""
 _WAIST_BELOW_SHOULDERS: Final = 1.6
-"""How far an upper body reaches below the shoulders, in shoulder widths, hands or not."""
+"""How far an upper body reaches below the shoulders, in shoulder widths, even without hands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class CropBox:
     side_px: int
 
     def seen_from_outside(self, window: Window | None) -> CropBox:
-        """Return the same square on the whole picture, of which this one knows only a part."""
+        """Return the square in coordinates of the whole image, of which `window` is a part."""
         if window is None:
             return self
         return CropBox(
@@ -74,8 +74,8 @@ def upper_body_crop(pose: WholeBodyPose, *, margin_share: float) -> CropBox:
 
     The body box spans head, shoulders, elbows, wrists and hands over the 2nd to 98th percentile of
     frames, and at least 1.6 shoulder widths below the shoulders. The square is its longer side plus
-    the margin, centred on it, moved into the picture, and never larger than the picture: nothing is
-    padded. Where the body is taller than the square, the head stays and the waist goes.
+    the margin, centred on it, moved into the image, and never larger than the image: nothing is
+    padded. If the body is taller than the square, the crop keeps the head and cuts the waist.
 
     Args:
         pose: the person over the whole clip, in source px.
@@ -97,7 +97,7 @@ def _body_box(pose: WholeBodyPose) -> tuple[NDArray[np.float64], NDArray[np.floa
     points = pose.keypoints.astype(np.float64)
     points[pose.scores <= VISIBLE_SCORE] = np.nan
     size = np.array([pose.width_px, pose.height_px], dtype=np.float64)
-    points = np.clip(points, 0, size)  # what lies outside the picture can't be kept anyway
+    points = np.clip(points, 0, size)  # points outside the image can't be kept anyway
     body = np.concatenate(
         [points[:, :LEFT_HIP], points[:, FACE], points[:, LEFT_HAND], points[:, RIGHT_HAND]], axis=1
     )
@@ -122,7 +122,7 @@ def _body_box(pose: WholeBodyPose) -> tuple[NDArray[np.float64], NDArray[np.floa
 def _frame_boxes(
     points: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the lowest and highest seen coordinates of each frame, NaN where nothing is seen."""
+    """Return the lowest and highest visible coordinates per frame; NaN where none is visible."""
     lows = np.where(np.isnan(points), np.inf, points).min(axis=1)
     highs = np.where(np.isnan(points), -np.inf, points).max(axis=1)
     lows[~np.isfinite(lows)] = np.nan
@@ -154,10 +154,10 @@ def write_clip(  # noqa: PLR0913 - what a clip is made of
 ) -> WrittenClip:
     """Write clip, keypoints and pose video of one span below `folder`.
 
-    The three have the same number of frames; this is asserted on the finished files.
+    The three have the same number of frames; this is checked on the finished files.
 
     Args:
-        folder: where `clips/`, `keypoints/` and `poses/` are or are made; it is there.
+        folder: where `clips/`, `keypoints/` and `poses/` are created if missing; must exist.
         clip_id: names the files.
         source: the video.
         info: its probe.
