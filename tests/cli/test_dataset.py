@@ -238,7 +238,7 @@ def test_stderr_is_one_line_per_failure_and_the_count(run: Run) -> None:
     *warnings, last = lines
     failed = run.dataset.info.counts.failed
     left_out, *failures = warnings
-    assert left_out.endswith("left out what has no ending of a video: 1 .txt")
+    assert left_out.endswith("left out files without a video ending: 1 .txt")
     assert len(failures) == failed
     assert all(line.startswith("WARNING: talks/") for line in failures)
     assert last.startswith(f"sources failed: {failed}, quarantined: 0; ")

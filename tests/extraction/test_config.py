@@ -125,7 +125,10 @@ def test_a_filter_that_a_preset_does_not_name_is_off_and_said_once(
     path.write_text(_with(text, "face.turned", ""), encoding="utf-8")
     config = load_preset(str(path))
     (record,) = caplog.records
-    assert record.getMessage() == f"preset {path} does not name face.turned: off (null says so)"
+    assert (
+        record.getMessage()
+        == f"preset {path} does not name face.turned: off (null makes that explicit)"
+    )
     evidence = make_evidence(200, face_yaw_deg=[80] * 200)
     assert reject_codes(judge_clip(evidence, config.filters)) == ("face.rarely_frontal",)
 

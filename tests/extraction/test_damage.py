@@ -152,7 +152,7 @@ def test_the_dataset_keeps_the_whole_shots_and_names_the_damage(
     (lost,) = dataset.clips("failed")
     assert lost.error is not None
     assert lost.error.startswith("talks/talk.ts: damaged: a picture near ")
-    assert lost.error.endswith("; what has no damage is kept")
+    assert lost.error.endswith("; undamaged parts are kept")
     assert lost.start_frame is not None
     assert 0 < lost.start_frame <= 60
     assert lost.error in caplog.text

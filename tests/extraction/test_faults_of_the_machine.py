@@ -120,7 +120,7 @@ def test_a_link_whose_disk_is_not_there_is_found_before_any_work(
     (out / "clips").rename(tmp_path / "disk")
     (out / "clips").symlink_to(tmp_path / "unmounted")
     write(talks / "b.mp4", "b")
-    with pytest.raises(DatasetError, match=r"clips: a link to .*unmounted, which is not there"):
+    with pytest.raises(DatasetError, match=r"clips: a link to .*unmounted, which does not exist"):
         extracted(out, talks)
     (tmp_path / "disk").rename(tmp_path / "unmounted")
     assert kept(extracted(out, talks)) == {"a.mp4", "b.mp4"}

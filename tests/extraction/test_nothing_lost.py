@@ -204,7 +204,7 @@ def test_records_that_are_older_than_the_manifest_are_refused(
     shutil.rmtree(dataset / ".records")
     shutil.copytree(tmp_path / "older", dataset / ".records")
     before = files(dataset)
-    with pytest.raises(DatasetError, match="knows nothing of 1 of the 4 clips"):
+    with pytest.raises(DatasetError, match="has no record of 1 of the 4 clips"):
         extracted(dataset, talks)
     assert files(dataset) == before
 
@@ -281,7 +281,7 @@ def test_a_redo_keeps_clips_whose_videos_are_gone_and_says_so(
     assert files(dataset).keys() == before.keys()
     assert done.verify() == []
     assert done.info.sources_pending == 1
-    assert "1 sources that are to be done again were not given (talks/a.mp4)" in caplog.text
+    assert "1 sources to be reprocessed are not among the inputs (talks/a.mp4)" in caplog.text
 
 
 def test_a_source_that_changed_into_a_broken_file_keeps_its_clips(
@@ -349,7 +349,7 @@ def test_a_damaged_manifest_is_not_written_anew_from_records_that_know_less(
 ) -> None:
     (copy / "manifest.parquet").write_bytes(b"")
     record(copy).unlink()
-    with pytest.raises(DatasetError, match=r"knows nothing of 2 of the 3 clips that dataset\.json"):
+    with pytest.raises(DatasetError, match=r"has no record of 2 of the 3 clips that dataset\.json"):
         extracted(copy, new)
 
 

@@ -165,6 +165,6 @@ def test_a_damaged_ledger_is_one_line_and_stays_as_it_is(
 def test_a_ledger_that_knows_less_than_the_manifest_is_refused(old: Path, new: Path) -> None:
     changed("DELETE FROM items WHERE id = 1")(old / OLD_LEDGER)
     before = files(old)
-    with pytest.raises(DatasetError, match=r"knows nothing of 2 of the 3 clips"):
+    with pytest.raises(DatasetError, match=r"has no record of 2 of the 3 clips"):
         extracted(old, new)
     assert files(old) == before

@@ -172,7 +172,7 @@ def test_page_states_counts_reasons_and_limits(page: _Page) -> None:
     assert "45.0 source frames/s with 1 worker," in text
     assert "Rejected clips (1)" in text
     assert "\N{GREATER-THAN OR EQUAL TO} 80 px" in text
-    assert "118 to 121 px: 2 kept, 0 refused for this, 0 for else" in text
+    assert "118 to 121 px: 2 kept, 0 rejected for this, 0 rejected for something else" in text
 
 
 def test_sample_frames_show_the_clip_and_a_clear_layer_with_the_skeleton(tmp_path: Path) -> None:

@@ -449,7 +449,7 @@ def test_files_that_are_left_out_are_counted_by_ending(
     find_sources([talks], excluded=out)
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.endswith(
-        "talks: left out what has no ending of a video: 2 .json, 1 .vtt, 1 without an ending"
+        "talks: left out files without a video ending: 2 .json, 1 .vtt, 1 without an ending"
     )
 
 
@@ -477,7 +477,7 @@ def test_sound_that_yt_dlp_left_in_a_file_of_its_own_is_told_and_no_source(
     _sound_only(talks / sound)
     sources = find_sources([talks], excluded=out)
     assert _shown(sources) == ["talks/Talk [x].f137.mp4"]
-    assert "Talk [x].f137.mp4: its sound is in a file of its own" in caplog.text
+    assert "Talk [x].f137.mp4: its sound is in a separate file" in caplog.text
 
 
 def test_a_name_that_only_looks_like_a_part_is_a_source(

@@ -72,8 +72,8 @@ def prune(folder: Path, rows: Sequence[Clip], replaced: Iterable[str] = ()) -> N
                 moved += 1
     if moved:
         logger.warning(
-            "%s: %d files of clips of which nothing is known were moved to %s: a killed run left "
-            "them, and its videos were not given again; delete them if you don't miss them",
+            "%s: %d files of unknown clips were moved to %s: a killed run left them, and its "
+            "videos are not among the inputs; delete them if you don't need them",
             folder,
             moved,
             folder / LEFTOVERS,
@@ -96,8 +96,8 @@ def require_own_folders(folder: Path) -> None:
             continue
         if not home.exists():
             raise DatasetError(
-                f"{home}: a link to {home.readlink()}, which is not there; mount or make it, or "
-                "take the link away, and run again"
+                f"{home}: a link to {home.readlink()}, which does not exist; mount or create it, "
+                "or remove the link, and run again"
             )
         other = Path(os.path.realpath(home)).parent
         if other != Path(os.path.realpath(folder)) and _is_dataset(other):

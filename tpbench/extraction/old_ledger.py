@@ -73,8 +73,7 @@ def _convert(folder: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
         raise DatasetError(
             f"{ledger}: damaged, or no ledger of tpbench ({printable(error)}); put back a copy "
-            "of its folder from before, or choose another output folder; what is published "
-            "stays as it is"
+            "of its folder, or choose another output folder; published files stay as they are"
         ) from error
     staging.rename(folder / RECORDS_FOLDER)
     sync(folder)

@@ -111,7 +111,7 @@ class RowMaker:
 
     def damaged(self, span: Span, error: MediaError) -> Clip:
         """Return the row of a stretch that is left out because the source is damaged there."""
-        said = f"{self.source.shown_path}: {error.reason}; what has no damage is kept"
+        said = f"{self.source.shown_path}: {error.reason}; undamaged parts are kept"
         return Clip(**self._common(span) | {"shot_id": None}, status="failed", error=said)
 
     def screened_out(self, span: Span, verdicts: Sequence[Verdict]) -> Clip:

@@ -106,7 +106,7 @@ def plan(
         former = None if source.duplicate_of is None else finished.get(source.sha256 or "")
         planned = source if former is None else _beside(former, source, records)
         if planned is None:
-            logger.info("%s was done before it moved", source.path)
+            logger.info("%s was processed before it moved", source.path)
             keys.discard(source.key)
             continue
         ours = shard is None or shard.holds(source.shown_path)
@@ -259,7 +259,7 @@ def _lacks_files(record: SourceRecord, folder: Path) -> bool:
     for clip_id, _ in record.kept():
         for path_of in (clip_path, keypoints_path, pose_path):
             if not path_of(folder, clip_id).is_file():
-                logger.warning("%s is gone; its source is done again", path_of(folder, clip_id))
+                logger.warning("%s is missing; its source is reprocessed", path_of(folder, clip_id))
                 return True
     return False
 

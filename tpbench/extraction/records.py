@@ -46,8 +46,8 @@ SETTINGS_FILE: Final = Path(RECORDS_FOLDER) / "settings.json"
 WORKER_LOG: Final = Path(RECORDS_FOLDER) / "workers.log"
 """Below the dataset: output of the workers and their native libraries, and tracebacks."""
 HOW_TO_MEND: Final = (
-    f"put back a copy of the folder {RECORDS_FOLDER} from before (all files in it together), or "
-    "choose another output folder; what is published stays as it is"
+    f"put back a copy of the folder {RECORDS_FOLDER} (all its files together), or choose another "
+    "output folder; published files stay as they are"
 )
 """What to do about missing or damaged records. Starting over would lose the finished work."""
 State = Literal["pending", "done", "failed", "quarantined", "postponed"]
@@ -250,8 +250,8 @@ class SourceRecords:
         former = [r for r in pending if r.item not in items and r.result is not None]
         if former:
             logger.warning(
-                "%d sources that are to be done again were not given (%s): their clips stay as "
-                "they were; give their videos, too",
+                "%d sources to be reprocessed are not among the inputs (%s): their clips stay as "
+                "they were; add their videos to the inputs",
                 len(former),
                 former[0].source.shown_path + (", ..." if len(former) > 1 else ""),
             )
@@ -288,7 +288,7 @@ class SourceRecords:
             raise DatasetError(
                 f"{self.folder / SETTINGS_FILE}: made with another config "
                 f"({differences or f'{known.settings}, now {settings}'}); "
-                "choose another folder, or pass --redo to do everything again"
+                "choose another folder, or pass --redo to reprocess everything"
             )
 
     def check(self) -> None:
@@ -314,8 +314,8 @@ class SourceRecords:
             missing = max(0, kept - len(known))
         if missing:
             raise DatasetError(
-                f"{self.home}: knows nothing of {missing} of the {kept} clips "
-                f"that {where} keeps: it is older, or not whole; {HOW_TO_MEND}"
+                f"{self.home}: has no record of {missing} of the {kept} clips "
+                f"that {where} lists: it is an older or incomplete copy; {HOW_TO_MEND}"
             )
 
     def _set(self, **changes: object) -> None:
@@ -379,7 +379,7 @@ def open_records(
             if not path.exists():
                 if holds_work(folder) or list(_records_folder(folder).glob("*.json")):
                     raise DatasetError(
-                        f"{path}: the records of what is done here are gone; {HOW_TO_MEND}"
+                        f"{path}: the records of finished work are missing; {HOW_TO_MEND}"
                     )
                 Settings(settings=settings, config=dict(config)).write(path)
             try:
@@ -441,8 +441,8 @@ def read_former(folder: Path) -> DatasetInfo | None:
         return read_info(folder)
     except DatasetError as error:
         raise DatasetError(
-            f"{error}; put it back from a copy, or delete it and run again: no clip is lost by "
-            "that, only the dataset's name (--name) and how it was split (`tpbench split`)"
+            f"{error}; put it back from a copy, or delete it and run again: no clip is lost, "
+            "only the dataset's name (--name) and its splits (`tpbench split`)"
         ) from error
 
 
@@ -474,7 +474,7 @@ def _published(folder: Path) -> list[tuple[str, str | None]] | None:
     try:
         return [(c.clip_id, c.clip_sha256) for c in read_clips(folder, status="kept")]
     except DatasetError as error:
-        logger.warning("%s; it is written anew", error)
+        logger.warning("%s; it will be rewritten", error)
         return None
 
 

@@ -148,8 +148,8 @@ class Histogram:
                 said = ", ".join(
                     (
                         f"{numbers['kept']:,} kept",
-                        f"{numbers['refused']:,} refused for this",
-                        f"{numbers['elsewhere']:,} for else",
+                        f"{numbers['refused']:,} rejected for this",
+                        f"{numbers['elsewhere']:,} rejected for something else",
                     )
                 )
                 yield f"{span}: {said}", stack

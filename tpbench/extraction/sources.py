@@ -193,7 +193,7 @@ def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
             f"no video found in {names}{held} (looked for {' '.join(sorted(VIDEO_SUFFIXES))})"
         )
     if left_out:
-        logger.warning("%s: left out what has no ending of a video: %s", names, _counted(left_out))
+        logger.warning("%s: left out files without a video ending: %s", names, _counted(left_out))
     _leave_sound_out(found)
     return [found[path] for path in sorted(found)]
 
@@ -286,7 +286,7 @@ def _leave_sound_out(found: dict[Path, Source]) -> None:
             for other in _siblings(path, stem)
         ):
             logger.warning(
-                "%s: its sound is in a file of its own, so clips of it have none; merge both with"
+                "%s: its sound is in a separate file, so its clips have none; merge both with"
                 " ffmpeg first to keep it",
                 found[path].shown_path,
             )
