@@ -95,9 +95,9 @@ class CameraShift:
             self._face_box_px = face_box_px
         mask = _background(size, self._face_box_px, scale, box_faces=1.5 if people else 2.2)
         for person in people:
-            _leave_out_person(mask, person.keypoints_px * scale)
+            _mask_person(mask, person.keypoints_px * scale)
         for hand in hands:
-            _leave_out_hand(mask, hand.keypoints_px * scale)
+            _mask_hand(mask, hand.keypoints_px * scale)
         last, self._last = self._last, (grey, mask)
         if last is None:
             return float("nan")
@@ -120,7 +120,7 @@ def _moved_corners(
     if len(corners) < _MIN_POINTS:
         return None
     moved, found, _ = cv2.calcOpticalFlowPyrLK(
-        last, _in_the_light_of(last, now, mask), corners, None, winSize=(11, 11)
+        last, _matched_brightness(last, now, mask), corners, None, winSize=(11, 11)
     )
     held = found.ravel() == 1
     if held.sum() < _MIN_POINTS or not _spread(corners[held], last.shape):
@@ -142,7 +142,7 @@ def _spread(corners: NDArray[np.float32], size: tuple[int, ...]) -> bool:
     return len(np.unique(cells, axis=0)) >= _MIN_CELLS
 
 
-def _in_the_light_of(
+def _matched_brightness(
     last: NDArray[np.uint8], now: NDArray[np.uint8], mask: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
     """Return `now` with the background mean and spread of `last`, to ignore flicker."""
@@ -173,31 +173,31 @@ def _background(
     return mask
 
 
-def _leave_out_person(mask: NDArray[np.uint8], points: NDArray[np.floating]) -> None:
+def _mask_person(mask: NDArray[np.uint8], points: NDArray[np.floating]) -> None:
     size = body_size_px(points)
     if not np.isfinite(size):
         return
     half_width = max(2, round(_LIMB_SHARE * size))
     for start, end in _LIMBS:
-        _leave_out_line(mask, points[start], points[end], half_width)
+        _mask_line(mask, points[start], points[end], half_width)
     for elbow, wrist, hand in _HANDS_OF_ARMS:
         # A hand that was not found is still there, beyond the wrist.
         fingers = points[wrist] + 0.5 * (points[wrist] - points[elbow])
-        _leave_out_line(mask, points[wrist], fingers, half_width)
-        _leave_out_hand(mask, points[hand])
+        _mask_line(mask, points[wrist], fingers, half_width)
+        _mask_hand(mask, points[hand])
 
 
-def _leave_out_hand(mask: NDArray[np.uint8], points: NDArray[np.floating]) -> None:
+def _mask_hand(mask: NDArray[np.uint8], points: NDArray[np.floating]) -> None:
     known = points[np.isfinite(points).all(axis=1)]
     if not len(known):
         return
     middle = known.mean(axis=0)
     # A blurred hand is wider than its points, and fingers reach beyond the last joint.
     reach = 1.5 * float(np.hypot(*(known - middle).T).max()) + 3
-    _leave_out_line(mask, middle, middle, round(reach))
+    _mask_line(mask, middle, middle, round(reach))
 
 
-def _leave_out_line(
+def _mask_line(
     mask: NDArray[np.uint8],
     start: NDArray[np.floating],
     end: NDArray[np.floating],

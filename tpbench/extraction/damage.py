@@ -21,7 +21,7 @@ from tpbench.video import DecodedFrame, VideoInfo, decode_frames, probe
 
 _DOUBT_FRAMES: Final = 20
 """Pictures shown this shortly before the damage may depend on it: decoders reorder up to 16."""
-_MOST_PLACES: Final = 50
+_MAX_DAMAGED_PLACES: Final = 50
 """After this many damaged places, the rest of a video is skipped."""
 
 
@@ -82,7 +82,7 @@ def screen_whole_shots(
             break
         damages.append((frames.next_frame, frames.error))
         later = [key for key in _keyframes(info) if key > frames.next_frame]
-        if not later or len(damages) == _MOST_PLACES:
+        if not later or len(damages) == _MAX_DAMAGED_PLACES:
             break
         start = later[0]
     if damages and not shots:

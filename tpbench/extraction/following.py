@@ -108,10 +108,10 @@ class PersonTracker:
             if self._last_face is not None and self._lost_frames > self._max_gap_frames:
                 self._next_track()
             return self._sighting(None, None)
-        change = self._change_of_looks(image, face)
+        change = self._appearance_change(image, face)
         if change > self._settings.max_appearance_change:
             self._next_track()
-            self._change_of_looks(image, face)
+            self._appearance_change(image, face)
         self._last_face = face
         self._lost_frames = 0
         return self._sighting(face, _person_of(face, detections.people))
@@ -146,7 +146,7 @@ class PersonTracker:
             default=None,
         )
 
-    def _change_of_looks(self, image: NDArray[np.uint8], face: FaceDetection) -> float:
+    def _appearance_change(self, image: NDArray[np.uint8], face: FaceDetection) -> float:
         patch = person_patch(image, face.box_px)
         if patch is None:
             return self._change
@@ -391,7 +391,7 @@ def joined_tracks(
         face_seen: whether the followed face was seen in each frame.
         margin_frames: how late a change may be noticed.
     """
-    settled = list(tracks)
+    joined = list(tracks)
     changes = [at for at in range(1, len(tracks)) if tracks[at] != tracks[at - 1]]
     for number, change in enumerate(changes):
         for frames in (range(change - 1, -1, -1), range(change, len(tracks))):
@@ -400,8 +400,8 @@ def joined_tracks(
                 seen += face_seen[at]
                 if tracks[at] != tracks[frames[0]] or seen > margin_frames:
                     break
-                settled[at] = -1 - number
-    return settled
+                joined[at] = -1 - number
+    return joined
 
 
 def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:

@@ -55,7 +55,7 @@ def prune(folder: Path, rows: Sequence[Clip], replaced: Iterable[str] = ()) -> N
         replaced: ids of clips whose sources were reprocessed.
     """
     kept = {row.clip_id for row in rows if row.status == "kept"}
-    told = {row.source_id for row in rows if row.status in {"kept", "rejected"}}
+    described = {row.source_id for row in rows if row.status in {"kept", "rejected"}}
     gone = set(replaced)
     moved = 0
     for path_of in (clip_path, keypoints_path, pose_path):
@@ -64,7 +64,7 @@ def prune(folder: Path, rows: Sequence[Clip], replaced: Iterable[str] = ()) -> N
             match = _OURS.fullmatch(path.name)
             if match is None or path.stem in kept:
                 continue
-            if path.stem in gone or match["source"] in told:
+            if path.stem in gone or match["source"] in described:
                 logger.info("deleting %s: it belongs to no kept clip", path)
                 path.unlink()
             else:

@@ -304,7 +304,7 @@ class _SourceWork:
     rows: RowMaker
 
     def clips(self, on_frame: Callable[[int], None]) -> Iterator[Clip]:
-        counted = _Counted(on_frame)
+        counted = _FrameCounter(on_frame)
         with self.clock.stage("screen"):
             found = screen_whole_shots(
                 self.source.path,
@@ -333,12 +333,12 @@ class _SourceWork:
             tracks += sum(clip.track_id is not None for clip in clips)
 
     def clips_of(
-        self, shot: Shot, screened: Screened, counted: _Counted, *, first_track: int
+        self, shot: Shot, screened: Screened, counted: _FrameCounter, *, first_track: int
     ) -> Iterator[Clip]:
         config = self.pipeline.config
         max_frames = max(1, int(config.clip.max_s * self.info.fps))
         tracks = count(first_track)
-        seen = self._as_shown(shot, screened, counted)
+        seen = self._rescreened(shot, screened, counted)
         for span in spans_of_shot(shot, seen, config):
             verdicts = judge_screened(seen.evidence(span), config.filters)
             if reject_codes(verdicts):
@@ -348,7 +348,7 @@ class _SourceWork:
                 for followed in self._analyse(piece, seen.info, counted):
                     yield self._clip(followed, seen.info, track_id=next(tracks))
 
-    def _as_shown(self, shot: Shot, screened: Screened, counted: _Counted) -> Screened:
+    def _rescreened(self, shot: Shot, screened: Screened, counted: _FrameCounter) -> Screened:
         """Return the samples of a shot, taken again where it has black bars or combing."""
         info = screened.shown(shot)
         if info == screened.info:
@@ -368,7 +368,7 @@ class _SourceWork:
                 faces=self.pipeline.detectors.faces,
             )
 
-    def _analyse(self, piece: Span, info: VideoInfo, counted: _Counted) -> list[Followed]:
+    def _analyse(self, piece: Span, info: VideoInfo, counted: _FrameCounter) -> list[Followed]:
         frames = read_frames(
             self.source.path,
             info=info,
@@ -437,7 +437,7 @@ def move_clips(clip_ids: Sequence[str], staging: Path, folder: Path) -> None:
         sync(folder)
 
 
-class _Counted:
+class _FrameCounter:
     """Counts frames as they pass, and reports the count."""
 
     def __init__(self, on_frame: Callable[[int], None]) -> None:

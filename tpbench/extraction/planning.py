@@ -28,7 +28,7 @@ from tpbench.work.records import Shard
 
 logger = logging.getLogger(__name__)
 
-_HOMES: Final = frozenset({CLIPS_FOLDER, KEYPOINTS_FOLDER, POSES_FOLDER})
+_CLIP_FOLDERS: Final = frozenset({CLIPS_FOLDER, KEYPOINTS_FOLDER, POSES_FOLDER})
 _DIGITS: Final = (8, 16, 32, 64)
 
 
@@ -54,7 +54,7 @@ def _is_foreign(entry: Path) -> bool:
     """Whether an entry is not one that a run without results leaves behind."""
     if entry.name in {RECORDS_FOLDER, WORK_FOLDER}:
         return False
-    return entry.name not in _HOMES or not entry.is_dir() or any(entry.iterdir())
+    return entry.name not in _CLIP_FOLDERS or not entry.is_dir() or any(entry.iterdir())
 
 
 def _why_refused(folder: Path) -> str:
@@ -90,12 +90,12 @@ def plan(
     """
     keys = {source.key for source in sources}
     known = dict(records.known)
-    again, finished = _again(records, sources, retry_failed=retry_failed)
+    again, finished = _to_reprocess(records, sources, retry_failed=retry_failed)
     for key in again:
         records.start_over(key)
     if shard is None:
         for record in known.values():
-            if record.item not in again and _failed_and_gone(record, keys):
+            if record.item not in again and _failed_and_removed(record, keys):
                 records.forget(record.item)
     to_do = [
         source
@@ -104,7 +104,7 @@ def plan(
     ]
     for source in mark_duplicates(to_do, finished):
         former = None if source.duplicate_of is None else finished.get(source.sha256 or "")
-        planned = source if former is None else _beside(former, source, records)
+        planned = source if former is None else _as_duplicate_or_moved(former, source, records)
         if planned is None:
             logger.info("%s was processed before it moved", source.path)
             keys.discard(source.key)
@@ -113,13 +113,13 @@ def plan(
         if former is not None and planned.duplicate_of is None:
             finished[planned.sha256 or ""] = planned
             if ours:
-                _take_over(records, former, planned)
+                _transfer_record(records, former, planned)
         if ours:
             records.planned[planned.key] = planned
     return {s.key for s in sources if s.key in keys and (not shard or shard.holds(s.shown_path))}
 
 
-def _again(
+def _to_reprocess(
     records: SourceRecords, sources: Sequence[Source], *, retry_failed: bool
 ) -> tuple[set[str], dict[str, Source]]:
     """Return the keys of known sources to reprocess, and the other finished ones by sha256."""
@@ -129,17 +129,17 @@ def _again(
         source.key
         for source in sources
         if source.key in known
-        and _is_to_be_done_again(
+        and _needs_reprocessing(
             known[source.key], source, records.folder, retry_failed=retry_failed
         )
     }
     again |= _sharing_an_id(known.values()) & keys
     same = [record for key, record in known.items() if key not in again]
-    finished = _finished(same)
+    finished = _finished_by_sha256(same)
     return again | _without_original(same, finished, sources), finished
 
 
-def _beside(former: Source, source: Source, records: SourceRecords) -> Source | None:
+def _as_duplicate_or_moved(former: Source, source: Source, records: SourceRecords) -> Source | None:
     """Return how to process a source with the bytes of a finished one; None if not at all.
 
     A source that merely moved is not reprocessed unless files of its clips are missing.
@@ -151,7 +151,7 @@ def _beside(former: Source, source: Source, records: SourceRecords) -> Source | 
     return replace(source, duplicate_of=None)
 
 
-def _take_over(records: SourceRecords, former: Source, source: Source) -> None:
+def _transfer_record(records: SourceRecords, former: Source, source: Source) -> None:
     """Transfer the record of a moved source, with its result, to its new path."""
     at_new_place = records.known.get(source.key)
     if former.key in records.known and (at_new_place is None or at_new_place.result is None):
@@ -221,7 +221,7 @@ class SourceNames:
         return source
 
 
-def _is_to_be_done_again(
+def _needs_reprocessing(
     record: SourceRecord, source: Source, folder: Path, *, retry_failed: bool
 ) -> bool:
     if record.state == "postponed" or (retry_failed and record.state in FAILED_STATES):
@@ -264,7 +264,7 @@ def _lacks_files(record: SourceRecord, folder: Path) -> bool:
     return False
 
 
-def _finished(records: Iterable[SourceRecord]) -> dict[str, Source]:
+def _finished_by_sha256(records: Iterable[SourceRecord]) -> dict[str, Source]:
     """Return the sources that earlier runs have finished, by sha256; duplicates left out."""
     return {
         record.sha256: record.source
@@ -299,6 +299,6 @@ def _without_original(
     return {key for key, record in orphans.items() if record.sha256 not in coming}
 
 
-def _failed_and_gone(record: SourceRecord, keys: Set[str]) -> bool:
+def _failed_and_removed(record: SourceRecord, keys: Set[str]) -> bool:
     failed = record.state in FAILED_STATES
     return failed and record.item not in keys and not record.source.path.exists()

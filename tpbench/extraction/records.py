@@ -372,7 +372,7 @@ def open_records(
             damaged or older than the manifest.
     """
     home = folder / RECORDS_FOLDER
-    with _taken(home, shard):
+    with _run_locks(home, shard):
         # Shards that start at the same time wait for each other here.
         with locked(home / ".settings.lock", wait=True):
             path = folder / SETTINGS_FILE
@@ -394,7 +394,7 @@ def open_records(
 
 
 @contextmanager
-def _taken(home: Path, shard: Shard | None) -> Iterator[None]:
+def _run_locks(home: Path, shard: Shard | None) -> Iterator[None]:
     """Hold the locks of a run: alone, or together with other shards of the same count."""
     with locked(home / RECORDS_LOCK, shared=shard is not None):
         if shard is None:

@@ -194,7 +194,7 @@ def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
         )
     if left_out:
         logger.warning("%s: left out files without a video ending: %s", names, _counted(left_out))
-    _leave_sound_out(found)
+    _drop_audio_only(found)
     return [found[path] for path in sorted(found)]
 
 
@@ -273,7 +273,7 @@ def _counted(left_out: Counter[str]) -> str:
     return ", ".join(shown)
 
 
-def _leave_sound_out(found: dict[Path, Source]) -> None:
+def _drop_audio_only(found: dict[Path, Source]) -> None:
     """Remove audio-only files, as yt-dlp leaves them, and warn of videos that lack their sound."""
     for path in list(found):
         stem = part_of(path)
@@ -341,10 +341,10 @@ def _videos_below(root: Path, excluded: Path, left_out: Counter[str]) -> Iterato
 def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """`Path.walk`, which Python 3.11 lacks."""
 
-    def tell(error: OSError) -> None:
+    def log_error(error: OSError) -> None:
         logger.warning("%s can't be searched: %s", error.filename, error.strerror)
 
-    for folder, subfolders, names in os.walk(root, onerror=tell, followlinks=True):
+    for folder, subfolders, names in os.walk(root, onerror=log_error, followlinks=True):
         yield Path(folder), subfolders, names
 
 
@@ -386,9 +386,9 @@ def why_out_of_reach(source: Source, error: BaseException) -> str | None:
     if not _is_about(source, error):
         return None
     for cause in causes(error):
-        if _is_plain(cause) and (is_out_of_reach(cause) or isinstance(cause, FileNotFoundError)):
+        if _not_libav(cause) and (is_out_of_reach(cause) or isinstance(cause, FileNotFoundError)):
             return f"can't be read: {os.strerror(getattr(cause, 'errno', 0) or 0)}"
-    return _reading_again(source)
+    return _read_without_libav(source)
 
 
 def _is_about(source: Source, error: BaseException) -> bool:
@@ -398,12 +398,12 @@ def _is_about(source: Source, error: BaseException) -> bool:
     return named is not None and Path(os.fsdecode(named)) == source.path
 
 
-def _is_plain(error: BaseException) -> bool:
+def _not_libav(error: BaseException) -> bool:
     """Whether it is Python's own error and not libav's."""
     return isinstance(error, OSError) and not type(error).__module__.startswith("av")
 
 
-def _reading_again(source: Source) -> str | None:
+def _read_without_libav(source: Source) -> str | None:
     try:
         found = source.path.stat()
         if not stat.S_ISREG(found.st_mode):

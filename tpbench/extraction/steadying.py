@@ -193,21 +193,21 @@ def steadied(pose: WholeBodyPose, *, wrists_px: NDArray[np.floating], fps: float
     points = pose.keypoints.astype(np.float64)
     scores = np.where(_known(points), pose.scores, 0.0)
     _raise_hips(points)
-    settling = _Settling(
+    stabiliser = _Stabiliser(
         fps=fps,
         size_px=(pose.width_px, pose.height_px),
         reach_px=_MAX_SPEED_HZ / fps * finite_median(np.array([body_size_px(p) for p in points])),
     )
     for joint in range(BODY.start, BODY.stop):
-        settling.joint(points, scores, joint)
+        stabiliser.joint(points, scores, joint)
     for side, hand in enumerate(_HANDS):
-        settling.part(points, scores, hand, wrists_px[:, side].astype(np.float64))
-    settling.part(points, scores, _FACE, points[:, list(_FACE.anchors)].mean(axis=1))
+        stabiliser.part(points, scores, hand, wrists_px[:, side].astype(np.float64))
+    stabiliser.part(points, scores, _FACE, points[:, list(_FACE.anchors)].mean(axis=1))
     return replace(pose, keypoints=points.astype(np.float32), scores=scores.astype(np.float32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Settling:
+class _Stabiliser:
     """Works in place on the points (T, 133, 2) and scores (T, 133) of one clip."""
 
     fps: float
@@ -234,7 +234,7 @@ class _Settling:
                 before, after = points[start - 1, joint], points[end, joint]
                 points[start:end, joint] = before + share * (after - before)
         seen &= _known(points[:, joint])
-        scores[:, joint] = _settled(scores[:, joint], _lasting(seen, self.min_seen))
+        scores[:, joint] = _across_threshold(scores[:, joint], _lasting(seen, self.min_seen))
 
     def part(
         self,
@@ -329,6 +329,6 @@ def _shares(start: int, end: int) -> NDArray[np.float64]:
     return (np.arange(1, end - start + 1) / (end - start + 1))[:, None]
 
 
-def _settled(scores: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _across_threshold(scores: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Put scores on the wrong side of the drawing's threshold just across it."""
     return np.where(seen, np.maximum(scores, FILLED_SCORE), np.minimum(scores, UNDRAWN_SCORE))

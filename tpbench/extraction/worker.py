@@ -44,10 +44,10 @@ class ExtractionTask:
         try:
             done = self.pipeline.run(source, on_frame)
         except Exception as error:
-            meaning = self._meaning(source, error)
-            if meaning is error:
+            raised = self._classified(source, error)
+            if raised is error:
                 raise
-            raise meaning from error
+            raise raised from error
         return _result(
             tuple(clip.to_json() for clip in done.clips),
             done.source_sha256,
@@ -60,7 +60,7 @@ class ExtractionTask:
         """Close the models."""
         self.pipeline.detectors.close()
 
-    def _meaning(self, source: Source, error: Exception) -> Exception:
+    def _classified(self, source: Source, error: Exception) -> Exception:
         """Distinguish faults of the source from those of the machine; return what to raise."""
         why = why_out_of_reach(source, error)
         if why is not None:
