@@ -127,7 +127,7 @@ def test_a_filter_that_a_preset_does_not_name_is_off_and_said_once(
     (record,) = caplog.records
     assert (
         record.getMessage()
-        == f"preset {path} does not name face.turned: off (null makes that explicit)"
+        == f"preset {path} does not name face.turned: off (null makes it explicit)"
     )
     evidence = make_evidence(200, face_yaw_deg=[80] * 200)
     assert reject_codes(judge_clip(evidence, config.filters)) == ("face.rarely_frontal",)

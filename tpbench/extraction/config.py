@@ -144,9 +144,7 @@ def load_preset(name_or_path: str) -> ExtractionConfig:
         config = parse_preset(text, origin=str(path))
         if unnamed := [row.code for row in ALL_FILTERS if row.code not in config.filters]:
             logger.warning(
-                "preset %s does not name %s: off (null makes that explicit)",
-                path,
-                ", ".join(unnamed),
+                "preset %s does not name %s: off (null makes it explicit)", path, ", ".join(unnamed)
             )
         if config.name in preset_names() and config.digest() != load_preset(config.name).digest():
             return config.model_copy(update={"name": f"{config.name}-edited"})

@@ -182,7 +182,7 @@ class SourceNames:
     the sha256 is passed to the worker, which does not compute it again.
 
     Args:
-        records: of the dataset, with what is planned.
+        records: of the dataset, with the planned sources.
     """
 
     def __init__(self, records: SourceRecords) -> None:

@@ -16,7 +16,7 @@ corners show those of moving objects."""
 
 
 def camera_speed(seen: ClipEvidence) -> float:
-    """Return the mean background speed in picture diagonals per second.
+    """Return the mean background speed in image diagonals per second.
 
     NaN if fewer than half of the frames give an estimate, for example before a plain wall.
     """
