@@ -393,7 +393,7 @@ def test_removing_the_dataset_in_mid_run_is_an_error_and_makes_nothing(
         if getattr(state, "done", 0) == 2:
             shutil.rmtree(dataset)
 
-    with pytest.raises(TPBenchError, match="was removed or replaced while the run was on"):
+    with pytest.raises(TPBenchError, match="was removed or replaced during the run"):
         extract(
             [talks], dataset, preset=SETTINGS, skeleton="mediapipe", workers=1,
             on_progress=remove,

@@ -1,4 +1,4 @@
-"""One way to work: who does items, and what is written down of them."""
+"""Processing of work items: executors, worker processes, progress and records."""
 
 from tpbench.work.faults import HaltError, PostponedError, explain_halts
 from tpbench.work.pool import (

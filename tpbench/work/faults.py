@@ -1,7 +1,7 @@
-"""Errors that are no item's own: the disk is full, memory or a network share is gone.
+"""Faults of the machine rather than of an item: a full disk, no memory, a lost network share.
 
-They end a run with one line, cost no item an attempt, and the same command goes on once they are
-put right.
+They end a run with one line and cost no item an attempt. Once the fault is fixed, the same command
+resumes the run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from tpbench.errors import TPBenchError
 
-_NO_USE_GOING_ON: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_CANNOT_WRITE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 _MACHINE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
@@ -39,13 +39,13 @@ _PLACE: Final = frozenset(
         errno.ECONNREFUSED,
     }
 )
-"""What a folder answers whose permission was taken, whose disk or share dropped out, or that lies
-on another disk than what is to be renamed into it."""
+"""Errors of a folder without permission, on a disk or share that is unreachable, or on another
+disk than the file to be renamed into it."""
 _GONE: Final = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENOTEMPTY}
 )
-"""What the output folder answers of which a part was removed or replaced, or leads nowhere now."""
-_SAYINGS: Final = (
+"""Errors of an output folder of which a part was removed or replaced, or is a broken link."""
+_EXHAUSTION: Final = (
     "can't start new thread",
     "Cannot allocate memory",
     "Failed to allocate",
@@ -56,45 +56,45 @@ _SAYINGS: Final = (
     "Too many open files",
     "Resource temporarily unavailable",
 )
-"""How libraries say in errors of their own that memory, threads or open files ran out."""
+"""Texts by which libraries' own errors report that memory, threads or open files ran out."""
 _ADVICE: Final = "the run has stopped, what is finished is kept: put that right and run again"
 
 
 class HaltError(TPBenchError):
-    """Nothing can go on, and no item is to blame: the run stops with this line."""
+    """No further item can be processed, through no fault of an item: the run stops."""
 
 
 class PostponedError(TPBenchError):
-    """An item can't be done now, and may be later: it is tried again by the next run."""
+    """An item can't be processed now but may be later: the next run tries it again."""
 
 
 def why_halt(error: BaseException, *, where: Path | None = None) -> str | None:
-    """Return why no item can be done any more, or None if the error is one item's own.
+    """Return why no item can be processed any more, or None if the error concerns one item only.
 
-    Looks at the causes too: a library may wrap a full disk in an error of its own.
+    Checks the causes too: a library may wrap the error of a full disk in its own.
 
     Args:
         error: what was raised.
-        where: named if the error does not say which file it was.
+        where: named in the result if the error names no file.
     """
     if isinstance(error, HaltError):
         return str(error)
     for cause in causes(error):
-        if isinstance(cause, OSError) and cause.errno in _NO_USE_GOING_ON:
-            return _line(cause, where)
+        if isinstance(cause, OSError) and cause.errno in _CANNOT_WRITE:
+            return _fault_line(cause, where)
     return None
 
 
 def machine_fault(error: BaseException, *, where: Path | None = None) -> str | None:
-    """Return which fault of the machine an error tells of; None if it tells of none.
+    """Return the fault of the machine behind an error; None if there is none.
 
-    Beyond `why_halt`: memory, threads or open files ran out; and, unless it is about an input
-    (`MediaError` and its like), a file or folder that can't be reached or written.
+    Beyond `why_halt`: memory, threads or open files ran out; or, unless the error is about an input
+    (`MediaError` and the like), a file or folder can't be reached or written.
 
     Args:
         error: what was raised.
-        where: the output folder; named if the error does not say which file it was. That something
-            below it is not there, or of another kind, is a fault of the machine too.
+        where: the output folder; named in the result if the error names no file. A path below it
+            that is missing, or is of another kind, is a fault of the machine too.
     """
     known = why_halt(error, where=where)
     if known is not None:
@@ -102,22 +102,24 @@ def machine_fault(error: BaseException, *, where: Path | None = None) -> str | N
     ours = isinstance(error, TPBenchError)
     for cause in causes(error):
         number = cause.errno if isinstance(cause, OSError) else None
-        placed = _is_about_a_place(cause) or _lies_below(cause, where)
+        placed = _concerns_path(cause) or _lies_below(cause, where)
         if number in _MACHINE or (not ours and placed):
-            return _line(cause, where)
-        if not ours and (isinstance(cause, MemoryError) or any(s in str(cause) for s in _SAYINGS)):
-            said = " ".join(str(cause).split()) or "memory ran out"
-            return f"{said}; {_ADVICE} (more memory, or fewer workers)"
+            return _fault_line(cause, where)
+        if not ours and (
+            isinstance(cause, MemoryError) or any(s in str(cause) for s in _EXHAUSTION)
+        ):
+            reason = " ".join(str(cause).split()) or "memory ran out"
+            return f"{reason}; {_ADVICE} (more memory, or fewer workers)"
     return None
 
 
 def is_out_of_reach(error: BaseException) -> bool:
-    """Whether a file could not be reached, whatever is in it: no permission, no disk, no share."""
+    """Whether a file can't be reached (no permission, disk or share), whatever its content."""
     return isinstance(error, OSError) and error.errno in _PLACE
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error, what caused it, and so on."""
+    """Yield the error, then its cause, then the cause of that, and so on."""
     cause: BaseException | None = error
     seen: set[int] = set()
     while cause is not None and id(cause) not in seen:
@@ -128,7 +130,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 @contextmanager
 def explain_halts(folder: Path) -> Iterator[None]:
-    """Turn what `machine_fault` knows into one line; for what a driver does in a folder.
+    """Turn errors that `machine_fault` recognises into one line; for a driver's work in a folder.
 
     Raises:
         TPBenchError: the disk is full, or the machine has another fault.
@@ -144,23 +146,23 @@ def explain_halts(folder: Path) -> Iterator[None]:
         raise TPBenchError(reason) from error
 
 
-def _is_about_a_place(error: BaseException) -> bool:
+def _concerns_path(error: BaseException) -> bool:
     if not is_out_of_reach(error):
         return False
-    # What is forbidden without a file being named is no folder's matter.
+    # A permission error that names no file does not concern a folder.
     named = getattr(error, "filename", None) is not None
     return named or getattr(error, "errno", None) not in {errno.EACCES, errno.EPERM}
 
 
 def _lies_below(error: BaseException, where: Path | None) -> bool:
-    """Whether what is gone is a part of the output folder."""
+    """Whether the missing path lies in the output folder."""
     named = getattr(error, "filename", None)
     if where is None or getattr(error, "errno", None) not in _GONE:
         return False
     return isinstance(named, str | os.PathLike) and Path(os.fspath(named)).is_relative_to(where)
 
 
-def _line(cause: BaseException, where: Path | None) -> str:
+def _fault_line(cause: BaseException, where: Path | None) -> str:
     number = cause.errno if isinstance(cause, OSError) else None
     place = getattr(cause, "filename", None) or where
     prefix = "" if place is None else f"{place}: "

@@ -1,6 +1,6 @@
-"""Doing items: in worker processes or in this one, whatever happens to them.
+"""Executors: process items in worker processes or in this process.
 
-A worker that is lost costs its own item an attempt, and nothing else.
+If a worker is lost, its current item loses one attempt; nothing else is affected.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ _MAX_START_FAILURES: Final = 3
 _STOP_GRACE_S: Final = 1.5
 
 ReportListener = Callable[[str, JsonObject], None]
-"""What a caller gets told: the key of an item and what its task reported."""
+"""Called with the key of an item and the report of its task."""
 
 
 class Executor(Protocol):
-    """Does items, somewhere."""
+    """Processes items, in this process or in others."""
 
     def run(
         self,
@@ -58,23 +58,23 @@ class Executor(Protocol):
         *,
         on_report: ReportListener | None = None,
     ) -> Generator[Outcome, None, None]:
-        """Yield outcomes as they come: in no order, one final outcome an item.
+        """Yield outcomes as they arrive: in no particular order, one final outcome per item.
 
-        Items are drawn one at a time, when somebody is free for them. Closing the generator stops
-        the work: put it into `contextlib.closing`.
+        Items are drawn one at a time, when a worker is free. Closing the generator stops the work:
+        wrap it in `contextlib.closing`.
 
         Raises:
-            TPBenchError: nothing can go on: the task refuses to start, workers can't start, or the
-                disk is full.
+            TPBenchError: no item can be processed: the task refuses to start, workers can't start,
+                or the disk is full.
         """
         ...
 
 
 class Records(Protocol):
-    """Where it is written down what became of items."""
+    """Stores the outcomes of items."""
 
     def add(self, outcome: Outcome, progress: ProgressCounter) -> None:
-        """Write an outcome down, and then count it; a `retried` one is no end of its item."""
+        """Store an outcome, then count it; a `retried` one does not finish its item."""
         ...
 
 
@@ -86,17 +86,17 @@ def run_items(
     executor: Executor,
     progress: ProgressCounter,
 ) -> None:
-    """Do items, and have written down at once what becomes of each.
+    """Process items and record the outcome of each at once.
 
-    Returns when all are done or raises what stopped it; the workers are gone either way, and what
-    was finished is recorded.
+    Returns when all are processed, or raises the error that stopped the run. Either way the workers
+    have ended and every finished item is recorded.
 
     Args:
-        task: what is done.
-        items: drawn one at a time, each when the one before it was given out.
-        records: where outcomes go.
-        executor: does them.
-        progress: told how far each item is.
+        task: what to do with each item.
+        items: drawn one at a time, each after the previous one was assigned.
+        records: store the outcomes.
+        executor: processes the items.
+        progress: counts the progress of each item.
     """
     with closing(executor.run(task, items, on_report=progress.on_report)) as outcomes:
         for outcome in outcomes:
@@ -105,18 +105,18 @@ def run_items(
 
 def usable_cores() -> int:
     """Return how many processor cores this process may use, at least 1."""
-    if sys.platform == "linux":  # batch systems and containers give a process some of the cores
+    if sys.platform == "linux":  # batch systems and containers restrict a process to some cores
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def keep_traceback(outcome: Outcome, log: Path, *, name: str | None = None) -> None:
-    """Append the traceback of a bug to a log; nothing where there is none.
+    """Append the traceback of a bug, if the outcome has one, to a log.
 
     Args:
-        outcome: what became of an item.
+        outcome: of an item.
         log: of the run.
-        name: what people call the item; None: its key.
+        name: display name of the item; None: its key.
     """
     if outcome.error_detail is not None:
         with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
@@ -125,10 +125,10 @@ def keep_traceback(outcome: Outcome, log: Path, *, name: str | None = None) -> N
 
 @contextmanager
 def terminate_as_interrupt() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP end the block as Ctrl-C does: by `KeyboardInterrupt`.
+    """Make SIGTERM and SIGHUP raise `KeyboardInterrupt` in the block, as Ctrl-C does.
 
-    Batch systems, containers and closed terminals then stop a run as cleanly as a person. A SIGHUP
-    that is ignored (nohup) stays ignored. Does nothing outside the main thread, where signals can't
+    Batch systems, containers and closed terminals then stop a run as cleanly as Ctrl-C. An ignored
+    SIGHUP (nohup) stays ignored. Does nothing outside the main thread, where signal handlers can't
     be set.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -150,13 +150,13 @@ def terminate_as_interrupt() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InThisProcess:
-    """Does items here, one after the other: nothing has to start, and nothing can be killed.
+    """Processes items in this process, one after the other: no start-up cost, but no timeouts.
 
-    A bug costs its item, which is not tried again: nothing fresh could try it.
+    An item that trips over a bug fails and is not tried again: there is no fresh process to try it.
     """
 
     build: Callable[[JsonObject], Process]
-    """Takes the place of the task's factory; called when the first item comes."""
+    """Replaces the task's factory; called for the first item."""
 
     def run(
         self,
@@ -180,21 +180,21 @@ class InThisProcess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """Does items in `num_workers` processes of this machine.
+    """Processes items in `num_workers` processes of this machine.
 
-    An item that kills its worker, or trips over a bug, is tried again (`retried`) until it has had
-    its attempts.
+    An item that kills its worker, or trips over a bug, is tried again (`retried`) up to
+    `max_attempts` times in all.
     """
 
     num_workers: int
     max_attempts: int = 3
-    """An item that kills its workers or trips over a bug is given up after so many tries."""
+    """An item that kills its workers or trips over a bug is given up after this many attempts."""
     recycle_after: int = 25
-    """A worker is replaced after so many items: native libraries leak, a start costs seconds."""
+    """Items after which a worker is replaced: native libraries leak, but a start costs seconds."""
     item_timeout_s: float | None = None
-    """A worker whose item reports nothing for so long is killed, as if it had died of the item."""
+    """A worker whose item reports nothing for this long is killed and counts as lost."""
     worker_log: Path | None = None
-    """Where workers' own output is appended (native libraries are noisy); None: our own stderr."""
+    """File that workers' output is appended to (native libraries are noisy); None: our stderr."""
 
     def __post_init__(self) -> None:
         if min(self.num_workers, self.max_attempts, self.recycle_after) < 1:
@@ -207,7 +207,7 @@ class Pool:
         *,
         on_report: ReportListener | None = None,
     ) -> Generator[Outcome, None, None]:
-        """See `Executor.run`. No worker is started before there is an item for it."""
+        """See `Executor.run`. A worker is started only when there is an item for it."""
         workers = _Workers(self, task, items, on_report)
         try:
             while workers.assign():
@@ -219,7 +219,7 @@ class Pool:
 
 
 class _Workers:
-    """The workers of one run, what they are at, and what is still to do."""
+    """The workers of one run, their current items, and the items still to process."""
 
     def __init__(
         self,
@@ -232,12 +232,12 @@ class _Workers:
         self._task = task
         self._items = iter(items)
         self._on_report = on_report
-        self._again: deque[WorkItem] = deque()
+        self._to_retry: deque[WorkItem] = deque()
         self._workers: list[WorkerHandle] = []
         self._start_failures = 0
 
     def assign(self) -> bool:
-        """Give every free worker an item, start workers while there is room; False: all is done."""
+        """Give every free worker an item and start missing workers; False if no item is left."""
         for worker in self._workers:
             if worker.item is None and (item := self._next_item()) is not None:
                 worker.give(item)
@@ -250,17 +250,17 @@ class _Workers:
         return any(worker.item is not None for worker in self._workers)
 
     def wait(self) -> list[WorkerHandle]:
-        """Return the workers that sent something or died; maybe none, once one is overdue."""
+        """Return the workers that sent a message or died; may be empty when one is overdue."""
         limit_s = self._pool.item_timeout_s
         timeout_s = None
         if limit_s is not None:
             ages_s = [time.monotonic() - worker.moved_s for worker in self._busy()]
             timeout_s = max(0.0, limit_s - max(ages_s, default=0.0))
-        speaking = wait([worker.connection for worker in self._workers], timeout_s)
-        return [worker for worker in self._workers if worker.connection in speaking]
+        readable = wait([worker.connection for worker in self._workers], timeout_s)
+        return [worker for worker in self._workers if worker.connection in readable]
 
     def receive(self, worker: WorkerHandle) -> Generator[Outcome, None, None]:
-        """Take one message of a worker, or note its end."""
+        """Handle one message of a worker, or its death."""
         try:
             message = worker.connection.recv()
         except (EOFError, OSError):  # OSError: killed in the middle of a message
@@ -275,14 +275,14 @@ class _Workers:
             case Answer() if (item := worker.take_item()) is not None:
                 outcome = _outcome(item, message)
                 yield self._retry_or(item, outcome) if message.kind == "bug" else outcome
-                # What a bug leaves behind in a worker is anybody's guess.
+                # After a bug, the state of a worker is unknown.
                 if message.kind == "bug" or worker.given >= self._pool.recycle_after:
                     self._workers.remove(worker)
                     worker.ask_to_stop()
                     worker.end(grace_s=_STOP_GRACE_S)
 
     def kill_overdue(self) -> Generator[Outcome, None, None]:
-        """Kill the workers whose items stand still for too long."""
+        """Kill the workers whose items have made no progress for too long."""
         limit_s = self._pool.item_timeout_s
         if limit_s is None:
             return
@@ -292,7 +292,7 @@ class _Workers:
                 yield from self._lose(worker, why=f"it made no progress for {limit_s:g} s")
 
     def stop(self) -> None:
-        """Stop every worker: tidily if it does so soon, by force otherwise."""
+        """Stop every worker: ask first, then kill those that don't end within the grace period."""
         end_s = time.monotonic() + _STOP_GRACE_S
         try:
             for worker in self._workers:
@@ -304,7 +304,7 @@ class _Workers:
                 worker.process.kill()
 
     def _next_item(self) -> WorkItem | None:
-        return self._again.popleft() if self._again else next(self._items, None)
+        return self._to_retry.popleft() if self._to_retry else next(self._items, None)
 
     def _busy(self) -> list[WorkerHandle]:
         return [worker for worker in self._workers if worker.ready and worker.item is not None]
@@ -332,7 +332,7 @@ class _Workers:
         worker.begin()
 
     def _lose(self, worker: WorkerHandle, *, why: str | None) -> Generator[Outcome, None, None]:
-        """Take away a worker that is dead, or kill it because of `why`; blame its item if begun."""
+        """Remove a dead worker, or kill it because of `why`; its item, if begun, loses a try."""
         self._workers.remove(worker)
         wall_s = time.monotonic() - worker.since_s
         code = worker.end(grace_s=_STOP_GRACE_S if why is None else 0.0)
@@ -342,8 +342,8 @@ class _Workers:
             self._start_failures += 1
             if self._start_failures == _MAX_START_FAILURES:
                 raise TPBenchError(f"workers can't start: {why}; try fewer workers, or more memory")
-            if item is not None:  # it was not even begun
-                self._again.appendleft(item)
+            if item is not None:  # not begun yet
+                self._to_retry.appendleft(item)
         elif item is not None:
             lost = Outcome(
                 key=item.key,
@@ -355,19 +355,19 @@ class _Workers:
             yield self._retry_or(item, lost)
 
     def _retry_or(self, item: WorkItem, last: Outcome) -> Outcome:
-        """Return `last` if the item has had its attempts, else have it done again and say so."""
+        """Return `last` if the item has no attempts left, else queue it again as `retried`."""
         if last.attempts >= self._pool.max_attempts:
             return last
         logger.info("%s: try %d failed, trying again: %s", item.key, last.attempts, last.error)
-        self._again.append(replace(item, attempts=last.attempts))
+        self._to_retry.append(replace(item, attempts=last.attempts))
         return replace(last, kind="retried")
 
 
 def _outcome(item: WorkItem, answer: Answer) -> Outcome:
-    """Say what an answer means for its item.
+    """Turn a worker's answer into the outcome of its item.
 
     Raises:
-        TPBenchError: nothing can go on.
+        TPBenchError: no further item can be processed.
     """
     if answer.kind == "halt":
         raise TPBenchError(f"{answer.error} (it was at {item.key})")
@@ -375,7 +375,7 @@ def _outcome(item: WorkItem, answer: Answer) -> Outcome:
     return Outcome(
         key=item.key,
         kind=kind,
-        # Who postpones an item uses up no attempt: it is nobody's fault.
+        # Postponing uses up no attempt: the item is not at fault.
         attempts=item.attempts + (kind != "postponed"),
         result=answer.result,
         error=answer.error,

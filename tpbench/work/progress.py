@@ -1,4 +1,4 @@
-"""How far a run is, and which of its items stand still."""
+"""Progress of a run, and detection of items that make no progress."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from typing import Any, Final
 _log = logging.getLogger(__name__)
 
 STALL_S: Final = 60.0
-"""An item that reported nothing for so long stands still."""
+"""An item that reported nothing for this long counts as stalled."""
 _CHECK_S: Final = 5.0
-_AGAIN: Final = 2.0
-"""A warning is repeated each time an item has stood still so many times as long."""
+_REPEAT_FACTOR: Final = 2.0
+"""A warning is repeated each time the stall has grown by this factor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a run is."""
+    """Progress of a run."""
 
     step: str
-    """What is done: "extract", "generate" or "score"."""
+    """The kind of work: "extract", "generate" or "score"."""
     total: int
-    """Videos or clips that this call was asked for."""
+    """Videos or clips requested in this call."""
     before: int
     """Of these, finished by earlier runs."""
     done: int
-    """Finished by now, those of earlier runs and those that failed included."""
+    """Finished so far, including those of earlier runs and those that failed."""
     frames: int
-    """Frames read, written or measured in this run, in unfinished items too."""
+    """Frames read, written or measured in this run, including unfinished items."""
     counts: Mapping[str, int] = field(default_factory=Counter)
-    """What this run's items gave: `failed`, and `kept`, `rejected` or `made`."""
+    """Results of this run's items: `failed`, and `kept`, `rejected` or `made`."""
 
 
 ProgressListener = Callable[[Progress], None]
 
 
 class ProgressCounter:
-    """Adds up what items report and give, and tells a listener at every step.
+    """Sums the progress and results of items, and notifies a listener of every change.
 
     Args:
         step: see `Progress`.
-        total, before: see `Progress`; None where it is an item that tells, see `begin`.
-        listener: None for nobody.
+        total, before: see `Progress`; None if known only later, see `begin`.
+        listener: None for none.
     """
 
     def __init__(
@@ -67,26 +67,26 @@ class ProgressCounter:
             self.begin(total=total, before=before)
 
     def begin(self, *, total: int, before: int) -> None:
-        """Tell how much there is to do, once it is known."""
+        """Set the amount of work, once it is known."""
         self._total, self._before = total, before
         self._done = before
         self.tell()
 
     def on_report(self, key: str, report: Mapping[str, Any]) -> None:
-        """Note how many frames of an item are done."""
+        """Record how many frames of an item are done."""
         self._frames_running[key] = int(report["frames"])
         self.tell()
 
     def finish(
         self, key: str, *, done: int = 1, frames: int | None = None, counts: Mapping[str, int]
     ) -> None:
-        """Note that an item is finished.
+        """Record that an item is finished.
 
         Args:
             key: of the item.
-            done: how many videos or clips it was.
-            frames: of it; None: as many as it reported last.
-            counts: what it gave; see `Progress.counts`.
+            done: number of videos or clips in the item.
+            frames: of the item; None: the number it reported last.
+            counts: its results, see `Progress.counts`.
         """
         reported = self._frames_running.pop(key, 0)
         self._frames_finished += reported if frames is None else frames
@@ -95,7 +95,7 @@ class ProgressCounter:
         self.tell()
 
     def state(self) -> Progress:
-        """Return how far the run is."""
+        """Return the current progress."""
         return Progress(
             step=self._step,
             total=self._total,
@@ -106,20 +106,20 @@ class ProgressCounter:
         )
 
     def tell(self) -> None:
-        """Tell the listener how far the run is."""
+        """Pass the current progress to the listener."""
         if self._listener is not None:
             self._listener(self.state())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stall:
-    """An item in work that reports nothing."""
+    """An item in progress that reports nothing."""
 
     key: str
     still_s: float
     """Since its last report."""
     where: str
-    """The process it is worked on in, such as `process 4711`."""
+    """The process that works on it, such as `process 4711`."""
 
     def __str__(self) -> str:
         minutes = int(self.still_s // 60)
@@ -136,15 +136,15 @@ class _InWork:
 
 
 class StallWatch:
-    """Knows what is in work and when it moved last; safe to use from several threads.
+    """Tracks the items in progress and when each last reported; thread-safe.
 
-    While anything is in work, a thread looks every few seconds and warns of what stands still. It
-    stops nothing: a big model may need minutes for its first frame, and a person who sees the name
-    can tell whether that is so. Who wants an end to it sets `Pool.item_timeout_s`.
+    While any item is in progress, a thread checks every few seconds and warns of stalled items. It
+    stops nothing: a big model may need minutes for its first frame, and the user can judge that
+    from the item's name. To have stalled items ended, set `Pool.item_timeout_s`.
 
     Args:
-        stall_s: how long an item may say nothing.
-        clock: seconds that only go forward.
+        stall_s: how long an item may go without a report.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(
@@ -156,27 +156,27 @@ class StallWatch:
         self._thread: threading.Thread | None = None
 
     def begin(self, key: str, *, where: str) -> None:
-        """Note that an item is begun, in the process named by `where`."""
+        """Record that an item is begun, in the process named by `where`."""
         with self._lock:
             self._items[key] = _InWork(where, self._clock(), self._stall_s)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._look, name="stalls", daemon=True)
+                self._thread = threading.Thread(target=self._watch, name="stalls", daemon=True)
                 self._thread.start()
 
     def moved(self, key: str) -> None:
-        """Note that an item reported something."""
+        """Record that an item reported progress."""
         with self._lock:
             if (item := self._items.get(key)) is not None:
                 item.moved_s, item.warn_after_s = self._clock(), self._stall_s
 
     def end(self, key: str) -> None:
-        """Note that an item is not in work any more; harmless when repeated."""
+        """Record that an item is no longer in progress; may be called repeatedly."""
         with self._lock:
             self._items.pop(key, None)
 
     @contextmanager
     def at(self, key: str, *, where: str) -> Iterator[None]:
-        """Have an item in work for the length of a block."""
+        """Mark an item as in progress for the duration of a block."""
         self.begin(key, where=where)
         try:
             yield
@@ -184,23 +184,23 @@ class StallWatch:
             self.end(key)
 
     def keys(self) -> frozenset[str]:
-        """Return what is in work."""
+        """Return the keys of the items in progress."""
         with self._lock:
             return frozenset(self._items)
 
     def stalls(self) -> list[Stall]:
-        """Return what stands still now, the longest first."""
+        """Return the stalled items, the longest stall first."""
         with self._lock:
             return self._stalls()
 
     def warn(self) -> None:
-        """Log a warning for each item that stands still, unless that was said a short while ago."""
+        """Log a warning for each stalled item, unless there was one a short while ago."""
         with self._lock:
             stalls = [
                 one for one in self._stalls() if one.still_s >= self._items[one.key].warn_after_s
             ]
             for one in stalls:
-                self._items[one.key].warn_after_s = _AGAIN * one.still_s
+                self._items[one.key].warn_after_s = _REPEAT_FACTOR * one.still_s
         for one in stalls:
             _log.warning("%s", one)
 
@@ -213,7 +213,7 @@ class StallWatch:
         ]
         return sorted(found, key=lambda stall: -stall.still_s)
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         while True:
             time.sleep(_CHECK_S)
             self.warn()
@@ -224,4 +224,4 @@ class StallWatch:
 
 
 IN_WORK: Final = StallWatch()
-"""What this process waits for; pools keep it, progress bars show it."""
+"""The items in progress of this process; pools update it, progress bars show it."""

@@ -1,8 +1,8 @@
-"""What is written down of work: one JSON file an item, right or wrong by its key, whoever wrote it.
+"""Records of finished work: one JSON file per item, valid or not by its key alone.
 
-A record names the key of all that it depends on (bytes, settings, models, versions). It counts only
-under an equal key, so nothing stale is taken for finished and nothing finished is done twice, and
-folders of several machines can be put together. A record is on the disk before its name is.
+A record holds a key of everything it depends on (bytes, settings, models, versions) and is valid
+only if that key is the current one. So stale results are never reused, finished items are never
+reprocessed, and folders of several machines can be merged. A record is synced before it is renamed.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from tpbench.work.faults import HaltError
 
 T = TypeVar("T")
 _SHOWN: Final = 3
-"""Differences between two configs that are named; the rest is counted."""
+"""Number of differences between two configs that are listed; the others are only counted."""
 
 
 class RecordError(SubmissionError):
-    """A record is absent, of another version, or was not written as it is."""
+    """A record is missing, of another version, or was changed after it was written."""
 
 
 class Record(BaseModel):
-    """Base of what lies on disk of one item; subclasses declare the fields.
+    """Base class of the records of one item; subclasses declare the fields.
 
-    On disk: the schema version, the fields in their order, and a digest over both. NaN is null,
-    infinity "inf".
+    On disk: the schema version, the fields in their order, and a digest of both. NaN is written as
+    null, infinity as "inf".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -48,7 +48,7 @@ class Record(BaseModel):
     """None for large records: the JSON encoder is ten times as fast without indentation."""
 
     def text(self) -> str:
-        """Return what stands in the file."""
+        """Return the content of the file."""
         return self._sealed({"schema_version": self.schema_version, **encoded(self.model_dump())})
 
     @classmethod
@@ -57,7 +57,7 @@ class Record(BaseModel):
         return json.dumps(content, indent=cls.indent) + "\n"
 
     def write(self, path: Path) -> None:
-        """Write the file aside, bring it to the disk, rename it, and bring that to the disk."""
+        """Write the file under a temporary name, sync it, rename it, and sync the rename."""
         with atomic_write(path, durable=True) as temporary:
             temporary.write_text(self.text(), encoding="utf-8", newline="\n")
 
@@ -66,7 +66,7 @@ class Record(BaseModel):
         """Read a record.
 
         Raises:
-            RecordError: it is absent, of another version, or was changed after it was written.
+            RecordError: it is missing, of another version, or was changed after it was written.
         """
         try:
             raw = read_bytes(path)
@@ -90,7 +90,7 @@ class Record(BaseModel):
 
 
 def sweep(folders: Iterable[Path]) -> None:
-    """Delete what writers left in folders that were killed; call it while nobody writes there."""
+    """Delete temporary files left by killed writers; call it while no process writes there."""
     for folder in folders:
         for path in folder.glob(".*"):
             if is_temporary(path):
@@ -103,15 +103,15 @@ class InUseError(DatasetError):
 
 @contextmanager
 def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file, with our name in it while it is ours alone.
+    """Hold a lock file; an exclusive holder writes its process id into it.
 
-    The kernel gives a lock back when its process ends, however it ends. Workers don't inherit it.
-    The name of the machine is left out: folders are passed on.
+    The kernel releases the lock when its process ends, in whatever way. Workers don't inherit it.
+    The host name is left out, because folders may be passed on to others.
 
     Args:
-        path: made if need be, with its folder.
-        shared: others that ask for it shared may have it too.
-        wait: for whoever holds it, instead of raising.
+        path: created if missing, with its folder.
+        shared: allow other holders that also ask for a shared lock.
+        wait: for the process that holds it, instead of raising.
 
     Raises:
         InUseError: another process holds it.
@@ -153,7 +153,7 @@ def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """One of several parts of a run, each done by a run of its own."""
+    """One of several parts of a run, each processed by a run of its own."""
 
     number: int
     """1 to `count`."""
@@ -170,27 +170,27 @@ class Shard:
         """Read `2/4`.
 
         Raises:
-            ConfigError: it is no such thing.
+            ConfigError: the text has another form.
         """
         match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
         if match is None:
-            raise ConfigError(f"--shard wants a part of a number, such as 2/4, got '{text}'")
+            raise ConfigError(f"--shard wants NUMBER/COUNT, such as 2/4, got '{text}'")
         return cls(number=int(match[1]), count=int(match[2]))
 
     @property
     def suffix(self) -> str:
-        """Of the name of what only this shard writes."""
+        """Suffix of the names of files that only this shard writes."""
         return f".shard{self.number}of{self.count}"
 
     def holds(self, name: str) -> bool:
-        """Whether an item is in this part: that hangs on its name and the count alone."""
+        """Whether an item is in this shard, which depends only on its name and the count."""
         return int(hashlib.sha256(name.encode()).hexdigest(), 16) % self.count == self.number - 1
 
     def take(self, clips: Sequence[T]) -> tuple[T, ...]:
-        """Return this part of some clips: every n-th.
+        """Return this shard's part of the clips: every n-th one.
 
         Raises:
-            ConfigError: there are fewer clips than shards, and none is left for this one.
+            ConfigError: there are fewer clips than shards, so that this one has none.
         """
         part = tuple(clips[self.number - 1 :: self.count])
         if not part:
@@ -201,24 +201,24 @@ class Shard:
 
 
 FolderId = tuple[int, int]
-"""Device and inode: the same path with another one is another folder."""
+"""Device and inode: they differ if a path was replaced by another folder."""
 
 
 def folder_id(path: Path) -> FolderId:
-    """Say which folder or file this is.
+    """Return the identity of a folder or file.
 
     Raises:
-        OSError: there is none.
+        OSError: it does not exist.
     """
     found = path.stat()
     return found.st_dev, found.st_ino
 
 
 def require_same(path: Path, known: FolderId) -> None:
-    """Refuse to go on when a folder was removed, moved or replaced since the run began.
+    """Stop the run if its folder was removed, moved or replaced since the run began.
 
     Raises:
-        HaltError: it was. Whatever is written now belongs to no dataset.
+        HaltError: it was. Files written from here on would belong to no dataset.
     """
     try:
         same = folder_id(path) == known
@@ -226,32 +226,32 @@ def require_same(path: Path, known: FolderId) -> None:
         same = False
     if not same:
         raise HaltError(
-            f"{path}: was removed or replaced while the run was on; nothing more is written: "
-            "put the folder back, or run again to make it anew"
+            f"{path}: was removed or replaced during the run; nothing more is written: "
+            "put the folder back, or run again to create it"
         )
 
 
 def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Return the first differences of two configs and how many more there are; empty if none.
+    """Return the first differences of two configs and the number of others; empty if none.
 
     >>> describe_differences({"clip": {"min_s": 4, "max_s": 30}}, {"clip": {"min_s": 5}})
     'clip.max_s 30 is gone, clip.min_s 4 is now 5'
     """
     before, after = dict(_flat(old)), dict(_flat(new))
-    said = []
+    found = []
     for name in sorted(before.keys() | after.keys()):
         if name not in after:
-            said.append(f"{name} {before[name]} is gone")
+            found.append(f"{name} {before[name]} is gone")
         elif name not in before:
-            said.append(f"{name} {after[name]} is new")
+            found.append(f"{name} {after[name]} is new")
         elif before[name] != after[name]:
-            said.append(f"{name} {before[name]} is now {after[name]}")
-    more = len(said) - _SHOWN
-    return ", ".join(said[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+            found.append(f"{name} {before[name]} is now {after[name]}")
+    more = len(found) - _SHOWN
+    return ", ".join(found[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield dotted names and the values in JSON."""
+    """Yield dotted names and their values as JSON."""
     for key, value in config.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):

@@ -1,13 +1,13 @@
-"""The seam between work and whoever does it, and a worker process seen from both sides.
+"""Items, outcomes and tasks, and worker processes: the driver's side and the worker's side.
 
-A pool knows nothing of videos or clips: it gets items, hands each to a process that has built the
-task once, and yields what became of them. Everything that crosses a process border or is recorded
-is JSON, so that a run can be read, resumed and moved without the code that made it.
+A pool is independent of videos and clips: it hands items to processes that have each built the task
+once, and yields the outcomes. All data that passes between processes or is recorded is JSON, so
+that a run can be read, resumed and moved without the code that wrote it.
 
-Workers are fresh interpreters, started by name and not by multiprocessing: they never import the
-caller's `__main__`, so a script without a main guard, a notebook and the command line all work
-alike. A driver that is killed can't tell its workers to stop. So each worker asks the kernel to be
-killed with it (Linux), and a thread looks for the driver twice a second (everywhere).
+Workers are fresh interpreters and not forks of multiprocessing. They never import the caller's
+`__main__`, so scripts without a main guard, notebooks and the command line all work alike. A killed
+driver can't stop its workers. So each worker asks the kernel to be killed with the driver (Linux),
+and a thread checks for the driver twice a second (on every system).
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ logger = logging.getLogger(__name__)
 JsonObject = Mapping[str, Any]
 """A mapping that `json.dumps` can write."""
 OutcomeKind = Literal["done", "failed", "quarantined", "postponed", "retried"]
-"""What became of an item; `retried` is news on the way, the others end it for this run.
+"""How an item ended; `retried` is an intermediate state, the others are final in this run.
 
-`postponed`: it could not be reached (no permission, a share that dropped out); the next run tries
-it again.
+`postponed`: it could not be reached (no permission, a lost network share); the next run tries it
+again.
 """
 ProgressReport = Callable[[JsonObject], None]
-"""What a task calls to tell how far it is with its item; cheap, so call it at every frame."""
+"""Called by a task to report the progress of its item; cheap, so call it at every frame."""
 Process = Callable[[JsonObject, ProgressReport], JsonObject]
-"""What a task's factory returns: payload in, result out, with an optional `close()` for the end."""
+"""Returned by a task's factory: takes a payload, returns a result; may have a `close()`."""
 STOP_SIGNAL: Final = signal.SIGUSR1
 """How the driver interrupts a busy worker; the signals that a terminal sends are ignored."""
 _DRIVER_CHECK_S: Final = 0.5
@@ -67,9 +67,9 @@ _ONE_THREAD: Final = dict.fromkeys(
     ),
     "1",
 )
-"""Workers are the parallelism; libraries that start threads of their own only get in their way."""
-# The search path comes first: with it the worker finds tpbench and the task as the driver does. -P
-# keeps files of the current folder (a `random.py`) from hiding the standard library until then.
+"""Parallelism comes from the workers; threads started by libraries only slow them down."""
+# The search path is sent first, so that the worker finds tpbench and the task as the driver does.
+# Until then, -P keeps files of the current folder (a `random.py`) from hiding the standard library.
 _BOOTSTRAP: Final = (
     "import sys; from multiprocessing.connection import Connection; "
     "connection = Connection(int(sys.argv[1])); sys.path[:] = connection.recv(); "
@@ -80,72 +80,72 @@ _BOOTSTRAP: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkItem:
-    """One piece of work: a source video, a clip to score, some clips to make."""
+    """One unit of work: a source video, a clip to score, some clips to generate."""
 
     key: str
-    """Names the item for good; the same key is the same work."""
+    """Identifies the item across runs: the same key is the same work."""
     payload: JsonObject = field(default_factory=dict)
-    """What the task needs to do it."""
+    """The input of the task."""
     attempts: int = 0
-    """How often it was tried in vain, earlier runs included."""
+    """Number of unsuccessful attempts so far, including earlier runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one item, or of one try at it."""
+    """The outcome of one item, or of one attempt at it."""
 
     key: str
     kind: OutcomeKind
     attempts: int
-    """Which try this was, earlier runs included: 1 for an item that went well at once."""
+    """Number of attempts so far, including earlier runs: 1 if the first one succeeded."""
     result: JsonObject | None = None
-    """What the task returned; only with `done`."""
+    """The task's result; only with `done`."""
     error: str | None = None
     """One line for the user; None with `done`."""
     error_detail: str | None = None
-    """The worker's traceback when the error is a bug and not the input's fault."""
+    """The worker's traceback if the error is a bug and not caused by the input."""
     wall_s: float = 0.0
-    """How long the try took."""
+    """Duration of the attempt."""
     cpu_s: float = 0.0
-    """Processor time of the worker for the try, all its threads; 0 when the worker died."""
+    """Processor time of the worker for the attempt, over all threads; 0 if the worker died."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
-    """How a worker process builds what it is to do."""
+    """How a worker process builds its task."""
 
     factory: str
     """`"module:callable"`. Called once in each worker with `config`; returns a `Process`.
 
-    The module may import whatever is heavy: only workers import it.
+    The module may import heavy libraries: only workers import it.
     """
     config: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The first message of a worker: its task is built, or why it is not."""
+    """The first message of a worker: its task is built, or the reason why it is not."""
 
     refusal: TPBenchError | None = None
-    """What the user has to mend first."""
+    """An error that the user has to fix first."""
     bug: str | None = None
     """A traceback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """How far the worker is with its item."""
+    """Progress of the worker's item."""
 
     report: JsonObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of one try at one item."""
+    """The result of one attempt at one item."""
 
     kind: Literal["done", "wrong_input", "postponed", "bug", "halt"]
-    """`halt`: no other item can do better, because nothing can be written any more. `postponed`:
-    this one may do better in another run."""
+    """`halt`: every other item would fail too, because nothing can be written any more.
+    `postponed`: this item may succeed in another run."""
     result: JsonObject | None = None
     error: str | None = None
     error_detail: str | None = None
@@ -154,33 +154,33 @@ class Answer:
 
 
 class WorkerHandle:
-    """The driver's handle on one worker process: start it, talk to it, end it."""
+    """The driver's handle on one worker process: starts it, exchanges messages, ends it."""
 
     def __init__(self, task: TaskSpec, log_path: Path | None) -> None:
         self.item: WorkItem | None = None
         self.ready = False
         self.given = 0
         self.since_s = self.moved_s = time.monotonic()
-        """When it got its item, and when the item moved last."""
+        """Times at which it got its item, and at which the item last reported progress."""
         self.connection, theirs = Pipe()
         in_main_thread = threading.current_thread() is threading.main_thread()
         arguments = [str(theirs.fileno()), str(os.getpid()), "1" if in_main_thread else "0"]
         with theirs, nullcontext() if log_path is None else _opened(log_path) as log:
-            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own words
+            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
                 [sys.executable, "-P", "-c", _BOOTSTRAP, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=os.environ | _ONE_THREAD | {"PYTHONUNBUFFERED": "1"},
                 pass_fds=[theirs.fileno()],
-                # A group of its own: what a task starts is ended with the worker (see `end`).
+                # Its own process group: subprocesses of a task end with the worker (see `end`).
                 process_group=0,
             )
         self._send(sys.path)
         self._send(task)
 
     def give(self, item: WorkItem) -> None:
-        """Make the worker do an item, at once or as soon as it is ready."""
+        """Assign an item to the worker: sent at once, or as soon as the worker is ready."""
         self.item = item
         if self.ready:
             self.begin()
@@ -194,21 +194,21 @@ class WorkerHandle:
         self._send(self.item)
 
     def take_item(self) -> WorkItem | None:
-        """Return the item the worker has, which it is rid of now."""
+        """Take the worker's current item from it, and return it."""
         item, self.item = self.item, None
         if item is not None:
             IN_WORK.end(item.key)
         return item
 
     def ask_to_stop(self) -> None:
-        """Let an idle worker end by itself and interrupt a busy one."""
+        """Ask an idle worker to end, or interrupt a busy one."""
         if self.item is None:
             self._send(None)
         else:
             self.process.send_signal(STOP_SIGNAL)
 
     def end(self, *, grace_s: float = 0.0) -> int:
-        """Wait for the end, or make it, of the worker and of all it has started.
+        """Wait for the worker to end, then kill it and all processes it has started.
 
         Returns:
             The worker's exit code.
@@ -219,9 +219,9 @@ class WorkerHandle:
             self.process.wait(grace_s)
         except subprocess.TimeoutExpired:
             pass
-        finally:  # an interrupt while we wait, too
+        finally:  # also if interrupted while waiting
             self.process.kill()
-            with suppress(ProcessLookupError, PermissionError):  # nobody is left in it
+            with suppress(ProcessLookupError, PermissionError):  # no process left
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.connection.close()
         return self.process.wait()
@@ -234,14 +234,14 @@ class WorkerHandle:
 
 
 def _opened(log_path: Path) -> BinaryIO:
-    """Open the log; what is no regular file there is refused instead of waited for."""
+    """Open the log; raises if it is no regular file, as opening a pipe would block."""
     if log_path.exists():
         require_regular(log_path)
     return log_path.open("ab")
 
 
 def cause_of_death(code: int) -> str:
-    """Say in words what the exit code of a process means."""
+    """Describe in words what the exit code of a process means."""
     if code >= 0:
         return f"it exited with code {code}"
     try:
@@ -253,13 +253,13 @@ def cause_of_death(code: int) -> str:
 
 
 def serve(connection: Connection, *, driver_pid: int, die_at_once: bool) -> None:
-    """Do what comes through the pipe until the driver says stop or is gone.
+    """Process the items that come through the pipe until the driver sends stop or is gone.
 
     Args:
         connection: to the driver.
-        driver_pid: whose death ends us.
-        die_at_once: ask the kernel to kill us with the driver. The kernel watches the thread
-            that started us, so this is only for workers started by the driver's main thread.
+        driver_pid: this process ends when the driver does.
+        die_at_once: ask the kernel to kill this process with the driver. The kernel watches the
+            thread that started it, so this is only for workers started by the driver's main thread.
     """
     os.set_inheritable(connection.fileno(), False)  # noqa: FBT003 - takes no keyword
     faulthandler.enable()
@@ -276,14 +276,14 @@ def serve(connection: Connection, *, driver_pid: int, die_at_once: bool) -> None
         finally:
             close_process(process)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the driver is gone; nobody is left to answer to
+        return  # the driver is gone: there is no one to answer
 
 
 def attempt(process: Process, item: WorkItem, report: ProgressReport) -> Answer:
-    """Do one item and say what came of it; whatever it raises becomes an answer."""
+    """Process one item and return the answer; any exception becomes an answer too."""
     started_s, started_cpu_s = time.perf_counter(), time.process_time()
     try:
-        # Through JSON here: what json can't write is the task's bug, with the task's traceback.
+        # Converted here, so that a result that is no JSON counts as a bug of the task.
         result = json.loads(json.dumps(process(item.payload, report)))
         answer = Answer(kind="done", result=result)
     except Exception as error:  # noqa: BLE001 - the driver decides what each kind means
@@ -293,7 +293,7 @@ def attempt(process: Process, item: WorkItem, report: ProgressReport) -> Answer:
 
 
 def throttled(send: ProgressReport) -> ProgressReport:
-    """Return a reporter that passes on ten reports a second and drops the rest."""
+    """Return a reporter that passes on at most ten reports a second and drops the others."""
     next_s = 0.0
 
     def report(progress: JsonObject) -> None:
@@ -307,21 +307,21 @@ def throttled(send: ProgressReport) -> ProgressReport:
 
 
 def close_process(process: Process) -> None:
-    """Have a task give back what it holds, if it has a `close`."""
+    """Call the task's `close`, if it has one, to release its resources."""
     close: Callable[[], None] | None = getattr(process, "close", None)
     if close is not None:
         close()
 
 
 def _ignore_terminal_signals() -> None:
-    """Ignore what a terminal or a batch system sends to the whole process group.
+    """Ignore signals that a terminal or a batch system sends to the whole process group.
 
-    The driver gets these signals too and stops its workers in order. If a worker died of them
-    first, its item would be blamed.
+    The driver gets these signals too and stops its workers in order. If one killed a worker first,
+    the worker's item would lose an attempt.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    # An exception, so that the task's `finally` blocks take its temporary files away.
+    # An exception, so that the task's `finally` blocks remove its temporary files.
     signal.signal(STOP_SIGNAL, lambda *_: sys.exit(0))
 
 
@@ -332,10 +332,10 @@ def _die_with(driver_pid: int, *, at_once: bool) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     def watch() -> None:
-        # An orphan gets another parent; this also sees a driver that died before we looked.
+        # An orphan gets another parent; this also detects a driver that died before the first look.
         while os.getppid() == driver_pid:
             time.sleep(_DRIVER_CHECK_S)
-        if os.getpgrp() == os.getpid():  # what the task has started goes with us
+        if os.getpgrp() == os.getpid():  # end the task's subprocesses too
             os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
@@ -343,14 +343,14 @@ def _die_with(driver_pid: int, *, at_once: bool) -> None:
 
 
 def _build(task: TaskSpec, connection: Connection) -> Process | None:
-    """Build the task and tell the driver how that went; None if it failed."""
+    """Build the task and report success or failure to the driver; None if it failed."""
     try:
         module, _, name = task.factory.partition(":")
         process: Process = getattr(importlib.import_module(module), name)(task.config)
     except TPBenchError as error:
         connection.send(Started(refusal=error))
         return None
-    except Exception as error:  # noqa: BLE001 - whatever it is, the driver has to be told
+    except Exception as error:  # noqa: BLE001 - the driver has to know of every failure
         halt = machine_fault(error)
         refusal = None if halt is None else TPBenchError(halt)
         connection.send(Started(refusal=refusal, bug=traceback.format_exc()))
@@ -360,7 +360,7 @@ def _build(task: TaskSpec, connection: Connection) -> Process | None:
 
 
 def _explain(error: Exception) -> Answer:
-    """Say what an error means that is being handled right now."""
+    """Turn the exception that is being handled into an answer."""
     halt = why_halt(error)
     if halt is not None:
         return Answer(kind="halt", error=halt)
