@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tpbench.detectors.base import FaceDetection
 from tpbench.extraction.config import ExtractionConfig, load_preset
-from tpbench.extraction.evidence import ClipEvidence
+from tpbench.extraction.measures import ClipEvidence
 from tpbench.wholebody import (
     FACE,
     LEFT_EAR,

@@ -13,7 +13,6 @@ import tpbench
 from tests.extraction.conftest import MakeEvidence
 from tpbench.dataset import Clip
 from tpbench.extraction.config import ExtractionConfig
-from tpbench.extraction.evidence import Evidence
 from tpbench.extraction.filters import (
     ALL_FILTERS,
     SCREENING_FILTERS,
@@ -23,6 +22,7 @@ from tpbench.extraction.filters import (
     reject_codes,
 )
 from tpbench.extraction.following import Followed
+from tpbench.extraction.measures import Evidence
 from tpbench.extraction.pipeline import (
     DUPLICATE_CODE,
     TRANSITION_CODE,

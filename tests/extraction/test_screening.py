@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tpbench.detectors.base import Detections, FaceDetection
 from tpbench.extraction.config import ExtractionConfig
-from tpbench.extraction.evidence import Evidence
+from tpbench.extraction.measures import Evidence
 from tpbench.extraction.screening import (
     FaceSample,
     PictureSample,

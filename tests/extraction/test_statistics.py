@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tpbench.extraction.evidence import finite_median, finite_percentile, lasting, share
+from tpbench.extraction.measures import finite_median, finite_percentile, lasting, share
 
 NAN = float("nan")
 

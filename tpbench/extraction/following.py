@@ -21,8 +21,8 @@ from tpbench.detectors.base import (
 from tpbench.extraction import measures
 from tpbench.extraction.camera import CameraShift
 from tpbench.extraction.config import ExtractionConfig, TrackSettings
-from tpbench.extraction.evidence import ClipEvidence
 from tpbench.extraction.measures import (
+    ClipEvidence,
     StageClock,
     hellinger,
     in_light,

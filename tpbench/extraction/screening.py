@@ -23,8 +23,7 @@ from tpbench.extraction.camera import (
     sample_bars,
 )
 from tpbench.extraction.config import ExtractionConfig
-from tpbench.extraction.evidence import Evidence
-from tpbench.extraction.measures import page_share
+from tpbench.extraction.measures import Evidence, page_share
 from tpbench.extraction.shots import Shot, ShotFinder, Span, split_by_promise
 from tpbench.video import DecodedFrame, Frame, VideoInfo
 

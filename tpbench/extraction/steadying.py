@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.detectors.base import DetectorSuite
-from tpbench.extraction.evidence import finite_median
+from tpbench.extraction.measures import finite_median
 from tpbench.wholebody import (
     BODY,
     FACE,

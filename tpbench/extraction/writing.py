@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tpbench.dataset import clip_path, keypoints_path, pose_path
 from tpbench.dwpose_drawing import draw_pose
 from tpbench.errors import MediaError
-from tpbench.extraction.evidence import finite_percentile
+from tpbench.extraction.measures import finite_percentile
 from tpbench.extraction.shots import Span
 from tpbench.files import sha256_of
 from tpbench.video import CLIP, POSE, AudioSource, VideoInfo, VideoWriter, probe, read_frames

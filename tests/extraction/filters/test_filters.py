@@ -12,8 +12,8 @@ import pytest
 
 from tests.extraction.conftest import MakeEvidence, MakePose
 from tpbench.extraction.config import ExtractionConfig
-from tpbench.extraction.evidence import ClipEvidence, Evidence
 from tpbench.extraction.filters import ALL_FILTERS, CLIP_FILTERS, SCREENING_FILTERS, Filter
+from tpbench.extraction.measures import ClipEvidence, Evidence
 from tpbench.wholebody import (
     LEFT_ELBOW,
     LEFT_SHOULDER,

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tpbench.dataset import Measurement
-from tpbench.extraction.evidence import ClipEvidence, Evidence
 from tpbench.extraction.filters import body, clip, face, picture
 from tpbench.extraction.filters.base import Filter, Verdict
+from tpbench.extraction.measures import ClipEvidence, Evidence
 from tpbench.extraction.steadying import SWITCH_COUNTS
 
 __all__ = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from tpbench.dataset import Measurement
-from tpbench.extraction.evidence import Evidence
+from tpbench.extraction.measures import Evidence
 
 Seen_contra = TypeVar("Seen_contra", bound=Evidence, contravariant=True)
 

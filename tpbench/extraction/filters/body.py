@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 
 from tpbench.dataset import Measurement
-from tpbench.extraction.evidence import ClipEvidence, finite_median, finite_percentile, share
 from tpbench.extraction.filters.base import Filter
+from tpbench.extraction.measures import ClipEvidence, finite_median, finite_percentile, share
 from tpbench.extraction.steadying import switches
 from tpbench.wholebody import (
     LEFT_ELBOW,

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 
 from tpbench.dataset import Measurement
-from tpbench.extraction.evidence import ClipEvidence, Evidence, finite_percentile
 from tpbench.extraction.filters.base import Filter
+from tpbench.extraction.measures import ClipEvidence, Evidence, finite_percentile
 
 KNOWN_SHARE: Final = 0.5
 """A verdict on the camera needs this share of frames. Before a plain wall, the few frames with

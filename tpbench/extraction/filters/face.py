@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 
 from tpbench.dataset import Measurement
-from tpbench.extraction.evidence import ClipEvidence, Evidence, finite_median, lasting, share
 from tpbench.extraction.filters.base import Filter
+from tpbench.extraction.measures import ClipEvidence, Evidence, finite_median, lasting, share
 
 FRONTAL_DEG: Final = 45.0
 """Up to here both eyes and the mouth are seen; others use 30 for portraits; speakers turn more."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from tpbench.dataset import Measurement
-from tpbench.extraction.evidence import Evidence, finite_median, finite_percentile, share
 from tpbench.extraction.filters.base import Filter
+from tpbench.extraction.measures import Evidence, finite_median, finite_percentile, share
 
 MOVING_LEVELS: Final = 0.4
 """Mean CIELAB difference above which two samples half a second apart differ.
