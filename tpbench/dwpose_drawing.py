@@ -1,9 +1,9 @@
-"""The DWPose picture of a pose, equal in every pixel to what pose-driven models were trained on.
+"""The DWPose drawing of a pose, pixel-identical to what pose-driven models were trained on.
 
-The drawing is part of what those models take in: a wider stick or a missing face dot is another
-input. So the released code's habits are kept, the odd ones too: the neck has score 0 or 1,
-coordinates are cut to whole pixels (not rounded), a hand or face point in the first row or column
-is left out, and the feet are never drawn.
+Those models take the drawing as input, so a wider stick or a missing face dot changes the input.
+The quirks of the released code are therefore kept: the neck has score 0 or 1, coordinates are
+truncated to whole pixels (not rounded), a hand or face point in the first row or column is left
+out, and the feet are never drawn.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _JOINT_COLOURS: Final = (
     (0, 255, 0), (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255),
     (0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85),
 )  # fmt: skip
-# The released code dims the whole picture to 0.6 once the limbs are on it; limbs of the dimmed
-# colour give the same pixels without touching the picture again.
+# The released code dims the whole image to 0.6 after drawing the limbs; drawing the limbs in the
+# dimmed colour gives the same pixels without a second pass over the image.
 _LIMB_COLOURS: Final = tuple(
     tuple(int(value * 0.6) for value in colour) for colour in _JOINT_COLOURS[: len(_LIMBS)]
 )
@@ -59,7 +59,7 @@ _FACE_RADIUS_PX: Final = 3
 _FACE_COLOUR: Final = (255, 255, 255)
 
 _MAX_SIZES_OUT: Final = 16
-"""A point further out than this many picture sizes is no place that a limb could sensibly reach."""
+"""No limb reaches points further out than this many image sizes: they are left out."""
 
 
 def draw_pose(
@@ -75,14 +75,14 @@ def draw_pose(
     dots of radius 3. Both where the score is at least 0.3.
 
     Args:
-        keypoints: (N, 133, 2) px of the picture in COCO-WholeBody order; NaN where not found.
+        keypoints: (N, 133, 2) px of the image in COCO-WholeBody order; NaN where not found.
         scores: (N, 133) in [0, 1].
-        height_px: height of the picture.
-        width_px: width of the picture.
+        height_px: height of the image.
+        width_px: width of the image.
 
     Returns:
-        (height_px, width_px, 3) uint8 RGB, black where nobody is. Points that are not finite, or
-        more than 16 picture sizes away, are left out.
+        (height_px, width_px, 3) uint8 RGB on black. Points that are not finite, or more than 16
+        image sizes away, are left out.
 
     Raises:
         ValueError: the arrays have other shapes.
@@ -95,15 +95,15 @@ def draw_pose(
     canvas = np.zeros((height_px, width_px, 3), dtype=np.uint8)
     if people == 0:
         return canvas
-    # A comparison with NaN is false, so this is the test of being finite as well.
+    # Comparisons with NaN are false, so this also tests for finite values.
     placed = (np.abs(keypoints) < _MAX_SIZES_OUT * max(height_px, width_px)).all(axis=-1)
     values = np.where(placed & (scores > 0), scores, 0.0)
     person = int(mean_body_scores(values).argmax())
     points = np.where(placed[person, :, None], keypoints[person], 0.0)
 
     joints, joint_scores = _openpose_joints(points, values[person])
-    _draw_body(canvas, _there_and_back(joints, canvas), joint_scores > VISIBLE_SCORE)
-    pixels = _there_and_back(points, canvas).astype(np.int64)
+    _draw_body(canvas, _scale_and_back(joints, canvas), joint_scores > VISIBLE_SCORE)
+    pixels = _scale_and_back(points, canvas).astype(np.int64)
     seen = values[person] >= VISIBLE_SCORE
     for hand in (LEFT_HAND, RIGHT_HAND):
         _draw_hand(canvas, pixels[hand], seen[hand])
@@ -136,10 +136,10 @@ def _openpose_joints(
     return joints, joint_scores
 
 
-def _there_and_back(points: NDArray[np.floating], canvas: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Divide by the picture size and multiply again, as the released code does.
+def _scale_and_back(points: NDArray[np.floating], canvas: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Divide by the image size and multiply again, as the released code does.
 
-    That may change the last bit, which the cut to whole pixels shows.
+    That may change the last bit, and so the truncated pixel.
     """
     size_px = np.array([canvas.shape[1], canvas.shape[0]], dtype=np.float64)
     scaled: NDArray[np.float64] = points.astype(np.float64) / size_px * size_px
@@ -194,6 +194,6 @@ def _draw_dots(
 ) -> None:
     import cv2
 
-    # The released code takes whatever lies left of or above pixel 1 as not there.
+    # The released code treats points left of or above pixel 1 as not found.
     for pixel in pixels[seen & (pixels >= 1).all(axis=-1)].tolist():
         cv2.circle(canvas, pixel, radius_px, colour, thickness=-1)

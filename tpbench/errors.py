@@ -3,7 +3,7 @@
     TPBenchError
     ├── ConfigError            an option, preset or registry name is wrong
     ├── MediaError             a video or picture can't be used (names the file)
-    │   └── DamageError            at one place of it; the rest may be whole
+    │   └── DamageError            it is damaged at one place; the rest may be intact
     ├── MissingWeightsError    a model file is not on this machine (names how to get it)
     ├── MissingDependencyError a package or system library is absent (names the extra)
     ├── DatasetError           a dataset folder is broken, foreign or in the way

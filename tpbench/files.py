@@ -1,7 +1,7 @@
-"""Reading regular files, and writing aside: readers see the old file or the new one.
+"""Reading regular files, and atomic writes: readers see either the old file or the new one.
 
-Opening a named pipe waits for somebody to write into it, and reading a device may never end. So
-the kind of a file is checked before it is opened.
+Opening a named pipe blocks until another process writes to it, and reading a device may never end.
+So the kind of a file is checked before it is opened.
 """
 
 from __future__ import annotations
@@ -30,39 +30,39 @@ _KINDS: Final = (
 
 
 class UnfitFileError(OSError):
-    """What lies at a path is no regular file, or larger than its limit.
+    """The path is not a regular file, or the file is larger than its limit.
 
     An `OSError`, so that code which reports unreadable files reports this as well; `strerror` is
-    the end of the sentence "<path>: ...". It is the fault of the file, never of the machine.
+    the end of the sentence "<path>: ...". The cause is always the file, never the machine.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # OSError would forget the class for some error numbers, and the file's name.
+        # OSError's own pickling loses the class for some error numbers, and the file's name.
         return type(self), (self.errno, self.strerror, self.filename)
 
 
 def require_regular(path: Path) -> None:
-    """Refuse what is no regular file before a library opens it by its name.
+    """Refuse a path that is not a regular file, before a library opens it by name.
 
     Raises:
         UnfitFileError: it is a folder, named pipe, socket or device.
-        OSError: there is nothing, or it can't be looked at.
+        OSError: it does not exist, or can't be checked.
     """
     _require_regular_mode(path, path.stat().st_mode)
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a regular file for reading bytes; never waits for anybody.
+    """Open a regular file for reading bytes; never blocks on another process.
 
     Raises:
         UnfitFileError: it is a folder, named pipe, socket or device.
         OSError: it can't be opened.
     """
-    # Looked at first, because opening a device may do something.
+    # Checked first, because opening a device may have side effects.
     require_regular(path)
     fd = os.open(path, _OPEN_FLAGS)
     try:
-        # And again, because another thing may lie there by now.
+        # Checked again, because the path may have been replaced in between.
         _require_regular_mode(path, os.fstat(fd).st_mode)
         return os.fdopen(fd, "rb")
     except BaseException:
@@ -79,10 +79,10 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        # As much as is asked for is set aside at once. One that grows is not read on for ever.
+        # The requested size is allocated at once, so it is bounded; a growing file is cut off.
         content = file.read(min(size, max_bytes) + 1)
         if max(size, len(content)) > max_bytes:
-            reason = f"has {size:,} bytes, where {max_bytes:,} are the most that is read"
+            reason = f"has {size:,} bytes, more than the limit of {max_bytes:,}"
             raise UnfitFileError(errno.EFBIG, reason, str(path))
     return content
 
@@ -110,7 +110,7 @@ def _require_regular_mode(path: Path, mode: int) -> None:
 
 
 _HALF_WRITTEN: Final = re.compile(r"\..+\.([0-9a-f]{8}|[0-9]{1,7})\.(tmp|part)", re.DOTALL)
-"""Earlier versions put the process id where a random number stands now."""
+"""Earlier versions used the process id in place of the random number."""
 
 
 def is_temporary(path: Path) -> bool:
@@ -119,7 +119,7 @@ def is_temporary(path: Path) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk and survive a power cut."""
+    """Wait until a file's content, or a folder's entries, are on disk and survive a power cut."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -129,9 +129,9 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside `path`; it becomes `path` when the block ends without an error.
+    """Yield a temporary path beside `path`, renamed to `path` if the block ends without an error.
 
-    Durable: the content is on the disk before the name is, and the name when this returns.
+    If durable, the content is on disk before the rename, and the rename before this returns.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -147,6 +147,6 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with LF line ends, aside and renamed."""
+    """Write UTF-8 text with LF line ends atomically, by `atomic_write`."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -1,7 +1,7 @@
-"""Foreign input: text for a terminal, JSON within limits, files that stay in their folder.
+"""Untrusted input: text for a terminal, JSON within limits, files that stay in their folder.
 
-Runs, datasets and videos are sent by strangers. Nothing in them is trusted before it was compared
-with a digest, and nothing in them may control a terminal, exhaust the machine, or lead out of its
+Runs, datasets and videos come from third parties. Nothing in them is trusted until its digest is
+verified, and nothing in them may control a terminal, exhaust the machine, or lead out of its
 folder.
 """
 
@@ -24,7 +24,7 @@ from tpbench.files import UnfitFileError, read_bounded
 JSON_LIMIT_BYTES: Final = 64 << 20
 JSON_LIMIT_VALUES: Final = 2_000_000
 JSON_LIMIT_DEPTH: Final = 64
-"""Of lists and objects in one another. What tpbench writes has fewer than ten levels."""
+"""Levels of nested lists and objects. Files written by tpbench have fewer than ten."""
 _INTEGER_LIMIT: Final = 2**64
 _PIECE_BYTES: Final = 1 << 20
 _TOO_DEEP: Final = f"nested deeper than {JSON_LIMIT_DEPTH} levels"
@@ -42,8 +42,8 @@ def printable(text: object) -> str:
     r"""Return text as one line that can't control a terminal or reorder the text around it.
 
     Control characters (C0, C1, DEL, and so all terminal escapes), line and paragraph separators,
-    bidirectional overrides, invisible characters and lone surrogates become JSON's escapes, so that
-    names can still be recognised and JSON stays JSON. All else stays as it is.
+    bidirectional overrides, invisible characters and lone surrogates become JSON's escapes, so
+    names stay recognisable and JSON stays valid. All other characters are unchanged.
 
     >>> printable("a\r\x1b[2Jb\u202ec")
     'a\\r\\u001b[2Jb\\u202ec'
@@ -67,7 +67,7 @@ def _escaped(text: str, *, kept: str) -> str:
 def _is_harmful(sign: str) -> bool:
     if sign.isprintable() or sign in _KEPT_FORMATS:
         return False
-    # Spaces of other widths and signs newer than this Python are not printable to it, but tame.
+    # Spaces of other widths and characters newer than this Python are harmless, too.
     return unicodedata.category(sign) not in {"Zs", "Cn", "Co"}
 
 
@@ -79,16 +79,16 @@ def _escape(sign: str) -> str:
 
 
 _FORMULA: Final = (*"=+-@\t\r'", *"\uff1d\uff0b\uff0d\uff20")
-"""Beginnings of a cell that spreadsheets run, or hide; those of full width too."""
+"""First characters of a cell that spreadsheets execute or hide, full-width forms included."""
 
 
 def is_formula(text: str) -> bool:
-    """Whether a spreadsheet would run or hide a cell instead of showing it."""
+    """Whether a spreadsheet would execute or hide a cell with this text instead of showing it."""
     return text.startswith(_FORMULA)
 
 
 def spreadsheet_safe(text: str) -> str:
-    """Return text for a cell of a CSV that no spreadsheet runs: with a `'` before it if need be.
+    """Return text for a CSV cell that no spreadsheet executes: prefixed with `'` if necessary.
 
     >>> spreadsheet_safe("=HYPERLINK(1)"), spreadsheet_safe("anna")
     ("'=HYPERLINK(1)", 'anna')
@@ -110,7 +110,7 @@ def read_bytes(path: Path, *, max_bytes: int = JSON_LIMIT_BYTES) -> bytes:
 
     Raises:
         ForeignFileError: it is a pipe, a device or a folder, or has more than `max_bytes`.
-        OSError: it is not there, or can't be read.
+        OSError: it does not exist, or can't be read.
     """
     try:
         return read_bounded(path, max_bytes)
@@ -125,19 +125,19 @@ def read_json(
     max_values: int = JSON_LIMIT_VALUES,
     strict: bool = True,
 ) -> Any:  # noqa: ANN401 - any JSON value
-    """Return what a JSON file holds, if it is safe to work with.
+    """Return the value in a JSON file, if it is within limits and safe to use.
 
     Args:
         path: a regular file.
-        max_bytes: of the file.
-        max_values: numbers, texts, lists and objects in it, roughly: what decides the memory.
-        strict: also refuse values that can't be written again or computed with. False where only a
+        max_bytes: limit on the file's size.
+        max_values: rough limit on numbers, texts, lists and objects, which decide the memory used.
+        strict: also refuse values that can't be serialised or computed with. False where only a
             few values are used, each of which is checked.
 
     Raises:
-        ForeignFileError: no JSON in UTF-8, or beyond the limits: size, depth; if strict, numbers
-            that are not finite or have more than 64 bits, text with half a surrogate pair.
-        OSError: it is not there, or can't be read.
+        ForeignFileError: not JSON in UTF-8, or beyond the limits on size, values or depth; if
+            strict, non-finite numbers, integers beyond 64 bits, text with half a surrogate pair.
+        OSError: it does not exist, or can't be read.
     """
     return parse_json(read_bytes(path, max_bytes=max_bytes), max_values=max_values, strict=strict)
 
@@ -145,27 +145,27 @@ def read_json(
 def parse_json(
     data: bytes | str, *, max_values: int = JSON_LIMIT_VALUES, strict: bool = True
 ) -> Any:  # noqa: ANN401 - any JSON value
-    """Return what a JSON text holds; see `read_json`."""
+    """Return the value of a JSON text; see `read_json`."""
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-    # Counted before parsing: a few bytes of empty lists become gigabytes of objects.
+    # Counted before parsing, because a small text of empty lists becomes gigabytes of objects.
     if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > max_values:
         raise ForeignFileError(f"more than {max_values:,} values")
     try:
         value = json.loads(raw.decode("utf-8"), parse_constant=_no_number if strict else None)
     except UnicodeDecodeError as error:
-        raise ForeignFileError(f"no UTF-8 (byte {error.start})") from error
+        raise ForeignFileError(f"not UTF-8 (byte {error.start})") from error
     except RecursionError as error:
         raise ForeignFileError(_TOO_DEEP) from error
     except json.JSONDecodeError as error:
         raise ForeignFileError(printable(error)) from error
-    except ValueError as error:  # among them a number of thousands of digits
+    except ValueError as error:  # such as a number with thousands of digits
         raise ForeignFileError(printable(error).partition(";")[0]) from error
     _check(value, strict=strict)
     return value
 
 
 def _check(value: object, *, strict: bool) -> None:
-    """Refuse values that could be parsed and can't be used."""
+    """Refuse parsed values that can't be used."""
     level: list[object] = [value]
     depth = 0
     while level:
@@ -198,15 +198,15 @@ def _check_plain(item: object) -> None:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ForeignFileError(f"{name} is no number of JSON")
+    raise ForeignFileError(f"{name} is not a JSON number")
 
 
 @contextmanager
 def opened_inside(folder: Path, path: Path) -> Iterator[BufferedReader]:
-    """Open a regular file for reading that lies in a folder, after all links are resolved.
+    """Open a regular file for reading, if it is inside a folder once all links are resolved.
 
-    From the folder down no link is followed while opening, so that nothing can be exchanged between
-    the check and the reading.
+    No link below the folder is followed while opening, so that nothing can be swapped between the
+    check and the reading.
 
     Args:
         folder: may itself be reached by links.
@@ -214,7 +214,7 @@ def opened_inside(folder: Path, path: Path) -> Iterator[BufferedReader]:
 
     Raises:
         ForeignFileError: it leads out of the folder, or is no regular file.
-        OSError: it is not there, or can't be read.
+        OSError: it does not exist, or can't be read.
     """
     root = Path(os.path.realpath(folder))
     real = Path(os.path.realpath(path, strict=True))
@@ -242,8 +242,8 @@ def require_own(folder: Path, path: Path, sha256: str | None) -> None:
     """Refuse a file that leads out of its folder, or does not have its recorded checksum.
 
     Raises:
-        ForeignFileError: it is one of these.
-        OSError: it is not there, or can't be read.
+        ForeignFileError: it does one of these.
+        OSError: it does not exist, or can't be read.
     """
     with opened_inside(folder, path) as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
@@ -251,12 +251,12 @@ def require_own(folder: Path, path: Path, sha256: str | None) -> None:
 
 
 def copy_checked(source: BinaryIO, target: Path, sha256: str) -> bool:
-    """Copy an open file to a new one, and return whether its bytes have the digest.
+    """Copy an open file to a new one, and return whether its sha256 matches.
 
-    A wrong copy is deleted. The bytes that are hashed are those that are written.
+    A copy that does not match is deleted. The hashed bytes are those that were written.
 
     Raises:
-        FileExistsError: something lies at `target`, be it a link.
+        FileExistsError: `target` exists, even if only as a link.
     """
     digest = hashlib.sha256()
     with target.open("xb") as file:

@@ -1,7 +1,7 @@
-"""Texts for others, without paths, secrets and the names of this machine and its user.
+"""Texts for publication, without paths, secrets and the names of this machine and its user.
 
-Runs, scores, datasets and pages are sent around. They need what reproduces a result (names,
-options, digests), but not where files lay, who worked there, or any secret.
+Runs, scores, datasets and pages are shared. They must hold what reproduces a result (names,
+options, digests), but no local folders, user names or secrets.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ASSIGNED: Final = re.compile(
     (?P<value>[^\s,;&'")}]+)""",
     re.VERBOSE,
 )
-"""`name=value`, and `'name': 'value'` as Python and JSON have it."""
+"""`name=value`, and `'name': 'value'` as Python and JSON write it."""
 _USER_INFO: Final = re.compile(r"(?<=://)[^/\s@?#]*@")
 
 _QUERY: Final = re.compile(r"(?P<sign>[?&;#])(?P<name>[^=&#\s;?]+)=(?P<value>[^&#\s;]*)")
@@ -50,11 +50,11 @@ _REMOTE: Final = re.compile(r"(?<![\w.-])[\w.-]+@[\w.-]+:(?=[/~])")
 _SHARE: Final = re.compile(r"\\\\(?:[^\\\n:\"'<>|]+\\+)+(?P<last>[^\s\\:\"'<>|,;)\]]*)")
 """`\\\\server\\share\\folder\\file`."""
 _HOME: Final = re.compile(r"(?:[A-Za-z]:)?[/\\](?:home|Users)[/\\]+[^/\\]+[/\\]*")
-"""A home folder itself: its last part is who lives there."""
+"""A home folder itself: its last part is the user's name."""
 _COMMON_NAMES: Final = frozenset(
     {"localhost", "root", "user", "admin", "test", "data", "video", "ubuntu", "debian", "runner"}
 )
-"""Of hosts and users: these tell nothing, and are words of sentences."""
+"""Host and user names that reveal nothing and occur as ordinary words."""
 _PATH: Final = re.compile(
     r"""(?: file:// | (?<![\w/.~<-]) (?<!\{env\}) (?<!\{checkout\}) (?<!\{out\})
     | (?<=[\s'"(\[,]-[A-Za-z]) )
@@ -63,13 +63,13 @@ _PATH: Final = re.compile(
     re.VERBOSE,
 )
 """An absolute path, or one below a home folder. Its folders may contain blanks. A path after a
-placeholder of a method's spec does not count."""
+placeholder of a method's spec does not match."""
 
 
 def public_text(text: str, *, own: Iterable[Path] = ()) -> str:
-    """Return text without absolute paths, credentials in addresses, and secrets.
+    """Return text without absolute paths, credentials in URLs, and secrets.
 
-    Files are named relative to the `own` folders; of other paths only the last part stays.
+    Files are named relative to the `own` folders; of other paths only the last part is kept.
 
     >>> public_text("/home/me/talks/a b/x.mp4: broken"), public_text("https://me:pw@x.org/v?t=1")
     ('x.mp4: broken', 'https://x.org/v?t=1')
@@ -96,7 +96,7 @@ def public_message(text: str, *, own: Iterable[Path] = ()) -> str:
 def public_option(assignment: str) -> str:
     """Return `key=value` of a model's option without a private value.
 
-    A secret, or a folder of this machine, becomes its key in capitals: `hf_token=HF_TOKEN`.
+    A secret or a local folder is replaced by its key in capitals: `hf_token=HF_TOKEN`.
     """
     key, equals, value = assignment.partition("=")
     if not equals:
@@ -149,22 +149,22 @@ def is_secret_name(name: str) -> bool:
 
 
 def _roots(own: Iterable[Path]) -> list[str]:
-    """Return folders to be cut off, in all their spellings, long ones first."""
+    """Return the folders to cut off paths, in all their spellings, longest first."""
     spelt = {os.fspath(folder.absolute()) for folder in own}
-    with suppress(FileNotFoundError):  # the folder that a command was started in may be gone
-        spelt.add(os.getcwd())  # noqa: PTH109 - one spelling more
+    with suppress(FileNotFoundError):  # the working folder may have been deleted
+        spelt.add(os.getcwd())  # noqa: PTH109 - another spelling
     spelt |= {os.path.realpath(root) for root in spelt}
     return sorted((root for root in spelt if len(root) > 1), key=len, reverse=True)
 
 
 def _without_name(text: str, name: str, instead: str) -> str:
-    if len(name) < 3 or name.lower() in _COMMON_NAMES:  # a part of many sentences
+    if len(name) < 3 or name.lower() in _COMMON_NAMES:  # too common in ordinary text
         return text
     return re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])(?:\.[\w-]+)*", instead, text)
 
 
 def _last_part(path: str, last: str = "") -> str:
-    """Return the last part of an absolute path: of a home folder, `~`."""
+    """Return the last part of an absolute path, or `~` for a home folder."""
     if _HOME.fullmatch(path.removeprefix("file://")):
         return "~"
     return last or Path(path.rstrip("/\\")).name

@@ -1,8 +1,8 @@
 """The 133-point whole-body pose: layouts, the value type, and its file format.
 
 The order is COCO-WholeBody: 0-16 body, 17-22 feet, 23-90 face (68 iBUG points), 91-111 the person's
-own left hand, 112-132 the person's own right hand. All coordinates are pixels of the picture that
-the pose belongs to, x to the right and y down, the centre of the top left pixel at (0, 0).
+own left hand, 112-132 the person's own right hand. All coordinates are pixels of the frame that the
+pose belongs to, x to the right and y down, the centre of the top left pixel at (0, 0).
 """
 
 from __future__ import annotations
@@ -30,34 +30,32 @@ def read_npz(path: Path, *, max_bytes: int) -> dict[str, NDArray[Any]]:
 
     Args:
         path: a regular file, as `numpy.savez` or `savez_compressed` writes it.
-        max_bytes: of all arrays together, unpacked. The file itself may not be larger by much.
+        max_bytes: limit on all arrays together, unpacked. The file may exceed it by 1 MiB.
 
     Raises:
-        ValueError: it is no npz, is damaged, holds objects, or more than `max_bytes`.
-        OSError: it is not there, is no regular file, or can't be read.
+        ValueError: it is not an npz, is damaged, holds objects, or exceeds `max_bytes`.
+        OSError: it does not exist, is not a regular file, or can't be read.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes + (1 << 20):
-            raise ValueError(f"has {size:,} bytes, where {max_bytes:,} are the most that is read")
+            raise ValueError(f"has {size:,} bytes, more than the limit of {max_bytes:,}")
         try:
             with zipfile.ZipFile(file) as archive:
                 return _arrays(archive, max_bytes)
         except ValueError:
             raise
-        except Exception as error:  # zipfile, zlib, lzma and NumPy have a dozen kinds for bad bytes
-            # A place before the start of the file is an OSError too, but no fault of the disk.
+        except Exception as error:  # zipfile, zlib, lzma and NumPy raise many kinds for bad bytes
+            # An offset before the start of the file is an OSError too, but not a disk error.
             if isinstance(error, OSError) and error.errno != errno.EINVAL:
                 raise
-            raise ValueError(f"is no npz file, or damaged ({error})") from error
+            raise ValueError(f"is not an npz file, or damaged ({error})") from error
 
 
 def _arrays(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, NDArray[Any]]:
     members = archive.infolist()
     if len(members) > _MAX_ARRAYS:
-        raise ValueError(
-            f"holds {len(members):,} arrays, where {_MAX_ARRAYS:,} are the most that is read"
-        )
+        raise ValueError(f"holds {len(members):,} arrays, more than the limit of {_MAX_ARRAYS:,}")
     found: dict[str, NDArray[Any]] = {}
     left = max_bytes
     for member in members:
@@ -74,7 +72,7 @@ def _arrays(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, NDArray[Any]]
                 )
             values = bytearray(stored.read(n_bytes))
             if len(values) != n_bytes or stored.read(1):
-                raise ValueError(f"{name} has another length than it says")
+                raise ValueError(f"{name} has another length than its header declares")
         flat = np.frombuffer(values, dtype=dtype) if n_bytes else np.empty(0, dtype)
         found[name] = flat.reshape(shape, order="F" if fortran else "C")
     return found
@@ -87,11 +85,11 @@ def _header(stored: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dty
     elif version == (2, 0):
         shape, fortran, dtype = np.lib.format.read_array_header_2_0(stored, _MAX_HEADER_BYTES)
     else:
-        raise ValueError(f"{name} is an array of an unknown version {version}")
+        raise ValueError(f"{name} has an unknown array format version {version}")
     if dtype.hasobject:
         raise ValueError(f"{name} holds objects, which would have to be unpickled")
     if any(length < 0 for length in shape):
-        raise ValueError(f"{name} has no shape: {shape}")
+        raise ValueError(f"{name} has an invalid shape: {shape}")
     return shape, fortran, dtype
 
 
@@ -119,9 +117,9 @@ LEFT_HIP: Final = 11
 RIGHT_HIP: Final = 12
 
 _MAX_BYTES: Final = 512 << 20
-"""Of a pose: three and a half hours at 25 frames a second."""
+"""Limit of a pose's arrays: three and a half hours at 25 frames a second."""
 VISIBLE_SCORE: Final = 0.3
-"""Score above which DWPose's drawing, and so everything trained on it, takes a point as seen."""
+"""Score above which DWPose's drawing, and so every model trained on it, shows a point."""
 OPENPOSE_BODY: Final[tuple[int, ...]] = (
     0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3,
 )  # fmt: skip
@@ -156,7 +154,7 @@ class WholeBodyPose:
         return int(self.keypoints.shape[0])
 
     def slice_frames(self, start: int, end: int) -> WholeBodyPose:
-        """Return frames `start` to `end` (exclusive) as a pose of their own."""
+        """Return frames `start` to `end` (exclusive) as a new pose."""
         return replace(self, keypoints=self.keypoints[start:end], scores=self.scores[start:end])
 
     def to_crop(
@@ -200,7 +198,7 @@ _TORSO_TO_SHOULDERS: Final = 0.7
 
 
 def body_size_px(keypoints_px: NDArray[np.floating]) -> float:
-    """Return about the shoulder width that the person has, or would have seen from the front.
+    """Estimate the shoulder width, in px, that the person has when seen from the front.
 
     The greater of shoulder width and 0.7 times the torso's length; NaN if neither is known.
 
@@ -216,7 +214,7 @@ def body_size_px(keypoints_px: NDArray[np.floating]) -> float:
 
 
 def save_pose(path: Path, pose: WholeBodyPose) -> None:
-    """Write a pose as one compressed npz, aside and renamed; equal poses give equal bytes."""
+    """Write a pose atomically as one compressed npz; equal poses give equal bytes."""
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
@@ -229,10 +227,10 @@ def save_pose(path: Path, pose: WholeBodyPose) -> None:
 
 
 def load_pose(path: Path) -> WholeBodyPose:
-    """Read what `save_pose` wrote.
+    """Read a pose that `save_pose` wrote.
 
     Raises:
-        MediaError: the file is absent, no npz, pickled, too large, or holds other arrays than ours.
+        MediaError: the file is absent, not an npz, pickled, too large, or lacks a pose's arrays.
     """
     try:
         data = read_npz(path, max_bytes=_MAX_BYTES)
@@ -249,4 +247,4 @@ def load_pose(path: Path) -> WholeBodyPose:
         raise MediaError(path, "no such keypoints file") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise MediaError(path, f"no keypoints file of tpbench ({reason})") from error
+        raise MediaError(path, f"not a keypoints file of tpbench ({reason})") from error

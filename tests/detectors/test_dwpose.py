@@ -132,7 +132,7 @@ def test_a_graph_that_breaks_on_batches_is_run_in_a_loop(
         answers = DWPoseDetector(path, simcc_path, device="cpu").detect(frames)
     assert_equal_answers(answers, detector.detect(frames))
     assert [record.message for record in caplog.records] == [
-        f"{path} fails on a batch: it is run picture by picture"
+        f"{path} fails on a batch: it is run image by image"
     ]
 
 

@@ -147,7 +147,7 @@ def test_metadata_too_large_to_hold_leaves_blanks_and_says_so(
         file.truncate(1 << 34)
     assert read_provenance(video) == Provenance()
     assert "url and licence stay blank" in caplog.text
-    assert "where 67,108,864 are the most that is read" in caplog.text
+    assert "more than the limit of 67,108,864" in caplog.text
 
 
 def test_metadata_with_many_comments_is_read(video: Path) -> None:

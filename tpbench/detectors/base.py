@@ -1,9 +1,8 @@
-"""What detectors see and say, and the detectors of an extraction put together.
+"""Detectors: their interface, their results, and the set of detectors that an extraction uses.
 
-A detector takes a run of frames of one stretch and gives one answer a frame. Trackers inside it may
-lean on earlier frames of the same stretch, so `reset` stands between stretches: what a detector
-says of one stretch never depends on what it saw before. One process owns a detector; none is
-thread-safe.
+A detector takes consecutive frames of one stretch and returns one result per frame. Trackers inside
+it may depend on earlier frames of the same stretch, so `reset` is called between stretches: results
+for one stretch never depend on another. A detector belongs to one process and is not thread-safe.
 """
 
 from __future__ import annotations
@@ -44,12 +43,12 @@ class FaceDetection:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HandDetection:
-    """One hand. Sides are not settled here: that takes the wrists of a body."""
+    """One hand. Whether it is left or right is decided later, from the wrists of a body."""
 
     keypoints_px: NDArray[np.float32]
-    """(21, 2) px, wrist first, then thumb to little finger, as COCO-WholeBody has them."""
+    """(21, 2) px, wrist first, then thumb to little finger, in COCO-WholeBody order."""
     score: float
-    """In [0, 1]: how sure the model is that this is a hand."""
+    """In [0, 1]: the model's confidence that this is a hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,13 +60,13 @@ class PersonDetection:
     scores: NDArray[np.float32]
     """(133,) in [0, 1]; 0 where a point was not found."""
     body_wrists_px: NDArray[np.float32] | None = None
-    """(2, 2) px: left and right wrist by the body model alone, where a model of hands has replaced
-    them in `keypoints_px`; None where nothing replaces them."""
+    """(2, 2) px: left and right wrist by the body model alone, where a hand model has replaced them
+    in `keypoints_px`; None where nothing replaces them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detections:
-    """All that one detector found in one frame; what it does not look for stays empty."""
+    """Everything one detector found in one frame; kinds it does not detect stay empty."""
 
     faces: tuple[FaceDetection, ...] = ()
     hands: tuple[HandDetection, ...] = ()
@@ -75,20 +74,20 @@ class Detections:
 
 
 class Detector(Protocol):
-    """Finds something in the frames of one stretch."""
+    """Detects faces, hands or people in the frames of one stretch."""
 
     @property
     def model_digest(self) -> str:
-        """sha256 over the model files and settings that decide the answers."""
+        """sha256 over the model files and settings that determine the results."""
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
-        """Answer for each frame, in order. Frames of a stretch come with rising `time_s`."""
+        """Return one result per frame, in order. `time_s` must rise within a stretch."""
 
     def reset(self) -> None:
-        """Forget the stretch: the next frame may come from anywhere."""
+        """Discard tracking state: the next frame may come from anywhere."""
 
     def close(self) -> None:
-        """Give back what the models hold. The detector is not used afterwards."""
+        """Release the models. The detector is not used afterwards."""
 
 
 class SkeletonDetector(Detector, Protocol):
@@ -96,14 +95,14 @@ class SkeletonDetector(Detector, Protocol):
 
     @property
     def source(self) -> PoseSource:
-        """Which family of models this is, as it stands in `WholeBodyPose.source`."""
+        """Which family of models this is, as recorded in `WholeBodyPose.source`."""
 
 
 MAX_GAP_SHARE: Final = 0.5
-"""A hand further from a wrist than this share of the body's size does not hang on it.
+"""A hand further from a wrist than this share of the body's size is not assigned to it.
 
-On talks the median gap is 0.1, the 99th percentile 0.2; fast gestures and two models that lag
-differently need the rest.
+On talks the median gap is 0.1, the 99th percentile 0.2; the rest allows for fast gestures and for
+the different lags of the two models.
 """
 
 
@@ -112,9 +111,8 @@ def sides_of_hands(
 ) -> tuple[HandDetection | None, HandDetection | None]:
     """Return the person's own left hand and right hand, None where there is none.
 
-    Both sides are settled together: of all ways to hang the hands on the wrists, the one with the
-    most hands, then the least sum of gaps (in shares of the greatest allowed) and doubts (1 -
-    score).
+    Both sides are decided together: of all assignments of hands to wrists, the one with the most
+    hands, then the least sum of gaps (as shares of the greatest allowed) and doubts (1 - score).
 
     Args:
         hands: all hands of the frame, other people's too.
@@ -127,15 +125,15 @@ def sides_of_hands(
         if hand is None:
             return 2.0
         gap = float(np.hypot(*(hand.keypoints_px[0] - wrist_px))) / limit_px
-        # NaN, for a wrist or a body that was not found, is no reason to hang a hand on it.
+        # A NaN gap, from a wrist or body that was not found, never assigns a hand.
         return gap + 1.0 - hand.score if gap <= 1.0 else float("inf")
 
-    ways = itertools.permutations([None, None, *hands], 2)
-    return min(ways, key=lambda way: cost(way[0], left_px) + cost(way[1], right_px))
+    pairs = itertools.permutations([None, None, *hands], 2)
+    return min(pairs, key=lambda pair: cost(pair[0], left_px) + cost(pair[1], right_px))
 
 
 DWPOSE_WEIGHTS: Final = ("yolox-l", "dwpose-ll-ucoco-384")
-"""Finder of people and finder of points, as `tpbench weights` names them."""
+"""Person detector and pose model, as `tpbench weights` names them."""
 _FACES_AND_HANDS: Final = (
     "mediapipe-face-detector",
     "mediapipe-face-detector-full-range",
@@ -150,17 +148,17 @@ _MEDIAPIPE_SKELETON: Final = (
 
 
 class DetectorSuite:
-    """Faces, hands and one family of skeletons, each model run once a frame.
+    """Detectors of faces, hands and one family of skeletons; each model runs once per frame.
 
     Attributes:
-        faces: the detector of faces.
-        source: whose skeletons these are.
-        face_digest: sha256 over the face models; and so `hand_digest` and `skeleton_digest`.
+        faces: the face detector.
+        source: the family of the skeleton models.
+        face_digest: sha256 over the face models; likewise `hand_digest` and `skeleton_digest`.
 
     Args:
-        faces: finds faces, each frame for itself.
-        hands: finds hands.
-        skeleton: finds people.
+        faces: detects faces, each frame independently.
+        hands: detects hands.
+        skeleton: detects people.
         skeleton_finds_all: `skeleton` fills faces and hands as well, with the same two models.
     """
 
@@ -200,12 +198,12 @@ class DetectorSuite:
         return sides_of_hands(hands, person.keypoints_px)
 
     def reset(self) -> None:
-        """Forget the stretch."""
+        """Discard tracking state."""
         for detector in (self.faces, self._hands, self._skeleton):
             detector.reset()
 
     def close(self) -> None:
-        """Give back the native memory. Harmless when repeated."""
+        """Release native memory. Can be called repeatedly."""
         for detector in (self.faces, self._hands, self._skeleton):
             detector.close()
 
@@ -214,14 +212,14 @@ def build_suite(*, skeleton: PoseSource, device: Device, offline: bool) -> Detec
     """Load the models of an extraction.
 
     Args:
-        skeleton: whose skeletons.
+        skeleton: the family of skeleton models.
         device: where DWPose runs.
         offline: never fetch model files.
 
     Raises:
         MissingWeightsError: a model file is missing and can't be fetched.
         MissingDependencyError: a system library is missing.
-        ConfigError: the device is not to be had.
+        ConfigError: the device is not available.
     """
     if skeleton == "mediapipe":
         from tpbench.detectors.mediapipe_skeleton import MediaPipeSkeletonDetector
@@ -243,10 +241,10 @@ def build_suite(*, skeleton: PoseSource, device: Device, offline: bool) -> Detec
 
 
 def weights_digest(skeleton: PoseSource, *, offline: bool) -> str:
-    """Make sure that all model files are here, and return a sha256 over them.
+    """Ensure that all model files are present, and return a sha256 over them.
 
     Raises:
-        MissingWeightsError: one is missing; for DWPose the line names both ways out.
+        MissingWeightsError: one is missing; for DWPose the message names both remedies.
     """
     own = _MEDIAPIPE_SKELETON if skeleton == "mediapipe" else DWPOSE_WEIGHTS
     digests = []

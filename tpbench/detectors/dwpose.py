@@ -2,7 +2,7 @@
 
 The steps and numbers are those of rtmlib and of the released DWPose code, with these differences:
 frames go through the models in batches; only boxes of people count (rtmlib passes on all 80
-classes); where nobody is found nobody is reported (both take the whole frame for a person); and
+classes); if no person is found, none is reported (both take the whole frame for a person); and
 frames are not first resized to a short side of 512, as each model resizes its own input anyway.
 """
 
@@ -29,25 +29,25 @@ from tpbench.wholebody import NUM_KEYPOINTS, PoseSource
 logger = logging.getLogger(__name__)
 
 Shape = tuple[int | None, ...]
-"""Sizes of the axes of an array; None where a graph leaves an axis open."""
+"""Sizes of the axes of an array; None for a dynamic axis of the graph."""
 _CUDA: Final = "CUDAExecutionProvider"
 _CPU: Final = "CPUExecutionProvider"
 _ERRORS_ONLY: Final = 3
 
 
 class OnnxModel:
-    """One ONNX model from pictures to arrays.
+    """One ONNX model that maps images to arrays.
 
     Args:
         path: the ONNX file.
         device: where it runs.
         num_threads: threads that one operator may use.
-        max_batch: pictures that go through at once, where the batch axis of the graph is open.
+        max_batch: images per batch, if the batch axis of the graph is dynamic.
 
     Raises:
         MissingWeightsError: there is no such file.
-        ConfigError: the file is no ONNX model, it doesn't take one batch of float32 pictures, or
-            CUDA was asked for and isn't active.
+        ConfigError: the file is not an ONNX model, it doesn't take one batch of float32 images, or
+            CUDA was requested and isn't active.
     """
 
     def __init__(self, path: Path, *, device: Device, num_threads: int, max_batch: int) -> None:
@@ -63,11 +63,11 @@ class OnnxModel:
         ):
             found = ", ".join(f"{item.type} {item.shape}" for item in inputs)
             raise ConfigError(
-                f"{path}: want one input of float32 pictures (N, 3, height, width), got {found}"
+                f"{path}: want one input of float32 images (N, 3, height, width), got {found}"
             )
         if shape[0] not in {None, 1}:
             raise ConfigError(
-                f"{path}: the batch is fixed at {shape[0]}; export the model with 1 or an open axis"
+                f"{path}: the batch is fixed at {shape[0]}; export it with 1 or a dynamic axis"
             )
         self._input_name = inputs[0].name
         self._batch = 1 if shape[0] == 1 else max_batch
@@ -76,24 +76,24 @@ class OnnxModel:
         self.output_shapes: list[Shape] = [_shape(out.shape) for out in self._session.get_outputs()]
 
     def run(self, pictures: NDArray[np.float32]) -> Iterator[tuple[NDArray[Any], ...]]:
-        """Answer for each picture, in order.
+        """Run the model on each image, in order.
 
         Args:
-            pictures: (N, 3, height, width) float32, as the model wants its values.
+            pictures: (N, 3, height, width) float32, in the model's range of values.
 
         Yields:
             The outputs in the order of the graph, without the batch axis.
 
         Raises:
-            ConfigError: the model fails even on one picture.
+            ConfigError: the model fails even on a single image.
         """
         start = 0
         while start < len(pictures):
             part = pictures[start : start + self._batch]
             outputs = self._try_run(part)
             if outputs is None:
-                # Some exports promise an open batch axis and then reshape to one picture inside.
-                logger.warning("%s fails on a batch: it is run picture by picture", self.path)
+                # Some exports declare a dynamic batch axis but reshape to one image inside.
+                logger.warning("%s fails on a batch: it is run image by image", self.path)
                 self._batch = 1
                 continue
             for index in range(len(part)):
@@ -101,11 +101,11 @@ class OnnxModel:
             start += len(part)
 
     def close(self) -> None:
-        """Give back the memory of the model. It can't be run afterwards."""
+        """Release the model's memory. It can't be run afterwards."""
         self._session = None
 
     def _try_run(self, pictures: NDArray[np.float32]) -> list[NDArray[Any]] | None:
-        """Return the outputs, or None where several pictures at once are too much."""
+        """Return the outputs, or None if a batch of several images fails."""
         reason = "the outputs have another batch size than the input"
         try:
             outputs: list[NDArray[Any]] = self._session.run(None, {self._input_name: pictures})
@@ -117,12 +117,12 @@ class OnnxModel:
         if len(pictures) > 1:
             return None
         raise ConfigError(
-            f"{self.path}: the model fails on a picture of {pictures.shape[2:]} ({reason})"
+            f"{self.path}: the model fails on an image of {pictures.shape[2:]} ({reason})"
         )
 
 
 def bgr_batch(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Stack (H, W, 3) RGB pictures into (N, 3, H, W) float32 BGR in [0, 255]."""
+    """Stack (H, W, 3) RGB images into (N, 3, H, W) float32 BGR in [0, 255]."""
     return np.ascontiguousarray(np.stack(pictures)[..., ::-1].transpose(0, 3, 1, 2), np.float32)
 
 
@@ -152,7 +152,7 @@ def _open_session(path: Path, *, device: Device, num_threads: int) -> Any:  # no
     except Exception as error:
         raise ConfigError(
             f"{path}: onnxruntime {onnxruntime.__version__} can't open this as an ONNX model "
-            f"({_first_line(error)}); `tpbench weights check` tells a broken file from a whole one"
+            f"({_first_line(error)}); `tpbench weights check` shows whether the file is intact"
         ) from error
     active = session.get_providers()[0]
     if active != providers[0]:
@@ -165,14 +165,14 @@ def _open_session(path: Path, *, device: Device, num_threads: int) -> Any:  # no
 
 def _refuse_without_cuda() -> None:
     raise ConfigError(
-        "device 'cuda' was asked for, but onnxruntime can't use CUDA here: "
+        "device 'cuda' was requested, but onnxruntime can't use CUDA here: "
         "`pip uninstall onnxruntime` and `pip install onnxruntime-gpu` on a machine with an NVIDIA "
         "driver, or take device 'cpu'"
     )
 
 
 def _shape(axes: list[int | str | None]) -> Shape:
-    """Sizes of the axes; empty where the graph says nothing about them."""
+    """Sizes of the axes; empty where the graph does not declare them."""
     return tuple(axis if isinstance(axis, int) and axis > 0 else None for axis in axes)
 
 
@@ -181,9 +181,9 @@ def _first_line(error: Exception) -> str:
 
 
 PERSON_SCORE: Final = 0.3
-"""Score above which a box is a person; the released DWPose code has it."""
+"""Score above which a box is a person, as in the released DWPose code."""
 NMS_IOU: Final = 0.45
-"""Overlap above which the less sure of two boxes is the same person."""
+"""Overlap above which two boxes are one person, and the one with the lower score is dropped."""
 _YOLOX_SIZE_PX: Final = (640, 640)
 _STRIDES_PX: Final = (8, 16, 32)
 _PAD_VALUE: Final = 114
@@ -192,7 +192,7 @@ _PERSON_CLASS: Final = 0
 
 
 class PersonDetector:
-    """Boxes of people by a YOLOX model, with or without the non-maximum suppression inside."""
+    """Detects people with a YOLOX model, exported with or without non-maximum suppression."""
 
     def __init__(self, model: OnnxModel) -> None:
         self._model = model
@@ -202,14 +202,14 @@ class PersonDetector:
         self._check(model.output_shapes[0])
 
     def find(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """Find the people in each picture.
+        """Find the people in each image.
 
         Args:
             images: (H, W, 3) uint8 RGB each.
 
         Returns:
-            (N, 4) x0, y0, x1, y1 in px for each picture, the best score first. Boxes may reach out
-            of the picture.
+            (N, 4) x0, y0, x1, y1 in px for each image, the best score first. Boxes may extend
+            beyond the image.
         """
         boxed = [self._letterbox(image) for image in images]
         batch = bgr_batch([picture for picture, _ in boxed])
@@ -256,7 +256,7 @@ class PersonDetector:
     def _boxes_of_cells(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         strides = self._cells[:, 2:]
         middle = (rows[:, :2] + self._cells[:, :2]) * strides
-        # A wild size becomes infinite here, and such a box is dropped later.
+        # An extreme size becomes infinite here, and such a box is dropped later.
         with np.errstate(over="ignore", invalid="ignore"):
             half = np.exp(rows[:, 2:4]) * strides / 2
             return np.concatenate([middle - half, middle + half], axis=1, dtype=np.float32)
@@ -273,7 +273,7 @@ def _yolox_cells(height_px: int, width_px: int) -> NDArray[np.float32]:
 
 
 def _best_boxes(boxes: NDArray[np.float32], scores: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Keep the boxes that are sure enough, have an area, and aren't a better one's double."""
+    """Keep the boxes that score high enough, have an area, and don't duplicate a better one."""
     from rtmlib.tools.object_detection.post_processings import nms
 
     sized = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] >= boxes[:, :2] + 1).all(axis=1)
@@ -287,8 +287,8 @@ BOX_PADDING: Final = 1.25
 """The crop is this many times as large as the box."""
 _POSE_SIZE_PX: Final = (384, 288)
 _BINS_PER_PX: Final = 2
-# rtmlib and the released code both put these, which are in RGB order, on BGR pictures. Pose models
-# were trained on RGB; the poses that animation models were trained on come from this mixture.
+# rtmlib and the released code both apply these values, in RGB order, to BGR images. Pose models
+# were trained on RGB; the poses that animation models were trained on come from this mismatch.
 _MEAN: Final = np.array([123.675, 116.28, 103.53], dtype=np.float32)[:, None, None]
 _STD: Final = np.array([58.395, 57.12, 57.375], dtype=np.float32)[:, None, None]
 
@@ -305,7 +305,7 @@ class PoseModel:
     def find(
         self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray[np.float32]]
     ) -> list[PersonDetection]:
-        """Find the points of one person for each pair of picture and box.
+        """Find the points of one person for each pair of image and box.
 
         Args:
             images: (H, W, 3) uint8 RGB each.
@@ -334,7 +334,7 @@ class PoseModel:
     def _crop(
         self, image: NDArray[np.uint8], box: NDArray[np.float32]
     ) -> tuple[NDArray[np.uint8], NDArray[np.floating]]:
-        """Cut the padded box out; also return its (x0, y0) and (width, height) in px."""
+        """Crop the padded box; also return its (x0, y0) and (width, height) in px."""
         from rtmlib.tools.pose_estimation.pre_processings import bbox_xyxy2cs, top_down_affine
 
         center, size = bbox_xyxy2cs(box, padding=BOX_PADDING)
@@ -358,7 +358,7 @@ class PoseModel:
 
 
 def _agrees(found: Shape, wanted: Shape) -> bool:
-    """Whether a shape can be the wanted one, as far as the graph settles its axes."""
+    """Whether a shape can be the wanted one; dynamic axes match any size."""
     return not found or (
         len(found) == len(wanted)
         and all(axis in {None, size} for axis, size in zip(found, wanted, strict=True))
@@ -366,22 +366,22 @@ def _agrees(found: Shape, wanted: Shape) -> bool:
 
 
 class DWPoseDetector:
-    """Finds every person's 133 points in each frame on its own; nothing is carried between frames.
+    """Detects every person's 133 points in each frame independently.
 
     Attributes:
         source: always "dwpose".
-        model_digest: sha256 over both model files and the settings that decide the answers.
+        model_digest: sha256 over both model files and the settings that determine the results.
 
     Args:
         detector_path: a YOLOX ONNX model whose first class is a person.
         pose_path: a whole-body SimCC ONNX model (DWPose, RTMPose, RTMW).
         device: where both run.
         num_threads: threads that one operator may use.
-        batch_size: frames, and then people, that go through a model at once if its graph allows.
+        batch_size: frames, and then people, in one batch of a model, if its graph allows.
 
     Raises:
-        MissingWeightsError: a file is not there.
-        ConfigError: a file is not such a model, or CUDA was asked for and isn't active.
+        MissingWeightsError: a file does not exist.
+        ConfigError: a file is not such a model, or CUDA was requested and isn't active.
     """
 
     source: Final[PoseSource] = "dwpose"
@@ -417,7 +417,7 @@ class DWPoseDetector:
         """Build the detector from the files that `tpbench weights` knows by name.
 
         Raises:
-            MissingWeightsError: a file is not on this machine; says what to type.
+            MissingWeightsError: a file is not on this machine; the message names the command.
             ConfigError: as for the class.
         """
         detector_path, pose_path = map(resolve, DWPOSE_WEIGHTS)
@@ -432,10 +432,10 @@ class DWPoseDetector:
         return found
 
     def reset(self) -> None:
-        """Do nothing: no answer leans on an earlier frame."""
+        """Do nothing: no result depends on an earlier frame."""
 
     def close(self) -> None:
-        """Give back the memory of both models."""
+        """Release the memory of both models."""
         for model in self._models:
             model.close()
 
@@ -443,7 +443,7 @@ class DWPoseDetector:
         boxes = self._person_detector.find(images)
         pairs = [(image, box) for image, found in zip(images, boxes, strict=True) for box in found]
         people: list[PersonDetection] = []
-        # In parts, so that a crowd takes no more memory than a single person.
+        # In batches, so that memory does not grow with the number of people.
         for start in range(0, len(pairs), self._batch_size):
             part = pairs[start : start + self._batch_size]
             people += self._pose_model.find([image for image, _ in part], [box for _, box in part])

@@ -31,7 +31,7 @@ _INPUT_PX: Final = 192
 _CROP_SCALE: Final = 1.5
 _MAX_PASSES: Final = 6
 _SETTLED_SHARE: Final = 0.005
-"""A mesh that moves less than this share of its size has found its place."""
+"""A mesh that moves less than this share of its size has converged."""
 _HALF_PIXEL: Final = 0.5
 """The network counts from the corner of its input, we from the centre of the first pixel."""
 
@@ -43,7 +43,7 @@ class MeshFace:
     vertices_px: NDArray[np.float32]
     """(468, 2) px, in the canonical order of MediaPipe's face mesh."""
     score: float
-    """In [0, 1]: how sure the network is that the crop holds a face."""
+    """In [0, 1]: the network's confidence that the crop holds a face."""
 
 
 class FaceMesh:
@@ -54,7 +54,7 @@ class FaceMesh:
 
     Raises:
         MissingWeightsError: the model file is absent and may not or can't be fetched.
-        ImportError: LiteRT has no wheel for this machine; `open_face_mesh` copes with that.
+        ImportError: LiteRT has no wheel for this machine; `open_face_mesh` handles that.
     """
 
     def __init__(self, *, offline: bool = False) -> None:
@@ -107,7 +107,7 @@ class FaceMesh:
 
 
 def open_face_mesh(*, offline: bool = False) -> FaceMesh | None:
-    """Return the face mesh, or None where LiteRT has no wheel; then says so in the log, once.
+    """Return the face mesh, or None where LiteRT has no wheel, which is logged once.
 
     Raises:
         MissingWeightsError: the model file is absent and may not or can't be fetched.
@@ -253,21 +253,21 @@ _FULL_RANGE_INPUT_PX: Final = 192
 _SHORT_RANGE_INPUT_PX: Final = 128
 
 _LARGE_SHARE: Final = 0.3
-"""Of the short-range network only faces of at least this share of the picture's short side count:
-smaller ones the full-range network would have found, and false ones are all small."""
+"""Least size of a face from the short-range network, as a share of the image's short side: the
+full-range network would have found smaller ones, and all false detections are small."""
 _MIN_SIDE_PX: Final = 16
-"""Smaller pictures hold no face; the networks see some in single pixels."""
+"""Smaller images are not searched: the networks detect faces even in single pixels."""
 _OBLONG: Final = 1.2
-"""A picture whose sides differ by more than this factor is worth a closer look in squares."""
+"""An image whose sides differ by more than this factor is also searched in square tiles."""
 _SAME_FACE_SHARE: Final = 0.5
-"""Two boxes whose middles lie nearer than this share of their side show one face."""
+"""Two boxes whose centres are closer than this share of their side show one face."""
 
 
 class MediaPipeFaceDetector:
-    """Finds all faces of a frame, each frame for itself.
+    """Detects all faces of a frame, each frame independently.
 
-    The full-range network looks at the whole picture; where it finds nothing, at three squares of
-    an oblong one; and at last the short-range network looks for a face that fills the picture.
+    The full-range network searches the whole image. If it finds nothing, it searches three square
+    tiles of an oblong image; finally the short-range network searches for a face that fills it.
     Three people scaled into other frames, square and 16:9, are found nine times in ten when the
     face, chin to hairline, is 8 % of the frame's height, always from 12 %, hardly ever below 5 %.
 
@@ -292,17 +292,17 @@ class MediaPipeFaceDetector:
         self.model_digest: Final = digest(full, short, f"{min_score=}")
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
-        """Return the faces of each frame, the surest first."""
+        """Return the faces of each frame, the highest score first."""
         return [Detections(faces=self.find(frame.image)) for frame in frames]
 
     def find(
         self, image: NDArray[np.uint8], window: Window | None = None
     ) -> tuple[FaceDetection, ...]:
-        """Return the faces of one (H, W, 3) uint8 RGB picture, the surest first, in its px.
+        """Return the faces of one image, in its px, the highest score first.
 
         Args:
-            image: the picture.
-            window: look only here.
+            image: (H, W, 3) uint8 RGB.
+            window: search only here.
         """
         view = image if window is None else window.cut(image)
         if min(view.shape[:2]) < _MIN_SIDE_PX:
@@ -313,10 +313,10 @@ class MediaPipeFaceDetector:
         return tuple(sorted(faces, key=lambda face: -face.score))
 
     def reset(self) -> None:
-        """Do nothing: no frame leans on another."""
+        """Do nothing: no result depends on another frame."""
 
     def close(self) -> None:
-        """Give back the native memory."""
+        """Release native memory."""
         self._full_range.close()
         self._short_range.close()
 
@@ -348,8 +348,8 @@ def _face(detection: Any, size_px: tuple[int, ...], input_px: int) -> FaceDetect
     box = detection.bounding_box
     corners = [box.origin_x, box.origin_y, box.origin_x + box.width, box.origin_y + box.height]
     points = np.array([(point.x, point.y) for point in detection.keypoints])
-    # The picture is scaled corner on corner, so points come out half an input pixel too far right
-    # and down: a picture and its mirror image disagree by a whole one.
+    # The image is scaled corner to corner, so points come out half an input pixel too far right
+    # and down: those of an image and its mirror image differ by a whole one.
     points = points * (width_px, height_px) - max(size_px) / input_px / 2
     right_eye, left_eye, nose, _mouth, right_ear, left_ear = points.astype(np.float32)
     return FaceDetection(
@@ -362,7 +362,7 @@ def _face(detection: Any, size_px: tuple[int, ...], input_px: int) -> FaceDetect
 
 
 def _shifted(face: FaceDetection, window: Window) -> FaceDetection:
-    """Return a face found in a window in px of the whole picture."""
+    """Return a face that was found in a window, in px of the whole image."""
     origin = np.array(window[:2], dtype=np.float32)
     return replace(
         face,
@@ -374,7 +374,7 @@ def _shifted(face: FaceDetection, window: Window) -> FaceDetection:
 
 
 def _tiles(height_px: int, width_px: int) -> list[Window]:
-    """Return three overlapping squares that cover an oblong picture, none for a square one."""
+    """Return three overlapping squares that cover an oblong image, none for a square one."""
     side, length = sorted((height_px, width_px))
     if length <= _OBLONG * side:
         return []
@@ -385,7 +385,7 @@ def _tiles(height_px: int, width_px: int) -> list[Window]:
 
 
 def _middle_gap_share(one: FaceDetection, other: FaceDetection) -> float:
-    """Return how far the middles of two boxes lie apart, in sides of the larger."""
+    """Return the distance between the centres of two boxes, as a share of the larger's side."""
     boxes = np.stack([one.box_px, other.box_px])
     middles, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     return float(np.hypot(*(middles[0] - middles[1])) / max(sides.max(), 1.0))

@@ -1,6 +1,6 @@
-"""MediaPipe's hands and body, and whole-body skeletons put together from them and the face mesh.
+"""MediaPipe's hands and body, and whole-body skeletons assembled from them and the face mesh.
 
-Nothing but PyPI is needed for it. Feet stay unknown, and so do face points where LiteRT has no
+Everything needed comes from PyPI. Feet are never found, nor are face points where LiteRT has no
 wheel.
 """
 
@@ -47,9 +47,9 @@ _HIPS: Final = [11, 12]
 _OFFSET_SHARE: Final = 0.0125
 """Joints come out this share of the torso's length too far right and down.
 
-The network sees a square of 4.5 torso lengths at 256 px, so this is 0.7 px of its input: a crop
-placed by corners and answers meant for pixel centres. Measured on two talks and their mirror
-images, whose joints disagree sideways by twice that.
+The network sees a square of 4.5 torso lengths at 256 px, so this is 0.7 px of its input: its crop
+is placed by corners, its output refers to pixel centres. Measured on two talks and their mirror
+images, whose joints differ sideways by twice that.
 """
 
 
@@ -58,13 +58,13 @@ class Body:
     """One person's body."""
 
     keypoints_px: NDArray[np.float32]
-    """(17, 2) px in COCO order. Joints outside the picture are guessed, with a low score."""
+    """(17, 2) px in COCO order. Joints outside the frame are guessed, with a low score."""
     scores: NDArray[np.float32]
-    """(17,) in [0, 1]: that the joint is in the picture and not hidden."""
+    """(17,) in [0, 1]: confidence that the joint is in the frame and not hidden."""
 
 
 class MediaPipeBodyTracker:
-    """Finds one body and follows it through a stretch.
+    """Detects one body and tracks it through a stretch.
 
     Args:
         offline: never fetch model files.
@@ -96,11 +96,11 @@ class MediaPipeBodyTracker:
         )
 
     def reset(self) -> None:
-        """Forget the stretch."""
+        """Discard tracking state."""
         self._task.reset()
 
     def close(self) -> None:
-        """Give back the native memory."""
+        """Release native memory."""
         self._task.close()
 
 
@@ -108,7 +108,7 @@ _REACH: Final = 5.0
 """Side of the square around the shoulders that both hands stay in, in body sizes."""
 _MAX_SHIFT_SHARE: Final = 0.2
 _MAX_GROWTH: Final = 1.25
-"""A window that is out by more than these is set anew."""
+"""A window that is off by more than these is replaced."""
 
 
 def window_around(
@@ -116,13 +116,13 @@ def window_around(
 ) -> Window:
     """Return the square window of a person.
 
-    It is as large as arms reach, or as the picture allows. It stays where it was as long as that
-    will do, because a hand that is followed in it is lost when it moves.
+    It is as large as arms reach, or as the frame allows. The last window is kept while it is close
+    enough, because a hand that is tracked in it is lost when it moves.
 
     Args:
         keypoints_px: (17 or more, 2) px, COCO body joints first, shoulders and hips known.
-        size_px: height and width of the picture.
-        last: the window of the frame before, if any.
+        size_px: height and width of the frame.
+        last: the window of the previous frame, if any.
     """
     height_px, width_px = size_px
     side = int(np.clip(_REACH * body_size_px(keypoints_px), 2, min(height_px, width_px)))
@@ -138,18 +138,17 @@ def window_around(
 
 
 class MediaPipeHandDetector:
-    """Finds hands and follows them through a stretch.
+    """Detects hands and tracks them through a stretch.
 
-    A palm is looked for only while fewer than `max_hands` hands are followed, which is what makes
-    two cheap. It must be about 6 % of the long side of the picture to be found. In a wide frame
-    that is a person whose face is an eighth of the frame's height; who knows where the person is
-    says so with a `Window`, which does away with that.
+    Palms are detected only while fewer than `max_hands` hands are tracked, so two hands are cheap.
+    A palm must be about 6 % of the image's long side to be found: in a wide frame, that of a person
+    whose face is an eighth of the frame's height. A `Window` around the person removes this limit.
 
-    A hand's score is how sure the network is of which hand it is. It says little about presence,
-    but hands of a presence below one half are never reported.
+    A hand's score is the network's confidence in left or right. It says little about presence,
+    but hands with a presence below one half are never reported.
 
     Args:
-        max_hands: how many hands are followed at once.
+        max_hands: how many hands are tracked at once.
         offline: never fetch model files.
 
     Raises:
@@ -171,8 +170,8 @@ class MediaPipeHandDetector:
 
         Args:
             frame: of any size.
-            window: look only here. It may move from frame to frame; hands that were followed are
-                then found anew.
+            window: search only here. It may move from frame to frame; tracked hands are then
+                detected again.
         """
         image = frame.image if window is None else window.cut(frame.image)
         x0_px, y0_px = (0, 0) if window is None else window[:2]
@@ -187,11 +186,11 @@ class MediaPipeHandDetector:
         return tuple(hands)
 
     def reset(self) -> None:
-        """Forget the stretch."""
+        """Discard tracking state."""
         self._task.reset()
 
     def close(self) -> None:
-        """Give back the native memory."""
+        """Release native memory."""
         self._task.close()
 
 
@@ -199,18 +198,18 @@ _MIN_MESH_SCORE: Final = 0.5
 
 
 class MediaPipeSkeletonDetector:
-    """Finds the most prominent person's 133 points, and all faces and hands on the way.
+    """Detects the most prominent person's 133 points, and all faces and hands.
 
-    Each model runs once a frame: `Detections.faces` and `hands` are those that the skeleton was
-    made of, so nobody need look for them again. The face is the one at the body's eyes. A hand
-    hangs on the nearer wrist (`sides_of_hands`), and then that wrist is the hand's, which sees it
-    larger. Points outside the picture are not found: NaN, score 0. Scores: a joint's is visibility
-    times presence, a hand's and a face's points have the score of the hand and the mesh.
+    Each model runs once per frame: `Detections.faces` and `hands` are those that the skeleton was
+    built from. The face is the one at the body's eyes. A hand is assigned to the nearer wrist
+    (`sides_of_hands`), and the hand model, which sees it larger, then replaces that wrist.
+    Points outside the frame count as not found: NaN, score 0. A joint's score is visibility times
+    presence; points of a hand or face have the score of the hand or mesh.
 
     Attributes:
         source: always "mediapipe".
-        faces: the detector of faces inside, for those who want faces only.
-        hands: the detector of hands inside.
+        faces: the face detector, for use on its own.
+        hands: the hand detector.
 
     Args:
         offline: never fetch model files.
@@ -237,13 +236,13 @@ class MediaPipeSkeletonDetector:
         return [self._detect_one(frame) for frame in frames]
 
     def reset(self) -> None:
-        """Forget the stretch."""
+        """Discard tracking state."""
         self.hands.reset()
         self._body.reset()
         self._window = None
 
     def close(self) -> None:
-        """Give back the native memory."""
+        """Release native memory."""
         self.faces.close()
         self.hands.close()
         self._body.close()
@@ -257,7 +256,7 @@ class MediaPipeSkeletonDetector:
         self._window = window_around(body.keypoints_px, (height_px, width_px), self._window)
         face = face_of_body(faces, body.keypoints_px)
         if face is None:
-            # Too small in the whole frame, perhaps; or turned away, if it is not here either.
+            # It may be too small in the whole frame; if it is not here either, it is turned away.
             close_up = self.faces.find(frame.image, self._window)
             face = face_of_body(close_up, body.keypoints_px)
             faces += () if face is None else (face,)
@@ -296,7 +295,7 @@ class MediaPipeSkeletonDetector:
 def face_of_body(
     faces: Sequence[FaceDetection], keypoints_px: NDArray[np.floating]
 ) -> FaceDetection | None:
-    """Return the face whose eyes are nearest to the body's, unless a face's size lies between.
+    """Return the face whose eyes are nearest to the body's, at most its own size away, or None.
 
     Args:
         faces: all faces of the frame.

@@ -1,4 +1,4 @@
-"""MediaPipe's tasks: model files, native output kept quiet, nothing sent home."""
+"""MediaPipe's tasks: model files, native output silenced, no usage statistics sent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STDERR: Final = 2
 
 @contextmanager
 def quiet_native_output() -> Iterator[None]:
-    """Send the process's standard error to the debug log meanwhile. Short spans only."""
+    """Redirect the process's standard error to the debug log inside the block. Short spans only."""
     if sys.stderr is not None:
         sys.stderr.flush()
     kept = os.dup(_STDERR)
@@ -48,14 +48,14 @@ _NOWHERE: Final = "http://127.0.0.1:9"
 
 
 def send_no_usage_statistics() -> None:
-    """Close the way out for good: for processes that do nothing else."""
+    """Block HTTPS requests permanently: for processes that do nothing else."""
     for name in _NAMES:
         os.environ[name] = _NOWHERE
 
 
 @contextmanager
 def no_usage_statistics() -> Iterator[None]:
-    """Close the way out while the block runs; other requests of this process fail as well."""
+    """Block HTTPS requests inside the block; other requests of this process fail as well."""
     before = {name: os.environ.get(name) for name in _NAMES}
     send_no_usage_statistics()
     try:
@@ -89,7 +89,7 @@ def hand_bundle(*, offline: bool) -> bytes:
 
 
 def pose_bundle(*, offline: bool) -> bytes:
-    """Return the model file of `PoseLandmarker`: pixels to [-1, 1], and for landmarks to [0, 1]."""
+    """Return the model file of `PoseLandmarker`: input in [-1, 1], for landmarks in [0, 1]."""
     detector = model_bytes("mediapipe-pose-detector", offline=offline)
     landmarks = model_bytes("mediapipe-pose-landmarks", offline=offline)
     return stored_zip(
@@ -149,7 +149,7 @@ def _scaling_metadata(*, mean: float, std: float) -> NDArray[np.uint8]:
 
 
 def digest(*parts: bytes | str) -> str:
-    """Return one sha256 over model files and the settings that decide what they answer."""
+    """Return one sha256 over model files and the settings that determine their results."""
     total = hashlib.sha256()
     for part in parts:
         total.update(hashlib.sha256(part.encode() if isinstance(part, str) else part).digest())
@@ -157,14 +157,14 @@ def digest(*parts: bytes | str) -> str:
 
 
 class MediaPipeTask:
-    """One MediaPipe task over one stretch after another.
+    """One MediaPipe task, used for one stretch after another.
 
-    In VIDEO mode a task leans on the frames before, and there is no way to make it forget them:
-    after `reset` the next frame gets a new one.
+    In VIDEO mode a task depends on earlier frames, and that state can't be cleared: after `reset`
+    the next frame gets a new task.
 
     Args:
         kind: name of the task in `mediapipe.tasks.vision`.
-        model: its model file. Kept, as MediaPipe may not copy it.
+        model: bytes of its model file, kept alive here, as MediaPipe may not copy them.
         options: of the task.
         video: VIDEO mode, for `run_on_video`; otherwise IMAGE mode, for `run_on_image`.
 
@@ -184,24 +184,24 @@ class MediaPipeTask:
         self._open()
 
     def run_on_image(self, image: NDArray[np.uint8]) -> Any:  # noqa: ANN401 - MediaPipe is untyped
-        """Return what a task in IMAGE mode finds in a (H, W, 3) uint8 RGB picture."""
+        """Return what a task in IMAGE mode finds in a (H, W, 3) uint8 RGB image."""
         return self._quiet_at_first(self._task.detect, image)
 
     def run_on_video(self, image: NDArray[np.uint8], time_s: float) -> Any:  # noqa: ANN401 - same
-        """Return what a task in VIDEO mode finds in the next picture of the stretch."""
+        """Return what a task in VIDEO mode finds in the next frame of the stretch."""
         if self._stale:
             self.close()
             self._open()
-        # Two frames of one millisecond would be refused.
+        # MediaPipe refuses two frames with the same time in milliseconds.
         self._time_ms = max(self._time_ms + 1, round(time_s * 1000))
         return self._quiet_at_first(self._task.detect_for_video, image, self._time_ms)
 
     def reset(self) -> None:
-        """Forget the stretch."""
+        """Discard tracking state."""
         self._stale = self._used
 
     def close(self) -> None:
-        """Give back the native memory. Harmless when repeated."""
+        """Release native memory. Can be called repeatedly."""
         self._finalizer()
 
     def _open(self) -> None:
@@ -247,7 +247,7 @@ def _release(task: Any) -> None:  # noqa: ANN401 - MediaPipe is untyped
         with quiet_native_output():
             task.close()
     except RuntimeError:
-        # The interpreter is going down and takes no more work for the task's thread. The memory
-        # goes with the process; without a handle the task's own __del__ does not try again and
-        # complain.
+        # The interpreter is shutting down and accepts no more work for the task's thread. The
+        # memory is freed with the process; without a handle the task's own __del__ neither retries
+        # nor logs an error.
         task._handle = None
