@@ -1,4 +1,4 @@
-"""Runs: what models made of a dataset, scored, compared and published.
+"""Runs: clips that models generated from a dataset, scored, compared and published.
 
-`benchmark` is the only package that knows datasets, generators and metrics alike.
+`benchmark` is the only package that depends on datasets, generators and metrics at once.
 """

@@ -1,4 +1,4 @@
-"""`generate_run`: a model and a dataset in, a run out; what is left to do, and what came of it."""
+"""`generate_run`: generate the clips of a run, or those still missing, and update `run.json`."""
 
 from __future__ import annotations
 
@@ -60,36 +60,36 @@ from tpbench.work.records import describe_differences
 logger = logging.getLogger(__name__)
 
 CARRIES_OVER: Final = "latents_carried_across_clips"
-"""What a generator says of itself (true) if one clip leaks into the next, as in released code of
-some methods. Then the order is part of the result, and a run is made whole or not at all."""
+"""True in a generator's description if state leaks from one clip into the next, as in the code of
+some methods. Results then depend on the order, so a run is generated whole or not at all."""
 _DESCRIBE: Final = WorkItem(key="describe")
 _RECYCLE_LIGHT: Final = 25
 _RECYCLE_HEAVY: Final = 10**9
-"""Items after which a worker is replaced; one that has loaded a big model is not."""
+"""Items after which a worker is replaced; one with a large model loaded never is."""
 _OF_ROWS: Final = {"display_name", "licence_code", "licence_weights", "url", "params_b"}
 
 
 def generate_run(request: EvalRequest, on_progress: ProgressListener | None = None) -> Run:
-    """Make every clip of a run that is not there yet.
+    """Generate all clips of a run that are not finished yet.
 
-    Stopped at any moment and called again, it goes on with the clips that are not finished: those
-    without a record, and those whose record was made of other inputs or names other files than the
-    ones on disk. Failed clips are tried again.
+    After an interruption, the same call continues with the unfinished clips: those without a
+    record, and those whose record has another inputs key or does not match the files on disk.
+    Failed clips are tried again.
 
     Args:
-        request: what is made; of its seeds, the first. An object that makes the frames works in
-            this process and is not closed. What is for scoring is passed over.
-        on_progress: told about every step.
+        request: what to generate, for the first of its seeds; settings for scoring are ignored. A
+            generator object of the user runs in this process and is not closed.
+        on_progress: called after every step.
 
     Returns:
         The run. Clips that failed have a record with the reason.
 
     Raises:
-        ConfigError: an option or a name makes no sense, or the folder holds a run that was made
-            with another configuration.
-        DatasetError: the dataset is broken or has no such clips, or another process is at the run.
-        MissingWeightsError: the model's weights are missing; nothing was made.
-        TPBenchError: the disk is full; what is finished is kept.
+        ConfigError: an option or a name is invalid, or the folder holds a run with another
+            configuration.
+        DatasetError: the dataset is broken or lacks the clips, or another process uses the run.
+        MissingWeightsError: the model's weights are missing; nothing was generated.
+        TPBenchError: the disk is full; finished clips are kept.
     """
     return generate_planned(plan_run(request), request, on_progress)
 
@@ -97,7 +97,7 @@ def generate_run(request: EvalRequest, on_progress: ProgressListener | None = No
 def generate_planned(
     plan: RunPlan, request: EvalRequest, on_progress: ProgressListener | None
 ) -> Run:
-    """Do what `generate_run` does, for the seed of a plan that was made of the request."""
+    """Do what `generate_run` does, for a plan that was made from the request."""
     generator = request.generator
     worker_plan = plan_workers(
         plan.choice,
@@ -109,8 +109,8 @@ def generate_planned(
     with folder.locked(), explain_halts(folder.path):
         if request.overwrite == "never" and folder.holds_anything():
             raise ConfigError(
-                f"{folder.path}: there is a run already; --overwrite missing goes on with it, "
-                "--overwrite always makes it anew"
+                f"{folder.path}: there is a run already; --overwrite missing continues it, "
+                "--overwrite always generates it again"
             )
         adopted = None if generator is None else as_generator(generator, name=request.model)
         generation = _Generation(plan, request, folder, worker_plan)
@@ -122,7 +122,7 @@ def generate_planned(
 
 
 def _work(generation: _Generation, generator: Generator | None, progress: ProgressCounter) -> None:
-    """Have the clips made: in processes, or here by an object of the user's own."""
+    """Generate the clips: in worker processes, or here by the user's own generator."""
     task = TaskSpec(factory="tpbench.benchmark.making:build", config=generation.config())
     light, workers = generation.plan.choice.weight_free, generation.worker_plan.workers
 
@@ -138,8 +138,8 @@ def _work(generation: _Generation, generator: Generator | None, progress: Progre
             )
         run_items(task, items, generation, executor=executor, progress=progress)
 
-    # What the generator says of itself decides what is left to do. A single worker goes on with
-    # that at once, so that a big model is loaded only once.
+    # The remaining work depends on the generator's description. A single worker continues right
+    # after describing, so that a large model is loaded only once.
     work(generation.items_after_describing() if workers == 1 else iter([_DESCRIBE]), 1)
     if workers > 1:
         work(generation.items(), workers)
@@ -147,18 +147,18 @@ def _work(generation: _Generation, generator: Generator | None, progress: Progre
 
 
 def _keep_open(generator: Generator, config: JsonObject) -> Process:
-    """Put an object to work that is the user's, who closes it."""
+    """Wrap the user's generator, without a `close`: the user closes it."""
     return make_maker(generator, config).__call__
 
 
 class _Generation:
-    """Keeps the books of one call of `generate_run`: the `Records` of its items.
+    """The `Records` of one call of `generate_run`: its work items and their outcomes.
 
     Args:
-        plan: what the run is.
-        request: how it is made.
+        plan: the clips, model and settings of the run.
+        request: options of the user.
         folder: of the run, locked.
-        worker_plan: who makes it.
+        worker_plan: workers and devices.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class _Generation:
         self._shards: tuple[RunFolder, ...] = ()
 
     def config(self) -> dict[str, Any]:
-        """Return what workers need to know; see `making.build`."""
+        """Return the configuration of the workers; see `making.build`."""
         request = self._request
         return {
             "model": request.model,
@@ -192,27 +192,27 @@ class _Generation:
         }
 
     def items_after_describing(self) -> Iterator[WorkItem]:
-        """Give the item that asks what the generator is, then all others.
+        """Yield the item that describes the generator, then all others.
 
-        For one worker, who takes the second after the outcome of the first.
+        For a single worker, which takes the second item after the outcome of the first.
         """
         yield _DESCRIBE
         yield from self.items()
 
     def items(self) -> Iterator[WorkItem]:
-        """Give what is left to do."""
+        """Yield the remaining items."""
         yield from map(self._item, self._todo)
 
     def items_one_by_one(self) -> Iterator[WorkItem]:
-        """Give the clips of batches that killed their worker or met a bug, each by itself."""
+        """Yield the clips of batches that killed their worker or hit a bug, one per item."""
         yield from (self._item((job,)) for job in self._one_by_one)
 
     def add(self, outcome: Outcome, progress: ProgressCounter) -> None:
-        """Take what became of an item; its clips have their records already, but for lost ones.
+        """Process the outcome of an item; only lost clips still need a record.
 
         Raises:
-            ConfigError: the folder holds a run of another configuration.
-            TPBenchError: the generator could not say what it is.
+            ConfigError: the folder holds a run with another configuration.
+            TPBenchError: the generator could not be built or described.
         """
         if outcome.kind == "retried":
             return
@@ -221,7 +221,7 @@ class _Generation:
             if outcome.result is None:
                 name = self.plan.choice.name
                 raise TPBenchError(f"{name}: {outcome.error} (more on it: {self.folder.log})")
-            # Through JSON, as it will be read again: a tuple becomes a list, a key a text.
+            # Through JSON, to equal what will be read back: tuples become lists, keys strings.
             configuration = json.loads(json.dumps(outcome.result["configuration"]))
             self._begin(public_values(configuration), outcome.result["max_clips"], progress)
             return
@@ -236,10 +236,10 @@ class _Generation:
         progress.finish(outcome.key, done=len(statuses), frames=frames, counts=counts)
 
     def publish(self) -> None:
-        """Bring `run.json` up to what lies on disk; nothing if the run never began."""
+        """Update `run.json` from the records on disk; does nothing if the run never began."""
         if self._info is None:
             return
-        self.folder.sweep()  # workers that were lost left their unfinished files
+        self.folder.sweep()  # lost workers leave unfinished files
         clips = self.plan.selection.clips
         info = updated(self._info, {clip.clip_id: self._record(clip) for clip in clips})
         if self._todo:
@@ -251,12 +251,12 @@ class _Generation:
     def _begin(
         self, configuration: dict[str, Any], max_clips: int, progress: ProgressCounter
     ) -> None:
-        """Compare with what is there, and see what is left to do."""
+        """Compare with an existing run, find the remaining work, and write `run.json`."""
         plan, info = self.plan, _new_info(self.plan, configuration)
         former = self._former_of(info)
         if former is not None:
-            # The same but for what older versions wrote down and is private; its clips were made
-            # under that.
+            # Equal, except for private values that older versions recorded. The existing clips
+            # were generated with that configuration.
             configuration = former.model.configuration
             model = info.model.model_copy(update={"configuration": configuration})
             info = info.model_copy(update={"model": model})
@@ -289,14 +289,14 @@ class _Generation:
         progress.begin(total=wanted, before=wanted - todo)
 
     def _former_of(self, info: RunInfo) -> RunInfo | None:
-        """Return what `run.json` says of earlier calls; refuse, or take away, what is another run.
+        """Return the existing `run.json`; refuse or delete a run with another identity.
 
         Raises:
-            ConfigError: it is another run, or broken, and may not be taken away.
+            ConfigError: it is another run, or broken, and may not be deleted.
         """
         if not (self.folder.path / RUN_INFO_NAME).exists():
             return None
-        advice = "use another --out, or --overwrite always to make it anew"
+        advice = "use another --out, or --overwrite always to generate it again"
         try:
             former = read_run_info(self.folder.path)
             differences = describe_differences(
@@ -307,7 +307,7 @@ class _Generation:
         except SubmissionError as error:
             former, differences, problem = None, "unreadable", str(error)
             advice = (
-                f"move {RUN_INFO_NAME} away and give the same command again: what is finished stays"
+                f"move {RUN_INFO_NAME} away and run the same command again: finished clips are kept"
             )
         if not differences:
             return former
@@ -317,16 +317,16 @@ class _Generation:
         return None
 
     def _find_work(self, max_clips: int) -> int:
-        """Find what is to be done, take the old records of it away, and return how many clips.
+        """Find the remaining clips, delete their old records, and return how many there are.
 
         Raises:
-            ConfigError: clips are picked out of a run that is made in one go.
+            ConfigError: single clips are requested of a run that must be generated in one go.
         """
         wanted, clips = self.plan.selection.wanted, self.plan.selection.clips
         if self._in_one_go and wanted != clips[: len(wanted)]:
             raise ConfigError(
-                f"{self.plan.choice.name}: what it makes of a clip depends on the clips before; "
-                "take all, or the first ones by --limit"
+                f"{self.plan.choice.name}: its output for a clip depends on the clips before it; "
+                "take all clips, or the first ones by --limit"
             )
         jobs = [GenerationJob(clip=clip, inputs=self._keys[clip.clip_id]) for clip in wanted]
         todo = [job for job in jobs if self._again or not self._is_there(job)]
@@ -335,19 +335,19 @@ class _Generation:
         for job in todo:
             self.folder.discard(job.clip.clip_id)
         size = len(todo) or 1
-        if not self._in_one_go:  # long ones first: batches end together, and so do the workers
+        if not self._in_one_go:  # longest first, so that batches and workers end at similar times
             todo.sort(key=lambda job: (-job.clip.n_frames, job.clip.clip_id))
             size = max(1, max_clips)
         self._todo = [tuple(todo[i : i + size]) for i in range(0, len(todo), size)]
         return len(todo)
 
     def _is_there(self, job: GenerationJob) -> bool:
-        """Whether the clip is done here, or is now, because a shard of the run had it."""
+        """Whether the clip is finished here, or could be taken over from a shard."""
         of_clip = job.clip.clip_id, job.inputs, self._request.keep
         return self.folder.is_complete(*of_clip) or self.folder.take_over(*of_clip, self._shards)
 
     def _record(self, clip: TaskClip) -> ClipRecord | None:
-        """Return a clip's record if it can be read and was made of the same inputs."""
+        """Return a clip's record if it is readable and has the current inputs key."""
         return self.folder.record_of(clip.clip_id, self._keys[clip.clip_id])
 
     def _item(self, jobs: tuple[GenerationJob, ...]) -> WorkItem:
@@ -356,9 +356,9 @@ class _Generation:
         return WorkItem(key=key, payload=clips_payload(jobs, in_one_go=self._in_one_go))
 
     def _record_lost(self, outcome: Outcome) -> dict[str, str]:
-        """Record what a bug or a dead worker cost, and return statuses by clip.
+        """Record clips lost to a bug or a dead worker, and return statuses by clip.
 
-        Where it was at several clips, those without a record are left to be done one by one.
+        Of a batch of several clips, those without a record are retried one by one instead.
         """
         jobs = self._by_item[outcome.key]
         left = [job for job in jobs if self._record(job.clip) is None]
@@ -379,7 +379,7 @@ class _Generation:
 
 
 def _new_info(plan: RunPlan, configuration: dict[str, Any]) -> RunInfo:
-    """Describe a run of which nothing is made yet, by a generator that said this of itself."""
+    """Return the description of a new run without clips, for this generator configuration."""
     name, row = plan.choice.name, plan.choice.row
     of_row = {"display_name": name} if row is None else row.model_dump(include=_OF_ROWS)
     clips = plan.selection.clips
@@ -412,7 +412,7 @@ def _new_info(plan: RunPlan, configuration: dict[str, Any]) -> RunInfo:
 def _new_session(worker_plan: WorkerPlan, command: Sequence[str], *, clips_to_do: int) -> Session:
     """Describe a call that starts now, and the machine it runs on.
 
-    The command is written down without folders of this machine and without secrets.
+    The command is recorded without folders of this machine and without secrets.
     """
     return Session(
         command=public_command(command),

@@ -1,4 +1,4 @@
-"""What workers of a run do: a generator makes clips, the seam is checked, the record comes last."""
+"""The workers of a run: generate clips, check every frame, and write each clip's record last."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _REPORT_EVERY_FRAMES: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationJob:
-    """One clip to make."""
+    """One clip to generate."""
 
     clip: TaskClip
     inputs: str
@@ -39,11 +39,11 @@ class GenerationJob:
 
 
 def clips_payload(jobs: Sequence[GenerationJob], *, in_one_go: bool) -> dict[str, Any]:
-    """Return the payload that asks for clips; an empty one asks what the generator is.
+    """Return the payload that requests clips; an empty one requests the generator's description.
 
     Args:
         jobs: the clips; none has a record of an earlier session.
-        in_one_go: all or nothing, in this order: what one clip leaves behind shows in the next.
+        in_one_go: all or nothing, in this order: state left by one clip affects the next.
     """
     clips = [{"clip": job.clip.to_json(), "inputs": job.inputs} for job in jobs]
     return {"clips": clips, "in_one_go": in_one_go}
@@ -53,8 +53,8 @@ def build(config: JsonObject) -> ClipMaker:
     """Build the generator and return the task (the factory named in the task's specification).
 
     Args:
-        config: `model`, `options`, `weights_dir`, `devices`, `threads`, and what `make_maker` asks
-            for.
+        config: `model`, `options`, `weights_dir`, `devices`, `threads`, and the keys that
+            `make_maker` needs.
     """
     import cv2
 
@@ -67,16 +67,16 @@ def build(config: JsonObject) -> ClipMaker:
         device=_claim_device(config["devices"], Path(config["folder"])),
     )
     torch = sys.modules.get("torch")
-    if torch is not None:  # workers start with one thread; a big model alone may use all cores
+    if torch is not None:  # workers start with one thread; a single large model may use all cores
         torch.set_num_threads(config["threads"])
     return make_maker(generator, config)
 
 
 def make_maker(generator: Generator, config: JsonObject) -> ClipMaker:
-    """Put a generator to work in a run.
+    """Return the `ClipMaker` of a generator for a run.
 
     Args:
-        generator: makes the frames.
+        generator: generates the frames.
         config: `folder` of the run, `dataset` folder, `seed`, `keep`, `code`.
     """
     return ClipMaker(
@@ -90,7 +90,7 @@ def make_maker(generator: Generator, config: JsonObject) -> ClipMaker:
 
 
 def _claim_device(devices: Sequence[str], folder: Path) -> str:
-    """Return a device that no other worker of the run has; it is free again when we end."""
+    """Return a device that no other worker of the run uses; it is released at process exit."""
     if len(devices) == 1:
         return devices[0]
     for index, device in enumerate(devices):
@@ -100,25 +100,25 @@ def _claim_device(devices: Sequence[str], folder: Path) -> str:
         except BlockingIOError:
             os.close(lock_fd)
         else:
-            return device  # the lock is held, by the open descriptor, until the process ends
+            return device  # the open descriptor holds the lock until the process ends
     return devices[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipMaker:
-    """Makes clips with one generator and records what became of each."""
+    """Generates clips with one generator and records each outcome."""
 
     generator: Generator
     folder: RunFolder
     dataset: Path
-    """Folder of the clips."""
+    """Folder of the dataset."""
     seed: int
     keep: Keep
     code: str
-    """For the records."""
+    """Version of tpbench, as in the records."""
 
     def __call__(self, payload: JsonObject, report: ProgressReport) -> dict[str, Any]:
-        """Say what the generator is, or make the clips that a payload of `clips_payload` names."""
+        """Describe the generator, or generate the clips of a `clips_payload`."""
         if "clips" not in payload:
             return {
                 "configuration": dict(self.generator.describe()),
@@ -129,7 +129,7 @@ class ClipMaker:
             for item in payload["clips"]
         ]
         statuses: dict[str, str] = {}
-        if not payload["in_one_go"]:  # an earlier try at this item may have got somewhere
+        if not payload["in_one_go"]:  # an earlier attempt at this item may have finished some clips
             for job in jobs:
                 record = self.folder.record_of(job.clip.clip_id, job.inputs)
                 if record is not None and record.status == "done":
@@ -154,14 +154,14 @@ class ClipMaker:
     def make(
         self, jobs: Sequence[GenerationJob], on_frame: Callable[[], None] = lambda: None
     ) -> Iterator[ClipRecord]:
-        """Make clips, as many at once as the generator takes; yield each record once it is on disk.
+        """Generate clips in batches of `max_clips`; yield each record once it is on disk.
 
-        A clip that can't be made is a failed record; the others go on. What is raised is either a
-        bug of the generator or a disk that can't be written, and no record tells of it.
+        A clip that can't be generated gets a failed record; the others continue. An exception
+        means a bug in the generator or an unwritable disk, and is not recorded here.
 
         Args:
-            jobs: what to do, in this order.
-            on_frame: called for every frame that was written.
+            jobs: the clips, in this order.
+            on_frame: called after each written frame.
         """
         size = max(1, self.generator.max_clips)
         for start in range(0, len(jobs), size):
@@ -187,7 +187,7 @@ class ClipMaker:
             for item in _timed(frames, batch):
                 clip = clips.get(item.clip_id)
                 if clip is None:
-                    stranger = f"a frame of '{item.clip_id}', which nobody asked for"
+                    stranger = f"a frame of '{item.clip_id}', which was not requested"
                     yield from _fail_open(batch, f"the generator gave {stranger}")
                     return
                 record = clip.take(item)
@@ -210,7 +210,7 @@ class ClipMaker:
 def record_failure(
     folder: RunFolder, job: GenerationJob, reason: str, *, code: str, quarantined: bool = False
 ) -> ClipRecord:
-    """Write down that there is no clip, take away what there is of one, and return the record."""
+    """Record that a clip failed, delete its files, and return the record."""
     record = ClipRecord(
         clip_id=job.clip.clip_id,
         status="quarantined" if quarantined else "failed",
@@ -224,7 +224,7 @@ def record_failure(
 
 
 class _Clip:
-    """One clip of a batch while it is made; no file has its name before the last frame."""
+    """One clip of a batch during generation; files get their names after the last frame."""
 
     def __init__(self, maker: ClipMaker, task: AnimationTask, job: GenerationJob) -> None:
         self.task = task
@@ -251,39 +251,39 @@ class _Clip:
         ]
 
     def take(self, item: GeneratedFrame | ClipFailure) -> ClipRecord | None:
-        """Hear of a frame or a failure; return the clip's record if that decides it."""
+        """Process a frame or a failure; return the clip's record once its outcome is known."""
         if self._failed:
-            return None  # the record says what came first
+            return None  # the record has the first failure
         if isinstance(item, ClipFailure):
             return self.fail(item.reason)
         if not self.open:
             return self.fail(f"the generator gave more than the {self.task.n_frames} frames")
         problem = self._problem_with(item.index, item.image)
         if problem is not None:
-            return self.fail(f"the generator broke its promise: {problem}")
+            return self.fail(f"the generator gave a wrong frame: {problem}")
         self._write(item.image)
         return self._finish() if self.n_frames == self.task.n_frames else None
 
     def fail(self, reason: str) -> ClipRecord:
-        """Void the clip, also if it was thought done."""
+        """Record the clip as failed, even if it had seemed finished."""
         self.open, self._failed = False, True
         self.abandon()
         maker = self._maker
         return record_failure(maker.folder, self._job, reason, code=maker.code)
 
     def abandon(self) -> None:
-        """Leave nothing of what was written so far of a clip that is not finished."""
+        """Delete the partial files of an unfinished clip."""
         void = _VoidError()
         self._stack.__exit__(_VoidError, void, None)
 
     def _problem_with(self, index: int, image: NDArray[np.uint8]) -> str | None:
-        """Say in what a frame is not the next one of the clip; None if it is."""
+        """Return why a frame can't be the next one of the clip; None if it can."""
         if index != self.n_frames:
-            return f"frame {index} came where frame {self.n_frames} was due"
+            return f"frame {index} came instead of frame {self.n_frames}"
         shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
         want = (self.task.height_px, self.task.width_px, 3)
         if shape != want or dtype != np.uint8:
-            return f"frame {index} is {shape} {dtype}, asked for was {want} uint8"
+            return f"frame {index} is {shape} {dtype}, expected {want} uint8"
         return None
 
     def _write(self, image: NDArray[np.uint8]) -> None:
@@ -297,7 +297,7 @@ class _Clip:
         self.n_frames += 1
 
     def _finish(self) -> ClipRecord:
-        """Give the files their names, hash them, and write the record."""
+        """Rename the files to their final names, hash them, and write the record."""
         self.open = False
         self._stack.close()
         maker, task, folder = self._maker, self.task, self._maker.folder
@@ -324,7 +324,7 @@ class _Clip:
 
 
 class _VoidError(Exception):
-    """Tells the writers that their video is void."""
+    """Makes the writers discard their video."""
 
 
 def _fail_open(clips: Iterable[_Clip], reason: str) -> Iterator[ClipRecord]:
@@ -336,9 +336,9 @@ def _fail_open(clips: Iterable[_Clip], reason: str) -> Iterator[ClipRecord]:
 def _timed(
     items: Iterator[GeneratedFrame | ClipFailure], clips: Iterable[_Clip]
 ) -> Iterator[GeneratedFrame | ClipFailure]:
-    """Pass items on; the time of each is shared by the clips that are not finished.
+    """Yield the items, and split the time of each among the unfinished clips.
 
-    In lock-step the first frame of a round bears the time of all of them.
+    Where clips advance in lock-step, the first frame of a round carries the time of all.
     """
     while True:
         began_s = perf_counter()
@@ -353,28 +353,28 @@ def _timed(
 
 
 def _close(items: object) -> None:
-    """End a generator function now: what it holds is given back before the next batch."""
+    """Close a generator function now, so that its resources are free before the next batch."""
     close: Callable[[], None] | None = getattr(items, "close", None)
     if close is not None:
         close()
 
 
 def peak_host_bytes() -> int | None:
-    """Return the largest memory of this process so far, or of a process that it started."""
+    """Return the peak memory of this process so far, or of one of its child processes."""
     import resource
 
     # Linux counts in kB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss starts from what the process that started us had
+    if status.exists():  # ru_maxrss is inherited from the parent process
         lines = status.read_text(encoding="utf-8").splitlines()
         own = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), own)
     return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit)
 
 
 def _peak_gpu_bytes() -> int | None:
-    torch = sys.modules.get("torch")  # who did not import it has nothing on a GPU
+    torch = sys.modules.get("torch")  # if it was not imported, nothing is on a GPU
     if torch is None or not torch.cuda.is_available():
         return None
     return max(int(torch.cuda.max_memory_allocated(i)) for i in range(torch.cuda.device_count()))

@@ -1,9 +1,9 @@
-"""A run on disk: its folder, one record per clip, and its shards beside it.
+"""A run on disk: its folder, one record per clip, and the folders of its shards.
 
-A record is written last; without it nothing of a clip counts. `--shard 2/4` makes every fourth
-clip, from the second on, in `seed42.shard2of4`. The same command without a shard finds such folders
-beside its own, takes over what is finished in them, makes what is missing, and scores all: what a
-shard made is a clip like any other.
+A clip's record is written last; files without a record are ignored. `--shard 2/4` generates every
+fourth clip, starting with the second, in `seed42.shard2of4`. The same command without `--shard`
+finds such folders next to its own, takes over the finished clips, generates the missing ones, and
+scores all of them alike.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from tpbench.video import LOSSLESS_X264
 from tpbench.work.records import Record, locked, sweep
 
 Keep = Literal["lossless", "preview"]
-"""lossless: exact frames, which scoring needs, and the preview. preview: that alone."""
+"""lossless: the exact frames, which scoring needs, and the preview. preview: the preview only."""
 ENCODING: Final = LOSSLESS_X264
-"""Frames are written once and read by every metric and every check. Against FFV1 it takes a third
-of the time to write and half to read (512x512: 2.5 and 4 ms against 8 and 9), for a fifth more
-bytes (174 kB against 142 kB a frame)."""
+"""Frames are written once and read by every metric and every check. Compared with FFV1, writing
+takes a third of the time and reading half (512x512: 2.5 and 4 ms instead of 8 and 9), for a fifth
+more bytes (174 kB instead of 142 kB per frame)."""
 LOG_NAME: Final = "log.txt"
 _SUBFOLDERS: Final = ("records", "generated", "preview")
 _MEASURED: Final = ".scoring"
@@ -54,39 +54,39 @@ _SHARD: Final = re.compile(r"\.shard\d+of\d+")
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 RecordStatus = Literal["done", "failed", "quarantined"]
-"""failed: the model said why, or broke the seam. quarantined: it kept killing its worker."""
+"""failed: the model gave a reason or wrong frames. quarantined: its worker died every time."""
 
 
 class ClipRecord(Record):
-    """What became of one clip of a run."""
+    """The outcome of one clip of a run."""
 
     clip_id: str
     status: RecordStatus
     inputs: str
-    """Key of all that the frames depend on (see `inputs_key`); another key, another clip."""
+    """Key of everything that the frames depend on (see `inputs_key`)."""
     reason: str | None = None
-    """One line: why there is no clip."""
+    """Why there is no clip, in one line."""
     n_frames: int = 0
-    """Frames made; 0 if there is no clip."""
+    """Generated frames; 0 if there is no clip."""
     fps: str = ""
     """Exact rate, such as "30000/1001"."""
     width_px: int = 0
     height_px: int = 0
     encoding: str = ""
-    """Of the file in `generated/`; empty if only the preview was kept."""
+    """Encoding of the file in `generated/`; empty if only the preview was kept."""
     generated_sha256: Sha256 | None = None
-    """Of the bytes of the file in `generated/`; None if only the preview was kept."""
+    """Over the bytes of the file in `generated/`; None if only the preview was kept."""
     preview_sha256: Sha256 | None = None
     frames_sha256: Sha256 | None = None
-    """Of the RGB bytes of all frames in order: the same whatever the encoder and its version."""
+    """Over the RGB bytes of all frames in order; independent of the encoder and its version."""
     gen_s: float = 0.0
-    """Time the generator took for it; for clips made together, their share."""
+    """Generation time of this clip; for clips generated together, its share."""
     peak_host_bytes: int | None = None
-    """Largest memory of the process that made it, or of one it started, up to then."""
+    """Peak memory so far of the generating process, or of one of its child processes."""
     peak_gpu_bytes: int | None = None
-    """Largest memory that torch held on the GPU while it was made."""
+    """Peak memory that torch held on the GPU during generation."""
     code: str = ""
-    """Version of tpbench, with the commit where it ran from a checkout."""
+    """Version of tpbench, with the commit if it ran from a checkout."""
 
     @model_validator(mode="after")
     def _require_frames_or_a_reason(self) -> Self:
@@ -101,7 +101,7 @@ class ClipRecord(Record):
         """Read a record.
 
         Raises:
-            SubmissionError: it is absent, of another version, of another clip, or was changed.
+            SubmissionError: it is absent, changed, or of another version or clip.
         """
         record = super().read(path)
         if record.clip_id != path.stem:
@@ -110,7 +110,7 @@ class ClipRecord(Record):
 
     @property
     def rate(self) -> Fraction:
-        """Frames a second."""
+        """Frames per second."""
         return Fraction(self.fps)
 
 
@@ -123,12 +123,12 @@ def inputs_key(
     seed: int,
     encoding: str,
 ) -> str:
-    """Digest all that a generated clip depends on: sha256 over canonical JSON.
+    """Digest everything that a generated clip depends on: sha256 over canonical JSON.
 
     Args:
-        clip: what is made; the hashes of its files count.
-        configuration: what the generator says of itself: options, weights' sha256.
-        model: its name.
+        clip: the clip to generate, with the hashes of its files.
+        configuration: what the generator's `describe` returns: options, sha256 of weights.
+        model: name of the model.
         task: id and version.
         seed: of the run.
         encoding: how frames are stored.
@@ -160,8 +160,8 @@ def run_path(  # noqa: PLR0913 - one per part of the path
 ) -> Path:
     """Return `<model>/<dataset>[.<split>]@<digest8>/<task>-<protocol>/seed<N>` below `runs`.
 
-    A split that is not the whole dataset has a folder of its own: the digest is the same for all.
-    So has a shard.
+    A split other than `all` has its own folder, since all splits share the digest of the dataset.
+    So does a shard.
 
     >>> from pathlib import Path
     >>> run_path(Path("runs"), model="talkingpose:no-feedback", dataset="My talks", split="test",
@@ -179,7 +179,7 @@ def run_path(  # noqa: PLR0913 - one per part of the path
 
 
 def _safe(name: str) -> str:
-    """Return a name that stays in its folder and needs no quotes."""
+    """Return a name that can't leave its folder and needs no quotes."""
     return re.sub(r"[^A-Za-z0-9._@-]+", "-", name).strip("-.") or "unnamed"
 
 
@@ -191,39 +191,39 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """What workers and the libraries in them say, and tracebacks."""
+        """Output of the workers and their libraries, and tracebacks."""
         return self.path / LOG_NAME
 
     def generated(self, clip_id: str) -> Path:
-        """The frames, lossless."""
+        """Lossless file of the frames."""
         return self.path / "generated" / f"{check_clip_id(clip_id)}.mkv"
 
     def preview(self, clip_id: str) -> Path:
-        """The same for people to look at."""
+        """Preview of the frames, playable everywhere."""
         return self.path / "preview" / f"{check_clip_id(clip_id)}.mp4"
 
     def record(self, clip_id: str) -> Path:
-        """What became of the clip."""
+        """Record of the clip's outcome."""
         return self.path / "records" / f"{check_clip_id(clip_id)}.json"
 
     def files(self, clip_id: str) -> tuple[Path, Path, Path]:
-        """All that a run has of a clip, the record first: that is the order to take it away."""
+        """All files of a clip, the record first: the order in which to delete them."""
         return self.record(clip_id), self.generated(clip_id), self.preview(clip_id)
 
     @property
     def local(self) -> Path:
-        """What is of use on this machine alone, and goes nowhere: where the dataset lies."""
+        """Facts about this machine only, never published: the dataset's folder."""
         return self.path / ".local.json"
 
     def note_dataset(self, folder: Path) -> None:
-        """Write down where the dataset of the run lies, for nobody but the user."""
+        """Store the folder of the run's dataset in a file that only the user can read."""
         with atomic_write(self.local) as temporary:
             temporary.touch(mode=0o600)
             text = json.dumps({"dataset": os.fspath(folder.absolute())})
             temporary.write_text(text + "\n", encoding="utf-8")
 
     def noted_dataset(self) -> Path | None:
-        """Return where the dataset lay when the run was made here; None: not known."""
+        """Return the dataset's folder as stored when the run was generated here; None: unknown."""
         try:
             content = read_json(self.local, strict=False)
         except (OSError, ForeignFileError):
@@ -232,7 +232,7 @@ class RunFolder:
         return Path(folder) if isinstance(folder, str) and "\0" not in folder else None
 
     def record_of(self, clip_id: str, inputs: str) -> ClipRecord | None:
-        """Return a clip's record if it can be read and was made of these inputs."""
+        """Return a clip's record if it is readable and has this inputs key."""
         try:
             record = ClipRecord.read(self.record(clip_id))
         except SubmissionError:
@@ -240,12 +240,12 @@ class RunFolder:
         return record if record.inputs == inputs else None
 
     def is_complete(self, clip_id: str, inputs: str, keep: Keep) -> bool:
-        """Whether a clip is done, and its files are the ones that its record names.
+        """Whether a clip is done and its files match the hashes in its record.
 
         Args:
             clip_id: the clip.
             inputs: see `inputs_key`.
-            keep: which files there have to be.
+            keep: which files must exist.
         """
         record = self.record_of(clip_id, inputs)
         if record is None or record.status != "done":
@@ -256,23 +256,23 @@ class RunFolder:
         return all(path.is_file() and sha256_of(path) == sha for path, sha in wanted.items())
 
     def holds_anything(self) -> bool:
-        """Whether a run was begun here."""
+        """Whether the folder has a `run.json` or any record."""
         return (self.path / RUN_INFO_NAME).exists() or bool(list(self.path.glob("records/*.json")))
 
     def discard(self, clip_id: str) -> None:
-        """Take away all that there is of a clip."""
+        """Delete all files of a clip."""
         for path in self.files(clip_id):
             path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Take away what writers left that were killed."""
+        """Delete the temporary files of killed writers."""
         sweep((self.path, *(self.path / name for name in _SUBFOLDERS)))
 
     def clear(self, clip_ids: Iterable[str]) -> None:
-        """Take away every clip and what was computed of them; logs and files of others stay.
+        """Delete all clips and their scores; logs and unrelated files stay.
 
         Args:
-            clip_ids: of the run that is to be made; clips that have a record go, too.
+            clip_ids: clips of the new run; clips that have a record are deleted, too.
         """
         self.sweep()
         for clip_id in sorted({*clip_ids, *self._recorded()}):
@@ -281,7 +281,7 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
 
     def _recorded(self) -> Iterator[str]:
-        """Yield the clips of which a record lies here, be it of another version."""
+        """Yield the clips that have a record here, of whatever version."""
         for path in (self.path / "records").glob("*.json"):
             with suppress(OSError, ForeignFileError):
                 content = read_json(path)
@@ -290,11 +290,11 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from working in the folder; make it if need be.
+        """Keep other processes from working in the folder; create it if needed.
 
         Raises:
-            DatasetError: another process is at it, the folder can't be written, or a part of it is
-                a link: files elsewhere would be replaced and deleted.
+            DatasetError: another process holds the lock, the folder can't be written, or one of its
+                subfolders is a link: files elsewhere would be replaced and deleted.
         """
         for name in (*_SUBFOLDERS, _MEASURED):
             if (self.path / name).is_symlink():
@@ -306,7 +306,7 @@ class RunFolder:
             yield
 
     def shards(self) -> tuple[RunFolder, ...]:
-        """Return the folders of the run's shards: they lie beside its own."""
+        """Return the folders of the run's shards, which lie next to its own."""
         name = self.path.name
         return tuple(
             RunFolder(path=path)
@@ -315,15 +315,15 @@ class RunFolder:
         )
 
     def take_over(self, clip_id: str, inputs: str, keep: Keep, shards: Sequence[RunFolder]) -> bool:
-        """Take a finished clip from the first shard that has it; return whether one has.
+        """Take a finished clip from the first shard that has it; return whether one does.
 
-        Files are linked if the file system can, else copied; the record comes last.
+        Files are hard-linked where the file system allows it, else copied; the record comes last.
 
         Args:
             clip_id: the clip.
             inputs: key that its record must have.
-            keep: which files there have to be.
-            shards: where to look.
+            keep: which files must exist.
+            shards: folders to search.
         """
         for shard in shards:
             if shard.is_complete(clip_id, inputs, keep):
@@ -336,7 +336,7 @@ class RunFolder:
         return False
 
     def take_over_measurements(self) -> None:
-        """Take over what was measured in the shards; scoring looks itself whether it is right."""
+        """Take over the shards' measurements; scoring itself checks whether they are valid."""
         for shard in self.shards():
             for pattern in ("*.npy", "*.npz"):
                 for source in sorted((shard.path / _MEASURED).glob(pattern)):
@@ -347,7 +347,7 @@ class RunFolder:
     def sessions_of(
         self, shards: Sequence[RunFolder], inputs: Mapping[str, str]
     ) -> Iterator[Session]:
-        """Yield the sessions of the shards that clips of the run were taken from.
+        """Yield the sessions of the shards that the run has clips from.
 
         Args:
             shards: of the run.
@@ -361,7 +361,7 @@ class RunFolder:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy it; written aside and renamed."""
+    """Hard-link or copy a file, under a temporary name that is then renamed."""
     with atomic_write(target) as temporary:
         temporary.unlink(missing_ok=True)
         try:
@@ -372,17 +372,17 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run, opened for reading. Make one with `Run.open`."""
+    """A run, opened for reading by `Run.open`."""
 
     folder: RunFolder
     info: RunInfo
 
     @classmethod
     def open(cls, path: Path) -> Run:
-        """Open a run; reads `run.json` only.
+        """Open a run, reading `run.json` only.
 
         Raises:
-            SubmissionError: there is none, or it is broken.
+            SubmissionError: the file is missing or broken.
         """
         return cls(folder=RunFolder(path=path), info=read_run_info(path))
 
@@ -390,14 +390,14 @@ class Run:
         """Return all records by clip id, sorted.
 
         Raises:
-            SubmissionError: one can't be read or was tampered with.
+            SubmissionError: a record can't be read or was tampered with.
         """
         paths = sorted((self.folder.path / "records").glob("*.json"))
         return {path.stem: ClipRecord.read(path) for path in paths if path.name[0] != "."}
 
 
 def updated(info: RunInfo, records: Mapping[str, ClipRecord | None]) -> RunInfo:
-    """Return the description brought up to what the records of all expected clips say."""
+    """Return the description with counts and timings from the records of all expected clips."""
     counts = count_records(records)
     done = [record for record in records.values() if record is not None]
     return info.model_copy(
@@ -410,7 +410,7 @@ def updated(info: RunInfo, records: Mapping[str, ClipRecord | None]) -> RunInfo:
 
 
 def count_records(records: Mapping[str, ClipRecord | None]) -> RunCounts:
-    """Count what became of the expected clips; None: not tried yet."""
+    """Count the outcomes of the expected clips; None: not tried yet."""
     found = Counter("not_run" if record is None else record.status for record in records.values())
     return RunCounts(
         expected=len(records),
@@ -423,7 +423,7 @@ def count_records(records: Mapping[str, ClipRecord | None]) -> RunCounts:
 
 
 def timings_of(done: Sequence[ClipRecord]) -> Timings:
-    """Add up what the done clips took."""
+    """Add up the times of the finished clips, and take the largest memory peaks."""
     gen_s = sum(record.gen_s for record in done)
     frames = sum(record.n_frames for record in done)
     host = [record.peak_host_bytes for record in done if record.peak_host_bytes is not None]

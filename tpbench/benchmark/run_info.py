@@ -1,4 +1,4 @@
-"""What a run is: its settings, its stamp, the environment it was made in."""
+"""The content of `run.json`: settings of a run, its progress, code, environment and hardware."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ class _Part(BaseModel):
 
 
 class CodeStamp(_Part):
-    """Which tpbench it was."""
+    """The version of tpbench."""
 
     version: str
     git_commit: str | None = None
-    """None where tpbench runs from an installed package."""
+    """None if tpbench runs from an installed package."""
     dirty: bool | None = None
     """Whether tracked files of the checkout differed from the commit."""
 
     @property
     def short(self) -> str:
-        """One word for records: `0.1.0+g1234abcd.dirty`."""
+        """Short form for records: `0.1.0+g1234abcd.dirty`."""
         commit = f"+g{self.git_commit[:8]}" if self.git_commit else ""
         return f"{self.version}{commit}{'.dirty' if self.dirty else ''}"
 
 
 class EnvironmentStamp(_Part):
-    """Python and the packages that may change a picture or a number."""
+    """Python and the packages that may affect frames or scores."""
 
     python: str
     platform: str
@@ -62,10 +62,10 @@ class HardwareStamp(_Part):
 
     processor: str
     cores: int
-    """That this process may use."""
+    """Cores that this process may use."""
     memory_bytes: int
     gpus: tuple[str, ...] = ()
-    """Name and memory of each, as the driver tells."""
+    """Name and memory of each, as reported by the driver."""
 
 
 @cache
@@ -76,7 +76,7 @@ def code_stamp() -> CodeStamp:
     root = Path(tpbench.__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return CodeStamp(version=tpbench.__version__)
-    # Looking must not take the checkout's locks from whoever works in it.
+    # A read-only query must not lock the checkout for other git processes.
     git = ("git", "--no-optional-locks", "-C", str(root))
     commit = _answer(*git, "rev-parse", "HEAD")
     changes = _answer(*git, "status", "--porcelain", "--untracked-files=no")
@@ -97,7 +97,7 @@ def environment_stamp() -> EnvironmentStamp:
 
 
 def hardware_stamp() -> HardwareStamp:
-    """Return what this machine is."""
+    """Return processor, memory and GPUs of this machine."""
     gpus = _answer("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
     return HardwareStamp(
         processor=_processor(),
@@ -124,7 +124,7 @@ def _processor() -> str:
 
 
 def _answer(program: str, *arguments: str) -> str | None:
-    """Return what a program prints; None if there is none, or it fails."""
+    """Return what a program prints; None if it is not installed or fails."""
     path = shutil.which(program)
     if path is None:
         return None
@@ -142,15 +142,15 @@ RUN_VERSION: Final = 1
 
 
 class ModelStamp(_Part):
-    """The model, as its row has it and as it described itself."""
+    """The model, by its registry row and its generator's `describe`."""
 
     name: str
     """`id`, `id:variant` or `package.module:Class`."""
     display_name: str
     kind: str
-    """A row's kind, or "custom"."""
+    """The registry row's kind, or "custom"."""
     configuration: dict[str, JsonValue]
-    """Resolved options, sha256 of weights: all that its frames hang on."""
+    """Resolved options, sha256 of weights: everything that its frames depend on."""
     licence_code: str = ""
     licence_weights: str = ""
     url: str = ""
@@ -158,7 +158,7 @@ class ModelStamp(_Part):
 
 
 class DatasetStamp(_Part):
-    """The dataset and the clips of it that the run is about."""
+    """The dataset and the clips that the run covers."""
 
     name: str
     digest: str
@@ -168,14 +168,14 @@ class DatasetStamp(_Part):
     n_clips: int
     n_identities: int
     left_out: dict[str, int]
-    """Clip id -> frames, of clips too short for the task."""
+    """Clip id -> frames, for clips too short for the task."""
     folder: str
-    """Its folder's name; runs of older versions have the whole path. Where it lies on the machine
-    that made the run stands in a file that stays there (see `RunFolder.local`)."""
+    """Name of its folder; runs of older versions have the whole path. The path on the machine of
+    the run is in a file that is never published (see `RunFolder.local`)."""
 
 
 class TaskStamp(_Part):
-    """What was animated, and how it is scored."""
+    """The task, and the protocol that scores it."""
 
     id: str
     version: int
@@ -184,13 +184,13 @@ class TaskStamp(_Part):
 
 
 class Session(_Part):
-    """One call of the command that made clips of the run."""
+    """One call of the command that generated clips of the run."""
 
     command: tuple[str, ...]
     started_at: str
     """ISO 8601, UTC."""
     ended_at: str | None = None
-    """None: it was killed, or is still at it."""
+    """None: it was killed or is still running."""
     workers: int
     device: str
     clips_to_do: int
@@ -200,7 +200,7 @@ class Session(_Part):
 
 
 class RunCounts(_Part):
-    """What became of the clips so far."""
+    """Outcomes of the clips so far."""
 
     expected: int
     done: int = Field(ge=0)
@@ -208,21 +208,21 @@ class RunCounts(_Part):
     quarantined: int = Field(ge=0)
     not_run: int = Field(ge=0)
     frames: int = Field(ge=0)
-    """Of the done clips."""
+    """Frames of the finished clips."""
 
     @property
     def coverage(self) -> float:
-        """Share of the expected clips that are done."""
+        """Share of the expected clips that are finished, in [0, 1]."""
         return self.done / self.expected
 
 
 class Timings(_Part):
-    """What generation took, over all sessions. Part of no digest."""
+    """Time and memory of generation, over all sessions. Part of no digest."""
 
     gen_s: float
-    """Of the generator alone, summed over workers."""
+    """Time in the generator alone, summed over workers."""
     frames_per_s: float | None
-    """Frames of done clips per second of one worker."""
+    """Frames of finished clips per second of one worker."""
     peak_host_bytes: int | None
     peak_gpu_bytes: int | None
 
@@ -236,15 +236,15 @@ class RunInfo(_Part):
     task: TaskStamp
     seed: int
     encoding: str
-    """Of the files in `generated/`."""
+    """Encoding of the files in `generated/`."""
     partial: bool
-    """Whether clips are left that nobody tried yet. Such a run is for no leaderboard."""
+    """Whether some clips were not tried yet. Leaderboards leave such a run out."""
     counts: RunCounts
     timings: Timings
     sessions: tuple[Session, ...] = Field(default=())
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes it this run: two calls that differ here can't share a folder."""
+        """Return what identifies the run: calls that differ here can't share a folder."""
         return {
             "dataset": {
                 "name": self.dataset.name,
@@ -260,7 +260,7 @@ class RunInfo(_Part):
 
 
 def write_run_info(folder: Path, info: RunInfo) -> None:
-    """Write `folder/run.json` with a digest of its own, aside and renamed."""
+    """Write `folder/run.json` atomically, with a digest of its content."""
     content = info.model_dump(mode="json")
     text = json.dumps({**content, "digest": digest_of(content)}, indent=2, ensure_ascii=False)
     atomic_write_text(folder / RUN_INFO_NAME, text + "\n")
@@ -270,14 +270,14 @@ def read_run_info(folder: Path) -> RunInfo:
     """Read `folder/run.json`.
 
     Raises:
-        SubmissionError: it is absent, broken, of another version, or was changed.
+        SubmissionError: it is absent, broken, changed, or of another version.
     """
     path = folder / RUN_INFO_NAME
     try:
         raw = read_json(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SubmissionError(
-            f"{folder}: no run here ({RUN_INFO_NAME} is missing); make one with tpbench generate"
+            f"{folder}: no run here ({RUN_INFO_NAME} is missing); create one with tpbench generate"
         ) from error
     except (OSError, ForeignFileError) as error:
         raise SubmissionError(f"{path}: not readable as JSON ({error})") from error
