@@ -1,13 +1,13 @@
 """A dataset on disk: manifest, clips, splits, digest, card.
 
     DATASET/
-      dataset.json               what it is, how it was made     info.py
+      dataset.json               description and settings        info.py
       manifest.parquet           one row per candidate clip      folder.py
       clips/ keypoints/ poses/   three files per kept clip       folder.py
-      splits/{train,test}.csv    whole identities on one side    finishing.py
-      README.md croissant.json   for people, for machines        finishing.py
+      splits/{train,test}.csv    each identity on one side       finishing.py
+      README.md croissant.json   card, machine-readable card     finishing.py
 
-`finalise` writes all of it but the clips; `Dataset.open` reads it.
+`finalise` writes everything except the clips; `Dataset.open` reads a dataset.
 """
 
 from tpbench.dataset.finishing import assign_split, empty_side_warning, finalise, split_dataset

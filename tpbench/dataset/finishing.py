@@ -43,7 +43,7 @@ _SIZES: Final = (
     (100_000, "10K<n<100K"),
     (1_000_000, "100K<n<1M"),
 )
-"""Size classes of dataset hubs, by number of clips below a limit."""
+"""Size classes of dataset hubs: (limit, tag); the number of clips is below the limit."""
 _TYPES: Final = {
     "string": "sc:Text",
     "int64": "cr:Int64",
@@ -53,16 +53,16 @@ _TYPES: Final = {
 
 
 def assign_split(identity: str, *, test_share: float, seed: int) -> SplitName:
-    """Say on which side an identity is: test if sha256("<seed>:<identity>") / 2^256 < test_share.
+    """Return the side of an identity: test if sha256("<seed>:<identity>") / 2^256 < test_share.
 
-    The answer hangs on nothing else, so clips added later move nobody.
+    It depends on nothing else, so adding clips never moves an identity to the other side.
     """
     value = int(hashlib.sha256(f"{seed}:{identity}".encode()).hexdigest(), 16)
     return "test" if value / 2**256 < test_share else "train"
 
 
 def check_test_share(test_share: float) -> None:
-    """Refuse a share that leaves one side without anybody by design.
+    """Reject a share that always leaves one side empty.
 
     Raises:
         ConfigError: it is not strictly between 0 and 1.
@@ -74,7 +74,7 @@ def check_test_share(test_share: float) -> None:
 
 
 def split_clips(clips: Sequence[Clip], *, test_share: float, seed: int) -> list[Clip]:
-    """Return the rows with `split` set on the kept ones and empty on all others."""
+    """Return the rows with `split` set for kept clips and None for all others."""
     check_test_share(test_share)
     return [
         replace(
@@ -88,21 +88,21 @@ def split_clips(clips: Sequence[Clip], *, test_share: float, seed: int) -> list[
 
 
 def describe_split(clips: Sequence[Clip], *, test_share: float, seed: int) -> SplitInfo:
-    """Count what `split_clips` put on each side."""
+    """Count the clips and identities that `split_clips` put on each side."""
     sides = {side: [clip for clip in clips if clip.split == side] for side in get_args(SplitName)}
-    people = {side: len({clip.identity for clip in rows}) for side, rows in sides.items()}
+    identities = {side: len({clip.identity for clip in rows}) for side, rows in sides.items()}
     return SplitInfo(
         test_share=test_share,
         seed=seed,
         train_clips=len(sides["train"]),
         test_clips=len(sides["test"]),
-        train_identities=people["train"],
-        test_identities=people["test"],
+        train_identities=identities["train"],
+        test_identities=identities["test"],
     )
 
 
 def empty_side_warning(info: SplitInfo) -> str | None:
-    """Say plainly that a side has no clips; None when both have some."""
+    """Return a warning if a side has no clips; None if both have some."""
     if info.train_clips and info.test_clips:
         return None
     identities = info.train_identities + info.test_identities
@@ -121,8 +121,8 @@ def empty_side_warning(info: SplitInfo) -> str | None:
 def write_split_lists(folder: Path, clips: Sequence[Clip]) -> list[Path]:
     """Write `splits/train.csv` and `splits/test.csv`: clip_id, identity; sorted; LF line ends.
 
-    An identity that a spreadsheet would run has a `'` before it. Clip ids need none: nothing that
-    they can be made of computes anything, and others join tables by them.
+    An identity that a spreadsheet would run as a formula is prefixed with `'`. Clip ids are not:
+    their characters can't form a formula, and they serve as keys in table joins.
     """
     paths = []
     for side in get_args(SplitName):
@@ -132,7 +132,7 @@ def write_split_lists(folder: Path, clips: Sequence[Clip]) -> list[Path]:
         writer.writerow(("clip_id", "identity"))
         rows = sorted((c.clip_id, c.identity or "") for c in clips if c.split == side)
         for clip_id, identity in rows:
-            # Python before 3.13 leaves a carriage return without quotes, and reads a line's end.
+            # Python before 3.13 doesn't quote a carriage return, but reads it as a line end.
             chosen = quoted if "\r" in identity else writer
             chosen.writerow((clip_id, spreadsheet_safe(identity)))
         path = folder / SPLITS_FOLDER / f"{side}.csv"
@@ -142,7 +142,7 @@ def write_split_lists(folder: Path, clips: Sequence[Clip]) -> list[Path]:
 
 
 def render_card(info: DatasetInfo) -> str:
-    """Return the card as Markdown with a YAML head; it hangs on `dataset.json` alone."""
+    """Return the card as Markdown with a YAML header; it depends on `dataset.json` only."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -155,7 +155,7 @@ def render_card(info: DatasetInfo) -> str:
     return environment.from_string(_resource("card.md.j2")).render(
         info=info,
         counts=info.counts,
-        # JSON strings are YAML strings, whatever the name holds.
+        # Every JSON string is a valid YAML string.
         yaml_name=json.dumps(info.name, ensure_ascii=False),
         size=next((tag for limit, tag in _SIZES if info.counts.kept < limit), "n>1M"),
         titles={row.code: row.title for row in info.measurements if row.code},
@@ -168,7 +168,7 @@ def _resource(name: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """Make foreign text one harmless line of Markdown."""
+    """Escape foreign text into a single line of Markdown without markup."""
     line = " ".join(text.split())
     return "".join(f"\\{char}" if char in r"\`*_[]<>|#" else char for char in line)
 
@@ -176,12 +176,12 @@ def _inline(text: str) -> str:
 def croissant_json(info: DatasetInfo, manifest: Path) -> str:
     """Return the Croissant description of a dataset as JSON text.
 
-    What is the same for all datasets, the context that Croissant 1.1 prescribes among it, lies in
+    The parts common to all datasets, including the context that Croissant 1.1 prescribes, are in
     `croissant.json` beside this file.
 
     Args:
         info: the dataset.
-        manifest: its written `manifest.parquet`; the description holds its sha256.
+        manifest: its `manifest.parquet`, already written; the description holds its sha256.
     """
     described = json.loads(_resource("croissant.json"))
     described |= {
@@ -235,28 +235,28 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
 ) -> Dataset:
     """Write manifest, splits, card, Croissant and `dataset.json` (last) of a dataset.
 
-    Done after every run, over all rows: the result hangs only on them and the arguments. A dataset
-    that was split before is split again the same way. The hashes in the rows are taken as they are;
-    `Dataset.verify` holds them against the files.
+    Called after every run, with all rows: the result depends only on them and the arguments. If the
+    dataset was split before, it is split again with the same settings. Hashes in the rows are not
+    checked here; `Dataset.verify` compares them with the files.
 
     Args:
-        folder: the dataset; clips, keypoints and poses lie in it already.
+        folder: the dataset, which already contains clips, keypoints and poses.
         rows: all candidates, in any order.
-        name: shown to people.
-        version: of the dataset, for those who publish it.
+        name: display name.
+        version: of the dataset, chosen by its publisher.
         config: the resolved configuration, as plain JSON values.
         models: role ("skeleton", "face", "hand") -> sha256 of the model files.
-        measurements: what the measured columns mean.
-        run: what extraction took.
-        sources_pending: sources still to be done, after an interrupted run.
+        measurements: descriptions of the measured columns.
+        run: times and counts of the extraction.
+        sources_pending: sources still to be processed, after an interrupted run.
 
     Raises:
-        DatasetError: two rows share a clip_id, or a former `dataset.json` is not readable.
+        DatasetError: two rows share a clip_id, or an existing `dataset.json` is not readable.
     """
     former = read_info(folder).split if (folder / INFO_NAME).is_file() else None
     clips = sorted(rows, key=lambda clip: clip.clip_id)
     info = DatasetInfo(
-        # A folder's name may hold bytes that are no text.
+        # A folder's name may contain bytes that are no valid text.
         name=name.encode("utf-8", "backslashreplace").decode("utf-8"),
         version=version,
         tool_version=__version__,
@@ -273,19 +273,19 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
 
 
 def split_dataset(folder: Path, *, test_share: float, seed: int) -> SplitInfo:
-    """Split a finished dataset and write it down: lists, manifest, card, `dataset.json`.
+    """Split a finished dataset: rewrites the lists, the manifest, the card and `dataset.json`.
 
-    An empty side is logged, no error: a small dataset is no mistake. No extraction can publish into
-    the dataset meanwhile: what is split is what is there.
+    An empty side is logged but no error, as a small dataset is valid. No extraction can publish
+    into the dataset during the split, so it covers all clips.
 
     Raises:
         ConfigError: `test_share` is not strictly between 0 and 1.
-        DatasetError: there is no finished dataset in `folder`, or another process is at it.
+        DatasetError: there is no finished dataset in `folder`, or another process is using it.
     """
     check_test_share(test_share)
     Dataset.open(folder)
     records = folder / RECORDS_FOLDER
-    # Whoever extends the dataset holds this lock; a dataset without records can't be extended.
+    # An extraction into the dataset holds this lock; without records it can't be extended.
     with locked(records / RECORDS_LOCK) if records.is_dir() else nullcontext():
         dataset = Dataset.open(folder)
         clips = dataset.clips(None)

@@ -1,4 +1,4 @@
-"""A dataset folder: manifest.parquet, row by row, and all that lies beside it."""
+"""A dataset folder: reading and writing of manifest.parquet, and the paths of all files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Schema = Any
 
 MANIFEST_NAME: Final = "manifest.parquet"
 MANIFEST_VERSION: Final = 1
-"""Goes up when a column changes its meaning; a new column alone does not."""
+"""Incremented when the meaning of a column changes, but not for a new column alone."""
 _VERSION_KEY: Final = b"tpbench.manifest_version"
 _ROWS_AT_ONCE: Final = 4096
 
@@ -46,10 +46,10 @@ COLUMNS: Final[Mapping[str, str]] = {
 
 
 def write_manifest(folder: Path, rows: Iterable[Clip]) -> Path:
-    """Write all rows as `folder/manifest.parquet`, sorted by clip_id, aside and renamed.
+    """Write all rows atomically as `folder/manifest.parquet`, sorted by clip_id.
 
-    Column types do not depend on the rows: a column of nulls keeps its type. A measurement that was
-    not made is null, never NaN.
+    Column types do not depend on the rows: a column of nulls keeps its type. A missing measurement
+    is null, never NaN.
 
     Raises:
         DatasetError: two rows share a clip_id.
@@ -66,10 +66,10 @@ def write_manifest(folder: Path, rows: Iterable[Clip]) -> Path:
 def read_manifest(folder: Path) -> pd.DataFrame:
     """Read the manifest as a data frame.
 
-    Whole numbers are `Int64`, so that null stays null; `reject_codes` holds an array per row.
+    Integers are `Int64`, so that null stays null; `reject_codes` holds an array per row.
 
     Raises:
-        DatasetError: it is absent, no Parquet, of another version, or lacks a column.
+        DatasetError: it is missing, no Parquet, of another version, or lacks a column.
     """
     import pandas as pd
     import pyarrow as pa
@@ -95,7 +95,7 @@ def read_clips(folder: Path, *, status: str | None = None) -> list[Clip]:
 
 
 class ManifestIndex:
-    """A manifest in memory, of which single rows are asked for: as a table, it is small.
+    """A manifest kept in memory as a compact Arrow table, for access to single rows.
 
     Raises:
         DatasetError: as `read_manifest`.
@@ -107,14 +107,14 @@ class ManifestIndex:
 
     @property
     def clip_ids(self) -> Collection[str]:
-        """Of all rows, in their order."""
+        """Ids of all rows, in their order."""
         return self._at.keys()
 
     def clip(self, clip_id: str) -> Clip:
         """Return one row.
 
         Raises:
-            KeyError: there is none of that id.
+            KeyError: there is no row with that id.
         """
         return _clip_of(self._table.slice(self._at[clip_id], 1).to_pylist()[0])
 
@@ -128,7 +128,7 @@ class ManifestIndex:
 
 
 def read_table(folder: Path) -> Table:
-    """Read the manifest as an Arrow table, after the checks that `read_manifest` names."""
+    """Read the manifest as an Arrow table; raises as `read_manifest` does."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -148,7 +148,7 @@ def read_table(folder: Path) -> Table:
     if version != str(MANIFEST_VERSION):
         raise DatasetError(
             f"{path}: manifest version {version}, this tpbench reads {MANIFEST_VERSION}; "
-            "extract the dataset again or use the tpbench that made it"
+            "extract the dataset again or use the tpbench that created it"
         )
     wanted = _schema(())
     for name in COLUMNS:
@@ -178,7 +178,7 @@ def _schema(measurements: Iterable[str]) -> Schema:
 
 
 def _table_of(rows: Iterable[Clip]) -> Table:
-    """Gather rows in pieces: as Python objects a million rows would fill gigabytes."""
+    """Collect rows in batches: as Python objects, a million rows would fill gigabytes."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -208,7 +208,7 @@ def _flat(clip: Clip) -> dict[str, Any]:
 
 
 def _storable(value: object) -> object:
-    """Spell out bytes of a file name that are no text: Parquet holds UTF-8 and nothing else."""
+    """Escape bytes of a file name that are no text, because Parquet allows UTF-8 only."""
     if isinstance(value, str) and not value.isascii():
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     return value
@@ -228,33 +228,31 @@ KEYPOINTS_FOLDER: Final = "keypoints"
 POSES_FOLDER: Final = "poses"
 
 RECORDS_FOLDER: Final = ".records"
-"""Below the dataset: what is known of each source. Private: paths of the machine stand in it."""
+"""Records of each source, in the dataset folder. Private: they contain local paths."""
 RECORDS_LOCK: Final = ".lock"
-"""In `RECORDS_FOLDER`; held by whoever extends or splits the dataset."""
+"""In `RECORDS_FOLDER`; held by the process that extends or splits the dataset."""
 OLD_LEDGER: Final = Path(".ledger") / "local.sqlite"
-"""Below a dataset of an earlier version: what it had instead of records."""
-"""Below the dataset: what is done and what is left to do, on the machine that makes it. Whoever
-writes into the dataset holds its lock. It is private, and no part of what is published."""
+"""In the dataset folders of earlier versions, instead of records. Private as well."""
 
 
 def clip_path(folder: Path, clip_id: str) -> Path:
-    """Return where the clip's video lies: `folder/clips/<clip_id>.mp4`."""
+    """Return the path of the clip's video: `folder/clips/<clip_id>.mp4`."""
     return folder / CLIPS_FOLDER / f"{check_clip_id(clip_id)}.mp4"
 
 
 def keypoints_path(folder: Path, clip_id: str) -> Path:
-    """Return where the clip's keypoints lie: `folder/keypoints/<clip_id>.npz`."""
+    """Return the path of the clip's keypoints: `folder/keypoints/<clip_id>.npz`."""
     return folder / KEYPOINTS_FOLDER / f"{check_clip_id(clip_id)}.npz"
 
 
 def pose_path(folder: Path, clip_id: str) -> Path:
-    """Return where the clip's DWPose drawing lies: `folder/poses/<clip_id>.mp4`."""
+    """Return the path of the clip's DWPose drawing: `folder/poses/<clip_id>.mp4`."""
     return folder / POSES_FOLDER / f"{check_clip_id(clip_id)}.mp4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """A dataset folder. Make one with `Dataset.open`.
+    """A dataset folder, as returned by `Dataset.open`.
 
     >>> dataset = Dataset.open("talks")                           # doctest: +SKIP
     >>> for clip in dataset.clips(split="test"):                  # doctest: +SKIP
@@ -264,14 +262,14 @@ class Dataset:
     folder: Path
     info: DatasetInfo
     _index: list[ManifestIndex] = field(default_factory=list, init=False, repr=False, compare=False)
-    """None, or the manifest as it was when a row was first asked for by its id."""
+    """Empty, or one element: the manifest, read when a row was first requested by its id."""
 
     @classmethod
     def open(cls, folder: Path | str) -> Dataset:
-        """Open a dataset; reads `dataset.json` only.
+        """Open a dataset; reads only `dataset.json`.
 
         Raises:
-            DatasetError: there is none, or it is of another version or broken.
+            DatasetError: it is missing, of another version or broken.
         """
         return cls(folder=Path(folder), info=read_info(Path(folder)))
 
@@ -282,7 +280,7 @@ class Dataset:
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """Who is seen in the kept clips, sorted."""
+        """Identities of the kept clips, sorted."""
         return tuple(sorted({clip.identity or "" for clip in self.clips()}))
 
     def manifest(self) -> pd.DataFrame:
@@ -299,8 +297,8 @@ class Dataset:
             split: only rows on this side of the split.
 
         Raises:
-            DatasetError: a split is asked for and there is none, or the manifest is not the one
-                that `dataset.json` describes (a run was killed between the two).
+            DatasetError: a split is requested but there is none, or the manifest is not the one
+                that `dataset.json` describes (a run was killed while it wrote the two).
         """
         if split is not None and self.info.split is None:
             raise DatasetError(f"{self.folder}: not split yet; run `tpbench split {self.folder}`")
@@ -313,7 +311,7 @@ class Dataset:
         """Return one row, whatever its status.
 
         Raises:
-            DatasetError: there is no such clip; names the closest one.
+            DatasetError: there is no such clip; the message names the closest id.
         """
         if not self._index:
             opened = ManifestIndex(self.folder)
@@ -325,7 +323,7 @@ class Dataset:
         hint = "; the manifest is empty"
         if index.clip_ids:
             hint = did_you_mean(clip_id, index.clip_ids)
-        if len(hint) >= 200:  # a long list of all ids would bury the message
+        if len(hint) >= 200:  # a long list of ids would hide the message
             hint = f"; `tpbench inspect {self.folder} --json` lists all"
         raise DatasetError(f"{self.folder}: no clip {clip_id!r}{hint}")
 
@@ -337,27 +335,27 @@ class Dataset:
             )
 
     def clip_path(self, clip: Clip) -> Path:
-        """Return where the clip's video lies."""
+        """Return the path of the clip's video."""
         return clip_path(self.folder, clip.clip_id)
 
     def keypoints_path(self, clip: Clip) -> Path:
-        """Return where the clip's keypoints lie."""
+        """Return the path of the clip's keypoints."""
         return keypoints_path(self.folder, clip.clip_id)
 
     def pose_path(self, clip: Clip) -> Path:
-        """Return where the clip's DWPose drawing lies."""
+        """Return the path of the clip's DWPose drawing."""
         return pose_path(self.folder, clip.clip_id)
 
     def load_pose(self, clip: Clip) -> WholeBodyPose:
         """Read the clip's keypoints.
 
         Raises:
-            MediaError: the file is absent or broken.
+            MediaError: the file is missing or broken.
         """
         return load_pose(self.keypoints_path(clip))
 
     def missing(self) -> list[Path]:
-        """Return the files of kept clips that are not there; looks at names only, reads none."""
+        """Return the missing files of kept clips; checks for existence only, reads no file."""
         paths = (
             path_of(self.folder, clip.clip_id)
             for clip in self.clips()
@@ -366,10 +364,10 @@ class Dataset:
         return [path for path in paths if not path.is_file()]
 
     def verify(self) -> list[str]:
-        """Hash all files of the kept clips and return one line per problem; none when all is well.
+        """Hash all files of the kept clips and return one line per problem; empty if there is none.
 
-        A problem is a file that is missing, has other bytes than the manifest says, or lies in
-        `clips/`, `keypoints/` or `poses/` without a kept row.
+        A problem is a file that is missing, has another sha256 than in the manifest, or is in
+        `clips/`, `keypoints/` or `poses/` but belongs to no kept clip.
         """
         return list(self._problems())
 

@@ -1,4 +1,4 @@
-"""What a dataset says in numbers: one row per clip, and dataset.json."""
+"""The values of a dataset: one row per clip, and dataset.json."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tpbench.files import atomic_write_text
 from tpbench.foreign import ForeignFileError, read_json
 
 Status = Literal["kept", "rejected", "failed", "quarantined"]
-"""What became of a candidate: in the dataset, refused by a filter, not readable, or given up on
-because it kept killing its worker."""
+"""Outcome of a candidate: in the dataset, rejected by a filter, not readable, or given up because
+it repeatedly killed its worker."""
 SplitName = Literal["train", "test"]
 
 CLIP_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -44,18 +44,18 @@ def check_clip_id(clip_id: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
-    """One candidate clip. What is not known, or was never reached, is None.
+    """One candidate clip. Values that are unknown, or were not computed, are None.
 
-    A source that could not be read has one row of its own, with status "failed" and its `error`.
+    An unreadable source has one row, with status "failed" and its `error`.
     """
 
     clip_id: str
     status: Status
     reject_codes: tuple[str, ...] = ()
-    """Codes of the filters that refused the clip (`face.too_small`), in the order they judged."""
+    """Codes of the filters that rejected the clip (`face.too_small`), in the filters' order."""
     source_id: str
     source_path: str
-    """As the user named it."""
+    """As given by the user."""
     source_sha256: str | None = None
     url: str | None = None
     licence: str | None = None
@@ -69,9 +69,9 @@ class Clip:
     start_s: float | None = None
     end_s: float | None = None
     start_pts: int | None = None
-    """Presentation stamp of the first picture, in `time_base` seconds."""
+    """Presentation timestamp of the first frame, in units of `time_base`."""
     time_base: str | None = None
-    """Such as "1/11776"."""
+    """In seconds, such as "1/11776"."""
     fps_num: int | None = None
     fps_den: int | None = None
     n_frames: int | None = None
@@ -88,7 +88,7 @@ class Clip:
     shot_id: int | None = None
     track_id: int | None = None
     identity: str | None = None
-    """Who is seen: the source_id until something better is known. Splits go by it."""
+    """The person: the source_id unless something better is known. Splits are made by it."""
     split: SplitName | None = None
     pose_source: str | None = None
     skeleton_digest: str | None = None
@@ -101,9 +101,9 @@ class Clip:
     error: str | None = None
     """One line: why the source failed or was given up."""
     measurements: Mapping[str, float] = field(default_factory=dict)
-    """Measured values by name: columns `m_<name>`. Absent or not finite: it was not made."""
+    """Measured values by name: columns `m_<name>`. Missing or not finite: not measured."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
-    """Limits the values were held against: columns `t_<name>`."""
+    """Limits that the values were compared with: columns `t_<name>`."""
 
     def __post_init__(self) -> None:
         check_clip_id(self.clip_id)
@@ -138,7 +138,7 @@ class Clip:
 
     @property
     def duration_s(self) -> float | None:
-        """Length in seconds, from the frames where they are known."""
+        """Length in seconds, from the number of frames if known, else from the times."""
         if self.n_frames is not None and self.fps_num and self.fps_den:
             return self.n_frames * self.fps_den / self.fps_num
         if self.start_s is not None and self.end_s is not None:
@@ -158,7 +158,7 @@ class Clip:
         """Rebuild a row from `to_json`.
 
         Raises:
-            DatasetError: a key is unknown, a needed one is missing, or a value makes no sense.
+            DatasetError: a key is unknown, a required one is missing, or a value is invalid.
         """
         try:
             return cls(**{**row, "reject_codes": tuple(row.get("reject_codes") or ())})
@@ -173,14 +173,14 @@ PLAIN_COLUMNS: Final = tuple(
     for item in fields(Clip)
     if item.name not in {"reject_codes", "measurements", "thresholds"}
 )
-"""Fields of `Clip` that are one text or number each."""
+"""Fields of `Clip` that hold a single string or number."""
 FILE_HASHES: Final = ("clip_sha256", "keypoints_sha256", "pose_sha256")
-"""Columns that say what the three files of a kept clip hold."""
+"""Columns with the sha256 of the three files of a kept clip."""
 _KEPT_NEEDS: Final = ("n_frames", "fps_num", "fps_den", "identity", *FILE_HASHES)
 
 
 def finite_values(values: Mapping[str, float]) -> dict[str, float]:
-    """Return the values that were really measured: NaN and infinity say "could not be".
+    """Return the finite values: NaN and infinity mean that nothing could be measured.
 
     >>> finite_values({"yaw_deg": 3, "jitter_px": float("nan")})
     {'yaw_deg': 3.0}
@@ -192,7 +192,7 @@ INFO_NAME: Final = "dataset.json"
 SCHEMA_VERSION: Final = 1
 
 Direction = Literal["at_least", "at_most", "none"]
-"""Which side of its threshold a kept clip lies on; "none" where there is no threshold."""
+"""The side of its threshold on which a value passes; "none" if there is no threshold."""
 
 
 class _Record(BaseModel):
@@ -200,37 +200,37 @@ class _Record(BaseModel):
 
 
 class Measurement(_Record):
-    """What a manifest column `m_<name>` means."""
+    """Description of a manifest column `m_<name>`."""
 
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     title: str
-    """A few words for the head of a plot."""
+    """A few words for the title of a plot."""
     unit: str = ""
-    """Such as "px", "deg", "s"; "share" for values in [0, 1]; empty where there is none."""
+    """Such as "px", "deg", "s"; "share" for values in [0, 1]; empty if there is none."""
     direction: Direction = "none"
     code: str = ""
-    """The reject code of the filter that judges it."""
+    """Reject code of the filter that compares it with a threshold."""
     meaning: str = ""
-    """One sentence: what a large or small value says of a clip."""
+    """One sentence: what a large or small value means for a clip."""
 
     def passes(self, value: float, threshold: float | None) -> bool:
-        """Return whether `value` is on the good side of `threshold`; the limit itself is."""
+        """Return whether `value` passes `threshold`; a value equal to the threshold passes."""
         if threshold is None or self.direction == "none":
             return True
         return value >= threshold if self.direction == "at_least" else value <= threshold
 
 
 class RunStats(_Record):
-    """What extraction took, over all runs that made the dataset."""
+    """Times and counts of the extraction, summed over all runs into the dataset."""
 
     workers: int = Field(ge=1)
     wall_s: float = Field(ge=0)
     core_s: float = Field(ge=0)
-    """Processor seconds of all workers together."""
+    """Processor seconds, summed over all workers."""
     source_frames: int = Field(ge=0)
     """Frames of all sources read, kept or not."""
     source_s: float = Field(ge=0)
-    """Playing time of the same."""
+    """Duration of these frames."""
     stage_s: dict[str, float] = Field(default_factory=dict)
     """Seconds by stage, in the order of the pipeline."""
 
@@ -241,12 +241,12 @@ class RunStats(_Record):
 
     @property
     def video_hours_per_core_hour(self) -> float | None:
-        """Hours of source video that one core gets through in an hour."""
+        """Hours of source video that one core processes in an hour."""
         return self.source_s / self.core_s if self.core_s else None
 
 
 class SplitInfo(_Record):
-    """How the dataset is split, and what each side holds."""
+    """Settings of the split, and the size of each side."""
 
     test_share: float = Field(gt=0, lt=1)
     seed: int
@@ -257,7 +257,7 @@ class SplitInfo(_Record):
 
 
 class Counts(_Record):
-    """Numbers that a reader asks for first."""
+    """Counts of sources, clips, frames, identities and reject codes."""
 
     sources: int
     """Source videos with at least one row."""
@@ -269,15 +269,15 @@ class Counts(_Record):
     quarantined: int
     kept_frames: int
     kept_s: float
-    """Playing time of the kept clips in seconds."""
+    """Duration of the kept clips in seconds."""
     identities: int
     """Among the kept clips."""
     reject_codes: dict[str, int]
-    """Code -> clips that bear it, most frequent first; a clip may bear several."""
+    """Code -> number of clips with it, most frequent first; a clip may have several."""
 
     @property
     def kept_hours(self) -> float:
-        """Playing time of the kept clips in hours."""
+        """Duration of the kept clips in hours."""
         return self.kept_s / 3600
 
 
@@ -299,7 +299,7 @@ class DatasetInfo(_Record):
     """The resolved configuration of the extraction."""
     run: RunStats | None = None
     sources_pending: int = Field(default=0, ge=0)
-    """Sources that were given to `tpbench extract` and are still to be done."""
+    """Sources given to `tpbench extract` that are still to be processed."""
 
 
 def count(clips: Iterable[Clip]) -> Counts:
@@ -334,8 +334,8 @@ def count(clips: Iterable[Clip]) -> Counts:
 def content_digest(clips: Iterable[Clip]) -> str:
     """Digest the content of a dataset: sha256 over ids and file hashes of the kept clips.
 
-    Canonical JSON of the sorted `[clip_id, clip_sha256, keypoints_sha256, pose_sha256]`. Where the
-    folder lies, when it was made, what was rejected and how it is split change nothing.
+    Hashes canonical JSON of the sorted `[clip_id, clip_sha256, keypoints_sha256, pose_sha256]`. The
+    location of the folder, its date, rejected clips and the split do not affect it.
     """
     return digest_of_files(
         [clip.clip_id, clip.clip_sha256, clip.keypoints_sha256, clip.pose_sha256]
@@ -345,13 +345,13 @@ def content_digest(clips: Iterable[Clip]) -> str:
 
 
 def digest_of_files(kept: Iterable[list[str | None]]) -> str:
-    """Digest what `content_digest` does, from `[clip_id, three sha256]` of each kept clip."""
+    """Compute `content_digest` from `[clip_id, three sha256]` of each kept clip."""
     text = json.dumps(sorted(kept), separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_info(folder: Path, info: DatasetInfo) -> Path:
-    """Write `folder/dataset.json`, aside and renamed."""
+    """Write `folder/dataset.json` atomically."""
     path = folder / INFO_NAME
     atomic_write_text(path, info.model_dump_json(indent=2) + "\n")
     return path
@@ -361,7 +361,7 @@ def read_info(folder: Path) -> DatasetInfo:
     """Read `folder/dataset.json`.
 
     Raises:
-        DatasetError: it is absent, no JSON, of another schema version, or lacks something.
+        DatasetError: it is missing, no JSON, of another schema version, or invalid.
     """
     path = folder / INFO_NAME
     try:

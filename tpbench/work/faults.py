@@ -45,7 +45,7 @@ _GONE: Final = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENOTEMPTY}
 )
 """Errors of an output folder of which a part was removed or replaced, or is a broken link."""
-_EXHAUSTION: Final = (
+_RUN_OUT: Final = (
     "can't start new thread",
     "Cannot allocate memory",
     "Failed to allocate",
@@ -105,9 +105,7 @@ def machine_fault(error: BaseException, *, where: Path | None = None) -> str | N
         placed = _concerns_path(cause) or _lies_below(cause, where)
         if number in _MACHINE or (not ours and placed):
             return _fault_line(cause, where)
-        if not ours and (
-            isinstance(cause, MemoryError) or any(s in str(cause) for s in _EXHAUSTION)
-        ):
+        if not ours and (isinstance(cause, MemoryError) or any(s in str(cause) for s in _RUN_OUT)):
             reason = " ".join(str(cause).split()) or "memory ran out"
             return f"{reason}; {_ADVICE} (more memory, or fewer workers)"
     return None
