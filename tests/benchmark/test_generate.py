@@ -178,7 +178,7 @@ def test_always_takes_another_configuration_away(make: Maker) -> None:
 def test_never_wants_a_new_run(make: Maker) -> None:
     run = make(limit=1, overwrite="never")
     before = births(run)
-    with pytest.raises(ConfigError, match="there is a run already; --overwrite missing goes on"):
+    with pytest.raises(ConfigError, match="a run already; --overwrite missing continues it"):
         make(overwrite="never")
     assert births(run) == before
 
@@ -363,7 +363,7 @@ def test_two_at_once_are_refused(make: Maker) -> None:
 def test_a_broken_run_json_is_never_written_over_in_silence(make: Maker) -> None:
     run = make(limit=1)
     (run.folder.path / "run.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"schema version None.*move run.json away and give"):
+    with pytest.raises(ConfigError, match=r"schema version None.*move run.json away and run"):
         make(limit=1)
     assert not make(overwrite="always").info.partial
 
@@ -374,7 +374,7 @@ def test_the_advice_for_a_damaged_run_json_costs_no_clip(make: Maker, damage: st
     before = births(run)
     path = run.folder.path / "run.json"
     path.write_text(damage)
-    with pytest.raises(ConfigError, match=r"run.json: not readable .* move run.json away and give"):
+    with pytest.raises(ConfigError, match=r"run.json: not readable .* move run.json away and run"):
         make()
     path.rename(path.with_suffix(".damaged"))
     assert births(make()) == before
