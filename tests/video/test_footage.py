@@ -192,5 +192,5 @@ def test_a_missing_clip_is_told_of_the_file_that_may_be_it_and_what_to_do(tmp_pa
     assert hints["frames"] == (
         "'frames/0.npy' is not read: write its frames as numbered PNG, or as a video"
     )
-    assert hints["odd"].endswith("it is no ending of a video or picture that is read")
+    assert hints["odd"].endswith("its ending is not that of a supported video or picture")
     assert list(found.hints(["two", "c"], by_own_name=True)) == ["two", "c"]

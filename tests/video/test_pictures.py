@@ -257,9 +257,9 @@ DEEP = np.zeros((8, 16, 3), np.uint16)
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (written(ONE.convert("CMYK"), "JPEG"), r"each in their own way \(CMYK\): save it as RGB"),
-        (written(ONE.convert("CMYK"), "TIFF"), r"each in their own way \(CMYK\): save it as RGB"),
-        (written(ONE.convert("LAB"), "TIFF"), r"each in their own way \(CIELab\)"),
+        (written(ONE.convert("CMYK"), "JPEG"), r"to RGB differently \(CMYK\): save it as RGB"),
+        (written(ONE.convert("CMYK"), "TIFF"), r"to RGB differently \(CMYK\): save it as RGB"),
+        (written(ONE.convert("LAB"), "TIFF"), r"to RGB differently \(CIELab\)"),
         (written(ONE, "PNG", save_all=True, append_images=[OTHER]), "animated: holds several"),
         (
             written(ONE, "WEBP", save_all=True, append_images=[OTHER], lossless=True),
@@ -272,7 +272,7 @@ DEEP = np.zeros((8, 16, 3), np.uint16)
         (tiff(DEEP[..., 0], photometric="miniswhite"), "inverted grey"),
         (
             tiff(np.moveaxis(DEEP, 2, 0), photometric="rgb", planarconfig="separate"),
-            "planes apart: save it as PNG",
+            "separate planes: save it as PNG",
         ),
         (b"P5 2 1 1023\n\0\1\0\2", "has 1023 for its brightest level"),
         (b"P6 1 1 100\nabc", "has 100 for its brightest level"),

@@ -1,4 +1,4 @@
-"""Video in and out: probe, stream frames, pick frames, write, in memory that no length changes.
+"""Video in and out: probe, stream frames, pick frames, write, in memory independent of length.
 
 Everything counts frames on one constant-rate timeline per video (`tpbench.video.timeline`), so that
 a frame number means the same picture to a detector, a crop, a manifest row and another reader.

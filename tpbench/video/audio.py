@@ -1,4 +1,4 @@
-"""The sound of a clip: which track, channels mixed down, cut to the clip."""
+"""The sound of a clip: choosing the track, mixing channels down, cutting it to the clip."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from tpbench.video.source import (
 )
 from tpbench.video.timeline import BACK_S
 
-_TELL_AN_ORDER: Final = ("mov", "mp4", "mxf")
-"""Containers that can store channels in an order of their own."""
-_IN_THEIR_OWN_ORDER: Final = frozenset(
+_KEEP_CHANNEL_ORDER: Final = ("mov", "mp4", "mxf")
+"""Containers that can store channels in a custom order."""
+_STANDARD_ORDER: Final = frozenset(
     {"aac", "aac_latm", "ac3", "alac", "amr_nb", "amr_wb", "dts", "eac3", "flac", "mp2", "mp3"}
     | {"opus", "truehd", "vorbis"}
 )
-"""Codecs whose decoders tell the order themselves, whatever the container says: a usual one."""
+"""Codecs whose decoders report a standard order themselves, whatever the container declares."""
 _NO_CLIPPING: Final = {"rematrix_maxval": "1.0"}
-"""Of libswresample: a mix of more channels is turned down so far that it can't exceed 1."""
+"""Option of libswresample: a downmix is attenuated so that it can't exceed 1."""
 
 
 class SoundShape(NamedTuple):
-    """How sound is given out."""
+    """Format of the sound that is written."""
 
     rate_hz: int
     """Samples a second."""
@@ -51,7 +51,7 @@ class SoundShape(NamedTuple):
 
     @property
     def layout(self) -> str:
-        """The channels by their name in libav."""
+        """The channel layout by its name in libav."""
         return "mono" if self.channels == 1 else "stereo"
 
 
@@ -59,23 +59,23 @@ class Samples(NamedTuple):
     """Decoded samples and their place on the clock of the file."""
 
     start_s: Fraction | None
-    """Time of the first; None where the file doesn't say."""
+    """Time of the first sample; None where the file has no stamp."""
     values: NDArray[np.float32]
     """(channels, n), nominally in [-1, 1]."""
 
 
 def _has_own_order(container: InputContainer, track: AudioStream) -> bool:
-    """Return whether the channels of a track may be in an order of their own."""
-    tells = any(name in container.format.name.split(",") for name in _TELL_AN_ORDER)
+    """Return whether the channels of a track may be in a custom order."""
+    keeps_order = any(name in container.format.name.split(",") for name in _KEEP_CHANNEL_ORDER)
     codec = track.codec_context
-    is_usual = codec.codec.canonical_name in _IN_THEIR_OWN_ORDER and codec.profile != "xHE-AAC"
-    return tells and not is_usual
+    is_standard = codec.codec.canonical_name in _STANDARD_ORDER and codec.profile != "xHE-AAC"
+    return keeps_order and not is_standard
 
 
 def _decoded_inside(
     path: Path, container: InputContainer, track: AudioStream, shape: SoundShape, seek_s: Fraction
 ) -> Iterator[Samples]:
-    """Give a track's sound from about `seek_s` on, decoded without its frames ever being in Python.
+    """Yield a track's sound from about `seek_s` on, decoded without its frames reaching Python.
 
     `seek_s` is a time on the file's clock; 0 or less for all of it.
     """
@@ -88,7 +88,7 @@ def _decoded_inside(
     if seek_s > max(0, first_s):
         options["seek_point"] = f"{float(seek_s) - first_s:.6f}"
     channels = channels_of(track)
-    # Where no rule says how channels are mixed ("centre, left"): all alike.
+    # For layouts without a mixing rule ("centre, left"): equal weights.
     every = "+".join(f"c{number}" for number in range(channels))
     outputs = "|".join(f"c{number}<{every}" for number in range(shape.channels))
     try:
@@ -102,7 +102,7 @@ def _decoded_inside(
                 frame = graph.pull()
             except EOFError:
                 return
-            yield _samples(frame)  # type: ignore[arg-type]  # a sink of sound gives sound
+            yield _samples(frame)  # type: ignore[arg-type]  # an audio sink yields audio
     except (av.FFmpegError, ValueError) as error:
         logger.warning("%s: %s (%s)", path, _SILENCE, error)
 
@@ -134,11 +134,11 @@ _OTHER_RATE_HZ = 48000
 _BITS_PER_CHANNEL = 96_000
 
 _LEAD_S = 1
-"""Decoding starts this much early: codecs need to warm up, and containers seek roughly."""
-_SILENCE = "some of its sound can't be decoded; silence there"
+"""Decoding starts this much earlier: codecs need to warm up, and seeking is imprecise."""
+_SILENCE = "some of its sound can't be decoded and is replaced by silence"
 
 _JITTER_S = 0.02
-"""A block this close to where the one before ended follows it without a seam: coarse stamps."""
+"""A block this close to the end of the previous one is joined to it: stamps may be coarse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +148,11 @@ class AudioSource:
     path: Path
     """The video."""
     start_s: float
-    """Start of the span, on the video's timeline: frame k stands at k / fps."""
+    """Start of the span, on the video's timeline: frame k is at k / fps."""
     end_s: float
     """End of the span; a longer clip is silent from there on."""
     info: VideoInfo | None = None
-    """What `probe` said of the video; asked again if not given."""
+    """Result of `probe` for the video; probed again if not given."""
 
 
 class _Block(NamedTuple):
@@ -172,7 +172,7 @@ class _Block(NamedTuple):
 class AudioTrack:
     """Writes the sound of a source in step with a clip's frames, and silence where it has none.
 
-    Made by `open`; then `advance` as frames are written, `finish` after the last, `close` always.
+    Create it by `open`; call `advance` as frames are written, `finish` after the last, and `close`.
     """
 
     def __init__(
@@ -220,7 +220,7 @@ class AudioTrack:
             self._encode(self._take(until - self._written))
 
     def finish(self) -> None:
-        """Encode what the encoder still holds."""
+        """Flush the encoder."""
         self._output.mux(self._stream.encode(None))
 
     def close(self) -> None:
@@ -228,7 +228,7 @@ class AudioTrack:
         self._blocks.close()
 
     def _take(self, most: int) -> NDArray[np.float32]:
-        """Return the next samples, 1 to `most`: of the block due now, or silence before it."""
+        """Return the next samples, 1 to `most`: of the current block, or silence before it."""
         while self._block is not None and self._block.end <= self._written:
             self._block = next(self._blocks, None)
         if self._block is None or self._written >= self._sound_end:
@@ -251,7 +251,7 @@ class AudioTrack:
 
 
 def _sound_shape(path: Path) -> SoundShape | None:
-    """Keep the source's rate where AAC has it, and at most two channels; None without a decoder."""
+    """Keep the source's rate if AAC has it, and at most two channels; None without a decoder."""
     with open_video(path) as (container, video):
         track = main_sound(container, video)
         channels = 0 if track is None else channels_of(track)
@@ -281,10 +281,10 @@ def _sound_blocks(path: Path, shape: SoundShape, zero_s: Fraction) -> Generator[
 def _blocks_of_clock(
     path: Path, shape: SoundShape, zero_s: Fraction, clock: int, info: VideoInfo
 ) -> Generator[_Block]:
-    """Decode what belongs to one clock of a file whose clock restarts.
+    """Decode the sound of one clock in a file whose clock restarts.
 
-    No container can seek in such a file, so packets are read from its start. Sound whose clock does
-    not restart as often as that of the pictures is taken by its stamps alone.
+    No container can seek in such a file, so packets are read from its start. If the sound's clock
+    does not restart as often as that of the pictures, packets are selected by stamps alone.
     """
     with open_video(path) as (container, video):
         track = main_sound(container, video)
@@ -350,7 +350,7 @@ def _blocks_from(
 def _decoded(
     path: Path, packets: Iterator[Packet[AudioStream]], shape: SoundShape
 ) -> Iterator[Samples]:
-    """Give all sound that decodes, in the given shape; a clip is worth more than its sound."""
+    """Yield all sound that can be decoded, in the given shape; an error is logged, not raised."""
     known: tuple[str, int] | None = None
     resampler = av.AudioResampler("fltp", shape.layout, shape.rate_hz)
     warned = False
@@ -358,7 +358,7 @@ def _decoded(
         while True:
             try:
                 for frame in next(packets).decode():
-                    # A broadcast may go over to other channels in between.
+                    # A broadcast may switch to another channel layout.
                     if (source := (frame.layout.name, frame.sample_rate)) != known:
                         known = source
                         mixes = frame.layout.nb_channels > shape.channels

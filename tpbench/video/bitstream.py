@@ -1,10 +1,10 @@
-"""What packets say before decoding: sizes, fields, and how their pictures lie.
+"""Properties read from packets before decoding: sizes, field coding, display orientation.
 
-H.264 and HEVC streams may say how their pictures are turned by the "display orientation" message
-(type 47 of the supplemental enhancement information), which holds for all pictures shown later,
-until another one comes or a new coded video sequence begins (ITU-T H.264 annex D.2.27, H.265 annex
-D.3.17). libav hands that message over with its own picture only, so `OrientationMessages` looks for
-it in the packets.
+H.264 and HEVC streams may declare how their pictures are rotated in the "display orientation"
+message (type 47 of the supplemental enhancement information). It holds for all pictures shown
+later, until another one comes or a new coded video sequence begins (ITU-T H.264 annex D.2.27, H.265
+annex D.3.17). libav passes the message on with its own picture only, so `OrientationMessages`
+searches the packets for it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from av.video.stream import VideoStream
 from tpbench.video.display import Orientation
 
 _SEARCHED_BYTES: Final = 8192
-"""Headers lie in front of the picture."""
+"""Headers precede the picture."""
 _START_CODE: Final = re.compile(rb"\x00\x00\x01")
 _LENGTH_SIZE_AT: Final = {"h264": 4, "hevc": 21}
-"""Where the container's header in front says how many bytes tell the length of a unit."""
+"""Offset in the extradata of the byte with the length size of NAL units, by codec."""
 _HIGH_PROFILES: Final = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
-"""Profiles of H.264 whose headers say more of colours."""
+"""Profiles of H.264 whose headers have additional fields for colours."""
 _SIZES: Final[dict[str, re.Pattern[bytes]]] = {
     codec: re.compile(pattern, re.DOTALL)
     for codec, pattern in {
@@ -46,12 +46,12 @@ def size_header(codec: str, packet: memoryview, extradata: bytes | None) -> byte
     Args:
         codec: libav's name.
         packet: its data.
-        extradata: what the container says in front, which tells how H.264 and HEVC are wrapped.
+        extradata: the container's codec headers, which define how H.264 and HEVC are wrapped.
     """
     head = packet[:_SEARCHED_BYTES].tobytes()
     if codec in _LENGTH_SIZE_AT:
         units = _nal_units(memoryview(head), _length_size(codec, extradata))
-        # A start code of four bytes leaves a zero behind the unit before it.
+        # A start code of four bytes leaves a zero at the end of the previous unit.
         return b"".join(bytes(unit).rstrip(b"\0") for unit in units if _is_sps(codec, unit))
     if codec == "vp9":
         return head[1:8] + bytes([head[8] & 0xF0]) if len(head) > 8 else b""
@@ -68,7 +68,7 @@ def may_be_in_fields(codec: str, packet: memoryview, extradata: bytes | None) ->
     Args:
         codec: libav's name.
         packet: the first keyframe.
-        extradata: what the container says in front.
+        extradata: the container's codec headers.
     """
     if codec != "h264":
         return False
@@ -81,21 +81,21 @@ def may_be_in_fields(codec: str, packet: memoryview, extradata: bytes | None) ->
     try:
         return any(not _h264_frames_only(bytes(unit)) for unit in units if _is_sps(codec, unit))
     except (IndexError, ValueError):
-        return True  # unreadable here; what follows from it is only a closer look
+        return True  # unreadable here; True only means that the file is decoded
 
 
 def is_hidden(codec: str, packet: memoryview) -> bool:
-    """Whether a packet holds a picture that is only leaned on and never shown."""
+    """Whether a packet holds a picture that is only a reference for others and never shown."""
     return codec == "vp8" and len(packet) > 0 and not (packet[0] >> 4) & 1
 
 
 def is_header(codec: str, packet: memoryview) -> bool:
-    """Whether a packet holds headers and no picture: decoders take them in, and then complain."""
+    """Whether a packet holds headers and no picture: decoders use them, but log an error."""
     return codec == "theora" and len(packet) > 0 and bool(packet[0] & 0x80)
 
 
 def _length_size(codec: str, extradata: bytes | None) -> int:
-    """Return bytes of the length in front of every unit; 0 for start codes (byte streams)."""
+    """Return the bytes of each unit's length prefix; 0 for start codes (byte streams)."""
     at = _LENGTH_SIZE_AT.get(codec, 0)
     if not extradata or len(extradata) <= at or extradata[0] != 1:
         return 0
@@ -103,7 +103,7 @@ def _length_size(codec: str, extradata: bytes | None) -> int:
 
 
 def _nal_units(data: memoryview, length_size: int) -> Iterator[memoryview]:
-    """Give the NAL units in a packet, without what parts them; none is empty."""
+    """Yield the NAL units in a packet, without prefixes or start codes; none is empty."""
     if length_size:
         at = 0
         while at + length_size < len(data):
@@ -181,7 +181,7 @@ class _Bits:
         self._at = 0
 
     def read(self, count: int) -> int:
-        """Read an unsigned number of so many bits."""
+        """Read an unsigned number of `count` bits."""
         digits = self._bits[self._at : self._at + count]
         self._at += count
         return int(digits, 2)
@@ -194,44 +194,44 @@ class _Bits:
 
 
 class OrientationMessages:
-    """Looks through the packets of a stream, in order, for display orientation messages."""
+    """Searches the packets of a stream, in order, for display orientation messages."""
 
     def __init__(self, stream: VideoStream) -> None:
         codec = stream.codec_context.codec.canonical_name
-        self._may_come = codec in _LENGTH_SIZE_AT
+        self._is_searched = codec in _LENGTH_SIZE_AT
         self._hevc = codec == "hevc"
         self._length_size = _length_size(codec, stream.codec_context.extradata)
-        self._told = False
+        self._in_effect = False
         self.found: list[tuple[int, Orientation | None]] = []
-        """Number of the packet, counted through the file, and what is said there: of its picture
-        and those shown after it; None where the stream says nothing from there on."""
+        """Number of the packet, counted through the file, and the orientation of its picture and
+        those shown after it; None where the stream declares none from there on."""
 
     def each(self, packets: Iterable[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
-        """Give the packets on, and note in `found` what they say."""
+        """Yield the packets unchanged, and record their messages in `found`."""
         for number, packet in enumerate(packets):
-            if self._may_come:
-                self.found += [(number, said) for said in self.push(memoryview(packet))]
+            if self._is_searched:
+                self.found += [(number, change) for change in self.push(memoryview(packet))]
             yield packet
 
     def push(self, data: memoryview) -> list[Orientation | None]:
-        """Return what the next packet changes: nothing, or what is said from there on."""
-        said: list[Orientation | None] = []
-        starts_anew = False
+        """Return the change that the next packet makes: none, or the orientation from there on."""
+        changes: list[Orientation | None] = []
+        is_new_sequence = False
         for unit in _nal_units(data, self._length_size):
             kind = (unit[0] >> 1) & 63 if self._hevc else unit[0] & 31
             if kind == (39 if self._hevc else 6):
-                said = _messages(bytes(unit[2 if self._hevc else 1 :])) or said
+                changes = _messages(bytes(unit[2 if self._hevc else 1 :])) or changes
             elif 16 <= kind <= 20 if self._hevc else kind == 5:
-                starts_anew = True
-        if not said and starts_anew and self._told:
-            said = [None]
-        if said:
-            self._told = said[0] is not None
-        return said
+                is_new_sequence = True
+        if not changes and is_new_sequence and self._in_effect:
+            changes = [None]
+        if changes:
+            self._in_effect = changes[0] is not None
+        return changes
 
 
 def _messages(unit: bytes) -> list[Orientation | None]:
-    """Read the display orientation out of the messages of one unit: none, or the first."""
+    """Read the first display orientation among the messages of one unit, if there is one."""
     if 47 not in unit:
         return []
     unit = unit.replace(b"\x00\x00\x03", b"\x00\x00")
@@ -247,7 +247,7 @@ def _messages(unit: bytes) -> list[Orientation | None]:
 
 
 def _number(unit: bytes, at: int) -> tuple[int, int]:
-    """Read a number written as bytes of 255 and a rest; return it and where it ends."""
+    """Read a number coded as bytes of 255 and a remainder; return it and the offset after it."""
     value = 0
     while at < len(unit) and unit[at] == 255:
         value, at = value + 255, at + 1
@@ -255,7 +255,7 @@ def _number(unit: bytes, at: int) -> tuple[int, int]:
 
 
 def _orientation(bits: int) -> Orientation | None:
-    """Read cancel flag, mirror left-right, mirror top-bottom, 16 bits of turn; mirrors go first."""
+    """Read cancel flag, mirror left-right, mirror top-bottom, 16 bits of rotation applied last."""
     if bits >> 23:
         return None
     left_right, top_bottom = bool(bits >> 22 & 1), bool(bits >> 21 & 1)

@@ -1,4 +1,4 @@
-"""Pictures out of packets: decoding, what the decoder complains of, transparency."""
+"""Decoding packets into pictures: damage that the decoder reports, and transparency."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ from tpbench.video.source import (
 )
 
 _HARMLESS_PARTS: Final = (
-    # Messages beside the picture: what a camera adds, colours, captions, screens.
+    # Metadata beside the picture: of cameras, colours, captions, screens.
     r"\bSEI\b",
     r"APP fields",
     r"\b(Exif|EXIF|ICC|XMP|A53|side data|metadata)\b",
     r"mastering display",
     r"film grain",
-    # Parameter sets without a picture, or more in them than is used.
+    # Parameter sets without a picture, or with unused fields.
     r"^no frame!",
     r"^VUI|VUI parameters|hrd param",
-    # Direct prediction across scene cuts: the picture is whole.
+    # Direct prediction across scene cuts: the picture is intact.
     r"co located POCs unavailable",
-    # Ends and fillings between pictures.
+    # End markers and filler data between pictures.
     r"EOI missing",
     r"Invalid NAL unit 0",
     r"Skipping NAL unit|Skipped NAL|unknown NAL",
-    # Bookkeeping of references that nothing leans on any more.
+    # Bookkeeping of references that are no longer used.
     r"mmco: unref short failure",
     r"number of reference frames .* exceeds max",
 )
 _HARMLESS: Final = re.compile("|".join(_HARMLESS_PARTS))
-"""Lines about something else than the picture, or that leave it whole."""
+"""Log lines that are not about the picture, or about one that is intact."""
 _TOO_LARGE: Final = "max pixel count"
-"""Part of what is logged when a picture is larger than the decoder was told to allow."""
+"""Part of the log line for a picture larger than the decoder's limit."""
 
 
 def damage_in(lines: Iterable[tuple[int, str, str]]) -> str | None:
-    """Return the first line that tells of damage.
+    """Return the first line that reports damage.
 
     Args:
         lines: level, name of the decoder and text, as `av.logging.Capture` collects them.
@@ -74,15 +74,15 @@ def damage_in(lines: Iterable[tuple[int, str, str]]) -> str | None:
 
 
 def listen() -> None:
-    """Let PyAV hand on error lines, which it throws away otherwise; elsewhere they stay unseen."""
+    """Make PyAV pass on error lines, which it discards by default, without printing them."""
     import av.logging
 
     level = av.logging.get_level()
     if level is None or level < av.logging.ERROR:
         av.logging.set_level(av.logging.ERROR)
-        # What no decoder is listening for would be printed.
+        # Lines that no decoder captures would be printed.
         logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
-    # The same line about another file is another damage.
+    # The same line about another file reports other damage.
     av.logging.set_skip_repeated(False)
 
 
@@ -96,15 +96,15 @@ class Picture(NamedTuple):
     picture: VideoFrame
     """As stored: not turned, colours as decoded."""
     place: int | None = None
-    """Its place among all pictures, where that is known."""
+    """Its place among all pictures in display order; None where unknown."""
 
 
 def pictures_from(path: Path, info: VideoInfo, start: int, threads: int) -> Iterator[Picture]:
     """Decode, in order of display, from a keyframe shown at or before frame `start`.
 
     Containers seek by different clocks (MP4 by decoding time, MPEG-TS by guess), and a decoder may
-    hold pictures back after a seek; so a landing is taken only when its first picture is early
-    enough, otherwise tried again from further back, in the end from the start.
+    hold pictures back after a seek. So a seek is accepted only if its first picture is early
+    enough, otherwise repeated from further back, and finally from the start.
     """
     if info.index is None:
         attempts = _seeking(path, info, start, threads)
@@ -122,7 +122,7 @@ def pictures_from(path: Path, info: VideoInfo, start: int, threads: int) -> Iter
 def _seeking(
     path: Path, info: VideoInfo, start: int, threads: int
 ) -> Iterator[tuple[Generator[Picture], bool]]:
-    """Give decoders from stamps ever further back, and whether it is that from the start."""
+    """Yield decoders that start ever further back, and whether each starts at the beginning."""
     wanted_pts = info.timeline.first_pts(start)
     back_pts = 0
     while start > 0 and wanted_pts - back_pts > info.start_pts:
@@ -135,10 +135,10 @@ def _seeking(
 def _counting(
     path: Path, info: VideoInfo, index: PictureIndex, start: int, threads: int
 ) -> Iterator[tuple[Generator[Picture], bool]]:
-    """Give the same where pictures are found by the numbers of their packets.
+    """Yield the same where pictures are located by packet number.
 
-    Packets are counted from the start of the file, for no container can seek where the clock has
-    gone back; that is cheap beside decoding.
+    Packets are counted from the start of the file, because no container can seek where the clock
+    has gone back; counting is cheap compared with decoding.
     """
     wanted = int(np.searchsorted(index.laid.slots, start, side="right")) - 1
     early = [int(key) for key in index.keys if index.places[key] <= wanted]
@@ -165,7 +165,7 @@ def _numbered(
         try:
             return _decode_packet(stream, packet, threads)
         except _DecodingError as error:
-            # Not looked at: what leans on pictures in front, or is shown before the keyframe.
+            # Ignored: pictures that depend on earlier ones, or are shown before the keyframe.
             if number is not None and (index.leading[number] or 0 <= place < index.places[key]):
                 return []
             raise _damage(path, latest_s, str(error)) from error
@@ -194,14 +194,14 @@ def numbered_pictures(
 ) -> Generator[tuple[int, VideoFrame]]:
     """Decode from a keyframe to the end of the file, in order of display.
 
-    Pictures shown before the keyframe, and before those at joints, are left out: they lean on what
-    was not decoded.
+    Pictures shown before the keyframe, and before those at joints, are left out: they depend on
+    pictures that were not decoded.
 
     Args:
         source: the file, just opened.
         start: number of the packet to start at, a keyframe.
         joints: keyframes at which another recording begins.
-        decode: decodes a packet, or flushes the decoder; decides what becomes of damage.
+        decode: decodes a packet, or flushes the decoder; decides how damage is handled.
 
     Yields:
         The number of the packet that a picture comes from, and the picture.
@@ -212,7 +212,7 @@ def numbered_pictures(
     def from_key(pictures: list[VideoFrame], number: int) -> Iterator[tuple[int, VideoFrame]]:
         nonlocal key
         for picture in pictures:
-            # Few decoders hand no stamp on; these don't reorder.
+            # A few decoders pass no stamp on; these don't reorder.
             shown = number if picture.pts is None else picture.pts
             if key in {None, shown} or picture.key_frame:
                 key = None
@@ -228,8 +228,8 @@ def numbered_pictures(
             key = number
         sent = packet
         if packet.is_discard and any(joint <= number for joint in joints):
-            # libav discards what follows where a clock has gone back: it takes that for what an
-            # edit list leaves out, which is only in front of a recording.
+            # Where a clock has gone back, libav marks the packets that follow as discarded, as if
+            # an edit list left them out; that is true only in front of a recording.
             sent = cast("Packet[VideoStream]", av.Packet(bytes(packet)))
             sent.time_base, sent.is_keyframe = packet.time_base, packet.is_keyframe
         sent.pts = number
@@ -245,9 +245,9 @@ def _decode(
     seek_pts: int | None = None,
     latest_key: int | None = None,
 ) -> Generator[Picture]:
-    """Decode from a keyframe on, which `_packets_from_key` finds; give nothing if it finds none.
+    """Decode from the keyframe that `_packets_from_key` finds; yield nothing if it finds none.
 
-    Pictures displayed before that keyframe are left out: they lean on what was not decoded.
+    Pictures displayed before it are left out: they depend on pictures that were not decoded.
     """
     listen()
     with open_video(path, threads=threads) as source:
@@ -286,12 +286,12 @@ def _packets_from_key(
 
     Args:
         source: the open video.
-        info: what `probe` said of it.
+        info: its result of `probe`.
         seek_pts: where to seek, in ticks; without it the first keyframe is taken.
         latest_key: frame number after which the keyframe must not be shown.
 
     Returns:
-        The keyframe's stamp and the packets from it on; None without such a keyframe or seek.
+        The keyframe's stamp and the packets from it on; None if there is none or the seek fails.
     """
     if seek_pts is not None:
         if keeps_no_stamps(source.container):
@@ -313,7 +313,7 @@ def _packets_from_key(
 
 
 class _DecodingError(Exception):
-    """Says what is wrong with a packet."""
+    """A packet can't be decoded; the message gives the reason."""
 
 
 def _decode_packet(
@@ -321,11 +321,11 @@ def _decode_packet(
 ) -> list[VideoFrame]:
     """Decode one packet, or flush the decoder.
 
-    Lines that the decoder logs are its own if it works in this thread. If it has threads of its
-    own, those of other decoders that work at the same time can't be told apart.
+    If the decoder works in this thread, only its own log lines are captured. If it has threads of
+    its own, lines of other decoders that work at the same time can't be told apart from them.
 
     Raises:
-        _DecodingError: the decoder fails, or says that something is wrong with the picture.
+        _DecodingError: the decoder fails, or reports damage to the picture.
     """
     import av.logging
 
@@ -360,14 +360,14 @@ def _damage(path: Path, time_s: float | None, reason: str) -> DamageError:
 
 
 _OPAQUE_SHARE: Final = 0.99
-"""Of the largest value: lossy codecs miss it by a level, and 1 % can't be seen."""
+"""Of full opacity, counted as opaque: lossy codecs miss it by a level, and 1 % can't be seen."""
 _BESIDE: Final = "matroska_block_additional"
 _BESIDE_ID: Final = (1).to_bytes(8, "big")
 """Number of the block that holds transparency."""
 
 
 def require_opaque(path: Path, pictures: Iterable[Picture], *, codec: str) -> Iterator[Picture]:
-    """Give the pictures on.
+    """Yield the pictures unchanged.
 
     Raises:
         TransparentError: one of them is transparent in places.
@@ -381,7 +381,7 @@ def require_opaque(path: Path, pictures: Iterable[Picture], *, codec: str) -> It
 
 
 def require_opaque_beside(path: Path) -> None:
-    """Look at the transparency that a VP8 or VP9 file keeps beside its pictures, if it has any.
+    """Check the separate alpha channel of a VP8 or VP9 file, if it has one.
 
     Raises:
         TransparentError: one of its pictures is transparent in places.
@@ -405,7 +405,7 @@ def _transparent(path: Path) -> TransparentError:
 
 
 def _beside(decoder: CodecContext, packet: Packet[VideoStream]) -> list[VideoFrame]:
-    """Decode the picture of transparency that came with a packet."""
+    """Decode the alpha picture attached to a packet."""
     if not packet.has_sidedata(_BESIDE):
         return []
     block = bytes(packet.get_sidedata(_BESIDE))
@@ -434,16 +434,16 @@ def _is_transparent(picture: VideoFrame, *, zero_is_unused: bool) -> bool:
 
 
 def _lowest(alpha: VideoFrame) -> float:
-    """Return the smallest value of a picture of transparency, as a share of the largest possible.
+    """Return the smallest value of an alpha picture, as a share of the largest possible.
 
-    It is coded as brightness, of the full range whatever is declared.
+    Alpha is coded as luma, in full range whatever is declared.
     """
     values, largest = _plane(alpha, 0)
     return float(values.min()) / largest
 
 
 def _plane(picture: VideoFrame, number: int) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], int]:
-    """Return a plane of full size as (H, W) numbers, and the largest number there can be."""
+    """Return a plane of full size as (H, W) numbers, and the largest possible number."""
     bits = picture.format.components[number].bits
     data = memoryview(picture.planes[number])
     values = np.frombuffer(data, np.uint8) if bits <= 8 else np.frombuffer(data, np.uint16)

@@ -28,7 +28,7 @@ HLG: Final = 18
 HDR_CURVES: Final = {PQ: "PQ", HLG: "HLG"}
 """Transfer characteristics of ITU-T H.273 that are HDR."""
 UNSHOWN_CURVES: Final = {8: "linear light", 9: "logarithmic", 10: "logarithmic", 17: "DCI XYZ"}
-"""Transfer characteristics that nothing here undoes; shown as they are they look washed out."""
+"""Transfer characteristics that are not converted here; unconverted they look washed out."""
 _HLG_PEAK_CD_M2: Final = 1000.0
 _HLG_SYSTEM_GAMMA: Final = 1.2
 _SDR_GAMMA: Final = 2.4
@@ -45,9 +45,9 @@ def shown_as_sdr(rgb: NDArray[np.uint16], *, curve: int, primaries: int) -> NDAr
     """Return the picture as an SDR display shows it: ITU-R BT.2100, white by BT.2408.
 
     Args:
-        rgb: (H, W, 3) uint16, the coded values on a scale of 65535, alike in all channels.
+        rgb: (H, W, 3) uint16, the coded values on a scale of 65535, the same in all channels.
         curve: `PQ` or `HLG`.
-        primaries: of ITU-T H.273; what is not BT.709 or Display P3 counts as BT.2020.
+        primaries: of ITU-T H.273; any but BT.709 and Display P3 count as BT.2020.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -86,25 +86,25 @@ def _to_bt709(primaries: int) -> NDArray[np.float32]:
 
 
 _QUARTER_TOLERANCE_DEG: Final = 1.0
-"""ffmpeg, too, takes an angle this close to a quarter turn for that quarter turn."""
+"""An angle this close to a quarter turn counts as that quarter turn, as in ffmpeg."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orientation:
-    """One of the eight ways to lay a picture down: mirrored or not, then turned."""
+    """One of the eight orientations of a picture: mirrored or not, then rotated."""
 
     quarter_turns: int = 0
-    """0 to 3: how often the picture is turned counter-clockwise, after it was mirrored."""
+    """0 to 3: counter-clockwise quarter turns, applied after mirroring."""
     mirrored: bool = False
     """Whether left and right are swapped first."""
 
     @property
     def swaps_sides(self) -> bool:
-        """Whether width and height change places."""
+        """Whether width and height are swapped."""
         return self.quarter_turns % 2 == 1
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the picture as displayed, (H, W, ...) as stored; a view where nothing changes."""
+        """Return a stored (H, W, ...) picture as displayed; itself where nothing changes."""
         if self.mirrored:
             image = image[:, ::-1]
         return np.rot90(image, self.quarter_turns) if self.quarter_turns else image
@@ -115,21 +115,21 @@ UPRIGHT: Final = Orientation()
 
 
 def orientation_of_matrix(matrix: bytes) -> Orientation | None:
-    """Return what a display matrix asks for, to the quarter turn.
+    """Return the orientation that a display matrix declares, to the quarter turn.
 
     Args:
         matrix: libav's 36 bytes, nine native 32-bit integers a b u c d v x y w, which take the
             stored point (p, q) to (a p + c q + x, b p + d q + y), y downwards.
 
     Returns:
-        The orientation; shifts and scale don't matter, and a matrix that takes all points to a line
-        says nothing (upright). None if it turns by an angle between quarters, or slants.
+        The orientation; shift and scale are ignored, and a singular matrix counts as upright.
+        None if it rotates by an angle between quarter turns, or shears.
     """
     a, b, _, c, d = struct.unpack("=5i", matrix[:20])
     if a * d - b * c == 0:
         return UPRIGHT
     mirrored = a * d - b * c < 0
-    # Mirroring turns the first column round; what is left is a turn that both columns agree on.
+    # Mirroring negates the first column; the rest is a rotation that both columns must agree on.
     first = math.degrees(math.atan2(b, -a) if mirrored else math.atan2(-b, a))
     second = math.degrees(math.atan2(c, d))
     turns = round(first / 90)
@@ -141,7 +141,7 @@ def orientation_of_matrix(matrix: bytes) -> Orientation | None:
 
 
 def orientation_of_picture(picture: VideoFrame) -> Orientation | None:
-    """Return what the display matrix of a decoded picture asks for (None: no quarter turn)."""
+    """Return the orientation by a decoded picture's display matrix (None: no quarter turn)."""
     matrix = cast("Buffer | None", picture.side_data.get("DISPLAYMATRIX"))
     return UPRIGHT if matrix is None else orientation_of_matrix(bytes(matrix))
 
@@ -149,7 +149,7 @@ def orientation_of_picture(picture: VideoFrame) -> Orientation | None:
 UNDECLARED: Final = 2
 """ITU-T H.273: transfer characteristics or colour primaries are not known."""
 _SQUARE_TOLERANCE: Final = 0.02
-"""Encoders round sizes and then declare pixels up to about 1 % off square; that is not meant."""
+"""Encoders round sizes and then declare pixels up to about 1 % off square without intent."""
 
 
 class Edges(NamedTuple):
@@ -183,7 +183,7 @@ class Display:
     """How the pictures of one video are shown."""
 
     size_px: tuple[int, int]
-    """Width and height as displayed: cropped, pixels made square, turned as the first picture."""
+    """Width and height as displayed: cropped, with square pixels, rotated as the first picture."""
     stored_px: tuple[int, int] = (0, 0)
     """Width and height of the first picture as stored."""
     pixel_aspect: Fraction = Fraction(1)
@@ -191,10 +191,10 @@ class Display:
     orientation: Orientation = UPRIGHT
     """Of the first picture."""
     told: tuple[tuple[int, Orientation | None], ...] = ()
-    """What the stream itself says of its orientation, and from which frame number on (rising);
-    None where it goes back to saying nothing."""
+    """Orientations that the stream itself declares, by the frame number they start at (rising);
+    None where it declares none from there on."""
     cropped: Edges = NO_EDGES
-    """What the container cuts off the stored picture."""
+    """What the container crops off the stored picture."""
     transfer: int = UNDECLARED
     """Transfer characteristics (ITU-T H.273) of pictures that declare none."""
     primaries: int = UNDECLARED
@@ -208,7 +208,7 @@ class Display:
         return self.size_px if self.window is None else self.window[2:]
 
     def with_told(self, told: Sequence[tuple[int, Orientation | None]]) -> Display:
-        """Return this with what the stream says of its orientation, by frame number."""
+        """Return this with the orientations that the stream declares, by frame number."""
         changes = tuple(sorted(told, key=lambda change: change[0]))
         first = next((said for slot, said in reversed(changes) if slot <= 0), None)
         if first is None or first.swaps_sides == self.orientation.swaps_sides:
@@ -231,7 +231,7 @@ class Display:
         """Return what is shown of a picture, shrunk so that no side is longer than `max_side_px`.
 
         A picture of another shape than the first (its stored size or its orientation changed in
-        mid-stream) is scaled to fit, in its own shape, with black around it.
+        mid-stream) is scaled to fit, at its own aspect ratio, with black around it.
 
         Args:
             picture: as decoded.
@@ -253,7 +253,7 @@ class Display:
         return self._part(picture, orientation, own_px, max_side_px)
 
     def _own_size(self, picture: VideoFrame, orientation: Orientation) -> tuple[int, int]:
-        """Return the size that a picture asks for, nearly always that of the first."""
+        """Return the displayed size of a picture, nearly always that of the first."""
         if (
             orientation.quarter_turns == self.orientation.quarter_turns
             and (picture.width, picture.height) == self.stored_px
@@ -268,7 +268,7 @@ class Display:
         own_px: tuple[int, int],
         max_side_px: int | None,
     ) -> NDArray[np.uint8]:
-        """Cut, turn and scale a picture of which not all is shown, or of another shape."""
+        """Crop, rotate and scale a picture that is shown in part, or has another shape."""
         import cv2
 
         image = self._colours(picture, picture.width, picture.height, "BICUBIC")
@@ -289,17 +289,17 @@ class Display:
     def _colours(
         self, picture: VideoFrame, width_px: int, height_px: int, interpolation: str
     ) -> NDArray[np.uint8]:
-        """Scale a picture, as stored, and make RGB of it."""
+        """Scale a picture, as stored, and convert it to RGB."""
         curve = self.curve_of(picture)
         is_hdr = curve in HDR_CURVES
         is_grey = picture.format.name.startswith("gray")
-        # Asked for 8 bits of colours or grey that are stored as they are, with more, libav would
-        # cut them off and dither; they are rounded here, as those of single pictures are.
+        # When converting RGB or grey of more than 8 bits to 8 bits, libav would truncate and
+        # dither; values are rounded here, as those of image files are.
         is_deep = is_hdr or (
             (picture.format.is_rgb or is_grey)
             and max(component.bits for component in picture.format.components) > 8
         )
-        # By way of RGB libav gets deep grey a level wrong.
+        # Via RGB, libav converts deep grey one level wrong.
         deep_format = "gray16le" if is_grey and not is_hdr else "rgb48le"
         rgb = picture.to_ndarray(
             format=deep_format if is_deep else "rgb24",
@@ -329,10 +329,10 @@ def _shrunk(size_px: tuple[int, int], max_side_px: int | None) -> tuple[int, int
 def displayed_size(
     picture: VideoFrame, cropped: Edges, pixel_aspect: Fraction, orientation: Orientation
 ) -> tuple[int, int]:
-    """Return width and height in px of a picture, cropped, with square pixels, and turned.
+    """Return width and height in px of a picture, cropped, with square pixels, and rotated.
 
-    The side along which pixels are longer grows, so that nothing is thrown away. Pixels within 2 %
-    of square, and shapes nobody means (beyond 4:1), are left as they are.
+    The side along which pixels are longer grows, so that no detail is lost. Pixels within 2 % of
+    square, and implausible shapes (beyond 4:1), are left as they are.
     """
     width_px = picture.width - cropped.left_px - cropped.right_px
     height_px = picture.height - cropped.top_px - cropped.bottom_px
@@ -347,7 +347,7 @@ def displayed_size(
 def _fitted(
     image: NDArray[np.uint8], own_px: tuple[int, int], size_px: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """Scale a picture whose shape is `own_px` as large as `size_px` holds, black around it."""
+    """Scale a picture of shape `own_px` to fit into `size_px`, with black around it."""
     import cv2
 
     scale = min(size_px[0] / own_px[0], size_px[1] / own_px[1])
@@ -368,14 +368,14 @@ _CROP: Final = re.compile(r"^      Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)\s*$")
 
 
 def container_crop(container: InputContainer, stream: VideoStream) -> Edges:
-    """Return what the container cuts off; nothing where a crop leaves no picture."""
+    """Return the container's crop; none where it would leave no picture."""
     import av.logging
 
-    # Only what libav tells people of a file holds it, and only while its log is on.
+    # Only libav's printed description of a file holds it, and only while its log is on.
     level = av.logging.get_level()
     av.logging.set_level(av.logging.INFO)
     try:
-        # PyAV's annotations leave this one out.
+        # PyAV's annotations lack this method.
         description = str(container.dumps_format())  # type: ignore[attr-defined]
     finally:
         av.logging.set_level(level)
@@ -394,9 +394,8 @@ def container_crop(container: InputContainer, stream: VideoStream) -> Edges:
 def pixel_aspect(stream: VideoStream, cropped: Edges) -> Fraction:
     """Return width over height of a pixel.
 
-    Where a Matroska file crops and names no display size, libav holds the cropped picture against
-    the uncropped size, which would squeeze it back into the bars; by the format's own rule its
-    pixels are square.
+    Where a Matroska file crops and names no display size, libav compares the cropped picture with
+    the uncropped size, which would distort it; by the format's own rule its pixels are square.
     """
     declared = stream.sample_aspect_ratio or Fraction(1)
     if cropped == NO_EDGES:

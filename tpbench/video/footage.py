@@ -1,4 +1,4 @@
-"""Footage: a video or a folder of numbered pictures, and what was passed over in a folder."""
+"""Footage: a video or a folder of numbered pictures, and the files of a folder that are skipped."""
 
 from __future__ import annotations
 
@@ -24,48 +24,48 @@ from tpbench.video.read import read_frames, read_pictures
 from tpbench.video.source import VIDEO_SUFFIXES, VideoInfo
 
 _READING: Final = b"pictures, rounded to 8 bits\n"
-"""How pictures become frames is part of their digest, so that nothing is kept of another way."""
+"""How pictures become frames is part of their digest, so a change invalidates earlier results."""
 _NUMBER: Final = re.compile(r"(\d+)\D*$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footage:
-    """Frames on disk: how many, how large, how fast."""
+    """Frames on disk: their number, size and rate."""
 
     path: Path
     width_px: int
     height_px: int
     n_frames: int
-    """Pictures in it; frames of its timeline once `on_timeline` was asked for."""
+    """Pictures in it, or frames of its timeline after `on_timeline`."""
     fps: Fraction | None
     """Exact rate; None for pictures in a folder, which have none."""
     codec: str
-    """Such as `h264`; of a folder `pictures` where they lose nothing, else `jpeg`, `webp lossy`, or
-    all that is mixed: `jpeg+png`."""
+    """Such as `h264`. For a folder, `pictures` if all are lossless, else `jpeg`, `webp lossy`, or
+    the formats of a mixture: `jpeg+png`."""
     first_number: int | None = None
     """Number of the first picture of a folder; None for a video."""
     _info: VideoInfo | None
     _pictures: tuple[Path, ...]
     is_even: bool = True
-    """Whether its frames are its pictures, one by one, whichever way it is read."""
+    """Whether frame i is picture i, on the timeline as well."""
     notes: tuple[str, ...] = ()
-    """What is uneven about its time stamps and sizes."""
+    """Irregularities of its time stamps and sizes."""
     shown_as: tuple[str, ...] = ()
-    """What its pictures are that they are not shown as (HDR, interlaced)."""
+    """Properties of its pictures that are converted for display (HDR, interlaced)."""
     by_picture: bool = False
-    """Whether each picture is given once, whatever its stamp; otherwise frames of the timeline."""
+    """Whether each picture is read once, whatever its stamp; otherwise frames of the timeline."""
 
     def on_timeline(self) -> Footage:
-        """Return this read on its timeline of a constant rate.
+        """Return this, read on its constant-rate timeline.
 
-        A variable rate has pictures repeated and left out there; nothing else changes.
+        There a variable rate repeats and drops pictures; nothing else changes.
         """
         if self._info is None:
             return self
         return replace(self, n_frames=self._info.frame_count, by_picture=False)
 
     def images(self) -> Iterator[NDArray[np.uint8]]:
-        """Yield every frame in order, (height_px, width_px, 3) uint8 RGB, each an array of its own.
+        """Yield every frame in order, (height_px, width_px, 3) uint8 RGB, each a new array.
 
         Raises:
             MediaError: a frame can't be read, or a picture is transparent or has another size than
@@ -86,13 +86,13 @@ class Footage:
 
 
 def open_footage(path: Path) -> Footage:
-    """Look at a video or a folder of pictures.
+    """Probe a video or a folder of pictures.
 
     Pictures are ordered by the last number in their names; numbers must be unique and without gaps,
-    as a frame that was lost would shift all that follow.
+    because a lost frame would shift all that follow.
 
     Raises:
-        MediaError: it can't be read, is empty, or its pictures are not numbered through.
+        MediaError: it can't be read, is empty, or its pictures are not numbered consecutively.
     """
     if not path.is_dir():
         info = probe(path)
@@ -112,7 +112,7 @@ def open_footage(path: Path) -> Footage:
         )
     numbered = _ordered_pictures(path)
     pictures = tuple(numbered.values())
-    codec = codec_of(pictures)  # looks at all headers, so nothing too large is unpacked
+    codec = codec_of(pictures)  # checks all headers, so nothing too large is decoded
     height_px, width_px = read_picture(pictures[0]).shape[:2]
     return Footage(
         path=path,
@@ -131,7 +131,7 @@ def content_sha256(path: Path) -> str:
     """Return a sha256 of a video's bytes, or of the bytes of all pictures in a folder in order.
 
     Raises:
-        MediaError: it can't be read, or its pictures are not numbered through.
+        MediaError: it can't be read, or its pictures are not numbered consecutively.
     """
     try:
         if not path.is_dir():
@@ -170,7 +170,7 @@ def is_frame_folder(path: Path) -> bool:
 
 
 def pictures_in(folder: Path) -> tuple[Path, ...]:
-    """Return the pictures that lie directly in a folder, by name, numbered through or not.
+    """Return the pictures that are directly in a folder, sorted by name, numbered or not.
 
     Raises:
         MediaError: it can't be listed.
@@ -229,7 +229,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
     ".part": "the download or copy did not finish",
     ".tmp": "the download or copy did not finish",
 }
-_OTHER: Final = "it is no ending of a video or picture that is read"
+_OTHER: Final = "its ending is not that of a supported video or picture"
 _LISTED_KINDS: Final = 6
 
 
@@ -255,7 +255,7 @@ class PassedOver:
         return f"not read on the {side} side: {listed}{more}: no videos or pictures by their ending"
 
     def hints(self, missing: Collection[str], *, by_own_name: bool) -> dict[str, str]:
-        """Return for missing clips which of the files may be theirs, and what to do.
+        """Return, for each missing clip, a hint on a file that may belong to it and what to do.
 
         Args:
             missing: names of clips.
@@ -275,13 +275,12 @@ class PassedOver:
 
 
 def passed_over(root: Path, clips: Iterable[Path]) -> PassedOver:
-    """Find the files below a folder that are of no clip; hidden ones don't count.
+    """Find the files below a folder that belong to no clip; hidden ones don't count.
 
-    Links to folders are not followed here: what is behind them is found as clips are, but not
-    counted.
+    Links to folders are not followed here: clips behind them are found, other files not counted.
 
     Args:
-        root: where clips were looked for.
+        root: the folder that was searched for clips.
         clips: the videos and folders of pictures that were found.
     """
     folders = {path for path in clips if path.is_dir()}

@@ -1,4 +1,4 @@
-"""Pictures as files: what their headers say, limits, and reading them."""
+"""Pictures as files: their headers, limits on size and kind, and reading them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tpbench.files import UnfitFileError, open_regular, read_bounded
 PictureFormat = Literal["png", "jpeg", "webp", "tiff", "bmp", "pnm"]
 
 MAX_PIXELS: Final = 8192 * 8192
-"""Of one picture, as of a video's frame."""
+"""Largest area of a picture, the same as for a video's frame."""
 
 
 class UnfitPictureError(Exception):
-    """A picture that is not decoded; the message is the end of the sentence "<path>: ..."."""
+    """A picture that is refused; the message is the end of the sentence "<path>: ..."."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +33,13 @@ class PictureHeader:
     format: PictureFormat
     width_px: int
     height_px: int
-    """As stored; a note in the picture may ask for it to be turned."""
+    """As stored; metadata in the picture may ask for a rotation."""
     bits: Literal[8, 16] = 8
-    """Of a channel, after decoding."""
+    """Bits of a channel after decoding."""
     lossy: bool = False
-    """Whether its format has changed the colours it was given."""
+    """Whether its format may have changed the original colours."""
     may_be_transparent: bool = False
-    """Whether pixels can be transparent; the decoder tells whether any is."""
+    """Whether pixels can be transparent; decoding shows whether any is."""
     clear_grey: int | None = None
     """The level that stands for "transparent" in a grey PNG, as it is decoded; None for none."""
 
@@ -53,12 +53,12 @@ def read_header(file: BinaryIO) -> PictureHeader:
     """Read the header of a picture.
 
     Args:
-        file: at any place; can be sought in.
+        file: seekable, at any position.
 
     Raises:
-        UnfitPictureError: it is no picture of a known format, is too large, or of a kind that
-            could not be read without a choice: several pictures in one file, colours for print,
-            depths without a range.
+        UnfitPictureError: it is not a picture of a known format, is too large, or of a kind that
+            can't be read unambiguously: several pictures in one file, print colours, depths
+            without a range.
         OSError: it can't be read.
     """
     file.seek(0)
@@ -94,11 +94,11 @@ def _png(file: BinaryIO) -> PictureHeader:
         raise ValueError
     width_px, height_px, bits, colour = struct.unpack(">IIBB", file.read(10))
     file.seek(16 + length + 4)
-    # Colour types from 4 on have a channel for it.
+    # Colour types from 4 on have an alpha channel.
     may_be_transparent, clear_grey = colour >= 4, None
     while len(head := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", head)
-        if kind in {b"IDAT", b"IEND"}:  # what asks for another reading has to stand before it
+        if kind in {b"IDAT", b"IEND"}:  # chunks that change how it is read must precede it
             break
         after = file.tell() + length + 4
         if kind == b"acTL":
@@ -130,13 +130,13 @@ def _jpeg(file: BinaryIO) -> PictureHeader:
 
 
 def _to_frame_header(file: BinaryIO) -> None:
-    """Go to what follows the length of a JPEG's frame header."""
+    """Seek to the byte after the length of a JPEG's frame header."""
     file.seek(2)
     while True:
         start, kind = struct.unpack("BB", file.read(2))
         if start != _JPEG_MARKER:
             raise ValueError
-        if kind == _JPEG_MARKER:  # a byte that only fills up
+        if kind == _JPEG_MARKER:  # a fill byte
             file.seek(-1, io.SEEK_CUR)
             continue
         if kind in _JPEG_BARE:
@@ -196,22 +196,22 @@ def _tiff(file: BinaryIO) -> PictureHeader:
     n_channels = tags.get(_CHANNELS, (1,))[0]
     extra = tags.get(_EXTRA, ())
     if photometric not in _TIFF_COLOURS:
-        raise UnfitPictureError(_for_print(_TIFF_NAMES.get(photometric, "of an odd kind")))
+        raise UnfitPictureError(_for_print(_TIFF_NAMES.get(photometric, "of an unknown kind")))
     if kinds != {1} or len(bits) != 1 or not bits <= {1, 4, 8, 16}:
-        told = "of another depth" if kinds == {1} else "signed or with a floating point"
+        found = "of another depth" if kinds == {1} else "signed or with a floating point"
         raise UnfitPictureError(
-            f"has values {told}, which have no set range: save it with 8 or 16 bits a channel"
+            f"has values {found}, which have no set range: save it with 8 or 16 bits a channel"
         )
     deep = bits == {16}
-    # OpenCV reads these wrongly, without a word.
+    # OpenCV reads these wrongly, without an error.
     if deep and (photometric not in {1, 2} or tags.get(_PLANAR, (1,))[0] != 1):
         raise UnfitPictureError(
-            "is a 16-bit TIFF with inverted grey, a palette or planes apart: save it as PNG"
+            "is a 16-bit TIFF with inverted grey, a palette or separate planes: save it as PNG"
         )
     colours = 3 if photometric in {2, 6} else 1
     if n_channels > colours and (colours, n_channels, len(extra) or 1) != (3, 4, 1):
         raise UnfitPictureError(
-            "has channels beside its colours, which may make it transparent: save it without"
+            "has channels beside its colours, which may be transparency: save it without them"
         )
     return PictureHeader(
         format="tiff",
@@ -261,7 +261,7 @@ def _tiff_tags(file: BinaryIO) -> tuple[dict[int, tuple[int, ...]], bool]:
 
 
 def _go_to(file: BinaryIO, place: int) -> None:
-    if place >= 1 << 48:  # nothing lies so far into a file
+    if place >= 1 << 48:  # no file is that long
         raise ValueError
     file.seek(place)
 
@@ -276,7 +276,7 @@ def _bmp(file: BinaryIO) -> PictureHeader:
     return PictureHeader(
         format="bmp",
         width_px=width_px,
-        height_px=abs(height_px),  # below 0 where rows go down
+        height_px=abs(height_px),  # negative for top-down rows
         may_be_transparent=depth == 32,
     )
 
@@ -305,12 +305,12 @@ def _pnm(file: BinaryIO) -> PictureHeader:
 def _require_one(n_pictures: int, prefix: str) -> None:
     if n_pictures > 1:
         raise UnfitPictureError(
-            f"{prefix}holds several pictures, of which one would be taken: one a file, please"
+            f"{prefix}holds several pictures, of which only one would be read: save one per file"
         )
 
 
 def _for_print(kind: str) -> str:
-    return f"has colours that programs turn into RGB each in their own way ({kind}): save it as RGB"
+    return f"has colours that each program converts to RGB differently ({kind}): save it as RGB"
 
 
 _READERS: Final = {
@@ -360,10 +360,10 @@ def look_at(path: Path) -> PictureHeader:
 
 
 def codec_of(pictures: Iterable[Path]) -> str:
-    """Return how the pictures of a folder are stored, after a look at each header.
+    """Return how the pictures of a folder are stored, according to each header.
 
-    `pictures` where nothing is lost; else the formats, such as `jpeg`, or `jpeg+png` where some
-    are lossy and some not.
+    `pictures` if all are lossless; else the formats, such as `jpeg`, or `jpeg+png` where some are
+    lossy and some not.
 
     Raises:
         MediaError: as `look_at`.
@@ -401,7 +401,7 @@ def _decoded(stored: bytes, header: PictureHeader) -> NDArray[np.uint8] | None:
     if header.bits == 8:
         image = _decode(stored, cv2.IMREAD_COLOR_RGB)
     elif header.format == "tiff":
-        # Asked for colours, OpenCV would mix those of 16-bit TIFF up.
+        # With a colour flag, OpenCV would mix up the channels of 16-bit TIFF.
         image = _decode(stored, cv2.IMREAD_UNCHANGED)
         if image is not None and image.ndim == 3:
             image = image[..., 2::-1]
@@ -415,7 +415,7 @@ def _decoded(stored: bytes, header: PictureHeader) -> NDArray[np.uint8] | None:
 
 
 def in_8_bits(image: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Return levels of 16 bits as the nearest of 8 bits; those of 8 bits as they are."""
+    """Round levels of 16 bits to the nearest of 8 bits; those of 8 bits are unchanged."""
     if image.dtype == np.uint8:
         return np.asarray(image, dtype=np.uint8)
     # 65535 / 255 is 257 exactly, so this rounds v * 255 / 65535; no v lies halfway.
@@ -424,7 +424,7 @@ def in_8_bits(image: NDArray[np.integer]) -> NDArray[np.uint8]:
 
 
 def _is_transparent(stored: bytes, header: PictureHeader) -> bool:
-    """Whether something would shine through a picture: nothing says what colours it is seen in."""
+    """Whether any pixel is transparent, so that its colour depends on an unknown background."""
     import cv2
 
     image = _decode(stored, cv2.IMREAD_UNCHANGED)
@@ -442,5 +442,5 @@ def _decode(stored: bytes, flags: int) -> NDArray[np.integer] | None:
 
     try:
         return cv2.imdecode(np.frombuffer(stored, dtype=np.uint8), flags)
-    except cv2.error:  # a size that nothing could hold, say
+    except cv2.error:  # such as a size beyond any memory
         return None
