@@ -48,28 +48,28 @@ from tpbench.video.source import (
 from tpbench.video.timeline import NO_STAMP, Layout, lay_out
 
 _REORDER_PICTURES: Final = 20
-"""Pictures decoded before they are shown wait for no more pictures than this: decoders hold 16."""
+"""Most pictures that a picture decoded early waits for before it is shown: decoders hold 16."""
 _REORDER_S: Final = (0.5, 2.0)
-"""Bounds of that, where stamps say oddly how long a picture lasts."""
+"""Bounds of that wait, in case stamps give implausible durations of pictures."""
 _SUSTAINED: Final = 2
-"""Pictures that must stay back behind one that has gone back; fewer are strays."""
+"""Pictures that must stay back after one whose stamp went back; fewer are strays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Packets:
-    """What the packets of a video say, without decoding any. One entry a packet, in file order."""
+    """Data of a video's packets, without decoding. One entry per packet, in file order."""
 
     pts: NDArray[np.int64]
     """Ticks, or `NO_STAMP`."""
     is_key: NDArray[np.bool_]
     is_used: NDArray[np.bool_]
-    """From the first keyframe on, and shown: an edit list has others only decoded."""
+    """From the first keyframe on, and shown: an edit list marks others as decoded only."""
     needs_decoding: bool
-    """Whether only decoding tells which pictures are shown, in which order, and how large."""
+    """Whether only decoding reveals which pictures are shown, in which order, and how large."""
     recordings: _Recordings
     """Where the clock goes back."""
     incomplete: tuple[int, ...] = ()
-    """Those of which the container says that data is missing."""
+    """Packets of which data is missing, according to the container."""
 
     @property
     def first_key(self) -> int:
@@ -77,9 +77,9 @@ class Packets:
         return _first(self.is_key)
 
     def leading(self) -> NDArray[np.bool_]:
-        """Return which packets hold pictures that lean on what is not in the file, (n,).
+        """Return which packets hold pictures that depend on data not in the file, (n,).
 
-        They lie in front of the first keyframe of a recording, or behind it and are shown before.
+        They precede the first keyframe of a recording, or follow it but are shown before it.
         """
         numbers = np.arange(len(self.pts))
         leading = self.recordings.headless.copy()
@@ -91,27 +91,27 @@ class Packets:
         return leading
 
     def in_order(self) -> NDArray[np.int64]:
-        """Return the numbers of the packets that an ordinary file shows, (n,), by their stamps."""
+        """Return the numbers of an ordinary file's shown packets, (n,), ordered by stamp."""
         used = np.flatnonzero(self.is_used & (self.pts >= self.pts[self.first_key]))
         return used[np.argsort(self.pts[used], kind="stable")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShownPictures:
-    """What the decoder shows of a video, in order of display."""
+    """The pictures of a video that the decoder shows, in order of display."""
 
     packets: NDArray[np.int64]
     """(n,) number of the packet that each picture comes from, counted through the file."""
     sizes_px: NDArray[np.int64]
     """(n, 2) width and height as stored."""
     example: VideoFrame
-    """One of the size that most of them have."""
+    """A picture of the most frequent size."""
 
 
 def survey_packets(
     path: Path, container: InputContainer, stream: VideoStream, messages: OrientationMessages
 ) -> Packets:
-    """Read all packets, and let `messages` see them.
+    """Read all packets, and pass them through `messages`.
 
     Raises:
         MediaError: there is no picture, or none that decoding can start at.
@@ -150,7 +150,7 @@ def survey_packets(
     if not is_used.any():
         raise MediaError(path, "holds no pictures: it was cut off or is damaged")
     if not (stamps[is_used] != NO_STAMP).any():
-        reason = "its pictures have no time stamps: write it anew (ffmpeg -i IT -c:v libx264 NEW)"
+        reason = "its pictures have no time stamps: re-encode it (ffmpeg -i IN -c:v libx264 OUT)"
         raise MediaError(path, reason)
     time_base = stream.time_base or Fraction(1)
     recordings = _recordings(stamps, keys, _first(keys), time_base)
@@ -166,7 +166,7 @@ def survey_packets(
 
 
 def decode_all(path: Path, packets: Packets) -> ShownPictures:
-    """Decode a file from end to end and note what is shown. Damage is told when reading gets there.
+    """Decode a whole file and record what is shown. Damage is reported when frames are read.
 
     Raises:
         MediaError: nothing can be decoded.
@@ -204,17 +204,17 @@ def decode_all(path: Path, packets: Packets) -> ShownPictures:
 
 
 def _first(is_key: NDArray[np.bool_]) -> int:
-    """Return the number of the first keyframe, or of packets if there is none."""
+    """Return the number of the first keyframe, or the count of packets if there is none."""
     return int(is_key.argmax()) if is_key.any() else len(is_key)
 
 
 class _Recordings(NamedTuple):
-    """Where recordings begin that lie one behind the other in a file."""
+    """Where the recordings that are concatenated in a file begin."""
 
     joints: frozenset[int]
-    """Keyframes."""
+    """Keyframes at which a recording begins."""
     headless: NDArray[np.bool_]
-    """By packet: whether it lies in front of the first keyframe of its recording."""
+    """By packet: whether it precedes the first keyframe of its recording."""
 
 
 def _recordings(
@@ -222,9 +222,9 @@ def _recordings(
 ) -> _Recordings:
     """Find where the clock goes back.
 
-    Within one recording all that is decoded before a keyframe is shown before it, too. Other
-    pictures may come a little earlier than those before them; several in a row that come much
-    earlier are the middle of another recording, whose first keyframe is not there.
+    Within one recording, pictures that are decoded before a keyframe are also shown before it.
+    Other pictures may have slightly earlier stamps than those before them; several in a row with
+    much earlier stamps are the middle of another recording, whose first keyframe is missing.
     """
     joints = []
     headless = np.zeros(len(pts), np.bool_)
@@ -240,7 +240,7 @@ def _recordings(
         if latest != NO_STAMP and stamp > latest + wait:
             before_jump, jumped_at = latest, number
         goes_back = stamp < latest - wait
-        # What was ahead was a stray, and this goes on from before it.
+        # The picture ahead was a stray, and this one continues from before it.
         returns = goes_back and number - jumped_at <= _SUSTAINED and abs(stamp - before_jump) < wait
         if is_key[number] and stamp <= latest and not returns:
             joints.append(number)
@@ -263,7 +263,7 @@ def _stays_back(pts: NDArray[np.int64], limit: float) -> bool:
 
 
 def _longest_wait(pts: NDArray[np.int64], time_base: Fraction) -> float:
-    """Return how many ticks a picture can be shown after one that is decoded later."""
+    """Return by how many ticks a picture can be shown after one that is decoded later."""
     intervals = np.diff(np.sort(pts)).astype(np.float64)
     intervals = intervals[intervals > 0]
     usual_s = float(np.median(intervals)) * float(time_base) if len(intervals) else 0.0
@@ -284,21 +284,21 @@ def _is_out_of_order(pts: NDArray[np.int64], dts: NDArray[np.int64], time_base: 
 _PROGRESSIVE: Final = 1
 """libav's field orders: 0 unknown, 1 progressive, all above interlaced."""
 _SEAM_FRAMES = 4
-"""The last pictures of a recording in the order of display, whichever is its last in the file."""
+"""The last pictures of a recording in display order, one of which is its last in the file."""
 
 
 def probe(path: Path | str, *, numbered: bool = False) -> VideoInfo:
     """Read every packet's stamps and decode the first picture.
 
-    A file that was cut off but can be read up to there counts as that much video, with a warning.
+    A file that was cut off counts as the video up to there, with a warning.
 
     Args:
         path: the video.
-        numbered: find pictures by the numbers of their packets (`index`) where the format allows
-            it, and not by seeking: decoding then begins at the very last keyframe that will do.
+        numbered: locate pictures by packet number (`index`) where the format allows it, instead
+            of by seeking: decoding then begins at the last possible keyframe.
 
     Raises:
-        MediaError: the file is no video that can be used; the message says why.
+        MediaError: the file is not a usable video; the message gives the reason.
     """
     path = Path(path)
     stream_info = _survey(path)
@@ -350,7 +350,7 @@ def probe(path: Path | str, *, numbered: bool = False) -> VideoInfo:
 
 
 class _StreamInfo(NamedTuple):
-    """What is read of a video stream without decoding any of it."""
+    """Data of a video stream that is read without decoding."""
 
     codec: str
     time_base: Fraction
@@ -358,9 +358,9 @@ class _StreamInfo(NamedTuple):
     has_audio: bool
     interlaced: bool
     has_stamps: bool
-    """False where the format keeps none, so that packets can't be told by them."""
+    """False where the format keeps none, so that they can't identify packets."""
     messages: list[tuple[int, Orientation | None]]
-    """Orientation messages: the number of the packet and what it says."""
+    """Orientation messages: the number of the packet and the orientation from there on."""
     packets: Packets
 
 
@@ -391,11 +391,11 @@ def _away_from(seams: tuple[int, ...], frames: set[int]) -> tuple[int, ...]:
 
 
 def _index(packets: Packets, shown: NDArray[np.int64], laid: Laid) -> PictureIndex:
-    """Return where pictures are found; `shown` has their packets in order of display."""
+    """Return which packets hold which pictures; `shown` has these packets in order of display."""
     places = np.full(len(packets.pts), -1, np.int32)
     places[shown] = np.arange(len(shown))
     keys = np.flatnonzero(packets.is_key & (places >= 0))
-    # Where a packet holds two pictures they can only be told apart by counting from the start.
+    # If a packet holds two pictures, these can only be identified by counting from the start.
     if len(np.unique(shown)) < len(shown):
         keys = keys[:0]
     return PictureIndex(
@@ -413,7 +413,7 @@ def _slots_of_packets(
 ) -> NDArray[np.int64]:
     """Return the frame number from which on the picture of each packet is shown, (n,).
 
-    What is not shown itself has the number of the picture before it, and -1 before the first.
+    A packet that is not shown gets the number of the picture before it, or -1 before the first.
     """
     if shown is None:
         order = np.searchsorted(layout.stamps, packets.pts, side="right") - 1
@@ -424,7 +424,7 @@ def _slots_of_packets(
 
 
 def _size_changes(shown: ShownPictures, layout: Layout) -> list[int]:
-    """Return the frames at which pictures begin that are stored in another size."""
+    """Return the frames at which the stored size of pictures changes."""
     changes = (np.diff(shown.sizes_px, axis=0) != 0).any(axis=1)
     return sorted({int(frame) for frame in layout.slots[1:][changes]})
 
@@ -441,7 +441,7 @@ def _shown_as(display: Display, first: VideoFrame, *, interlaced: bool) -> tuple
 def _display(
     path: Path, container: InputContainer, stream: VideoStream, first: VideoFrame
 ) -> Display:
-    """Return how the pictures are shown, all but what the stream itself says of its orientation."""
+    """Return how the pictures are shown, except for orientations declared in the stream."""
     context = stream.codec_context
     orientation = orientation_of_picture(first)
     if orientation is None:
@@ -476,7 +476,7 @@ def _first_picture(path: Path, container: InputContainer, stream: VideoStream) -
         lambda packet: not packet.is_keyframe, readable_packets(container, stream)
     )
     for packet in itertools.chain(packets, [None]):
-        # Damage further on is told when reading gets there, with its place.
+        # Later damage is reported with its place when frames are read.
         with contextlib.suppress(av.FFmpegError):
             for picture in stream.codec_context.decode(packet):
                 return picture

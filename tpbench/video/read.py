@@ -1,4 +1,4 @@
-"""Frames of a video, in order, by number or by time; interlaced pictures made whole."""
+"""Frames of a video, in order, by number or by time, deinterlaced where necessary."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _COMB_LEVELS: Final = 10
 """A line of a comb is this much brighter, or darker, than both its neighbours."""
 _BLOCK_PX: Final = 16
 _COMBED_PX: Final = 24
-"""So many pixels of a block of 16 x 16 are comb in a combed picture."""
+"""Least comb pixels in a block of 16 x 16 of a combed picture."""
 SURELY_COMBED_PX: Final = 80
-"""The same for a picture that does not say that it is interlaced."""
+"""The same for a picture that is not declared as interlaced."""
 
 
 def whole_pictures(path: Path, info: VideoInfo, start: int, threads: int) -> Iterator[Picture]:
-    """Decode as `pictures_from` does, and deinterlace what is interlaced.
+    """Decode as `pictures_from` does, and deinterlace interlaced pictures.
 
-    The picture shown at frame `start` needs the one before it: decoding begins early enough for
-    that, so that every start gives the same pictures.
+    Deinterlacing the picture shown at frame `start` needs the one before it. Decoding begins early
+    enough to include that, so every start gives the same pictures.
     """
     begin = start
     while True:
@@ -52,14 +52,14 @@ def whole_pictures(path: Path, info: VideoInfo, start: int, threads: int) -> Ite
 
 
 def is_combed(picture: VideoFrame, *, least_px: int = _COMBED_PX) -> bool:
-    """Return whether combs are seen: lines that stand out from both neighbours, many together."""
+    """Return whether combs are visible: many close lines that stand out from both neighbours."""
     luma = _luma(picture)
     if min(luma.shape) < _BLOCK_PX:
         return False
     up = cv2.subtract(luma[1:-1], luma[:-2]), cv2.subtract(luma[1:-1], luma[2:])
     down = cv2.subtract(luma[:-2], luma[1:-1]), cv2.subtract(luma[2:], luma[1:-1])
     stands_out = cv2.max(cv2.min(*up), cv2.min(*down))
-    # In a comb the neighbours belong together; where they don't, an edge passes through.
+    # In a comb both neighbours are alike; where they differ, an edge passes through.
     apart = cv2.absdiff(luma[:-2], luma[2:])
     comb = cv2.compare(cv2.subtract(stands_out, apart), float(_COMB_LEVELS), cv2.CMP_GT)
     counts = cv2.boxFilter(comb, cv2.CV_32F, (_BLOCK_PX, _BLOCK_PX), normalize=False)
@@ -80,27 +80,27 @@ class _Held(NamedTuple):
 
 def _deinterlaced(pictures: Iterable[Picture], info: VideoInfo) -> Iterator[Picture]:
     before: Picture | None = None
-    weaver: _Weaver | None = None
+    deinterlacer: _Deinterlacer | None = None
     for picture in pictures:
         is_interlaced = _is_interlaced(picture, info)
-        if weaver is not None and not weaver.takes(picture):
-            yield from weaver.finish()
-            weaver = before = None
-        if weaver is None and not is_interlaced:
+        if deinterlacer is not None and not deinterlacer.takes(picture):
+            yield from deinterlacer.finish()
+            deinterlacer = before = None
+        if deinterlacer is None and not is_interlaced:
             before = picture
             yield picture
             continue
-        if weaver is None:
-            weaver = _Weaver(picture.picture)
-            if before is not None and weaver.takes(before):
-                yield from weaver.push(_Held(before, is_interlaced=False, is_shown=False))
-        yield from weaver.push(_Held(picture, is_interlaced=is_interlaced, is_shown=True))
-    if weaver is not None:
-        yield from weaver.finish()
+        if deinterlacer is None:
+            deinterlacer = _Deinterlacer(picture.picture)
+            if before is not None and deinterlacer.takes(before):
+                yield from deinterlacer.push(_Held(before, is_interlaced=False, is_shown=False))
+        yield from deinterlacer.push(_Held(picture, is_interlaced=is_interlaced, is_shown=True))
+    if deinterlacer is not None:
+        yield from deinterlacer.finish()
 
 
-class _Weaver:
-    """A filter that holds each picture back until the next one is there."""
+class _Deinterlacer:
+    """A deinterlacing filter, which holds each picture back until the next one arrives."""
 
     def __init__(self, example: VideoFrame) -> None:
         self._shape = _shape(example)
@@ -108,31 +108,31 @@ class _Weaver:
         self._held: deque[_Held] = deque()
 
     def takes(self, picture: Picture) -> bool:
-        """Return whether a picture is of the size and format that the filter was made for."""
+        """Return whether a picture has the size and format that the filter was built for."""
         return _shape(picture.picture) == self._shape
 
     def push(self, held: _Held) -> Iterator[Picture]:
-        """Take the next picture; give those that are done."""
+        """Add the next picture; yield those that are finished."""
         self._held.append(held)
         self._graph.vpush(held.picture.picture)
         yield from self._done()
 
     def finish(self) -> Iterator[Picture]:
-        """Give all that is still inside."""
+        """Yield all pictures still inside."""
         self._graph.vpush(None)
         yield from self._done()
 
     def _done(self) -> Iterator[Picture]:
         while True:
             try:
-                made = self._graph.vpull()
+                filtered = self._graph.vpull()
             except (av.BlockingIOError, EOFError):
                 return
             held = self._held.popleft()
             if not held.is_shown:
                 continue
             if held.is_interlaced and is_combed(held.picture.picture):
-                yield held.picture._replace(picture=made)
+                yield held.picture._replace(picture=filtered)
             else:
                 yield held.picture
 
@@ -183,7 +183,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DecodedFrame:
-    """A frame before its colours are made, so that frames nobody looks at cost only decoding."""
+    """A frame before conversion to RGB, so that unused frames cost only decoding."""
 
     index: int
     """Frame number on the timeline, from 0."""
@@ -200,8 +200,8 @@ class DecodedFrame:
         """Return the picture as displayed, shrunk so that no side is longer than `max_side_px`.
 
         Colours follow the matrix (BT.601, BT.709, BT.2020) and range that the file declares;
-        undeclared ones are BT.601 in limited range, as OpenCV and decord have it. HDR becomes SDR
-        (`tpbench.video.display` says how); transfer curves of SDR are left as they are. Shrinking
+        undeclared ones are BT.601 in limited range, as in OpenCV and decord. HDR is converted to
+        SDR (see `tpbench.video.display`); transfer curves of SDR are left as they are. Shrinking
         averages areas. All frames have the same size, even where the stored size changes.
 
         Returns:
@@ -210,7 +210,7 @@ class DecodedFrame:
         return self._display.rgb(self._picture, self._slot, max_side_px)
 
     def is_combed(self) -> bool:
-        """Return whether its lines were surely taken at two moments, whatever the file says."""
+        """Return whether it clearly shows two moments, interlaced, whatever the file declares."""
         return is_combed(self._picture, least_px=SURELY_COMBED_PX)
 
 
@@ -222,19 +222,19 @@ def decode_frames(
     end_frame: int | None = None,
     threads: int = 1,
 ) -> Iterator[DecodedFrame]:
-    """Decode the frames from `start_frame` up to but without `end_frame`.
+    """Decode the frames from `start_frame` to `end_frame` (exclusive).
 
-    Starting in the middle gives bit for bit the frames that starting at 0 gives there.
+    Starting in the middle gives frames bit-identical to those when starting at 0.
 
     Args:
         path: the video.
-        info: what `probe` said of it; asked again if not given.
+        info: its result of `probe`; probed again if not given.
         start_frame: first frame number.
         end_frame: end, exclusive; all frames if not given.
         threads: decoder threads.
 
     Raises:
-        MediaError: on first use or in the middle: the file can't be read (on); says where.
+        MediaError: during iteration: the file can't be read any further; the message says where.
         ValueError: the frame numbers are not a range within the video.
     """
     path = Path(path)
@@ -256,7 +256,7 @@ def read_frames(
     max_side_px: int | None = None,
     threads: int = 1,
 ) -> Iterator[Frame]:
-    """Decode frames as `decode_frames` does, and make RGB of each as `DecodedFrame.to_rgb` does."""
+    """Decode frames as `decode_frames` does, and convert each as `DecodedFrame.to_rgb` does."""
     decoded = decode_frames(
         path, info=info, start_frame=start_frame, end_frame=end_frame, threads=threads
     )
@@ -270,7 +270,7 @@ def read_pictures(path: Path | str, *, info: VideoInfo | None = None) -> Iterato
     `Frame.index` counts pictures, and `Frame.time_s` is on the timeline.
 
     Raises:
-        MediaError: the file can't be read (on), or holds other than `VideoInfo.picture_count`.
+        MediaError: the file can't be read to its end, or not exactly `VideoInfo.picture_count`.
     """
     path = Path(path)
     info = info or probe(path)
@@ -285,7 +285,7 @@ def read_pictures(path: Path | str, *, info: VideoInfo | None = None) -> Iterato
 
 
 def as_frame(frame: DecodedFrame, *, max_side_px: int | None = None) -> Frame:
-    """Make the RGB image of a decoded frame."""
+    """Convert a decoded frame to RGB."""
     image = frame.to_rgb(max_side_px=max_side_px)
     return Frame(image=image, index=frame.index, time_s=frame.time_s, pts=frame.pts)
 
@@ -293,7 +293,7 @@ def as_frame(frame: DecodedFrame, *, max_side_px: int | None = None) -> Frame:
 def _timed_frames(
     path: Path, info: VideoInfo, start: int, end: int, threads: int
 ) -> Iterator[DecodedFrame]:
-    """Lay pictures on the timeline: repeat where a slot has none, drop where it has several."""
+    """Place pictures on the timeline: repeat where a slot has none, drop where it has several."""
     index = start
     shown: Picture | None = None
     pictures = require_opaque(path, whole_pictures(path, info, start, threads), codec=info.codec)
@@ -318,7 +318,7 @@ def _timed_frames(
 
 
 def _skips(before: Picture, after: Picture) -> bool:
-    """Whether a picture between the two did not come out, as far as that is known."""
+    """Whether a picture between the two is known to be missing."""
     return before.place is not None and after.place is not None and after.place > before.place + 1
 
 
@@ -338,21 +338,21 @@ def _frame(info: VideoInfo, shown: Picture, index: int) -> DecodedFrame:
 
 
 _STEP_FRAMES = 24
-"""Up to this far ahead, decoding on is cheaper than seeking: half a usual group of pictures."""
+"""Up to this far ahead, continued decoding is cheaper than seeking: half a usual GOP."""
 
 
 def frames_at(path: Path | str, indices: Sequence[int]) -> Iterator[Frame]:
-    """Give the frames with these numbers, equal in every pixel to those that `read_frames` gives.
+    """Yield the frames with these numbers, pixel-identical to those of `read_frames`.
 
-    This goes through libav alone: decord is as fast, but shows damaged pictures without a word and
-    turned or 10-bit ones wrongly.
+    Only libav is used: decord is as fast, but returns damaged pictures without an error, and
+    rotated or 10-bit ones wrongly.
 
     Args:
         path: the video.
-        indices: frame numbers in any order; one may come several times.
+        indices: frame numbers in any order; repeats are allowed.
 
     Raises:
-        MediaError: on first use or in the middle: the file can't be read (on); says where.
+        MediaError: during iteration: the file can't be read any further; the message says where.
         IndexError: the video has no frame of that number.
     """
     path = Path(path)

@@ -1,4 +1,4 @@
-"""A video file: what is known of it, which of its streams are shown, and what is refused."""
+"""A video file: its properties, the choice of its streams, and which files are refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Laid(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """Turns stamps of the source into frame numbers and back, in exact integers."""
+    """Converts stamps of the source to frame numbers and back, in exact integers."""
 
     fps: Fraction
     """Frames a second."""
@@ -50,7 +50,7 @@ class Timeline:
     start_pts: int
     """Stamp of frame 0, in ticks."""
     laid: Laid | None = field(default=None, repr=False, compare=False)
-    """Where pictures are that lie on no even grid; None for an even one."""
+    """Positions of pictures that are not on an even grid; None for an even grid."""
 
     def slot(self, pts: int) -> int:
         """Return the frame number from which on the picture with this stamp is shown."""
@@ -61,7 +61,7 @@ class Timeline:
         return (2 * ticks.numerator + ticks.denominator) // (2 * ticks.denominator)
 
     def first_pts(self, index: int) -> int:
-        """Return the smallest stamp whose slot is `index`: of the picture shown then."""
+        """Return the smallest stamp whose slot is `index`: that of the picture shown then."""
         if self.laid is not None:
             place = int(np.searchsorted(self.laid.slots, index, side="right")) - 1
             return int(self.laid.stamps[max(place, 0)])
@@ -71,29 +71,29 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PictureIndex:
-    """Which packet every picture of a video comes from whose stamps don't tell."""
+    """The packet of every picture, for videos whose stamps don't identify it."""
 
     laid: Laid
-    """Where all pictures are, in order of display."""
+    """Positions of all pictures, in order of display."""
     places: NDArray[np.int32]
     """By number of packet: place of its picture in order of display, -1 if it shows none."""
     first_key: int
     """Number of the packet at which the first picture is decoded."""
     keys: NDArray[np.int64]
     """Numbers of all packets that decoding can start at, rising. Empty where a packet holds two
-    pictures, which are counted from the first then."""
+    pictures; pictures are then counted from the first."""
     joints: frozenset[int]
     """Those at which another recording begins."""
     leading: NDArray[np.bool_]
-    """By number of packet: whether its picture leans on what is not in the file."""
+    """By number of packet: whether its picture depends on data not in the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoInfo:
-    """What `probe` finds out about a video."""
+    """Properties of a video, as `probe` finds them."""
 
     width_px: int
-    """As displayed: turned as the file asks, pixels made square."""
+    """As displayed: rotated as the file declares, with square pixels."""
     height_px: int
     """As displayed."""
     fps: Fraction
@@ -115,43 +115,43 @@ class VideoInfo:
     start_pts: int
     """Stamp of frame 0, in ticks."""
     interlaced: bool = False
-    """Whether all pictures count as interlaced, not only those that say so themselves."""
+    """Whether all pictures count as interlaced, not only those declared so themselves."""
     has_audio: bool
     """Whether there is at least one audio stream."""
     picture_count: int = 0
-    """Pictures in the file, as the decoder shows them; frames repeat or leave out some of them
-    where the rate varies."""
+    """Pictures in the file, as the decoder shows them; frames repeat or drop some of them where
+    the rate varies."""
     seams: tuple[int, ...] = ()
     """Frames at which another recording begins: the clock jumps there, or the size changes."""
     parts: tuple[Part, ...] = ()
     """Stretches between jumps of the clock, and their times on it; empty: one, from `start_pts`."""
     notes: tuple[str, ...] = ()
-    """What is odd about the stamps and sizes of its pictures, and what was made of it."""
+    """Irregularities of the stamps and sizes of its pictures, and how they were handled."""
     shown_as: tuple[str, ...] = ()
-    """What its pictures are that they are not shown as; each begins with a keyword and a colon."""
+    """Properties that are converted for display; each begins with a keyword and a colon."""
     incomplete: tuple[int, ...] = ()
-    """Frames whose picture lacks data by what the container says. Decoders may conceal that without
-    a word, in this picture and in those that lean on it. At a seam, where one recording was cut
-    off, it is no news."""
+    """Frames whose picture lacks data according to the container. Decoders may silently conceal
+    that, in this picture and in those that depend on it. Frames at a seam, where one recording was
+    cut off, are left out."""
     laid: Laid | None = field(default=None, repr=False, compare=False)
-    """Where all pictures are, unless they lie on the even grid from `start_pts` on. Stamps fall
+    """Positions of all pictures, unless they are on the even grid from `start_pts` on. Stamps fall
     where the clock goes back."""
     index: PictureIndex | None = field(default=None, repr=False, compare=False)
-    """Where to find the pictures of `laid`, if stamps don't tell."""
+    """Packets of the pictures of `laid`, if stamps don't identify them."""
 
     def windowed(self, window: Window) -> VideoInfo:
-        """Return this as if nothing but a part of its pictures existed."""
+        """Return this, restricted to a window of its pictures."""
         display = replace(self.display, window=window)
         return replace(self, display=display, width_px=window.width_px, height_px=window.height_px)
 
     @property
     def is_even(self) -> bool:
-        """Whether frame i is picture i, at its own time: nothing was made of odd stamps."""
+        """Whether frame i is picture i, at its own time, without irregular stamps or sizes."""
         return not self.variable_rate and not self.notes
 
     @property
     def timeline(self) -> Timeline:
-        """The arithmetic between stamps and frame numbers."""
+        """The conversion between stamps and frame numbers."""
         return Timeline(
             fps=self.fps,
             time_base=self.time_base,
@@ -171,7 +171,7 @@ _DEFAULT_BONUS: Final = 5_000_000
 
 
 def main_video(container: InputContainer) -> VideoStream | None:
-    """Return the video stream that is the film; None without one."""
+    """Return the main video stream; None without one."""
     never = (
         Disposition.attached_pic
         | Disposition.timed_thumbnails
@@ -183,7 +183,7 @@ def main_video(container: InputContainer) -> VideoStream | None:
 
 
 def main_sound(container: InputContainer, video: VideoStream) -> AudioStream | None:
-    """Return the sound track that goes with the film; None without one."""
+    """Return the sound track that belongs to the main video; None without one."""
     tracks = list(container.streams.audio)
     if len(tracks) > 1 and len(container.streams.video) > 1:
         # libav finds the video in the program of each track, and any video where there is none.
@@ -195,8 +195,8 @@ def main_sound(container: InputContainer, video: VideoStream) -> AudioStream | N
 def channels_of(track: AudioStream) -> int:
     """Return how many channels a sound track has, 0 without a decoder.
 
-    PyAV 18.1 frees, with the layout it gives out, the list of channels that still belongs to the
-    decoder, if they are in an order of their own: the process dies. So that object is never freed.
+    If channels are in a custom order, PyAV 18.1 frees with the returned layout also the channel
+    list of the decoder, and the process crashes. So that object is never freed.
     """
     codec = getattr(track, "codec_context", None)
     if codec is None:
@@ -207,7 +207,7 @@ def channels_of(track: AudioStream) -> int:
 
 
 def _video_rank(stream: VideoStream) -> tuple[bool, bool, int]:
-    # PyAV gives streams without a decoder no context, whatever its annotations say.
+    # In PyAV, streams without a decoder have no context, despite its annotations.
     codec = getattr(stream, "codec_context", None)
     area = 0 if codec is None else codec.width * codec.height
     return codec is not None, stream.frames != 1, area + _bonus(stream)
@@ -228,12 +228,12 @@ def _program_video(container: InputContainer, track: AudioStream) -> int | None:
 
 
 ENCRYPTED: Final = "is encrypted (DRM): get a copy without it, or leave it out"
-"""What a `MediaError` says of such a file."""
+"""Reason of the `MediaError` for such a file."""
 _ENCRYPTED_TAGS: Final = frozenset({"encv", "drmi"})
-"""Sample entries of MP4 and MOV for encrypted video whose own codec is not told (ISO/IEC 14496-12
-and FairPlay)."""
+"""Sample entries of MP4 and MOV for encrypted video of an undeclared codec (ISO/IEC 14496-12 and
+FairPlay)."""
 _TS_HEADER_AT: Final = {188: 0, 192: 4}
-"""Where the header starts, by the size of a packet: M2TS puts a time in front."""
+"""Offset of the header, by the size of a packet: M2TS puts a time before it."""
 _TS_CHUNK_BYTES: Final = 188 * 192 * 100
 _TS_SYNC: Final = 0x47
 _MIN_SCRAMBLED_SHARE: Final = 0.02
@@ -250,8 +250,8 @@ def require_plain_stream(path: Path, stream: VideoStream) -> None:
 def require_plain_transport_stream(path: Path, container: InputContainer) -> None:
     """Raise MediaError if the packets of an MPEG transport stream are scrambled.
 
-    Their headers say so (ISO/IEC 13818-1, `transport_scrambling_control`), but libav only reports
-    pictures that can't be decoded. The file is read to its end, so this is for files that failed.
+    Their headers declare it (ISO/IEC 13818-1, `transport_scrambling_control`), but libav only
+    reports undecodable pictures. The whole file is read, so this is for files that failed.
     """
     if container.format.name != "mpegts":
         return
@@ -278,8 +278,8 @@ def _scrambled_share(path: Path, packet_bytes: int, header_at: int) -> float:
 
 
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,dv,gxf,rm"
-"""What libav may take a file for. Left out are text, pictures and playlists: a playlist opens other
-files and addresses."""
+"""Formats that libav may detect. Text, pictures and playlists are left out: a playlist opens other
+files and URLs."""
 _SUFFIXES: Final = """
 .mp4 .m4v .mov .qt .mj2 .3gp .3g2 .f4v .mkv .webm .avi .divx
 .ts .mts .m2ts .m2t .tp .trp .tod .mpg .mpeg .mpe .m2p .vob .mod
@@ -296,16 +296,16 @@ _HEADERS = {
     "asf": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
     "mov,mp4,m4a,3gp,3g2,mj2": b"ftyp",
 }
-"""How a file begins, of kinds of which libav reads no more than one or two in a row."""
+"""First bytes of a file, for formats of which libav reads only one or two concatenated files."""
 _MAX_PIXELS = 8192 * 8192
 
 
 class _EncryptedPacketError(Exception):
-    """Raised while packets are read; `open_video` says of which file."""
+    """Raised while packets are read; `open_video` adds the file."""
 
 
 class OpenedVideo(NamedTuple):
-    """An open file and the stream of moving pictures in it."""
+    """An open file and its main video stream."""
 
     container: InputContainer
     stream: VideoStream
@@ -315,19 +315,19 @@ class OpenedVideo(NamedTuple):
 def open_container(path: Path) -> Iterator[InputContainer]:
     """Open a media file.
 
-    Only local files in formats that hold video are opened, and nothing that stands in a file can
-    make libav open another.
+    Only local files in formats that hold video are opened, and nothing inside a file can make libav
+    open another.
 
     Raises:
-        MediaError: the file is missing, unreadable or nothing libav knows; also for what libav
-            reports while the file is open.
+        MediaError: the file is missing, unreadable or of an unknown format; also for errors of
+            libav while the file is open.
     """
     _check_readable(path)
     try:
         with av.open(
             local_url(path),
             container_options=dict(OPENING),
-            metadata_errors="replace",  # tags are texts of any encoding, and none of our business
+            metadata_errors="replace",  # tags may have any encoding, and are not used
         ) as container:
             yield container
     except av.FFmpegError as error:
@@ -347,7 +347,7 @@ def open_video(path: Path, *, threads: int = 1) -> Iterator[OpenedVideo]:
             stream = _main_video(path, container)
             require_plain_stream(path, stream)
             stream.codec_context.thread_count = threads
-            # Pictures may grow in mid-stream; the decoder refuses before it takes the memory.
+            # Pictures may grow in mid-stream; the decoder refuses before it allocates the memory.
             stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
             yield OpenedVideo(container, stream)
         except _EncryptedPacketError as error:
@@ -360,21 +360,21 @@ def open_video(path: Path, *, threads: int = 1) -> Iterator[OpenedVideo]:
 def readable_packets(
     container: InputContainer, stream: VideoStream, *, log_as: Path | None = None
 ) -> Iterator[Packet[VideoStream]]:
-    """Give the stream's packets up to its end, or up to where the file was cut off.
+    """Yield the stream's packets up to its end, or up to where the file was cut off.
 
     Args:
         container: an open file.
         stream: the video stream in it.
-        log_as: the file's name; given, a warning says that the file ends early.
+        log_as: the file's name; if given, a warning is logged for a file that ends early.
     """
     held: Packet[VideoStream] | None = None
     reason: str | None = None
     end = 0
     try:
         for packet in container.demux(stream):
-            # PyAV ends with an empty packet that stands for "flush the decoder".
+            # PyAV ends with an empty packet that means "flush the decoder".
             if packet.size:
-                # As Common Encryption (CENC) marks it; often not before the first seconds are over.
+                # The mark of Common Encryption (CENC), often only after the first few seconds.
                 if packet.has_sidedata("encryption_info"):
                     raise _EncryptedPacketError
                 if held is not None:
@@ -390,12 +390,12 @@ def readable_packets(
     if reason is not None and log_as is not None:
         logger.warning("%s: cut off or damaged; read up to there (%s)", log_as, reason)
     elif log_as is not None and _is_followed(log_as, container, end):
-        more = "another recording lies behind what can be read: part them, and join them anew"
+        more = "another recording follows what can be read: split the file and join the parts again"
         logger.warning("%s: %s", log_as, more)
 
 
 def _is_followed(path: Path, container: InputContainer, end: int) -> bool:
-    """Whether a second file was put behind one whose kind libav reads only up to its own end."""
+    """Whether a second file was appended to one of a format that libav reads to its own end."""
     header = _HEADERS.get(container.format.name)
     if header is None or not end:
         return False
@@ -409,21 +409,21 @@ def picture_pts(packet: Packet[VideoStream]) -> int | None:
 
 
 def keeps_no_stamps(container: InputContainer | Container) -> bool:
-    """Return whether pictures are told apart by their order only.
+    """Return whether pictures are identified by their order only.
 
-    AVI numbers its packets evenly and says nothing of display; the n-th picture that comes out of
-    the decoder has the n-th number.
+    AVI numbers its packets evenly and has no display stamps; the n-th picture out of the decoder
+    has the n-th number.
     """
     return container.format.name == "avi"
 
 
 def local_url(path: Path) -> str:
-    """Return the name that libav takes for this very file, whatever characters it holds."""
+    """Return the URL by which libav opens exactly this file, whatever characters it holds."""
     return f"file:{path.absolute()}"
 
 
 def _check_readable(path: Path) -> None:
-    """Raise MediaError for what the file system knows without libav."""
+    """Raise MediaError for problems that show without libav."""
     try:
         if path.is_dir():
             raise MediaError(path, "is a folder, not a video file")
@@ -440,14 +440,14 @@ def _check_readable(path: Path) -> None:
 
 
 def _main_video(path: Path, container: InputContainer) -> VideoStream:
-    """Return the video stream that is the film, with a decoder and a sane size."""
+    """Return the main video stream, with a decoder and a valid size."""
     if not container.streams:
         raise MediaError(path, "was cut off or damaged: copy or download it again")
     stream = main_video(container)
     if stream is None:
         holds = "sound but no video" if container.streams.audio else "no video"
         raise MediaError(path, f"holds {holds}")
-    # PyAV gives streams without a decoder no context, whatever its annotations say.
+    # In PyAV, streams without a decoder have no context, despite its annotations.
     if getattr(stream, "codec_context", None) is None:
         raise MediaError(path, "its video codec is unknown here: convert it to H.264")
     width_px, height_px = stream.codec_context.width, stream.codec_context.height
@@ -460,7 +460,7 @@ def _main_video(path: Path, container: InputContainer) -> VideoStream:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """Say what libav's error means for this file."""
+    """Return what libav's error means for this file."""
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] in (b"ftyp", b"mdat", b"wide", b"free"):

@@ -1,4 +1,4 @@
-"""One constant-rate timeline for each video: stamps put right, rates, frame numbers and times."""
+"""One constant-rate timeline for each video: repaired stamps, rates, frame numbers and times."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 NO_STAMP: Final = np.iinfo(np.int64).min
-"""Stands for a stamp that is not there."""
+"""Stands for a missing stamp."""
 HOLE_S: Final = 1.0
 """A pause longer than this, or than four usual intervals where these are longer, ends a part.
-Shorter ones are filled by showing the picture before them on."""
+Shorter ones are filled by repeating the picture before them."""
 BACK_S: Final = 0.2
 """A clock that goes back by more than this has restarted, for sound as for pictures."""
 _HOLE_INTERVALS: Final = 4
 _LONGEST_USUAL_S: Final = 1.0
-"""Slower than a picture a second is no video: such pictures are parts of their own."""
+"""Pictures further apart than this are not video: each is a part of its own."""
 _LEAST_ROOM: Final = 0.25
-"""Pictures without a stamp between two that have one need this much of their usual time."""
+"""Pictures without a stamp between two that have one need this share of their usual time."""
 _MOST_STRAYS: Final = 2
-"""Pictures in a row that can be strays; more of them are a part."""
+"""Most pictures in a row that can be strays; more of them are a part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockRun:
-    """Pictures one after the other on one clock, without a jump."""
+    """Consecutive pictures on one clock, without a jump."""
 
     stamps: NDArray[np.int64]
     """(n,) never falling, in ticks; one for every picture."""
     clock: int
-    """How often the clock restarted before: stamps of one clock can be compared."""
+    """How often the clock restarted before: stamps of one clock are comparable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Mended:
     n_unstamped: int
     """Pictures without a stamp, which were placed between their neighbours."""
     n_strays: int
-    """Pictures whose stamp fitted nothing around them, which were placed likewise."""
+    """Pictures whose stamp did not fit their neighbours, which were placed likewise."""
 
 
 def mend_stamps(
@@ -58,7 +58,7 @@ def mend_stamps(
     Args:
         stamps: (n,) stamps in order of display, in ticks, or `NO_STAMP`; n >= 1.
         time_base: seconds a tick.
-        declared: believable rates that the container names, for videos whose stamps tell none.
+        declared: plausible rates that the container names, for videos whose stamps give none.
 
     Raises:
         ValueError: no picture has a stamp.
@@ -85,8 +85,8 @@ def _usual_interval(
     time_base: Fraction,
     declared: Sequence[Fraction],
 ) -> float:
-    """Return the usual ticks from picture to picture, at most a second's."""
-    # In floats: strays may lie further apart than integers reach.
+    """Return the usual interval between pictures in ticks, at most a second."""
+    # In floats: strays may be further apart than integers can hold.
     intervals = np.diff(stamps[known].astype(np.float64)) / np.diff(known)
     forward = intervals[(intervals > 0) & (intervals * float(time_base) <= _LONGEST_USUAL_S)]
     if len(forward):
@@ -96,7 +96,7 @@ def _usual_interval(
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """Tells whether one picture can follow another on the same clock."""
+    """Tests whether one picture can follow another on the same clock."""
 
     stamps: NDArray[np.int64]
     tick_s: float
@@ -112,12 +112,12 @@ class _Steps:
         return least <= self.ticks(before, after) <= hole + between * self.usual
 
     def restarts(self, before: int, after: int) -> bool:
-        """Whether the clock is back at an earlier time, not only waiting or ahead."""
+        """Whether the clock went back to an earlier time, rather than pausing or jumping ahead."""
         late = self.ticks(before, after) - (after - before) * self.usual
         return late * self.tick_s < -BACK_S
 
     def leaves_room(self, before: int, after: int) -> bool:
-        """Whether the one can follow the other with all pictures between them."""
+        """Whether `after` can follow `before` with all pictures between them."""
         room = self.ticks(before, after) / self.usual
         return self.fits(before, after) and room >= after - before - 0.5
 
@@ -154,7 +154,7 @@ def _jumps(
 
 
 def _strays_ahead(order: list[int], at: int, before: int, steps: _Steps) -> int:
-    """Return how many pictures from place `at` on are strays: those behind them fit `before`."""
+    """Return how many pictures from place `at` on are strays: those after them fit `before`."""
     for skip in range(1, _MOST_STRAYS + 1):
         behind = order[at + skip : at + skip + 2]
         if not behind or not steps.leaves_room(before, behind[0]):
@@ -166,14 +166,14 @@ def _strays_ahead(order: list[int], at: int, before: int, steps: _Steps) -> int:
 
 
 def _stray_before(kept: list[int], now: int, steps: _Steps) -> bool:
-    """Whether the last picture was the stray: the one before it and `now` fit, as it does not."""
+    """Whether the last kept picture was the stray: `now` fits the one before it, but not it."""
     return steps.ticks(kept[-1], now) < 0 and steps.leaves_room(kept[-2], now)
 
 
 def _filled(
     stamps: NDArray[np.int64], known: NDArray[np.intp], first: int, end: int, usual: float
 ) -> NDArray[np.int64]:
-    """Return stamps of pictures `first` to `end`, with those that are not known put between."""
+    """Return stamps of pictures `first` to `end`, with unknown ones interpolated."""
     if len(known) == end - first:
         return stamps[first:end]
     zero = int(stamps[known[0]])
@@ -192,15 +192,15 @@ COMMON_FPS: Final = sorted(
     | {Fraction(1000 * whole, 1001) for whole in (12, 15, 24, 30, 48, 60, 90, 120, 240)}
     | {Fraction(15, 2), Fraction(25, 2)}
 )
-"""Rates that cameras, broadcasters and screen recorders mean when their stamps say nearly that."""
+"""Rates that cameras, broadcasters and screen recorders use: stamps close to one mean that one."""
 _COMMON_FPS_FLOATS = np.array([float(rate) for rate in COMMON_FPS])
 
 JITTER_SLOTS = 0.25
-"""Stamps this far from an even grid still are a constant rate: no picture changes its slot."""
+"""Stamps this far from an even grid are still a constant rate: no picture changes its slot."""
 _NEARLY_ALL = 0.98
-"""Of stamps that lie on a grid: it is theirs, wherever the others are."""
+"""If this share of the stamps is on a grid, it is accepted, wherever the others are."""
 _REGULAR_SHARE = 0.8
-"""The usual interval decides where at least this share of the pictures is there."""
+"""The usual interval decides if at least this share of the pictures is present."""
 
 
 def rate_of_runs(
@@ -209,14 +209,14 @@ def rate_of_runs(
     """Choose the rate of the timeline.
 
     A rate fits when every stamp lies on its grid, or nearly all do exactly; rates in common use are
-    tried before odd ones. Each run has a grid of its own, that of its first stamp, or else that of
-    the median of all. If none fits, the source is variable: its usual rate (the average where more
-    than a fifth of the pictures is missing), snapped to the nearest rate in common use.
+    tried before odd ones. Each run has its own grid, aligned to its first stamp or else to the
+    median of all. If none fits, the source is variable: its usual rate (the average where more than
+    a fifth of the pictures is missing), snapped to the nearest rate in common use.
 
     Args:
         runs: (n,) presentation stamps each, rising, in ticks; n >= 1. Between runs the clock jumps.
         time_base: seconds a tick.
-        declared: what the container says the rate is, the most trusted first; may be nonsense.
+        declared: what the container says the rate is, the most trusted first; may be wrong.
 
     Returns:
         The rate in frames a second, and whether the source is variable.
@@ -245,14 +245,14 @@ def rate_of_runs(
 
 
 def believable(declared: Sequence[Fraction]) -> list[Fraction]:
-    """Return the rates that a video can have."""
+    """Return the declared rates that are plausible for a video."""
     return [rate for rate in declared if MIN_FPS <= rate <= MAX_FPS]
 
 
 def rates_to_try(
     runs: Sequence[NDArray[np.int64]], time_base: Fraction, declared: Sequence[Fraction]
 ) -> list[Fraction]:
-    """Return the rates a video may have, the likeliest first: `runs` as for `rate_of_runs`."""
+    """Return the rates a video may have, the most likely first: `runs` as for `rate_of_runs`."""
     named = believable(declared)
     usual, counted, average = _rates_of(runs, time_base)
     rates = [
@@ -275,7 +275,7 @@ def _frames_since_first(
 def _offsets(
     run: NDArray[np.int64], time_base: Fraction, rate: Fraction, *, centred: bool = False
 ) -> NDArray[np.float64]:
-    """Return how far each stamp is from its place on the grid of the first, or of all, in slots."""
+    """Return each stamp's distance, in slots, from the grid of the first stamp or of the median."""
     offsets = _frames_since_first(run, time_base, rate) - np.arange(len(run))
     apart: NDArray[np.float64] = np.abs(offsets - np.median(offsets) if centred else offsets)
     return apart
@@ -288,11 +288,11 @@ def _nearby(rate: float) -> list[Fraction]:
 
 
 def _rates_of(runs: Sequence[NDArray[np.int64]], time_base: Fraction) -> tuple[float, float, float]:
-    """Return pictures a second in three ways.
+    """Return pictures a second, estimated in three ways.
 
-    By the usual interval; by counting what is between the ends, to which single stamps that waver
-    add nothing: an interval counts for as many pictures as it has room for; and on average. All
-    three are the average where many pictures are missing or extra.
+    By the usual interval; by counting as many pictures for each interval as it has room for, which
+    single wavering stamps do not affect; and on average. All three are the average where many
+    pictures are missing or extra.
     """
     intervals = np.concatenate([np.diff(run) for run in runs])
     span_s = float(intervals.sum()) * float(time_base)
@@ -312,10 +312,10 @@ def _rates_of(runs: Sequence[NDArray[np.int64]], time_base: Fraction) -> tuple[f
 
 
 _WAVER_FRAMES: Final = (0.75, 1.25)
-"""How far a picture may be from its frame's time, in frames, so that none is lost; the second where
-the first is not enough."""
+"""How far a picture may be from its frame's time, in frames, so that none is lost; the second value
+applies where the first is not enough."""
 _STEADY_PHASE: Final = 0.5
-"""Length of the mean of all stamps' phases on the unit circle from which on they share one."""
+"""Stamps share one phase if the mean of their phases on the unit circle is longer than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,7 +327,7 @@ class Part:
     zero_s: Fraction
     """Time of that frame on the clock of the file's stamps."""
     clock: int
-    """How often the clock restarted before: times of the same clock can be compared."""
+    """How often the clock restarted before: times of the same clock are comparable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -341,9 +341,9 @@ class Layout:
     """(n,) in ticks; also of pictures that had none, or a wrong one."""
     parts: tuple[Part, ...]
     is_grid: bool
-    """One part on the even grid of its first stamp."""
+    """Whether there is only one part, on the even grid of its first stamp."""
     notes: tuple[str, ...]
-    """What is not even about the stamps."""
+    """Irregularities of the stamps."""
 
     @property
     def n_frames(self) -> int:
@@ -352,7 +352,7 @@ class Layout:
 
     @property
     def is_even(self) -> bool:
-        """Whether every picture is shown in one frame, no more and no less."""
+        """Whether every picture is shown in exactly one frame."""
         return bool((self.slots == np.arange(len(self.slots))).all())
 
 
@@ -364,16 +364,16 @@ class _Laid(NamedTuple):
     zero: float
     """Ticks from the first stamp to the time of the first frame."""
     apart: NDArray[np.float64]
-    """(n,) frames that each picture is from its frame's time."""
+    """(n,) distance of each picture from its frame's time, in frames."""
 
 
 def lay_out(stamps: NDArray[np.int64], time_base: Fraction, declared: Sequence[Fraction]) -> Layout:
-    """Lay all pictures of a video on one timeline.
+    """Place all pictures of a video on one timeline.
 
     Args:
         stamps: (n,) in order of display, in ticks, or `NO_STAMP`; n >= 1.
         time_base: seconds a tick.
-        declared: what the container says the rate is, the most trusted first; may be nonsense.
+        declared: what the container says the rate is, the most trusted first; may be wrong.
 
     Raises:
         ValueError: no picture has a stamp.
@@ -405,7 +405,7 @@ def lay_out(stamps: NDArray[np.int64], time_base: Fraction, declared: Sequence[F
 
 
 def _on_grid(run: NDArray[np.int64], time_base: Fraction, fps: Fraction) -> _Laid:
-    """Give picture i frame i."""
+    """Assign frame i to picture i."""
     slots = np.arange(len(run))
     offsets = _frames_since_first(run, time_base, fps) - slots
     phase = float(np.median(offsets))
@@ -418,7 +418,7 @@ def _uneven(
     usual: Fraction,
     declared: Sequence[Fraction],
 ) -> tuple[Fraction, list[_Laid]]:
-    """Give each picture a frame of its own where that can be, otherwise go by the nearest frame."""
+    """Assign each picture its own frame where possible, otherwise the nearest frame."""
     found: list[tuple[float, Fraction, list[_Laid]]] = []
     for fps in rates_to_try(runs, time_base, declared):
         for most in _WAVER_FRAMES:
@@ -437,9 +437,9 @@ def _uneven(
 def _wavering(
     run: NDArray[np.int64], time_base: Fraction, fps: Fraction, most: float
 ) -> _Laid | None:
-    """Give every picture the next frame unless its time is `most` frames later; None if too fast.
+    """Assign each picture the next frame unless its time is `most` frames later; None if too fast.
 
-    The first pass goes by the first stamp, the second by the median of all.
+    The first pass aligns to the first stamp, the second to the median of all.
     """
     times = _frames_since_first(run, time_base, fps)
     rough = _next_frames(times.tolist(), most)
@@ -465,7 +465,7 @@ def _next_frames(times: Sequence[float], most: float) -> NDArray[np.int64] | Non
 
 
 def _nearest(run: NDArray[np.int64], time_base: Fraction, fps: Fraction) -> _Laid:
-    """Give every picture the frame nearest to its time."""
+    """Assign every picture the frame nearest to its time."""
     times = _frames_since_first(run, time_base, fps)
     mean = complex(np.exp(2j * np.pi * times).mean())
     phase = math.atan2(mean.imag, mean.real) / (2 * math.pi) if abs(mean) > _STEADY_PHASE else 0.0

@@ -1,4 +1,4 @@
-"""Videos written: constant rate, exact number of frames, aside and renamed."""
+"""Writing videos: constant rate, exact number of frames, atomically."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Encoding:
 
     @property
     def needs_even_size(self) -> bool:
-        """Whether width and height must be even: colour is kept for blocks of 2x2 px."""
+        """Whether width and height must be even: colour is stored for blocks of 2x2 px."""
         return self.pixel_format == "yuv420p"
 
 
 def _x264(name: str, crf: int) -> Encoding:
-    """H.264 that everything plays; a keyframe every 48 frames keeps random access cheap."""
+    """H.264 that all players support; a keyframe every 48 frames keeps random access cheap."""
     return Encoding(
         name=name,
         codec="libx264",
@@ -63,7 +63,7 @@ CLIP = _x264("clip", 12)
 POSE = _x264("pose", 12)
 """Pose drawings: thin coloured lines that models are trained on."""
 PREVIEW = _x264("preview", 23)
-"""For people to look at."""
+"""For viewing only."""
 LOSSLESS_X264 = Encoding(
     name="lossless-x264",
     codec="libx264rgb",
@@ -75,7 +75,7 @@ LOSSLESS_X264 = Encoding(
 
 
 class _Output(NamedTuple):
-    """What is open while a video is written."""
+    """The objects that are open while a video is written."""
 
     container: OutputContainer
     stream: VideoStream
@@ -84,7 +84,7 @@ class _Output(NamedTuple):
 
 @contextlib.contextmanager
 def _plain_os_errors(path: Path) -> Iterator[None]:
-    """Turn libav's own error of a full disk or a closed folder into Python's, which pickles."""
+    """Turn libav's error for a full disk or an unwritable folder into Python's, which pickles."""
     try:
         yield
     except av.FFmpegError as error:
@@ -96,20 +96,20 @@ def _plain_os_errors(path: Path) -> Iterator[None]:
 class VideoWriter:
     """Writes RGB frames to a video of constant rate; the same frames give the same bytes.
 
-    Use it as a context manager. The file appears under its name when the block ends well; if the
-    block raises, or writing fails, nothing is left behind. Until then its name is
+    Use it as a context manager. The file appears under its name when the block ends without an
+    error; if the block raises, or writing fails, nothing is left behind. Until then its name is
     `.<name>.<random>.part`.
 
-    YUV encodings store BT.601 in limited range and say so, which is also what readers take for
-    granted that do not look.
+    YUV encodings store and declare BT.601 in limited range, which is also what readers assume that
+    ignore the declaration.
 
     Args:
-        path: where the video shall be; an older file there is replaced.
+        path: of the video; an existing file is replaced.
         width_px: width of every frame.
         height_px: height of every frame.
         fps: frames a second.
-        encoding: a row of `tpbench.video.write`.
-        audio: sound to go with it, as AAC; without effect where the source's span has none.
+        encoding: one of `tpbench.video.write`, such as `CLIP`.
+        audio: sound to add, as AAC; no effect where the source's span has none.
 
     Raises:
         ValueError: the size is odd and the encoding needs even sides, or no frame was written.
@@ -203,7 +203,7 @@ class VideoWriter:
             if kind is None:
                 self._finish(container, stream, track)
         finally:
-            # After a failure libav fails again here; the first error is the one to tell.
+            # After a failure libav fails again here; the first error is the one to report.
             with contextlib.suppress(Exception):
                 container.close()
             if track is not None:
@@ -233,12 +233,12 @@ class VideoWriter:
         stream = cast("VideoStream", container.add_stream(encoding.codec, rate=self._fps))
         stream.height, stream.width = self._shape[:2]
         stream.pix_fmt = encoding.pixel_format
-        # x264 with several threads gives other bytes from run to run.
+        # x264 with several threads gives different bytes from run to run.
         stream.codec_context.thread_count = 1
         options = dict(encoding.options)
         if encoding.codec == "libx264" and stream.width % 128:
             # x264's macroblock tree takes 8 macroblocks at a time and, with AVX-512, reads what
-            # lies behind the end of a row: the bytes would hang on what was in memory before.
+            # lies beyond the end of a row: the bytes would depend on earlier content of memory.
             options["mbtree"] = "0"
         stream.codec_context.options = options
         if not encoding.lossless:
