@@ -1,1 +1,1 @@
-"""Numbers that others can reproduce: pure functions, one metric a file."""
+"""Reproducible metrics: pure functions, one file for each kind of metric."""

@@ -1,1 +1,1 @@
-"""Scoring: pairs of real and generated clips in, numbers out, in one pass over the frames."""
+"""Scoring of pairs of real and generated clips, in one pass over the frames."""

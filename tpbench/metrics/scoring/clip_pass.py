@@ -1,6 +1,6 @@
-"""One pass over a pair of clips: both are decoded once, and every meter sees every frame.
+"""One pass over a pair of clips: both are decoded once, and every meter receives every frame.
 
-It is the task that worker processes build: pairs of clips in, records out.
+This is the task that worker processes build: it measures pairs of clips and writes records.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Picture = NDArray[np.uint8]
 
 FACTORY: Final = f"{__name__}:build_in_worker"
 _RATE_OF_PICTURES: Final = Fraction(25)
-"""Detectors want to know how much time passes between frames; pictures in a folder don't say."""
+"""Frame rate assumed for folders of pictures, which have none; detectors need time stamps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +57,18 @@ class ClipPass:
     toolbox: Toolbox
     records: RecordFolder
     threads: int = 1
-    """Meters that work at the same time."""
+    """Meters that run in parallel."""
 
     def __call__(self, payload: JsonObject, report: ProgressReport) -> dict[str, Any]:
-        """Measure one pair, write its record, and say how many frames were scored.
+        """Measure one pair, write its record, and return how many frames were scored.
 
         Args:
             payload: a job as JSON.
-            report: told how many frames are done.
+            report: called with the number of frames done.
         """
         job = ScoringJob.from_json(payload)
         needs_pose = any(METERS[name].needs_pose for name in job.keys)
-        # MediaPipe's, also where no worker has switched them off.
+        # MediaPipe's usage statistics: only worker processes have switched them off already.
         with no_usage_statistics() if needs_pose else nullcontext():
             return {"frames": self.run(job, lambda done: report({"frames": done}))}
 
@@ -77,7 +77,7 @@ class ClipPass:
         self.toolbox.close()
 
     def run(self, job: ScoringJob, on_frame: Callable[[int], None] | None = None) -> int:
-        """Measure one pair and write its record; what an older record has and is right stays.
+        """Measure one pair and write its record; valid values of an older record are kept.
 
         Returns:
             Frames scored.
@@ -154,8 +154,8 @@ class ClipPass:
                     generated=generated,
                     real_pose=skeletons.next(real) if skeletons else None,
                 )
-                # A meter is never asked twice at once, so it sees frames in order. With one thread
-                # the caller does all: nothing is decoded ahead then.
+                # A meter handles one chunk at a time, so it receives frames in order. With one
+                # thread the meters run here, and nothing is decoded ahead.
                 if self.threads > 1:
                     running = [pool.submit(meter.update, frames) for meter in meters.values()]
                 else:
@@ -211,13 +211,13 @@ class ClipPass:
 
 
 def _keyed_by_reading(job: ScoringJob, real: Footage) -> ScoringJob:
-    """Return a job that keeps what it finds in a clip apart from what another reading finds."""
+    """Return the job with keys that depend on how the real clip is read: pictures or timeline."""
     how = "pictures" if real.by_picture else "timeline"
     return replace(job, real_keys={name: f"{key} {how}" for name, key in job.real_keys.items()})
 
 
 def _pairs(real: Footage, generated: Footage, fit: Fit) -> Iterator[tuple[Picture, Picture]]:
-    """Yield the pairs that are scored, the generated frame in the size of the real one."""
+    """Yield the pairs that are scored, generated frames resized to the size of the real ones."""
     start = fit.first_frame
     size_px = (real.width_px, real.height_px)
     n_pairs = 0
@@ -259,7 +259,7 @@ def build(config: JsonObject) -> ClipPass:
 
 
 def build_in_worker(config: JsonObject) -> ClipPass:
-    """Return the task for a process of its own, which keeps to its share of the cores."""
+    """Return the task for a worker process, which uses only its share of the cores."""
     send_no_usage_statistics()
     cv2.setNumThreads(1)
     if config["uses_torch"]:

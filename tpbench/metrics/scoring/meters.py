@@ -1,8 +1,8 @@
-"""What is measured frame by frame: each meter turns pairs of frames into columns or features.
+"""Per-frame measurements: each meter turns pairs of frames into columns or features.
 
 A meter is a row of `METERS`: its columns, and a `start` that takes the setting of a clip and
 returns the step, which takes a chunk of frames and yields a row of values for each. Networks are
-imported and loaded when a step of theirs is started.
+imported and loaded when a step that uses them is started.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ Row = Sequence[float]
 Step = Callable[[FrameChunk], Iterable[Row]]
 """Takes the next frames of a clip and yields one row for each."""
 Start = Callable[[ClipSetting], Step]
-"""Begins a clip."""
+"""Takes the setting of a clip and returns the step for its frames."""
 POSE_PARTS: Final = ("body", "hands", "face")
-"""Parts whose pose accuracy stands apart."""
+"""Parts whose pose accuracy is reported separately."""
 _INCEPTION_DIM: Final = 2048
 _I3D_DIM: Final = 400
 _DISCO_SIDE_PX: Final = 224
@@ -71,26 +71,26 @@ class MeterRow:
 
     name: str
     columns: tuple[str, ...] = ()
-    """Per-frame columns it makes; none for meters of features."""
+    """Per-frame columns it produces; none for feature meters."""
     start: Start | None = None
-    """Begins a clip, for meters of columns."""
+    """Returns the step for a clip; only for meters with columns."""
     features: Callable[[ClipSetting], Meter] | None = None
-    """Makes the meter of a clip, for those of features."""
+    """Builds the meter for a clip; only for feature meters."""
     version: int = 1
-    """Raised whenever a value can change: what older versions measured is measured again."""
+    """Raised whenever a value can change: values of older versions are measured again."""
     weights: tuple[str, ...] = ()
     """Names in `tpbench weights list`."""
     needs_pose: bool = False
-    """Whether it looks at skeletons, of the real frames at least."""
+    """Whether it uses skeletons, of the real frames at least."""
     min_side_px: int = 1
-    """Smaller pictures can't be measured."""
+    """Smaller images can't be measured."""
     feature_dim: int = 0
-    """Length of the feature vectors it leaves behind; 0: none."""
+    """Length of the feature vectors it writes; 0: none."""
     feature_stride: int = 0
-    """Frames from one vector's window of 16 to the next; 0: one vector per frame."""
+    """Frames between the starts of two windows of 16, each a vector; 0: one vector per frame."""
 
     def build(self, setting: ClipSetting) -> Meter:
-        """Make the meter for one clip; its network is loaded now."""
+        """Build the meter for one clip, and load its network."""
         if self.features is not None:
             return self.features(setting)
         if self.start is None:
@@ -99,11 +99,11 @@ class MeterRow:
 
 
 def each_pair(measure: Callable[[Image, Image], float | Row]) -> Start:
-    """Return the start of a meter that asks one function about each pair of frames.
+    """Return the `start` of a meter that applies one function to each pair of frames.
 
     Args:
-        measure: takes the real and the generated picture, (H, W, 3) uint8 RGB of one size, and
-            returns the value, or those of all columns.
+        measure: takes the real and the generated image, (H, W, 3) uint8 RGB of one size, and
+            returns the value, or one value per column.
     """
 
     def step(chunk: FrameChunk) -> Iterator[Row]:
@@ -121,10 +121,10 @@ def _psnr(real: Image, generated: Image) -> Row:
 
 
 def disco_psnr(real: Image, generated: Image) -> float:
-    """Return PSNR of one frame in dB as DisCo's script has it: 100 for identical frames only.
+    """Return PSNR of one frame in dB as DisCo's script computes it: 100 only for identical frames.
 
     Raises:
-        ValueError: they are no pictures or differ in size.
+        ValueError: they are no images or differ in size.
     """
     value = psnr(real, generated)
     return CAP_DB if math.isinf(value) else value
@@ -147,7 +147,7 @@ def _tje(delta: int) -> Start:
 
 
 def _motion(_: ClipSetting) -> Step:
-    """Motion of either clip since the frame before."""
+    """Motion of each clip since its previous frame."""
     earlier = EarlierPairs(1)
 
     def step(chunk: FrameChunk) -> Iterator[Row]:
@@ -162,7 +162,7 @@ def _motion(_: ClipSetting) -> Step:
 
 
 def _lag(_: ClipSetting) -> Step:
-    """Cosine of each clip's frame to its own frames some lags before."""
+    """Cosine of each clip's frame to the frames `LAGS` earlier in the same clip."""
     of_real, of_generated = LagCosines(), LagCosines()
 
     def step(chunk: FrameChunk) -> Iterator[Row]:
@@ -177,7 +177,7 @@ def _sharpness(real: Image, generated: Image) -> Row:
 
 
 def _pose(setting: ClipSetting) -> Step:
-    """Sums of each part and frame, from which AKD, PCK and missing rates are made."""
+    """Sums per part and frame, from which AKD, PCK and missing rates are computed."""
     finder = SkeletonFinder(setting.toolbox.suite("generated"), setting.fps)
 
     def step(chunk: FrameChunk) -> Iterator[Row]:
@@ -214,7 +214,7 @@ def _regions(_: ClipSetting) -> Step:
 
 
 def _region_lpips(setting: ClipSetting) -> Step:
-    """LPIPS of the boxes, brought to one size; NaN on frames without one."""
+    """LPIPS of the boxes, resized to one size; NaN on frames without one."""
     network = setting.toolbox.lpips("alex", "signed")
 
     def step(chunk: FrameChunk) -> Iterable[Row]:
@@ -234,7 +234,7 @@ def _region_lpips(setting: ClipSetting) -> Step:
 
 
 def _boxes(chunk: FrameChunk) -> list[list[Box | None]]:
-    """Return the box of each region of each frame, where the real skeleton has it."""
+    """Return the box of each region of each frame; None where the real skeleton lacks it."""
     pose = chunk.real_skeletons()
     size = {"width_px": chunk.real[0].shape[1], "height_px": chunk.real[0].shape[0]}
     return [
@@ -298,10 +298,10 @@ def _windowed(
 
 
 def pil_squashed(image: Image) -> NDArray[np.float32]:
-    """Squash a picture to 224 x 224 as DisCo's script does, by PIL's bicubic on unrounded channels.
+    """Squash an image to 224 x 224 as DisCo's script does, by PIL's bicubic on unrounded channels.
 
-    That of clean-fid's `make_resizer("PIL", False, "bicubic", (224, 224))`: each channel in mode F,
-    so that values are no whole levels and overshoot at edges (-29 to 280 between black and white).
+    As clean-fid's `make_resizer("PIL", False, "bicubic", (224, 224))`: each channel in mode F, so
+    values are not whole levels and overshoot at edges (-29 to 280 between black and white).
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -427,11 +427,11 @@ FEATURES_OF: Final[Mapping[str, str]] = {
     "drift_fvd_delta": "i3d",
     "disco_fvd": "disco_i3d",
 }
-"""The meter of features that each metric over all clips is made from."""
+"""By metric over all clips: the feature meter that it is computed from."""
 
 
 def meters_for(metrics: Iterable[MetricRow]) -> tuple[MeterRow, ...]:
-    """Return the meters that make what these metrics are computed from, in the table's order."""
+    """Return the meters whose output these metrics are computed from, in the table's order."""
     wanted: set[str] = set()
     for metric in metrics:
         if metric.id in FEATURES_OF:
