@@ -107,9 +107,9 @@ def test_what_is_no_table_is_one_clear_line(tmp_path: Path) -> None:
         ("a,x\na,x\n", "line 3: clip 'a' comes twice"),
         ("\u00e9,x\ne\u0301,y\n", "line 3: clip '\u00e9' comes twice"),
         ("a,x\nb,y\0z\n", "line 3: no table that can be read .a NUL byte"),
-        ("a,x\nb,y\u200bz\n", r"line 3: 'y\\u200bz' has a character that can't be seen"),
-        ("a,x\n\ufeffclip,identity\n", r"line 3: '\\ufeffclip' has a character"),
-        ("a,x\ty\n", r"line 2: 'x\\ty' has a character"),
+        ("a,x\nb,y\u200bz\n", r"line 3: 'y\\u200bz' contains an invisible character"),
+        ("a,x\n\ufeffclip,identity\n", r"line 3: '\\ufeffclip' contains an invisible"),
+        ("a,x\ty\n", r"line 2: 'x\\ty' contains an invisible"),
         ('a,""\n', "line 2: clip 'a' lacks a name"),
         ("a,\u00a0\n", "line 2: clip 'a' lacks a name"),
     ],
@@ -132,7 +132,7 @@ def test_a_line_that_can_be_read_in_two_ways_is_refused_with_its_number(
         ("clip|identity", r"fields are separated by '\|'"),
         ("Clip,Identity", "want the columns 'clip' and 'identity', found Clip, Identity"),
         ("a,Ann", "want the columns 'clip' and 'identity', found a, Ann"),
-        ("\ufeff\ufeffclip,identity", "a character that can't be seen"),
+        ("\ufeff\ufeffclip,identity", "an invisible character"),
     ],
 )
 def test_a_head_that_can_be_read_in_two_ways_is_refused(

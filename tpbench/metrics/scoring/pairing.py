@@ -1,4 +1,4 @@
-"""Which generated clip is held against which real one: by id or path, with identities."""
+"""Pairing of generated clips with real ones, by id or path, and their identities."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tpbench.video import VIDEO_SUFFIXES, PassedOver, is_frame_folder, passed_ov
 def lines_of(
     notes: Iterable[str], extra: Sequence[str], of_clips: Mapping[str, Sequence[str]]
 ) -> tuple[str, ...]:
-    """Return one line for each kind of thing that happened.
+    """Return one line for each kind of event.
 
     Args:
         notes: of the whole set.
         extra: generated clips that belong to no real one.
-        of_clips: by clip, what policies did; what stands before the colon is the kind.
+        of_clips: by clip, what policies did; the text before the colon is the kind.
     """
     lines = list(notes)
     if extra:
@@ -58,13 +58,12 @@ _OTHER_DELIMITERS: Final = {";": "';'", "\t": "tabs", "|": "'|'"}
 
 
 def read_identities(path: Path) -> dict[str, str]:
-    """Read a CSV table with the columns `clip` and `identity`; others are passed over.
+    """Read a CSV table with the columns `clip` and `identity`; other columns are ignored.
 
     Clips and identities are in Unicode's composed form (NFC), without blanks at their ends.
 
     Raises:
-        ConfigError: it can't be read, lacks a column, or can be read in more than one way: names
-            the line.
+        ConfigError: it can't be read, lacks a column, or is ambiguous; the message names the line.
     """
     return _Table(path).identities()
 
@@ -72,8 +71,7 @@ def read_identities(path: Path) -> dict[str, str]:
 def with_identities(pairing: Pairing, identities: Mapping[str, str], path: Path) -> Pairing:
     """Return the pairs with the identities of a table.
 
-    What the table says of clips that are not there becomes a note, and so do identities that differ
-    in upper and lower case only.
+    Table rows of unknown clips become a note, and so do identities that differ only in case.
 
     Raises:
         ConfigError: the table lacks a clip.
@@ -110,7 +108,7 @@ def _composed(text: str) -> str:
 
 
 class _Table:
-    """A table being read; it knows the line that it is at."""
+    """A table being read; keeps the current line number for error messages."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -153,7 +151,7 @@ class _Table:
             return raw.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             self._line = raw[: error.start].count(b"\n") + 1
-            self._refuse(f"no table that can be read (no UTF-8: {error.reason}; save it as that)")
+            self._refuse(f"no table that can be read (not UTF-8: {error.reason}; save it as UTF-8)")
 
     def _head(self, line: str) -> list[str]:
         marks = [name for mark, name in _OTHER_DELIMITERS.items() if mark in line]
@@ -172,14 +170,14 @@ class _Table:
         return head
 
     def _fields(self, line: str) -> list[str]:
-        # Blanks beside commas make nobody another person, but may stand before a quote.
+        # Blanks beside commas don't change an identity, but may precede a quote.
         if not _RECORD.fullmatch(line):
             told = "quotes go around a whole field, and a quote in it is doubled"
             self._refuse(f"has a double quote that can be read in two ways: {told}")
         fields = [_composed(value.strip()) for value in next(csv.reader([line], strict=True), [""])]
         for value in fields:
             if printable(value) != value:
-                self._refuse(f"'{printable(value)}' has a character that can't be seen in it")
+                self._refuse(f"'{printable(value)}' contains an invisible character")
         return fields
 
     def _refuse(self, reason: str) -> NoReturn:
@@ -192,7 +190,7 @@ def _count(fields: Sequence[str], head: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A real and a generated clip to be held against each other."""
+    """A real clip and the generated clip that is compared with it."""
 
     clip_id: str
     """A dataset's clip id, or the path below the folder without its ending: `sub/name`."""
@@ -200,21 +198,21 @@ class Pair:
     generated: Path
     """Each a video, or a folder of pictures."""
     identity: str | None = None
-    """Who is seen; None if not known."""
+    """The person shown; None if not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
-    """All pairs of two folders, and what has no partner."""
+    """All pairs of two folders, and the clips without a partner."""
 
     pairs: tuple[Pair, ...]
     """By clip id."""
     missing: tuple[str, ...]
-    """Real clips that nothing was generated for."""
+    """Real clips without a generated clip."""
     extra: tuple[str, ...]
-    """Generated ones that no real clip belongs to; they are not scored."""
+    """Generated clips without a real clip; they are not scored."""
     hints: Mapping[str, str] = field(default_factory=dict)
-    """By missing clip: what was generated for it, perhaps, and why it does not count."""
+    """By missing clip: the file that may be meant for it, and why it does not count."""
     notes: tuple[str, ...] = ()
     """What else a reader of the scores has to know, one line each."""
 
@@ -226,7 +224,7 @@ class Pairing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealClip:
-    """A real clip and who is seen in it."""
+    """A real clip and the person it shows."""
 
     path: Path
     identity: str | None = None
@@ -239,20 +237,20 @@ def pair_up(
     left_out: PassedOver | None = None,
     by_own_name: bool = False,
 ) -> Pairing:
-    """Match names that are equal, or would be in one Unicode form.
+    """Match names that are equal in Unicode's composed form.
 
-    File systems and archives change "é" from one sign (NFC) to two (NFD) and back, so forms are no
-    difference. Upper and lower case, and blanks, are one, but get a hint.
+    File systems and archives change "é" from one code point (NFC) to two (NFD) and back, so both
+    match. Names that differ in case or blanks don't match, but get a hint.
 
     Args:
         real: by clip id.
         generated: by name.
         left_out: files beside the generated ones that are not read.
-        by_own_name: as `videos_below` was called.
+        by_own_name: as passed to `videos_below`.
 
     Raises:
-        SubmissionError: nothing matches at all: the line shows a name of each side; or one side has
-            a name in several Unicode forms and the other side not the same ones.
+        SubmissionError: nothing matches (the message shows a name of each side), or one side has a
+            name in several Unicode forms and the other side lacks some of them.
     """
     names = _matched(real, generated)
     missing = tuple(sorted(real.keys() - names.keys()))
@@ -284,7 +282,7 @@ def pair_up(
 
 
 def _matched(real: Iterable[str], generated: Iterable[str]) -> dict[str, str]:
-    """Return generated names by real ones, in order."""
+    """Return generated names by real names, sorted."""
     ours, theirs = _by_form(real), _by_form(generated)
     pairs: dict[str, str] = {}
     for form in ours.keys() & theirs.keys():
@@ -314,7 +312,7 @@ def _other_forms(pairs: Mapping[str, str]) -> list[str]:
 
 
 def form_of(name: str) -> str:
-    """Return which Unicode form a name is in, for people who see no difference."""
+    """Return which Unicode form a name is in, for messages about names that look the same."""
     return next((form for form in _FORMS if unicodedata.is_normalized(form, name)), "mixed")
 
 
@@ -324,7 +322,7 @@ def _hints(missing: Iterable[str], extra: Iterable[str]) -> dict[str, str]:
     for name in extra:
         alike.setdefault(_loose(name), name)
         bare, dot, suffix = name.rpartition(".")
-        if f"{dot}{suffix.lower()}" in VIDEO_SUFFIXES:  # the name of a video has lost it
+        if f"{dot}{suffix.lower()}" in VIDEO_SUFFIXES:  # names of videos come without it
             folders[bare] = name
     hints: dict[str, str] = {}
     for name in missing:
@@ -340,7 +338,7 @@ def _hints(missing: Iterable[str], extra: Iterable[str]) -> dict[str, str]:
 
 
 def _loose(name: str) -> str:
-    """Return what stays of a name where case, blanks and variants of signs count for nothing."""
+    """Return a name without differences of case, blanks and variants of characters (NFKC)."""
     return "".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
@@ -352,7 +350,7 @@ def real_clips(root: Path, *, split: SplitName | None = None) -> dict[str, RealC
         split: of a dataset; None for all of it.
 
     Raises:
-        ConfigError: there is no such folder, it holds no clip, or a split was asked of a folder.
+        ConfigError: there is no such folder, it holds no clip, or `split` needs a dataset.
         DatasetError: the dataset is broken or has no such split.
     """
     if (root / "dataset.json").is_file():
@@ -376,18 +374,18 @@ def real_clips(root: Path, *, split: SplitName | None = None) -> dict[str, RealC
 def videos_below(root: Path, *, by_own_name: bool = False) -> dict[str, Path]:
     """Return all videos and frame folders below a folder, by path relative to it without ending.
 
-    Links to folders are followed. Hidden files and folders are passed over. In a folder with a
-    video, pictures are no frames.
+    Links to folders are followed. Hidden files and folders are skipped. Pictures in a folder with
+    a video are not frames.
 
     Args:
-        root: where to look, sub-folders included.
-        by_own_name: name them by the last part only: clip ids of a dataset are unique wherever the
-            files lie.
+        root: the folder to search, with its sub-folders.
+        by_own_name: name them by the last part of the path only, as clip ids of a dataset are
+            unique in all of its folders.
 
     Raises:
         ConfigError: there is no such folder, or all it holds is one clip's pictures.
         MediaError: it, or a folder below it, can't be listed.
-        SubmissionError: two have the same name, or one has a name that is no text.
+        SubmissionError: two have the same name, or a name is not UTF-8.
     """
     if not root.is_dir():
         raise ConfigError(f"{root}: no such folder")
@@ -408,25 +406,25 @@ def videos_below(root: Path, *, by_own_name: bool = False) -> dict[str, Path]:
 
 
 def _require_text(key: str, root: Path) -> None:
-    """Refuse a name that no JSON file can hold."""
+    """Reject a name that can't be written to a JSON file."""
     try:
         key.encode()
     except UnicodeEncodeError as error:
         shown = key.encode(errors="backslashreplace").decode()
         raise SubmissionError(
-            f"{root}: the name of '{shown}' is not UTF-8; rename it (or the locale is another)"
+            f"{root}: the name of '{shown}' is not UTF-8; rename it, or check the locale"
         ) from error
 
 
 def _footage_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """Yield videos and frame folders; `above` holds the folders on the way here, links resolved."""
+    """Yield videos and frame folders; `above` holds the parent folders, links resolved."""
     above |= {folder.resolve()}
     try:
         children = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise MediaError(folder, error.strerror or str(error)) from error
     for path in children:
-        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where nobody may look
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises without permission
             if path.resolve() in above:  # a link back up
                 continue
             if is_frame_folder(path):
