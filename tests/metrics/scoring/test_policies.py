@@ -210,7 +210,7 @@ def test_truncated_pictures_belong_together_by_their_numbers(
 def test_pictures_whose_numbers_do_not_meet_are_refused(tmp_path: Path) -> None:
     real = open_footage(write_pictures(tmp_path / "r", pictures(5)))
     generated = open_footage(write_pictures(tmp_path / "g", pictures(4), first=10))
-    with pytest.raises(MediaError, match="no number of a picture is on both sides: generated pict"):
+    with pytest.raises(MediaError, match="no picture number occurs on both sides: generated pict"):
         fit_clips(real, generated, LOOSE, min_side_px=1)
 
 

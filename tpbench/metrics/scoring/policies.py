@@ -1,4 +1,4 @@
-"""What becomes of clips that don't fit their real ones."""
+"""How generated clips that differ from their real ones in length, size or rate are scored."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from tpbench.video import Footage
 
 
 class Reading(NamedTuple):
-    """Two clips, to be read in the same way."""
+    """Two clips that are read in the same way."""
 
     real: Footage
     generated: Footage
     notes: tuple[str, ...]
-    """What is uneven, and how it is compared; what is shown as something else (HDR, interlaced).
+    """What is uneven and how it is compared, and what is not shown as stored (HDR, interlaced).
     Each begins with a keyword and a colon."""
 
 
 def read_alike(real: Footage, generated: Footage, policies: Policies) -> Reading:
     """Choose how to read two clips.
 
-    They go by picture where the numbers of pictures agree, where stamps are even, and where the
-    protocol goes by number of picture whatever the rate; otherwise by timeline.
+    They are read picture by picture if the numbers of pictures agree, if the time stamps are even,
+    or if the protocol ignores frame rates; otherwise on an even timeline.
     """
     uneven = not (real.is_even and generated.is_even)
     on_timeline = uneven and policies.rate == "fail" and real.n_frames != generated.n_frames
@@ -48,28 +48,28 @@ RatePolicy = Literal["fail", "ignore"]
 
 _MOST_PANELS: Final = 8
 _PANEL_SLACK: Final = 0.03
-"""Share by which a panel's shape may miss that of the real clip: borders lie between panels."""
+"""Share by which a panel's aspect ratio may differ from the real clip's: panels have borders."""
 _LEAST_PANEL: Final = 0.5
-"""Of the real clip's width; what is smaller is hardly a panel of it."""
+"""Share of the real clip's width; narrower parts are not taken for panels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
-    """How clips are brought together; part of what a number means."""
+    """How the clips of a pair are aligned; part of the definition of a score."""
 
     length: LengthPolicy
-    """Other numbers of frames: an error, or both are compared until the shorter one ends. Folders
-    of numbered pictures are then compared number by number."""
+    """If numbers of frames differ: an error, or both are compared until the shorter one ends.
+    Folders of numbered pictures are then compared number by number."""
     resize: ResizePolicy
-    """Another size: an error, or generated frames are resized by averaging areas (INTER_AREA).
-    Another shape (width to height) is an error in either case, unless `shape` says otherwise."""
+    """If sizes differ: an error, or generated frames are resized by averaging areas (INTER_AREA).
+    Another aspect ratio is an error in either case, unless `shape` allows it."""
     rate: RatePolicy
-    """Another frame rate: an error, or frames are compared by their number all the same. Pictures
-    in a folder have no rate, which is never an error."""
+    """If frame rates differ: an error, or frames are compared by number regardless. Pictures in a
+    folder have no rate, which is never an error."""
     first_frame: int = 0
     """Frames before it are not scored: 1 where frame 0 is the reference itself."""
     shape: Literal["same", "any"] = "same"
-    """Whether resizing may squash: only where a protocol repeats what its source does."""
+    """Whether resizing may change the aspect ratio: only in protocols whose source does so."""
 
     def __post_init__(self) -> None:
         if self.first_frame < 0:
@@ -90,7 +90,7 @@ def policies_of(
     rate: RatePolicy | None = None,
     first: int = 0,
 ) -> Policies:
-    """Return the policies of a protocol, but for those that are given."""
+    """Return the policies of a protocol, with those given in place of its own."""
     return Policies(
         length=length or protocol.length,
         resize=resize or protocol.resize,
@@ -102,20 +102,20 @@ def policies_of(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """How a generated clip is laid on its real one."""
+    """How a generated clip is aligned with its real one."""
 
     n_frames: int
     """Frames that are scored."""
     first_frame: int
-    """Place of the first of them in the real clip."""
+    """Index of the first of them in the real clip."""
     first_generated: int
-    """And in the generated one: another place only where numbers of pictures say so."""
+    """Its index in the generated clip: differs only if the numbers of pictures require it."""
     notes: tuple[str, ...]
-    """What a policy did: it belongs to the result. Each begins with a keyword and a colon."""
+    """What the policies did, for the result. Each begins with a keyword and a colon."""
 
 
 def fit_clips(real: Footage, generated: Footage, policies: Policies, *, min_side_px: int) -> Fit:
-    """Return how the two go together under the policies; size and rate are those of the real one.
+    """Return how the two are aligned under the policies; size and rate are those of the real one.
 
     Args:
         real: the real clip.
@@ -124,8 +124,8 @@ def fit_clips(real: Footage, generated: Footage, policies: Policies, *, min_side
         min_side_px: smaller frames can't be measured.
 
     Raises:
-        MediaError: they don't fit, or nothing is left to score. The line says what differs and
-            which option there is.
+        MediaError: they don't fit, or no frame is left to score. The message says what differs and
+            which option helps.
     """
     notes = [*_fit_length(real, generated, policies), *_fit_size(real, generated, policies)]
     if real.fps and generated.fps and generated.fps != real.fps:
@@ -160,10 +160,10 @@ def fit_clips(real: Footage, generated: Footage, policies: Policies, *, min_side
 
 
 def starts(real: Footage, generated: Footage) -> tuple[int, int]:
-    """Return the places in the real and the generated clip at which comparing begins.
+    """Return the indices in the real and the generated clip at which the comparison begins.
 
-    As many frames on both sides are compared in order. Where one side has fewer, and both are
-    numbered pictures, equal numbers belong together.
+    Clips of equal length are compared in order. If lengths differ and both are numbered pictures,
+    equal numbers are compared.
     """
     if real.n_frames == generated.n_frames:
         return 0, 0
@@ -174,7 +174,7 @@ def starts(real: Footage, generated: Footage) -> tuple[int, int]:
 
 
 def _fit_length(real: Footage, generated: Footage, policies: Policies) -> list[str]:
-    """Return what is to be said of the lengths, which may differ where a policy says so."""
+    """Return notes on the lengths, which may differ if the policy allows it."""
     numbered = real.first_number is not None and generated.first_number is not None
     numbers = f"generated pictures {_numbers(generated)}, the real ones {_numbers(real)}"
     if generated.n_frames == real.n_frames:
@@ -197,14 +197,14 @@ def _fit_length(real: Footage, generated: Footage, policies: Policies) -> list[s
         return [f"truncated: generated {found}"]
     real_start, generated_start = starts(real, generated)
     if real_start >= real.n_frames or generated_start >= generated.n_frames:
-        reason = f"no number of a picture is on both sides: {numbers}"
+        reason = f"no picture number occurs on both sides: {numbers}"
         raise MediaError(generated.path, reason)
     how = f"; {numbers}: compared by number" if real_start or generated_start else ""
     return [f"truncated: generated {found}{how}"]
 
 
 def _fit_size(real: Footage, generated: Footage, policies: Policies) -> list[str]:
-    """Return what is to be said of the sizes, which may differ where a policy says so."""
+    """Return notes on the sizes, which may differ if the policy allows it."""
     sizes_px = (generated.width_px, generated.height_px), (real.width_px, real.height_px)
     if sizes_px[0] == sizes_px[1]:
         return []
@@ -220,7 +220,7 @@ def _fit_size(real: Footage, generated: Footage, policies: Policies) -> list[str
 
 
 def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether the sides have one ratio, but for rounding the smaller picture's to whole pixels."""
+    """Whether the aspect ratios agree, up to rounding the smaller size to whole pixels."""
     small, large = sorted((one, other))
     return (
         abs(large[1] * small[0] / large[0] - small[1]) <= 1
@@ -240,7 +240,7 @@ def _remedy(real: Footage, generated: Footage) -> str:
 
 
 def is_refused_now(note: str) -> bool:
-    """Whether a note of an earlier run tells of what is an error by now: a clip squashed."""
+    """Whether a note of an earlier run reports something that is now an error: a squashed clip."""
     found = _RESIZED.fullmatch(note)
     if found is None:
         return False
