@@ -53,7 +53,7 @@ def test_a_class_that_is_not_there_is_refused(name: str, message: str) -> None:
         ("import sys; sys.exit(3)", "fails: SystemExit: 3"),
         ("def broken(:", "fails: SyntaxError"),
         ("import nowhere_to_be_found", "there is no module 'nowhere_to_be_found'"),
-        ("Mine = 3", "'Mine' is no class"),
+        ("Mine = 3", "'Mine' is not a class"),
         (
             "class Mine:\n    def __init__(self):\n        1 / 0",
             "can't be built: ZeroDivisionError",

@@ -1,4 +1,4 @@
-"""`evaluate`: generate and score, seed by seed, in the folders of the runs; what comes of it."""
+"""`evaluate`: generate and score a run for each seed, and average over seeds."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Evaluation:
     """One model on one dataset, with one seed or several."""
 
     runs: tuple[Run, ...]
-    """One per seed; `run.folder.path` is where it lies."""
+    """One per seed; `run.folder.path` is its folder."""
     reports: tuple[ScoreReport, ...]
     """The scores of each run."""
 
@@ -56,17 +56,17 @@ class Evaluation:
 
     @property
     def complete(self) -> bool:
-        """Whether every clip that was asked for was made and scored, with every seed."""
+        """Whether every requested clip was generated and scored, with every seed."""
         return all(report.complete for report in self.reports)
 
     @property
     def partial(self) -> bool:
-        """Whether clips of a run were not even tried: such a run is for no leaderboard."""
+        """Whether some clips of a run were not tried yet: leaderboards leave such runs out."""
         return any(run.info.partial for run in self.runs)
 
     @property
     def coverage(self) -> float:
-        """Scored clips over expected ones, of all seeds together."""
+        """Share of expected clips that are scored, over all seeds; in [0, 1]."""
         expected = sum(report.coverage.n_expected for report in self.reports)
         return sum(report.coverage.n_scored for report in self.reports) / expected
 
@@ -74,10 +74,9 @@ class Evaluation:
     def scores(self) -> dict[str, MetricScore]:
         """Every metric, in the protocol's order.
 
-        With several seeds, of each clip the mean over seeds counts, and the value is the mean of
-        these; the interval is over identities and says nothing of other seeds. What all clips give
-        together is averaged over seeds. `details["spread"]` is the standard deviation of the value
-        over seeds.
+        With several seeds, values are averaged over seeds per clip, then over clips; the interval
+        is over identities and says nothing about other seeds. Values of the whole set of clips are
+        averaged over seeds. `details["spread"]` is the standard deviation of the value over seeds.
         """
         first = self.reports[0]
         if len(self.reports) == 1:
@@ -104,7 +103,7 @@ class Evaluation:
     def clips(self) -> pd.DataFrame:
         """Return one row per clip, one column per metric that has values per clip.
 
-        With several seeds, the mean over seeds of the finite values.
+        With several seeds, the finite values are averaged over seeds.
         """
         import pandas as pd
 
@@ -133,7 +132,7 @@ class Evaluation:
         return pd.concat(parts, ignore_index=True)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what it is and all values as JSON: NaN is null, infinity is "inf"."""
+        """Return the description and all values as JSON: NaN is null, infinity is "inf"."""
         info = self.runs[0].info
         content = {
             "model": info.model.name,
@@ -162,7 +161,7 @@ class Evaluation:
 
 
 def failures_of(run: Run, report: ScoreReport) -> dict[str, str]:
-    """Return why clips have no scores: what was not made, and what could not be scored."""
+    """Return, by clip without scores, why it was not generated or could not be scored."""
     records = run.records()
     unmade = {
         name: (records[name].reason if name in records else None) or "was not made"
@@ -172,10 +171,10 @@ def failures_of(run: Run, report: ScoreReport) -> dict[str, str]:
 
 
 EvaluationListener = Callable[[int, Progress], None]
-"""Told of every step of a seed."""
+"""Called with the seed and its progress after every step."""
 
 
-def evaluate(  # noqa: PLR0913 - one argument for each thing a user may choose
+def evaluate(  # noqa: PLR0913 - one argument per option
     model: str,
     data: Path | str | None = None,
     *,
@@ -201,9 +200,9 @@ def evaluate(  # noqa: PLR0913 - one argument for each thing a user may choose
     command: Sequence[str] = (),
     on_progress: EvaluationListener | None = None,
 ) -> Evaluation:
-    """Let a model make all clips of a dataset and score them; see `evaluate_request`.
+    """Generate the clips of a dataset with a model, and score them; see `evaluate_request`.
 
-    The arguments are the fields of `request.EvalRequest`, which explains them.
+    The arguments are the fields of `request.EvalRequest`, which documents them.
     """
     request = EvalRequest(
         model=model,
@@ -235,20 +234,20 @@ def evaluate(  # noqa: PLR0913 - one argument for each thing a user may choose
 def evaluate_request(
     request: EvalRequest, on_progress: EvaluationListener | None = None
 ) -> Evaluation:
-    """Let a model make all clips of a dataset and score them.
+    """Generate the clips of a dataset with a model, and score them.
 
-    Stopped at any moment and called again, it goes on where it stopped, and the scores are the
-    same, byte for byte.
+    After an interruption, the same call continues where it stopped, and gives the same scores, byte
+    for byte.
 
     Args:
-        request: what is made of what, and how it is scored.
-        on_progress: told about every step.
+        request: model, dataset, task, and how to score.
+        on_progress: called after every step.
 
     Raises:
-        ConfigError: an option or a name makes no sense, or a folder holds another run.
-        DatasetError: the dataset is broken or has no such clips, or another process is at the run.
-        MissingWeightsError: the model's weights are missing; nothing was made.
-        TPBenchError: the disk is full; what is finished is kept.
+        ConfigError: an option or a name is invalid, or a folder holds another run.
+        DatasetError: the dataset is broken or lacks the clips, or another process uses the run.
+        MissingWeightsError: the model's weights are missing; nothing was generated.
+        TPBenchError: the disk is full; finished clips are kept.
     """
     plan, protocol = plan_evaluation(request)
     scoring = ScoringSetting(
@@ -272,7 +271,7 @@ def evaluate_request(
 
 @dataclass(frozen=True, slots=True)
 class _OneSeed:
-    """How one run of a request is made and scored."""
+    """Generates and scores the run of one seed."""
 
     request: EvalRequest
     plan: RunPlan
@@ -281,11 +280,11 @@ class _OneSeed:
     on_progress: ProgressListener | None
 
     def do(self) -> tuple[Run, ScoreReport]:
-        """Make and score the run."""
+        """Generate and score the run."""
         folder = self.plan.folder(Path(self.request.out))
         drops = self.request.keep == "preview"
         if drops and self.request.overwrite == "missing":
-            # Of clips that have all their scores, the lossless frames are not missed.
+            # Clips that have all their scores don't need lossless frames.
             if self._settled(folder) is not None:
                 self._generate(keep="preview")
             if (report := self._settled(folder)) is not None:
@@ -319,7 +318,7 @@ class _OneSeed:
         )
 
     def _settled(self, folder: RunFolder) -> ScoreReport | None:
-        """Return the scores of a run if they are of all its clips, and nothing more can be had."""
+        """Return the scores of a run if all clips are scored and no metric can be added."""
         try:
             records = Run.open(folder.path).records()
             report, _ = load_report(folder.path)
@@ -346,10 +345,10 @@ def _drop_lossless(run: Run) -> None:
 
 
 def _ready(scoring: ScoringSetting) -> Availability:
-    """Look before hours of work what can be measured afterwards.
+    """Check, before hours of work, which metrics can be measured afterwards.
 
     Raises:
-        ConfigError: nothing, or not all although it must.
+        ConfigError: none can, or, with `strict`, not all can.
     """
     availability = check_availability(scoring.protocol, offline=scoring.offline)
     if scoring.strict or not availability.metrics:
@@ -370,17 +369,17 @@ def pair_run(
     *,
     wanted: Collection[str],
 ) -> Pairing:
-    """Lay the generated clips of a run beside the real ones.
+    """Pair the generated clips of a run with the real ones.
 
-    Expected are the clips that were asked for now, and all that were ever tried: of a partial run,
-    coverage tells what failed, and not what nobody wanted yet.
+    Expected are the clips requested now and all that were ever tried: the coverage of a partial run
+    counts failures, not clips that were never requested.
 
     Args:
         clips: all of the run.
         records: by clip.
-        dataset: has the real ones.
-        folder: has the generated ones.
-        wanted: ids that were asked for now.
+        dataset: of the real clips.
+        folder: of the generated clips.
+        wanted: ids of the clips requested now.
     """
     expected = [clip for clip in clips if clip.clip_id in records or clip.clip_id in wanted]
     done = {name for name, record in records.items() if record.status == "done"}
@@ -390,7 +389,7 @@ def pair_run(
 
 
 def pair_clips(clips: Sequence[TaskClip], dataset: Dataset, folder: RunFolder) -> Pairing:
-    """Lay the generated files of these clips beside the real ones."""
+    """Pair the generated files of these clips with the real ones."""
     return Pairing(
         pairs=tuple(
             Pair(

@@ -1,15 +1,15 @@
-"""What is judged where models are held against each other: one number of each clip.
+"""How models are compared on a metric: by one number per clip.
 
-Tables and comparisons judge by the same rules:
+Leaderboards and comparisons of two runs share these rules:
 
-* Only clips of which all that are compared have a value count.
-* What is better with a target is judged by each clip's distance to it, |value - target|: errors of
-  both signs never cancel.
-* An infinite PSNR (every frame of a clip a copy of the real one; only scores by `tpbench-v1` have
-  such) counts as 100 dB, which is what `tpbench-v2` and DisCo's script give a copy, and with its
-  sign where it is a difference. So a clip that is perfect is never left out. No other metric has
-  infinite values.
-* Several seeds of a model are one: mean over seeds per clip, then over clips.
+* Only clips for which all compared models have a value count.
+* A metric with a target is judged by each clip's distance to it, |value - target|: errors of
+  opposite sign never cancel.
+* An infinite PSNR (every frame of a clip a copy of the real one; only in scores by `tpbench-v1`)
+  counts as 100 dB, the value that `tpbench-v2` and DisCo's script give a copy; an infinite
+  difference keeps its sign. So a perfect clip is never left out. No other metric has infinite
+  values.
+* Several seeds of a model are averaged: over seeds per clip, then over clips.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from tpbench.metrics.pixels import CAP_DB
 from tpbench.metrics.registry import MetricRow
 from tpbench.metrics.scoring.report import MetricScore, ScoreReport
 
-_NO_INTERVAL_OF_SEEDS = "the mean over seeds of what all clips give together"
+_NO_INTERVAL_OF_SEEDS = "a mean over seeds of values of all clips together"
 
 
 def counted(value: float) -> float:
-    """Return a value as it counts in comparisons: infinite decibels are 100, NaN stays NaN."""
+    """Return a value as it counts in comparisons: infinite decibels as 100, NaN as NaN."""
     return math.copysign(CAP_DB, value) if math.isinf(value) else value
 
 
 def judged(row: MetricRow, value: float) -> float:
-    """Return what is compared of a clip's value: itself as counted, or its distance to the target.
+    """Return the compared quantity: the `counted` value of a clip, or its distance to the target.
 
     NaN stays NaN.
     """
@@ -52,17 +52,17 @@ def judged(row: MetricRow, value: float) -> float:
 
 
 def badness(row: MetricRow, value: float) -> float:
-    """Return a number that is the greater the worse a value is; see `judged`."""
+    """Return a number that increases as a value gets worse; see `judged`."""
     return -judged(row, value) if row.direction == "higher" else judged(row, value)
 
 
 def quantity(row: MetricRow) -> str:
-    """Return in words what is compared: "value", or "distance to 1"."""
+    """Return the name of the compared quantity: "value", or "distance to 1"."""
     return "value" if row.target is None else f"distance to {row.target:g}"
 
 
 def with_value(values: Mapping[str, float]) -> set[str]:
-    """Return the clips in which something was measured."""
+    """Return the clips that have a value other than NaN."""
     return {clip for clip, value in values.items() if not math.isnan(value)}
 
 
@@ -71,11 +71,11 @@ def identity_sums(
     clips: Iterable[str],
     identities: Mapping[str, str],
 ) -> NDArray[np.float64]:
-    """Return totals of each identity, `(G, len(columns))`, over the clips named.
+    """Return the sums over the clips of each of G identities, `(G, len(columns))`.
 
     Args:
-        columns: values by clip; one that a column lacks, or that is NaN, adds nothing.
-        clips: to be summed.
+        columns: values by clip; missing values and NaN count as 0.
+        clips: the clips to sum over.
         identities: by clip, for all of these.
     """
     named = sorted(clips)
@@ -92,15 +92,15 @@ def clip_means(
     metric_id: str,
     counted_as: Callable[[float], float] = float,
 ) -> dict[str, float]:
-    """Return a metric's mean over seeds by clip id, sorted by it.
+    """Return a metric's mean over seeds by clip id, in order of the ids.
 
-    Of a clip the finite values count, as in `finite_mean`; a clip that failed with one seed is
-    that of the others.
+    The mean is over the finite values, as in `finite_mean`; a clip that failed with one seed is
+    averaged over the others.
 
     Args:
         reports: one per seed.
-        metric_id: one with values per clip.
-        counted_as: what counts of a value.
+        metric_id: a metric with values per clip.
+        counted_as: applied to each value before averaging.
     """
     found: dict[str, list[float]] = {}
     for report in reports:
@@ -111,16 +111,16 @@ def clip_means(
 
 
 def clip_badness(metric: MetricRow, reports: Sequence[ScoreReport]) -> dict[str, float]:
-    """Return by clip id what a metric is judged by, the mean over seeds (see `badness`).
+    """Return the mean `badness` over seeds by clip id.
 
-    With a target that is each seed's own distance to it: seeds of both sides don't cancel either.
-    NaN where no seed has a value.
+    For a metric with a target, the distance is taken per seed, so that seeds on opposite sides
+    don't cancel. NaN where no seed has a value.
     """
     return clip_means(reports, metric.id, partial(badness, metric))
 
 
 def identities_of(reports: Sequence[ScoreReport]) -> dict[str, str | None]:
-    """Return who is seen, by clip id, sorted by it."""
+    """Return identities by clip id, in order of the ids."""
     found = {name: clip.identity for report in reports for name, clip in report.clips.items()}
     return dict(sorted(found.items()))
 
@@ -133,10 +133,10 @@ def distance_of(row: MetricRow, reports: Sequence[ScoreReport]) -> Estimate:
 def score_over_seeds(row: MetricRow, reports: Mapping[int, ScoreReport]) -> MetricScore:
     """Return one metric of one model over all of its seeds.
 
-    With one seed that is what its scores say, with the interval that this tpbench gives. With
-    several, the interval is that of the clips' means over seeds, by bootstrap over identities: it
-    holds for other people, not for other seeds. `details` are then `spread`, the standard deviation
-    of the value over seeds (n - 1; None for fewer than two), and `n_seeds`, those with a value.
+    With one seed this is its score, with the interval by this tpbench's method. With several, the
+    interval is that of the clips' means over seeds, by bootstrap over identities: it covers other
+    people, not other seeds. `details` then has `spread`, the standard deviation of the value over
+    seeds (n - 1; None for fewer than two), and `n_seeds`, the number of seeds with a value.
 
     Args:
         row: the metric.
@@ -184,7 +184,7 @@ def score_over_seeds(row: MetricRow, reports: Mapping[int, ScoreReport]) -> Metr
 
 
 def _of_sets(blank: MetricScore, scores: Sequence[MetricScore]) -> MetricScore:
-    """Mean of values that are each of all clips together."""
+    """Mean over seeds of values that are each computed from the whole set of clips."""
     return replace(
         blank,
         value=finite_mean([score.value for score in scores]),
@@ -202,7 +202,7 @@ def _of_clips(blank: MetricScore, row: MetricRow, reports: Sequence[ScoreReport]
         value=estimate.mean,
         n_clips=estimate.n_used,
         n_infinite=estimate.n_infinite,
-        # A clip too short for the metric has no value either, and is counted on its own.
+        # Clips too short for the metric have no value either, but are counted separately.
         n_missing=max(estimate.n_missing - blank.n_too_short, 0),
     )
     return _with_interval(score, estimate)
@@ -223,7 +223,7 @@ def _with_interval(score: MetricScore, estimate: Estimate) -> MetricScore:
 def _estimate(
     values: Mapping[str, float], reports: Sequence[ScoreReport], bounds: Bounds
 ) -> Estimate:
-    """Mean over clips, with its interval if it is known of all who is seen."""
+    """Mean over clips, with an interval if the identities of all clips are known."""
     identities = identities_of(reports)
     names = [name for clip_id in values if (name := identities[clip_id]) is not None]
     known = names if len(names) == len(values) else None

@@ -1,4 +1,4 @@
-"""The model of a run: found by name, its options and devices."""
+"""The model of a run: lookup by name, options, workers and devices."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class WorkerPlan:
 
     workers: int
     devices: tuple[str, ...]
-    """One for each worker, or one for all."""
+    """One per worker, or one for all."""
     threads: int
-    """Processor threads of each."""
+    """CPU threads per worker."""
 
 
 def plan_workers(
     choice: ModelChoice, *, device: str, workers: int | None, clips: int
 ) -> WorkerPlan:
-    """Say who makes the clips.
+    """Choose the number of workers, their devices and threads.
 
-    Models without weights get a worker per core. All others get one per GPU if `device` leaves that
-    open, else one, which may use all cores.
+    Models without weights get one worker per core. All others get one per GPU if `device` is "auto"
+    or "cuda", else a single one; their workers share all cores.
 
     Raises:
-        ConfigError: fewer than one worker is asked for.
+        ConfigError: `workers` is below 1.
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers must be at least 1, got {workers}")
@@ -72,16 +72,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
-    """What the user named as a model, before anything of it is imported."""
+    """The model that the user named, before any of its code is imported."""
 
     name: str
-    """As given: `id`, `id:variant` or `package.module:Class`; of a spec's path the id in it."""
+    """As given: `id`, `id:variant` or `package.module:Class`; for the path of a spec, its id."""
     row: ModelRow | None = None
-    """None for a class or an object of the user's own."""
+    """Registry row; None for the user's own class or object."""
 
     @property
     def kind(self) -> Kind | Literal["custom"]:
-        """The row's kind."""
+        """The row's kind, or "custom" without a row."""
         return self.row.kind if self.row else "custom"
 
     @property
@@ -96,7 +96,7 @@ class ModelChoice:
 
 
 def choose(name: str) -> ModelChoice:
-    """Find a model; a dot before the colon, or a capital behind it, means a class of the user's.
+    """Find a model; a dot before the colon, or a capital after it, marks a class of the user.
 
     Raises:
         ConfigError: no such model or variant.
@@ -112,17 +112,17 @@ def build(
 ) -> Generator:
     """Build the generator that `choose` found.
 
-    A class of the user's own is called with the options as keyword arguments, and nothing else.
+    The user's own class is called with the options as its only arguments, by keyword.
 
     Raises:
-        ConfigError: it can't be imported or built like this.
-        TPBenchError: what the model itself refuses.
+        ConfigError: it can't be imported or built with these options.
+        TPBenchError: raised by the model itself.
     """
     if not _is_class(name):
         return registry.build(name, options=options, weights_dir=weights_dir, device=device)
     if weights_dir is not None:
         raise ConfigError(
-            f"{name}: a class of your own takes no --weights; give an --option that it knows"
+            f"{name}: your own class takes no --weights; pass the folder as an --option of it"
         )
     factory = _import(name)
     try:
@@ -141,11 +141,11 @@ def build(
 
 
 def as_generator(made: object, *, name: str) -> Generator:
-    """Return an object of the user's own as a whole `Generator`.
+    """Complete the user's own object to a `Generator`.
 
-    It needs `generate`; `max_clips` (1), `describe` and `close` may be absent. What it says of
-    itself is completed by its class and the sha256 of the file that defines it: edited code counts
-    as another model, and its clips are made again.
+    It needs `generate`; `max_clips` (1), `describe` and `close` may be absent. Its description is
+    extended by its class and the sha256 of the file that defines it, so after a change of the code
+    its clips are generated again.
 
     Raises:
         ConfigError: it has no `generate`.
@@ -156,10 +156,10 @@ def as_generator(made: object, *, name: str) -> Generator:
 
 
 def parse_assignments(pairs: Sequence[str]) -> dict[str, OptionValue]:
-    """Turn `key=value` texts into options; the model parses the values.
+    """Turn `key=value` strings into options; the model parses the values.
 
     Raises:
-        ConfigError: one has no `=` or no key, or a key comes twice.
+        ConfigError: a string has no `=` or no key, or a key is repeated.
     """
     options: dict[str, OptionValue] = {}
     for pair in pairs:
@@ -175,10 +175,10 @@ def parse_assignments(pairs: Sequence[str]) -> dict[str, OptionValue]:
 def with_reference_quirks(
     name: str, options: Mapping[str, OptionValue]
 ) -> tuple[str, dict[str, OptionValue]]:
-    """Return the model and options that mean "as the released code does, faults included".
+    """Return the model and options that reproduce the released code, faults included.
 
-    That is the variant `reference-quirks` where a model has it, so that such runs lie in a place of
-    their own; else an option that the model refuses if it has no such faults.
+    This is the model's variant `reference-quirks`, if any, whose runs have folders of their own;
+    else an option that a model without such faults refuses.
     """
     if ":" not in name and _QUIRKS in choose(name).variants:
         return f"{name}:{_QUIRKS}", dict(options)
@@ -189,7 +189,7 @@ _QUIRKS: Final = "reference-quirks"
 
 
 class _Adopted:
-    """A user's generator with what it lacks."""
+    """A user's generator, with defaults for missing methods."""
 
     def __init__(self, made: Any) -> None:  # noqa: ANN401 - anything with a `generate`
         self._made = made
@@ -214,35 +214,35 @@ class _Adopted:
 
 def _is_class(name: str) -> bool:
     module, colon, attribute = name.partition(":")
-    # Variants of our own models are written small.
+    # Variants of registered models are lower-case.
     return bool(colon) and not is_spec_file(name) and ("." in module or attribute[:1].isupper())
 
 
 def _import(name: str) -> Any:  # noqa: ANN401 - whatever the user named
     module, _, attribute = name.partition(":")
     here = str(Path.cwd())
-    if here not in sys.path:  # a user's module often lies where the command is typed
+    if here not in sys.path:  # a user's module is often in the working directory
         sys.path.append(here)
     try:
         found = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
         raise ConfigError(f"--model {name}: there is no module '{error.name}'") from error
-    except (Exception, SystemExit) as error:  # whatever a user's module does while it is read
+    except (Exception, SystemExit) as error:  # a user's module may raise anything on import
         known = isinstance(error, AttributeError) and error.obj is sys.modules.get(module)
         what = f"has no '{attribute}'" if known else f"fails: {type(error).__name__}: {error}"
         raise ConfigError(f"--model {name}: module '{module}' {what}") from error
     if not callable(found):
-        raise ConfigError(f"--model {name}: '{attribute}' is no class")
+        raise ConfigError(f"--model {name}: '{attribute}' is not a class")
     return found
 
 
 def _source_digest(kind: type) -> str | None:
-    """Return the sha256 of the file that defines a class; None where it has none."""
+    """Return the sha256 of the file that defines a class; None if it has no source."""
     try:
         path = inspect.getsourcefile(kind)
         if path is not None and Path(path).is_file():
             return hashlib.sha256(Path(path).read_bytes()).hexdigest()
         return hashlib.sha256(inspect.getsource(kind).encode()).hexdigest()
     except (OSError, TypeError):
-        logger.warning("%s has no source file: a change of its code can't be noticed", kind)
+        logger.warning("%s has no source file: changes of its code can't be detected", kind)
         return None

@@ -1,4 +1,4 @@
-"""What a user asks of `eval` or `generate`, the plan of the run that it means, its cost."""
+"""Requests to `eval` or `generate`: their options, the plan of the run, and a cost estimate."""
 
 from __future__ import annotations
 
@@ -30,85 +30,85 @@ from tpbench.work.records import Shard
 logger = logging.getLogger(__name__)
 
 FRAME_BYTES: Final = 174_000
-"""Of a lossless frame of 512x512 px of a talk, as measured; others by their area."""
+"""Measured size of a lossless 512x512 px frame of a talk; other sizes scale with the area."""
 _FRAME_PX: Final = 512 * 512
 DATA_VARIABLE: Final = "TPBENCH_DATA"
-"""Environment variable with the folder of the dataset, where none is named."""
+"""Environment variable with the default folder of the dataset."""
 Overwrite = Literal["never", "missing", "always"]
-"""never: the run must be new. missing: do what is not done yet. always: do all that is asked for
-again; a run made with another configuration is taken away first."""
+"""never: the run must be new. missing: generate unfinished clips only. always: generate all
+requested clips again; a run with another configuration is deleted first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalRequest:
-    """All that a user of `eval` or `generate` may choose."""
+    """All options of `eval` and `generate`."""
 
     model: str
     """`id` or `id:variant` (`tpbench models list`), `package.module:Class`, the path of a
-    `spec.yaml`, or, with `generator`, a name to your liking."""
+    `spec.yaml`, or, with `generator`, any name."""
     data: Path | str | None = None
-    """Folder of the dataset; None: what $TPBENCH_DATA names."""
+    """Folder of the dataset; None: the value of $TPBENCH_DATA."""
     split: SplitChoice | None = None
     """None: test, or the whole of a dataset that is not split."""
     task: str = "self"
     """`self` or `cross`."""
     protocol: str = DEFAULT_PROTOCOL
-    """How the run is scored (`tpbench metrics list`); part of its place."""
+    """How the run is scored (`tpbench metrics list`); part of the path of its folder."""
     metrics: Sequence[str] | None = None
-    """Only these; `scores.json` holds these alone then. What was measured before stays, and the
-    next call without a choice has it at once."""
+    """Only these metrics are in `scores.json`. Earlier measurements are kept, and a later call
+    without this option reuses them."""
     seeds: Sequence[int] = (42,)
-    """A run each."""
+    """One run per seed."""
     weights: Path | str | None = None
-    """Folder of checkpoints, instead of that of `tpbench weights`."""
+    """Folder of checkpoints; None: that of `tpbench weights`."""
     limit: int | None = None
-    """Only the first so many clips, by id: a partial run, until the others are made too."""
+    """Only the first `limit` clips, by id; the run is partial until the others are generated."""
     ids: Sequence[str] | None = None
     """Only these clips."""
     min_frames: int | None = None
-    """Take shorter clips too: another task, for trying things out; see `task_rule`."""
+    """Accept shorter clips, for trial runs; this is another task, see `task_rule`."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`."""
     shard: Shard | str | None = None
-    """`2/4`: only every fourth clip, from the second on, in a folder of its own. The same call
-    without it takes such folders over."""
+    """`2/4`: only every fourth clip, starting with the second, in a separate folder. The same call
+    without a shard takes over the clips in such folders."""
     keep: Keep = "lossless"
-    """`preview` takes the lossless frames away once all clips are scored: scores can't be computed
-    again then, and to measure more, all clips are made again."""
+    """`preview` deletes the lossless frames once all clips are scored. Scores can't be recomputed
+    then, and measuring more metrics means generating all clips again."""
     out: Path | str = "runs"
     """Folder of all runs."""
     overwrite: Overwrite = "missing"
-    """What to do with what is there."""
+    """How to treat an existing run."""
     options: Mapping[str, OptionValue] = field(default_factory=dict)
-    """Of the model."""
+    """Options of the model."""
     generator: Generator | None = None
-    """An object of your own that makes the frames, in this process; needs a method `generate` (see
+    """Your own generator object, called in this process; needs a method `generate` (see
     `tpbench.baselines.base.Generator`)."""
     workers: int | None = None
-    """Processes; None: what suits the model (`model.plan_workers`), and one per core to score."""
+    """Processes; None: as suits the model (`model.plan_workers`), and one per core for scoring."""
     offline: bool = False
-    """Never fetch the model files of metrics."""
+    """Never download the model files of metrics."""
     strict: bool = False
-    """A metric that can't be measured is an error, and not a blank."""
+    """Raise an error if a metric can't be measured, instead of leaving it blank."""
     command: Sequence[str] = ()
-    """What the user typed, for the record."""
+    """The command line as typed, recorded in `run.json`."""
 
 
 def data_folder(data: Path | str | None) -> Path:
     """Return the folder of the dataset: as given, or from the environment.
 
     Raises:
-        ConfigError: neither names one.
+        ConfigError: neither is set.
     """
     found = data if data is not None else os.environ.get(DATA_VARIABLE)
     if not found:
-        raise ConfigError(f"no dataset: name its folder by --data, or set {DATA_VARIABLE}")
+        raise ConfigError(f"no dataset: give its folder by --data, or set {DATA_VARIABLE}")
     return Path(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """What a run is made of, looked up and opened."""
+    """Model, dataset, clips, task and protocol of a run, looked up and opened."""
 
     choice: ModelChoice
     dataset: Dataset
@@ -117,16 +117,16 @@ class RunPlan:
     protocol: str
     seed: int
     shard: Shard | None = None
-    """Only this part of it, in a folder of its own."""
+    """Generate only this part, in a separate folder."""
 
     @property
     def task(self) -> str:
-        """The task with its version, as the key of a clip's inputs has it."""
+        """The task with its version, as used in the inputs key of a clip."""
         return f"{self.rule.name} v{self.rule.version}"
 
     @property
     def real(self) -> dict[str, Any]:
-        """What `scores.json` says of the clips that the generated ones are held against."""
+        """Description of the real clips in `scores.json`."""
         return {
             "kind": "dataset",
             "name": self.dataset.info.name,
@@ -137,7 +137,7 @@ class RunPlan:
         }
 
     def folder(self, runs: Path) -> RunFolder:
-        """Return where the run lies in a folder of runs."""
+        """Return the run's folder inside a folder of runs."""
         path = run_path(
             runs,
             model=self.choice.name,
@@ -153,18 +153,18 @@ class RunPlan:
 
 
 def plan_run(request: EvalRequest) -> RunPlan:
-    """Look up and open what the run of the first seed is made of; nothing is made.
+    """Plan the run of the first seed; nothing is generated.
 
     Raises:
-        ConfigError: an option or a name makes no sense.
-        DatasetError: the dataset is broken or has no such clips.
+        ConfigError: an option or a name is invalid.
+        DatasetError: the dataset is broken or lacks the clips.
     """
     data, shard = data_folder(request.data), request.shard
     if isinstance(shard, str):
         shard = Shard.parse(shard)
     dataset = Dataset.open(data)
     rule = task_rule(request.task, min_frames=request.min_frames)
-    of_object = request.generator is not None  # its name is as the user likes
+    of_object = request.generator is not None  # its name is the user's choice
     choice = ModelChoice(name=request.model) if of_object else choose(request.model)
     selection = select_clips(
         dataset, rule, split=request.split, limit=request.limit, ids=request.ids
@@ -183,9 +183,9 @@ def plan_run(request: EvalRequest) -> RunPlan:
 
 
 def scoring_protocol(rule: TaskRule, name: str, metrics: Sequence[str] | None) -> Protocol:
-    """Return a protocol, narrowed to the metrics asked for and to those that fit the task.
+    """Return a protocol, narrowed to the requested metrics and to those that fit the task.
 
-    Without a choice of metrics it keeps its name: what a task leaves out is part of the task.
+    Without `metrics` it keeps its name: the metrics that a task leaves out are part of the task.
 
     Raises:
         ConfigError: no such protocol or metric, a metric does not fit the task, or none is left.
@@ -212,11 +212,11 @@ def scoring_protocol(rule: TaskRule, name: str, metrics: Sequence[str] | None) -
 
 
 def plan_evaluation(request: EvalRequest) -> tuple[RunPlan, Protocol]:
-    """Return the plan of the first seed, and the protocol narrowed to what is to be measured.
+    """Return the plan of the first seed, and the protocol narrowed to the metrics to measure.
 
     Raises:
-        ConfigError: an option or a name makes no sense.
-        DatasetError: the dataset is broken or has no such clips.
+        ConfigError: an option or a name is invalid.
+        DatasetError: the dataset is broken or lacks the clips.
     """
     seeds = request.seeds
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
@@ -231,23 +231,23 @@ def plan_evaluation(request: EvalRequest) -> tuple[RunPlan, Protocol]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostEstimate:
-    """What the runs of all seeds would take."""
+    """Estimated cost of the runs of all seeds."""
 
     folders: tuple[Path, ...]
-    """Where they would lie, one per seed."""
+    """Folders of the runs, one per seed."""
     clips: int
-    """That are asked for, of one seed."""
+    """Requested clips, for one seed."""
     frames: int
-    """Of these."""
+    """Frames of these clips."""
     clips_there: int
-    """Records that lie in the folders already, of all seeds: these may be done."""
+    """Existing records in the folders, over all seeds: these clips may be finished."""
     disk_bytes: int
-    """Lossless frames of all seeds; what `--keep preview` gives back once they are scored."""
+    """Size of the lossless frames of all seeds, which `--keep preview` frees after scoring."""
     generate_s: float | None
-    """Time to make the frames of all seeds, as an earlier run of the model on this machine took;
-    None: there is none. Scoring comes on top."""
+    """Time to generate the frames of all seeds, from an earlier run of the model on this machine;
+    None: there is none. Scoring is not included."""
     based_on: Path | None
-    """That earlier run."""
+    """The earlier run behind `generate_s`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -263,9 +263,9 @@ class CostEstimate:
 
 
 def estimate(request: EvalRequest) -> CostEstimate:
-    """Say what it would take to make the runs of a request; earlier runs are looked for in `out`.
+    """Estimate the cost of the runs of a request, from earlier runs in its `out`.
 
-    Nothing is written. Errors are those of `evaluate`.
+    Writes nothing. Raises the errors of `evaluate`.
     """
     plan, _ = plan_evaluation(request)
     wanted, n_seeds = plan.selection.wanted, len(request.seeds)
@@ -291,7 +291,7 @@ def estimate(request: EvalRequest) -> CostEstimate:
 
 
 def disk_bytes(plan: RunPlan) -> float:
-    """Return about how much the lossless frames of a run take."""
+    """Return the approximate size of a run's lossless frames."""
     total = 0.0
     for clip in plan.selection.wanted:
         side = clip.driving.out_size_px
@@ -305,7 +305,7 @@ def disk_bytes(plan: RunPlan) -> float:
 
 
 def _earlier_run(folder: Path) -> tuple[Path, RunInfo] | None:
-    """Return the last run of a model that was made on such a machine as this one."""
+    """Return a model's last run on a machine with the same processor and GPUs as this one."""
     here = hardware_stamp()
     found: list[tuple[str, Path, RunInfo]] = []
     for path in sorted(folder.glob(f"*/*/*/{RUN_INFO_NAME}")):

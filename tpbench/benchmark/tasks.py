@@ -1,4 +1,4 @@
-"""What is animated: how clips of a dataset become a task for a generator. Versioned data."""
+"""Tasks: how clips of a dataset become inputs of a generator. The rules are versioned."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Selection:
 
     split: SplitChoice
     clips: tuple[TaskClip, ...]
-    """All that the run is about, sorted by id: the split, less what the task can't use."""
+    """All clips of the run, sorted by id: the split without clips that the task can't use."""
     wanted: tuple[TaskClip, ...]
-    """Those of `clips` to be done now; fewer than all makes a partial run."""
+    """Those of `clips` to generate now; if fewer than all, the run is partial."""
     left_out: Mapping[str, int]
-    """Clip id -> frames, of the clips of the split that are too short for the task."""
+    """Clip id -> frames, for the clips of the split that are too short for the task."""
 
     @property
     def digest(self) -> str:
-        """sha256 over the ids of `clips`: another split of the same dataset, another digest."""
+        """sha256 over the ids of `clips`; differs between splits of a dataset."""
         ids = json.dumps([clip.clip_id for clip in self.clips])
         return hashlib.sha256(ids.encode()).hexdigest()
 
@@ -58,15 +58,15 @@ def select_clips(
 
     Args:
         dataset: an open one.
-        rule: the task; says how long a clip has to be.
-        split: which side; None: test, or the whole of a dataset that is not split.
-        limit: only the first so many, by id.
-        ids: only these; of task `cross`, ids of driving clips will do.
+        rule: the task, with its minimum clip length.
+        split: the split; None: test, or the whole of a dataset that is not split.
+        limit: only the first `limit` clips, by id.
+        ids: only these; for the task `cross`, ids of driving clips are accepted too.
 
     Raises:
         DatasetError: there is no such split, it is empty, all of its clips are too short, or it has
             too few identities for the task.
-        ConfigError: an id that is not there, or a limit below 1.
+        ConfigError: an unknown id, or a limit below 1.
     """
     if split is None and dataset.info.split is None:
         logger.warning("%s is not split: it is used whole", dataset.folder)
@@ -82,8 +82,8 @@ def select_clips(
     if not usable:
         raise DatasetError(
             f"{where} has no clip of {rule.min_frames} frames or more, which the task "
-            f"'{rule.id}' asks for (the longest has {max(left_out.values())}); "
-            "--min-frames lowers that for a try"
+            f"'{rule.id}' needs (the longest has {max(left_out.values())}); "
+            "for a trial run, lower this by --min-frames"
         )
     if left_out:
         logger.warning(
@@ -104,12 +104,12 @@ def select_clips(
 
 
 def read_ids(path: Path) -> list[str]:
-    """Read clip ids, one a line; what follows a comma, empty lines and `#` lines are passed over.
+    """Read clip ids, one per line, ignoring text after a comma, empty lines and `#` lines.
 
-    So the lists in a dataset's `splits/` can be given as they are.
+    The lists in a dataset's `splits/` have this form.
 
     Raises:
-        ConfigError: the file can't be read or names nothing.
+        ConfigError: the file can't be read or lists no ids.
     """
     try:
         lines = read_bounded(path, _MAX_LIST_BYTES).decode("utf-8-sig").splitlines()
@@ -119,7 +119,7 @@ def read_ids(path: Path) -> list[str]:
     names = [line.partition(",")[0].strip() for line in lines]
     ids = [name for name in names if name and not name.startswith("#") and name != "clip_id"]
     if not ids:
-        raise ConfigError(f"{path}: names no clips; want one id a line")
+        raise ConfigError(f"{path}: lists no clips; want one id per line")
     return ids
 
 
@@ -146,31 +146,31 @@ def _some(names: Sequence[str]) -> str:
 PAIR_JOINT: Final = "__from__"
 """In the clip id of a pair: `<driving>__from__<reference>`."""
 
-_PART_MAX: Final = 96  # two parts and the joint: 200, the longest that a clip id may be
+_PART_MAX: Final = 96  # two parts and the joint make 200 characters, the limit of a clip id
 
 
 def cross_clips(clips: Sequence[Clip], *, dataset_digest: str, where: str) -> tuple[TaskClip, ...]:
-    """Give every clip a reference of another identity; equal clips, equal pairs.
+    """Give every clip a reference of another identity; equal clips give equal pairs.
 
-    Each clip drives once. Its reference is drawn from the other identities, each as likely, and
-    then from the clips of that identity. The draw is a sha256 over the digest of the dataset, the
-    ids of all clips and the id of the driving one: neither order nor machine nor run changes it.
+    Each clip drives once. Its reference is drawn uniformly from the other identities, then from the
+    clips of that identity. The draw is a sha256 over the digest of the dataset, the ids of all
+    clips and the id of the driving clip, so it depends on neither order, machine nor run.
 
     Args:
         clips: of the split, all that are long enough.
         dataset_digest: of the dataset.
-        where: for the message.
+        where: names the clips in the error message.
 
     Raises:
-        DatasetError: fewer than two identities are seen.
+        DatasetError: there are fewer than two identities.
     """
     by_identity: dict[str, list[Clip]] = {}
     for clip in sorted(clips, key=lambda clip: clip.clip_id):
         by_identity.setdefault(_identity(clip), []).append(clip)
     if len(by_identity) < 2:
         raise DatasetError(
-            f"{where} shows one identity only ('{next(iter(by_identity))}'), and the task 'cross' "
-            "wants two or more; use another split, or the task 'self'"
+            f"{where} has one identity only ('{next(iter(by_identity))}'), and the task 'cross' "
+            "needs two or more; use another split, or the task 'self'"
         )
     split = json.dumps([dataset_digest, sorted(clip.clip_id for clip in clips)])
     made = []
@@ -188,7 +188,7 @@ def cross_clips(clips: Sequence[Clip], *, dataset_digest: str, where: str) -> tu
 
 
 def pair_id(driving: str, reference: str) -> str:
-    """Return the id of a pair: `<driving>__from__<reference>`; long ids are cut and hashed.
+    """Return the id of a pair: `<driving>__from__<reference>`; long ids are cut, with a hash.
 
     >>> pair_id("anna_0_4000", "ben_0_4000")
     'anna_0_4000__from__ben_0_4000'
@@ -209,28 +209,28 @@ def _identity(clip: Clip) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRule:
-    """Which clips a task takes and what it makes of one."""
+    """Which clips a task uses, and how they are animated and scored."""
 
     id: str
     version: int
-    """Raised when the same clip would give another task: geometry, frames, colours, codec."""
+    """Raised when a clip would give a different task: geometry, frames, colours, codec."""
     min_frames: int
     """Shorter clips are left out."""
     description: str
-    """One line for people."""
+    """One line for readers."""
     first_frame: int
-    """Frames before it are not scored: 1 where frame 0 is the reference itself."""
+    """Earlier frames are not scored: 1 where frame 0 is the reference itself."""
     crossed: bool = False
-    """Whether the reference is of another identity than the driving clip."""
+    """Whether the reference shows another identity than the driving clip."""
     metrics: tuple[str, ...] | None = None
-    """What can be measured of it; None for all metrics. Where the real clip shows somebody else,
-    nothing that holds a pixel against its own real pixel says anything."""
+    """Applicable metrics; None: all. If the real clip shows another person, metrics that compare
+    a pixel with the real one are meaningless."""
     variant: str = ""
-    """Set where a rule differs from the published one; part of the name of its runs."""
+    """Set if a rule differs from the published one; part of the name of its runs."""
 
     @property
     def name(self) -> str:
-        """The id, and the variant if it is one: `self`, `self.min24`."""
+        """The id, followed by the variant, if any: `self`, `self.min24`."""
         return f"{self.id}.{self.variant}" if self.variant else self.id
 
 
@@ -244,7 +244,7 @@ SELF: Final = TaskRule(
     ),
     first_frame=1,
 )
-"""Self-reenactment: the real clip is the ground truth. Frame 0 is made and not scored."""
+"""Self-reenactment: the real clip is the ground truth. Frame 0 is generated but not scored."""
 _POSE_METRICS: Final = tuple(
     f"{name}_{part}"
     for part in ("body", "hands", "face")
@@ -264,36 +264,36 @@ CROSS: Final = TaskRule(
     crossed=True,
     metrics=("fid", "kid", "fvd", "motion_ratio", *_POSE_METRICS),
 )
-"""Cross-reenactment: there is no ground truth. FID, KID and FVD are to the real frames of the
-driving clips, pose accuracy is to the skeleton found in them; poses that were not fitted to the
-other body put a floor under the latter."""
+"""Cross-reenactment: there is no ground truth. FID, KID and FVD compare with the real frames of
+the driving clips, pose accuracy with the skeletons detected there. Since poses are not fitted to
+the other body, pose errors can't reach 0."""
 TASKS: Final[Mapping[str, TaskRule]] = MappingProxyType({rule.id: rule for rule in (SELF, CROSS)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskClip:
-    """One clip that a run is to make."""
+    """One clip to generate in a run."""
 
     clip_id: str
     """Names its files and records."""
     driving: Clip
-    """Whose poses are followed."""
+    """Clip that gives the poses."""
     reference: Clip | None = None
-    """Whose first frame is animated; None: the driving clip's own."""
+    """Clip whose first frame is animated; None: the driving clip."""
 
     @property
     def n_frames(self) -> int:
-        """Frames to make."""
+        """Frames to generate."""
         return self.driving.n_frames or 0
 
     @property
     def identity(self) -> str | None:
-        """Who is seen in the driving clip."""
+        """Identity in the driving clip."""
         return self.driving.identity
 
     @property
     def content(self) -> list[str | None]:
-        """Id and sha256 of every file of the dataset that the frames hang on."""
+        """Id, and sha256 of every dataset file that the frames depend on."""
         clips = [self.driving] if self.reference is None else [self.driving, self.reference]
         files = [value for clip in clips for value in (clip.clip_sha256, clip.keypoints_sha256)]
         return [self.clip_id, *files]
@@ -323,11 +323,11 @@ def task_rule(task_id: str, *, min_frames: int | None = None) -> TaskRule:
 
     Args:
         task_id: such as "self".
-        min_frames: another limit than the task's own: for trying things out. The task then bears
-            another name, so that its runs never stand beside published ones.
+        min_frames: overrides the task's own limit, for trial runs. The task then gets another
+            name, so that its runs are never mixed with published ones.
 
     Raises:
-        ConfigError: no such task, or no such limit.
+        ConfigError: no such task, or a limit below 2.
     """
     rule = TASKS.get(task_id)
     if rule is None:
@@ -342,16 +342,16 @@ def task_rule(task_id: str, *, min_frames: int | None = None) -> TaskRule:
 
 
 def make_task(dataset_folder: Path, clip: TaskClip, *, seed: int) -> AnimationTask:
-    """Make the task of a clip.
+    """Build the generator's input for a clip.
 
     Args:
-        dataset_folder: where the files lie.
-        clip: what is to be made.
-        seed: of the run; all clips start from the same one.
+        dataset_folder: folder of the dataset.
+        clip: the clip to generate.
+        seed: of the run, the same for all clips.
 
     Raises:
         DatasetError: a file is not the one that the manifest describes.
-        MediaError: a file can't be read, or clip, poses and reference do not fit each other.
+        MediaError: a file can't be read, or clip, poses and reference don't match.
     """
     task = self_task(dataset_folder, clip.driving, seed=seed)
     if clip.reference is None:
@@ -370,12 +370,12 @@ def make_task(dataset_folder: Path, clip: TaskClip, *, seed: int) -> AnimationTa
 
 
 def self_task(dataset_folder: Path, clip: Clip, *, seed: int) -> AnimationTask:
-    """Make the `self` task of a clip.
+    """Build the generator's input for a clip in the task `self`.
 
     Args:
-        dataset_folder: where the clip's files lie.
+        dataset_folder: folder of the dataset.
         clip: a kept row of the manifest.
-        seed: of the run; all clips start from the same one.
+        seed: of the run, the same for all clips.
 
     Raises:
         DatasetError: a file is not the one that the manifest describes.
