@@ -207,7 +207,7 @@ def _count_with_cv2(path: Path) -> int:
 
     capture = cv2.VideoCapture(str(path))
     try:
-        return sum(1 for _ in iter(lambda: capture.read()[0], False))  # noqa: FBT003 - read says it
+        return sum(1 for _ in iter(lambda: capture.read()[0], False))  # noqa: FBT003 - read's flag
     finally:
         capture.release()
 

@@ -361,8 +361,8 @@ def _damage(path: Path, time_s: float | None, reason: str) -> DamageError:
 
 _OPAQUE_SHARE: Final = 0.99
 """Of full opacity, counted as opaque: lossy codecs miss it by a level, and 1 % can't be seen."""
-_BESIDE: Final = "matroska_block_additional"
-_BESIDE_ID: Final = (1).to_bytes(8, "big")
+_ALPHA_BLOCK: Final = "matroska_block_additional"
+_ALPHA_ID: Final = (1).to_bytes(8, "big")
 """Number of the block that holds transparency."""
 
 
@@ -395,7 +395,7 @@ def require_opaque_beside(path: Path) -> None:
         decoder = av.CodecContext.create(name, "r")
         for packet in readable_packets(container, stream):
             with contextlib.suppress(av.FFmpegError):
-                for alpha in _beside(decoder, packet):
+                for alpha in _alpha_pictures(decoder, packet):
                     if _lowest(alpha) < _OPAQUE_SHARE:
                         raise _transparent(path)
 
@@ -404,12 +404,12 @@ def _transparent(path: Path) -> TransparentError:
     return TransparentError(path, "is transparent in places: lay it over its background first")
 
 
-def _beside(decoder: CodecContext, packet: Packet[VideoStream]) -> list[VideoFrame]:
+def _alpha_pictures(decoder: CodecContext, packet: Packet[VideoStream]) -> list[VideoFrame]:
     """Decode the alpha picture attached to a packet."""
-    if not packet.has_sidedata(_BESIDE):
+    if not packet.has_sidedata(_ALPHA_BLOCK):
         return []
-    block = bytes(packet.get_sidedata(_BESIDE))
-    if not block.startswith(_BESIDE_ID):
+    block = bytes(packet.get_sidedata(_ALPHA_BLOCK))
+    if not block.startswith(_ALPHA_ID):
         return []
     decoded: list[VideoFrame] = decoder.decode(av.Packet(block[8:]))  # type: ignore[attr-defined]
     return decoded

@@ -313,7 +313,7 @@ def probe(path: Path | str, *, numbered: bool = False) -> VideoInfo:
     laid = Laid(layout.stamps, layout.slots)
     is_indexed = (numbered and stream_info.has_stamps) or shown is not None
     slots = _slots_of_packets(packets, shown, layout)
-    told = [(int(slots[number]), said) for number, said in stream_info.messages]
+    told = [(int(slots[number]), turn) for number, turn in stream_info.messages]
     display = display.with_told(told)
     width_px, height_px = display.shown_px
     resized = [] if shown is None else _size_changes(shown, layout)
@@ -341,7 +341,7 @@ def probe(path: Path | str, *, numbered: bool = False) -> VideoInfo:
         parts=layout.parts,
         notes=tuple(notes),
         shown_as=_shown_as(display, first, interlaced=stream_info.interlaced),
-        incomplete=_away_from(
+        incomplete=_not_at_seams(
             seams, {int(slots[number]) for number in packets.incomplete if slots[number] >= 0}
         ),
         laid=laid if is_indexed or not layout.is_grid else None,
@@ -381,7 +381,7 @@ def _survey(path: Path) -> _StreamInfo:
         )
 
 
-def _away_from(seams: tuple[int, ...], frames: set[int]) -> tuple[int, ...]:
+def _not_at_seams(seams: tuple[int, ...], frames: set[int]) -> tuple[int, ...]:
     """Return the frames that do not lie right before a seam, rising."""
     return tuple(
         frame
@@ -430,12 +430,12 @@ def _size_changes(shown: ShownPictures, layout: Layout) -> list[int]:
 
 
 def _shown_as(display: Display, first: VideoFrame, *, interlaced: bool) -> tuple[str, ...]:
-    said = []
+    notes = []
     if (curve := HDR_CURVES.get(display.curve_of(first))) is not None:
-        said.append(f"HDR: {curve}, shown as SDR")
+        notes.append(f"HDR: {curve}, shown as SDR")
     if interlaced or first.interlaced_frame:
-        said.append("interlaced: pictures with combs are deinterlaced")
-    return tuple(said)
+        notes.append("interlaced: pictures with combs are deinterlaced")
+    return tuple(notes)
 
 
 def _display(

@@ -216,7 +216,7 @@ def rate_of_runs(
     Args:
         runs: (n,) presentation stamps each, rising, in ticks; n >= 1. Between runs the clock jumps.
         time_base: seconds a tick.
-        declared: what the container says the rate is, the most trusted first; may be wrong.
+        declared: rates that the container declares, the most trusted first; may be wrong.
 
     Returns:
         The rate in frames a second, and whether the source is variable.
@@ -373,7 +373,7 @@ def lay_out(stamps: NDArray[np.int64], time_base: Fraction, declared: Sequence[F
     Args:
         stamps: (n,) in order of display, in ticks, or `NO_STAMP`; n >= 1.
         time_base: seconds a tick.
-        declared: what the container says the rate is, the most trusted first; may be wrong.
+        declared: rates that the container declares, the most trusted first; may be wrong.
 
     Raises:
         ValueError: no picture has a stamp.
