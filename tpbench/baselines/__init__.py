@@ -1,1 +1,1 @@
-"""Generators: what turns a reference picture and driving poses into a video, behind one seam."""
+"""Generators: turn a reference image and driving poses into a video, behind one interface."""

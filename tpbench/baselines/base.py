@@ -1,7 +1,7 @@
-"""The seam between the harness and the generators.
+"""The interface between the benchmark and the generators.
 
-A generator gets tasks and yields frames as they come. It knows no dataset, no run folder and no
-metric. Nothing of one clip may affect the next.
+A generator receives tasks and yields frames as they are generated. It has no access to datasets,
+run folders or metrics, and no state of one clip may affect the next.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from tpbench.errors import ConfigError, MediaError, did_you_mean
 from tpbench.wholebody import WholeBodyPose
 
 JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
-"""What a run's record can hold."""
+"""Values that a run's record can hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AnimationTask:
-    """One clip to make: a person's picture and the poses that move it."""
+    """One clip to generate: the image of a person and the poses that drive it."""
 
     clip_id: str
-    """Names the clip in records and files."""
+    """Identifies the clip in records and files."""
     reference: NDArray[np.uint8]
     """(H, W, 3) uint8 RGB: the person to animate, with the background."""
     reference_pose: WholeBodyPose | None
-    """Pose of the reference, one frame; None where it is not known."""
+    """Pose of the reference, one frame; None if unknown."""
     driving: WholeBodyPose
-    """T frames of pose, in px of the output; one frame is made for each."""
+    """T frames of pose, in px of the output; one frame is generated for each."""
     driving_video: Path | None
-    """The clip the poses were taken from, for methods that want pixels; None if there is none."""
+    """The clip that the poses were extracted from, for methods that need pixels; None if none."""
     audio_path: Path | None
     """Sound of the driving clip; None if there is none."""
     width_px: int
-    """Of the frames to make, and of the reference; so is the height."""
+    """Width of the frames to generate and of the reference; the same holds for the height."""
     height_px: int
     fps: Fraction
     """Frame rate of the driving poses."""
@@ -64,7 +64,7 @@ class AnimationTask:
 
     @property
     def n_frames(self) -> int:
-        """How many frames are to be made."""
+        """Number of frames to generate."""
         return len(self.driving)
 
 
@@ -76,26 +76,26 @@ class GeneratedFrame:
     index: int
     """0..T-1; frames of a clip come in order, those of different clips may alternate."""
     image: NDArray[np.uint8]
-    """(height_px, width_px, 3) uint8 RGB, as the task asks."""
+    """(height_px, width_px, 3) uint8 RGB, as in the task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipFailure:
-    """A clip that can't be made; the others of the batch go on. Its frames are discarded."""
+    """A clip that can't be generated; its frames are discarded, and the batch continues."""
 
     clip_id: str
     reason: str
-    """One line for the user: what is wrong, and what to do if there is something."""
+    """One line for the user: what is wrong and, if possible, what to do."""
 
 
 class Generator(Protocol):
-    """Makes videos of a reference picture that moves as driving poses say.
+    """Generates videos in which a reference image moves according to driving poses.
 
     Built once, used for many clips, closed at the end.
     """
 
     max_clips: int
-    """How many tasks `generate` takes at once, 1 or more."""
+    """Number of tasks that `generate` accepts at once, 1 or more."""
 
     def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
         """Yield the frames of all tasks, `task.n_frames` each, without holding whole clips.
@@ -104,20 +104,20 @@ class Generator(Protocol):
             tasks: 1 to `max_clips` clips with different ids.
 
         Yields:
-            Frames, in order within a clip; or one failure for a clip, after which nothing of that
-            clip follows.
+            Frames, in order within a clip; or one failure for a clip, after which no more frames of
+            that clip follow.
 
         Raises:
-            GeneratorError: none of the clips that are not finished yet can be made.
+            GeneratorError: none of the unfinished clips can be generated.
         """
         ...
 
     def describe(self) -> Mapping[str, JsonValue]:
-        """Return what a run has to record to be repeated: resolved options, weights' sha256, ..."""
+        """Return what a run records to be repeatable: resolved options, sha256 of weights, ..."""
         ...
 
     def close(self) -> None:
-        """Free memory, processes and temporary folders. May be called twice."""
+        """Release memory, processes and temporary folders. May be called repeatedly."""
         ...
 
 
@@ -125,12 +125,12 @@ Images: TypeAlias = IteratorOf[NDArray[np.uint8]]
 
 
 class ClipByClip(ABC):
-    """Base of generators that make one clip after the other and hold nothing between them."""
+    """Base class of generators that process one clip at a time and hold no state in between."""
 
     max_clips = 1
 
     def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
-        """Yield the frames of each task, or its failure if a file of it can't be used."""
+        """Yield the frames of each task, or a failure if one of its files can't be used."""
         for task in tasks:
             try:
                 with closing(self.images(task)) as stream:
@@ -141,10 +141,10 @@ class ClipByClip(ABC):
 
     @abstractmethod
     def images(self, task: AnimationTask) -> Images:
-        """Yield (height_px, width_px, 3) uint8 RGB, as many as the task asks for."""
+        """Yield (height_px, width_px, 3) uint8 RGB, one for each frame of the task."""
 
-    def close(self) -> None:  # noqa: B027 - most hold nothing
-        """Do nothing: nothing is held."""
+    def close(self) -> None:  # noqa: B027 - most have no resources
+        """Do nothing, as there are no resources to release."""
 
 
 Kind = Literal["anchor", "baseline", "model", "external"]
@@ -154,7 +154,7 @@ OptionValue = str | int | float | bool
 
 
 class ModelRow(BaseModel):
-    """A model that is not built yet: a row of `registry.yaml`, or from a spec."""
+    """Description of a model before it is built: a row of `registry.yaml`, or from a spec."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     id: str
@@ -165,24 +165,24 @@ class ModelRow(BaseModel):
     factory: str
     """"module:callable", called as `callable(name, options, weights_dir=..., device=...)`."""
     variants: Mapping[str, Mapping[str, OptionValue]] = {}
-    """Options that `id:variant` stands for."""
+    """Variant -> the options that `id:variant` selects."""
     needs: tuple[str, ...] = ()
-    """Lines for people: weights, extras, hardware."""
+    """Lines to display: weights, extras, hardware."""
     install: tuple[str, ...] = ()
-    """Commands that install it, one a line."""
+    """Commands that install it, one per line."""
     licence_code: str = ""
     licence_weights: str = ""
-    """Empty where there are no weights."""
+    """Empty if there are no weights."""
     url: str = ""
     params_b: float | None = None
-    """Parameters in billions, all networks that run; None where not known."""
+    """Parameters in billions, over all networks that run; None if unknown."""
 
 
 class Options(BaseModel):
-    """Base of the options of every generator.
+    """Base class of the options of a generator.
 
-    A subclass names each option with its type, bounds, default and meaning. Values may be text, as
-    on a command line: `"5"` for an int, `"no"` for a bool.
+    A subclass declares each option with its type, bounds, default and meaning. Values may be text,
+    as on a command line: `"5"` for an int, `"no"` for a bool.
     """
 
     model_config = ConfigDict(
@@ -196,11 +196,11 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 def parse_options(
     model_id: str, kind: type[OptionsT], options: Mapping[str, OptionValue]
 ) -> OptionsT:
-    """Return the options given for a model as its class of options, which has the defaults.
+    """Return the given options of a model as an instance of its options class, with defaults.
 
     Raises:
-        ConfigError: unknown, missing or wrong options; one line names the model, each of them, its
-            value and what is allowed.
+        ConfigError: unknown, missing or wrong options; one line names the model, each such option,
+            its value and what is allowed.
     """
     try:
         return kind.model_validate(dict(options))
@@ -210,11 +210,11 @@ def parse_options(
 
 
 def _problem(item: ErrorDetails, kind: type[Options]) -> str:
-    """Return what is wrong with one option, or with all of them together, in one line."""
+    """Describe in one line what is wrong with one option, or with the options together."""
     text = " ".join(item["msg"].removeprefix("Value error, ").split())
     if not item["loc"]:
         return text
-    # What follows the name is the branch of a union that did not fit.
+    # Further parts of `loc` name the branch of a union that did not match.
     name = str(item["loc"][0])
     if item["type"] == "extra_forbidden":
         known = kind.model_fields

@@ -1,11 +1,11 @@
-"""A folder of videos made elsewhere, used as a model.
+"""A folder of videos generated elsewhere, used as a model.
 
     FOLDER/**/<clip_id>.mp4           or .mkv, .mov, .avi, .webm, ...
-    FOLDER/**/<clip_id>/<number>.png  or .jpg, .bmp, ...: one picture a frame, in order of the last
-                                      number in the name, and no video among them
+    FOLDER/**/<clip_id>/<number>.png  or .jpg, .bmp, ...: one image per frame, in order of the last
+                                      number in the name, and no video in the folder
 
-There must be as many frames as driving poses and, unless `resize` says otherwise, of the same size:
-the output of a method that drops or adds frames must be aligned by whoever ran it.
+The number of frames must equal that of the driving poses and, unless `resize` allows otherwise, the
+size too. If a method drops or adds frames, align its output before it is used here.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ from tpbench.video import (
 
 
 class PrecomputedOptions(Options):
-    """Where the videos are, and whether they may be resized."""
+    """The folder of the videos, and whether they may be resized."""
 
     folder: Path
-    """Holds them, in sub-folders or not."""
+    """Contains the videos, directly or in sub-folders."""
     resize: Literal["fail", "area"] = "fail"
-    """Frames of the right shape but another size: refuse, or resample them (`INTER_AREA`)."""
+    """Frames of the same aspect ratio but another size: fail, or resample (`INTER_AREA`)."""
 
 
 class Precomputed(ClipByClip):
-    """Reads the frames of each clip from files that bear its id; one that does not fit fails."""
+    """Reads the frames of each clip from files named by its id; a clip that does not fit fails."""
 
     def __init__(
         self, options: Mapping[str, OptionValue], *, weights_dir: Path | None, device: str
@@ -61,10 +61,10 @@ class Precomputed(ClipByClip):
         self._found = _find_all(self._options.folder)
 
     def describe(self) -> dict[str, JsonValue]:
-        """Return the options and a digest of all that was found, for which every byte is read.
+        """Return the options and a digest of all files found, which are read completely.
 
-        So a run that is continued after a file was replaced counts as another one. Where the folder
-        lies and its layout do not matter.
+        So a run whose files were replaced is not resumed as the same run. The location of the
+        folder and its layout do not matter.
 
         Raises:
             MediaError: a file can't be read.
@@ -78,14 +78,14 @@ class Precomputed(ClipByClip):
 
     @cached_property
     def _digest(self) -> str:
-        """A sha256 over clip ids and the bytes of their files."""
+        """The sha256 of the clip ids and the contents of their files."""
         total = hashlib.sha256()
         for clip_id in sorted(self._found):
             contents = []
             for file in (file for path in self._found[clip_id] for file in _files_of(path)):
                 try:
                     contents.append(f"{file.stem} {sha256_of(file)}")
-                except UnfitFileError as error:  # of its own clip only: that one fails
+                except UnfitFileError as error:  # only its own clip will fail
                     contents.append(f"{file.stem} {error.strerror}")
                 except OSError as error:
                     raise MediaError(file, f"can't be read ({error.strerror})") from error
@@ -96,7 +96,7 @@ class Precomputed(ClipByClip):
         """Yield the frames found for a task.
 
         Raises:
-            MediaError: there are none, or they do not fit the task.
+            MediaError: there are no frames, or they do not fit the task.
         """
         footage = open_footage(self._path_of(task.clip_id))
         if footage.n_frames != task.n_frames and footage.on_timeline().n_frames == task.n_frames:
@@ -111,7 +111,7 @@ class Precomputed(ClipByClip):
         if not paths:
             frames = f"folder {clip_id} with pictures and no video"
             reason = f"holds no {clip_id}.mp4 (or another container) or {frames}"
-            # Looked for only now: nobody waits for it where all is well.
+            # Searched only on failure, to save time otherwise.
             clips = [path for found in self._found.values() for path in found]
             hints = passed_over(folder, clips).hints([clip_id], by_own_name=True)
             reason += "".join(f"; {hint}" for hint in hints.values())
@@ -119,7 +119,7 @@ class Precomputed(ClipByClip):
         if len(paths) > 1:
             names = " and ".join(str(path.relative_to(folder)) for path in paths)
             raise MediaError(folder, f"holds more than one video of this clip: {names}")
-        for file in _files_of(paths[0]):  # a link elsewhere might lead to the real clips
+        for file in _files_of(paths[0]):  # a link out of the folder might lead to the real clips
             if not file.resolve().is_relative_to(folder.resolve()):
                 raise MediaError(file, "is a link that leads out of the folder; put a copy there")
         return paths[0]
@@ -148,9 +148,9 @@ def _resized(image: NDArray[np.uint8], task: AnimationTask) -> NDArray[np.uint8]
 
 
 def _find_all(folder: Path) -> dict[str, list[Path]]:
-    """Return all videos and frame folders below `folder`, by their names without ending.
+    """Return all videos and frame folders below `folder`, by their names without suffix.
 
-    Names that begin with a dot are left out: unfinished files and those of file managers.
+    Names that begin with a dot are skipped: unfinished files and those of file managers.
 
     Raises:
         ConfigError: there is no such folder, or it can't be listed.
@@ -175,10 +175,10 @@ def _find_all(folder: Path) -> dict[str, list[Path]]:
 
 
 def _name(name: str) -> str:
-    """Return a name in composed Unicode: file systems change between forms."""
+    """Return a name in composed Unicode (NFC), because file systems differ in the form."""
     return unicodedata.normalize("NFC", name)
 
 
 def _files_of(path: Path) -> tuple[Path, ...]:
-    """Return the pictures of a frame folder, or the video itself."""
+    """Return the images of a frame folder, or the video itself."""
     return pictures_in(path) if path.is_dir() else (path,)

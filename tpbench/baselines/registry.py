@@ -1,7 +1,6 @@
-"""The models, as rows of `registry.yaml` and of the specs of external methods; none is built.
+"""The registry of models: rows of `registry.yaml` and of the specs of external methods.
 
-Beside them stand the numbers that others published: data to show, never ranked with what was
-measured.
+It also provides published numbers, for display only: they are never ranked with measured values.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from tpbench.baselines.external.spec import MethodSpec, is_spec_file, load_spec,
 from tpbench.errors import ConfigError, did_you_mean
 
 _EXTERNAL: Final = "tpbench.baselines.external.adapter:build_external"
-"""Is given the spec before what every factory gets."""
+"""This factory takes the spec as an additional first argument."""
 
 
 def build(
@@ -36,14 +35,14 @@ def build(
 
     Args:
         name: `id`, `id:variant`, or the path of a spec.
-        options: the user's; they win over those of the variant. The model refuses unknown ones.
-        weights_dir: where its checkpoints lie; None: the folder of `tpbench weights`.
-        device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
+        options: the user's; they override those of the variant. Unknown ones are an error.
+        weights_dir: folder of its checkpoints; None: the folder of `tpbench weights`.
+        device: "cpu", "cuda", "cuda:1", or "auto" for a GPU if there is one.
 
     Raises:
         ConfigError: no such model, variant or option.
-        MissingWeightsError: its weights are not there.
-        MissingDependencyError: a package it needs is not there.
+        MissingWeightsError: its weights are missing.
+        MissingDependencyError: a package that it needs is missing.
     """
     row, variant = find(name)
     merged = {**row.variants.get(variant or "", {}), **options}
@@ -57,7 +56,7 @@ def find(name: str) -> tuple[ModelRow, str | None]:
     """Return the row and the variant of `id`, `id:variant`, or the path of a spec.
 
     Raises:
-        ConfigError: no such model or variant, or the file holds no spec.
+        ConfigError: no such model or variant, or the file is no spec.
     """
     if is_spec_file(name):
         spec = load_spec(name)
@@ -101,21 +100,21 @@ MODELS: Final[Mapping[str, ModelRow]] = {row.id: row for row in _rows()}
 
 
 ReportedDirection: TypeAlias = Literal["higher", "lower", "none"]
-"""Which values are better; none for neutral ones, such as the number of parameters."""
+"""Which values are better; "none" for neutral ones, such as the number of parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedValue:
-    """One published number. A text that the source does not give is empty."""
+    """One published number. Texts that the source does not state are empty."""
 
     method: str
     """Its name in the source."""
     model_id: str
-    """Our model of that method; empty where there is none. Sources often don't say whose code and
+    """Our model of that method; empty if there is none. Sources often don't state which code and
     weights they ran: "AnimateAnyone" may be any re-implementation."""
     test_set: str
     metric: str
-    """Our id where we have such a metric. Equal ids do not make values comparable."""
+    """Our id if we have such a metric. Equal ids do not make values comparable."""
     direction: ReportedDirection
     value: float
     unit: str
@@ -124,22 +123,22 @@ class ReportedValue:
     where: str
     """Figure, table or file of the source."""
     secondary: bool
-    """Whether it was read from a third party's notes instead of the source itself."""
+    """Whether it was taken from a third party's notes instead of the source itself."""
     overflow_psnr: bool
-    """Whether it is a PSNR of the family that a uint8 overflow makes about 10 dB too high (DisCo's
-    script of 2023 and what follows it), or must be suspected of that; the note says which."""
+    """Whether it is, or may be, a PSNR that a uint8 overflow makes about 10 dB too high (DisCo's
+    script of 2023 and its successors); the note states which."""
     note: str
 
 
 @cache
 def load_reported() -> tuple[ReportedValue, ...]:
-    """Return every published number that we know of, in the order of `reported.yaml`."""
+    """Return all published numbers, in the order of `reported.yaml`."""
     data = yaml.safe_load((files(__package__) / "reported.yaml").read_text("utf-8"))
     return tuple(value for table in data["tables"] for value in _values(data, table))
 
 
 def reported_for(model_id: str) -> tuple[ReportedValue, ...]:
-    """Return the numbers published of the method that is our model of this id."""
+    """Return the published numbers of the method with this model id."""
     return tuple(value for value in load_reported() if value.model_id == model_id)
 
 

@@ -1,8 +1,8 @@
-"""Anchors: generators that need no weights and show what a metric's values mean.
+"""Anchors: generators without weights, as reference points for the values of a metric.
 
-`frozen` does nothing, `oracle` is perfect, `gt-reencode` is what a codec alone costs, `gt-lag5`
-moves rightly but late. A metric that ranks a model below or above these says something about the
-metric too.
+`frozen` shows no motion, `oracle` is perfect, `gt-reencode` has the loss of a codec only, `gt-lag5`
+has the right motion but late. Where a metric ranks a model relative to these tells something about
+the metric too.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class ReencodeOptions(Options):
 
 
 class LagOptions(Options):
-    """How late the driving video is shown."""
+    """The delay of the driving video."""
 
     lag_frames: int = Field(default=5, ge=0)
-    """Frames by which it is late."""
+    """Delay in frames."""
 
 
 class _Anchor(ClipByClip, Generic[OptionsT]):
-    """What all anchors share: options."""
+    """Base class of the anchors: parses and describes the options."""
 
     _name: str
     _kind: type[OptionsT]
@@ -76,7 +76,7 @@ class Frozen(_Anchor[Options]):
 
 
 class Oracle(_Anchor[Options]):
-    """Shows the driving video itself, every pixel: the best that any metric can give."""
+    """Shows the driving video itself, pixel by pixel: the best possible value of any metric."""
 
     _name, _kind = "oracle", Options
 
@@ -88,19 +88,19 @@ class Oracle(_Anchor[Options]):
 
 
 class GtReencode(_Anchor[ReencodeOptions]):
-    """Shows the driving video after x264 in 4:2:0: what a codec alone costs in every metric.
+    """Shows the driving video after x264 in 4:2:0: the loss of a codec alone in every metric.
 
-    The frames go in as RGB, as those of a method do; so the halved colour resolution is included.
-    One thread encodes, so that the bytes depend on the frames and the options alone.
+    The input frames are RGB, as those of a method are, so the halved colour resolution is included.
+    A single thread encodes, so that the bytes depend only on the frames and the options.
     """
 
     _name, _kind = "gt-reencode", ReencodeOptions
 
     def images(self, task: AnimationTask) -> Images:
-        """Yield the frames of the driving video as they are after encoding.
+        """Yield the frames of the driving video after encoding and decoding.
 
         Raises:
-            GeneratorError: the temporary folder can't hold the encoded video.
+            GeneratorError: the temporary folder has no room for the encoded video.
         """
         video, info = _driving_video(task)
         if info.width_px % 2 or info.height_px % 2:
@@ -138,16 +138,16 @@ class GtReencode(_Anchor[ReencodeOptions]):
 
 
 class GtLag(_Anchor[LagOptions]):
-    """Shows the driving video some frames late; it stands still until it starts.
+    """Shows the driving video some frames late; until then, its first frame.
 
     Frame t is frame max(0, t - lag) of the driving video. Every frame is real, so metrics of single
-    frames see nothing wrong; those that compare motion in time must.
+    frames find no fault; metrics that compare motion over time must find one.
     """
 
     _name, _kind = "gt-lag5", LagOptions
 
     def images(self, task: AnimationTask) -> Images:
-        """Yield the driving video, late."""
+        """Yield the frames of the driving video with the delay."""
         video, info = _driving_video(task)
         lag = min(self._options.lag_frames, info.frame_count - 1)
         frames = read_frames(video, info=info, end_frame=info.frame_count - lag)
@@ -158,13 +158,13 @@ class GtLag(_Anchor[LagOptions]):
 
 
 def _driving_video(task: AnimationTask) -> tuple[Path, VideoInfo]:
-    """Return the driving video and what it is.
+    """Return the driving video and its properties.
 
     Raises:
-        MediaError: there is none, it can't be read, or it is not the one the task asks for.
+        MediaError: there is none, it can't be read, or it does not match the task.
     """
     if task.driving_video is None:
-        raise MediaError(task.clip_id, "has no driving video, and an anchor is made of its frames")
+        raise MediaError(task.clip_id, "has no driving video, whose frames an anchor needs")
     info = probe(task.driving_video)
     found = (info.frame_count, info.width_px, info.height_px)
     if found != (task.n_frames, task.width_px, task.height_px):
