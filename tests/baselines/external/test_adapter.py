@@ -76,7 +76,7 @@ def test_frames_are_the_clip_s_own_size_and_exact(build_toy: BuildToy, clips: Cl
         ),
         (GOOD + "open(f'{out}/2.png', 'wb').write(b'no picture')", "2.png: can't be read"),
         (GOOD + "import os; os.remove(f'{out}/2.png')", "left out frame 2 of 0 to 4"),
-        (GOOD + "shutil.copy(ref, f'{out}/x.png')", "wrote x.png, which is no frame of its own"),
+        (GOOD + "shutil.copy(ref, f'{out}/x.png')", "wrote x.png without its own frame number"),
         ("raise RuntimeError('CUDA out of memory')", "last line: RuntimeError: CUDA out of memory"),
     ],
 )
@@ -118,7 +118,7 @@ def test_a_command_that_hangs_is_ended_with_all_it_has_started(
 ) -> None:
     generator = build_toy(HANG, options={"timeout_s": "1"})
     _, reasons = made(generator, [clips.task(n=2)])
-    assert "was still running after 1 s and was ended (option timeout_s)" in reasons["clip"]
+    assert "was still running after 1 s and was killed (option timeout_s)" in reasons["clip"]
     said = (methods / "toy" / "logs" / "clip.log").read_text().split()
     assert said[0] == "child"
     assert _ended(int(said[1]))
@@ -198,7 +198,7 @@ for clip in yaml.safe_load(open(sys.argv[2])):
 def test_a_pose_of_another_size_is_refused(build_toy: BuildToy, clips: Clips) -> None:
     task = replace(clips.task(n=2), driving=poses(2, (64, 64)))
     _, reasons = made(build_toy(GOOD), [task])
-    assert reasons["clip"] == "toy: the driving pose is of 64x64 px, the clip of 96x96 px"
+    assert reasons["clip"] == "toy: the driving pose is 64x64 px, the clip 96x96 px"
 
 
 def test_a_pose_that_was_found_nowhere_is_an_empty_drawing(

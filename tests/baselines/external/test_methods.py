@@ -154,7 +154,7 @@ def test_a_folder_that_the_user_forgot_fails_that_clip_only(
     assert list(frames) == ["a"]
     folder = tmp_path / "densepose"
     assert reasons == {
-        "b": f"magicanimate: no b.mp4 in {folder}: bring it for this clip (option densepose_dir)",
+        "b": f"magicanimate: no b.mp4 in {folder}: provide it for this clip (option densepose_dir)",
         "c": f"magicanimate: {folder}/c.mp4 has 2 frames, the driving pose 3",
     }
 
@@ -164,6 +164,4 @@ def test_a_method_that_wants_pixels_says_so_where_there_are_none(
 ) -> None:
     task = replace(clips.task(n=2), driving_video=None)
     _, reasons = made(build("mimicmotion"), [task])
-    assert reasons["clip"] == (
-        "mimicmotion: the method wants the driving video itself, and there is none"
-    )
+    assert reasons["clip"] == "mimicmotion: the method needs the driving video, and there is none"

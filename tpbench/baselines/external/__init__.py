@@ -1,1 +1,1 @@
-"""Methods that run in an environment of their own: one adapter, one YAML spec per method."""
+"""Methods that run in their own environment: one adapter, and one YAML spec per method."""

@@ -1,4 +1,4 @@
-"""The generator that runs a method in its own environment, as its spec says."""
+"""The generator that runs a method in its own environment, according to its spec."""
 
 from __future__ import annotations
 
@@ -49,31 +49,31 @@ from tpbench.video import probe, read_frames
 logger = logging.getLogger(__name__)
 
 _CLIP_ERRORS: Final = (GeneratorError, MediaError)
-"""What makes one clip fail, while others go on."""
+"""Errors that fail one clip only; the other clips continue."""
 
 
 class ExternalOptions(Options):
-    """Options that every method has."""
+    """Options common to all methods."""
 
     checkout: Path | None = None
     """Its code; None: `<methods>/<id>/checkout`."""
     python: Path | None = None
     """Of its environment; None: `<methods>/<id>/env/bin/python`."""
     log_dir: Path | None = None
-    """Gets the output of the command, as `<clip_id>.log`; None: `<methods>/<id>/logs`."""
+    """Folder for the output of the command, `<clip_id>.log`; None: `<methods>/<id>/logs`."""
     keep_workdir: bool = False
-    """Keep the private folder of a run that failed, and name it in the reason."""
+    """Keep the private folder of a failed run, and name it in the reason."""
     timeout_s: float | None = Field(default=None, gt=0)
-    """How long a run may take; None: what the spec gives for the number of frames."""
+    """Time limit of a run; None: that of the spec for the number of frames."""
 
 
 _BATCH_CLIPS: Final = 4
 _BROUGHT: Final = {"densepose_mp4": "densepose_dir", "guidance_dir": "guidance_dir"}
-"""Kinds of input that tpbench can't make -> the option that names the user's folder of them."""
+"""Kinds of input that tpbench can't generate -> option with the user's folder of them."""
 
 
 def options_of(spec: MethodSpec) -> type[ExternalOptions]:
-    """Return the class of a method's options: those of all methods, and its own."""
+    """Return the options class of a method: the common options and its own."""
     fields: dict[str, Any] = {
         name: (type(default), Field(default=default)) for name, default in spec.settings.items()
     }
@@ -91,24 +91,24 @@ class _Prepared:
     task: AnimationTask
     layout: CanvasLayout
     values: Mapping[str, Value]
-    """Its placeholders."""
+    """The values of its placeholders."""
 
 
 class ExternalGenerator:
-    """Runs a method's own command on files made from tasks, and reads back what it writes.
+    """Writes tasks to files, runs the method's own command on them, and reads its output.
 
-    Clips that are run together and fail together are run again one by one, so that one bad clip
-    does not fail the others.
+    If a batch of clips fails, they are run again one by one, so that one bad clip does not fail the
+    others.
 
     Args:
         spec: of the method.
         options: the user's.
-        weights_dir: must be None: the weights lie in the checkout.
-        device: "auto", "cpu", "cuda" or "cuda:N": which GPU the command sees.
+        weights_dir: must be None, as the weights are in the checkout.
+        device: "auto", "cpu", "cuda" or "cuda:N": the GPU visible to the command.
 
     Raises:
-        ConfigError: an option is wrong, the method is not installed, or a weights folder is named.
-        MissingWeightsError: weights are not where the method looks for them.
+        ConfigError: an option is wrong, the method is not installed, or `weights_dir` is given.
+        MissingWeightsError: weights are not at the paths of the spec.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class ExternalGenerator:
         }
         self._device = device
         self._installation = find_installation(spec, checkout=parsed.checkout, python=parsed.python)
-        # A wrong device is found now, not with the first clip.
+        # Detects a wrong device now rather than at the first clip.
         environment_for(device, python=self._installation.python, temporary=methods_dir())
         self._runs: set[Path] = set()
 
@@ -157,7 +157,7 @@ class ExternalGenerator:
             yield from self.generate([task])
 
     def describe(self) -> Mapping[str, JsonValue]:
-        """Return what determines the frames: spec, code, weights, settings. No paths."""
+        """Return everything that determines the frames: spec, code, weights, settings; no paths."""
         spec = self.spec
         content = {} if spec.file is None else {"spec": spec.model_dump(mode="json")}
         return {
@@ -172,14 +172,14 @@ class ExternalGenerator:
         }
 
     def close(self) -> None:
-        """Remove the folders of runs that nobody has read to the end."""
+        """Remove the folders of runs whose output was not read to the end."""
         for run in list(self._runs):
             shutil.rmtree(run, ignore_errors=True)
             self._runs.discard(run)
 
     @cached_property
     def _weights_digests(self) -> dict[str, str]:
-        """sha256 of each weight file of the spec; folders are left out."""
+        """sha256 of each weight file of the spec; folders are omitted."""
         paths = sorted(path for weights in self.spec.weights for path in weights.paths)
         files = {path: self._installation.checkout / path for path in paths}
         return {path: sha256_of(file) for path, file in files.items() if file.is_file()}
@@ -187,7 +187,7 @@ class ExternalGenerator:
     def _results(
         self, run: Path, tasks: Sequence[AnimationTask], alone: list[AnimationTask]
     ) -> Iterator[GeneratedFrame | ClipFailure]:
-        """Yield what one run of the command gives; clips to be run alone are put into `alone`."""
+        """Yield the results of one run of the command; adds clips to be run singly to `alone`."""
         prepared: list[_Prepared] = []
         for number, task in enumerate(tasks):
             try:
@@ -212,7 +212,7 @@ class ExternalGenerator:
                 yield self._failure(run, clip.task, error)
 
     def _prepare(self, run: Path, task: AnimationTask, number: int) -> _Prepared:
-        """Write a clip's inputs, and fill its placeholders."""
+        """Write a clip's inputs, and set the values of its placeholders."""
         name = f"c{number:03d}"
         layout = lay_out(self.spec.geometry, width_px=task.width_px, height_px=task.height_px)
         paths = write_inputs(self.spec, task, layout, run / "inputs" / name, self._brought)
@@ -231,7 +231,7 @@ class ExternalGenerator:
         return _Prepared(task=task, layout=layout, values=values)
 
     def _execute(self, run: Path, clips: Sequence[_Prepared]) -> None:
-        """Run the command once for these clips."""
+        """Run the command once for all these clips."""
         spec, python = self.spec, self._installation.python
         values: dict[str, Value] = {
             "python": str(python),
@@ -279,7 +279,7 @@ class ExternalGenerator:
 
 
 def _free_port() -> int:
-    """Return a port of this machine that is free right now."""
+    """Return a port of this machine that is currently free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -287,7 +287,7 @@ def _free_port() -> int:
 
 
 build_external: Final = ExternalGenerator
-"""What the registry calls."""
+"""The factory that the registry calls."""
 
 
 def collected_frames(
@@ -296,18 +296,18 @@ def collected_frames(
     """Yield a clip's frames, in order and in the clip's own size, without holding all of them.
 
     Args:
-        collect: what the method writes.
+        collect: describes the method's output.
         root: the private folder that it wrote to.
         glob: of its files for this clip, placeholders filled in.
-        layout: where on the method's canvas the clip lies.
-        n_frames: how many frames there must be.
+        layout: placement of the clip on the method's canvas.
+        n_frames: expected number of frames.
 
     Yields:
         (height_px, width_px, 3) uint8 RGB.
 
     Raises:
-        GeneratorError: nothing or too much was written, frames are missing or too many, a picture
-            can't be read or has another size than the method's own.
+        GeneratorError: nothing or too much was written, frames are missing or too many, an image
+            can't be read or does not have the size of the method's canvas.
         MediaError: a video can't be read.
     """
     found = sorted(path for path in root.glob(glob) if path.is_file())
@@ -335,7 +335,7 @@ def _of_pictures(collect: Collect, found: list[Path], n_frames: int) -> Iterator
     for path in found:
         number = re.search(collect.index_regex, path.name)
         if number is None or int(number[1]) in numbered:
-            raise GeneratorError(f"the command wrote {path.name}, which is no frame of its own")
+            raise GeneratorError(f"the command wrote {path.name} without its own frame number")
         numbered[int(number[1])] = path
     first, last = min(numbered), max(numbered)
     if len(numbered) != last - first + 1:
@@ -357,10 +357,10 @@ def _check_count(collect: Collect, count: int, n_frames: int) -> None:
 def _wanted_panel(
     panels: Panels | None, image: NDArray[np.uint8], layout: CanvasLayout
 ) -> NDArray[np.uint8]:
-    """Check a picture's size and cut the wanted panel out of it; the whole without panels.
+    """Check an image's size and crop the wanted panel; without panels, return the whole image.
 
-    Panels lie in a row, each with its padding, as torchvision's make_grid has them: panel k begins
-    at x = k * (W + padding) + padding, y = padding.
+    Panels are in a row with padding, in the layout of torchvision's make_grid: panel k begins at
+    x = k * (W + padding) + padding, y = padding.
     """
     width_px, height_px = layout.canvas_width_px, layout.canvas_height_px
     columns, padding, index = 1, 0, 0

@@ -1,7 +1,7 @@
-"""Runs a command and ends it, with all it has started, when the one who asked for it is gone.
+"""Runs a command and kills it, with all its subprocesses, when the process that started it ends.
 
-Started as a script of its own: `guard.py COMMAND...`, leader of a process group, with a pipe as
-standard input whose other end the asker holds and never writes to.
+Run as a script, `guard.py COMMAND...`, as leader of a process group. Its standard input is a pipe
+whose other end the starting process holds and never writes to.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import threading
 
 
 def main() -> int:
-    """Return the command's exit code, 128 + n where signal n ended it."""
+    """Return the command's exit code, or 128 + n if signal n killed it."""
     try:
         child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)  # noqa: S603 - a list
     except OSError as error:
         sys.stderr.write(f"can't be started: {error}\n")
         return 127
-    threading.Thread(target=_wait_for_the_end_of_the_asker, daemon=True).start()
+    threading.Thread(target=_kill_group_at_end_of_parent, daemon=True).start()
     code = child.wait()
     return code if code >= 0 else 128 - code
 
 
-def _wait_for_the_end_of_the_asker() -> None:
-    # Past the buffered reader: the interpreter could not end while a thread holds its lock.
+def _kill_group_at_end_of_parent() -> None:
+    # Not through the buffered reader: the interpreter can't exit while a thread holds its lock.
     os.read(0, 1)
     os.killpg(0, signal.SIGKILL)
 

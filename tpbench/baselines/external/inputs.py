@@ -1,4 +1,4 @@
-"""The input files of a method: made from a task, laid on the method's canvas."""
+"""The input files of a method: written from a task, fitted to the method's canvas."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BLACK: Final = (0, 0, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanvasLayout:
-    """Where on the canvas a clip lies: its own size, the canvas, and its box on the canvas."""
+    """Placement of a clip on the canvas: size of the clip, size of the canvas, box of the clip."""
 
     width_px: int
     height_px: int
@@ -51,12 +51,12 @@ class CanvasLayout:
         around: tuple[int, int, int] | None = None,
         labels: bool = False,
     ) -> NDArray[np.uint8]:
-        """Lay a picture (H, W, 3) uint8 RGB of the clip's size on the canvas.
+        """Place an image (H, W, 3) uint8 RGB of the clip's size on the canvas.
 
         Args:
-            image: the picture.
-            around: colour of the rest of the canvas; None: the picture's outermost pixels again.
-            labels: colours are codes that must not be mixed.
+            image: the image.
+            around: colour of the rest of the canvas; None: repeat the image's outermost pixels.
+            labels: colours are labels that must not be blended.
         """
         import cv2
 
@@ -71,14 +71,14 @@ class CanvasLayout:
         return canvas
 
     def place_points(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Move (..., 2) px of the clip to px of the canvas; pixel centres are whole numbers."""
+        """Map (..., 2) px of the clip to px of the canvas; pixel centres are integers."""
         scale = np.array([self.box_width_px / self.width_px, self.box_height_px / self.height_px])
         origin = np.array([self.x0_px, self.y0_px])
         moved: NDArray[np.float64] = (points.astype(np.float64) + 0.5) * scale + origin - 0.5
         return moved
 
     def take_back(self, canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Cut the clip out of a canvas and bring it to the clip's own size: undoes `place`."""
+        """Crop the clip from a canvas and resize it to the clip's own size: inverse of `place`."""
         rows = slice(self.y0_px, self.y0_px + self.box_height_px)
         columns = slice(self.x0_px, self.x0_px + self.box_width_px)
         size = (self.height_px, self.width_px)
@@ -86,7 +86,7 @@ class CanvasLayout:
 
 
 def lay_out(geometry: Geometry, *, width_px: int, height_px: int) -> CanvasLayout:
-    """Choose the canvas for a clip of this size; the clip lies in its middle."""
+    """Choose the canvas for a clip of this size; the clip is centred on it."""
     if geometry.fit == "pad":
         step = geometry.multiple_of
         canvas = (-(-width_px // step) * step, -(-height_px // step) * step)
@@ -139,22 +139,22 @@ def write_inputs(
     Args:
         spec: of the method.
         task: the clip.
-        layout: where the clip lies on the canvas.
-        stem: what the names of all files of this clip start with; two clips have different ones.
-        brought: the user's folders of what tpbench can't make, by the option that names them.
+        layout: placement of the clip on the canvas.
+        stem: prefix of the paths of all files of this clip; different for each clip.
+        brought: the user's folders of inputs that tpbench can't generate, by option.
 
     Returns:
         The paths, by placeholder.
 
     Raises:
-        GeneratorError: the task lacks something, or what the user brought does not fit it.
-        MediaError: a video or picture can't be read.
+        GeneratorError: the task lacks an input, or a file of the user does not fit it.
+        MediaError: a video or image can't be read.
     """
     pose = task.driving
     if (pose.width_px, pose.height_px) != (task.width_px, task.height_px):
         raise GeneratorError(
-            f"the driving pose is of {pose.width_px}x{pose.height_px} px, "
-            f"the clip of {task.width_px}x{task.height_px} px"
+            f"the driving pose is {pose.width_px}x{pose.height_px} px, "
+            f"the clip {task.width_px}x{task.height_px} px"
         )
     if task.n_frames == 0:
         raise GeneratorError("the driving pose has no frames")
@@ -168,7 +168,7 @@ def write_inputs(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Clip:
-    """One clip, whose inputs are written."""
+    """Writes the inputs of one clip."""
 
     task: AnimationTask
     layout: CanvasLayout
@@ -198,7 +198,7 @@ class _Clip:
             images = self._drawings()
         elif isinstance(wanted, RawMp4):
             if task.driving_video is None:
-                raise GeneratorError("the method wants the driving video itself, and there is none")
+                raise GeneratorError("the method needs the driving video, and there is none")
             rate = Fraction(wanted.rate_hz) if wanted.rate_hz else rate
             frames = self._frames_of(task.driving_video)
             images = (layout.place(image, around=self.around) for image in frames)
@@ -224,7 +224,7 @@ class _Clip:
                 _write_png(folder / name / f"{index:06d}.png", placed)
 
     def _drawings(self) -> Iterator[NDArray[np.uint8]]:
-        """Draw each pose at the canvas's size: networks know the width of the lines."""
+        """Draw each pose at the canvas's size: networks expect lines of the usual width."""
         from tpbench.dwpose_drawing import draw_pose
 
         driving, layout = self.task.driving, self.layout
@@ -241,7 +241,7 @@ class _Clip:
             yield frame.image
 
     def _pictures_of(self, folder: Path) -> Iterator[NDArray[np.uint8]]:
-        """Yield the pictures of a folder in the order of the last number in their names."""
+        """Yield the images of a folder in the order of the last number in their names."""
         numbered: dict[int, Path] = {}
         for path in folder.glob("*.png") if folder.is_dir() else ():
             number = re.search(r"(\d+)\D*\.png$", path.name)
@@ -257,13 +257,13 @@ class _Clip:
             yield image
 
     def _find(self, option: str, name: str) -> Path:
-        """Return what the user brought for the clip."""
+        """Return the user's file or folder for the clip."""
         if Path(name).name != name:
-            raise GeneratorError(f"'{name}' is no file name; nothing can be looked up under it")
+            raise GeneratorError(f"'{name}' is not a file name, so there can be no file for it")
         path = self.brought[option] / name
         if not path.exists():
             raise GeneratorError(
-                f"no {name} in {path.parent}: bring it for this clip (option {option})"
+                f"no {name} in {path.parent}: provide it for this clip (option {option})"
             )
         return path
 
@@ -277,14 +277,14 @@ class _Clip:
         width_px, height_px = self.task.width_px, self.task.height_px
         if image.shape[:2] != (height_px, width_px):
             got = f"{image.shape[1]}x{image.shape[0]}"
-            raise GeneratorError(f"{path} is of {got} px, the clip of {width_px}x{height_px} px")
+            raise GeneratorError(f"{path} is {got} px, the clip {width_px}x{height_px} px")
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Read a picture as (H, W, 3) uint8 RGB.
+    """Read an image as (H, W, 3) uint8 RGB.
 
     Raises:
-        GeneratorError: it can't be read, or is transparent in places.
+        GeneratorError: it can't be read, or has transparent pixels.
     """
     try:
         return read_frame_picture(path)

@@ -1,4 +1,4 @@
-"""A method on this machine: how to get it, whether all of it is there, and running its command."""
+"""A method on this machine: installation steps, check for completeness, running its command."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PASSED_ON: Final = (
     "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CUDA_DEVICE_ORDER",
     "HF_HOME", "HF_HUB_OFFLINE", "TORCH_HOME", "XDG_CACHE_HOME", "OMP_NUM_THREADS",
 )  # fmt: skip
-"""All that a command gets of the environment; no tokens, and nothing of tpbench's own Python."""
+"""The variables passed on to a command; no tokens, and nothing of tpbench's own Python."""
 _TAIL_BYTES: Final = 8192
 _LINE_CHARACTERS: Final = 200
 
@@ -41,19 +41,19 @@ def methods_dir() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
-    """A method on this machine, its code with its weights in it. Paths are absolute."""
+    """A method on this machine: its code, including the weights. Paths are absolute."""
 
     checkout: Path
     python: Path
     """Of its environment."""
     commit: str | None
-    """What is checked out; None where git can't tell."""
+    """The commit that is checked out; None if unknown."""
 
 
 def find_installation(
     spec: MethodSpec, *, checkout: Path | None = None, python: Path | None = None
 ) -> Installation:
-    """Find a method, and check that nothing of it is missing.
+    """Find the installation of a method, and check that it is complete.
 
     Args:
         spec: of the method.
@@ -61,12 +61,12 @@ def find_installation(
         python: of its environment; None: `<methods>/<id>/env/bin/python`.
 
     Raises:
-        ConfigError: the code or the environment is not there.
-        MissingWeightsError: weights are not where the method looks for them.
+        ConfigError: the code or the environment is missing.
+        MissingWeightsError: weights are not at the paths of the spec.
     """
     base = methods_dir() / spec.id
     code = (checkout or base / "checkout").expanduser().absolute()
-    # A virtual environment is known by its own path: its Python is a link that must stay one.
+    # Links are kept: the Python of a virtual environment finds its packages by its own path.
     program = (python or base / "env" / "bin" / "python").expanduser().absolute()
     named = shlex.quote(str(spec.file or spec.id))
     how = f"`tpbench models install {named}` prints the installation steps"
@@ -89,7 +89,7 @@ def find_installation(
 
 
 def _checked_out(checkout: Path) -> str | None:
-    """Return the full commit of a checkout; None if it is no repository, or git is not there."""
+    """Return the full commit of a checkout; None if it is no repository or git is missing."""
     if not (checkout / ".git").exists():
         return None
     git = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
@@ -101,7 +101,7 @@ def _checked_out(checkout: Path) -> str | None:
 
 
 def install_steps(spec: MethodSpec) -> list[str]:
-    """Return the steps in order, numbered; lines that start with `#` are comments."""
+    """Return the numbered installation steps in order; lines that start with `#` are comments."""
     lines = [
         f"# {spec.display_name}, {spec.url} at commit {spec.commit}",
         f"# licence of the code: {spec.licence.code}",
@@ -145,8 +145,8 @@ def environment_for(device: str, *, python: Path, temporary: Path) -> dict[str, 
     """Return the environment of a command.
 
     Args:
-        device: "auto", "cpu", "cuda", or "cuda:1" for the second of the GPUs that are visible.
-        python: of the method's environment; its folder is searched first for programs.
+        device: "auto", "cpu", "cuda", or "cuda:1" for the second of the visible GPUs.
+        python: of the method's environment; its folder comes first in PATH.
         temporary: folder for temporary files.
 
     Raises:
@@ -166,7 +166,7 @@ def environment_for(device: str, *, python: Path, temporary: Path) -> dict[str, 
 
 
 def _visible_gpus(device: str) -> str | None:
-    """Return CUDA_VISIBLE_DEVICES for a device; None: as the driver has it."""
+    """Return CUDA_VISIBLE_DEVICES for a device; None: leave it unset."""
     ours = os.environ.get("CUDA_VISIBLE_DEVICES")
     if device in ("auto", "cuda"):
         return ours
@@ -184,11 +184,11 @@ def _visible_gpus(device: str) -> str | None:
 
 
 def make_run_folder(method_id: str, checkout: Path, fresh: Collection[str]) -> Path:
-    """Make a temporary folder for one run; no two runs ever see each other's files.
+    """Create a temporary folder for one run, so that no run sees the files of another.
 
-    In it are `inputs`, `out`, `tmp` (its TMPDIR) and `work`, where the command runs. `work` shows
-    everything of the checkout as links, except the `fresh` folders, which the method writes its
-    results into: they are empty and the run's own. So relative paths of the method hold.
+    It contains `inputs`, `out`, `tmp` (its TMPDIR) and `work`, where the command runs. `work` links
+    to everything in the checkout, so that relative paths of the method work. Only the `fresh`
+    folders, which the method writes its results into, are the run's own and empty.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"tpbench-{method_id}-")).resolve()
     for name in ("inputs", "out", "tmp", "work"):
@@ -209,20 +209,20 @@ def run_command(
     log: Path,
     timeout_s: float,
 ) -> None:
-    """Run a command to its end; whatever ends this function, no process of it is left.
+    """Run a command to its end; however this function ends, no process of the command is left.
 
     Args:
-        command: program and arguments; no shell sees them.
-        folder: where it runs.
+        command: program and arguments; not passed through a shell.
+        folder: working directory.
         environment: all of its variables.
-        log: gets its output; an older file there is replaced.
-        timeout_s: after this long it is killed, with all that it has started.
+        log: file for its output; an existing file is replaced.
+        timeout_s: after this time it is killed, with all its subprocesses.
 
     Raises:
         GeneratorError: it failed or took too long; names the log and quotes its last line.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    # Another run may still be writing to a log of that name: it keeps its own file.
+    # Another run may still be writing to a log of that name: unlinked, that file remains its own.
     log.unlink(missing_ok=True)
     logger.info("running %s; log: %s", command[0], log)
     with log.open("xb") as output:
@@ -245,16 +245,16 @@ def run_command(
         return
     how = f"exited with {code}"
     if code is None:
-        how = f"was still running after {timeout_s:.0f} s and was ended (option timeout_s)"
+        how = f"was still running after {timeout_s:.0f} s and was killed (option timeout_s)"
     elif code - 128 in signal.valid_signals():
         how = f"was killed by signal {code - 128}"
     line = last_line(log)
-    said = f"its last line: {line}" if line else "it said nothing"
-    raise GeneratorError(f"the command {how}; {said}; log: {log}")
+    printed = f"its last line: {line}" if line else "it printed nothing"
+    raise GeneratorError(f"the command {how}; {printed}; log: {log}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the command's process group: also what it has left behind when it ended by itself."""
+    """Kill the command's process group, including processes left over after a normal end."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -263,13 +263,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def last_line(log: Path) -> str:
-    """Return the last line of a log that is not blank, as it looks on a terminal, cut to length."""
+    """Return the last non-blank line of a log, without terminal codes, cut to a maximum length."""
     with log.open("rb") as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - _TAIL_BYTES))
         text = file.read().decode("utf-8", errors="replace")
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    # A progress bar returns the carriage instead of starting a new line.
+    # A progress bar uses carriage returns instead of new lines.
     lines = [" ".join(line.split()) for line in re.split(r"[\r\n]+", plain)]
     found = next((line for line in reversed(lines) if line), "")
     return "".join(character for character in found if character.isprintable())[:_LINE_CHARACTERS]

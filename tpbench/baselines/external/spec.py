@@ -1,10 +1,10 @@
-"""The spec of a method: how to get it, its inputs, its command, and where its output lies.
+"""The spec of a method: its installation, inputs, command and output files.
 
-A spec is one YAML file, of the package (`specs/<id>.yaml`) or anywhere. It is checked as a whole,
-so that mistakes are found before anything runs. `{name}` in commands, templates and patterns is a
-placeholder that is filled in as a value: nothing is pasted into text that is parsed later. A
-template is a structure whose strings are filled in and which is then dumped as YAML; a command is a
-list.
+A spec is a YAML file, of the package (`specs/<id>.yaml`) or anywhere else. It is validated as a
+whole, so that mistakes are found before anything runs. `{name}` in commands, templates and patterns
+is a placeholder that is replaced by a value; no value is ever inserted into text that is parsed
+later. A template is a structure whose strings are filled in and which is then dumped as YAML; a
+command is a list.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def names_in(text: str) -> Iterator[str]:
 
 
 def names_in_structure(node: Any, *, in_clip: bool = False) -> Iterator[tuple[str, bool]]:  # noqa: ANN401 - any YAML
-    """Yield the placeholders of a template, and whether each stands below `each_clip`."""
+    """Yield the placeholders of a template, and whether each is below `each_clip`."""
     if isinstance(node, str):
         for name in names_in(node):
             yield name, in_clip
@@ -72,7 +72,7 @@ def names_in_structure(node: Any, *, in_clip: bool = False) -> Iterator[tuple[st
 
 
 def fill(text: str, values: Mapping[str, Value]) -> Value:
-    """Fill in one string; where it is a single placeholder, the value keeps its type."""
+    """Fill in one string; if it is a single placeholder, the value keeps its type."""
     names = list(names_in(text))
     if len(names) == 1 and text == f"{{{names[0]}}}":
         return values[names[0]]
@@ -112,61 +112,61 @@ def _relative(path: str) -> str:
 
 
 Inside: TypeAlias = Annotated[str, AfterValidator(_relative)]
-"""A path in a folder of the method, and not out of it."""
+"""A path within a folder of the method."""
 
 
 class SpecPart(BaseModel):
-    """Base of all parts: unknown fields are refused."""
+    """Base class of all parts: unknown fields are an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Licence(SpecPart):
-    """Under what terms the method may be used."""
+    """Licences of the method."""
 
     code: str
     weights: str
 
 
 class Environment(SpecPart):
-    """The Python environment that the method runs in, made once by the user."""
+    """The Python environment that the method runs in, created once by the user."""
 
     kind: Literal["venv", "conda"]
     """Both have their Python at `<env>/bin/python`."""
     python: str
-    """Version, as `3.10`."""
+    """Version, such as `3.10`."""
     steps: tuple[str, ...]
-    """Commands that fill it, with {env} and {checkout}."""
+    """Commands that install its packages, with {env} and {checkout}."""
 
 
 class Weights(SpecPart):
-    """Files of one origin that the method loads."""
+    """Files from one source that the method loads."""
 
     name: str
     source: str
     """A web address."""
     licence: str
-    """Terms, and what has to be signed to get them."""
+    """Terms, including agreements that must be signed."""
     steps: tuple[str, ...] = ()
     """Commands that fetch them, with {checkout}."""
     paths: tuple[Inside, ...]
-    """Where they lie in the checkout; all must be there before the method is run."""
+    """Paths in the checkout; all must exist before the method is run."""
 
 
 class Geometry(SpecPart):
-    """How a clip is laid on the canvas the method works on; its output is taken back the same way.
+    """How a clip is fitted to the method's canvas; the output is mapped back the same way.
 
     pad: the canvas is the clip's size, rounded up to `multiple_of`. letterbox: the clip is scaled
-    to fit into one of `sizes`, whichever it fills best. stretch: the same, but filling it.
+    to fit into one of `sizes`, the one it fills best. stretch: the same, but filling it completely.
     """
 
     fit: Literal["pad", "letterbox", "stretch"]
     multiple_of: int = Field(default=8, ge=1)
     """Only with pad."""
     sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = ()
-    """Width and height in px of the canvases to choose from; the first of equal ones is taken."""
+    """Width and height in px of the canvases to choose from; of equally good ones, the first."""
     fill: Literal["edge", "black"] = "edge"
-    """What is around the clip: its outermost pixels again, or black."""
+    """Content of the canvas around the clip: its outermost pixels repeated, or black."""
 
     @model_validator(mode="after")
     def _sized(self) -> Self:
@@ -176,7 +176,7 @@ class Geometry(SpecPart):
 
 
 class RefPng(SpecPart):
-    """The reference picture as PNG."""
+    """The reference image as PNG."""
 
     kind: Literal["ref_png"]
 
@@ -192,7 +192,7 @@ class PosePngs(SpecPart):
 
     kind: Literal["pose_pngs"]
     names: str
-    """Printf-style name with one %d, as `frame_%d.png`."""
+    """Printf-style name with one %d, such as `frame_%d.png`."""
 
     @field_validator("names")
     @classmethod
@@ -207,18 +207,18 @@ class RawMp4(SpecPart):
 
     kind: Literal["raw_mp4"]
     rate_hz: int | None = Field(default=None, ge=1)
-    """Rate it is written at, whatever the clip's: for methods that drop frames of faster ones."""
+    """Frame rate to write instead of the clip's, for methods that drop frames at higher rates."""
 
 
 class DensePoseMp4(SpecPart):
-    """DensePose pictures of the driving video, which the user brings as `<clip_id>.mp4`."""
+    """DensePose images of the driving video, which the user provides as `<clip_id>.mp4`."""
 
     kind: Literal["densepose_mp4"]
     background_rgb: tuple[int, int, int]
 
 
 class GuidanceDir(SpecPart):
-    """Folders of pictures that the user brings as `<clip_id>/<folder>/*.png`."""
+    """Folders of images, which the user provides as `<clip_id>/<folder>/*.png`."""
 
     kind: Literal["guidance_dir"]
     folders: tuple[str, ...]
@@ -230,24 +230,24 @@ Input: TypeAlias = Annotated[
 
 
 class FrameWindow(SpecPart):
-    """The `{window}` of a method that works on a fixed number of frames at once."""
+    """The `{window}` of a method that processes a fixed number of frames at once."""
 
     at_most: int = Field(ge=1)
     extra_frames: int = 0
-    """Frames that the method adds to those of the clip before it counts."""
+    """Frames that the method adds to the clip, and counts."""
 
     def frames(self, n_frames: int) -> int:
-        """Return the window for a clip: never more than there are frames."""
+        """Return the window for a clip: at most its number of frames."""
         return min(self.at_most, n_frames + self.extra_frames)
 
 
 class Panels(SpecPart):
-    """A row of equal pictures side by side, of which one is wanted."""
+    """A row of images of equal size, one of which is the generated frame."""
 
     columns: int = Field(ge=2)
     index: int = Field(ge=0)
     padding_px: int = Field(ge=0)
-    """Around each picture; between two it is shared."""
+    """Around each image; adjacent images share it."""
 
     @model_validator(mode="after")
     def _within(self) -> Self:
@@ -257,17 +257,17 @@ class Panels(SpecPart):
 
 
 class Collect(SpecPart):
-    """What the method writes, and which part of it are the clip's frames."""
+    """The output of the method, and the part of it that contains the clip's frames."""
 
     root: Literal["out", "work"]
     """out: the private output folder. work: the private folder that it runs in."""
     glob: Inside
     kind: Literal["video", "pictures"]
     index_regex: str = r"(\d+)\.\w+$"
-    """Finds a picture's number in its name; frames are sorted by it."""
+    """Matches an image's number in its name; frames are sorted by it."""
     panels: Panels | None = None
     drop_first: int = Field(default=0, ge=0)
-    """Frames before those of the clip."""
+    """Number of frames before those of the clip, which are dropped."""
 
     @field_validator("index_regex")
     @classmethod
@@ -278,7 +278,7 @@ class Collect(SpecPart):
 
 
 class Timeout(SpecPart):
-    """How long a run may take."""
+    """Time limit of a run."""
 
     base_s: float = Field(gt=0)
     per_frame_s: float = Field(ge=0)
@@ -287,63 +287,63 @@ class Timeout(SpecPart):
 _FOLDER: Final = files("tpbench.baselines.external") / "specs"
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The C loader where PyYAML has it: listing models reads all specs."""
+"""The fast C loader if PyYAML has it, because listing models reads all specs."""
 _MAX_BYTES: Final = 1 << 20
 
 RUN_NAMES: Final = ("python", "out", "free_port")
-"""Placeholders that hold for a whole run: the environment's Python, a private output folder, ..."""
+"""Placeholders of a whole run: the environment's Python, a private output folder, ..."""
 CLIP_NAMES: Final = ("clip", "width", "height", "fps", "n_frames", "window", "seed")
-"""Placeholders of one clip: its short name in the run, the size the method works at, ..."""
+"""Placeholders of one clip: its short name in the run, the size of the canvas, ..."""
 
 
 class MethodSpec(SpecPart):
-    """One method."""
+    """The spec of one method."""
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
-    """Names its folders, its runs, and itself on the command line."""
+    """Its name on the command line, and the name of its folders and runs."""
     display_name: str
     description: str
     """One line."""
     url: str
     commit: str
-    """The state of the code that this spec was written for."""
+    """The version of the code that this spec was written for."""
     licence: Licence
     params_b: float | None = None
     needs: tuple[str, ...]
-    """Lines for people: hardware, inputs that the user must provide."""
+    """Lines to display: hardware, inputs that the user must provide."""
     notes: tuple[str, ...]
-    """Lines for people: what the adapter does so that frames come back aligned."""
+    """Lines to display: how the adapter keeps the frames aligned with the driving poses."""
     env: Environment
     env_vars: dict[str, str] = Field(default_factory=dict)
-    """Variables for the command; may hold placeholders."""
+    """Variables for the command; may contain placeholders."""
     weights: tuple[Weights, ...]
     mode: Literal["clip", "batch"]
-    """clip: one clip a run. batch: several, without one having an effect on the other."""
+    """clip: one clip per run. batch: several clips per run, independent of each other."""
     uses_seed: bool = True
     geometry: Geometry
     inputs: dict[str, Input]
-    """By the placeholder that gives their path."""
+    """By the placeholder of their path."""
     settings: dict[str, int | float] = Field(default_factory=dict)
-    """The method's own settings, which the user may give as options; placeholders too."""
+    """The method's own settings: options of the model, and placeholders."""
     window: FrameWindow | None = None
     templates: dict[str, Any] = Field(default_factory=dict)
     """By placeholder: structures that are filled in and written as YAML."""
     fresh: tuple[Inside, ...] = ()
     """Folders of the checkout that the method writes into; a run gets private, empty ones."""
     command: tuple[str, ...]
-    """Run in a private folder that shows the checkout."""
+    """Run in a private folder with links to the files of the checkout."""
     collect: Collect
     timeout: Timeout
     _file: Path | None = PrivateAttr(default=None)
 
     @property
     def digest(self) -> str:
-        """sha256 over everything that the spec says."""
+        """sha256 of the whole content of the spec."""
         return settings_digest(self.model_dump(mode="json"))
 
     @property
     def file(self) -> Path | None:
-        """Where it was read from; None for those of the package."""
+        """The file it was read from; None for specs of the package."""
         return self._file
 
     @model_validator(mode="after")
@@ -374,10 +374,10 @@ class MethodSpec(SpecPart):
 
 
 def parse_spec(data: object, *, name: str) -> MethodSpec:
-    """Check what YAML gives for a spec; errors call it `name`.
+    """Validate the parsed YAML of a spec, which errors call `name`.
 
     Raises:
-        ConfigError: something in it is wrong; one line says what and where.
+        ConfigError: something in it is wrong; one line gives the place and the reason.
     """
     try:
         return MethodSpec.model_validate(data)
@@ -395,12 +395,12 @@ def spec_ids() -> tuple[str, ...]:
 
 
 def is_spec_file(name: str) -> bool:
-    """Whether what was given for a model is the path of a spec."""
+    """Whether the given name of a model is the path of a spec."""
     return name.endswith((".yaml", ".yml"))
 
 
 def load_spec(name: str) -> MethodSpec:
-    """Read the spec of a method that comes with tpbench, by its id, or any by its path.
+    """Read a spec: of a method that comes with tpbench by its id, or any other by its path.
 
     Raises:
         ConfigError: there is none, or something in it is wrong.
@@ -416,7 +416,7 @@ def load_spec(name: str) -> MethodSpec:
     except OSError as error:
         raise ConfigError(f"spec '{name}' can't be read: {error.strerror or error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # PyYAML lets the ValueError of an impossible date through; text that is no UTF-8 is one.
+        # PyYAML raises ValueError for an impossible date; text that is no UTF-8 raises it too.
         raise ConfigError(f"spec '{name}' is no YAML: {' '.join(str(error).split())}") from error
     spec = parse_spec(data, name=name)
     if spec.id in spec_ids() and spec == _packaged(spec.id):
