@@ -1,4 +1,4 @@
-"""Columns to values per clip, clips to values per set, and both to the scores of a report."""
+"""Reduces columns to values per clip, and clips to values of a set, for the scores of a report."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ClipValue:
     n_values: int = 0
     """Of means: how many values of frames (or terms between frames) it is the mean of."""
     too_short: bool = False
-    """Whether the clip is left out of this metric: it speaks of more than 100 frames."""
+    """Whether the clip is left out of this metric, which needs more than 100 frames."""
 
 
 def clip_value(
@@ -60,10 +60,10 @@ def clip_value(
 
     Args:
         row: the metric; not one over all clips ("set").
-        columns: by name, (n_frames,) each; more than are needed does no harm.
+        columns: by name, (n_frames,) each; those not needed are ignored.
         protocol: has the levels of failure.
-        first_frame: frames of the clip before the first that was scored; a clip is as long as it
-            is, whether or not frame 0 counts.
+        first_frame: frames of the clip before the first that was scored; they count towards its
+            length.
 
     Raises:
         KeyError: a column is missing.
@@ -183,9 +183,9 @@ def mean_score(
     Args:
         row: a metric with a value per clip.
         clips: all that were scored.
-        pooling: "mean_of_clips", every clip weighing the same; or "mean_of_frames", each weighing
-            as many times as it has frames, where its value is a mean over frames. The interval over
-            identities weighs clips in the same way.
+        pooling: "mean_of_clips", all clips weighted equally; or "mean_of_frames", each weighted by
+            its number of frames if the metric is a mean over frames. The interval over identities
+            uses the same weights.
     """
     used = [clip for clip in clips if row.id not in clip.too_short]
     values = [clip.scores.values[row.id] for clip in used]
@@ -197,11 +197,11 @@ def mean_score(
     estimate = mean_over_identities(
         values,
         known,
-        # A clip in which nothing was measured has no frames, and is left out whatever it weighs.
+        # A clip without measured frames is left out; its weight only has to be above 0.
         weights=[max(1, weight) for weight in weights] if by_frames else None,
         bounds=(row.low, row.high),
     )
-    blanks = _told(clip.scores.blanks[row.id] for clip in used if row.id in clip.scores.blanks)
+    blanks = _joined(clip.scores.blanks[row.id] for clip in used if row.id in clip.scores.blanks)
     return replace(
         _blank_of(row, "measured", estimate.interval),
         value=estimate.mean,
@@ -219,7 +219,7 @@ def mean_score(
 
 
 def _mean_over_frames(values: Sequence[float], n_values: Sequence[int]) -> float:
-    """Return the mean over the values of all frames of all clips; NaN where there are none."""
+    """Return the mean over the values of all frames of all clips; NaN if there are none."""
     if not any(n_values):
         return math.nan
     found = zip(values, n_values, strict=True)
@@ -229,8 +229,8 @@ def _mean_over_frames(values: Sequence[float], n_values: Sequence[int]) -> float
 def lasting_score(row: MetricRow, clips: Sequence[ScoredClip]) -> MetricScore:
     """Return the restricted mean lasting frames of a set, with its interval over identities.
 
-    `details` has the horizon, how many clips failed or ended before it, and the curve: the share of
-    clips that last longer than so many frames.
+    `details` has the horizon, how many clips failed or ended before it, and the survival curve: the
+    share of clips that last longer than a number of frames.
     """
     found = [(clip.lastings[row.id], clip.scores.identity) for clip in clips]
     used = [(lasts, name) for lasts, name in found if lasts is not None]
@@ -259,7 +259,7 @@ def lasting_score(row: MetricRow, clips: Sequence[ScoredClip]) -> MetricScore:
 
 
 def not_measured(row: MetricRow, reason: str) -> MetricScore:
-    """Return the blank of a metric that can't be measured here."""
+    """Return the empty score of a metric that can't be measured on this machine."""
     return replace(_blank_of(row, "not_measured"), reason=reason)
 
 
@@ -291,8 +291,8 @@ def _why_no_mean(mean: float, n_too_short: int, blanks: str | None = None) -> st
     return f"no clip has a value{why}"
 
 
-def _told(reasons: Iterable[str]) -> str | None:
-    """Return reasons in a line, the most frequent first; with their numbers if they differ."""
+def _joined(reasons: Iterable[str]) -> str | None:
+    """Return reasons in one line, most frequent first, with their counts if they differ."""
     counts = Counter(reasons).most_common()
     if len(counts) < 2:
         return counts[0][0] if counts else None
@@ -300,12 +300,12 @@ def _told(reasons: Iterable[str]) -> str | None:
 
 
 REACHING_SHARE: Final = 0.8
-"""Share of the long clips that reach the last window of a drift, at least."""
+"""Minimum share of the long clips that reach the last window of a drift."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClipFeatures:
-    """Features of one pair of clips, read as they are used."""
+    """Features of one pair of clips, memory-mapped."""
 
     clip_id: str
     real: NDArray[np.float32]
@@ -320,7 +320,7 @@ def pooled_metric_scores(
     folder: RecordFolder,
     protocol: Protocol,
 ) -> dict[str, MetricScore]:
-    """Return metrics over all clips together, of features of windows of the protocol's length."""
+    """Return metrics over all clips together, drift over windows of the protocol's length."""
     scores: dict[str, MetricScore] = {}
     for meter in dict.fromkeys(FEATURES_OF[name] for name in metrics):
         clips = [_features(record, meter, folder) for record in records]
@@ -357,7 +357,7 @@ def pooled_frechet(
 ) -> MetricScore:
     """Return a Fréchet distance over all vectors of all clips.
 
-    `details` has the numbers of vectors. Clips without a window are left out and counted.
+    `details` has the numbers of vectors. Clips too short for a window are left out and counted.
     """
     used = [clip for clip in clips if len(clip.generated)]
     if not used:
@@ -374,7 +374,7 @@ def pooled_frechet(
 
 
 def pooled_kid(row: MetricRow, clips: Sequence[ClipFeatures]) -> MetricScore:
-    """Return KID over the frames of all clips; of very many a fixed sample, see `frame_sample`."""
+    """Return KID over the frames of all clips; if very many, of a sample (see `frame_sample`)."""
     if sum(len(clip.generated) for clip in clips) < 2:
         return _pooled(row, clips, warning="the clips have fewer than two frames in all")
     score = kid(
@@ -400,12 +400,12 @@ def pooled_drift(
 ) -> dict[str, MetricScore]:
     """Return how the distance between window k of generated and of real clips changes with k.
 
-    A Fréchet distance hangs on the size of its sample, so all windows are of the same clips. Of the
-    clips whose whole windows take in more than 100 frames, as many windows are used as at least
-    `REACHING_SHARE` of them reach, and the clips that end before are left out: one short clip does
-    not cut the curve of all others. What was left out, clips or windows, stands in the warning.
+    A Fréchet distance depends on the sample size, so all windows are taken from the same clips:
+    long ones, whose whole windows cover more than 100 frames. As many windows are used as at least
+    `REACHING_SHARE` of the long clips reach; those that end earlier are left out, so one short clip
+    does not shorten the curve of all others. The warning counts the clips and windows left out.
 
-    A window of so many `frames` has `rows_per_window` vectors of a clip: 1 of I3D, 16 of Inception.
+    A window of `frames` frames has `rows_per_window` vectors of a clip: 1 of I3D, 16 of Inception.
     Slopes are per 100 frames; the other metrics are last 15 % of the windows minus first 15 %.
     """
     windows = [len(clip.generated) // rows_per_window for clip in clips]
@@ -475,13 +475,13 @@ def _windows_most_reach(reach: Sequence[int]) -> int:
     >>> _windows_most_reach([7] + [60] * 29), _windows_most_reach([7] * 15 + [60] * 15)
     (60, 7)
     """
-    # A share of 5 clips is exactly 4, whatever the product of floats says.
+    # 80 % of 5 clips is exactly 4; a product of floats may come out slightly above.
     wanted = math.ceil(REACHING_SHARE * len(reach) - 1e-9)
     return sorted(reach, reverse=True)[wanted - 1]
 
 
 def _what_is_left_out(reach: Sequence[int], n_windows: int) -> str | None:
-    """Say which clips end before the last window used, and which windows too few clips reach."""
+    """Return which clips end before the last window used, and which windows too few clips reach."""
     ending = sum(n < n_windows for n in reach)
     beyond = sum(n > n_windows for n in reach)
     said = []

@@ -1,4 +1,4 @@
-"""`scores.json` and `frames.parquet`: values with their intervals, and what they rest on."""
+"""`scores.json` and `frames.parquet`: values with their intervals, and what they are based on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FRAMES_NAME: Final = "frames.parquet"
 
 _LIMIT_BYTES: Final = 1 << 30
 _LIMIT_VALUES: Final = 20_000_000
-"""Of a file of scores: about 100,000 clips. All else that is JSON is far smaller."""
+"""Limit for a scores file: about 100,000 clips. All other JSON files are far smaller."""
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -57,37 +57,37 @@ class MetricScore:
     """Lower end of the interval over identities; None: `interval_reason` says why."""
     high: Number | None = None
     level: Number | None = None
-    """What share of such intervals should hold the truth; None without one."""
+    """Nominal coverage of the interval; None without one."""
     reason: str | None = None
     """Why there is no value, and what to do; None if there is one."""
     missing_reason: str | None = None
     """Why clips have no value although others have; None if all have one, or none has."""
     interval_reason: str | None = None
     warning: str | None = None
-    """What has to be said beside the value."""
+    """A caveat to be shown with the value."""
     n_clips: Count = 0
-    """Clips with a finite value: the mean is theirs."""
+    """Clips with a finite value, over which the mean is taken."""
     n_identities: Count = 0
-    """Identities the interval is made from."""
+    """Identities the interval is computed from."""
     n_infinite: Count = 0
     """Clips with an infinite value, left out of the mean unless all are."""
     n_missing: Count = 0
     """Clips in which nothing was measured."""
     n_too_short: Count = 0
-    """Clips left out because the metric speaks of longer ones."""
+    """Clips left out because they are too short for the metric."""
     pooling: Literal["", "mean_of_clips", "mean_of_frames", "all_together"] = ""
-    """What `value` is: the mean over clips, the mean over all frames of all clips, or what all
-    clips give together by the metric's own definition. Empty where nothing was measured, and in
-    older scores, which are means over clips or of all together."""
+    """What `value` is: the mean over clips, the mean over all frames of all clips, or the value of
+    all clips together by the metric's own definition. Empty if nothing was measured, and in older
+    scores, which are means over clips or of all together."""
     mean_of_clips: Number = math.nan
     """Of metrics with a value per clip; equal to `value` where that is the mean over clips."""
     mean_of_frames: Number = math.nan
     """Of metrics whose value per clip is a mean over frames: the mean over all frames (or terms
-    between frames) of all clips, each clip weighing as many times as it has some."""
+    between frames) of all clips, each clip weighted by how many it has."""
     n_values: Count = 0
     """Frames (or terms) that `mean_of_frames` is the mean of."""
     details: Details = field(default_factory=dict)
-    """More numbers that belong to it."""
+    """Further numbers of the metric."""
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -112,18 +112,18 @@ class ClipScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """How much of what should have been scored was."""
+    """How many of the expected clips were scored."""
 
     n_expected: Count
     n_scored: Count
     missing: tuple[str, ...]
-    """Real clips that nothing was generated for."""
+    """Real clips without a generated clip."""
     failed: Mapping[str, str]
     """By clip: why it could not be scored."""
     extra: tuple[str, ...]
-    """Generated clips that belong to no real one."""
+    """Generated clips without a real clip."""
     hints: Mapping[str, str] = field(default_factory=dict)
-    """By missing clip: what may have been meant for it, and why it does not count."""
+    """By missing clip: the file that may be meant for it, and why it does not count."""
 
     @property
     def share(self) -> float:
@@ -151,10 +151,10 @@ def _with_first_frame(policies: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _with_names(content: object, name_of: str) -> object:
-    """Put the key of each row into it."""
+    """Add its key to each row."""
     if not isinstance(content, dict) or not all(isinstance(row, dict) for row in content.values()):
         return content
-    # Older scores have intervals of each clip's slopes, which promised more than they held.
+    # Older scores have intervals of each clip's slopes, whose coverage was below nominal.
     return {
         name: {**{key: row[key] for key in row if key != "intervals"}, name_of: name}
         for name, row in content.items()
@@ -185,7 +185,7 @@ class ScoreReport:
     """What else happened, one line each: what policies did to how many clips, clips without a
     partner, files that were not read."""
     frames_sha256: str
-    """Of `frames.parquet`, which lies beside it; empty in scores written before it was named."""
+    """Of `frames.parquet` in the same folder; empty in scores from before it was recorded."""
     environment: Details
 
     @property
@@ -196,7 +196,7 @@ class ScoreReport:
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON values; `digest` is the sha256 of the rest in canonical form.
 
-        Numbers are unrounded. What JSON has no number for: NaN is null, infinity is "inf".
+        Numbers are unrounded. NaN becomes null, and infinity "inf".
         """
         content = _REPORT.dump_python(self, mode="json", warnings=False)
         counts = {"n_expected": 0, "n_scored": 0, "share": self.coverage.share}
@@ -235,16 +235,16 @@ _REPORT: Final = TypeAdapter(ScoreReport)
 
 
 def write_scores(path: Path, report: ScoreReport) -> None:
-    """Write a report as JSON, aside and renamed; equal reports give equal bytes."""
+    """Write a report as JSON, atomically; equal reports give equal bytes."""
     text = json.dumps(report.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
     atomic_write_text(path, text + "\n")
 
 
 def read_scores(path: Path) -> dict[str, Any]:
-    """Return the JSON that `write_scores` wrote, after a look at its digest.
+    """Return the JSON that `write_scores` wrote, after checking its digest.
 
     Raises:
-        SubmissionError: it is absent, no scores of this version, or was changed.
+        SubmissionError: it is absent, not scores of this version, or was changed.
     """
     try:
         content = read_json(path, max_bytes=_LIMIT_BYTES, max_values=_LIMIT_VALUES)
@@ -271,12 +271,12 @@ def load_report(folder: Path) -> tuple[ScoreReport, str]:
     """
     path = folder / SCORES_NAME
     content = read_scores(path)
-    # What older scores don't have. `verify` says what they lack.
+    # Defaults of fields that older scores don't have; `verify` reports what is missing.
     older = {"statistics": 1, "frames_sha256": ""}
     try:
         return _REPORT.validate_python(older | content), str(content["digest"])
     except (ValidationError, DatasetError) as error:
-        # The digest is right, so no accident did this: somebody else's program wrote it.
+        # The digest is right, so the file is not damaged: another program wrote it.
         what = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise SubmissionError(f"{path}: no scores as tpbench writes them ({what})") from error
 
@@ -284,12 +284,12 @@ def load_report(folder: Path) -> tuple[ScoreReport, str]:
 def write_frames(path: Path, records: Iterable[ClipMeasurement], columns: Sequence[str]) -> None:
     """Write `clip_id`, `frame` and the columns as they were measured, clip by clip.
 
-    `frame` is the number in the clip: it begins with 1 where frame 0 was not scored. NaN is kept
-    as NaN: not measured on that frame.
+    `frame` is the index in the clip: it begins with 1 if frame 0 was not scored. NaN stays NaN:
+    not measured on that frame.
 
     Args:
         path: of the file; an older one is replaced.
-        records: in the order wanted.
+        records: in the order of the rows.
         columns: per-frame columns, each in every record.
     """
     import pyarrow as pa

@@ -71,7 +71,7 @@ from tpbench.video import passed_over
 logger = logging.getLogger(__name__)
 
 RECORDS_NAME: Final = ".scoring"
-"""Where records lie in the folder of results: what makes a second run go on."""
+"""Folder of the records inside the folder of results, from which a second run continues."""
 _LOG_NAME: Final = "scoring.log"
 
 _PACKAGES: Final = ("tpbench", "numpy", "scipy", "opencv-python", "av", "mediapipe", "torch")
@@ -84,15 +84,15 @@ class ScoringSetting:
     protocol: Protocol
     policies: Policies
     device: str = "auto"
-    """Where networks run: "auto" takes a GPU where there is one."""
+    """Device for networks: "auto" takes a GPU if there is one."""
     workers: int | None = None
-    """Processes; None: one per core. 1 works in this process, with a thread per core."""
+    """Processes; None: one per core. With 1, all runs in this process, with a thread per core."""
     offline: bool = False
     """Never fetch model files."""
     strict: bool = False
-    """A metric that can't be measured is an error, and not a blank."""
+    """Whether a metric that can't be measured is an error, and not a blank."""
     factory: str = FACTORY
-    """What processes of their own build."""
+    """Factory of the task in worker processes."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -107,14 +107,14 @@ def score_pairs(
     real: Mapping[str, Any],
     on_progress: work.ProgressListener | None = None,
 ) -> ScoreReport:
-    """Score pairs, go on where an earlier run stopped, and write `scores.json`, `frames.parquet`.
+    """Score pairs, continuing an earlier run, and write `scores.json` and `frames.parquet`.
 
     Args:
-        pairing: what is held against what.
+        pairing: which clips are compared.
         out: folder of the results.
-        setting: how.
-        real: what is scored against, for the report.
-        on_progress: told how far it is.
+        setting: how they are scored.
+        real: description of the real clips, for the report.
+        on_progress: called with the progress.
 
     Raises:
         ConfigError: another process writes into `out`, no metric can be measured, or, if `strict`,
@@ -141,7 +141,7 @@ def score_pairs(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scoring:
-    """What is scored, how, with what, and where to."""
+    """One scoring: its pairs, settings, models and output folder."""
 
     pairing: Pairing
     out: Path
@@ -153,7 +153,7 @@ class _Scoring:
     def measure(
         self, jobs: Sequence[ScoringJob], on_progress: work.ProgressListener | None
     ) -> dict[str, str]:
-        """Measure what is left: in this process with a thread per core, or in a process per core.
+        """Measure what is left, in this process with a thread per core or in a process per core.
 
         Returns:
             By clip: why it could not be measured.
@@ -187,10 +187,10 @@ class _Scoring:
     def report(
         self, jobs: Sequence[ScoringJob], failed: Mapping[str, str], real: Mapping[str, Any]
     ) -> ScoreReport:
-        """Write the frames of all finished pairs and sum them up; one pair's columns are held."""
+        """Write the frames of all finished pairs and score them, with one pair's columns held."""
         pairing, protocol = self.pairing, self.setting.protocol
         identities = {pair.clip_id: pair.identity for pair in pairing.pairs}
-        heads: list[ClipMeasurement] = []
+        summaries: list[ClipMeasurement] = []
         clips: list[ScoredClip] = []
 
         def finished() -> Iterator[ClipMeasurement]:
@@ -200,13 +200,13 @@ class _Scoring:
                     clips.append(
                         score_clip_record(record, self.availability.metrics, protocol, who)
                     )
-                    heads.append(replace(record, columns={}))
+                    summaries.append(replace(record, columns={}))
                     yield record
 
         columns = [name for row in self.availability.meters for name in row.columns]
         write_frames(self.out / FRAMES_NAME, finished(), columns)
         of_clips = {clip.scores.clip_id: clip.scores for clip in clips}
-        said = {name: scores.notes for name, scores in of_clips.items()}
+        clip_notes = {name: scores.notes for name, scores in of_clips.items()}
         return ScoreReport(
             protocol={**asdict(protocol), "digest": protocol.digest},
             policies=self.setting.policies.to_json(),
@@ -221,20 +221,22 @@ class _Scoring:
                 extra=pairing.extra,
                 hints=pairing.hints,
             ),
-            metrics=self._summed_up(heads, clips),
+            metrics=self._set_scores(summaries, clips),
             clips=of_clips,
             frames_sha256=sha256_of(self.out / FRAMES_NAME),
             environment=_environment(self.device),
-            notes=lines_of(pairing.notes, pairing.extra, said),
+            notes=lines_of(pairing.notes, pairing.extra, clip_notes),
         )
 
-    def _summed_up(
-        self, heads: Sequence[ClipMeasurement], clips: Sequence[ScoredClip]
+    def _set_scores(
+        self, summaries: Sequence[ClipMeasurement], clips: Sequence[ScoredClip]
     ) -> dict[str, MetricScore]:
-        """Return the scores of all metrics in the protocol's order."""
+        """Return the scores of all metrics, in the protocol's order."""
         availability, protocol = self.availability, self.setting.protocol
         pooled_ids = [name for name in availability.metrics if name in FEATURES_OF]
-        pooled = pooled_metric_scores(pooled_ids, heads, self.records, protocol) if heads else {}
+        pooled = (
+            pooled_metric_scores(pooled_ids, summaries, self.records, protocol) if summaries else {}
+        )
         scores: dict[str, MetricScore] = {}
         for name in protocol.metrics:
             row = METRICS[name]
@@ -250,7 +252,7 @@ class _Scoring:
 
 
 class _Outcomes:
-    """Why pairs failed; what is measured of the others is recorded by whoever measures it."""
+    """Why pairs failed; the process that measures a pair writes its record."""
 
     def __init__(self, log: Path) -> None:
         self.failed: dict[str, str] = {}
@@ -260,7 +262,7 @@ class _Outcomes:
         """See `tpbench.work.Records`."""
         work.keep_traceback(outcome, self._log)
         if outcome.kind in {"failed", "quarantined"}:
-            self.failed[outcome.key] = outcome.error or "failed without a word"
+            self.failed[outcome.key] = outcome.error or "failed without an error message"
             logger.info("%s: %s", outcome.key, self.failed[outcome.key])
         if outcome.kind != "retried":
             frames = None if outcome.result is None else int(outcome.result["frames"])
@@ -280,13 +282,13 @@ def _environment(device: str) -> dict[str, str]:
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    """Keep a second process from writing into the same folder, and clear what a kill left."""
+    """Lock the folder against other processes, and remove half-written files of a killed run."""
     from filelock import FileLock, Timeout
 
     folder = out / RECORDS_NAME
     if folder.is_symlink():
         raise ConfigError(
-            f"{folder}: is a link, and nothing is written or deleted through it; take it away"
+            f"{folder}: is a link, and nothing is written or deleted through it; remove the link"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -329,7 +331,7 @@ def score(  # noqa: PLR0913 - one argument for each thing a user may choose
     """Score a folder of generated videos against real ones, in one pass over the frames.
 
     Videos are matched by clip id (a dataset) or by relative path without ending (any folder); a
-    folder of numbered pictures is a video. What `out` has of an earlier run is not measured again.
+    folder of numbered pictures is a video. Results of an earlier run in `out` are reused.
 
     Args:
         real: a dataset of tpbench, or any folder of videos.
@@ -339,15 +341,15 @@ def score(  # noqa: PLR0913 - one argument for each thing a user may choose
         metrics: only these; None for all of the protocol.
         split: only these clips of a dataset.
         length: see `Policies`; None for the protocol's, as for the next two.
-        resize: of clips of another size.
-        rate: of clips of another frame rate.
+        resize: for clips of another size.
+        rate: for clips of another frame rate.
         first_frame: frames before it are not scored: 1 where frame 0 is the reference itself.
         identities: a CSV table with columns `clip` and `identity`; None for the dataset's own.
         device: "auto", "cpu", "cuda", "cuda:1".
         workers: processes; None: one per core.
         offline: never fetch model files.
         strict: a metric that can't be measured is an error, and not a blank.
-        on_progress: told how far it is.
+        on_progress: called with the progress.
 
     Raises:
         ConfigError, DatasetError: an option, a name, or a folder is wrong.
