@@ -17,10 +17,10 @@ RowT = TypeVar("RowT")
 
 
 class LazyTable(Mapping[str, ValueT]):
-    """A mapping that is made when it is first used; whoever only imports it reads no file.
+    """A mapping that is loaded on first use: importing it reads no file.
 
     Args:
-        load: gives the whole mapping; it is called each time and should remember what it gave.
+        load: returns the whole mapping; it is called on every access and should cache its result.
     """
 
     def __init__(self, load: Callable[[], Mapping[str, ValueT]]) -> None:
@@ -62,14 +62,14 @@ def checked_rows(row_type: type[RowT], values: Sequence[Mapping[str, Any]]) -> l
 
     checked = with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))(row_type)
     adapter: TypeAdapter[list[RowT]] = TypeAdapter(list[checked])  # type: ignore[valid-type]  # at run time
-    # Strict Python input would have to be rows with tuples already; JSON may be mappings and lists.
+    # Strict validation of Python input rejects lists for tuples; that of JSON accepts them.
     return adapter.validate_json(json.dumps(values))
 
 
 Family = Literal["pixels", "features", "motion", "drift", "regions", "pose", "disco"]
 
 Direction = Literal["higher", "lower", "target", "none"]
-"""What is better; target: the nearer to `target`; none: it judges nothing."""
+"""Which values are better; target: those nearer to `target`; none: neither."""
 Reduction = Literal["mean", "ratio", "slope", "end_minus_start", "lasting", "difference", "set"]
 """How per-frame columns become one value per clip; see `REDUCTIONS`."""
 REDUCTIONS: Final[Mapping[Reduction, str]] = {
@@ -110,13 +110,13 @@ class MetricRow:
     target: float | None = None
     """The best value; only with direction "target"."""
     unit: str
-    """As it stands behind a value: "dB", "px per 100 frames"; "" where there is none."""
+    """As shown after a value: "dB", "px per 100 frames"; "" if it has none."""
     low: float | None
-    """The least value there can be; None: unbounded."""
+    """The least possible value; None: unbounded."""
     high: float | None
-    """The greatest value there can be; None: unbounded."""
+    """The greatest possible value; None: unbounded."""
     paired: bool
-    """Whether each generated frame is held against its own clip's real frame of the same index;
+    """Whether each generated frame is compared with the real frame of the same index in its clip;
     if not, sets of frames or windows are compared."""
     weights: tuple[str, ...] = ()
     """Model files it needs, as `tpbench weights list` names them; those of the skeleton detector
@@ -124,23 +124,23 @@ class MetricRow:
     needs: tuple[Literal["pose"], ...] = ()
     """`pose` if skeletons are detected for it."""
     columns: tuple[str, ...] = ()
-    """Per-frame columns it is computed from; none for "set", but for restricted lasting."""
+    """Per-frame columns it is computed from; none for "set", except restricted lasting."""
     reduction: Reduction
     lag_frames: int = 0
-    """Frames between those that are compared with each other; 0: each is measured by itself."""
+    """Distance between frames that are compared with each other; 0: each is measured by itself."""
     blank: str = ""
-    """Why a clip with enough frames may have no value; empty where it always has one."""
+    """Why a clip with enough frames may have no value; empty if it always has one."""
     failure_of: str = ""
     """Of restricted lasting: the metric whose failure ends a clip."""
     horizon_frames: int = 0
-    """Of restricted lasting: up to where it is followed; 0 for everything else."""
+    """Of restricted lasting: the horizon, in frames; 0 for all other metrics."""
     definition: str
-    """What it says, in a sentence or two."""
+    """What it measures, in a sentence or two."""
     formula: str
     source: str
     """Paper, package or script that it follows, and where it departs from it."""
     pitfalls: str
-    """What whoever reads a table should know."""
+    """What a reader of a table should know."""
 
 
 @cache
@@ -161,11 +161,11 @@ def _retired() -> Mapping[str, MetricRow]:
 
 
 RETIRED: Final[Mapping[str, MetricRow]] = LazyTable(_retired)
-"""What metrics were in earlier versions, by `id@version`: to read older scores by, not to score."""
+"""Earlier versions of metrics, by `id@version`: for reading older scores, not for scoring."""
 
 
 def metric_at(metric_id: str, version: int) -> MetricRow | None:
-    """Return a metric as it was in some version, this or an earlier one; None if it is unknown."""
+    """Return a metric as of a version, the current or an earlier one; None if it is unknown."""
     row = METRICS.get(metric_id)
     if row is not None and row.version == version:
         return row
@@ -189,9 +189,9 @@ def metric(metric_id: str) -> MetricRow:
 DEFAULT_PROTOCOL: Final = "tpbench-v2"
 
 RETIRED_PROTOCOLS: Final[Mapping[str, str]] = {"tpbench-v1": "tpbench-v2"}
-"""What is no longer scored by, and what took its place. A published protocol's numbers never change
-under its name, and some of its metrics are defined anew: so nothing is computed under it any more,
-and what was scored by it is still read, compared and tabled among its own kind."""
+"""Protocols that are no longer used for scoring, and their successors. A published protocol's
+numbers never change under its name, but some of its metrics were redefined. Scores made by it can
+still be read, compared with each other and put into a table."""
 Pooling = Literal["mean_of_clips", "mean_of_frames"]
 """See `Protocol.clips_to_set`."""
 POOLINGS: Final[Mapping[Pooling, str]] = {
@@ -209,7 +209,7 @@ class Protocol:
     """How a set of generated clips is scored."""
 
     id: str
-    """With "+custom" behind it where the metrics are not the protocol's own."""
+    """Ends in "+custom" if the metrics are not the protocol's own."""
     version: int
     """1 or more; raised whenever a setting or the list of metrics changes."""
     title: str
@@ -217,50 +217,50 @@ class Protocol:
     metrics: tuple[str, ...]
     """Ids, in the order of a table's columns."""
     length: Literal["fail", "truncate"]
-    """What becomes of clips that have more or fewer frames than the real ones: an error, or both
-    are compared until the shorter one ends."""
+    """If a clip has more or fewer frames than its real clip: an error, or both are compared until
+    the shorter one ends."""
     resize: Literal["fail", "area"]
-    """What becomes of clips of another size: an error, or they are resized to the real one's by
+    """If a clip has another size than its real clip: an error, or it is resized to that size by
     averaging areas (OpenCV's INTER_AREA)."""
     rate: Literal["fail", "ignore"]
-    """What becomes of clips of another frame rate: an error, or frames are compared by index."""
+    """If a clip has another frame rate: an error, or frames are compared by index."""
     frames_to_clip: Literal["reduction"]
-    """How the frames of a clip become its value: as each metric's own reduction says, which is the
-    mean over frames for most (`tpbench metrics show METRIC`, "per clip")."""
+    """How the frames of a clip become its value: by each metric's own reduction, which for most is
+    the mean over frames (`tpbench metrics show METRIC`, "per clip")."""
     clips_to_set: Pooling
     """How clips become the value of the set, for metrics with a value per clip. "mean_of_clips":
-    the mean over clips, each weighing the same, however long. "mean_of_frames": the mean over all
-    frames of all clips, so that a clip weighs as many times as it has frames; for metrics whose
-    value per clip is a mean over frames, while the others keep the mean over clips. Metrics of all
-    clips together (FID, KID, FVD, restricted lasting) pool by their own definition."""
+    the mean over clips, all weighted equally. "mean_of_frames": the mean over all frames of all
+    clips, so that each clip is weighted by its number of frames; only for metrics whose value per
+    clip is a mean over frames, while the others keep the mean over clips. Metrics of all clips
+    together (FID, KID, FVD, restricted lasting) pool by their own definition."""
     told_beside: Literal["none", "mean_of_frames"]
-    """Which other mean the protocol's source prints, and the terminal too."""
+    """Which other mean the protocol's source prints; the terminal shows it, too."""
     skeleton: Literal["mediapipe", "dwpose"]
     """The detector for regions and pose accuracy."""
     window_frames: int
-    """Frames of a window of FVD, and from one to the next; `disco_fvd` has its own stride."""
+    """Length and stride of the windows of FVD; `disco_fvd` has its own stride."""
     fid_window_frames: int
-    """Frames of a clip that one FID of the drift over windows takes in."""
+    """Frames of a clip in each window of the drift of FID."""
     levels: Mapping[str, float] = field(hash=False)
     """For each `lasting_*` share the level below which a frame fails, in the unit of the curve;
-    the restricted means over clips have that of their share."""
+    the restricted means over clips use the level of their share."""
     hold_frames: int
-    """Measured frames in a row that a failure of `lasting_*` lasts: one second at 25 a second."""
+    """Consecutive measured frames that a failure of `lasting_*` lasts: one second at 25 fps."""
     vote_frames: int
-    """Measured frames around each of which more than half must miss the level for it to miss."""
+    """A frame misses the level if more than half of this many measured frames around it do."""
     quirks: tuple[str, ...]
-    """What it does that one would not expect, a sentence each."""
+    """Its unexpected properties, a sentence each."""
 
     @property
     def squashes(self) -> bool:
-        """Whether clips of another shape are resized as well, as its source does."""
+        """Whether clips of another aspect ratio are resized as well, as its source does."""
         return self.id.removesuffix(_CUSTOM) in _SQUASHING
 
     @property
     def digest(self) -> str:
         """The sha256 of all settings and of the versions of its metrics, 64 hex digits.
 
-        Canonical JSON; neither the order of the metrics nor what is only said about it counts.
+        Canonical JSON; neither the order of the metrics nor descriptive texts count.
         """
         settings = {name: value for name, value in asdict(self).items() if name not in _PROSE}
         settings["metrics"] = {name: metric(name).version for name in self.metrics}
@@ -273,8 +273,8 @@ class Protocol:
             metric_ids: any metrics, in the order of a table's columns; repeated ones count once.
 
         Returns:
-            The protocol itself if these are its own metrics in whatever order; else another one,
-            with "+custom" behind its id.
+            The protocol itself if these are its own metrics in any order; else a new one, with
+            "+custom" appended to its id.
 
         Raises:
             ConfigError: no metric is given, one is unknown, or one needs a level that the protocol
@@ -299,7 +299,7 @@ class Protocol:
 @cache
 def _protocols() -> Mapping[str, Protocol]:
     files = read_folder("protocol_data")
-    # The default stands first wherever they are listed.
+    # The default comes first wherever they are listed.
     names = sorted(files, key=lambda name: (name != DEFAULT_PROTOCOL, name))
     rows = checked_rows(Protocol, [{"id": name, **files[name]} for name in names])
     return {row.id: row for row in rows}
@@ -313,13 +313,13 @@ def protocol(protocol_id: str) -> Protocol:
     """Return the protocol of that id.
 
     Raises:
-        ConfigError: there is none, or nothing is scored by it any more.
+        ConfigError: there is none, or it is no longer used for scoring.
     """
     if protocol_id in RETIRED_PROTOCOLS:
         raise ConfigError(
-            f"nothing is scored by protocol '{protocol_id}' any more, as metrics of it are defined "
-            f"anew: use '{RETIRED_PROTOCOLS[protocol_id]}'; scores that were made by it can still "
-            "be read, compared with each other, and put into a table"
+            f"nothing is scored by protocol '{protocol_id}' any more, since some of its metrics "
+            f"were redefined: use '{RETIRED_PROTOCOLS[protocol_id]}'; existing scores of it can "
+            "still be read, compared with each other, and put into a table"
         )
     try:
         return PROTOCOLS[protocol_id]
@@ -332,13 +332,13 @@ def protocol(protocol_id: str) -> Protocol:
 def as_pooled(row: MetricRow, settings: Mapping[str, object]) -> MetricRow:
     """Return a metric as a protocol pools it.
 
-    Where it takes the mean over all frames, all clips give one value together: there is no mean
-    over clips that could be compared clip by clip.
+    If it takes the mean over all frames, all clips give one value together: there is no mean over
+    clips that could be compared clip by clip.
 
     Args:
         row: the metric.
-        settings: of the protocol, as `scores.json` has them; older ones don't state how they pool,
-            and take the mean over clips.
+        settings: of the protocol, as recorded in `scores.json`; older ones don't state the pooling,
+            which is the mean over clips.
     """
     over_frames = settings.get("clips_to_set") == "mean_of_frames"
     return replace(row, reduction="set") if over_frames and row.reduction == "mean" else row

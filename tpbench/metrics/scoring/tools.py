@@ -1,4 +1,4 @@
-"""What a meter is, and what meters share: networks loaded once, skeletons, files of features."""
+"""The meter interface, and what meters share: networks loaded once, skeletons, feature files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CHUNK_FRAMES: Final = 16
-"""Pairs of frames that are held and handed on at once."""
+"""Pairs of frames that are held and processed at once."""
 _PIECE_BYTES: Final = 1 << 20
 
 
@@ -51,45 +51,45 @@ class PoseChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrameChunk:
-    """Some frames in a row of both clips, of one size."""
+    """Some consecutive frames of both clips, of one size."""
 
     real: Sequence[NDArray[np.uint8]]
-    """n pictures (H, W, 3) uint8 RGB. Nobody writes into them, and they are not used again."""
+    """n images (H, W, 3) uint8 RGB. They must not be changed, and their memory is not reused."""
     generated: Sequence[NDArray[np.uint8]]
     """The same n frames of the generated clip."""
     real_pose: PoseChunk | None
     """Skeletons of the real frames; None where no meter needs them."""
 
     def real_skeletons(self) -> PoseChunk:
-        """Return the skeletons of the real frames, for meters whose row says they need them."""
+        """Return the skeletons of the real frames, for meters whose row has `needs_pose`."""
         if self.real_pose is None:
-            raise RuntimeError("no meter of this pass said that it needs skeletons")
+            raise RuntimeError("no meter of this pass has `needs_pose`")
         return self.real_pose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClipSetting:
-    """What a meter may know of the clip before it starts."""
+    """What a meter knows about a clip before it starts."""
 
     n_frames: int
-    """Frames that will come."""
+    """Frames to be measured."""
     fps: Fraction
     """Of the real clip."""
     cleanup: ExitStack
-    """Is closed when the clip ends, however it ends; files get their names if it ends well."""
+    """Closed when the clip ends or fails; files get their final names only on success."""
     toolbox: Toolbox
-    """Networks and detectors, made when first asked for and shared by all clips of a worker."""
+    """Networks and detectors, created on first use and shared by all clips of a worker."""
     generated_features: Path
-    """Where a meter of features writes those of the generated frames, as one .npy."""
+    """Where a feature meter writes the features of the generated frames, as one .npy."""
     real_features: Path
-    """Where those of the real frames are kept for all runs; content decides the name."""
+    """Where the features of the real frames are cached for all runs, named by content."""
 
 
 class Meter(Protocol):
-    """Measures one thing of one pair of clips, in order, holding a window of frames at most."""
+    """Measures one quantity of a pair of clips, in order, holding a window of frames at most."""
 
     def update(self, chunk: FrameChunk) -> None:
-        """Take in the next frames."""
+        """Process the next frames."""
         ...
 
     def finish(self) -> Mapping[str, NDArray[np.float64]]:
@@ -98,11 +98,11 @@ class Meter(Protocol):
 
 
 class ColumnMeter:
-    """Leaves columns behind: a function gives the values of each frame of a chunk.
+    """Produces columns: a function returns the values of each frame of a chunk.
 
     Args:
-        names: of the columns, in the order in which values come.
-        rows: of a chunk, one value per name for each of its frames.
+        names: of the columns, in the order of the values.
+        rows: takes a chunk and returns one value per name for each of its frames.
     """
 
     def __init__(
@@ -129,8 +129,8 @@ class SkeletonFinder:
     """Finds the most prominent person in each frame of one clip.
 
     Args:
-        suite: forgets what it followed before.
-        fps: of the clip; detectors want to know how much time passes.
+        suite: the detectors; their tracking is reset.
+        fps: of the clip; detectors need time stamps.
     """
 
     def __init__(self, suite: DetectorSuite, fps: Fraction) -> None:
@@ -139,7 +139,7 @@ class SkeletonFinder:
         self._n_seen = 0
 
     def find(self, images: Sequence[NDArray[np.uint8]]) -> PoseChunk:
-        """Return the skeletons of the next frames; NaN and 0 where nobody is found."""
+        """Return the skeletons of the next frames; NaN and 0 where no person is found."""
         frames = [
             Frame(image=image, index=at, time_s=float(at / self._fps))
             for at, image in enumerate(images, start=self._n_seen)
@@ -154,15 +154,15 @@ class SkeletonFinder:
 
 
 PoseSide = Literal["real", "generated"]
-"""Which of two clips that are looked at in turns: detectors follow a person from frame to frame."""
+"""Which clip of a pair. Each has its own detectors, which track a person from frame to frame."""
 
 
 class Toolbox:
-    """Makes each network once.
+    """Creates each network once, on first use.
 
     Args:
         device: where networks run: "cpu", "cuda", "cuda:1"...
-        skeleton: whose skeletons the pose metrics take.
+        skeleton: the detector of skeletons for the pose metrics.
         offline: never fetch model files.
     """
 
@@ -193,10 +193,10 @@ class Toolbox:
         return self._once("i3d", lambda: load_i3d(device=self.device))
 
     def suite(self, side: PoseSide) -> DetectorSuite:
-        """Return the detectors for one of the two clips; reset them before a new one."""
+        """Return the detectors for one of the two clips; reset them before a new clip."""
         from tpbench.detectors.base import build_suite
 
-        # The detectors know "auto", "cpu" and "cuda", and choose among cards themselves.
+        # The detectors accept "auto", "cpu" and "cuda", and choose the GPU themselves.
         device: Literal["cuda", "cpu"] = "cuda" if self.device.startswith("cuda") else "cpu"
         return self._once(
             side,
@@ -210,7 +210,7 @@ class Toolbox:
         return found
 
     def close(self) -> None:
-        """Give back what the detectors hold."""
+        """Close the detectors."""
         for side in ("real", "generated"):
             if side in self._made:
                 self._made.pop(side).close()
@@ -220,10 +220,10 @@ class Toolbox:
 def feature_file(
     path: Path, *, n: int, dim: int
 ) -> Iterator[Callable[[NDArray[np.float32]], None]]:
-    """Give what appends vectors, (k, dim), to a .npy that gets its name when the block ends well.
+    """Yield a function that appends vectors (k, dim) to a .npy, which gets its name on success.
 
     Raises:
-        ValueError: vectors of another length, or another number of them than the `n` announced.
+        ValueError: vectors of another length, or another number of them than `n`.
         OSError: the disk is full.
     """
     digest, n_written = hashlib.sha256(), 0
@@ -251,14 +251,14 @@ def feature_file(
 
 
 def n_windows(n_frames: int, *, stride: int) -> int:
-    """Return how many windows of 16 frames a clip gives; frames that fill none are left out."""
+    """Return how many windows of 16 frames a clip has; last frames that fill none are left out."""
     return max(0, (n_frames - WINDOW_FRAMES) // stride + 1)
 
 
 def read_features(path: Path, *, n: int, dim: int) -> NDArray[np.float32] | None:
-    """Return the (n, dim) float32 vectors of a file, read as they are used.
+    """Return the (n, dim) float32 vectors of a file, memory-mapped.
 
-    None where the file is absent, damaged, or holds another number of vectors: make it again then.
+    None if the file is absent, damaged, or holds another number of vectors: compute it again then.
     """
     try:
         if not _is_complete(path):
@@ -281,9 +281,9 @@ def _is_complete(path: Path) -> bool:
 
 
 def mark_used(path: Path) -> None:
-    """Note that an entry was read: what was not used for longest goes first.
+    """Record that an entry was read: the least recently used ones are removed first.
 
-    The time of access is set by hand, since many file systems don't keep it.
+    The access time is set explicitly, since many file systems don't update it.
     """
     with contextlib.suppress(OSError):  # a cache that others share may be read-only
         os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
@@ -294,15 +294,15 @@ Maker = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
 
 
 class FeatureMeter:
-    """Makes features of both clips; those of the real one only where they are not kept already.
+    """Computes features of both clips; those of the real clip only if they are not cached.
 
-    The files get their names when the clip has ended well.
+    The files get their final names after the clip has ended without an error.
 
     Args:
-        setting: of the clip; says where the features go.
-        n: vectors that a clip of this length gives.
+        setting: of the clip; has the paths of the features.
+        n: number of vectors of a clip of this length.
         dim: their length.
-        make_maker: of one clip; called once for each side.
+        make_maker: returns the maker for one clip; called once for each side.
     """
 
     def __init__(
@@ -330,12 +330,11 @@ class FeatureMeter:
 
 
 class RealSkeletons:
-    """Skeletons of a real clip: found once, then read again by whoever scores against it.
+    """Skeletons of a real clip: detected once, then read again by every scoring against it.
 
     Args:
-        path: where they are kept; content decides the name, so what is there is right if it is
-            whole.
-        finder: finds them where they are not there.
+        path: where they are cached, named by content: an undamaged file is valid.
+        finder: detects them if they are not cached.
         n_frames: of the clip.
         size_px: width and height of the clip.
     """
@@ -358,7 +357,7 @@ class RealSkeletons:
         return PoseChunk(keypoints=self._kept.keypoints[part], scores=self._kept.scores[part])
 
     def keep(self, suite: DetectorSuite) -> None:
-        """Write down what was found, once the clip has ended."""
+        """Write the detected skeletons to the cache, after the clip has ended."""
         if self._kept is None and self._found:
             pose = WholeBodyPose(
                 keypoints=np.concatenate([chunk.keypoints for chunk in self._found]),
