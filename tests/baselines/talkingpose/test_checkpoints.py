@@ -265,7 +265,7 @@ def test_motion_modules_that_do_nothing_are_left_out_and_told(
     with caplog.at_level(logging.INFO):
         found = matched("denoising_unet", wanted | motion(0.0), wanted, label="net.pth")
     assert found.keys() == wanted.keys()
-    assert "net.pth: left out 4 entries of motion modules" in caplog.text
+    assert "net.pth: dropped 4 entries of motion modules" in caplog.text
 
 
 def test_motion_modules_that_do_something_or_lie_in_another_network_are_refused(

@@ -216,7 +216,7 @@ def test_out_of_memory_halves_the_batch_and_makes_the_frame_again(
         made = by_clip(lockstep.run(clips))
     assert batches[:3] == [["a", "b", "c", "d"], ["a", "b"], ["c", "d"]]
     assert all(len(batch) <= 2 for batch in batches[1:])
-    assert "out of GPU memory with 4 clips at once; going on with 2" in caplog.text
+    assert "out of GPU memory with 4 clips at once; continuing with 2" in caplog.text
     assert lockstep.max_clips == 2
     assert largest_difference(made, expected) < 1e-3
 

@@ -1,7 +1,7 @@
-"""TalkingPose (dfki-av/TalkingPose), native: one frame at a time, each begun from the one before.
+"""TalkingPose (dfki-av/TalkingPose), native: frame by frame, each starting from the previous one.
 
-A reference network reads the person's picture once for each clip. A denoising network of the same
-build makes the frames: it attends to what the reference network saw, and the drawn pose is added to
-its input. Frame n starts at `noise + gain * (latents of frame n-1 - noise)`, the closed loop that
-holds a long video together; the noise is one tensor for the whole clip.
+A reference network encodes the reference image once per clip. A denoising network of the same type
+generates the frames: it attends to the reference network's features, and the encoded pose drawing
+is added to its input. Frame n starts at `noise + gain * (latents of frame n-1 - noise)`, the closed
+loop that keeps a long video consistent; the noise is one tensor for the whole clip.
 """

@@ -1,7 +1,7 @@
-"""Tensors out of files, and the proof that they are the ones a network wants.
+"""Loading of checkpoints, with a check that their tensors match the network.
 
-Nothing is loaded that could run code, and no key is passed over in silence: a checkpoint that fills
-a network only in part makes pictures that look nearly right.
+No file that could run code is loaded, and no key is ignored silently: with a checkpoint that covers
+only part of a network, frames would look nearly right.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _STEMS: Final[Mapping[NetworkName, tuple[str, ...]]] = {
     "image_encoder": ("image_encoder/model.safetensors", "image_encoder/pytorch_model.bin"),
     "vae": ("vae/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.bin"),
 }
-"""Files of a folder of weights, the first of which that is there is taken."""
+"""File names in a folder of weights; of each network, the first existing one is used."""
 _PULLED: Final[Mapping[NetworkName, str]] = {
     "denoising_unet": "talkingpose-denoising-unet",
     "reference_unet": "talkingpose-reference-unet",
@@ -72,15 +72,15 @@ _NEW_VAE_ATTENTION: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFiles:
-    """The files of one model, all of which are there."""
+    """The files of one model, all of which exist."""
 
     checkpoints: Mapping[NetworkName, Path]
     sizes: ModelSizes
     configs: Mapping[str, Path]
-    """The files that the sizes were read from, by the part they describe."""
+    """The files with the sizes, by the network they describe."""
 
     def sha256(self) -> dict[str, str]:
-        """Return the checksum of each file, by what it is. Reads them all: gigabytes."""
+        """Return the checksum of each file, by its role. Reads all files: gigabytes."""
         files: list[tuple[str, Path]] = [*self.checkpoints.items()]
         files += [(f"{part} config", path) for part, path in self.configs.items()]
         return {part: sha256_of(path) for part, path in files}
@@ -90,7 +90,7 @@ def read_sizes(path: Path, kind: type[_ModelT]) -> _ModelT:
     """Read a JSON file of sizes.
 
     Raises:
-        ConfigError: not JSON, or values that do not fit; names the file and the value.
+        ConfigError: not JSON, or invalid values; names the file and the value.
     """
     try:
         return kind.model_validate_json(read_bounded(path, _MAX_CONFIG_BYTES))
@@ -107,8 +107,8 @@ def find_files(weights_dir: Path | None) -> ModelFiles:
         weights_dir: the user's folder; None: that of `tpbench weights`.
 
     Raises:
-        MissingWeightsError: some are not there; names all of them and says what to do.
-        ConfigError: no such folder, or a config.json that does not fit.
+        MissingWeightsError: some are missing; names them and the command to run.
+        ConfigError: no such folder, or an invalid config.json.
     """
     return _pulled_files() if weights_dir is None else _files_in(weights_dir)
 
@@ -160,16 +160,16 @@ def _files_in(folder: Path) -> ModelFiles:
 
 
 def _with_parts(sizes: ModelSizes, configs: Mapping[str, Path]) -> ModelSizes:
-    """Fill in what the parts' own files say."""
+    """Replace the sizes of single networks by those in their own config files."""
     parts = {part: read_sizes(path, _CONFIG_KINDS[part]) for part, path in configs.items()}
     return sizes.model_copy(update=parts)
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read a checkpoint into memory: safetensors by its ending, else what `torch.save` wrote.
+    """Read a checkpoint into memory: safetensors by its suffix, else a file of `torch.save`.
 
     Raises:
-        ConfigError: broken, or holds anything but named tensors; code in a pickle is never run.
+        ConfigError: broken, or not just named tensors; code in a pickle is never run.
     """
     try:
         require_regular(path)
@@ -183,13 +183,13 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     else:
         try:
             with warnings.catch_warnings():
-                # What plain pickles are told before they are refused.
+                # torch warns of plain pickles before it refuses them.
                 warnings.filterwarnings("ignore", message="Detected pickle protocol")
                 found = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise ConfigError(
-                f"{path}: refused, it is broken or a pickle that holds more than tensors and could "
-                "run code; get it anew from its publisher, or save its tensors as safetensors"
+                f"{path}: refused, as it is broken or a pickle with more than tensors that could "
+                "run code; download it again, or save its tensors as safetensors"
             ) from error
         except (OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError) as error:
             raise _unreadable(path, error) from error
@@ -208,12 +208,12 @@ def matched(
 ) -> dict[str, torch.Tensor]:
     """Return the tensors found in a checkpoint under the names of `wanted`, a state dict.
 
-    Known other names are translated (CLIP with and without `vision_model.`, the attention of old
-    VAE files). CLIP's position numbers are left out, and so are motion modules that do nothing.
+    Known alternative names are translated (CLIP with and without `vision_model.`, the attention of
+    old VAE files). CLIP's position ids and motion modules without effect are dropped.
 
     Raises:
-        ConfigError: keys are missing or not expected, shapes differ, or a motion module does
-            something; names the checkpoint by `label`.
+        ConfigError: keys are missing or unexpected, shapes differ, or a motion module has an
+            effect; names the checkpoint by `label`.
     """
     own_names = {canonical_key(network, key): key for key in wanted}
     given = {canonical_key(network, key): tensor for key, tensor in found.items()}
@@ -242,7 +242,7 @@ def matched(
 
 
 def canonical_key(network: str, key: str) -> str:
-    """Return the key under which the released files (for the VAE: today's diffusers) have it.
+    """Return the name of a key in the released files (for the VAE: in current diffusers).
 
     >>> canonical_key("image_encoder", "post_layernorm.bias")
     'vision_model.post_layernorm.bias'
@@ -258,20 +258,18 @@ def canonical_key(network: str, key: str) -> str:
 
 
 def _without_motion_modules(given: Tensors, label: str) -> dict[str, torch.Tensor]:
-    """Leave out motion modules whose output is multiplied by zero; they are identities."""
+    """Drop motion modules whose output is multiplied by zero, as they are identities."""
     modules = {key: found[0] for key in given if (found := _MOTION_MODULE.match(key))}
     outputs = [key for key in modules if ".proj_out." in key]
     live = [key for key in outputs if torch.count_nonzero(given[key])]
     live += sorted(set(modules.values()) - {modules[key] for key in outputs})
     if live:
         raise ConfigError(
-            f"{label}: it holds motion modules that do something ({_first(live)}: proj_out is not "
-            "zero); TalkingPose runs without any, this is another model's checkpoint"
+            f"{label}: contains motion modules with an effect ({_first(live)}: proj_out is not "
+            "zero); TalkingPose has none, so this is another model's checkpoint"
         )
     if modules:
-        logger.info(
-            "%s: left out %d entries of motion modules that do nothing", label, len(modules)
-        )
+        logger.info("%s: dropped %d entries of motion modules without effect", label, len(modules))
     return {key: tensor for key, tensor in given.items() if key not in modules}
 
 
@@ -283,4 +281,4 @@ def _first(keys: Iterable[str]) -> str:
 
 def _unreadable(path: Path, error: Exception) -> ConfigError:
     reason = (str(error) or type(error).__name__).splitlines()[0]
-    return ConfigError(f"{path}: not a readable checkpoint ({reason}); get the file anew")
+    return ConfigError(f"{path}: not a readable checkpoint ({reason}); download it again")

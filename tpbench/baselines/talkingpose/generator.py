@@ -1,4 +1,4 @@
-"""TalkingPose behind the seam of all generators."""
+"""TalkingPose behind the interface of all generators."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ DTYPES: Final[Mapping[DtypeName, torch.dtype]] = {
     "bf16": torch.bfloat16,
 }
 _GPU_CLIPS: Final = 8
-"""Meant for 512 x 512 on a GPU of 24 GB, not measured; where it is too much the batch is halved."""
+"""Intended for 512 x 512 on a GPU of 24 GB, not measured; if memory runs out, it is halved."""
 _RENDERER: Final = "tpbench.dwpose_drawing.draw_pose, uncompressed"
-"""The model was trained on such drawings after lossy H.264, which blurs their colours a little."""
+"""The model was trained on such drawings after lossy H.264, which slightly blurs their colours."""
 
 
 class TalkingPoseOptions(Options):
@@ -56,28 +56,28 @@ class TalkingPoseOptions(Options):
     steps: int = Field(default=30, ge=1, le=1000)
     """Denoising steps for each frame."""
     guidance: float = Field(default=3.5, ge=0)
-    """Classifier-free guidance; up to 1 there is none, which is twice as fast."""
+    """Scale of classifier-free guidance; 1 or less disables it, which is twice as fast."""
     gain: float = Field(default=0.05, ge=0, le=1)
-    """Of the feedback from frame to frame; 0: each frame is made by itself."""
+    """Gain of the feedback from frame to frame; 0: frames are independent."""
     dtype: DtypeName | Literal["auto"] = "auto"
-    """What the networks compute in. auto: fp16 on a GPU, fp32 on a CPU."""
+    """Dtype of the networks. auto: fp16 on a GPU, fp32 on a CPU."""
     max_clips: int | Literal["auto"] = Field(default="auto", ge=1)
-    """Clips made at once, as one batch. auto: 8 on a GPU, 1 on a CPU."""
+    """Clips generated at once, as one batch. auto: 8 on a GPU, 1 on a CPU."""
     compile: bool = False
     """Run the denoising UNet through `torch.compile`: minutes at the start, faster afterwards."""
     reference_quirks: bool = False
-    """Do as the released script does, for parity with it: the last latents of a clip are carried
-    into the next (so results depend on the order of the clips), pictures and poses are stretched to
-    a square and frames back, and colours are truncated to whole levels. One clip at a time."""
+    """Reproduce the released script, for parity: the last latents of a clip are carried into the
+    next (so results depend on the order of the clips), images and poses are stretched to a square
+    and frames back, and colours are truncated to whole levels. One clip at a time."""
     square_px: int = Field(default=512, ge=8, multiple_of=8)
-    """Side of that square; without effect unless `reference_quirks` is set."""
+    """Side of that square; ignored unless `reference_quirks` is set."""
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device of that name; "auto" is the first GPU, or the CPU where there is none.
+    """Return the device of that name; "auto" is the first GPU, or the CPU if there is none.
 
     Raises:
-        ConfigError: no such device here.
+        ConfigError: this machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -104,18 +104,18 @@ def find_dtype(name: DtypeName | Literal["auto"], device: torch.device) -> Dtype
 
 
 class TalkingPose:
-    """Makes clips with TalkingPose, several at once.
+    """Generates clips with TalkingPose, several at once.
 
-    Poses are drawn from the task's keypoints when their frame is made, as clean DWPose drawings.
+    Each pose is drawn from the task's keypoints when its frame is generated, without compression.
 
     Args:
         options: see `TalkingPoseOptions`.
-        weights_dir: the user's folder of weights; None: those of `tpbench weights`.
+        weights_dir: the user's folder of weights; None: that of `tpbench weights`.
         device: "auto", "cpu", "cuda" or "cuda:N".
 
     Raises:
-        ConfigError: wrong option or device, or a checkpoint that is not this model's.
-        MissingWeightsError: files are not there.
+        ConfigError: wrong option or device, or a checkpoint of another model.
+        MissingWeightsError: files are missing.
         MissingDependencyError: diffusers or transformers is not installed.
         GeneratorError: the networks do not fit into the GPU.
     """
@@ -137,13 +137,13 @@ class TalkingPose:
         self._lockstep: LockStep | None = LockStep(pipeline, max_clips=self.max_clips)
 
     def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
-        """Make all tasks in lock-step; see `Generator.generate`.
+        """Generate all tasks in lock-step; see `Generator.generate`.
 
         A clip fails if its size is no multiple of 8, its poses are in px of another size, it does
-        not fit into the GPU alone, or its numbers overflow the dtype.
+        not fit into GPU memory even alone, or its values overflow the dtype.
         """
         if self._lockstep is None:
-            raise GeneratorError("talkingpose: closed; build it anew to make more clips")
+            raise GeneratorError("talkingpose: closed; build a new one to generate more clips")
         by_id = {task.clip_id: task for task in tasks}
         if len(by_id) != len(tasks) or len(tasks) > self.max_clips:
             raise ValueError(
@@ -171,10 +171,10 @@ class TalkingPose:
             )
 
     def describe(self) -> Mapping[str, JsonValue]:
-        """Return options as resolved, sizes, and the sha256 of every file of weights.
+        """Return the resolved options, the sizes, and the sha256 of every file of weights.
 
-        The device and the number of clips at once are left out: both change frames by rounding
-        only, and a run may be continued on another card.
+        The device and the number of clips at once are omitted: both change frames by rounding only,
+        and a run may be resumed on another GPU.
         """
         if self._sha256 is None:
             self._sha256 = self._files.sha256()
@@ -234,18 +234,18 @@ class TalkingPose:
         return _GPU_CLIPS if self._device.type == "cuda" else 1
 
     def _refusal(self, task: AnimationTask) -> str | None:
-        """Say why a clip can't be made, or None."""
+        """Return the reason why a clip can't be generated, or None."""
         driving = task.driving
         if (driving.width_px, driving.height_px) != (task.width_px, task.height_px):
             return (
                 f"the driving poses are for {driving.width_px}x{driving.height_px} px, the frames "
-                f"are to be {task.width_px}x{task.height_px}; bring the poses to that size"
+                f"are to be {task.width_px}x{task.height_px}; scale the poses to that size"
             )
         if task.width_px % SIZE_STEP_PX or task.height_px % SIZE_STEP_PX:
             if self._options.reference_quirks:
                 return None
             return (
-                f"TalkingPose makes sizes that are multiples of {SIZE_STEP_PX} px, not "
+                f"TalkingPose generates sizes in multiples of {SIZE_STEP_PX} px, not "
                 f"{task.width_px}x{task.height_px}; crop or scale the clip"
             )
         return None
@@ -256,7 +256,7 @@ class TalkingPose:
             width_px = height_px = self._options.square_px
 
         def draw(index: int) -> NDArray[np.uint8]:
-            """Draw frame `index` of the poses in the task's size, and stretch it to ours."""
+            """Draw frame `index` of the poses in the task's size, and stretch it to the input's."""
             frame, driving = slice(index, index + 1), task.driving
             points, scores = driving.keypoints[frame], driving.scores[frame]
             drawing = draw_pose(points, scores, task.height_px, task.width_px)

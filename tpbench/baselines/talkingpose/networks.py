@@ -1,14 +1,14 @@
-"""The five networks: their sizes, how they are built and filled, and how they are joined.
+"""The five networks: their sizes, construction and weights, and the reference attention.
 
-The denoising UNet is diffusers' own `UNet2DConditionModel`: the released 3-D one without its motion
-modules (which are identities in the released checkpoint) computes the same, frame by frame. The
-reference UNet is the same without the last norm and convolution.
+The denoising UNet is diffusers' `UNet2DConditionModel`. It computes the same, frame by frame, as
+the released 3-D UNet, whose motion modules are identities in the released checkpoint. The reference
+UNet is the same without the last norm and convolution.
 
-The denoising UNet sees the reference through its self-attentions. In every transformer block of the
-reference UNet the input of the self-attention is kept. The block of the same name in the denoising
-UNet projects it with its own key and value matrices, once for each clip, and appends the result to
-its own keys and values. Rows without a prompt (the unconditional half of guidance) attend to
-themselves alone.
+The denoising UNet reads the reference through its self-attentions. Every transformer block of the
+reference UNet records the input of its self-attention. The block of the same name in the denoising
+UNet projects it with its own key and value matrices, once per clip, and appends the result to its
+own keys and values. Rows without a prompt (the unconditional half of guidance) attend only to
+themselves.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ NETWORK_NAMES: Final[tuple[NetworkName, ...]] = get_args(NetworkName)
 TensorSource: TypeAlias = Callable[
     [NetworkName, Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]
 ]
-"""Given a network's name and its own state dict, returns the tensors to load, checked."""
+"""Takes a network's name and state dict, and returns the checked tensors to load."""
 _DOWN_BLOCKS: Final = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
 _UP_BLOCKS: Final = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
 _SELF_ATTENTION: Final = ".attn1"
 
 
 def library(name: str) -> Any:  # noqa: ANN401 - a module without types
-    """Import a module of the extra.
+    """Import a module of the extra [talkingpose].
 
     Raises:
-        MissingDependencyError: it is not installed, or what is installed can't be imported.
+        MissingDependencyError: it is not installed or can't be imported.
     """
     try:
         return import_module(name)
@@ -56,19 +56,19 @@ def library(name: str) -> Any:  # noqa: ANN401 - a module without types
 
 
 class _Exact(BaseModel):
-    """Our own files: an unknown name is a mistake."""
+    """Base class for our own files: unknown names are an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class _Foreign(BaseModel):
-    """Files that other projects publish: they say more than we need."""
+    """Base class for files of other projects: unknown names are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class UNetSizes(_Exact):
-    """The denoising and the reference UNet; `UNet2DConditionModel` of diffusers."""
+    """Sizes of the denoising and the reference UNet; `UNet2DConditionModel` of diffusers."""
 
     sample_size: int = 64
     in_channels: int = 4
@@ -77,12 +77,12 @@ class UNetSizes(_Exact):
     layers_per_block: int = 2
     cross_attention_dim: int = 768
     attention_head_dim: int = 8
-    """Heads, not channels of a head: the field's old misnomer."""
+    """The number of heads, in spite of the name, as in diffusers."""
     norm_num_groups: int = 32
 
 
 class PoseGuiderSizes(_Exact):
-    """The convolutions that bring a drawn pose to the size of the latents."""
+    """Sizes of the convolutions that reduce a pose drawing to the size of the latents."""
 
     conditioning_embedding_channels: int = 320
     block_out_channels: tuple[int, int, int, int] = (16, 32, 96, 256)
@@ -96,7 +96,7 @@ class VaeSizes(_Foreign):
     down_block_types: tuple[str, ...] = ("DownEncoderBlock2D",) * 4
     up_block_types: tuple[str, ...] = ("UpDecoderBlock2D",) * 4
     block_out_channels: tuple[int, int, int, int] = (128, 256, 512, 512)
-    """Four blocks: the latents are 8 times smaller than the picture."""
+    """Four blocks: the latents are 8 times smaller than the image."""
     layers_per_block: int = 2
     latent_channels: int = 4
     norm_num_groups: int = 32
@@ -105,7 +105,7 @@ class VaeSizes(_Foreign):
 
 
 class ImageEncoderSizes(_Foreign):
-    """CLIP's vision half with projection; names as in `image_encoder/config.json`."""
+    """CLIP's vision model with projection; names as in `image_encoder/config.json`."""
 
     hidden_size: int = 1024
     intermediate_size: int = 4096
@@ -119,7 +119,7 @@ class ImageEncoderSizes(_Foreign):
 
 
 class ScheduleSettings(_Exact):
-    """DDIM as the released inference runs it: linear betas, though training used scaled_linear."""
+    """DDIM as in the released inference: linear betas, although training used scaled_linear."""
 
     beta_start: float = 0.00085
     beta_end: float = 0.012
@@ -132,7 +132,7 @@ class ScheduleSettings(_Exact):
 
 
 class ModelSizes(_Foreign):
-    """All of `config.json`; a section that is not there has the released model's values."""
+    """The content of `config.json`; missing sections have the released model's values."""
 
     unet: UNetSizes = UNetSizes()
     pose_guider: PoseGuiderSizes = PoseGuiderSizes()
@@ -153,23 +153,23 @@ class Networks:
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """The device they are on."""
         return next(self.pose_guider.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What they compute in."""
+        """The dtype they compute in."""
         return next(self.pose_guider.parameters()).dtype
 
     @property
     def parameter_count(self) -> int:
-        """Of all five together."""
+        """Number of parameters of all five networks."""
         networks = (getattr(self, field.name) for field in fields(self))
         return sum(tensor.numel() for network in networks for tensor in network.parameters())
 
 
 class PoseGuider(nn.Module):
-    """Plain convolutions from a drawn pose to what is added to the UNet's first feature map.
+    """Plain convolutions that turn a pose drawing into a summand of the UNet's first feature map.
 
     Keys are those of the released `pose_guider.pth`.
     """
@@ -195,7 +195,7 @@ class PoseGuider(nn.Module):
 def load_networks(
     sizes: ModelSizes, source: TensorSource, *, device: torch.device, dtype: torch.dtype
 ) -> Networks:
-    """Build all networks and fill them from `source`, one after the other, to spare memory.
+    """Build all networks and load their weights from `source`, one after the other to save memory.
 
     Raises:
         MissingDependencyError: diffusers or transformers is not installed.
@@ -204,9 +204,9 @@ def load_networks(
     for name in NETWORK_NAMES:
         network = _build(name, sizes)
         own = network.state_dict()
-        # `assign`: the network takes these tensors as they are, in place of its own.
+        # `assign`: the network uses these tensors directly, instead of copying them.
         network.load_state_dict(source(name, own), strict=True, assign=True)
-        # diffusers' own `to` warns of nothing whenever the dtype changes.
+        # diffusers' own `to` logs needless warnings whenever the dtype changes.
         nn.Module.to(network, device=device, dtype=dtype)
         filled[name] = network.eval().requires_grad_(requires_grad=False)
     return Networks(**filled)
@@ -214,11 +214,11 @@ def load_networks(
 
 def _build(name: NetworkName, sizes: ModelSizes) -> nn.Module:
     if name == "image_encoder":
-        # CLIP keeps its position numbers outside its state dict: nothing would replace them.
+        # Not on "meta": CLIP's position ids are not in its state dict, so they would stay unset.
         transformers = library("transformers")
         config = transformers.CLIPVisionConfig(**sizes.image_encoder.model_dump())
         return cast("nn.Module", transformers.CLIPVisionModelWithProjection(config))
-    # Nothing is drawn for weights that are about to be replaced.
+    # On "meta": no random initialisation of weights that are about to be replaced.
     with torch.device("meta"):
         if name == "pose_guider":
             return PoseGuider(sizes.pose_guider)
@@ -235,19 +235,19 @@ def _build(name: NetworkName, sizes: ModelSizes) -> nn.Module:
 
 
 KeysValues: TypeAlias = tuple[torch.Tensor, torch.Tensor]
-"""What one block attends to besides itself: (B, heads, tokens, channels of a head) each."""
+"""Additional keys and values of one block: (B, heads, tokens, channels per head) each."""
 
 
 @contextmanager
 def recorded_norms(reference_unet: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
-    """Record what enters each self-attention while the reference UNet runs inside the block.
+    """Record the input of each self-attention while the reference UNet runs in the context.
 
     Yields:
-        Name of the transformer block to (B, tokens, channels); filled by the run.
+        Name of the transformer block -> (B, tokens, channels); filled during the run.
     """
     norms: dict[str, torch.Tensor] = {}
 
-    def keep(name: str) -> Any:  # noqa: ANN401 - torch types hooks by their shape alone
+    def keep(name: str) -> Any:  # noqa: ANN401 - torch's type of hooks is loose
         def hook(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
             norms[name] = output
 
@@ -265,7 +265,7 @@ def recorded_norms(reference_unet: nn.Module) -> Iterator[dict[str, torch.Tensor
 
 
 class ReferenceAttention:
-    """The self-attentions of a denoising UNet, which from now on can be given a reference."""
+    """Replaces the self-attentions of a denoising UNet by ones that can read a reference."""
 
     def __init__(self, denoising_unet: nn.Module) -> None:
         self._readers: dict[str, _Reader] = {}
@@ -277,7 +277,7 @@ class ReferenceAttention:
             attention.set_processor(self._readers[name])
 
     def project(self, norms: Mapping[str, torch.Tensor]) -> dict[str, KeysValues]:
-        """Return keys and values of what `recorded_norms` found, block by block of the same name.
+        """Project the inputs found by `recorded_norms` to keys and values, by block name.
 
         Raises:
             KeyError: the UNets have different blocks.
@@ -294,11 +294,11 @@ class ReferenceAttention:
     def reading(
         self, banks: Sequence[Mapping[str, KeysValues]], *, plain_rows: int
     ) -> Iterator[None]:
-        """Let the UNet read references inside the block.
+        """Let the UNet read references within the context.
 
         Args:
             banks: one for each of the last rows of the UNet's batch, in order.
-            plain_rows: how many rows before them read none.
+            plain_rows: number of rows before them, which read no reference.
         """
         try:
             for name, reader in self._readers.items():
@@ -313,7 +313,7 @@ class ReferenceAttention:
 
 
 class _Reader:
-    """Self-attention as diffusers' own processor computes it, with more keys and values."""
+    """Self-attention as in diffusers' own processor, with additional keys and values."""
 
     def __init__(self) -> None:
         self.bank: KeysValues | None = None
@@ -327,7 +327,7 @@ class _Reader:
         attention_mask: torch.Tensor | None = None,
         temb: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        del encoder_hidden_states, attention_mask, temb  # a self-attention without mask has none
+        del encoder_hidden_states, attention_mask, temb  # unused by a self-attention without mask
         query = _by_head(attn, attn.to_q(hidden_states))
         keys = _by_head(attn, attn.to_k(hidden_states))
         values = _by_head(attn, attn.to_v(hidden_states))
@@ -347,11 +347,11 @@ class _Reader:
 
 
 def _blocks(unet: nn.Module) -> list[str]:
-    """Names of the transformer blocks that have a self-attention."""
+    """Return the names of the transformer blocks that have a self-attention."""
     names = [name for name, _ in unet.named_modules() if name.endswith(_SELF_ATTENTION)]
     return [name.removesuffix(_SELF_ATTENTION) for name in names]
 
 
 def _by_head(attention: Any, tokens: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - as above
-    """Turn (B, tokens, channels) into (B, heads, tokens, channels of a head)."""
+    """Reshape (B, tokens, channels) to (B, heads, tokens, channels per head)."""
     return tokens.view(*tokens.shape[:2], attention.heads, -1).transpose(1, 2)

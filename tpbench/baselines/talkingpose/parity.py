@@ -1,8 +1,8 @@
-"""Whether TalkingPose computes what the released code does: cases with tiny, made-up networks.
+"""Parity check of TalkingPose with the released code, on tiny networks with synthetic weights.
 
 A case is a folder with `config.json` (sizes, settings, seed of the weights) and
 `expected.safetensors`: per clip the inputs, and the latents and frames that the released code
-computed from them in float32. One case comes with the package.
+computed from them in float32. One case is included in the package.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from tpbench.baselines.talkingpose.pipeline import (
 from tpbench.errors import ConfigError, GeneratorError
 
 TOLERANCE: Final = 1e-3
-"""Largest difference, of latents and of frames in [0, 1], that counts as equal in fp32."""
+"""Largest difference of latents, and of frames in [0, 1], that counts as equal in fp32."""
 BUNDLED_CASE: Final = Path(__file__).parent / "parity_case"
 _CONFIG: Final = "config.json"
 _EXPECTED: Final = "expected.safetensors"
 
 
 def made_up_tensor(seed: int, network: str, key: str, shape: Sequence[int]) -> torch.Tensor:
-    """Return one float32 tensor of the parity formula; `key` is that of the released files.
+    """Return one synthetic float32 tensor; `key` is that of the released files.
 
     Drawn from a standard normal distribution seeded by seed, network and key; divided by the root
     of its fan-in if it has 2 dimensions or more, `1 + 0.1 x` if it is the weight of a norm, and
@@ -65,7 +65,7 @@ def made_up_tensor(seed: int, network: str, key: str, shape: Sequence[int]) -> t
 def made_up_weights(
     seed: int, network: str, wanted: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Return all tensors of a network, named and shaped as its own state dict `wanted`."""
+    """Return all synthetic tensors of a network, with the names and shapes of its state dict."""
     return {
         own: made_up_tensor(seed, network, canonical_key(network, own), tensor.shape)
         for own, tensor in wanted.items()
@@ -83,7 +83,7 @@ class _Inference(BaseModel):
 
 
 class CaseSettings(ModelSizes):
-    """All of a case's `config.json`."""
+    """The content of a case's `config.json`."""
 
     seed: int
     inference: _Inference
@@ -92,7 +92,7 @@ class CaseSettings(ModelSizes):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ParityCase:
-    """A case as read."""
+    """The content of a case."""
 
     name: str
     settings: CaseSettings
@@ -112,7 +112,7 @@ class ClipParity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityReport:
-    """What a case gave here."""
+    """The result of a case on this machine."""
 
     case: str
     device: str
@@ -122,17 +122,17 @@ class ParityReport:
 
     @property
     def max_error(self) -> float:
-        """The largest of all differences."""
+        """The largest difference of all clips."""
         return max(max(clip.latents_error, clip.frames_error) for clip in self.clips)
 
     @property
     def passed(self) -> bool:
-        """Whether all are within the tolerance."""
+        """Whether all differences are within the tolerance."""
         return self.max_error <= self.tolerance
 
 
 def find_parity_cases(folder: Path | None = None) -> list[Path]:
-    """Return a case, or those in the subfolders, sorted; None: the one of the package.
+    """Return the case in a folder, or the cases in its subfolders, sorted; None: the package's.
 
     Raises:
         ConfigError: there is none.
@@ -151,12 +151,12 @@ def find_parity_cases(folder: Path | None = None) -> list[Path]:
 def run_parity_case(
     folder: Path, *, device: str = "cpu", dtype: DtypeName = "fp32"
 ) -> ParityReport:
-    """Compute a case here and compare; fp16 and bf16 do not come within the tolerance.
+    """Compute a case on this machine and compare; fp16 and bf16 exceed the tolerance.
 
     Raises:
         ConfigError: not a case, or no such device.
         MissingDependencyError: diffusers or transformers is not installed.
-        GeneratorError: a clip could not be computed, because numbers overflowed or memory ran out.
+        GeneratorError: a clip could not be computed, because values overflowed or memory ran out.
     """
     case = read_case(folder)
     place = find_device(device)
@@ -170,7 +170,7 @@ def read_case(folder: Path) -> ParityCase:
     """Read a case.
 
     Raises:
-        ConfigError: files or tensors are missing or do not fit.
+        ConfigError: files or tensors are missing or invalid.
     """
     settings = read_sizes(folder / _CONFIG, CaseSettings)
     if settings.inference.latent_scale != LATENT_SCALE:
@@ -191,7 +191,7 @@ def read_case(folder: Path) -> ParityCase:
 
 
 def build_pipeline(case: ParityCase, *, device: torch.device, dtype: torch.dtype) -> Pipeline:
-    """Build the case's networks, fill them by the formula, and join them to a pipeline."""
+    """Build the pipeline of a case: its networks with synthetic weights, and its settings."""
     settings = case.settings
 
     def made_up(network: str, wanted: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
@@ -207,9 +207,9 @@ def build_pipeline(case: ParityCase, *, device: torch.device, dtype: torch.dtype
 
 
 def compare(case: ParityCase, pipeline: Pipeline) -> tuple[ClipParity, ...]:
-    """Make all clips and return the largest differences of each.
+    """Generate all clips and return the largest differences of each.
 
-    Clips that do not depend on one another run in lock-step, so that this is tested, too.
+    Independent clips run in lock-step, so that this is tested too.
 
     Raises:
         GeneratorError: a clip could not be computed.

@@ -1,6 +1,6 @@
-"""The arithmetic of TalkingPose: what is computed once for a clip, and what for each frame.
+"""The computation of TalkingPose: once per clip, and for each frame.
 
-Between the networks everything is float32, whatever the networks compute in.
+Between the networks all values are float32, whatever the dtype of the networks.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from tpbench.baselines.talkingpose.networks import (
 logger = logging.getLogger(__name__)
 
 LATENT_SCALE: Final = 0.18215
-"""Stable Diffusion's: the VAE's latents times this have a variance of about 1."""
+"""Stable Diffusion's scale: the VAE's latents times this have a variance of about 1."""
 SIZE_STEP_PX: Final = 8
 """Width and height must be multiples of this; a latent covers 8 x 8 pixels."""
 _CLIP_MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD: Final = (0.26862954, 0.26130258, 0.27577711)
 _OUT_OF_MEMORY: Final = (
-    "out of GPU memory with a single clip; make smaller frames, use dtype=fp16, or another GPU"
+    "out of GPU memory with a single clip; use smaller frames, dtype=fp16, or another GPU"
 )
 _WIDER: Final = "use dtype=bf16 or dtype=fp32"
 
@@ -45,7 +45,7 @@ _T = TypeVar("_T")
 
 
 class Schedule:
-    """The timesteps of one frame, 1 to 1000 of them, and the step to the next; eta is 0."""
+    """The DDIM timesteps of one frame, 1 to 1000 of them, and the denoising step; eta is 0."""
 
     def __init__(self, settings: ScheduleSettings, *, steps: int) -> None:
         scheduler = library("diffusers").DDIMScheduler
@@ -54,13 +54,13 @@ class Schedule:
         self.timesteps: tuple[int, ...] = tuple(int(value) for value in self._ddim.timesteps)
 
     def step(self, velocity: torch.Tensor, timestep: int, latents: torch.Tensor) -> torch.Tensor:
-        """Return latents (B, C, h, w) one step less noisy, by the predicted velocity."""
+        """Return the latents (B, C, h, w) after one denoising step with the predicted velocity."""
         (earlier,) = self._ddim.step(velocity, timestep, latents, return_dict=False)[:1]
         return cast("torch.Tensor", earlier)
 
 
 def stretched(image: NDArray[np.uint8], *, width_px: int, height_px: int) -> NDArray[np.uint8]:
-    """Resize a picture (H, W, 3) uint8 RGB by Pillow's Lanczos filter; its shape is not kept."""
+    """Resize an image (H, W, 3) uint8 RGB by Pillow's Lanczos filter, ignoring its aspect ratio."""
     if image.shape[:2] == (height_px, width_px):
         return image
     resized = Image.fromarray(image).resize((width_px, height_px), Image.Resampling.LANCZOS)
@@ -68,25 +68,25 @@ def stretched(image: NDArray[np.uint8], *, width_px: int, height_px: int) -> NDA
 
 
 def unit_batch(images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-    """Turn (H, W, 3) uint8 RGB pictures of one size into (B, 3, H, W) float32 in [0, 1]."""
+    """Convert (H, W, 3) uint8 RGB images of one size to (B, 3, H, W) float32 in [0, 1]."""
     stacked = torch.from_numpy(np.ascontiguousarray(np.stack(images)))
     return stacked.permute(0, 3, 1, 2).to(torch.float32) / 255
 
 
 def clip_batch(image: NDArray[np.uint8], *, side_px: int) -> torch.Tensor:
-    """Prepare a picture for CLIP: squeezed to a square by Pillow's bicubic filter, normalised."""
+    """Prepare an image for CLIP: resized to a square by Pillow's bicubic filter, normalised."""
     square = Image.fromarray(image).resize((side_px, side_px), Image.Resampling.BICUBIC)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (_CLIP_MEAN, _CLIP_STD))
     return (unit_batch([np.asarray(square)]) - mean) / std
 
 
 def to_bytes(image: torch.Tensor, *, truncated: bool) -> NDArray[np.uint8]:
-    """Turn (3, H, W) float in [0, 1] into (H, W, 3) uint8 RGB.
+    """Convert (3, H, W) float in [0, 1] to (H, W, 3) uint8 RGB.
 
     Args:
         image: on any device.
-        truncated: cut off what is behind the point, as the released script does (half a level too
-            dark on average), instead of rounding.
+        truncated: truncate to whole levels instead of rounding, as the released script does (half a
+            level too dark on average).
     """
     levels = image.permute(1, 2, 0) * 255
     whole = levels if truncated else levels.round()
@@ -100,22 +100,22 @@ class StepFrame:
     clip: ClipInput
     index: int
     latents: torch.Tensor
-    """(1, C, h, w) float32, in the scale in which the UNet works."""
+    """(1, C, h, w) float32, in the scale of the UNet."""
     image: torch.Tensor
     """(3, H, W) float32 in [0, 1]."""
     finite: bool
-    """Whether the networks stayed within the numbers of their dtype."""
+    """Whether all values are finite, i.e. did not overflow the networks' dtype."""
 
 
 class LockStep:
-    """Runs clips through a pipeline, at most `max_clips` at once: fewer once memory ran out."""
+    """Runs clips through a pipeline, at most `max_clips` at once; fewer after memory ran out."""
 
     def __init__(self, pipeline: Pipeline, *, max_clips: int) -> None:
         self._pipeline = pipeline
         self.max_clips = max_clips
 
     def run(self, clips: Sequence[ClipInput]) -> Iterator[StepFrame | ClipFailure]:
-        """Make all clips, those of one size together; none sees another.
+        """Generate all clips, in batches of equal size; clips do not affect each other.
 
         Yields:
             Frames, in order within a clip; or one failure, which ends its clip.
@@ -127,7 +127,7 @@ class LockStep:
             yield from self._frames(states)
 
     def _gather(self, waiting: deque[ClipInput], states: list[ClipState]) -> Iterator[ClipFailure]:
-        """Prepare the first clips that wait, as many as fit and are of one size."""
+        """Prepare the first waiting clips, as many as fit into memory and have the same size."""
         while waiting and len(states) < self.max_clips:
             clip = waiting[0]
             if states and clip.noise.shape != states[0].clip.noise.shape:
@@ -168,17 +168,17 @@ class LockStep:
     def _halve(self, tried: int) -> None:
         self.max_clips = tried // 2
         logger.warning(
-            "out of GPU memory with %d clips at once; going on with %d", tried, self.max_clips
+            "out of GPU memory with %d clips at once; continuing with %d", tried, self.max_clips
         )
 
 
 def _within_memory(step: Callable[[], _T]) -> _T | None:
-    """Return what a step gives; None if the GPU's memory ran out."""
+    """Return the result of a step; None if the GPU's memory ran out."""
     try:
         return step()
     except torch.cuda.OutOfMemoryError:
         pass
-    # Only here, behind the handler, is the error gone with all the tensors its frames held.
+    # Outside the handler, because the error and its stack frames keep tensors alive until it ends.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
@@ -186,7 +186,7 @@ def _within_memory(step: Callable[[], _T]) -> _T | None:
 
 @contextmanager
 def _reproducible() -> Iterator[None]:
-    """Make a GPU convolve in true float32, not TF32, and in the same order each time."""
+    """Make convolutions on a GPU deterministic, and in true float32 instead of TF32."""
     cudnn: Any = torch.backends.cudnn
     with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         yield
@@ -194,41 +194,41 @@ def _reproducible() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClipInput:
-    """One clip as the networks see it."""
+    """The input of the networks for one clip."""
 
     clip_id: str
     reference: NDArray[np.uint8]
     """(H, W, 3) uint8 RGB; H and W are those of the frames and multiples of 8."""
     draw_pose: Callable[[int], NDArray[np.uint8]]
-    """Gives the drawn pose of frame n: (H, W, 3) uint8 RGB."""
+    """Returns the pose drawing of frame n: (H, W, 3) uint8 RGB."""
     n_frames: int
     noise: torch.Tensor
-    """(1, C, H/8, W/8) float32: the one tensor that all frames of the clip begin with."""
+    """(1, C, H/8, W/8) float32: one tensor, the same for all frames of the clip."""
     before: torch.Tensor | None = None
-    """(1, C, H/8, W/8) float32 latents that count as the frame before the first; usually none."""
+    """(1, C, H/8, W/8) float32 latents used as those before the first frame; usually None."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class ClipState:
-    """What is kept of a clip from frame to frame; its size does not depend on their number."""
+    """The state of a clip between frames; its size does not depend on the number of frames."""
 
     clip: ClipInput
     token: torch.Tensor
     """(1, 1, D): CLIP's embedding of the reference."""
     bank: Mapping[str, KeysValues]
-    """What the denoising UNet attends to, for each of its transformer blocks."""
+    """Keys and values of the reference, for each transformer block of the denoising UNet."""
     latents: torch.Tensor | None
-    """(1, C, h, w) float32 latents of the frame before; None before the first."""
+    """(1, C, h, w) float32 latents of the previous frame; None before the first."""
 
 
 class Pipeline:
-    """Prepares clips and makes their frames, several clips as one batch.
+    """Prepares clips and generates their frames, several clips as one batch.
 
     Args:
-        networks: filled; the denoising UNet's self-attentions are taken over.
+        networks: with weights; the denoising UNet's self-attentions are replaced.
         schedule: the timesteps.
-        guidance: how far to go from the unconditional prediction to the conditional one and beyond.
-            Up to 1 only the conditional one is made.
+        guidance: scale of classifier-free guidance, from the unconditional prediction (0) to the
+            conditional one (1) and beyond. Up to 1, only the conditional one is computed.
         gain: of the feedback from one frame to the next, 0 (none) to 1.
         compiled: run the denoising UNet through `torch.compile`.
     """
@@ -256,7 +256,7 @@ class Pipeline:
     @_reproducible()
     @torch.inference_mode()
     def prepare(self, clip: ClipInput) -> ClipState:
-        """Run CLIP, the VAE's encoder and the reference UNet: all that is done once for a clip."""
+        """Run CLIP, the VAE's encoder and the reference UNet: the computation once per clip."""
         encoder: Any = self.networks.image_encoder
         vae: Any = self.networks.vae
         side_px = encoder.config.image_size
@@ -274,9 +274,9 @@ class Pipeline:
     @_reproducible()
     @torch.inference_mode()
     def make_frames(self, states: Sequence[ClipState], index: int) -> list[StepFrame]:
-        """Make frame `index` of clips of one size, as one batch; updates their states.
+        """Generate frame `index` of clips of one size, as one batch; updates their states.
 
-        The frames of a clip are made in order.
+        The frames of a clip must be generated in order.
         """
         drawings = unit_batch([state.clip.draw_pose(index) for state in states])
         pose_features = self.networks.pose_guider(self._sent(drawings))
@@ -302,7 +302,7 @@ class Pipeline:
         latents = torch.cat([self._begun(state) for state in states])
         tokens = torch.cat([state.token for state in states])
         guided = self.guidance > 1
-        # The prompt of the unconditional half is zeros, not what CLIP makes of a black picture.
+        # The prompt of the unconditional half is zeros, not CLIP's embedding of a black image.
         prompts = torch.cat([torch.zeros_like(tokens), tokens]) if guided else tokens
         self._pose_features = torch.cat([pose_features] * 2) if guided else pose_features
         banks = [state.bank for state in states]
@@ -324,7 +324,7 @@ class Pipeline:
         return latents
 
     def _begun(self, state: ClipState) -> torch.Tensor:
-        """Return what a frame starts from: the clip's noise, a little towards the frame before."""
+        """Return the initial latents of a frame: the clip's noise, moved towards the last frame."""
         noise = self._placed(state.clip.noise)
         if state.latents is None:
             return noise
@@ -343,8 +343,8 @@ class Pipeline:
 def draw_noise(seed: int, *, width_px: int, height_px: int, channels: int) -> torch.Tensor:
     """Return a clip's noise: (1, channels, height_px / 8, width_px / 8) float32.
 
-    Drawn on the CPU by a generator of its own, so the same on every machine and in every batch. The
-    released code draws it in the shape (1, C, 1, h, w), which gives the same numbers.
+    Drawn on the CPU by a generator of its own, so it is the same on every machine and in every
+    batch. The released code draws it in the shape (1, C, 1, h, w), which gives the same numbers.
     """
     generator = torch.Generator("cpu").manual_seed(seed)
     shape = (1, channels, height_px // SIZE_STEP_PX, width_px // SIZE_STEP_PX)
