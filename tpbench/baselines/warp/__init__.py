@@ -1,4 +1,4 @@
-"""A classical baseline: the reference is cut into layers, and each is warped to the pose."""
+"""A classical baseline: the reference is cut into layers, and each layer is warped to the pose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The generator `warp`: the reference, moved by hand-written rules and nothing learnt."""
+"""The generator `warp`: moves the reference by hand-written rules, without learnt networks."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from tpbench.baselines.warp.motion import Affine, BackwardMap, Motion
 Box = tuple[int, int, int, int]
 
 _CELL_PX: Final = 16
-"""Between the nodes at which a smooth map is computed."""
+"""Distance between the nodes at which a smooth map is computed."""
 
 
 def draw_rigid(canvas: NDArray[np.uint8], layer: Layer, forward: Affine) -> None:
-    """Draw a layer moved by one affine map over an (H, W, 3) uint8 picture, in place."""
+    """Draw a layer, moved by one affine map, over an (H, W, 3) uint8 image, in place."""
     box = _box_around(canvas, layer, forward, slack_px=0.0)
     if box is None:
         return
@@ -62,14 +62,14 @@ def draw_bent(
     around: Affine | None = None,
     slack_px: float = 0.0,
 ) -> None:
-    """Draw a layer moved by a smooth map over a picture, in place.
+    """Draw a layer, moved by a smooth map, over an image, in place.
 
     Args:
         canvas: (H, W, 3) uint8 RGB.
-        layer: what is drawn.
-        back: from the output to the reference.
-        around: about where the layer goes, to draw no more than is needed; None: anywhere.
-        slack_px: how far from there.
+        layer: to draw.
+        back: map from the output to the reference.
+        around: approximate forward map, to limit the drawn region; None: the whole canvas.
+        slack_px: largest distance from that approximation.
     """
     height, width = canvas.shape[:2]
     box: Box | None = (0, 0, width, height)
@@ -84,7 +84,7 @@ def draw_bent(
 def _fine_map(box: Box, layer: Layer, back: BackwardMap) -> NDArray[np.float32]:
     """Return (h, w, 2) px of the layer for each pixel of a box, linear between the nodes."""
     x0, y0, x1, y1 = box
-    # One ring of nodes more than the box needs: resizing is constant outside the outermost ones.
+    # One more ring of nodes than the box needs: resizing is constant outside the outermost ones.
     columns, rows = -(-(x1 - x0) // _CELL_PX) + 2, -(-(y1 - y0) // _CELL_PX) + 2
     xs = x0 + (np.arange(columns) - 0.5) * _CELL_PX - 0.5
     ys = y0 + (np.arange(rows) - 0.5) * _CELL_PX - 0.5
@@ -110,27 +110,27 @@ def _box_around(
 
 
 def _blend(under: NDArray[np.uint8], over: NDArray[np.uint8]) -> None:
-    """Lay premultiplied (h, w, 4) `over` onto (h, w, 3) `under`, in place."""
+    """Blend premultiplied (h, w, 4) `over` onto (h, w, 3) `under`, in place."""
     rest = cv2.merge([255 - over[..., 3]] * 3)
     under[:] = cv2.add(cv2.multiply(under, rest, scale=1 / 255), over[..., :3])
 
 
 class WarpGenerator:
-    """Cuts the person out of the reference once, and moves the pieces to each driving pose.
+    """Cuts the person out of the reference once, and moves the parts to each driving pose.
 
-    The trunk (torso, upper arms, neck and head) follows by one smooth warp, moving least squares
-    over face, shoulders, elbows and hips. Over it lie the forearms, stretched along their bone, and
-    the hands, each a card that turns in space with fingers that bend a little. The background
-    stands still; what the person hid of it is filled in from around.
+    The trunk (torso, upper arms, neck and head) is moved by one smooth warp, moving least squares
+    over face, shoulders, elbows and hips. Over it are drawn the forearms, stretched along the bone,
+    and the hands, each as a flat card that turns in space, with fingers that bend a little. The
+    background stands still; the part hidden by the person is inpainted.
 
-    Every frame depends on the poses up to its own, because points that are not seen stay where they
-    were last; nothing is smoothed in time. Memory doesn't grow with the clip.
+    Every frame depends on the poses up to its own, because invisible points keep their last
+    position; there is no smoothing over time. Memory does not grow with the length of the clip.
 
-    What it can't do: show what the reference doesn't. A hand or forearm that is not seen there is
-    never drawn, a head in profile doesn't turn to the front, a fist doesn't open, and where an arm
-    lay on the chest, the chest is guessed. It knows no depth: hands lie over forearms, forearms
-    over all else. The outline is GrabCut's: where clothes and background look alike, parts of one
-    move with the other. A person who comes much nearer gets blurred.
+    Limits: only what the reference shows can be drawn. A hand or forearm that is not visible there
+    is never drawn, a head in profile does not turn to the front, a fist does not open, and the
+    chest behind an arm is guessed. There is no depth: hands are drawn over forearms, forearms over
+    the rest. The outline is GrabCut's: where clothes and background look alike, parts of one move
+    with the other. A person who moves much closer to the camera gets blurred.
 
     Raises:
         ConfigError: an option was given.
@@ -149,7 +149,7 @@ class WarpGenerator:
         self._options = parse_options("warp", Options, options)
 
     def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
-        """Yield the frames of each task, or its failure: see `Generator.generate`."""
+        """Yield the frames of each task, or its failure; see `Generator.generate`."""
         for task in tasks:
             points = _reference_points(task)
             if isinstance(points, str):
@@ -162,23 +162,23 @@ class WarpGenerator:
                 yield GeneratedFrame(clip_id=task.clip_id, index=index, image=image)
 
     def describe(self) -> Mapping[str, JsonValue]:
-        """Return the options, and the version of the library that makes the pixels."""
+        """Return the options, and the version of OpenCV, which determines the pixels."""
         return {**self._options.model_dump(mode="json"), "opencv": cv2.__version__}
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing, as there are no resources to release."""
 
 
 def _reference_points(task: AnimationTask) -> Points | str:
-    """Return (133, 2) px of the reference, or why the clip can't be made."""
+    """Return (133, 2) px of the reference, or the reason why the clip can't be generated."""
     pose = task.reference_pose
     if pose is None:
-        return "warp needs the pose of the reference, and none is known: extract its keypoints"
+        return "warp needs the pose of the reference, but none is known: extract its keypoints"
     for name, given in (("reference", pose), ("driving", task.driving)):
         if (given.width_px, given.height_px) != (task.width_px, task.height_px):
             return (
-                f"the {name} pose is in pixels of {given.width_px}x{given.height_px}, the clip has "
-                f"{task.width_px}x{task.height_px}: bring the pose to the size of the clip"
+                f"the {name} pose is for {given.width_px}x{given.height_px} px, the clip has "
+                f"{task.width_px}x{task.height_px}: scale the pose to the size of the clip"
             )
     points = visible_points(pose, 0)
     if not shows_a_person(points):

@@ -1,6 +1,6 @@
-"""The reference cut into layers that can be moved over an empty background.
+"""Division of the reference into layers that can be moved over the background without the person.
 
-GrabCut and the skeleton tell which pixels belong to the person, and to which part of them.
+GrabCut and the skeleton determine which pixels belong to the person, and to which body part.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _SMALLEST_UNIT_PX: Final = 8.0
 _GRABCUT_SIDE_PX: Final = 256
 _GRABCUT_ROUNDS: Final = 4
 _MIN_SAMPLES: Final = 20
-"""Pixels on either side; GrabCut makes five clusters of each."""
-# Half widths of what lies around the points, in shoulder widths: seen on talks, with wide sleeves.
+"""Minimum of pixels inside and outside; GrabCut forms five clusters of each."""
+# Half widths of body parts around the points, in shoulder widths: from talks, with wide sleeves.
 _AROUND_TORSO: Final = 0.15
 _AROUND_HEAD: Final = 0.24
 _NECK: Final = 0.16
@@ -35,7 +35,7 @@ _AROUND_HAND: Final = 0.08
 
 _MIN_HAND_POINTS: Final = 12
 
-# A field is the distance to a part in its half widths.
+# A field is the distance to a part, in units of its half width.
 _SURE: Final = 0.3
 _HAND_SURE: Final = 0.3
 _LIKELY: Final = 1.0
@@ -68,10 +68,10 @@ PALM: Final = (0, 1, 5, 9, 13, 17)
 
 
 def visible_points(pose: WholeBodyPose, index: int) -> Points:
-    """Return (133, 2) float64 px of one frame, NaN where a point is not seen.
+    """Return (133, 2) float64 px of one frame, NaN where a point is invisible.
 
-    Not seen is what a DWPose drawing doesn't show: points that are not finite, more than 16
-    picture sizes out, or scored too low.
+    Invisible points are those that a DWPose drawing omits: not finite, more than 16 frame sizes
+    out, or with too low a score.
     """
     points = pose.keypoints[index].astype(np.float64)
     reach_px = _MAX_SIZES_OUT * max(pose.width_px, pose.height_px)
@@ -81,17 +81,17 @@ def visible_points(pose: WholeBodyPose, index: int) -> Points:
 
 
 def visible(points: Points) -> NDArray[np.bool_]:
-    """Return (...,) whether points (..., 2) are seen."""
+    """Return (...,) whether points (..., 2) are visible."""
     return np.asarray(np.isfinite(points[..., 0]))
 
 
 def shows_a_person(points: Points) -> bool:
-    """Return whether (133, 2) points have a face or both shoulders, and some size."""
+    """Return whether (133, 2) points have a face or both shoulders of a sufficient size."""
     return body_unit_px(points) >= _SMALLEST_UNIT_PX
 
 
 def face_height(points: Points) -> float:
-    """Return brows to chin in px, or twice the way from nose to eyes without face points; or 0."""
+    """Return brows to chin in px; without face points, twice the extent of nose, eyes and ears."""
     face = points[FACE][visible(points[FACE])]
     if len(face) >= 2:
         return float(np.ptp(face[:, 1]))
@@ -100,9 +100,9 @@ def face_height(points: Points) -> float:
 
 
 def body_unit_px(points: Points) -> float:
-    """Return about the width of the shoulders seen from the front: the unit of lengths.
+    """Return the approximate shoulder width seen from the front, in px: the unit of lengths.
 
-    A person who stands sideways shows narrow shoulders; twice the height of the face is used then.
+    The shoulders of a person seen from the side are narrow; then it is twice the face height.
     """
     shoulders = points[LEFT_SHOULDER] - points[RIGHT_SHOULDER]
     width = float(np.hypot(*shoulders))
@@ -111,23 +111,22 @@ def body_unit_px(points: Points) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Regions:
-    """Pixels of the reference, (H, W) bool each; empty where a part is not seen. Left, right."""
+    """Masks of the reference, (H, W) bool each; empty for invisible parts. Pairs: left, right."""
 
     person: Mask
-    """What was cut out of the background: all parts as they are seen."""
+    """All visible parts of the person."""
     trunk: Mask
-    """Torso, upper arms, neck and head with hair; also what hands and forearms hide of them."""
+    """Torso, upper arms, neck and head with hair, including areas hidden by hands and forearms."""
     forearms: tuple[Mask, Mask]
     """A little longer than the bone, so that joints stay closed."""
     hands: tuple[Mask, Mask]
 
 
 def regions(image: NDArray[np.uint8], points: Points) -> Regions:
-    """Divide the reference (H, W, 3) uint8 RGB among background, trunk, forearms and hands.
+    """Segment the reference (H, W, 3) uint8 RGB into background, trunk, forearms and hands.
 
-    GrabCut (Rother, Kolmogorov and Blake 2004) finds the outlines within what the skeleton, points
-    (133, 2) px with NaN where not seen, makes likely: once for the person, then for each forearm
-    and hand.
+    GrabCut (Rother, Kolmogorov and Blake 2004) finds the outlines near the skeleton, whose points
+    are (133, 2) px with NaN where invisible: once for the person, then for each forearm and hand.
     """
     size = image.shape[:2]
     unit = body_unit_px(points)
@@ -159,7 +158,7 @@ def regions(image: NDArray[np.uint8], points: Points) -> Regions:
 
 
 def _cut_out(image: NDArray[np.uint8], field: Field, sure: Mask) -> Mask:
-    """Return the pixels of a part by GrabCut; without holes, and not far from its bones."""
+    """Return the mask of a part by GrabCut, without holes and near its bones."""
     near = field < 1.2 * _POSSIBLE
     if not near.any():
         return near
@@ -179,7 +178,7 @@ def _cut_out(image: NDArray[np.uint8], field: Field, sure: Mask) -> Mask:
     )
     n_inside = int((labels % 2).sum())
     if min(n_inside, labels.size - n_inside) >= _MIN_SAMPLES:
-        cv2.setRNGSeed(0)  # GrabCut's k-means draws its first centres
+        cv2.setRNGSeed(0)  # GrabCut's k-means has random initial centres
         models = np.zeros((1, 65)), np.zeros((1, 65))
         cv2.grabCut(picture, labels, None, *models, _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
     inside = (labels % 2).astype(np.uint8)
@@ -208,7 +207,7 @@ def _core_field(size: tuple[int, ...], points: Points, unit: float) -> Field:
 
 
 def _sure_core(size: tuple[int, ...], points: Points) -> Mask:
-    """Return the inside of skull and torso: what no hair style or dress changes."""
+    """Return the inside of skull and torso, which does not depend on hair or clothes."""
     inside = np.zeros(size, dtype=np.uint8)
     head, outline = _head_points(points), _torso_outline(points, body_unit_px(points))
     if len(head) >= 3:
@@ -235,14 +234,14 @@ def _head_points(points: Points) -> Points:
 
 
 def _torso_outline(points: Points, unit: float) -> Points | None:
-    """Return (6, 2) px: shoulders, hips and what goes on below; None without both shoulders."""
+    """Return (6, 2) px: shoulders, hips, points below the hips; None without both shoulders."""
     torso = points[list(TORSO)]
     shoulders = points[[LEFT_SHOULDER, RIGHT_SHOULDER]]
     if not visible(shoulders).all():
         return None
     guess = shoulders[::-1] + np.array([0.0, 1.6 * unit])
     hips = np.where(visible(torso[2:])[:, None], torso[2:], guess)
-    # Shoulder joints lie inside the sleeves.
+    # The outline is moved inward, because shoulder joints are inside the sleeves.
     inward = 0.1 * (shoulders[::-1] - shoulders)
     return np.concatenate([shoulders + inward, hips, hips + np.array([0.0, 0.8 * unit])])
 
@@ -273,7 +272,7 @@ def _hand_field(size: tuple[int, ...], points: Points, arm: Arm, unit: float) ->
 
 
 def _along(size: tuple[int, ...], points: Points, arm: Arm, unit: float) -> Mask:
-    """Return what lies beside a forearm: neither far behind the elbow nor beyond the wrist."""
+    """Return the pixels alongside a forearm: neither far behind the elbow nor beyond the wrist."""
     start, end = points[[arm.elbow, arm.wrist]]
     length = max(float(np.hypot(*(end - start))), 1e-6)
     y, x = np.mgrid[: size[0], : size[1]]
@@ -296,7 +295,7 @@ def _distance(outside: NDArray[np.uint8]) -> Field:
 
 
 def _segment(size: tuple[int, ...], start: Points, end: Points) -> Field:
-    """Return (H, W) px from each pixel to a segment."""
+    """Return the (H, W) distance in px of each pixel to a segment."""
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
     (dx, dy), (px, py) = end - start, (x - start[0], y - start[1])
     share = np.clip((px * dx + py * dy) / max(dx * dx + dy * dy, 1e-6), 0, 1)
@@ -306,20 +305,20 @@ def _segment(size: tuple[int, ...], start: Points, end: Points) -> Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layer:
-    """A part of the picture that moves by itself."""
+    """A part of the image that moves by itself."""
 
     image: NDArray[np.uint8]
     """(h, w, 4) uint8: RGB multiplied by alpha, and alpha."""
     corner: NDArray[np.float64]
-    """(2,) px: its top left pixel in the reference."""
+    """(2,) px: position of its top left pixel in the reference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Cutout:
-    """A reference in layers; None where it doesn't show the part. Sides are left, right."""
+    """The layers of a reference; None for parts that it does not show. Sides are left, right."""
 
     plate: NDArray[np.uint8]
-    """(H, W, 3) uint8 RGB: the background, filled where the person stands."""
+    """(H, W, 3) uint8 RGB: the background, inpainted where the person is."""
     trunk: Layer | None
     forearms: tuple[Layer | None, Layer | None]
     hands: tuple[Layer | None, Layer | None]
@@ -328,7 +327,7 @@ class Cutout:
 def cut(image: NDArray[np.uint8], points: Points) -> Cutout:
     """Cut the person out of the reference, part by part; see `regions` for the arguments.
 
-    What one part hides of another is filled in from around it.
+    Areas of a part that are hidden by another are inpainted.
     """
     found = regions(image, points)
     nothing = np.zeros(image.shape[:2], dtype=np.bool_)
@@ -354,7 +353,7 @@ def _layer(image: NDArray[np.uint8], mask: Mask, hidden_by: Mask) -> Layer | Non
     y0, x0 = max(rows[0] - margin, 0), max(columns[0] - margin, 0)
     box = np.s_[y0 : rows[-1] + 1 + margin, x0 : columns[-1] + 1 + margin]
     mask, picture = mask[box], image[box]
-    # The outermost pixels are mixed with what lies behind: their colour comes from further inside.
+    # The outermost pixels are mixed with the background: their colour is taken from further inside.
     hidden = mask & _grown(hidden_by[box], 2)
     known = _grown(mask, -1) & ~hidden
     colours = _spread(picture, known if known.any() else mask)
@@ -369,7 +368,7 @@ def _layer(image: NDArray[np.uint8], mask: Mask, hidden_by: Mask) -> Layer | Non
 
 
 def _continued(layer: Layer | None, height_px: int, beyond_px: int) -> Layer | None:
-    """Repeat the last row of a layer that the picture cuts off: it may move up."""
+    """Repeat the last row of a layer that is cut off by the image border, as it may move up."""
     if layer is None or layer.corner[1] + layer.image.shape[0] < height_px:
         return layer
     image = cv2.copyMakeBorder(layer.image, 0, beyond_px, 0, 0, cv2.BORDER_REPLICATE)
@@ -377,12 +376,12 @@ def _continued(layer: Layer | None, height_px: int, beyond_px: int) -> Layer | N
 
 
 def _inpainted(image: NDArray[np.uint8], hole: Mask) -> NDArray[np.uint8]:
-    """Fill a hole from its rim (Telea 2004), at half size: the time goes with its area."""
+    """Inpaint a hole from its rim (Telea 2004), at half size, as time grows with its area."""
     if not hole.any():
         return image
     height, width = hole.shape
     half = (max(1, width // 2), max(1, height // 2))
-    # Half a pixel of the hole is a pixel of the hole.
+    # A pixel that is partly in the hole belongs to it.
     small = cv2.resize(hole.astype(np.float32), half, interpolation=cv2.INTER_AREA) > 0
     picture = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
     patch = cv2.inpaint(picture, small.astype(np.uint8), 4, cv2.INPAINT_TELEA)
@@ -391,17 +390,17 @@ def _inpainted(image: NDArray[np.uint8], hole: Mask) -> NDArray[np.uint8]:
 
 
 def _grown(mask: Mask, px: int) -> Mask:
-    """Return the mask grown, or shrunk if `px` is negative; the picture's border is no edge."""
+    """Return the mask dilated, or eroded if `px` is negative; the image border is no edge."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(px) + 1, 2 * abs(px) + 1))
     change = cv2.dilate if px > 0 else cv2.erode
     return np.asarray(change(mask.astype(np.uint8), kernel) > 0)
 
 
 def _spread(image: NDArray[np.uint8], known: Mask) -> NDArray[np.uint8]:
-    """Spread the colours of the known pixels smoothly over all others, by pull and push.
+    """Extend the colours of the known pixels smoothly to all others, by pull and push.
 
     Gortler, Grzeszczuk, Szeliski and Cohen, "The Lumigraph", SIGGRAPH 1996, section 4.3.3: each
-    level of a pyramid averages what is known, and the gaps of a finer level come from a coarser.
+    level of a pyramid averages known pixels, and gaps of a level are filled from the coarser one.
     """
     weight = known.astype(np.float32)
     whole = _pulled(image.astype(np.float32) * weight[..., None], weight)
@@ -409,11 +408,11 @@ def _spread(image: NDArray[np.uint8], known: Mask) -> NDArray[np.uint8]:
 
 
 def _pulled(colours: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Fill one level; `colours` are multiplied by `weight`, which is 1 where all is known."""
+    """Fill one level; `colours` are multiplied by `weight`, which is 1 for known pixels."""
     height, width = weight.shape
     if min(height, width) > 1 and (weight < 1).any():
         small, light = cv2.pyrDown(colours), cv2.pyrDown(weight)
-        # What a quarter of the pixels know is known on the coarser level.
+        # A pixel of the coarser level is known if a quarter of the pixels below it are.
         gain = 1 / np.maximum(light, 0.25)
         coarse = _pulled(small * gain[..., None], light * gain)
         coarse = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)

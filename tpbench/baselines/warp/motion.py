@@ -1,4 +1,4 @@
-"""How each layer of the reference moves so that its points come to the driving ones."""
+"""The motion of each layer of the reference, which moves its points to the driving points."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from tpbench.wholebody import FACE
 Affine = NDArray[np.float64]
 """(2, 3): the map of points x -> A x + b."""
 BackwardMap = Callable[[Points], Points]
-"""Takes (N, 2) px of the output to px of the reference."""
+"""Maps (N, 2) px of the output to px of the reference."""
 
 _EDGE_ON: Final = 0.15
-"""A card thinner than this, in its length, doesn't tell which side it shows."""
-# Found on two talks: fingers that follow further are no longer found as hands.
+"""If a card is thinner than this share of its length, its visible side can't be determined."""
+# From two talks: if fingers follow further, the detector no longer finds the hands.
 _THINNEST_HAND: Final = 0.75
 _FINGERS_FOLLOW: Final = 0.8
 _FINGERS_MOST: Final = 0.44
-"""In root mean square radii of the hand."""
+"""In units of the hand's root mean square radius."""
 _HAND_SOFT: Final = 0.25
 _MIN_HAND_POINTS: Final = 8
 _FACE_FOLLOW: Final = 0.8
 _FACE_MOST: Final = 0.05
-"""In shoulder widths: mouth and eyes move that far; a head that turns moves further."""
+"""In shoulder widths: motion of mouth and eyes; points of a turning head move further."""
 _MIN_FACE_POINTS: Final = 20
 _FACE_WEIGHT: Final = 4.0
-"""Of all its points together; a joint has 1."""
+"""Of all face points together; a joint has weight 1."""
 _TRUNK_SOFT: Final = 0.05
 _SHORTEST_BONE: Final = 0.25
 _SCALES: Final = (0.4, 2.5)
@@ -38,9 +38,9 @@ _ALONG_UPPER_ARM: Final = (1 / 3, 2 / 3, 1.0)
 
 
 def similarity(source: Points, target: Points) -> Affine:
-    """Fit turn, scale and shift by least squares, as Umeyama 1991 without mirror images.
+    """Fit rotation, scale and translation by least squares, as Umeyama 1991 without reflections.
 
-    Takes `source` (N, 2) px, N at least 2, to `target`; a shift if all of `source` is one point.
+    Maps `source` (N, 2) px, N at least 2, to `target`; a translation if all source points coincide.
     """
     start, end = source.mean(axis=0), target.mean(axis=0)
     z, w = _as_complex(source - start), _as_complex(target - end)
@@ -52,18 +52,18 @@ def similarity(source: Points, target: Points) -> Affine:
 def card(source: Points, target: Points, *, thinnest: float, mirrored: bool) -> Affine:
     """Fit an affine map by least squares, as of a flat card that turns in space.
 
-    A card seen from its other side is mirrored, so mirror images are allowed. Seen on edge it
-    would be a line; it keeps some thickness instead, and the side that it showed before.
+    A card seen from behind is mirrored, so reflections are allowed. Seen edge-on it would be a
+    line; it keeps a minimum thickness instead, and the side that was visible before.
 
     Args:
         source: (N, 2) px, N at least 3.
         target: (N, 2) px.
         thinnest: smallest ratio of the two singular values, in (0, 1].
-        mirrored: which side showed before.
+        mirrored: whether the back was visible before.
     """
     start, end = source.mean(axis=0), target.mean(axis=0)
     x, y = source - start, target - end
-    # Points on a line say nothing of what lies beside it: a little of the similarity decides there.
+    # Collinear points leave the map across their line open: the ridge prefers the similarity there.
     ridge = 0.03 * float((x**2).sum()) / 2 + 1e-9
     prior = similarity(source, target)[:, :2]
     linear = np.linalg.solve(x.T @ x + ridge * np.eye(2), x.T @ y + ridge * prior.T).T
@@ -75,10 +75,10 @@ def card(source: Points, target: Points, *, thinnest: float, mirrored: bool) -> 
 
 
 def bone(source: Points, target: Points, *, width_scale: float, shortest: float) -> Affine:
-    """Map one bone, (2, 2) px, onto another: stretched along, scaled by `width_scale` across.
+    """Map one bone, (2, 2) px, to another: stretched along it, scaled by `width_scale` across it.
 
-    It takes the middle to the middle, and ends to ends unless the factor along the bone would fall
-    below `shortest * width_scale`.
+    It maps the middle to the middle, and ends to ends unless the factor along the bone would be
+    less than `shortest * width_scale`.
     """
     x, y = _as_complex(source[1:] - source[:1])[0], _as_complex(target[1:] - target[:1])[0]
     length = max(abs(x), 1e-6)
@@ -92,7 +92,7 @@ def bone(source: Points, target: Points, *, width_scale: float, shortest: float)
 
 
 def inverse(affine: Affine) -> Affine:
-    """Return the map back."""
+    """Return the inverse map."""
     linear = np.linalg.inv(affine[:, :2])
     return np.column_stack([linear, -linear @ affine[:, 2]])
 
@@ -103,7 +103,7 @@ def apply(affine: Affine, points: Points) -> Points:
 
 
 def limited(moved: Points, wanted: Points, *, follow: float, most: float) -> Points:
-    """Go the share `follow` of the way from `moved` (N, 2) to `wanted`, but at most `most` px."""
+    """Move from `moved` (N, 2) by the share `follow` towards `wanted`, but at most `most` px."""
     step = follow * (wanted - moved)
     length = np.hypot(step[:, 0], step[:, 1])
     return moved + step * np.minimum(1.0, most / np.maximum(length, 1e-9))[:, None]
@@ -118,18 +118,18 @@ def moving_least_squares(
     section 2.2, written in complex numbers, where the fit of a similarity is one division.
 
     Args:
-        nodes: what is mapped.
+        nodes: points to map.
         source: (N, 2) px, points whose images are known.
         target: (N, 2) px, their images.
-        weights: (N,) how much each point counts.
-        soft_px: points nearer than about this to a node count no more than one at this distance.
+        weights: (N,) weight of each point.
+        soft_px: points closer than this to a node have about the same weight as at this distance.
     """
     v, p, q = _as_complex(nodes), _as_complex(source), _as_complex(target)
     gap = v[:, None] - p[None]
     w = weights / (gap.real**2 + gap.imag**2 + soft_px**2)
     w /= w.sum(axis=1, keepdims=True)
     p_mean, q_mean = w @ p, w @ q
-    # Sums over centred points, from raw moments about a common origin near all of them.
+    # Sums over centred points, from raw moments about a common origin close to all points.
     origin = p.mean()
     p, centre = p - origin, p_mean - origin
     cross = w @ (p.conj() * q) - centre.conj() * q_mean
@@ -147,15 +147,15 @@ def _turn(direction: complex) -> NDArray[np.float64]:
 
 
 def _through(linear: NDArray[np.float64], start: Points, end: Points) -> Affine:
-    """Return the map with this linear part that takes `start` to `end`."""
+    """Return the map with this linear part that maps `start` to `end`."""
     return np.column_stack([linear, end - linear @ start])
 
 
 class Motion:
     """The motion of one clip, frame by frame.
 
-    A joint that is not seen stays where it was seen last, and before that where the reference has
-    it. So does the whole face. Points are (133, 2) px, NaN where not seen.
+    An invisible joint keeps its last visible position, initially that of the reference. The same
+    holds for the face as a whole. Points are (133, 2) px, NaN where invisible.
 
     Attributes:
         hands: left and right.
@@ -170,7 +170,7 @@ class Motion:
         self._trunk = self._trunk_points()
 
     def advance(self, points: Points) -> None:
-        """Take the pose of the next frame."""
+        """Update the motion to the pose of the next frame."""
         new = points.copy()
         if visible(points[FACE]).sum() < _MIN_FACE_POINTS:
             new[FACE] = np.nan
@@ -190,7 +190,7 @@ class Motion:
         return back
 
     def bone(self, start: int, end: int) -> Affine:
-        """Return the forward map of a bone between two points, as much wider as the trunk is."""
+        """Return the forward map of a bone between two points; its width scales with the trunk."""
         source, target, _ = self._trunk
         scale = float(np.hypot(*similarity(source, target)[:, 0]))
         ends = [start, end]
@@ -202,7 +202,7 @@ class Motion:
         )
 
     def _trunk_points(self) -> tuple[Points, Points, NDArray[np.float64]]:
-        """Return points of the reference, where they go, and how much each counts."""
+        """Return points of the reference, their targets, and their weights."""
         head = range(FACE.start, FACE.stop) if self._has_face else HEAD
         face, face_to = self._seen_in_reference(head)
         if len(face) > 1:
@@ -230,11 +230,11 @@ class Motion:
 class HandMotion:
     """One hand: a card that turns in space, with fingers that bend a little.
 
-    A hand that is not seen goes on as it was, at its wrist.
+    An invisible hand keeps its last shape and moves with its wrist.
 
     Attributes:
         forward: map of the card, from the reference to the output.
-        slack_px: how far bending takes anything from where the card would have it.
+        slack_px: largest displacement by bending, relative to the flat card.
     """
 
     def __init__(self, reference: Points, arm: Arm) -> None:
@@ -247,7 +247,7 @@ class HandMotion:
         self._wrist = reference[arm.wrist]
 
     def advance(self, points: Points, held: Points) -> None:
-        """Take the pose of the next frame; `held` has what was seen last in place of NaN."""
+        """Update the motion to the next frame; in `held`, last positions replace NaN."""
         wrist = held[self._arm.wrist]
         found = visible(points[self._arm.hand]) & visible(self._points)
         if found.sum() >= _MIN_HAND_POINTS:
@@ -259,7 +259,7 @@ class HandMotion:
         self._wrist = wrist
 
     def back(self, nodes: Points) -> Points:
-        """Take (N, 2) px of the output to px of the reference."""
+        """Map (N, 2) px of the output to px of the reference."""
         weights = np.ones(len(self._bent))
         soft_px = _HAND_SOFT * _radius(self._bent)
         unbent = moving_least_squares(nodes, self._bent, self._rigid, weights, soft_px=soft_px)
@@ -274,7 +274,7 @@ class HandMotion:
 
 
 def _radius(points: Points) -> float:
-    """Return the root mean square distance from the middle, never 0."""
+    """Return the root mean square distance from the centroid, never 0."""
     return max(float(np.sqrt(points.var(axis=0).sum())), 1e-3)
 
 
