@@ -79,9 +79,9 @@ def test_a_list_that_somebody_sent_takes_nothing_away_outside(tmp_path: Path, na
 def test_a_list_that_is_a_link_or_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     (tmp_path / LIST_NAME).symlink_to("mine")
-    with pytest.raises(ConfigError, match="not a list that can be read"):
+    with pytest.raises(ConfigError, match="can't be read as a list of files"):
         Site.open(tmp_path)
     (tmp_path / LIST_NAME).unlink()
     (tmp_path / LIST_NAME).write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="not a list that can be read"):
+    with pytest.raises(ConfigError, match="can't be read as a list of files"):
         Site.open(tmp_path)

@@ -171,14 +171,14 @@ def test_a_record_that_was_forged_gives_itself_away(run: Run) -> None:
     edit_record(run.folder.record("b"), generated_sha256="0" * 64)
     assert problems(run, recompute=False) == (
         "generated/b.mkv: not the file that its record names (sha256 differs)",
-        "scores.json: scores of b are of another file than there is",
+        "scores.json: scores of b are not of its current file",
     )
 
 
 def test_clips_of_other_inputs_are_named(run: Run) -> None:
     edit_record(run.folder.record("b"), inputs="0" * 64)
     assert problems(run) == (
-        "records/b.json: was made from other inputs than run.json and the dataset say",
+        "records/b.json: was generated from other inputs than run.json and the dataset give",
     )
 
 
@@ -198,7 +198,7 @@ def test_books_that_do_not_add_up_are_named(name: str, run: Run) -> None:
     changed = part.model_copy(update={"frames": 1} if name == "counts" else {"gen_s": 0.001})
     write_run_info(run.folder.path, run.info.model_copy(update={name: changed}))
     assert problems(run, recompute=False) == (
-        f"run.json: its {name} are not those of the records; if it was killed, run it again",
+        f"run.json: its {name} differ from the records; if the run was killed, run it again",
     )
 
 
@@ -211,7 +211,7 @@ def test_files_that_are_gone_or_strange_are_named(run: Run) -> None:
     assert "generated/stranger.mkv: no record names it" in found
     assert "generated/c.mkv: no record names it" in found
     assert "preview/c.mp4: no record names it" in found
-    assert "scores.json: has scores of c, of which there is no clip" in found
+    assert "scores.json: has scores of c, but there is no such clip" in found
 
 
 def test_a_forged_score_is_told_digit_by_digit(run: Run) -> None:
@@ -223,7 +223,7 @@ def test_a_forged_score_is_told_digit_by_digit(run: Run) -> None:
     (found,) = problems(run)
     digits = int(-np.log10(1e-4 / psnr))
     assert found == (
-        f"scores.json: psnr of b: {psnr + 1e-4!r} was written, {psnr!r} comes out (they agree in "
+        f"scores.json: psnr of b: recorded {psnr + 1e-4!r}, recomputed {psnr!r} (they agree in "
         f"{digits} digits)"
     )
 
@@ -236,10 +236,8 @@ def test_a_forged_mean_is_told(run: Run) -> None:
     rewrite(run, better)
 
     first, second = problems(run)
-    assert first.startswith("scores.json: psnr: 99.0 was written, ")
-    assert (
-        second == "scores.json: psnr, low end of the interval: 98.0 was written, nothing comes out"
-    )
+    assert first.startswith("scores.json: psnr: recorded 99.0, ")
+    assert second == "scores.json: psnr, low end of the interval: recorded 98.0, recomputed nothing"
 
 
 def test_a_rounding_error_is_no_forgery(run: Run) -> None:
@@ -261,7 +259,7 @@ def test_forged_frames_are_named(run: Run) -> None:
     frames.to_parquet(path)
     assert problems(run) == (
         "frames.parquet: not the file that scores.json names (sha256 differs)",
-        "frames.parquet: b: l1, psnr differ, the first time in frame 40",
+        "frames.parquet: b: l1, psnr differ, first in frame 40",
     )
 
 
@@ -273,7 +271,7 @@ def test_scores_from_before_frames_had_a_sha256_are_read_and_verify_says_what_th
     path.write_text(json.dumps({**content, "digest": digest_of(content)}))
     found = verify_run(run.folder.path, workers=1)
     assert (found.problems, found.level, found.n_files) == ((), "rerun", 6)
-    assert "written before it named the sha256 of frames.parquet" in found.notes[0]
+    assert "from a version that did not record the sha256 of frames.parquet" in found.notes[0]
     flip(run.folder.path / "frames.parquet")
     assert problems(run)[0].startswith("frames.parquet: ")
 
@@ -292,8 +290,8 @@ def test_intervals_of_an_older_method_are_not_compared_and_verify_says_so(run: R
     assert (found.problems, found.level) == ((), "rerun")
     (note,) = found.notes
     assert note == (
-        f"{path}: its intervals are by method 1 of another tpbench (this one has 2): not compared; "
-        "score the run again to renew them"
+        f"{path}: its intervals are by method 1, this tpbench has method 2: not compared; "
+        "score the run again to update them"
     )
 
 
@@ -308,7 +306,7 @@ def test_intervals_of_an_older_method_are_not_compared_and_verify_says_so(run: R
         ),
         (
             lambda path: pd.read_parquet(path).iloc[1:].to_parquet(path),
-            "frames.parquet: a: has other frames than come out",
+            "frames.parquet: a: has other frames than the recomputed values",
         ),
     ],
 )
@@ -351,8 +349,8 @@ def test_clips_made_after_scoring_are_named(run: Run, talks: Path, tmp_path: Pat
     part = Evaluator(data=talks, out=tmp_path / "runs")(limit=1).runs[0]
     Maker(data=talks, out=tmp_path / "runs")(Noisy())
     assert problems(part)[:2] == (
-        "scores.json: has no scores of b, which was made",
-        "scores.json: has no scores of c, which was made",
+        "scores.json: has no scores of b, which was generated",
+        "scores.json: has no scores of c, which was generated",
     )
 
 
@@ -394,7 +392,7 @@ def test_another_version_of_the_task_is_refused(run: Run) -> None:
 
 def test_scores_of_other_versions_are_refused(run: Run) -> None:
     rewrite(run, lambda old: replace(old, protocol={**old.protocol, "digest": "0" * 64}))
-    with pytest.raises(SubmissionError, match="metrics have other versions by now"):
+    with pytest.raises(SubmissionError, match="metrics have other versions now"):
         verify_run(run.folder.path)
 
 
@@ -426,4 +424,4 @@ def test_networks_may_round_otherwise(finished: Path) -> None:
     far = Disagreements((with_fid(12.0), frames), (with_fid(12.001), frames))
 
     assert near.scores == ()
-    assert far.scores == ("fid: 12.0 was written, 12.001 comes out (they agree in 4 digits)",)
+    assert far.scores == ("fid: recorded 12.0, recomputed 12.001 (they agree in 4 digits)",)

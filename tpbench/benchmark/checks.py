@@ -1,4 +1,4 @@
-"""What `verify` checks: files against records, and scores computed again."""
+"""The checks of `verify`: files against records, and scores against recomputed ones."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PIXEL_TOLERANCE: Final = 1e-9
-"""Of what is computed from pixels alone, relative to the value, or absolute below 1."""
+"""For values computed from pixels alone; relative, or absolute below 1."""
 NETWORK_TOLERANCE: Final = 1e-5
-"""Of what a network or a detector has a part in: other processors round otherwise."""
+"""For values that involve a network or a detector, since rounding differs between processors."""
 _KEYS: Final = ["clip_id", "frame"]
 
 
 class Disagreements:
-    """What does not come out again when clips are scored once more.
+    """Differences between the recorded scores of a run and recomputed ones.
 
     Args:
-        written: scores and the file of frames that a run has.
-        again: those that come out now.
+        written: recorded scores and file of per-frame values.
+        again: the recomputed ones.
     """
 
     def __init__(self, written: tuple[ScoreReport, Path], again: tuple[ScoreReport, Path]) -> None:
@@ -51,15 +51,15 @@ class Disagreements:
         self.n_compared = 0
         """Values that agree."""
         self.intervals_compared = old.statistics == new.statistics
-        """Whether the intervals were: not if they were made by another method than today's."""
+        """Whether intervals were compared: only if both are by the same method."""
         measured = [name for name, score in old.metrics.items() if score.status == "measured"]
         here = {name for name in measured if new.metrics[name].status == "measured"}
         self.not_measured = tuple(name for name in measured if name not in here)
-        """Metrics that have a value and can't be measured here."""
+        """Metrics with a recorded value that can't be measured here."""
         self.scores = (*self._of_sets(old, new, here), *self._of_clips(old, new))
-        """One line each."""
+        """One line per difference."""
         self.frames = tuple(self._of_frames(written[1], again[1]))
-        """One line for each clip."""
+        """One line per clip with a difference."""
 
     def _of_sets(self, old: ScoreReport, new: ScoreReport, names: set[str]) -> Iterator[str]:
         ends = ("low", "high") if self.intervals_compared else ()
@@ -71,7 +71,7 @@ class Disagreements:
                     yield f"{which}: {gap}"
 
     def _of_clips(self, old: ScoreReport, new: ScoreReport) -> Iterator[str]:
-        """Yield a line for each metric: how many clips differ, and the first of them."""
+        """Yield a line per differing metric: the first differing clip and how many more."""
         common = sorted(old.clips.keys() & new.clips.keys())
         for name in (name for name in old.metrics if name not in self.not_measured):
             differing = []
@@ -100,14 +100,14 @@ class Disagreements:
         for clip_id, anew in new.groupby("clip_id", sort=True, observed=True):
             then = of_clips.get(clip_id)
             if then is None or then["frame"].tolist() != anew["frame"].tolist():
-                yield f"{clip_id}: has other frames than come out"
+                yield f"{clip_id}: has other frames than the recomputed values"
             elif differing := self._of_columns(then, anew):
                 first = min(differing.values())
                 names = ", ".join(differing)
-                yield f"{clip_id}: {names} differ, the first time in frame {first}"
+                yield f"{clip_id}: {names} differ, first in frame {first}"
 
     def _of_columns(self, then: pd.DataFrame, anew: pd.DataFrame) -> dict[str, int]:
-        """Return by column of one clip that differs the first frame in which it does."""
+        """Return, by differing column of one clip, the first differing frame."""
         differing: dict[str, int] = {}
         for name in anew.columns.difference(_KEYS):
             old, new = then[name].to_numpy(float), anew[name].to_numpy(float)
@@ -118,7 +118,7 @@ class Disagreements:
         return differing
 
     def _gap(self, metric_id: str, old: float | None, new: float | None) -> str:
-        """Return both values in full and how many of their digits agree; empty if they agree."""
+        """Return both values in full and how many digits agree; empty if the values agree."""
         before, after = (math.nan if value is None else float(value) for value in (old, new))
         row = METRICS[metric_id]
         tolerance = NETWORK_TOLERANCE if row.weights or row.needs else PIXEL_TOLERANCE
@@ -126,7 +126,7 @@ class Disagreements:
             self.n_compared += 1
             return ""
         told = ("nothing" if math.isnan(value) else repr(value) for value in (before, after))
-        said = "{} was written, {} comes out".format(*told)
+        said = "recorded {}, recomputed {}".format(*told)
         if not (math.isfinite(before) and math.isfinite(after)):
             return said
         gap = abs(before - after) / max(abs(before), abs(after))
@@ -155,28 +155,28 @@ def _tolerance_of_column(column: str) -> float:
 logger = logging.getLogger(__name__)
 
 Level = Literal["none", "digest", "rerun"]
-"""none: something is wrong. digest: all files are those that were written down. rerun: and the
-scores came out again, those of every frame among them."""
+"""none: there is a problem. digest: all files have the recorded sha256. rerun: and recomputed
+scores agree, including those of every frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What was found."""
+    """Result of verifying a run."""
 
     folder: Path
     level: Level
     problems: tuple[str, ...]
-    """One line each; the first word is the file."""
+    """One line each, starting with the file."""
     notes: tuple[str, ...] = ()
-    """What could not be looked at, and why."""
+    """What could not be checked, and why."""
     n_files: int = 0
-    """Files whose sha256 was right."""
+    """Files with the recorded sha256."""
     n_values: int = 0
-    """Values that came out again."""
+    """Values that agree with recomputed ones."""
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
@@ -192,7 +192,7 @@ class Verification:
 
 
 class RunCheck:
-    """Collects what is wrong with one run."""
+    """Collects the problems of one run."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -207,7 +207,7 @@ class RunCheck:
         self.has_lossless = True
 
     def verify_files(self) -> None:
-        """Read all records, and hash what they name; nothing else may lie there."""
+        """Read all records and hash the files they name; other files there are problems."""
         for name in self._recorded():
             try:
                 self._records[name] = ClipRecord.read(self._folder.record(name))
@@ -218,7 +218,7 @@ class RunCheck:
         if done and not any(path.exists() for path in generated):
             self.has_lossless = False
             self.notes.append(
-                "the lossless frames were not kept: their sha256 can't be looked at, and the "
+                "the lossless frames were not kept: their sha256 can't be checked, and the "
                 "scores can't be computed again"
             )
         known: set[Path] = set()
@@ -252,22 +252,22 @@ class RunCheck:
             self._verify_file(frames, report.frames_sha256, named_by=SCORES_NAME)
         else:
             self.notes.append(
-                f"{path}: written before it named the sha256 of {FRAMES_NAME}; only computing "
-                "again compares that"
+                f"{path}: from a version that did not record the sha256 of {FRAMES_NAME}; only "
+                "recomputing compares that file"
             )
         made = {n: r.generated_sha256 for n, r in self._records.items() if r.status == "done"}
         scored = {name: clip.generated_sha256 for name, clip in report.clips.items()}
         for name in sorted(scored.keys() - made.keys() - self._unreadable()):
-            self.problems.append(f"{path}: has scores of {name}, of which there is no clip")
+            self.problems.append(f"{path}: has scores of {name}, but there is no such clip")
         for name in sorted(made.keys() - scored.keys() - report.coverage.failed.keys()):
-            self.problems.append(f"{path}: has no scores of {name}, which was made")
+            self.problems.append(f"{path}: has no scores of {name}, which was generated")
         for name in sorted(made.keys() & scored.keys()):
             if made[name] is not None and made[name] != scored[name]:
-                self.problems.append(f"{path}: scores of {name} are of another file than there is")
+                self.problems.append(f"{path}: scores of {name} are not of its current file")
         return report
 
     def verify_inputs(self, plan: RunPlan) -> None:
-        """Compare what the clips were made from with what `run.json` and the dataset say."""
+        """Compare the inputs keys of the records with those by `run.json` and the dataset."""
         info = self._run.info
         clips = {clip.clip_id: clip for clip in plan.selection.clips}
         for name, record in self._records.items():
@@ -285,7 +285,7 @@ class RunCheck:
             )
             if record.inputs != key:
                 self.problems.append(
-                    f"{path}: was made from other inputs than run.json and the dataset say"
+                    f"{path}: was generated from other inputs than run.json and the dataset give"
                 )
         for name in sorted(clips.keys() & self._records.keys()):
             clip = clips[name].driving
@@ -300,7 +300,7 @@ class RunCheck:
         scoring: ScoringSetting,
         on_progress: ProgressListener | None,
     ) -> None:
-        """Score the clips that have scores in a folder of their own, and compare."""
+        """Score again, in a temporary folder, the clips that have scores, and compare."""
         path = self._folder.path / SCORES_NAME
         clips = [clip for clip in plan.selection.clips if clip.clip_id in report.clips]
         pairing = pair_clips(clips, plan.dataset, self._folder)
@@ -322,8 +322,8 @@ class RunCheck:
         self.problems += [f"{path.with_name(FRAMES_NAME)}: {line}" for line in found.frames]
         if not found.intervals_compared:
             self.notes.append(
-                f"{path}: its intervals are by method {report.statistics} of another tpbench (this "
-                f"one has {again.statistics}): not compared; score the run again to renew them"
+                f"{path}: its intervals are by method {report.statistics}, this tpbench has "
+                f"method {again.statistics}: not compared; score the run again to update them"
             )
         if found.not_measured:
             names = ", ".join(found.not_measured)
@@ -331,7 +331,7 @@ class RunCheck:
         self._again = not found.not_measured
 
     def conclude(self, *, rerun: bool) -> Verification:
-        """Say what was found, note it for leaderboards made here, and leave it in the run."""
+        """Return the result, and store it for leaderboards built here and in the run itself."""
         level: Level = "none"
         if not self.problems:
             level = "rerun" if (rerun and self._again) or self._came_out_before() else "digest"
@@ -365,7 +365,7 @@ class RunCheck:
             if getattr(told, name) != getattr(info, name):
                 path = self._folder.path / RUN_INFO_NAME
                 self.problems.append(
-                    f"{path}: its {name} are not those of the records; if it was killed, run it "
+                    f"{path}: its {name} differ from the records; if the run was killed, run it "
                     "again"
                 )
 
@@ -380,7 +380,7 @@ class RunCheck:
         return fingerprint(self._run.info, self._records, self._scores_digest)
 
     def _came_out_before(self) -> bool:
-        """Whether an earlier look, by whoever looks now, computed these very scores again."""
+        """Whether an earlier check on this machine recomputed exactly these scores."""
         return what_was_found(self._fingerprint()) == "rerun"
 
     def _leave(self, level: Level) -> None:

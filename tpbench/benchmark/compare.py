@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WORST: Final = 3
-"""Clips that are named for a metric."""
+"""Clips that are listed per metric."""
 Better = Literal["a", "b"]
 
 
@@ -42,30 +42,29 @@ class MetricComparison:
     direction: str
     unit: str
     quantity: str
-    """What is compared: "value", or of a metric with a target the "distance to" it."""
+    """What is compared: "value", or, for a metric with a target, the "distance to" it."""
     a: float
-    """Of the first run: mean of the quantity over the clips of which both have a value; of what all
-    clips give together, the run's value. NaN: not measured."""
+    """First run: mean of the quantity over the clips for which both runs have a value, or the value
+    of all clips together. NaN: not measured."""
     b: float
     difference: float = math.nan
     """a minus b; NaN if the values of all clips together are of different clips."""
     low: float | None = None
-    """Lower end of the difference's 95 % interval over identities; None: `reason` says why."""
+    """Lower end of the difference's 95 % interval over identities; None: see `reason`."""
     high: float | None = None
     value_a: float
-    """Of the first run: mean value over these clips, also where the distance to a target is
-    compared."""
+    """First run: mean value over the same clips, also if `quantity` is the distance to a target."""
     value_b: float
     better: Better | None = None
-    """The run that is better by more than chance makes among all metrics that are judged; None:
-    neither, or it can't be told."""
+    """The significantly better run, by the joint test of all judged metrics; None: neither, or not
+    judged."""
     n_clips: int = 0
-    """Clips that a, b and the difference are made from."""
+    """Clips behind a, b and the difference."""
     n_lacking_a: int = 0
-    """Clips left out because the first run alone has no value in them."""
+    """Clips left out because only the first run has no value for them."""
     n_lacking_b: int = 0
     n_infinite: int = 0
-    """Values of the two runs that are infinite, and count as 100 dB (see `judging`)."""
+    """Infinite values of both runs, which count as 100 dB (see `judging`)."""
     n_identities: int = 0
     reason: str | None
     """Why there is no difference, or no interval."""
@@ -80,12 +79,12 @@ class ClipLoss:
     a: float
     b: float
     loss: float
-    """By how much it is worse; above 0."""
+    """How much worse it is; above 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Two runs, side by side."""
+    """Two runs, metric by metric."""
 
     a: Run
     b: Run
@@ -94,13 +93,13 @@ class Comparison:
     worst: Mapping[str, tuple[ClipLoss, ...]]
     """By headline metric: the clips on which the first run loses most, the greatest loss first."""
     n_common: int
-    """Clips that both have scores of."""
+    """Clips with scores in both runs."""
     n_unpaired: int
-    """Clips that only one has scores of; they are in no mean and no difference."""
+    """Clips with scores in one run only; they are in no mean and no difference."""
     n_judged: int
-    """Metrics of which one joint test told which run is better; 0: `unjudged` says why."""
+    """Metrics in the joint test for significance; 0: see `unjudged`."""
     unjudged: str | None
-    """Why no run is called better at anything."""
+    """Why no metric was judged."""
 
     def table(self) -> pd.DataFrame:
         """Return one row per metric."""
@@ -111,7 +110,7 @@ class Comparison:
         return table.astype(dict.fromkeys(("low", "high"), "float64"))
 
     def to_json(self) -> dict[str, Any]:
-        """Return all as JSON: NaN is null, infinity is "inf"."""
+        """Return the comparison as JSON: NaN is null, infinity is "inf"."""
         content = {
             "a": _about(self.a),
             "b": _about(self.b),
@@ -129,30 +128,30 @@ class Comparison:
 def compare_runs(a: Path | str, b: Path | str) -> Comparison:
     """Compare two scored runs of one task, protocol and dataset.
 
-    What makes one clip harder than another is in both runs and cancels: they can differ surely
-    although their own intervals overlap. Everything said of a metric is over the clips of which
-    both runs have a value. What is compared stands in `judging`: with a target each clip's distance
-    to it, and an infinite PSNR as 100 dB.
+    Differences are taken clip by clip, so the difficulty of the clips cancels: runs can differ
+    significantly although their own intervals overlap. A metric is compared over the clips for
+    which both runs have a value, by the rules in `judging`: with a target, each clip's distance to
+    it; an infinite PSNR as 100 dB.
 
-    Many metrics make many chances to differ. So one test judges all of them together: a run is
-    better at a metric if its difference is one that the greatest of all metrics reaches in few of
-    the draws that chance makes (`joint_test.differ`), and if its interval leaves out 0.
+    To allow for multiple comparisons, one test judges all metrics jointly. A run is better at a
+    metric if its difference is significant by the distribution of the greatest difference of all
+    metrics (`joint_test.differ`), and its interval excludes 0.
 
     Args:
         a: folder of a run.
         b: folder of the other.
 
     Raises:
-        SubmissionError: there is no scored run, it was tampered with, the two are one, or they
-            differ in task, protocol, dataset, split, or a metric's version; the line says which.
+        SubmissionError: a run is missing, not scored or tampered with, the two are the same run, or
+            they differ in task, protocol, dataset, split, or a metric's version.
     """
     first, second = Run.open(Path(a)), Run.open(Path(b))
     if first.folder.path.resolve() == second.folder.path.resolve():
         raise SubmissionError(f"{a} and {b} are the same run: nothing to compare")
     reports = load_report(first.folder.path)[0], load_report(second.folder.path)[0]
     if first.info.identity() == second.info.identity():
-        msg = f"{a} and {b} are copies of the same run, or the same run made twice: model, options "
-        msg += "and seed are equal"
+        msg = f"{a} and {b} are copies of the same run, or the same run generated twice: model, "
+        msg += "options and seed are equal"
         raise SubmissionError(msg)
     _require_same_conditions((first, second), reports)
     rows = [
@@ -199,7 +198,7 @@ def _require_same_conditions(
 
 
 def _conditions(run: Run, report: ScoreReport) -> dict[str, str]:
-    """Return what has to be equal, in words."""
+    """Return the conditions that must be equal, as text."""
     task, dataset = run.info.task, run.info.dataset
     versions = {
         f"the version of {name}": str(score.version) for name, score in report.metrics.items()
@@ -216,9 +215,9 @@ def _conditions(run: Run, report: ScoreReport) -> dict[str, str]:
 
 
 def _compared(row: MetricRow, a: ScoreReport, b: ScoreReport) -> MetricComparison:
-    """Return one metric of both runs; who is better is told later, of all together."""
+    """Return one metric of both runs; `better` is filled in later, by the joint test."""
     ours, theirs = a.metrics[row.id], b.metrics[row.id]
-    # Means of other clips than both have, undistanced, are no A and B: told of sets only.
+    # A run's own mean is over other clips and without distances: only values of sets are used.
     means = (ours.value, theirs.value) if row.reduction == "set" else (math.nan, math.nan)
     found = MetricComparison(
         metric=row.id,
@@ -252,7 +251,7 @@ def _of_clips(
     identities: Mapping[str, str] | None,
     empty: MetricComparison,
 ) -> MetricComparison:
-    """Fill in what the clips say of which both runs have a value."""
+    """Fill in the comparison over the clips for which both runs have a value."""
     has = with_value(values[0]), with_value(values[1])
     clips = sorted(has[0] & has[1])
     columns = [{clip: judged(row, each[clip]) for clip in clips} for each in values]
@@ -287,7 +286,7 @@ def _better(
     compared: Mapping[str, MetricComparison],
     reports: tuple[ScoreReport, ScoreReport],
 ) -> tuple[dict[str, Better | None], str | None]:
-    """Return by metric that is judged who is better; or why nothing is judged."""
+    """Return the better run by judged metric, or the reason why no metric is judged."""
     judged_rows = [
         row
         for row in rows
@@ -316,7 +315,7 @@ def _better(
 
 
 def _losses(row: MetricRow, a: ScoreReport, b: ScoreReport) -> dict[str, float]:
-    """Return by clip of which both have a value how much worse the first run is."""
+    """Return how much worse the first run is, by clip for which both runs have a value."""
     ours, theirs = _values(row, a), _values(row, b)
     return {
         clip: badness(row, ours[clip]) - badness(row, theirs[clip])
@@ -347,7 +346,7 @@ def _values(row: MetricRow, report: ScoreReport) -> dict[str, float]:
 
 
 def _identities(a: ScoreReport, b: ScoreReport) -> dict[str, str] | None:
-    """Return who is seen in the common clips; None if that is not known of all."""
+    """Return the identities of the common clips; None if not all are known."""
     common = {clip: a.clips[clip].identity for clip in a.clips.keys() & b.clips.keys()}
     known = {clip: name for clip, name in common.items() if name is not None}
     return known if len(known) == len(common) else None

@@ -1,4 +1,4 @@
-"""The published site: what goes into it, and the key by which its own work is known again."""
+"""The published folder with its list of own files, and stored results of `verify`."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from tpbench.foreign import (
 logger = logging.getLogger(__name__)
 
 STATE_VARIABLE: Final = "TPBENCH_STATE"
-"""Names the state folder; default: the user's own of this system."""
+"""Environment variable with the state folder; default: the system's folder for user state."""
 Found = Literal["digest", "rerun"]
-"""digest: the sha256 of every file was right. rerun: the scores were computed again, and agreed."""
+"""digest: every file had the recorded sha256. rerun: and recomputed scores agreed."""
 
 
 def state_dir() -> Path:
-    """Return the folder of what is known of runs. It need not exist."""
+    """Return the folder with results of `verify`. It need not exist."""
     chosen = os.environ.get(STATE_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
@@ -46,9 +46,9 @@ def state_dir() -> Path:
 
 
 def fingerprint(info: RunInfo, records: Mapping[str, ClipRecord], scores_digest: str) -> str:
-    """Digest all that a run says: `run.json`, the records with the sha256 of their files, scores.
+    """Digest a whole run: `run.json`, the records with the sha256 of their files, and the scores.
 
-    `scores.json` names the sha256 of the per-frame values, and so its digest covers them.
+    `scores.json` has the sha256 of the per-frame values, so its digest covers them too.
     """
     content = {
         "run": info.model_dump(mode="json"),
@@ -59,7 +59,7 @@ def fingerprint(info: RunInfo, records: Mapping[str, ClipRecord], scores_digest:
 
 
 def what_was_found(key: str) -> Found | None:
-    """Return what `verify` found here of the run with this fingerprint; None: nothing."""
+    """Return the level that `verify` on this machine gave to this fingerprint; None: none."""
     try:
         content = read_json(_path(key))
     except (OSError, ForeignFileError):
@@ -69,7 +69,7 @@ def what_was_found(key: str) -> Found | None:
 
 
 def note(key: str, found: Found | None, *, date: str) -> None:
-    """Write down what was found of a run; None: that something is wrong with it."""
+    """Store the verified level of a run; None, for a run with problems, deletes it."""
     path = _path(key)
     try:
         if found is None:
@@ -79,8 +79,8 @@ def note(key: str, found: Found | None, *, date: str) -> None:
         atomic_write_text(path, json.dumps({"level": found, "date": date}) + "\n")
     except OSError as error:
         logger.warning(
-            "%s: can't be written (%s): leaderboards here will not know of it; %s names another "
-            "folder",
+            "%s: can't be written (%s): leaderboards here won't show this result; set %s to "
+            "another folder",
             path.parent,
             error.strerror,
             STATE_VARIABLE,
@@ -98,10 +98,10 @@ _LEFT: Final = re.compile(r"\.tpbench-[0-9a-f]{16}\.tmp")
 
 
 class Site:
-    """A folder to publish. Make one with `Site.open`, and end with `finish`.
+    """A folder to publish. Open it with `Site.open` and end a build with `finish`.
 
-    Every file is on the list before it has its name, so that a build that was killed leaves nothing
-    that the next one would not know.
+    Every file is listed before it gets its final name, so the next build recognises all files of a
+    build that was killed.
     """
 
     def __init__(self, folder: Path, known: dict[str, set[str]]) -> None:
@@ -112,11 +112,11 @@ class Site:
 
     @classmethod
     def open(cls, folder: Path) -> Site:
-        """Open a folder, or make it.
+        """Open a folder, or create it.
 
         Raises:
             ConfigError: its list can't be read.
-            OSError: it can't be made or read.
+            OSError: it can't be created or read.
         """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / LIST_NAME
@@ -128,19 +128,19 @@ class Site:
                 lines = read_bytes(path).decode("utf-8").splitlines()
             except ValueError as error:
                 raise ConfigError(
-                    f"{path}: not a list that can be read ({error}); choose another --out"
+                    f"{path}: can't be read as a list of files ({error}); choose another --out"
                 ) from error
             for line in lines:
-                # The last line of a build that was killed may be half.
+                # A killed build may have left an incomplete last line.
                 if (match := _LINE.fullmatch(line)) and _is_plain(match[2]):
                     known.setdefault(match[2], set()).add(match[1])
         return cls(folder, known)
 
     def require_free(self, names: Iterable[str]) -> None:
-        """Refuse to go on where a file stands in the way that is not ours.
+        """Check that these names are free, or taken by unchanged files of an earlier build.
 
         Raises:
-            ConfigError: names the file and says what to do.
+            ConfigError: another file is in the way.
         """
         for name in names:
             if problem := self._in_the_way(name):
@@ -149,10 +149,10 @@ class Site:
                 )
 
     def write_text(self, name: str, text: str) -> Path:
-        """Write a file of text.
+        """Write a text file.
 
         Raises:
-            ConfigError: another file stands in the way.
+            ConfigError: another file is in the way.
         """
         return self.write_bytes(name, text.encode("utf-8"))
 
@@ -160,7 +160,7 @@ class Site:
         """Write a file.
 
         Raises:
-            ConfigError: another file stands in the way.
+            ConfigError: another file is in the way.
         """
         self.require_free([name])
         with self._aside(name) as temporary:
@@ -178,17 +178,17 @@ class Site:
         sha256: str,
         is_good: Callable[[Path], bool],
     ) -> Path | None:
-        """Copy a file that came from outside, if it is the one that was written down.
+        """Copy a file from outside, if its bytes have the expected sha256.
 
         Args:
             name: in the site.
             source: the file.
-            inside: folder that it has to lie in when all links are resolved.
+            inside: folder that must contain it after all links are resolved.
             sha256: that its bytes must have.
-            is_good: told the path of the copy; whether it can be shown.
+            is_good: whether the copy at this path can be shown.
 
         Returns:
-            Its path; None if it is left out, and a warning says why.
+            Its path; None if it is left out, with a warning.
         """
         if problem := self._in_the_way(name):
             logger.warning("%s: %s; left as it is", self.folder / name, problem)
@@ -208,7 +208,7 @@ class Site:
         """End a build.
 
         Args:
-            sweep: take away what earlier builds wrote and this one did not, if nobody changed it.
+            sweep: delete unchanged files of earlier builds that this one did not write.
         """
         for name in sorted(self._known.keys() - self._now.keys()) if sweep else ():
             path = self.folder / name
@@ -223,7 +223,7 @@ class Site:
         atomic_write_text(self.folder / LIST_NAME, "".join(sorted(lines)))
 
     def _in_the_way(self, name: str) -> str | None:
-        """Say why a name may not be written or taken away; None if it may."""
+        """Return why a name may not be written or deleted; None if it may."""
         path = self.folder
         for part in PurePosixPath(name).parts:
             path /= part
@@ -232,7 +232,7 @@ class Site:
         if not os.path.lexists(path):
             return None
         if not path.is_file():
-            return "is no file"
+            return "is not a file"
         if name not in self._known:
             return "was not written by `tpbench leaderboard build`"
         if sha256_of(path) not in self._known[name]:
@@ -264,31 +264,31 @@ class Site:
 
 
 def copied(source: Path, inside: Path, target: Path, sha256: str) -> bool:
-    """Copy a file that came from outside to a new one, and say whether it is the right one.
+    """Copy a file from outside to a new one; return whether its bytes have the expected sha256.
 
     Args:
-        source: the file; a warning says why it is left out, unless it is not there.
-        inside: folder that it has to lie in when all links are resolved.
-        target: not there yet.
+        source: the file; if it is left out a warning is logged, unless it does not exist.
+        inside: folder that must contain it after all links are resolved.
+        target: must not exist yet.
         sha256: that its bytes must have.
     """
     try:
         with opened_inside(inside, source) as file:
             if copy_checked(file, target, sha256):
                 return True
-        logger.warning("%s: not the file that was written down (sha256 differs); left out", source)
+        logger.warning("%s: not the recorded file (sha256 differs); left out", source)
     except FileNotFoundError:
         pass
     except ForeignFileError as error:
         logger.warning("%s: %s; left out", source, error)
     except OSError as error:
-        if target.exists():  # the site's disk, not the file
+        if target.exists():  # the error is of the site's disk, not of the source
             raise
         logger.warning("%s: can't be read (%s); left out", source, error.strerror)
     return False
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name on a list stays in the folder."""
+    """Whether a listed name stays inside the folder."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts and printable(name) == name

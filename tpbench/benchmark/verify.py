@@ -1,9 +1,9 @@
-"""`verify_run`: whether a run's files are what they say, and its scores what comes out again.
+"""`verify_run`: whether a run's files match their records, and its scores can be reproduced.
 
-Three looks, each at what the one before can't see: the records against the files, `run.json` and
-`scores.json` against the records, and the scores against what the metrics say now of the generated
-clips, measured afresh. What a run claims of its model it proves to nobody: for that, it has to be
-made again.
+Three checks, each of what the previous one can't see: the files against the records; `run.json` and
+`scores.json` against the records; and the scores against new measurements of the generated clips.
+That the clips come from the named model can't be verified from the files; for that, the run has to
+be generated again.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ def verify_run(
     offline: bool = False,
     on_progress: ProgressListener | None = None,
 ) -> Verification:
-    """Check a run, and write `verified.json` into it if all is well.
+    """Check a run, and write `verified.json` into it if there are no problems.
 
     Args:
         folder: of the run.
-        data: folder of its dataset; None: where it lay when the run was made, or $TPBENCH_DATA.
-        recompute: compute the scores again; else only digests and bookkeeping are looked at.
+        data: folder of its dataset; None: as recorded when the run was generated, or $TPBENCH_DATA.
+        recompute: compute the scores again; else only digests and counts are checked.
         device: where networks run.
         workers: processes.
-        offline: never fetch model files.
-        on_progress: told how far the scoring is.
+        offline: never download model files.
+        on_progress: called with the progress of the scoring.
 
     Raises:
-        SubmissionError: there is no run, or it was made by another version of the task.
-        ConfigError: the scores are to be computed again, and the dataset is not there.
+        SubmissionError: there is no run, or it is of another version of the task.
+        ConfigError: the scores are to be computed again, but the dataset is missing.
     """
     folder = Path(folder)
     try:
@@ -81,19 +81,19 @@ def verify_run(
 
 
 def _dataset_of(run: Run, data: Path | str | None) -> Dataset:
-    """Open the dataset that a run was made on.
+    """Open the dataset of a run.
 
     Raises:
-        ConfigError: it is not there, or is another one.
+        ConfigError: it is missing, or has another digest.
     """
     info = run.info.dataset
-    # Older versions wrote the whole path into `run.json`.
+    # Older versions recorded the whole path in `run.json`.
     noted = run.folder.noted_dataset() or Path(info.folder)
     there = noted.is_absolute() and (noted / "dataset.json").is_file()
     try:
         dataset = Dataset.open(data_folder(noted if data is None and there else data))
     except TPBenchError as error:
-        msg = f"{run.folder.path}: its dataset '{info.name}' is needed ({error}); name its folder "
+        msg = f"{run.folder.path}: its dataset '{info.name}' is needed ({error}); give its folder "
         msg += "by --data, or use --no-recompute"
         raise ConfigError(msg) from error
     if dataset.digest != info.digest:
@@ -105,7 +105,7 @@ def _dataset_of(run: Run, data: Path | str | None) -> Dataset:
 
 
 def _plan(run: Run, dataset: Dataset) -> RunPlan:
-    """Look up again what a run was made of.
+    """Rebuild the plan of a run from its `run.json`.
 
     Raises:
         SubmissionError: it is of another version of the task, or of other clips.
@@ -120,8 +120,8 @@ def _plan(run: Run, dataset: Dataset) -> RunPlan:
         )
     selection = select_clips(dataset, rule, split=info.dataset.split)
     if selection.digest != info.dataset.clips_digest:
-        msg = f"{run.folder.path}: not of the clips that the {info.dataset.split} side of "
-        msg += f"{dataset.folder} has now: it was split anew; use --no-recompute"
+        msg = f"{run.folder.path}: its clips are not those now in the {info.dataset.split} split "
+        msg += f"of {dataset.folder}: the dataset was split again; use --no-recompute"
         raise SubmissionError(msg)
     return RunPlan(
         choice=ModelChoice(name=info.model.name),
@@ -134,10 +134,10 @@ def _plan(run: Run, dataset: Dataset) -> RunPlan:
 
 
 def _protocol_of(report: ScoreReport, folder: Path) -> Protocol:
-    """Return the protocol that scores were made by.
+    """Return the protocol of existing scores.
 
     Raises:
-        SubmissionError: metrics have other versions by now, or it is none.
+        SubmissionError: it is unknown or retired, or its metrics have other versions now.
     """
     settings: Mapping[str, Any] = {k: v for k, v in report.protocol.items() if k != "digest"}
     name = str(settings.get("id")).partition("+")[0]
@@ -145,12 +145,12 @@ def _protocol_of(report: ScoreReport, folder: Path) -> Protocol:
         raise SubmissionError(
             f"{folder / SCORES_NAME}: scored by version {settings.get('version')} of protocol "
             f"'{name}', and this tpbench has version {PROTOCOLS[name].version}: score the run "
-            "anew, or use --no-recompute"
+            "again, or use --no-recompute"
         )
     if name in RETIRED_PROTOCOLS:
         raise SubmissionError(
-            f"{folder / SCORES_NAME}: nothing is scored by protocol '{name}' any more: score the "
-            f"run anew by '{RETIRED_PROTOCOLS[name]}', or use --no-recompute"
+            f"{folder / SCORES_NAME}: protocol '{name}' is retired: score the run again by "
+            f"'{RETIRED_PROTOCOLS[name]}', or use --no-recompute"
         )
     try:
         found = Protocol(
@@ -163,11 +163,11 @@ def _protocol_of(report: ScoreReport, folder: Path) -> Protocol:
         digest = found.digest
     except (TPBenchError, KeyError, TypeError) as error:
         raise SubmissionError(
-            f"{folder / SCORES_NAME}: has no protocol that this tpbench knows ({error})"
+            f"{folder / SCORES_NAME}: its protocol is unknown to this tpbench ({error})"
         ) from error
     if digest != report.protocol["digest"]:
         raise SubmissionError(
-            f"{folder / SCORES_NAME}: metrics have other versions by now: score the run again, or "
+            f"{folder / SCORES_NAME}: metrics have other versions now: score the run again, or "
             "use --no-recompute"
         )
     return found
