@@ -1,12 +1,12 @@
-"""How sure a mean over clips is: intervals by resampling identities.
+"""Confidence intervals of means over clips, by resampling identities.
 
-Clips of one person are alike, and frames of one clip more so. Whoever resamples frames gets
-intervals many times too narrow; here the identity is the unit, and all of its clips go together.
+Clips of one person are correlated, and frames of one clip more so. Resampling frames would give
+intervals many times too narrow; here the identity is the unit, and its clips are drawn together.
 
-No such interval exists for FID and FVD: a resample holds clips twice, and their distance is biased
-by how many different ones there are.
+FID and FVD have no such interval: a resample holds clips twice, and these distances are biased by
+the number of distinct clips.
 
-How often the intervals hold the truth, by simulation: `docs/statistics.md`.
+Actual coverage of the intervals, by simulation: `docs/statistics.md`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Bounds = tuple[float | None, float | None]
-"""The least and the greatest value there can be; None: no end."""
+"""The least and the greatest possible value; None: unbounded."""
 SHARES: Final[Bounds] = (0.0, 1.0)
-"""Of shares of a whole."""
+"""Bounds of shares of a whole."""
 STATISTICS_VERSION: Final = 2
-"""Of the method of intervals, as `scores.json` names it; scores that name none are of version 1."""
+"""Version of the interval method, recorded in `scores.json`; scores without it are version 1."""
 MIN_IDENTITIES: Final = 5
 """Below this many identities no interval is given."""
 ERROR_FLOOR: Final = 0.1
-"""Smallest standard error of a draw, in units of that of the clips at hand."""
+"""Smallest standard error of a draw, in units of that of the clips themselves."""
 TAIL_IDENTITIES: Final = 10
 """With G identities the bootstrap's own tails are G / (G + this) of the nominal ones, ..."""
 LEAST_TAIL: Final = 0.5
@@ -45,7 +45,7 @@ CACHED_VALUES: Final = 1_000_000
 def finite_mean(values: Sequence[float] | NDArray[np.floating]) -> float:
     """Return the mean of the finite values.
 
-    Where none is finite: the infinity they share, or NaN if they share none or there are none.
+    If none is finite: the infinity they share, or NaN if they share none or there are no values.
 
     >>> finite_mean([1.0, 3.0, float("inf"), float("nan")])
     2.0
@@ -76,21 +76,21 @@ def contrast(
     if first.shape != second.shape:
         raise ValueError(f"both sides need one shape; got {first.shape} and {second.shape}")
     equal = first == second
-    # The difference of equal infinities is replaced, so what NumPy says about it is no news.
+    # The difference of equal infinities is replaced, so NumPy's warning about it is suppressed.
     with np.errstate(invalid="ignore"):
         return np.where(equal, 0.0, first - second)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """Where the mean over all clips of such identities should lie."""
+    """Confidence interval of the mean over all clips of such identities."""
 
     low: float | None
     """None with a reason."""
     high: float | None
     """None with a reason."""
     level: float
-    """What share of such intervals should hold the truth, 0..1."""
+    """Nominal coverage, 0..1."""
     n_identities: int
     """Identities that were resampled."""
     reason: str | None
@@ -106,7 +106,7 @@ class Estimate:
     interval: Interval
     """By resampling identities."""
     n_used: int
-    """Clips with a finite value: the mean is theirs."""
+    """Clips with a finite value, over which the mean is taken."""
     n_infinite: int
     """Clips with an infinite value; left out of the mean unless all are."""
     n_missing: int
@@ -125,17 +125,17 @@ def mean_over_identities(
 ) -> Estimate:
     """Return the mean over clips with an interval over identities.
 
-    Student's by the jackknife and the studentised bootstrap together: see `_interval`.
-    Neither the order of clips nor the spelling of identities changes anything; values of the
-    opposite sign have the interval of the opposite sign.
+    It combines Student's interval by the jackknife with the studentised bootstrap: see `_interval`.
+    The result does not depend on the order of clips or the spelling of identities; negated values
+    have the negated interval.
 
     Args:
-        values: one per clip, `(N,)`. NaN and infinite ones are left out and counted; if nothing but
-            one infinity is left, that is the mean, without an interval.
+        values: one per clip, `(N,)`. NaN and infinite ones are left out and counted; if all that
+            are not NaN are the same infinity, that is the mean, without an interval.
         identities: one per clip; None if they are not known.
-        weights: how much each clip counts, `(N,)`, above 0; None: all the same. n is then the sum
-            of an identity's weights, and S of weight times value.
-        bounds: the least and greatest value there can be; the interval stays within them.
+        weights: weight of each clip, `(N,)`, above 0; None: all equal. n is then the sum of an
+            identity's weights, and S of weight times value.
+        bounds: the least and greatest possible value; the interval stays within them.
         level: nominal coverage, between 0 and 1.
         n_resamples: draws, rounded up to an even number.
         seed: of the draws. Two metrics of the same clips with one seed get the same draws.
@@ -150,7 +150,7 @@ def mean_over_identities(
     sums, counts = _identity_sums(clips, used, finite, identities)
     mean, reason = finite_mean(clips), None
     if finite.any():
-        # fsum is exact: the order of clips can't show in the last digits.
+        # fsum is exact: the order of clips can't change the last digits.
         mean = math.fsum(clips[finite] * used[finite]) / math.fsum(used[finite])
     else:
         reason = "no clip has a finite value"
@@ -180,9 +180,9 @@ def paired_difference(
 ) -> Estimate:
     """Return first minus second on the clips both have, with an interval over identities.
 
-    What makes one clip harder than another is in both sets and cancels, so two models can differ
-    surely although their own intervals overlap. Infinite values: equal ones differ by 0, otherwise
-    the clip is left out and counted.
+    The difficulty of a clip affects both sets and cancels, so two models can differ significantly
+    although their own intervals overlap. Infinite values: equal ones differ by 0, otherwise the
+    clip is left out and counted.
 
     Args:
         first: value by clip id.
@@ -229,10 +229,10 @@ def _identity_sums(
     finite: NDArray[np.bool_],
     identities: Sequence[str] | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weighted sum of the finite values and of weights of each identity that has one.
+    """Weighted sum of the finite values, and sum of the weights, of each identity that has one.
 
-    In the order of weight, then mean: it tells nothing of names, and identities that could change
-    places are the same.
+    Sorted by weight, then mean, so that names have no influence; identities with equal keys are
+    interchangeable.
     """
     groups: dict[str, list[tuple[float, float]]] = {}
     if identities is not None:
@@ -262,12 +262,12 @@ def _interval(
     """Return the interval of five identities or more.
 
     With S the sum of an identity's values and n the number of its clips, G identities have the mean
-    m = sum S / sum n. Its interval is the hull of two, each of which is too narrow somewhere:
+    m = sum S / sum n. Its interval is the hull of two, each of which is too narrow in some cases:
 
     * Student's, m -+ t e, where e is the jackknife's standard error (each identity left out in
       turn: Bell & McCaffrey's CR3, sound where a few identities have most clips) and the degrees of
       freedom are those of the effective number of identities, (sum n)^2 / sum n^2 - 1;
-    * the studentised bootstrap (bootstrap-t, Efron & Tibshirani 1993, chapter 12), which follows
+    * the studentised bootstrap (bootstrap-t, Efron & Tibshirani 1993, chapter 12), which adapts to
       skewed values: G identities are drawn with replacement, all clips of one together. With m* and
       s* the mean and standard error of a draw, and q the quantiles of (m* - m) / max(s*, s / 10),
       it is [m - q(1 - tail) e, m - q(tail) e], where
@@ -304,10 +304,10 @@ def _interval(
 
 
 def _of_equals(value: float, counts: NDArray[np.float64], bounds: Bounds, level: float) -> Interval:
-    """Return the interval where all identities have one value: only shares of 0 or 1 have one.
+    """Return the interval if all identities have one value: it exists only for shares of 0 or 1.
 
-    Shares that are all 1 have that of the rule of three (Clopper & Pearson 1934, G the effective
-    number of identities), from ((1 - level) / 2)^(1 / G) to 1; all 0, the same from the other end.
+    For shares that are all 1 it is that of the rule of three (Clopper & Pearson 1934, G the
+    effective number of identities), ((1 - level) / 2)^(1 / G) to 1; for all 0, its mirror image.
     """
     seen = ((1 - level) / 2) ** (1 / _effective(counts))
     if bounds != SHARES or SAME < value < 1 - SAME:
@@ -318,7 +318,7 @@ def _of_equals(value: float, counts: NDArray[np.float64], bounds: Bounds, level:
 
 
 def _effective(counts: NDArray[np.float64]) -> float:
-    """Identities of equal weight that would say as much as these."""
+    """The effective number of identities: of equal weight, with as much information as these."""
     return float(counts.sum() ** 2 / (counts**2).sum())
 
 
@@ -330,23 +330,23 @@ def _studentised_quantiles(
     n_resamples: int,
     seed: int,
 ) -> tuple[float, float]:
-    """Quantiles of (m* - m) / max(s*, s / 10) over the draws; `tail` of them lie beyond either.
+    """Quantiles of (m* - m) / max(s*, s / 10) over the draws; a share `tail` lies beyond each.
 
     `deviations` are S - m n of each identity, in units of the standard error s.
     """
     drawn = -(-n_resamples // 2)
-    turned = _turned(counts)
+    reversed_order = _reversed_order(counts)
     scores = [
         _scores(draws, deviations[order], counts[order])
         for draws in _draws(counts.size, drawn, seed)
-        for order in (slice(None), turned)
+        for order in (slice(None), reversed_order)
     ]
     lower, upper = np.quantile(np.concatenate(scores), [tail, 1 - tail])
     return float(lower), float(upper)
 
 
-def _turned(counts: NDArray[np.float64]) -> NDArray[np.intp]:
-    """The order turned round among identities of equal weight, which are ordered by their mean."""
+def _reversed_order(counts: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The reverse order among identities of equal weight, which are sorted by their mean."""
     places = np.arange(counts.size)
     first = np.searchsorted(counts, counts, side="left")
     last = np.searchsorted(counts, counts, side="right") - 1
@@ -358,7 +358,7 @@ def _scores(
 ) -> NDArray[np.float64]:
     """(m* - m) / max(s*, s / 10) in units of s, from how often each draw holds each identity."""
     n_identities = counts.size
-    # By einsum and not BLAS, whose sums hang on the number of its threads.
+    # By einsum and not BLAS, whose sums depend on the number of its threads.
     totals, shifts, squares, cross, weights = (
         np.einsum("dg,g->d", draws, column)
         for column in (counts, deviations, deviations**2, deviations * counts, counts**2)

@@ -1,14 +1,14 @@
-"""Distances of sets of feature vectors: Fréchet (FID, FVD) from streamed statistics, and KID.
+"""Distances between sets of feature vectors: Fréchet (FID, FVD) from streamed statistics, and KID.
 
     Fréchet = |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))
     k(x, y) = (x.y / d + 1)^3
     KID = mean of k(x, x') over x != x' + mean of k(y, y') over y != y' - 2 mean of k(x, y)
 
-Vectors are (n, d) real and finite numbers; everything else is refused with a `ValueError`, and so
-are sets of different d.
+Vectors are (n, d) real and finite numbers; anything else, and sets of different d, raise a
+`ValueError`.
 
 KID (Binkowski et al. 2018) is the squared MMD under a cubic kernel. Unlike FID it has no bias from
-the number of samples, so that it can be read where there are few; it may come out below 0.
+the number of samples, so it can be used with few; it may be below 0.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FeatureStatistics:
-    """What a set of n feature vectors of length d leaves behind for a Fréchet distance."""
+    """Statistics of n feature vectors of length d, from which Fréchet distances are computed."""
 
     n: int
-    """How many vectors, 1 or more."""
+    """Number of vectors, 1 or more."""
     mean: NDArray[np.float64]
     """(d,)"""
     spread: NDArray[np.float64]
@@ -71,7 +71,7 @@ def feature_statistics(features: ArrayLike) -> FeatureStatistics:
         raise ValueError(f"features: want at least one row, got shape {rows.shape}")
     mean = rows.mean(axis=0)
     rows -= mean
-    # The mean is rounded; for large offsets that shows in the scatter unless it is taken out again.
+    # The mean is rounded; for large offsets the scatter is inaccurate unless this is corrected.
     correction = rows.mean(axis=0)
     return _statistics(len(rows), mean + correction, rows - correction)
 
@@ -96,8 +96,8 @@ def merge_statistics(a: FeatureStatistics, b: FeatureStatistics) -> FeatureStati
 class FeatureAccumulator:
     """Collects the statistics of feature vectors that come in batches.
 
-    Never holds more than 2 d * d numbers. Vectors are taken up in blocks of d, whatever the size of
-    the batches, so that the batch size changes no digit; the order changes the last ones.
+    Never holds more than 2 d * d numbers. Vectors are processed in blocks of d, so that the batch
+    size does not change the result; the order of vectors changes the last digits.
 
     Args:
         dim: length d of a vector.
@@ -112,7 +112,7 @@ class FeatureAccumulator:
         self._n_pending = 0
 
     def update(self, features: ArrayLike) -> None:
-        """Take up vectors, (k, d), k may be 0."""
+        """Add vectors, (k, d), k may be 0."""
         rows = checked_features(features)
         if rows.shape[1] != self._dim:
             raise ValueError(f"features: want (k, {self._dim}), got {rows.shape}")
@@ -144,7 +144,7 @@ def _statistics(n: int, mean: NDArray[np.float64], rows: NDArray[np.float64]) ->
 
 
 def checked_features(features: ArrayLike) -> NDArray[np.float64]:
-    """Return an own float64 copy of feature vectors after a look at their shape and numbers."""
+    """Return a float64 copy of feature vectors after checking their shape and values."""
     given = np.asarray(features)
     if given.ndim != 2 or not given.shape[1] or given.dtype.kind not in "fiu":
         raise ValueError(f"features: want (n, d) real numbers, got {given.shape} {given.dtype}")
@@ -162,23 +162,23 @@ def _check_dims(a: FeatureStatistics, b: FeatureStatistics) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrechetScore:
-    """A Fréchet distance, and what has to be said beside it."""
+    """A Fréchet distance, and a caveat to be shown with it."""
 
     value: float
     """0 or more, in squared units of the features; lower is better."""
     n_real: int
     n_generated: int
     warning: str | None
-    """Why this many vectors are too few, as a sentence; None if they are not."""
+    """Why there are too few vectors, as a sentence; None if there are enough."""
 
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics, *, ddof: int = 1) -> float:
     """Return the Fréchet distance of two sets of feature vectors.
 
-    Equal to pytorch-fid's `calculate_frechet_distance` of `numpy.cov`
-    covariances wherever that is well-conditioned, and also right where it isn't. A single vector is
-    a Gaussian without spread (where `numpy.cov` gives NaN). Small samples bias the value upwards:
-    compare only distances with equal n.
+    Equal to pytorch-fid's `calculate_frechet_distance` of `numpy.cov` covariances wherever that is
+    well-conditioned, and correct where it isn't. A single vector is a Gaussian without spread
+    (where `numpy.cov` gives NaN). Small samples bias the value upwards: compare only distances with
+    equal n.
 
     Args:
         a: one set, n 1 or more.
@@ -186,8 +186,8 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics, *, ddof: int = 
         ddof: covariances are divided by n - ddof: 1 for FID, 0 for FVD as StyleGAN-V defines it.
 
     Returns:
-        0 or more, in squared units of the features; symmetric in a and b. Rounding stays near
-        1e-13 of the traces, which is what the distance of a set to itself comes to.
+        0 or more, in squared units of the features; symmetric in a and b. Rounding errors are near
+        1e-13 of the traces, and so is the distance of a set to itself.
     """
     _check_dims(a, b)
     gap = a.mean - b.mean
@@ -205,8 +205,8 @@ def _factor(statistics: FeatureStatistics, ddof: int) -> NDArray[np.float64]:
 def _root(symmetric: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return F (k, d) with F^T F = the positive semi-definite matrix given, k its rank."""
     values, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
-    # Below this an eigenvalue is rounding of the largest one. Its root would not be small: without
-    # the cut a singular matrix gains 1e-8 of spread in each direction that it does not have.
+    # Smaller eigenvalues are rounding errors of the largest one. Their roots are not small: without
+    # the cut a singular matrix gains a spread of 1e-8 in each direction where it has none.
     kept = values > max(values[-1], 0.0) * values.size * np.finfo(np.float64).eps
     root: NDArray[np.float64] = np.sqrt(values[kept])[:, None] * vectors[:, kept].T
     return root
@@ -214,7 +214,7 @@ def _root(symmetric: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrechetMetric:
-    """A Fréchet distance by the name that papers know."""
+    """A Fréchet distance as papers define it under a name."""
 
     name: str
     dim: int
@@ -222,14 +222,14 @@ class FrechetMetric:
     ddof: int
     """Covariances are divided by n - ddof."""
     enough: int
-    """Vectors of each set from which on the value is held to be reliable."""
+    """Vectors of each set from which the value is considered reliable."""
     unit: str
     """What a vector stands for, in the plural."""
 
     def score(self, real: FeatureStatistics, generated: FeatureStatistics) -> FrechetScore:
         """Return the distance of the pooled vectors, and a warning where they are too few.
 
-        Frames and windows of a clip resemble each other, so that even many of few clips are a small
+        Frames and windows of a clip are correlated, so even many of them from few clips are a small
         sample. No interval is given: resampling them would measure the bias of the distance more
         than its spread.
 
@@ -249,7 +249,7 @@ class FrechetMetric:
         return FrechetScore(value=value, n_real=real.n, n_generated=generated.n, warning=few)
 
     def pooled(self, clips: Iterable[tuple[ArrayLike, ArrayLike]]) -> FrechetScore:
-        """Return `score` over all vectors of all clips: of each its real and its generated ones."""
+        """Return `score` over all vectors of all clips, given as (real, generated) per clip."""
         real, generated = FeatureAccumulator(self.dim), FeatureAccumulator(self.dim)
         for of_real, of_generated in clips:
             real.update(of_real)
@@ -258,15 +258,15 @@ class FrechetMetric:
 
 
 FID: Final = FrechetMetric(name="FID", dim=2048, ddof=1, enough=10_000, unit="frames")
-"""On pytorch-fid's 2048 Inception features, covariances as `numpy.cov` has them (Heusel et al.
-2017, whose authors hold 10,000 frames to be enough)."""
+"""On pytorch-fid's 2048 Inception features, covariances as in `numpy.cov` (Heusel et al. 2017,
+whose authors consider 10,000 frames to be enough)."""
 FVD: Final = FrechetMetric(name="FVD", dim=400, ddof=0, enough=2048, unit="windows")
-"""On the 400 logits of I3D (Unterthiner et al. 2018), covariances over n as StyleGAN-V has them
+"""On the 400 logits of I3D (Unterthiner et al. 2018), covariances over n as in StyleGAN-V
 (other scripts divide by n - 1: 5 % at 16 windows). Where StyleGAN-V draws one random window of each
 of 2048 videos, all windows at stride 16 are pooled here, which is deterministic; with 256 of them
 about a third of the spread is still bias."""
 DISCO_FVD: Final = FrechetMetric(name="DisCo's FVD", dim=400, ddof=1, enough=2048, unit="windows")
-"""As the TikTok tables have it: windows from every frame on, covariances over n - 1."""
+"""As in the TikTok tables: a window starts at every frame, covariances over n - 1."""
 
 
 _BLOCK_ROWS: Final = 1024
@@ -278,12 +278,12 @@ class KidScore:
     """KID of two sets of features, exact and over subsets."""
 
     value: float
-    """From all pairs at once; lower is better, about 0 (also below) for equal distributions."""
+    """From all pairs; lower is better, about 0 (possibly below) for equal distributions."""
     subset_mean: float
     """Mean over random subsets, the number that most papers print."""
     subset_std: float | None
-    """Spread (ddof 0) over the subsets, which overlap: no standard error of `value`. None where
-    each subset is the whole of both sets."""
+    """Spread (ddof 0) over the subsets; as they overlap, it is no standard error of `value`. None
+    if each subset is the whole of both sets."""
     n_real: int
     n_generated: int
 
@@ -299,8 +299,8 @@ def kid(
     """Return KID from all pairs, and over random subsets as it is usually printed.
 
     Subsets are drawn without replacement in the order and with the generator of torch-fidelity, so
-    that its number comes out for the same features and seed. Where that refuses sets smaller than
-    `subset_size`, the size is lowered to the smaller set here, as clean-fid does.
+    the same features and seed give its number. torch-fidelity rejects sets smaller than
+    `subset_size`; here the size is lowered to that of the smaller set, as in clean-fid.
 
     Args:
         real: two vectors or more.
@@ -337,9 +337,9 @@ def frame_sample(
 ) -> NDArray[np.float32]:
     """Return a bounded, uniform sample of the feature vectors of many frames.
 
-    KID looks at all pairs, so the vectors themselves are needed. Up to `limit` all are kept; beyond
-    it those stay whose hash of (seed, clip, frame number) is smallest. Which ones does not depend
-    on the order of clips, and is the same for real and generated frames.
+    KID compares all pairs, so the vectors themselves are needed. Up to `limit` all are kept; beyond
+    it, those whose hash of (seed, clip, frame number) is smallest. The choice does not depend on
+    the order of clips, and is the same for real and generated frames.
 
     Args:
         clips: id and vectors, (n, d), one per frame.
