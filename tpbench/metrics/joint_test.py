@@ -1,16 +1,16 @@
-"""Which of many differ by more than chance makes: one joint test, by signs flipped over identities.
+"""Which of many comparisons exceed chance: a joint test, by flipping the signs of identities.
 
-Whoever makes many comparisons finds differences where there are none: of ten equal models, the best
-is best by luck, and some of the others lie far behind it by the same luck. So all comparisons are
-judged by the greatest that chance makes among them.
+Many comparisons show differences where there are none: of ten equal models, one is best by chance,
+and some of the others are far behind it by the same chance. So all comparisons are judged by the
+greatest statistic that chance produces among them.
 
-Under "no difference", an identity's differences could as well have the other sign. Every sign
-flipped, for all comparisons of an identity at once, is a draw of what chance makes; with few
-identities all draws are gone through, which makes the test of a single comparison exact wherever
-differences are symmetric, whatever their tails and however unequal the numbers of clips. (It is the
-wild cluster bootstrap with the null imposed and Rademacher weights: Cameron, Gelbach & Miller 2008;
-the joint use of the greatest statistic: Westfall & Young 1993; one step down after the other:
-Romano & Wolf 2005.) How often it errs, and what it finds, by simulation: `docs/statistics.md`.
+Under the null hypothesis, an identity's differences could as well have the other sign. Each draw
+flips the signs of some identities, for all their comparisons at once; with few identities all sign
+patterns are enumerated, which makes the test of a single comparison exact wherever differences are
+symmetric, whatever their tails and however unequal the numbers of clips. (It is the wild cluster
+bootstrap with the null imposed and Rademacher weights: Cameron, Gelbach & Miller 2008; the joint
+use of the greatest statistic: Westfall & Young 1993; stepping down: Romano & Wolf 2005.) Its error
+rate and power, by simulation: `docs/statistics.md`.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_IDENTITIES: Final = 6
-"""With fewer no difference can be told from chance: of 2^5 signs, one in sixteen is as extreme."""
+"""With fewer, nothing exceeds chance: of 2^5 sign patterns, one in sixteen is as extreme."""
 LEVEL: Final = 0.035
-"""A difference counts if chance makes as great a one in this share of the draws or less. It is
-under the 5 % that is promised, for differences that are skewed and for draws at random."""
+"""A difference counts if at most this share of the draws has one as great. It is below the 5 % that
+is promised, as a margin for skewed differences and for random draws."""
 EXACT_IDENTITIES: Final = 11
-"""Up to this many all signs are gone through: 2^11 draws at most."""
+"""Up to this many, all sign patterns are enumerated: 2^11 draws at most."""
 N_DRAWS: Final = 2048
-"""Draws of signs above that, those of the data among them."""
+"""Random draws of signs above that, including the signs of the data."""
 _ROUNDING: Final = 1e-9
-"""Differences of this share of the greatest value, and statistics this near, are equal."""
+"""Differences up to this share of the greatest value count as 0, statistics this close as equal."""
 
 
 def worse_than_some(sums: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which models are worse than some other by more than chance makes.
+    """Return which models are worse than some other model by more than chance.
 
     For models i and k with badness totals S_gi of identity g, d_g = S_gi - S_gk, the statistic is
-    sum_g d_g / sqrt(sum_g d_g^2), a monotone form of Student's t. A model is worse if its greatest
-    statistic against any other is one that the greatest of all pairs reaches in `LEVEL` of the
-    draws or fewer; then the pairs in which only models that were found worse could be the worse one
-    are left out, and the others are judged again, until nobody is added.
+    sum_g d_g / sqrt(sum_g d_g^2), a monotone form of Student's t. A model is worse if the greatest
+    statistic of all pairs reaches the model's own greatest one in at most `LEVEL` of the draws.
+    Then the pairs in which only models already found worse could be the worse one are left out, and
+    the others are judged again, until no model is added.
 
-    All pairs are in it and not only those with the model that came out best: which that is, luck
-    decides too. Where several models are truly the best, the chance that any of them is called
-    worse is at most `LEVEL`, however many models there are and whatever the others are like.
+    All pairs are included, not only those with the observed best model, since chance decides which
+    that is. If several models are truly the best, the probability that any of them is called worse
+    is at most `LEVEL`, whatever the number and values of the other models.
 
     Args:
-        sums: `(G, K)`: for each identity and model the sum over its clips of a value that is the
-            greater the worse it is; the same clips for all models.
+        sums: `(G, K)`: for each identity and model the sum over its clips of a value that is
+            greater if it is worse; the same clips for all models.
 
     Returns:
         `(K,)`; all False with fewer than `MIN_IDENTITIES` identities.
@@ -71,15 +71,15 @@ def worse_than_some(sums: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def differ(differences: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which differences are more than chance makes, in either direction.
+    """Return which differences exceed chance, in either direction.
 
-    The statistic of each is that of `worse_than_some`; it counts if the greatest of all, whatever
-    its sign, reaches it in `LEVEL` of the draws or fewer; those that count are then left out and
-    the others judged again.
+    The statistic of each is that of `worse_than_some`. A difference counts if the greatest absolute
+    statistic of all reaches its own in at most `LEVEL` of the draws; those that count are then left
+    out and the others judged again.
 
     Args:
         differences: `(G, M)`: for each identity and comparison the sum over its clips of first
-            minus second; 0 where an identity has no part in a comparison.
+            minus second; 0 if an identity is not part of a comparison.
 
     Returns:
         `(M,)`; all False with fewer than `MIN_IDENTITIES` identities.
@@ -96,28 +96,28 @@ def differ(differences: NDArray[np.float64]) -> NDArray[np.bool_]:
 def _studentised(
     differences: NDArray[np.float64], greatest: NDArray[np.float64] | float
 ) -> NDArray[np.float64]:
-    """Differences over the root of the sum of their squares; 0 for those that rounding makes."""
+    """Differences over the root of the sum of their squares; 0 for mere rounding errors."""
     real = np.where(np.abs(differences) > _ROUNDING * greatest, differences, 0.0)
     root = np.sqrt((real**2).sum(axis=0))
     return np.asarray(real / np.where(root > 0, root, 1.0), dtype=np.float64)
 
 
 def _in_order(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Identities in an order made of their values alone: how they are spelt changes no draw.
+    """Sort identities by their values alone, so that their names change no draw.
 
-    Their sorted values come first: nor does the order of models, but where identities have the same
-    values, each of another model.
+    The first keys are each identity's sorted values, so that the order of models changes no draw
+    either, unless two identities have the same values with other models.
     """
     keys = np.concatenate([np.sort(table, axis=1), table], axis=1)
     return table[np.lexsort(keys.T[::-1])]
 
 
 def _step_down(seen: NDArray[np.float64], drawn: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whose statistic the greatest of a draw reaches in few draws; again without those.
+    """Whose statistic is reached by the greatest one in few draws; repeated without those found.
 
     Args:
         seen: `(n,)`, of the data.
-        drawn: `(draws, n)`, that of the data among them.
+        drawn: `(draws, n)`, including those of the data.
     """
     found = np.zeros(seen.size, dtype=np.bool_)
     while not found.all():

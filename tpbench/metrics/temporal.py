@@ -1,7 +1,7 @@
-"""What shows over time only: jitter (TJE), lag, drift, and how long clips last (Kaplan-Meier).
+"""Temporal metrics: jitter (TJE), lag, drift, and how long clips last (Kaplan-Meier).
 
-Pictures are (H, W, 3) uint8 RGB, curves (T,), one value per frame; everything else is refused with
-a `ValueError`.
+Images are (H, W, 3) uint8 RGB, curves (T,), one value per frame; anything else raises a
+`ValueError`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from tpbench.metrics.pixels import check_pair, check_picture, rgb_to_lab, row_st
 
 
 class EarlierPairs:
-    """Hands back the pair of frames that came some frames before, holding as many and one more.
+    """Returns the pair of frames that came `delta` frames earlier, holding `delta` + 1 pairs.
 
-    Frames are kept as they come, not copied: they must not be overwritten afterwards.
+    Frames are held without copying: they must not be overwritten afterwards.
 
     Args:
-        delta: how many frames before.
+        delta: distance in frames.
     """
 
     def __init__(self, delta: int) -> None:
@@ -41,7 +41,7 @@ class EarlierPairs:
     def before(
         self, real: NDArray[np.uint8], generated: NDArray[np.uint8]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
-        """Take in the next pair and return the earlier one; None for the first `delta` frames."""
+        """Add the next pair and return the earlier one; None for the first `delta` frames."""
         self._pairs.append((real, generated))
         return self._pairs[0] if len(self._pairs) == self._pairs.maxlen else None
 
@@ -58,7 +58,7 @@ def jitter_error(
     """Return one term of TJE: mean over pixels and channels of ||R_t - R_t-d| - |G_t - G_t-d||.
 
     Returns:
-        Grey levels in [0, 255]; the sum is one of integers and exact.
+        Grey levels in [0, 255]; the sum is over integers, so it is exact.
     """
     check_pair(real, generated)
     check_pair(real, real_before)
@@ -72,21 +72,21 @@ def jitter_error(
 
 
 LAGS: Final = (2, 5, 10, 20, 50, 100)
-"""Distances in frames at which the benchmark compares."""
+"""Distances in frames between the frames that are compared."""
 THUMBNAIL_PX: Final = 32
 """Side of the square thumbnails."""
 
 
 def unit_thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return a picture as a vector of length 1 whose dot product with another is the cosine.
+    """Return an image as a vector of length 1 whose dot product with another is the cosine.
 
-    The picture is shrunk to 32 x 32 by averaging areas (OpenCV's INTER_AREA, whatever its aspect
-    ratio) rounded to whole levels, turned into CIELAB and divided by its norm; the mean is not
-    taken off. Black has no direction in CIELAB and gets one of its own: black against black is 1,
-    against others 0.
+    The image is shrunk to 32 x 32 by averaging areas (OpenCV's INTER_AREA, whatever its aspect
+    ratio) rounded to whole levels, converted to CIELAB and divided by its norm; the mean is not
+    subtracted. Black is the zero vector in CIELAB and gets a dimension of its own: black against
+    black is 1, against others 0.
 
     Returns:
-        (3073,) float64: L*, a*, b* of each pixel row by row, then the direction of black.
+        (3073,) float64: L*, a*, b* of each pixel row by row, then the dimension of black.
     """
     check_picture(image, "given")
     size = (THUMBNAIL_PX, THUMBNAIL_PX)
@@ -100,13 +100,13 @@ def unit_thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 class LagCosines:
-    """Follows one video, holding thumbnails of the longest lag + 1 frames."""
+    """Cosines over one video, holding thumbnails of the longest lag + 1 frames."""
 
     def __init__(self) -> None:
         self._thumbnails: deque[NDArray[np.float64]] = deque(maxlen=LAGS[-1] + 1)
 
     def update(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Take in the next frame and return its cosine to the frame each of `LAGS` before it.
+        """Add the next frame and return its cosine to each frame that is one of `LAGS` earlier.
 
         Returns:
             (L,); NaN at lags that reach back before the first frame.
@@ -123,7 +123,7 @@ class LagCosines:
 WINDOW_FRAMES: Final = 16
 """Frames of a window unless stated otherwise: the length of an FVD clip."""
 SHORT_CLIP_FRAMES: Final = 100
-"""Clips of this many frames or fewer have no drift: they are left out of it, and counted."""
+"""Clips of this many frames or fewer are left out of drift, and counted."""
 _END_SHARE: Final = 0.15
 EXACT_PAIRS: Final = 250_000
 """Up to this many pairs of frames (707 frames) the median is taken over all of them."""
@@ -141,13 +141,13 @@ def end_minus_start(curve: Sequence[float] | NDArray[np.floating]) -> float:
     """Return the mean of the last 15 % of a curve minus that of its first 15 %.
 
     Each part has floor(0.15 T) frames, at least one. FramePack contrasts the same two parts by the
-    absolute value of their difference; the sign is kept here, because a clip that gets better is
-    not one that gets worse. Values that are not finite: see the module's rule.
+    absolute value of their difference; the sign is kept here, to separate improvement from decline.
+    Values that are not finite: see `finite_mean` and `contrast`.
     """
     values = as_curve(curve)
     if not values.size:
         raise ValueError("a curve of 0 frames has no start and no end")
-    # 0.15 * T can fall a hair short of a whole number.
+    # 0.15 * T can be slightly below a whole number.
     count = max(1, int(_END_SHARE * values.size + 1e-9))
     start, end = finite_mean(values[:count]), finite_mean(values[-count:])
     return float(contrast([end], [start])[0])
@@ -157,12 +157,12 @@ def theil_sen_per_100_frames(curve: Sequence[float] | NDArray[np.floating]) -> f
     """Return the Theil-Sen slope of a curve per 100 frames.
 
     The median over all pairs of frames s < t of (m_t - m_s) / (t - s), times 100 (Theil 1950, Sen
-    1968; equals `scipy.stats.theilslopes`). Up to 29 % of the frames may be anything before it
-    breaks. Above 707 measured frames only every k-th lag t - s is taken, over all frames, with the
-    smallest k that leaves no more than 250,000 pairs: no less deterministic, and hardly less sharp.
+    1968; equals `scipy.stats.theilslopes`). Its breakdown point is 29 % of the frames. Above 707
+    measured frames only every k-th lag t - s is taken, over all frames, with the smallest k that
+    leaves no more than 250,000 pairs: still deterministic, and hardly less precise.
 
-    NaN and infinite frames are left out and the others keep their place in time. A curve of nothing
-    but one infinity (PSNR of a clip against itself) has slope 0.
+    NaN and infinite frames are left out and the others keep their place in time. A curve whose only
+    value is one infinity (PSNR of a clip against itself) has slope 0.
 
     Returns:
         Units of the metric per 100 frames; NaN where fewer than two frames can be compared.
@@ -177,7 +177,7 @@ def theil_sen_per_100_frames(curve: Sequence[float] | NDArray[np.floating]) -> f
 
 
 def _median_slope(values: NDArray[np.float64], times: NDArray[np.float64]) -> float:
-    """Median of the slopes between items some places apart, as many pairs as are taken."""
+    """Median of the slopes over the pairs of items at every `step`-th lag."""
     step = math.ceil(times.size * (times.size - 1) // 2 / EXACT_PAIRS)
     slopes = [
         (values[lag:] - values[:-lag]) / (times[lag:] - times[:-lag])
@@ -191,9 +191,9 @@ class Lasting:
     """How long a clip lasted."""
 
     frames: int
-    """Frames before it failed; or, if it did not, up to which that is known."""
+    """Frames before it failed; if it did not fail, frames up to which that is known."""
     failed: bool
-    """False: censored, the clip ended before."""
+    """False: censored, as the clip ended before a failure."""
 
 
 def lasting(
@@ -207,14 +207,14 @@ def lasting(
 
     A frame misses the level if more than half of the `vote_frames` measured frames around it do
     (their median does): a good frame among bad ones is no recovery, a bad one among good ones no
-    failure, and the place of a step stays where it is. Near the ends of the clip, those that are
-    there vote. Failure is the start of the first run of `hold_frames` such frames, whatever comes
-    after it.
+    failure, and a step keeps its place. Near the ends of the clip, fewer frames vote. The clip
+    fails at the start of the first run of `hold_frames` such frames, whatever comes after it.
 
-    A clip without such a run has not failed: it is censored at its end, or, if it ends in a shorter
-    run, at the start of that one, because up to there it is known to have lasted.
+    A clip without such a run has not failed: it is censored at its end or, if it ends in a shorter
+    run, at the start of that run. NaN frames were not measured: runs continue across them.
 
-    NaN frames were not measured: they are passed over, and runs go on across them.
+    Args:
+        curve: one value per frame, `(T,)`.
         level: finite, in the unit of the metric.
         hold_frames: measured frames in a row, 1 or more.
         vote_frames: odd, 1 or more.
@@ -223,7 +223,7 @@ def lasting(
         None where nothing was measured.
 
     Raises:
-        ValueError: this is no curve, or an argument is out of range.
+        ValueError: the curve is not `(T,)`, or an argument is out of range.
     """
     values = as_curve(curve)
     if vote_frames < 1 or vote_frames % 2 == 0:
@@ -240,7 +240,7 @@ def lasting(
     start = _first_run(misses, hold_frames)
     if start is not None:
         return Lasting(frames=int(frames[start]), failed=True)
-    trailing = _for_good(misses)
+    trailing = _trailing_run(misses)
     end = values.size if trailing is None else int(frames[trailing])
     return Lasting(frames=end, failed=False)
 
@@ -255,7 +255,7 @@ def _voted(fails: NDArray[np.bool_], voters: int) -> NDArray[np.bool_]:
     return majority
 
 
-def _for_good(fails: NDArray[np.bool_]) -> int | None:
+def _trailing_run(fails: NDArray[np.bool_]) -> int | None:
     passes = np.flatnonzero(~fails)
     start = int(passes[-1]) + 1 if passes.size else 0
     return start if start < fails.size else None
@@ -270,7 +270,7 @@ def _first_run(fails: NDArray[np.bool_], length: int) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Survival:
-    """The share of clips that last longer than so many frames."""
+    """The share of clips that last longer than a number of frames."""
 
     frames: NDArray[np.int64]
     """(k,), ascending: the numbers of frames after which clips failed."""
@@ -283,8 +283,7 @@ class Survival:
     def restricted_mean(self, horizon: int) -> float:
         """Return the mean of min(frames lasted, horizon): the area under the curve up to there.
 
-        Beyond the last clip the curve stays as it is: whether that is admissible is for `reaches`
-        to say.
+        Beyond the last clip the curve stays constant; `reaches` tells whether that is admissible.
         """
         inside = self.frames < horizon
         starts = np.concatenate([[0], self.frames[inside]])
@@ -315,7 +314,7 @@ class RestrictedLasting:
 
 
 def kaplan_meier(lastings: Sequence[Lasting]) -> Survival:
-    """Return the product-limit estimate of how many clips last longer than so many frames.
+    """Return the product-limit estimate of the share of clips that last longer than t frames.
 
     S(t) = product over failure times t_j <= t of (1 - d_j / n_j), with d_j clips failing after t_j
     frames and n_j clips that lasted at least that long. A clip censored at t_j is still counted
@@ -366,7 +365,7 @@ def restricted_lasting(
         raise ValueError(f"a horizon is 1 frame or later; got {horizon}")
     curve = kaplan_meier(lastings)
     value = curve.restricted_mean(horizon)
-    # As shares of the horizon, for which the interval knows what clips that all last say.
+    # As shares of the horizon, since the interval has a rule for shares that are all 1.
     pseudo = np.array(_pseudo_values(lastings, horizon, value)) / horizon
     estimate = mean_over_identities(pseudo, identities, bounds=SHARES)
     reason = None
@@ -393,7 +392,7 @@ def _pseudo_values(lastings: Sequence[Lasting], horizon: int, whole: float) -> l
         return [whole] * count
     if all(one.failed or one.frames >= horizon for one in lastings):
         return [float(min(one.frames, horizon)) for one in lastings]
-    # What comes after the horizon does not show, and clips that last alike leave the same behind.
+    # Nothing after the horizon matters, and clips of equal length and ending have equal values.
     frames, failed = _arrays(lastings)
     failed &= frames < horizon
     frames = np.minimum(frames, horizon)
