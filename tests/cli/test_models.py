@@ -74,7 +74,7 @@ def test_show_says_what_a_model_needs_and_what_others_published() -> None:
         "  parameters: 2.1 billion",
         "  variant talkingpose:no-feedback: gain=0",
         "  needs: 8 GB on a GPU",
-        "  how to get it: tpbench models install talkingpose",
+        "  to install: tpbench models install talkingpose",
     ):
         assert line in said.splitlines()
     assert "  test set not named: tje_d2 6.18, psnr 21.92, params_b 2.1" in said.splitlines()

@@ -43,10 +43,10 @@ def compare(
     if as_json:
         print_json(found.to_json(), indent=1)
     else:
-        _say(found)
+        _print_comparison(found)
 
 
-def _say(found: Comparison) -> None:
+def _print_comparison(found: Comparison) -> None:
     to = console()
     for letter, run in (("A", found.a), ("B", found.b)):
         name, seed = run.info.model.name, run.info.seed
@@ -68,7 +68,7 @@ def _say(found: Comparison) -> None:
 
 
 def _remarks(found: Comparison) -> Iterator[str]:
-    """Yield which clips are in the table, how many comparisons it is, and what is judged how."""
+    """Yield remarks on clips left out of the table, infinite values, and the joint test."""
     if found.n_unpaired:
         yield f"{counted(found.n_unpaired, 'clip')} with scores in only one run: left out"
     for name, one in found.metrics.items():
@@ -95,7 +95,7 @@ def _table(found: Comparison) -> Table:
     for name, one in found.metrics.items():
         arrow = ARROWS[one.direction]
         if one.quantity != "value":
-            # The values are shown; what is judged, and its interval, stand in a line of their own.
+            # Values only; the judged quantity and its interval are in a row of their own.
             values = shown(one.value_a), shown(one.value_b)
             table.add_row(name, arrow, *values, "", "", one.unit, str(one.n_clips), "")
             arrow = ARROWS["lower"]
@@ -122,7 +122,7 @@ leaderboard_app = typer.Typer(
 
 @leaderboard_app.callback()
 def _group() -> None:
-    """Keep `build` a command of its own, although it is the only one."""
+    """Keep `build` as a subcommand, although it is the only one."""
 
 
 @leaderboard_app.command()

@@ -186,7 +186,7 @@ def demo(
                 command=("tpbench", "eval", "--model", model, "--data", str(dataset)),
             )
             scores = evaluation.scores
-            # Each model would be told of the same missing weights again.
+            # Otherwise the same missing weights would be logged again for each model.
             logging.getLogger("tpbench").setLevel(logging.ERROR)
             line = ", ".join(
                 f"{name} {scores[name].value:.4g}" for name in ("psnr", "ssim", "tje_d2")
@@ -295,7 +295,7 @@ def _paths(dataset: Dataset, clip: Clip) -> dict[str, str]:
 
 
 def render_summary(info: DatasetInfo) -> RenderableType:
-    """Return counts by status, the reject table, speed and split of a dataset."""
+    """Return the counts by status, the reject table, speed and split of a dataset."""
     from rich.console import Group
     from rich.text import Text
 
@@ -314,7 +314,7 @@ def render_summary(info: DatasetInfo) -> RenderableType:
     if counts.reject_codes:
         parts.append(_reject_table(info))
     if skeleton := info.config.get("skeleton"):
-        # Datasets from before it was settled at all say nothing of it.
+        # Datasets of earlier versions have no such setting.
         visibility = info.config.get("visibility", "as found, frame by frame")
         parts.append(Text(f"skeletons: {skeleton}, visibility {visibility}"))
     if info.run is not None:
@@ -378,8 +378,8 @@ def speed_line(run: RunStats) -> str:
 def verdicts(info: DatasetInfo, clip: Clip) -> list[dict[str, object]]:
     """Return one row per measurement: name, title, unit, measured, limit, verdict, code.
 
-    The verdict is "ok", "reject", "" where there is no limit, or "not measured": an earlier filter
-    had refused the clip, or there was nothing to measure.
+    The verdict is "ok", "reject", "" if there is no limit, or "not measured" if an earlier filter
+    had rejected the clip or there was nothing to measure.
     """
     known = {item.name: item for item in info.measurements}
     names = [*known, *sorted((clip.measurements.keys() | clip.thresholds.keys()) - known.keys())]
@@ -440,12 +440,12 @@ def _measurement_table(info: DatasetInfo, clip: Clip) -> Table:
         sign = signs.get(str(row["direction"]), "")
         limit = f"{sign} {_number(row['threshold'])} {row['unit']}".strip()
         verdict = str(row["verdict"])
-        said = f"{verdict}: {row['code']}" if verdict == "reject" else verdict
+        text = f"{verdict}: {row['code']}" if verdict == "reject" else verdict
         table.add_row(
             str(row["title"]),
             _number(row["measured"]),
             limit if row["threshold"] is not None else str(row["unit"]),
-            Text(said, style=styles.get(verdict, "")),
+            Text(text, style=styles.get(verdict, "")),
         )
     return table
 

@@ -1,6 +1,6 @@
-"""The `tpbench` command: joins the groups, prints errors, sets exit codes.
+"""The `tpbench` command: registers the subcommands, prints errors, sets exit codes.
 
-Exit codes: 0 done, 1 a bug (with its traceback), 2 wrong input (one line says what to do),
+Exit codes: 0 done, 1 a bug (with its traceback), 2 wrong input (one line states what to do),
 3 finished but something failed, 130 interrupted.
 """
 
@@ -84,7 +84,7 @@ def main() -> None:
     """Run the command line and exit."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A character that the terminal cannot show must not lose finished work.
+            # Finished work must not be lost by a character that the terminal can't show.
             stream.reconfigure(errors="replace")
     clean_streams()
     try:

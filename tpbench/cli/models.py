@@ -1,4 +1,4 @@
-"""`tpbench models`, `weights`, `cache` and `doctor`: what this machine has."""
+"""`tpbench models`, `weights`, `cache` and `doctor`: models and the state of this machine."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def list_models(as_json: opt.AsJson = False) -> None:
     if as_json:
         print_json([row.model_dump() for row in MODELS.values()])
         return
-    table = new_table("model", "kind", "what it is", whole=("model",))
+    table = new_table("model", "kind", "description", whole=("model",))
     for row in MODELS.values():
         names = [row.id, *(f"{row.id}:{variant}" for variant in row.variants)]
         table.add_row("\n".join(names), row.kind, row.description)
@@ -125,7 +125,7 @@ def check(
 
 
 def _check_installed(name: str) -> None:
-    """Look whether all of an external method is here."""
+    """Check that an external method is installed completely."""
     from tpbench.baselines.external.method import find_installation
     from tpbench.baselines.external.spec import is_spec_file, load_spec, spec_ids
 
@@ -137,7 +137,7 @@ def _check_installed(name: str) -> None:
 
 
 def _lines(row: ModelRow, name: str) -> list[str]:
-    """Return what a row says, one fact a line."""
+    """Return the description of a model, one fact per line."""
     facts = {
         "kind": row.kind,
         "licence of the code": row.licence_code,
@@ -148,16 +148,16 @@ def _lines(row: ModelRow, name: str) -> list[str]:
     lines = [f"{row.id}: {row.display_name}", f"  {row.description}"]
     lines += [f"  {name}: {value}" for name, value in facts.items() if value]
     for variant, options in row.variants.items():
-        said = ", ".join(f"{key}={value}" for key, value in options.items())
-        lines.append(f"  variant {row.id}:{variant}: {said}")
+        listed = ", ".join(f"{key}={value}" for key, value in options.items())
+        lines.append(f"  variant {row.id}:{variant}: {listed}")
     lines += [f"  needs: {line}" for line in row.needs]
     if row.install:
-        lines.append(f"  how to get it: tpbench models install {shlex.quote(name)}")
+        lines.append(f"  to install: tpbench models install {shlex.quote(name)}")
     return lines
 
 
 def _published(values: tuple[ReportedValue, ...]) -> list[str]:
-    """Return two lines for each test set of each source: the numbers, and who says so."""
+    """Return two lines for each test set of each source: the numbers and the source."""
     from itertools import groupby
 
     lines = []
@@ -166,7 +166,7 @@ def _published(values: tuple[ReportedValue, ...]) -> list[str]:
     ):
         numbers = [
             f"{value.metric} {value.value:g}"
-            + (" (of the family with the uint8 overflow)" if value.overflow_psnr else "")
+            + (" (may be inflated by a uint8 overflow)" if value.overflow_psnr else "")
             for value in group
         ]
         lines.append(f"  {test_set or 'test set not named'}: {', '.join(numbers)}")
@@ -225,7 +225,7 @@ def check_weights(names: Names = None) -> None:
     for found in states:
         typer.echo(f"{found.name}: {found.status}" + (f", {found.path}" if found.sha256 else ""))
     wrong = [found for found in states if found.status == "changed"]
-    # Files nobody asked for may well be missing; those that were named should be there.
+    # Files may be missing, except those named on the command line.
     absent = [found for found in states if names and found.status == "missing"]
     for found in (*wrong, *absent):
         typer.echo(
@@ -339,7 +339,7 @@ def trim(
         max_bytes=None if max_gb is None else round(max_gb * 1e9),
         max_age_s=None if max_days is None else max_days * 24 * 3600,
     )
-    _tell(removed)
+    _print_removed(removed)
 
 
 @cache_app.command()
@@ -366,13 +366,13 @@ def clear(
     for name in kind or ():
         if name not in known:
             raise ConfigError(
-                f"the cache holds nothing of kind '{name}'{did_you_mean(name, known)}"
+                f"the cache has no entries of kind '{name}'{did_you_mean(name, known)}"
             )
     contents = [content_sha256(path) for path in clips or ()]
-    _tell(clear_cache(real_cache_dir(), kinds=kind or (), contents=contents))
+    _print_removed(clear_cache(real_cache_dir(), kinds=kind or (), contents=contents))
 
 
-def _tell(removed: Sequence[CacheEntry]) -> None:
+def _print_removed(removed: Sequence[CacheEntry]) -> None:
     size_mb = sum(entry.size_bytes for entry in removed) / 1e6
     typer.echo(f"removed {len(removed)} files, {size_mb:.1f} MB")
 

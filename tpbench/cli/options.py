@@ -1,4 +1,4 @@
-"""Options that several commands share: the same name means, and reads, the same everywhere."""
+"""Options that several commands share, with the same name, meaning and help text everywhere."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Annotated, Final, Literal
 import typer
 
 FAILED_EXIT_CODE: Final = 3
-"""The command finished, but something failed, is missing, or is not as it should be."""
+"""The command finished, but something failed, is missing or is wrong."""
 
 
 def out_option(what: str) -> object:
-    """Return the option `--out`; `what` names what the folder is for."""
+    """Return the option `--out`; `what` names the content of the folder."""
     return typer.Option("--out", "-o", help=f"Folder for {what}.")
 
 
@@ -80,7 +80,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 
 def metric_names(text: str | None) -> list[str] | None:
-    """Return the names in the value of `--metrics`; None: all of the protocol."""
+    """Return the names in the value of `--metrics`; None: all metrics of the protocol."""
     if text is None:
         return None
     return [name for name in map(str.strip, text.split(",")) if name]

@@ -1,4 +1,4 @@
-"""What commands print: tables, summaries, progress bars."""
+"""Output of the commands: tables, summaries, progress bars."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class CleanStream:
     """A text stream that escapes control characters, except newlines and tabs.
 
     Args:
-        stream: what is written to.
+        stream: to write to.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self.rich_proxied_file = stream
-        """The stream behind this one, where `rich` looks for it: its styles and cursor movements
-        must get through, and its texts are escaped by `console`."""
+        """The stream behind this one, under the name that `rich` expects: rich writes styles and
+        cursor movements to it directly, and `console` escapes its texts."""
 
     def write(self, text: str) -> int:
         """Write text with control characters as JSON escapes."""
@@ -43,11 +43,11 @@ class CleanStream:
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write one text after the other."""
+        """Write texts one after the other."""
         for line in lines:
             self.write(line)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the stream's own
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all other attributes are the stream's
         return getattr(self.rich_proxied_file, name)
 
 
@@ -61,7 +61,7 @@ class CleanFormatter(logging.Formatter):
 
 
 def clean_streams() -> None:
-    """Escape control characters in everything printed from now on."""
+    """Escape control characters in all further output."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None and not isinstance(stream, CleanStream):
@@ -69,9 +69,9 @@ def clean_streams() -> None:
 
 
 def console(*, stderr: bool = False, file: IO[str] | None = None) -> Console:
-    """Return a console that escapes control characters in texts; its own styles get through.
+    """Return a console that escapes control characters in texts, but not its own styles.
 
-    Texts are no markup: square brackets and colons stay what they are.
+    Texts are not markup: square brackets and colons are printed unchanged.
     """
     from rich.console import Console
     from rich.segment import Segment
@@ -88,7 +88,7 @@ def console(*, stderr: bool = False, file: IO[str] | None = None) -> Console:
 
 
 def print_json(content: object, *, indent: int = 2, ascii_only: bool = False) -> None:
-    """Print a result as JSON: NaN is null, infinity is "inf"."""
+    """Print a result as JSON: NaN as null, infinity as "inf"."""
     from tpbench.canonical import encoded
 
     typer.echo(json.dumps(encoded(content), indent=indent, ensure_ascii=ascii_only))
@@ -98,17 +98,17 @@ _LISTED: Final = 5
 
 
 def echo_some(lines: Sequence[str]) -> int:
-    """Print the first lines to stderr, and return how many are left."""
+    """Print the first lines to stderr, and return the number of remaining ones."""
     for line in lines[:_LISTED]:
         typer.echo(line, err=True)
     return max(0, len(lines) - _LISTED)
 
 
 class Show(Protocol):
-    """Draws the progress of a command."""
+    """Shows the progress of a command."""
 
     def __call__(self, *, done: int, total: int, news: str) -> None:
-        """Draw `done` of `total`, with a short text."""
+        """Show `done` of `total`, with a short text."""
         ...
 
 
@@ -120,7 +120,7 @@ def stalled_column() -> ProgressColumn:
     from tpbench.work import IN_WORK
 
     class StalledColumn(ProgressColumn):
-        """Updates at every refresh, also while the main thread works on the item itself."""
+        """Updates at every refresh, even while the main thread processes the item itself."""
 
         def render(self, task: Task) -> Text:
             stalls = [] if task.finished else IN_WORK.stalls()
@@ -135,7 +135,7 @@ def progress_bar(unit: str) -> Iterator[Show]:
     """Show a progress bar until the block ends; yields the function that updates it.
 
     Args:
-        unit: what is counted, in the plural.
+        unit: of the counted items, in the plural.
     """
     from rich.progress import (
         BarColumn,
@@ -161,7 +161,7 @@ def progress_bar(unit: str) -> Iterator[Show]:
 
     def show(*, done: int, total: int, news: str) -> None:
         bar.update(task, total=total, completed=done, news=news)
-        bar.start()  # not before there is something to show; harmless when repeated
+        bar.start()  # only once there is something to show; may be called repeatedly
 
     try:
         yield show
@@ -171,7 +171,7 @@ def progress_bar(unit: str) -> Iterator[Show]:
 
 @contextmanager
 def scoring_bar() -> Iterator[ProgressListener]:
-    """Show a progress bar of a scoring; yields its listener."""
+    """Show a progress bar while clips are scored; yields its listener."""
     with progress_bar("clips") as show:
 
         def listener(state: WorkProgress) -> None:
@@ -181,14 +181,14 @@ def scoring_bar() -> Iterator[ProgressListener]:
 
 
 ARROWS: Final = {"higher": "↑", "lower": "↓", "target": "◎", "none": ""}
-"""Direction of improvement; target: closer to it is better."""
+"""Direction of improvement; target: values closer to the target are better."""
 _SPREAD: Final = "spread"
 
 
 def score_table(metrics: Mapping[str, MetricScore]) -> Table:
-    """Return the measured metrics, one per line, with interval and number of clips.
+    """Return a table of the measured metrics, one per line, with interval and number of clips.
 
-    Where several seeds were scored, their spread (one standard deviation) has a column.
+    If several seeds were scored, a column shows their spread (one standard deviation).
     """
     seeded = any(_SPREAD in found.details for found in metrics.values())
     heads = ["metric", "", "value", "95 % interval", "unit", "clips"]
@@ -213,9 +213,9 @@ def new_table(
     """Return an empty table.
 
     Args:
-        heads: titles of its columns; all empty: none are shown.
-        right: those flushed right.
-        whole: those that are never wrapped or cut, as what has to be typed.
+        heads: titles of its columns; not shown if all are empty.
+        right: columns to right-align.
+        whole: columns that are never wrapped or cut, such as names to copy.
         ruled: whether there is a line below the titles.
     """
     from rich.box import SIMPLE_HEAD
@@ -240,11 +240,11 @@ def print_whole(table: Table, to: Console) -> None:
 def print_scores(
     scores: Mapping[str, MetricScore], protocol: Mapping[str, Any], notes: Sequence[str]
 ) -> None:
-    """Print a table of scores, and below it what has to be said of them.
+    """Print a table of scores, and below it the remarks on them.
 
     Args:
         scores: by metric.
-        protocol: the settings they were made by.
+        protocol: the settings they were computed with.
         notes: of the reports.
     """
     to = console()
@@ -259,7 +259,7 @@ def remarks(metrics: Mapping[str, MetricScore], *, both_means: bool = False) -> 
 
     Args:
         metrics: the scores.
-        both_means: whether to show the mean over all frames beside that over clips.
+        both_means: whether to show the mean over all frames in addition to that over clips.
     """
     lacking: dict[str, list[str]] = {}
     missing: dict[str, list[str]] = {}
@@ -271,20 +271,20 @@ def remarks(metrics: Mapping[str, MetricScore], *, both_means: bool = False) -> 
         if found.warning:
             yield f"{name}: {found.warning}"
         if found.missing_reason:
-            said = f"no value in {counted(found.n_missing, 'clip')} ({found.missing_reason})"
-            missing.setdefault(said, []).append(name)
+            lack = f"no value in {counted(found.n_missing, 'clip')} ({found.missing_reason})"
+            missing.setdefault(lack, []).append(name)
         yield from _means(name, found, both=both_means)
         if found.n_infinite and found.n_clips:
-            yield f"{name}: infinite in {found.n_infinite} more clips, which the mean leaves out"
-    for said, names in missing.items():
-        yield f"{', '.join(names)}: {said}"
+            yield f"{name}: infinite in {found.n_infinite} more clips, excluded from the mean"
+    for lack, names in missing.items():
+        yield f"{', '.join(names)}: {lack}"
     for reason, names in lacking.items():
         yield f"not measured: {', '.join(names)}: {reason}"
     yield from _missing_intervals(metrics)
 
 
 def _means(name: str, found: MetricScore, *, both: bool) -> Iterator[str]:
-    """Say which mean a value is, where that is not the mean over clips or both are wanted."""
+    """Yield which mean a value is, if it is not the mean over clips or both are requested."""
     if found.pooling == "mean_of_frames" and not math.isnan(found.value):
         yield (
             f"{name}: mean over all {found.n_values} frames; the mean over clips is "
@@ -298,12 +298,12 @@ def _means(name: str, found: MetricScore, *, both: bool) -> Iterator[str]:
 
 
 def _missing_intervals(metrics: Mapping[str, MetricScore]) -> Iterator[str]:
-    """Yield why values have no interval: the most common reason first, others with names."""
+    """Yield the reasons for missing intervals: the most common one first, the others with names."""
     reasons: dict[str, list[str]] = {}
     for name, found in metrics.items():
-        # What has no value has said why.
-        told = found.status == "measured" and found.interval_reason and not math.isnan(found.value)
-        if told and found.interval_reason:
+        # For metrics without a value, the reason is given already.
+        given = found.status == "measured" and found.interval_reason and not math.isnan(found.value)
+        if given and found.interval_reason:
             reasons.setdefault(found.interval_reason, []).append(name)
     for at, reason in enumerate(sorted(reasons, key=lambda reason: -len(reasons[reason]))):
         which = f" of {', '.join(reasons[reason])}" if at else ""
@@ -316,12 +316,12 @@ def counted(n: int, noun: str) -> str:
 
 
 def side_of(dataset: str, split: str) -> str:
-    """Name the part of a dataset that a run is about."""
+    """Describe the part of a dataset that a run covers."""
     return f"{dataset} ({'all clips' if split == 'all' else f'{split} split'})"
 
 
 def shown(value: float) -> str:
-    """Return a value with four digits; empty if it was not measured."""
+    """Return a value with four significant digits; empty if it was not measured."""
     if math.isnan(value):
         return ""
     if math.isinf(value):

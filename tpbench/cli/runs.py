@@ -99,7 +99,7 @@ def evaluate(
         command=("tpbench", *sys.argv[1:]),
     )
     if dry_run:
-        _say_estimate(request, as_json=as_json)
+        _print_estimate(request, as_json=as_json)
     else:
         _evaluate(request, as_json=as_json)
 
@@ -113,9 +113,9 @@ def _evaluate(request: EvalRequest, *, as_json: bool) -> None:
     if as_json:
         print_json(evaluation.to_json(), indent=1)
     else:
-        _say(evaluation)
+        _print_evaluation(evaluation)
     if not evaluation.complete:
-        _say_what_lacks(evaluation)
+        _print_failures(evaluation)
         raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
@@ -145,7 +145,7 @@ def _seeds(text: str) -> list[int]:
         ) from error
 
 
-def _say(evaluation: Evaluation) -> None:
+def _print_evaluation(evaluation: Evaluation) -> None:
     reports = evaluation.reports
     notes = [note for report in reports for note in report.notes]
     print_scores(evaluation.scores, reports[0].protocol, notes)
@@ -160,7 +160,7 @@ def _say(evaluation: Evaluation) -> None:
         typer.echo(f"scored {found.n_scored} of {found.n_expected} clips: {run.folder.path}")
 
 
-def _say_what_lacks(evaluation: Evaluation) -> None:
+def _print_failures(evaluation: Evaluation) -> None:
     from tpbench.benchmark.evaluate import failures_of
 
     lines = [
@@ -176,7 +176,7 @@ def _say_what_lacks(evaluation: Evaluation) -> None:
     typer.echo(f"coverage {evaluation.coverage:.3f}: {failed}", err=True)
 
 
-def _say_estimate(request: EvalRequest, *, as_json: bool) -> None:
+def _print_estimate(request: EvalRequest, *, as_json: bool) -> None:
     from tpbench.benchmark.request import estimate
 
     found = estimate(request)
@@ -276,7 +276,7 @@ def generate(
             _show_generation(show, state)
 
         run = generate_run(request, listener)
-    _say_generated(run, last)
+    _print_generated(run, last)
     counts = run.info.counts
     if counts.failed or counts.quarantined:
         failures = [record for record in run.records().values() if record.status != "done"]
@@ -286,7 +286,7 @@ def generate(
         raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
-def _say_generated(run: Run, state: Progress | None) -> None:
+def _print_generated(run: Run, state: Progress | None) -> None:
     info, counts = run.info, run.info.counts
     line = f"{info.model.name} on {side_of(info.dataset.name, info.dataset.split)}: "
     line += f"{counts.done:,} of {counts.expected:,} clips done, {counted(counts.frames, 'frame')}"

@@ -115,7 +115,7 @@ def _print_missing(report: ScoreReport, out: Path) -> None:
     for clip in coverage.missing:
         hint = coverage.hints.get(clip)
         lines.append(f"{clip}: no generated video" + (f": {hint}" if hint else ""))
-    if left := echo_some([_harmless(line) for line in lines]):
+    if left := echo_some([_escaped(line) for line in lines]):
         typer.echo(f"... and {left} more in {out / 'scores.json'}", err=True)
     others = "; the values are those of the other clips" if coverage.n_scored else ""
     typer.echo(
@@ -125,7 +125,7 @@ def _print_missing(report: ScoreReport, out: Path) -> None:
     )
 
 
-def _harmless(line: str) -> str:
+def _escaped(line: str) -> str:
     """Escape control characters, so that a file name cannot break the line or the terminal."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
@@ -186,7 +186,7 @@ def show(
         else:
             _print_metric(row, missing)
     elif name in PROTOCOLS or name in RETIRED_PROTOCOLS:
-        found = protocol(name)  # of a retired one it says what took its place
+        found = protocol(name)  # raises for a retired one, and names its successor
         if as_json:
             print_json({**asdict(found), "digest": found.digest}, ascii_only=True)
         else:
@@ -315,10 +315,10 @@ def _print_protocol(found: Protocol) -> None:
     from tpbench.metrics.registry import POOLINGS, metric
 
     rows = [metric(name) for name in found.metrics]
-    # Settings that none of its metrics asks for would only raise questions.
-    told = "mean over all frames (or terms between frames) of all clips"
+    # Settings that none of its metrics uses are omitted.
+    other_mean = "mean over all frames (or terms between frames) of all clips"
     settings = {
-        "told beside": "" if found.told_beside == "none" else told,
+        "also shown": "" if found.told_beside == "none" else other_mean,
         "skeleton": found.skeleton if any("pose" in row.needs for row in rows) else "",
         "windows": f"{found.window_frames} frames for FVD, {found.fid_window_frames} for FID drift"
         if any(row.id.startswith("drift_") and row.reduction == "set" for row in rows)
@@ -328,7 +328,7 @@ def _print_protocol(found: Protocol) -> None:
     _print_facts(
         f"{found.id}: {found.title} (version {found.version})",
         {
-            "what for": found.description,
+            "purpose": found.description,
             "metrics": ", ".join(found.metrics),
             "other length": _POLICIES[found.length],
             "other size": _POLICIES[found.resize],

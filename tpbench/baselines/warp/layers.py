@@ -91,7 +91,7 @@ def shows_a_person(points: Points) -> bool:
 
 
 def face_height(points: Points) -> float:
-    """Return brows to chin in px; without face points, twice the extent of nose, eyes and ears."""
+    """Return brows to chin in px, or twice the extent of nose, eyes, ears without a face, or 0."""
     face = points[FACE][visible(points[FACE])]
     if len(face) >= 2:
         return float(np.ptp(face[:, 1]))
