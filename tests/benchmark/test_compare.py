@@ -318,7 +318,9 @@ def test_runs_of_the_first_protocol_are_compared_with_each_other_and_not_with_ne
         )
 
     as_first(runs[0])
-    with pytest.raises(SubmissionError, match=r"score the older one anew by protocol 'tpbench-v2'"):
+    with pytest.raises(
+        SubmissionError, match=r"score the older one again by protocol 'tpbench-v2'"
+    ):
         compare_runs(*runs)
     as_first(runs[1])
     assert compare_runs(*runs).metrics["psnr"].n_clips > 0

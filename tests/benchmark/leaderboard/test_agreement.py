@@ -53,7 +53,7 @@ def test_what_differs_is_refused_and_both_runs_are_named(
     runs: Runs, changes: dict[str, Any], what: str
 ) -> None:
     first, second = runs("a"), runs("b", **changes)
-    named = f"{first.resolve()} and {second.resolve()} can't stand in one table"
+    named = f"{first.resolve()} and {second.resolve()} can't be in one table"
     with pytest.raises(SubmissionError, match=rf"{re.escape(named)}.*{re.escape(what)}"):
         board_of(runs.out)
 
@@ -80,7 +80,7 @@ def test_runs_of_two_versions_of_a_protocol_do_not_mix_and_the_line_says_what_to
     line = str(refusal.value)
     assert "differ in protocol (tpbench-v1+custom 111111111111 and tpbench-v2+custom" in line
     assert line.endswith(
-        ": score the older one anew by protocol 'tpbench-v2', or keep the two kinds apart"
+        ": score the older one again by protocol 'tpbench-v2', or keep the two kinds apart"
     )
     assert len(line.splitlines()) == 1
     assert "version of" not in line

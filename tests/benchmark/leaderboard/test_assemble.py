@@ -70,8 +70,8 @@ def test_a_clip_that_failed_with_one_seed_is_that_of_the_other(runs: Runs) -> No
     assert [dict(run.failed) for run in row.runs] == [{}, {"clip0": "the card fell out"}]
     (note,) = board.notes
     assert note == (
-        "mine: coverage 0.917: values are those of the 6 clips with scores, and it takes no part "
-        "in who is best"
+        "mine: coverage 0.917: values are those of the 6 clips with scores, and it is never "
+        "marked as best"
     )
 
 

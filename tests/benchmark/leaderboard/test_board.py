@@ -18,7 +18,7 @@ NOISY = (20.5, 21.2, 24.4, 25.7, 28.1, 29.9)
 WOBBLE = (0.01, -0.01, 0.02, -0.02, 0.005, -0.005)
 TWELVE = tuple(f"p{n}" for n in range(12))
 HARD = tuple(5.0 + n / 10 for n in range(12))
-NOBODY_WORSE = "nobody can be called worse than another"
+NOBODY_WORSE = "no model can be called worse than another"
 NO_TIES = "all clips together give one value: ties can't be judged"
 
 Models = list[tuple[str, dict[str, Any]]]
@@ -90,7 +90,7 @@ MARKS: Final[dict[str, tuple[str, Models, Marks]]] = {
     "what judges nothing has no best": (
         "identical_share",
         [("a", {"identical_share": 0.5}), ("b", {"identical_share": 0.1})],
-        Marks(reason="it judges nothing: there is no better or worse"),
+        Marks(reason="the metric has no direction: no value is better or worse"),
     ),
     "of a value over all clips only the best is marked": (
         "fid",
@@ -107,7 +107,7 @@ MARKS: Final[dict[str, tuple[str, Models, Marks]]] = {
         Marks(
             best=("a",),
             reason=NO_TIES,
-            notes=("few is not judged: made from 4 clips, and others from 6",),
+            notes=("few is not judged: its value is from 4 clips, others are from 6",),
         ),
     ),
     "below six identities nobody is called worse": (
@@ -134,14 +134,14 @@ MARKS: Final[dict[str, tuple[str, Models, Marks]]] = {
     "a lone model is no winner": (
         "psnr",
         [("only", {}), ("oracle", {"kind": "anchor"})],
-        Marks(reason="fewer than two complete models have a value: nobody to be better than"),
+        Marks(reason="fewer than two complete models have a value: nothing to compare"),
     ),
     "where hardly a clip has a value of all models nobody is best": (
         "tje_d2",
         [(f"m{at}", {"people": TWELVE, "tje_d2": blank_at(at)}) for at in range(8)],
         Marks(
-            reason="too few clips have a value of all models",
-            notes=("judged on the 4 of 12 clips that all judged have",),
+            reason="too few clips have a value from all models",
+            notes=("judged on the 4 of 12 clips that all judged models have",),
         ),
     ),
 }
@@ -206,7 +206,9 @@ def test_who_lacks_a_metric_on_half_of_the_clips_is_not_best_by_the_easy_ones(ru
     runs("steady", tje_d2=[1.5, 1.5, 1.5, 9, 9, 9])
     runs("worse", tje_d2=[2.5, 2.6, 2.4, 10, 10, 10])
     board = board_of(runs.out)
-    said = "losesit is not judged: a value in only 3 of 6 clips, and those it lacks may be the hard"
+    said = (
+        "losesit is not judged: a value for only 3 of 6 clips, and the missing ones may be the hard"
+    )
     assert board.marks["tje_d2"] == Marks(best=("steady",), notes=(f"{said} ones",))
     assert board.rank(board.rows[0], METRICS["tje_d2"]) is None
     assert board.rows[0].scores["tje_d2"].n_clips == 3
@@ -221,7 +223,7 @@ def test_models_are_judged_on_the_clips_that_all_of_them_have(runs: Runs) -> Non
     better, lucky = (row.scores["tje_d2"].value for row in board.rows)
     assert lucky < better
     assert board.marks["tje_d2"] == Marks(
-        best=("better",), notes=("judged on the 11 of 12 clips that all judged have",)
+        best=("better",), notes=("judged on the 11 of 12 clips that all judged models have",)
     )
 
 

@@ -27,10 +27,7 @@ from tpbench.errors import ConfigError, SubmissionError
 from tpbench.metrics.scoring.report import ScoreReport, read_scores, write_scores
 
 NAME = "mine/Small-talks.test@dddddddd/self-tpbench-v2/seed42"
-OLD = (
-    "scores.json is not of the clips that are there (1 differ, the first is 'clip3'); score them "
-    "again"
-)
+OLD = "scores.json is not of the current clips (1 differ, the first is 'clip3'); score them again"
 
 
 def partial(info: RunInfo) -> RunInfo:
@@ -155,7 +152,7 @@ def test_equal_scores_of_two_models_are_two_runs(runs: Runs) -> None:
 def test_where_there_is_no_run_the_line_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="gone: no such folder"):
         collect([tmp_path / "gone"])
-    with pytest.raises(SubmissionError, match=r"no run in it \(run.json\); make one with `tpbench"):
+    with pytest.raises(SubmissionError, match=r"no run in it \(run.json\); create one with"):
         collect([tmp_path])
     with pytest.raises(ConfigError, match="name at least one run"):
         collect([])
@@ -248,13 +245,13 @@ def up(report: ScoreReport) -> ScoreReport:
     ("run", "reason"),
     [
         ({"report": up}, "clip id '../../up' can't be a file name"),
-        ({"report": of_report(real={"digest": "e" * 64})}, "scored against eeee"),
+        ({"report": of_report(real={"digest": "e" * 64})}, "scored for eeee"),
         (
             {"report": of_report(protocol={"id": "disco"})},
-            "the protocol tpbench-v2 and scored against disco",
+            "the protocol tpbench-v2 but scored for disco",
         ),
         *(
-            ({"info": of_part("counts", expected=n)}, f"speaks of {n} clips, and its scores of")
+            ({"info": of_part("counts", expected=n)}, f"has {n} clips, but its scores are of")
             for n in (0, -5, 3, 10**6)
         ),
     ],
@@ -292,7 +289,7 @@ def test_what_a_run_says_of_itself_is_shown_as_its_makers_word_and_no_more(
     claim(path := runs(), level)
     board = board_of(path)
     assert (board.rows[0].verified, board.rows[0].claimed) == ("none", level)
-    assert f"| none (its maker says: {level}) |" in leaderboard_markdown(board)
+    assert f"| none (claimed: {level}) |" in leaderboard_markdown(board)
     assert f",none,{level}," in leaderboard_csv(board)
 
 

@@ -73,7 +73,7 @@ def test_what_lacks_is_said_with_its_reason_and_no_folder_of_the_machine(runs: R
     assert "- Left out: unscored/Small-talks.test\\@dddddddd/self-tpbench-v2/seed42: not " in text
     for anchor in ("frozen", "gt-reencode", "oracle"):
         command = f"`tpbench eval --model {anchor} --data DATASET --split test --task self "
-        assert f"- Anchor `{anchor}` is missing; make it: {command}" in text
+        assert f"- Anchor `{anchor}` is missing; generate it: {command}" in text
 
 
 def test_what_lacks_in_all_rows_is_said_once(runs: Runs) -> None:
@@ -132,4 +132,4 @@ def test_clips_that_a_value_lacks_and_the_distance_to_a_target_stand_beside_it(r
     (wild,) = [line for line in text.splitlines() if line.startswith("| wild | 6")]
     assert " 0.9833 off 0.7833 |" in wild
     assert escaped(METHOD) in text
-    assert "tje_d2: lacking is not judged: a value in only 3 of 6 clips" in text
+    assert "tje_d2: lacking is not judged: a value for only 3 of 6 clips" in text

@@ -1,1 +1,1 @@
-"""The leaderboard: finished runs of one task on one dataset, side by side, as files to publish."""
+"""The leaderboard: finished runs of one task on one dataset in one table, as files to publish."""

@@ -1,4 +1,4 @@
-"""From runs that agree to the leaderboard: one row per model, and the command that makes it."""
+"""Assembles comparable runs into a leaderboard: one row per model, with its command."""
 
 from __future__ import annotations
 
@@ -40,23 +40,22 @@ from tpbench.metrics.registry import METRICS, RETIRED_PROTOCOLS, MetricRow, as_p
 from tpbench.privacy import public_message, public_option
 
 DATASET: Final = "DATASET"
-"""Stands in commands for the folder of the dataset: where it lay on one machine says nothing on
-another."""
+"""Placeholder in commands for the folder of the dataset, whose path differs between machines."""
 WEIGHTS: Final = "WEIGHTS"
-"""Stands for the folder of checkpoints."""
+"""Placeholder for the folder of checkpoints."""
 _STRENGTH: Final[tuple[Verified, ...]] = ("none", "digest", "rerun")
 _WEIGHT_FREE: Final = frozenset({"anchor", "baseline"})
 
 
 def assemble(collection: Collection, *, data: Path | None = None) -> Leaderboard:
-    """Return the leaderboard of the runs that were found.
+    """Return the leaderboard of collected runs.
 
     Args:
         collection: the runs.
-        data: folder of their dataset, as the leaderboard's keeper names it.
+        data: folder of their dataset, as given by the user who builds the leaderboard.
 
     Raises:
-        SubmissionError: the runs can't stand in one table.
+        SubmissionError: the runs are not comparable.
     """
     runs = collection.runs
     require_agreement(runs)
@@ -85,9 +84,9 @@ def assemble(collection: Collection, *, data: Path | None = None) -> Leaderboard
 
 
 def _metrics(run: ScoredRun) -> tuple[MetricRow, ...]:
-    """Return the columns: in the protocol's order, or the registry's if they were chosen.
+    """Return the metrics in the protocol's order, or the registry's if metrics were chosen.
 
-    Each as it was in the version that the run was scored by, and as its protocol pools it.
+    Each in the version that scored the run, pooled as in its protocol.
     """
     scores = run.report.metrics
     chosen = "+" in str(run.report.protocol["id"])
@@ -101,7 +100,7 @@ def _metrics(run: ScoredRun) -> tuple[MetricRow, ...]:
 def _remarks(rows: Sequence[Row]) -> list[str]:
     return [
         f"{row.id}: coverage {row.coverage:.3f}: values are those of the {row.n_clips} clips with "
-        "scores, and it takes no part in who is best"
+        "scores, and it is never marked as best"
         for row in rows
         if not row.complete
     ]
@@ -126,13 +125,13 @@ def _clips(runs: Sequence[ScoredRun]) -> tuple[ClipInfo, ...]:
 
 
 def _rows(runs: Sequence[ScoredRun], metrics: Sequence[MetricRow]) -> tuple[Row, ...]:
-    """Return the rows: measured ones by display name, then the anchors."""
+    """Return the rows: models by display name, then the anchors."""
     groups = groupby(runs, key=lambda run: run.info.model.name)
     rows = sorted((_row(list(group), metrics) for _name, group in groups), key=_place)
     shown = Counter(row.id for row in rows)
     if alike := [name for name, times in shown.items() if times > 1]:
         raise SubmissionError(
-            f"two models are shown as '{alike[0]}': their names differ in what can't be seen"
+            f"two models are shown as '{alike[0]}': their names differ in invisible characters only"
         )
     return tuple(rows)
 
@@ -190,7 +189,7 @@ def _row(runs: Sequence[ScoredRun], metrics: Sequence[MetricRow]) -> Row:
 
 
 def one_line(text: str) -> str:
-    r"""Return a name without line breaks, control characters, or those that turn text around.
+    r"""Return a name without line breaks, control characters, or marks of text direction.
 
     >>> one_line(" two\nlines\t\u202e ")
     'two lines'
@@ -200,7 +199,7 @@ def one_line(text: str) -> str:
 
 
 def _display_name(stamp: ModelStamp) -> str:
-    """Return the name for people; that of a variant says which it is."""
+    """Return the display name, followed by the variant, if any."""
     name, (_id, _, variant) = one_line(stamp.display_name), stamp.name.partition(":")
     known = stamp.kind != "custom"
     return f"{name} ({one_line(variant)})" if known and variant else name
@@ -227,7 +226,7 @@ def _seed_run(run: ScoredRun) -> SeedRun:
         date=_date(run),
         n_scored=len(report.clips),
         failed={
-            # Runs of older versions name files by their whole path.
+            # Runs of older versions contain whole paths of files.
             clip_id: one_line(public_message(failed[clip_id], own=[run.path]))
             for clip_id in sorted(failed)
         },
@@ -274,25 +273,24 @@ def _date(run: ScoredRun) -> str:
 
 
 def _command_of(runs: Sequence[ScoredRun]) -> str | None:
-    """Return what to type to make the runs of one model again; None if only Python can.
+    """Return the command that generates the runs of one model again; None if only Python can.
 
-    What made the frames is taken from the commands on record, and the rest from what the runs say
-    of themselves: folders, limits and the like decide no number. Secrets and folders among the
-    options are named, not shown. Of a run that was made by calling Python no options are on record,
-    so none are given.
+    Options of the model come from the recorded commands, the rest from `run.json`; folders, limits
+    and the like don't affect results. Secrets and folders among the options are replaced by
+    placeholders. A run generated by a call from Python has no recorded options, so none are given.
     """
     first = runs[0]
     name = first.info.model.name
     if first.info.model.kind == "custom" and ":" not in name:
         return None
-    if "spec" in first.info.model.configuration:  # of a spec outside the package
+    if "spec" in first.info.model.configuration:  # from a spec outside the package
         name = f"{name}.yaml"
     recorded = next((s.command for s in first.info.sessions if s.command), ())
     return _command(first, name, [run.info.seed for run in runs], _of_the_model(recorded))
 
 
 def _command(like: ScoredRun, model: str, seeds: Sequence[int], options: Iterable[str] = ()) -> str:
-    """Return the command that evaluates a model under the conditions of a run."""
+    """Return the command that evaluates a model under the same conditions as a run."""
     words = ["tpbench", "eval", "--model", model, *options, *_conditions(like)]
     return shlex.join([*words, "--seeds", ",".join(map(str, seeds))])
 
@@ -310,7 +308,7 @@ def _conditions(run: ScoredRun) -> Iterator[str]:
 
 
 def _of_the_model(recorded: Sequence[str]) -> Iterator[str]:
-    """Yield the options of a recorded command that decide what frames are made."""
+    """Yield the options of a recorded command that affect the generated frames."""
     words = iter(recorded)
     for word in words:
         option, equals, value = word.partition("=")

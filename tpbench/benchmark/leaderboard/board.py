@@ -1,4 +1,4 @@
-"""What a leaderboard holds, and who is best in it: never by a difference that chance can make."""
+"""The content of a leaderboard, and which models are best: only by significant differences."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from tpbench.metrics.registry import MetricRow
 from tpbench.metrics.scoring.report import MetricScore
 
 RowKind = Literal["measured", "anchor"]
-"""anchor: calibrates the metrics, and takes no part in who is best."""
+"""anchor: calibrates the metrics, and is never best."""
 Mark = Literal["best", "tied"]
 """tied: not significantly worse than the best."""
 ANCHORS: Final = ("frozen", "gt-reencode", "oracle")
-"""The models that belong into every table, in the order in which they stand."""
+"""Models that belong in every table, in this order."""
 HEADLINE: Final = (
     "psnr", "ssim", "lpips", "fid", "fvd", "tje_d2", "motion_ratio", "akd_hands", "pck_hands",
     "drift_psnr_slope",
 )  # fmt: skip
 """Metrics to show first, where the protocol has them."""
 MIN_SHARE: Final = 0.9
-"""A row takes part if it has a value in this share of the clips that any row has one in."""
+"""A row is judged if it has a value for at least this share of the clips with any value."""
 MIN_COMMON_SHARE: Final = 0.5
-"""Nobody is best if all rows that take part have a value in a smaller share of these clips."""
+"""No row is best if the clips for which all judged rows have a value are a smaller share."""
 METHOD: Final = (
-    "Marks of a metric: the best, and all that no other is better than by more than chance makes. "
-    "All pairs of models are judged together, by the greatest difference that sign flips over "
-    "identities make among them (step-down), so that of equal models at most 5 % of columns name a "
-    "loser, however many models there are; each column is judged by itself. Only clips of which "
-    "all judged models have a value count; a model with a value in fewer than "
+    "Marked for each metric: the best model, and all that no other is significantly better than. "
+    "All pairs of models are tested jointly, by the distribution of the greatest difference under "
+    "sign flips over identities (step-down), so that among equal models at most 5 % of columns "
+    "name a loser, however many models there are; each column is tested separately. Only clips for "
+    "which all judged models have a value count; a model with a value in fewer than "
     f"{100 * MIN_SHARE:.0f} % of them is not judged. Metrics with a target are judged by each "
     "clip's distance to it; an infinite PSNR counts as 100 dB."
 )
-"""How marks are made, for readers of a table."""
-_NOBODY_WORSE: Final = "nobody can be called worse than another"
-_NOBODY_ELSE: Final = "fewer than two complete models have a value: nobody to be better than"
+"""How marks are assigned, for readers of a table."""
+_NOBODY_WORSE: Final = "no model can be called worse than another"
+_NOBODY_ELSE: Final = "fewer than two complete models have a value: nothing to compare"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,21 +53,21 @@ class SeedRun:
 
     seed: int
     folder: Path
-    """Of the run, absolute. `folder / "frames.parquet"` has the per-frame values."""
+    """Folder of the run, absolute. `folder / "frames.parquet"` has the per-frame values."""
     digest: str
-    """sha256 over what the run is and the digest of its scores; see `collect.run_digest`."""
+    """sha256 over the run's identity and the digest of its scores; see `collect.run_digest`."""
     scores_digest: str
     verified: Verified
     claimed: Verified
-    """What `verified.json` in the run says that its maker found of these scores."""
+    """Level that `verified.json` in the run claims for these scores."""
     date: str
-    """Day on which its last clip was made, ISO 8601; empty if not known."""
+    """Day on which its last clip was generated, ISO 8601; empty if not known."""
     n_scored: int
     """Clips with scores."""
     failed: Mapping[str, str]
-    """By clip without scores: why."""
+    """By clip without scores: the reason."""
     previews: Mapping[str, str]
-    """By clip: sha256 of the video for looking at, as its record has it."""
+    """By clip: sha256 of the preview, from its record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,53 +78,53 @@ class Row:
     """`id`, `id:variant`, `package.module:Class` or any other name; one line, without control
     characters, else as the user gave it: never to be trusted as markup."""
     display_name: str
-    """For people; as little to be trusted."""
+    """Name shown to readers; not to be trusted as markup either."""
     kind: RowKind
     description: str
-    """One line; empty for models of the user's own."""
+    """One line; empty for the user's own models."""
     url: str
     scores: Mapping[str, MetricScore]
     """By metric, all of the leaderboard's, in its order; over all seeds (see `seeds`)."""
     distances: Mapping[str, Estimate]
-    """Of measured metrics with a target, which are judged by it: mean over clips of
+    """For measured metrics with a target, which are judged by it: mean over clips of
     |value - target|, not the distance of the mean."""
     badness: Mapping[str, Mapping[str, float]]
-    """By metric, then by clip: what it is judged by, the greater the worse (see `judging`), mean
-    over seeds. Metrics of all clips together are not in it; NaN where nothing was measured, absent
-    where the clip has no scores."""
+    """By metric, then by clip: mean over seeds of the badness (see `judging`), larger is worse.
+    Metrics of all clips together are not included. NaN: not measured; absent: the clip has no
+    scores."""
     runs: tuple[SeedRun, ...]
     """By seed."""
     n_clips: int
     """Clips with scores from at least one seed."""
     n_identities: int
-    """Who is seen in these clips."""
+    """Number of identities in these clips."""
     coverage: float
-    """Scored over expected clips, over all seeds; in [0, 1]."""
+    """Share of expected clips that are scored, over all seeds; in [0, 1]."""
     params_b: float | None
     """Parameters in billions."""
     gen_fps: float | None
-    """Frames that one worker made a second, over all seeds."""
+    """Generated frames per second of one worker, over all seeds."""
     peak_gpu_gb: float | None
-    """The most that torch held on one GPU, in 10^9 bytes."""
+    """Peak memory of torch on one GPU, in 10^9 bytes."""
     hardware: str
-    """What it was made on: processor, or GPUs."""
+    """Processor or GPUs that generated the clips."""
     code: str
-    """Versions of tpbench that made it."""
+    """Versions of tpbench that generated the clips."""
     licence_code: str
-    """"not stated" where nobody says."""
+    """"not stated" if unknown."""
     licence_weights: str
-    """"no weights" where there are none."""
+    """"no weights" if there are none."""
     run_digest: str
-    """That of its only run, or the sha256 over those of its runs."""
+    """Digest of its only run, or sha256 over the digests of its runs."""
     verified: Verified
-    """The weakest of its runs."""
+    """Lowest level of its runs."""
     claimed: Verified
-    """By its maker; the weakest of its runs."""
+    """Lowest level that its runs claim for themselves."""
     date: str
-    """The latest of its runs."""
+    """Latest date of its runs."""
     command: str | None
-    """What to type to make it again, with DATASET (and WEIGHTS) for folders; None for a model that
-    was given as an object in Python."""
+    """Command that generates it again, with DATASET (and WEIGHTS) for folders; None for a model
+    that was given as a Python object."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -143,19 +143,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
-    """Who is best at one metric, and who may be as good."""
+    """The best rows for one metric, and those tied with them."""
 
     best: tuple[str, ...] = ()
-    """Rows with the best value; none if nobody can be said to be best: `reason` says why."""
+    """Rows with the best value; empty if there is no best: see `reason`."""
     tied: tuple[str, ...] = ()
-    """Rows that no other is better than by more than chance makes."""
+    """Rows that no other is significantly better than."""
     reason: str | None = None
     """Why there is no best, or why ties were not judged; None if both were."""
     notes: tuple[str, ...] = ()
-    """What else has to be said: who was not judged, and on which clips the others were."""
+    """Remarks: rows that were not judged, and the clips used for the others."""
     means: Mapping[str, float] = field(default_factory=dict, compare=False)
-    """By row that has a value in all clips that were judged: its mean badness over them, the
-    greater the worse. Whoever is not in it can't be ranked with those."""
+    """By row with a value for all judged clips: its mean badness over them, larger is worse. Rows
+    without such a mean can't be ranked with the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,15 +163,15 @@ class ClipInfo:
     """One clip of the task."""
 
     id: str
-    """Of the scores, the records and the previews."""
+    """Id in scores, records and previews."""
     identity: str | None
-    """Who is seen; None if not known."""
+    """None if not known."""
     n_frames: int
-    """Frames that were scored."""
+    """Scored frames."""
     reference_clip: str
     """The clip of the dataset whose first frame is the reference."""
     driving_clip: str
-    """The clip of the dataset whose pose drives."""
+    """The clip of the dataset that gives the driving poses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,35 +181,35 @@ class Leaderboard:
     task: TaskStamp
     dataset: DatasetStamp
     protocol: Mapping[str, Any]
-    """How it was scored: all settings, as the scores have them. "+custom" stands behind its id
-    where the metrics are not the protocol's own."""
+    """All settings of the protocol, as in the scores. Its id ends in "+custom" if the metrics are
+    not the protocol's own."""
     policies: Mapping[str, Any]
-    """What became of clips that did not fit; `first_frame`: frames before it were not scored."""
+    """Treatment of clips that did not fit; `first_frame`: earlier frames were not scored."""
     data: Path | None
-    """Folder of the dataset, as the leaderboard's keeper named it; None: nobody did. Never what a
-    run says."""
+    """Folder of the dataset, as given by the user who builds the leaderboard, never taken from a
+    run; None: not given."""
     metrics: tuple[MetricRow, ...]
     """In the protocol's order."""
     rows: tuple[Row, ...]
-    """Measured ones by display name, then the anchors. The order ranks nobody."""
+    """Models by display name, then the anchors. The order is not a ranking."""
     marks: Mapping[str, Marks]
     """By metric, all of them."""
     clips: tuple[ClipInfo, ...]
-    """All that anybody has scores of, by id."""
+    """All clips with scores in any run, by id."""
     missing_anchors: Mapping[str, str]
-    """By anchor that is not in the table: the command that makes it."""
+    """By missing anchor: the command that generates it."""
     reported: tuple[ReportedValue, ...]
-    """What others published; on other test sets, never to be ranked with the rows."""
+    """Published numbers, on other test sets; never to be ranked with the rows."""
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
-    """What else has to be said, a sentence each."""
+    """Remarks, one sentence each."""
 
     def rank(self, row: Row, metric: MetricRow) -> float | None:
-        """Return what rows are put in order by, the least first: the best.
+        """Return the sort key of a row, the smallest being the best.
 
-        Of values per clip that is the mean badness over the clips that were judged; None for a row
-        that lacks some of these: it can't be ranked with those that have all. Where nothing is
-        judged clip by clip it is the badness of the value.
+        For values per clip, this is the mean badness over the judged clips; None for a row that
+        lacks some of these, as it can't be ranked with the others. If nothing is judged clip by
+        clip, it is the badness of the value.
         """
         value, means = row.scores[metric.id].value, self.marks[metric.id].means
         if means:
@@ -217,14 +217,14 @@ class Leaderboard:
         return None if math.isnan(value) else badness(metric, value)
 
     def n_of_more(self, row: Row, metric: MetricRow) -> int | None:
-        """Return in how many clips another row has a value, where this row's is made from fewer."""
+        """Return the most clips with a value in any row; None if this row's has as many."""
         score = row.scores[metric.id]
         found = (other.scores[metric.id] for other in self.rows)
         most = max(other.n_clips + other.n_infinite for other in found)
         return most if score.n_clips < most and math.isfinite(score.value) else None
 
     def mark(self, row_id: str, metric_id: str) -> Mark | None:
-        """Return whether a row is best at a metric, or as good as the best."""
+        """Return whether a row is best at a metric or tied with the best; None: neither."""
         marks = self.marks[metric_id]
         if row_id in marks.best:
             return "best"
@@ -234,19 +234,19 @@ class Leaderboard:
 def marks_of(metric: MetricRow, rows: Sequence[Row], identities: Mapping[str, str | None]) -> Marks:
     """Return which rows are best at a metric, and which are not significantly worse.
 
-    Anchors take no part, nor do rows without all clips, nor those that lack the metric in more than
-    a tenth of the clips in which another has it: those they lack may be the hard ones. The others
-    are judged on the clips of which all of them have a value (see `judging`), and best is who has
-    the best mean over these. A row is as good unless some other is better by more than chance
-    makes, among all pairs at once (`joint_test.worse_than_some`).
+    Not judged are anchors, incomplete rows, and rows that lack the metric for more than a tenth of
+    the clips with a value in any row, as the missing clips may be the hard ones. The others are
+    judged on the clips for which all of them have a value (see `judging`). The best row has the
+    best mean over these clips. A row is tied with it unless some other row is significantly better,
+    by a joint test of all pairs (`joint_test.worse_than_some`).
 
     Args:
         metric: the metric.
         rows: all of the table.
-        identities: by clip; None for a clip of which it is not known.
+        identities: by clip; None if not known.
     """
     if metric.direction == "none":
-        return Marks(reason="it judges nothing: there is no better or worse")
+        return Marks(reason="the metric has no direction: no value is better or worse")
     fit = [row for row in rows if row.kind == "measured" and row.complete]
     fit = [row for row in fit if not math.isnan(row.scores[metric.id].value)]
     if metric.reduction == "set":
@@ -254,8 +254,8 @@ def marks_of(metric: MetricRow, rows: Sequence[Row], identities: Mapping[str, st
     measured = {row.id: with_value(row.badness[metric.id]) for row in fit}
     anywhere = set().union(*measured.values())
     apart = {
-        row.id: f"{row.display_name} is not judged: a value in only {len(measured[row.id])} of "
-        f"{len(anywhere)} clips, and those it lacks may be the hard ones"
+        row.id: f"{row.display_name} is not judged: a value for only {len(measured[row.id])} of "
+        f"{len(anywhere)} clips, and the missing ones may be the hard ones"
         for row in fit
         if len(measured[row.id]) < MIN_SHARE * len(anywhere)
     }
@@ -263,12 +263,14 @@ def marks_of(metric: MetricRow, rows: Sequence[Row], identities: Mapping[str, st
     common = set.intersection(*(measured[row.id] for row in fit)) if fit else set()
     notes = list(apart.values())
     if fit and len(common) < len(anywhere):
-        notes.append(f"judged on the {len(common)} of {len(anywhere)} clips that all judged have")
+        notes.append(
+            f"judged on the {len(common)} of {len(anywhere)} clips that all judged models have"
+        )
     best, tied, reason = _judged(metric, fit, common, identities)
     if not fit:
         common = set().union(*(with_value(row.badness[metric.id]) for row in rows))
     if len(common) < MIN_COMMON_SHARE * len(anywhere):
-        best, tied, reason = (), (), "too few clips have a value of all models"
+        best, tied, reason = (), (), "too few clips have a value from all models"
     return Marks(
         best=best,
         tied=tied,
@@ -279,7 +281,7 @@ def marks_of(metric: MetricRow, rows: Sequence[Row], identities: Mapping[str, st
 
 
 def _means(metric: MetricRow, rows: Sequence[Row], clips: AbstractSet[str]) -> dict[str, float]:
-    """Return the mean badness over these clips of the rows that have all of them."""
+    """Return the mean badness over these clips, for the rows with a value for all of them."""
     return {
         row.id: math.fsum(row.badness[metric.id][clip] for clip in clips) / len(clips)
         for row in rows
@@ -288,11 +290,11 @@ def _means(metric: MetricRow, rows: Sequence[Row], clips: AbstractSet[str]) -> d
 
 
 def _marks_of_sets(metric: MetricRow, fit: Sequence[Row]) -> Marks:
-    """Return who has the best value of all clips together; ties can't be judged."""
+    """Return the rows with the best value of all clips together; ties can't be judged."""
     most = max((row.scores[metric.id].n_clips for row in fit), default=0)
     notes = tuple(
-        f"{row.display_name} is not judged: made from {row.scores[metric.id].n_clips} clips, and "
-        f"others from {most}"
+        f"{row.display_name} is not judged: its value is from {row.scores[metric.id].n_clips} "
+        f"clips, others are from {most}"
         for row in fit
         if row.scores[metric.id].n_clips < most
     )
@@ -311,7 +313,7 @@ def _judged(
     clips: AbstractSet[str],
     identities: Mapping[str, str | None],
 ) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
-    """Return who is best on these clips, who is tied, and why that can't be told."""
+    """Return the best rows on these clips, the tied rows, and why these can't be determined."""
     if len(fit) < 2:
         return (), (), _NOBODY_ELSE
     means = _means(metric, fit, clips)

@@ -1,4 +1,4 @@
-"""From what the user points at to the runs that can stand in one table together."""
+"""Finds and reads runs, and checks that they are comparable in one table."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport
 from tpbench.privacy import public_message
 
 VERIFIED_NAME: Final = "verified.json"
-"""Written into a run by `tpbench verify`: level, scores_digest, date. A claim of its maker."""
+"""Written into a run by `tpbench verify`: level, scores_digest, date. Its author's claim only."""
 Verified = Literal["none", "digest", "rerun"]
-"""digest: the sha256 of every file was right. rerun: the scores were computed again, and agreed.
-What `verify` found where the leaderboard is made; what a run says of itself proves nothing."""
+"""digest: every file had the recorded sha256. rerun: and recomputed scores agreed. Found by
+`verify` on the machine that builds the leaderboard; a run's own claim proves nothing."""
 _CUSTOM: Final = "+custom"
 _SHOWN: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """A run that was found and is not in the table."""
+    """A run that was found but is not in the table."""
 
     folder: Path
     reason: str
     refused: bool = False
-    """Whether it is broken or was tampered with, rather than not finished."""
+    """True: it is broken or was tampered with. False: it is not finished."""
 
     @property
     def name(self) -> str:
-        """Its folder, without what lies above: that is nobody's business."""
+        """Its folder, without the private path above it."""
         return run_name(self.folder)
 
 
@@ -54,9 +54,9 @@ class ScoredRun:
     digest: str
     records: Mapping[str, ClipRecord]
     verified: Verified
-    """What `tpbench verify` found of it here."""
+    """Level found by `tpbench verify` on this machine."""
     claimed: Verified
-    """What its maker says that it found."""
+    """Level that the run claims for itself."""
 
     @property
     def info(self) -> RunInfo:
@@ -71,26 +71,26 @@ class ScoredRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
-    """What was found."""
+    """Runs for a table, and runs left out."""
 
     runs: tuple[ScoredRun, ...]
-    """Each once, by model and seed."""
+    """Without duplicates, by model and seed."""
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
 
 
 def collect(paths: Sequence[Path | str]) -> Collection:
-    """Find runs, read them, and set aside those that can't stand in a table.
+    """Find and read runs, and leave out those that can't be in a table.
 
-    Runs may come from anybody: one that is broken, was changed after it was made, or does not
-    belong to its scores is left out with the reason, and the others stand.
+    Runs may come from anyone: a run that is broken, was changed after it was generated, or does not
+    match its scores is left out with a reason; the others are kept.
 
     Args:
-        paths: folders of runs, or folders with such somewhere below; hidden ones are passed over.
+        paths: folders of runs, or folders that contain such at any depth; hidden ones are ignored.
 
     Raises:
         ConfigError: no path is given, or there is no such folder.
-        SubmissionError: there is no run at all, or none that could stand in a table.
+        SubmissionError: there is no run at all, or none that could be in a table.
     """
     given = Counter(_run_folders(paths))
     runs: dict[str, ScoredRun] = {}
@@ -109,7 +109,7 @@ def collect(paths: Sequence[Path | str]) -> Collection:
         else:
             runs[found.digest] = found
     if not runs:
-        msg = f"none of {len(given)} runs can stand in a table; {left_out[0].folder}: "
+        msg = f"none of {len(given)} runs can be in a table; {left_out[0].folder}: "
         msg += left_out[0].reason
         raise SubmissionError(msg)
     return Collection(
@@ -120,9 +120,9 @@ def collect(paths: Sequence[Path | str]) -> Collection:
 
 
 def run_digest(info: RunInfo, scores_digest: str) -> str:
-    """Return the sha256 over what a run is and the digest of its scores (canonical JSON).
+    """Return the sha256 over a run's identity and the digest of its scores (canonical JSON).
 
-    The scores alone would not do: two models that make the same frames have the same.
+    The digest of the scores is not enough: models with the same frames share it.
     """
     return digest_of({"run": info.identity(), "scores": scores_digest})
 
@@ -137,7 +137,7 @@ def _run_folders(paths: Sequence[Path | str]) -> list[Path]:
         below = [path] if (path / RUN_INFO_NAME).is_file() else _runs_below(path)
         if not below:
             raise SubmissionError(
-                f"{path}: no run in it ({RUN_INFO_NAME}); make one with `tpbench eval`"
+                f"{path}: no run in it ({RUN_INFO_NAME}); create one with `tpbench eval`"
             )
         found += (folder.resolve() for folder in below)
     return found
@@ -153,7 +153,7 @@ def _read_or_refuse(folder: Path) -> ScoredRun | LeftOut:
     try:
         return _read(Run.open(folder))
     except TPBenchError as error:
-        # Said of a folder that is named already; where it lies on this disk is not to be published.
+        # The folder is named elsewhere; its path on this disk must not be published.
         reason = public_message(str(error).removeprefix(f"{folder}: "), own=[folder])
         return LeftOut(folder=folder, reason=printable(reason), refused=True)
 
@@ -172,7 +172,7 @@ def _read(run: Run) -> ScoredRun | LeftOut:
     records = run.records()
     if outdated := _outdated(records, report):
         reason = (
-            f"{SCORES_NAME} is not of the clips that are there ({len(outdated)} differ, the first "
+            f"{SCORES_NAME} is not of the current clips ({len(outdated)} differ, the first "
             f"is '{outdated[0]}'); score them again"
         )
         return LeftOut(folder=folder, reason=reason)
@@ -192,7 +192,7 @@ def _read(run: Run) -> ScoredRun | LeftOut:
 
 
 def _require_belonging(run: Run, report: ScoreReport) -> None:
-    """Refuse scores of another dataset or protocol than the run's own."""
+    """Refuse scores of a dataset or protocol that is not the run's own."""
     real, info = report.real, run.info
     own = {
         "dataset": (real.get("digest"), info.dataset.digest),
@@ -201,7 +201,7 @@ def _require_belonging(run: Run, report: ScoreReport) -> None:
     for what, (scored, made) in own.items():
         if scored != made:
             raise SubmissionError(
-                f"{run.folder.path}: was made for the {what} {made} and scored against {scored}; "
+                f"{run.folder.path}: was generated for the {what} {made} but scored for {scored}; "
                 "score it again"
             )
 
@@ -210,19 +210,19 @@ def _require_possible_counts(run: Run, report: ScoreReport) -> None:
     expected, scored = run.info.counts.expected, report.coverage.n_expected
     if expected != scored or not len(report.clips) <= expected:
         raise SubmissionError(
-            f"{run.folder.path}: speaks of {expected} clips, and its scores of {scored}, with "
-            f"values of {len(report.clips)}; score it again"
+            f"{run.folder.path}: has {expected} clips, but its scores are of {scored}, with values "
+            f"for {len(report.clips)}; score it again"
         )
 
 
 def _require_own_frames(run: Run, report: ScoreReport) -> None:
-    """Refuse per-frame values that are not those of the scores, or lie elsewhere."""
+    """Refuse per-frame values that don't belong to the scores, or lie outside the run's folder."""
     path = run.folder.path / FRAMES_NAME
     try:
         with opened_inside(run.folder.path, path) as file:
             same = hashlib.file_digest(file, "sha256").hexdigest() == report.frames_sha256
     except FileNotFoundError:
-        return  # the page has no curves of it
+        return  # the page has no curves for this run
     except (ForeignFileError, OSError) as error:
         raise SubmissionError(f"{path}: can't be read ({error})") from error
     if report.frames_sha256 and not same:
@@ -234,7 +234,7 @@ def _plain(protocol_id: str) -> str:
 
 
 def _outdated(records: Mapping[str, ClipRecord], report: ScoreReport) -> list[str]:
-    """Return clips whose scores are not those of what is there now."""
+    """Return clips whose scores are missing or are not of the current clips."""
     done = {name: record for name, record in records.items() if record.status == "done"}
     known = report.clips.keys() | report.coverage.failed.keys()
     unscored = done.keys() - known
@@ -242,7 +242,7 @@ def _outdated(records: Mapping[str, ClipRecord], report: ScoreReport) -> list[st
     changed = {
         name
         for name in done.keys() & report.clips.keys()
-        # Without lossless frames there is nothing to hold the scores against.
+        # Without lossless frames there is nothing to compare the scores with.
         if (sha256 := done[name].generated_sha256) is not None
         and sha256 != report.clips[name].generated_sha256
     }
@@ -250,7 +250,7 @@ def _outdated(records: Mapping[str, ClipRecord], report: ScoreReport) -> list[st
 
 
 def _claimed(folder: Path, scores_digest: str) -> Verified:
-    """Return what a file in the run says that `tpbench verify` found of these scores."""
+    """Return the level for these scores that `verified.json` in the run claims."""
     try:
         content = read_json(folder / VERIFIED_NAME)
     except (OSError, ForeignFileError):
@@ -269,9 +269,9 @@ _DIGEST: Final = re.compile(r".*@[0-9a-f]{1,8}")
 
 
 def run_name(folder: Path) -> str:
-    """Return the parts of a run's folder that are its own: model, dataset, task, seed.
+    """Return the parts of a folder's path that describe the run: model, dataset, task, seed.
 
-    Of a folder that was named otherwise, the last part alone: what lies above is nobody's business.
+    For a folder named otherwise, only the last part: the path above it is private.
 
     >>> from pathlib import Path
     >>> run_name(Path("/home/me/runs/warp/talks@1a2b3c4d/self-tpbench-v1/seed42"))
@@ -285,12 +285,12 @@ def run_name(folder: Path) -> str:
 
 
 def require_agreement(runs: Sequence[ScoredRun]) -> None:
-    """Refuse runs of which no common table can be made.
+    """Refuse runs that are not comparable in one table.
 
     Raises:
-        SubmissionError: two differ in task, protocol, dataset, split, or versions of metrics; a
-            metric has another version than this tpbench's; or one model comes in two forms, or
-            twice with one seed. The line names two runs and what differs.
+        SubmissionError: two runs differ in task, protocol, dataset, split, or versions of metrics;
+            a metric has a version unknown to this tpbench; or a model has two configurations, or
+            two runs with one seed. The message names two runs and what differs.
     """
     first = runs[0]
     for other in runs[1:]:
@@ -313,18 +313,18 @@ def _require_same_conditions(one: ScoredRun, other: ScoredRun) -> None:
     differences = [
         f"{what} ({ours[what]} and {theirs[what]})" for what in ours if ours[what] != theirs[what]
     ]
-    # Other protocols have other metrics in other versions: that need not be told one by one.
+    # Different protocols have different metrics; listing these adds nothing.
     if ours["protocol"] == theirs["protocol"]:
         differences += _metric_differences(one, other)
     if differences:
         raise SubmissionError(
-            f"{one.path} and {other.path} can't stand in one table: they differ in "
+            f"{one.path} and {other.path} can't be in one table: they differ in "
             f"{'; '.join(differences)}{what_to_do(one.report.protocol, other.report.protocol)}"
         )
 
 
 def _conditions(run: ScoredRun) -> Mapping[str, str]:
-    """Return what has to be equal, in words; short, but telling apart what differs."""
+    """Return the conditions that must be equal, as short but unambiguous text."""
     info, report = run.info, run.report
     task, dataset, protocol = info.task, info.dataset, report.protocol
     policies = ", ".join(f"{name} {value}" for name, value in sorted(report.policies.items()))
@@ -339,10 +339,10 @@ def _conditions(run: ScoredRun) -> Mapping[str, str]:
 
 
 def what_to_do(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Return what to type where two runs were scored by two versions of a protocol, else nothing.
+    """Return advice if two runs were scored by two versions of a protocol, else "".
 
     Args:
-        one: protocol of a run, as its scores have it.
+        one: protocol of a run, as in its scores.
         other: that of the other run.
     """
     (first, v1), (second, v2) = (
@@ -352,11 +352,11 @@ def what_to_do(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     now = RETIRED_PROTOCOLS.get(first, first)
     if (first, v1) == (second, v2) or now != RETIRED_PROTOCOLS.get(second, second):
         return ""
-    return f": score the older one anew by protocol '{now}', or keep the two kinds apart"
+    return f": score the older one again by protocol '{now}', or keep the two kinds apart"
 
 
 def _metric_differences(one: ScoredRun, other: ScoredRun) -> Iterator[str]:
-    """Yield versions that differ, and metrics that only one has."""
+    """Yield metrics that differ in version or that only one run has."""
     ours = {name: score.version for name, score in one.report.metrics.items()}
     theirs = {name: score.version for name, score in other.report.metrics.items()}
     for name in sorted(ours.keys() & theirs.keys()):

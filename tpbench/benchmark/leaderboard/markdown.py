@@ -1,4 +1,4 @@
-"""`leaderboard.md`: the table for people, where a page can't be shown."""
+"""`leaderboard.md`: the leaderboard as Markdown, for places that can't show the HTML page."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ ARROWS: Final = {"higher": "↑", "lower": "↓", "target": "→", "none": ""}
 _MARKUP: Final = re.compile(
     r"([\\`*\[\]|~$@]|_(?![A-Za-z0-9])|(?<![A-Za-z0-9])_|:(?=//)|(?<=[wW]{3})\.)"
 )
-"""What Markdown, or a dialect of it, reads as more than a letter, be it a link; HTML is escaped
-apart. Underscores inside words are left as they are."""
+"""Characters that Markdown or a dialect of it interprets, including those that start a link; HTML
+is escaped separately. Underscores inside words are left as they are."""
 _METRICS_ACROSS: Final = 8
 
 
 def leaderboard_markdown(board: Leaderboard) -> str:
-    """Return the leaderboard as GitHub's Markdown; names can't bring markup into it."""
+    """Return the leaderboard as GitHub's Markdown; markup in names is escaped."""
     lines = [*_head(board), *_tables(board), *_remarks(board), *_commands(board)]
     lines += _reported(board.reported)
     return "\n".join(lines) + "\n"
 
 
 def escaped(text: str) -> str:
-    r"""Return text that Markdown shows as it is, in a table too, on one line.
+    r"""Return text in one line that Markdown shows literally, also in a table.
 
     >>> escaped("a|b <img> *c*")
     'a\\|b &lt;img&gt; \\*c\\*'
@@ -41,7 +41,7 @@ def escaped(text: str) -> str:
 
 
 def shown(value: float) -> str:
-    """Return a number with four digits that count; blank for NaN.
+    """Return a number with four significant digits; blank for NaN.
 
     >>> shown(0.123456), shown(float("inf")), shown(float("nan"))
     ('0.1235', '∞', '')
@@ -64,11 +64,11 @@ def _head(board: Leaderboard) -> Iterator[str]:
     )
     yield ""
     yield (
-        "↑ higher is better, ↓ lower is better, →x nearer to x is better. **Bold**: best, and all "
+        "↑ higher is better, ↓ lower is better, →x closer to x is better. **Bold**: best, and all "
         "that are not significantly worse. *Italic*: anchors, which calibrate the metrics and are "
         "not ranked. In brackets: 95 % interval over identities; off: mean over clips of the "
-        "distance to x, which is what is judged there, with its interval; n: clips with a value, "
-        "where others have more; ±: standard deviation over seeds. There is no total score. Blank: "
+        "distance to x, by which the metric is judged, with its interval; n: clips with a value, "
+        "if others have more; ±: standard deviation over seeds. There is no total score. Blank: "
         "not measured."
     )
     yield ""
@@ -105,9 +105,9 @@ def _table(board: Leaderboard, metrics: Sequence[MetricRow], *, intervals: bool)
 
 
 def _verified(row: Row) -> str:
-    """Say what was found here, or else what the run's maker says: two different things."""
+    """Return the level found on this machine, or, if there is none, the claimed level as such."""
     by_maker = row.verified == "none" and row.claimed != "none"
-    return f"none (its maker says: {row.claimed})" if by_maker else row.verified
+    return f"none (claimed: {row.claimed})" if by_maker else row.verified
 
 
 def _header(metric: MetricRow) -> str:
@@ -145,9 +145,9 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _remarks(board: Leaderboard) -> Iterator[str]:
-    yield from ("", "## To be said", "")
+    yield from ("", "## Remarks", "")
     said = [
-        f"Anchor `{anchor}` is missing; make it: {_code(command)}"
+        f"Anchor `{anchor}` is missing; generate it: {_code(command)}"
         for anchor, command in board.missing_anchors.items()
     ]
     said += [escaped(note) for note in board.notes]
@@ -162,14 +162,14 @@ def _remarks(board: Leaderboard) -> Iterator[str]:
         for note in marks.notes
     ]
     said += _of_rows(board, "blank", lambda score: score.reason)
-    said += _of_rows(board, "to be read with care", lambda score: score.warning)
+    said += _of_rows(board, "warning", lambda score: score.warning)
     yield from (f"- {line}" for line in said or ["Nothing is missing."])
 
 
 def _of_rows(
     board: Leaderboard, what: str, say: Callable[[MetricScore], str | None]
 ) -> Iterator[str]:
-    """Yield one line for each set of metrics of which the same is said, with all rows it is of."""
+    """Yield one line per text and set of metrics, with all rows that it applies to."""
     found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for row in board.rows:
         for said in _by_reason({metric: say(score) for metric, score in row.scores.items()}):
@@ -180,7 +180,7 @@ def _of_rows(
 
 
 def _by_reason(reasons: Mapping[str, str | None]) -> list[tuple[str, tuple[str, ...]]]:
-    """Return each reason with all metrics it is the reason of."""
+    """Return each reason with all its metrics."""
     found: dict[str, list[str]] = {}
     for metric, reason in reasons.items():
         if reason:
@@ -189,14 +189,14 @@ def _by_reason(reasons: Mapping[str, str | None]) -> list[tuple[str, tuple[str, 
 
 
 def _commands(board: Leaderboard) -> Iterator[str]:
-    yield from ("", "## How to make each row again", "")
+    yield from ("", "## Commands to reproduce each row", "")
     for row in board.rows:
-        how = _code(row.command) if row.command else "made by an object in Python"
+        how = _code(row.command) if row.command else "generated by a Python object"
         yield f"- {escaped(row.display_name)}: {how}; run `{row.run_digest[:12]}`"
 
 
 def _code(text: str) -> str:
-    """Return text as code, whatever backticks are in it."""
+    """Return text as inline code, even if it contains backticks."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     space = " " if longest else ""
@@ -209,7 +209,7 @@ def _reported(values: Sequence[ReportedValue]) -> Iterator[str]:
     yield from ("", "## Published by others", "")
     yield (
         "On other test sets, by other code, under protocols that are mostly not stated: never to "
-        "be ranked with the rows above. All of it, with notes, stands in `reported.csv`."
+        "be ranked with the rows above. `reported.csv` has all of them, with notes."
     )
     for (test_set, title), group in groupby(values, lambda v: (v.test_set, v.source_title)):
         table = list(group)

@@ -1,4 +1,4 @@
-"""Runs in, a folder to publish out: `leaderboard.csv` with its schema, `reported.csv` and more."""
+"""Builds the folder to publish from runs: `leaderboard.csv` with its schema, and the rest."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ _WORDS: Final = frozenset({
     "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
     "TRUE", "True", "true", "FALSE", "False", "false",
 })  # fmt: skip
-"""What pandas takes for a blank or a truth value."""
+"""Words that pandas reads as a blank or a boolean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltLeaderboard:
-    """A leaderboard and the files that were made of it."""
+    """A leaderboard and its files."""
 
     leaderboard: Leaderboard
     files: tuple[Path, ...]
-    """Written now; the page, if there is one, is the last."""
+    """Files of this build; the page, if any, is the last."""
     page: Path | None
-    """`index.html`; None: not asked for."""
+    """`index.html`; None: not requested."""
     missing_anchors: Mapping[str, str]
-    """By anchor that is not in the table: what to type on this machine to make it."""
+    """By missing anchor: the command that generates it on this machine."""
 
 
 def build_leaderboard(
@@ -65,24 +65,21 @@ def build_leaderboard(
 ) -> BuiltLeaderboard:
     """Put runs into one table, and write it as CSV, schema, Markdown and page.
 
-    Equal runs give equal files, in whatever order they are named. Runs that are partial, not
-    scored, or scored before their clips were made again are left out, and named in
-    `leaderboard.left_out`.
+    Equal runs give equal files, whatever their order. Runs that are partial, not scored, or scored
+    before their clips were generated again are left out and listed in `leaderboard.left_out`.
 
     Args:
-        runs: folders of runs, or folders with such somewhere below.
-        out: folder to write into; files of an older leaderboard are replaced, unless somebody
-            changed them, and no others.
-        data: folder of the dataset that the runs were made on, for the page's real clips and poses;
-            None: the page has none. Where runs say that it lies is never looked at.
+        runs: folders of runs, or folders that contain such at any depth.
+        out: folder to write into; only unchanged files of an older leaderboard are replaced.
+        data: folder of the runs' dataset, for the real clips and poses on the page; None: the page
+            has none. The folder recorded in a run is never used.
         page: also write `index.html` and `media/`.
 
     Raises:
-        ConfigError: a folder is not there, `out` can't be written or holds a file of the user's
-            own that is in the way, or `data` is another dataset.
+        ConfigError: a folder is missing, `out` can't be written or holds another file of the same
+            name, or `data` is another dataset.
         DatasetError: `data` can't be read.
-        SubmissionError: the runs can't stand in one table, none is left, or a file was tampered
-            with.
+        SubmissionError: the runs are not comparable, none is left, or a file was tampered with.
     """
     folder, keeper = Path(out), None if data is None else Path(data)
     board = assemble(collect(runs), data=keeper)
@@ -126,7 +123,7 @@ def leaderboard_csv(board: Leaderboard) -> str:
 
 
 def reported_csv(values: Sequence[ReportedValue]) -> str:
-    """Return published numbers as CSV, one a row, in their order; blank: the source is silent."""
+    """Return published numbers as CSV, one per row, in their order; blank: not in the source."""
     names = [field.name for field in fields(ReportedValue)]
     return csv_text(names, ([getattr(value, name) for name in names] for value in values))
 
@@ -155,7 +152,7 @@ def _shown(value: Value) -> str:
 
 
 def _misread(text: str) -> bool:
-    """Whether text would be run as a formula, or taken for a number, a truth value or a blank."""
+    """Whether text would be run as a formula, or read as a number, a boolean or a blank."""
     if is_formula(text) or text in _WORDS:
         return True
     try:
@@ -166,7 +163,7 @@ def _misread(text: str) -> bool:
 
 
 def _values(board: Leaderboard, row: Row) -> dict[str, Value]:
-    """Return what stands in a row, by column."""
+    """Return the values of a row, by column."""
     content: dict[str, Value] = {
         "model": row.id,
         "task": board.task.id,
@@ -195,9 +192,9 @@ def _values(board: Leaderboard, row: Row) -> dict[str, Value]:
 
 
 def columns_of(board: Leaderboard) -> dict[str, dict[str, Any]]:
-    """Return what is said of each column, by its name, in the order in which they stand.
+    """Return the schema of each column, by its name, in the order of the table.
 
-    `dtype` is as pandas reads it without options; one that is blank in all rows reads as float64.
+    `dtype` is as pandas reads it without options; a column that is all blank reads as float64.
     """
     of_metrics = (column for metric in board.metrics for column in _of_metric(metric))
     said = {**_COLUMNS["first"], **dict(of_metrics), **_COLUMNS["last"]}
@@ -205,7 +202,7 @@ def columns_of(board: Leaderboard) -> dict[str, dict[str, Any]]:
 
 
 def schema_text(board: Leaderboard) -> str:
-    """Return what is to be known to read the CSV, as text; equal leaderboards give equal text."""
+    """Return the schema of the CSV as JSON text; equal leaderboards give equal text."""
     protocol, dataset, task = board.protocol, board.dataset, board.task
     schema = {
         "schema_version": SCHEMA_VERSION,
@@ -214,7 +211,7 @@ def schema_text(board: Leaderboard) -> str:
             "id": protocol["id"],
             "version": protocol["version"],
             "digest": protocol["digest"],
-            # Protocols that don't state it took the mean over clips.
+            # Protocols without these settings took the mean over clips.
             "frames_to_clip": protocol.get("frames_to_clip", "reduction"),
             "clips_to_set": protocol.get("clips_to_set", "mean_of_clips"),
         },
@@ -284,4 +281,4 @@ _BLANK: Final[Mapping[str, Any]] = {
     "metric": None,
     "version": None,
 }
-"""What is said of a column of which nothing else is, in the order of the schema."""
+"""Default schema of a column; gives the order of its keys."""
