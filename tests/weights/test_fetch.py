@@ -192,7 +192,7 @@ def test_what_the_hubs_own_cache_holds_is_not_fetched_again(
 def test_what_the_hub_publishes_of_a_file_is_compared(site: Site, put: Put, folder: Path) -> None:
     put(sha256=None, size_bytes=None)
     site.etag = f'"{"0" * 64}"'
-    with pytest.raises(MissingWeightsError, match="not what the hub offers"):
+    with pytest.raises(MissingWeightsError, match="not the file that the hub offers"):
         pull(["model"])
     assert whats_there(folder) == set()
 
