@@ -1,7 +1,7 @@
-"""Pose accuracy by region of the body, and the regions that metrics look at.
+"""Pose accuracy by part of the body, and the image regions that metrics are computed on.
 
-Keypoints of a frame are (133, 2) px, NaN where not found, and their scores (133,); other shapes are
-refused with a `ValueError`.
+Keypoints of a frame are (133, 2) px, NaN where not found, and their scores (133,); other shapes
+raise a `ValueError`.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ REGIONS: Final[Mapping[Region, slice]] = {
     "hand_left": LEFT_HAND,
     "hand_right": RIGHT_HAND,
 }
-"""Where people look, and the points that show it; hands by the person's own side."""
+"""The regions that viewers attend to, and their points; hands by the person's own side."""
 MIN_SEEN_SHARE: Final = 0.5
-"""With fewer of its points seen, the box would hold a finger or a cheek."""
+"""With fewer of its points seen, the box would only cover a finger or a cheek."""
 MARGIN_SHARE: Final = 0.25
-"""Room on each side, in shares of the longer side of the points' box. The points are on the bones
+"""Margin on each side, in shares of the longer side of the points' box. The points are on the bones
 of the fingers and end at the brows: skin, fingertips and forehead lie outside them."""
 MIN_SIDE_PX: Final = 16
-"""A smaller box shows no fingers, and hardly a window of SSIM (11 px) fits in."""
+"""A smaller box shows no fingers, and a window of SSIM (11 px) hardly fits into it."""
 LPIPS_SIDE_PX: Final = 128
-"""Side of the pictures that LPIPS is fed: about what a face takes up in a 512 px crop."""
+"""Side of the images that LPIPS gets: about the size of a face in a 512 px crop."""
 
 
 class Box(NamedTuple):
-    """A rectangle of whole pixels inside a picture."""
+    """A rectangle of whole pixels inside an image."""
 
     left_px: int
     """First column."""
@@ -67,20 +67,20 @@ def region_box(
 ) -> Box | None:
     """Return the box of the face, from below the chin to about the hairline, or of one hand.
 
-    The box around the seen points (`seen_points`), grown by `MARGIN_SHARE` of its longer side on
-    each side and made square. Where the square reaches over the edge it is pushed inwards; a side
-    that the picture is too short for is as long as the picture.
+    The box around the seen points (`seen_points`), enlarged by `MARGIN_SHARE` of its longer side on
+    each side and made square. A square that extends beyond the edge is moved inwards; a side longer
+    than the image is cut to the image.
 
     Args:
         region: which.
-        keypoints: of the real picture.
+        keypoints: of the real frame.
         scores: of the keypoints.
-        width_px: width of the picture.
+        width_px: width of the frame.
         height_px: its height.
 
     Returns:
-        None where fewer than half of the points are seen, 34 of the 68 of a face or 11 of the 21 of
-        a hand, or a side is below `MIN_SIDE_PX`.
+        None if fewer than half of the points are seen, 34 of the 68 of a face or 11 of the 21 of a
+        hand, or if a side is below `MIN_SIDE_PX`.
     """
     part = REGIONS[region]
     seen = seen_points(keypoints, scores, width_px, height_px)[part]
@@ -99,18 +99,18 @@ def region_box(
 def region_scores(
     real: NDArray[np.uint8], generated: NDArray[np.uint8], box: Box
 ) -> tuple[float, float]:
-    """Return PSNR and SSIM inside a box: `psnr` and `ssim` of the two pieces, at their own size.
+    """Return PSNR and SSIM inside a box: `psnr` and `ssim` of the two crops, at their own size.
 
-    Means over a clip are over the frames that have a box. As everywhere, PSNR of identical pieces
-    is infinite here, and capped wherever it is averaged (see `tpbench.metrics.pixels`).
+    Means over a clip are over the frames that have a box. As everywhere, PSNR of identical crops is
+    infinite here, and capped before it is averaged (see `tpbench.metrics.pixels`).
 
     Args:
         real: (H, W, 3) uint8 RGB.
         generated: the same.
-        box: as `region_box` found it in the real frame.
+        box: as returned by `region_box` for the real frame.
 
     Raises:
-        ValueError: they are no pictures, differ in size, the box reaches over their edge, or is
+        ValueError: they are no images or differ in size, or the box extends beyond their edge or is
             smaller than the window of SSIM.
     """
     check_pair(real, generated)
@@ -121,12 +121,12 @@ def region_scores(
 def region_crop(
     image: NDArray[np.uint8], box: Box, side_px: int = LPIPS_SIDE_PX
 ) -> NDArray[np.uint8]:
-    """Cut out a box and bring it to one size, so that pieces of many frames go through a network.
+    """Cut out a box and resize it to one size, so that crops of many frames fit into a batch.
 
-    LPIPS of a region is LPIPS of two such pieces, so it is not LPIPS at the picture's own
-    resolution: a face wider than 128 px loses detail first, and a small hand is blown up, which
-    adds no detail that could differ. Compare it between pictures of one size only. A box that is
-    not square, because the picture is too small for that, is stretched.
+    LPIPS of a region is LPIPS of two such crops, so it is not LPIPS at the image's own resolution:
+    a face wider than 128 px loses detail first, and a small hand is enlarged, which adds no detail
+    that could differ. Compare it only between images of one size. A box that is not square, because
+    the image is too small for that, is stretched.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -138,7 +138,7 @@ def region_crop(
         (OpenCV's INTER_AREA and INTER_LINEAR).
 
     Raises:
-        ValueError: it is no picture, or the box reaches over its edge.
+        ValueError: it is no image, or the box extends beyond its edge.
     """
     check_picture(image, "given")
     piece = _cut(image, box)
@@ -153,7 +153,7 @@ def _span(centre_px: float, length_px: int, limit_px: int) -> tuple[int, int]:
     Pixel i reaches from i - 0.5 to i + 0.5.
     """
     length_px = min(length_px, limit_px)
-    # Not round(): that goes to the even neighbour, and a box would hang on where the person stands.
+    # Not round(): it rounds to even, so the box would depend on where in the image the person is.
     start_px = math.floor(centre_px + 0.5 - length_px / 2 + 0.5)
     start_px = min(max(start_px, 0), limit_px - length_px)
     return start_px, start_px + length_px
@@ -167,25 +167,25 @@ def _cut(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
 
 
 SCORE_FLOOR: Final = VISIBLE_SCORE
-"""A point counts as seen above this score: what is drawn for a generator is what it must follow."""
+"""A point counts as seen above this score: a generator must follow the points drawn for it."""
 MIN_SHOULDER_WIDTH_PX: Final = 8.0
-"""Shoulders nearer than this are one behind the other: a width of a few px would make any error
+"""Closer shoulders are one behind the other: dividing by a width of a few px would make any error
 huge."""
 UPPER_BODY: Final = slice(0, RIGHT_HIP + 1)
-"""The 13 points that stand for the body."""
+"""The 13 points that represent the body."""
 
 
 class _Measure(NamedTuple):
-    """How a run of points is judged."""
+    """How a range of points is evaluated."""
 
     points: slice
     alpha: float
     """A point is correct within this share of the longer side of the real points' box."""
     min_seen: int
-    """With fewer points in the real frame nothing is expected: the box says nothing of the size."""
+    """With fewer points in the real frame none is expected: their box does not show the size."""
 
 
-# Half of the points of hands and face, as for their boxes; of the body the five of the head do.
+# Half of the points of hands and face, as for their boxes; for the body the five of the head do.
 _PARTS: Final = {
     "body": (_Measure(UPPER_BODY, alpha=0.1, min_seen=5),),
     "hands": tuple(_Measure(hand, alpha=0.2, min_seen=11) for hand in (LEFT_HAND, RIGHT_HAND)),
@@ -199,17 +199,17 @@ class PartSums(NamedTuple):
     error_px: float = 0.0
     """Sum of distances over the found points, px."""
     found: float = 0.0
-    """Expected points that the generated frame shows too."""
+    """Expected points that are seen in the generated frame, too."""
     error_sw: float = 0.0
     """Sum of distances over the real frame's shoulder width, over `found_sw` points."""
     found_sw: float = 0.0
     """Found points of frames whose real shoulder width is known."""
     correct: float = 0.0
-    """Found points that are near enough for PCK."""
+    """Found points that are close enough for PCK."""
     expected: float = 0.0
-    """Points that the real frame shows."""
+    """Points that are seen in the real frame."""
     missing: float = 0.0
-    """Expected points that the generated frame doesn't show: `expected - found`."""
+    """Expected points that are not seen in the generated frame: `expected - found`."""
 
 
 def seen_points(
@@ -218,9 +218,9 @@ def seen_points(
     width_px: int,
     height_px: int,
 ) -> NDArray[np.bool_]:
-    """Say which points of one frame are seen: score above `SCORE_FLOOR`, and in the picture.
+    """Return which points of one frame are seen: score above `SCORE_FLOOR`, and inside the image.
 
-    Some detectors guess points beyond the edge, and say that they are sure. No picture shows them.
+    Some detectors guess points beyond the edge with high scores; these are never seen.
 
     Returns:
         (133,) bool.
@@ -237,10 +237,10 @@ def seen_points(
 
 
 def shoulder_width_px(keypoints: NDArray[np.floating], seen: NDArray[np.bool_]) -> float | None:
-    """Return the distance of both shoulders.
+    """Return the distance between the shoulders.
 
     Returns:
-        px, above `MIN_SHOULDER_WIDTH_PX`; None where a shoulder is not seen or they are nearer.
+        px, above `MIN_SHOULDER_WIDTH_PX`; None if a shoulder is not seen or they are closer.
     """
     shoulders = [LEFT_SHOULDER, RIGHT_SHOULDER]
     if not seen[shoulders].all():
@@ -261,15 +261,15 @@ def pose_statistics(
 ) -> dict[str, PartSums]:
     """Compare the poses of one pair of frames: `body` (13 points), `hands` (42) and `face` (68).
 
-    Expected are the seen points of the real frame (`seen_points`), unless the part shows too little
-    to be measured by: fewer than 5 points of the body, 11 of a hand, 34 of the face. A frame whose
-    real shoulder width is unknown (`shoulder_width_px`) adds nothing to `error_sw` and `found_sw`;
-    everything else it counts in.
+    Expected are the seen points of the real frame (`seen_points`), unless too few points of a part
+    are seen: fewer than 5 of the body, 11 of a hand, 34 of the face. A frame whose real shoulder
+    width is unknown (`shoulder_width_px`) adds nothing to `error_sw` and `found_sw`, but counts in
+    all other sums.
 
-    Both poses should come from one detector, at work on the two pictures in the same way: against
-    a skeleton that was found in another crop, even the real video would not score 0.
+    Both poses should come from one detector, applied to the two frames in the same way: against a
+    skeleton that was found in another crop, even the real video would not score 0.
 
-    Scores are 0 everywhere where nobody was found. `width_px` and `height_px` are of both pictures.
+    If no person was found, all scores are 0. `width_px` and `height_px` are of both frames.
     """
     expected = seen_points(real_keypoints, real_scores, width_px, height_px)
     found = expected & seen_points(generated_keypoints, generated_scores, width_px, height_px)
