@@ -1,12 +1,12 @@
-"""Networks that metrics look through, from safe weight files: Inception, I3D, LPIPS.
+"""Networks that metrics use, loaded from safe weight files: Inception, I3D, LPIPS.
 
     LPIPS(a, b) = sum over layers l of the mean over positions of  w_l . (f_l(a) - f_l(b))^2
 
 with f the features of AlexNet or VGG-16, scaled to unit length over channels, and w_l >= 0 fitted
-to human answers (Zhang et al. 2018, version 0.1). Network code and w_l come from package `lpips`;
-the backbones are torchvision's files.
+to human judgements (Zhang et al. 2018, version 0.1). Network code and w_l come from package
+`lpips`; the backbones are torchvision's files.
 
-Pictures are (n, H, W, 3) uint8 RGB, n may be 0; everything else is refused with a `ValueError`.
+Images are (n, H, W, 3) uint8 RGB, n may be 0; anything else raises a `ValueError`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Picture = NDArray[np.uint8] | NDArray[np.float32]
 
 
 class _ExactConvolutions:
-    """cuDNN's flags, which are the whole process's: set while any thread needs them."""
+    """cuDNN's process-wide flags, which are set while any thread needs them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -61,9 +61,9 @@ _EXACT: Final = _ExactConvolutions()
 
 @contextmanager
 def exact_inference() -> Iterator[None]:
-    """Run networks without gradients and with full float32, the same way each time.
+    """Run networks without gradients, in full float32 and deterministically.
 
-    Threads may be in it at once.
+    Several threads may use it at once.
     """
     _EXACT.enter()
     try:
@@ -74,10 +74,10 @@ def exact_inference() -> Iterator[None]:
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """Read the tensors of a model file, onto the CPU, without running anything in it.
+    """Load the tensors of a model file onto the CPU, without executing code from it.
 
     Raises:
-        ConfigError: the file can't be read or holds anything else than named tensors.
+        ConfigError: the file can't be read or holds anything but named tensors.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -92,15 +92,15 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
 
 
 def check_pictures(pictures: Picture, *, axes: str, unrounded: bool = False) -> None:
-    """Make sure of uint8 RGB pictures.
+    """Check that images are uint8 RGB.
 
     Args:
         pictures: (..., height, width, 3).
         axes: names of all axes, as in "n, height, width, 3".
-        unrounded: whether float32 pictures will do, too.
+        unrounded: whether float32 images are accepted, too.
 
     Raises:
-        ValueError: another dtype or shape, or pictures without a pixel.
+        ValueError: another dtype or shape, or images without a pixel.
     """
     wanted = (np.uint8, np.float32) if unrounded else (np.uint8,)
     if (
@@ -115,7 +115,7 @@ def check_pictures(pictures: Picture, *, axes: str, unrounded: bool = False) -> 
 
 
 def unit_tensor(pictures: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
-    """Return pictures (n, H, W, 3) as (n, 3, H, W) float32 in [0, 1] on the device.
+    """Return images (n, H, W, 3) as (n, 3, H, W) float32 in [0, 1] on the device.
 
     The same numbers as torchvision's `ToTensor`.
     """
@@ -123,8 +123,8 @@ def unit_tensor(pictures: NDArray[np.uint8], device: torch.device) -> torch.Tens
 
 
 def byte_tensor(pictures: Picture, device: torch.device) -> torch.Tensor:
-    """Return pictures as they are on the device: bytes are a quarter of what float32 would be."""
-    # Torch takes over no array with negative strides, and complains of read-only ones.
+    """Copy images to the device unconverted: bytes take a quarter of the memory of float32."""
+    # Torch accepts no array with negative strides, and warns about read-only ones.
     return torch.from_numpy(np.array(pictures, order="C")).to(device)
 
 
@@ -135,12 +135,12 @@ INCEPTION_WEIGHTS: Final = "fid-inception"
 
 
 class _Batched:
-    """A network on a device, fed a few inputs at once.
+    """A network on a device, run in small batches.
 
     Args:
-        network: what is run.
-        device: where: "cpu", "cuda", "cuda:1"...
-        batch_size: inputs that go through at once; changes values by rounding only (below 1e-5 of
+        network: the network.
+        device: "cpu", "cuda", "cuda:1"...
+        batch_size: inputs that are run at once; changes values by rounding only (below 1e-5 of
             their size).
     """
 
@@ -156,7 +156,7 @@ class _Batched:
     def _run(
         self, n: int, dim: int, compute: Callable[[slice], torch.Tensor]
     ) -> NDArray[np.float32]:
-        """Return what `compute` makes of each part of the n inputs, (n, dim) float32."""
+        """Return the results of `compute` for all parts of the n inputs, (n, dim) float32."""
         found = np.empty((n, dim), np.float32)
         with exact_inference():
             for start in range(0, n, self._batch_size):
@@ -171,15 +171,15 @@ class _Batched:
 
 
 class InceptionFeatures(_Batched):
-    """Turns pictures into the feature vectors of pytorch-fid.
+    """Computes the feature vectors of pytorch-fid from images.
 
     x / 255, bilinear resize to 299 x 299 without antialiasing (`align_corners=False`), 2 x - 1, the
     Inception network of 2015-12-05 with its patched pooling, global average. All of it is package
-    pytorch-fid's own code; the network is made by `inception_network`.
+    pytorch-fid's own code; the network is built by `inception_network`.
     """
 
     def features(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the feature vectors of pictures of any size, (n, 2048) float32, 0 or more."""
+        """Return the feature vectors of images of any size, (n, 2048) float32, 0 or more."""
         check_pictures(pictures, axes="n, height, width, 3")
 
         def pooled(part: slice) -> torch.Tensor:
@@ -193,7 +193,7 @@ def load_inception(*, device: str = "cpu") -> InceptionFeatures:
     """Return the feature extractor with its published weights, which must be on this machine.
 
     Raises:
-        MissingWeightsError: the weights are not there; says what to type.
+        MissingWeightsError: the weights are missing; the message says what to type.
         ConfigError: the file doesn't fit the network.
     """
     path = resolve(INCEPTION_WEIGHTS)
@@ -219,8 +219,8 @@ def inception_network(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
     def given(*_args: Any, **_kwargs: Any) -> Mapping[str, torch.Tensor]:  # noqa: ANN401 - see below
         return state
 
-    # The package can build its network only through this download; it gets our tensors instead.
-    # What it draws at random before they are loaded must not move the caller's generator.
+    # The package can build its network only through this download, so it gets our tensors instead.
+    # Its random initialisation before that must not advance the caller's generator.
     download = inception.load_state_dict_from_url
     inception.load_state_dict_from_url = given
     try:
@@ -242,10 +242,10 @@ class WindowStream:
 
     Windows start at frames 0, stride, 2 stride... A clip's last frames that fill no window are left
     out (as StyleGAN-V leaves out videos that are too short): padding them would show the network a
-    freeze that nobody made.
+    freeze that is not in the clip.
 
     Args:
-        stride: from the start of one to the start of the next; below 16 they overlap.
+        stride: frames between the starts of two windows; below 16 they overlap.
     """
 
     def __init__(self, *, stride: int) -> None:
@@ -254,11 +254,11 @@ class WindowStream:
         self._n_frames = 0
 
     def push(self, image: Picture) -> Picture | None:
-        """Take the next frame, and return the window that it completes, if it does.
+        """Add the next frame, and return the window that it completes, if any.
 
         Args:
-            image: (H, W, 3) uint8 RGB, or float32 of the same scale. Kept until its windows are
-                complete, not copied: don't write into it.
+            image: (H, W, 3) uint8 RGB, or float32 of the same scale. Held without copying until its
+                windows are complete: don't write into it.
 
         Returns:
             (16, H, W, 3) of the same dtype, or None.
@@ -280,7 +280,7 @@ class WindowStream:
 
 
 class I3DFeatures(_Batched):
-    """Turns windows of frames into the feature vectors of FVD.
+    """Computes the feature vectors of FVD from windows of frames.
 
     The network is called as StyleGAN-V calls it, `network(x, rescale=True, resize=True,
     return_features=True)` with x (n, 3, 16, H, W) in [0, 255]: it scales to [-1, 1] and squashes to
@@ -297,8 +297,8 @@ class I3DFeatures(_Batched):
 
         Args:
             windows: (n, 16, H, W, 3) uint8 RGB, n may be 0, any H and W; or float32 of the same
-                scale, which need not be whole levels, nor within 0 to 255. The network takes other
-                lengths above 9 too; their features are others.
+                scale, which need not be whole levels, nor within 0 to 255. The network accepts
+                other lengths above 9, too, but their features differ.
 
         Returns:
             (n, 400) float32, any real numbers.
@@ -323,17 +323,17 @@ def load_i3d(*, device: str = "cpu") -> I3DFeatures:
     """Return the feature extractor with its published weights, which must be on this machine.
 
     The file is a TorchScript program. It runs in torch's interpreter, which unpickles no Python
-    objects, and only after its checksum was found to be the published one.
+    objects, and only if its checksum is the published one.
 
     Raises:
-        MissingWeightsError: the weights are not there; says what to type.
+        MissingWeightsError: the weights are missing; the message says what to type.
         ConfigError: the file is no TorchScript.
     """
-    # A TorchScript file is code: what is run are the bytes that were held against the checksum.
+    # A TorchScript file is code: the bytes that are run are those whose checksum was verified.
     data = read_checked(I3D_WEIGHTS)
     try:
         with warnings.catch_warnings():
-            # Torch would rather have exported programs; these weights are published as TorchScript.
+            # Torch prefers exported programs; these weights are published as TorchScript.
             warnings.simplefilter("ignore", FutureWarning)
             network: torch.nn.Module = torch.jit.load(  # type: ignore[no-untyped-call]  # its gap
                 io.BytesIO(data), map_location=device
@@ -346,25 +346,25 @@ def load_i3d(*, device: str = "cpu") -> I3DFeatures:
 
 
 Backbone = Literal["alex", "vgg"]
-"""alex is what the authors recommend for comparing pictures; vgg is in the TikTok tables."""
+"""The authors recommend alex for comparing images; the TikTok tables use vgg."""
 FedRange = Literal["signed", "unit"]
-"""What the network gets: signed is [-1, 1], as package lpips asks for; unit is [0, 1], the slip of
-the TikTok protocol (DisCo), whose numbers need it."""
+"""Input range of the network: signed is [-1, 1], as package lpips requires; unit is [0, 1], an
+error of the TikTok protocol (DisCo), whose numbers depend on it."""
 LPIPS_WEIGHTS: Final[dict[Backbone, str]] = {"alex": "lpips-alexnet", "vgg": "lpips-vgg16"}
 """The backbones' names in `tpbench weights list`."""
 LPIPS_MIN_SIZE_PX: Final[dict[Backbone, int]] = {"alex": 31, "vgg": 16}
-"""Smaller pictures leave nothing after the last pooling."""
+"""Smaller images are empty after the last pooling."""
 
 
 class LpipsDistance(_Batched):
-    """Computes LPIPS of pairs of pictures.
+    """Computes LPIPS of pairs of images.
 
     Args:
-        network: as `lpips_network` makes it.
-        backbone: which one that is.
-        fed: the range of what it gets.
+        network: as built by `lpips_network`.
+        backbone: that of the network.
+        fed: range of its inputs.
         device: where it runs.
-        batch_size: pairs that go through at once; 8 pairs of 512 x 512 take about 1.5 GB.
+        batch_size: pairs that are run at once; 8 pairs of 512 x 512 take about 1.5 GB.
     """
 
     def __init__(
@@ -390,10 +390,10 @@ class LpipsDistance(_Batched):
             generated: (n, H, W, 3) uint8 RGB.
 
         Returns:
-            (n,), 0 (equal) or more, seldom above 1; lower is better. Not independent of H and W.
+            (n,), 0 (equal) or more, seldom above 1; lower is better. Depends on H and W.
 
         Raises:
-            ValueError: another shape or dtype, or smaller pictures.
+            ValueError: another shape or dtype, or smaller images.
         """
         for pictures in (real, generated):
             check_pictures(pictures, axes="n, height, width, 3")
@@ -424,7 +424,7 @@ def load_lpips(
     """Return LPIPS with its published weights; the backbone's must be on this machine.
 
     Raises:
-        MissingWeightsError: the backbone's weights are not there; says what to type.
+        MissingWeightsError: the backbone's weights are missing; the message says what to type.
         ConfigError: the file doesn't fit the network.
     """
     path = resolve(LPIPS_WEIGHTS[backbone])
@@ -451,9 +451,9 @@ def lpips_network(backbone: Backbone, state: Mapping[str, torch.Tensor]) -> torc
 
     heads = read_state(Path(lpips.__file__).parent / "weights" / "v0.1" / f"{backbone}.pth")
     with warnings.catch_warnings(), torch.device("meta"):
-        # The package still says pretrained=False to torchvision.
+        # The package still passes pretrained=False to torchvision.
         warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
-        # On "meta" nothing is drawn at random, and what isn't loaded below can't be computed with.
+        # On "meta" nothing is initialised at random, and tensors not loaded below are unusable.
         network: torch.nn.Module = lpips.LPIPS(
             net=backbone, pretrained=False, pnet_rand=True, verbose=False
         )

@@ -1,7 +1,7 @@
-"""How one frame looks beside another: PSNR, SSIM and L1, colour and sharpness.
+"""Image metrics of single frames: PSNR, SSIM and L1, colour and sharpness.
 
-Pictures are (H, W, 3) uint8 RGB, and those of a pair have one size: everything else is refused with
-a `ValueError` (`check_picture`, `check_pair`).
+Images are (H, W, 3) uint8 RGB, and those of a pair have one size: anything else raises a
+`ValueError` (`check_picture`, `check_pair`).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 
 def check_picture(image: NDArray[np.uint8], name: str) -> None:
-    """Refuse what is not (H, W, 3) uint8 with at least one pixel.
+    """Reject anything but (H, W, 3) uint8 with at least one pixel.
 
     Raises:
-        ValueError: names what came, by its `name` ("real", "generated").
+        ValueError: states shape and dtype of the image, and its `name` ("real", "generated").
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ValueError(
@@ -30,10 +30,10 @@ def check_picture(image: NDArray[np.uint8], name: str) -> None:
 
 
 def check_pair(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> None:
-    """Refuse two pictures that can't be compared pixel by pixel.
+    """Reject two images that can't be compared pixel by pixel.
 
     Raises:
-        ValueError: one is no picture (see `check_picture`), or they differ in size.
+        ValueError: one is no image (see `check_picture`), or they differ in size.
     """
     check_picture(real, "real")
     check_picture(generated, "generated")
@@ -45,11 +45,11 @@ def check_pair(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> None:
 
 
 def row_strips(image: NDArray[np.uint8], *, values: int) -> Iterator[slice]:
-    """Cut the rows of a picture into strips, so that work on one strip stays in the cache.
+    """Cut the rows of an image into strips, so that work on one strip stays in the cache.
 
     Args:
         image: (H, W, 3) uint8.
-        values: numbers (3 a pixel) that a strip may hold; it has at least one row all the same.
+        values: numbers (3 a pixel) that a strip may hold; it always has at least one row.
 
     Yields:
         Slices that cover all rows once, top to bottom; all but the last have the same length.
@@ -61,11 +61,11 @@ def row_strips(image: NDArray[np.uint8], *, values: int) -> Iterator[slice]:
 
 
 CAP_DB: Final = 100.0
-"""What PSNR of a frame counts as where it lies above, or is infinite."""
+"""What a PSNR of a frame above this, or an infinite one, counts as."""
 
 
 def capped(psnr_db: float) -> float:
-    """Return what a frame's PSNR counts as: itself, or `CAP_DB` where it lies above.
+    """Return what a frame's PSNR counts as: itself, but `CAP_DB` at most.
 
     >>> [capped(value) for value in (30.0, 100.0, 107.1, math.inf)]
     [30.0, 100.0, 100.0, 100.0]
@@ -76,24 +76,22 @@ def capped(psnr_db: float) -> float:
 def mean_squared_error(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
     """Return sum (real - generated)^2 / (H W 3), in squared grey levels, 0 to 65025.
 
-    The sum is one of integers and exact. Subtracting uint8 arrays wraps around instead: a known
-    script printed 28 dB for pictures that are 9 dB apart.
+    The sum is over integers, so it is exact. Subtracting uint8 arrays would wrap around: a known
+    script printed 28 dB for images that are 9 dB apart.
     """
     check_pair(real, generated)
-    # OpenCV squares a root again: the sum is right but for its last bit, and that it is an integer.
+    # OpenCV squares a root, which may change the last bit: rounding restores the integer.
     return round(cv2.norm(real, generated, cv2.NORM_L2SQR)) / real.size
 
 
 def psnr(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
     """Return the peak signal-to-noise ratio of one frame, 10 log10(255^2 / MSE).
 
-    MSE is over all pixels and channels of the RGB picture. Equals scikit-image's
-    `peak_signal_noise_ratio(data_range=255)`; PSNR of luma, or the mean over channels, are
-    other numbers.
+    MSE is over all pixels and channels of the RGB image. Equals scikit-image's
+    `peak_signal_noise_ratio(data_range=255)`, but neither PSNR of luma nor the mean over channels.
 
     Returns:
-        dB, 0 to about 48.13 + 10 log10(H W 3) (one value off by one), and inf for identical
-        pictures.
+        dB, 0 to about 48.13 + 10 log10(H W 3) (one value off by one), and inf for identical images.
     """
     mse = mean_squared_error(real, generated)
     return 10.0 * math.log10(255.0**2 / mse) if mse > 0 else math.inf
@@ -108,9 +106,9 @@ _TILE_WIDTH_PX: Final = 512
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Window:
     weights: NDArray[np.floating[Any]]
-    """(2 radius + 1,): the window is their outer product. The arithmetic has their type."""
+    """(2 radius + 1,): the window is their outer product. All arithmetic is in their dtype."""
     c2: float
-    """C2 over the factor that a variance is multiplied with: in the quotient that is the same."""
+    """C2 over the factor that a variance should be multiplied with: the quotient is the same."""
 
     @property
     def radius_px(self) -> int:
@@ -130,17 +128,17 @@ _UNIFORM: Final = _Window(weights=np.full(7, 1 / 7), c2=_C2 * 48 / 49)
 
 
 def ssim(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
-    """Return the mean structural similarity of two RGB pictures, as Wang et al. (2004) weigh it.
+    """Return the mean structural similarity of two RGB images, weighted as by Wang et al. (2004).
 
     SSIM = (2 m_x m_y + C1)(2 cov_xy + C2) / ((m_x^2 + m_y^2 + C1)(v_x + v_y + C2)) under a Gaussian
     window of 11 x 11 px (sigma 1.5), C1 = (0.01 * 255)^2, C2 = (0.03 * 255)^2; per channel, then
     the mean over channels and over the pixels whose window lies inside the picture. Equals
     scikit-image's `structural_similarity(channel_axis=-1, data_range=255, gaussian_weights=True,
-    sigma=1.5, use_sample_covariance=False)` to 1e-5: about 1e-7 on photographs; only cards of a few
-    flat colours a hundred levels apart come to 2.5e-5.
+    sigma=1.5, use_sample_covariance=False)` to 1e-5: about 1e-7 on photographs; only test cards of
+    a few flat colours a hundred levels apart reach 2.5e-5.
 
     Returns:
-        In [-1, 1]; 1 for identical pictures. The order of the two doesn't matter.
+        In [-1, 1]; 1 for identical images. The order of the two doesn't matter.
 
     Raises:
         ValueError: they are smaller than the window.
@@ -152,13 +150,13 @@ def ssim(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
 def disco_ssim(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
     """Return the "SSIM" of the published TikTok tables.
 
-    As DisCo's evaluation has it: OpenCV's 8-bit grey (BT.601), a uniform window of 7 x 7 px and
-    sample covariances, which are scikit-image's defaults (equal to 1e-6). Colour errors that keep
-    the luma are invisible to it, and noise costs far less than in `ssim` (0.75 against 0.46 for
-    sigma 10): the two are not comparable.
+    As in DisCo's evaluation: OpenCV's 8-bit grey (BT.601), a uniform window of 7 x 7 px and sample
+    covariances, which are scikit-image's defaults (equal to 1e-6). Colour errors that keep the luma
+    have no effect, and noise costs far less than in `ssim` (0.75 against 0.46 for sigma 10): the
+    two are not comparable.
 
     Returns:
-        In [-1, 1]; 1 for identical pictures.
+        In [-1, 1]; 1 for identical images.
 
     Raises:
         ValueError: they are smaller than the window.
@@ -172,7 +170,7 @@ def disco_ssim(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
 
 
 def _mean_ssim(x: NDArray[np.uint8], y: NDArray[np.uint8], window: _Window) -> float:
-    """Average SSIM over all windows inside (H, W) or (H, W, C) pictures."""
+    """Average SSIM over all windows inside (H, W) or (H, W, C) images."""
     side_px = len(window.weights)
     height_px, width_px = x.shape[0] - side_px + 1, x.shape[1] - side_px + 1
     if height_px < 1 or width_px < 1:
@@ -183,7 +181,7 @@ def _mean_ssim(x: NDArray[np.uint8], y: NDArray[np.uint8], window: _Window) -> f
     margin_px = side_px - 1
     tile_height_px = min(height_px, _TILE_HEIGHT_PX) + margin_px
     tile_width_px = min(width_px, _TILE_WIDTH_PX) + margin_px
-    # One workspace for all tiles: fresh memory from the system would cost more than the arithmetic.
+    # One workspace for all tiles: allocating new memory would cost more than the arithmetic.
     tile_size = tile_height_px * tile_width_px * (x.shape[2] if x.ndim == 3 else 1)
     workspace = np.empty((7, tile_size), dtype=window.weights.dtype)
     total = 0.0
@@ -201,12 +199,12 @@ def _tile_total(
     window: _Window,
     workspace: NDArray[np.floating[Any]],
 ) -> float:
-    """Sum SSIM over the pixels of a tile whose window lies inside it; the formula is on top."""
+    """Sum SSIM over the pixels of a tile whose window lies inside it (formula: `ssim`)."""
     s, d, square, mean_s, mean_d, var_s, var_d = (
         plane[: x.size].reshape(x.shape) for plane in workspace
     )
     mean_x, mean_y = _level(x), _level(y)
-    # Converted first: NumPy adds bytes to floats through a small buffer, and slower.
+    # Converted first: NumPy adds bytes to floats through a small buffer, which is slower.
     float_x, float_y = var_s, var_d
     np.copyto(float_x, x)
     np.copyto(float_y, y)
@@ -243,17 +241,17 @@ def _tile_total(
 
 
 def _level(tile: NDArray[np.uint8]) -> int:
-    """Return the mean of a tile, rounded so that what it is taken off stays an integer."""
+    """Return the mean of a tile, rounded so that pixels minus it are still integers."""
     return round(sum(cv2.mean(tile)) / (tile.shape[2] if tile.ndim == 3 else 1))
 
 
 def mean_absolute_error(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
-    """Return how many grey levels two pictures differ by, on average over pixels and channels.
+    """Return the mean absolute difference of two images in grey levels, over pixels and channels.
 
-    sum |real - generated| / (H W 3). The sum is one of integers and exact: nothing wraps around.
+    sum |real - generated| / (H W 3). The sum is over integers and exact: nothing wraps around.
 
     Returns:
-        Levels in [0, 255]; 0 for identical pictures. The order of the channels doesn't matter.
+        Levels in [0, 255]; 0 for identical images. The order of the channels doesn't matter.
     """
     check_pair(real, generated)
     return float(cv2.norm(real, generated, cv2.NORM_L1)) / real.size
@@ -263,8 +261,8 @@ def disco_l1(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
     """Return the "L1" of the published TikTok tables.
 
     DisCo's evaluation divides the mean absolute error by the number of pixels once more:
-    mean_absolute_error / (H W). So the figure depends on the resolution: 17.4 levels print as
-    2.66e-4 at 256 x 256 and as a fourth of that at 512 x 512. Only compare figures of one size.
+    mean_absolute_error / (H W). So the value depends on the resolution: 17.4 levels become 2.66e-4
+    at 256 x 256 and a fourth of that at 512 x 512. Only compare values of one image size.
 
     Returns:
         In [0, 255 / (H W)].
@@ -273,8 +271,8 @@ def disco_l1(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
     return mean_absolute_error(real, generated) / int(height_px * width_px)
 
 
-# sRGB primaries and white D65 (2 degrees) in the digits that scikit-image has; OpenCV's white
-# differs in the fifth, which moves a* and b* by 0.003.
+# sRGB primaries and white D65 (2 degrees) with the digits of scikit-image; OpenCV's white differs
+# in the fifth digit, which changes a* and b* by 0.003.
 _XYZ_FROM_RGB: Final = np.array(
     [
         [0.412453, 0.357580, 0.180423],
@@ -292,7 +290,7 @@ _STRIP_VALUES: Final = 49152
 
 
 def _linear_light() -> NDArray[np.float32]:
-    """Undo the sRGB curve for each of the 256 levels."""
+    """Invert the sRGB curve for each of the 256 levels."""
     level = np.arange(256) / 255
     linear = np.where(level > 0.04045, ((level + 0.055) / 1.055) ** 2.4, level / 12.92)
     return linear.astype(np.float32)
@@ -302,11 +300,11 @@ _LINEAR_LIGHT: Final = _linear_light()
 
 
 def rgb_to_lab(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return CIELAB values of an sRGB picture (white D65, 2 degrees).
+    """Return CIELAB values of an sRGB image (white D65, 2 degrees).
 
     L* = 116 f(Y/Yn) - 16, a* = 500 (f(X/Xn) - f(Y/Yn)), b* = 200 (f(Y/Yn) - f(Z/Zn)) with
     f(t) = t^(1/3) above 0.008856 and 7.787 t + 16/116 below. Equals `skimage.color.rgb2lab`
-    to 1e-3. OpenCV's own conversion of float pictures is up to 0.4 off, so it is not used.
+    to 1e-3. OpenCV's own conversion of float images is up to 0.4 off, so it is not used.
 
     Returns:
         (H, W, 3) float32: L* in [0, 100], a* and b* in about [-128, 128].
@@ -321,10 +319,10 @@ def _lab_of(image: NDArray[np.uint8], workspace: NDArray[np.float32]) -> NDArray
     first, second = (plane[: image.size].reshape(image.shape) for plane in workspace)
     linear = cv2.LUT(image, _LINEAR_LIGHT, dst=first)
     relative_xyz = cv2.transform(linear, _RELATIVE_XYZ_FROM_RGB, dst=second)
-    # The line of the dark colours touches the cube root where it takes over and is above it
-    # elsewhere: so this chooses between the two, without asking pixel by pixel.
+    # The line for dark colours touches the cube root at the threshold and is above it elsewhere,
+    # so the minimum selects the right one without a condition for each pixel.
     root = first
-    # OpenCV compares with a single number three times as fast as NumPy, once there is one channel.
+    # OpenCV's maximum with a scalar is three times as fast as NumPy's, on a single channel.
     cv2.max(_one_channel(relative_xyz), _DARK, dst=_one_channel(root))
     np.cbrt(root, out=root)
     line = relative_xyz
@@ -340,7 +338,7 @@ def _one_channel(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def lab_statistics(image: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of L*, a*, b* over the pixels of a picture, (3,) each."""
+    """Return mean and standard deviation of L*, a*, b* over the pixels of an image, (3,) each."""
     check_picture(image, "given")
     total, total_of_squares = np.zeros(3), np.zeros(3)
     workspace = np.empty((2, max(_STRIP_VALUES, image[0].size)), dtype=np.float32)
@@ -357,20 +355,20 @@ def lab_statistics(image: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArr
 
 
 def colour_shift(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> list[float]:
-    """Return what a generated frame's colours are beyond those of the real one.
+    """Return the differences of a generated frame's colours from those of the real one.
 
     Returns:
         Seven numbers: shift of the mean of L*, a*, b*; shift of their standard deviations (below 0
         is paler, flatter); and the length of the first three, the CIE76 distance of the mean
-        colours, of which about 2.3 is just seen.
+        colours, of which about 2.3 is just noticeable.
     """
     of_real, of_generated = lab_statistics(real), lab_statistics(generated)
     mean, spread = (after - before for before, after in zip(of_real, of_generated, strict=True))
     return [*mean.tolist(), *spread.tolist(), float(np.linalg.norm(mean))]
 
 
-# Luma (BT.601) in thousandths: all that follows are integers below 2^24, which float32 holds
-# exactly, so that a picture of one colour has variance 0 and not 1e-10.
+# Luma (BT.601) in thousandths: all values are then integers below 2^24, which float32 holds
+# exactly, so that an image of one colour has variance 0 and not 1e-10.
 _MILLILUMA: Final = np.array([[299, 587, 114]], dtype=np.float32)
 
 
@@ -378,17 +376,17 @@ def laplacian_variance(image: NDArray[np.uint8]) -> float:
     """Return the variance over pixels of the Laplacian of luma.
 
     Luma is 0.299 R + 0.587 G + 0.114 B, unrounded: rounding to 8 bit would add about 1.7 to the
-    variance, which is not small for blurred pictures. The Laplacian is that of the four neighbours
-    (0 1 0 / 1 -4 1 / 0 1 0), the picture being mirrored at its border rows and columns.
+    variance, which is not small for blurred images. The Laplacian is that of the four neighbours
+    (0 1 0 / 1 -4 1 / 0 1 0), with the image mirrored at its border rows and columns.
 
     Returns:
-        Squared grey levels, 0 or more; 0 for a picture of one colour.
+        Squared grey levels, 0 or more; 0 for an image of one colour.
     """
     check_picture(image, "given")
     height_px = image.shape[0]
     total, total_of_squares = 0.0, 0.0
     for rows in row_strips(image, values=_STRIP_VALUES):
-        # A row more on either side, so that only the picture's own border is mirrored.
+        # One more row on each side, so that only the image's own border is mirrored.
         top, bottom = max(rows.start - 1, 0), min(rows.stop + 1, height_px)
         luma = cv2.transform(image[top:bottom].astype(np.float32), _MILLILUMA)
         laplacian = cv2.Laplacian(luma, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REFLECT_101)
