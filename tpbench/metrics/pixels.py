@@ -132,7 +132,7 @@ def ssim(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
 
     SSIM = (2 m_x m_y + C1)(2 cov_xy + C2) / ((m_x^2 + m_y^2 + C1)(v_x + v_y + C2)) under a Gaussian
     window of 11 x 11 px (sigma 1.5), C1 = (0.01 * 255)^2, C2 = (0.03 * 255)^2; per channel, then
-    the mean over channels and over the pixels whose window lies inside the picture. Equals
+    the mean over channels and over the pixels whose window lies inside the image. Equals
     scikit-image's `structural_similarity(channel_axis=-1, data_range=255, gaussian_weights=True,
     sigma=1.5, use_sample_covariance=False)` to 1e-5: about 1e-7 on photographs; only test cards of
     a few flat colours a hundred levels apart reach 2.5e-5.

@@ -127,8 +127,8 @@ class _Table:
                 clip = fields[places[0]] if places[0] < len(fields) else ""
                 self._refuse(f"clip '{clip}' lacks a name: {_count(fields, head)}")
             if len(fields) > len(head):
-                told = "put a field that has a comma in it between double quotes"
-                self._refuse(f"{_count(fields, head)}: {told}")
+                advice = "put a field that has a comma in it between double quotes"
+                self._refuse(f"{_count(fields, head)}: {advice}")
             clip, identity = (fields[place] for place in places)
             if not clip or not identity:
                 self._refuse(f"clip '{clip}' lacks a name")
@@ -172,8 +172,8 @@ class _Table:
     def _fields(self, line: str) -> list[str]:
         # Blanks beside commas don't change an identity, but may precede a quote.
         if not _RECORD.fullmatch(line):
-            told = "quotes go around a whole field, and a quote in it is doubled"
-            self._refuse(f"has a double quote that can be read in two ways: {told}")
+            advice = "quotes go around a whole field, and a quote in it is doubled"
+            self._refuse(f"has a double quote that can be read in two ways: {advice}")
         fields = [_composed(value.strip()) for value in next(csv.reader([line], strict=True), [""])]
         for value in fields:
             if printable(value) != value:
@@ -328,8 +328,8 @@ def _hints(missing: Iterable[str], extra: Iterable[str]) -> dict[str, str]:
     for name in missing:
         other = alike.get(_loose(name))
         if name in folders:
-            told = "a folder with the ending of a video: take that off"
-            hints[name] = f"there is '{folders[name]}', {told}"
+            advice = "a folder with the ending of a video: take that off"
+            hints[name] = f"there is '{folders[name]}', {advice}"
         elif other is not None:
             cases = name.casefold() == other.casefold()
             what = "upper and lower case" if cases else "blanks or look-alike signs"
