@@ -150,7 +150,7 @@ def test_a_run_without_a_table_or_with_a_spoilt_one_has_no_curve_and_the_others_
         pd.DataFrame(columns | ({"frame": [1]} if how == "texts" else {})).to_parquet(path)
     curves = make_curves(replace(board, rows=(with_runs_in(board.rows[0], run), board.rows[1])))
     assert list(curves.means["psnr"]) == ["my.own:Steady"]
-    said = "frames.parquet: no table of per-frame values, so no curves of it" in caplog.text
+    said = "frames.parquet: not a table of per-frame values, no curves are shown" in caplog.text
     assert said == (how != "absent")
 
 

@@ -137,7 +137,7 @@ def test_without_a_dataset_named_by_the_keeper_there_are_no_real_clips(
 
 def test_a_dataset_that_is_another_one_is_refused(board: Leaderboard, tmp_path: Path) -> None:
     dataset = board.dataset.model_copy(update={"digest": "f" * 64})
-    with pytest.raises(ConfigError, match="not the dataset that the runs were made on"):
+    with pytest.raises(ConfigError, match="not the dataset of the runs"):
         place(replace(board, dataset=dataset), tmp_path)
 
 
@@ -202,7 +202,7 @@ def test_what_is_on_record_and_no_video_is_left_out(
     media = place(replace(own, rows=rows), tmp_path / "out")
     assert media["anna"].generated == {}
     assert not any(SECRET in content for content in published(tmp_path / "out"))
-    assert "not a video that can be decoded" in caplog.text
+    assert "can't be decoded as a video" in caplog.text
 
 
 def test_a_manifest_that_is_not_the_one_of_the_digest_publishes_nothing(

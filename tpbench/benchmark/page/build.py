@@ -1,4 +1,4 @@
-"""One file that works from a folder, without a network: data, style and script inlined."""
+"""The page `index.html`: one file with data, style and script inlined, usable offline."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCRIPTS: Final = (
     "dom", "numbers", "models", "tips", "columns", "table", "axes", "frames", "scatter", "player",
     "clips", "prose", "start",
 )  # fmt: skip
-"""Files of the script, in the order in which they stand in the page."""
+"""Files of the script, in the order of the page."""
 FAMILY_TITLES: Final = {
     "pixels": "Pixels",
     "features": "Features",
@@ -42,24 +42,24 @@ _OF_ROWS: Final = (
     "params_b", "gen_fps", "peak_gpu_gb", "hardware", "code", "licence_code", "licence_weights",
     "run_digest", "verified", "claimed", "date", "command",
 )  # fmt: skip
-"""Fields of a row that the page has as they are."""
+"""Fields of a row that are copied to the page unchanged."""
 
 
 def build_page(leaderboard: Leaderboard, site: Site) -> Path:
     """Write `index.html` and the videos that it shows, in `media`, into a site.
 
-    All that came from outside reaches the page as data and is put into it as text. A content policy
-    in the page allows its own style and script, by their hashes, and nothing from anywhere else.
+    Content from outside is embedded as data and displayed as text. A content security policy in the
+    page allows its own style and script, by their hashes, and nothing from elsewhere.
 
     Args:
-        leaderboard: what is shown.
-        site: folder of the leaderboard; files of the user's own stay as they are.
+        leaderboard: content of the page.
+        site: folder of the leaderboard; the user's own files are left unchanged.
 
     Returns:
         The path of the page.
 
     Raises:
-        ConfigError: a file of the user's own is in the way, or the dataset is another one.
+        ConfigError: another file is in the way, or the dataset is not that of the runs.
         DatasetError: the dataset can't be read.
     """
     site.require_free([PAGE_NAME])
@@ -84,7 +84,7 @@ def render(data: dict[str, Any]) -> str:
 
 
 def as_script_data(data: dict[str, Any]) -> str:
-    """Return JSON that nothing in it can end early: `<`, `>` and `&` stand as escapes."""
+    """Return JSON that can't close its script element: `<`, `>` and `&` are escaped."""
     text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
@@ -96,14 +96,14 @@ def _read(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """Return what a content policy calls a text by."""
+    """Return the hash of a text in the form of a content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def page_data(
     leaderboard: Leaderboard, curves: Curves, media: Mapping[str, ClipMedia]
 ) -> dict[str, Any]:
-    """Return all that the page shows. Numbers are unrounded; infinity is "inf", NaN is null."""
+    """Return all data of the page. Numbers are unrounded; infinity is "inf", NaN is null."""
     present = {row.family for row in leaderboard.metrics}
     protocol = leaderboard.protocol
     rule = TASKS.get(leaderboard.task.id.partition(".")[0])
@@ -202,9 +202,9 @@ def _failed(row: Row) -> list[str]:
 
 
 def _cell(leaderboard: Leaderboard, row: Row, metric: MetricRow) -> dict[str, Any]:
-    """Return a cell without what is blank in it.
+    """Return a cell without its blank fields.
 
-    `rank` is what the column is sorted by; `of` stands beside n where another row has more clips.
+    `rank` is the sort key of the column; `of` is set if another row has a value for more clips.
     """
     score, distance = row.scores[metric.id], row.distances.get(metric.id)
     content = {
@@ -225,7 +225,7 @@ def _cell(leaderboard: Leaderboard, row: Row, metric: MetricRow) -> dict[str, An
 
 
 def _notes(score: MetricScore, spread: float | None) -> list[str]:
-    """Say what belongs to a value, a line each."""
+    """Return remarks on a value, one per line."""
     if math.isnan(score.value):
         return [score.reason or "not measured"]
     notes = []
@@ -253,13 +253,13 @@ def _notes(score: MetricScore, spread: float | None) -> list[str]:
 
 
 def _notices(leaderboard: Leaderboard) -> list[dict[str, str]]:
-    """Say what a reader must know before the table."""
+    """Return the notices shown above the table."""
     said = [{"text": note, "kind": "note"} for note in leaderboard.notes]
     if leaderboard.data is None:
-        text = "real clips and poses are not shown: they are with `leaderboard build --data"
+        text = "real clips and poses are shown only if built with `leaderboard build --data"
         said.append({"text": f"{text} DATASET`", "kind": "note"})
     said += [
-        {"text": f"the anchor {name} is missing; make it with", "kind": "anchor", "command": line}
+        {"text": f"anchor {name} is missing; generate it with", "kind": "anchor", "command": line}
         for name, line in leaderboard.missing_anchors.items()
     ]
     left_out = leaderboard.left_out
@@ -267,7 +267,7 @@ def _notices(leaderboard: Leaderboard) -> list[dict[str, str]]:
 
 
 def _reported(leaderboard: Leaderboard) -> list[dict[str, Any]]:
-    """Return published numbers, one table per place of a source and test set."""
+    """Return published numbers, one table per place in a source, test set and note."""
     tables: dict[tuple[str, ...], dict[str, Any]] = {}
     for item in leaderboard.reported:
         key = (item.source_url, item.where, item.test_set, item.note)

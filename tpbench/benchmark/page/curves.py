@@ -1,4 +1,4 @@
-"""Quality against frame index: of every clip, and the mean over clips."""
+"""Curves of quality against frame index: for every clip, and as a mean over clips."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ SHOWN: Final = (
 )  # fmt: skip
 """Metrics with a curve, where the protocol has them."""
 _DIGITS: Final = 5
-"""Of a mean; no plot shows more."""
+"""Significant digits of a mean, enough for any plot."""
 _MAX_ROWS: Final = 50_000_000
-"""Frames of a table: five hundred hours. A small file can claim more than a machine can hold."""
+"""Limit of rows, five hundred hours. A small file can claim more rows than memory can hold."""
 CLIP_POINTS: Final = 150
-"""A clip's curve has no more points: on a small plot, one every other pixel."""
+"""Most points of a clip's curve: on a small plot, one every other pixel."""
 MEAN_POINTS: Final = 100
-"""Of a mean over clips, on a plot as wide as the page: one every ten pixels, little noise."""
+"""Most points of a mean over clips: on a plot as wide as the page, one every ten pixels."""
 _ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _MISSING: Final = 4095
 _INFINITE: Final = 4094
 LEVELS: Final = 4093
-"""Of the scale from the lowest to the highest value."""
+"""Steps of the scale from the lowest to the highest value."""
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curves:
-    """What the plots against the frame index are drawn from; JSON values throughout."""
+    """Data of the plots against frame index, as JSON values."""
 
     metrics: tuple[MetricRow, ...]
     window: int
-    """Frames of a window of the means over clips."""
+    """Frames per window of the means over clips."""
     clips_per_window: tuple[int, ...]
-    """Clips that have scored frames there."""
+    """Clips with scored frames in each window."""
     means: Mapping[str, Mapping[str, list[float | str | None]]]
     """By metric, then by model: mean over clips, window by window."""
     clips: Mapping[str, Mapping[str, Any]]
@@ -57,7 +57,7 @@ class Curves:
 def make_curves(leaderboard: Leaderboard) -> Curves:
     """Read the per-frame values of every run, one model at a time.
 
-    Every clip weighs the same in a mean; with several seeds, a clip's curve is the mean over them.
+    Every clip has the same weight in a mean; with several seeds, a clip's curve is their mean.
     """
     metrics = tuple(
         row
@@ -122,7 +122,7 @@ class _ClipTable:
 def _tables_of(
     clip: str, metric: MetricRow, seeds: Sequence[Mapping[str, _ClipTable]]
 ) -> list[_ClipTable]:
-    """Return what the seeds measured of a clip, where they measured this metric."""
+    """Return the per-frame tables of a clip from all seeds that measured this metric."""
     tables = [seed[clip] for seed in seeds if clip in seed]
     return [table for table in tables if set(metric.columns) <= table.values.keys()]
 
@@ -152,10 +152,10 @@ def _over_seeds(
 
 
 def _read(run: Path, metrics: Sequence[MetricRow]) -> dict[str, _ClipTable]:
-    """Return the columns that the metrics need, by clip; nothing where there is no table.
+    """Return the columns that the metrics need, by clip; empty if there is no table.
 
-    Nothing, too, where a table is no such one: the run may come from anybody, and the others have
-    curves all the same.
+    Also empty if the table is invalid: a bad run from outside must not remove the curves of the
+    others.
     """
     import pyarrow as pa
 
@@ -167,7 +167,7 @@ def _read(run: Path, metrics: Sequence[MetricRow]) -> dict[str, _ClipTable]:
         return {}
     except (OSError, ValueError, TypeError, KeyError, OverflowError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
-        logger.warning("%s: no table of per-frame values, so no curves of it: %s", path, reason)
+        logger.warning("%s: not a table of per-frame values, no curves are shown: %s", path, reason)
         return {}
 
 
@@ -177,7 +177,7 @@ def _tables(file: BufferedReader, metrics: Sequence[MetricRow]) -> dict[str, _Cl
     wanted = {name for row in metrics for name in row.columns}
     opened = parquet.ParquetFile(file)
     if opened.metadata.num_rows > _MAX_ROWS:
-        raise ValueError(f"{opened.metadata.num_rows:,} frames, where {_MAX_ROWS:,} are the most")
+        raise ValueError(f"{opened.metadata.num_rows:,} frames, more than {_MAX_ROWS:,}")
     there = set(opened.schema_arrow.names)
     frame = opened.read(columns=["clip_id", "frame", *sorted(wanted & there)]).to_pandas()
     found: dict[str, _ClipTable] = {}
@@ -185,7 +185,7 @@ def _tables(file: BufferedReader, metrics: Sequence[MetricRow]) -> dict[str, _Cl
         ordered = rows.sort_values("frame")
         first = int(ordered["frame"].iloc[0])
         if first < 0:
-            raise ValueError(f"a frame {first}")
+            raise ValueError(f"negative frame index {first}")
         found[str(clip)] = _ClipTable(
             first_frame=first,
             values={name: ordered[name].to_numpy(np.float64) for name in wanted & there},
@@ -194,7 +194,7 @@ def _tables(file: BufferedReader, metrics: Sequence[MetricRow]) -> dict[str, _Cl
 
 
 def window_frames(n_frames: int, *, points: int) -> int:
-    """Return how many frames a window takes so that a curve has so many points at most.
+    """Return the frames per window with which a curve has at most this many points.
 
     >>> [window_frames(n, points=150) for n in (101, 150, 151, 730)]
     [1, 1, 2, 5]
@@ -209,7 +209,7 @@ def window_values(
     window: int,
     reduction: Reduction,
 ) -> NDArray[np.float64]:
-    """Reduce per-frame columns to one value for each window of frames, from frame 0 on.
+    """Reduce per-frame columns to one value per window of frames, starting at frame 0.
 
     `ratio` is the sum of the first column over the sum of the second, on frames where both are
     measured; anything else is the mean over frames and columns. The last window may be shorter.
@@ -217,12 +217,12 @@ def window_values(
     Args:
         columns: `(T,)` each, in order of frames; NaN: not measured.
         first_frame: the frame of their first value.
-        window: frames of a window.
+        window: frames per window.
         reduction: of the metric.
 
     Returns:
-        `(ceil((first_frame + T) / window),)`; NaN for a window in which nothing was measured, and
-        infinite where nothing but infinities was.
+        `(ceil((first_frame + T) / window),)`; NaN for a window without measurements, infinite for
+        a window with infinite ones only.
     """
     n_windows = -(-(first_frame + len(columns[0])) // window)
     laid = [_laid_out(column, first_frame, n_windows, window) for column in columns]
@@ -239,7 +239,7 @@ def window_values(
 def finite_means(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean of the finite values of each row.
 
-    NaN for a row without any value, infinity for one that has only (positive) infinities.
+    NaN for a row without values, infinity for a row with (positive) infinities only.
     """
     finite = np.isfinite(rows)
     count = finite.sum(axis=1)
@@ -250,7 +250,7 @@ def finite_means(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def mean_of_curves(curves: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return the mean of curves of several lengths, point by point, over those that go so far."""
+    """Return the pointwise mean of curves of different lengths, over those that reach the point."""
     longest = max(map(len, curves))
     padded = np.full((longest, len(curves)), np.nan)
     for i, curve in enumerate(curves):
@@ -259,7 +259,7 @@ def mean_of_curves(curves: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]
 
 
 def packed(values: NDArray[np.float64], low: float, high: float) -> str:
-    """Write a curve in two characters a value, to 1/4093 of the scale from `low` to `high`.
+    """Encode a curve in two characters per value, in 4093 steps of the range `low` to `high`.
 
     >>> packed(np.array([0.0, 1.0, np.nan, np.inf]), 0.0, 1.0)
     'AA_9___-'

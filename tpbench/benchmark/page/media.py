@@ -1,4 +1,4 @@
-"""The videos beside the page: copies of what was held against its sha256."""
+"""The videos of the page: copies whose sha256 was checked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _JPEG_QUALITY: Final = 92
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipMedia:
-    """Addresses relative to the page, percent-encoded; None or absent: there is no such file."""
+    """URLs relative to the page, percent-encoded; None or absent: there is no such file."""
 
     fps: float | None
     reference: str | None = None
@@ -39,11 +39,11 @@ class ClipMedia:
 
 
 def place_media(leaderboard: Leaderboard, site: Site) -> dict[str, ClipMedia]:
-    """Put the videos of all clips into `media` of a site and return where they are.
+    """Copy the videos of all clips into `media` of a site and return their URLs.
 
-    Nothing goes there but files whose sha256 is the one on record (the manifest's for clips and
-    poses of the dataset, the run's record for what was generated), that lie inside the dataset or
-    the run, and that can be decoded. Without a dataset there are no real clips and no poses.
+    Only files that have the recorded sha256 (from the manifest for clips and poses of the dataset,
+    from the run's record for generated clips), lie inside the dataset or the run, and can be
+    decoded are copied. Without a dataset there are no real clips and no poses.
     """
     dataset = _dataset(leaderboard)
     rows = {} if dataset is None else {clip.clip_id: clip for clip in dataset.clips()}
@@ -69,10 +69,10 @@ def place_media(leaderboard: Leaderboard, site: Site) -> dict[str, ClipMedia]:
 
 
 def _dataset(leaderboard: Leaderboard) -> Dataset | None:
-    """Open the dataset that the leaderboard's keeper named; what a run says of it counts nothing.
+    """Open the dataset that the user gave; the folder recorded in a run is never used.
 
     Raises:
-        ConfigError: it is not the one that the runs were made on.
+        ConfigError: it is not the dataset of the runs.
         DatasetError: it can't be read.
     """
     if (folder := leaderboard.data) is None:
@@ -80,14 +80,14 @@ def _dataset(leaderboard: Leaderboard) -> Dataset | None:
     dataset = Dataset.open(folder)
     if dataset.digest != leaderboard.dataset.digest:
         raise ConfigError(
-            f"{folder}: not the dataset that the runs were made on (digest {dataset.digest[:12]}, "
-            f"want {leaderboard.dataset.digest[:12]}); name that by --data, or leave --data out"
+            f"{folder}: not the dataset of the runs (digest {dataset.digest[:12]}, want "
+            f"{leaderboard.dataset.digest[:12]}); give the right one by --data, or leave --data out"
         )
     return dataset
 
 
 def _preview(row: Row, clip_id: str, name: str, site: Site) -> Path | None:
-    """Place the video of the first seed that has one."""
+    """Copy the preview of the first seed that has one."""
     for run in row.runs:
         if sha256 := run.previews.get(clip_id):
             source = RunFolder(path=run.folder).preview(clip_id)
@@ -104,7 +104,7 @@ def _copy(name: str, source: Path, inside: Path, sha256: str | None, site: Site)
 def _from_dataset(
     dataset: Dataset, rows: Mapping[str, Clip], clip: ClipInfo, site: Site
 ) -> dict[str, Path]:
-    """Place the videos of a clip and its reference; return those that could be."""
+    """Copy the videos of a clip, and its reference; return those that were copied."""
     driving, reference = rows.get(clip.driving_clip), rows.get(clip.reference_clip)
     pose = real = first = None
     if driving is not None:
@@ -119,7 +119,7 @@ def _from_dataset(
 
 
 def _reference(dataset: Dataset, clip: Clip, real: Path | None, site: Site) -> Path | None:
-    """Write the first frame of a clip, decoded from a copy that was held against its sha256."""
+    """Write the first frame of a clip, decoded from a copy whose sha256 was checked."""
     name = f"{MEDIA_NAME}/reference/{clip.clip_id}.jpg"
     if real is not None and real.stem == clip.clip_id:
         return _first_frame(real, name, site)
@@ -143,7 +143,7 @@ def _first_frame(video: Path, name: str, site: Site) -> Path | None:
     try:
         return site.write_bytes(name, data.tobytes())
     except ConfigError as error:
-        logger.warning("no reference picture: %s", error)
+        logger.warning("no reference image: %s", error)
         return None
 
 
@@ -155,7 +155,7 @@ def _first_image(video: Path) -> NDArray[np.uint8] | None:
     try:
         frame = next(iter(read_frames(video, end_frame=1)), None)
     except TPBenchError as error:
-        logger.warning("not a video that can be decoded, left out: %s", error)
+        logger.warning("can't be decoded as a video, left out: %s", error)
         return None
     return None if frame is None else frame.image
 
@@ -169,7 +169,7 @@ def _fps(video: Path) -> float | None:
 
 
 def _folder_names(models: list[str]) -> dict[str, str]:
-    """Give every model a folder name of its own that needs no quotes and stays where it is."""
+    """Give every model a unique folder name that needs no quotes and can't leave its folder."""
     names: dict[str, str] = {}
     for model in models:
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-.") or "model"

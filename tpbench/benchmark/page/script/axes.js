@@ -1,4 +1,4 @@
-// What all plots share: scales, ticks, axes, paths.
+// Shared by all plots: scales, ticks, axes, paths.
 
 function niceTicks(low, high, count) {
   const rough = (high - low) / Math.max(1, count) || 1;
@@ -20,7 +20,7 @@ function scale(low, high, from, to) {
   return at;
 }
 
-// The range of the finite values with some air; and whether any is infinite.
+// The range of the finite values with a margin, and whether any value is infinite.
 function valueRange(curves, air = 0.06) {
   let [low, high, infinite] = [Infinity, -Infinity, false];
   for (const curve of curves) {
@@ -35,7 +35,7 @@ function valueRange(curves, air = 0.06) {
   return { low: floor, high: high + span * air, infinite };
 }
 
-// The same without the outliers of the many, but with all of the few that count.
+// The same without the outliers of the `many` curves, but with all values of the `few`.
 function robustRange(many, few) {
   const sorted = many.flat().filter(Number.isFinite).sort((a, b) => a - b);
   if (!sorted.length) return valueRange(many);
@@ -44,7 +44,7 @@ function robustRange(many, few) {
   return { ...range, infinite: valueRange(many).infinite };
 }
 
-// The scale of values of a plot: infinity has a place of its own above the highest number.
+// The vertical scale of a plot: infinity is placed above the highest number.
 function verticalScale(range, top, bottom) {
   const gap = range.infinite ? 22 : 0;
   const finite = scale(range.low, range.high, bottom, top + gap);
@@ -75,7 +75,7 @@ function frameAxis(x, top, bottom, count) {
   ]);
 }
 
-// Points to path data; a value that is missing ends the line, and a lone one is drawn as a dash.
+// Points to path data; a missing value breaks the line, and an isolated value is drawn as a dash.
 function pathData(values, xAt, yAt) {
   const pieces = [];
   let piece = [];
@@ -95,7 +95,7 @@ function curvePath(model, values, xAt, yAt, extra = {}) {
   return path;
 }
 
-// Moves labels apart that would lie on one another; each has `y`, and keeps its order.
+// Moves overlapping labels apart; each has `y`, and their order is kept.
 function spreadLabels(labels, gap, top, bottom) {
   labels.sort((a, b) => a.y - b.y);
   for (let i = 1; i < labels.length; i += 1) labels[i].y = Math.max(labels[i].y, labels[i - 1].y + gap);

@@ -1,4 +1,4 @@
-// One clip: what went in, what is real, what was made of it, and the curves under them.
+// One clip: its inputs, the real and the generated videos, and their curves below.
 
 const PACKED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -20,7 +20,7 @@ function clipsSection() {
   const modelOptions = byKind.map((model) => ({ value: model.id, text: model.name }));
   const [clipField, clipSelect] = choice("Clip", data.clips.map((clip) => ({ value: clip.id, text: clip.id })), state.clip.id);
   const [modelField, modelSelect] = choice("Model", modelOptions, modelOptions[0].value);
-  const [otherField, otherSelect] = choice("Beside it", [{ value: "", text: "nothing" }, ...modelOptions], "");
+  const [otherField, otherSelect] = choice("Compare with", [{ value: "", text: "nothing" }, ...modelOptions], "");
   const [speedField, speedSelect] = choice("Speed", ["0.25", "0.5", "1"].map((rate) => ({ value: rate, text: `${rate}\u00d7` })), "1");
   const screens = el("div", { class: "screens" });
   const slider = el("input", { type: "range", min: 0, step: 1, value: 0, "aria-label": "frame" });
@@ -44,11 +44,11 @@ function clipsSection() {
   function screen(kind, caption, source, extra = {}) {
     const said = el("figcaption", {}, caption);
     if (!source) return el("figure", { "data-kind": kind }, el("div", { class: "void" }, "no video"), said);
-    if (kind === "reference") return el("figure", { "data-kind": kind }, el("img", { src: source, alt: "the reference picture" }), said);
+    if (kind === "reference") return el("figure", { "data-kind": kind }, el("img", { src: source, alt: "the reference image" }), said);
     const video = el("video", { src: source, preload: "metadata", playsinline: true, "aria-label": caption, ...extra });
     video.muted = true;
     const figure = el("figure", { "data-kind": kind }, video, said);
-    video.addEventListener("error", () => video.replaceWith(el("div", { class: "void" }, "the video is not beside this page")));
+    video.addEventListener("error", () => video.replaceWith(el("div", { class: "void" }, "the video file is missing")));
     player.add(video);
     return figure;
   }

@@ -1,4 +1,4 @@
-// Which metrics the table has: the headline set first, all others by choice, family by family.
+// The columns of the table: at first the headline metrics; others can be chosen by family.
 
 const ABOUT = [
   { id: "about:seeds", title: "Seeds", about: (model) => model.seeds.length },
@@ -12,7 +12,7 @@ const allColumns = [...data.metrics, ...ABOUT];
 const headline = allColumns.filter((column) => column.headline);
 const firstColumns = (headline.length ? headline : allColumns.slice(0, 10)).map((column) => column.id);
 
-// A panel of checkboxes; calls onChange(list of columns) and returns the node.
+// Returns a panel of checkboxes that calls onChange(list of columns).
 function columnChooser(onChange) {
   const boxes = new Map();
   const count = el("span", { class: "quiet" });

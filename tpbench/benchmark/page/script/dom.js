@@ -1,4 +1,4 @@
-// Making elements. Text reaches the page as text nodes only; nothing is ever parsed as markup.
+// Creates elements. Text is inserted as text nodes only and never parsed as markup.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 
@@ -21,7 +21,7 @@ function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
-// Text that may break behind the marks in it, as the names of Python classes must.
+// Text that may wrap after its punctuation, for long names such as those of Python classes.
 function breakable(text) {
   return text.split(/(?<=[.:/_@])/).flatMap((part) => [part, el("wbr")]);
 }
@@ -31,13 +31,13 @@ function section(id, title, hint, ...children) {
     el("h2", { id: `${id}-title` }, title), hint ? el("p", { class: "hint" }, hint) : null, ...children);
 }
 
-// A link only where the address is one of the web; anything else stays text.
+// A link if the address is http or https; anything else stays text.
 function link(address, text) {
   let safe = false;
   try {
     safe = ["http:", "https:"].includes(new URL(address).protocol);
   } catch {
-    // no address at all
+    // not a URL
   }
   return safe ? el("a", { href: address, rel: "noopener noreferrer" }, text) : el("span", {}, text);
 }
@@ -54,7 +54,7 @@ function button(text, onClick, attributes = {}) {
   return made;
 }
 
-// Calls draw(width) now and whenever the width of the host changes.
+// Calls draw(width) now and whenever the host's width changes.
 function onWidth(host, draw) {
   let last = 0;
   new ResizeObserver(() => {

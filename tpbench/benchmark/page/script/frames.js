@@ -5,7 +5,7 @@ const LABEL_GAP = 15;
 
 function framesSection() {
   if (!curveMetrics.length) {
-    return section("frames", "Quality over the clip", "No values per frame: they lie in frames.parquet of each run.");
+    return section("frames", "Quality over the clip", "No per-frame values to show; they come from frames.parquet of each run.");
   }
   const { window: frames, clips } = data.curves;
   const most = Math.max(...clips);
@@ -39,7 +39,7 @@ function framesSection() {
     const wide = width > 640;
     const shown = series().filter(({ model }) => !hidden.has(model.id));
     const [left, right, top] = [52, width - (wide ? 160 : 12), 28];
-    // As high as the labels at the curves' ends need.
+    // High enough for the labels at the ends of the curves.
     const bottom = wide ? Math.max(344, top + LABEL_GAP * shown.length) : 264;
     const x = scale(0, clips.length * frames, left, right);
     const y = verticalScale(valueRange(shown.map(({ values }) => values)), top, bottom);
@@ -80,7 +80,7 @@ function framesSection() {
     });
   }
 
-  // How many clips are behind each window: it falls where clips end.
+  // The number of clips per window, which falls where clips end.
   function clipStrip(x, top, height) {
     const level = (count) => top + height - (count / most) * height;
     const points = clips.map((count, i) => `${x(i * frames).toFixed(1)},${level(count).toFixed(1)}L${x((i + 1) * frames).toFixed(1)},${level(count).toFixed(1)}`);
@@ -131,7 +131,7 @@ function framesSection() {
     return point(Math.max(0, Math.min(clips.length - 1, Math.floor(geometry.x.back(x) / frames))));
   };
   for (const name of ["pointermove", "pointerdown"]) host.addEventListener(name, follow);
-  // A finger that is lifted leaves what it pointed at.
+  // On touch screens the readout stays after the finger is lifted.
   host.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && point(null));
   host.addEventListener("blur", () => point(null));
   host.addEventListener("keydown", (event) => {
@@ -150,8 +150,8 @@ function framesSection() {
   drawLegend();
   onWidth(host, draw);
   return section("frames", "Quality over the clip",
-    "Mean over clips at each frame index: what holds over many hundred frames, and what drifts. " +
-    `Each point is a window of ${plural(frames, "frame")}; every clip weighs the same. Clips end one after the other, so the mean ` +
-    "is of fewer and fewer of them: faint where it is fewer than half.",
+    "Mean over clips at each frame index: shows which models stay stable over hundreds of frames, and which drift. " +
+    `Each point is a window of ${plural(frames, "frame")}; all clips have the same weight. Clips differ in length, so later means ` +
+    "are over fewer clips: curves are faint where less than half of the clips remain.",
     el("div", { class: "card" }, el("div", { class: "controls" }, field), legend, chart));
 }

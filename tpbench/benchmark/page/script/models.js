@@ -1,4 +1,4 @@
-// How models are told apart: a colour and a dash for those measured, grey and a dash for anchors.
+// Line styles: a colour and a dash pattern for each model, grey and a dash pattern for anchors.
 
 const COLOURS = 5;
 const DASHES = ["", "7 3", "2 3", "9 3 2 3"];
@@ -29,7 +29,7 @@ function swatch(model) {
   return drawn;
 }
 
-// Metrics that have a curve for at least one model, with the one to show first.
+// Metrics with a curve for at least one model; the first is shown first.
 const curveMetrics = data.curves.metrics
   .filter((id) => Object.keys(data.curves.means[id] ?? {}).length)
   .map((id) => metrics.get(id));

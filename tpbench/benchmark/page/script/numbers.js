@@ -1,7 +1,7 @@
-// Numbers for reading. The data hold them unrounded, with "inf" for infinity and null for no value.
+// Formats numbers. The data has them unrounded, with "inf" for infinity and null for no value.
 
 const ARROWS = { higher: "\u2191", lower: "\u2193", target: "\u2192", none: "" };
-const BETTER = { higher: "higher is better", lower: "lower is better", none: "no better or worse" };
+const BETTER = { higher: "higher is better", lower: "lower is better", none: "neither higher nor lower is better" };
 
 function number(value) {
   return value === null || value === undefined ? NaN : value === "inf" ? Infinity : value === "-inf" ? -Infinity : value;
@@ -14,7 +14,7 @@ function fixed(value, decimals) {
   return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "\u2212");
 }
 
-// As many decimals as make about four digits of the largest of the values.
+// Number of decimals that gives the largest value about four digits.
 function decimalsFor(values) {
   const sizes = values.filter(Number.isFinite).map(Math.abs);
   const largest = sizes.length ? Math.max(...sizes) : 0;

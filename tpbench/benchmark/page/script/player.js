@@ -1,15 +1,15 @@
-// Several videos in step. They play on their own, which is smooth, and whoever runs ahead of the
-// slowest waits for it: seeking every frame would be exact and far too slow.
+// Plays several videos in sync. Each plays by itself, which is smooth, and those ahead of the
+// slowest slow down or wait: seeking to every frame would be exact, but far too slow.
 
-const WAITS = 0.6; // frames ahead at which a video stands still
-const SLOWS = 0.2; // frames ahead at which it goes slower
+const WAITS = 0.6; // frames ahead at which a video pauses
+const SLOWS = 0.2; // frames ahead at which it slows down
 
 class Player {
   constructor(fps, frames, onFrame) {
     Object.assign(this, { fps, frames, onFrame, frame: 0, playing: false, rate: 1, videos: [], wanted: new Map() });
   }
 
-  // Takes videos of the same length and rate; what can't be loaded is left out of the step.
+  // Adds a video; all have the same length and rate. Videos that can't be loaded are ignored.
   add(video) {
     this.videos.push(video);
     video.addEventListener("loadedmetadata", () => this.seek(video, this.frame));
@@ -28,7 +28,7 @@ class Player {
     return Math.min(this.frames - 1, Math.floor(video.currentTime * this.fps + 1e-3));
   }
 
-  // Half a frame in: no rounding takes it for the one before.
+  // Seeks to the middle of the frame, so that rounding can't give the previous one.
   seek(video, frame) {
     if (video.readyState < 1) return;
     if (video.seeking) this.wanted.set(video, frame);

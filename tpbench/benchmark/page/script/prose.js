@@ -1,4 +1,4 @@
-// What is read and not looked at: how numbers are computed, how rows are made again, what others published.
+// Text sections: how numbers are computed, how rows are reproduced, what others published.
 
 function copyButton(node) {
   const press = button("Copy", async () => {
@@ -24,13 +24,13 @@ function command(text) {
 
 const VERIFIED = {
   none: "not verified here",
-  digest: "verified here: every file has its sha256",
-  rerun: "verified here: scores computed again, and equal",
+  digest: "verified here: every file has the recorded sha256",
+  rerun: "verified here: recomputed scores agree",
 };
 
 const CLAIMED = {
-  digest: "its maker says: every file has its sha256",
-  rerun: "its maker says: scores computed again, and equal",
+  digest: "claimed, not verified here: every file has the recorded sha256",
+  rerun: "claimed, not verified here: recomputed scores agree",
 };
 
 function rowsSection() {
@@ -39,9 +39,9 @@ function rowsSection() {
     model.verified === "none" && CLAIMED[model.claimed],
     `${plural(model.seeds.length, "seed")}: ${model.seeds.join(", ")}`,
     model.params_b !== null && `${short(model.params_b)} billion parameters`,
-    model.gen_fps !== null && `${short(model.gen_fps)} frames/s of one worker`,
+    model.gen_fps !== null && `${short(model.gen_fps)} frames/s per worker`,
     model.peak_gpu_gb !== null && `${short(model.peak_gpu_gb)} GB of GPU memory`,
-    model.hardware, model.date && `made ${model.date}`,
+    model.hardware, model.date && `generated ${model.date}`,
     `licence of the code: ${model.licence_code}`, `of the weights: ${model.licence_weights}`,
   ].filter(Boolean);
   const entries = data.models.map((model) => el("li", { class: model.kind },
@@ -51,14 +51,14 @@ function rowsSection() {
       model.failed.length ? el("details", {}, el("summary", {}, el("span", { class: "lacking" }, `not scored: ${model.failed.length}`)),
         el("ul", {}, model.failed.map((line) => el("li", {}, line)))) : null,
       el("p", { class: "digest quiet" }, `run ${model.run_digest.slice(0, 16)} \u00b7 ${model.code}`)),
-    model.command ? command(model.command) : el("p", { class: "quiet" }, "Made in Python by a generator of the user's own: there is no command for it.")));
-  return section("rows", "Make a row again", "What every row was made with, and the command that makes it again.",
+    model.command ? command(model.command) : el("p", { class: "quiet" }, "Generated in Python by a user's own generator object, so there is no command.")));
+  return section("rows", "Reproduce a row", "Hardware, versions and licences of each row, and the command that reproduces it.",
     el("ul", { class: "rows" }, entries));
 }
 
 function methodsSection() {
   const entry = (metric) => {
-    const parts = [["What it says", metric.definition], ["Formula", metric.formula], ["After", metric.source], ["Mind", metric.pitfalls]];
+    const parts = [["Definition", metric.definition], ["Formula", metric.formula], ["Source", metric.source], ["Pitfalls", metric.pitfalls]];
     return el("details", { id: `metric-${metric.id}`, class: "entry" },
       el("summary", {}, el("b", {}, metric.title), " ", el("code", {}, metric.id), " ",
         el("span", { class: "quiet" }, [metric.unit, better(metric), `version ${metric.version}`].filter(Boolean).join(" \u00b7 "))),
@@ -87,13 +87,13 @@ function reportedSection() {
       el("summary", {}, el("b", {}, table.title), " ", el("span", { class: "quiet" }, remarks.join(" \u00b7 "))),
       el("p", {}, link(table.url, table.url)),
       table.note ? el("p", { class: "quiet" }, table.note) : null,
-      table.suspect ? el("p", { class: "lacking" }, "Its PSNR is, or must be suspected to be, about 10 dB too high: a uint8 overflow in the script.") : null,
+      table.suspect ? el("p", { class: "lacking" }, "Its PSNR is, or may be, about 10 dB too high, from a uint8 overflow in the script.") : null,
       el("div", { class: "scroll" }, el("table", {},
         el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Method"), table.columns.map((column) => el("th", { scope: "col" }, arrows(column), column.unit ? el("small", {}, column.unit) : null)))),
         el("tbody", {}, Object.entries(table.rows).map(([method, values]) => el("tr", {}, el("th", { scope: "row" }, method),
           table.columns.map((column) => el("td", {}, values[column.id] === undefined ? "\u2013" : String(values[column.id])))))))));
   });
   return section("reported", "What others published",
-    "Numbers from papers and project pages, as they stand there: on other test sets, by other code, under protocols that are mostly not stated. " +
-    "They are not comparable with the results above, and not with one another.", el("div", { class: "card" }, tables));
+    "Numbers from papers and project pages, unchanged: on other test sets, by other code, under protocols that are mostly not stated. " +
+    "They are comparable neither with the results above nor with one another.", el("div", { class: "card" }, tables));
 }

@@ -11,7 +11,7 @@ function scatterSection() {
   const host = el("div", { class: "plot" });
   onWidth(host, (width) => host.replaceChildren(drawScatter(points, motion, jitter, width)));
   return section("motion", "Jitter against motion",
-    "The temporal jitter error rewards standing still: a frozen picture has no jitter of its own. Read it beside the motion " +
+    "The temporal jitter error rewards standing still: a frozen video has no jitter. Read it together with the motion " +
     `ratio: 1 is as much motion as in the real clip.${points.some(({ x }) => Number.isFinite(x.low)) ? " Lines through a point are its intervals." : ""}`,
     el("div", { class: "card" }, host));
 }
@@ -36,10 +36,10 @@ function drawScatter(points, motion, jitter, width) {
     ...valueAxis(y, left, right, 5), ...frameAxis(x, top, bottom, wide ? 8 : 4),
     svg("text", { class: "end", x: right, y: bottom + 38 }, motion.title.toLowerCase() + " \u2192"));
   const taken = points.map((point) => box(x(point.x.value) - 7, y(point.y.value) - 7, 14, 14));
-  drawn.append(...standing(points, y, left, right, wide ? `${jitter.title} of a frozen picture` : null, taken));
+  drawn.append(...standing(points, y, left, right, wide ? `${jitter.title} of a frozen video` : null, taken));
   for (const point of points) drawn.append(...whiskers(point, x, y));
   for (const point of points) drawn.append(mark(point, x(point.x.value), y(point.y.value)));
-  // Anchors choose their place first.
+  // Labels of anchors are placed first.
   const anchorsFirst = [...points].sort((a, b) => (b.model.kind === "anchor") - (a.model.kind === "anchor"));
   const inside = { left, right: right + 10, top: top - 4, bottom: bottom + 8 };
   for (const { model, x: { value: at }, y: { value: high } } of anchorsFirst) {
@@ -50,7 +50,7 @@ function drawScatter(points, motion, jitter, width) {
   return drawn;
 }
 
-// What a picture that does not move scores: whoever lies above is beaten at TJE by standing still.
+// The score of a video without motion: models above this line have a worse TJE than a still frame.
 function standing(points, y, left, right, text, taken) {
   const frozen = points.find((point) => point.model.id === "frozen");
   if (!frozen) return [];
@@ -77,7 +77,7 @@ function whiskers(point, x, y) {
   });
 }
 
-// A disc for models, a hollow diamond for anchors; pointed at, it tells its name.
+// A disc for models, a hollow diamond for anchors, with the name as a tooltip.
 function mark({ model, x, y }, cx, cy) {
   const drawn = model.kind === "anchor"
     ? svg("path", { class: "diamond", d: `M${cx},${cy - 7}l7,7l-7,7l-7,-7Z`, "data-model": model.id })
@@ -95,15 +95,15 @@ function overlaps(a, b) {
   return a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
 }
 
-// Of a text as the page draws it; the sizes are those of the style sheet.
+// Width of a text as drawn on the page; the sizes are those of the style sheet.
 function boldWidth(text, sizePx) {
   const ruler = document.createElement("canvas").getContext("2d");
   ruler.font = `600 ${sizePx}px ${getComputedStyle(document.body).fontFamily}`;
   return ruler.measureText(text).width;
 }
 
-// Beside its point where there is room: right, left, above, below, then further and further off.
-// Among many points there may be none: then the mark alone tells its name.
+// Places a label near its point where there is room: right, left, above, below, then further away.
+// Among many points there may be no room: then only the tooltip of the mark gives the name.
 function scatterLabel(model, cx, cy, taken, inside, wide) {
   const name = cut(model.name, 24);
   const width = boldWidth(name, wide ? 12 : 11.5);

@@ -2,13 +2,13 @@
 
 function themeButton() {
   const root = document.documentElement;
-  const names = { auto: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" };
+  const names = { auto: "Theme: system", light: "Theme: light", dark: "Theme: dark" };
   const order = Object.keys(names);
   let theme = "auto";
   try {
     theme = localStorage.getItem("tpbench-theme") ?? "auto";
   } catch {
-    // a page from a file may have no storage
+    // a page opened from a file may have no storage
   }
   if (!order.includes(theme)) theme = "auto";
   const press = button("", () => set(order[(order.indexOf(theme) + 1) % order.length]), { class: "theme" });
@@ -32,7 +32,7 @@ function header() {
   const chips = [["task", `${task.id} v${task.version}`], ["protocol", protocol.id], ["dataset", `${dataset.name}@${dataset.digest.slice(0, 8)}`],
     ["split", dataset.split], ["clips", dataset.n_clips.toLocaleString("en")], ["people", dataset.n_identities.toLocaleString("en")]];
   const parts = [["table", "Results"], ["frames", "Over the clip"], ["motion", "Jitter and motion"], ["clips", "Clips"],
-    ["methods", "Methods"], ["rows", "Make again"], ["reported", "Published"]];
+    ["methods", "Methods"], ["rows", "Reproduce"], ["reported", "Published"]];
   const nav = el("nav", { "aria-label": "sections" }, parts.map(([id, text]) => el("a", { href: `#${id}` }, text)));
   return el("header", {},
     el("div", { class: "head" }, el("p", { class: "brand" }, "tpbench"), themeButton()),
@@ -55,7 +55,7 @@ function notices() {
 function footer() {
   const { dataset, protocol } = data;
   return el("footer", {},
-    el("p", {}, "The same numbers for programs: ", el("a", { href: "leaderboard.csv" }, "leaderboard.csv"), ", ",
+    el("p", {}, "The same numbers as data: ", el("a", { href: "leaderboard.csv" }, "leaderboard.csv"), ", ",
       el("a", { href: "leaderboard.schema.json" }, "its schema"), ", ", el("a", { href: "reported.csv" }, "reported.csv"), "."),
     el("p", { class: "digest" }, `dataset ${dataset.digest} \u00b7 protocol ${protocol.digest} \u00b7 tpbench ${data.tool}`),
     el("p", {}, "The videos show real people, and belong to whoever made them: share this page only where they may be shared."));
@@ -67,7 +67,7 @@ main.replaceChildren(...[header(), notices(), boardTable(), framesSection(), sca
 for (const anchor of document.querySelectorAll("nav a")) {
   if (!document.querySelector(anchor.getAttribute("href"))) anchor.remove();
 }
-// On paper there is nothing to unfold.
+// Folded sections can't be opened on paper, so they are opened for printing.
 let folded = [];
 addEventListener("beforeprint", () => {
   folded = [...document.querySelectorAll("details:not([open]):not(.chooser)")];

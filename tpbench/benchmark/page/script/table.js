@@ -1,4 +1,4 @@
-// The table: sorted by any column, filtered by name and kind, walked through with the arrow keys.
+// The table: sortable by any column, with filters by name and kind, and arrow keys to move.
 
 function columnValue(column, model) {
   return column.about ? number(column.about(model)) : number(model.cells[column.id]?.value);
@@ -23,14 +23,14 @@ function cellFor(column, model, decimals) {
   if (cell.distance === undefined) {
     if (ends) made.append(el("small", {}, ends));
   } else {
-    // What is judged has its interval in the table; that of the value stands in the tip.
+    // The table shows the interval of the judged distance, the tooltip that of the value.
     const off = fixed(cell.distance, decimals);
     const around = interval(cell.distance_low, cell.distance_high, decimals);
     made.append(el("small", {}, `off ${off}`, around ? el("span", { class: "around" }, ` (${around})`) : null));
     lines.push(`distance to ${column.target}, by which it is judged: ${off}, mean over clips${around ? `; ${level} % interval ${around}` : ""}`);
   }
   if (cell.of !== undefined) made.append(el("small", { class: "lacking" }, `n = ${cell.n} of ${cell.of}`));
-  lines.push(`n = ${plural(cell.n, "clip")}${cell.of === undefined ? "" : `; another model has a value in ${cell.of}`}`, ...(cell.notes ?? []));
+  lines.push(`n = ${plural(cell.n, "clip")}${cell.of === undefined ? "" : `; another model has ${cell.of}`}`, ...(cell.notes ?? []));
   return withTip(made, lines);
 }
 
@@ -77,7 +77,7 @@ function familyHeads(columns) {
 
 function sortedModels(column, sort) {
   if (!column) return data.models;
-  // Who lacks clips that the others were judged on is not ranked with them, and stands last.
+  // Models without a value for all judged clips are not ranked, and come last.
   const key = (model) => (column.about ? badness(column, columnValue(column, model)) : number(model.cells[column.id]?.rank));
   return [...data.models].sort((a, b) => {
     const [x, y] = [key(a), key(b)];
@@ -86,7 +86,7 @@ function sortedModels(column, sort) {
   });
 }
 
-// Arrow keys move from cell to cell; the body of the table is one stop of the Tab key.
+// Arrow keys move from cell to cell; the Tab key stops once in the body of the table.
 function walk(event) {
   const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
   const cell = event.target.closest("td");
@@ -126,7 +126,7 @@ function boardTable() {
     else if (!sort.worst) sort.worst = true;
     else sort.id = null;
     draw();
-    const sorted = sort.id ? `sorted by ${column.title}, ${sort.worst ? "worst" : "best"} first` : "in the first order";
+    const sorted = sort.id ? `sorted by ${column.title}, ${sort.worst ? "worst" : "best"} first` : "in the original order";
     said.textContent = sorted;
     head.querySelector(`[data-column="${CSS.escape(column.id)}"] button`)?.focus();
   };
@@ -145,7 +145,7 @@ function boardTable() {
       nameCell(model),
       el("td", { tabindex: -1, class: model.coverage < 1 ? "lacking" : null }, String(model.n_clips)),
       columns.map((column, i) => cellFor(column, model, decimals[i])))));
-    if (!shown.length) body.append(el("tr", {}, el("td", { colspan: columns.length + 2, class: "empty" }, "No model has that name.")));
+    if (!shown.length) body.append(el("tr", {}, el("td", { colspan: columns.length + 2, class: "empty" }, "No model matches the filter.")));
     judged.replaceChildren(...columns.flatMap((column) => (column.judged ?? []).map((note) =>
       el("li", {}, el("b", {}, column.title), `: ${note}.`))));
     const first = body.querySelector("td");
@@ -164,8 +164,8 @@ function boardTable() {
   });
   draw();
   return section("table", "Results", `${whatValuesAre()} ` +
-    "Arrows say what is better. Bold: the best model and " +
-    "those not significantly worse. Off: how far a clip is from the target on average, by which it is judged. Shaded rows are anchors: they calibrate the metrics and rank nowhere.",
+    "Arrows show what is better. Bold: the best model and " +
+    "those not significantly worse. Off: mean distance of clips from the target, by which the metric is judged. Shaded rows are anchors: they calibrate the metrics and are not ranked.",
     el("div", { class: "controls" }, text, kindField, chooser),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "results, scrolls sideways" },
       el("table", { class: "board" }, head, body)), judged, el("p", { class: "quiet marks" }, data.marks), said);

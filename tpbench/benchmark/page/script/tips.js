@@ -1,4 +1,4 @@
-// One tooltip for all that has more to say: on hover, on focus, and gone with Escape.
+// The tooltip of the page: shown on hover and on focus, hidden by Escape.
 
 const tip = document.getElementById("tip");
 const tips = new WeakMap();
