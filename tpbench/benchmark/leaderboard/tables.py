@@ -226,7 +226,7 @@ def schema_text(board: Leaderboard) -> str:
         "blank": "not measured, or not known; never 0",
         "infinity": "inf",
         "apostrophe": (
-            "stands before text that a spreadsheet would run as a formula, or a reader take for a "
+            "precedes text that a spreadsheet would run as a formula, or a reader parse as a "
             "number or a blank"
         ),
         "marks": METHOD,
@@ -241,12 +241,12 @@ def _of_metric(metric: MetricRow) -> Iterator[tuple[str, dict[str, Any]]]:
         "": ("", metric.definition),
         "_lo": (", lower end", "Lower end of the 95 % interval over identities; blank: none."),
         "_hi": (", upper end", "Upper end of the 95 % interval over identities; blank: none."),
-        "_n": (", clips", "Clips with a finite value, of which the value is made."),
+        "_n": (", clips", "Clips with a finite value, which the value is computed from."),
     }
     if metric.target is not None and metric.reduction != "set":
         off = f"|value - {metric.target:g}|"
         ends |= {
-            "_distance": (", distance", f"Mean over clips of {off}: what is judged."),
+            "_distance": (", distance", f"Mean over clips of {off}, by which it is judged."),
             "_distance_lo": (", distance, lower end", f"Of the 95 % interval of the mean {off}."),
             "_distance_hi": (", distance, upper end", f"Of the 95 % interval of the mean {off}."),
         }
