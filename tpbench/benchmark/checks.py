@@ -66,7 +66,7 @@ class Disagreements:
         for name in (name for name in old.metrics if name in names):
             for what in ("value", *ends):
                 values = (getattr(report.metrics[name], what) for report in (old, new))
-                if gap := self._gap(name, *values):
+                if gap := self._difference(name, *values):
                     which = name if what == "value" else f"{name}, {what} end of the interval"
                     yield f"{which}: {gap}"
 
@@ -77,7 +77,7 @@ class Disagreements:
             differing = []
             for clip_id in common:
                 values = (report.clips[clip_id].values.get(name) for report in (old, new))
-                if gap := self._gap(name, *values):
+                if gap := self._difference(name, *values):
                     differing.append(f"{clip_id}: {gap}")
             if differing:
                 more = f"; and {len(differing) - 1} more clips" if len(differing) > 1 else ""
@@ -117,7 +117,7 @@ class Disagreements:
                 differing[str(name)] = int(then["frame"].iloc[int(apart.argmax())])
         return differing
 
-    def _gap(self, metric_id: str, old: float | None, new: float | None) -> str:
+    def _difference(self, metric_id: str, old: float | None, new: float | None) -> str:
         """Return both values in full and how many digits agree; empty if the values agree."""
         before, after = (math.nan if value is None else float(value) for value in (old, new))
         row = METRICS[metric_id]
@@ -199,7 +199,7 @@ class RunCheck:
         self._folder = run.folder
         self._records: dict[str, ClipRecord] = {}
         self._scores_digest = ""
-        self._again = False
+        self._rerun = False
         self.problems: list[str] = []
         self.notes: list[str] = []
         self.n_files = 0
@@ -328,14 +328,14 @@ class RunCheck:
         if found.not_measured:
             names = ", ".join(found.not_measured)
             self.notes.append(f"can't be measured here, so not computed again: {names}")
-        self._again = not found.not_measured
+        self._rerun = not found.not_measured
 
     def conclude(self, *, rerun: bool) -> Verification:
         """Return the result, and store it for leaderboards built here and in the run itself."""
         level: Level = "none"
         if not self.problems:
-            level = "rerun" if (rerun and self._again) or self._came_out_before() else "digest"
-        self._leave(level)
+            level = "rerun" if (rerun and self._rerun) or self._recomputed_before() else "digest"
+        self._write_verified(level)
         return Verification(
             folder=self._folder.path,
             level=level,
@@ -360,9 +360,9 @@ class RunCheck:
             return
         n_expected = max(info.dataset.n_clips, len(self._records))
         unknown = {f"\0{at}": None for at in range(n_expected - len(self._records))}
-        told = updated(info, {**self._records, **unknown})
+        expected = updated(info, {**self._records, **unknown})
         for name in ("counts", "timings", "partial"):
-            if getattr(told, name) != getattr(info, name):
+            if getattr(expected, name) != getattr(info, name):
                 path = self._folder.path / RUN_INFO_NAME
                 self.problems.append(
                     f"{path}: its {name} differ from the records; if the run was killed, run it "
@@ -379,11 +379,11 @@ class RunCheck:
     def _fingerprint(self) -> str:
         return fingerprint(self._run.info, self._records, self._scores_digest)
 
-    def _came_out_before(self) -> bool:
+    def _recomputed_before(self) -> bool:
         """Whether an earlier check on this machine recomputed exactly these scores."""
         return what_was_found(self._fingerprint()) == "rerun"
 
-    def _leave(self, level: Level) -> None:
+    def _write_verified(self, level: Level) -> None:
         note(self._fingerprint(), None if level == "none" else level, date=now())
         path = self._folder.path / VERIFIED_NAME
         try:

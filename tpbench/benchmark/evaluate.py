@@ -258,7 +258,7 @@ def evaluate_request(
         offline=request.offline,
         strict=request.strict,
     )
-    availability = _ready(scoring)
+    availability = _check_metrics(scoring)
     done = []
     for seed in request.seeds:
         listener = None if on_progress is None else partial(on_progress, seed)
@@ -285,9 +285,9 @@ class _OneSeed:
         drops = self.request.keep == "preview"
         if drops and self.request.overwrite == "missing":
             # Clips that have all their scores don't need lossless frames.
-            if self._settled(folder) is not None:
+            if self._final_scores(folder) is not None:
                 self._generate(keep="preview")
-            if (report := self._settled(folder)) is not None:
+            if (report := self._final_scores(folder)) is not None:
                 run = Run.open(folder.path)
                 _drop_lossless(run)
                 return run, report
@@ -317,7 +317,7 @@ class _OneSeed:
             on_progress=self.on_progress,
         )
 
-    def _settled(self, folder: RunFolder) -> ScoreReport | None:
+    def _final_scores(self, folder: RunFolder) -> ScoreReport | None:
         """Return the scores of a run if all clips are scored and no metric can be added."""
         try:
             records = Run.open(folder.path).records()
@@ -344,7 +344,7 @@ def _drop_lossless(run: Run) -> None:
         run.folder.generated(name).unlink(missing_ok=True)
 
 
-def _ready(scoring: ScoringSetting) -> Availability:
+def _check_metrics(scoring: ScoringSetting) -> Availability:
     """Check, before hours of work, which metrics can be measured afterwards.
 
     Raises:

@@ -166,7 +166,7 @@ class _Generation:
     ) -> None:
         self.plan, self.folder, self.worker_plan = plan, folder, worker_plan
         self._request = request
-        self._again = request.overwrite == "always"
+        self._redo_all = request.overwrite == "always"
         self._info: RunInfo | None = None
         self._keys: dict[str, str] = {}
         self._todo: list[tuple[GenerationJob, ...]] = []
@@ -253,7 +253,7 @@ class _Generation:
     ) -> None:
         """Compare with an existing run, find the remaining work, and write `run.json`."""
         plan, info = self.plan, _new_info(self.plan, configuration)
-        former = self._former_of(info)
+        former = self._existing_info(info)
         if former is not None:
             # Equal, except for private values that older versions recorded. The existing clips
             # were generated with that configuration.
@@ -288,7 +288,7 @@ class _Generation:
         wanted = len(plan.selection.wanted)
         progress.begin(total=wanted, before=wanted - todo)
 
-    def _former_of(self, info: RunInfo) -> RunInfo | None:
+    def _existing_info(self, info: RunInfo) -> RunInfo | None:
         """Return the existing `run.json`; refuse or delete a run with another identity.
 
         Raises:
@@ -311,7 +311,7 @@ class _Generation:
             )
         if not differences:
             return former
-        if not self._again:
+        if not self._redo_all:
             raise ConfigError(f"{problem}; {advice}")
         self.folder.clear(clip.clip_id for clip in self.plan.selection.clips)
         return None
@@ -329,7 +329,7 @@ class _Generation:
                 "take all clips, or the first ones by --limit"
             )
         jobs = [GenerationJob(clip=clip, inputs=self._keys[clip.clip_id]) for clip in wanted]
-        todo = [job for job in jobs if self._again or not self._is_there(job)]
+        todo = [job for job in jobs if self._redo_all or not self._is_finished(job)]
         if self._in_one_go and todo:
             todo = jobs
         for job in todo:
@@ -341,7 +341,7 @@ class _Generation:
         self._todo = [tuple(todo[i : i + size]) for i in range(0, len(todo), size)]
         return len(todo)
 
-    def _is_there(self, job: GenerationJob) -> bool:
+    def _is_finished(self, job: GenerationJob) -> bool:
         """Whether the clip is finished here, or could be taken over from a shard."""
         of_clip = job.clip.clip_id, job.inputs, self._request.keep
         return self.folder.is_complete(*of_clip) or self.folder.take_over(*of_clip, self._shards)

@@ -179,7 +179,7 @@ class ClipMaker:
     def _make_batch(
         self, batch: Sequence[_Clip], on_frame: Callable[[], None]
     ) -> Iterator[ClipRecord]:
-        _forget_gpu_peak()
+        _reset_gpu_peak()
         clips = {clip.task.clip_id: clip for clip in batch}
         frames: Iterator[GeneratedFrame | ClipFailure] = iter(())
         try:
@@ -380,7 +380,7 @@ def _peak_gpu_bytes() -> int | None:
     return max(int(torch.cuda.max_memory_allocated(i)) for i in range(torch.cuda.device_count()))
 
 
-def _forget_gpu_peak() -> None:
+def _reset_gpu_peak() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):

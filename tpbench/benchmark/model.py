@@ -152,7 +152,7 @@ def as_generator(made: object, *, name: str) -> Generator:
     """
     if not callable(getattr(made, "generate", None)):
         raise ConfigError(f"{name}: {type(made).__name__} has no method `generate(tasks)`")
-    return cast("Generator", _Adopted(made))
+    return cast("Generator", _UserGenerator(made))
 
 
 def parse_assignments(pairs: Sequence[str]) -> dict[str, OptionValue]:
@@ -188,7 +188,7 @@ def with_reference_quirks(
 _QUIRKS: Final = "reference-quirks"
 
 
-class _Adopted:
+class _UserGenerator:
     """A user's generator, with defaults for missing methods."""
 
     def __init__(self, made: Any) -> None:  # noqa: ANN401 - anything with a `generate`

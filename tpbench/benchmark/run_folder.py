@@ -49,7 +49,7 @@ takes a third of the time and reading half (512x512: 2.5 and 4 ms instead of 8 a
 more bytes (174 kB instead of 142 kB per frame)."""
 LOG_NAME: Final = "log.txt"
 _SUBFOLDERS: Final = ("records", "generated", "preview")
-_MEASURED: Final = ".scoring"
+_MEASUREMENTS: Final = ".scoring"
 _SHARD: Final = re.compile(r"\.shard\d+of\d+")
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -296,7 +296,7 @@ class RunFolder:
             DatasetError: another process holds the lock, the folder can't be written, or one of its
                 subfolders is a link: files elsewhere would be replaced and deleted.
         """
-        for name in (*_SUBFOLDERS, _MEASURED):
+        for name in (*_SUBFOLDERS, _MEASUREMENTS):
             if (self.path / name).is_symlink():
                 raise DatasetError(
                     f"{self.path / name}: is a link, and nothing is written or deleted through it; "
@@ -339,8 +339,8 @@ class RunFolder:
         """Take over the shards' measurements; scoring itself checks whether they are valid."""
         for shard in self.shards():
             for pattern in ("*.npy", "*.npz"):
-                for source in sorted((shard.path / _MEASURED).glob(pattern)):
-                    target = self.path / _MEASURED / source.name
+                for source in sorted((shard.path / _MEASUREMENTS).glob(pattern)):
+                    target = self.path / _MEASUREMENTS / source.name
                     if not source.name.startswith(".") and not target.exists():
                         link_or_copy(source, target)
 

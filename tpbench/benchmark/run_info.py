@@ -26,7 +26,7 @@ _PACKAGES: Final = (
     "mediapipe", "diffusers", "transformers", "safetensors",
 )  # fmt: skip
 
-_ASK_TIMEOUT_S: Final = 20
+_QUERY_TIMEOUT_S: Final = 20
 
 
 class _Part(BaseModel):
@@ -130,7 +130,7 @@ def _answer(program: str, *arguments: str) -> str | None:
         return None
     try:
         done = subprocess.run(  # noqa: S603 - our own words, no shell
-            [path, *arguments], capture_output=True, text=True, timeout=_ASK_TIMEOUT_S, check=True
+            [path, *arguments], capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -94,7 +94,7 @@ def _path(key: str) -> Path:
 LIST_NAME: Final = ".tpbench-site.sha256"
 """Lines `<sha256>  <path>`, paths relative to the folder."""
 _LINE: Final = re.compile(r"([0-9a-f]{64})  (.+)")
-_LEFT: Final = re.compile(r"\.tpbench-[0-9a-f]{16}\.tmp")
+_LEFTOVER: Final = re.compile(r"\.tpbench-[0-9a-f]{16}\.tmp")
 
 
 class Site:
@@ -143,7 +143,7 @@ class Site:
             ConfigError: another file is in the way.
         """
         for name in names:
-            if problem := self._in_the_way(name):
+            if problem := self._obstacle(name):
                 raise ConfigError(
                     f"{self.folder / name}: {problem}; move it away, or choose another --out"
                 )
@@ -163,10 +163,10 @@ class Site:
             ConfigError: another file is in the way.
         """
         self.require_free([name])
-        with self._aside(name) as temporary:
+        with self._temporary(name) as temporary:
             with temporary.open("xb") as file:
                 file.write(data)
-            self._give_name(temporary, name, hashlib.sha256(data).hexdigest())
+            self._rename(temporary, name, hashlib.sha256(data).hexdigest())
         return self.folder / name
 
     def copy(
@@ -190,7 +190,7 @@ class Site:
         Returns:
             Its path; None if it is left out, with a warning.
         """
-        if problem := self._in_the_way(name):
+        if problem := self._obstacle(name):
             logger.warning("%s: %s; left as it is", self.folder / name, problem)
             return None
         target = self.folder / name
@@ -198,10 +198,10 @@ class Site:
         if target.exists() and sha256 in known and (len(known) == 1 or sha256_of(target) == sha256):
             self._now[name] = sha256
             return target
-        with self._aside(name) as temporary:
+        with self._temporary(name) as temporary:
             if not copied(source, inside, temporary, sha256) or not is_good(temporary):
                 return None
-            self._give_name(temporary, name, sha256)
+            self._rename(temporary, name, sha256)
         return target
 
     def finish(self, *, sweep: bool) -> None:
@@ -212,7 +212,7 @@ class Site:
         """
         for name in sorted(self._known.keys() - self._now.keys()) if sweep else ():
             path = self.folder / name
-            problem = self._in_the_way(name)
+            problem = self._obstacle(name)
             if problem:
                 logger.warning("%s: %s; left as it is", path, problem)
             elif path.exists():
@@ -222,7 +222,7 @@ class Site:
         lines = [f"{sha}  {name}\n" for name, all_of in self._known.items() for sha in all_of]
         atomic_write_text(self.folder / LIST_NAME, "".join(sorted(lines)))
 
-    def _in_the_way(self, name: str) -> str | None:
+    def _obstacle(self, name: str) -> str | None:
         """Return why a name may not be written or deleted; None if it may."""
         path = self.folder
         for part in PurePosixPath(name).parts:
@@ -240,12 +240,12 @@ class Site:
         return None
 
     @contextmanager
-    def _aside(self, name: str) -> Iterator[Path]:
+    def _temporary(self, name: str) -> Iterator[Path]:
         folder = (self.folder / name).parent
         if folder not in self._swept:
             folder.mkdir(parents=True, exist_ok=True)
             for left in folder.iterdir():
-                if _LEFT.fullmatch(left.name):
+                if _LEFTOVER.fullmatch(left.name):
                     left.unlink()
             self._swept.add(folder)
         temporary = folder / f".tpbench-{secrets.token_hex(8)}.tmp"
@@ -254,7 +254,7 @@ class Site:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _give_name(self, temporary: Path, name: str, sha256: str) -> None:
+    def _rename(self, temporary: Path, name: str, sha256: str) -> None:
         self._known.setdefault(name, set()).add(sha256)
         self._now[name] = sha256
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -91,7 +91,7 @@ def select_clips(
             len(left_out),
             len(rows),
             rule.min_frames,
-            _some(list(left_out)),
+            _shortened(list(left_out)),
         )
     if rule.crossed:
         clips = cross_clips(usable, dataset_digest=dataset.digest, where=where)
@@ -138,7 +138,7 @@ def _named(
     return tuple(clip for clip in clips if {clip.clip_id, clip.driving.clip_id} & wanted)
 
 
-def _some(names: Sequence[str]) -> str:
+def _shortened(names: Sequence[str]) -> str:
     more = len(names) - _SHOWN_IDS
     return ", ".join(names[:_SHOWN_IDS]) + (f" and {more} more" if more > 0 else "")
 

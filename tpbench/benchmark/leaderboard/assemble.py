@@ -286,7 +286,7 @@ def _command_of(runs: Sequence[ScoredRun]) -> str | None:
     if "spec" in first.info.model.configuration:  # from a spec outside the package
         name = f"{name}.yaml"
     recorded = next((s.command for s in first.info.sessions if s.command), ())
-    return _command(first, name, [run.info.seed for run in runs], _of_the_model(recorded))
+    return _command(first, name, [run.info.seed for run in runs], _model_options(recorded))
 
 
 def _command(like: ScoredRun, model: str, seeds: Sequence[int], options: Iterable[str] = ()) -> str:
@@ -307,7 +307,7 @@ def _conditions(run: ScoredRun) -> Iterator[str]:
         yield from ("--metrics", ",".join(run.report.metrics))
 
 
-def _of_the_model(recorded: Sequence[str]) -> Iterator[str]:
+def _model_options(recorded: Sequence[str]) -> Iterator[str]:
     """Yield the options of a recorded command that affect the generated frames."""
     words = iter(recorded)
     for word in words:

@@ -43,8 +43,8 @@ METHOD: Final = (
     "clip's distance to it; an infinite PSNR counts as 100 dB."
 )
 """How marks are assigned, for readers of a table."""
-_NOBODY_WORSE: Final = "no model can be called worse than another"
-_NOBODY_ELSE: Final = "fewer than two complete models have a value: nothing to compare"
+_NONE_WORSE: Final = "no model can be called worse than another"
+_NO_OTHER_MODEL: Final = "fewer than two complete models have a value: nothing to compare"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,7 +300,7 @@ def _marks_of_sets(metric: MetricRow, fit: Sequence[Row]) -> Marks:
     )
     whole = [row for row in fit if row.scores[metric.id].n_clips == most]
     if len(whole) < 2:
-        return Marks(reason=_NOBODY_ELSE, notes=notes)
+        return Marks(reason=_NO_OTHER_MODEL, notes=notes)
     means = {row.id: badness(metric, row.scores[metric.id].value) for row in whole}
     best = tuple(name for name, value in means.items() if value == min(means.values()))
     reason = "all clips together give one value: ties can't be judged"
@@ -315,7 +315,7 @@ def _judged(
 ) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
     """Return the best rows on these clips, the tied rows, and why these can't be determined."""
     if len(fit) < 2:
-        return (), (), _NOBODY_ELSE
+        return (), (), _NO_OTHER_MODEL
     means = _means(metric, fit, clips)
     best = tuple(name for name, value in means.items() if value == min(means.values()))
     if not means or len(best) == len(fit):
@@ -324,10 +324,10 @@ def _judged(
     n_identities = len(set(known.values()))
     others = tuple(name for name in means if name not in best)
     if len(known) < len(clips):
-        return best, others, f"the identities of the clips are not known: {_NOBODY_WORSE}"
+        return best, others, f"the identities of the clips are not known: {_NONE_WORSE}"
     if n_identities < MIN_IDENTITIES:
         reason = f"{n_identities} identities, and {MIN_IDENTITIES} are needed to rule out luck"
-        return best, others, f"{reason}: {_NOBODY_WORSE}"
+        return best, others, f"{reason}: {_NONE_WORSE}"
     worse = worse_than_some(identity_sums([row.badness[metric.id] for row in fit], clips, known))
     tied = (row.id for row, is_worse in zip(fit, worse, strict=True) if not is_worse)
     return best, tuple(name for name in tied if name not in best), None

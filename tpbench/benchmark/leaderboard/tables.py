@@ -35,7 +35,7 @@ PAGE_NAME: Final = "index.html"
 
 Value = str | int | float | None
 """None: blank."""
-_WORDS: Final = frozenset({
+_MISREAD_WORDS: Final = frozenset({
     "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
     "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
     "TRUE", "True", "true", "FALSE", "False", "false",
@@ -153,7 +153,7 @@ def _shown(value: Value) -> str:
 
 def _misread(text: str) -> bool:
     """Whether text would be run as a formula, or read as a number, a boolean or a blank."""
-    if is_formula(text) or text in _WORDS:
+    if is_formula(text) or text in _MISREAD_WORDS:
         return True
     try:
         float(text)
