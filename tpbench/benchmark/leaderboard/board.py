@@ -89,9 +89,8 @@ class Row:
     """For measured metrics with a target, which are judged by it: mean over clips of
     |value - target|, not the distance of the mean."""
     badness: Mapping[str, Mapping[str, float]]
-    """By metric, then by clip: mean over seeds of the badness (see `judging`), larger is worse.
-    Metrics of all clips together are not included. NaN: not measured; absent: the clip has no
-    scores."""
+    """By metric with values per clip, then by clip: mean badness over seeds (see `judging`), larger
+    is worse. NaN: not measured; absent: the clip has no scores."""
     runs: tuple[SeedRun, ...]
     """By seed."""
     n_clips: int
@@ -207,9 +206,8 @@ class Leaderboard:
     def rank(self, row: Row, metric: MetricRow) -> float | None:
         """Return the sort key of a row, the smallest being the best.
 
-        For values per clip, this is the mean badness over the judged clips; None for a row that
-        lacks some of these, as it can't be ranked with the others. If nothing is judged clip by
-        clip, it is the badness of the value.
+        This is the mean badness over the judged clips, or None for a row that lacks some of these
+        and can't be ranked. If nothing is judged clip by clip, it is the badness of the value.
         """
         value, means = row.scores[metric.id].value, self.marks[metric.id].means
         if means:
