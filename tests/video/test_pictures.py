@@ -163,7 +163,7 @@ def test_a_picture_that_is_transparent_in_places_is_refused_in_every_form(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(transparent_pictures()[name])
-    with pytest.raises(MediaError, match=r"transparent.*: (lay it over its background|save it)"):
+    with pytest.raises(MediaError, match=r"transparen.*: (lay it over its background|save it)"):
         read_picture(path)
 
 
