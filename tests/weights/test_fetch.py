@@ -139,7 +139,9 @@ def test_a_server_that_is_not_there_is_one_clear_line(
         "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
         f"{mirror}/{{repo_id}}/{{filename}}",
     )
-    with pytest.raises(MissingWeightsError, match=rf"missing: {mirror}.*refused; to use a local copy") as caught:
+    with pytest.raises(
+        MissingWeightsError, match=rf"missing: {mirror}.*refused; to use a local copy"
+    ) as caught:
         pull(["model"])
     assert "\n" not in str(caught.value)
 

@@ -66,7 +66,10 @@ def test_frames_are_the_clip_s_own_size_and_exact(build_toy: BuildToy, clips: Cl
     ("script", "reason"),
     [
         ("import sys; print('oh no'); sys.exit(3)", "exited with 3; its last line: oh no; log: "),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "killed by signal 11; it printed"),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
+            "killed by signal 11; it printed",
+        ),
         ("print('done')", "toy: the command wrote nothing: no *.png"),
         (COPY.format(more=" - 1"), "the command wrote 4 frames; the driving pose has 5"),
         (COPY.format(more=" + 1"), "the command wrote 6 frames; the driving pose has 5"),
