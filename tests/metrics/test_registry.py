@@ -302,7 +302,7 @@ def test_talkingpose_keeps_the_habits_of_its_script() -> None:
 
 def test_a_protocol_that_is_no_longer_computed_says_what_took_its_place() -> None:
     with pytest.raises(
-        ConfigError, match=r"protocol 'tpbench-v1' any more.*: use 'tpbench-v2'; sc"
+        ConfigError, match=r"protocol 'tpbench-v1' any more.*: use 'tpbench-v2'; existing sc"
     ):
         protocol("tpbench-v1")
     assert set(RETIRED_PROTOCOLS.values()) <= set(PROTOCOLS)
