@@ -413,6 +413,18 @@ def test_a_record_holds_json_and_its_name_and_is_whole_or_refused(out: Path, tal
         rows(out)
 
 
+def test_a_record_with_its_fields_in_another_order_is_refused(out: Path, talks: Path) -> None:
+    (talks / "a.mp4").write_bytes(b"a")
+    run(out, talks)
+    (path,) = (out / RECORDS_FOLDER / "sources").iterdir()
+    content = json.loads(path.read_text())
+    assert path.read_text() == json.dumps(content) + "\n"
+    digest = content.pop("digest")
+    path.write_text(json.dumps(dict(reversed(content.items())) | {"digest": digest}) + "\n")
+    with pytest.raises(DatasetError, match="was changed after it was written"):
+        rows(out)
+
+
 def test_a_new_and_an_empty_folder_are_taken(tmp_path: Path) -> None:
     make_folder(tmp_path / "new" / "dataset")
     make_folder(tmp_path / "new" / "dataset")

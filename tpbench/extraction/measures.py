@@ -435,17 +435,18 @@ def share(hits: NDArray[np.bool_]) -> float:
     return float(hits.mean()) if hits.size else float("nan")
 
 
-def lasting(hits: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the hits with a neighbouring hit, since detectors may fail for a single frame.
+def lasting(hits: NDArray[np.bool_], at_least: int = 2) -> NDArray[np.bool_]:
+    """Return the runs of hits of at least this length, since detectors may fail for a single frame.
 
-    If every frame is a hit, all of them count, even a single one.
+    If every frame is a hit, all of them count, however few.
 
     >>> lasting(np.array([True, False, True, True])).tolist()
     [False, False, True, True]
     """
     if hits.all():
         return hits
-    kept = np.zeros_like(hits)
-    kept[1:] = hits[1:] & hits[:-1]
-    kept[:-1] |= hits[1:] & hits[:-1]
+    kept = hits.copy()
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], hits.astype(np.int8), [0]])))
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        kept[start:end] = end - start >= at_least
     return kept

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.detectors.base import DetectorSuite
-from tpbench.extraction.measures import finite_median
+from tpbench.extraction.measures import finite_median, lasting
 from tpbench.wholebody import (
     BODY,
     FACE,
@@ -234,7 +234,7 @@ class _Stabiliser:
                 before, after = points[start - 1, joint], points[end, joint]
                 points[start:end, joint] = before + share * (after - before)
         seen &= _known(points[:, joint])
-        scores[:, joint] = _across_threshold(scores[:, joint], _lasting(seen, self.min_seen))
+        scores[:, joint] = _across_threshold(scores[:, joint], lasting(seen, self.min_seen))
 
     def part(
         self,
@@ -267,7 +267,7 @@ class _Stabiliser:
                 points[start:end, part.first] = np.where(
                     there[:, :1], filled[:, 0], points[start:end, part.first]
                 )
-        undrawn = seen & ~_lasting(seen, self.min_seen)
+        undrawn = seen & ~lasting(seen, self.min_seen)
         scores[undrawn, part.points] = np.minimum(scores[undrawn, part.points], UNDRAWN_SCORE)
 
     def _inside(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -311,17 +311,6 @@ def _gaps(seen: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return the stretches (end exclusive) of False that have True on both sides."""
     where = np.flatnonzero(seen)
     return [(int(a) + 1, int(b)) for a, b in pairwise(where) if b > a + 1]
-
-
-def _lasting(seen: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
-    """Return the runs of True of at least this length; everything if all are True."""
-    if seen.all():
-        return seen
-    kept = seen.copy()
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], seen.astype(np.int8), [0]])))
-    for start, end in zip(edges[::2], edges[1::2], strict=True):
-        kept[start:end] = end - start >= least
-    return kept
 
 
 def _shares(start: int, end: int) -> NDArray[np.float64]:
