@@ -16,9 +16,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from tpbench import score
 from tpbench.doctor import demo_clips
 from tpbench.metrics.registry import METRICS, protocol
-from tpbench.metrics.scoring.run import score
 from tpbench.video import LOSSLESS_X264, PREVIEW, VideoWriter, probe, read_frames
 
 SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "talkingpose_samples"

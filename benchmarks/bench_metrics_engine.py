@@ -37,10 +37,10 @@ import numpy as np
 import pandas as pd
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from tpbench import score
 from tpbench.doctor import demo_clips
 from tpbench.metrics.registry import METRICS, protocol
 from tpbench.metrics.scoring.meters import meters_for
-from tpbench.metrics.scoring.run import score
 from tpbench.metrics.scoring.tools import CHUNK_FRAMES, ClipSetting, FrameChunk, Toolbox
 from tpbench.video import PREVIEW, VideoWriter, open_footage, probe, read_frames
 

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING
 
 import cv2
 
+from tpbench import score
 from tpbench.doctor import demo_clips
 from tpbench.metrics.registry import METRICS, protocol
-from tpbench.metrics.scoring.run import score
 from tpbench.video import PREVIEW, VideoWriter, read_frames
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 import cv2
 
+from tpbench import score
 from tpbench.doctor import demo_clips
 from tpbench.metrics.registry import METRICS, protocol
-from tpbench.metrics.scoring.run import score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

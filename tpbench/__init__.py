@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tpbench.benchmark.evaluate import evaluate
+    from tpbench.benchmark.scored import score
     from tpbench.dataset import Dataset
     from tpbench.extraction.run import extract
-    from tpbench.metrics.scoring.run import score
 
     __version__: str
 
@@ -22,7 +22,7 @@ _HOME = {
     "Dataset": "tpbench.dataset",
     "evaluate": "tpbench.benchmark.evaluate",
     "extract": "tpbench.extraction.run",
-    "score": "tpbench.metrics.scoring.run",
+    "score": "tpbench.benchmark.scored",
 }
 
 

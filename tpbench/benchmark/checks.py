@@ -236,6 +236,17 @@ class RunCheck:
                     self.problems.append(f"{path}: no record names it")
         self._verify_run_info()
 
+    def verify_scored(self) -> Verification:
+        """Check a folder of `tpbench score`: its values against their digests and `run.json`."""
+        report = self.verify_scores()
+        path = self._folder.path / RUN_INFO_NAME
+        if report is not None and not self._run.is_stamp_of(report):
+            self.problems.append(f"{path}: not of these scores; run `tpbench score` again")
+        self.notes.append(
+            "scored from folders of videos, which are not here: the scores were not computed again"
+        )
+        return self.conclude(rerun=False)
+
     def verify_scores(self) -> ScoreReport | None:
         """Read `scores.json`; its clips must be those of the records."""
         path = self._folder.path / SCORES_NAME
@@ -255,6 +266,8 @@ class RunCheck:
                 f"{path}: from a version that did not record the sha256 of {FRAMES_NAME}; only "
                 "recomputing compares that file"
             )
+        if self._run.is_scored:
+            return report
         made = {n: r.generated_sha256 for n, r in self._records.items() if r.status == "done"}
         scored = {name: clip.generated_sha256 for name, clip in report.clips.items()}
         for name in sorted(scored.keys() - made.keys() - self._unreadable()):

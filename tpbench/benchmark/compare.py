@@ -17,7 +17,7 @@ from tpbench.benchmark.judging import (
     with_value,
 )
 from tpbench.benchmark.leaderboard.board import HEADLINE
-from tpbench.benchmark.leaderboard.collect import what_to_do
+from tpbench.benchmark.leaderboard.collect import how_to_agree
 from tpbench.benchmark.run_folder import Run
 from tpbench.canonical import encoded
 from tpbench.errors import SubmissionError
@@ -188,7 +188,7 @@ def _require_same_conditions(
         one, other = (run.folder.path for run in runs)
         msg = f"{one} and {other} can't be compared: they differ in "
         msg += "; ".join(apart[:WORST]) + more
-        msg += what_to_do(reports[0].protocol, reports[1].protocol)
+        msg += how_to_agree((runs[0], reports[0]), (runs[1], reports[1]))
         raise SubmissionError(msg)
     for name, score in reports[0].metrics.items():
         if metric_at(name, score.version) is None:
@@ -353,4 +353,4 @@ def _identities(a: ScoreReport, b: ScoreReport) -> dict[str, str] | None:
 
 
 def _about(run: Run) -> dict[str, Any]:
-    return {"run": str(run.folder.path), "model": run.info.model.name, "seed": run.info.seed}
+    return {"run": str(run.folder.path), "model": run.info.model.row_name, "seed": run.info.seed}

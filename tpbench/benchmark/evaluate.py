@@ -136,6 +136,7 @@ class Evaluation:
         info = self.runs[0].info
         content = {
             "model": info.model.name,
+            "name": info.model.display_name,
             "dataset": info.dataset.model_dump(exclude={"left_out", "folder"}),
             "task": info.task.model_dump(),
             "protocol": {k: self.reports[0].protocol[k] for k in ("id", "version", "digest")},
@@ -178,6 +179,7 @@ def evaluate(  # noqa: PLR0913 - one argument per option
     model: str,
     data: Path | str | None = None,
     *,
+    name: str | None = None,
     split: SplitChoice | None = None,
     task: str = "self",
     protocol: str = DEFAULT_PROTOCOL,
@@ -207,6 +209,7 @@ def evaluate(  # noqa: PLR0913 - one argument per option
     request = EvalRequest(
         model=model,
         data=data,
+        name=name,
         split=split,
         task=task,
         protocol=protocol,

@@ -382,6 +382,8 @@ def _new_info(plan: RunPlan, configuration: dict[str, Any]) -> RunInfo:
     """Return the description of a new run without clips, for this generator configuration."""
     name, row = plan.choice.name, plan.choice.row
     of_row = {"display_name": name} if row is None else row.model_dump(include=_OF_ROWS)
+    if plan.given_name:
+        of_row |= {"display_name": plan.given_name, "given_name": plan.given_name}
     clips = plan.selection.clips
     return RunInfo(
         model=ModelStamp(name=name, kind=plan.choice.kind, configuration=configuration, **of_row),

@@ -22,6 +22,7 @@ from tpbench.benchmark.tasks import (
 )
 from tpbench.dataset import Dataset
 from tpbench.errors import ConfigError, SubmissionError, did_you_mean
+from tpbench.foreign import printable
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, Protocol, metric
 from tpbench.metrics.registry import protocol as protocol_named
 from tpbench.video import probe
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 FRAME_BYTES: Final = 174_000
 """Measured size of a lossless 512x512 px frame of a talk; other sizes scale with the area."""
 _FRAME_PX: Final = 512 * 512
+_NAME_MAX: Final = 80
 DATA_VARIABLE: Final = "TPBENCH_DATA"
 """Environment variable with the default folder of the dataset."""
 Overwrite = Literal["never", "missing", "always"]
@@ -46,6 +48,9 @@ class EvalRequest:
     model: str
     """`id` or `id:variant` (`tpbench models list`), `package.module:Class`, the path of a
     `spec.yaml`, or, with `generator`, any name."""
+    name: str | None = None
+    """Name of the model in tables; runs of different names have folders of their own. None: the
+    model's own name."""
     data: Path | str | None = None
     """Folder of the dataset; None: the value of $TPBENCH_DATA."""
     split: SplitChoice | None = None
@@ -118,6 +123,8 @@ class RunPlan:
     seed: int
     shard: Shard | None = None
     """Generate only this part, in a separate folder."""
+    given_name: str = ""
+    """Name of the model that the user gave; empty: none."""
 
     @property
     def task(self) -> str:
@@ -148,6 +155,7 @@ class RunPlan:
             protocol=self.protocol,
             seed=self.seed,
             part=self.shard.suffix if self.shard else "",
+            given_name=self.given_name,
         )
         return RunFolder(path=path.absolute())
 
@@ -179,7 +187,22 @@ def plan_run(request: EvalRequest) -> RunPlan:
         protocol=request.protocol,
         seed=request.seeds[0],
         shard=shard,
+        given_name="" if request.name is None else checked_name(request.name),
     )
+
+
+def checked_name(name: str) -> str:
+    """Return a name for a table as one line, blanks at both ends removed.
+
+    Raises:
+        ConfigError: it is empty, too long, or holds control characters.
+    """
+    plain = name.strip()
+    if not plain or len(plain) > _NAME_MAX or not plain.isprintable():
+        raise ConfigError(
+            f"a name wants 1 to {_NAME_MAX} printable characters, got {printable(name)!r}"
+        )
+    return plain
 
 
 def scoring_protocol(rule: TaskRule, name: str, metrics: Sequence[str] | None) -> Protocol:

@@ -26,6 +26,7 @@ from pydantic import Field, model_validator
 
 from tpbench.benchmark.run_info import (
     RUN_INFO_NAME,
+    SCORED,
     RunCounts,
     RunInfo,
     Session,
@@ -37,7 +38,7 @@ from tpbench.dataset import check_clip_id
 from tpbench.errors import DatasetError, SubmissionError
 from tpbench.files import atomic_write, sha256_of
 from tpbench.foreign import ForeignFileError, read_json
-from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME
+from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport
 from tpbench.video import LOSSLESS_X264
 from tpbench.work.records import Record, locked, sweep
 
@@ -157,11 +158,12 @@ def run_path(  # noqa: PLR0913 - one per part of the path
     protocol: str,
     seed: int,
     part: str = "",
+    given_name: str = "",
 ) -> Path:
     """Return `<model>/<dataset>[.<split>]@<digest8>/<task>-<protocol>/seed<N>` below `runs`.
 
     A split other than `all` has its own folder, since all splits share the digest of the dataset.
-    So does a shard.
+    So do a shard, and a model with a name that the user gave.
 
     >>> from pathlib import Path
     >>> run_path(Path("runs"), model="talkingpose:no-feedback", dataset="My talks", split="test",
@@ -169,16 +171,17 @@ def run_path(  # noqa: PLR0913 - one per part of the path
     'runs/talkingpose@no-feedback/My-talks.test@01234567/self-tpbench-v2/seed42'
     """
     side = "" if split == "all" else f".{split}"
+    named = f".{given_name}" if given_name else ""
     return (
         runs
-        / _safe(model.replace(":", "@"))
-        / f"{_safe(dataset)}{side}@{digest[:8]}"
-        / _safe(f"{task}-{protocol}")
+        / safe_name(model.replace(":", "@") + named)
+        / f"{safe_name(dataset)}{side}@{digest[:8]}"
+        / safe_name(f"{task}-{protocol}")
         / f"seed{seed}{part}"
     )
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """Return a name that can't leave its folder and needs no quotes."""
     return re.sub(r"[^A-Za-z0-9._@-]+", "-", name).strip("-.") or "unnamed"
 
@@ -376,6 +379,15 @@ class Run:
 
     folder: RunFolder
     info: RunInfo
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether `tpbench score` wrote it: scores of videos elsewhere, and no records."""
+        return self.info.model.kind == SCORED
+
+    def is_stamp_of(self, report: ScoreReport) -> bool:
+        """Whether the `run.json` of a scored folder belongs to these scores."""
+        return self.info.model.configuration.get("videos_sha256") == report.videos_digest
 
     @classmethod
     def open(cls, path: Path) -> Run:

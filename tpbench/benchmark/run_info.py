@@ -139,22 +139,31 @@ def _answer(program: str, *arguments: str) -> str | None:
 
 RUN_INFO_NAME: Final = "run.json"
 RUN_VERSION: Final = 1
+SCORED: Final = "scored"
+"""Kind of a model whose videos were scored by `tpbench score`: there is no generator of it."""
 
 
 class ModelStamp(_Part):
     """The model, by its registry row and its generator's `describe`."""
 
     name: str
-    """`id`, `id:variant` or `package.module:Class`."""
+    """`id`, `id:variant` or `package.module:Class`; of a scored folder, "scored"."""
     display_name: str
     kind: str
-    """The registry row's kind, or "custom"."""
+    """The registry row's kind, "custom", or "scored" for a folder that `tpbench score` wrote."""
     configuration: dict[str, JsonValue]
     """Resolved options, sha256 of weights: everything that its frames depend on."""
     licence_code: str = ""
     licence_weights: str = ""
     url: str = ""
     params_b: float | None = None
+    given_name: str = ""
+    """Name that the user gave by `--name`; empty: none."""
+
+    @property
+    def row_name(self) -> str:
+        """The name that tells models apart in a table: the user's, or the model's own."""
+        return self.given_name or self.name
 
 
 class DatasetStamp(_Part):
@@ -243,8 +252,16 @@ class RunInfo(_Part):
     timings: Timings
     sessions: tuple[Session, ...] = Field(default=())
 
+    def content(self) -> dict[str, Any]:
+        """Return all of it as JSON; without `given_name` if there is none, as in older runs."""
+        found = self.model_dump(mode="json")
+        if not self.model.given_name:
+            del found["model"]["given_name"]
+        return found
+
     def identity(self) -> dict[str, Any]:
         """Return what identifies the run: calls that differ here can't share a folder."""
+        named = {"given_name": self.model.given_name} if self.model.given_name else {}
         return {
             "dataset": {
                 "name": self.dataset.name,
@@ -253,7 +270,11 @@ class RunInfo(_Part):
                 "clips": self.dataset.clips_digest,
             },
             "encoding": self.encoding,
-            "model": {"name": self.model.name, "configuration": self.model.configuration},
+            "model": {
+                "name": self.model.name,
+                "configuration": self.model.configuration,
+                **named,
+            },
             "seed": self.seed,
             "task": self.task.model_dump(),
         }
@@ -261,7 +282,7 @@ class RunInfo(_Part):
 
 def write_run_info(folder: Path, info: RunInfo) -> None:
     """Write `folder/run.json` atomically, with a digest of its content."""
-    content = info.model_dump(mode="json")
+    content = info.content()
     text = json.dumps({**content, "digest": digest_of(content)}, indent=2, ensure_ascii=False)
     atomic_write_text(folder / RUN_INFO_NAME, text + "\n")
 

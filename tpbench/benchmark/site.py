@@ -51,7 +51,7 @@ def fingerprint(info: RunInfo, records: Mapping[str, ClipRecord], scores_digest:
     `scores.json` has the sha256 of the per-frame values, so its digest covers them too.
     """
     content = {
-        "run": info.model_dump(mode="json"),
+        "run": info.content(),
         "records": {name: records[name].model_dump() for name in sorted(records)},
         "scores": scores_digest,
     }

@@ -60,6 +60,8 @@ def verify_run(
             raise
         return Verification(folder=folder, level="none", problems=(str(error),))
     check = RunCheck(run)
+    if run.is_scored:
+        return check.verify_scored()
     check.verify_files()
     report = check.verify_scores()
     if recompute:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -43,10 +43,11 @@ def compare(
     if as_json:
         print_json(found.to_json(), indent=1)
     else:
-        _print_comparison(found)
+        print_comparison(found)
 
 
-def _print_comparison(found: Comparison) -> None:
+def print_comparison(found: Comparison) -> None:
+    """Print the paired differences of two runs, and the remarks on them."""
     to = console()
     for letter, run in (("A", found.a), ("B", found.b)):
         name, seed = run.info.model.name, run.info.seed
@@ -130,7 +131,8 @@ def build(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Run folders, or folders to search for runs: one task, protocol and dataset.",
+            help="Folders of runs or of `tpbench score`, or folders to search for them: one task, "
+            "protocol and dataset.",
             show_default=False,
         ),
     ],
@@ -138,10 +140,16 @@ def build(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Dataset of the runs: adds its clips and poses to the page. The place that a "
-            "run recorded for it is never used.",
+            help="Only runs on this dataset; adds its clips and poses to the page. The place that "
+            "a run recorded for it is never used.",
             show_default=False,
         ),
+    ] = None,
+    split: Annotated[
+        Literal["test", "train", "all"] | None, typer.Option(help="Only runs of this split.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Only runs of this task: self, cross, score.")
     ] = None,
     no_page: Annotated[
         bool, typer.Option("--no-page", help="Tables only, without index.html and videos.")
@@ -156,7 +164,7 @@ def build(
     """
     from tpbench.benchmark.leaderboard.tables import build_leaderboard
 
-    built = build_leaderboard(runs, out, data=data, page=not no_page)
+    built = build_leaderboard(runs, out, data=data, split=split, task=task, page=not no_page)
     if as_json:
         print_json(_as_json(built), indent=1)
     else:

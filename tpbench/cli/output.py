@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO
 
@@ -167,6 +167,17 @@ def progress_bar(unit: str) -> Iterator[Show]:
         yield show
     finally:
         bar.stop()
+
+
+@contextmanager
+def named_scoring_bar() -> Iterator[Callable[[str, WorkProgress], None]]:
+    """Show a progress bar while the clips of several methods are scored; yields its listener."""
+    with progress_bar("clips") as show:
+
+        def listener(name: str, state: WorkProgress) -> None:
+            show(done=state.done, total=state.total, news=f"{name}: {state.frames:,} frames")
+
+        yield listener
 
 
 @contextmanager

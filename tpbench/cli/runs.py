@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -41,6 +41,14 @@ Shard = Annotated[
         "merge the shards."
     ),
 ]
+Name = Annotated[
+    str | None, typer.Option(help="Name of the model in tables; its runs have their own folder.")
+]
+Videos = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the videos of `--model precomputed`, named by clip id."),
+]
+_PRECOMPUTED: Final = "precomputed"
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Estimate the cost without generating anything.")
 ]
@@ -49,6 +57,8 @@ DryRun = Annotated[
 def evaluate(
     model: opt.Model,
     data: opt.Data = None,
+    name: Name = None,
+    videos: Videos = None,
     split: opt.Split = None,
     task: Task = "self",
     protocol: opt.Protocol = "tpbench-v2",
@@ -74,10 +84,11 @@ def evaluate(
     """Generate all clips with a model and score them; an interrupted run is resumed."""
     from tpbench.benchmark.request import EvalRequest
 
-    model, options = _model_and_options(model, option, quirks=reference_quirks)
+    model, options = _model_and_options(model, option, quirks=reference_quirks, videos=videos)
     request = EvalRequest(
         model=model,
         data=data,
+        name=name,
         split=split,
         task=task,
         protocol=protocol,
@@ -120,11 +131,18 @@ def _evaluate(request: EvalRequest, *, as_json: bool) -> None:
 
 
 def _model_and_options(
-    model: str, pairs: Sequence[str] | None, *, quirks: bool
+    model: str, pairs: Sequence[str] | None, *, quirks: bool, videos: Path | None
 ) -> tuple[str, dict[str, OptionValue]]:
     from tpbench.benchmark.model import parse_assignments, with_reference_quirks
+    from tpbench.errors import ConfigError
 
     options = parse_assignments(pairs or [])
+    if videos is not None:
+        if model != _PRECOMPUTED or "folder" in options:
+            raise ConfigError(
+                f"--videos names the folder of `--model {_PRECOMPUTED}`, which is given once"
+            )
+        options["folder"] = str(videos)
     return with_reference_quirks(model, options) if quirks else (model, options)
 
 
@@ -151,7 +169,7 @@ def _print_evaluation(evaluation: Evaluation) -> None:
     print_scores(evaluation.scores, reports[0].protocol, notes)
     info = evaluation.runs[0].info
     where = side_of(info.dataset.name, info.dataset.split)
-    typer.echo(f"{info.model.name} on {where}, task {info.task.id}")
+    typer.echo(f"{info.model.row_name} on {where}, task {info.task.id}")
     if evaluation.partial:
         left = max(run.info.counts.not_run for run in evaluation.runs)
         typer.echo(f"partial run, not for a leaderboard: {counted(left, 'clip')} not tried yet")
@@ -230,6 +248,8 @@ def _show_generation(show: Show, state: Progress, prefix: str = "") -> None:
 def generate(
     model: opt.Model,
     data: opt.Data = None,
+    name: Name = None,
+    videos: Videos = None,
     out: opt.Runs = Path("runs"),
     split: opt.Split = None,
     weights: opt.Weights = None,
@@ -249,10 +269,11 @@ def generate(
     from tpbench.benchmark.request import EvalRequest
     from tpbench.work import terminate_as_interrupt
 
-    model, options = _model_and_options(model, option, quirks=reference_quirks)
+    model, options = _model_and_options(model, option, quirks=reference_quirks, videos=videos)
     request = EvalRequest(
         model=model,
         data=data,
+        name=name,
         split=split,
         seeds=(seed,),
         options=options,
@@ -288,7 +309,7 @@ def generate(
 
 def _print_generated(run: Run, state: Progress | None) -> None:
     info, counts = run.info, run.info.counts
-    line = f"{info.model.name} on {side_of(info.dataset.name, info.dataset.split)}: "
+    line = f"{info.model.row_name} on {side_of(info.dataset.name, info.dataset.split)}: "
     line += f"{counts.done:,} of {counts.expected:,} clips done, {counted(counts.frames, 'frame')}"
     if state is not None:
         made, failed = state.counts["made"], state.counts["failed"]

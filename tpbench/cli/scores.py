@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -14,6 +14,7 @@ from tpbench.cli.output import (
     console,
     counted,
     echo_some,
+    named_scoring_bar,
     new_table,
     print_json,
     print_scores,
@@ -27,11 +28,17 @@ if TYPE_CHECKING:
     from tpbench.metrics.reference_check import CheckRow
     from tpbench.metrics.registry import MetricRow, Protocol
     from tpbench.metrics.scoring.report import ScoreReport
+    from tpbench.metrics.scoring.run import ScoreRequest
 
 
 Real = Annotated[Path, typer.Option(help="Dataset folder, or any folder of videos.")]
 Generated = Annotated[
-    Path, typer.Option(help="Folder of generated videos, or of folders of numbered pictures.")
+    list[str],
+    typer.Option(
+        metavar="[NAME=]DIR",
+        help="Folder of generated videos, or of folders of numbered pictures. Given several times, "
+        "the methods are compared: one folder of results each, a table and a page.",
+    ),
 ]
 RealSplit = Annotated[
     Literal["train", "test"] | None, typer.Option(help="Only this split of the dataset.")
@@ -60,7 +67,7 @@ Identities = Annotated[
 def score(
     real: Real,
     generated: Generated,
-    out: Annotated[Path, opt.out_option("scores.json and frames.parquet")] = Path("scores"),
+    out: Annotated[Path, opt.out_option("the results")] = Path("scores"),
     protocol: opt.Protocol = "tpbench-v2",
     metrics: opt.Metrics = None,
     split: RealSplit = None,
@@ -73,31 +80,59 @@ def score(
     workers: opt.Workers = None,
     offline: opt.Offline = False,
     strict: opt.Strict = False,
+    no_page: Annotated[
+        bool, typer.Option("--no-page", help="Of several methods: no index.html, tables only.")
+    ] = False,
     as_json: opt.AsJson = False,
 ) -> None:
     """Score generated videos against real ones; an interrupted run is resumed."""
-    from tpbench.metrics.scoring.run import score as score_folders
+    from tpbench.metrics.scoring.run import ScoreRequest
+
+    request = ScoreRequest(
+        real=real,
+        protocol=protocol,
+        metrics=opt.metric_names(metrics),
+        split=split,
+        length=length,
+        resize=resize,
+        rate=rate,
+        first_frame=first_frame,
+        identities=identities,
+        device=device,
+        workers=workers,
+        offline=offline,
+        strict=strict,
+    )
+    folders = _named_folders(generated)
+    if len(folders) == 1:
+        [(name, folder)] = folders.items()
+        _score_one(request, name, folder, out, as_json=as_json)
+    else:
+        _score_several(request, folders, out, page=not no_page, as_json=as_json)
+
+
+def _named_folders(texts: Sequence[str]) -> dict[str, Path]:
+    """Return the folders by the names given, or by their own names."""
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, equals, folder = text.partition("=")
+        if not equals or Path(text).is_dir():  # a folder may have = in its name
+            name, folder = Path(text).resolve().name, text
+        if name in found:
+            raise ConfigError(
+                f"--generated: {found[name]} and {folder} are both called '{name}'; give names: "
+                f"--generated 'A={found[name]}' --generated 'B={folder}'"
+            )
+        found[name] = Path(folder)
+    return found
+
+
+def _score_one(request: ScoreRequest, name: str, folder: Path, out: Path, *, as_json: bool) -> None:
+    from tpbench.benchmark.scored import score_named
     from tpbench.work import terminate_as_interrupt
 
     with terminate_as_interrupt(), scoring_bar() as listener:
-        report = score_folders(
-            real,
-            generated,
-            out=out,
-            protocol=protocol,
-            metrics=opt.metric_names(metrics),
-            split=split,
-            length=length,
-            resize=resize,
-            rate=rate,
-            first_frame=first_frame,
-            identities=identities,
-            device=device,
-            workers=workers,
-            offline=offline,
-            strict=strict,
-            on_progress=listener,
-        )
+        report = score_named(request, name, folder, out=out, on_progress=listener)
     if as_json:
         print_json(report.to_json(), indent=1)
     else:
@@ -106,6 +141,30 @@ def score(
         typer.echo(f"scored {found.n_scored} of {found.n_expected} clips: {out / 'scores.json'}")
     if not report.complete:
         _print_missing(report, out)
+        raise typer.Exit(opt.FAILED_EXIT_CODE)
+
+
+def _score_several(
+    request: ScoreRequest, folders: Mapping[str, Path], out: Path, *, page: bool, as_json: bool
+) -> None:
+    from tpbench.benchmark.scored import score_methods
+    from tpbench.cli.boards import print_comparison
+    from tpbench.work import terminate_as_interrupt
+
+    with terminate_as_interrupt(), named_scoring_bar() as listener:
+        found = score_methods(request, folders, out=out, page=page, on_progress=listener)
+    if as_json:
+        print_json(found.to_json(), indent=1)
+    else:
+        for comparison in found.comparisons:
+            print_comparison(comparison)
+        for path in found.board.files if found.board else ():
+            typer.echo(str(path))
+    for name, report in found.reports.items():
+        if not report.complete:
+            typer.echo(f"{name}:", err=True)
+            _print_missing(report, found.folders[name])
+    if not found.complete:
         raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 

@@ -12,12 +12,12 @@ import pytest
 
 from tests.metrics.scoring.clips import pictures, worse, write_pictures, write_set, write_video
 from tests.talks import write_talk
+from tpbench import score
 from tpbench.dataset import Clip, Dataset, finalise, split_dataset
 from tpbench.dataset import clip_path as clip_path_of
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.files import sha256_of
 from tpbench.metrics.scoring import run
-from tpbench.metrics.scoring.run import score
 
 if TYPE_CHECKING:
     from tests.conftest import MediaMaker

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy import ndimage, stats
 from skimage.color import lab2rgb, rgb2lab
 
+from tpbench import score
 from tpbench.metrics.registry import METRICS, protocol
-from tpbench.metrics.scoring.run import score
 from tpbench.metrics.temporal import LAGS, WINDOW_FRAMES
 from tpbench.video import LOSSLESS_X264, PREVIEW, Encoding, VideoWriter, read_frames
 

@@ -22,7 +22,7 @@ SIDE_PX = 128
 SCORE_AND_SAY_PEAK = """
 import re, sys
 from pathlib import Path
-from tpbench.metrics.scoring.run import score
+from tpbench import score
 folder = Path(sys.argv[1])
 out = folder / "out"
 report = score(folder / "real", folder / "generated", out=out, metrics=sys.argv[2:], workers=1)

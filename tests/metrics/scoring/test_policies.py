@@ -22,6 +22,7 @@ from tests.metrics.scoring.clips import (
     write_pictures,
     write_video,
 )
+from tpbench import score
 from tpbench.errors import MediaError
 from tpbench.metrics.pixels import psnr
 from tpbench.metrics.scoring.policies import (
@@ -32,7 +33,6 @@ from tpbench.metrics.scoring.policies import (
     read_alike,
 )
 from tpbench.metrics.scoring.report import ScoreReport
-from tpbench.metrics.scoring.run import score
 from tpbench.video import Footage, open_footage
 
 LOOSE = Policies(length="truncate", resize="area", rate="ignore")

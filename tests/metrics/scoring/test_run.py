@@ -23,6 +23,7 @@ from tests.metrics.scoring.clips import (
     some_clips,
     write_set,
 )
+from tpbench import score
 from tpbench.errors import TPBenchError
 from tpbench.files import sha256_of
 from tpbench.metrics.registry import METRICS
@@ -30,7 +31,6 @@ from tpbench.metrics.scoring import clip_pass
 from tpbench.metrics.scoring.pairing import Pairing
 from tpbench.metrics.scoring.records import ScoringJob
 from tpbench.metrics.scoring.report import ScoreReport
-from tpbench.metrics.scoring.run import score
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "tje"
 

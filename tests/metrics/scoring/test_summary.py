@@ -19,12 +19,12 @@ from tests.metrics.scoring.clips import (
     write_pictures,
     write_set,
 )
+from tpbench import score
 from tpbench.metrics.bootstrap import mean_over_identities
 from tpbench.metrics.registry import METRICS, protocol
 from tpbench.metrics.scoring.records import ClipMeasurement
 from tpbench.metrics.scoring.reduce import ScoredClip, mean_score, score_clip_record
 from tpbench.metrics.scoring.report import ClipScores, MetricScore, ScoreReport, load_report
-from tpbench.metrics.scoring.run import score
 
 V2 = protocol("tpbench-v2")
 

@@ -36,13 +36,23 @@ from tpbench.benchmark.leaderboard.collect import (
 from tpbench.benchmark.run_info import ModelStamp, Session
 from tpbench.benchmark.tasks import PAIR_JOINT, TASKS
 from tpbench.errors import SubmissionError
-from tpbench.metrics.registry import METRICS, RETIRED_PROTOCOLS, MetricRow, as_pooled, metric_at
+from tpbench.metrics.registry import (
+    METRICS,
+    PROTOCOLS,
+    RETIRED_PROTOCOLS,
+    MetricRow,
+    as_pooled,
+    metric_at,
+)
 from tpbench.privacy import public_message, public_option
 
 DATASET: Final = "DATASET"
 """Placeholder in commands for the folder of the dataset, whose path differs between machines."""
 WEIGHTS: Final = "WEIGHTS"
 """Placeholder for the folder of checkpoints."""
+VIDEOS: Final = "VIDEOS"
+"""Placeholder for the folder of videos that were generated elsewhere."""
+_PLACEHOLDERS: Final = {"--weights": WEIGHTS, "--videos": VIDEOS}
 _STRENGTH: Final[tuple[Verified, ...]] = ("none", "digest", "rerun")
 _WEIGHT_FREE: Final = frozenset({"anchor", "baseline"})
 
@@ -65,7 +75,8 @@ def assemble(collection: Collection, *, data: Path | None = None) -> Leaderboard
     identities = identities_of([run.report for run in runs])
     there = {row.id for row in rows if row.kind == "anchor"}
     retired = first.info.task.protocol in RETIRED_PROTOCOLS
-    wanted = [anchor for anchor in ANCHORS if anchor not in there and not retired]
+    has_anchors = not retired and not first.run.is_scored  # no model generated scored videos
+    wanted = [anchor for anchor in ANCHORS if anchor not in there and has_anchors]
     return Leaderboard(
         task=first.info.task,
         dataset=first.info.dataset,
@@ -126,12 +137,13 @@ def _clips(runs: Sequence[ScoredRun]) -> tuple[ClipInfo, ...]:
 
 def _rows(runs: Sequence[ScoredRun], metrics: Sequence[MetricRow]) -> tuple[Row, ...]:
     """Return the rows: models by display name, then the anchors."""
-    groups = groupby(runs, key=lambda run: run.info.model.name)
+    groups = groupby(runs, key=lambda run: run.info.model.row_name)
     rows = sorted((_row(list(group), metrics) for _name, group in groups), key=_place)
     shown = Counter(row.id for row in rows)
     if alike := [name for name, times in shown.items() if times > 1]:
         raise SubmissionError(
-            f"two models are shown as '{alike[0]}': their names differ in invisible characters only"
+            f"two models are shown as '{alike[0]}': their names differ in invisible characters "
+            "only; give one of them another name by `--name`"
         )
     return tuple(rows)
 
@@ -151,7 +163,7 @@ def _row(runs: Sequence[ScoredRun], metrics: Sequence[MetricRow]) -> Row:
     n_expected = sum(run.info.counts.expected for run in runs)
     peaks = [b for run in runs if (b := run.info.timings.peak_gpu_bytes) is not None]
     return Row(
-        id=one_line(stamp.name),
+        id=one_line(stamp.row_name),
         display_name=_display_name(stamp),
         kind="anchor" if stamp.kind == "anchor" else "measured",
         description=_description(stamp),
@@ -201,7 +213,7 @@ def one_line(text: str) -> str:
 def _display_name(stamp: ModelStamp) -> str:
     """Return the display name, followed by the variant, if any."""
     name, (_id, _, variant) = one_line(stamp.display_name), stamp.name.partition(":")
-    known = stamp.kind != "custom"
+    known = stamp.kind != "custom" and not stamp.given_name
     return f"{name} ({one_line(variant)})" if known and variant else name
 
 
@@ -215,7 +227,7 @@ def _seed_run(run: ScoredRun) -> SeedRun:
     failed = dict.fromkeys(report.coverage.missing, "nothing was generated for it")
     failed |= {name: record.reason for name, record in run.records.items() if record.reason}
     failed |= report.coverage.failed
-    previews = {name: run.records[name].preview_sha256 for name in report.clips}
+    previews = {name: r.preview_sha256 for name in report.clips if (r := run.records.get(name))}
     return SeedRun(
         seed=run.info.seed,
         folder=run.path,
@@ -281,18 +293,38 @@ def _command_of(runs: Sequence[ScoredRun]) -> str | None:
     """
     first = runs[0]
     name = first.info.model.name
+    if first.run.is_scored:
+        return _score_command(first)
     if first.info.model.kind == "custom" and ":" not in name:
         return None
     if "spec" in first.info.model.configuration:  # from a spec outside the package
         name = f"{name}.yaml"
     recorded = next((s.command for s in first.info.sessions if s.command), ())
-    return _command(first, name, [run.info.seed for run in runs], _model_options(recorded))
+    given = first.info.model.given_name
+    options = [*(["--name", given] if given else []), *_model_options(recorded)]
+    return _command(first, name, [run.info.seed for run in runs], options)
 
 
 def _command(like: ScoredRun, model: str, seeds: Sequence[int], options: Iterable[str] = ()) -> str:
     """Return the command that evaluates a model under the same conditions as a run."""
     words = ["tpbench", "eval", "--model", model, *options, *_conditions(like)]
     return shlex.join([*words, "--seeds", ",".join(map(str, seeds))])
+
+
+def _score_command(run: ScoredRun) -> str:
+    """Return the command that scores the videos of a method again."""
+    info, given = run.info, run.info.model.row_name
+    whole = PROTOCOLS.get(info.task.protocol)
+    words = ["tpbench", "score", "--real", DATASET, "--generated", f"{given}={VIDEOS}"]
+    if info.dataset.split != "all":
+        words += ["--split", info.dataset.split]
+    words += ["--protocol", info.task.protocol]
+    if str(run.report.protocol["id"]).endswith("+custom"):
+        words += ["--metrics", ",".join(run.report.metrics)]
+    for name, value in run.report.policies.items():
+        if value != (getattr(whole, name, None) if name != "first_frame" else 0):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
 
 
 def _conditions(run: ScoredRun) -> Iterator[str]:
@@ -314,6 +346,8 @@ def _model_options(recorded: Sequence[str]) -> Iterator[str]:
         option, equals, value = word.partition("=")
         if option == "--reference-quirks":
             yield option
-        elif option in {"--option", "--weights"}:
-            given = value if equals else next(words, "")
-            yield from (option, WEIGHTS if option == "--weights" else public_option(given))
+        elif option in _PLACEHOLDERS:
+            next(words, "") if not equals else None
+            yield from (option, _PLACEHOLDERS[option])
+        elif option == "--option":
+            yield from (option, public_option(value if equals else next(words, "")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, Final, Literal, get_args
 from tpbench.benchmark.run_folder import ClipRecord, Run
 from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo
 from tpbench.benchmark.site import fingerprint, what_was_found
+from tpbench.benchmark.tasks import SplitChoice
 from tpbench.canonical import digest_of
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.foreign import ForeignFileError, opened_inside, printable, read_json
@@ -79,7 +81,29 @@ class Collection:
     notes: tuple[str, ...]
 
 
-def collect(paths: Sequence[Path | str]) -> Collection:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Only:
+    """Which runs are taken from folders that hold many; None: all."""
+
+    digest: str | None = None
+    """Digest of the dataset."""
+    split: SplitChoice | None = None
+    task: str | None = None
+    """`self`, `cross`, `self.min24`, `score`."""
+
+    def reason_against(self, info: RunInfo) -> str | None:
+        """Return why a run is not taken; None if it is."""
+        dataset = info.dataset
+        if self.digest not in (None, dataset.digest):
+            return f"not asked for: of the dataset {dataset.name} {_short(dataset.digest)}"
+        if self.split not in (None, dataset.split):
+            return f"not asked for: of the split {dataset.split}"
+        if self.task not in (None, info.task.id):
+            return f"not asked for: of the task {info.task.id}"
+        return None
+
+
+def collect(paths: Sequence[Path | str], only: Only = Only()) -> Collection:
     """Find and read runs, and leave out those that can't be in a table.
 
     Runs may come from anyone: a run that is broken, was changed after it was generated, or does not
@@ -87,6 +111,7 @@ def collect(paths: Sequence[Path | str]) -> Collection:
 
     Args:
         paths: folders of runs, or folders that contain such at any depth; hidden ones are ignored.
+        only: which of them to take; the others are left out.
 
     Raises:
         ConfigError: no path is given, or there is no such folder.
@@ -101,7 +126,7 @@ def collect(paths: Sequence[Path | str]) -> Collection:
         if times > 1
     ]
     for folder in sorted(given):
-        found = _read_or_refuse(folder)
+        found = _read_or_refuse(folder, only)
         if isinstance(found, LeftOut):
             left_out.append(found)
         elif found.digest in runs:
@@ -113,7 +138,7 @@ def collect(paths: Sequence[Path | str]) -> Collection:
         msg += left_out[0].reason
         raise SubmissionError(msg)
     return Collection(
-        runs=tuple(sorted(runs.values(), key=lambda run: (run.info.model.name, run.info.seed))),
+        runs=tuple(sorted(runs.values(), key=lambda run: (run.info.model.row_name, run.info.seed))),
         left_out=tuple(left_out),
         notes=tuple(notes),
     )
@@ -149,9 +174,12 @@ def _runs_below(path: Path) -> list[Path]:
     return sorted(path / file.parent for file in shown)
 
 
-def _read_or_refuse(folder: Path) -> ScoredRun | LeftOut:
+def _read_or_refuse(folder: Path, only: Only) -> ScoredRun | LeftOut:
     try:
-        return _read(Run.open(folder))
+        run = Run.open(folder)
+        if reason := only.reason_against(run.info):
+            return LeftOut(folder=folder, reason=printable(reason))
+        return _read(run)
     except TPBenchError as error:
         # The folder is named elsewhere; its path on this disk must not be published.
         reason = public_message(str(error).removeprefix(f"{folder}: "), own=[folder])
@@ -169,8 +197,8 @@ def _read(run: Run) -> ScoredRun | LeftOut:
         return LeftOut(folder=folder, reason=reason)
     report, scores_digest = load_report(folder)
     _require_belonging(run, report)
-    records = run.records()
-    if outdated := _outdated(records, report):
+    records = {} if run.is_scored else run.records()
+    if outdated := [] if run.is_scored else _outdated(records, report):
         reason = (
             f"{SCORES_NAME} is not of the current clips ({len(outdated)} differ, the first "
             f"is '{outdated[0]}'); score them again"
@@ -192,12 +220,16 @@ def _read(run: Run) -> ScoredRun | LeftOut:
 
 
 def _require_belonging(run: Run, report: ScoreReport) -> None:
-    """Refuse scores of a dataset or protocol that is not the run's own."""
+    """Refuse scores of a dataset or protocol that is not the run's own, or of other videos."""
     real, info = report.real, run.info
     own = {
         "dataset": (real.get("digest"), info.dataset.digest),
         "protocol": (_plain(str(report.protocol.get("id"))), _plain(info.task.protocol)),
     }
+    if run.is_scored and not run.is_stamp_of(report):
+        raise SubmissionError(
+            f"{run.folder.path}: its {RUN_INFO_NAME} is not of its scores; score it again"
+        )
     for what, (scored, made) in own.items():
         if scored != made:
             raise SubmissionError(
@@ -299,12 +331,12 @@ def require_agreement(runs: Sequence[ScoredRun]) -> None:
     by_model: dict[str, ScoredRun] = {}
     by_seed: dict[tuple[str, int], ScoredRun] = {}
     for run in runs:
-        name, seed = run.info.model.name, run.info.seed
+        name, seed = run.info.model.row_name, run.info.seed
         _require_same_form(by_model.setdefault(name, run), run)
         if (twin := by_seed.setdefault((name, seed), run)) is not run:
             raise SubmissionError(
                 f"{twin.path} and {run.path} are both '{name}' with seed {seed}, and their results "
-                "differ: leave one out"
+                "differ: leave one out, or give one a name of its own by `--name`"
             )
 
 
@@ -319,7 +351,8 @@ def _require_same_conditions(one: ScoredRun, other: ScoredRun) -> None:
     if differences:
         raise SubmissionError(
             f"{one.path} and {other.path} can't be in one table: they differ in "
-            f"{'; '.join(differences)}{what_to_do(one.report.protocol, other.report.protocol)}"
+            f"{'; '.join(differences)}"
+            f"{how_to_agree((one.run, one.report), (other.run, other.report))}"
         )
 
 
@@ -338,13 +371,28 @@ def _conditions(run: ScoredRun) -> Mapping[str, str]:
     }
 
 
-def what_to_do(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Return advice if two runs were scored by two versions of a protocol, else "".
+def how_to_agree(one: tuple[Run, ScoreReport], other: tuple[Run, ScoreReport]) -> str:
+    """Return advice for two runs that can't share a table, as the end of a sentence, or ""."""
+    (run, report), (other_run, other_report) = one, other
+    if run.is_scored != other_run.is_scored:
+        scored = run if run.is_scored else other_run
+        name = shlex.quote(scored.info.model.row_name)
+        return (
+            ": to put the scored videos beside runs of `tpbench eval`, score them on its dataset, "
+            f"too: tpbench eval --model precomputed --name {name} --videos VIDEOS --data DATASET"
+        )
+    if run.is_scored and report.policies != other_report.policies:
+        names = [
+            f"--{name.replace('_', '-')}"
+            for name in report.policies
+            if report.policies[name] != other_report.policies.get(name)
+        ]
+        return f": score both by `tpbench score` with the same {', '.join(names)}"
+    return _newer_protocol(report.protocol, other_report.protocol)
 
-    Args:
-        one: protocol of a run, as in its scores.
-        other: that of the other run.
-    """
+
+def _newer_protocol(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Return advice if two runs were scored by two versions of a protocol, else ""."""
     (first, v1), (second, v2) = (
         (str(protocol.get("id")).partition("+")[0], protocol.get("version"))
         for protocol in (one, other)
@@ -384,8 +432,8 @@ def _require_same_form(one: ScoredRun, other: ScoredRun) -> None:
         return
     keys = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
     raise SubmissionError(
-        f"{one.path} and {other.path} are both '{one.info.model.name}', but differ in "
-        f"{', '.join(keys)}: leave one out"
+        f"{one.path} and {other.path} are both '{one.info.model.row_name}', but differ in "
+        f"{', '.join(keys)}: leave one out, or give one a name of its own by `--name`"
     )
 
 

@@ -18,9 +18,11 @@ import yaml
 from tpbench.baselines.registry import ReportedValue
 from tpbench.benchmark.leaderboard.assemble import DATASET, assemble
 from tpbench.benchmark.leaderboard.board import METHOD, Leaderboard, Row
-from tpbench.benchmark.leaderboard.collect import collect
+from tpbench.benchmark.leaderboard.collect import Only, collect
 from tpbench.benchmark.leaderboard.markdown import leaderboard_markdown
 from tpbench.benchmark.site import Site
+from tpbench.benchmark.tasks import SplitChoice
+from tpbench.dataset import Dataset
 from tpbench.errors import ConfigError
 from tpbench.foreign import is_formula
 from tpbench.metrics.registry import MetricRow
@@ -61,6 +63,8 @@ def build_leaderboard(
     out: Path | str,
     *,
     data: Path | str | None = None,
+    split: SplitChoice | None = None,
+    task: str | None = None,
     page: bool = True,
 ) -> BuiltLeaderboard:
     """Put runs into one table, and write it as CSV, schema, Markdown and page.
@@ -71,8 +75,11 @@ def build_leaderboard(
     Args:
         runs: folders of runs, or folders that contain such at any depth.
         out: folder to write into; only unchanged files of an older leaderboard are replaced.
-        data: folder of the runs' dataset, for the real clips and poses on the page; None: the page
-            has none. The folder recorded in a run is never used.
+        data: folder of a dataset: only its runs are taken, and the page shows its clips and poses.
+            None: runs of any dataset, and a page without them. The folder recorded in a run is
+            never used.
+        split: only runs of this split.
+        task: only runs of this task, such as `self`.
         page: also write `index.html` and `media/`.
 
     Raises:
@@ -82,7 +89,8 @@ def build_leaderboard(
         SubmissionError: the runs are not comparable, none is left, or a file was tampered with.
     """
     folder, keeper = Path(out), None if data is None else Path(data)
-    board = assemble(collect(runs), data=keeper)
+    digest = None if keeper is None else Dataset.open(keeper).digest
+    board = assemble(collect(runs, Only(digest=digest, split=split, task=task)), data=keeper)
     texts = {
         CSV_NAME: leaderboard_csv(board),
         SCHEMA_NAME: schema_text(board),

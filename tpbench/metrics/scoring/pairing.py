@@ -199,6 +199,8 @@ class Pair:
     """Each a video, or a folder of pictures."""
     identity: str | None = None
     """The person shown; None if not known."""
+    real_sha256: str | None = None
+    """Of the real clip's content; None if it was not hashed yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +230,8 @@ class RealClip:
 
     path: Path
     identity: str | None = None
+    sha256: str | None = None
+    """Of its content; None if it was not hashed yet."""
 
 
 def pair_up(
@@ -273,6 +277,7 @@ def pair_up(
             real=real[clip_id].path,
             generated=generated[name],
             identity=real[clip_id].identity,
+            real_sha256=real[clip_id].sha256,
         )
         for clip_id, name in names.items()
     )

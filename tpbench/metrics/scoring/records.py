@@ -164,7 +164,8 @@ def make_jobs(
     jobs, failed = [], {}
     for pair in pairs:
         try:
-            real, generated = content_sha256(pair.real), content_sha256(pair.generated)
+            real = pair.real_sha256 or content_sha256(pair.real)
+            generated = content_sha256(pair.generated)
         except MediaError as error:
             failed[pair.clip_id] = str(error)
         else:
@@ -273,11 +274,11 @@ class RecordFolder:
 
     def record_path(self, clip_id: str) -> Path:
         """Return the path of a clip's record."""
-        return self._folder / f"{_slug(clip_id)}.npz"
+        return self._folder / f"{file_slug(clip_id)}.npz"
 
     def generated_features(self, clip_id: str, meter: str) -> Path:
         """Return the path of a generated clip's features."""
-        return self._folder / f"{_slug(clip_id)}.{meter}.npy"
+        return self._folder / f"{file_slug(clip_id)}.{meter}.npy"
 
     def real_features(self, meter: str, key: str) -> Path:
         """Return the path of a real clip's features; `key` covers all that they depend on."""
@@ -359,10 +360,10 @@ def key_of(material: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
 
 
-def _slug(clip_id: str) -> str:
+def file_slug(clip_id: str) -> str:
     """Return a file name for a clip id, which may be a path or contain any characters.
 
-    >>> _slug("sub/a b")
+    >>> file_slug("sub/a b")
     'sub_a_b-9fe0fc47'
     """
     readable = re.sub(r"[^A-Za-z0-9_-]", "_", clip_id)[-80:]

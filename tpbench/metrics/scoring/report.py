@@ -22,8 +22,7 @@ from pydantic import (
 )
 
 from tpbench.canonical import Count, Details, Number, digest_of, first_problem
-from tpbench.dataset import check_clip_id
-from tpbench.errors import DatasetError, SubmissionError
+from tpbench.errors import SubmissionError
 from tpbench.files import atomic_write, atomic_write_text
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.bootstrap import STATISTICS_VERSION
@@ -36,9 +35,22 @@ SCHEMA_VERSION: Final = 1
 SCORES_NAME: Final = "scores.json"
 FRAMES_NAME: Final = "frames.parquet"
 
+_NAME_MAX: Final = 1000
 _LIMIT_BYTES: Final = 1 << 30
 _LIMIT_VALUES: Final = 20_000_000
 """Limit for a scores file: about 100,000 clips. All other JSON files are far smaller."""
+
+
+def check_scored_name(name: str) -> str:
+    """Return the name of a scored clip: a clip id, or the path of a video below its folder.
+
+    Raises:
+        ValueError: it is no path inside a folder, is too long, or holds control characters.
+    """
+    parts = name.split("/")
+    if len(name) > _NAME_MAX or not name.isprintable() or {"", ".", ".."} & set(parts):
+        raise ValueError(f"{name!r} can't be the name of a clip")
+    return name
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -95,7 +107,7 @@ class MetricScore:
 class ClipScores:
     """All metrics of one pair of clips."""
 
-    clip_id: Annotated[str, AfterValidator(check_clip_id), Field(exclude=True)]
+    clip_id: Annotated[str, AfterValidator(check_scored_name), Field(exclude=True)]
     identity: str | None
     n_frames: Count
     real_sha256: str
@@ -193,6 +205,11 @@ class ScoreReport:
         """Whether every clip that should have been scored was."""
         return self.coverage.n_scored == self.coverage.n_expected
 
+    @property
+    def videos_digest(self) -> str:
+        """The sha256 over the names and contents of the scored generated videos."""
+        return digest_of({name: clip.generated_sha256 for name, clip in self.clips.items()})
+
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON values; `digest` is the sha256 of the rest in canonical form.
 
@@ -275,10 +292,11 @@ def load_report(folder: Path) -> tuple[ScoreReport, str]:
     older = {"statistics": 1, "frames_sha256": ""}
     try:
         return _REPORT.validate_python(older | content), str(content["digest"])
-    except (ValidationError, DatasetError) as error:
+    except ValidationError as error:
         # The digest is right, so the file is not damaged: another program wrote it.
-        what = first_problem(error) if isinstance(error, ValidationError) else str(error)
-        raise SubmissionError(f"{path}: no scores as tpbench writes them ({what})") from error
+        raise SubmissionError(
+            f"{path}: no scores as tpbench writes them ({first_problem(error)})"
+        ) from error
 
 
 def write_frames(path: Path, records: Iterable[ClipMeasurement], columns: Sequence[str]) -> None:

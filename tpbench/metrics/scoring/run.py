@@ -1,4 +1,4 @@
-"""Scoring folders: what `tpbench score` and `tpbench.score` do."""
+"""Scores pairs of clips, and folders of videos, in worker processes; resumes what is there."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tpbench import work
+from tpbench.canonical import digest_of
 from tpbench.dataset.info import SplitName
-from tpbench.errors import ConfigError
+from tpbench.errors import ConfigError, MediaError
 from tpbench.files import is_temporary, sha256_of
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, Protocol
 from tpbench.metrics.registry import protocol as protocol_named
@@ -22,6 +23,7 @@ from tpbench.metrics.scoring.clip_pass import FACTORY, build
 from tpbench.metrics.scoring.meters import FEATURES_OF
 from tpbench.metrics.scoring.pairing import (
     Pairing,
+    RealClip,
     lines_of,
     pair_up,
     read_identities,
@@ -66,7 +68,7 @@ from tpbench.metrics.scoring.report import (
     write_scores,
 )
 from tpbench.privacy import public_message
-from tpbench.video import passed_over
+from tpbench.video import content_sha256, passed_over
 
 logger = logging.getLogger(__name__)
 
@@ -309,23 +311,109 @@ def _locked(out: Path) -> Iterator[None]:
         ) from None
 
 
-def score(  # noqa: PLR0913 - one argument for each thing a user may choose
-    real: Path | str,
-    generated: Path | str,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRequest:
+    """What generated videos are scored against, and how."""
+
+    real: Path | str
+    """A dataset of tpbench, or any folder of videos."""
+    protocol: str = DEFAULT_PROTOCOL
+    """`tpbench metrics list` shows them."""
+    metrics: Sequence[str] | None = None
+    """Only these; None for all of the protocol."""
+    split: SplitName | None = None
+    """Only these clips of a dataset."""
+    length: LengthPolicy | None = None
+    """See `Policies`; None for the protocol's, as for the next two."""
+    resize: ResizePolicy | None = None
+    rate: RatePolicy | None = None
+    first_frame: int = 0
+    """Frames before it are not scored: 1 where frame 0 is the reference itself."""
+    identities: Path | str | None = None
+    """A CSV table with columns `clip` and `identity`; None for the dataset's own."""
+    device: str = "auto"
+    """Device for networks: "auto", "cpu", "cuda", "cuda:1"."""
+    workers: int | None = None
+    """Processes; None: one per core."""
+    offline: bool = False
+    """Never fetch model files."""
+    strict: bool = False
+    """Whether a metric that can't be measured is an error, and not a blank."""
+
+    def setting(self) -> ScoringSetting:
+        """Return the settings of the scoring.
+
+        Raises:
+            ConfigError: no such protocol or metric, or an option has an impossible value.
+        """
+        chosen = chosen_protocol(self.protocol, self.metrics)
+        return ScoringSetting(
+            protocol=chosen,
+            policies=policies_of(
+                chosen,
+                length=self.length,
+                resize=self.resize,
+                rate=self.rate,
+                first=self.first_frame,
+            ),
+            device=self.device,
+            workers=self.workers,
+            offline=self.offline,
+            strict=self.strict,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealSide:
+    """The real clips that folders of generated videos are scored against."""
+
+    clips: Mapping[str, RealClip]
+    about: Mapping[str, str | None]
+    """Kind, name, digest and split, for the report."""
+    notes: tuple[str, ...]
+    """What a reader of the scores has to know about them, one line each."""
+
+    @property
+    def is_dataset(self) -> bool:
+        """Whether they are clips of a dataset, so that clip ids are unique in all folders."""
+        return self.about["kind"] == "dataset"
+
+
+def open_real(request: ScoreRequest) -> RealSide:
+    """List the real clips; those of a plain folder are hashed, for the digest of the folder.
+
+    Raises:
+        ConfigError, DatasetError: the folder or its table of identities is wrong.
+    """
+    root = Path(request.real)
+    clips = real_clips(root, split=request.split)
+    if is_dataset(root):
+        from tpbench.dataset import Dataset
+
+        dataset = Dataset.open(root)
+        about = {"kind": "dataset", "name": dataset.info.name, "digest": dataset.digest}
+        return RealSide(clips=clips, about={**about, "split": request.split}, notes=())
+    said = passed_over(root, [clip.path for clip in clips.values()]).note("real")
+    clips = {name: replace(clip, sha256=_hashed(clip.path)) for name, clip in clips.items()}
+    digest = digest_of({name: clip.sha256 for name, clip in clips.items()})
+    about = {"kind": "folder", "name": root.resolve().name, "digest": digest}
+    return RealSide(clips=clips, about={**about, "split": None}, notes=tuple(filter(None, [said])))
+
+
+def _hashed(path: Path) -> str | None:
+    """Return the sha256 of a clip; None if it can't be read: scoring its pair says why."""
+    try:
+        return content_sha256(path)
+    except MediaError:
+        return None
+
+
+def score_folder(
+    request: ScoreRequest,
+    generated: Path,
     *,
-    out: Path | str,
-    protocol: str = DEFAULT_PROTOCOL,
-    metrics: Sequence[str] | None = None,
-    split: SplitName | None = None,
-    length: LengthPolicy | None = None,
-    resize: ResizePolicy | None = None,
-    rate: RatePolicy | None = None,
-    first_frame: int = 0,
-    identities: Path | str | None = None,
-    device: str = "auto",
-    workers: int | None = None,
-    offline: bool = False,
-    strict: bool = False,
+    out: Path,
+    real: RealSide | None = None,
     on_progress: work.ProgressListener | None = None,
 ) -> ScoreReport:
     """Score a folder of generated videos against real ones, in one pass over the frames.
@@ -334,54 +422,30 @@ def score(  # noqa: PLR0913 - one argument for each thing a user may choose
     folder of numbered pictures is a video. Results of an earlier run in `out` are reused.
 
     Args:
-        real: a dataset of tpbench, or any folder of videos.
+        request: the real videos, and how to score.
         generated: the folder with the generated ones.
         out: folder for `scores.json`, `frames.parquet` and the records.
-        protocol: `tpbench metrics list` shows them.
-        metrics: only these; None for all of the protocol.
-        split: only these clips of a dataset.
-        length: see `Policies`; None for the protocol's, as for the next two.
-        resize: for clips of another size.
-        rate: for clips of another frame rate.
-        first_frame: frames before it are not scored: 1 where frame 0 is the reference itself.
-        identities: a CSV table with columns `clip` and `identity`; None for the dataset's own.
-        device: "auto", "cpu", "cuda", "cuda:1".
-        workers: processes; None: one per core.
-        offline: never fetch model files.
-        strict: a metric that can't be measured is an error, and not a blank.
+        real: the real clips of the request, if they are open already.
         on_progress: called with the progress.
 
     Raises:
         ConfigError, DatasetError: an option, a name, or a folder is wrong.
         SubmissionError: nothing matches, or two generated videos claim one clip.
     """
-    out = Path(out)
-    chosen = chosen_protocol(protocol, metrics)
-    setting = ScoringSetting(
-        protocol=chosen,
-        policies=policies_of(chosen, length=length, resize=resize, rate=rate, first=first_frame),
-        device=device,
-        workers=workers,
-        offline=offline,
-        strict=strict,
-    )
-    pairing = _paired(Path(real), Path(generated), split, identities)
+    setting = request.setting()
+    real = real or open_real(request)
+    pairing = _paired(real, generated, request.identities)
     with work.explain_halts(out):
-        about = _about(Path(real), split)
-        return score_pairs(pairing, out=out, setting=setting, real=about, on_progress=on_progress)
+        return score_pairs(
+            pairing, out=out, setting=setting, real=real.about, on_progress=on_progress
+        )
 
 
-def _paired(
-    real: Path, generated: Path, split: SplitName | None, identities: Path | str | None
-) -> Pairing:
-    is_dataset = _is_dataset(real)
-    clips = real_clips(real, split=split)
-    found = videos_below(generated, by_own_name=is_dataset)
+def _paired(real: RealSide, generated: Path, identities: Path | str | None) -> Pairing:
+    found = videos_below(generated, by_own_name=real.is_dataset)
     left_out = passed_over(generated, found.values())
-    pairing = pair_up(clips, found, left_out=left_out, by_own_name=is_dataset)
-    if not is_dataset:
-        said = passed_over(real, [clip.path for clip in clips.values()]).note("real")
-        pairing = replace(pairing, notes=(*pairing.notes, *filter(None, [said])))
+    pairing = pair_up(real.clips, found, left_out=left_out, by_own_name=real.is_dataset)
+    pairing = replace(pairing, notes=(*pairing.notes, *real.notes))
     if identities is None:
         return pairing
     table = Path(identities)
@@ -398,19 +462,6 @@ def chosen_protocol(name: str, metrics: Sequence[str] | None) -> Protocol:
     return whole if metrics is None else whole.with_metrics(metrics)
 
 
-def _is_dataset(real: Path) -> bool:
-    return (real / "dataset.json").is_file()
-
-
-def _about(real: Path, split: str | None) -> dict[str, str | None]:
-    if not _is_dataset(real):
-        return {"kind": "folder", "name": real.resolve().name, "digest": None, "split": None}
-    from tpbench.dataset import Dataset
-
-    dataset = Dataset.open(real)
-    return {
-        "kind": "dataset",
-        "name": dataset.info.name,
-        "digest": dataset.digest,
-        "split": split,
-    }
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder is a dataset of tpbench."""
+    return (folder / "dataset.json").is_file()

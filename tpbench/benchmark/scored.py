@@ -1,0 +1,308 @@
+"""Scores folders of generated videos, and stamps each result so that tables can hold it.
+
+`tpbench score` writes `scores.json` and `frames.parquet` like a run of `eval`. A `run.json` beside
+them names the method, the real clips and the rule by which frames were chosen, so `compare` and
+`leaderboard build` read such a folder like a run. It holds no videos of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from tpbench.benchmark.compare import Comparison, compare_runs
+from tpbench.benchmark.leaderboard.tables import BuiltLeaderboard, build_leaderboard
+from tpbench.benchmark.request import checked_name
+from tpbench.benchmark.run_folder import safe_name, timings_of
+from tpbench.benchmark.run_info import (
+    RUN_INFO_NAME,
+    SCORED,
+    DatasetStamp,
+    ModelStamp,
+    RunCounts,
+    RunInfo,
+    TaskStamp,
+    read_run_info,
+    write_run_info,
+)
+from tpbench.dataset.info import SplitName
+from tpbench.errors import ConfigError, SubmissionError
+from tpbench.metrics.registry import DEFAULT_PROTOCOL
+from tpbench.metrics.scoring.policies import LengthPolicy, RatePolicy, ResizePolicy
+from tpbench.metrics.scoring.report import ScoreReport
+from tpbench.metrics.scoring.run import RealSide, ScoreRequest, open_real, score_folder
+from tpbench.work import Progress, ProgressListener
+
+BOARD_NAME: Final = "leaderboard"
+"""Folder of the table and the page, inside the folder of several scored methods."""
+_ENCODING: Final = "files of the user"
+_TASK: Final = "score"
+_TASK_VERSION: Final = 1
+
+
+def score(  # noqa: PLR0913 - one argument per option
+    real: Path | str,
+    generated: Path | str,
+    *,
+    out: Path | str,
+    name: str | None = None,
+    protocol: str = DEFAULT_PROTOCOL,
+    metrics: Sequence[str] | None = None,
+    split: SplitName | None = None,
+    length: LengthPolicy | None = None,
+    resize: ResizePolicy | None = None,
+    rate: RatePolicy | None = None,
+    first_frame: int = 0,
+    identities: Path | str | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    offline: bool = False,
+    strict: bool = False,
+    on_progress: ProgressListener | None = None,
+) -> ScoreReport:
+    """Score a folder of generated videos against real ones; see `score_named`.
+
+    The options are the fields of `metrics.scoring.run.ScoreRequest`, which documents them.
+
+    Args:
+        real: a dataset of tpbench, or any folder of videos.
+        generated: the folder with the generated ones.
+        out: folder for the results.
+        name: of the method, for tables; None for the name of the folder `generated`.
+        protocol: and all further options: see `ScoreRequest`.
+        metrics: as above.
+        split: as above.
+        length: as above.
+        resize: as above.
+        rate: as above.
+        first_frame: as above.
+        identities: as above.
+        device: as above.
+        workers: as above.
+        offline: as above.
+        strict: as above.
+        on_progress: called with the progress.
+    """
+    request = ScoreRequest(
+        real=real,
+        protocol=protocol,
+        metrics=metrics,
+        split=split,
+        length=length,
+        resize=resize,
+        rate=rate,
+        first_frame=first_frame,
+        identities=identities,
+        device=device,
+        workers=workers,
+        offline=offline,
+        strict=strict,
+    )
+    called = name or Path(generated).resolve().name
+    return score_named(request, called, Path(generated), out=Path(out), on_progress=on_progress)
+
+
+def score_named(
+    request: ScoreRequest,
+    name: str,
+    generated: Path,
+    *,
+    out: Path,
+    real: RealSide | None = None,
+    on_progress: ProgressListener | None = None,
+) -> ScoreReport:
+    """Score the videos of one method, and stamp the folder of the results.
+
+    An interrupted scoring is resumed, and results of earlier ones into `out` are reused.
+
+    Args:
+        request: the real videos, and how to score.
+        name: of the method, for tables.
+        generated: the folder with its videos.
+        out: folder for `scores.json`, `frames.parquet`, `run.json` and the records.
+        real: the real clips of the request, if they are open already.
+        on_progress: called with the progress.
+
+    Raises:
+        ConfigError, DatasetError: an option, a name, or a folder is wrong, or `out` holds a run of
+            `eval`.
+        SubmissionError: nothing matches, or two generated videos claim one clip.
+    """
+    name = checked_name(name)
+    _require_no_run(out)
+    report = score_folder(request, generated, out=out, real=real, on_progress=on_progress)
+    write_run_info(out, stamp(report, name=name, folder=generated))
+    return report
+
+
+def _require_no_run(out: Path) -> None:
+    if not (out / RUN_INFO_NAME).exists():
+        return
+    try:
+        kind = read_run_info(out).model.kind
+    except SubmissionError as error:
+        raise ConfigError(f"{error}; choose another --out") from error
+    if kind != SCORED:
+        raise ConfigError(f"{out}: holds a run of `tpbench eval`; choose another --out")
+
+
+def stamp(report: ScoreReport, *, name: str, folder: Path) -> RunInfo:
+    """Return the content of `run.json` for a scored folder.
+
+    The task is `score`, or `score.from1` if frames before frame 1 are not scored: methods share a
+    table only if the same frames of the same real clips were scored by the same policies.
+
+    Args:
+        report: its scores.
+        name: of the method.
+        folder: of its videos; only its name is recorded.
+    """
+    coverage, real = report.coverage, report.real
+    expected = sorted({*report.clips, *coverage.missing, *coverage.failed})
+    identities = {clip.identity for clip in report.clips.values()} - {None}
+    first = report.policies["first_frame"]
+    return RunInfo(
+        model=ModelStamp(
+            name=SCORED,
+            display_name=name,
+            given_name=name,
+            kind=SCORED,
+            configuration={
+                "folder": folder.resolve().name,
+                "videos_sha256": report.videos_digest,
+            },
+        ),
+        dataset=DatasetStamp(
+            name=str(real["name"]),
+            digest=str(real["digest"]),
+            split=real["split"] or "all",
+            clips_digest=hashlib.sha256(json.dumps(expected).encode()).hexdigest(),
+            n_clips=len(expected),
+            n_identities=len(identities),
+            left_out={},
+            folder=str(real["name"]),
+        ),
+        task=TaskStamp(
+            id=f"{_TASK}.from{first}" if first else _TASK,
+            version=_TASK_VERSION,
+            min_frames=1,
+            protocol=str(report.protocol["id"]).removesuffix("+custom"),
+        ),
+        seed=0,
+        encoding=_ENCODING,
+        partial=False,
+        counts=RunCounts(
+            expected=len(expected),
+            done=len(report.clips),
+            failed=len(coverage.failed) + len(coverage.missing),
+            quarantined=0,
+            not_run=0,
+            frames=sum(clip.n_frames for clip in report.clips.values()),
+        ),
+        timings=timings_of([]),
+    )
+
+
+MethodListener = Callable[[str, Progress], None]
+"""Called with the method's name and its progress after every step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredMethods:
+    """Several methods, scored against the same real clips."""
+
+    folders: Mapping[str, Path]
+    """By method, in the given order: the folder of its results."""
+    reports: Mapping[str, ScoreReport]
+    """By method: its scores."""
+    board: BuiltLeaderboard | None
+    """The table, and the page unless it was not requested; None: no clip could be scored."""
+    comparisons: tuple[Comparison, ...]
+    """The first method against every other: paired differences over their common clips."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every real clip was scored for every method."""
+        return all(report.complete for report in self.reports.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "methods": {
+                name: {"folder": str(self.folders[name]), "scores": report.to_json()}
+                for name, report in self.reports.items()
+            },
+            "files": [str(path) for path in self.board.files] if self.board else [],
+            "comparisons": [found.to_json() for found in self.comparisons],
+        }
+
+
+def score_methods(
+    request: ScoreRequest,
+    generated: Mapping[str, Path],
+    *,
+    out: Path,
+    page: bool = True,
+    on_progress: MethodListener | None = None,
+) -> ScoredMethods:
+    """Score several folders of generated videos against the same real ones, and compare them.
+
+    Each method has its own folder inside `out`, named after it. What networks and detectors find in
+    the real clips is computed for the first method and reused for the others.
+
+    Args:
+        request: the real videos, and how to score.
+        generated: by name of the method: the folder of its videos.
+        out: folder for the results, and for `leaderboard/` with the table and the page.
+        page: also write the page; without it, the table only.
+        on_progress: called with the progress.
+
+    Raises:
+        ConfigError, DatasetError, SubmissionError: as `score_named`; or two names would have the
+            same folder.
+    """
+    folders = _folders(generated, out)
+    real = open_real(request)
+    for name, videos in generated.items():  # before hours of work on the others
+        _require_no_run(folders[name])
+        if not videos.is_dir():
+            raise ConfigError(f"{videos}: no such folder (the videos of '{name}')")
+    reports = {}
+    for name, videos in generated.items():
+        listener = None if on_progress is None else partial(on_progress, name)
+        reports[name] = score_named(
+            request, name, videos, out=folders[name], real=real, on_progress=listener
+        )
+    scored = [folders[name] for name, report in reports.items() if report.clips]
+    data = Path(request.real) if real.is_dataset else None
+    return ScoredMethods(
+        folders=folders,
+        reports=reports,
+        board=build_leaderboard(scored, out / BOARD_NAME, data=data, page=page) if scored else None,
+        comparisons=tuple(compare_runs(scored[0], other) for other in scored[1:]),
+    )
+
+
+def _folders(names: Mapping[str, Path], out: Path) -> dict[str, Path]:
+    """Return a folder for each method.
+
+    Raises:
+        ConfigError: two names would share a folder, or one would be that of the table.
+    """
+    folders: dict[str, Path] = {}
+    taken = {BOARD_NAME.casefold(): BOARD_NAME}
+    for name in names:
+        own = safe_name(checked_name(name))
+        if other := taken.get(own.casefold()):
+            raise ConfigError(
+                f"the folders of '{name}' and '{other}' in {out} would both be called '{own}'; "
+                "give one another name"
+            )
+        taken[own.casefold()] = name
+        folders[name] = out / own
+    return folders
