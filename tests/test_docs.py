@@ -132,15 +132,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     split_dataset(data, test_share=0.5, seed=0)
     for model in ("oracle", "frozen"):
         evaluate(model, data, out=folder / "runs", metrics=["psnr", "ssim"], offline=True)
-    for name in ("talks", "REAL", "MINE"):
+    for name in ("talks", "REAL", "MINE", "THEIRS"):
         (folder / name).mkdir()
     (talk,) = (path for path in demo_clips() if "carphone" in path.name)
     shutil.copy(talk, folder / "talks")
+    shutil.copytree(data / "clips", folder / "VIDEOS")
     for clip in (data / "clips").iterdir():
         shutil.copy(clip, folder / "MINE")
     media = MediaMaker(folder)
-    for name in ("REAL/one.mp4", "REAL/two.mp4", "MINE/one.mp4", "MINE/two.mp4", "my_clip.mp4"):
-        media.cfr(name, n=20, size=(160, 128))
+    media.cfr("my_clip.mp4", n=20, size=(160, 128))
+    for name in ("REAL", "MINE", "THEIRS"):
+        for clip in ("one.mp4", "two.mp4"):
+            media.cfr(f"{name}/{clip}", n=20, size=(160, 128))
     example = next(b.text for b in blocks(ROOT / "docs/evaluation.md") if "class Darker" in b.text)
     (folder / "my_module.py").write_text(example)
     return folder

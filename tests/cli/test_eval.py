@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import Result
 
 from tests.benchmark.conftest import MODULE
 from tests.cli.conftest import invoke
 from tpbench.cli import runs
-from tpbench.errors import ConfigError
+from tpbench.errors import ConfigError, TPBenchError
 
 MODEL = f"{MODULE}:Numbered"
 
@@ -137,3 +139,56 @@ def test_bad_options_are_refused(arguments: tuple[str, ...], message: str) -> No
 )
 def test_times_are_told_in_the_unit_that_fits(seconds: float, said: str) -> None:
     assert runs._duration(seconds) == said
+
+
+def test_videos_of_two_methods_are_two_rows_with_the_names_given(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The videos of two methods beside the runs of a model: the commonest wish."""
+    oracle = run(model="oracle")
+    assert oracle.exit_code == 0
+    for name, videos in (("Method X", "x"), ("Ours", "ours")):
+        shutil.copytree(data / "clips", tmp_path / videos)
+        monkeypatch.setattr("sys.argv", ["tpbench", "eval", "--videos", f"/home/me/{videos}"])
+        result = run("--name", name, "--videos", videos, model="precomputed")
+        assert result.exit_code == 0
+        assert f"{name} on Small talks (all clips), task self" in result.stdout.splitlines()
+    result = invoke("leaderboard", "build", "runs", "--out", "site", "--no-page", "--data", data)
+    assert result.exit_code == 0
+    table = pd.read_csv(tmp_path / "site" / "leaderboard.csv")
+    assert list(table["model"]) == ["Method X", "Ours", "oracle"]
+    assert list(table["display_name"]) == ["Method X", "Ours", "Real clip"]
+    (command,) = (
+        line
+        for line in (tmp_path / "site/leaderboard.md").read_text().splitlines()
+        if line.startswith("- Ours: ")
+    )
+    assert "--model precomputed --name Ours --videos VIDEOS --data DATASET" in command
+
+
+def test_the_same_name_for_other_videos_is_another_configuration(
+    tmp_path: Path, data: Path
+) -> None:
+    shutil.copytree(data / "clips", tmp_path / "x")
+    assert run("--name", "X", "--videos", "x", model="precomputed").exit_code == 0
+    (tmp_path / "x").rename(tmp_path / "y")
+    with pytest.raises(ConfigError, match="made with another configuration"):
+        run("--name", "X", "--videos", "y", model="precomputed")
+    assert run("--name", "Y", "--videos", "y", model="precomputed").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "message"),
+    [
+        ("oracle", ("--videos", "x"), "--videos names the folder of `--model precomputed`"),
+        ("precomputed", ("--videos", "x", "--option", "folder=x"), "which is given once"),
+        ("precomputed", (), "name the folder of its videos, --videos DIR"),
+        ("precomputed", ("--videos", "typo"), "typo is no folder"),
+        ("oracle", ("--name", " "), "a name wants 1 to 80 printable characters"),
+    ],
+)
+def test_names_and_folders_that_do_not_fit_are_refused(
+    model: str, arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(TPBenchError, match=message):
+        run(*arguments, model=model)

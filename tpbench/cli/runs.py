@@ -143,6 +143,8 @@ def _model_and_options(
                 f"--videos names the folder of `--model {_PRECOMPUTED}`, which is given once"
             )
         options["folder"] = str(videos)
+    if model == _PRECOMPUTED and "folder" not in options:
+        raise ConfigError(f"--model {_PRECOMPUTED}: name the folder of its videos, --videos DIR")
     return with_reference_quirks(model, options) if quirks else (model, options)
 
 

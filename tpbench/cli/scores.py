@@ -60,7 +60,10 @@ FirstFrame = Annotated[
 ]
 Identities = Annotated[
     Path | None,
-    typer.Option(help="CSV table clip,identity: 95 % intervals are over identities."),
+    typer.Option(
+        help="CSV table clip,identity, or each-clip if no person is in two clips: 95 % intervals "
+        "are over identities.",
+    ),
 ]
 
 

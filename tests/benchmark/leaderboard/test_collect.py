@@ -244,7 +244,7 @@ def up(report: ScoreReport) -> ScoreReport:
 @pytest.mark.parametrize(
     ("run", "reason"),
     [
-        ({"report": up}, "clip id '../../up' can't be a file name"),
+        ({"report": up}, "'../../up' can't be the name of a clip"),
         ({"report": of_report(real={"digest": "e" * 64})}, "scored for eeee"),
         (
             {"report": of_report(protocol={"id": "disco"})},

@@ -10,6 +10,7 @@ import math
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,9 @@ from tpbench.benchmark.leaderboard.tables import (
     reported_csv,
     schema_text,
 )
+from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.site import LIST_NAME
+from tpbench.dataset import Dataset
 from tpbench.errors import ConfigError
 from tpbench.metrics.registry import METRICS
 
@@ -73,9 +76,10 @@ def test_order_of_the_runs_and_place_change_no_byte(runs: Runs, tmp_path: Path) 
 
 
 def test_anchors_that_are_not_there_are_named_with_their_command(
-    runs: Runs, tmp_path: Path
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs("frozen", kind="anchor")
+    digest = Run.open(runs("frozen", kind="anchor")).info.dataset.digest
+    monkeypatch.setattr(Dataset, "open", lambda folder: SimpleNamespace(digest=digest))
     built = build_leaderboard([runs.out], tmp_path / "out", data=runs.data, page=False)
     assert list(built.leaderboard.missing_anchors) == ["gt-reencode", "oracle"]
     assert built.missing_anchors["oracle"].startswith(

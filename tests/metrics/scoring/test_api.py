@@ -13,6 +13,7 @@ import pytest
 from tests.metrics.scoring.clips import pictures, worse, write_pictures, write_set, write_video
 from tests.talks import write_talk
 from tpbench import score
+from tpbench.canonical import digest_of
 from tpbench.dataset import Clip, Dataset, finalise, split_dataset
 from tpbench.dataset import clip_path as clip_path_of
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
@@ -46,7 +47,8 @@ def test_videos_and_frame_folders_are_matched_with_one_another(tmp_path: Path) -
     assert report.complete
     clip = report.clips["sub/a"]
     assert (clip.codec, clip.n_frames, clip.identity) == ("pictures", 6, None)
-    assert report.real == {"kind": "folder", "name": "real", "digest": None, "split": None}
+    digest = digest_of({"sub/a": sha256_of(tmp_path / "real" / "sub" / "a.avi")})
+    assert report.real == {"kind": "folder", "name": "real", "digest": digest, "split": None}
     assert report.metrics["psnr"].interval_reason == "the identities of the clips are not known"
 
 

@@ -74,6 +74,8 @@ logger = logging.getLogger(__name__)
 
 RECORDS_NAME: Final = ".scoring"
 """Folder of the records inside the folder of results, from which a second run continues."""
+EACH_CLIP: Final = "each-clip"
+"""In place of a table of identities: each clip shows another person."""
 _LOG_NAME: Final = "scoring.log"
 
 _PACKAGES: Final = ("tpbench", "numpy", "scipy", "opencv-python", "av", "mediapipe", "torch")
@@ -330,7 +332,8 @@ class ScoreRequest:
     first_frame: int = 0
     """Frames before it are not scored: 1 where frame 0 is the reference itself."""
     identities: Path | str | None = None
-    """A CSV table with columns `clip` and `identity`; None for the dataset's own."""
+    """A CSV table with columns `clip` and `identity`; None for the dataset's own; `EACH_CLIP`: each
+    clip shows another person."""
     device: str = "auto"
     """Device for networks: "auto", "cpu", "cuda", "cuda:1"."""
     workers: int | None = None
@@ -448,6 +451,10 @@ def _paired(real: RealSide, generated: Path, identities: Path | str | None) -> P
     pairing = replace(pairing, notes=(*pairing.notes, *real.notes))
     if identities is None:
         return pairing
+    if str(identities) == EACH_CLIP:
+        pairs = tuple(replace(pair, identity=pair.clip_id) for pair in pairing.pairs)
+        said = "each clip counts as another identity, as asked for"
+        return replace(pairing, pairs=pairs, notes=(*pairing.notes, said))
     table = Path(identities)
     return with_identities(pairing, read_identities(table), table)
 
