@@ -142,8 +142,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     media = MediaMaker(folder)
     media.cfr("my_clip.mp4", n=20, size=(160, 128))
     for name in ("REAL", "MINE", "THEIRS"):
-        for clip in ("one.mp4", "two.mp4"):
-            media.cfr(f"{name}/{clip}", n=20, size=(160, 128))
+        for video in ("one.mp4", "two.mp4"):
+            media.cfr(f"{name}/{video}", n=20, size=(160, 128))
     example = next(b.text for b in blocks(ROOT / "docs/evaluation.md") if "class Darker" in b.text)
     (folder / "my_module.py").write_text(example)
     return folder
