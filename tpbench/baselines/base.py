@@ -174,6 +174,10 @@ class ModelRow(BaseModel):
     licence_weights: str = ""
     """Empty if there are no weights."""
     url: str = ""
+    """Home of its code."""
+    paper_url: str = ""
+    weights_url: str = ""
+    """Page of its weights. These are empty if not known."""
     params_b: float | None = None
     """Parameters in billions, over all networks that run; None if unknown."""
 

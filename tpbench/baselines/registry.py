@@ -85,6 +85,8 @@ def _row_of(spec: MethodSpec) -> ModelRow:
         licence_code=spec.licence.code,
         licence_weights=spec.licence.weights,
         url=spec.url,
+        paper_url=spec.paper_url,
+        weights_url=next((part.source for part in spec.weights), ""),
         params_b=spec.params_b,
     )
 

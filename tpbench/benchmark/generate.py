@@ -66,7 +66,10 @@ _DESCRIBE: Final = WorkItem(key="describe")
 _RECYCLE_LIGHT: Final = 25
 _RECYCLE_HEAVY: Final = 10**9
 """Items after which a worker is replaced; one with a large model loaded never is."""
-_OF_ROWS: Final = {"display_name", "licence_code", "licence_weights", "url", "params_b"}
+_OF_ROWS: Final = {
+    "display_name", "licence_code", "licence_weights", "url", "paper_url", "weights_url",
+    "params_b",
+}  # fmt: skip
 
 
 def generate_run(request: EvalRequest, on_progress: ProgressListener | None = None) -> Run:

@@ -156,6 +156,8 @@ class ModelStamp(_Part):
     licence_code: str = ""
     licence_weights: str = ""
     url: str = ""
+    paper_url: str = ""
+    weights_url: str = ""
     params_b: float | None = None
     given_name: str = ""
     """Name that the user gave by `--name`; empty: none."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +14,9 @@ from typing import Final
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.benchmark.page.browsing import Opened, open_page
 from tests.conftest import MediaMaker
 from tpbench.baselines.registry import load_reported
 from tpbench.benchmark.leaderboard.board import (
@@ -23,7 +27,9 @@ from tpbench.benchmark.leaderboard.board import (
     RowKind,
     SeedRun,
 )
+from tpbench.benchmark.page.build import build_page
 from tpbench.benchmark.run_info import DatasetStamp, TaskStamp
+from tpbench.benchmark.site import Site
 from tpbench.dataset import Clip, Dataset, clip_path, finalise, pose_path
 from tpbench.files import sha256_of
 from tpbench.metrics.registry import METRICS
@@ -231,6 +237,8 @@ def _row(made: Made, run: SeedRun) -> Row:
         kind=made.kind,
         description="",
         url="",
+        paper_url="",
+        weights_url="",
         scores={name: scores[name] for name in METRIC_IDS},
         distances={},
         badness={},
@@ -251,3 +259,40 @@ def _row(made: Made, run: SeedRun) -> Row:
         date="2026-11-22",
         command=f"tpbench eval --model {made.id} --data DATASET",
     )
+
+
+CHROMIUMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The browser of this machine, without a window."""
+    named = (os.environ.get("TPBENCH_CHROMIUM"), *CHROMIUMS)
+    path = next((path for name in named if name and (path := shutil.which(name))), None)
+    if path is None:
+        pytest.skip(
+            "no Chromium: install one (apt install chromium), or name it in TPBENCH_CHROMIUM"
+        )
+    with sync_playwright() as playwright:
+        # The sandbox needs rights that containers do not give; what is opened is our own page.
+        running = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def address(board: Leaderboard, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return build_page(board, Site.open(tmp_path_factory.mktemp("site"))).as_uri()
+
+
+@pytest.fixture
+def opened(browser: Browser, address: str) -> Iterator[Opened]:
+    """The page at a desktop's width."""
+    yield from open_page(browser, address, width=1280)
+
+
+@pytest.fixture
+def page(opened: Opened) -> Page:
+    return opened.page

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, FloatRect, Locator, Page, Request, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page
 
-from tests.benchmark.page.conftest import CLIPS, HOSTILE, MODELS, WHY_BLANK
+from tests.benchmark.page.browsing import Opened, names, open_page, settled, tab_to
+from tests.benchmark.page.conftest import CLIPS, HOSTILE, MODELS, WHY_BLANK, scored
 from tests.conftest import MediaMaker
 from tpbench.benchmark.leaderboard.board import Leaderboard
 from tpbench.benchmark.page.build import build_page
 from tpbench.benchmark.site import Site
 
 pytestmark = pytest.mark.browser
-NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 STEPS = """
 async (seconds) => {
@@ -67,96 +64,6 @@ async () => {
   return seen;
 }
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The browser of this machine, without a window."""
-    named = (os.environ.get("TPBENCH_CHROMIUM"), *NAMES)
-    path = next((path for name in named if name and (path := shutil.which(name))), None)
-    if path is None:
-        pytest.skip(
-            "no Chromium: install one (apt install chromium), or name it in TPBENCH_CHROMIUM"
-        )
-    with sync_playwright() as playwright:
-        # The sandbox needs rights that containers do not give; what is opened is our own page.
-        running = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield running
-        running.close()
-
-
-@pytest.fixture(scope="module")
-def address(board: Leaderboard, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return build_page(board, Site.open(tmp_path_factory.mktemp("site"))).as_uri()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """A page that is open, and what went wrong in it."""
-
-    page: Page
-    complaints: list[str] = field(default_factory=list)
-
-
-@pytest.fixture
-def opened(browser: Browser, address: str) -> Iterator[Opened]:
-    """The page at a desktop's width."""
-    yield from _open(browser, address, width=1280)
-
-
-@pytest.fixture
-def page(opened: Opened) -> Page:
-    return opened.page
-
-
-def _open(browser: Browser, address: str, *, width: int) -> Iterator[Opened]:
-    context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
-    opened = Opened(page=context.new_page())
-    opened.page.on("console", lambda said: opened.complaints.append(said.text))
-    opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
-    opened.page.on("requestfailed", lambda request: _note(opened, request))
-    opened.page.goto(address)
-    opened.page.wait_for_selector("#clips .panel")
-    yield opened
-    context.close()
-
-
-def _note(opened: Opened, request: Request) -> None:
-    # Chromium ends the reading of a video itself when it has seen enough for now.
-    if request.failure != "net::ERR_ABORTED":
-        opened.complaints.append(request.url)
-
-
-def names(page: Page) -> list[str]:
-    return page.locator("#table tbody tr[data-model] .name").all_inner_texts()
-
-
-def tab_to(page: Page, selector: str) -> Locator:
-    """Go to an element with the Tab key alone."""
-    target = page.locator(selector)
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        if target.evaluate("node => node === document.activeElement"):
-            return target
-    pytest.fail(f"{selector} can't be reached with the Tab key")
-
-
-SETTLED = """
-async () => {
-  const videos = [...document.querySelectorAll("#clips video")];
-  const frame = () => new Promise(requestAnimationFrame);
-  while (!videos.every((video) => !video.seeking && video.readyState >= 2)) await frame();
-  await frame();
-  await frame();
-}
-"""
-
-
-def settled(page: Page) -> None:
-    """Wait until every video stands still on a picture."""
-    page.evaluate(SETTLED)
 
 
 def pictures(page: Page) -> list[int]:
@@ -246,34 +153,30 @@ def test_filtering_works_by_keyboard(page: Page) -> None:
     assert names(page) == ["Frozen reference", "Real clip"]
 
 
-def test_columns_are_chosen_by_keyboard(page: Page) -> None:
-    heads = page.locator("#table th[data-column]")
-    before = heads.count()
-    tab_to(page, ".chooser summary")
-    page.keyboard.press("Enter")
-    tab_to(page, ".chooser input[value=psnr]")
-    page.keyboard.press("Space")
-    assert heads.count() == before - 1
-    assert page.locator("th[data-column=psnr]").count() == 0
-
-
-def test_a_blank_says_why_when_it_has_the_focus(page: Page) -> None:
-    tab_to(page, "#table tbody tr:first-child td:nth-child(2)")
-    for _ in range(3):
-        page.keyboard.press("ArrowRight")
-    assert page.evaluate("document.activeElement.className") == "blank"
-    assert WHY_BLANK in page.locator("#tip").inner_text()
-    page.keyboard.press("Escape")
-    assert page.locator("#tip").is_hidden()
+def test_a_blank_says_why_when_it_has_the_focus(
+    browser: Browser, board: Leaderboard, tmp_path: Path
+) -> None:
+    last = board.rows[-1]
+    known = replace(last, scores={**last.scores, "lpips": scored("lpips", 0.1)})
+    some = replace(board, rows=(*board.rows[:-1], known))
+    for opened in open_page(browser, build_page(some, Site.open(tmp_path)).as_uri(), width=1280):
+        page = opened.page
+        tab_to(page, "#table tbody tr:first-child td:nth-child(2)")
+        for _ in range(3):
+            page.keyboard.press("ArrowRight")
+        assert page.evaluate("document.activeElement.className") == "blank"
+        assert WHY_BLANK in page.locator("#tip").inner_text()
+        page.keyboard.press("Escape")
+        assert page.locator("#tip").is_hidden()
 
 
 def test_what_is_said_of_a_cell_stays_while_the_table_scrolls_to_it(
     browser: Browser, address: str
 ) -> None:
-    for opened in _open(browser, address, width=390):
+    for opened in open_page(browser, address, width=390):
         page = opened.page
         tab_to(page, "#table tbody tr:first-child td:nth-child(2)")
-        for _ in range(7):
+        for _ in range(6):
             page.keyboard.press("ArrowRight")
         assert page.locator("#table .scroll").evaluate("box => box.scrollLeft") > 100
         assert page.locator("#tip b").inner_text().startswith("PSNR drift: \u22121")
@@ -285,7 +188,7 @@ def test_a_row_that_lacks_clips_says_so_in_words(
     run = replace(board.rows[1].runs[0], failed={"emil": "nobody is in the picture"})
     row = replace(board.rows[1], runs=(run,), coverage=0.8, n_clips=4)
     address = build_page(replace(board, rows=(row,)), Site.open(tmp_path)).as_uri()
-    for opened in _open(browser, address, width=1280):
+    for opened in open_page(browser, address, width=1280):
         head = opened.page.locator("#table tbody th")
         head.hover()
         assert "only 80 % of clips" in head.inner_text()
@@ -415,13 +318,6 @@ def test_every_row_has_its_command_and_copies_it(browser: Browser, address: str)
     context.close()
 
 
-def test_published_numbers_stand_in_tables_of_their_own(page: Page) -> None:
-    assert page.locator("#table").get_by_text("TalkingPose").count() == 0
-    assert page.locator("#reported table").count() > 0
-    link = page.locator("#reported a").first
-    assert (link.get_attribute("href") or "").startswith("https://")
-
-
 def test_the_theme_can_be_chosen(page: Page) -> None:
     def paper() -> str:
         return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
@@ -441,7 +337,7 @@ def test_the_theme_can_be_chosen(page: Page) -> None:
 def test_a_phone_scrolls_the_table_in_its_box_and_keeps_the_names(
     browser: Browser, address: str
 ) -> None:
-    for opened in _open(browser, address, width=390):
+    for opened in open_page(browser, address, width=390):
         page = opened.page
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         name = page.locator("#table tbody th").first
@@ -459,7 +355,7 @@ def test_labels_of_thirty_models_lie_on_no_other_and_every_mark_tells_its_name(
     browser: Browser, board: Leaderboard, tmp_path: Path, width: int
 ) -> None:
     crowd = many(board, 30)
-    for opened in _open(browser, build_page(crowd, Site.open(tmp_path)).as_uri(), width=width):
+    for opened in open_page(browser, build_page(crowd, Site.open(tmp_path)).as_uri(), width=width):
         page = opened.page
         for plot in ("#frames", "#motion"):
             areas = [label.bounding_box() for label in page.locator(f"{plot} .direct").all()]
@@ -501,7 +397,7 @@ def test_a_clip_without_videos_says_so_and_the_page_works(
 ) -> None:
     rows = (replace(row, runs=(replace(row.runs[0], previews={}),)) for row in board.rows)
     bare = replace(board, rows=tuple(rows), data=None)
-    for opened in _open(browser, build_page(bare, Site.open(tmp_path)).as_uri(), width=1280):
+    for opened in open_page(browser, build_page(bare, Site.open(tmp_path)).as_uri(), width=1280):
         assert opened.page.locator("#clips .void").count() == 4
         opened.page.locator("[data-action=on]").click()
         assert opened.page.locator("#clips .where").inner_text() == "frame 1 / 159"

@@ -305,6 +305,8 @@ class MethodSpec(SpecPart):
     description: str
     """One line."""
     url: str
+    paper_url: str = ""
+    """Page of its paper; empty if not known."""
     commit: str
     """The version of the code that this spec was written for."""
     licence: Licence
@@ -339,7 +341,8 @@ class MethodSpec(SpecPart):
     @property
     def digest(self) -> str:
         """sha256 of the whole content of the spec."""
-        return settings_digest(self.model_dump(mode="json"))
+        # The paper says nothing about the frames: without it, runs keep the digest they had.
+        return settings_digest(self.model_dump(mode="json", exclude={"paper_url"}))
 
     @property
     def file(self) -> Path | None:

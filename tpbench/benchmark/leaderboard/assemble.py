@@ -54,6 +54,8 @@ VIDEOS: Final = "VIDEOS"
 """Placeholder for the folder of videos that were generated elsewhere."""
 _PLACEHOLDERS: Final = {"--weights": WEIGHTS, "--videos": VIDEOS}
 _STRENGTH: Final[tuple[Verified, ...]] = ("none", "digest", "rerun")
+_COPIES: Final = frozenset({"precomputed"})
+"""Models that copy frames made elsewhere, besides the anchors: their speed is that of the disk."""
 _WEIGHT_FREE: Final = frozenset({"anchor", "baseline"})
 
 
@@ -167,7 +169,7 @@ def _row(runs: Sequence[ScoredRun], metrics: Sequence[MetricRow]) -> Row:
         display_name=_display_name(stamp),
         kind="anchor" if stamp.kind == "anchor" else "measured",
         description=_description(stamp),
-        url=one_line(stamp.url) if stamp.url else "",
+        **_links(stamp),
         scores=scores,
         distances={
             metric.id: distance_of(metric, reports)
@@ -222,6 +224,18 @@ def _description(stamp: ModelStamp) -> str:
     return row.description if row is not None and row.kind == stamp.kind else ""
 
 
+def _links(stamp: ModelStamp) -> dict[str, str]:
+    """Return the addresses of a model; older runs have that of the code only."""
+    row = registry.MODELS.get(stamp.name.partition(":")[0])
+    known = row if row is not None and row.kind == stamp.kind else None
+    found = {
+        "url": stamp.url,
+        "paper_url": stamp.paper_url or (known.paper_url if known else ""),
+        "weights_url": stamp.weights_url or (known.weights_url if known else ""),
+    }
+    return {name: one_line(address) if address else "" for name, address in found.items()}
+
+
 def _seed_run(run: ScoredRun) -> SeedRun:
     report = run.report
     failed = dict.fromkeys(report.coverage.missing, "nothing was generated for it")
@@ -247,6 +261,9 @@ def _seed_run(run: ScoredRun) -> SeedRun:
 
 
 def _frames_per_s(runs: Sequence[ScoredRun]) -> float | None:
+    stamp = runs[0].info.model
+    if stamp.kind == "anchor" or stamp.name.partition(":")[0] in _COPIES:
+        return None
     if len(runs) == 1:
         return runs[0].info.timings.frames_per_s
     took_s = sum(run.info.timings.gen_s for run in runs)

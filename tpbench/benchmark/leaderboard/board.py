@@ -29,6 +29,8 @@ HEADLINE: Final = (
     "drift_psnr_slope",
 )  # fmt: skip
 """Metrics to show first, where the protocol has them."""
+_WITHOUT_HANDS: Final = {"akd_hands": "akd_body", "pck_hands": "pck_body"}
+"""Metrics that stand in the place of those of the hands where no row has hands."""
 MIN_SHARE: Final = 0.9
 """A row is judged if it has a value for at least this share of the clips with any value."""
 MIN_COMMON_SHARE: Final = 0.5
@@ -83,6 +85,9 @@ class Row:
     description: str
     """One line; empty for the user's own models."""
     url: str
+    """Home of its code; this and the next two are empty if not known, and not to be trusted."""
+    paper_url: str
+    weights_url: str
     scores: Mapping[str, MetricScore]
     """By metric, all of the leaderboard's, in its order; over all seeds (see `seeds`)."""
     distances: Mapping[str, Estimate]
@@ -102,7 +107,7 @@ class Row:
     params_b: float | None
     """Parameters in billions."""
     gen_fps: float | None
-    """Generated frames per second of one worker, over all seeds."""
+    """Generated frames per second of one worker, over all seeds; None for what copies frames."""
     peak_gpu_gb: float | None
     """Peak memory of torch on one GPU, in 10^9 bytes."""
     hardware: str
@@ -202,6 +207,23 @@ class Leaderboard:
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
     """Remarks, one sentence each."""
+
+    @property
+    def filled(self) -> tuple[MetricRow, ...]:
+        """Metrics with a value in any row."""
+        return tuple(
+            metric
+            for metric in self.metrics
+            if not all(math.isnan(row.scores[metric.id].value) for row in self.rows)
+        )
+
+    @property
+    def overview(self) -> tuple[MetricRow, ...]:
+        """Metrics to show first, without those that are blank in every row."""
+        by_id = {metric.id: metric for metric in self.filled}
+        wanted = (name if name in by_id else _WITHOUT_HANDS.get(name, name) for name in HEADLINE)
+        first = {name for name in wanted if name in by_id}
+        return tuple(metric for metric in self.filled if metric.id in first)
 
     def rank(self, row: Row, metric: MetricRow) -> float | None:
         """Return the sort key of a row, the smallest being the best.

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from tpbench.baselines.registry import ReportedValue
-from tpbench.benchmark.leaderboard.board import HEADLINE, METHOD, Leaderboard, Row
+from tpbench.benchmark.leaderboard.board import METHOD, Leaderboard, Row
 from tpbench.metrics.registry import FAMILIES, MetricRow
 from tpbench.metrics.scoring.report import MetricScore
 
@@ -69,19 +69,18 @@ def _head(board: Leaderboard) -> Iterator[str]:
         "not ranked. In brackets: 95 % interval over identities; off: mean over clips of the "
         "distance to x, by which the metric is judged, with its interval; n: clips with a value, "
         "if others have more; ±: standard deviation over seeds. There is no total score. Blank: "
-        "not measured."
+        "not measured; metrics that are blank in every row are left out, see the remarks."
     )
     yield ""
     yield escaped(METHOD)
 
 
 def _tables(board: Leaderboard) -> Iterator[str]:
-    headline = [metric for metric in board.metrics if metric.id in HEADLINE]
-    if headline:
+    if board.overview:
         yield from ("", "## Overview", "")
-        yield from _table(board, headline, intervals=False)
+        yield from _table(board, board.overview, intervals=False)
     for family in FAMILIES:
-        metrics = [metric for metric in board.metrics if metric.family == family]
+        metrics = [metric for metric in board.filled if metric.family == family]
         if metrics:
             yield from ("", f"## {family.capitalize()}")
         for first in range(0, len(metrics), _METRICS_ACROSS):
@@ -211,6 +210,17 @@ def _reported(values: Sequence[ReportedValue]) -> Iterator[str]:
         "On other test sets, by other code, under protocols that are mostly not stated: never to "
         "be ranked with the rows above. `reported.csv` has all of them, with notes."
     )
+    yield from _published_tables([value for value in values if not value.secondary])
+    if second_hand := [value for value in values if value.secondary]:
+        yield from ("", "### Second-hand", "")
+        yield (
+            "Read from third parties' notes on the papers, not from the papers: check them before "
+            "use."
+        )
+        yield from _published_tables(second_hand)
+
+
+def _published_tables(values: Sequence[ReportedValue]) -> Iterator[str]:
     for (test_set, title), group in groupby(values, lambda v: (v.test_set, v.source_title)):
         table = list(group)
         metrics = list(dict.fromkeys(value.metric for value in table))

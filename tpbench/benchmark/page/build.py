@@ -14,7 +14,7 @@ from string import Template
 from typing import Any, Final
 
 from tpbench import __version__
-from tpbench.benchmark.leaderboard.board import HEADLINE, METHOD, ClipInfo, Leaderboard, Row
+from tpbench.benchmark.leaderboard.board import METHOD, ClipInfo, Leaderboard, Row
 from tpbench.benchmark.leaderboard.tables import PAGE_NAME
 from tpbench.benchmark.page.curves import Curves, make_curves
 from tpbench.benchmark.page.media import ClipMedia, place_media
@@ -25,8 +25,8 @@ from tpbench.metrics.registry import FAMILIES, MetricRow
 from tpbench.metrics.scoring.report import MetricScore
 
 SCRIPTS: Final = (
-    "dom", "numbers", "models", "tips", "columns", "table", "axes", "frames", "scatter", "player",
-    "clips", "prose", "start",
+    "dom", "numbers", "address", "models", "tips", "columns", "copying", "table", "axes", "frames",
+    "scatter", "player", "clips", "prose", "start",
 )  # fmt: skip
 """Files of the script, in the order of the page."""
 FAMILY_TITLES: Final = {
@@ -39,8 +39,8 @@ FAMILY_TITLES: Final = {
     "disco": "DisCo's variants",
 }
 _OF_ROWS: Final = (
-    "params_b", "gen_fps", "peak_gpu_gb", "hardware", "code", "licence_code", "licence_weights",
-    "run_digest", "verified", "claimed", "date", "command",
+    "url", "paper_url", "weights_url", "params_b", "gen_fps", "peak_gpu_gb", "hardware", "code",
+    "licence_code", "licence_weights", "run_digest", "verified", "claimed", "date", "command",
 )  # fmt: skip
 """Fields of a row that are copied to the page unchanged."""
 
@@ -170,7 +170,7 @@ def _metric(row: MetricRow, leaderboard: Leaderboard) -> dict[str, Any]:
     prose = ("definition", "formula", "source", "pitfalls")
     return {
         **{name: getattr(row, name) for name in (*names, *prose)},
-        "headline": row.id in HEADLINE,
+        "headline": row in leaderboard.overview,
         "ties": leaderboard.marks[row.id].reason,
         "judged": list(leaderboard.marks[row.id].notes),
     }
@@ -182,7 +182,6 @@ def _model(row: Row, leaderboard: Leaderboard) -> dict[str, Any]:
         "name": row.display_name,
         "kind": row.kind,
         "description": row.description,
-        "url": row.url,
         "n_clips": row.n_clips,
         "coverage": row.coverage,
         "failed": _failed(row),

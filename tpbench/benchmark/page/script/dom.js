@@ -31,15 +31,17 @@ function section(id, title, hint, ...children) {
     el("h2", { id: `${id}-title` }, title), hint ? el("p", { class: "hint" }, hint) : null, ...children);
 }
 
+function isWeb(address) {
+  try {
+    return ["http:", "https:"].includes(new URL(address).protocol);
+  } catch {
+    return false;
+  }
+}
+
 // A link if the address is http or https; anything else stays text.
 function link(address, text) {
-  let safe = false;
-  try {
-    safe = ["http:", "https:"].includes(new URL(address).protocol);
-  } catch {
-    // not a URL
-  }
-  return safe ? el("a", { href: address, rel: "noopener noreferrer" }, text) : el("span", {}, text);
+  return isWeb(address) ? el("a", { href: address, rel: "noopener noreferrer" }, text) : el("span", {}, text);
 }
 
 function choice(label, options, value) {
@@ -63,4 +65,38 @@ function onWidth(host, draw) {
     last = width;
     draw(width);
   }).observe(host);
+}
+
+// A button that opens a panel floating over the page; Escape and a press outside close it.
+function popover(name, label, ...children) {
+  const summary = el("summary", {}, label);
+  const details = el("details", { class: `popover ${name}` }, summary, el("div", { class: "floating" }, children));
+  details.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !details.open) return;
+    event.stopPropagation();
+    details.open = false;
+    summary.focus();
+  });
+  document.addEventListener("pointerdown", (event) => {
+    if (!details.contains(event.target)) details.open = false;
+  });
+  details.addEventListener("focusout", (event) => {
+    if (event.relatedTarget && !details.contains(event.relatedTarget)) details.open = false;
+  });
+  return details;
+}
+
+// A box that scrolls sideways, with a shadow on the sides where there is more.
+function sideways(label, content) {
+  const box = el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${label}, scrolls sideways` }, content);
+  const host = el("div", { class: "scroller" }, box);
+  const look = () => {
+    host.toggleAttribute("data-left", box.scrollLeft > 1);
+    host.toggleAttribute("data-right", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+  };
+  box.addEventListener("scroll", look, { passive: true });
+  const observer = new ResizeObserver(look);
+  observer.observe(box);
+  observer.observe(content);
+  return host;
 }

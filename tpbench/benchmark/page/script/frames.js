@@ -140,14 +140,20 @@ function framesSection() {
     event.preventDefault();
     point(state.at === null ? 0 : Math.max(0, Math.min(clips.length - 1, state.at + step)));
   });
-  select.addEventListener("change", () => {
+  const show = () => {
     state.metric = metrics.get(select.value);
     drawLegend();
-    draw(state.width);
+    if (state.width) draw(state.width);
     host.setAttribute("aria-label", label());
+  };
+  select.addEventListener("change", () => {
+    show();
+    writeAddress({ metric: select.value === curveMetrics[0].id ? null : select.value });
   });
-  host.setAttribute("aria-label", label());
-  drawLegend();
+  followAddress((address) => {
+    chosen(select, address.get("metric"), curveMetrics[0].id);
+    show();
+  });
   onWidth(host, draw);
   return section("frames", "Quality over the clip",
     "Mean over clips at each frame index: shows which models stay stable over hundreds of frames, and which drift. " +

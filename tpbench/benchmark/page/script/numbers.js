@@ -33,6 +33,10 @@ function plural(count, one) {
   return `${count.toLocaleString("en")} ${one}${count === 1 ? "" : "s"}`;
 }
 
+function identities(count) {
+  return count === 1 ? "1 identity" : `${count.toLocaleString("en")} identities`;
+}
+
 function arrow(metric) {
   return metric.direction === "target" ? `${ARROWS.target}\u2009${metric.target}` : ARROWS[metric.direction];
 }

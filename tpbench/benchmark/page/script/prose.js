@@ -1,25 +1,8 @@
 // Text sections: how numbers are computed, how rows are reproduced, what others published.
 
-function copyButton(node) {
-  const press = button("Copy", async () => {
-    const text = node.textContent;
-    try {
-      await navigator.clipboard.writeText(text);
-      press.textContent = "Copied";
-    } catch {
-      getSelection().selectAllChildren(node);
-      press.textContent = document.execCommand("copy") ? "Copied" : "Selected";
-    }
-    setTimeout(() => {
-      press.textContent = "Copy";
-    }, 1500);
-  }, { class: "copy" });
-  return press;
-}
-
 function command(text) {
   const code = el("code", {}, text);
-  return el("div", { class: "command" }, code, copyButton(code));
+  return el("div", { class: "command" }, code, copyButton(() => text));
 }
 
 const VERIFIED = {
@@ -45,7 +28,7 @@ function rowsSection() {
     `licence of the code: ${model.licence_code}`, `of the weights: ${model.licence_weights}`,
   ].filter(Boolean);
   const entries = data.models.map((model) => el("li", { class: model.kind },
-    el("div", {}, el("h3", {}, swatch(model), model.url ? link(model.url, model.name) : model.name),
+    el("div", {}, el("h3", {}, swatch(model), model.name, modelLinks(model)),
       model.description ? el("p", {}, model.description) : null,
       el("p", { class: "quiet facts" }, facts(model).join(" \u00b7 ")),
       model.failed.length ? el("details", {}, el("summary", {}, el("span", { class: "lacking" }, `not scored: ${model.failed.length}`)),
@@ -78,22 +61,49 @@ function methodsSection() {
     el("div", { class: "card methods" }, groups));
 }
 
+function reportedTable(table, method) {
+  const arrows = (column) => `${column.id} ${ARROWS[column.direction] ?? ""}`.trim();
+  const remarks = [table.where, table.test_set && `on ${table.test_set}`].filter(Boolean);
+  const rows = Object.entries(table.rows).filter(([name]) => !method || name === method);
+  if (!rows.length) return null;
+  return el("details", { class: "source", open: Boolean(method), "data-secondary": table.secondary },
+    el("summary", {}, el("b", {}, table.title), " ", table.secondary ? el("span", { class: "tag" }, "second-hand") : null, " ",
+      el("span", { class: "quiet" }, remarks.join(" \u00b7 "))),
+    el("p", {}, link(table.url, table.url)),
+    table.note ? el("p", { class: "quiet" }, table.note) : null,
+    table.suspect ? el("p", { class: "lacking" }, "Its PSNR is, or may be, about 10 dB too high, from a uint8 overflow in the script.") : null,
+    el("div", { class: "scroll" }, el("table", {},
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Method"), table.columns.map((column) => el("th", { scope: "col" }, arrows(column), column.unit ? el("small", {}, column.unit) : null)))),
+      el("tbody", {}, rows.map(([name, values]) => el("tr", {}, el("th", { scope: "row" }, name),
+        table.columns.map((column) => el("td", {}, values[column.id] === undefined ? "\u2013" : String(values[column.id])))))))));
+}
+
+// Numbers read in their source come first; those of third parties' notes are folded, and marked.
 function reportedSection() {
   if (!data.reported.length) return null;
-  const tables = data.reported.map((table) => {
-    const arrows = (column) => `${column.id} ${ARROWS[column.direction] ?? ""}`.trim();
-    const remarks = [table.where, table.test_set && `on ${table.test_set}`, table.secondary && "read from a third party's notes"].filter(Boolean);
-    return el("details", { class: "source" },
-      el("summary", {}, el("b", {}, table.title), " ", el("span", { class: "quiet" }, remarks.join(" \u00b7 "))),
-      el("p", {}, link(table.url, table.url)),
-      table.note ? el("p", { class: "quiet" }, table.note) : null,
-      table.suspect ? el("p", { class: "lacking" }, "Its PSNR is, or may be, about 10 dB too high, from a uint8 overflow in the script.") : null,
-      el("div", { class: "scroll" }, el("table", {},
-        el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Method"), table.columns.map((column) => el("th", { scope: "col" }, arrows(column), column.unit ? el("small", {}, column.unit) : null)))),
-        el("tbody", {}, Object.entries(table.rows).map(([method, values]) => el("tr", {}, el("th", { scope: "row" }, method),
-          table.columns.map((column) => el("td", {}, values[column.id] === undefined ? "\u2013" : String(values[column.id])))))))));
+  const methods = [...new Set(data.reported.flatMap((table) => Object.keys(table.rows)))].sort((a, b) => a.localeCompare(b, "en"));
+  const [field, select] = choice("Method", [{ value: "", text: "all" }, ...methods.map((name) => ({ value: name, text: name }))], "");
+  const own = el("div", { class: "sources" });
+  const others = el("div", { class: "sources" });
+  const second = el("details", { class: "second-hand" },
+    el("summary", {}, el("b", {}, "Second-hand numbers"), " ", el("span", { class: "quiet" }, "read from third parties' notes on the papers, not from the papers; check before use")), others);
+  const draw = () => {
+    const tables = (secondary) => data.reported.filter((table) => table.secondary === secondary).map((table) => reportedTable(table, select.value)).filter(Boolean);
+    const [first, rest] = [tables(false), tables(true)];
+    own.replaceChildren(...(first.length ? first : [el("p", { class: "quiet" }, "None in a source that was read itself.")]));
+    others.replaceChildren(...rest);
+    second.hidden = !rest.length;
+  };
+  select.addEventListener("change", () => {
+    draw();
+    writeAddress({ method: select.value });
+  });
+  followAddress((state) => {
+    chosen(select, state.get("method") ?? "", "");
+    draw();
   });
   return section("reported", "What others published",
     "Numbers from papers and project pages, unchanged: on other test sets, by other code, under protocols that are mostly not stated. " +
-    "They are comparable neither with the results above nor with one another.", el("div", { class: "card" }, tables));
+    "They are comparable neither with the results above nor with one another.", el("div", { class: "controls" }, field),
+    el("div", { class: "card" }, own, second));
 }

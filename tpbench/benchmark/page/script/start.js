@@ -30,7 +30,7 @@ function header() {
   const { dataset, task, protocol } = data;
   const measured = data.models.filter((model) => model.kind !== "anchor").length;
   const chips = [["task", `${task.id} v${task.version}`], ["protocol", protocol.id], ["dataset", `${dataset.name}@${dataset.digest.slice(0, 8)}`],
-    ["split", dataset.split], ["clips", dataset.n_clips.toLocaleString("en")], ["people", dataset.n_identities.toLocaleString("en")]];
+    ["split", dataset.split], ["clips", dataset.n_clips.toLocaleString("en")], ["identities", dataset.n_identities.toLocaleString("en")]];
   const parts = [["table", "Results"], ["frames", "Over the clip"], ["motion", "Jitter and motion"], ["clips", "Clips"],
     ["methods", "Methods"], ["rows", "Reproduce"], ["reported", "Published"]];
   const nav = el("nav", { "aria-label": "sections" }, parts.map(([id, text]) => el("a", { href: `#${id}` }, text)));
@@ -38,7 +38,7 @@ function header() {
     el("div", { class: "head" }, el("p", { class: "brand" }, "tpbench"), themeButton()),
     el("h1", {}, `Pose-driven animation on ${dataset.name}`),
     el("p", { class: "lead" }, `${plural(measured, "model")} and ${plural(data.models.length - measured, "anchor")} on ${plural(dataset.n_clips, "clip")} of ` +
-      `${dataset.n_identities === 1 ? "one person" : `${dataset.n_identities} people`}. ${task.description.charAt(0).toUpperCase()}${task.description.slice(1)}.`),
+      `${identities(dataset.n_identities)}. ${task.description.charAt(0).toUpperCase()}${task.description.slice(1)}.`),
     el("div", { class: "chips" }, chips.map(([name, value]) => el("span", {}, `${name} `, el("b", {}, value)))), nav);
 }
 
@@ -56,7 +56,7 @@ function footer() {
   const { dataset, protocol } = data;
   return el("footer", {},
     el("p", {}, "The same numbers as data: ", el("a", { href: "leaderboard.csv" }, "leaderboard.csv"), ", ",
-      el("a", { href: "leaderboard.schema.json" }, "its schema"), ", ", el("a", { href: "reported.csv" }, "reported.csv"), "."),
+      el("a", { href: "leaderboard.schema.json" }, "its schema"), ", ", el("a", { href: "leaderboard.md" }, "leaderboard.md"), ", ", el("a", { href: "reported.csv" }, "reported.csv"), "."),
     el("p", { class: "digest" }, `dataset ${dataset.digest} \u00b7 protocol ${protocol.digest} \u00b7 tpbench ${data.tool}`),
     el("p", {}, "The videos show real people, and belong to whoever made them: share this page only where they may be shared."));
 }
@@ -65,15 +65,21 @@ const main = document.getElementById("main");
 main.replaceChildren(...[header(), notices(), boardTable(), framesSection(), scatterSection(), clipsSection(),
   methodsSection(), rowsSection(), reportedSection(), footer()].filter(Boolean));
 for (const anchor of document.querySelectorAll("nav a")) {
-  if (!document.querySelector(anchor.getAttribute("href"))) anchor.remove();
+  const id = anchor.getAttribute("href").slice(1);
+  if (!document.getElementById(id)) anchor.remove();
+  anchor.addEventListener("click", (event) => {
+    event.preventDefault();
+    writeAddress({ at: id });
+    document.getElementById(id).scrollIntoView();
+  });
 }
 // Folded sections can't be opened on paper, so they are opened for printing.
 let folded = [];
 addEventListener("beforeprint", () => {
-  folded = [...document.querySelectorAll("details:not([open]):not(.chooser)")];
+  folded = [...document.querySelectorAll("details:not([open]):not(.popover)")];
   for (const details of folded) details.open = true;
 });
 addEventListener("afterprint", () => folded.forEach((details) => {
   details.open = false;
 }));
-if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
+followAddress((state) => document.getElementById(state.get("at") ?? "")?.scrollIntoView());

@@ -1,9 +1,5 @@
 // The table: sortable by any column, with filters by name and kind, and arrow keys to move.
 
-function columnValue(column, model) {
-  return column.about ? number(column.about(model)) : number(model.cells[column.id]?.value);
-}
-
 function cellFor(column, model, decimals) {
   const value = columnValue(column, model);
   if (column.about) return el("td", { tabindex: -1 }, Number.isNaN(value) ? "" : short(value));
@@ -45,9 +41,16 @@ function nameCell(model) {
   const cell = el("th", { scope: "row" },
     el("span", { class: "name" }, breakable(model.name)),
     sub ? el("span", { class: "quiet kind" }, breakable(sub)) : null,
-    incomplete ? el("span", { class: "lacking" }, `only ${share(model.coverage)} of clips`) : null);
+    incomplete ? el("span", { class: "lacking" }, `only ${share(model.coverage)} of clips`) : null,
+    modelLinks(model));
   return withTip(cell, [model.name, ...(model.description ? [model.description] : []), ...model.failed.slice(0, 6),
     ...(model.failed.length > 6 ? [`and ${model.failed.length - 6} more`] : [])]);
+}
+
+// Links to what is known of a model; null if nothing is.
+function modelLinks(model) {
+  const found = [["code", model.url], ["paper", model.paper_url], ["weights", model.weights_url]].filter(([, to]) => isWeb(to));
+  return found.length ? el("span", { class: "links" }, found.map(([text, to]) => link(to, text))) : null;
 }
 
 function headFor(column, sort, onSort) {
@@ -112,7 +115,8 @@ function whatValuesAre() {
 
 function boardTable() {
   const sort = { id: null, worst: false };
-  let columns = allColumns.filter((column) => firstColumns.includes(column.id));
+  let columns = [];
+  let shown = [];
   const head = el("thead");
   const body = el("tbody");
   const said = el("p", { class: "unseen", "aria-live": "polite" });
@@ -126,6 +130,7 @@ function boardTable() {
     else if (!sort.worst) sort.worst = true;
     else sort.id = null;
     draw();
+    writeAddress({ sort: sort.id && `${sort.worst ? "-" : ""}${sort.id}` });
     const sorted = sort.id ? `sorted by ${column.title}, ${sort.worst ? "worst" : "best"} first` : "in the original order";
     said.textContent = sorted;
     head.querySelector(`[data-column="${CSS.escape(column.id)}"] button`)?.focus();
@@ -137,9 +142,9 @@ function boardTable() {
       el("tr", {}, el("td"), el("td"), familyHeads(columns)),
       el("tr", {}, el("th", { scope: "col" }, "Model"), el("th", { scope: "col" }, "Clips"),
         columns.map((column) => headFor(column, sort, onSort))));
-    const decimals = columns.map((column) => decimalsFor(data.models.map((model) => columnValue(column, model))));
+    const decimals = columns.map(columnDecimals);
     const wanted = text.value.trim().toLowerCase();
-    const shown = sortedModels(sortColumn, sort).filter((model) =>
+    shown = sortedModels(sortColumn, sort).filter((model) =>
       (!kind.value || model.kind === kind.value) && `${model.name} ${model.id}`.toLowerCase().includes(wanted));
     body.replaceChildren(...shown.map((model) => el("tr", { class: model.kind, "data-model": model.id },
       nameCell(model),
@@ -154,19 +159,35 @@ function boardTable() {
 
   text.addEventListener("input", () => {
     draw();
+    writeAddress({ find: text.value.trim() }, { replace: true });
     said.textContent = `${plural(body.querySelectorAll("tr[data-model]").length, "model")} shown`;
   });
-  kind.addEventListener("change", draw);
+  kind.addEventListener("change", () => {
+    draw();
+    writeAddress({ show: kind.value });
+  });
   body.addEventListener("keydown", walk);
-  const chooser = columnChooser((chosen) => {
-    columns = chosen;
+  const chooser = columnChooser((list) => {
+    columns = list;
+    draw();
+    const ids = columns.map((column) => column.id);
+    writeAddress({ columns: ids.join() === firstColumns.join() ? null : ids.join() || "none" });
+  });
+  followAddress((state) => {
+    const wanted = state.get("columns")?.split(",");
+    const ids = wanted ? wanted.filter((id) => filledIds.has(id)) : firstColumns;
+    columns = filled.filter((column) => (ids.length || wanted?.[0] === "none" ? ids : firstColumns).includes(column.id));
+    chooser.show(columns.map((column) => column.id));
+    const order = state.get("sort") ?? "";
+    const id = order.replace(/^-/, "");
+    Object.assign(sort, { id: columns.some((column) => column.id === id) ? id : null, worst: order.startsWith("-") });
+    text.value = state.get("find") ?? "";
+    chosen(kind, state.get("show") ?? "", "");
     draw();
   });
-  draw();
   return section("table", "Results", `${whatValuesAre()} ` +
     "Arrows show what is better. Bold: the best model and " +
     "those not significantly worse. Off: mean distance of clips from the target, by which the metric is judged. Shaded rows are anchors: they calibrate the metrics and are not ranked.",
-    el("div", { class: "controls" }, text, kindField, chooser),
-    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "results, scrolls sideways" },
-      el("table", { class: "board" }, head, body)), judged, el("p", { class: "quiet marks" }, data.marks), said);
+    el("div", { class: "controls floats" }, text, kindField, chooser.node, copyMenu(() => [shown, columns])),
+    sideways("results", el("table", { class: "board" }, head, body)), judged, el("p", { class: "quiet marks" }, data.marks), said);
 }
