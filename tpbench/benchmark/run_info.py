@@ -255,10 +255,12 @@ class RunInfo(_Part):
     sessions: tuple[Session, ...] = Field(default=())
 
     def content(self) -> dict[str, Any]:
-        """Return all of it as JSON; without `given_name` if there is none, as in older runs."""
+        """Return all of it as JSON, without the newer fields that are empty, as in older runs."""
         found = self.model_dump(mode="json")
-        if not self.model.given_name:
-            del found["model"]["given_name"]
+        model = found["model"]
+        for name in ("given_name", "paper_url", "weights_url"):
+            if not model[name]:
+                del model[name]
         return found
 
     def identity(self) -> dict[str, Any]:
