@@ -26,8 +26,9 @@ from tests.cli.conftest import invoke
 from tests.conftest import MediaMaker
 from tests.datasets import clip_files, kept_row
 from tests.talks import N_FRAMES, brighter, darkness, short_settings, write_odd_talk, write_talk
-from tpbench.cli.dataset import _progress_bar
+from tpbench.cli.extraction import _progress_bar
 from tpbench.cli.main import _CurrentStderr, main
+from tpbench.cli.output import counted
 from tpbench.dataset import Clip, Dataset, Measurement, RunStats, finalise
 from tpbench.files import sha256_of
 from tpbench.video import probe, read_frames
@@ -279,6 +280,21 @@ def tpbench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_a_dry_run_tells_what_is_left_and_what_would_stop_it(run: Run, call: Call) -> None:
+    folder = run.dataset.folder
+    command = (folder.parent / "talks" / "good.mp4", "-o", folder, "--preset", run.preset)
+    before = sorted(folder.rglob("*"))
+    code, out, err = call(*command, "--skeleton", "mediapipe", "--dry-run", "--json")
+    assert (code, err) == (0, "")
+    assert (json.loads(out)["videos"], json.loads(out)["videos_left"]) == (1, 0)
+    code, out, err = call(*command, "--skeleton", "dwpose", "--dry-run")
+    assert code == 2
+    assert out.startswith("1 video: 1 processed already, 0 left (0.0 MB)\n")
+    assert "would stop: " in err
+    assert "made with another config" in err
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_help_tells_of_every_option(call: Call) -> None:
     code, said, _ = call("--help")
     options = ("out", "preset", "skeleton", "workers", "device", "offline", "redo", "name")
@@ -435,7 +451,7 @@ def test_progress_is_drawn_on_a_terminal_and_lines_stand_above_it(
 
     drawn = terminal.getvalue()
     assert "4/9" in drawn
-    assert "3 kept  2 rejected  12,345 frames  1 failed" in drawn
+    assert "12,345 frames, 3 kept, 2 rejected, 1 failed" in drawn
     assert "\x1b[2Ka line\n" in drawn
     assert sys.stderr is terminal
 
@@ -553,7 +569,10 @@ def test_split_prints_both_sides_and_is_seen_by_inspect(folder: Path) -> None:
     assert result.exit_code == 0
     assert info is not None
     assert (info.test_share, info.seed) == (0.5, 2)
-    assert f"test:  {info.test_clips} clips of {info.test_clips} identities" in result.stdout
+    sizes = counted(info.test_clips, "clip"), counted(info.test_identities, "identity")
+    assert f"test:  {' of '.join(sizes)}\n" in result.stdout
+    again = invoke("split", folder, "--test", "0.5", "--seed", "2", "--json")
+    assert json.loads(again.stdout) == info.model_dump(mode="json")
     assert "share 0.5, seed 2" in invoke("inspect", folder).stdout
 
 

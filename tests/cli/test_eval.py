@@ -12,7 +12,7 @@ from typer.testing import Result
 
 from tests.benchmark.conftest import MODULE
 from tests.cli.conftest import invoke
-from tpbench.cli import runs
+from tpbench.cli.output import duration
 from tpbench.errors import ConfigError, TPBenchError
 
 MODEL = f"{MODULE}:Numbered"
@@ -138,7 +138,7 @@ def test_bad_options_are_refused(arguments: tuple[str, ...], message: str) -> No
     ("seconds", "said"), [(7.2, "7 s"), (600, "10 min"), (10_000, "2 h 47 min")]
 )
 def test_times_are_told_in_the_unit_that_fits(seconds: float, said: str) -> None:
-    assert runs._duration(seconds) == said
+    assert duration(seconds) == said
 
 
 def test_videos_of_two_methods_are_two_rows_with_the_names_given(

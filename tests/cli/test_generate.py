@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import Result
 
 from tests.benchmark.conftest import MODULE
 from tests.cli.conftest import invoke
+from tpbench.errors import ConfigError
 
 MODEL = f"{MODULE}:Numbered"
 
@@ -57,3 +59,38 @@ def test_every_option_reaches_the_run(data: Path, tmp_path: Path) -> None:
     assert info["model"]["configuration"]["shade"] == 5
     assert info["sessions"][0]["device"] == "cpu"
     assert info["task"]["min_frames"] == 90
+
+
+def test_several_seeds_are_runs_of_their_own_and_stand_in_the_json(
+    data: Path, tmp_path: Path
+) -> None:
+    result = run(data, tmp_path, "--seeds", "1,2", "--json")
+    runs = json.loads(result.stdout)["runs"]
+    assert [one["seed"] for one in runs] == [1, 2]
+    assert [one["counts"]["done"] for one in runs] == [2, 2]
+    assert [Path(one["folder"]).name for one in runs] == ["seed1", "seed2"]
+    assert all(one["failed"] == {} for one in runs)
+
+
+def test_shards_stand_beside_the_run_that_takes_their_clips_over(
+    data: Path, tmp_path: Path
+) -> None:
+    for shard in ("1/2", "2/2"):
+        assert "1 generated" in run(data, tmp_path, "--shard", shard).stdout
+    assert "0 generated, 0 failed, 2 already there" in run(data, tmp_path).stdout
+
+
+def test_a_dry_run_tells_the_cost_and_writes_nothing(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    result = run(data, out, "--dry-run", "--task", "self", "--seeds", "1,2")
+    assert result.stdout.startswith("2 clips, 203 frames, 2 seeds\n")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("words", [("--seeds", "1,1"), ("--seeds", "x"), ("--protocol", "none")])
+def test_bad_options_are_refused_before_anything_is_generated(
+    words: tuple[str, str], data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError):
+        run(data, tmp_path / "runs", *words)
+    assert not (tmp_path / "runs").exists()

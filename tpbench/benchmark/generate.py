@@ -289,6 +289,14 @@ class _Generation:
         self._info = info.model_copy(update={"sessions": tuple(sessions)})
         write_run_info(self.folder.path, self._info)
         wanted = len(plan.selection.wanted)
+        logger.info(
+            "generating into %s: %d of %d clips left, %d workers on %s",
+            self.folder.path,
+            todo,
+            wanted,
+            self.worker_plan.workers,
+            ", ".join(self.worker_plan.devices),
+        )
         progress.begin(total=wanted, before=wanted - todo)
 
     def _existing_info(self, info: RunInfo) -> RunInfo | None:

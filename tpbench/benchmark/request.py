@@ -241,15 +241,19 @@ def plan_evaluation(request: EvalRequest) -> tuple[RunPlan, Protocol]:
         ConfigError: an option or a name is invalid.
         DatasetError: the dataset is broken or lacks the clips.
     """
-    seeds = request.seeds
+    check_seeds(request.seeds)
+    rule = task_rule(request.task, min_frames=request.min_frames)
+    protocol = scoring_protocol(rule, request.protocol, request.metrics)
+    return plan_run(request), protocol
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise a `ConfigError` unless these are one or more different numbers from 0 on."""
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
         shown = ",".join(map(str, seeds)) or "none"
         raise ConfigError(
             f"--seeds wants one or more different numbers from 0 on, such as 42,43, got {shown}"
         )
-    rule = task_rule(request.task, min_frames=request.min_frames)
-    protocol = scoring_protocol(rule, request.protocol, request.metrics)
-    return plan_run(request), protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ be generated again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from tpbench.metrics.scoring.policies import policies_of
 from tpbench.metrics.scoring.report import SCORES_NAME, ScoreReport
 from tpbench.metrics.scoring.run import ScoringSetting
 from tpbench.work import ProgressListener
+
+logger = logging.getLogger(__name__)
 
 
 def verify_run(
@@ -60,6 +63,7 @@ def verify_run(
             raise
         return Verification(folder=folder, level="none", problems=(str(error),))
     check = RunCheck(run)
+    logger.info("checking the files of %s", folder)
     if run.is_scored:
         return check.verify_scored()
     check.verify_files()
@@ -76,6 +80,7 @@ def verify_run(
                 workers=workers,
                 offline=offline,
             )
+            logger.info("computing the scores of %s again", folder)
             check.compute_again(plan, report, scoring, on_progress)
     else:
         check.notes.append("the scores were not computed again")

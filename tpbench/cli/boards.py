@@ -36,7 +36,10 @@ def compare(
     ],
     as_json: opt.AsJson = False,
 ) -> None:
-    """Compare two runs: paired differences on their common clips, and the worst clips."""
+    """Compare two runs on the clips they share.
+
+    Shows paired differences and the clips with the largest losses.
+    """
     from tpbench.benchmark.compare import compare_runs
 
     found = compare_runs(run_a, run_b)
@@ -156,7 +159,9 @@ def build(
     ] = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Build a leaderboard from finished runs: CSV with a schema, Markdown, and a page.
+    """Build a leaderboard from finished runs.
+
+    Writes CSV with a schema, Markdown, and a page.
 
     Partial runs and runs without scores are left out and listed. Broken runs, and runs modified
     after they were made, are left out too, with exit code 3. Runs that cannot share a table are

@@ -1,200 +1,20 @@
-"""`tpbench extract`, `inspect`, `split` and `demo`."""
+"""`tpbench inspect` and `split`."""
 
 from __future__ import annotations
 
-import logging
-import shlex
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from tpbench.cli import options as opt
-from tpbench.cli.output import console, counted, new_table, print_json, progress_bar
+from tpbench.cli.output import console, counted, new_table, print_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
     from tpbench.dataset import Clip, Dataset, DatasetInfo, RunStats
-    from tpbench.work import Progress, ProgressListener
-    from tpbench.work.records import Shard
-
-
-Inputs = Annotated[list[Path], typer.Argument(help="Videos, or folders to search for videos.")]
-Preset = Annotated[str, typer.Option(help="talkingpose, demo, or the path of a .yaml file.")]
-Skeleton = Annotated[
-    Literal["dwpose", "mediapipe"],
-    typer.Option(help="Skeleton detector; mediapipe needs no download beyond PyPI."),
-]
-PoseDevice = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option(help="Device that DWPose runs on.")
-]
-Redo = Annotated[
-    bool,
-    typer.Option(
-        "--redo",
-        help="Reprocess everything with the current settings; old results stay until replaced.",
-    ),
-]
-RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Retry sources that failed or were quarantined.")
-]
-DatasetName = Annotated[
-    str | None, typer.Option(help="Name of the dataset. Default: the folder's name.")
-]
-ExtractShard = Annotated[
-    str | None,
-    typer.Option(
-        help="2/4 processes part 2 of 4 of the videos, beside the other parts; run again without "
-        "--shard to write the manifest."
-    ),
-]
-ItemTimeout = Annotated[
-    float,
-    typer.Option(
-        metavar="SECONDS",
-        help="Stop and retry a video that makes no progress for this long; 0: never.",
-    ),
-]
-
-
-def extract(
-    inputs: Inputs,
-    out: Annotated[Path, opt.out_option("the dataset, new or to be extended")],
-    preset: Preset = "talkingpose",
-    skeleton: Skeleton = "dwpose",
-    workers: opt.Workers = None,
-    device: PoseDevice = "auto",
-    offline: opt.Offline = False,
-    redo: Redo = False,
-    retry_failed: RetryFailed = False,
-    name: DatasetName = None,
-    shard: ExtractShard = None,
-    item_timeout: ItemTimeout = 1800,
-) -> None:
-    """Turn raw talk videos into an upper-body dataset; an interrupted run is resumed."""
-    from tpbench.extraction.run import ExtractionRequest, run_extraction, run_shard
-    from tpbench.work import terminate_as_interrupt
-    from tpbench.work.records import Shard
-
-    part = None if shard is None else Shard.parse(shard)
-    request = ExtractionRequest(
-        inputs=inputs,
-        out=out,
-        preset=preset,
-        skeleton=skeleton,
-        workers=workers,
-        device=device,
-        offline=offline,
-        redo=redo,
-        retry_failed=retry_failed,
-        name=name,
-        item_timeout_s=item_timeout,
-    )
-    if part is not None:
-        with terminate_as_interrupt(), _progress_bar() as listener:
-            state = run_shard(request, part, listener)
-        _print_shard(part, state)
-        return
-    with terminate_as_interrupt(), _progress_bar() as listener:
-        dataset = run_extraction(request, listener)
-    _print_dataset(dataset, out)
-
-
-def _print_shard(shard: Shard, state: Progress) -> None:
-    failed = state.counts.get("failed", 0)
-    typer.echo(
-        f"shard {shard.number}/{shard.count}: {counted(state.done, 'video')} processed"
-        f"{f', {failed} failed' if failed else ''}; when all shards are done, run the same command "
-        "without --shard"
-    )
-    if failed:
-        raise typer.Exit(opt.FAILED_EXIT_CODE)
-
-
-def _print_dataset(dataset: Dataset, out: Path) -> None:
-    console().print(render_summary(dataset.info))
-    if not dataset.info.counts.kept:
-        typer.echo(
-            "No clips were kept. The table shows why; report.html shows how close each came."
-        )
-    typer.echo(f"report: {dataset.folder / 'report.html'}")
-    missing = dataset.missing()
-    if missing:
-        typer.echo(
-            f"files of kept clips that are missing: {len(missing)}, such as {missing[0]}; "
-            "pass their source videos too, to recreate them",
-            err=True,
-        )
-    counts = dataset.info.counts
-    if counts.failed or counts.quarantined:
-        typer.echo(
-            f"sources failed: {counts.failed}, quarantined: {counts.quarantined}; "
-            f"`tpbench inspect {shlex.quote(str(out))}` lists them, --retry-failed retries them",
-            err=True,
-        )
-    if missing or counts.failed or counts.quarantined:
-        raise typer.Exit(opt.FAILED_EXIT_CODE)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[ProgressListener]:
-    with progress_bar("videos") as show:
-
-        def listener(state: Progress) -> None:
-            counts = state.counts
-            news = f"{counts.get('kept', 0)} kept  {counts.get('rejected', 0)} rejected"
-            news += f"  {state.frames:,} frames"
-            if failed := counts.get("failed"):
-                news += f"  {failed} failed"
-            show(done=state.done, total=state.total, news=news)
-
-        yield listener
-
-
-_MODELS: Final = ("oracle", "gt-reencode", "frozen", "warp")
-"""Models that need no weights: the anchors and the classical baseline."""
-
-
-def demo(
-    out: Annotated[Path, opt.out_option("the dataset, all runs and the leaderboard")] = Path(
-        "demo"
-    ),
-    offline: opt.Offline = False,
-) -> None:
-    """Extract a small dataset, evaluate models that need no weights, build a leaderboard."""
-    import tpbench
-    from tpbench.benchmark.leaderboard.tables import build_leaderboard
-    from tpbench.doctor import demo_clips
-    from tpbench.work import terminate_as_interrupt
-
-    dataset = out / "dataset"
-    extract(
-        demo_clips(), dataset, preset="demo", skeleton="mediapipe", offline=offline, name="demo"
-    )
-    with terminate_as_interrupt():
-        for model in _MODELS:
-            typer.echo(f"evaluating {model}")
-            evaluation = tpbench.evaluate(
-                model,
-                dataset,
-                out=out / "runs",
-                offline=offline,
-                command=("tpbench", "eval", "--model", model, "--data", str(dataset)),
-            )
-            scores = evaluation.scores
-            # Otherwise the same missing weights would be logged again for each model.
-            logging.getLogger("tpbench").setLevel(logging.ERROR)
-            line = ", ".join(
-                f"{name} {scores[name].value:.4g}" for name in ("psnr", "ssim", "tje_d2")
-            )
-            typer.echo(f"  {line}, motion_ratio {scores['motion_ratio'].value:.4g}")
-        built = build_leaderboard([out / "runs"], out / "leaderboard", data=dataset)
-    typer.echo(f"leaderboard: {out / 'leaderboard' / 'leaderboard.csv'}")
-    typer.echo(f"page: {built.page}")
 
 
 def inspect(
@@ -207,14 +27,17 @@ def inspect(
         bool, typer.Option("--verify", help="Check the sha256 of every file against the manifest.")
     ] = False,
 ) -> None:
-    """Show the contents and reject reasons of a dataset, or all measurements of one clip."""
+    """Show what a dataset holds, or all about one clip.
+
+    With a clip, all its measurements; without, the contents and the reject reasons.
+    """
     from tpbench.dataset import Dataset
 
     opened = Dataset.open(dataset)
     row = opened.clip(clip) if clip is not None else None
     problems = opened.verify() if verify else []
     if as_json:
-        content = _dataset_json(opened) if row is None else _clip_json(opened, row)
+        content = dataset_json(opened) if row is None else _clip_json(opened, row)
         print_json({**content, "problems": problems} if verify else content)
     else:
         console().print(
@@ -240,16 +63,24 @@ def split(
     dataset: opt.DatasetFolder,
     test: Annotated[float, typer.Option(help="Share of identities in the test split.")] = 0.1,
     seed: opt.Seed = 0,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Split a dataset into train and test by identity; stable when clips are added."""
+    """Split a dataset into train and test by identity.
+
+    Clips keep their side when others are added.
+    """
     from tpbench.dataset import empty_side_warning, split_dataset
 
     info = split_dataset(dataset, test_share=test, seed=seed)
-    typer.echo(
-        f"train: {info.train_clips:,} clips of {info.train_identities:,} identities\n"
-        f"test:  {info.test_clips:,} clips of {info.test_identities:,} identities\n"
-        f"lists: {dataset / 'splits'}"
-    )
+    if as_json:
+        print_json(info.model_dump(mode="json"), indent=1)
+    else:
+        for side, clips, identities in (
+            ("train:", info.train_clips, info.train_identities),
+            ("test: ", info.test_clips, info.test_identities),
+        ):
+            typer.echo(f"{side} {counted(clips, 'clip')} of {counted(identities, 'identity')}")
+        typer.echo(f"lists: {dataset / 'splits'}")
     if warning := empty_side_warning(info):
         typer.echo(f"warning: {warning}", err=True)
 
@@ -261,7 +92,8 @@ def _failures(dataset: Dataset) -> list[Clip]:
     return [clip for clip in dataset.clips(None) if clip.status in {"failed", "quarantined"}]
 
 
-def _dataset_json(dataset: Dataset) -> dict[str, Any]:
+def dataset_json(dataset: Dataset) -> dict[str, Any]:
+    """Return the description of a dataset and the status of each clip."""
     from tpbench.dataset import read_clips
 
     content: dict[str, Any] = dataset.info.model_dump(mode="json")

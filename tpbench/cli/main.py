@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from tpbench.cli import boards, dataset, models, runs, scores
+from tpbench.cli import boards, dataset, demo, examples, extraction, models, runs, scores
 from tpbench.cli.output import CleanFormatter, clean_streams
 from tpbench.errors import TPBenchError
 from tpbench.foreign import printable
@@ -28,8 +28,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("extract")(dataset.extract)
-app.command("demo")(dataset.demo)
+app.command("extract")(extraction.extract)
+app.command("demo")(demo.demo)
 app.command("inspect")(dataset.inspect)
 app.command("split")(dataset.split)
 app.command("eval")(runs.evaluate)
@@ -43,6 +43,7 @@ app.add_typer(scores.metrics_app, name="metrics")
 app.add_typer(models.weights_app, name="weights")
 app.add_typer(models.cache_app, name="cache")
 app.command("doctor")(models.doctor)
+examples.complete(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -62,7 +63,7 @@ class _CurrentStderr(logging.Handler):
 
 @app.callback()
 def _options(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each step.")] = False,
+    _verbose: examples.Verbose = False,
     _version: Annotated[
         bool,
         typer.Option(
@@ -74,8 +75,6 @@ def _options(
     handler = _CurrentStderr()
     handler.setFormatter(CleanFormatter("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    if verbose:
-        logging.getLogger("tpbench").setLevel(logging.INFO)
     # Downloads take a while and use the network, so they are always announced.
     logging.getLogger("tpbench.weights").setLevel(logging.INFO)
 

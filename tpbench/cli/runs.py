@@ -5,35 +5,41 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from tpbench.cli import options as opt
 from tpbench.cli.output import (
     counted,
+    duration,
     echo_some,
     print_json,
     print_scores,
-    progress_bar,
-    scoring_bar,
     side_of,
+    size,
 )
+from tpbench.cli.progress import failed, progress_bar, scoring_bar
 
 if TYPE_CHECKING:
     from tpbench.baselines.base import OptionValue
     from tpbench.benchmark.evaluate import Evaluation, EvaluationListener
     from tpbench.benchmark.request import EvalRequest
-    from tpbench.benchmark.run_folder import Run
-    from tpbench.cli.output import Show
+    from tpbench.benchmark.run_folder import ClipRecord, Run
     from tpbench.work import Progress
 
 
 Task = Annotated[
     str, typer.Option(help="self: driven by a clip's own poses. cross: by another identity's.")
 ]
-Seeds = Annotated[str, typer.Option(help="Random seeds separated by commas, one run each: 42,43.")]
+Seeds = Annotated[
+    str,
+    typer.Option(
+        "--seeds", "--seed", help="Random seeds separated by commas, one run each: 42,43."
+    ),
+]
 Shard = Annotated[
     str | None,
     typer.Option(
@@ -81,7 +87,7 @@ def evaluate(
     dry_run: DryRun = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Generate all clips with a model and score them; an interrupted run is resumed."""
+    """Generate all clips with a model and score them. An interrupted run is resumed."""
     from tpbench.benchmark.request import EvalRequest
 
     model, options = _model_and_options(model, option, quirks=reference_quirks, videos=videos)
@@ -207,44 +213,23 @@ def _print_estimate(request: EvalRequest, *, as_json: bool) -> None:
     typer.echo(f"{counted(found.clips, 'clip')}, {counted(found.frames, 'frame')}{seeds}")
     if found.clips_there:
         typer.echo(f"{found.clips_there:,} of these clips already have a record")
-    typer.echo(f"disk: about {_size(found.disk_bytes)} for lossless frames")
+    typer.echo(f"disk: about {size(found.disk_bytes)} for lossless frames")
     if found.generate_s is None:
         typer.echo("time: unknown; this model has no earlier run on this machine")
     else:
-        typer.echo(f"time: about {_duration(found.generate_s)} to generate, as {found.based_on}")
+        typer.echo(f"time: about {duration(found.generate_s)} to generate, as {found.based_on}")
     for folder in found.folders:
         typer.echo(f"run: {folder}")
 
 
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
-
-
 @contextmanager
 def _evaluation_bar() -> Iterator[EvaluationListener]:
-
-    with progress_bar("clips") as show:
+    with progress_bar("clips", several_steps=True) as show:
 
         def listener(seed: int, state: Progress) -> None:
-            if state.step == "generate":
-                _show_generation(show, state, f"generate, seed {seed}: ")
-            else:
-                news = f"score, seed {seed}: {state.frames:,} frames"
-                show(done=state.done, total=state.total, news=news)
+            show(state, step=f"{state.step}, seed {seed}", news=failed(state))
 
         yield listener
-
-
-def _show_generation(show: Show, state: Progress, prefix: str = "") -> None:
-    failed = f"  {state.counts['failed']} failed" if state.counts["failed"] else ""
-    show(done=state.done, total=state.total, news=f"{prefix}{state.frames:,} frames{failed}")
 
 
 def generate(
@@ -254,22 +239,25 @@ def generate(
     videos: Videos = None,
     out: opt.Runs = Path("runs"),
     split: opt.Split = None,
+    task: Task = "self",
+    protocol: opt.Protocol = "tpbench-v2",
     weights: opt.Weights = None,
-    seed: opt.Seed = 42,
+    seeds: Seeds = "42",
     limit: opt.Limit = None,
     ids: opt.Ids = None,
     option: opt.ModelOptions = None,
     reference_quirks: opt.ReferenceQuirks = False,
     device: opt.Device = "auto",
+    shard: Shard = None,
     keep: opt.Keep = "lossless",
     workers: opt.GeneratingWorkers = None,
     overwrite: opt.Overwrite = "missing",
     min_frames: opt.MinFrames = None,
+    dry_run: DryRun = False,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Generate the clips of a run without scoring them; an interrupted run is resumed."""
-    from tpbench.benchmark.generate import generate_run
+    """Generate the clips of a run without scoring them. An interrupted run is resumed."""
     from tpbench.benchmark.request import EvalRequest
-    from tpbench.work import terminate_as_interrupt
 
     model, options = _model_and_options(model, option, quirks=reference_quirks, videos=videos)
     request = EvalRequest(
@@ -277,10 +265,13 @@ def generate(
         data=data,
         name=name,
         split=split,
-        seeds=(seed,),
+        task=task,
+        protocol=protocol,
+        seeds=_seeds(seeds),
         options=options,
         weights=weights,
         device=device,
+        shard=shard,
         limit=limit,
         ids=_ids(ids),
         min_frames=min_frames,
@@ -290,23 +281,64 @@ def generate(
         overwrite=overwrite,
         command=("tpbench", *sys.argv[1:]),
     )
-    last: Progress | None = None
+    if dry_run:
+        _print_estimate(request, as_json=as_json)
+    else:
+        _generate(request, as_json=as_json)
+
+
+def _generate(request: EvalRequest, *, as_json: bool) -> None:
+    """Generate the runs of all seeds, one after the other."""
+    from tpbench.benchmark.generate import generate_run
+    from tpbench.benchmark.request import plan_evaluation
+    from tpbench.work import terminate_as_interrupt
+
+    plan_evaluation(request)  # names and seeds are checked before anything is generated
+    made: list[tuple[Run, Progress | None]] = []
     with terminate_as_interrupt(), progress_bar("clips") as show:
+        for seed in request.seeds:
+            last: Progress | None = None
 
-        def listener(state: Progress) -> None:
-            nonlocal last
-            last = state
-            _show_generation(show, state)
+            def listener(state: Progress, seed: int = seed) -> None:
+                nonlocal last
+                last = state
+                show(state, step=f"generate, seed {seed}", news=failed(state))
 
-        run = generate_run(request, listener)
-    _print_generated(run, last)
-    counts = run.info.counts
-    if counts.failed or counts.quarantined:
-        failures = [record for record in run.records().values() if record.status != "done"]
-        lines = [f"{record.status}: {record.clip_id}: {record.reason}" for record in failures]
-        if left := echo_some(lines):
-            typer.echo(f"and {left} more; see {run.folder.path / 'records'}", err=True)
+            made.append((generate_run(replace(request, seeds=(seed,)), listener), last))
+    if as_json:
+        print_json({"runs": [_generated_json(run) for run, _ in made]}, indent=1)
+    else:
+        for run, state in made:
+            _print_generated(run, state)
+    incomplete = [run for run, _ in made if _print_not_generated(run)]
+    if incomplete:
         raise typer.Exit(opt.FAILED_EXIT_CODE)
+
+
+def _not_generated(run: Run) -> list[ClipRecord]:
+    return [record for record in run.records().values() if record.status != "done"]
+
+
+def _print_not_generated(run: Run) -> bool:
+    """Print the clips of a run that failed; return whether any did."""
+    lines = [f"{one.status}: {one.clip_id}: {one.reason}" for one in _not_generated(run)]
+    if left := echo_some(lines):
+        typer.echo(f"and {left} more; see {run.folder.path / 'records'}", err=True)
+    return bool(lines)
+
+
+def _generated_json(run: Run) -> dict[str, Any]:
+    return {
+        "seed": run.info.seed,
+        "folder": str(run.folder.path),
+        "model": run.info.model.name,
+        "dataset": run.info.dataset.model_dump(exclude={"left_out", "folder"}),
+        "task": run.info.task.model_dump(),
+        "partial": run.info.partial,
+        "counts": run.info.counts.model_dump(),
+        "frames_per_s": run.info.timings.frames_per_s,
+        "failed": {one.clip_id: one.reason for one in _not_generated(run)},
+    }
 
 
 def _print_generated(run: Run, state: Progress | None) -> None:
@@ -314,8 +346,8 @@ def _print_generated(run: Run, state: Progress | None) -> None:
     line = f"{info.model.row_name} on {side_of(info.dataset.name, info.dataset.split)}: "
     line += f"{counts.done:,} of {counts.expected:,} clips done, {counted(counts.frames, 'frame')}"
     if state is not None:
-        made, failed = state.counts["made"], state.counts["failed"]
-        line += f"; now: {made:,} generated, {failed:,} failed, {state.before:,} already there"
+        made, lost = state.counts["made"], state.counts["failed"]
+        line += f"; now: {made:,} generated, {lost:,} failed, {state.before:,} already there"
     typer.echo(line)
     if info.timings.frames_per_s is not None:
         typer.echo(f"generation alone: {info.timings.frames_per_s:,.1f} frames/s per worker")
@@ -339,7 +371,7 @@ def verify(
     offline: opt.Offline = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Check every sha256 of a run and recompute its scores from the generated clips."""
+    """Check the files of a run and compute its scores again."""
     from tpbench.benchmark.verify import verify_run
     from tpbench.work import terminate_as_interrupt
 

@@ -14,12 +14,11 @@ from tpbench.cli.output import (
     console,
     counted,
     echo_some,
-    named_scoring_bar,
     new_table,
     print_json,
     print_scores,
-    scoring_bar,
 )
+from tpbench.cli.progress import named_scoring_bar, scoring_bar
 from tpbench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def score(
     ] = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Score generated videos against real ones; an interrupted run is resumed."""
+    """Score generated videos against real ones. An interrupted run is resumed."""
     from tpbench.metrics.scoring.run import ScoreRequest
 
     request = ScoreRequest(
@@ -198,7 +197,7 @@ def _escaped(line: str) -> str:
 metrics_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Metrics and protocols: list, show.",
+    help="Metrics and protocols: list, show, check.",
 )
 
 _POLICIES: Final = {
@@ -216,7 +215,7 @@ def list_metrics(
     ] = None,
     as_json: opt.AsJson = False,
 ) -> None:
-    """List the metrics: direction, unit, and model files with whether they are present."""
+    """List the metrics with direction, unit and model files."""
     from tpbench.metrics.registry import METRICS, PROTOCOLS, metric, protocol
 
     chosen = protocol(protocol_id).metrics if protocol_id is not None else tuple(METRICS)
@@ -237,7 +236,10 @@ def show(
     name: Annotated[str, typer.Argument(metavar="ID", help="A metric or a protocol.")],
     as_json: opt.AsJson = False,
 ) -> None:
-    """Explain a metric (definition, formula, source, pitfalls) or a protocol."""
+    """Explain a metric or a protocol.
+
+    Shows definition, formula, source and pitfalls.
+    """
     from tpbench.metrics.registry import METRICS, PROTOCOLS, RETIRED_PROTOCOLS, protocol
 
     if name in METRICS:
@@ -267,10 +269,11 @@ def check(
     ] = None,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Hold our numbers and decoded frames against other libraries, on this machine.
+    """Compare numbers and decoded frames with other libraries.
 
-    PSNR and SSIM against scikit-image, LPIPS against lpips, FID's features against pytorch-fid, the
-    Fréchet distance against SciPy, TJE against its plain formula, frames against decord and OpenCV.
+    On this machine: PSNR and SSIM against scikit-image, LPIPS against lpips, FID's features against
+    pytorch-fid, the Fréchet distance against SciPy, TJE against its plain formula, frames against
+    decord and OpenCV.
     """
     from tpbench.metrics.reference_check import check_numbers
 

@@ -240,15 +240,20 @@ def build_suite(*, skeleton: PoseSource, device: Device, offline: bool) -> Detec
     )
 
 
+def models_of(skeleton: PoseSource) -> tuple[str, ...]:
+    """Return the names of the model files that extraction needs with a skeleton detector."""
+    own = _MEDIAPIPE_SKELETON if skeleton == "mediapipe" else DWPOSE_WEIGHTS
+    return (*own, *_FACES_AND_HANDS)
+
+
 def weights_digest(skeleton: PoseSource, *, offline: bool) -> str:
     """Ensure that all model files are present, and return a sha256 over them.
 
     Raises:
         MissingWeightsError: one is missing; for DWPose the message names both remedies.
     """
-    own = _MEDIAPIPE_SKELETON if skeleton == "mediapipe" else DWPOSE_WEIGHTS
     digests = []
-    for name in (*own, *_FACES_AND_HANDS):
+    for name in models_of(skeleton):
         try:
             weights.resolve(name, offline=offline)
         except MissingWeightsError as error:

@@ -41,13 +41,21 @@ def make_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        begun = (folder / SETTINGS_FILE).is_file()
-        if not begun and any(_is_foreign(entry) for entry in folder.iterdir()):
-            raise DatasetError(_why_refused(folder))
+        if (why := refusal(folder)) is not None:
+            raise DatasetError(why)
         require_own_folders(folder)
         (folder / RECORDS_FOLDER).mkdir(exist_ok=True)
     except OSError as error:
         raise DatasetError(f"{folder}: can't write a dataset here ({error.strerror})") from error
+
+
+def refusal(folder: Path) -> str | None:
+    """Return why a folder can't become a dataset or be extended; None if it can."""
+    if not folder.exists() or (folder / SETTINGS_FILE).is_file():
+        return None
+    if not folder.is_dir():
+        return f"{folder}: is a file; choose a new or empty folder"
+    return _why_refused(folder) if any(map(_is_foreign, folder.iterdir())) else None
 
 
 def _is_foreign(entry: Path) -> bool:
@@ -117,6 +125,25 @@ def plan(
         if ours:
             records.planned[planned.key] = planned
     return {s.key for s in sources if s.key in keys and (not shard or shard.holds(s.shown_path))}
+
+
+def sources_left(
+    records: SourceRecords, sources: Sequence[Source], *, retry_failed: bool = False
+) -> list[Source]:
+    """Return the sources that a run would process, before it looks for equal ones. Writes nothing.
+
+    Args:
+        records: of the dataset.
+        sources: all inputs.
+        retry_failed: see `plan`.
+    """
+    known = records.known
+    again, _ = _to_reprocess(records, sources, retry_failed=retry_failed)
+    return [
+        source
+        for source in sources
+        if source.key not in known or source.key in again or known[source.key].state == "pending"
+    ]
 
 
 def _to_reprocess(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from tpbench.work import (
     usable_cores,
 )
 from tpbench.work.records import Shard
+
+logger = logging.getLogger(__name__)
 
 _RECYCLE_AFTER: Final = 50
 """A worker is replaced after this many sources: native libraries never free some memory."""
@@ -181,7 +184,7 @@ def _opened(request: ExtractionRequest, *, shard: Shard | None) -> Iterator[_Run
         open_records(
             folder,
             settings=settings_digest(parts),
-            config=_described(config, skeleton) | {"models": models},
+            config=described_settings(config, skeleton) | {"models": models},
             redo=request.redo,
             shard=shard,
         ) as records,
@@ -218,11 +221,15 @@ class _Run:
         self, on_progress: ProgressListener | None
     ) -> tuple[Progress, KeyboardInterrupt | None]:
         """Process the planned sources; return the progress and the interruption, if any."""
-        progress = ProgressCounter(
-            "extract",
-            total=len(self.keys),
-            before=self.records.num_finished(self.keys),
-            listener=on_progress,
+        total, before = len(self.keys), self.records.num_finished(self.keys)
+        progress = ProgressCounter("extract", total=total, before=before, listener=on_progress)
+        logger.info(
+            "extracting into %s: %d of %d videos left, %d workers, skeletons by %s",
+            self.folder,
+            total - before,
+            total,
+            self.workers,
+            self.request.skeleton,
         )
         pool = Pool(
             num_workers=self.workers,
@@ -246,13 +253,14 @@ class _Run:
         Replaced clips are deleted only after the manifest without them is written.
         """
         self.records.require_in_place()
+        logger.info("writing the manifest, the card and the report of %s", self.folder)
         rows, stats = self.records.published(workers=self.workers)
         sweep(self.folder)
         dataset = finalise(
             self.folder,
             rows,
             name=self.name,
-            config=_described(self.config, self.request.skeleton),
+            config=described_settings(self.config, self.request.skeleton),
             models=_model_digests(rows),
             measurements=described_measurements(),
             run=stats,
@@ -279,7 +287,8 @@ def _task(run: _Run) -> TaskSpec:
     )
 
 
-def _described(config: ExtractionConfig, skeleton: PoseSource) -> dict[str, Any]:
+def described_settings(config: ExtractionConfig, skeleton: PoseSource) -> dict[str, Any]:
+    """Return the settings of an extraction as they are recorded, without the model files."""
     return config.model_dump(mode="json") | {
         "skeleton": skeleton,
         "visibility": visibility(skeleton),

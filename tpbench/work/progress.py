@@ -89,9 +89,12 @@ class ProgressCounter:
             counts: its results, see `Progress.counts`.
         """
         reported = self._frames_running.pop(key, 0)
-        self._frames_finished += reported if frames is None else frames
+        frames = reported if frames is None else frames
+        self._frames_finished += frames
         self._done += done
         self._counts.update(counts)
+        results = "".join(f", {number} {name}" for name, number in counts.items() if number)
+        _log.info("%s: %s: %d frames%s", self._step, key, frames, results)
         self.tell()
 
     def state(self) -> Progress:

@@ -169,6 +169,15 @@ class _Scoring:
         )
         cores = work.usable_cores()
         workers = min(self.setting.workers or cores, max(1, len(pending)))
+        logger.info(
+            "scoring into %s: %d of %d clips left, %d workers on %s, metrics %s",
+            self.out,
+            len(pending),
+            total,
+            workers,
+            self.device,
+            ", ".join(self.availability.metrics),
+        )
         config = {
             "policies": asdict(self.setting.policies),
             "records": str(self.out / RECORDS_NAME),

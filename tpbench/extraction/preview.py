@@ -1,0 +1,125 @@
+"""`preview_extraction`: what `extract` would do, without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tpbench import weights
+from tpbench.detectors.base import models_of
+from tpbench.errors import ConfigError
+from tpbench.extraction.config import ExtractionConfig, load_preset
+from tpbench.extraction.planning import refusal, sources_left
+from tpbench.extraction.records import SETTINGS_FILE, Settings, SourceRecords
+from tpbench.extraction.run import ExtractionRequest, described_settings
+from tpbench.extraction.sources import Source, find_sources, plain_path
+from tpbench.work import usable_cores
+from tpbench.work.records import RecordError, Shard, describe_differences
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractionPreview:
+    """What a call of `extract` would do."""
+
+    folder: Path
+    """Of the dataset."""
+    videos: int
+    """Inputs, or those of the shard."""
+    videos_left: int
+    """Of these, not processed yet; equal files are counted, although only one is processed."""
+    bytes_left: int
+    """Size of the videos left."""
+    preset: str
+    skeleton: str
+    workers: int
+    models_missing: tuple[str, ...]
+    """Model files that would be downloaded first."""
+    problems: tuple[str, ...]
+    """What would stop the call."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {**asdict(self), "folder": str(self.folder)}
+
+
+def preview_extraction(request: ExtractionRequest, shard: Shard | None = None) -> ExtractionPreview:
+    """Find out what `extract` would do, and what would stop it. Writes nothing.
+
+    Args:
+        request: the call.
+        shard: the part to process; None for all.
+
+    Raises:
+        ConfigError: a preset, option or input is wrong.
+        DatasetError: the records of the dataset are damaged.
+    """
+    preset = request.preset
+    config = preset if isinstance(preset, ExtractionConfig) else load_preset(preset)
+    workers = request.workers if request.workers is not None else usable_cores()
+    if workers < 1:
+        raise ConfigError(f"--workers must be at least 1, got {workers}")
+    folder = plain_path(Path(request.out))
+    sources = find_sources([Path(given) for given in request.inputs], excluded=folder)
+    if shard is not None:
+        sources = [source for source in sources if shard.holds(source.shown_path)]
+    settings = _settings(folder)
+    left = sources if settings is None else _left(folder, settings, sources, request)
+    names = models_of(request.skeleton)
+    missing = tuple(name for name in names if not weights.state(name).usable)
+    return ExtractionPreview(
+        folder=folder,
+        videos=len(sources),
+        videos_left=len(left),
+        bytes_left=sum(source.size_bytes for source in left),
+        preset=preset if isinstance(preset, str) else "",
+        skeleton=request.skeleton,
+        workers=workers,
+        models_missing=missing,
+        problems=tuple(_problems(folder, settings, config, request, missing)),
+    )
+
+
+def _settings(folder: Path) -> Settings | None:
+    """Return the settings of an existing dataset; None for a new one."""
+    path = folder / SETTINGS_FILE
+    if not path.is_file():
+        return None
+    try:
+        return Settings.read(path)
+    except RecordError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _left(
+    folder: Path, settings: Settings, sources: list[Source], request: ExtractionRequest
+) -> list[Source]:
+    if request.redo:
+        return sources
+    records = SourceRecords(folder, settings)
+    return sources_left(records, sources, retry_failed=request.retry_failed)
+
+
+def _problems(
+    folder: Path,
+    settings: Settings | None,
+    config: ExtractionConfig,
+    request: ExtractionRequest,
+    missing: tuple[str, ...],
+) -> Iterator[str]:
+    """Yield what would stop the call."""
+    if settings is None:
+        if (why := refusal(folder)) is not None:
+            yield why
+    elif not request.redo:
+        before = {key: value for key, value in settings.config.items() if key != "models"}
+        if differences := describe_differences(
+            before, described_settings(config, request.skeleton)
+        ):
+            yield (
+                f"{folder}: made with another config ({differences}); choose another folder, or "
+                "pass --redo to reprocess everything"
+            )
+    if missing and request.offline:
+        yield f"model files are missing, and --offline forbids downloads: {', '.join(missing)}"
