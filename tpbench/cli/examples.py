@@ -38,7 +38,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "score": (
         "tpbench score --real REAL --generated MINE --out scores",
-        "tpbench score --real REAL --generated A=DIR_A --generated B=DIR_B --out scores",
+        "tpbench score --real REAL --generated A=DIR_A --generated B=DIR_B",
         "tpbench score --real DATASET --split test --generated MINE --first-frame 1",
     ),
     "compare": (
