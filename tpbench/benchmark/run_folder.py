@@ -35,9 +35,11 @@ from tpbench.benchmark.run_info import (
 )
 from tpbench.benchmark.tasks import SplitChoice, TaskClip
 from tpbench.dataset import check_clip_id
+from tpbench.dataset.info import CLIP_ID_PATTERN
 from tpbench.errors import DatasetError, SubmissionError
 from tpbench.files import atomic_write, sha256_of
 from tpbench.foreign import ForeignFileError, read_json
+from tpbench.metrics.scoring.records import file_slug
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport
 from tpbench.video import LOSSLESS_X264
 from tpbench.work.records import Record, locked, sweep
@@ -181,6 +183,15 @@ def run_path(  # noqa: PLR0913 - one per part of the path
     )
 
 
+def file_stem(clip_id: str) -> str:
+    """Return a file name for a clip: its id, or, for a path of a scored video, a name made of it.
+
+    >>> file_stem("anna_0_4000"), file_stem("sub/a b")
+    ('anna_0_4000', 'sub_a_b-9fe0fc47')
+    """
+    return clip_id if CLIP_ID_PATTERN.fullmatch(clip_id) else file_slug(clip_id)
+
+
 def safe_name(name: str) -> str:
     """Return a name that can't leave its folder and needs no quotes."""
     return re.sub(r"[^A-Za-z0-9._@-]+", "-", name).strip("-.") or "unnamed"
@@ -203,7 +214,11 @@ class RunFolder:
 
     def preview(self, clip_id: str) -> Path:
         """Preview of the frames, playable everywhere."""
-        return self.path / "preview" / f"{check_clip_id(clip_id)}.mp4"
+        return self.path / "preview" / f"{file_stem(clip_id)}.mp4"
+
+    def real_preview(self, clip_id: str) -> Path:
+        """Preview of the real clip, in a folder of `tpbench score` only."""
+        return self.path / "real" / f"{file_stem(clip_id)}.mp4"
 
     def record(self, clip_id: str) -> Path:
         """Record of the clip's outcome."""

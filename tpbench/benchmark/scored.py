@@ -17,8 +17,9 @@ from typing import Any, Final
 
 from tpbench.benchmark.compare import Comparison, compare_runs
 from tpbench.benchmark.leaderboard.tables import BuiltLeaderboard, build_leaderboard
+from tpbench.benchmark.previews import make_previews
 from tpbench.benchmark.request import checked_name
-from tpbench.benchmark.run_folder import safe_name, timings_of
+from tpbench.benchmark.run_folder import RunFolder, safe_name, timings_of
 from tpbench.benchmark.run_info import (
     RUN_INFO_NAME,
     SCORED,
@@ -35,8 +36,14 @@ from tpbench.errors import ConfigError, SubmissionError
 from tpbench.metrics.registry import DEFAULT_PROTOCOL
 from tpbench.metrics.scoring.policies import LengthPolicy, RatePolicy, ResizePolicy
 from tpbench.metrics.scoring.report import ScoreReport
-from tpbench.metrics.scoring.run import RealSide, ScoreRequest, open_real, score_folder
-from tpbench.work import Progress, ProgressListener
+from tpbench.metrics.scoring.run import (
+    RealSide,
+    ScoreRequest,
+    open_real,
+    pair_folder,
+    score_pairs,
+)
+from tpbench.work import Progress, ProgressListener, explain_halts
 
 BOARD_NAME: Final = "leaderboard"
 """Folder of the table and the page, inside the folder of several scored methods."""
@@ -116,7 +123,7 @@ def score_named(
     real: RealSide | None = None,
     on_progress: ProgressListener | None = None,
 ) -> ScoreReport:
-    """Score the videos of one method, and stamp the folder of the results.
+    """Score the videos of one method in one pass over the frames, and stamp the results.
 
     An interrupted scoring is resumed, and results of earlier ones into `out` are reused.
 
@@ -133,10 +140,15 @@ def score_named(
             `eval`.
         SubmissionError: nothing matches, or two generated videos claim one clip.
     """
-    name = checked_name(name)
+    name, setting = checked_name(name), request.setting()
     _require_no_run(out)
-    report = score_folder(request, generated, out=out, real=real, on_progress=on_progress)
-    write_run_info(out, stamp(report, name=name, folder=generated))
+    real = real or open_real(request)
+    pairing = pair_folder(real, generated, request.identities)
+    with explain_halts(out):
+        report = score_pairs(
+            pairing, out=out, setting=setting, real=real.about, on_progress=on_progress
+        )
+        write_run_info(out, stamp(report, name=name, folder=generated))
     return report
 
 
@@ -278,6 +290,17 @@ def score_methods(
         reports[name] = score_named(
             request, name, videos, out=folders[name], real=real, on_progress=listener
         )
+        if page:
+            pairing = pair_folder(real, videos, request.identities)
+            make_previews(
+                RunFolder(path=folders[name]),
+                {pair.clip_id: pair for pair in pairing.pairs},
+                reports[name],
+                with_real=not real.is_dataset,
+                other=RunFolder(path=next(iter(folders.values()))),
+                workers=request.workers,
+                on_progress=listener,
+            )
     scored = [folders[name] for name, report in reports.items() if report.clips]
     data = Path(request.real) if real.is_dataset else None
     return ScoredMethods(

@@ -33,6 +33,7 @@ from tpbench.benchmark.leaderboard.collect import (
     Verified,
     require_agreement,
 )
+from tpbench.benchmark.previews import ClipPreviews, preview_record
 from tpbench.benchmark.run_info import ModelStamp, Session
 from tpbench.benchmark.tasks import PAIR_JOINT, TASKS
 from tpbench.errors import SubmissionError
@@ -242,6 +243,8 @@ def _seed_run(run: ScoredRun) -> SeedRun:
     failed |= {name: record.reason for name, record in run.records.items() if record.reason}
     failed |= report.coverage.failed
     previews = {name: r.preview_sha256 for name in report.clips if (r := run.records.get(name))}
+    of_scored = _of_scored(run)
+    previews |= {name: record.generated_sha256 for name, record in of_scored.items()}
     return SeedRun(
         seed=run.info.seed,
         folder=run.path,
@@ -257,7 +260,16 @@ def _seed_run(run: ScoredRun) -> SeedRun:
             for clip_id in sorted(failed)
         },
         previews={clip_id: sha256 for clip_id, sha256 in previews.items() if sha256},
+        real_previews={name: sha for name, one in of_scored.items() if (sha := one.real_sha256)},
     )
+
+
+def _of_scored(run: ScoredRun) -> dict[str, ClipPreviews]:
+    """Return, by clip, the previews in a folder of `tpbench score`; a run of `eval` has records."""
+    if not run.run.is_scored:
+        return {}
+    found = {clip_id: preview_record(run.run.folder, clip_id) for clip_id in run.report.clips}
+    return {clip_id: record for clip_id, record in found.items() if record is not None}
 
 
 def _frames_per_s(runs: Sequence[ScoredRun]) -> float | None:

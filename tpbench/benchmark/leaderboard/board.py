@@ -70,6 +70,8 @@ class SeedRun:
     """By clip without scores: the reason."""
     previews: Mapping[str, str]
     """By clip: sha256 of the preview, from its record."""
+    real_previews: Mapping[str, str] = field(default_factory=dict)
+    """By clip, of a scored folder: sha256 of the preview of the real clip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -254,7 +254,8 @@ def _notes(score: MetricScore, spread: float | None) -> list[str]:
 def _notices(leaderboard: Leaderboard) -> list[dict[str, str]]:
     """Return the notices shown above the table."""
     said = [{"text": note, "kind": "note"} for note in leaderboard.notes]
-    if leaderboard.data is None:
+    shows_real = any(run.real_previews for row in leaderboard.rows for run in row.runs)
+    if leaderboard.data is None and not shows_real:
         text = "real clips and poses are shown only if built with `leaderboard build --data"
         said.append({"text": f"{text} DATASET`", "kind": "note"})
     said += [

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.benchmark.leaderboard.board import ClipInfo, Leaderboard, Row
-from tpbench.benchmark.run_folder import RunFolder
+from tpbench.benchmark.run_folder import RunFolder, file_stem
 from tpbench.benchmark.site import Site, copied
 from tpbench.dataset import Clip, Dataset
 from tpbench.errors import ConfigError, TPBenchError
@@ -50,11 +50,14 @@ def place_media(leaderboard: Leaderboard, site: Site) -> dict[str, ClipMedia]:
     names = _folder_names([row.id for row in leaderboard.rows])
     placed: dict[str, ClipMedia] = {}
     for clip in leaderboard.clips:
-        targets = {} if dataset is None else _from_dataset(dataset, rows, clip, site)
+        if dataset is None:
+            targets = _from_scored(leaderboard, clip, site)
+        else:
+            targets = _from_dataset(dataset, rows, clip, site)
         generated = {
             row.id: target
             for row in leaderboard.rows
-            if (target := _preview(row, clip.id, f"{names[row.id]}/{clip.id}.mp4", site))
+            if (target := _preview(row, clip.id, f"{names[row.id]}/{file_stem(clip.id)}.mp4", site))
         }
         videos = [*([targets["real"]] if "real" in targets else []), *generated.values()]
         addresses = {part: _address(path, site) for part, path in targets.items()}
@@ -116,6 +119,19 @@ def _from_dataset(
         first = _reference(dataset, reference, real, site)
     found = {"pose": pose, "real": real, "reference": first}
     return {part: path for part, path in found.items() if path}
+
+
+def _from_scored(leaderboard: Leaderboard, clip: ClipInfo, site: Site) -> dict[str, Path]:
+    """Copy the preview of the real clip, and its first frame, from a folder of `tpbench score`."""
+    name, has_reference = file_stem(clip.id), leaderboard.policies.get("first_frame", 0) > 0
+    for run in (run for row in leaderboard.rows for run in row.runs):
+        if sha256 := run.real_previews.get(clip.id):
+            source = RunFolder(path=run.folder).real_preview(clip.id)
+            if real := _copy(f"real/{name}.mp4", source, run.folder, sha256, site):
+                jpeg = f"{MEDIA_NAME}/reference/{name}.jpg"
+                first = _first_frame(real, jpeg, site) if has_reference else None
+                return {"real": real, **({"reference": first} if first else {})}
+    return {}
 
 
 def _reference(dataset: Dataset, clip: Clip, real: Path | None, site: Site) -> Path | None:

@@ -420,40 +420,21 @@ def _hashed(path: Path) -> str | None:
         return None
 
 
-def score_folder(
-    request: ScoreRequest,
-    generated: Path,
-    *,
-    out: Path,
-    real: RealSide | None = None,
-    on_progress: work.ProgressListener | None = None,
-) -> ScoreReport:
-    """Score a folder of generated videos against real ones, in one pass over the frames.
+def pair_folder(real: RealSide, generated: Path, identities: Path | str | None) -> Pairing:
+    """Match a folder of generated videos with the real ones.
 
     Videos are matched by clip id (a dataset) or by relative path without ending (any folder); a
-    folder of numbered pictures is a video. Results of an earlier run in `out` are reused.
+    folder of numbered pictures is a video.
 
     Args:
-        request: the real videos, and how to score.
+        real: the real clips.
         generated: the folder with the generated ones.
-        out: folder for `scores.json`, `frames.parquet` and the records.
-        real: the real clips of the request, if they are open already.
-        on_progress: called with the progress.
+        identities: see `ScoreRequest.identities`.
 
     Raises:
-        ConfigError, DatasetError: an option, a name, or a folder is wrong.
+        ConfigError: there is no such folder, or the table is wrong or lacks a clip.
         SubmissionError: nothing matches, or two generated videos claim one clip.
     """
-    setting = request.setting()
-    real = real or open_real(request)
-    pairing = _paired(real, generated, request.identities)
-    with work.explain_halts(out):
-        return score_pairs(
-            pairing, out=out, setting=setting, real=real.about, on_progress=on_progress
-        )
-
-
-def _paired(real: RealSide, generated: Path, identities: Path | str | None) -> Pairing:
     found = videos_below(generated, by_own_name=real.is_dataset)
     left_out = passed_over(generated, found.values())
     pairing = pair_up(real.clips, found, left_out=left_out, by_own_name=real.is_dataset)
