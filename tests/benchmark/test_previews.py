@@ -53,10 +53,11 @@ def test_the_page_has_real_and_generated_videos_of_every_clip(
     assert found == [
         f"{side}/{stem}.mp4" for side in ("generated/X", "generated/Y", "real") for stem in stems
     ]
-    for side in ("generated/X", "generated/Y", "real"):
-        video = media / side / "sub_b_c-1d073649.mp4"
-        info = probe(video)
-        assert (info.width_px, info.height_px, info.frame_count, info.fps) == (64, 48, 6, 25)
+    for path in media.rglob("*.mp4"):
+        info = probe(path)
+        assert (info.width_px, info.height_px, info.frame_count) == (64, 48, 6)
+        assert info.fps == 25
+    video = media / "real" / "sub_b_c-1d073649.mp4"
     shown = np.stack([frame.image for frame in read_frames(video)]).astype(int)
     assert abs(shown - pictures(6, size_px=(65, 49), seed=1)[:, :48, :64]).mean() < 12
 
