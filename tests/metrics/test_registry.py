@@ -33,6 +33,7 @@ from tpbench.metrics.registry import (
     Reduction,
     as_pooled,
     checked_rows,
+    headline_of,
     metric,
     metric_at,
     protocol,
@@ -127,8 +128,22 @@ def test_an_id_can_be_a_column_and_texts_are_there_and_clean(metric_id: str) -> 
     assert len(row.definition) <= 220
 
 
-def test_no_two_titles_are_equal() -> None:
+def test_no_two_titles_and_no_two_labels_are_equal() -> None:
     assert len({row.title for row in METRICS.values()}) == len(METRICS)
+    assert len({row.label for row in METRICS.values()}) == len(METRICS)
+
+
+def test_labels_fit_a_column_and_are_ascii() -> None:
+    for row in (*METRICS.values(), *RETIRED.values()):
+        assert row.label.isascii()
+        assert 2 <= len(row.label) <= 20
+    assert all(row.label == METRICS[row.id].label for row in RETIRED.values())
+
+
+def test_an_arrow_says_which_values_are_better() -> None:
+    arrows = {name: METRICS[name].arrow for name in ("psnr", "l1", "motion_ratio", "drift_lag_2")}
+    assert arrows == {"psnr": "↑", "l1": "↓", "motion_ratio": "→ 1", "drift_lag_2": "→ 0"}
+    assert METRICS["identical_share"].arrow == ""
 
 
 @every_metric
@@ -384,15 +399,52 @@ def test_whatever_setting_changes_changes_the_digest(change: dict[str, Any]) -> 
 
 
 def test_the_list_of_changes_above_is_whole_but_for_prose() -> None:
-    assert len(fields(registry.Protocol)) == 15 + 3
+    assert len(fields(registry.Protocol)) == 15 + 4
 
 
 @pytest.mark.parametrize(
-    "prose", [{"title": "another"}, {"description": "Another."}, {"quirks": ("Another.",)}]
+    "prose",
+    [
+        {"title": "another"},
+        {"description": "Another."},
+        {"headline": ("ssim",)},
+        {"quirks": ("Another.",)},
+    ],
 )
 def test_what_is_only_said_about_it_leaves_the_digest(prose: dict[str, Any]) -> None:
     found = protocol(DEFAULT_PROTOCOL)
     assert replace(found, **prose).digest == found.digest
+
+
+def test_headlines_left_the_digests_as_they_were() -> None:
+    assert {name: row.digest[:12] for name, row in PROTOCOLS.items()} == {
+        "tpbench-v2": "0e865afc6915",
+        "disco": "5526c75063e2",
+        "talkingpose": "913c54cc823c",
+    }
+
+
+@every_protocol
+def test_a_headline_is_a_handful_of_the_protocols_metrics(protocol_id: str) -> None:
+    found = protocol(protocol_id)
+    assert set(found.headline) <= set(found.metrics)
+    assert 2 <= len(set(found.headline)) == len(found.headline) <= 12
+
+
+def test_a_narrowed_protocol_keeps_the_headline_metrics_it_has_or_takes_all() -> None:
+    full = protocol(DEFAULT_PROTOCOL)
+    assert full.with_metrics(["l1", "tje_d2", "psnr"]).headline == ("psnr", "tje_d2")
+    assert full.with_metrics(["l1", "kid"]).headline == ("l1", "kid")
+
+
+def test_scores_without_a_headline_have_that_of_their_protocol_or_of_its_successor() -> None:
+    full = protocol(DEFAULT_PROTOCOL)
+    for name in (DEFAULT_PROTOCOL, f"{DEFAULT_PROTOCOL}+custom", "tpbench-v1"):
+        assert headline_of({"id": name, "metrics": full.metrics}) == full.headline
+    assert headline_of({"id": "tpbench-v1+custom", "metrics": ["l1", "psnr"]}) == ("psnr",)
+    assert headline_of({"id": "unknown", "metrics": ["l1", "x"]}) == ("l1", "x")
+    said = {"id": DEFAULT_PROTOCOL, "metrics": full.metrics, "headline": ["l1", "gone"]}
+    assert headline_of(said) == ("l1",)
 
 
 def test_a_new_version_of_a_metric_changes_the_digests_of_its_protocols(
@@ -416,7 +468,8 @@ def test_other_metrics_make_another_protocol_and_say_so() -> None:
     assert narrowed.metrics == ("ssim", "psnr")
     assert narrowed.id == "tpbench-v2+custom"
     assert narrowed.digest != full.digest
-    assert replace(narrowed, id=full.id, metrics=full.metrics) == full
+    whole = replace(narrowed, id=full.id, metrics=full.metrics, headline=full.headline)
+    assert whole == full
 
 
 def test_the_order_of_metrics_does_not_count() -> None:

@@ -21,7 +21,7 @@ from tpbench.benchmark.run_info import RUN_INFO_NAME
 from tpbench.benchmark.tasks import select_clips, task_rule
 from tpbench.dataset import Dataset
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
-from tpbench.metrics.registry import PROTOCOLS, RETIRED_PROTOCOLS, Protocol
+from tpbench.metrics.registry import PROTOCOLS, RETIRED_PROTOCOLS, Protocol, headline_of
 from tpbench.metrics.scoring.policies import policies_of
 from tpbench.metrics.scoring.report import SCORES_NAME, ScoreReport
 from tpbench.metrics.scoring.run import ScoringSetting
@@ -164,6 +164,7 @@ def _protocol_of(report: ScoreReport, folder: Path) -> Protocol:
             **{
                 **settings,
                 "metrics": tuple(settings["metrics"]),
+                "headline": headline_of(settings),
                 "quirks": tuple(settings["quirks"]),
             }
         )

@@ -95,6 +95,9 @@ FAMILIES: Final[tuple[Family, ...]] = (
 """In the order in which tables show them."""
 
 
+_ARROWS: Final = {"higher": "↑", "lower": "↓"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRow:
     """One metric: a column of a results table."""
@@ -105,6 +108,8 @@ class MetricRow:
     """1 or more; raised whenever a value can change."""
     title: str
     """A few words, for headers."""
+    label: str
+    """Its name in tables of results, as papers write it: "PSNR"."""
     family: Family
     direction: Direction
     target: float | None = None
@@ -141,6 +146,11 @@ class MetricRow:
     """Paper, package or script that it follows, and where it departs from it."""
     pitfalls: str
     """What a reader of a table should know."""
+
+    @property
+    def arrow(self) -> str:
+        """Which values are better, as tables show it: "↑", "↓", "→ 1", or "" for neither."""
+        return _ARROWS.get(self.direction, "") if self.target is None else f"→ {self.target:g}"
 
 
 @cache
@@ -201,7 +211,7 @@ POOLINGS: Final[Mapping[Pooling, str]] = {
 """What each does, for readers."""
 _CUSTOM = "+custom"
 _SQUASHING = frozenset({"talkingpose"})
-_PROSE = frozenset({"title", "description", "quirks"})
+_PROSE = frozenset({"title", "description", "headline", "quirks"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +226,9 @@ class Protocol:
     description: str
     metrics: tuple[str, ...]
     """Ids, in the order of a table's columns."""
+    headline: tuple[str, ...]
+    """Those of them that belong into the table of a paper, in its order; shown first everywhere.
+    Like the texts, they don't change a number, and are no part of the digest."""
     length: Literal["fail", "truncate"]
     """If a clip has more or fewer frames than its real clip: an error, or both are compared until
     the shorter one ends."""
@@ -293,7 +306,12 @@ class Protocol:
                 )
         if set(chosen) == set(self.metrics):
             return self
-        return replace(self, id=self.id.removesuffix(_CUSTOM) + _CUSTOM, metrics=chosen)
+        return replace(
+            self,
+            id=self.id.removesuffix(_CUSTOM) + _CUSTOM,
+            metrics=chosen,
+            headline=_within(self.headline, chosen),
+        )
 
 
 @cache
@@ -327,6 +345,24 @@ def protocol(protocol_id: str) -> Protocol:
         raise ConfigError(
             f"no protocol is called '{protocol_id}'{did_you_mean(protocol_id, PROTOCOLS)}"
         ) from None
+
+
+def headline_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the metrics of a protocol that are shown first, in the order of a paper's table.
+
+    Args:
+        settings: of the protocol, as recorded in `scores.json`. Older ones have no headline: it is
+            that of this tpbench's protocol of the same id, or of its successor.
+    """
+    base = str(settings.get("id")).removesuffix(_CUSTOM)
+    known = PROTOCOLS.get(RETIRED_PROTOCOLS.get(base, base))
+    headline = settings.get("headline") or (known.headline if known else ())
+    return _within(headline, tuple(settings["metrics"]))
+
+
+def _within(headline: Iterable[str], metrics: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the headline metrics that are among these metrics; all of these if none is."""
+    return tuple(name for name in headline if name in metrics) or metrics
 
 
 def as_pooled(row: MetricRow, settings: Mapping[str, object]) -> MetricRow:

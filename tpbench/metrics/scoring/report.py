@@ -149,6 +149,7 @@ class _Protocol(BaseModel):
     digest: str
     version: Count
     metrics: tuple[str, ...]
+    headline: tuple[str, ...] = ()
     quirks: tuple[str, ...]
 
 
