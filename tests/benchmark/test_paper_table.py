@@ -20,15 +20,24 @@ from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, protocol
 
 def test_the_headline_is_shown_and_all_on_request_with_the_headline_first() -> None:
     headline = protocol(DEFAULT_PROTOCOL).headline
-    assert shown_metrics(PROTOCOL) == headline
-    every = shown_metrics(PROTOCOL, every=True)
+    assert shown_metrics(PROTOCOL, headline) == headline
+    every = shown_metrics(PROTOCOL, headline, every=True)
     assert every[: len(headline)] == headline
     assert sorted(every) == sorted(protocol(DEFAULT_PROTOCOL).metrics)
 
 
 def test_metrics_that_were_named_are_all_shown_though_few_are_of_the_headline() -> None:
     narrowed = {"id": f"{DEFAULT_PROTOCOL}+custom", "metrics": ["l1", "psnr"], "headline": ["psnr"]}
-    assert shown_metrics(narrowed) == ("psnr", "l1")
+    assert shown_metrics(narrowed, ["l1"]) == ("psnr", "l1")
+
+
+def test_the_body_stands_in_for_hands_that_nobody_has() -> None:
+    shown = shown_metrics(PROTOCOL, ["psnr", "akd_body", "pck_body"])
+    assert shown[-3:] == ("akd_body", "pck_body", "drift_psnr_slope")
+    some = shown_metrics(PROTOCOL, ["akd_hands"])
+    assert {"akd_hands", "pck_body"} <= set(some)
+    narrowed = {**PROTOCOL, "metrics": ["akd_hands", "psnr"]}
+    assert shown_metrics(narrowed, []) == ("psnr", "akd_hands")
 
 
 def test_a_column_has_label_arrow_and_unit() -> None:

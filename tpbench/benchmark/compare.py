@@ -16,14 +16,13 @@ from tpbench.benchmark.judging import (
     quantity,
     with_value,
 )
-from tpbench.benchmark.leaderboard.board import HEADLINE
 from tpbench.benchmark.leaderboard.collect import how_to_agree
 from tpbench.benchmark.run_folder import Run
 from tpbench.canonical import encoded
 from tpbench.errors import SubmissionError
 from tpbench.metrics.bootstrap import paired_difference
 from tpbench.metrics.joint_test import MIN_IDENTITIES, differ
-from tpbench.metrics.registry import MetricRow, as_pooled, metric_at
+from tpbench.metrics.registry import MetricRow, as_pooled, headline_of, metric_at
 from tpbench.metrics.scoring.report import ScoreReport, load_report
 
 if TYPE_CHECKING:
@@ -160,13 +159,18 @@ def compare_runs(a: Path | str, b: Path | str) -> Comparison:
         if name in reports[1].metrics and (row := metric_at(name, score.version)) is not None
     ]
     clips = [set(report.clips) for report in reports]
+    headline = headline_of(reports[0].protocol)
     compared = {row.id: _compared(row, *reports) for row in rows}
     better, unjudged = _better(rows, compared, reports)
     return Comparison(
         a=first,
         b=second,
         metrics={name: replace(one, better=better.get(name)) for name, one in compared.items()},
-        worst={row.id: _worst(row, *reports) for row in rows if _is_headline(row)},
+        worst={
+            row.id: _worst(row, *reports)
+            for row in rows
+            if row.id in headline and row.reduction != "set" and row.direction != "none"
+        },
         n_common=len(clips[0] & clips[1]),
         n_unpaired=len(clips[0] ^ clips[1]),
         n_judged=len(better),
@@ -331,10 +335,6 @@ def _worst(row: MetricRow, a: ScoreReport, b: ScoreReport) -> tuple[ClipLoss, ..
         if loss > 0
     ]
     return tuple(sorted(losses, key=lambda found: -found.loss)[:WORST])
-
-
-def _is_headline(row: MetricRow) -> bool:
-    return row.id in HEADLINE and row.reduction != "set" and row.direction != "none"
 
 
 def _values(row: MetricRow, report: ScoreReport) -> dict[str, float]:

@@ -14,6 +14,8 @@ _DIGITS: Final = 4
 """Significant digits of the greatest number of a column."""
 _MAX_DECIMALS: Final = 6
 _CUSTOM: Final = "+custom"
+_WITHOUT_HANDS: Final = {"akd_hands": "akd_body", "pck_hands": "pck_body"}
+"""Metrics that stand in the place of those of the hands where no method has hands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,19 +123,35 @@ class PaperTable:
         return max((row.cells[column.metric].n_clips for column in self.columns), default=0)
 
 
-def shown_metrics(protocol: Mapping[str, Any], *, every: bool = False) -> tuple[str, ...]:
+def shown_metrics(
+    protocol: Mapping[str, Any], measured: Collection[str], *, every: bool = False
+) -> tuple[str, ...]:
     """Return the metrics that are shown: the headline, or all of them, the headline first.
 
-    Metrics that the user named (`--metrics`) are all shown.
+    Where nobody has hands, the body stands in their place. Metrics that the user named
+    (`--metrics`) are all shown.
 
     Args:
         protocol: its settings, as recorded in `scores.json`.
+        measured: metrics with a value.
         every: whether to return all metrics.
     """
-    headline = headline_of(protocol)
+    headline = headline_shown(protocol, measured)
     if every or str(protocol.get("id")).endswith(_CUSTOM):
         return tuple(dict.fromkeys([*headline, *protocol["metrics"]]))
     return headline
+
+
+def headline_shown(protocol: Mapping[str, Any], measured: Collection[str]) -> tuple[str, ...]:
+    """Return a protocol's headline, those of the body in place of hands that nobody has."""
+    named = headline_of(protocol)
+    there = set(protocol["metrics"])
+    instead = {
+        hands: body
+        for hands, body in _WITHOUT_HANDS.items()
+        if hands not in measured and body in there
+    }
+    return tuple(dict.fromkeys(instead.get(name, name) for name in named))
 
 
 def paper_table(
@@ -151,13 +169,13 @@ def paper_table(
         every: whether to show all metrics instead of the headline.
         note: how the numbers were made; see `how_to_report`.
     """
-    wanted = shown_metrics(protocol, every=every)
     measured = {
         name
         for method in methods
         for name, score in method.scores.items()
         if not math.isnan(score.value)
     }
+    wanted = shown_metrics(protocol, measured, every=every)
     columns = tuple(_column(name, methods) for name in wanted if name in measured)
     return PaperTable(
         columns=columns,

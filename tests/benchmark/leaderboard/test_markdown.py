@@ -45,6 +45,15 @@ def test_directions_and_targets_stand_in_the_header(runs: Runs) -> None:
     ]  # fmt: skip
 
 
+def test_how_to_report_the_numbers_stands_at_the_top(runs: Runs) -> None:
+    board = board_of(runs())
+    assert board.how_to_report.startswith("Scored with tpbench")
+    (line,) = (
+        line for line in leaderboard_markdown(board).splitlines() if line.startswith("How to ")
+    )
+    assert line == f"How to report: {escaped(board.how_to_report)}"
+
+
 def test_intervals_and_spread_stand_beside_the_value(runs: Runs) -> None:
     runs(seed=1, psnr=GOOD)
     runs(seed=2, psnr=[value + 2 for value in GOOD])

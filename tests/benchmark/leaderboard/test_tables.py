@@ -244,6 +244,15 @@ def test_the_schema_explains_every_column_in_its_place(runs: Runs) -> None:
             assert told == [name, row.version, row.direction, row.target, row.unit]
             assert said["dtype"] == "float64"
             assert said["title"].startswith(row.title)
+            assert said["label"].startswith(row.label)
+
+
+def test_the_schema_names_the_headline_and_how_to_report_the_numbers(runs: Runs) -> None:
+    board = board_of(runs())
+    schema = json.loads(schema_text(board))
+    assert schema["headline"] == [row.id for row in board.overview]
+    assert schema["headline"][0] == "psnr"
+    assert schema["how_to_report"] == board.how_to_report
 
 
 def test_the_schema_says_what_was_done_on_what(runs: Runs) -> None:

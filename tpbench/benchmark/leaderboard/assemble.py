@@ -13,6 +13,7 @@ from typing import Final
 
 from tpbench.baselines import registry
 from tpbench.baselines.registry import load_reported
+from tpbench.benchmark.how_to_report import how_to_report
 from tpbench.benchmark.judging import (
     clip_badness,
     distance_of,
@@ -94,6 +95,7 @@ def assemble(collection: Collection, *, data: Path | None = None) -> Leaderboard
         reported=load_reported(),
         left_out=collection.left_out,
         notes=(*collection.notes, *_remarks(rows)),
+        how_to_report=how_to_report([run.report for run in runs]),
     )
 
 

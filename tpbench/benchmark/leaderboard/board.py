@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from tpbench.baselines.registry import ReportedValue
 from tpbench.benchmark.judging import badness, identity_sums, with_value
 from tpbench.benchmark.leaderboard.collect import LeftOut, Verified
+from tpbench.benchmark.paper_table import headline_shown
 from tpbench.benchmark.run_info import DatasetStamp, TaskStamp
 from tpbench.metrics.bootstrap import Estimate
 from tpbench.metrics.joint_test import MIN_IDENTITIES, worse_than_some
@@ -24,13 +25,6 @@ Mark = Literal["best", "tied"]
 """tied: not significantly worse than the best."""
 ANCHORS: Final = ("frozen", "gt-reencode", "oracle")
 """Models that belong in every table, in this order."""
-HEADLINE: Final = (
-    "psnr", "ssim", "lpips", "fid", "fvd", "tje_d2", "motion_ratio", "akd_hands", "pck_hands",
-    "drift_psnr_slope",
-)  # fmt: skip
-"""Metrics to show first, where the protocol has them."""
-_WITHOUT_HANDS: Final = {"akd_hands": "akd_body", "pck_hands": "pck_body"}
-"""Metrics that stand in the place of those of the hands where no row has hands."""
 MIN_SHARE: Final = 0.9
 """A row is judged if it has a value for at least this share of the clips with any value."""
 MIN_COMMON_SHARE: Final = 0.5
@@ -209,6 +203,8 @@ class Leaderboard:
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
     """Remarks, one sentence each."""
+    how_to_report: str = ""
+    """What a paper has to say of these numbers; see `how_to_report`."""
 
     @property
     def filled(self) -> tuple[MetricRow, ...]:
@@ -221,11 +217,10 @@ class Leaderboard:
 
     @property
     def overview(self) -> tuple[MetricRow, ...]:
-        """Metrics to show first, without those that are blank in every row."""
+        """The protocol's headline, without metrics that are blank in every row."""
         by_id = {metric.id: metric for metric in self.filled}
-        wanted = (name if name in by_id else _WITHOUT_HANDS.get(name, name) for name in HEADLINE)
-        first = {name for name in wanted if name in by_id}
-        return tuple(metric for metric in self.filled if metric.id in first)
+        settings = {**self.protocol, "metrics": [metric.id for metric in self.metrics]}
+        return tuple(by_id[name] for name in headline_shown(settings, by_id) if name in by_id)
 
     def rank(self, row: Row, metric: MetricRow) -> float | None:
         """Return the sort key of a row, the smallest being the best.

@@ -71,6 +71,8 @@ def _head(board: Leaderboard) -> Iterator[str]:
         "if others have more; ±: standard deviation over seeds. There is no total score. Blank: "
         "not measured; metrics that are blank in every row are left out, see the remarks."
     )
+    if board.how_to_report:
+        yield from ("", f"How to report: {escaped(board.how_to_report)}")
     yield ""
     yield escaped(METHOD)
 

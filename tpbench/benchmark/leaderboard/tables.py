@@ -239,6 +239,8 @@ def schema_text(board: Leaderboard) -> str:
         ),
         "marks": METHOD,
         "order": "no ranking: measured models by name, then the anchors",
+        "headline": [metric.id for metric in board.overview],
+        "how_to_report": board.how_to_report,
         "columns": columns_of(board),
     }
     return json.dumps(schema, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -265,6 +267,7 @@ def _of_metric(metric: MetricRow) -> Iterator[tuple[str, dict[str, Any]]]:
             {
                 "dtype": "int64" if counts else "float64",
                 "title": metric.title + title,
+                "label": metric.label + ending.replace("_", " "),
                 "description": " ".join(description.split()),
                 "direction": "none" if counts else "lower" if off_target else metric.direction,
                 "target": None if counts or off_target else metric.target,
@@ -282,6 +285,7 @@ _COLUMNS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = yaml.safe_load(
 _BLANK: Final[Mapping[str, Any]] = {
     "dtype": "str",
     "title": "",
+    "label": "",
     "description": "",
     "direction": "none",
     "target": None,

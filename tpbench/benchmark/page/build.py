@@ -130,6 +130,7 @@ def page_data(
             "title": str(protocol["title"]),
             "quirks": list(protocol.get("quirks", ())),
             "first_frame": first,
+            "how_to_report": leaderboard.how_to_report,
         },
         "families": [
             {"id": name, "title": FAMILY_TITLES[name]} for name in FAMILIES if name in present

@@ -57,6 +57,7 @@ function methodsSection() {
   return section("methods", "How each number is computed",
     `Protocol ${protocol.id}, version ${protocol.version}: ${protocol.title}. ` +
     (protocol.first_frame ? "Frame 0 is the reference itself and is not scored. " : "") + "Values are rounded here only; leaderboard.csv has them in full.",
+    protocol.how_to_report ? el("p", { class: "how" }, `How to report: ${protocol.how_to_report}`) : null,
     protocol.quirks.length ? el("ul", { class: "quirks" }, protocol.quirks.map((quirk) => el("li", {}, quirk))) : null,
     el("div", { class: "card methods" }, groups));
 }
