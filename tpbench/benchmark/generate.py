@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -109,7 +110,7 @@ def generate_planned(
         clips=len(plan.selection.wanted),
     )
     folder = plan.folder(Path(request.out))
-    with folder.locked(), explain_halts(folder.path):
+    with _removed_if_refused(folder), folder.locked(), explain_halts(folder.path):
         if request.overwrite == "never" and folder.holds_anything():
             raise ConfigError(
                 f"{folder.path}: there is a run already; --overwrite missing continues it, "
@@ -122,6 +123,25 @@ def generate_planned(
         finally:
             generation.publish()
         return Run.open(folder.path)
+
+
+class _BrokenModelError(TPBenchError):
+    """The code of a model raised; its traceback is in the log of the run."""
+
+
+@contextmanager
+def _removed_if_refused(folder: RunFolder) -> Iterator[None]:
+    """Remove the folder of a run again if a wrong option or missing weights end it at its start."""
+    made = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
+    try:
+        yield
+    except TPBenchError as error:
+        if made and not isinstance(error, _BrokenModelError):
+            folder.remove_unbegun()
+            for path in made:
+                with suppress(OSError):  # another run has begun in it
+                    path.rmdir()
+        raise
 
 
 def _work(generation: _Generation, generator: Generator | None, progress: ProgressCounter) -> None:
@@ -222,8 +242,10 @@ class _Generation:
         keep_traceback(outcome, self.folder.log)
         if outcome.key == _DESCRIBE.key:
             if outcome.result is None:
-                name = self.plan.choice.name
-                raise TPBenchError(f"{name}: {outcome.error} (more on it: {self.folder.log})")
+                told = f"{self.plan.choice.name}: {outcome.error}"
+                if outcome.error_detail is None:
+                    raise TPBenchError(told)
+                raise _BrokenModelError(f"{told} (more on it: {self.folder.log})")
             # Through JSON, to equal what will be read back: tuples become lists, keys strings.
             configuration = json.loads(json.dumps(outcome.result["configuration"]))
             self._begin(public_values(configuration), outcome.result["max_clips"], progress)

@@ -298,6 +298,17 @@ class RunFolder:
         for name in (RUN_INFO_NAME, SCORES_NAME, FRAMES_NAME):
             (self.path / name).unlink(missing_ok=True)
 
+    def remove_unbegun(self) -> None:
+        """Delete what a call leaves that ended before `run.json` was written; clips stay."""
+        if self.holds_anything():
+            return
+        for path in (self.log, *self.path.glob(".*.lock")):
+            with suppress(OSError):
+                path.unlink()
+        for path in (*(self.path / name for name in _SUBFOLDERS), self.path):
+            with suppress(OSError):  # not there, or not empty
+                path.rmdir()
+
     def _recorded(self) -> Iterator[str]:
         """Yield the clips that have a record here, of whatever version."""
         for path in (self.path / "records").glob("*.json"):

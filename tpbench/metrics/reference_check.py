@@ -97,6 +97,8 @@ def check_numbers(clips: Sequence[Path]) -> list[CheckRow]:
     Raises:
         MediaError: a clip can't be read.
     """
+    for path in clips:
+        probe(path)
     rows = [_frechet("scipy"), _frechet("pytorch-fid")]
     with tempfile.TemporaryDirectory(prefix="tpbench-check-") as scratch:
         folder = Path(scratch)
