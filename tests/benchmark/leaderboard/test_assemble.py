@@ -209,3 +209,12 @@ def test_a_task_for_shorter_clips_says_so(runs: Runs) -> None:
     shorter = of_part("task", id="self.min24", min_frames=24)
     command = board_of(runs("warp", kind="baseline", info=shorter)).rows[0].command or ""
     assert " --task self --min-frames 24 --protocol " in command
+
+
+def test_a_row_has_the_value_of_every_clip_over_its_seeds(runs: Runs) -> None:
+    runs(seed=1, psnr=[20.0, 21.0, 22.0, 23.0, 24.0, 25.0])
+    runs(seed=2, psnr=[22.0, 21.0, 22.0, 23.0, 24.0, 25.0])
+    (row,) = board_of(runs.out).rows
+    assert row.values["psnr"]["clip0"] == 21
+    assert row.values["psnr"]["clip5"] == 25
+    assert "fid" not in row.values

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Request
+
+from tests.conftest import MediaMaker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,3 +66,25 @@ async () => {
 def settled(page: Page) -> None:
     """Wait until every video stands still on a picture."""
     page.evaluate(SETTLED)
+
+
+def pictures(page: Page) -> list[int]:
+    """The numbers that all videos show, read from the screen."""
+    import cv2
+
+    settled(page)
+    numbers = []
+    for video in page.locator("#clips video").all():
+        data = np.frombuffer(video.screenshot(), np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert image is not None
+        # The video is letterboxed into a square.
+        band = round(image.shape[0] * (1 - 3 / 4) / 2)
+        upright = image[band : image.shape[0] - band].astype(np.uint8)
+        numbers.append(MediaMaker.frame_number(upright))
+    return numbers
+
+
+def come_to_show(page: Page, frame: int, videos: int = 3) -> bool:
+    """Whether all videos show a frame; a picture may reach the screen a little after its seek."""
+    return any(pictures(page) == [frame] * videos for _ in range(20))

@@ -6,13 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from playwright.sync_api import Browser, FloatRect, Page
 
-from tests.benchmark.page.browsing import Opened, names, open_page, settled, tab_to
+from tests.benchmark.page.browsing import Opened, come_to_show, names, open_page, settled, tab_to
 from tests.benchmark.page.conftest import CLIPS, HOSTILE, MODELS, WHY_BLANK, scored
-from tests.conftest import MediaMaker
 from tpbench.benchmark.leaderboard.board import Leaderboard
 from tpbench.benchmark.page.build import build_page
 from tpbench.benchmark.site import Site
@@ -64,28 +62,6 @@ async () => {
   return seen;
 }
 """
-
-
-def pictures(page: Page) -> list[int]:
-    """The numbers that all videos show, read from the screen."""
-    import cv2
-
-    settled(page)
-    numbers = []
-    for video in page.locator("#clips video").all():
-        data = np.frombuffer(video.screenshot(), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        assert image is not None
-        # The video is letterboxed into a square.
-        band = round(image.shape[0] * (1 - 3 / 4) / 2)
-        upright = image[band : image.shape[0] - band].astype(np.uint8)
-        numbers.append(MediaMaker.frame_number(upright))
-    return numbers
-
-
-def come_to_show(page: Page, frame: int, videos: int = 3) -> bool:
-    """Whether all videos show a frame; a picture may reach the screen a little after its seek."""
-    return any(pictures(page) == [frame] * videos for _ in range(20))
 
 
 def test_the_page_opens_without_a_network_and_without_complaint(opened: Opened) -> None:

@@ -49,7 +49,7 @@ def test_columns_are_chosen_by_keyboard(page: Page) -> None:
 
 
 def test_the_chooser_floats_and_closes_by_escape_and_by_a_click_outside(page: Page) -> None:
-    chooser, table = page.locator(".chooser"), page.locator(".board")
+    chooser, table = page.locator(".chooser"), page.locator("#table .board")
     before = table.bounding_box()
     tab_to(page, ".chooser summary")
     page.keyboard.press("Enter")

@@ -191,6 +191,11 @@ def test_a_clip_has_as_many_frames_as_its_video(board: Leaderboard) -> None:
     assert {clip["id"]: clip["n_frames"] for clip in data_of(board)["clips"]} == CLIPS
 
 
+def test_a_clip_has_the_values_of_all_models_and_no_metric_without_any(board: Leaderboard) -> None:
+    values = data_of(board)["clips"][1]["values"]
+    assert values == {"psnr": [33.0, 31.0, 16.0, "inf"], "tje_d2": [3.0, 4.0, 2.5, 0.0]}
+
+
 def test_no_folder_of_the_machine_is_on_the_page(board: Leaderboard) -> None:
     out = LeftOut(folder=Path("/home/someone/runs/a/b@1/self-p/seed1"), reason="is partial")
     data = data_of(replace(board, left_out=(out,)))

@@ -7,9 +7,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from tests.benchmark.page.conftest import CLIPS, FPS
+from tests.conftest import MediaMaker
 from tpbench.benchmark.leaderboard.board import Leaderboard, Row
 from tpbench.benchmark.page.media import ClipMedia, place_media
 from tpbench.benchmark.run_folder import RunFolder
@@ -72,6 +75,18 @@ def test_videos_are_copied_beside_the_page(board: Leaderboard, tmp_path: Path) -
     assert copied.read_bytes() == real.read_bytes()
     assert not copied.samefile(real)
     assert len(list(tmp_path.rglob("*.mp4"))) == len(CLIPS) * (2 + len(board.rows))
+
+
+def test_a_small_picture_from_the_middle_goes_with_every_video(
+    board: Leaderboard, tmp_path: Path
+) -> None:
+    anna = place(board, tmp_path)["anna"]
+    assert anna.thumb == "media/thumbs/real/anna.jpg"
+    assert anna.thumbs["my.own:Steady"] == "media/thumbs/generated/my.own-Steady/anna.jpg"
+    assert len(list((tmp_path / "media/thumbs").rglob("*.jpg"))) == len(CLIPS) * 5
+    picture = cv2.imread(str(tmp_path / anna.thumb))
+    assert picture is not None
+    assert MediaMaker.frame_number(picture.astype(np.uint8)) == (CLIPS["anna"] - 1) // 2
 
 
 def test_building_again_leaves_the_media_but_for_those_of_a_model_that_left(

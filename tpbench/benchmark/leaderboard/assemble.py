@@ -16,6 +16,7 @@ from tpbench.baselines.registry import load_reported
 from tpbench.benchmark.how_to_report import how_to_report
 from tpbench.benchmark.judging import (
     clip_badness,
+    clip_means,
     distance_of,
     identities_of,
     score_over_seeds,
@@ -180,6 +181,11 @@ def _row(runs: Sequence[ScoredRun], metrics: Sequence[MetricRow]) -> Row:
             if metric.target is not None
             and metric.reduction != "set"
             and not math.isnan(scores[metric.id].value)
+        },
+        values={
+            metric.id: clip_means(reports, metric.id)
+            for metric in metrics
+            if metric.reduction != "set"
         },
         badness={
             metric.id: clip_badness(metric, reports)

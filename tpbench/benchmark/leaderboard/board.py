@@ -89,6 +89,8 @@ class Row:
     distances: Mapping[str, Estimate]
     """For measured metrics with a target, which are judged by it: mean over clips of
     |value - target|, not the distance of the mean."""
+    values: Mapping[str, Mapping[str, float]]
+    """By metric with values per clip, then by clip: mean over seeds. NaN: not measured."""
     badness: Mapping[str, Mapping[str, float]]
     """By metric with values per clip, then by clip: mean badness over seeds (see `judging`), larger
     is worse. NaN: not measured; absent: the clip has no scores."""

@@ -26,7 +26,7 @@ from tpbench.metrics.scoring.report import MetricScore
 
 SCRIPTS: Final = (
     "dom", "numbers", "address", "models", "tips", "columns", "copying", "table", "axes", "frames",
-    "scatter", "player", "clips", "prose", "start",
+    "scatter", "player", "screens", "panels", "cliptable", "clips", "prose", "start",
 )  # fmt: skip
 """Files of the script, in the order of the page."""
 FAMILY_TITLES: Final = {
@@ -38,6 +38,7 @@ FAMILY_TITLES: Final = {
     "drift": "Drift over the clip",
     "disco": "DisCo's variants",
 }
+_CLIP_DIGITS: Final = 6
 _OF_ROWS: Final = (
     "url", "paper_url", "weights_url", "params_b", "gen_fps", "peak_gpu_gb", "hardware", "code",
     "licence_code", "licence_weights", "run_digest", "verified", "claimed", "date", "command",
@@ -103,7 +104,7 @@ def _hash(text: str) -> str:
 def page_data(
     leaderboard: Leaderboard, curves: Curves, media: Mapping[str, ClipMedia]
 ) -> dict[str, Any]:
-    """Return all data of the page. Numbers are unrounded; infinity is "inf", NaN is null."""
+    """Return all data of the page, unrounded but for clips; infinity is "inf", NaN is null."""
     present = {row.family for row in leaderboard.metrics}
     protocol = leaderboard.protocol
     rule = TASKS.get(leaderboard.task.id.partition(".")[0])
@@ -145,12 +146,22 @@ def page_data(
             "clips": list(curves.clips_per_window),
             "means": curves.means,
         },
-        "clips": [_clip(clip, first, media[clip.id], curves) for clip in leaderboard.clips],
+        "clips": [_clip(clip, leaderboard, media[clip.id], curves) for clip in leaderboard.clips],
         "reported": _reported(leaderboard),
     }
 
 
-def _clip(clip: ClipInfo, first_frame: int, media: ClipMedia, curves: Curves) -> dict[str, Any]:
+def _clip(
+    clip: ClipInfo, leaderboard: Leaderboard, media: ClipMedia, curves: Curves
+) -> dict[str, Any]:
+    """Return a clip. `values`: by metric that it has a value of, a list over the models."""
+    first_frame = int(leaderboard.policies.get("first_frame", 0))
+    values = {
+        metric.id: [
+            _rounded(row.values.get(metric.id, {}).get(clip.id)) for row in leaderboard.rows
+        ]
+        for metric in leaderboard.filled
+    }
     return {
         "id": clip.id,
         "identity": clip.identity,
@@ -162,8 +173,21 @@ def _clip(clip: ClipInfo, first_frame: int, media: ClipMedia, curves: Curves) ->
         "pose": media.pose,
         "real": media.real,
         "generated": dict(media.generated),
+        "thumb": media.thumb,
+        "thumbs": dict(media.thumbs),
+        "values": {
+            name: found for name, found in values.items() if any(v is not None for v in found)
+        },
         **curves.clips[clip.id],
     }
+
+
+def _rounded(value: float | None) -> float | str | None:
+    """Return a value of a clip in as many digits as any column shows; None: not measured."""
+    if value is None or math.isnan(value):
+        return None
+    number: float | str = encoded(float(f"{value:.{_CLIP_DIGITS}g}"))
+    return number
 
 
 def _metric(row: MetricRow, leaderboard: Leaderboard) -> dict[str, Any]:

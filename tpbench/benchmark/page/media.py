@@ -24,6 +24,8 @@ from tpbench.video import probe, read_frames
 logger = logging.getLogger(__name__)
 MEDIA_NAME: Final = "media"
 _JPEG_QUALITY: Final = 92
+_THUMB_SIDE_PX: Final = 160
+_THUMB_QUALITY: Final = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,10 @@ class ClipMedia:
     real: str | None = None
     generated: Mapping[str, str] = field(default_factory=dict)
     """By model."""
+    thumb: str | None = None
+    """Small picture from the middle of the real clip."""
+    thumbs: Mapping[str, str] = field(default_factory=dict)
+    """By model: the same of its video."""
 
 
 def place_media(leaderboard: Leaderboard, site: Site) -> dict[str, ClipMedia]:
@@ -59,7 +65,12 @@ def place_media(leaderboard: Leaderboard, site: Site) -> dict[str, ClipMedia]:
             for row in leaderboard.rows
             if (target := _preview(row, clip.id, f"{names[row.id]}/{file_stem(clip.id)}.mp4", site))
         }
-        videos = [*([targets["real"]] if "real" in targets else []), *generated.values()]
+        thumbs = {
+            model: _thumb(path, f"generated/{names[model]}/{clip.id}", clip.n_frames // 2, site)
+            for model, path in generated.items()
+        }
+        real = targets.get("real")
+        videos = [*([real] if real else []), *generated.values()]
         addresses = {part: _address(path, site) for part, path in targets.items()}
         placed[clip.id] = ClipMedia(
             fps=next((rate for path in videos if (rate := _fps(path))), None),
@@ -67,6 +78,8 @@ def place_media(leaderboard: Leaderboard, site: Site) -> dict[str, ClipMedia]:
             pose=addresses.get("pose"),
             real=addresses.get("real"),
             generated={model: _address(path, site) for model, path in generated.items()},
+            thumb=_thumb(real, f"real/{clip.id}", clip.n_frames // 2, site) if real else None,
+            thumbs={model: thumb for model, thumb in thumbs.items() if thumb},
         )
     return placed
 
@@ -148,29 +161,44 @@ def _reference(dataset: Dataset, clip: Clip, real: Path | None, site: Site) -> P
 
 
 def _first_frame(video: Path, name: str, site: Site) -> Path | None:
-    import cv2
+    image = _image_at(video, 0)
+    return None if image is None else _write_jpeg(image, name, _JPEG_QUALITY, site)
 
-    image = _first_image(video)
+
+def _thumb(video: Path, name: str, frame: int, site: Site) -> str | None:
+    """Write a small picture of a video and return its URL; None if there is no such frame."""
+    image = _image_at(video, frame, max_side_px=_THUMB_SIDE_PX)
     if image is None:
         return None
-    _, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    )
+    path = _write_jpeg(image, f"{MEDIA_NAME}/thumbs/{name}.jpg", _THUMB_QUALITY, site)
+    return _address(path, site) if path else None
+
+
+def _write_jpeg(image: NDArray[np.uint8], name: str, quality: int, site: Site) -> Path | None:
+    import cv2
+
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     try:
         return site.write_bytes(name, data.tobytes())
     except ConfigError as error:
-        logger.warning("no reference image: %s", error)
+        logger.warning("no picture: %s", error)
         return None
 
 
 def _is_video(path: Path) -> bool:
-    return _first_image(path) is not None
+    return _image_at(path, 0) is not None
 
 
-def _first_image(video: Path) -> NDArray[np.uint8] | None:
+def _image_at(
+    video: Path, frame_at: int, *, max_side_px: int | None = None
+) -> NDArray[np.uint8] | None:
+    frames = read_frames(
+        video, start_frame=frame_at, end_frame=frame_at + 1, max_side_px=max_side_px
+    )
     try:
-        frame = next(iter(read_frames(video, end_frame=1)), None)
-    except TPBenchError as error:
+        frame = next(iter(frames), None)
+    except (TPBenchError, ValueError) as error:  # ValueError: it has fewer frames
         logger.warning("can't be decoded as a video, left out: %s", error)
         return None
     return None if frame is None else frame.image

@@ -1,26 +1,21 @@
-// One clip: its inputs, the real and the generated videos, and their curves below.
+// One clip after another: videos with one playhead, their curves, and the table of clips.
 
-const PACKED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-function unpacked(text, low, high) {
-  const values = [];
-  for (let i = 0; i < text.length; i += 2) {
-    const code = PACKED.indexOf(text[i]) * 64 + PACKED.indexOf(text[i + 1]);
-    values.push(code === 4095 ? NaN : code === 4094 ? Infinity : low + (code / 4093) * (high - low));
-  }
-  return values;
-}
+const GAINS = ["1", "4", "16"];
 
 function clipsSection() {
   if (!data.clips.length) return null;
-  const state = { clip: data.clips[0], frame: 0 };
   const made = data.models.filter((model) => data.clips.some((clip) => clip.generated[model.id]));
   const some = made.length ? made : data.models;
   const byKind = [...some].sort((a, b) => (a.kind === "anchor") - (b.kind === "anchor"));
   const modelOptions = byKind.map((model) => ({ value: model.id, text: model.name }));
-  const [clipField, clipSelect] = choice("Clip", data.clips.map((clip) => ({ value: clip.id, text: clip.id })), state.clip.id);
-  const [modelField, modelSelect] = choice("Model", modelOptions, modelOptions[0].value);
+  const first = { clip: data.clips[0].id, model: modelOptions[0].value };
+  const state = { clip: data.clips[0], frame: 0, large: null, clips: data.clips };
+  const clipOptions = (clips) => clips.map((clip) => ({ value: clip.id, text: clip.id }));
+  const [clipField, clipSelect] = choice("Clip", clipOptions(data.clips), first.clip);
+  const [modelField, modelSelect] = choice("Model", modelOptions, first.model);
   const [otherField, otherSelect] = choice("Compare with", [{ value: "", text: "nothing" }, ...modelOptions], "");
+  const [viewField, viewSelect] = choice("View", [{ value: "", text: "one or two models" }, { value: "grid", text: "all models" }], "");
+  const [gainField, gainSelect] = choice("Difference", [{ value: "", text: "off" }, ...GAINS.map((gain) => ({ value: gain, text: `\u00d7 ${gain}` }))], "");
   const [speedField, speedSelect] = choice("Speed", ["0.25", "0.5", "1"].map((rate) => ({ value: rate, text: `${rate}\u00d7` })), "1");
   const screens = el("div", { class: "screens" });
   const slider = el("input", { type: "range", min: 0, step: 1, value: 0, "aria-label": "frame" });
@@ -29,11 +24,15 @@ function clipsSection() {
   const back = button("\u2212 1", () => player.step(-1), { "aria-label": "one frame back", "data-action": "back" });
   const on = button("+ 1", () => player.step(1), { "aria-label": "one frame on", "data-action": "on" });
   const panels = el("div", { class: "panels" });
+  const before = button("\u2039", () => goBy(-1), { "aria-label": "previous clip" });
+  const after = button("\u203a", () => goBy(1), { "aria-label": "next clip" });
   const card = el("div", { class: "card viewer" },
-    el("div", { class: "controls" }, clipField, modelField, otherField), screens,
+    el("div", { class: "controls" }, el("span", { class: "turner" }, clipField, before, after), modelField, otherField, viewField, gainField), screens,
     el("div", { class: "transport" }, playButton, back, on, slider, where, speedField), panels);
   let player = new Player(25, 1, () => null);
   let playheads = [];
+  let loaded = "";
+  let writing = 0;
 
   function toggle() {
     if (player.playing) player.pause();
@@ -41,37 +40,62 @@ function clipsSection() {
     onFrame(player.frame);
   }
 
-  function screen(kind, caption, source, extra = {}) {
-    const said = el("figcaption", {}, caption);
-    if (!source) return el("figure", { "data-kind": kind }, el("div", { class: "void" }, "no video"), said);
-    if (kind === "reference") return el("figure", { "data-kind": kind }, el("img", { src: source, alt: "the reference image" }), said);
-    const video = el("video", { src: source, preload: "metadata", playsinline: true, "aria-label": caption, ...extra });
-    video.muted = true;
-    const figure = el("figure", { "data-kind": kind }, video, said);
-    video.addEventListener("error", () => video.replaceWith(el("div", { class: "void" }, "the video file is missing")));
-    player.add(video);
-    return figure;
-  }
-
   function chosenModels() {
+    if (viewSelect.value === "grid") return byKind;
     return [...new Set([modelSelect.value, otherSelect.value].filter(Boolean))].map((id) => models.get(id));
   }
 
   function load() {
-    const clip = state.clip;
+    const { clip } = state;
+    loaded = what();
     player.close();
     player = new Player(clip.fps ?? 25, clip.n_frames, onFrame);
     player.rate = Number(speedSelect.value);
     slider.max = clip.n_frames - 1;
-    const own = clip.reference_clip === clip.driving_clip;
-    screens.replaceChildren(
-      screen("reference", own ? "Reference: first frame" : `Reference: ${clip.reference_clip}`, clip.reference),
-      screen("pose", "Driving pose", clip.pose),
-      screen("real", own ? "Real clip" : `Driving clip: ${clip.driving_clip}`, clip.real),
-      ...chosenModels().map((model) => screen("generated", model.name, clip.generated[model.id], { "data-model": model.id })));
-    screens.style.setProperty("--screens", screens.children.length);
+    const grid = viewSelect.value === "grid";
+    modelField.hidden = grid;
+    otherField.hidden = grid;
+    gainField.hidden = !data.clips.some((one) => one.real && one.reference_clip === one.driving_clip);
+    showScreens(screens, { clip, shown: chosenModels(), grid, gain: Number(gainSelect.value), large: state.large, player, onLarge });
     drawPanels();
+    table?.mark(clip, grid ? null : models.get(modelSelect.value));
     player.show(Math.min(state.frame, clip.n_frames - 1));
+  }
+
+  // What has to be loaded again if it changes.
+  function what() {
+    return JSON.stringify([state.clip.id, modelSelect.value, otherSelect.value, viewSelect.value, gainSelect.value, state.large]);
+  }
+
+  function onLarge(key) {
+    const from = document.activeElement?.dataset?.key;
+    state.large = key;
+    show();
+    [...screens.querySelectorAll(".enlarge")].find((press) => press.dataset.key === from)?.focus();
+    if (key !== null) screens.scrollIntoView({ block: "nearest" });
+  }
+
+  // Loads what the fields say, and writes it into the address.
+  function show(changes = {}) {
+    load();
+    writeAddress({
+      clip: state.clip.id === first.clip ? null : state.clip.id,
+      model: modelSelect.value === first.model ? null : modelSelect.value,
+      with: otherSelect.value, view: viewSelect.value, difference: gainSelect.value, large: state.large, ...changes,
+    });
+  }
+
+  function pick(clip, model) {
+    state.clip = clip;
+    state.frame = 0;
+    clipSelect.value = clip.id;
+    if (model && [...modelSelect.options].some((option) => option.value === model.id)) modelSelect.value = model.id;
+    show({ frame: null });
+  }
+
+  function goBy(step) {
+    const at = state.clips.indexOf(state.clip) + step;
+    if (at >= 0 && at < state.clips.length) pick(state.clips[at], null);
   }
 
   function onFrame(frame) {
@@ -86,6 +110,8 @@ function clipsSection() {
       line.setAttribute("x2", x(frame + 0.5));
       say(frame);
     }
+    clearTimeout(writing);
+    if (!player.playing) writing = setTimeout(() => writeAddress({ frame: frame || null }, { replace: true }), 300);
   }
 
   function drawPanels() {
@@ -93,56 +119,25 @@ function clipsSection() {
     if (!width) return;
     const columns = Math.max(1, Math.floor(width / 250));
     const each = Math.floor((width - (columns - 1) * 14) / columns);
-    playheads = [];
-    panels.replaceChildren(...curveMetrics.map((metric) => panel(metric, each)).filter(Boolean));
+    const move = (frame) => {
+      player.pause();
+      player.show(frame);
+    };
+    playheads = curveMetrics.map((metric) => clipPanel(state.clip, metric, chosenModels(), each, move)).filter(Boolean);
+    panels.replaceChildren(...playheads.map(({ figure }) => figure));
     onFrame(state.frame);
   }
 
-  function panel(metric, width) {
-    const found = state.clip.curves[metric.id];
-    if (!found || !Object.keys(found.models).length) return null;
-    const curves = new Map(Object.entries(found.models).map(([id, text]) => [id, unpacked(text, found.low, found.high)]));
-    const chosen = chosenModels().filter((model) => curves.has(model.id));
-    const [left, right, top, bottom] = [44, width - 6, 8, 96];
-    const x = scale(0, state.clip.n_frames, left, right);
-    const y = verticalScale(robustRange([...curves.values()], chosen.map((model) => curves.get(model.id))), top, bottom);
-    const xAt = (i) => x(Math.min((i + 0.5) * state.clip.window, state.clip.n_frames));
-    const line = svg("line", { class: "playhead", y1: top, y2: bottom });
-    const drawn = svg("svg", { width, height: 116, class: "drawn", role: "img", "aria-label": `${metric.title} of this clip, ${better(metric)}` },
-      svg("rect", { class: "band", x: x(0), y: top, width: x(Math.min(HUNDRED, x.high)) - x(0), height: bottom - top }),
-      ...valueAxis(y, left, right, 2), ...frameAxis(x, top, bottom, 4),
-      [...curves].filter(([id]) => !chosen.includes(models.get(id))).map(([id, values]) => curvePath(models.get(id), values, xAt, y, { class: "curve other" })),
-      chosen.map((model) => curvePath(model, curves.get(model.id), xAt, y)), line);
-    const numbers = chosen.map((model) => {
-      const text = el("b", {});
-      text.style.setProperty("--c", model.colour);
-      return { model, text };
-    });
-    const all = [...curves.values()].flat();
-    const decimals = decimalsFor(all);
-    const say = (frame) => {
-      for (const { model, text } of numbers) {
-        text.textContent = fixed(curves.get(model.id)[Math.floor(frame / state.clip.window)] ?? NaN, decimals);
-      }
-    };
-    playheads.push({ line, x, say });
-    const move = (event) => {
-      if (event.type === "pointermove" && !event.buttons) return;
-      player.pause();
-      player.show(Math.floor(x.back(event.clientX - drawn.getBoundingClientRect().left)));
-    };
-    drawn.addEventListener("pointerdown", move);
-    drawn.addEventListener("pointermove", move);
-    return el("figure", { class: "panel", "data-metric": metric.id },
-      el("figcaption", {}, el("span", {}, `${metric.title} ${arrow(metric)}`), el("span", { class: "now" }, numbers.map(({ text }) => text))), drawn);
-  }
-
-  clipSelect.addEventListener("change", () => {
-    state.clip = data.clips.find((clip) => clip.id === clipSelect.value);
-    state.frame = 0;
-    load();
+  const table = clipTable((clip, model) => {
+    pick(clip, model);
+    card.scrollIntoView({ block: "nearest" });
+  }, (clips) => {
+    state.clips = clips;
+    clipSelect.replaceChildren(...clipOptions(clips).map((option) => el("option", { value: option.value }, option.text)));
+    clipSelect.value = state.clip.id;
   });
-  for (const select of [modelSelect, otherSelect]) select.addEventListener("change", load);
+  clipSelect.addEventListener("change", () => pick(data.clips.find((clip) => clip.id === clipSelect.value), null));
+  for (const select of [modelSelect, otherSelect, viewSelect, gainSelect]) select.addEventListener("change", () => show());
   speedSelect.addEventListener("change", () => {
     player.rate = Number(speedSelect.value);
   });
@@ -158,9 +153,25 @@ function clipsSection() {
     else return;
     event.preventDefault();
   });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && state.large !== null && !event.defaultPrevented) onLarge(null);
+  });
+  followAddress((address) => {
+    clearTimeout(writing);
+    chosen(clipSelect, address.get("clip") ?? "", first.clip);
+    state.clip = data.clips.find((clip) => clip.id === clipSelect.value);
+    chosen(modelSelect, address.get("model") ?? "", first.model);
+    chosen(otherSelect, address.get("with") ?? "", "");
+    chosen(viewSelect, address.get("view") ?? "", "");
+    chosen(gainSelect, address.get("difference") ?? "", "");
+    state.large = address.get("large");
+    const frame = Math.trunc(Number(address.get("frame")));
+    state.frame = Number.isFinite(frame) ? Math.max(0, Math.min(state.clip.n_frames - 1, frame)) : 0;
+    if (loaded !== what()) load();
+    else player.show(state.frame);
+  });
   onWidth(panels, drawPanels);
-  load();
   return section("clips", "Clip by clip",
-    "All videos share one playhead: drag the slider or a curve. On the keyboard: space plays, comma and full stop step a frame. " +
-    "Faint curves are those of the other models.", card);
+    "All videos share one playhead: drag the slider or a curve. On the keyboard: space plays, comma and full stop step a frame, Escape leaves an " +
+    "enlarged picture. Faint curves are those of the other models. The difference to the real clip is exact while nothing plays.", card, table?.node);
 }
