@@ -73,6 +73,20 @@ def test_several_methods_end_with_scores_paired_differences_and_a_page(
     assert found.board.missing_anchors == {}
 
 
+def test_the_table_for_a_paper_has_the_methods_in_the_given_order(
+    folders: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    found = scored(folders, tmp_path / "out")
+    table = found.table()
+    assert [row.name for row in table.rows] == ["Method X", "Ours"]
+    assert [column.heading for column in table.columns][:2] == ["PSNR ↑ (dB)", "SSIM ↑"]
+    assert [row.cells["psnr"].value for row in table.rows] == [
+        report.metrics["psnr"].value for report in found.reports.values()
+    ]
+    assert table.note.startswith("Scored with tpbench ")
+    assert "5 clips of 5 identities (real, folder " in table.note
+
+
 def test_rows_have_the_names_that_were_given_and_the_command_that_scores_them_again(
     folders: tuple[Path, dict[str, Path]], tmp_path: Path
 ) -> None:

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tpbench.benchmark.compare import Comparison, compare_runs
+from tpbench.benchmark.how_to_report import how_to_report
+from tpbench.benchmark.leaderboard.assemble import one_line
 from tpbench.benchmark.leaderboard.tables import BuiltLeaderboard, build_leaderboard
+from tpbench.benchmark.paper_table import Method, PaperTable, paper_table
 from tpbench.benchmark.previews import make_previews
 from tpbench.benchmark.request import checked_name
 from tpbench.benchmark.run_folder import RunFolder, safe_name, timings_of
@@ -241,6 +244,25 @@ class ScoredMethods:
     def complete(self) -> bool:
         """Whether every real clip was scored for every method."""
         return all(report.complete for report in self.reports.values())
+
+    def table(self, *, every: bool = False) -> PaperTable:
+        """Return the table of all methods, in the given order.
+
+        Args:
+            every: whether to show all metrics instead of the headline.
+        """
+        board = self.board.leaderboard if self.board else None
+        reports = list(self.reports.values())
+        methods = [
+            Method(
+                name=name,
+                scores=report.metrics,
+                marked=[m for m in report.metrics if board and board.mark(one_line(name), m)],
+            )
+            for name, report in self.reports.items()
+        ]
+        note = how_to_report([report for report in reports if report.clips] or reports)
+        return paper_table(methods, reports[0].protocol, every=every, note=note)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
