@@ -37,7 +37,7 @@ from tpbench.benchmark.tasks import (
     task_rule,
 )
 from tpbench.benchmark.verify import verify_run
-from tpbench.dataset import Clip, Dataset, check_clip_id, keypoints_path, split_dataset
+from tpbench.dataset import Clip, Dataset, check_clip_id, finalise, keypoints_path, split_dataset
 from tpbench.errors import ConfigError, DatasetError, MediaError
 from tpbench.files import sha256_of
 from tpbench.metrics.registry import protocol
@@ -90,11 +90,15 @@ def test_a_split_dataset_gives_its_test_side_unless_told(parted: Dataset) -> Non
 
 
 def test_an_empty_side_is_refused(tmp_path: Path) -> None:
-    write_dataset(tmp_path / "one", {"a": 101})
-    info = split_dataset(tmp_path / "one", test_share=0.5, seed=0)
-    empty: SplitChoice = "test" if info.train_clips else "train"
-    with pytest.raises(DatasetError, match=f"its {empty} side has no clips; take --split all, or"):
-        select_clips(Dataset.open(tmp_path / "one"), SELF, split=empty)
+    folder = tmp_path / "one"
+    write_dataset(folder, {"a": 101, "b": 101})
+    split_dataset(folder, test_share=0.0001, seed=0)
+    # Later, the video of the test side is removed.
+    rows = Dataset.open(folder).clips(split="train")
+    info = Dataset.open(folder).info
+    finalise(folder, rows, name=info.name, config={}, models={}, measurements=())
+    with pytest.raises(DatasetError, match="its test side has no clips; take --split all, or"):
+        select_clips(Dataset.open(folder), SELF, split="test")
 
 
 def test_a_limit_takes_the_first_by_id(whole: Dataset) -> None:

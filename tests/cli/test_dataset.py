@@ -30,6 +30,7 @@ from tpbench.cli.extraction import _progress_bar
 from tpbench.cli.main import _CurrentStderr, main
 from tpbench.cli.output import counted
 from tpbench.dataset import Clip, Dataset, Measurement, RunStats, finalise
+from tpbench.errors import DatasetError
 from tpbench.files import sha256_of
 from tpbench.video import probe, read_frames
 from tpbench.work import Progress
@@ -576,7 +577,18 @@ def test_split_prints_both_sides_and_is_seen_by_inspect(folder: Path) -> None:
     assert "share 0.5, seed 2" in invoke("inspect", folder).stdout
 
 
-def test_split_with_an_empty_side_warns_and_succeeds(folder: Path) -> None:
+def test_split_names_the_identity_that_fills_an_empty_side(folder: Path) -> None:
     result = invoke("split", folder, "--test", "0.0001")
     assert result.exit_code == 0
-    assert "warning: the test side is empty: 3 identities" in result.stderr
+    assert "test:  1 clip of 1 identity\n" in result.stdout
+    (placed,) = {clip.identity for clip in Dataset.open(folder).clips(split="test")}
+    assert f"{placed} was placed on the test side, which had no clips otherwise" in result.stdout
+
+
+def test_split_of_one_identity_says_what_works(folder: Path) -> None:
+    info = Dataset.open(folder).info
+    rows = [replace(row, identity="ann") for row in Dataset.open(folder).clips()]
+    finalise(folder, rows, name=info.name, config={}, models={}, measurements=())
+    with pytest.raises(DatasetError, match="all its clips are of one identity") as caught:
+        invoke("split", folder, "--test", "0.5")
+    assert "`tpbench eval --split all`" in str(caught.value)

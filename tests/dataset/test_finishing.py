@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import logging
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,14 @@ from tpbench.dataset import (
     Clip,
     Dataset,
     SplitInfo,
+    SplitName,
     assign_split,
     empty_side_warning,
     finalise,
     read_clips,
     split_dataset,
 )
-from tpbench.dataset.finishing import write_split_lists
+from tpbench.dataset.finishing import fill_empty_side, write_split_lists
 from tpbench.errors import ConfigError, DatasetError
 from tpbench.foreign import from_spreadsheet_safe
 
@@ -66,7 +66,7 @@ def test_only_an_empty_side_is_worth_a_warning() -> None:
     both = SplitInfo(test_share=0.5, seed=0, train_clips=1, test_clips=1)
     none = SplitInfo(test_share=0.5, seed=0)
     assert empty_side_warning(both) is None
-    assert "the train and test side is empty" in (empty_side_warning(none) or "")
+    assert "no clip is on the train and test side" in (empty_side_warning(none) or "")
 
 
 @pytest.mark.parametrize(
@@ -168,14 +168,56 @@ def test_split_holds_when_clips_are_added(tmp_path: Path) -> None:
     assert grown.info.split.test_clips == sum(side == "test" for side in after.values())
 
 
-def test_an_empty_side_is_told_with_its_counts(
-    small: Dataset, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("share", "few"), [(0.001, "test"), (0.999, "train")])
+def test_no_side_is_left_empty(small: Dataset, share: float, few: SplitName) -> None:
+    info = split_dataset(small.folder, test_share=share, seed=0)
+    assert (info.train_clips, info.test_clips) == (1, 1)
+    assert list(info.placed.values()) == [few]
+    assert [clip.identity for clip in small.clips(split=few)] == list(info.placed)
+    assert split_dataset(small.folder, test_share=share, seed=0) == info
+
+
+@given(people=st.sets(names, min_size=2, max_size=6), share=shares, seed=seeds)
+def test_only_what_the_empty_side_needs_is_placed(
+    people: set[str], share: float, seed: int
 ) -> None:
-    with caplog.at_level(logging.INFO):
-        info = split_dataset(small.folder, test_share=0.001, seed=0)
-    assert (info.train_clips, info.test_clips) == (2, 0)
-    assert "the test side is empty: 2 identities" in caplog.text
-    assert (small.folder / "splits" / "test.csv").read_text() == "clip_id,identity\n"
+    hashed = {name: assign_split(name, test_share=share, seed=seed) for name in people}
+    placed = fill_empty_side(people, test_share=share, seed=seed)
+    assert len(set((hashed | placed).values())) == 2
+    assert len(placed) == (len(set(hashed.values())) == 1)
+
+
+def test_a_placed_identity_stays_when_clips_are_added(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    make_dataset(folder, _people(2))
+    first = split_dataset(folder, test_share=0.1, seed=0)
+    assert first.placed
+    before = {clip.clip_id: clip.split for clip in read_clips(folder)}
+    make_dataset(folder, _people(40))
+    second = split_dataset(folder, test_share=0.1, seed=0)
+    after = {clip.clip_id: clip.split for clip in read_clips(folder)}
+    assert before == {name: side for name, side in after.items() if name in before}
+    assert second.test_identities > 1
+
+
+def test_another_seed_forgets_what_was_placed(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    make_dataset(folder, _people(2))
+    assert split_dataset(folder, test_share=0.1, seed=0).placed
+    make_dataset(folder, _people(40))
+    assert not split_dataset(folder, test_share=0.1, seed=1).placed
+
+
+@pytest.mark.parametrize(
+    ("people", "said"), [(1, "all its clips are of one identity"), (0, "it has no kept clips")]
+)
+def test_fewer_than_two_identities_are_not_split(tmp_path: Path, people: int, said: str) -> None:
+    folder = tmp_path / "d"
+    make_dataset(folder, [*_people(people), FAILED])
+    with pytest.raises(DatasetError, match=f"{said}, and a split by identity needs two") as caught:
+        split_dataset(folder, test_share=0.5, seed=0)
+    assert ("--split all" in str(caught.value)) == (people == 1)
+    assert not (folder / "splits").exists()
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 10, float("nan")])

@@ -154,6 +154,8 @@ def _print_shard(shard: Shard, state: Progress, *, as_json: bool) -> None:
 
 
 def _print_dataset(dataset: Dataset, out: Path, *, as_json: bool) -> None:
+    from tpbench.dataset import empty_side_warning
+
     if as_json:
         print_json(dataset_json(dataset))
     else:
@@ -170,6 +172,8 @@ def _print_dataset(dataset: Dataset, out: Path, *, as_json: bool) -> None:
             "pass their source videos too, to recreate them",
             err=True,
         )
+    if dataset.info.split is not None and (warning := empty_side_warning(dataset.info.split)):
+        typer.echo(f"warning: {warning}", err=True)
     counts = dataset.info.counts
     if counts.failed or counts.quarantined:
         typer.echo(

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import json
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -29,12 +28,10 @@ from tpbench.dataset.info import (
     read_info,
     write_info,
 )
-from tpbench.errors import ConfigError
+from tpbench.errors import ConfigError, DatasetError
 from tpbench.files import atomic_write_text, sha256_of
 from tpbench.foreign import spreadsheet_safe
 from tpbench.work.records import locked
-
-logger = logging.getLogger(__name__)
 
 SPLITS_FOLDER: Final = "splits"
 _SIZES: Final = (
@@ -57,8 +54,26 @@ def assign_split(identity: str, *, test_share: float, seed: int) -> SplitName:
 
     It depends on nothing else, so adding clips never moves an identity to the other side.
     """
-    value = int(hashlib.sha256(f"{seed}:{identity}".encode()).hexdigest(), 16)
-    return "test" if value / 2**256 < test_share else "train"
+    return "test" if _place(identity, seed) < test_share else "train"
+
+
+def _place(identity: str, seed: int) -> float:
+    return int(hashlib.sha256(f"{seed}:{identity}".encode()).hexdigest(), 16) / 2**256
+
+
+def fill_empty_side(
+    identities: Iterable[str], *, test_share: float, seed: int
+) -> dict[str, SplitName]:
+    """Return the identity that has to change sides so that no side is empty; {} if none has to.
+
+    With few identities and a small share, the hash often puts all of them on one side. Then the
+    identity whose hash lies next to the other side is placed there.
+    """
+    known = sorted(set(identities), key=lambda identity: (_place(identity, seed), identity))
+    sides = {assign_split(identity, test_share=test_share, seed=seed) for identity in known}
+    if len(known) < 2 or len(sides) == 2:
+        return {}
+    return {known[0]: "test"} if sides == {"train"} else {known[-1]: "train"}
 
 
 def check_test_share(test_share: float) -> None:
@@ -73,49 +88,44 @@ def check_test_share(test_share: float) -> None:
         )
 
 
-def split_clips(clips: Sequence[Clip], *, test_share: float, seed: int) -> list[Clip]:
+def split_clips(clips: Sequence[Clip], split: SplitInfo) -> list[Clip]:
     """Return the rows with `split` set for kept clips and None for all others."""
-    check_test_share(test_share)
+    check_test_share(split.test_share)
+
+    def side(identity: str) -> SplitName:
+        hashed = assign_split(identity, test_share=split.test_share, seed=split.seed)
+        return split.placed.get(identity, hashed)
+
     return [
-        replace(
-            clip,
-            split=assign_split(clip.identity or "", test_share=test_share, seed=seed)
-            if clip.status == "kept"
-            else None,
-        )
+        replace(clip, split=side(clip.identity or "") if clip.status == "kept" else None)
         for clip in clips
     ]
 
 
-def describe_split(clips: Sequence[Clip], *, test_share: float, seed: int) -> SplitInfo:
+def describe_split(clips: Sequence[Clip], split: SplitInfo) -> SplitInfo:
     """Count the clips and identities that `split_clips` put on each side."""
     sides = {side: [clip for clip in clips if clip.split == side] for side in get_args(SplitName)}
     identities = {side: len({clip.identity for clip in rows}) for side, rows in sides.items()}
-    return SplitInfo(
-        test_share=test_share,
-        seed=seed,
-        train_clips=len(sides["train"]),
-        test_clips=len(sides["test"]),
-        train_identities=identities["train"],
-        test_identities=identities["test"],
+    return split.model_copy(
+        update={
+            "train_clips": len(sides["train"]),
+            "test_clips": len(sides["test"]),
+            "train_identities": identities["train"],
+            "test_identities": identities["test"],
+        }
     )
 
 
 def empty_side_warning(info: SplitInfo) -> str | None:
-    """Return a warning if a side has no clips; None if both have some."""
-    if info.train_clips and info.test_clips:
+    """Return a warning if a side has no clips; None if both have some.
+
+    `split_dataset` leaves no side empty, but videos may be removed from a dataset later.
+    """
+    counts = (("train", info.train_clips), ("test", info.test_clips))
+    empty = " and ".join(side for side, clips in counts if not clips)
+    if not empty:
         return None
-    identities = info.train_identities + info.test_identities
-    empty = " and ".join(
-        side
-        for side, clips in (("train", info.train_clips), ("test", info.test_clips))
-        if not clips
-    )
-    return (
-        f"the {empty} side is empty: {identities} identities at a test share of "
-        f"{info.test_share:g} gave {info.train_clips} train and {info.test_clips} test clips; "
-        "whole identities go to one side, so add videos, or take another --test or --seed"
-    )
+    return f"no clip is on the {empty} side of the split; split the dataset again: `tpbench split`"
 
 
 def write_split_lists(folder: Path, clips: Sequence[Clip]) -> list[Path]:
@@ -275,12 +285,14 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
 def split_dataset(folder: Path, *, test_share: float, seed: int) -> SplitInfo:
     """Split a finished dataset: rewrites the lists, the manifest, the card and `dataset.json`.
 
-    An empty side is logged but no error, as a small dataset is valid. No extraction can publish
-    into the dataset during the split, so it covers all clips.
+    Each side has at least one identity. Where the hash leaves a side empty, the identity nearest to
+    it is placed there (`SplitInfo.placed`), and stays there when clips are added. No extraction can
+    publish into the dataset during the split, so it covers all clips.
 
     Raises:
         ConfigError: `test_share` is not strictly between 0 and 1.
-        DatasetError: there is no finished dataset in `folder`, or another process is using it.
+        DatasetError: there is no finished dataset in `folder`, another process is using it, or it
+            has fewer than two identities.
     """
     check_test_share(test_share)
     Dataset.open(folder)
@@ -289,20 +301,38 @@ def split_dataset(folder: Path, *, test_share: float, seed: int) -> SplitInfo:
     with locked(records / RECORDS_LOCK) if records.is_dir() else nullcontext():
         dataset = Dataset.open(folder)
         clips = dataset.clips(None)
-        wanted = describe_split((), test_share=test_share, seed=seed)
+        wanted = _planned_split(dataset, clips, SplitInfo(test_share=test_share, seed=seed))
         split = _write(folder, clips, dataset.info.model_copy(update={"split": wanted})).info.split
     assert split is not None  # noqa: S101 - `wanted` was given, `_write` only fills in its counts
-    if warning := empty_side_warning(split):
-        logger.info("%s: %s", folder, warning)
     return split
+
+
+def _planned_split(dataset: Dataset, clips: Sequence[Clip], wanted: SplitInfo) -> SplitInfo:
+    """Return `wanted` with the identities that must be placed so that no side is empty."""
+    identities = {clip.identity or "" for clip in clips if clip.status == "kept"}
+    if len(identities) < 2:
+        kept = dataset.info.counts.kept
+        have = "all its clips are of one identity" if kept else "it has no kept clips"
+        advice = "add videos of other people with `tpbench extract`"
+        if kept:
+            advice += ", or evaluate on all clips: `tpbench eval --split all`"
+        raise DatasetError(
+            f"{dataset.folder}: {have}, and a split by identity needs two identities; {advice}"
+        )
+    former = dataset.info.split
+    if former is not None and (former.test_share, former.seed) == (wanted.test_share, wanted.seed):
+        wanted = wanted.model_copy(update={"placed": former.placed})
+        counted = describe_split(split_clips(clips, wanted), wanted)
+        if counted.train_clips and counted.test_clips:
+            return wanted
+    filled = fill_empty_side(identities, test_share=wanted.test_share, seed=wanted.seed)
+    return wanted.model_copy(update={"placed": filled})
 
 
 def _write(folder: Path, clips: Sequence[Clip], info: DatasetInfo) -> Dataset:
     if info.split is not None:
-        test_share, seed = info.split.test_share, info.split.seed
-        clips = split_clips(clips, test_share=test_share, seed=seed)
-        split = describe_split(clips, test_share=test_share, seed=seed)
-        info = info.model_copy(update={"split": split})
+        clips = split_clips(clips, info.split)
+        info = info.model_copy(update={"split": describe_split(clips, info.split)})
         write_split_lists(folder, clips)
     manifest = write_manifest(folder, clips)
     atomic_write_text(folder / "croissant.json", croissant_json(info, manifest))
