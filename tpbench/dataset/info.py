@@ -251,7 +251,7 @@ class SplitInfo(_Record):
     test_share: float = Field(gt=0, lt=1)
     seed: int
     placed: dict[str, SplitName] = Field(default_factory=dict)
-    """Identities on another side than their hash gives, because that side had no clips; they stay."""
+    """Identity -> its side, where the hash would leave that side without clips."""
     train_clips: int = 0
     test_clips: int = 0
     train_identities: int = 0
