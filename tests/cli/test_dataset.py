@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TextIO, cast
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ from tests.datasets import clip_files, kept_row
 from tests.talks import N_FRAMES, brighter, darkness, short_settings, write_odd_talk, write_talk
 from tpbench.cli.extraction import _progress_bar
 from tpbench.cli.main import _CurrentStderr, main
-from tpbench.cli.output import counted
+from tpbench.cli.output import CleanStream, counted
 from tpbench.dataset import Clip, Dataset, Measurement, RunStats, finalise
 from tpbench.errors import DatasetError
 from tpbench.files import sha256_of
@@ -438,7 +439,8 @@ def test_progress_is_drawn_on_a_terminal_and_lines_stand_above_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+    stream = CleanStream(cast("TextIO", terminal))
+    monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     counts = {"kept": 3, "rejected": 2, "failed": 1}
@@ -454,7 +456,8 @@ def test_progress_is_drawn_on_a_terminal_and_lines_stand_above_it(
     assert "4/9" in drawn
     assert "12,345 frames, 3 kept, 2 rejected, 1 failed" in drawn
     assert "\x1b[2Ka line\n" in drawn
-    assert sys.stderr is terminal
+    assert "u001b" not in drawn
+    assert sys.stderr is stream
 
 
 def test_no_progress_is_drawn_into_a_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from tpbench.cli.output import (
     interval,
     new_table,
     print_json,
-    print_whole,
+    print_table,
     shown,
     side_of,
 )
@@ -55,7 +55,7 @@ def print_comparison(found: Comparison) -> None:
     for letter, run in (("A", found.a), ("B", found.b)):
         name, seed = run.info.model.name, run.info.seed
         to.print(f"{letter}: {name}, seed {seed}: {run.folder.path}", soft_wrap=True)
-    print_whole(_table(found), to)
+    print_table(_table(found), to, spare=("clips", "unit", "95 % interval"))
     lacking: dict[str, list[str]] = {}
     for name, one in found.metrics.items():
         if one.reason:
@@ -95,7 +95,8 @@ def _remarks(found: Comparison) -> Iterator[str]:
 def _table(found: Comparison) -> Table:
     heads = ("metric", "", "A", "B", "A - B", "95 % interval", "unit", "clips", "better")
     left = ("metric", "", "unit", "better")
-    table = new_table(*heads, right=set(heads).difference(left), whole=left)
+    whole = set(heads).difference(("unit", "95 % interval"))
+    table = new_table(*heads, right=set(heads).difference(left), whole=whole)
     for name, one in found.metrics.items():
         arrow = ARROWS[one.direction]
         if one.quantity != "value":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tpbench.cli import options as opt
-from tpbench.cli.output import console, new_table, print_json
+from tpbench.cli.output import console, new_table, print_json, print_table
 from tpbench.errors import ConfigError, did_you_mean
 from tpbench.foreign import printable
 
@@ -53,11 +53,11 @@ def list_models(as_json: opt.AsJson = False) -> None:
     if as_json:
         print_json([row.model_dump() for row in MODELS.values()])
         return
-    table = new_table("model", "kind", "description", whole=("model",))
+    table = new_table("model", "kind", "description", whole=("model", "kind"))
     for row in MODELS.values():
         names = [row.id, *(f"{row.id}:{variant}" for variant in row.variants)]
         table.add_row("\n".join(names), row.kind, row.description)
-    console().print(table)
+    print_table(table, console())
 
 
 @models_app.command()
@@ -206,7 +206,7 @@ def list_weights(as_json: opt.AsJson = False) -> None:
     if as_json:
         print_json([_weight_as_json(row, found) for row, found in rows], ascii_only=True)
         return
-    console().print(_table(rows))
+    print_table(_table(rows), console(), spare=("source",))
     console().print(f"in {weights_dir()}", soft_wrap=True)
 
 
@@ -280,7 +280,7 @@ def _table(rows: list[tuple[WeightFile, WeightState]]) -> Table:
     from urllib.parse import urlsplit
 
     heads = ("name", "state", "MB", "source", "licence")
-    table = new_table(*heads, right=("MB",), whole=("name",), ruled=False)
+    table = new_table(*heads, right=("MB",), whole=("name", "state", "MB"), ruled=False)
     for row, found in rows:
         size_bytes = row.size_bytes or found.size_bytes
         table.add_row(
@@ -328,7 +328,7 @@ def show_cache(as_json: opt.AsJson = False) -> None:
         kind, files, _bytes, *uses = map(str, row.values())
         table.add_row(kind, files, f"{size_mb:.1f}", *uses)
     if rows:
-        console().print(table)
+        print_table(table, console())
     console().print(f"{sum(sizes_mb):.1f} MB in {real_cache_dir()}", soft_wrap=True)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, TextIO
@@ -15,8 +17,9 @@ from tpbench.foreign import printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.segment import Segment
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from tpbench.metrics.scoring.report import MetricScore
 
@@ -67,20 +70,25 @@ def clean_streams() -> None:
 def console(*, stderr: bool = False, file: IO[str] | None = None) -> Console:
     """Return a console that escapes control characters in texts, but not its own styles.
 
-    Texts are not markup: square brackets and colons are printed unchanged.
+    Texts are not markup: square brackets and colons are printed unchanged. Without a terminal,
+    lines are as wide as they need to be, unless $COLUMNS is set, and end without blanks.
     """
     from rich.console import Console
     from rich.segment import Segment
 
     class CleanConsole(Console):
         def _render_buffer(self, buffer: Iterable[Segment]) -> str:
-            return super()._render_buffer(
+            text = super()._render_buffer(
                 Segment(printable_lines(text), style, control) if not control else segment
                 for segment in buffer
                 for text, style, control in [segment]
             )
+            return text if self.is_terminal else _BLANK_ENDS.sub("", text)
 
-    return CleanConsole(stderr=stderr, file=file, highlight=False, markup=False, emoji=False)
+    made = CleanConsole(stderr=stderr, file=file, highlight=False, markup=False, emoji=False)
+    if not made.is_terminal and not os.environ.get("COLUMNS"):
+        made.width = _UNLIMITED_CHARS
+    return made
 
 
 def print_json(content: object, *, indent: int = 2, ascii_only: bool = False) -> None:
@@ -91,6 +99,9 @@ def print_json(content: object, *, indent: int = 2, ascii_only: bool = False) ->
 
 
 _LISTED: Final = 5
+_UNLIMITED_CHARS: Final = 10_000
+_GAP_CHARS: Final = 2
+_BLANK_ENDS: Final = re.compile(r" +$", re.MULTILINE)
 
 
 def echo_some(lines: Sequence[str]) -> int:
@@ -114,7 +125,7 @@ def score_table(metrics: Mapping[str, MetricScore]) -> Table:
     heads = ["metric", "", "value", "95 % interval", "unit", "clips"]
     numbers = ("value", "95 % interval", "clips", "± over seeds")
     heads += ["± over seeds"] if seeded else []
-    table = new_table(*heads, right=numbers, whole=("metric", "", "unit"))
+    table = new_table(*heads, right=numbers, whole=("metric", "", *numbers))
     for name, found in metrics.items():
         if found.status != "measured":
             continue
@@ -144,17 +155,47 @@ def new_table(
     table = Table(box=SIMPLE_HEAD if ruled else None, pad_edge=False, show_header=any(heads))
     for head in heads:
         side: Literal["left", "right"] = "right" if head in right else "left"
-        table.add_column(
-            head, justify=side, no_wrap=head in whole, overflow="fold" if ruled else "ellipsis"
-        )
+        table.add_column(head, justify=side, no_wrap=head in whole, overflow="fold")
     return table
 
 
-def print_whole(table: Table, to: Console) -> None:
-    """Print a table without cutting numbers, wider than the terminal if needed."""
-    free = to.options.update(max_width=10_000)
-    to.width = max(to.width, to.measure(table, options=free).maximum)
+def print_table(table: Table, to: Console, *, spare: Iterable[str] = ()) -> None:
+    """Print a table as wide as the terminal; without a terminal, as wide as it needs to be.
+
+    In a narrow terminal, columns come closer, then texts are wrapped, then columns are left out;
+    the columns that `new_table` keeps whole are never cut, even if lines become too long.
+
+    Args:
+        table: from `new_table`.
+        to: console.
+        spare: columns to leave out for lack of room, one after the other.
+    """
+    for column in table.columns:
+        if column.no_wrap:
+            column.min_width = _widest_line(column)
+    if _widths(table, to).maximum > to.width and table.box is not None:
+        table.padding = (0, 0, 0, 1)
+    left_out = []
+    for head in spare:
+        if _widths(table, to).minimum > to.width:
+            left_out.append(head)
+            table.columns = [column for column in table.columns if column.header != head]
+    # Where even that is not enough, long words of the other columns are broken.
+    needed = sum((column.min_width or 1) + _GAP_CHARS for column in table.columns)
+    to.width = max(to.width, needed)
     to.print(table)
+    if left_out:
+        to.print(f"no room for: {', '.join(left_out)}; a wider terminal or --json shows them")
+
+
+def _widest_line(column: Column) -> int:
+    from rich.cells import cell_len
+
+    return max(cell_len(line) for cell in column.cells for line in f"{cell}\n".split("\n"))
+
+
+def _widths(table: Table, to: Console) -> Measurement:
+    return to.measure(table, options=to.options.update(max_width=_UNLIMITED_CHARS))
 
 
 def print_scores(
@@ -168,7 +209,7 @@ def print_scores(
         notes: of the reports.
     """
     to = console()
-    print_whole(score_table(scores), to)
+    print_table(score_table(scores), to, spare=("clips", "unit"))
     both = protocol["told_beside"] == "mean_of_frames"
     for line in (*dict.fromkeys(remarks(scores, both_means=both)), *dict.fromkeys(notes)):
         to.print(line, soft_wrap=True)

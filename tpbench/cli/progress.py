@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -122,7 +123,8 @@ def progress_bar(unit: str, *, several_steps: bool = False) -> Iterator[Show]:
         TimeRemainingColumn,
     )
 
-    to = console(stderr=True)
+    # rich replaces `sys.stderr` while a bar is shown, and looks behind one stream only.
+    to = console(file=getattr(sys.stderr, "rich_proxied_file", sys.stderr))
     if not to.is_terminal:
         yield PlainLines(unit)
         return

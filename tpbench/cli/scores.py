@@ -17,6 +17,7 @@ from tpbench.cli.output import (
     new_table,
     print_json,
     print_scores,
+    print_table,
 )
 from tpbench.cli.progress import named_scoring_bar, scoring_bar
 from tpbench.errors import ConfigError, did_you_mean
@@ -224,7 +225,7 @@ def list_metrics(
     if as_json:
         print_json([_metric_as_json(row, missing) for row in rows], ascii_only=True)
         return
-    console().print(_table(rows, missing))
+    print_table(_table(rows, missing), console())
     if missing:
         typer.echo(f"to download missing files: tpbench weights pull {' '.join(sorted(missing))}")
     if protocol_id is None:
@@ -299,7 +300,7 @@ def _print_checks(rows: Sequence[CheckRow]) -> None:
             cells = (row.clip, row.what, row.against, found, allowed, n, row.result)
             table.add_row(*(Text(cell) for cell in cells))
     to = console()
-    to.print(table)
+    print_table(table, to)
     unchecked = [row for row in rows if row.result == "not checked"]
     reasons = dict.fromkeys((row.what, row.against, row.why) for row in unchecked)
     for what, against, why in reasons:
