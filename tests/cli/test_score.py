@@ -36,7 +36,13 @@ def test_no_number_is_cut_however_narrow_the_terminal(
         monkeypatch.setenv("COLUMNS", columns)
         shown[columns] = run(folders, metrics="psnr,delta_e,motion_ratio").stdout
         assert "…" not in shown[columns].replace(" … ", "")
-    assert shown["20"] == shown["200"]
+    rows = {
+        columns: [line.split()[:3] for line in said.splitlines()] for columns, said in shown.items()
+    }
+    for name in ("psnr", "delta_e", "motion_ratio"):
+        (wide,) = (row for row in rows["200"] if row[:1] == [name])
+        assert wide in rows["20"]
+    assert "no room for: clips, unit; a wider terminal" in shown["20"]
 
 
 def test_blanks_in_the_list_of_metrics_are_passed_over(folders: tuple[Path, Path, Path]) -> None:

@@ -101,6 +101,7 @@ def print_json(content: object, *, indent: int = 2, ascii_only: bool = False) ->
 _LISTED: Final = 5
 _UNLIMITED_CHARS: Final = 10_000
 _GAP_CHARS: Final = 2
+"""Between two columns, and at both edges of a table together."""
 _BLANK_ENDS: Final = re.compile(r" +$", re.MULTILINE)
 
 
@@ -182,7 +183,7 @@ def print_table(table: Table, to: Console, *, spare: Iterable[str] = ()) -> None
             table.columns = [column for column in table.columns if column.header != head]
     # Where even that is not enough, long words of the other columns are broken.
     needed = sum((column.min_width or 1) + _GAP_CHARS for column in table.columns)
-    to.width = max(to.width, needed)
+    to.width = max(to.width, needed + _GAP_CHARS)
     to.print(table)
     if left_out:
         to.print(f"no room for: {', '.join(left_out)}; a wider terminal or --json shows them")
