@@ -192,7 +192,8 @@ def print_table(table: Table, to: Console, *, spare: Iterable[str] = ()) -> None
 def _widest_line(column: Column) -> int:
     from rich.cells import cell_len
 
-    return max(cell_len(line) for cell in column.cells for line in f"{cell}\n".split("\n"))
+    cells = (column.header, *column.cells)
+    return max(cell_len(line) for cell in cells for line in f"{cell}\n".split("\n"))
 
 
 def _widths(table: Table, to: Console) -> Measurement:
