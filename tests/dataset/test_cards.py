@@ -2,13 +2,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
 
+import datasets
 import mlcroissant
 import pytest
 import yaml
 
-from tpbench.dataset import Dataset, SplitInfo
-from tpbench.dataset.finishing import render_card
+from tests.dataset.rows import FAILED, kept, make_dataset, rejected
+from tpbench.dataset import Dataset, SplitInfo, split_dataset
+from tpbench.dataset.cards import citation, render_card
+from tpbench.dataset.folder import read_clips
 
 
 def test_card_states_counts_digest_codes_and_settings(small: Dataset) -> None:
@@ -54,6 +61,7 @@ def test_settings_cannot_break_out_of_their_fence(small: Dataset) -> None:
 def test_description_is_valid_croissant(small: Dataset) -> None:
     described = mlcroissant.Dataset(jsonld=small.folder / "croissant.json")
     assert not described.metadata.issues.errors
+    assert not described.metadata.issues.warnings
     assert {node.uuid for node in described.metadata.distribution} == {
         "manifest.parquet",
         "clips",
@@ -76,3 +84,98 @@ def test_description_holds_the_hash_of_the_manifest(small: Dataset) -> None:
     assert raw["conformsTo"] == "http://mlcommons.org/croissant/1.1"
     assert raw["distribution"][0]["sha256"] == hashlib.sha256(manifest).hexdigest()
     assert raw["rai:personalSensitiveInformation"]
+
+
+def test_description_is_dated_and_cites_exactly_these_clips(small: Dataset) -> None:
+    raw = json.loads((small.folder / "croissant.json").read_text())
+    assert raw["datePublished"] == small.info.finished_on
+    assert abs((date.today() - date.fromisoformat(raw["datePublished"])).days) <= 1  # noqa: DTZ011
+    assert raw["citeAs"].startswith(f"@misc{{Small-talks-{small.digest[:8]},\n")
+    assert small.digest in raw["citeAs"]
+
+
+def test_date_is_that_of_the_first_time_with_the_same_content(small: Dataset) -> None:
+    before = small.info.model_copy(update={"finished_on": "2001-02-03"})
+    (small.folder / "dataset.json").write_text(before.model_dump_json())
+    same = make_dataset(small.folder, small.clips(None))
+    assert same.info.finished_on == "2001-02-03"
+    split_dataset(small.folder, test_share=0.5, seed=0)
+    assert Dataset.open(small.folder).info.finished_on == "2001-02-03"
+    grown = make_dataset(small.folder, [*small.clips(None), kept("d_kept")])
+    assert grown.info.finished_on != "2001-02-03"
+
+
+@pytest.mark.parametrize("name", ["Dr. {Evil} \\input{x} 100% & #_$", "\u4e2d\u6587", "a~b^c"])
+def test_citation_is_one_entry_whatever_the_name(small: Dataset, name: str) -> None:
+    entry = citation(small.info.model_copy(update={"name": name}))
+    assert entry.count("{") == entry.count("}")
+    assert "\\input" not in entry
+    assert entry.startswith("@misc{")
+    assert entry.splitlines()[0].isascii()
+
+
+def _load(folder: Path, *config: str, cache: Path) -> Mapping[str, Any]:
+    loaded: Mapping[str, Any] = datasets.load_dataset(str(folder), *config, cache_dir=str(cache))
+    return loaded
+
+
+def test_unsplit_dataset_loads_as_rows(small: Dataset, tmp_path: Path) -> None:
+    loaded = _load(small.folder, cache=tmp_path / "cache")
+    assert list(loaded) == ["whole"]
+    assert loaded["whole"]["clip_id"] == ["a_kept", "b_kept"]
+    row = loaded["whole"][0]
+    assert (small.folder / row["file_name"]).read_bytes() == b"clipsa_kept"
+    assert (small.folder / row["pose_file_name"]).is_file()
+    assert (small.folder / row["keypoints_path"]).is_file()
+    assert row["m_face_height_px"] == 140.0
+
+    candidates = _load(small.folder, "candidates", cache=tmp_path / "cache")["whole"]
+    assert candidates["clip_id"] == ["a_kept", "b_kept", "broken", "c_rejected"]
+    assert candidates[3]["reject_codes"] == ["face.too_small"]
+
+
+def test_split_dataset_loads_by_its_sides(small: Dataset, tmp_path: Path) -> None:
+    split_dataset(small.folder, test_share=0.5, seed=0)
+    loaded = _load(small.folder, cache=tmp_path / "cache")
+    assert {side: list(rows["clip_id"]) for side, rows in loaded.items()} == {
+        side: [clip.clip_id for clip in small.clips() if clip.split == side]
+        for side in ("train", "test")
+    }
+    assert not (small.folder / "clips-whole.parquet").exists()
+
+
+def test_a_side_that_became_empty_is_left_out(small: Dataset, tmp_path: Path) -> None:
+    split_dataset(small.folder, test_share=0.5, seed=0)
+    left = [row for row in read_clips(small.folder) if row.split != "test"]
+    make_dataset(small.folder, left)
+    assert list(_load(small.folder, cache=tmp_path / "cache")) == ["train"]
+    assert not (small.folder / "clips-test.parquet").exists()
+
+
+def test_dataset_without_kept_clips_loads_its_candidates(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "talks", [rejected(), FAILED])
+    loaded = _load(dataset.folder, cache=tmp_path / "cache")
+    assert loaded["whole"]["status"] == ["failed", "rejected"]
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_code_in_the_card_loads_rows_candidates_and_videos(
+    small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, split: bool
+) -> None:
+    if split:
+        split_dataset(small.folder, test_share=0.5, seed=0)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    code = (small.folder / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    made: dict[str, Any] = {}
+    exec(code.replace("FOLDER", str(small.folder)), made)  # noqa: S102 - our own card
+
+    clips = Dataset.open(small.folder).clips(split="test" if split else None)
+    assert list(made["rows"]["clip_id"]) == [clip.clip_id for clip in clips]
+    assert len(made["candidates"]) == 4
+    videos = made["videos"]
+    for column, path_of in (("video", small.clip_path), ("pose", small.pose_path)):
+        assert isinstance(videos.features[column], datasets.Video)
+        videos = videos.cast_column(column, datasets.Video(decode=False))
+        paths = [row["path"] for row in videos[column]]
+        assert paths == [str(path_of(clip)) for clip in clips]
+    assert list(videos["clip_id"]) == [clip.clip_id for clip in clips]

@@ -5,7 +5,8 @@
       manifest.parquet           one row per candidate clip      folder.py
       clips/ keypoints/ poses/   three files per kept clip       folder.py
       splits/{train,test}.csv    each identity on one side       finishing.py
-      README.md croissant.json   card, machine-readable card     finishing.py
+      clips-*.parquet            the kept clips of each side     cards.py
+      README.md croissant.json   card, machine-readable card     cards.py
 
 `finalise` writes everything except the clips; `Dataset.open` reads a dataset.
 """

@@ -1,20 +1,20 @@
-"""The last steps of a dataset: splits, digest and cards."""
+"""The last steps of a dataset: splits, digest, and the order in which its files are written."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from importlib import resources
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, get_args
 
 from tpbench import __version__
-from tpbench.dataset.folder import COLUMNS, RECORDS_FOLDER, RECORDS_LOCK, Dataset, write_manifest
+from tpbench.dataset.cards import croissant_json, render_card, write_clip_tables
+from tpbench.dataset.folder import RECORDS_FOLDER, RECORDS_LOCK, Dataset, write_manifest
 from tpbench.dataset.info import (
     INFO_NAME,
     Clip,
@@ -29,24 +29,11 @@ from tpbench.dataset.info import (
     write_info,
 )
 from tpbench.errors import ConfigError, DatasetError
-from tpbench.files import atomic_write_text, sha256_of
+from tpbench.files import atomic_write_text
 from tpbench.foreign import spreadsheet_safe
 from tpbench.work.records import locked
 
 SPLITS_FOLDER: Final = "splits"
-_SIZES: Final = (
-    (1_000, "n<1K"),
-    (10_000, "1K<n<10K"),
-    (100_000, "10K<n<100K"),
-    (1_000_000, "100K<n<1M"),
-)
-"""Size classes of dataset hubs: (limit, tag); the number of clips is below the limit."""
-_TYPES: Final = {
-    "string": "sc:Text",
-    "int64": "cr:Int64",
-    "float64": "cr:Float64",
-    "list": "sc:Text",
-}
 
 
 def assign_split(identity: str, *, test_share: float, seed: int) -> SplitName:
@@ -151,86 +138,6 @@ def write_split_lists(folder: Path, clips: Sequence[Clip]) -> list[Path]:
     return paths
 
 
-def render_card(info: DatasetInfo) -> str:
-    """Return the card as Markdown with a YAML header; it depends on `dataset.json` only."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=False,  # noqa: S701 - Markdown; `inline` makes foreign text harmless
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"inline": _inline, "number": "{:,}".format}
-    return environment.from_string(_resource("card.md.j2")).render(
-        info=info,
-        counts=info.counts,
-        # Every JSON string is a valid YAML string.
-        yaml_name=json.dumps(info.name, ensure_ascii=False),
-        size=next((tag for limit, tag in _SIZES if info.counts.kept < limit), "n>1M"),
-        titles={row.code: row.title for row in info.measurements if row.code},
-        config=json.dumps(info.config, indent=2, sort_keys=True, ensure_ascii=False),
-    )
-
-
-def _resource(name: str) -> str:
-    return resources.files("tpbench.dataset").joinpath(name).read_text(encoding="utf-8")
-
-
-def _inline(text: str) -> str:
-    """Escape foreign text into a single line of Markdown without markup."""
-    line = " ".join(text.split())
-    return "".join(f"\\{char}" if char in r"\`*_[]<>|#" else char for char in line)
-
-
-def croissant_json(info: DatasetInfo, manifest: Path) -> str:
-    """Return the Croissant description of a dataset as JSON text.
-
-    The parts common to all datasets, including the context that Croissant 1.1 prescribes, are in
-    `croissant.json` beside this file.
-
-    Args:
-        info: the dataset.
-        manifest: its `manifest.parquet`, already written; the description holds its sha256.
-    """
-    described = json.loads(_resource("croissant.json"))
-    described |= {
-        "name": info.name,
-        "version": info.version,
-        "description": (
-            f"{info.counts.kept} upper-body clips ({info.counts.kept_hours:.2f} hours, "
-            f"{info.counts.identities} identities) with whole-body keypoints and DWPose drawings, "
-            f"extracted by tpbench {info.tool_version}. Content digest {info.digest}."
-        ),
-        "rai:machineAnnotationTools": [
-            f"tpbench {info.tool_version}",
-            *(f"{role}: sha256 {digest}" for role, digest in sorted(info.models.items())),
-        ],
-    }
-    described["distribution"][0]["sha256"] = sha256_of(manifest)
-    fields = [_field(name, _TYPES[kind]) for name, kind in COLUMNS.items()]
-    for row in sorted(info.measurements, key=lambda item: item.name):
-        title = f"{row.title} ({row.unit})" if row.unit else row.title
-        for prefix, what in (("m", "measured"), ("t", "threshold")):
-            field = _field(f"{prefix}_{row.name}", "cr:Float64")
-            fields.append(field | {"description": f"{title}, {what}."})
-    described["recordSet"][0]["field"] = fields
-    return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
-
-
-def _field(name: str, data_type: str) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "@type": "cr:Field",
-        "@id": f"candidates/{name}",
-        "name": name,
-        "dataType": data_type,
-        "source": {"fileObject": {"@id": "manifest.parquet"}, "extract": {"column": name}},
-    }
-    if COLUMNS.get(name) == "list":
-        described |= {"isArray": True, "arrayShape": "-1"}
-    return described
-
-
 def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
     folder: Path,
     rows: Iterable[Clip],
@@ -243,9 +150,10 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
     run: RunStats | None = None,
     sources_pending: int = 0,
 ) -> Dataset:
-    """Write manifest, splits, card, Croissant and `dataset.json` (last) of a dataset.
+    """Write manifest, splits, tables, cards and `dataset.json` (last) of a dataset.
 
-    Called after every run, with all rows: the result depends only on them and the arguments. If the
+    Called after every run, with all rows: the result depends only on them, the arguments, and the
+    date on which this content was finished first. If the
     dataset was split before, it is split again with the same settings. Hashes in the rows are not
     checked here; `Dataset.verify` compares them with the files.
 
@@ -263,16 +171,18 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
     Raises:
         DatasetError: two rows share a clip_id, or an existing `dataset.json` is not readable.
     """
-    former = read_info(folder).split if (folder / INFO_NAME).is_file() else None
+    former = read_info(folder) if (folder / INFO_NAME).is_file() else None
     clips = sorted(rows, key=lambda clip: clip.clip_id)
+    digest = content_digest(clips)
     info = DatasetInfo(
         # A folder's name may contain bytes that are no valid text.
         name=name.encode("utf-8", "backslashreplace").decode("utf-8"),
         version=version,
         tool_version=__version__,
-        digest=content_digest(clips),
+        digest=digest,
+        finished_on=_finished_on(former, digest),
         counts=count(clips),
-        split=former,
+        split=former.split if former is not None else None,
         models=dict(models),
         measurements=tuple(measurements),
         config=dict(config),
@@ -280,6 +190,13 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
         sources_pending=sources_pending,
     )
     return _write(folder, clips, info)
+
+
+def _finished_on(former: DatasetInfo | None, digest: str) -> str:
+    """Return today, or the date on which the same content was finished first."""
+    if former is not None and former.digest == digest and former.finished_on is not None:
+        return former.finished_on
+    return datetime.now(UTC).date().isoformat()
 
 
 def split_dataset(folder: Path, *, test_share: float, seed: int) -> SplitInfo:
@@ -335,6 +252,7 @@ def _write(folder: Path, clips: Sequence[Clip], info: DatasetInfo) -> Dataset:
         info = info.model_copy(update={"split": describe_split(clips, info.split)})
         write_split_lists(folder, clips)
     manifest = write_manifest(folder, clips)
+    write_clip_tables(folder, info)
     atomic_write_text(folder / "croissant.json", croissant_json(info, manifest))
     atomic_write_text(folder / "README.md", render_card(info))
     write_info(folder, info)

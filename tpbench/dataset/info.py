@@ -292,6 +292,8 @@ class DatasetInfo(_Record):
     tool_version: str
     digest: str = Field(pattern="^[0-9a-f]{64}$")
     """sha256 over ids and file hashes of the kept clips; see `content_digest`."""
+    finished_on: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$")
+    """ISO date (UTC) on which this content was first complete; None in datasets of before."""
     counts: Counts
     split: SplitInfo | None = None
     models: dict[str, str] = Field(default_factory=dict)
