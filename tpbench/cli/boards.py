@@ -176,9 +176,11 @@ def build(
     else:
         board = built.leaderboard
         measured = sum(row.kind == "measured" for row in board.rows)
+        anchors = counted(len(board.rows) - measured, "anchor")
+        also = f" and {anchors}" if measured < len(board.rows) else ""
+        where = side_of(board.dataset.name, board.dataset.split)
         typer.echo(
-            f"{counted(measured, 'model')} and {counted(len(board.rows) - measured, 'anchor')} on "
-            f"{side_of(board.dataset.name, board.dataset.split)}: "
+            f"{counted(measured, 'model')}{also} on {where}: "
             f"{counted(board.dataset.n_clips, 'clip')}, {counted(len(board.metrics), 'metric')}"
         )
         for path in built.files:

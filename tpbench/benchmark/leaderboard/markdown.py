@@ -60,7 +60,7 @@ def _head(board: Leaderboard) -> Iterator[str]:
     yield (
         f"Task {escaped(task.id)} v{task.version}, protocol {escaped(str(protocol['id']))} "
         f"v{protocol['version']} (`{protocol['digest'][:12]}`), dataset `{dataset.digest[:12]}`: "
-        f"{dataset.n_clips} clips of {dataset.n_identities} identities."
+        f"clips: {dataset.n_clips}, identities: {dataset.n_identities or 'not known'}."
     )
     yield ""
     yield (

@@ -14,6 +14,7 @@ from string import Template
 from typing import Any, Final
 
 from tpbench import __version__
+from tpbench.benchmark.how_to_report import first_frame_rule
 from tpbench.benchmark.leaderboard.board import METHOD, ClipInfo, Leaderboard, Row
 from tpbench.benchmark.leaderboard.tables import PAGE_NAME
 from tpbench.benchmark.page.curves import Curves, make_curves
@@ -122,7 +123,7 @@ def page_data(
         "task": {
             "id": leaderboard.task.id,
             "version": leaderboard.task.version,
-            "description": rule.description if rule else "",
+            "description": rule.description if rule else first_frame_rule(leaderboard.policies),
         },
         "protocol": {
             "id": str(protocol["id"]),

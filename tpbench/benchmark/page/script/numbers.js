@@ -34,6 +34,7 @@ function plural(count, one) {
 }
 
 function identities(count) {
+  if (!count) return "unknown identities";
   return count === 1 ? "1 identity" : `${count.toLocaleString("en")} identities`;
 }
 

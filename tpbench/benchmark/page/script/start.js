@@ -29,15 +29,16 @@ function themeButton() {
 function header() {
   const { dataset, task, protocol } = data;
   const measured = data.models.filter((model) => model.kind !== "anchor").length;
+  const anchors = data.models.length - measured;
   const chips = [["task", `${task.id} v${task.version}`], ["protocol", protocol.id], ["dataset", `${dataset.name}@${dataset.digest.slice(0, 8)}`],
-    ["split", dataset.split], ["clips", dataset.n_clips.toLocaleString("en")], ["identities", dataset.n_identities.toLocaleString("en")]];
+    ["split", dataset.split], ["clips", dataset.n_clips.toLocaleString("en")], ["identities", dataset.n_identities ? dataset.n_identities.toLocaleString("en") : "not known"]];
   const parts = [["table", "Results"], ["frames", "Over the clip"], ["motion", "Jitter and motion"], ["clips", "Clips"],
     ["methods", "Methods"], ["rows", "Reproduce"], ["reported", "Published"]];
   const nav = el("nav", { "aria-label": "sections" }, parts.map(([id, text]) => el("a", { href: `#${id}` }, text)));
   return el("header", {},
     el("div", { class: "head" }, el("p", { class: "brand" }, "tpbench"), themeButton()),
     el("h1", {}, `Pose-driven animation on ${dataset.name}`),
-    el("p", { class: "lead" }, `${plural(measured, "model")} and ${plural(data.models.length - measured, "anchor")} on ${plural(dataset.n_clips, "clip")} of ` +
+    el("p", { class: "lead" }, `${plural(measured, "model")}${anchors ? ` and ${plural(anchors, "anchor")}` : ""} on ${plural(dataset.n_clips, "clip")} of ` +
       `${identities(dataset.n_identities)}. ${task.description.charAt(0).toUpperCase()}${task.description.slice(1)}.`),
     el("div", { class: "chips" }, chips.map(([name, value]) => el("span", {}, `${name} `, el("b", {}, value)))), nav);
 }
