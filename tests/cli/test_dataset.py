@@ -524,6 +524,7 @@ def test_inspect_shows_counts_reject_table_and_speed(folder: Path) -> None:
     result = invoke("inspect", folder)
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert result.exit_code == 0
+    assert "3 clips, 360 frames, 14.4 s of 3 identities kept, from 4 sources" in lines
     assert "kept 3 75.0%" in lines
     assert "rejected 1 25.0%" in lines
     assert "face.too_small 1 100.0% Face [bold]height" in lines
@@ -538,6 +539,12 @@ def test_inspect_shows_every_measurement_of_a_clip_against_its_limit(folder: Pat
     assert "source videos/bob [red].mp4" in lines
     assert "Face [bold]height 31.5 ≥ 80 px reject: face.too_small" in lines
     assert "Head turn deg not measured" in lines
+
+
+def test_inspect_takes_the_beginning_of_an_id(folder: Path) -> None:
+    assert "source videos/bob [red].mp4" in " ".join(invoke("inspect", folder, "b").stdout.split())
+    with pytest.raises(DatasetError, match="3 clip ids begin with 'an': ann0, ann1, ann2;"):
+        invoke("inspect", folder, "an")
 
 
 def test_inspect_of_a_kept_clip_names_its_files(folder: Path) -> None:

@@ -20,7 +20,7 @@ from tpbench.dataset.folder import read_clips
 
 def test_card_states_counts_digest_codes_and_settings(small: Dataset) -> None:
     card = (small.folder / "README.md").read_text()
-    assert "2 clips, 240 frames, 0.00 hours, 2 identities" in card
+    assert "2 clips, 240 frames, 9.6 s, 2 identities" in card
     assert small.digest in card
     assert "| `face.too_small` | Face height | 1 |" in card
     assert '"preset": "talkingpose"' in card

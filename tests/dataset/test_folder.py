@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.dataset.rows import FAILED, kept, rejected
+from tests.dataset.rows import FAILED, kept, make_dataset, rejected
 from tpbench.dataset import (
     Dataset,
     content_digest,
     folder,
     read_clips,
     read_manifest,
+    split_dataset,
     write_manifest,
 )
 from tpbench.dataset.folder import COLUMNS, MANIFEST_NAME
@@ -284,3 +285,29 @@ def test_digest_hangs_on_kept_content_only() -> None:
         [clips[0], kept("b", clip_sha256="f" * 64)],
     ):
         assert content_digest(changed) != digest
+
+
+def test_a_clip_is_found_by_the_beginning_of_its_id(small: Dataset) -> None:
+    assert small.find("a_").clip_id == "a_kept"
+    assert small.find("c_rejected").clip_id == "c_rejected"
+    with pytest.raises(DatasetError, match="no clip 'x'"):
+        small.find("x")
+
+
+def test_a_beginning_of_several_ids_names_them(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "talks", [kept(name) for name in ("a", "ab", "abc")])
+    assert dataset.find("a").clip_id == "a"
+    many = make_dataset(tmp_path / "many", [kept(f"talk_{index}") for index in range(7)])
+    with pytest.raises(DatasetError, match="7 clip ids begin with 'ta'") as caught:
+        many.find("ta")
+    assert "talk_0, talk_1, talk_2, talk_3, talk_4 and 2 more; give more" in str(caught.value)
+
+
+def test_a_dataset_prints_in_one_line_and_as_a_table(small: Dataset) -> None:
+    line = f"Dataset(name: Small talks, folder: {small.folder}, clips: 2, identities: 2, "
+    assert str(small) == repr(small) == line + "length: 9.6 s, split: none)"
+    info = small.info.model_copy(update={"name": "<b>&"})
+    table = Dataset(folder=small.folder, info=info)._repr_html_()
+    assert "<td style='text-align:left'>&lt;b&gt;&amp;</td>" in table
+    split_dataset(small.folder, test_share=0.5, seed=0)
+    assert "split: 1 train, 1 test" in str(Dataset.open(small.folder))

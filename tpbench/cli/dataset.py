@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from tpbench.cli import options as opt
-from tpbench.cli.output import console, counted, new_table, print_json
+from tpbench.cli.output import console, counted, duration, new_table, print_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def inspect(
     dataset: opt.DatasetFolder,
     clip: Annotated[
-        str | None, typer.Argument(help="Clip id: show everything known about this clip.")
+        str | None,
+        typer.Argument(help="Clip id, or its beginning: show everything known about this clip."),
     ] = None,
     as_json: opt.AsJson = False,
     verify: Annotated[
@@ -34,7 +35,7 @@ def inspect(
     from tpbench.dataset import Dataset
 
     opened = Dataset.open(dataset)
-    row = opened.clip(clip) if clip is not None else None
+    row = opened.find(clip) if clip is not None else None
     problems = opened.verify() if verify else []
     if as_json:
         content = dataset_json(opened) if row is None else _clip_json(opened, row)
@@ -135,8 +136,9 @@ def render_summary(info: DatasetInfo) -> RenderableType:
     head = Text.assemble(
         (f"{info.name} {info.version}", "bold"),
         f"  digest {info.digest[:8]}\n",
-        f"{counts.kept:,} clips, {counts.kept_frames:,} frames, {counts.kept_hours:.2f} h of "
-        f"{counts.identities:,} identities kept, from {counts.sources:,} sources",
+        f"{counted(counts.kept, 'clip')}, {counted(counts.kept_frames, 'frame')}, "
+        f"{counts.kept_length} of {counted(counts.identities, 'identity')} kept, from "
+        f"{counted(counts.sources, 'source')}",
     )
     parts: list[RenderableType] = [head]
     if info.sources_pending:
@@ -195,7 +197,7 @@ def render_clip(info: DatasetInfo, clip: Clip, paths: dict[str, str]) -> Rendera
 def speed_line(run: RunStats) -> str:
     """Return one line with the time an extraction took."""
     frames, hours = run.frames_per_s, run.video_hours_per_core_hour
-    line = f"{run.workers} worker{'' if run.workers == 1 else 's'}, {run.wall_s:,.0f} s"
+    line = f"{counted(run.workers, 'worker')}, {duration(run.wall_s)}"
     if frames is not None:
         line += f": {frames:,.1f} source frames/s"
     if hours is not None:

@@ -169,7 +169,7 @@ def croissant_json(info: DatasetInfo, manifest: Path) -> str:
         "name": info.name,
         "version": info.version,
         "description": (
-            f"{info.counts.kept} upper-body clips ({info.counts.kept_hours:.2f} hours, "
+            f"{info.counts.kept} upper-body clips ({info.counts.kept_length}, "
             f"{info.counts.identities} identities) with whole-body keypoints and DWPose drawings, "
             f"extracted by tpbench {info.tool_version}. Content digest {info.digest}."
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from html import escape
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,7 @@ from tpbench.dataset.info import (
 )
 from tpbench.errors import DatasetError, did_you_mean
 from tpbench.files import atomic_write, require_regular, sha256_of
+from tpbench.foreign import printable
 from tpbench.wholebody import WholeBodyPose, load_pose
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ MANIFEST_VERSION: Final = 1
 """Incremented when the meaning of a column changes, but not for a new column alone."""
 _VERSION_KEY: Final = b"tpbench.manifest_version"
 _ROWS_AT_ONCE: Final = 4096
+_MAX_NAMED: Final = 5
+"""Most clip ids named in an error."""
 
 _KINDS: Final = {"int | None": "int64", "float | None": "float64", "tuple[str, ...]": "list"}
 COLUMNS: Final[Mapping[str, str]] = {
@@ -250,9 +254,9 @@ def pose_path(folder: Path, clip_id: str) -> Path:
     return folder / POSES_FOLDER / f"{check_clip_id(clip_id)}.mp4"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Dataset:
-    """A dataset folder, as returned by `Dataset.open`.
+    """A dataset folder, as returned by `Dataset.open`. Notebooks show it as a table.
 
     >>> dataset = Dataset.open("talks")                           # doctest: +SKIP
     >>> for clip in dataset.clips(split="test"):                  # doctest: +SKIP
@@ -272,6 +276,31 @@ class Dataset:
             DatasetError: it is missing, of another version or broken.
         """
         return cls(folder=Path(folder), info=read_info(Path(folder)))
+
+    def __repr__(self) -> str:
+        return f"Dataset({', '.join(f'{name}: {text}' for name, text in self._facts())})"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            f"<tr><th style='text-align:left'>{escape(name)}</th>"
+            f"<td style='text-align:left'>{escape(text)}</td></tr>"
+            for name, text in self._facts()
+        )
+        return f"<table>{''.join(rows)}</table>"
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        counts, split = self.info.counts, self.info.split
+        yield "name", printable(self.info.name)
+        yield "folder", printable(self.folder)
+        yield "clips", f"{counts.kept:,}"
+        yield "identities", f"{counts.identities:,}"
+        yield "length", counts.kept_length
+        if split is None:
+            yield "split", "none"
+        else:
+            yield "split", f"{split.train_clips:,} train, {split.test_clips:,} test"
+        if self.info.sources_pending:
+            yield "sources pending", f"{self.info.sources_pending:,}"
 
     @property
     def digest(self) -> str:
@@ -313,11 +342,7 @@ class Dataset:
         Raises:
             DatasetError: there is no such clip; the message names the closest id.
         """
-        if not self._index:
-            opened = ManifestIndex(self.folder)
-            self._require_digest(opened.digest())
-            self._index.append(opened)
-        (index,) = self._index
+        index = self._manifest()
         if clip_id in index.clip_ids:
             return index.clip(clip_id)
         hint = "; the manifest is empty"
@@ -326,6 +351,32 @@ class Dataset:
         if len(hint) >= 200:  # a long list of ids would hide the message
             hint = f"; `tpbench inspect {self.folder} --json` lists all"
         raise DatasetError(f"{self.folder}: no clip {clip_id!r}{hint}")
+
+    def find(self, beginning: str) -> Clip:
+        """Return the row whose clip id is `beginning`, or the only one whose id begins with it.
+
+        Raises:
+            DatasetError: there is none, or there are several; the message names some of them.
+        """
+        index = self._manifest()
+        found = [clip_id for clip_id in index.clip_ids if clip_id.startswith(beginning)]
+        if beginning in found or not found:
+            return self.clip(beginning)
+        if len(found) > 1:
+            named = ", ".join(found[:_MAX_NAMED])
+            more = f" and {len(found) - _MAX_NAMED:,} more" if len(found) > _MAX_NAMED else ""
+            raise DatasetError(
+                f"{self.folder}: {len(found):,} clip ids begin with {beginning!r}: {named}{more}; "
+                "give more of the id"
+            )
+        return index.clip(found[0])
+
+    def _manifest(self) -> ManifestIndex:
+        if not self._index:
+            opened = ManifestIndex(self.folder)
+            self._require_digest(opened.digest())
+            self._index.append(opened)
+        return self._index[0]
 
     def _require_digest(self, digest: str) -> None:
         if digest != self.digest:

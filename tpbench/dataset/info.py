@@ -282,6 +282,11 @@ class Counts(_Record):
         """Duration of the kept clips in hours."""
         return self.kept_s / 3600
 
+    @property
+    def kept_length(self) -> str:
+        """Duration of the kept clips as text, such as "4.1 min"."""
+        return length_text(self.kept_s)
+
 
 class DatasetInfo(_Record):
     """The content of `dataset.json`."""
@@ -304,6 +309,17 @@ class DatasetInfo(_Record):
     run: RunStats | None = None
     sources_pending: int = Field(default=0, ge=0)
     """Sources given to `tpbench extract` that are still to be processed."""
+
+
+def length_text(seconds: float) -> str:
+    """Return a length of video in the unit that suits it: seconds, minutes or hours.
+
+    >>> length_text(9.6), length_text(246), length_text(8460)
+    ('9.6 s', '4.1 min', '2.35 h')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3597 else f"{seconds / 3600:,.2f} h"
 
 
 def count(clips: Iterable[Clip]) -> Counts:
