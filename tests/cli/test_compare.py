@@ -10,7 +10,9 @@ import pytest
 
 from tests.benchmark.conftest import write_dataset
 from tests.cli.conftest import invoke
-from tpbench.benchmark.evaluate import evaluate
+from tpbench.benchmark.compare import compare_runs
+from tpbench.benchmark.evaluate import Evaluation, evaluate
+from tpbench.benchmark.run_folder import Run
 from tpbench.metrics.scoring.report import load_report, write_scores
 
 
@@ -45,6 +47,29 @@ def test_differences_and_the_worst_clips_are_printed(runs: tuple[Path, Path]) ->
     assert "loses most" not in result.stdout
     other = invoke("compare", *runs[::-1])
     assert "motion_ratio: A loses most on a (0 against 1), b (0 against 1), c" in other.stdout
+
+
+def test_results_print_in_a_few_lines_and_as_a_table_in_notebooks(
+    runs: tuple[Path, Path],
+) -> None:
+    found = compare_runs(*runs)
+    lines = str(found).splitlines()
+    assert lines[0] == "Comparison: A = oracle, B = frozen, 6 common clips"
+    assert [line.split()[0] for line in lines[2:-1]] == ["motion_ratio,"]
+    assert lines[-1] == "1 of 2 metrics; all metrics: .table()"
+    assert found._repr_html_().count("<tr>") == 2
+
+    report = load_report(runs[1])[0]
+    lines = repr(report).splitlines()
+    assert lines[0].startswith("ScoreReport: tpbench-v2")
+    assert lines[0].endswith(", 6 of 6 clips scored")
+    assert lines[-1] == "1 of 2 metrics; all metrics: .to_frame()"
+    assert "<td>motion_ratio</td><td>0</td>" in report._repr_html_()
+
+    evaluation = Evaluation(runs=(Run.open(runs[1]),), reports=(report,))
+    title = "Evaluation: frozen on Small talks (all), task self, seed 42, coverage 1.000"
+    assert str(evaluation).splitlines()[0] == title
+    assert title in evaluation._repr_html_()
 
 
 def test_clips_of_one_run_only_are_counted_in_its_own_column_and_that_is_said(

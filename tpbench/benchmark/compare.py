@@ -24,6 +24,7 @@ from tpbench.metrics.bootstrap import paired_difference
 from tpbench.metrics.joint_test import MIN_IDENTITIES, differ
 from tpbench.metrics.registry import MetricRow, as_pooled, headline_of, metric_at
 from tpbench.metrics.scoring.report import ScoreReport, load_report
+from tpbench.short_table import ShortTable, short_interval, short_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +100,39 @@ class Comparison:
     """Metrics in the joint test for significance; 0: see `unjudged`."""
     unjudged: str | None
     """Why no metric was judged."""
+
+    def __repr__(self) -> str:
+        """Return a few lines: the two runs, and the headline metrics of both."""
+        return self._short().text()
+
+    def _repr_html_(self) -> str:
+        """Return the same as a table, for notebooks."""
+        return self._short().html()
+
+    def _short(self) -> ShortTable:
+        shown = [
+            (name, found)
+            for name in self.worst
+            if not (math.isnan((found := self.metrics[name]).a) or math.isnan(found.b))
+        ]
+        names = {"a": self.a.info.model.name, "b": self.b.info.model.name}
+        return ShortTable(
+            title=f"Comparison: A = {names['a']}, B = {names['b']}, {self.n_common} common clips",
+            heads=("metric", "A", "B", "A - B", "95 % interval", "unit", "better"),
+            rows=tuple(
+                (
+                    name if found.quantity == "value" else f"{name}, {found.quantity}",
+                    short_number(found.a),
+                    short_number(found.b),
+                    short_number(found.difference),
+                    short_interval(found.low, found.high),
+                    found.unit,
+                    (found.better or "").upper(),
+                )
+                for name, found in shown
+            ),
+            more=f"{len(shown)} of {len(self.metrics)} metrics; all metrics: .table()",
+        )
 
     def table(self) -> pd.DataFrame:
         """Return one row per metric."""

@@ -18,7 +18,7 @@ from tpbench.benchmark.tasks import SplitChoice, TaskClip
 from tpbench.canonical import encoded
 from tpbench.dataset import Dataset
 from tpbench.errors import SubmissionError
-from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, as_pooled
+from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, as_pooled, headline_of
 from tpbench.metrics.scoring.pairing import Pair, Pairing
 from tpbench.metrics.scoring.policies import policies_of
 from tpbench.metrics.scoring.records import (
@@ -28,8 +28,15 @@ from tpbench.metrics.scoring.records import (
     real_cache_dir,
     require_all,
 )
-from tpbench.metrics.scoring.report import FRAMES_NAME, MetricScore, ScoreReport, load_report
+from tpbench.metrics.scoring.report import (
+    FRAMES_NAME,
+    MetricScore,
+    ScoreReport,
+    load_report,
+    short_scores,
+)
 from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting, score_pairs
+from tpbench.short_table import ShortTable
 from tpbench.work import Progress, ProgressListener, explain_halts
 
 if TYPE_CHECKING:
@@ -84,6 +91,22 @@ class Evaluation:
         by_seed = dict(zip(self.seeds, self.reports, strict=True))
         rows = {name: as_pooled(METRICS[name], self.reports[0].protocol) for name in first.metrics}
         return {name: score_over_seeds(row, by_seed) for name, row in rows.items()}
+
+    def __repr__(self) -> str:
+        """Return a few lines: what was evaluated, and the headline metrics."""
+        return self._short().text()
+
+    def _repr_html_(self) -> str:
+        """Return the same as a table, for notebooks."""
+        return self._short().html()
+
+    def _short(self) -> ShortTable:
+        info = self.runs[0].info
+        seeds = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
+        title = f"Evaluation: {info.model.name} on {info.dataset.name} ({info.dataset.split}), "
+        title += f"task {info.task.id}, {seeds}, coverage {self.coverage:.3f}"
+        names = headline_of(self.reports[0].protocol)
+        return short_scores(title, self.scores, names, more="all metrics: .table()")
 
     def table(self) -> pd.DataFrame:
         """Return one row per metric: value, interval over identities, spread over seeds, counts."""

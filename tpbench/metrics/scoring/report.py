@@ -26,7 +26,9 @@ from tpbench.errors import SubmissionError
 from tpbench.files import atomic_write, atomic_write_text
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.bootstrap import STATISTICS_VERSION
+from tpbench.metrics.registry import headline_of
 from tpbench.metrics.scoring.records import ClipMeasurement
+from tpbench.short_table import ShortTable, short_interval, short_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -232,6 +234,21 @@ class ScoreReport:
         ]
         return pd.DataFrame(rows).drop(columns="details").set_index("metric")
 
+    def __repr__(self) -> str:
+        """Return a few lines: the coverage, and the headline metrics."""
+        return self._short().text()
+
+    def _repr_html_(self) -> str:
+        """Return the same as a table, for notebooks."""
+        return self._short().html()
+
+    def _short(self) -> ShortTable:
+        found = self.coverage
+        scored = f"{found.n_scored} of {found.n_expected} clips scored"
+        title = f"ScoreReport: {self.protocol['id']}, {scored}"
+        names = headline_of(self.protocol)
+        return short_scores(title, self.metrics, names, more="all metrics: .to_frame()")
+
     def clips_frame(self) -> pd.DataFrame:
         """Return one row per clip, one column per metric that has values per clip."""
         import pandas as pd
@@ -247,6 +264,35 @@ class ScoreReport:
         ]
         columns = None if rows else ["clip_id", "identity", "n_frames"]
         return pd.DataFrame(rows, columns=columns).set_index("clip_id")
+
+
+def short_scores(
+    title: str, scores: Mapping[str, MetricScore], names: Sequence[str], *, more: str
+) -> ShortTable:
+    """Return the scores that are read first as a short table.
+
+    Args:
+        title: of the table.
+        scores: by metric.
+        names: of the metrics to show; those without a value are left out.
+        more: what gives the others.
+    """
+    measured = [(name, scores[name]) for name in names if not math.isnan(scores[name].value)]
+    return ShortTable(
+        title=title,
+        heads=("metric", "value", "95 % interval", "unit", "clips"),
+        rows=tuple(
+            (
+                name,
+                short_number(score.value),
+                short_interval(score.low, score.high),
+                score.unit,
+                str(score.n_clips),
+            )
+            for name, score in measured
+        ),
+        more=f"{len(measured)} of {len(scores)} metrics; {more}",
+    )
 
 
 _REPORT: Final = TypeAdapter(ScoreReport)
