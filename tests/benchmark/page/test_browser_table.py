@@ -170,7 +170,7 @@ def test_what_is_shown_is_copied_as_csv(copying: Page) -> None:
 def test_what_is_shown_is_copied_as_latex(copying: Page) -> None:
     lines = copied(copying, "latex").splitlines()
     assert r"\begin{tabular}{lrrr}" in lines
-    assert r"Model & PSNR $\uparrow$ & TJE, delta 2 $\downarrow$ & Motion ratio $\to 1$ \\" in lines
+    assert r"Model & PSNR $\uparrow$ & TJE d2 $\downarrow$ & Motion ratio $\to 1$ \\" in lines
     assert r"Steady & \textbf{30.00} & 4.000 & 1.200 \\" in lines
     assert r"\textit{Real clip} & $\infty$ & 0.000 & 1.000 \\" in lines
     hostile = next(line for line in lines if "owned" in line)
@@ -182,10 +182,50 @@ def test_what_is_shown_is_copied_as_latex(copying: Page) -> None:
 
 def test_what_is_shown_is_copied_as_markdown(copying: Page) -> None:
     lines = copied(copying, "markdown").splitlines()
-    assert lines[0] == "| Model | PSNR ↑ (dB) | TJE, delta 2 ↓ (levels) | Motion ratio →1 |"
+    assert lines[0] == "| Model | PSNR ↑ (dB) | TJE d2 ↓ (levels) | Motion ratio →1 |"
     assert lines[1] == "| --- | ---: | ---: | ---: |"
     assert "| Steady | **30.00** | 4.000 | 1.200 |" in lines
     assert not any("<img" in line for line in lines)
+
+
+def test_how_to_report_stands_below_the_table_and_in_what_is_copied(
+    browser: Browser, board: Leaderboard, tmp_path: Path
+) -> None:
+    said = "Scored with tpbench 1.0, 5_clips."
+    whole = replace(board, how_to_report=said)
+    for opened in open_page(browser, build_page(whole, Site.open(tmp_path)).as_uri(), width=1280):
+        page = opened.page
+        assert page.locator("#table .how p").inner_text() == f"How to report: {said}"
+        page.evaluate("navigator.clipboard.writeText = (text) => { window.said = text; }")
+        page.locator(".copying summary").click()
+        page.locator(".copying button[data-format=latex]").click()
+        assert page.evaluate("window.said").startswith(f"% {said}\n")
+
+
+def test_scored_videos_are_methods_with_neither_reference_nor_pose(
+    browser: Browser, board: Leaderboard, tmp_path: Path
+) -> None:
+    scored_rows = replace(
+        board,
+        rows=board.rows[:2],
+        task=board.task.model_copy(update={"id": "score"}),
+        dataset=board.dataset.model_copy(update={"n_identities": 0}),
+        clips=tuple(replace(clip, identity=None) for clip in board.clips),
+        data=None,
+    )
+    address = build_page(scored_rows, Site.open(tmp_path)).as_uri()
+    for opened in open_page(browser, address, width=1280):
+        page = opened.page
+        lead = page.locator("p.lead").inner_text()
+        assert lead.startswith("2 methods on 5 clips. Videos made elsewhere")
+        assert "identities not known" in page.locator(".chips").inner_text()
+        kinds = page.locator("#clips figure[data-kind]").evaluate_all(KINDS)
+        assert kinds == ["real", "generated"]
+        assert "seed" not in page.locator("#rows").inner_text()
+        assert opened.complaints == []
+
+
+KINDS = "all => all.map((figure) => figure.dataset.kind)"
 
 
 def test_the_files_of_the_board_are_linked(page: Page) -> None:

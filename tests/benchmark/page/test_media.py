@@ -89,6 +89,20 @@ def test_a_small_picture_from_the_middle_goes_with_every_video(
     assert MediaMaker.frame_number(picture.astype(np.uint8)) == (CLIPS["anna"] - 1) // 2
 
 
+def test_no_clip_s_name_leads_a_picture_out_of_the_folder(
+    board: Leaderboard, tmp_path: Path
+) -> None:
+    stray = replace(board.clips[0], id="../../../../stray", driving_clip="anna")
+    first = board.rows[0]
+    runs = (replace(first.runs[0], previews={}),)
+    rows = (replace(first, runs=runs),)
+    place(replace(board, clips=(stray,), rows=rows), tmp_path / "a" / "b")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+    (thumb,) = (tmp_path / "a/b/media/thumbs/real").iterdir()
+    assert thumb.suffix == ".jpg"
+
+
 def test_building_again_leaves_the_media_but_for_those_of_a_model_that_left(
     board: Leaderboard, tmp_path: Path
 ) -> None:

@@ -124,6 +124,7 @@ def page_data(
             "id": leaderboard.task.id,
             "version": leaderboard.task.version,
             "description": rule.description if rule else first_frame_rule(leaderboard.policies),
+            "scored": rule is None,
         },
         "protocol": {
             "id": str(protocol["id"]),
@@ -192,7 +193,7 @@ def _rounded(value: float | None) -> float | str | None:
 
 
 def _metric(row: MetricRow, leaderboard: Leaderboard) -> dict[str, Any]:
-    names = ("id", "version", "title", "family", "direction", "target", "unit")
+    names = ("id", "version", "title", "label", "family", "direction", "target", "unit")
     prose = ("definition", "formula", "source", "pitfalls")
     return {
         **{name: getattr(row, name) for name in (*names, *prose)},

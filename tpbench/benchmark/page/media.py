@@ -56,6 +56,7 @@ def place_media(leaderboard: Leaderboard, site: Site) -> dict[str, ClipMedia]:
     names = _folder_names([row.id for row in leaderboard.rows])
     placed: dict[str, ClipMedia] = {}
     for clip in leaderboard.clips:
+        stem, middle = file_stem(clip.id), clip.n_frames // 2
         if dataset is None:
             targets = _from_scored(leaderboard, clip, site)
         else:
@@ -63,10 +64,10 @@ def place_media(leaderboard: Leaderboard, site: Site) -> dict[str, ClipMedia]:
         generated = {
             row.id: target
             for row in leaderboard.rows
-            if (target := _preview(row, clip.id, f"{names[row.id]}/{file_stem(clip.id)}.mp4", site))
+            if (target := _preview(row, clip.id, f"{names[row.id]}/{stem}.mp4", site))
         }
         thumbs = {
-            model: _thumb(path, f"generated/{names[model]}/{clip.id}", clip.n_frames // 2, site)
+            model: _thumb(path, f"generated/{names[model]}/{stem}", middle, site)
             for model, path in generated.items()
         }
         real = targets.get("real")
@@ -78,7 +79,7 @@ def place_media(leaderboard: Leaderboard, site: Site) -> dict[str, ClipMedia]:
             pose=addresses.get("pose"),
             real=addresses.get("real"),
             generated={model: _address(path, site) for model, path in generated.items()},
-            thumb=_thumb(real, f"real/{clip.id}", clip.n_frames // 2, site) if real else None,
+            thumb=_thumb(real, f"real/{stem}", middle, site) if real else None,
             thumbs={model: thumb for model, thumb in thumbs.items() if thumb},
         )
     return placed

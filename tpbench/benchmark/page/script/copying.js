@@ -30,7 +30,7 @@ function copyButton(text, label = "Copy") {
 function provenance() {
   const { dataset, task, protocol } = data;
   const plain = (text) => String(text).replace(/\s+/g, " ");
-  return plain(`${dataset.name} (${dataset.digest.slice(0, 12)}), split ${dataset.split}, ${plural(dataset.n_clips, "clip")} of ` +
+  return plain(protocol.how_to_report || `${dataset.name} (${dataset.digest.slice(0, 12)}), split ${dataset.split}, ${plural(dataset.n_clips, "clip")} of ` +
     `${identities(dataset.n_identities)}; task ${task.id} v${task.version}; protocol ${protocol.id} v${protocol.version} ` +
     `(${protocol.digest.slice(0, 12)}); tpbench ${data.tool}`);
 }
@@ -57,7 +57,7 @@ function latexNumber(text) {
 }
 
 function asLatex(rows, columns) {
-  const heads = columns.map((column) => latexText(column.title) +
+  const heads = columns.map((column) => latexText(column.label ?? column.title) +
     (column.direction === "target" ? ` $\\to ${column.target}$` : LATEX_ARROWS[column.direction]));
   const units = columns.map((column) => (column.unit ? latexText(column.unit.replaceAll("\u2079", "^9")) : ""));
   const cells = tableCells(rows, columns).map((row) => row.map(({ text, best }) =>
@@ -85,7 +85,7 @@ function markdownText(text) {
 
 function asMarkdown(rows, columns) {
   const line = (cells) => `| ${cells.join(" | ")} |`;
-  const heads = columns.map((column) => [markdownText(column.title), arrow(column).replace("\u2009", ""), column.unit && `(${markdownText(column.unit)})`].filter(Boolean).join(" "));
+  const heads = columns.map((column) => [markdownText(column.label ?? column.title), arrow(column).replace("\u2009", ""), column.unit && `(${markdownText(column.unit)})`].filter(Boolean).join(" "));
   const cells = tableCells(rows, columns).map((row) => row.map(({ text, best }) => (best ? `**${text}**` : text)));
   return [line(["Model", ...heads]), line(["---", ...columns.map(() => "---:")]),
     ...rows.map((model, i) => line([model.kind === "anchor" ? `*${markdownText(model.name)}*` : markdownText(model.name), ...cells[i]])),
@@ -103,6 +103,13 @@ function asCsv(rows, columns) {
   const lines = [["model", "kind", ...columns.map((column) => column.id.replace(/^about:/, ""))],
     ...rows.map((model, i) => [text(model.name), model.kind, ...cells[i]])];
   return `${lines.map((line) => line.join(",")).join("\n")}\n`;
+}
+
+// What a paper has to say of these numbers.
+function howToReport() {
+  const text = data.protocol.how_to_report;
+  if (!text) return null;
+  return el("div", { class: "how" }, el("p", {}, el("b", {}, "How to report: "), text), copyButton(() => text));
 }
 
 // A menu that copies the table; `shown` returns its rows and columns.

@@ -20,12 +20,12 @@ function rowsSection() {
   const facts = (model) => [
     model.verified && VERIFIED[model.verified],
     model.verified === "none" && CLAIMED[model.claimed],
-    `${plural(model.seeds.length, "seed")}: ${model.seeds.join(", ")}`,
+    !data.task.scored && `${plural(model.seeds.length, "seed")}: ${model.seeds.join(", ")}`,
     model.params_b !== null && `${short(model.params_b)} billion parameters`,
     model.gen_fps !== null && `${short(model.gen_fps)} frames/s per worker`,
     model.peak_gpu_gb !== null && `${short(model.peak_gpu_gb)} GB of GPU memory`,
     model.hardware, model.date && `generated ${model.date}`,
-    `licence of the code: ${model.licence_code}`, `of the weights: ${model.licence_weights}`,
+    ...(data.task.scored ? [] : [`licence of the code: ${model.licence_code}`, `of the weights: ${model.licence_weights}`]),
   ].filter(Boolean);
   const entries = data.models.map((model) => el("li", { class: model.kind },
     el("div", {}, el("h3", {}, swatch(model), model.name, modelLinks(model)),
@@ -33,9 +33,10 @@ function rowsSection() {
       el("p", { class: "quiet facts" }, facts(model).join(" \u00b7 ")),
       model.failed.length ? el("details", {}, el("summary", {}, el("span", { class: "lacking" }, `not scored: ${model.failed.length}`)),
         el("ul", {}, model.failed.map((line) => el("li", {}, line)))) : null,
-      el("p", { class: "digest quiet" }, `run ${model.run_digest.slice(0, 16)} \u00b7 ${model.code}`)),
+      el("p", { class: "digest quiet" }, [`run ${model.run_digest.slice(0, 16)}`, model.code].filter(Boolean).join(" \u00b7 "))),
     model.command ? command(model.command) : el("p", { class: "quiet" }, "Generated in Python by a user's own generator object, so there is no command.")));
-  return section("rows", "Reproduce a row", "Hardware, versions and licences of each row, and the command that reproduces it.",
+  return section("rows", "Reproduce a row", data.task.scored ? "Videos made elsewhere, and the command that scores them again." :
+    "Hardware, versions and licences of each row, and the command that reproduces it.",
     el("ul", { class: "rows" }, entries));
 }
 
@@ -57,7 +58,6 @@ function methodsSection() {
   return section("methods", "How each number is computed",
     `Protocol ${protocol.id}, version ${protocol.version}: ${protocol.title}. ` +
     (protocol.first_frame ? "Frame 0 is the reference itself and is not scored. " : "") + "Values are rounded here only; leaderboard.csv has them in full.",
-    protocol.how_to_report ? el("p", { class: "how" }, `How to report: ${protocol.how_to_report}`) : null,
     protocol.quirks.length ? el("ul", { class: "quirks" }, protocol.quirks.map((quirk) => el("li", {}, quirk))) : null,
     el("div", { class: "card methods" }, groups));
 }

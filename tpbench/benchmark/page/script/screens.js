@@ -54,17 +54,19 @@ function showScreens(host, { clip, shown, grid, gain, large, player, onLarge }) 
     real: own ? "Real clip" : `Driving clip: ${clip.driving_clip}`,
   };
   const real = clip.real ? videoOf(clip.real, captions.real) : null;
-  host.replaceChildren(
-    figure("reference", "reference", captions.reference,
-      [clip.reference ? el("img", { src: clip.reference, alt: "the reference image" }) : nothing("no picture here")]),
-    figure("pose", "pose", captions.pose, [clip.pose ? videoOf(clip.pose, captions.pose) : nothing("no pose here")]),
+  // Videos that were scored as they are may come without any reference or pose.
+  const has = (part) => data.clips.some((one) => one[part]);
+  host.replaceChildren(...[
+    has("reference") ? figure("reference", "reference", captions.reference,
+      [clip.reference ? el("img", { src: clip.reference, alt: "the reference image" }) : nothing("no picture here")]) : null,
+    has("pose") ? figure("pose", "pose", captions.pose, [clip.pose ? videoOf(clip.pose, captions.pose) : nothing("no pose here")]) : null,
     figure("real", "real", captions.real, [real ?? nothing("no video here")]),
     ...shown.map((model) => {
       const source = clip.generated[model.id];
       const video = source ? videoOf(source, model.name, { "data-model": model.id }) : null;
       const difference = gain && own && real && video ? differencePicture(real, video, gain) : null;
       return figure(model.id, "generated", model.name, [video ?? nothing("no video here"), difference].filter(Boolean), { "data-of": model.id });
-    }));
+    })].filter(Boolean));
   host.classList.toggle("grid", grid);
   const beside = grid || large !== null ? 0 : host.querySelectorAll(".difference").length;
   host.style.setProperty("--screens", host.children.length + beside);

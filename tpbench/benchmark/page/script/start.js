@@ -30,6 +30,8 @@ function header() {
   const { dataset, task, protocol } = data;
   const measured = data.models.filter((model) => model.kind !== "anchor").length;
   const anchors = data.models.length - measured;
+  const who = [[measured, task.scored ? "method" : "model"], [anchors, "anchor"]].filter(([count]) => count).map(([count, one]) => plural(count, one)).join(" and ");
+  const what = `${task.scored ? "videos made elsewhere, each compared with its real clip; " : ""}${task.description}`;
   const chips = [["task", `${task.id} v${task.version}`], ["protocol", protocol.id], ["dataset", `${dataset.name}@${dataset.digest.slice(0, 8)}`],
     ["split", dataset.split], ["clips", dataset.n_clips.toLocaleString("en")], ["identities", dataset.n_identities ? dataset.n_identities.toLocaleString("en") : "not known"]];
   const parts = [["table", "Results"], ["frames", "Over the clip"], ["motion", "Jitter and motion"], ["clips", "Clips"],
@@ -38,8 +40,8 @@ function header() {
   return el("header", {},
     el("div", { class: "head" }, el("p", { class: "brand" }, "tpbench"), themeButton()),
     el("h1", {}, `Pose-driven animation on ${dataset.name}`),
-    el("p", { class: "lead" }, `${plural(measured, "model")}${anchors ? ` and ${plural(anchors, "anchor")}` : ""} on ${plural(dataset.n_clips, "clip")} of ` +
-      `${identities(dataset.n_identities)}. ${task.description.charAt(0).toUpperCase()}${task.description.slice(1)}.`),
+    el("p", { class: "lead" }, `${who} on ${plural(dataset.n_clips, "clip")}${dataset.n_identities ? ` of ${identities(dataset.n_identities)}` : ""}. ` +
+      `${what.charAt(0).toUpperCase()}${what.slice(1)}.`),
     el("div", { class: "chips" }, chips.map(([name, value]) => el("span", {}, `${name} `, el("b", {}, value)))), nav);
 }
 

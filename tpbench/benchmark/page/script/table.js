@@ -189,5 +189,5 @@ function boardTable() {
     "Arrows show what is better. Bold: the best model and " +
     "those not significantly worse. Off: mean distance of clips from the target, by which the metric is judged. Shaded rows are anchors: they calibrate the metrics and are not ranked.",
     el("div", { class: "controls floats" }, text, kindField, chooser.node, copyMenu(() => [shown, columns])),
-    sideways("results", el("table", { class: "board" }, head, body)), judged, el("p", { class: "quiet marks" }, data.marks), said);
+    sideways("results", el("table", { class: "board" }, head, body)), judged, howToReport(), el("p", { class: "quiet marks" }, data.marks), said);
 }
