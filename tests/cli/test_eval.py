@@ -35,7 +35,7 @@ def test_a_table_and_the_place_of_the_run_are_printed(tmp_path: Path) -> None:
     (path,) = (tmp_path / "runs").glob("*/*/*/seed42")
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
-    (psnr,) = (line.split() for line in lines if line.startswith(" psnr"))
+    (psnr,) = (line.split() for line in lines if line.startswith("psnr"))
     assert (psnr[1], psnr[3:]) == ("↑", ["dB", "2"])
     assert "no interval: 2 identities: an interval needs at least 5" in lines
     assert lines[-2] == f"{MODEL} on Small talks (all clips), task self"
@@ -46,6 +46,7 @@ def test_a_table_and_the_place_of_the_run_are_printed(tmp_path: Path) -> None:
 def test_several_seeds_show_their_spread() -> None:
     result = run("--seeds", "1,2")
     assert "± over seeds" in result.stdout
+    assert "Frame 0, the reference, is not scored" in " ".join(result.stdout.split())
     assert result.stdout.count("scored 2 of 2 clips: ") == 2
 
 
@@ -68,7 +69,8 @@ def test_a_partial_run_says_so() -> None:
 def test_a_blank_says_what_gets_it() -> None:
     result = run("--offline", metrics="psnr,fid")
     assert result.exit_code == 0
-    assert "not measured: fid: weights 'fid-inception' are missing" in result.stdout
+    missing = "not measured: fid: model files are missing, run: tpbench weights pull fid-inception"
+    assert missing in result.stdout
 
 
 def test_json_holds_all_of_it() -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
 import pytest
 from typer.testing import Result
 
+from tests.benchmark.papers import parsed_rows
 from tests.cli.conftest import invoke
 from tests.metrics.scoring.clips import pictures, worse, write_pictures, write_set
 from tpbench.errors import SubmissionError
@@ -43,6 +46,79 @@ def test_no_number_is_cut_however_narrow_the_terminal(
         (wide,) = (row for row in rows["200"] if row[:1] == [name])
         assert wide in rows["20"]
     assert "no room for: clips, unit; a wider terminal" in shown["20"]
+
+
+def test_the_headline_is_shown_and_the_rest_on_request(folders: tuple[Path, Path, Path]) -> None:
+    real, generated, out = folders
+    words = ("--real", real, "--generated", generated, "--out", out, "--workers", "1", "--offline")
+    short = invoke("score", *words).stdout
+    whole = invoke("score", *words, "--all").stdout
+    headline = [line.split()[0] for line in short.split("\n\n")[0].splitlines()[2:]]
+    assert headline == ["psnr", "ssim", "tje_d2", "motion_ratio"]
+    assert [line.split()[0] for line in whole.splitlines()[2:6]] == headline
+    assert "\nl1 " in whole
+    assert "more metrics: --all, or scores.json" in short
+    assert "--all" not in whole
+    # Remarks concern what is shown; missing model files take one line.
+    assert short.count("not measured: ") == 1
+    assert "run: tpbench weights pull lpips-alexnet fid-inception i3d-torchscript" in short
+    assert "face_psnr" not in short
+    assert "face_psnr" in whole
+    assert len(short.splitlines()) < 24
+
+
+def test_metrics_that_were_named_are_all_shown(folders: tuple[Path, Path, Path]) -> None:
+    said = run(folders, metrics="l1,psnr").stdout
+    assert [line.split()[0] for line in said.splitlines()[2:4]] == ["psnr", "l1"]
+    assert "more metric" not in said
+
+
+def test_how_to_report_the_numbers_and_the_rule_of_the_first_frame_are_printed(
+    folders: tuple[Path, Path, Path],
+) -> None:
+    said = " ".join(run(folders).stdout.split())
+    digest = json.loads((folders[2] / "scores.json").read_text())["digest"]
+    assert "How to report: Scored with tpbench" in said
+    assert "All frames are scored, the first one (frame 0) too" in said
+    assert f"Scores: {digest[:12]}." in said
+    later = " ".join(run(folders, "--first-frame", "1").stdout.split())
+    assert "Frame 0, the reference, is not scored" in later
+
+
+@pytest.mark.parametrize(
+    ("form", "first"),
+    [
+        ("md", "| Metric | Value |"),
+        ("latex", "% \\usepackage{booktabs}"),
+        ("csv", "method,metric,"),
+    ],
+)
+def test_of_another_form_stdout_has_the_table_alone(
+    form: str, first: str, folders: tuple[Path, Path, Path]
+) -> None:
+    result = run(folders, "--format", form, metrics="psnr,fid")
+    assert result.stdout.startswith(first)
+    assert "scored 2 of 2 clips" not in result.stdout
+    assert "scored 2 of 2 clips" in result.stderr
+    assert "not measured: fid" in result.stderr
+    if form == "csv":
+        (row,) = csv.DictReader(io.StringIO(result.stdout))
+        scores = json.loads((folders[2] / "scores.json").read_text())
+        assert float(row["value"]) == scores["metrics"]["psnr"]["value"]
+    if form == "latex":
+        assert len(parsed_rows(result.stdout.rstrip("\n"))) == 2
+
+
+def test_several_methods_share_a_table(folders: tuple[Path, Path, Path]) -> None:
+    real, generated, out = folders
+    methods = ("--generated", f"Mine_1={generated}", "--generated", f"Real={real}")
+    words = ("--real", real, *methods, "--out", out, "--metrics", "psnr,l1", "--no-page")
+    result = invoke("score", *words, "--format", "latex")
+    rows = parsed_rows(result.stdout.rstrip("\n"))
+    assert [row[0] for row in rows] == ["Method", "", r"Mine\_1", "Real"]
+    assert rows[3][1:3] == [r"\textbf{100.0}", r"\textbf{0.000}"]
+    text = invoke("score", *words).stdout
+    assert text.splitlines()[0].split() == ["metric", "unit", "Mine_1", "Real", "clips"]
 
 
 def test_blanks_in_the_list_of_metrics_are_passed_over(folders: tuple[Path, Path, Path]) -> None:

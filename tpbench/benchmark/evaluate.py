@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tpbench.baselines.base import Generator, OptionValue
 from tpbench.benchmark.generate import generate_planned
+from tpbench.benchmark.how_to_report import how_to_report
 from tpbench.benchmark.judging import clip_means, identities_of, score_over_seeds
 from tpbench.benchmark.request import EvalRequest, Overwrite, RunPlan, plan_evaluation
 from tpbench.benchmark.run_folder import ClipRecord, Keep, Run, RunFolder
@@ -32,6 +33,7 @@ from tpbench.metrics.scoring.report import (
     FRAMES_NAME,
     MetricScore,
     ScoreReport,
+    display_of,
     load_report,
     short_scores,
 )
@@ -108,15 +110,29 @@ class Evaluation:
         names = headline_of(self.reports[0].protocol)
         return short_scores(title, self.scores, names, more="all metrics: .table()")
 
+    @property
+    def how_to_report(self) -> str:
+        """What a paper has to say of these numbers: protocol, clips, versions, digests."""
+        digests = [str(report.to_json()["digest"]) for report in self.reports]
+        return how_to_report(self.reports, digests=digests)
+
     def table(self) -> pd.DataFrame:
-        """Return one row per metric: value, interval over identities, spread over seeds, counts."""
+        """Return one row per metric: value, interval over identities, spread over seeds, counts.
+
+        `label`, `arrow`, `unit` and `headline` are what a table of results needs beside them.
+        """
         import pandas as pd
 
         scores = self.scores
         columns = ["direction", "unit", "status", "value", "low", "high", "level", "n_clips"]
         columns += ["n_identities", "n_infinite", "n_missing", "n_too_short"]
         columns += ["reason", "interval_reason", "warning"]
-        rows = [{name: getattr(score, name) for name in columns} for score in scores.values()]
+        headline = headline_of(self.reports[0].protocol)
+        rows = [
+            display_of(score, headline) | {name: getattr(score, name) for name in columns}
+            for score in scores.values()
+        ]
+        columns = ["label", "arrow", "headline", *columns]
         table = pd.DataFrame(rows, columns=columns, index=pd.Index(scores, name="metric"))
         table = table.astype(dict.fromkeys(("low", "high", "level"), "float64"))
         spreads = [score.details.get("spread") for score in scores.values()]

@@ -8,7 +8,7 @@ outnumber methods. CSV has one line per method and metric, unrounded.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -35,6 +35,9 @@ CSV_HEADER: Final = (
 )  # fmt: skip
 
 MARKED_NOTE: Final = "best, and all that are not significantly worse"
+NO_ROOM: Final = "no room for: {}; a wider terminal or --json shows them"
+_SPARE: Final = ("clips", "unit")
+"""Columns to leave out for lack of room, one after the other."""
 _GAP: Final = "  "
 _NAME_WIDTH: Final = 16
 
@@ -169,10 +172,11 @@ def _latex_number(text: str) -> str:
 class _Markup:
     text: Callable[[str], str]
     number: Callable[[str], str]
+    interval: Callable[[str, str], str]
 
 
-_MARKDOWN: Final = _Markup(escaped_markdown, escaped_markdown)
-_LATEX: Final = _Markup(escaped_latex, _latex_number)
+_MARKDOWN: Final = _Markup(escaped_markdown, escaped_markdown, "{} … {}".format)
+_LATEX: Final = _Markup(escaped_latex, _latex_number, "({}, {})".format)
 
 
 def _transposed(table: PaperTable, markup: _Markup) -> tuple[list[str], list[list[str]]]:
@@ -186,7 +190,7 @@ def _transposed(table: PaperTable, markup: _Markup) -> tuple[list[str], list[lis
         places = column_decimals([cell])
         low, high = (markup.number(number(end, places)) for end in (cell.low, cell.high))
         cells = [markup.text(column.heading), markup.number(number(cell.value, places))]
-        cells.append(low + markup.text(" … ") + high if cell.has_interval else "")
+        cells.append(markup.interval(low, high) if cell.has_interval else "")
         cells += [markup.number(number(cell.spread, places))] if seeded else []
         lines.append([*cells, str(cell.n_clips)])
     return [markup.text(head) for head in heads], lines
@@ -256,7 +260,7 @@ def as_text(table: PaperTable, *, width: int = WIDTH) -> str:
     if not table.columns or not table.rows:
         return ""
     if len(table.rows) == 1:
-        return _one_method(table)
+        return _one_method(table, width)
     text = _side_by_side(table, table.rows, below=False)
     if _width(text) > width:
         text = "\n\n".join(_blocks(table, width))
@@ -275,7 +279,8 @@ def _blocks(table: PaperTable, width: int) -> Iterator[str]:
                 break
 
 
-def _one_method(table: PaperTable) -> str:
+def _one_method(table: PaperTable, width: int) -> str:
+    """Return a line per metric; where there is no room, columns are left out, which is said."""
     (row,) = table.rows
     seeded = any(cell.spread is not None for cell in row.cells.values())
     heads = ["metric", "", "value", "95 % interval", "unit", "clips"]
@@ -288,7 +293,14 @@ def _one_method(table: PaperTable) -> str:
         cells += [column.short_unit, str(cell.n_clips)]
         cells += [number(cell.spread, places)] if seeded else []
         lines.append(cells)
-    return _aligned(heads, lines, right={2, 3, 5, 6})
+    text, left_out = _aligned(heads, lines, left={"metric", "", "unit"}), []
+    for head in _SPARE:
+        if _width(text) > width:
+            left_out.append(head)
+            at = heads.index(head)
+            heads, lines = heads[:at] + heads[at + 1 :], [x[:at] + x[at + 1 :] for x in lines]
+            text = _aligned(heads, lines, left={"metric", "", "unit"})
+    return "\n".join([text, *([NO_ROOM.format(", ".join(left_out))] if left_out else [])])
 
 
 def _side_by_side(table: PaperTable, rows: Sequence[PaperRow], *, below: bool) -> str:
@@ -303,7 +315,7 @@ def _side_by_side(table: PaperTable, rows: Sequence[PaperRow], *, below: bool) -
     lines: list[list[str]] = []
     for column in table.columns:
         lines += _lines_of(table, column, rows, below=below)
-    return _aligned(heads[-1], lines, right=set(range(3, 4 + len(rows))), above=heads[:-1])
+    return _aligned(heads[-1], lines, left={"metric", "", "unit"}, above=heads[:-1])
 
 
 def _lines_of(
@@ -335,7 +347,7 @@ def _aligned(
     heads: Sequence[str],
     lines: Sequence[Sequence[str]],
     *,
-    right: set[int],
+    left: Collection[str],
     above: Sequence[Sequence[str]] = (),
 ) -> str:
     """Return lines of cells in columns, below their heads and a rule.
@@ -343,7 +355,7 @@ def _aligned(
     Args:
         heads: of the columns.
         lines: of as many cells.
-        right: columns to right-align.
+        left: columns to left-align, by their heads; all others are numbers.
         above: further lines of the heads.
     """
     from rich.cells import cell_len
@@ -356,7 +368,7 @@ def _aligned(
         padded = []
         for at, cell in enumerate(cells):
             space = " " * (widths[at] - cell_len(cell))
-            padded.append(space + cell if at in right else cell + space)
+            padded.append(cell + space if heads[at] in left else space + cell)
         return _GAP.join(padded).rstrip()
 
     rule = "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tpbench.foreign import printable
 from tpbench.metrics.registry import MetricRow, headline_of, metric_at
 from tpbench.metrics.scoring.report import MetricScore
 
@@ -202,7 +203,7 @@ def _column(name: str, methods: Sequence[Method]) -> PaperColumn:
 
 def _row(method: Method, columns: Iterable[PaperColumn]) -> PaperRow:
     return PaperRow(
-        name=method.name,
+        name=printable(method.name),
         cells={
             column.metric: _cell(
                 method.scores.get(column.metric), marked=column.metric in method.marked

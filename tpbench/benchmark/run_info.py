@@ -167,6 +167,13 @@ class ModelStamp(_Part):
         """The name that tells models apart in a table: the user's, or the model's own."""
         return self.given_name or self.name
 
+    @property
+    def full_name(self) -> str:
+        """The display name, followed by the variant, if any; not to be trusted as markup."""
+        variant = self.name.partition(":")[2]
+        known = self.kind != "custom" and not self.given_name
+        return f"{self.display_name} ({variant})" if known and variant else self.display_name
+
 
 class DatasetStamp(_Part):
     """The dataset and the clips that the run covers."""

@@ -78,6 +78,13 @@ GeneratingWorkers = Annotated[
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never download model files.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail if a metric cannot be computed.")]
+AllMetrics = Annotated[
+    bool, typer.Option("--all", help="Show all metrics, not only the headline of the protocol.")
+]
+Format = Annotated[
+    Literal["table", "md", "latex", "csv"],
+    typer.Option("--format", help="How the table is printed; csv: unrounded."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

@@ -8,7 +8,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, TextIO
 
 import typer
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from rich.measure import Measurement
     from rich.segment import Segment
     from rich.table import Column, Table
-
-    from tpbench.metrics.scoring.report import MetricScore
 
 
 class CleanStream:
@@ -114,29 +112,6 @@ def echo_some(lines: Sequence[str]) -> int:
 
 ARROWS: Final = {"higher": "↑", "lower": "↓", "target": "◎", "none": ""}
 """Direction of improvement; target: values closer to the target are better."""
-_SPREAD: Final = "spread"
-
-
-def score_table(metrics: Mapping[str, MetricScore]) -> Table:
-    """Return a table of the measured metrics, one per line, with interval and number of clips.
-
-    If several seeds were scored, a column shows their spread (one standard deviation).
-    """
-    seeded = any(_SPREAD in found.details for found in metrics.values())
-    heads = ["metric", "", "value", "95 % interval", "unit", "clips"]
-    numbers = ("value", "95 % interval", "clips", "± over seeds")
-    heads += ["± over seeds"] if seeded else []
-    table = new_table(*heads, right=numbers, whole=("metric", "", *numbers))
-    for name, found in metrics.items():
-        if found.status != "measured":
-            continue
-        cells = [name, ARROWS[found.direction], shown(found.value)]
-        cells += [interval(found.low, found.high), found.unit, str(found.n_clips)]
-        if seeded:
-            spread = found.details.get(_SPREAD)
-            cells.append("" if spread is None else shown(spread))
-        table.add_row(*cells)
-    return table
 
 
 def new_table(
@@ -198,79 +173,6 @@ def _widest_line(column: Column) -> int:
 
 def _widths(table: Table, to: Console) -> Measurement:
     return to.measure(table, options=to.options.update(max_width=_UNLIMITED_CHARS))
-
-
-def print_scores(
-    scores: Mapping[str, MetricScore], protocol: Mapping[str, Any], notes: Sequence[str]
-) -> None:
-    """Print a table of scores, and below it the remarks on them.
-
-    Args:
-        scores: by metric.
-        protocol: the settings they were computed with.
-        notes: of the reports.
-    """
-    to = console()
-    print_table(score_table(scores), to, spare=("clips", "unit"))
-    both = protocol["told_beside"] == "mean_of_frames"
-    for line in (*dict.fromkeys(remarks(scores, both_means=both)), *dict.fromkeys(notes)):
-        to.print(line, soft_wrap=True)
-
-
-def remarks(metrics: Mapping[str, MetricScore], *, both_means: bool = False) -> Iterator[str]:
-    """Yield the remarks below the table: blanks, warnings, means, missing intervals.
-
-    Args:
-        metrics: the scores.
-        both_means: whether to show the mean over all frames in addition to that over clips.
-    """
-    lacking: dict[str, list[str]] = {}
-    missing: dict[str, list[str]] = {}
-    for name, found in metrics.items():
-        if found.status == "not_measured":
-            lacking.setdefault(found.reason or "", []).append(name)
-        elif found.reason:
-            yield f"{name}: {found.reason}"
-        if found.warning:
-            yield f"{name}: {found.warning}"
-        if found.missing_reason:
-            lack = f"no value in {counted(found.n_missing, 'clip')} ({found.missing_reason})"
-            missing.setdefault(lack, []).append(name)
-        yield from _means(name, found, both=both_means)
-        if found.n_infinite and found.n_clips:
-            yield f"{name}: infinite in {found.n_infinite} more clips, excluded from the mean"
-    for lack, names in missing.items():
-        yield f"{', '.join(names)}: {lack}"
-    for reason, names in lacking.items():
-        yield f"not measured: {', '.join(names)}: {reason}"
-    yield from _missing_intervals(metrics)
-
-
-def _means(name: str, found: MetricScore, *, both: bool) -> Iterator[str]:
-    """Yield which mean a value is, if it is not the mean over clips or both are requested."""
-    if found.pooling == "mean_of_frames" and not math.isnan(found.value):
-        yield (
-            f"{name}: mean over all {found.n_values} frames; the mean over clips is "
-            f"{shown(found.mean_of_clips)}"
-        )
-    elif both and not math.isnan(found.mean_of_frames):
-        yield (
-            f"{name}: mean over clips; the mean over all {found.n_values} frames or terms is "
-            f"{shown(found.mean_of_frames)}"
-        )
-
-
-def _missing_intervals(metrics: Mapping[str, MetricScore]) -> Iterator[str]:
-    """Yield the reasons for missing intervals: the most common one first, the others with names."""
-    reasons: dict[str, list[str]] = {}
-    for name, found in metrics.items():
-        # For metrics without a value, the reason is given already.
-        given = found.status == "measured" and found.interval_reason and not math.isnan(found.value)
-        if given and found.interval_reason:
-            reasons.setdefault(found.interval_reason, []).append(name)
-    for at, reason in enumerate(sorted(reasons, key=lambda reason: -len(reasons[reason]))):
-        which = f" of {', '.join(reasons[reason])}" if at else ""
-        yield f"no interval{which}: {reason}"
 
 
 def counted(n: int, noun: str) -> str:

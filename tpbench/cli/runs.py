@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from tpbench.cli import options as opt
+from tpbench.cli.numbers import print_numbers
 from tpbench.cli.output import (
     counted,
     duration,
     echo_some,
     print_json,
-    print_scores,
     side_of,
     size,
 )
@@ -26,6 +26,7 @@ from tpbench.cli.progress import failed, progress_bar, scoring_bar
 if TYPE_CHECKING:
     from tpbench.baselines.base import OptionValue
     from tpbench.benchmark.evaluate import Evaluation, EvaluationListener
+    from tpbench.benchmark.paper_formats import Format
     from tpbench.benchmark.request import EvalRequest
     from tpbench.benchmark.run_folder import ClipRecord, Run
     from tpbench.work import Progress
@@ -85,6 +86,8 @@ def evaluate(
     offline: opt.Offline = False,
     strict: opt.Strict = False,
     dry_run: DryRun = False,
+    every: opt.AllMetrics = False,
+    form: opt.Format = "table",
     as_json: opt.AsJson = False,
 ) -> None:
     """Generate all clips with a model and score them. An interrupted run is resumed."""
@@ -118,10 +121,10 @@ def evaluate(
     if dry_run:
         _print_estimate(request, as_json=as_json)
     else:
-        _evaluate(request, as_json=as_json)
+        _evaluate(request, every=every, form=form, as_json=as_json)
 
 
-def _evaluate(request: EvalRequest, *, as_json: bool) -> None:
+def _evaluate(request: EvalRequest, *, every: bool, form: Format, as_json: bool) -> None:
     from tpbench.benchmark.evaluate import evaluate_request
     from tpbench.work import terminate_as_interrupt
 
@@ -130,7 +133,7 @@ def _evaluate(request: EvalRequest, *, as_json: bool) -> None:
     if as_json:
         print_json(evaluation.to_json(), indent=1)
     else:
-        _print_evaluation(evaluation)
+        _print_evaluation(evaluation, every=every, form=form)
     if not evaluation.complete:
         _print_failures(evaluation)
         raise typer.Exit(opt.FAILED_EXIT_CODE)
@@ -171,19 +174,30 @@ def _seeds(text: str) -> list[int]:
         ) from error
 
 
-def _print_evaluation(evaluation: Evaluation) -> None:
-    reports = evaluation.reports
-    notes = [note for report in reports for note in report.notes]
-    print_scores(evaluation.scores, reports[0].protocol, notes)
-    info = evaluation.runs[0].info
+def _print_evaluation(evaluation: Evaluation, *, every: bool, form: Format) -> None:
+    from tpbench.benchmark.paper_table import Method
+
+    reports, info = evaluation.reports, evaluation.runs[0].info
+    print_numbers(
+        [Method(name=info.model.full_name, scores=evaluation.scores)],
+        reports[0].protocol,
+        how=evaluation.how_to_report,
+        notes=[note for report in reports for note in report.notes],
+        every=every,
+        form=form,
+    )
+    # Of another form, stdout has the table alone.
+    aside = form != "table"
     where = side_of(info.dataset.name, info.dataset.split)
-    typer.echo(f"{info.model.row_name} on {where}, task {info.task.id}")
+    typer.echo(f"{info.model.row_name} on {where}, task {info.task.id}", err=aside)
     if evaluation.partial:
         left = max(run.info.counts.not_run for run in evaluation.runs)
-        typer.echo(f"partial run, not for a leaderboard: {counted(left, 'clip')} not tried yet")
+        lack = f"{counted(left, 'clip')} not tried yet"
+        typer.echo(f"partial run, not for a leaderboard: {lack}", err=aside)
     for run, report in zip(evaluation.runs, reports, strict=True):
         found = report.coverage
-        typer.echo(f"scored {found.n_scored} of {found.n_expected} clips: {run.folder.path}")
+        scored = f"scored {found.n_scored} of {found.n_expected} clips"
+        typer.echo(f"{scored}: {run.folder.path}", err=aside)
 
 
 def _print_failures(evaluation: Evaluation) -> None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from tpbench.cli import options as opt
+from tpbench.cli.numbers import print_numbers
 from tpbench.cli.output import (
     console,
     counted,
     echo_some,
     new_table,
     print_json,
-    print_scores,
     print_table,
 )
 from tpbench.cli.progress import named_scoring_bar, scoring_bar
@@ -25,6 +25,8 @@ from tpbench.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from tpbench.benchmark.paper_formats import Format
+    from tpbench.benchmark.scored import ScoredMethods
     from tpbench.metrics.reference_check import CheckRow
     from tpbench.metrics.registry import MetricRow, Protocol
     from tpbench.metrics.scoring.report import ScoreReport
@@ -86,6 +88,8 @@ def score(
     no_page: Annotated[
         bool, typer.Option("--no-page", help="Of several methods: no index.html, tables only.")
     ] = False,
+    every: opt.AllMetrics = False,
+    form: opt.Format = "table",
     as_json: opt.AsJson = False,
 ) -> None:
     """Score generated videos against real ones. An interrupted run is resumed."""
@@ -109,9 +113,11 @@ def score(
     folders = _named_folders(generated)
     if len(folders) == 1:
         [(name, folder)] = folders.items()
-        _score_one(request, name, folder, out, as_json=as_json)
+        _score_one(request, name, folder, out, every=every, form=form, as_json=as_json)
     else:
-        _score_several(request, folders, out, page=not no_page, as_json=as_json)
+        _score_several(
+            request, folders, out, page=not no_page, every=every, form=form, as_json=as_json
+        )
 
 
 def _named_folders(texts: Sequence[str]) -> dict[str, Path]:
@@ -130,7 +136,18 @@ def _named_folders(texts: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _score_one(request: ScoreRequest, name: str, folder: Path, out: Path, *, as_json: bool) -> None:
+def _score_one(
+    request: ScoreRequest,
+    name: str,
+    folder: Path,
+    out: Path,
+    *,
+    every: bool,
+    form: Format,
+    as_json: bool,
+) -> None:
+    from tpbench.benchmark.how_to_report import how_to_report
+    from tpbench.benchmark.paper_table import Method
     from tpbench.benchmark.scored import score_named
     from tpbench.work import terminate_as_interrupt
 
@@ -139,16 +156,31 @@ def _score_one(request: ScoreRequest, name: str, folder: Path, out: Path, *, as_
     if as_json:
         print_json(report.to_json(), indent=1)
     else:
-        print_scores(report.metrics, report.protocol, report.notes)
+        print_numbers(
+            [Method(name=name, scores=report.metrics)],
+            report.protocol,
+            how=how_to_report([report], digests=[str(report.to_json()["digest"])]),
+            notes=report.notes,
+            every=every,
+            form=form,
+        )
         found = report.coverage
-        typer.echo(f"scored {found.n_scored} of {found.n_expected} clips: {out / 'scores.json'}")
+        scored = f"scored {found.n_scored} of {found.n_expected} clips"
+        typer.echo(f"{scored}: {out / 'scores.json'}", err=form != "table")
     if not report.complete:
         _print_missing(report, out)
         raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
 def _score_several(
-    request: ScoreRequest, folders: Mapping[str, Path], out: Path, *, page: bool, as_json: bool
+    request: ScoreRequest,
+    folders: Mapping[str, Path],
+    out: Path,
+    *,
+    page: bool,
+    every: bool,
+    form: Format,
+    as_json: bool,
 ) -> None:
     from tpbench.benchmark.scored import score_methods
     from tpbench.cli.boards import print_comparison
@@ -159,16 +191,39 @@ def _score_several(
     if as_json:
         print_json(found.to_json(), indent=1)
     else:
-        for comparison in found.comparisons:
+        _print_methods(found, every=every, form=form)
+        for comparison in found.comparisons if form == "table" else ():
             print_comparison(comparison)
         for path in found.board.files if found.board else ():
-            typer.echo(str(path))
+            typer.echo(str(path), err=form != "table")
     for name, report in found.reports.items():
         if not report.complete:
             typer.echo(f"{name}:", err=True)
             _print_missing(report, found.folders[name])
     if not found.complete:
         raise typer.Exit(opt.FAILED_EXIT_CODE)
+
+
+def _print_methods(found: ScoredMethods, *, every: bool, form: Format) -> None:
+    """Print the table of all methods, in the order in which they were given."""
+    from tpbench.benchmark.how_to_report import how_to_report
+    from tpbench.benchmark.paper_table import Method
+
+    board = found.board.leaderboard if found.board else None
+    marked = {row.display_name: board.marked(row) for row in board.rows} if board else {}
+    methods = [
+        Method(name=name, scores=report.metrics, marked=marked.get(name, frozenset()))
+        for name, report in found.reports.items()
+    ]
+    reports = list(found.reports.values())
+    print_numbers(
+        methods,
+        reports[0].protocol,
+        how=how_to_report(reports),
+        notes=[note for report in reports for note in report.notes],
+        every=every,
+        form=form,
+    )
 
 
 def _print_missing(report: ScoreReport, out: Path) -> None:
@@ -395,6 +450,7 @@ def _print_protocol(found: Protocol) -> None:
         f"{found.id}: {found.title} (version {found.version})",
         {
             "purpose": found.description,
+            "headline": ", ".join(found.headline),
             "metrics": ", ".join(found.metrics),
             "other length": _POLICIES[found.length],
             "other size": _POLICIES[found.resize],

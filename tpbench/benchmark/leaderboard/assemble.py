@@ -170,7 +170,7 @@ def _row(runs: Sequence[ScoredRun], metrics: Sequence[MetricRow]) -> Row:
     peaks = [b for run in runs if (b := run.info.timings.peak_gpu_bytes) is not None]
     return Row(
         id=one_line(stamp.row_name),
-        display_name=_display_name(stamp),
+        display_name=one_line(stamp.full_name),
         kind="anchor" if stamp.kind == "anchor" else "measured",
         description=_description(stamp),
         **_links(stamp),
@@ -219,13 +219,6 @@ def one_line(text: str) -> str:
     """
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(plain.split()) or "unnamed"
-
-
-def _display_name(stamp: ModelStamp) -> str:
-    """Return the display name, followed by the variant, if any."""
-    name, (_id, _, variant) = one_line(stamp.display_name), stamp.name.partition(":")
-    known = stamp.kind != "custom" and not stamp.given_name
-    return f"{name} ({one_line(variant)})" if known and variant else name
 
 
 def _description(stamp: ModelStamp) -> str:

@@ -242,6 +242,10 @@ class Leaderboard:
         most = max(other.n_clips + other.n_infinite for other in found)
         return most if score.n_clips < most and math.isfinite(score.value) else None
 
+    def marked(self, row: Row) -> frozenset[str]:
+        """Return the metrics at which a row is best or tied with the best."""
+        return frozenset(name for name in self.marks if self.mark(row.id, name))
+
     def mark(self, row_id: str, metric_id: str) -> Mark | None:
         """Return whether a row is best at a metric or tied with the best; None: neither."""
         marks = self.marks[metric_id]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -26,7 +26,7 @@ from tpbench.errors import SubmissionError
 from tpbench.files import atomic_write, atomic_write_text
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.bootstrap import STATISTICS_VERSION
-from tpbench.metrics.registry import headline_of
+from tpbench.metrics.registry import headline_of, metric_at
 from tpbench.metrics.scoring.records import ClipMeasurement
 from tpbench.short_table import ShortTable, short_interval, short_number
 
@@ -102,6 +102,16 @@ class MetricScore:
     """Frames (or terms) that `mean_of_frames` is the mean of."""
     details: Details = field(default_factory=dict)
     """Further numbers of the metric."""
+
+
+def display_of(score: MetricScore, headline: Collection[str]) -> dict[str, str | bool]:
+    """Return a metric's label, its arrow, and whether it is of the headline, as columns."""
+    row = metric_at(score.metric, score.version)
+    return {
+        "label": row.label if row else score.metric,
+        "arrow": row.arrow if row else "",
+        "headline": score.metric in headline,
+    }
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -225,11 +235,17 @@ class ScoreReport:
         return {**content, "digest": digest_of(content)}
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per metric: value, interval and counts, as a pandas frame."""
+        """Return one row per metric as a pandas frame: value, interval and counts.
+
+        `label`, `arrow` and `unit` are as papers print them; `headline`: whether the metric belongs
+        into the table of a paper.
+        """
         import pandas as pd
 
+        headline = headline_of(self.protocol)
         rows = [
-            {name: getattr(score, name) for name in MetricScore.__dataclass_fields__}
+            display_of(score, headline)
+            | {name: getattr(score, name) for name in MetricScore.__dataclass_fields__}
             for score in self.metrics.values()
         ]
         return pd.DataFrame(rows).drop(columns="details").set_index("metric")
