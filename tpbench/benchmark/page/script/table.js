@@ -57,7 +57,7 @@ function headFor(column, sort, onSort) {
   const rising = (column.direction === "lower" || column.direction === "target") !== sort.worst;
   const state = sort.id === column.id ? (rising ? "ascending" : "descending") : "none";
   const press = button("", () => onSort(column), { class: "sort" });
-  press.append(el("span", { class: "title" }, column.title, el("span", { class: "arrow" }, `\u00a0${arrow(column)}`)),
+  press.append(el("span", { class: "title" }, column.label ?? column.title, el("span", { class: "arrow" }, `\u00a0${arrow(column)}`)),
     el("small", {}, column.unit || "\u00a0"));
   const head = el("th", { scope: "col", "aria-sort": state, "data-column": column.id }, press);
   const lines = [column.title, better(column)];
