@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from tpbench.benchmark.compare import Comparison, compare_runs
 from tpbench.benchmark.how_to_report import how_to_report
-from tpbench.benchmark.leaderboard.assemble import one_line
 from tpbench.benchmark.leaderboard.tables import BuiltLeaderboard, build_leaderboard
 from tpbench.benchmark.paper_table import Method, PaperTable, paper_table
 from tpbench.benchmark.previews import make_previews
@@ -245,24 +244,30 @@ class ScoredMethods:
         """Whether every real clip was scored for every method."""
         return all(report.complete for report in self.reports.values())
 
+    @property
+    def methods(self) -> list[Method]:
+        """The rows of a table, in the given order, with the marks of the leaderboard."""
+        board = self.board.leaderboard if self.board else None
+        marked = {row.display_name: board.marked(row) for row in board.rows} if board else {}
+        return [
+            Method(name=name, scores=report.metrics, marked=marked.get(name.strip(), frozenset()))
+            for name, report in self.reports.items()
+        ]
+
+    @property
+    def how_to_report(self) -> str:
+        """What a paper has to say of the numbers."""
+        reports = list(self.reports.values())
+        return how_to_report([report for report in reports if report.clips] or reports)
+
     def table(self, *, every: bool = False) -> PaperTable:
         """Return the table of all methods, in the given order.
 
         Args:
             every: whether to show all metrics instead of the headline.
         """
-        board = self.board.leaderboard if self.board else None
-        reports = list(self.reports.values())
-        methods = [
-            Method(
-                name=name,
-                scores=report.metrics,
-                marked=[m for m in report.metrics if board and board.mark(one_line(name), m)],
-            )
-            for name, report in self.reports.items()
-        ]
-        note = how_to_report([report for report in reports if report.clips] or reports)
-        return paper_table(methods, reports[0].protocol, every=every, note=note)
+        protocol = next(iter(self.reports.values())).protocol
+        return paper_table(self.methods, protocol, every=every, note=self.how_to_report)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""

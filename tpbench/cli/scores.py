@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tpbench.benchmark.paper_formats import Format
-    from tpbench.benchmark.scored import ScoredMethods
     from tpbench.metrics.reference_check import CheckRow
     from tpbench.metrics.registry import MetricRow, Protocol
     from tpbench.metrics.scoring.report import ScoreReport
@@ -191,7 +190,15 @@ def _score_several(
     if as_json:
         print_json(found.to_json(), indent=1)
     else:
-        _print_methods(found, every=every, form=form)
+        reports = list(found.reports.values())
+        print_numbers(
+            found.methods,
+            reports[0].protocol,
+            how=found.how_to_report,
+            notes=[note for report in reports for note in report.notes],
+            every=every,
+            form=form,
+        )
         for comparison in found.comparisons if form == "table" else ():
             print_comparison(comparison)
         for path in found.board.files if found.board else ():
@@ -202,28 +209,6 @@ def _score_several(
             _print_missing(report, found.folders[name])
     if not found.complete:
         raise typer.Exit(opt.FAILED_EXIT_CODE)
-
-
-def _print_methods(found: ScoredMethods, *, every: bool, form: Format) -> None:
-    """Print the table of all methods, in the order in which they were given."""
-    from tpbench.benchmark.how_to_report import how_to_report
-    from tpbench.benchmark.paper_table import Method
-
-    board = found.board.leaderboard if found.board else None
-    marked = {row.display_name: board.marked(row) for row in board.rows} if board else {}
-    methods = [
-        Method(name=name, scores=report.metrics, marked=marked.get(name, frozenset()))
-        for name, report in found.reports.items()
-    ]
-    reports = list(found.reports.values())
-    print_numbers(
-        methods,
-        reports[0].protocol,
-        how=how_to_report(reports),
-        notes=[note for report in reports for note in report.notes],
-        every=every,
-        form=form,
-    )
 
 
 def _print_missing(report: ScoreReport, out: Path) -> None:
