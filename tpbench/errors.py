@@ -101,6 +101,17 @@ class SubmissionError(TPBenchError):
     """A run or a leaderboard row can't be accepted."""
 
 
+def number_of(n: int, noun: str) -> str:
+    """Return a number with its noun, for messages.
+
+    >>> number_of(1, "clip"), number_of(2000, "clip"), number_of(2, "identity")
+    ('1 clip', '2,000 clips', '2 identities')
+    """
+    if n == 1:
+        return f"1 {noun}"
+    return f"{n:,} {noun[:-1]}ies" if noun.endswith("ty") else f"{n:,} {noun}s"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the closest known name in any case, else the known names.
 

@@ -114,7 +114,7 @@ def test_a_generator_that_carries_over_is_not_sharded(make: Maker) -> None:
 
 
 def test_more_shards_than_clips_are_refused(run_it: Evaluator) -> None:
-    with pytest.raises(ConfigError, match="--shard 4/4: there are only 3 clips"):
+    with pytest.raises(ConfigError, match="--shard 4/4: nothing is left for it of 3 clips"):
         run_it(shard="4/4")
 
 

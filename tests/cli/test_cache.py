@@ -53,7 +53,7 @@ def test_show_of_an_empty_cache_says_so() -> None:
 
 
 def test_clear_of_one_clip_leaves_the_others(clip: Path, cache: Path) -> None:
-    assert run("clear", str(clip)).stdout == "removed 1 files, 1.0 MB\n"
+    assert run("clear", str(clip)).stdout == "removed 1 file, 1.0 MB\n"
     assert n_kept(cache) == 1
 
 
@@ -65,7 +65,7 @@ def test_clear_removes_all(clip: Path, cache: Path) -> None:
 
 def test_trim_bounds_the_size(clip: Path, cache: Path) -> None:
     assert clip.exists()
-    assert run("trim", "--max-gb", "0.0015").stdout == "removed 1 files, 1.0 MB\n"
+    assert run("trim", "--max-gb", "0.0015").stdout == "removed 1 file, 1.0 MB\n"
     assert n_kept(cache) == 1
 
 

@@ -19,7 +19,7 @@ from tpbench.benchmark.judging import (
 from tpbench.benchmark.leaderboard.collect import how_to_agree
 from tpbench.benchmark.run_folder import Run
 from tpbench.canonical import encoded
-from tpbench.errors import SubmissionError
+from tpbench.errors import SubmissionError, number_of
 from tpbench.metrics.bootstrap import paired_difference
 from tpbench.metrics.joint_test import MIN_IDENTITIES, differ
 from tpbench.metrics.registry import MetricRow, as_pooled, headline_of, metric_at
@@ -335,10 +335,8 @@ def _better(
         return {}, "the identities of the clips are not known"
     n_identities = len(set(identities.values()))
     if n_identities < MIN_IDENTITIES:
-        return (
-            {},
-            f"{n_identities} identities: at least {MIN_IDENTITIES} are needed to rule out luck",
-        )
+        few = number_of(n_identities, "identity")
+        return {}, f"{few}: at least {MIN_IDENTITIES} are needed to rule out luck"
     if not judged_rows:
         return {}, "no metric has a value per clip in both runs"
     losses = [_losses(row, *reports) for row in judged_rows]

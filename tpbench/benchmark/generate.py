@@ -39,7 +39,7 @@ from tpbench.benchmark.run_info import (
     write_run_info,
 )
 from tpbench.benchmark.tasks import TaskClip
-from tpbench.errors import ConfigError, SubmissionError, TPBenchError
+from tpbench.errors import ConfigError, SubmissionError, TPBenchError, number_of
 from tpbench.privacy import public_command, public_values
 from tpbench.work import (
     Executor,
@@ -312,11 +312,11 @@ class _Generation:
         write_run_info(self.folder.path, self._info)
         wanted = len(plan.selection.wanted)
         logger.info(
-            "generating into %s: %d of %d clips left, %d workers on %s",
+            "generating into %s: %d of %d clips left, %s on %s",
             self.folder.path,
             todo,
             wanted,
-            self.worker_plan.workers,
+            number_of(self.worker_plan.workers, "worker"),
             ", ".join(self.worker_plan.devices),
         )
         progress.begin(total=wanted, before=wanted - todo)

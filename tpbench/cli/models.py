@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tpbench.cli import options as opt
-from tpbench.cli.output import console, new_table, print_json, print_table
+from tpbench.cli.output import console, counted, new_table, print_json, print_table
 from tpbench.errors import ConfigError, did_you_mean
 from tpbench.foreign import printable
 
@@ -390,7 +390,7 @@ def clear(
 
 def _print_removed(removed: Sequence[CacheEntry]) -> None:
     size_mb = sum(entry.size_bytes for entry in removed) / 1e6
-    typer.echo(f"removed {len(removed)} files, {size_mb:.1f} MB")
+    typer.echo(f"removed {counted(len(removed), 'file')}, {size_mb:.1f} MB")
 
 
 def _day(time_s: float) -> str:

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal, TextIO
 
 import typer
 
+from tpbench.errors import number_of
 from tpbench.foreign import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -177,9 +178,7 @@ def _widths(table: Table, to: Console) -> Measurement:
 
 def counted(n: int, noun: str) -> str:
     """Return a number with its noun: "1 clip", "2,000 clips", "2 identities"."""
-    if n == 1:
-        return f"1 {noun}"
-    return f"{n:,} {noun[:-1]}ies" if noun.endswith("ty") else f"{n:,} {noun}s"
+    return number_of(n, noun)
 
 
 def duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import typer
 
-from tpbench.cli.output import console, duration
+from tpbench.cli.output import console, counted, duration
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
@@ -66,7 +66,7 @@ class PlainLines:
         share = f" ({state.done / state.total:.0%})" if state.total else ""
         parts = [
             f"{state.done:,} of {state.total:,} {self._unit}{share}",
-            f"{state.frames:,} frames",
+            counted(state.frames, "frame"),
             *filter(None, [news]),
         ]
         finished, left = state.done - state.before, state.total - state.done
@@ -141,7 +141,7 @@ def progress_bar(unit: str, *, several_steps: bool = False) -> Iterator[Show]:
 
     def show(state: WorkProgress, *, step: str, news: str = "") -> None:
         head = f"{step}: " if several_steps else ""
-        text = head + ", ".join(filter(None, [f"{state.frames:,} frames", news]))
+        text = head + ", ".join(filter(None, [counted(state.frames, "frame"), news]))
         bar.update(task, total=state.total, completed=state.done, news=text)
         bar.start()  # only once there is something to show; may be called repeatedly
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from tpbench.canonical import settings_digest
 from tpbench.dataset import Clip, Dataset, finalise
 from tpbench.detectors.base import Device
-from tpbench.errors import ConfigError
+from tpbench.errors import ConfigError, number_of
 from tpbench.extraction.config import ExtractionConfig, load_preset
 from tpbench.extraction.filters import described_measurements
 from tpbench.extraction.leftovers import prune, sweep
@@ -224,11 +224,11 @@ class _Run:
         total, before = len(self.keys), self.records.num_finished(self.keys)
         progress = ProgressCounter("extract", total=total, before=before, listener=on_progress)
         logger.info(
-            "extracting into %s: %d of %d videos left, %d workers, skeletons by %s",
+            "extracting into %s: %d of %d videos left, %s, skeletons by %s",
             self.folder,
             total - before,
             total,
-            self.workers,
+            number_of(self.workers, "worker"),
             self.request.skeleton,
         )
         pool = Pool(

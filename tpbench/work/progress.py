@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tpbench.errors import number_of
+
 _log = logging.getLogger(__name__)
 
 STALL_S: Final = 60.0
@@ -94,7 +96,7 @@ class ProgressCounter:
         self._done += done
         self._counts.update(counts)
         results = "".join(f", {number} {name}" for name, number in counts.items() if number)
-        _log.info("%s: %s: %d frames%s", self._step, key, frames, results)
+        _log.info("%s: %s: %s%s", self._step, key, number_of(frames, "frame"), results)
         self.tell()
 
     def state(self) -> Progress:

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Final, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tpbench.canonical import encoded, first_problem, settings_digest
-from tpbench.errors import ConfigError, DatasetError, SubmissionError
+from tpbench.errors import ConfigError, DatasetError, SubmissionError, number_of
 from tpbench.files import atomic_write, is_temporary
 from tpbench.foreign import ForeignFileError, parse_json, read_bytes
 from tpbench.work.faults import HaltError
@@ -191,7 +191,8 @@ class Shard:
         part = tuple(clips[self.number - 1 :: self.count])
         if not part:
             raise ConfigError(
-                f"--shard {self.number}/{self.count}: there are only {len(clips)} clips"
+                f"--shard {self.number}/{self.count}: nothing is left for it of "
+                f"{number_of(len(clips), 'clip')}"
             )
         return part
 

@@ -251,7 +251,7 @@ def up(report: ScoreReport) -> ScoreReport:
             "the protocol tpbench-v2 but scored for disco",
         ),
         *(
-            ({"info": of_part("counts", expected=n)}, f"has {n} clips, but its scores are of")
+            ({"info": of_part("counts", expected=n)}, f"has {n:,} clips, but its scores are of")
             for n in (0, -5, 3, 10**6)
         ),
     ],

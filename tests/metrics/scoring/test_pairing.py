@@ -179,7 +179,7 @@ def test_every_pair_gets_its_identity() -> None:
     assert (found.missing, found.extra) == (("m",), ("e",))
     with pytest.raises(ConfigError) as caught:
         with_identities(pairing, {"b": "y"}, Path("people.csv"))
-    assert str(caught.value) == "people.csv: has no identity for 1 clips, the first is 'a'"
+    assert str(caught.value) == "people.csv: has no identity for 1 clip, the first is 'a'"
 
 
 NFC, NFD = "Jos\u00e9", "Jose\u0301"

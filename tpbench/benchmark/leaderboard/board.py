@@ -14,6 +14,7 @@ from tpbench.benchmark.judging import badness, identity_sums, with_value
 from tpbench.benchmark.leaderboard.collect import LeftOut, Verified
 from tpbench.benchmark.paper_table import headline_shown
 from tpbench.benchmark.run_info import DatasetStamp, TaskStamp
+from tpbench.errors import number_of
 from tpbench.metrics.bootstrap import Estimate
 from tpbench.metrics.joint_test import MIN_IDENTITIES, worse_than_some
 from tpbench.metrics.registry import MetricRow
@@ -349,7 +350,8 @@ def _judged(
     if len(known) < len(clips):
         return best, others, f"the identities of the clips are not known: {_NONE_WORSE}"
     if n_identities < MIN_IDENTITIES:
-        reason = f"{n_identities} identities, and {MIN_IDENTITIES} are needed to rule out luck"
+        few = number_of(n_identities, "identity")
+        reason = f"{few}, and {MIN_IDENTITIES} are needed to rule out luck"
         return best, others, f"{reason}: {_NONE_WORSE}"
     worse = worse_than_some(identity_sums([row.badness[metric.id] for row in fit], clips, known))
     tied = (row.id for row, is_worse in zip(fit, worse, strict=True) if not is_worse)

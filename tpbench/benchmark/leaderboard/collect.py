@@ -16,7 +16,7 @@ from tpbench.benchmark.run_info import RUN_INFO_NAME, RunInfo
 from tpbench.benchmark.site import fingerprint, what_was_found
 from tpbench.benchmark.tasks import SplitChoice
 from tpbench.canonical import digest_of
-from tpbench.errors import ConfigError, SubmissionError, TPBenchError
+from tpbench.errors import ConfigError, SubmissionError, TPBenchError, number_of
 from tpbench.foreign import ForeignFileError, opened_inside, printable, read_json
 from tpbench.metrics.registry import METRICS, RETIRED_PROTOCOLS, metric_at
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport, load_report
@@ -242,8 +242,8 @@ def _require_possible_counts(run: Run, report: ScoreReport) -> None:
     expected, scored = run.info.counts.expected, report.coverage.n_expected
     if expected != scored or not len(report.clips) <= expected:
         raise SubmissionError(
-            f"{run.folder.path}: has {expected} clips, but its scores are of {scored}, with values "
-            f"for {len(report.clips)}; score it again"
+            f"{run.folder.path}: has {number_of(expected, 'clip')}, but its scores are of "
+            f"{scored}, with values for {len(report.clips)}; score it again"
         )
 
 
@@ -367,7 +367,7 @@ def _conditions(run: ScoredRun) -> Mapping[str, str]:
         "policies": policies,
         "dataset": f"{dataset.name} {_short(dataset.digest)}",
         "split": dataset.split,
-        "clips": f"{dataset.n_clips} clips {_short(dataset.clips_digest)}",
+        "clips": f"{number_of(dataset.n_clips, 'clip')} {_short(dataset.clips_digest)}",
     }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Literal, NoReturn
 
 from tpbench.dataset.info import SplitName
-from tpbench.errors import ConfigError, MediaError, SubmissionError
+from tpbench.errors import ConfigError, MediaError, SubmissionError, number_of
 from tpbench.files import read_bounded
 from tpbench.foreign import from_spreadsheet_safe, printable
 from tpbench.video import VIDEO_SUFFIXES, PassedOver, is_frame_folder, passed_over
@@ -79,7 +79,8 @@ def with_identities(pairing: Pairing, identities: Mapping[str, str], path: Path)
     lacking = [pair.clip_id for pair in pairing.pairs if _composed(pair.clip_id) not in identities]
     if lacking:
         raise ConfigError(
-            f"{path}: has no identity for {len(lacking)} clips, the first is '{lacking[0]}'"
+            f"{path}: has no identity for {number_of(len(lacking), 'clip')}, the first is "
+            f"'{lacking[0]}'"
         )
     pairs = tuple(
         replace(pair, identity=identities[_composed(pair.clip_id)]) for pair in pairing.pairs

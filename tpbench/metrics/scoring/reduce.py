@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.errors import ConfigError
+from tpbench.errors import ConfigError, number_of
 from tpbench.metrics.bootstrap import Interval, finite_mean, mean_over_identities
 from tpbench.metrics.distances import DISCO_FVD, FID, FVD, FrechetMetric, frame_sample, kid
 from tpbench.metrics.registry import METRICS, MetricRow, Pooling, Protocol
@@ -296,7 +296,7 @@ def _joined(reasons: Iterable[str]) -> str | None:
     counts = Counter(reasons).most_common()
     if len(counts) < 2:
         return counts[0][0] if counts else None
-    return "; ".join(f"{reason} ({count} clips)" for reason, count in counts)
+    return "; ".join(f"{reason} ({number_of(count, 'clip')})" for reason, count in counts)
 
 
 REACHING_SHARE: Final = 0.8

@@ -15,7 +15,7 @@ from typing import Any, Final
 from tpbench import work
 from tpbench.canonical import digest_of
 from tpbench.dataset.info import SplitName
-from tpbench.errors import ConfigError, MediaError
+from tpbench.errors import ConfigError, MediaError, number_of
 from tpbench.files import is_temporary, sha256_of
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, Protocol
 from tpbench.metrics.registry import protocol as protocol_named
@@ -170,11 +170,11 @@ class _Scoring:
         cores = work.usable_cores()
         workers = min(self.setting.workers or cores, max(1, len(pending)))
         logger.info(
-            "scoring into %s: %d of %d clips left, %d workers on %s, metrics %s",
+            "scoring into %s: %d of %d clips left, %s on %s, metrics %s",
             self.out,
             len(pending),
             total,
-            workers,
+            number_of(workers, "worker"),
             self.device,
             ", ".join(self.availability.metrics),
         )
