@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 
 from tpbench.baselines.registry import (
+    MODELS,
     ReportedDirection,
     ReportedValue,
     load_reported,
@@ -150,3 +151,11 @@ def test_the_models_of_the_paper_have_their_numbers(model_id: str) -> None:
 def test_methods_without_a_model_here_belong_to_none() -> None:
     assert {v.model_id for v in VALUES if v.method in ("MuseV", "DisCo", "Wan-Animate")} == {""}
     assert reported_for("warp") == ()
+
+
+def test_addresses_of_models_are_web_addresses_or_not_known() -> None:
+    for row in MODELS.values():
+        for address in (row.url, row.paper_url, row.weights_url):
+            assert address == "" or address.startswith("https://"), row.id
+    assert MODELS["mimicmotion"].weights_url == "https://huggingface.co/tencent/MimicMotion"
+    assert MODELS["frozen"].paper_url == ""

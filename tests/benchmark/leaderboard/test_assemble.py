@@ -218,3 +218,25 @@ def test_a_row_has_the_value_of_every_clip_over_its_seeds(runs: Runs) -> None:
     assert row.values["psnr"]["clip0"] == 21
     assert row.values["psnr"]["clip5"] == 25
     assert "fid" not in row.values
+
+
+def test_older_runs_get_the_addresses_that_the_registry_knows(runs: Runs) -> None:
+    runs("talkingpose", kind="model")
+    runs("talkingpose-of-mine", kind="custom")
+    runs("new", kind="external", info=of_part("model", paper_url="https://example.org/paper"))
+    known, mine, new = (
+        next(row for row in board_of(runs.out).rows if row.id == name)
+        for name in ("talkingpose", "talkingpose-of-mine", "new")
+    )
+    assert known.paper_url == "https://arxiv.org/abs/2512.00909"
+    assert known.weights_url.startswith("https://")
+    assert (mine.paper_url, mine.weights_url) == ("", "")
+    assert new.paper_url == "https://example.org/paper"
+
+
+def test_what_copies_frames_has_no_speed(runs: Runs) -> None:
+    runs("precomputed", kind="external")
+    runs("frozen", kind="anchor")
+    runs("mine")
+    speeds = {row.id: row.gen_fps for row in board_of(runs.out).rows}
+    assert speeds == {"precomputed": None, "frozen": None, "mine": 12.0}
