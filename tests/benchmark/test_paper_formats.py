@@ -9,13 +9,13 @@ import pytest
 from rich.cells import cell_len
 
 from tests.benchmark.papers import PROTOCOL, parsed_rows, score, scores
+from tpbench.benchmark.markup import escaped_latex
 from tpbench.benchmark.paper_formats import (
     CSV_HEADER,
     as_csv,
     as_latex,
     as_markdown,
     as_text,
-    escaped_latex,
     written,
 )
 from tpbench.benchmark.paper_table import Method, PaperTable, paper_table

@@ -13,7 +13,7 @@ import typer
 from tpbench.cli.output import console, counted, shown
 
 if TYPE_CHECKING:
-    from tpbench.benchmark.paper_formats import Format
+    from tpbench.benchmark.markup import Format
     from tpbench.benchmark.paper_table import Method, PaperTable
     from tpbench.metrics.scoring.report import MetricScore
 

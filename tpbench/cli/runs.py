@@ -26,7 +26,7 @@ from tpbench.cli.progress import failed, progress_bar, scoring_bar
 if TYPE_CHECKING:
     from tpbench.baselines.base import OptionValue
     from tpbench.benchmark.evaluate import Evaluation, EvaluationListener
-    from tpbench.benchmark.paper_formats import Format
+    from tpbench.benchmark.markup import Format
     from tpbench.benchmark.request import EvalRequest
     from tpbench.benchmark.run_folder import ClipRecord, Run
     from tpbench.work import Progress

@@ -25,7 +25,7 @@ from tpbench.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tpbench.benchmark.paper_formats import Format
+    from tpbench.benchmark.markup import Format
     from tpbench.metrics.reference_check import CheckRow
     from tpbench.metrics.registry import MetricRow, Protocol
     from tpbench.metrics.scoring.report import ScoreReport
