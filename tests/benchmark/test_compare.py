@@ -245,10 +245,50 @@ def test_what_all_clips_give_together_has_no_difference_between_runs_of_differen
     kept = {name: clip for name, clip in report.clips.items() if name != "a"}
     change(runs[1], clips=kept)
     fid = compare_runs(*runs).metrics["fid"]
-    assert (fid.a, fid.b, fid.n_clips) == (80.0, 50.0, 0)
-    assert math.isnan(fid.difference)
+    figures = (fid.a, fid.b, fid.value_a, fid.value_b, fid.difference)
+    assert all(math.isnan(figure) for figure in figures)
+    assert fid.blank
+    assert fid.n_clips == 0
     assert fid.reason is not None
-    assert "the runs have scores of different clips" in fid.reason
+    assert "the runs have values of different clips" in fid.reason
+
+
+def test_what_all_clips_give_together_is_blank_if_one_run_lacks_a_clip_for_it(
+    runs: tuple[Path, Path],
+) -> None:
+    for folder, n_clips in zip(runs, (3, 2), strict=True):
+        report = with_metric(load_report(folder)[0], value=80.0, n_clips=n_clips)
+        write_scores(folder / "scores.json", report)
+    fid = compare_runs(*runs).metrics["fid"]
+    assert fid.blank
+    assert math.isnan(fid.a)
+
+
+def test_a_mean_over_all_frames_is_blank_where_the_runs_have_values_for_different_clips(
+    runs: tuple[Path, Path],
+) -> None:
+    for folder, lacking in zip(runs, ("a", "b"), strict=True):
+        report = load_report(folder)[0]
+        clips = {
+            name: replace(clip, values={**clip.values, "l1": math.nan}) if name == lacking else clip
+            for name, clip in report.clips.items()
+        }
+        change(folder, protocol={**report.protocol, "clips_to_set": "mean_of_frames"}, clips=clips)
+    found = compare_runs(*runs).metrics
+    assert found["l1"].blank
+    assert found["l1"].reason is not None
+    assert "values of different clips" in found["l1"].reason
+    assert not found["psnr"].blank
+
+
+def test_infinite_values_of_all_clips_together_count_as_those_of_clips_do(
+    runs: tuple[Path, Path],
+) -> None:
+    for folder, value in zip(runs, (math.inf, 50.0), strict=True):
+        report = with_metric(load_report(folder)[0], value=value)
+        write_scores(folder / "scores.json", report)
+    fid = compare_runs(*runs).metrics["fid"]
+    assert (fid.a, fid.b, fid.difference, fid.n_infinite) == (100.0, 50.0, 50.0, 1)
 
 
 def test_runs_without_a_clip_in_common_have_no_means_and_no_distances(
@@ -273,8 +313,9 @@ def test_what_one_run_lacks_has_no_difference(runs: tuple[Path, Path]) -> None:
     )
     write_scores(runs[1] / "scores.json", lacking)
     fid = compare_runs(*runs).metrics["fid"]
-    assert math.isnan(fid.difference)
-    assert fid.reason == "no weights"
+    assert fid.blank
+    assert math.isnan(fid.a), "A has a value, but there is none of B to compare it with"
+    assert fid.reason == "no value in B: no weights"
 
 
 @pytest.mark.parametrize(
@@ -357,6 +398,40 @@ def test_what_is_no_scored_run_is_refused(runs: tuple[Path, Path], tmp_path: Pat
     (runs[1] / "scores.json").unlink()
     with pytest.raises(SubmissionError, match=r"b/scores\.json: no scores that can be read"):
         compare_runs(*runs)
+
+
+def test_scores_from_before_protocols_had_a_headline_are_compared(runs: tuple[Path, Path]) -> None:
+    for folder in runs:
+        protocol = dict(load_report(folder)[0].protocol)
+        del protocol["headline"]
+        change(folder, protocol=protocol)
+    found = compare_runs(*runs)
+    assert list(found.worst) == ["psnr", "tje_d2", "motion_ratio"]
+    assert str(found).splitlines()[2].startswith("psnr")
+
+
+def test_runs_are_called_by_their_names_and_told_apart_if_these_are_equal(
+    runs: tuple[Path, Path],
+) -> None:
+    def rename(folder: Path, name: str, seed: int) -> None:
+        info = read_run_info(folder)
+        model = info.model.model_copy(update={"display_name": name})
+        write_run_info(folder, info.model_copy(update={"model": model, "seed": seed}))
+
+    rename(runs[0], "Mine", 1)
+    rename(runs[1], "Theirs", 1)
+    assert compare_runs(*runs).names == ("Mine", "Theirs")
+    rename(runs[1], "Mine", 1)
+    assert compare_runs(*runs).names == ("Mine (A)", "Mine (B)")
+    rename(runs[1], "Mine", 2)
+    assert compare_runs(*runs).names == ("Mine, seed 1", "Mine, seed 2")
+
+
+def test_how_to_report_names_both_scores(runs: tuple[Path, Path]) -> None:
+    said = compare_runs(*runs).how_to_report
+    assert "frame 0, the reference, is not scored" in said.lower()
+    for folder in runs:
+        assert load_report(folder)[1][:12] in said
 
 
 def test_the_table_is_a_frame_with_numbers(runs: tuple[Path, Path]) -> None:

@@ -118,7 +118,9 @@ def test_several_methods_share_a_table(folders: tuple[Path, Path, Path]) -> None
     assert [row[0] for row in rows] == ["Method", "", r"Mine\_1", "Real"]
     assert rows[3][1:3] == [r"\textbf{100.0}", r"\textbf{0.000}"]
     text = invoke("score", *words).stdout
-    assert text.splitlines()[0].split() == ["metric", "unit", "Mine_1", "Real", "clips"]
+    assert text.splitlines()[0].split() == ["metric", "unit", "Mine_1", "Real"]
+    assert "2 clips for every value" in text.splitlines()
+    assert text.count("How to report") == 1
 
 
 def test_blanks_in_the_list_of_metrics_are_passed_over(folders: tuple[Path, Path, Path]) -> None:

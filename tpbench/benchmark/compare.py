@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from tpbench.benchmark.how_to_report import how_to_report
 from tpbench.benchmark.judging import (
     badness,
     counted,
@@ -23,7 +24,7 @@ from tpbench.errors import SubmissionError, number_of
 from tpbench.metrics.bootstrap import paired_difference
 from tpbench.metrics.joint_test import MIN_IDENTITIES, differ
 from tpbench.metrics.registry import MetricRow, as_pooled, headline_of, metric_at
-from tpbench.metrics.scoring.report import ScoreReport, load_report
+from tpbench.metrics.scoring.report import MetricScore, ScoreReport, load_report
 from tpbench.short_table import ShortTable, short_interval, short_number
 
 if TYPE_CHECKING:
@@ -39,16 +40,20 @@ class MetricComparison:
     """One metric of two runs."""
 
     metric: str
+    label: str
+    """Its name in papers."""
     direction: str
+    arrow: str
+    """Which values are better: "↑", "↓", "→ 1" (nearest to 1), or "" for neither."""
     unit: str
     quantity: str
     """What is compared: "value", or, for a metric with a target, the "distance to" it."""
     a: float
     """First run: mean of the quantity over the clips for which both runs have a value, or the value
-    of all clips together. NaN: not measured."""
+    of all clips together. NaN: not measured in both runs, or from other clips: see `reason`."""
     b: float
     difference: float = math.nan
-    """a minus b; NaN if the values of all clips together are of different clips."""
+    """a minus b, of the same clips and the same quantity."""
     low: float | None = None
     """Lower end of the difference's 95 % interval over identities; None: see `reason`."""
     high: float | None = None
@@ -64,10 +69,15 @@ class MetricComparison:
     """Clips left out because only the first run has no value for them."""
     n_lacking_b: int = 0
     n_infinite: int = 0
-    """Infinite values of both runs, which count as 100 dB (see `judging`)."""
+    """Infinite values of both runs: in a, b and the difference they count as 100 dB (`judging`)."""
     n_identities: int = 0
     reason: str | None
     """Why there is no difference, or no interval."""
+
+    @property
+    def blank(self) -> bool:
+        """Whether there is nothing to compare; `reason` says why."""
+        return math.isnan(self.difference)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +110,21 @@ class Comparison:
     """Metrics in the joint test for significance; 0: see `unjudged`."""
     unjudged: str | None
     """Why no metric was judged."""
+    protocol: Mapping[str, Any]
+    """The settings by which both were scored."""
+    how_to_report: str
+    """What a paper has to say of these numbers."""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Display names of the runs, with their seeds if the names are equal; not to be trusted."""
+        names = self.a.info.model.full_name, self.b.info.model.full_name
+        if names[0] != names[1]:
+            return names
+        seeds = self.a.info.seed, self.b.info.seed
+        if seeds[0] != seeds[1]:
+            return f"{names[0]}, seed {seeds[0]}", f"{names[1]}, seed {seeds[1]}"
+        return f"{names[0]} (A)", f"{names[1]} (B)"
 
     def __repr__(self) -> str:
         """Return a few lines: the two runs, and the headline metrics of both."""
@@ -111,13 +136,13 @@ class Comparison:
 
     def _short(self) -> ShortTable:
         shown = [
-            (name, found)
-            for name in self.worst
-            if not (math.isnan((found := self.metrics[name]).a) or math.isnan(found.b))
+            (name, self.metrics[name])
+            for name in headline_of(self.protocol)
+            if name in self.metrics and not self.metrics[name].blank
         ]
-        names = {"a": self.a.info.model.name, "b": self.b.info.model.name}
+        a, b = self.names
         return ShortTable(
-            title=f"Comparison: A = {names['a']}, B = {names['b']}, {self.n_common} common clips",
+            title=f"Comparison: A = {a}, B = {b}, {self.n_common} common clips",
             heads=("metric", "A", "B", "A - B", "95 % interval", "unit", "better"),
             rows=tuple(
                 (
@@ -151,6 +176,7 @@ class Comparison:
             "n_unpaired": self.n_unpaired,
             "n_judged": self.n_judged,
             "unjudged": self.unjudged,
+            "how_to_report": self.how_to_report,
             "metrics": {name: asdict(found) for name, found in self.metrics.items()},
             "worst": {name: [asdict(loss) for loss in found] for name, found in self.worst.items()},
         }
@@ -181,7 +207,8 @@ def compare_runs(a: Path | str, b: Path | str) -> Comparison:
     first, second = Run.open(Path(a)), Run.open(Path(b))
     if first.folder.path.resolve() == second.folder.path.resolve():
         raise SubmissionError(f"{a} and {b} are the same run: nothing to compare")
-    reports = load_report(first.folder.path)[0], load_report(second.folder.path)[0]
+    loaded = load_report(first.folder.path), load_report(second.folder.path)
+    reports = loaded[0][0], loaded[1][0]
     if first.info.identity() == second.info.identity():
         msg = f"{a} and {b} are copies of the same run, or the same run generated twice: model, "
         msg += "options and seed are equal"
@@ -209,6 +236,8 @@ def compare_runs(a: Path | str, b: Path | str) -> Comparison:
         n_unpaired=len(clips[0] ^ clips[1]),
         n_judged=len(better),
         unjudged=unjudged,
+        protocol=reports[0].protocol,
+        how_to_report=how_to_report(reports, digests=[digest for _, digest in loaded]),
     )
 
 
@@ -255,32 +284,58 @@ def _conditions(run: Run, report: ScoreReport) -> dict[str, str]:
 def _compared(row: MetricRow, a: ScoreReport, b: ScoreReport) -> MetricComparison:
     """Return one metric of both runs; `better` is filled in later, by the joint test."""
     ours, theirs = a.metrics[row.id], b.metrics[row.id]
-    # A run's own mean is over other clips and without distances: only values of sets are used.
-    means = (ours.value, theirs.value) if row.reduction == "set" else (math.nan, math.nan)
     found = MetricComparison(
         metric=row.id,
+        label=row.label,
         direction=row.direction,
+        arrow=row.arrow,
         unit=row.unit,
         quantity="value" if row.reduction == "set" else quantity(row),
-        a=means[0],
-        b=means[1],
-        value_a=means[0],
-        value_b=means[1],
-        reason=ours.reason or theirs.reason,
+        a=math.nan,
+        b=math.nan,
+        value_a=math.nan,
+        value_b=math.nan,
+        reason=_lacking(ours, theirs),
     )
     if not ours.status == theirs.status == "measured":
         return found
     if row.reduction != "set":
         return _of_clips(row, (_values(row, a), _values(row, b)), _identities(a, b), found)
-    if a.clips.keys() != b.clips.keys():
-        reason = "all clips together give one value, and the runs have scores of different clips"
+    if math.isnan(ours.value) or math.isnan(theirs.value):
+        return found
+    if not _of_same_clips(row, a, b):
+        reason = "all clips together give one value, and the runs have values of different clips"
         return replace(found, reason=reason)
+    values = counted(ours.value), counted(theirs.value)
     return replace(
         found,
-        difference=0.0 if ours.value == theirs.value else ours.value - theirs.value,
-        n_clips=min(ours.n_clips, theirs.n_clips),
+        a=values[0],
+        b=values[1],
+        value_a=values[0],
+        value_b=values[1],
+        difference=values[0] - values[1],
+        n_clips=ours.n_clips,
+        n_infinite=math.isinf(ours.value) + math.isinf(theirs.value),
         reason=found.reason or "all clips together give one value: no interval",
     )
+
+
+def _lacking(ours: MetricScore, theirs: MetricScore) -> str | None:
+    """Return why a run has no value, with its letter if the other one has a value."""
+    if ours.reason and theirs.reason:
+        return ours.reason
+    for letter, score in (("A", ours), ("B", theirs)):
+        if score.reason:
+            return f"no value in {letter}: {score.reason}"
+    return None
+
+
+def _of_same_clips(row: MetricRow, a: ScoreReport, b: ScoreReport) -> bool:
+    """Whether the values of all clips together are of the same clips in both runs."""
+    if a.clips.keys() != b.clips.keys() or a.metrics[row.id].n_clips != b.metrics[row.id].n_clips:
+        return False
+    # Means over all frames have values per clip as well; those without one are in no mean.
+    return with_value(_values(row, a)) == with_value(_values(row, b))
 
 
 def _of_clips(
@@ -362,7 +417,13 @@ def _losses(row: MetricRow, a: ScoreReport, b: ScoreReport) -> dict[str, float]:
 def _worst(row: MetricRow, a: ScoreReport, b: ScoreReport) -> tuple[ClipLoss, ...]:
     ours, theirs = _values(row, a), _values(row, b)
     losses = [
-        ClipLoss(metric=row.id, clip_id=clip, a=ours[clip], b=theirs[clip], loss=loss)
+        ClipLoss(
+            metric=row.id,
+            clip_id=clip,
+            a=counted(ours[clip]),
+            b=counted(theirs[clip]),
+            loss=loss,
+        )
         for clip, loss in sorted(_losses(row, a, b).items())
         if loss > 0
     ]

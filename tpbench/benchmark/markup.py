@@ -16,6 +16,7 @@ WIDTH: Final = 80
 MARKED_NOTE: Final = "best, and all that are not significantly worse"
 NO_ROOM: Final = "no room for: {}; a wider terminal or --json shows them"
 _GAP: Final = "  "
+_SMALL_GAP: Final = " "
 
 _LATEX_ESCAPES: Final = {
     "\\": r"\textbackslash{}",
@@ -74,13 +75,18 @@ def bold_latex(text: str) -> str:
     return rf"\textbf{{{text}}}"
 
 
+def bold_markdown(text: str) -> str:
+    """Return Markdown in bold."""
+    return f"**{text}**"
+
+
 def latex_number(text: str) -> str:
     """Return a number for LaTeX, with a minus sign instead of a hyphen."""
     sign, digits = ("$-$", text[1:]) if text.startswith("-") else ("", text)
     return sign + escaped_latex(digits)
 
 
-MARKDOWN: Final = Markup(escaped_markdown, escaped_markdown, "{} … {}".format, "**{}**".format)
+MARKDOWN: Final = Markup(escaped_markdown, escaped_markdown, "{} … {}".format, bold_markdown)
 LATEX: Final = Markup(escaped_latex, latex_number, "({}, {})".format, bold_latex)
 
 
@@ -129,7 +135,9 @@ def without_spare(
     spare: Sequence[str],
     width: int,
 ) -> str:
-    """Return an `aligned` table; where there is no room, columns are left out, which is said.
+    """Return an `aligned` table that fits a terminal.
+
+    Where there is no room, columns come closer, then some are left out, which is said.
 
     Args:
         heads: of the columns.
@@ -139,13 +147,15 @@ def without_spare(
         width: of the terminal.
     """
     text, left_out = aligned(heads, lines, left=left), []
+    if text_width(text) > width:
+        text = aligned(heads, lines, left=left, gap=_SMALL_GAP)
     for head in spare:
         if text_width(text) > width and head in heads:
             left_out.append(head)
             at = list(heads).index(head)
             heads = [*heads[:at], *heads[at + 1 :]]
             lines = [[*line[:at], *line[at + 1 :]] for line in lines]
-            text = aligned(heads, lines, left=left)
+            text = aligned(heads, lines, left=left, gap=_SMALL_GAP)
     return "\n".join([text, *([NO_ROOM.format(", ".join(left_out))] if left_out else [])])
 
 
@@ -155,6 +165,7 @@ def aligned(
     *,
     left: Collection[str],
     above: Sequence[Sequence[str]] = (),
+    gap: str = _GAP,
 ) -> str:
     """Return lines of cells in columns, below their heads and a rule.
 
@@ -163,6 +174,7 @@ def aligned(
         lines: of as many cells.
         left: columns to left-align, by their heads; all others are numbers.
         above: further lines of the heads.
+        gap: between columns.
     """
     from rich.cells import cell_len
 
@@ -175,9 +187,9 @@ def aligned(
         for at, cell in enumerate(cells):
             space = " " * (widths[at] - cell_len(cell))
             padded.append(cell + space if heads[at] in left else space + cell)
-        return _GAP.join(padded).rstrip()
+        return gap.join(padded).rstrip()
 
-    rule = "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))
+    rule = "─" * (sum(widths) + len(gap) * (len(widths) - 1))
     return "\n".join([*map(line_of, [*above, heads]), rule, *map(line_of, lines)])
 
 

@@ -194,7 +194,17 @@ def as_text(table: PaperTable, *, width: int = WIDTH) -> str:
     text = _side_by_side(table, table.rows, below=False)
     if text_width(text) > width:
         text = "\n\n".join(_blocks(table, width))
-    return "\n".join([text, *([f"* {MARKED_NOTE}"] if table.marks else [])])
+    notes = [f"* {MARKED_NOTE}"] if table.marks else []
+    if len(counts := _counts(table)) == 1:
+        (n_clips,) = counts
+        notes.append(f"{n_clips} clip{'' if n_clips == 1 else 's'} for every value")
+    return "\n".join([text, *notes])
+
+
+def _counts(table: PaperTable) -> set[int]:
+    """Return the numbers of clips that the values of a table are computed from."""
+    cells = (cell for row in table.rows for cell in row.cells.values())
+    return {cell.n_clips for cell in cells if not cell.blank}
 
 
 def _blocks(table: PaperTable, width: int) -> Iterator[str]:
@@ -231,13 +241,17 @@ def _side_by_side(table: PaperTable, rows: Sequence[PaperRow], *, below: bool) -
     names = [textwrap.wrap(printable(row.name), _NAME_WIDTH) or [""] for row in rows]
     height = max(map(len, names))
     heads = [
-        ["", "", "", *(name[at] if at < len(name) else "" for name in names), ""]
+        ["", "", "", *(name[at] if at < len(name) else "" for name in names)]
         for at in range(height)
     ]
-    heads[-1][0], heads[-1][2], heads[-1][-1] = "metric", "unit", "clips"
+    heads[-1][0], heads[-1][2] = "metric", "unit"
+    many = len(_counts(table)) > 1
+    if many:
+        heads = [[*head, ""] for head in heads[:-1]] + [[*heads[-1], "clips"]]
     lines: list[list[str]] = []
     for column in table.columns:
-        lines += _lines_of(table, column, rows, below=below)
+        of_metric = _lines_of(table, column, rows, below=below)
+        lines += [line if many else line[:-1] for line in of_metric]
     return aligned(heads[-1], lines, left={"metric", "", "unit"}, above=heads[:-1])
 
 

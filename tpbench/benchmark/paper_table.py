@@ -226,8 +226,8 @@ def _cell(score: MetricScore | None, *, marked: bool) -> PaperCell:
     )
 
 
-def decimals_of(values: Iterable[float | None]) -> int:
-    """Return how many decimals numbers of one column have: four digits of the greatest.
+def decimals_of(values: Iterable[float | None], *, digits: int = _DIGITS) -> int:
+    """Return how many decimals numbers of one column have: so many digits of the greatest.
 
     >>> decimals_of([27.991, 9.4332]), decimals_of([0.91, -0.0023]), decimals_of([1234.5])
     (2, 4, 0)
@@ -236,7 +236,7 @@ def decimals_of(values: Iterable[float | None]) -> int:
     greatest = max(sizes, default=0.0)
     if greatest == 0:
         return 0
-    return min(max(_DIGITS - 1 - math.floor(math.log10(greatest)), 0), _MAX_DECIMALS)
+    return min(max(digits - 1 - math.floor(math.log10(greatest)), 0), _MAX_DECIMALS)
 
 
 def column_decimals(cells: Iterable[PaperCell]) -> int:

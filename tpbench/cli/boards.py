@@ -1,8 +1,7 @@
-"""`tpbench compare` and `tpbench leaderboard`."""
+"""`tpbench leaderboard`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,112 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tpbench.cli import options as opt
-from tpbench.cli.output import (
-    ARROWS,
-    console,
-    counted,
-    interval,
-    new_table,
-    print_json,
-    print_table,
-    shown,
-    side_of,
-)
+from tpbench.cli.output import counted, print_json, side_of
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from tpbench.benchmark.compare import Comparison
     from tpbench.benchmark.leaderboard.tables import BuiltLeaderboard
-
-
-def compare(
-    run_a: Annotated[Path, typer.Argument(help="Folder of a scored run.", show_default=False)],
-    run_b: Annotated[
-        Path, typer.Argument(help="Folder of the run to compare it with.", show_default=False)
-    ],
-    as_json: opt.AsJson = False,
-) -> None:
-    """Compare two runs on the clips they share.
-
-    Shows paired differences and the clips with the largest losses.
-    """
-    from tpbench.benchmark.compare import compare_runs
-
-    found = compare_runs(run_a, run_b)
-    if as_json:
-        print_json(found.to_json(), indent=1)
-    else:
-        print_comparison(found)
-
-
-def print_comparison(found: Comparison) -> None:
-    """Print the paired differences of two runs, and the remarks on them."""
-    to = console()
-    for letter, run in (("A", found.a), ("B", found.b)):
-        name, seed = run.info.model.name, run.info.seed
-        to.print(f"{letter}: {name}, seed {seed}: {run.folder.path}", soft_wrap=True)
-    print_table(_table(found), to, spare=("clips", "unit", "95 % interval"))
-    lacking: dict[str, list[str]] = {}
-    for name, one in found.metrics.items():
-        if one.reason:
-            what = "difference" if math.isnan(one.difference) else "interval"
-            lacking.setdefault(f"no {what}: {one.reason}", []).append(name)
-    for reason, names in lacking.items():
-        to.print(f"{reason} ({', '.join(names)})", soft_wrap=True)
-    for line in _remarks(found):
-        to.print(line, soft_wrap=True)
-    for name, losses in found.worst.items():
-        worst = [f"{x.clip_id} ({shown(x.a)} against {shown(x.b)})" for x in losses]
-        if worst:
-            to.print(f"{name}: A loses most on {', '.join(worst)}", soft_wrap=True)
-
-
-def _remarks(found: Comparison) -> Iterator[str]:
-    """Yield remarks on clips left out of the table, infinite values, and the joint test."""
-    if found.n_unpaired:
-        yield f"{counted(found.n_unpaired, 'clip')} with scores in only one run: left out"
-    for name, one in found.metrics.items():
-        if one.n_lacking_a or one.n_lacking_b:
-            lacking = (
-                f"{counted(one.n_lacking_a, 'clip')} without a value in A, {one.n_lacking_b} in B"
-            )
-            yield f"{name}: {lacking}; left out of A, B and A - B"
-    if infinite := [name for name, one in found.metrics.items() if one.n_infinite]:
-        yield f"infinite values count as 100 dB in A, B and A - B ({', '.join(infinite)})"
-    if found.unjudged:
-        yield f"neither run is called better: {found.unjudged}"
-    else:
-        yield (
-            f"better: one joint test of {counted(found.n_judged, 'comparison')} (sign flips over "
-            "identities); between equal runs, it finds any difference in at most 5 % of cases"
-        )
-
-
-def _table(found: Comparison) -> Table:
-    heads = ("metric", "", "A", "B", "A - B", "95 % interval", "unit", "clips", "better")
-    left = ("metric", "", "unit", "better")
-    whole = set(heads).difference(("unit", "95 % interval"))
-    table = new_table(*heads, right=set(heads).difference(left), whole=whole)
-    for name, one in found.metrics.items():
-        arrow = ARROWS[one.direction]
-        if one.quantity != "value":
-            # Values only; the judged quantity and its interval are in a row of their own.
-            values = shown(one.value_a), shown(one.value_b)
-            table.add_row(name, arrow, *values, "", "", one.unit, str(one.n_clips), "")
-            arrow = ARROWS["lower"]
-        table.add_row(
-            name if one.quantity == "value" else f"  {one.quantity}",
-            arrow,
-            shown(one.a),
-            shown(one.b),
-            shown(one.difference),
-            interval(one.low, one.high),
-            one.unit,
-            str(one.n_clips),
-            (one.better or "").upper(),
-        )
-    return table
 
 
 leaderboard_app = typer.Typer(

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from tpbench.cli import boards, dataset, demo, examples, extraction, models, runs, scores
+from tpbench.cli import boards, compare, dataset, demo, examples, extraction, models, runs, scores
 from tpbench.cli.output import CleanFormatter, clean_streams
 from tpbench.errors import TPBenchError
 from tpbench.foreign import printable
@@ -35,7 +35,7 @@ app.command("split")(dataset.split)
 app.command("eval")(runs.evaluate)
 app.command("generate")(runs.generate)
 app.command("score")(scores.score)
-app.command("compare")(boards.compare)
+app.command("compare")(compare.compare)
 app.command("verify")(runs.verify)
 app.add_typer(boards.leaderboard_app, name="leaderboard")
 app.add_typer(models.models_app, name="models")

@@ -101,37 +101,45 @@ def remarks(metrics: Mapping[str, MetricScore], *, both_means: bool = False) -> 
             more = f"infinite in {counted(found.n_infinite, 'more clip')}, excluded from the mean"
             warnings.setdefault(more, []).append(name)
     for text, names in warnings.items():
-        yield f"{_listed(names)}: {text}"
+        yield f"{listed(names)}: {text}"
     for name, found in metrics.items():
         yield from _means(name, found, both=both_means)
-    yield from _blanks(metrics)
+    yield from blanks(
+        {
+            name: found.reason or ""
+            for name, found in metrics.items()
+            if found.status == "not_measured"
+        }
+    )
     yield from _missing_intervals(metrics)
 
 
-def _blanks(metrics: Mapping[str, MetricScore]) -> Iterator[str]:
-    """Yield what was not measured and what to do: one line for all missing model files."""
+def blanks(reasons: Mapping[str, str], *, what: str = "not measured") -> Iterator[str]:
+    """Yield what has no value and what to do: one line for all missing model files.
+
+    Args:
+        reasons: by metric.
+        what: how the lines begin.
+    """
     lacking: dict[str, list[str]] = {}
     files: dict[str, None] = {}
     without_files = []
-    for name, found in metrics.items():
-        if found.status != "not_measured":
-            continue
-        pull = _PULL.search(found.reason or "")
-        if pull:
+    for name, reason in reasons.items():
+        if pull := _PULL.search(reason):
             files |= dict.fromkeys(pull[1].split())
             without_files.append(name)
         else:
-            lacking.setdefault(found.reason or "", []).append(name)
+            lacking.setdefault(reason, []).append(name)
     if files:
         yield (
-            f"not measured: {_listed(without_files)}: model files are missing, "
+            f"{what}: {listed(without_files)}: model files are missing, "
             f"run: tpbench weights pull {' '.join(files)}"
         )
     for reason, names in lacking.items():
-        yield f"not measured: {_listed(names)}: {reason}"
+        yield f"{what}: {listed(names)}: {reason}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """Return names, the first of many only: "psnr, ssim and 7 more"."""
     if len(names) <= _NAMED + 1:
         return ", ".join(names)
@@ -160,5 +168,5 @@ def _missing_intervals(metrics: Mapping[str, MetricScore]) -> Iterator[str]:
         if reason := metrics[name].interval_reason:
             reasons.setdefault(reason, []).append(name)
     for reason, names in sorted(reasons.items(), key=lambda item: -len(item[1])):
-        which = "" if len(names) == len(values) else f" of {_listed(names)}"
+        which = "" if len(names) == len(values) else f" of {listed(names)}"
         yield f"no interval{which}: {reason}"

@@ -182,7 +182,7 @@ def _score_several(
     as_json: bool,
 ) -> None:
     from tpbench.benchmark.scored import score_methods
-    from tpbench.cli.boards import print_comparison
+    from tpbench.cli.compare import print_comparison
     from tpbench.work import terminate_as_interrupt
 
     with terminate_as_interrupt(), named_scoring_bar() as listener:
@@ -200,7 +200,7 @@ def _score_several(
             form=form,
         )
         for comparison in found.comparisons if form == "table" else ():
-            print_comparison(comparison)
+            print_comparison(comparison, every=every, alone=False)
         for path in found.board.files if found.board else ():
             typer.echo(str(path), err=form != "table")
     for name, report in found.reports.items():
