@@ -153,6 +153,8 @@ def _lines(row: ModelRow, name: str) -> list[str]:
         "licence of the weights": row.licence_weights,
         "parameters": f"{row.params_b:g} billion" if row.params_b is not None else "",
         "home": row.url,
+        "paper": row.paper_url,
+        "page of the weights": row.weights_url,
     }
     lines = [f"{row.id}: {row.display_name}", f"  {row.description}"]
     lines += [f"  {name}: {value}" for name, value in facts.items() if value]
