@@ -42,9 +42,10 @@ def test_the_demo_goes_the_whole_way_and_shows_each_command(
     ]  # fmt: skip
     for words in steps:
         command: Any = typer.main.get_command(app)
+        rest = words
         while getattr(command, "commands", {}):
-            command, words = command.commands[words[0]], words[1:]
-        command.make_context("demo", words)
+            command, rest = command.commands[rest[0]], rest[1:]
+        command.make_context("demo", rest)
     assert any(line.startswith("verified: ") for line in said)
     assert not any("hands" in line.split() for line in said if line.startswith("akd"))
     for file in ("leaderboard/index.html", "scores/leaderboard/leaderboard.csv"):
