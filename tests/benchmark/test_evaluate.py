@@ -114,6 +114,8 @@ def test_the_table_has_a_row_for_each_metric(undisturbed: Evaluation) -> None:
     assert table["value"].to_dict() == pytest.approx({name: clips[name].mean() for name in FAST})
     assert table["n_clips"].tolist() == [3] * len(FAST)
     assert table["spread"].isna().all()
+    columns = ("label", "arrow", "unit", "headline")
+    assert [table.loc["psnr", name] for name in columns] == ["PSNR", "↑", "dB", True]
     assert (undisturbed.complete, undisturbed.partial, undisturbed.coverage) == (True, False, 1.0)
 
 

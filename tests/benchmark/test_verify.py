@@ -20,12 +20,14 @@ from tests.benchmark.conftest import edit_record, write_dataset
 from tests.benchmark.evaluating import Evaluator, flip
 from tests.benchmark.generators import Faulty
 from tpbench.benchmark.checks import Disagreements
+from tpbench.benchmark.leaderboard.assemble import assemble
 from tpbench.benchmark.leaderboard.collect import collect
 from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import write_run_info
 from tpbench.benchmark.verify import verify_run
 from tpbench.canonical import digest_of
 from tpbench.errors import ConfigError, SubmissionError
+from tpbench.metrics.registry import headline_of
 from tpbench.metrics.scoring.report import ScoreReport, load_report, read_scores, write_scores
 
 
@@ -274,6 +276,15 @@ def test_scores_from_before_frames_had_a_sha256_are_read_and_verify_says_what_th
     assert "from a version that did not record the sha256 of frames.parquet" in found.notes[0]
     flip(run.folder.path / "frames.parquet")
     assert problems(run)[0].startswith("frames.parquet: ")
+
+
+def test_scores_from_before_protocols_had_a_headline_are_verified_and_tabled(run: Run) -> None:
+    report = load_report(run.folder.path)[0]
+    settings = {name: value for name, value in report.protocol.items() if name != "headline"}
+    write_scores(run.folder.path / "scores.json", replace(report, protocol=settings))
+    assert problems(run) == ()
+    board = assemble(collect([run.folder.path]))
+    assert [row.id for row in board.overview] == list(headline_of(settings))
 
 
 def test_intervals_of_an_older_method_are_not_compared_and_verify_says_so(run: Run) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.benchmark.papers import parsed_rows
 from tests.cli.conftest import invoke
 from tpbench.errors import ConfigError
-from tpbench.metrics.registry import METRICS, PROTOCOLS
+from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, PROTOCOLS
 
 
 @pytest.fixture(autouse=True)
@@ -30,25 +31,48 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_list_shows_every_metric_with_its_direction_and_unit() -> None:
+def test_list_shows_the_headline_of_the_default_and_counts_the_rest() -> None:
+    headline = PROTOCOLS[DEFAULT_PROTOCOL].headline
     lines = shown("list").splitlines()
-    by_id = {line.split()[0]: words(line) for line in lines[1:-2]}
-    assert list(by_id) == list(METRICS)
-    assert by_id["psnr"] == "psnr ↑ dB PSNR"
-    assert by_id["motion_ratio"] == "motion_ratio → 1 Motion ratio"
-    assert by_id["identical_share"] == "identical_share share Identical frames"
-    assert by_id["lpips"] == "lpips ↓ lpips-alexnet (missing) LPIPS (AlexNet)"
+    assert [line.split()[0] for line in lines[1:-3]] == list(headline)
+    assert (
+        lines[-2]
+        == f"the headline of tpbench-v2; {len(METRICS) - len(headline)} more metrics: --all"
+    )
     assert lines[-1] == "protocols: tpbench-v2, disco, talkingpose"
 
 
+def test_list_of_all_shows_every_metric_with_its_direction_and_unit_the_headline_first() -> None:
+    headline = PROTOCOLS[DEFAULT_PROTOCOL].headline
+    lines = shown("list", "--all").splitlines()
+    by_id = {line.split()[0]: words(line) for line in lines[1:-3]}
+    assert list(by_id)[: len(headline)] == list(headline)
+    assert sorted(by_id) == sorted(METRICS)
+    assert by_id["psnr"] == "psnr * ↑ dB PSNR"
+    assert by_id["motion_ratio"] == "motion_ratio * → 1 Motion ratio"
+    assert by_id["identical_share"] == "identical_share share Identical frames"
+    assert by_id["lpips"] == "lpips * ↓ lpips-alexnet (missing) LPIPS (AlexNet)"
+    assert lines[-2] == "* the headline of tpbench-v2"
+
+
 def test_list_says_how_to_get_the_model_files_that_are_missing() -> None:
-    last = shown("list", "--protocol", "disco").splitlines()[-1]
-    assert last.endswith("tpbench weights pull fid-inception i3d-torchscript lpips-vgg16")
+    lines = shown("list", "--protocol", "disco").splitlines()
+    assert lines[-2].endswith("tpbench weights pull fid-inception i3d-torchscript lpips-vgg16")
 
 
 def test_list_of_a_protocol_without_networks_asks_for_no_model_files() -> None:
     lines = shown("list", "--protocol", "talkingpose").splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["tje_d1", "tje_d2", "tje_d5", "psnr"]
+    assert [line.split()[0] for line in lines[1:-1]] == ["tje_d2", "psnr", "tje_d1", "tje_d5"]
+    assert lines[-1] == "* the headline of talkingpose"
+
+
+def test_list_is_a_table_for_a_paper_too() -> None:
+    rows = parsed_rows(shown("list", "--format", "latex").rstrip("\n"))
+    assert rows[0] == ["Metric", "Id", "Better", "Unit", "Meaning"]
+    assert rows[1] == ["PSNR", "psnr", r"$\uparrow$", "dB", "PSNR"]
+    assert shown("list", "--format", "md").startswith("| Metric | Id | Better | Unit | Meaning |")
+    lines = shown("list", "--all", "--format", "csv").splitlines()
+    assert len(lines) == 1 + len(METRICS)
 
 
 def test_list_as_json_gives_all_there_is_to_know() -> None:
@@ -124,3 +148,4 @@ def test_show_as_json_is_one_metric_or_one_protocol() -> None:
     row = shown_json("show", "disco")
     assert row["digest"] == PROTOCOLS["disco"].digest
     assert row["metrics"] == list(PROTOCOLS["disco"].metrics)
+    assert row["headline"] == list(PROTOCOLS["disco"].headline)

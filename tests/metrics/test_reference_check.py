@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from tests.conftest import MediaMaker
 from tests.metrics.random_networks import random_state, save_state
 from tests.metrics.scoring.clips import pictures, write_video
-from tpbench.cli.scores import metrics_app
+from tpbench.cli.metrics import metrics_app
 from tpbench.metrics import pixels, reference_check
 from tpbench.metrics.reference_check import CheckRow, check_numbers
 from tpbench.metrics.scoring import meters

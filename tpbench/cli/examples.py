@@ -39,11 +39,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "score": (
         "tpbench score --real REAL --generated MINE --out scores",
         "tpbench score --real REAL --generated A=DIR_A --generated B=DIR_B",
-        "tpbench score --real DATASET --split test --generated MINE --first-frame 1",
+        "tpbench score --real DATASET --generated MINE --first-frame 1 --format latex",
     ),
     "compare": (
         "tpbench compare RUN_A RUN_B",
-        "tpbench compare RUN_A RUN_B --json",
+        "tpbench compare RUN_A RUN_B --format latex > table.tex",
     ),
     "verify": (
         "tpbench verify RUN --data DATASET",
@@ -63,7 +63,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "tpbench models check talkingpose",
         "tpbench models check talkingpose --device cuda --dtype fp16",
     ),
-    "metrics list": ("tpbench metrics list", "tpbench metrics list --protocol tpbench-v2"),
+    "metrics list": ("tpbench metrics list --all", "tpbench metrics list --protocol disco"),
     "metrics show": ("tpbench metrics show tje_d2", "tpbench metrics show tpbench-v2"),
     "metrics check": ("tpbench metrics check", "tpbench metrics check my_clip.mp4"),
     "weights list": ("tpbench weights list", "tpbench weights list --json"),

@@ -13,7 +13,18 @@ from typing import Annotated
 
 import typer
 
-from tpbench.cli import boards, compare, dataset, demo, examples, extraction, models, runs, scores
+from tpbench.cli import (
+    boards,
+    compare,
+    dataset,
+    demo,
+    examples,
+    extraction,
+    metrics,
+    models,
+    runs,
+    scores,
+)
 from tpbench.cli.output import CleanFormatter, clean_streams
 from tpbench.errors import TPBenchError
 from tpbench.foreign import printable
@@ -39,7 +50,7 @@ app.command("compare")(compare.compare)
 app.command("verify")(runs.verify)
 app.add_typer(boards.leaderboard_app, name="leaderboard")
 app.add_typer(models.models_app, name="models")
-app.add_typer(scores.metrics_app, name="metrics")
+app.add_typer(metrics.metrics_app, name="metrics")
 app.add_typer(models.weights_app, name="weights")
 app.add_typer(models.cache_app, name="cache")
 app.command("doctor")(models.doctor)

@@ -211,6 +211,16 @@ def test_a_frame_has_a_row_for_each_metric(report: ScoreReport) -> None:
     assert {"direction", "unit", "n_clips", "n_identities", "warning"} <= set(table.columns)
 
 
+def test_a_frame_has_names_and_arrows_as_papers_print_them_and_marks_the_headline(
+    report: ScoreReport,
+) -> None:
+    table = report.to_frame()
+    assert table["label"].tolist() == ["PSNR", "SSIM", "FID", "KID"]
+    assert table["arrow"].tolist() == ["↑", "↑", "↓", "↓"]
+    assert table["headline"].tolist() == [True, True, False, False], "fid is not of its protocol"
+    assert table.loc["psnr", "unit"] == "dB"
+
+
 def test_a_frame_has_a_row_for_each_clip(report: ScoreReport) -> None:
     table = report.clips_frame()
     expected = pd.DataFrame(
