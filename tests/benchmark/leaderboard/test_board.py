@@ -110,24 +110,20 @@ MARKS: Final[dict[str, tuple[str, Models, Marks]]] = {
             notes=("few is not judged: its value is from 4 clips, others are from 6",),
         ),
     ),
-    "below six identities nobody is called worse": (
+    "below six identities nothing is marked": (
         "psnr",
         [("good", {"psnr": BASE, "people": "aabcde"}), ("x", {"psnr": NOISY, "people": "aabcde"})],
         Marks(
-            best=("good",),
-            tied=("x",),
             reason=f"5 identities, and 6 are needed to rule out luck: {NOBODY_WORSE}",
         ),
     ),
-    "without identities nobody is called worse": (
+    "without identities nothing is marked": (
         "psnr",
         [
             ("good", {"psnr": BASE, "people": (None,) * 6}),
             ("x", {"psnr": NOISY, "people": (None,) * 6}),
         ],
         Marks(
-            best=("good",),
-            tied=("x",),
             reason=f"the identities of the clips are not known: {NOBODY_WORSE}",
         ),
     ),

@@ -346,13 +346,12 @@ def _judged(
         return best, (), None
     known = {clip: name for clip in clips if (name := identities[clip]) is not None}
     n_identities = len(set(known.values()))
-    others = tuple(name for name in means if name not in best)
     if len(known) < len(clips):
-        return best, others, f"the identities of the clips are not known: {_NONE_WORSE}"
+        return (), (), f"the identities of the clips are not known: {_NONE_WORSE}"
     if n_identities < MIN_IDENTITIES:
         few = number_of(n_identities, "identity")
         reason = f"{few}, and {MIN_IDENTITIES} are needed to rule out luck"
-        return best, others, f"{reason}: {_NONE_WORSE}"
+        return (), (), f"{reason}: {_NONE_WORSE}"
     worse = worse_than_some(identity_sums([row.badness[metric.id] for row in fit], clips, known))
     tied = (row.id for row, is_worse in zip(fit, worse, strict=True) if not is_worse)
     return best, tuple(name for name in tied if name not in best), None
