@@ -127,6 +127,7 @@ def make_evidence(make_pose: MakePose) -> MakeEvidence:
             "height_px": SIZE_PX[1],
             "fps": Fraction(25),
             "n_frames": n_frames,
+            "sampled": np.arange(n_frames),
             "luminance": 120 * per_frame,
             "motion": 2 * per_frame[1:],
             "page_share": 0.1 * per_frame,

@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 
 
 def _gather(pictures: Sequence[PictureSample], faces: Sequence[FaceSample] = ()) -> Evidence:
-    return sampled_evidence(pictures, faces, size_px=(640, 360), fps=Fraction(25), n_frames=50)
+    return sampled_evidence(
+        pictures,
+        faces,
+        size_px=(640, 360),
+        fps=Fraction(25),
+        span=Span(shot_id=0, start_frame=0, end_frame=50),
+    )
 
 
 def _captioned(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

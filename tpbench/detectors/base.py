@@ -246,6 +246,15 @@ def models_of(skeleton: PoseSource) -> tuple[str, ...]:
     return (*own, *_FACES_AND_HANDS)
 
 
+def models_by_role(skeleton: PoseSource) -> dict[str, tuple[str, ...]]:
+    """Return the names of the model files by what they find: "skeleton", "face", "hand"."""
+    return {
+        "skeleton": _MEDIAPIPE_SKELETON if skeleton == "mediapipe" else DWPOSE_WEIGHTS,
+        "face": tuple(name for name in _FACES_AND_HANDS if "face" in name),
+        "hand": tuple(name for name in _FACES_AND_HANDS if "face" not in name),
+    }
+
+
 def weights_digest(skeleton: PoseSource, *, offline: bool) -> str:
     """Ensure that all model files are present, and return a sha256 over them.
 

@@ -332,23 +332,24 @@ class PieceAnalyser:
             span = Span(shot_id=piece.shot_id, start_frame=begin, end_frame=begin + len(records))
             yield Followed(
                 span=span,
-                evidence=self._evidence(records),
+                evidence=self._evidence(span, records),
                 first_pts=records[0].pts,
             )
 
-    def _evidence(self, records: Sequence[_FrameRecord]) -> ClipEvidence:
+    def _evidence(self, span: Span, records: Sequence[_FrameRecord]) -> ClipEvidence:
         cheap = sampled_evidence(
             [record.picture for record in records if record.picture is not None],
             [record.faces for record in records],
             size_px=(self.info.width_px, self.info.height_px),
             fps=self.info.fps,
-            n_frames=len(records),
+            span=span,
         )
         return ClipEvidence(
             width_px=cheap.width_px,
             height_px=cheap.height_px,
             fps=cheap.fps,
             n_frames=cheap.n_frames,
+            sampled=cheap.sampled,
             luminance=cheap.luminance,
             motion=cheap.motion,
             page_share=cheap.page_share,

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,8 @@ from tpbench.dataset.folder import MANIFEST_NAME, OLD_LEDGER, RECORDS_FOLDER
 from tpbench.dataset.info import INFO_NAME
 from tpbench.errors import DatasetError
 from tpbench.extraction.pipeline import WORK_FOLDER
+from tpbench.extraction.thumbnails import THUMBNAILS
+from tpbench.files import is_temporary
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ def prune(folder: Path, rows: Sequence[Clip], replaced: Iterable[str] = ()) -> N
     kept = {row.clip_id for row in rows if row.status == "kept"}
     described = {row.source_id for row in rows if row.status in {"kept", "rejected"}}
     gone = set(replaced)
+    _prune_thumbnails(folder, {row.source_id for row in rows})
     moved = 0
     for path_of in (clip_path, keypoints_path, pose_path):
         home = path_of(folder, "x").parent
@@ -78,6 +81,14 @@ def prune(folder: Path, rows: Sequence[Clip], replaced: Iterable[str] = ()) -> N
             moved,
             folder / LEFTOVERS,
         )
+
+
+def _prune_thumbnails(folder: Path, sources: Set[str]) -> None:
+    """Delete the thumbnails of sources that are not in the dataset, and unfinished files."""
+    home = folder / THUMBNAILS
+    for path in _files(home) if not home.is_symlink() else ():
+        if is_temporary(path) or (path.suffix == ".json" and path.stem not in sources):
+            path.unlink()
 
 
 def require_own_folders(folder: Path) -> None:

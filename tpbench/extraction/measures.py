@@ -377,6 +377,8 @@ class Evidence:
     fps: Fraction
     n_frames: int
     """Frames of the span on the constant-rate timeline, sampled or not."""
+    sampled: NDArray[np.int64]
+    """(N,) which frames were sampled, counted from the start of the span."""
     luminance: NDArray[np.float64]
     """(N,) mean luma, 0..255."""
     motion: NDArray[np.float64]
@@ -396,6 +398,18 @@ class Evidence:
     def duration_s(self) -> float:
         """Length of the span in seconds."""
         return float(self.n_frames / self.fps)
+
+    def frames_of(self, n_values: int) -> NDArray[np.int64]:
+        """Return the frames, counted from the start of the span, that values belong to.
+
+        Args:
+            n_values: there is one per sampled frame, or one per frame; of differences one or two
+                fewer: those belong to the later, or the middle, of the frames compared.
+        """
+        every = n_values > len(self.sampled)
+        frames = np.arange(self.n_frames) if every else self.sampled
+        skipped = (len(frames) - n_values + 1) // 2
+        return frames[skipped : skipped + n_values]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,7 +18,13 @@ from tpbench.detectors.base import DetectorSuite
 from tpbench.errors import DamageError, MediaError, TransparentError
 from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.damage import screen_whole_shots
-from tpbench.extraction.filters import Verdict, judge_clip, judge_screened, reject_codes
+from tpbench.extraction.filters import (
+    Verdict,
+    deciding_frame,
+    judge_clip,
+    judge_screened,
+    reject_codes,
+)
 from tpbench.extraction.following import Followed, PieceAnalyser
 from tpbench.extraction.measures import StageClock
 from tpbench.extraction.screening import Screened, screen_again, spans_of_shot
@@ -32,6 +38,7 @@ from tpbench.extraction.sources import (
     why_out_of_reach,
 )
 from tpbench.extraction.steadying import skeleton_digest, switch_counts
+from tpbench.extraction.thumbnails import write_thumbnails
 from tpbench.extraction.writing import CropBox, WrittenClip, upper_body_crop, write_clip
 from tpbench.files import sync
 from tpbench.privacy import public_message
@@ -282,6 +289,8 @@ class SourcePipeline:
             )
             clips = tuple(work.clips(on_frame))
             self.require_folder()
+            with clock.stage("write"):
+                write_thumbnails(self.folder, source_id(source), source.path, info, work.decided)
             move_clips([c.clip_id for c in clips if c.status == "kept"], staging, self.folder)
         return SourceResult(
             source_sha256=source.sha256 or "",
@@ -302,6 +311,8 @@ class _SourceWork:
     clock: StageClock
     staging: Path
     rows: RowMaker
+    decided: dict[str, int] = field(default_factory=dict)
+    """Clip id -> the frame of the source that shows best why a stretch was rejected."""
 
     def clips(self, on_frame: Callable[[int], None]) -> Iterator[Clip]:
         counted = _FrameCounter(on_frame)
@@ -321,7 +332,7 @@ class _SourceWork:
         tracks = 0
         for shot in found.screened.shots:
             if shot.is_transition:
-                yield self.rows.transition(shot.span)
+                yield self._noted(self.rows.transition(shot.span), shot.span.n_frames // 2)
                 continue
             try:
                 clips = list(work.clips_of(shot, found.screened, counted, first_track=tracks))
@@ -340,9 +351,11 @@ class _SourceWork:
         tracks = count(first_track)
         seen = self._rescreened(shot, screened, counted)
         for span in spans_of_shot(shot, seen, config):
-            verdicts = judge_screened(seen.evidence(span), config.filters)
+            evidence = seen.evidence(span)
+            verdicts = judge_screened(evidence, config.filters)
             if reject_codes(verdicts):
-                yield self.rows.screened_out(span, verdicts)
+                row = self.rows.screened_out(span, verdicts)
+                yield self._noted(row, deciding_frame(evidence, verdicts))
                 continue
             for piece in cut_evenly(span, max_frames=max_frames):
                 for followed in self._analyse(piece, seen.info, counted):
@@ -402,13 +415,21 @@ class _SourceWork:
                     pose=pose,
                     size_px=config.clip.out_size_px,
                 )
-        return self.rows.followed(
+        row = self.rows.followed(
             followed,
             track_id=track_id,
             verdicts=verdicts,
             crop=crop.seen_from_outside(info.display.window),
             written=written,
         )
+        if written is not None:
+            return row
+        return self._noted(row, deciding_frame(followed.evidence, verdicts))
+
+    def _noted(self, row: Clip, frame: int) -> Clip:
+        """Note which frame, counted from the start of the row, decided that it is rejected."""
+        self.decided[row.clip_id] = (row.start_frame or 0) + frame
+        return row
 
 
 @contextmanager

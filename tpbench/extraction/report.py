@@ -10,27 +10,32 @@ import base64
 import json
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from itertools import islice
+from itertools import groupby
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 
-from tpbench.dataset import Clip, Dataset, Measurement
+from tpbench.dataset import Clip, Dataset, DatasetInfo, Measurement
+from tpbench.detectors.base import models_by_role
 from tpbench.errors import MediaError
 from tpbench.extraction.pipeline import OTHER_CODES
+from tpbench.extraction.thumbnails import evenly, read_thumbnails
 from tpbench.files import atomic_write_text
 from tpbench.foreign import ForeignFileError, require_own
+from tpbench.wholebody import PoseSource
 
 logger = logging.getLogger(__name__)
 
 REPORT_NAME: Final = "report.html"
 
+MAX_CLIPS: Final = 24
+"""Most clips with players; browsers load the beginning of each."""
 MAX_SAMPLES: Final = 12
 _MAX_SAMPLES_PER_CLIP: Final = 3
 _SIDE_PX: Final = 384
@@ -39,6 +44,8 @@ _JPEG_QUALITY: Final = 80
 _MAX_ROWS: Final = 200
 """Most rows of a table, so that phones can scroll them; the manifest holds the rest."""
 _BINS: Final = 32
+_FEW_CLIPS: Final = 10
+"""Histograms of fewer clips say little: they are folded."""
 
 Part = Literal["kept", "elsewhere", "refused"]
 """Outcome of a clip: kept, rejected by other filters only, or rejected by this filter."""
@@ -46,6 +53,8 @@ Part = Literal["kept", "elsewhere", "refused"]
 
 def write_report(folder: Path) -> Path:
     """Write `folder/report.html` from a finished dataset: one file, without scripts or downloads.
+
+    Only its players need other files: the clips and pose videos beside it.
 
     All text of outside origin (names, addresses, errors) is escaped, and a content security policy
     in the page blocks anything that still slips through.
@@ -55,18 +64,29 @@ def write_report(folder: Path) -> Path:
     """
     dataset = Dataset.open(folder)
     info, clips = dataset.info, dataset.clips(None)
+    kept = [clip for clip in clips if clip.status == "kept"]
+    rejected = [clip for clip in clips if clip.status == "rejected"]
+    plots = [plot for item in info.measurements if (plot := histogram(item, clips))]
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"short": short, "number": "{:,}".format, "percent": "{:.1%}".format}
+    environment.filters |= {
+        "short": short,
+        "number": "{:,}".format,
+        "percent": "{:.1%}".format,
+        "clock": clock,
+    }
     template = resources.files("tpbench.extraction").joinpath("report.html.j2")
     page = environment.from_string(template.read_text(encoding="utf-8")).render(
         info=info,
-        samples=list(sample_frames(dataset, [clip for clip in clips if clip.status == "kept"])),
+        samples=list(sample_frames(dataset, kept)),
+        players=[_player(dataset, clip) for clip in choose_clips(kept, MAX_CLIPS)],
         titles=OTHER_CODES | {item.code: item.title for item in info.measurements if item.code},
         by_code={item.code: item for item in info.measurements if item.code},
-        plots=[plot for item in info.measurements if (plot := histogram(item, clips))],
-        rejected=list(islice((clip for clip in clips if clip.status == "rejected"), _MAX_ROWS)),
+        plots=plots,
+        few_clips=max((plot.n_clips for plot in plots), default=0) < _FEW_CLIPS,
+        rejected=list(rejections(folder, evenly(rejected, _MAX_ROWS))),
+        models=list(_models(info)),
         broken=[clip for clip in clips if clip.status in {"failed", "quarantined"}],
         max_rows=_MAX_ROWS,
         config=json.dumps(info.config, indent=2, ensure_ascii=False),
@@ -75,6 +95,78 @@ def write_report(folder: Path) -> Path:
     path = folder / REPORT_NAME
     atomic_write_text(path, page + "\n")
     return path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Player:
+    """A kept clip and its pose video, as addresses relative to the page."""
+
+    clip: Clip
+    video: str | None
+    """None if the file is missing."""
+    pose: str | None
+
+
+def _player(dataset: Dataset, clip: Clip) -> Player:
+    def address(path: Path) -> str | None:
+        return path.relative_to(dataset.folder).as_posix() if path.is_file() else None
+
+    return Player(
+        clip=clip,
+        video=address(dataset.clip_path(clip)),
+        pose=address(dataset.pose_path(clip)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A rejected stretch, with the frame that decided if it is known."""
+
+    clip: Clip
+    frame: int | None
+    """Of the source."""
+    picture: str | None
+    """`data:` URI of a JPEG."""
+
+    @property
+    def time_s(self) -> float | None:
+        """When the frame is shown, in seconds from the start of the source."""
+        if self.frame is None or self.clip.fps is None:
+            return None
+        return self.frame / self.clip.fps
+
+
+def rejections(folder: Path, clips: Iterable[Clip]) -> Iterator[Rejection]:
+    """Add thumbnails to rejected clips, which are in the order of their ids."""
+    for source_id, group in groupby(clips, key=lambda clip: clip.source_id):
+        found = read_thumbnails(folder, source_id)
+        for clip in group:
+            seen = found.get(clip.clip_id)
+            yield Rejection(
+                clip=clip,
+                frame=None if seen is None else seen.frame,
+                picture=None if seen is None else _data_uri("jpeg", seen.jpeg),
+            )
+
+
+def _models(info: DatasetInfo) -> Iterator[tuple[str, str, str]]:
+    """Yield role, names of the model files, and digest."""
+    wanted = info.config.get("skeleton")
+    skeletons: tuple[PoseSource, ...] = get_args(PoseSource)
+    # Datasets of earlier versions have no such setting.
+    names = next((models_by_role(item) for item in skeletons if item == wanted), {})
+    for role, digest in info.models.items():
+        yield role, ", ".join(names.get(role, ())), digest
+
+
+def clock(seconds: float) -> str:
+    """Return a time in a video as minutes and seconds.
+
+    >>> clock(75.25)
+    '1:15.2'
+    """
+    tenths = int(seconds * 10 + 1e-6)
+    return f"{tenths // 600}:{tenths % 600 / 10:04.1f}"
 
 
 def short(value: float) -> str:
@@ -305,7 +397,7 @@ def _jpeg_uri(image: NDArray[np.uint8]) -> str:
 
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     encoded = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), quality)[1]
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+    return _data_uri("jpeg", encoded.tobytes())
 
 
 def _layer_uri(drawing: NDArray[np.uint8]) -> str:
@@ -319,4 +411,8 @@ def _layer_uri(drawing: NDArray[np.uint8]) -> str:
     layer = np.concatenate([colour[..., ::-1].clip(0, 255), coverage], axis=-1)
     quality = [cv2.IMWRITE_PNG_COMPRESSION, 9]
     encoded = cv2.imencode(".png", layer.round().astype(np.uint8), quality)[1]
-    return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode()
+    return _data_uri("png", encoded.tobytes())
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

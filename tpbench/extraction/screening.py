@@ -113,7 +113,7 @@ def sampled_evidence(
     *,
     size_px: tuple[int, int],
     fps: Fraction,
-    n_frames: int,
+    span: Span,
 ) -> Evidence:
     """Gather the samples of one span into the evidence that filters judge.
 
@@ -122,13 +122,14 @@ def sampled_evidence(
         faces: the searched frames of the span.
         size_px: width and height of the source.
         fps: rate of the source.
-        n_frames: all frames of the span.
+        span: all frames, sampled or not.
     """
     return Evidence(
         width_px=size_px[0],
         height_px=size_px[1],
         fps=fps,
-        n_frames=n_frames,
+        n_frames=span.n_frames,
+        sampled=np.array([sample.frame for sample in pictures], dtype=np.int64) - span.start_frame,
         luminance=np.array([sample.luminance for sample in pictures]),
         motion=np.array([sample.motion for sample in pictures[1:]]),
         page_share=np.array([sample.page_share for sample in pictures]),
@@ -189,7 +190,7 @@ class Screened:
             _within(self.faces, span),
             size_px=(self.info.width_px, self.info.height_px),
             fps=self.info.fps,
-            n_frames=span.n_frames,
+            span=span,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from tpbench.dataset import Measurement
 from tpbench.extraction.filters import body, clip, face, picture
@@ -17,6 +17,7 @@ __all__ = [
     "SCREENING_FILTERS",
     "Filter",
     "Verdict",
+    "deciding_frame",
     "described_measurements",
     "judge_clip",
     "judge_screened",
@@ -54,6 +55,18 @@ def judge_clip(evidence: ClipEvidence, thresholds: Thresholds) -> list[Verdict]:
 def reject_codes(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     """Return the codes of the filters that rejected, in the order they were applied."""
     return tuple(verdict.code for verdict in verdicts if not verdict.kept)
+
+
+def deciding_frame(evidence: Evidence, verdicts: Sequence[Verdict]) -> int:
+    """Return the frame that shows best why the first filter rejected, from 0 at the span's start.
+
+    Args:
+        evidence: what the verdicts were judged by.
+        verdicts: at least one of them a rejection.
+    """
+    first = next(verdict for verdict in verdicts if not verdict.kept)
+    filters: Mapping[str, Filter[Any]] = {item.code: item for item in ALL_FILTERS}
+    return filters[first.code].deciding_frame(evidence, first)
 
 
 def described_measurements() -> tuple[Measurement, ...]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tpbench.dataset import Measurement
 from tpbench.extraction.measures import Evidence
@@ -36,6 +39,9 @@ class Filter(Generic[Seen_contra]):
     which side of the threshold is kept; the threshold itself is kept, too."""
     measure: Callable[[Seen_contra], float]
     """Returns the number; NaN where there is nothing to measure."""
+    per_frame: Callable[[Seen_contra], NDArray[Any]] | None = None
+    """Returns what the number is a mean, median or share of: one value per frame, or per sampled
+    frame. None if it describes the span as a whole."""
 
     @property
     def code(self) -> str:
@@ -52,3 +58,25 @@ class Filter(Generic[Seen_contra]):
             measured=measured,
             threshold=threshold,
         )
+
+    def deciding_frame(self, evidence: Seen_contra, verdict: Verdict) -> int:
+        """Return the frame that shows best why a span was rejected, from 0 at its start.
+
+        Of the frames that would themselves be rejected, the one nearest to the measured number; of
+        equal ones, and where the number describes the span as a whole, the middle one.
+        """
+        if self.per_frame is None:
+            return evidence.n_frames // 2
+        values = np.asarray(self.per_frame(evidence), dtype=np.float64)
+        known = np.isfinite(values)
+        passes = (
+            values >= verdict.threshold
+            if self.measurement.direction == "at_least"
+            else values <= verdict.threshold
+        )
+        judged = known & ~passes if (known & ~passes).any() else known
+        if not judged.any():
+            return evidence.n_frames // 2
+        distance = np.where(judged, np.abs(values - verdict.measured), np.inf)
+        nearest = np.flatnonzero(distance == distance.min())
+        return int(evidence.frames_of(len(values))[nearest[len(nearest) // 2]])

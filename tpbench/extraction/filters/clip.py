@@ -62,6 +62,7 @@ WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
             meaning="How fast the background moves.",
         ),
         measure=camera_speed,
+        per_frame=lambda seen: seen.camera_shift_share * float(seen.fps),
     ),
     Filter(
         measurement=Measurement(
@@ -72,5 +73,6 @@ WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
             meaning="How far the person's looks drift away from the start of the track.",
         ),
         measure=lambda seen: finite_percentile(seen.appearance_change, 95),
+        per_frame=lambda seen: seen.appearance_change,
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tpbench.dataset import Measurement
 from tpbench.extraction.filters.base import Filter
@@ -14,10 +15,10 @@ FRONTAL_DEG: Final = 45.0
 """Up to here both eyes and the mouth are seen; others use 30 for portraits; speakers turn more."""
 
 
-def frontal_share(seen: ClipEvidence) -> float:
-    """Return the share of frames with |yaw| <= `FRONTAL_DEG`; one without a face is not frontal."""
+def frontal(seen: ClipEvidence) -> NDArray[np.bool_]:
+    """Return in which frames |yaw| <= `FRONTAL_DEG`: (T,); one without a face is not frontal."""
     with np.errstate(invalid="ignore"):
-        return share(np.abs(seen.face_yaw_deg) <= FRONTAL_DEG)
+        return np.abs(seen.face_yaw_deg) <= FRONTAL_DEG
 
 
 SCREENING: Final[tuple[Filter[Evidence], ...]] = (
@@ -30,6 +31,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
             meaning="The share of frames that show a face.",
         ),
         measure=lambda seen: 1.0 - share(lasting(seen.num_faces == 0)),
+        per_frame=lambda seen: ~lasting(seen.num_faces == 0),
     ),
     Filter(
         measurement=Measurement(
@@ -40,6 +42,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
             meaning="The share of frames that show a second face of comparable size.",
         ),
         measure=lambda seen: share(lasting(seen.num_faces > 1)),
+        per_frame=lambda seen: lasting(seen.num_faces > 1),
     ),
     Filter(
         measurement=Measurement(
@@ -51,6 +54,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
             meaning="The height of the face.",
         ),
         measure=lambda seen: finite_median(seen.face_height_px),
+        per_frame=lambda seen: seen.face_height_px,
     ),
     Filter(
         measurement=Measurement(
@@ -61,6 +65,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
             meaning="How sure the face detector is.",
         ),
         measure=lambda seen: finite_median(seen.face_scores),
+        per_frame=lambda seen: seen.face_scores,
     ),
 )
 
@@ -75,6 +80,7 @@ WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
             meaning="How far the head is turned at its median.",
         ),
         measure=lambda seen: finite_median(np.abs(seen.face_yaw_deg)),
+        per_frame=lambda seen: np.abs(seen.face_yaw_deg),
     ),
     Filter(
         measurement=Measurement(
@@ -84,7 +90,8 @@ WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
             direction="at_least",
             meaning="The share of frames in which the face is turned towards the camera.",
         ),
-        measure=frontal_share,
+        measure=lambda seen: share(frontal(seen)),
+        per_frame=frontal,
     ),
     Filter(
         measurement=Measurement(
@@ -95,5 +102,6 @@ WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
             meaning="How sharp the face is.",
         ),
         measure=lambda seen: finite_median(seen.face_sharpness),
+        per_frame=lambda seen: seen.face_sharpness,
     ),
 )

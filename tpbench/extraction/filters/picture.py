@@ -25,6 +25,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
             meaning="How bright the span is at its median.",
         ),
         measure=lambda seen: finite_median(seen.luminance),
+        per_frame=lambda seen: seen.luminance,
     ),
     Filter(
         measurement=Measurement(
@@ -36,6 +37,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
             meaning="How bright the brightest tenth of the span is.",
         ),
         measure=lambda seen: finite_percentile(seen.luminance, 90),
+        per_frame=lambda seen: seen.luminance,
     ),
     Filter(
         measurement=Measurement(
@@ -46,6 +48,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
             meaning="The share of half-second steps in which anything moves.",
         ),
         measure=lambda seen: share(seen.motion > MOVING_LEVELS),
+        per_frame=lambda seen: seen.motion > MOVING_LEVELS,
     ),
     Filter(
         measurement=Measurement(
@@ -56,6 +59,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
             meaning="How much of the picture is a page: perfectly flat, and written or drawn upon.",
         ),
         measure=lambda seen: finite_median(seen.page_share),
+        per_frame=lambda seen: seen.page_share,
     ),
     Filter(
         measurement=Measurement(
