@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import io
 import json
@@ -32,6 +33,7 @@ from tpbench.cli.main import _CurrentStderr, main
 from tpbench.cli.output import CleanStream, counted
 from tpbench.dataset import Clip, Dataset, Measurement, RunStats, finalise
 from tpbench.errors import DatasetError
+from tpbench.extraction.thumbnails import thumbnails_path
 from tpbench.files import sha256_of
 from tpbench.video import probe, read_frames
 from tpbench.work import Progress
@@ -539,6 +541,16 @@ def test_inspect_shows_every_measurement_of_a_clip_against_its_limit(folder: Pat
     assert "source videos/bob [red].mp4" in lines
     assert "Face [bold]height 31.5 ≥ 80 px reject: face.too_small" in lines
     assert "Head turn deg not measured" in lines
+
+
+def test_inspect_names_the_frame_that_decided(folder: Path) -> None:
+    assert json.loads(invoke("inspect", folder, "bob", "--json").stdout)["deciding_frame"] is None
+    jpeg = base64.b64encode(b"\xff\xd8\xff").decode()
+    path = thumbnails_path(folder, Dataset.open(folder).clip("bob").source_id)
+    path.parent.mkdir()
+    path.write_text(json.dumps({"thumbnails": {"bob": {"frame": 30, "jpeg": jpeg}}}))
+    assert json.loads(invoke("inspect", folder, "bob", "--json").stdout)["deciding_frame"] == 30
+    assert "decided by frame 30" in " ".join(invoke("inspect", folder, "bob").stdout.split())
 
 
 def test_inspect_takes_the_beginning_of_an_id(folder: Path) -> None:

@@ -83,3 +83,12 @@ def test_strangers_files_stay(tmp_path: Path) -> None:
     prune(tmp_path, [])
 
     assert [path for path in foreign if not path.exists()] == []
+
+
+def test_thumbnails_of_sources_that_are_gone_are_deleted(tmp_path: Path) -> None:
+    home = tmp_path / ".thumbnails"
+    for name in ("talk-01234567.json", "gone-01234567.json", "mine.txt"):
+        make(home / name)
+    make(home / ".talk-01234567.json.0123abcd.tmp")
+    prune(tmp_path, [row(KEPT)])
+    assert {path.name for path in home.iterdir()} == {"talk-01234567.json", "mine.txt"}

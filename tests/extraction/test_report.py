@@ -29,7 +29,8 @@ from tpbench.extraction.report import (
     short,
     write_report,
 )
-from tpbench.video import CLIP, VideoWriter
+from tpbench.extraction.thumbnails import write_thumbnails
+from tpbench.video import CLIP, VideoWriter, probe
 from tpbench.wholebody import LEFT_ELBOW, LEFT_SHOULDER, RIGHT_SHOULDER, WholeBodyPose, save_pose
 
 _SIZE = 64
@@ -85,7 +86,9 @@ def _dataset(folder: Path, kept: int) -> Dataset:
         source_id="small",
         source_path=f"videos/{_EVIL}.mp4",
         start_s=1.0,
-        end_s=2.5,
+        end_s=62.5,
+        fps_num=25,
+        fps_den=1,
         measurements={"face_height_px": 31.5},
         thresholds={"face_height_px": 80.0},
     )
@@ -100,8 +103,8 @@ def _dataset(folder: Path, kept: int) -> Dataset:
         folder,
         [*rows, rejected, failed],
         name=f"Talks {_EVIL} $style",
-        config={"name": _EVIL},
-        models={"skeleton": "a" * 64},
+        config={"name": _EVIL, "skeleton": "mediapipe"},
+        models={"skeleton": "a" * 64, "face": "b" * 64},
         measurements=(_FACE,),
         run=RunStats(
             workers=1, wall_s=2, core_s=4, source_frames=90, source_s=3, stage_s={"write": 1.0}
@@ -117,6 +120,10 @@ class _Page(HTMLParser):
         self.tags: list[str] = []
         self.images: list[str] = []
         self.links: list[str] = []
+        self.videos: list[str] = []
+        self.posters: list[str] = []
+        self.widths: list[str] = []
+        self.open_details: list[bool] = []
         self.text = ""
         self._open: list[str] = []
         self.feed(text)
@@ -127,6 +134,13 @@ class _Page(HTMLParser):
         values = dict(attrs)
         if tag == "img":
             self.images.append(values["src"] or "")
+        if tag == "video":
+            self.videos.append(values["src"] or "")
+            self.posters.append(values.get("poster") or "")
+        if tag == "details":
+            self.open_details.append("open" in values)
+        if (values.get("class") or "").startswith("bar "):
+            self.widths.append(values["style"] or "")
         self.links += [values[name] or "" for name in ("href", "action") if name in values]
         if tag not in {"meta", "img", "input", "br", "line", "rect"}:
             self._open.append(tag)
@@ -148,11 +162,13 @@ def page(tmp_path: Path) -> _Page:
     return _Page(write_report(tmp_path / "talks").read_text(encoding="utf-8"))
 
 
-def test_page_needs_nothing_from_anywhere(page: _Page) -> None:
+def test_page_needs_nothing_from_anywhere_but_videos_beside_it(page: _Page) -> None:
     assert {"script", "link", "iframe", "object"}.isdisjoint(page.tags)
     assert page.links == []
+    assert page.videos == [f"{home}/talk{i}.mp4" for i in range(2) for home in ("clips", "poses")]
     assert page.images
-    assert all(re.match(r"data:image/(jpeg|png);base64,", image) for image in page.images)
+    for image in (*page.images, *page.posters):
+        assert re.match(r"data:image/(jpeg|png);base64,", image)
 
 
 def test_foreign_text_is_shown_as_text(page: _Page) -> None:
@@ -168,9 +184,12 @@ def test_page_states_counts_reasons_and_limits(page: _Page) -> None:
     assert "not readable 1 25.0%" in text
     assert "face.too_smallFace <height>1 \N{MIDDLE DOT} 100.0%" in text
     assert "shot.transition" in text
-    assert "face.too_small 31.5 limit 80 px" in text
+    assert "Face <height> 31.5 px instead of \N{GREATER-THAN OR EQUAL TO} 80 face.too_small" in text
+    assert "0:01.0 to 1:02.5" in text
+    assert "0.5 s of video" in text.replace("sof", "s of")
     assert "45.0 source frames/s with 1 worker," in text
-    assert "Rejected clips (1)" in text
+    assert "1 stretch" in text
+    assert "mediapipe-pose-detector, mediapipe-pose-landmarks, mediapipe-face-mesh" in text
     assert "\N{GREATER-THAN OR EQUAL TO} 80 px" in text
     assert "118 to 121 px: 2 kept, 0 rejected for this, 0 rejected for something else" in text
 
@@ -198,7 +217,50 @@ def test_clip_with_unreadable_files_costs_only_its_own_samples(
     dataset.clip_path(first).write_bytes(b"")
     page = _Page(write_report(dataset.folder).read_text(encoding="utf-8"))
     assert len(page.images) == 2 * 3
+    assert [bool(poster) for poster in page.posters] == [False, False, True, True]
     assert "no sample frame of talk0" in caplog.text
+
+
+def test_video_that_is_missing_is_said_to_be(tmp_path: Path) -> None:
+    dataset = _dataset(tmp_path / "talks", kept=1)
+    dataset.pose_path(dataset.clips()[0]).unlink()
+    page = _Page(write_report(dataset.folder).read_text(encoding="utf-8"))
+    assert page.videos == ["clips/talk0.mp4"]
+    assert "pose of talk0 is missing" in page.text
+
+
+def test_bars_are_shares_of_the_whole(page: _Page) -> None:
+    # One of one rejected clip for each code, and the only stage.
+    assert page.widths == ["width:100.00%"] * 3
+
+
+def test_rejected_stretch_shows_the_frame_that_decided(tmp_path: Path) -> None:
+    dataset = _dataset(tmp_path / "talks", kept=1)
+    clip = dataset.clips()[0]
+    video = dataset.clip_path(clip)
+    write_thumbnails(dataset.folder, "small", video, probe(video), {"small": 5})
+    page = _Page(write_report(dataset.folder).read_text(encoding="utf-8"))
+    assert _decoded(page.images[-1]).shape == (_SIZE, _SIZE, 3)
+    assert "decided at 0:00.2, frame 5" in " ".join(page.text.split())
+
+
+def test_rejected_stretch_without_a_picture_says_so(page: _Page) -> None:
+    assert "no picture" in page.text
+    assert "decided at" not in page.text
+
+
+def test_few_clips_fold_the_histograms(tmp_path: Path) -> None:
+    _dataset(tmp_path / "few", kept=2)
+    few = write_report(tmp_path / "few").read_text(encoding="utf-8")
+    assert "1 histograms" not in few
+    assert 'class="card few"' in few
+    many = [
+        replace(rejected, clip_id=f"small{index}")
+        for index in range(10)
+        for rejected in _dataset(tmp_path / "some", kept=0).clips("rejected")
+    ]
+    finalise(tmp_path / "many", many, name="", config={}, models={}, measurements=(_FACE,))
+    assert 'class="card few"' not in write_report(tmp_path / "many").read_text(encoding="utf-8")
 
 
 def test_report_of_a_dataset_without_clips_is_a_page(tmp_path: Path) -> None:

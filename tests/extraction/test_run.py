@@ -17,7 +17,7 @@ import yaml
 
 from tests.extraction.dying_driver import POINTS
 from tests.processes import assert_none_outlives, descendants, started, wait_while_running
-from tests.talks import darkness, mirrored, short_settings, write_talk
+from tests.talks import N_FRAMES, darkness, mirrored, short_settings, write_talk
 from tpbench.dataset import Dataset
 from tpbench.dataset.folder import RECORDS_FOLDER
 from tpbench.errors import ConfigError, DatasetError
@@ -25,6 +25,7 @@ from tpbench.extraction import run
 from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.records import WORKER_LOG, SourceRecord, open_records, read_records
 from tpbench.extraction.run import ExtractionRequest, extract, run_shard
+from tpbench.extraction.thumbnails import read_thumbnails
 from tpbench.extraction.worker import build
 from tpbench.files import sha256_of
 from tpbench.work import InThisProcess, TaskSpec, pool
@@ -172,6 +173,10 @@ def test_the_undisturbed_run_is_what_the_others_are_held_against(
     )
     assert Dataset.open(undisturbed).verify() == []
     assert not (undisturbed / ".work").exists()
+    (pictured,) = undisturbed.glob(".thumbnails/*")
+    (shown,) = read_thumbnails(undisturbed, pictured.stem).items()
+    assert shown[0] == found["c.mp4"]["clip_id"]
+    assert 0 <= shown[1].frame < N_FRAMES
 
 
 @pytest.mark.parametrize("point", POINTS)

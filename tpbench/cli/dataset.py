@@ -44,7 +44,7 @@ def inspect(
         console().print(
             render_summary(opened.info)
             if row is None
-            else render_clip(opened.info, row, _paths(opened, row))
+            else render_clip(opened.info, row, {**_paths(opened, row), **_decided(opened, row)})
         )
         if row is None and (failures := _failures(opened)):
             console().print(render_failures(failures))
@@ -113,8 +113,25 @@ def _clip_json(dataset: Dataset, clip: Clip) -> dict[str, Any]:
     return {
         **clip.to_json(),
         "verdicts": verdicts(dataset.info, clip),
+        "deciding_frame": _deciding_frame(dataset, clip),
         "paths": _paths(dataset, clip),
     }
+
+
+def _decided(dataset: Dataset, clip: Clip) -> dict[str, str]:
+    frame = _deciding_frame(dataset, clip)
+    if frame is None:
+        return {}
+    time = f" ({frame / clip.fps:.1f} s)" if clip.fps else ""
+    return {"decided by": f"frame {frame}{time} of the source, shown in report.html"}
+
+
+def _deciding_frame(dataset: Dataset, clip: Clip) -> int | None:
+    """Return the frame of the source that shows best why a clip was rejected, if it is known."""
+    from tpbench.extraction.thumbnails import read_thumbnails
+
+    seen = read_thumbnails(dataset.folder, clip.source_id).get(clip.clip_id)
+    return None if seen is None else seen.frame
 
 
 def _paths(dataset: Dataset, clip: Clip) -> dict[str, str]:
@@ -173,8 +190,8 @@ _FACTS: Final = (
 )  # fmt: skip
 
 
-def render_clip(info: DatasetInfo, clip: Clip, paths: dict[str, str]) -> RenderableType:
-    """Return everything known about a clip: provenance, paths, measurements, thresholds."""
+def render_clip(info: DatasetInfo, clip: Clip, more: dict[str, str]) -> RenderableType:
+    """Return everything known about a clip: provenance, `more`, measurements, thresholds."""
     from rich.console import Group
     from rich.text import Text
 
@@ -184,7 +201,7 @@ def render_clip(info: DatasetInfo, clip: Clip, paths: dict[str, str]) -> Rendera
         head.append(f"  {', '.join(clip.reject_codes)}")
     facts = new_table("", "")
     row = clip.to_json()
-    for name, value in [*_provenance(clip), *paths.items()]:
+    for name, value in [*_provenance(clip), *more.items()]:
         facts.add_row(name, value)
     for name in _FACTS:
         if row[name] is not None:

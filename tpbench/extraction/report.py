@@ -39,6 +39,7 @@ MAX_CLIPS: Final = 24
 MAX_SAMPLES: Final = 12
 _MAX_SAMPLES_PER_CLIP: Final = 3
 _SIDE_PX: Final = 384
+_POSTER_PX: Final = 256
 _JPEG_QUALITY: Final = 80
 
 _MAX_ROWS: Final = 200
@@ -105,6 +106,8 @@ class Player:
     video: str | None
     """None if the file is missing."""
     pose: str | None
+    first: Sample | None
+    """Shown until a video is played; None if the files can't be read."""
 
 
 def _player(dataset: Dataset, clip: Clip) -> Player:
@@ -115,6 +118,7 @@ def _player(dataset: Dataset, clip: Clip) -> Player:
         clip=clip,
         video=address(dataset.clip_path(clip)),
         pose=address(dataset.pose_path(clip)),
+        first=next(_samples_of(dataset, clip, [0], side_px=_POSTER_PX), None),
     )
 
 
@@ -338,10 +342,7 @@ def sample_frames(dataset: Dataset, clips: Sequence[Clip]) -> Iterator[Sample]:
     for clip in chosen:
         frames = clip.n_frames or 0
         indices = sorted({int((place + 0.5) / each * frames) for place in range(each)})
-        try:
-            yield from _samples_of(dataset, clip, indices)
-        except (MediaError, ForeignFileError, OSError, IndexError) as error:
-            logger.warning("no sample frame of %s: %s", clip.clip_id, error)
+        yield from _samples_of(dataset, clip, indices, side_px=_SIDE_PX)
 
 
 def choose_clips(clips: Sequence[Clip], limit: int) -> list[Clip]:
@@ -363,7 +364,18 @@ def choose_clips(clips: Sequence[Clip], limit: int) -> list[Clip]:
     return sorted(chosen, key=lambda clip: clip.clip_id)
 
 
-def _samples_of(dataset: Dataset, clip: Clip, indices: Sequence[int]) -> Iterator[Sample]:
+def _samples_of(
+    dataset: Dataset, clip: Clip, indices: Sequence[int], *, side_px: int
+) -> Iterator[Sample]:
+    try:
+        yield from _read_samples(dataset, clip, indices, side_px)
+    except (MediaError, ForeignFileError, OSError, IndexError) as error:
+        logger.warning("no sample frame of %s: %s", clip.clip_id, error)
+
+
+def _read_samples(
+    dataset: Dataset, clip: Clip, indices: Sequence[int], side_px: int
+) -> Iterator[Sample]:
     from tpbench.dwpose_drawing import draw_pose
     from tpbench.video import frames_at
 
@@ -378,16 +390,16 @@ def _samples_of(dataset: Dataset, clip: Clip, indices: Sequence[int]) -> Iterato
         yield Sample(
             clip=clip,
             frame_index=frame.index,
-            picture=_jpeg_uri(_shrink(frame.image)),
-            skeleton=_layer_uri(drawing),
+            picture=_jpeg_uri(_shrink(frame.image, side_px)),
+            skeleton=_layer_uri(drawing, side_px),
         )
 
 
-def _shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _shrink(image: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
     import cv2
 
     height, width = image.shape[:2]
-    scale = min(1.0, _SIDE_PX / max(height, width))
+    scale = min(1.0, side_px / max(height, width))
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
@@ -400,14 +412,14 @@ def _jpeg_uri(image: NDArray[np.uint8]) -> str:
     return _data_uri("jpeg", encoded.tobytes())
 
 
-def _layer_uri(drawing: NDArray[np.uint8]) -> str:
+def _layer_uri(drawing: NDArray[np.uint8], side_px: int) -> str:
     """Encode a drawing on black as a layer: black becomes transparent, colours are kept."""
     import cv2
 
     covered = np.where(drawing.max(axis=-1, keepdims=True) > 0, 255, 0).astype(np.uint8)
-    coverage = _shrink(np.repeat(covered, 3, axis=-1))[..., :1]
+    coverage = _shrink(np.repeat(covered, 3, axis=-1), side_px)[..., :1]
     # Shrinking mixed the edges with black: divide by the drawn share of each pixel.
-    colour = _shrink(drawing).astype(np.float32) * 255 / np.maximum(coverage, 1)
+    colour = _shrink(drawing, side_px).astype(np.float32) * 255 / np.maximum(coverage, 1)
     layer = np.concatenate([colour[..., ::-1].clip(0, 255), coverage], axis=-1)
     quality = [cv2.IMWRITE_PNG_COMPRESSION, 9]
     encoded = cv2.imencode(".png", layer.round().astype(np.uint8), quality)[1]

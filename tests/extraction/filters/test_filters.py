@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,14 @@ import pytest
 
 from tests.extraction.conftest import MakeEvidence, MakePose
 from tpbench.extraction.config import ExtractionConfig
-from tpbench.extraction.filters import ALL_FILTERS, CLIP_FILTERS, SCREENING_FILTERS, Filter
+from tpbench.extraction.filters import (
+    ALL_FILTERS,
+    CLIP_FILTERS,
+    SCREENING_FILTERS,
+    Filter,
+    deciding_frame,
+    judge_clip,
+)
 from tpbench.extraction.measures import ClipEvidence, Evidence
 from tpbench.wholebody import (
     LEFT_ELBOW,
@@ -241,6 +248,66 @@ def test_beyond_the_threshold_is_rejected_with_all_that_led_to_it(
     assert type(verdict.measured) is float  # it goes into JSON
     assert verdict.threshold == case.threshold
     assert verdict.measurement == FILTERS[case.code].measurement.name
+
+
+@pytest.mark.parametrize("case", CASES, ids=_id)
+def test_the_deciding_frame_is_one_of_the_span(
+    case: Case, evidence_of: Callable[[str, Any], Any]
+) -> None:
+    evidence = evidence_of(case.seen, case.beyond)
+    if isinstance(case.beyond, list):  # in some cases for more frames than the fixture has
+        n_frames = max(evidence.n_frames, len(case.beyond))
+        evidence = replace(evidence, n_frames=n_frames, sampled=np.arange(n_frames))
+    verdict = FILTERS[case.code].judge(evidence, case.threshold)
+    frame = FILTERS[case.code].deciding_frame(evidence, verdict)
+    assert type(frame) is int
+    assert 0 <= frame < max(evidence.n_frames, 1)
+
+
+def _decided(code: str, evidence: ClipEvidence, threshold: float) -> int:
+    verdict = FILTERS[code].judge(evidence, threshold)
+    assert not verdict.kept
+    return FILTERS[code].deciding_frame(evidence, verdict)
+
+
+def test_a_median_is_shown_by_the_frame_that_has_it(make_evidence: MakeEvidence) -> None:
+    dark = make_evidence(7, luminance=[200, 20, 31, 5, 30, 32, 210])
+    assert _decided("image.too_dark", dark, 40) == 2
+
+
+def test_a_share_is_shown_by_the_middle_of_the_frames_that_fail(
+    make_evidence: MakeEvidence,
+) -> None:
+    hidden = np.ones((10, 2))
+    hidden[[1, 2, 3, 8]] = 0
+    assert _decided("hands.hidden", make_evidence(10, hand_scores=hidden), 0.9) == 3
+
+
+def test_a_span_as_a_whole_is_shown_by_its_middle(make_evidence: MakeEvidence) -> None:
+    assert _decided("clip.too_short", make_evidence(50), 101) == 25
+
+
+def test_sampled_values_belong_to_the_sampled_frames(make_evidence: MakeEvidence) -> None:
+    evidence = make_evidence(
+        100, sampled=[3, 28, 53, 78], luminance=[9, 100, 100, 100], motion=[0, 2, 0]
+    )
+    assert _decided("image.too_dark", evidence, 120) == 53
+    assert _decided("motion.static", evidence, 0.9) == 78
+    still = replace(evidence, motion=np.array([2.0, 0.0, 2.0]))
+    assert _decided("motion.static", still, 0.9) == 53
+
+
+def test_a_difference_belongs_to_the_later_frame(make_evidence: MakeEvidence) -> None:
+    evidence = make_evidence(5, camera_shift_share=[0, 0, 0.5, 0])
+    assert _decided("motion.camera", evidence, 0.1) == 3
+
+
+def test_the_first_filter_that_rejects_decides(make_evidence: MakeEvidence) -> None:
+    yaw = [0.0] * 10
+    yaw[2] = 80
+    evidence = make_evidence(10, face_yaw_deg=yaw, luminance=[5.0] * 9 + [1.0])
+    limits = {"image.too_dark": 2.0, "face.rarely_frontal": 0.95}
+    assert deciding_frame(evidence, judge_clip(evidence, limits)) == 2
 
 
 @pytest.mark.parametrize("case", CASES, ids=_id)
