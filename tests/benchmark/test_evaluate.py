@@ -196,7 +196,9 @@ def test_a_metric_without_weights_is_blank_and_that_is_said_before_the_work(
 
     evaluation = run_it(model, metrics=["psnr", "fid"])
 
-    assert "will stay blank: fid: weights 'fid-inception' are missing" in model.said_before
+    assert "will stay blank: fid: model files are missing, run: tpbench weights pull fid-" in (
+        model.said_before
+    )
     table = evaluation.table()
     assert table["status"].tolist() == ["measured", "not_measured"]
     assert "tpbench weights pull fid-inception" in str(table.loc["fid", "reason"])

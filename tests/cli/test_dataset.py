@@ -329,7 +329,7 @@ WRONG = {
     "no worker": (["talks", "--workers", "0"], ["--workers must be at least 1, got 0"]),
     "no DWPose": (
         ["talks", "--skeleton", "dwpose"],
-        ["tpbench weights pull yolox-l", "--skeleton mediapipe"],
+        ["tpbench weights pull dwpose", "--skeleton mediapipe"],
     ),
     "no MediaPipe, offline": (
         ["talks", "--offline"],

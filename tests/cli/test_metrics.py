@@ -57,7 +57,7 @@ def test_list_of_all_shows_every_metric_with_its_direction_and_unit_the_headline
 
 def test_list_says_how_to_get_the_model_files_that_are_missing() -> None:
     lines = shown("list", "--protocol", "disco").splitlines()
-    assert lines[-2].endswith("tpbench weights pull fid-inception i3d-torchscript lpips-vgg16")
+    assert lines[-2].endswith("tpbench weights pull metrics")
 
 
 def test_list_of_a_protocol_without_networks_asks_for_no_model_files() -> None:

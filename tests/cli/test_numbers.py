@@ -28,7 +28,7 @@ def test_missing_model_files_take_one_line_that_gets_them_all() -> None:
     }
     files, nobody = remarks(said)
     assert files.startswith("not measured: lpips, fid, kid: model files are missing, run: tpbench")
-    assert files.endswith(" weights pull lpips-alexnet fid-inception")
+    assert files.endswith(" weights pull metrics")
     assert nobody == "not measured: akd_body: nobody is found"
 
 

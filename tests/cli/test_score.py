@@ -61,7 +61,7 @@ def test_the_headline_is_shown_and_the_rest_on_request(folders: tuple[Path, Path
     assert "--all" not in whole
     # Remarks concern what is shown; missing model files take one line.
     assert short.count("not measured: ") == 1
-    assert "run: tpbench weights pull lpips-alexnet fid-inception i3d-torchscript" in short
+    assert "run: tpbench weights pull metrics" in short
     assert "face_psnr" not in short
     assert "face_psnr" in whole
     assert len(short.splitlines()) < 24

@@ -35,7 +35,7 @@ def mesh(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_list_shows_every_file_with_its_state(mesh: Path) -> None:
     shown = invoke("weights", "list").stdout.splitlines()
-    states = {line.split()[0]: line.split()[1] for line in shown[1:-1]}
+    states = {line.split()[0]: line.split()[1] for line in shown[1 : 1 + len(WEIGHTS)]}
     assert states == {row.name: "missing" for row in WEIGHTS} | {MESH: "verified"}
     assert shown[-1] == f"in {mesh.parent}"
 
@@ -51,8 +51,40 @@ def test_list_as_json_gives_all_there_is_to_know(mesh: Path) -> None:
     assert by_name["yolox-l"]["sha256_on_disk"] is None
 
 
-def test_pull_without_a_name_says_which_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"known: mediapipe-face-detector, .*vae-ft-mse-config$"):
+def test_list_shows_every_group_with_its_size_as_far_as_it_is_known() -> None:
+    shown = invoke("weights", "list").stdout.splitlines()[1 + len(WEIGHTS) :]
+    groups = {line.split()[0]: line.split()[1:] for line in shown if line}
+    assert groups["dwpose"][:3] == ["2", "2", "351.1"]
+    assert groups["talkingpose"][:5] == ["7", "7", "1,550.6", "+", "?"]
+    assert groups["extraction"][:2] == ["9", "9"]
+
+
+@pytest.mark.usefixtures("mesh")
+def test_a_group_is_checked_and_pulled_by_its_name() -> None:
+    result = invoke("weights", "check", "mediapipe")
+    assert len(result.stdout.splitlines()) == 7
+    assert result.stderr == "6 files are missing; run: tpbench weights pull mediapipe\n"
+    with pytest.raises(ConfigError, match="TPBENCH_OFFLINE forbids"):
+        invoke("weights", "pull", "metrics", "dwpose")
+
+
+@pytest.mark.parametrize(
+    ("typo", "hint"),
+    [
+        ("talkingpoes", "did you mean 'talkingpose'"),
+        ("metric", "did you mean 'metrics'"),
+        ("lpips-alex", "did you mean 'lpips-alexnet'"),
+        ("zzz", "groups: extraction, dwpose, mediapipe, metrics, talkingpose; files: see"),
+    ],
+)
+def test_a_name_that_is_neither_file_nor_group_gets_a_hint(typo: str, hint: str) -> None:
+    for command in ("pull", "check"):
+        with pytest.raises(ConfigError, match=f"no weights are called '{typo}'; {hint}"):
+            invoke("weights", command, typo)
+
+
+def test_pull_without_a_name_says_which_groups_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"groups: extraction, .*talkingpose; single files: see"):
         invoke("weights", "pull")
 
 

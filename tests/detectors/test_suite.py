@@ -101,5 +101,5 @@ def test_missing_dwpose_weights_name_both_ways_out(
     monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
     with pytest.raises(MissingWeightsError) as caught:
         weights_digest("dwpose", offline=True)
-    assert "tpbench weights pull yolox-l dwpose-ll-ucoco-384" in str(caught.value)
+    assert "`tpbench weights pull dwpose`" in str(caught.value)
     assert "--skeleton mediapipe" in str(caught.value)

@@ -8,9 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from tpbench.baselines.talkingpose.checkpoints import RELEASED
+from tpbench.detectors.base import DWPOSE_WEIGHTS, models_of
 from tpbench.errors import ConfigError, MissingWeightsError
 from tpbench.files import sha256_of
-from tpbench.weights import WEIGHTS, WeightFile, check, read_checked, resolve, state, store
+from tpbench.metrics.registry import METRICS
+from tpbench.weights import (
+    GROUPS,
+    WEIGHTS,
+    WeightFile,
+    check,
+    pull_command,
+    read_checked,
+    resolve,
+    state,
+    store,
+)
 
 
 @pytest.fixture
@@ -170,3 +183,36 @@ def test_a_row_of_the_table_is_sound(row: WeightFile) -> None:
         assert all(source.startswith("https://") for source in row.sources)
         # What has no checksum comes from the hub, which publishes one of large files.
         assert row.sha256 or row.sources[0].startswith("https://huggingface.co/")
+
+
+def test_every_file_belongs_to_a_group_and_no_group_has_the_name_of_a_file() -> None:
+    groups = {group.name: group for group in GROUPS}
+    assert not groups.keys() & {row.name for row in WEIGHTS}
+    assert {row.group for row in WEIGHTS} <= groups.keys()
+    for group in GROUPS:
+        assert set(group.groups) <= groups.keys()
+        assert group.files
+
+
+def test_groups_hold_what_their_users_need() -> None:
+    files = {group.name: {row.name for row in group.files} for group in GROUPS}
+    assert files["dwpose"] == set(DWPOSE_WEIGHTS)
+    assert files["extraction"] == {*models_of("dwpose"), *models_of("mediapipe")}
+    assert files["metrics"] == {name for row in METRICS.values() for name in row.weights}
+    assert files["talkingpose"] == set(RELEASED)
+
+
+@pytest.mark.parametrize(
+    ("names", "pulled"),
+    [
+        (["fid-inception"], "fid-inception"),
+        (["fid-inception", "lpips-alexnet"], "metrics"),
+        (["yolox-l", "dwpose-ll-ucoco-384"], "dwpose"),
+        (["yolox-l", "mediapipe-face-mesh"], "extraction"),
+        (["yolox-l", "fid-inception"], "yolox-l fid-inception"),
+    ],
+)
+def test_the_command_that_pulls_names_the_smallest_group_of_several(
+    names: list[str], pulled: str
+) -> None:
+    assert pull_command(names) == f"tpbench weights pull {pulled}"

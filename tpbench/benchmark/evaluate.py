@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tpbench.baselines.base import Generator, OptionValue
 from tpbench.benchmark.generate import generate_planned
@@ -18,6 +18,7 @@ from tpbench.benchmark.run_folder import ClipRecord, Keep, Run, RunFolder
 from tpbench.benchmark.tasks import SplitChoice, TaskClip
 from tpbench.canonical import encoded
 from tpbench.dataset import Dataset
+from tpbench.devices import require_device
 from tpbench.errors import SubmissionError
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, as_pooled, headline_of
 from tpbench.metrics.scoring.pairing import Pair, Pairing
@@ -39,6 +40,7 @@ from tpbench.metrics.scoring.report import (
 )
 from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting, score_pairs
 from tpbench.short_table import ShortTable
+from tpbench.weights import pull_command
 from tpbench.work import Progress, ProgressListener, explain_halts
 
 if TYPE_CHECKING:
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
 from tpbench.work.records import Shard
 
 logger = logging.getLogger(__name__)
+
+_NAMED: Final = 6
+"""Metrics that one line names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +297,7 @@ def evaluate_request(
         TPBenchError: the disk is full; finished clips are kept.
     """
     plan, protocol = plan_evaluation(request)
+    require_device(request.device, library=plan.choice.device_library)
     scoring = ScoringSetting(
         protocol=protocol,
         policies=policies_of(protocol, first=plan.rule.first_frame),
@@ -301,6 +307,8 @@ def evaluate_request(
         strict=request.strict,
     )
     availability = _check_metrics(scoring)
+    if not plan.choice.weight_free:  # the table that comes soon says the same
+        _warn_of_blanks(availability)
     done = []
     for seed in request.seeds:
         listener = None if on_progress is None else partial(on_progress, seed)
@@ -395,12 +403,20 @@ def _check_metrics(scoring: ScoringSetting) -> Availability:
     availability = check_availability(scoring.protocol, offline=scoring.offline)
     if scoring.strict or not availability.metrics:
         require_all(availability)
-    reasons: dict[str, list[str]] = {}
-    for name, reason in availability.not_measured.items():
-        reasons.setdefault(reason, []).append(name)
-    for reason, names in reasons.items():
-        logger.warning("will stay blank: %s: %s", ", ".join(names), reason)
+    availability.device(scoring.device)  # that of an external method may be none of ours
     return availability
+
+
+def _warn_of_blanks(availability: Availability) -> None:
+    """Log in one line which metrics will stay blank, and how to get them."""
+    names = list(availability.not_measured)
+    if not names:
+        return
+    shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" * (len(names) > _NAMED))
+    how = "; ".join(dict.fromkeys(availability.not_measured.values()))
+    if availability.files_missing:
+        how = f"model files are missing, run: {pull_command(availability.files_missing)}"
+    logger.warning("will stay blank: %s: %s", shown, how)
 
 
 def pair_run(

@@ -39,6 +39,7 @@ from tpbench.benchmark.run_info import (
     write_run_info,
 )
 from tpbench.benchmark.tasks import TaskClip
+from tpbench.devices import require_device
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError, number_of
 from tpbench.privacy import public_command, public_values
 from tpbench.work import (
@@ -103,6 +104,7 @@ def generate_planned(
 ) -> Run:
     """Do what `generate_run` does, for a plan that was made from the request."""
     generator = request.generator
+    require_device(request.device, library=plan.choice.device_library)
     worker_plan = plan_workers(
         plan.choice,
         device=request.device,

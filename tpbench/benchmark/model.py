@@ -23,6 +23,7 @@ from tpbench.baselines.base import (
     OptionValue,
 )
 from tpbench.baselines.external.spec import is_spec_file
+from tpbench.devices import Library
 from tpbench.errors import ConfigError, TPBenchError
 from tpbench.work import usable_cores
 
@@ -88,6 +89,11 @@ class ModelChoice:
     def variants(self) -> frozenset[str]:
         """Names of the row's variants."""
         return frozenset(self.row.variants) if self.row else frozenset()
+
+    @property
+    def device_library(self) -> Library:
+        """What uses the device: torch here, or the programs of an external method."""
+        return "driver" if self.kind == "external" else "torch"
 
     @property
     def weight_free(self) -> bool:

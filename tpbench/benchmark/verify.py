@@ -20,6 +20,7 @@ from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import RUN_INFO_NAME
 from tpbench.benchmark.tasks import select_clips, task_rule
 from tpbench.dataset import Dataset
+from tpbench.devices import require_device
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.metrics.registry import PROTOCOLS, RETIRED_PROTOCOLS, Protocol, headline_of
 from tpbench.metrics.scoring.policies import policies_of
@@ -53,9 +54,11 @@ def verify_run(
 
     Raises:
         SubmissionError: there is no run, or it is of another version of the task.
-        ConfigError: the scores are to be computed again, but the dataset is missing.
+        ConfigError: the scores are to be computed again, but the dataset is missing; or there is no
+            such device.
     """
     folder = Path(folder)
+    require_device(device)
     try:
         run = Run.open(folder)
     except SubmissionError as error:

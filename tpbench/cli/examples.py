@@ -57,7 +57,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "models show": ("tpbench models show talkingpose", "tpbench models show my_spec.yaml"),
     "models install": (
         "tpbench models install talkingpose",
-        "tpbench models install echomimic-v2 > install.sh",
+        "tpbench models install mimicmotion > install.sh",
     ),
     "models check": (
         "tpbench models check talkingpose",
@@ -68,11 +68,12 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "metrics check": ("tpbench metrics check", "tpbench metrics check my_clip.mp4"),
     "weights list": ("tpbench weights list", "tpbench weights list --json"),
     "weights pull": (
-        "tpbench weights pull lpips-alex",
-        "tpbench weights pull lpips-alex --from FILE",
+        "tpbench weights pull talkingpose",
+        "tpbench weights pull metrics dwpose",
+        "tpbench weights pull lpips-alexnet --from FILE",
     ),
-    "weights check": ("tpbench weights check", "tpbench weights check lpips-alex"),
-    "weights path": ("tpbench weights path lpips-alex",),
+    "weights check": ("tpbench weights check", "tpbench weights check talkingpose"),
+    "weights path": ("tpbench weights path lpips-alexnet",),
     "cache show": ("tpbench cache show", "tpbench cache show --json"),
     "cache trim": ("tpbench cache trim --max-gb 20", "tpbench cache trim --max-days 30"),
     "cache clear": ("tpbench cache clear", "tpbench cache clear my_clip.mp4"),

@@ -24,6 +24,7 @@ from tpbench.cli import (
     models,
     runs,
     scores,
+    weights,
 )
 from tpbench.cli.output import CleanFormatter, clean_streams
 from tpbench.errors import TPBenchError
@@ -51,8 +52,8 @@ app.command("verify")(runs.verify)
 app.add_typer(boards.leaderboard_app, name="leaderboard")
 app.add_typer(models.models_app, name="models")
 app.add_typer(metrics.metrics_app, name="metrics")
-app.add_typer(models.weights_app, name="weights")
-app.add_typer(models.cache_app, name="cache")
+app.add_typer(weights.weights_app, name="weights")
+app.add_typer(weights.cache_app, name="cache")
 app.command("doctor")(models.doctor)
 examples.complete(app)
 

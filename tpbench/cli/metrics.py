@@ -67,7 +67,9 @@ def list_metrics(
         return
     print_table(_table(rows, missing, marked=() if short else chosen.headline), console())
     if missing:
-        typer.echo(f"to download missing files: tpbench weights pull {' '.join(sorted(missing))}")
+        from tpbench.weights import pull_command
+
+        typer.echo(f"to download missing files: {pull_command(sorted(missing))}")
     if short:
         more = counted(len(METRICS) - len(shown), "more metric")
         typer.echo(f"the headline of {chosen.id}; {more}: --all")

@@ -121,6 +121,8 @@ def blanks(reasons: Mapping[str, str], *, what: str = "not measured") -> Iterato
         reasons: by metric.
         what: how the lines begin.
     """
+    from tpbench.weights import pull_command
+
     lacking: dict[str, list[str]] = {}
     files: dict[str, None] = {}
     without_files = []
@@ -133,7 +135,7 @@ def blanks(reasons: Mapping[str, str], *, what: str = "not measured") -> Iterato
     if files:
         yield (
             f"{what}: {listed(without_files)}: model files are missing, "
-            f"run: tpbench weights pull {' '.join(files)}"
+            f"run: {pull_command(list(files))}"
         )
     for reason, names in lacking.items():
         yield f"{what}: {listed(names)}: {reason}"

@@ -269,7 +269,7 @@ def weights_digest(skeleton: PoseSource, *, offline: bool) -> str:
             if name not in DWPOSE_WEIGHTS:
                 raise
             how = (
-                f"run `tpbench weights pull {' '.join(DWPOSE_WEIGHTS)}`, "
+                f"run `{weights.pull_command(DWPOSE_WEIGHTS)}`, "
                 "or choose `--skeleton mediapipe`, which needs nothing but PyPI"
             )
             raise MissingWeightsError(name, how) from error

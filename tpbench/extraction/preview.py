@@ -9,6 +9,7 @@ from typing import Any
 
 from tpbench import weights
 from tpbench.detectors.base import models_of
+from tpbench.devices import device_problem
 from tpbench.errors import ConfigError
 from tpbench.extraction.config import ExtractionConfig, load_preset
 from tpbench.extraction.planning import refusal, sources_left
@@ -121,5 +122,13 @@ def _problems(
                 f"{folder}: made with another config ({differences}); choose another folder, or "
                 "pass --redo to reprocess everything"
             )
-    if missing and request.offline:
+    if (why := device_problem(request.device, library="onnxruntime")) is not None:
+        yield why
+    to_pull = [name for name in missing if weights.weight(name).wheel is None]
+    if to_pull:
+        yield (
+            f"model files are missing, run: {weights.pull_command(to_pull)}; or choose "
+            "--skeleton mediapipe"
+        )
+    elif missing and request.offline:
         yield f"model files are missing, and --offline forbids downloads: {', '.join(missing)}"

@@ -13,6 +13,7 @@ from typing import Any, Final
 from tpbench.canonical import settings_digest
 from tpbench.dataset import Clip, Dataset, finalise
 from tpbench.detectors.base import Device
+from tpbench.devices import require_device
 from tpbench.errors import ConfigError, number_of
 from tpbench.extraction.config import ExtractionConfig, load_preset
 from tpbench.extraction.filters import described_measurements
@@ -173,6 +174,7 @@ def _opened(request: ExtractionRequest, *, shard: Shard | None) -> Iterator[_Run
         raise ConfigError(f"--workers must be at least 1, got {workers}")
     if request.item_timeout_s < 0:
         raise ConfigError(f"--item-timeout must not be negative, got {request.item_timeout_s:g}")
+    require_device(request.device, library="onnxruntime")
     sources = find_sources([Path(given) for given in request.inputs], excluded=folder)
     models = weights_digest(skeleton, offline=request.offline)
     convert_ledger(folder)

@@ -8,24 +8,32 @@ from __future__ import annotations
 
 from tpbench.weights.fetch import pull, read_checked, resolve
 from tpbench.weights.store import (
+    GROUPS,
     WEIGHTS,
     WeightFile,
+    WeightGroup,
     WeightState,
     check,
+    pull_command,
     state,
     weight,
     weights_dir,
+    weights_named,
 )
 
 __all__ = [
+    "GROUPS",
     "WEIGHTS",
     "WeightFile",
+    "WeightGroup",
     "WeightState",
     "check",
     "pull",
+    "pull_command",
     "read_checked",
     "resolve",
     "state",
     "weight",
     "weights_dir",
+    "weights_named",
 ]

@@ -92,25 +92,25 @@ def pull(names: Sequence[str], *, from_path: Path | None = None) -> list[WeightS
     """Download missing model files, with a progress bar on a terminal.
 
     Args:
-        names: of the files; all are looked up before anything is fetched.
+        names: of files, or of groups; all are looked up before anything is fetched.
         from_path: a local file to use instead of the published source: the model, or the wheel that
-            contains it. Only with one name; the checksum must match.
+            contains it. Only for one file; the checksum must match.
 
     Returns:
-        The state of each file afterwards, in the order of the names.
+        The state of each file afterwards, in the order of the names, each file once.
 
     Raises:
         ConfigError: no such name, or no file at `from_path`, or an unusable weights folder.
         MissingWeightsError: a file can't be fetched; gives the reason. Earlier ones are in place.
     """
-    rows = [store.weight(name) for name in names]
+    rows = store.weights_named(names)
     if from_path is None:
         if _offline_by_environment() and not all(look(row).usable for row in rows):
             raise ConfigError(
                 "TPBENCH_OFFLINE forbids downloading weights; unset it, or give a file with --from"
             )
     elif len(rows) != 1:
-        raise ConfigError(f"a local file is one model file, but {len(rows)} names were given")
+        raise ConfigError(f"a local file is one model file, but {len(rows)} files were named")
     elif not from_path.is_file():
         what = "no regular file" if from_path.exists() else "no such file"
         raise ConfigError(f"{from_path}: {what}")

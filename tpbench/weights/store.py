@@ -34,6 +34,7 @@ class WeightFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
     filename: str
+    group: str = ""
     sources: tuple[str, ...]
     licence: str
     used_for: str
@@ -47,8 +48,24 @@ class WeightFile(BaseModel):
         return (requirement, member) if "==" in requirement else None
 
 
+class WeightGroup(BaseModel):
+    """Files that are needed together, and that one name pulls."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    used_for: str
+    groups: tuple[str, ...] = ()
+    """Other groups, of which it is made."""
+
+    @property
+    def files(self) -> tuple[WeightFile, ...]:
+        """Its files, in the order of the table."""
+        return tuple(row for row in WEIGHTS if row.group in (self.name, *self.groups))
+
+
 _TABLE: Final = yaml.safe_load((files(__package__) / "weights.yaml").read_text("utf-8"))
-WEIGHTS: Final = tuple(WeightFile.model_validate(row) for row in _TABLE)
+WEIGHTS: Final = tuple(WeightFile.model_validate(row) for row in _TABLE["files"])
+GROUPS: Final = tuple(WeightGroup.model_validate(row) for row in _TABLE["groups"])
 
 Status = Literal["verified", "recorded", "changed", "missing"]
 """verified: equals the published checksum; recorded: none is published, equals the first pull;
@@ -93,8 +110,46 @@ def weight(name: str) -> WeightFile:
     for row in WEIGHTS:
         if row.name == name:
             return row
-    known = [row.name for row in WEIGHTS]
-    raise ConfigError(f"no weights are called '{name}'{did_you_mean(name, known)}")
+    raise _unknown(name)
+
+
+def weights_named(names: Sequence[str]) -> list[WeightFile]:
+    """Return the files of these names, and those of groups of these names, each once.
+
+    Raises:
+        ConfigError: neither a file nor a group has such a name.
+    """
+    found: dict[str, WeightFile] = {}
+    for name in names:
+        group = next((group for group in GROUPS if group.name == name), None)
+        rows = [weight(name)] if group is None else group.files
+        found |= {row.name: row for row in rows}
+    return list(found.values())
+
+
+def pull_command(names: Sequence[str]) -> str:
+    """Return the command that pulls these files: by the name of a group if it has all of them.
+
+    >>> pull_command(["yolox-l", "dwpose-ll-ucoco-384"])
+    'tpbench weights pull dwpose'
+    >>> pull_command(["yolox-l"])
+    'tpbench weights pull yolox-l'
+    """
+    holding = [
+        group
+        for group in sorted(GROUPS, key=lambda group: len(group.files))
+        if len(names) > 1 and set(names) <= {row.name for row in group.files}
+    ]
+    return f"tpbench weights pull {holding[0].name if holding else ' '.join(names)}"
+
+
+def _unknown(name: str) -> ConfigError:
+    known = [*(group.name for group in GROUPS), *(row.name for row in WEIGHTS)]
+    hint = did_you_mean(name, known)
+    if not hint.startswith("; did"):
+        groups = ", ".join(group.name for group in GROUPS)
+        hint = f"; groups: {groups}; files: see `tpbench weights list`"
+    return ConfigError(f"no weights are called '{name}'{hint}")
 
 
 def state(name: str) -> WeightState:
@@ -110,9 +165,9 @@ def check(names: Sequence[str] | None = None) -> list[WeightState]:
     """Read model files (None: all) and compare their checksums; returns their states in order.
 
     Raises:
-        ConfigError: no such name.
+        ConfigError: no file or group of such a name.
     """
-    rows = WEIGHTS if names is None else [weight(name) for name in names]
+    rows = WEIGHTS if names is None else weights_named(names)
     return [look(row, rehash=True) for row in rows]
 
 

@@ -29,7 +29,7 @@ from tpbench.baselines.talkingpose.networks import (
 from tpbench.canonical import first_problem
 from tpbench.errors import ConfigError, MissingWeightsError
 from tpbench.files import read_bounded, require_regular, sha256_of
-from tpbench.weights import resolve, state
+from tpbench.weights import pull_command, resolve, state
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ _PULLED_CONFIGS: Final[Mapping[str, str]] = {
     "image_encoder": "sd-image-encoder-config",
     "vae": "sd-vae-ft-mse-config",
 }
+RELEASED: Final = (*_PULLED.values(), *_PULLED_CONFIGS.values())
+"""The released files, as `tpbench weights` names them."""
 _CONFIG_KINDS: Final[Mapping[str, type[BaseModel]]] = {
     "image_encoder": ImageEncoderSizes,
     "vae": VaeSizes,
@@ -114,11 +116,10 @@ def find_files(weights_dir: Path | None) -> ModelFiles:
 
 
 def _pulled_files() -> ModelFiles:
-    names = [*_PULLED.values(), *_PULLED_CONFIGS.values()]
-    missing = [name for name in names if state(name).status == "missing"]
+    missing = [name for name in RELEASED if state(name).status == "missing"]
     if missing:
-        pull = f"run: tpbench weights pull {' '.join(missing)}"
-        raise MissingWeightsError(", ".join(missing), f"{pull}; or name a folder with --weights")
+        how = f"run: {pull_command(missing)}; or name a folder with --weights"
+        raise MissingWeightsError(f"talkingpose ({len(missing)} of {len(RELEASED)} files)", how)
     configs = {part: resolve(name) for part, name in _PULLED_CONFIGS.items()}
     return ModelFiles(
         checkpoints={network: resolve(name) for network, name in _PULLED.items()},
@@ -147,11 +148,8 @@ def _files_in(folder: Path) -> ModelFiles:
             missing.append(" or ".join(_STEMS[network]))
     missing += [f"{part}/config.json" for part, path in own_configs.items() if not path.is_file()]
     if missing:
-        names = " ".join([*_PULLED.values(), *_PULLED_CONFIGS.values()])
-        raise MissingWeightsError(
-            "talkingpose",
-            f"{folder} lacks {', '.join(missing)}; the released ones: tpbench weights pull {names}",
-        )
+        how = f"{folder} lacks {', '.join(missing)}; the released ones: {pull_command(RELEASED)}"
+        raise MissingWeightsError("talkingpose", how)
     return ModelFiles(
         checkpoints=checkpoints,
         sizes=_with_parts(sizes, own_configs),

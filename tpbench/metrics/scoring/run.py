@@ -15,6 +15,7 @@ from typing import Any, Final
 from tpbench import work
 from tpbench.canonical import digest_of
 from tpbench.dataset.info import SplitName
+from tpbench.devices import require_device
 from tpbench.errors import ConfigError, MediaError, number_of
 from tpbench.files import is_temporary, sha256_of
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, Protocol
@@ -356,8 +357,9 @@ class ScoreRequest:
         """Return the settings of the scoring.
 
         Raises:
-            ConfigError: no such protocol or metric, or an option has an impossible value.
+            ConfigError: no such protocol, metric or device, or an option has an impossible value.
         """
+        require_device(self.device)
         chosen = chosen_protocol(self.protocol, self.metrics)
         return ScoringSetting(
             protocol=chosen,
