@@ -39,7 +39,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "score": (
         "tpbench score --real REAL --generated MINE --out scores",
         "tpbench score --real REAL --generated A=DIR_A --generated B=DIR_B",
-        "tpbench score --real DATASET --generated MINE --first-frame 1 --format latex",
+        "tpbench score --real DATASET --generated MINE --dry-run",
     ),
     "compare": (
         "tpbench compare RUN_A RUN_B",

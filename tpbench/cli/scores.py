@@ -17,6 +17,7 @@ from tpbench.cli.output import (
 )
 from tpbench.cli.progress import named_scoring_bar, scoring_bar
 from tpbench.errors import ConfigError
+from tpbench.foreign import printable
 
 if TYPE_CHECKING:
     from tpbench.benchmark.markup import Format
@@ -79,6 +80,9 @@ def score(
     no_page: Annotated[
         bool, typer.Option("--no-page", help="Of several methods: no index.html, tables only.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check which videos fit, without scoring any.")
+    ] = False,
     every: opt.AllMetrics = False,
     form: opt.Format = "table",
     as_json: opt.AsJson = False,
@@ -102,7 +106,9 @@ def score(
         strict=strict,
     )
     folders = _named_folders(generated)
-    if len(folders) == 1:
+    if dry_run:
+        _try(request, folders, as_json=as_json)
+    elif len(folders) == 1:
         [(name, folder)] = folders.items()
         _score_one(request, name, folder, out, every=every, form=form, as_json=as_json)
     else:
@@ -125,6 +131,38 @@ def _named_folders(texts: Sequence[str]) -> dict[str, Path]:
             )
         found[name] = Path(folder)
     return found
+
+
+def _try(request: ScoreRequest, folders: Mapping[str, Path], *, as_json: bool) -> None:
+    from tpbench.metrics.scoring.run import open_real, pair_folder
+    from tpbench.metrics.scoring.trial import try_scoring
+
+    setting, real = request.setting(), open_real(request, hashed=False)
+    found = {
+        name: try_scoring(pair_folder(real, folder, request.identities), setting)
+        for name, folder in folders.items()
+    }
+    if as_json:
+        print_json({name: trial.to_json() for name, trial in found.items()}, indent=1)
+    else:
+        for name, trial in found.items():
+            fitting = f"{trial.n_fitting} of {trial.n_expected} clips can be scored"
+            typer.echo(f"{printable(name)}: {fitting}, {counted(trial.n_frames, 'frame')}")
+            for line in trial.notes:
+                typer.echo(f"  {line}")
+        for name, reason in next(iter(found.values())).not_measured.items():
+            typer.echo(f"not measured: {name}: {reason}")
+    for name, trial in found.items():
+        lines = [f"{name}: {clip}: {error}" for clip, error in trial.failed.items()]
+        lines += [f"{name}: {clip}: {_no_video(trial.hints.get(clip))}" for clip in trial.missing]
+        if left := echo_some([_escaped(line) for line in lines]):
+            typer.echo(f"... and {left} more; --json lists them all", err=True)
+    if not all(trial.complete for trial in found.values()):
+        raise typer.Exit(opt.FAILED_EXIT_CODE)
+
+
+def _no_video(hint: str | None) -> str:
+    return "no generated video" + (f": {hint}" if hint else "")
 
 
 def _score_one(
@@ -206,9 +244,7 @@ def _score_several(
 def _print_missing(report: ScoreReport, out: Path) -> None:
     coverage = report.coverage
     lines = [f"{clip}: {error}" for clip, error in coverage.failed.items()]
-    for clip in coverage.missing:
-        hint = coverage.hints.get(clip)
-        lines.append(f"{clip}: no generated video" + (f": {hint}" if hint else ""))
+    lines += [f"{clip}: {_no_video(coverage.hints.get(clip))}" for clip in coverage.missing]
     if left := echo_some([_escaped(line) for line in lines]):
         typer.echo(f"... and {left} more in {out / 'scores.json'}", err=True)
     others = "; the values are those of the other clips" if coverage.n_scored else ""

@@ -393,8 +393,12 @@ class RealSide:
         return self.about["kind"] == "dataset"
 
 
-def open_real(request: ScoreRequest) -> RealSide:
+def open_real(request: ScoreRequest, *, hashed: bool = True) -> RealSide:
     """List the real clips; those of a plain folder are hashed, for the digest of the folder.
+
+    Args:
+        request: names them.
+        hashed: False: without the digest, to look at the folder only.
 
     Raises:
         ConfigError, DatasetError: the folder or its table of identities is wrong.
@@ -408,7 +412,8 @@ def open_real(request: ScoreRequest) -> RealSide:
         about = {"kind": "dataset", "name": dataset.info.name, "digest": dataset.digest}
         return RealSide(clips=clips, about={**about, "split": request.split}, notes=())
     said = passed_over(root, [clip.path for clip in clips.values()]).note("real")
-    clips = {name: replace(clip, sha256=_hashed(clip.path)) for name, clip in clips.items()}
+    if hashed:
+        clips = {name: replace(clip, sha256=_hashed(clip.path)) for name, clip in clips.items()}
     digest = digest_of({name: clip.sha256 for name, clip in clips.items()})
     about = {"kind": "folder", "name": root.resolve().name, "digest": digest}
     return RealSide(clips=clips, about={**about, "split": None}, notes=tuple(filter(None, [said])))
