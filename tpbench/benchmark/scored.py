@@ -76,26 +76,9 @@ def score(  # noqa: PLR0913 - one argument per option
 ) -> ScoreReport:
     """Score a folder of generated videos against real ones; see `score_named`.
 
-    The options are the fields of `metrics.scoring.run.ScoreRequest`, which documents them.
-
-    Args:
-        real: a dataset of tpbench, or any folder of videos.
-        generated: the folder with the generated ones.
-        out: folder for the results.
-        name: of the method, for tables; None for the name of the folder `generated`.
-        protocol: and all further options: see `ScoreRequest`.
-        metrics: as above.
-        split: as above.
-        length: as above.
-        resize: as above.
-        rate: as above.
-        first_frame: as above.
-        identities: as above.
-        device: as above.
-        workers: as above.
-        offline: as above.
-        strict: as above.
-        on_progress: called with the progress.
+    `real` is a dataset of tpbench or any folder of videos, `out` the folder for the results, and
+    `name` that of the method in tables (None: the name of the folder `generated`). The other
+    arguments are the fields of `metrics.scoring.run.ScoreRequest`, which documents them.
     """
     request = ScoreRequest(
         real=real,

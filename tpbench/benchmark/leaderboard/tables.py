@@ -75,9 +75,8 @@ def build_leaderboard(
     Args:
         runs: folders of runs, or folders that contain such at any depth.
         out: folder to write into; only unchanged files of an older leaderboard are replaced.
-        data: folder of a dataset: only its runs are taken, and the page shows its clips and poses.
-            None: runs of any dataset, and a page without them. The folder recorded in a run is
-            never used.
+        data: folder of a dataset: only its runs are taken, and the page shows its clips and poses;
+            the folder recorded in a run is never used.
         split: only runs of this split.
         task: only runs of this task, such as `self`.
         page: also write `index.html` and `media/`.
@@ -110,15 +109,14 @@ def build_leaderboard(
         site.finish(sweep=page)
     except OSError as error:
         raise ConfigError(f"{folder}: can't be written ({error.strerror or error})") from error
+    place = DATASET if keeper is None else shlex.quote(str(keeper))
     return BuiltLeaderboard(
         leaderboard=board,
         files=(*(folder / name for name in texts), *([index] if index else [])),
         page=index,
         missing_anchors={
-            anchor: command
-            if keeper is None
-            else command.replace(DATASET, shlex.quote(str(keeper)), 1)
-            for anchor, command in board.missing_anchors.items()
+            name: command.replace(DATASET, place, 1)
+            for name, command in board.missing_anchors.items()
         },
     )
 
