@@ -101,18 +101,13 @@ def _checked_out(checkout: Path) -> str | None:
 
 
 def install_steps(spec: MethodSpec) -> list[str]:
-    """Return the numbered installation steps in order; lines that start with `#` are comments."""
-    lines = [
+    """Return the installation as lines for a shell; what is done by hand stands in comments."""
+    return [
         f"# {spec.display_name}, {spec.url} at commit {spec.commit}",
         f"# licence of the code: {spec.licence.code}",
         f"# licence of the weights: {spec.licence.weights}",
+        *_steps(spec),
     ]
-    number = 0
-    for line in _steps(spec):
-        if not line.startswith("#"):
-            number += 1
-        lines.append(line if line.startswith("#") else f"{number}. {line}")
-    return lines
 
 
 def _steps(spec: MethodSpec) -> Iterator[str]:
@@ -126,8 +121,6 @@ def _steps(spec: MethodSpec) -> Iterator[str]:
         yield f"conda create --yes --prefix {env} python={spec.env.python} pip"
     for step in spec.env.steps:
         yield step.format(env=env, checkout=checkout)
-    if any(step.startswith("hf ") for weights in spec.weights for step in weights.steps):
-        yield "# `hf` comes with `pip install huggingface_hub`"
     for weights in spec.weights:
         yield f"# {weights.name}: {weights.source} ({weights.licence})"
         for step in weights.steps:
@@ -136,7 +129,7 @@ def _steps(spec: MethodSpec) -> Iterator[str]:
         if weights.steps:
             yield f"# afterwards, {checkout} must contain: {places}"
         else:
-            yield f"fetch {weights.name} from {weights.source} by hand into {checkout}: {places}"
+            yield f"# by hand: fetch {weights.name} from {weights.source} into {checkout}: {places}"
     for line in spec.needs:
         yield f"# needs: {line}"
 
