@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -22,10 +23,14 @@ from typer.testing import CliRunner
 
 from tests.benchmark.people import write_people
 from tests.conftest import MediaMaker
+from tpbench.baselines.external.method import install_steps
+from tpbench.baselines.external.spec import load_spec, spec_ids
+from tpbench.baselines.registry import find
 from tpbench.benchmark.evaluate import evaluate
 from tpbench.cli.main import app
 from tpbench.dataset import split_dataset
 from tpbench.doctor import demo_clips
+from tpbench.weights import weights_named
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -37,6 +42,9 @@ BLOCK = re.compile(
 )
 COMMAND = typer.main.get_command(app)
 VENV = "python3 -m venv .venv && . .venv/bin/activate"
+SHELL = ("git", "conda", "hf", "nvidia-smi", "sudo", "export", "pip")
+"""Programs that stand in blocks that are not run, besides the Python and pip of a method."""
+OF_A_METHOD = re.compile(r"python3\.\d+|\$TPBENCH_METHODS/[a-z-]+/env/bin/(pip|python)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +55,7 @@ class Block:
 
     def commands(self) -> list[list[str]]:
         lines = [line for line in self.text.splitlines() if line != VENV]
-        return [shlex.split(line, comments=True) for line in lines]
+        return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -81,12 +89,21 @@ def assert_is_understood(words: list[str]) -> None:
     if words[0] == "tpbench":
         command, rest = named_by(words[1:])
         assert not subcommands(command), words
-        command.make_context(command.name, rest)
+        assert_names_exist(command.make_context(command.name, rest).params)
     elif words[0] == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert set(words[1:]) <= set(targets)
     else:
         assert words[:2] == ["pip", "install"], words
+
+
+def assert_names_exist(given: dict[str, Any]) -> None:
+    model = given.get("model")
+    if isinstance(model, str) and not re.match(r"my_module:|path/to/", model):
+        find(model)
+    for files in (given.get("names"), given.get("name")):
+        if isinstance(files, list):
+            weights_named(files)
 
 
 @each_page
@@ -98,7 +115,11 @@ def test_every_block_is_python_or_commands_that_tpbench_understands(page: Path) 
         else:
             assert block.language == "sh"
             for words in block.commands():
+                if block.mark == "not run" and (words[0] in SHELL or OF_A_METHOD.match(words[0])):
+                    continue
                 assert_is_understood(words)
+            read = subprocess.run(["bash", "-n"], input=block.text, text=True, check=False)
+            assert read.returncode == 0, block.text
 
 
 @each_page
@@ -121,6 +142,44 @@ def test_commands_options_extras_links_in_the_text_exist(page: Path) -> None:
         if anchor:
             titles = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {title.lower().replace(" ", "-") for title in titles}, anchor
+
+
+def test_the_page_of_methods_has_every_step_of_every_spec(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TPBENCH_METHODS", "/METHODS")
+    page = ROOT / "docs/methods.md"
+    sections = page.read_text(encoding="utf-8").split("\n## ")[1:]
+    assert [section.splitlines()[0] for section in sections] == [
+        load_spec(name).display_name for name in spec_ids()
+    ]
+    found = [block.text for block in blocks(page) if "git clone" in block.text]
+    for name, section, block in zip(spec_ids(), sections, found, strict=True):
+        spec = load_spec(name)
+        lines = [line.replace("/METHODS", "$TPBENCH_METHODS") for line in install_steps(spec)]
+        needs = [line.replace("#", "-", 1) for line in lines if line.startswith("# needs: ")]
+        assert block.splitlines() == [line for line in lines[3:] if not line.startswith("# needs")]
+        said = section.replace("`", "")
+        assert [line for line in said.splitlines() if line.startswith("- needs: ")] == needs
+        for line in (*lines[1:3], *spec.notes):
+            assert f"- {line.removeprefix('# ')}\n" in said
+        assert spec.url in section
+        assert f"tpbench eval --model {name} " in section
+
+
+def test_the_gpu_page_has_every_file_with_its_size_and_licence() -> None:
+    text = (ROOT / "docs/gpu.md").read_text(encoding="utf-8")
+    rows = []
+    for row in weights_named(["talkingpose", "metrics", "extraction"]):
+        size = "" if row.size_bytes is None else f" {row.size_bytes / 1e6:,.1f}"
+        rows.append(f"| `{row.name}` |{size or ' '} | {row.licence} | {row.used_for} |")
+    table = "\n".join(rows).replace("| 0.0 |", "| < 0.1 |")
+    assert f"|---|---|---|---|\n{table}\n\n" in text
+
+
+def test_what_was_never_run_stands_once_on_the_first_screen_of_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (at,) = (number for number, line in enumerate(text.splitlines()) if "real weights" in line)
+    assert at < 25
+    assert len(re.findall("without a GPU|never run|no GPU|No GPU|stand-in|not been run", text)) == 2
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +233,8 @@ def run(block: Block, home: Path) -> None:
         if words[0] != "tpbench":
             continue
         for word, model in (("RUN_A", "oracle"), ("RUN_B", "frozen"), ("RUN", "oracle")):
-            if word in words:
-                words[words.index(word)] = str(next(home.glob(f"runs/{model}/*/*/seed42")))
+            folder = str(next(home.glob(f"runs/{model}/*/*/seed42")))
+            words = [re.sub(rf"^{word}(?=/|$)", folder, given) for given in words]
         done = CliRunner().invoke(app, words[1:])
         assert done.exit_code == 0, (words, done.output, done.exception)
 
