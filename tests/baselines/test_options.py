@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from pydantic import Field, ValidationError, model_validator
 
-from tpbench.baselines.base import Options, parse_options
+from tpbench.baselines.base import Options, option_rows, parse_options
 from tpbench.errors import ConfigError
 
 
@@ -92,3 +92,24 @@ def test_options_do_not_change() -> None:
     options = parse_options("warping", Warping, {})
     with pytest.raises(ValidationError, match="frozen"):
         options.steps = 3
+
+
+def test_options_are_listed_with_type_default_and_meaning() -> None:
+    class Shown(Options):
+        """Options to show."""
+
+        folder: Path
+        """Where the videos
+        lie."""
+        edge: Literal["still", "move"] = "still"
+        at_once: int | Literal["auto"] = "auto"
+        size: float | None = Field(default=None, gt=0, description="In px.")
+        smooth: bool = True
+
+    assert [tuple(row) for row in option_rows(Shown)] == [
+        ("folder", "path", None, True, "Where the videos lie."),
+        ("edge", "still, move", "still", False, ""),
+        ("at_once", "int, auto", "auto", False, ""),
+        ("size", "number", None, False, "In px."),
+        ("smooth", "yes or no", True, False, ""),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -12,9 +13,13 @@ from tpbench.baselines.registry import (
     MODELS,
     ReportedDirection,
     ReportedValue,
+    lacking,
     load_reported,
+    option_table,
     reported_for,
+    weight_parts,
 )
+from tpbench.baselines.talkingpose import needs
 
 VALUES = load_reported()
 PAPER_SIX = (
@@ -159,3 +164,80 @@ def test_addresses_of_models_are_web_addresses_or_not_known() -> None:
             assert address == "" or address.startswith("https://"), row.id
     assert MODELS["mimicmotion"].weights_url == "https://huggingface.co/tencent/MimicMotion"
     assert MODELS["frozen"].paper_url == ""
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_option_is_explained_and_is_one_that_the_model_takes(name: str) -> None:
+    options = option_table(name)
+    assert all(option.meaning for option in options)
+    # What the model says of an option that it lacks: all that it has, or one of like name.
+    said = "".join(lacking(name, options={"qqqqqq": 1}))
+    known = ", ".join(sorted(option.name for option in options))
+    assert (f"known: {known}" if known else "it has none") in said
+
+
+def test_weights_of_a_model_are_listed_with_state_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
+    parts = {part.name: part for part in weight_parts("talkingpose:no-feedback")}
+    assert len(parts) == 7
+    assert {part.status for part in parts.values()} == {"missing"}
+    assert parts["sd-image-encoder"].size_bytes == 1215993967
+    assert parts["talkingpose-pose-guider"].size_bytes is None
+    assert weight_parts("warp") == ()
+
+
+def test_weights_of_an_external_method_have_the_size_of_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TPBENCH_METHODS", str(tmp_path))
+    vae = tmp_path / "champ/checkout/pretrained_models/sd-vae-ft-mse"
+    vae.mkdir(parents=True)
+    (vae / "model.bin").write_bytes(b"12345")
+    parts = {part.name: (part.status, part.size_bytes) for part in weight_parts("champ")}
+    assert parts["VAE"] == ("present", 5)
+    assert parts["Champ networks"] == ("missing", None)
+
+
+def test_all_that_talkingpose_lacks_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(needs, "find_spec", lambda name: None if name == "diffusers" else object())
+    assert lacking("talkingpose", options={"steps": 0}) == [
+        "talkingpose: steps=0 is wrong: input should be greater than or equal to 1",
+        "packages are missing (diffusers): pip install diffusers",
+        (
+            "weights 'talkingpose (7 of 7 files)' are missing: run: tpbench weights pull "
+            "talkingpose; or name a folder with --weights"
+        ),
+    ]
+
+
+def test_all_that_an_external_method_lacks_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TPBENCH_METHODS", str(tmp_path))
+    code = tmp_path / "code"
+    (code / "pretrained_models/sd-vae-ft-mse").mkdir(parents=True)
+    said = lacking("champ", options={"checkout": str(code)}, weights_dir=tmp_path)
+    begins = (
+        "champ keeps its weights in its checkout",
+        "champ: option 'guidance_dir' is required",
+        f"champ: no Python at {tmp_path}/champ/env/bin/python",
+        "weights 'champ: Champ networks' are missing: no ",
+        "weights 'champ: Stable Diffusion 1.5 UNet' are missing: no ",
+        "weights 'champ: CLIP image encoder' are missing: no ",
+    )
+    assert len(said) == len(begins)
+    assert all(line.startswith(begin) for line, begin in zip(said, begins, strict=True))
+    brought = lacking("champ", options={"checkout": str(code), "guidance_dir": "nowhere"})
+    assert brought[-1].startswith("champ: no folder nowhere (option guidance_dir)")
+
+
+def test_what_a_light_model_lacks_is_what_its_factory_says() -> None:
+    assert lacking("warp", options={}) == []
+    assert lacking("precomputed", options={}) == [
+        "precomputed: option 'folder' is required: give folder=..."
+    ]

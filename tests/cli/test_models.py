@@ -81,6 +81,34 @@ def test_show_says_what_a_model_needs_and_what_others_published() -> None:
     assert "    TalkingPose, project page" in said.splitlines()
 
 
+def test_show_lists_options_with_defaults_and_weights_with_sizes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
+    row = ROWS[0].model_copy(
+        update={
+            "options": "tpbench.baselines.talkingpose.needs:TalkingPoseOptions",
+            "weights": "talkingpose",
+        }
+    )
+    monkeypatch.setattr(registry, "MODELS", {row.id: row})
+    lines = [" ".join(line.split()) for line in run("show", "talkingpose").stdout.splitlines()]
+    assert "steps int 30 Denoising steps for each frame." in lines
+    assert (
+        "dtype fp32, fp16, bf16, auto auto Dtype of the networks. auto: fp16 on a GPU, fp32 on a CPU."
+        in lines
+    )
+    assert "sd-vae-ft-mse missing 334.6 MIT" in lines
+    assert "talkingpose-pose-guider missing ? NOASSERTION" in lines
+    assert "pip install 'tpbench[talkingpose]'" in lines
+    shown = json.loads(run("show", "talkingpose", "--json").stdout)
+    assert shown["options"][0] == {
+        "name": "steps", "type": "int", "default": 30, "required": False,
+        "meaning": "Denoising steps for each frame.",
+    }  # fmt: skip
+    assert shown["weights"][0]["size_bytes"] is None
+
+
 def test_show_leaves_out_what_is_not_known() -> None:
     assert run("show", "frozen").stdout.splitlines() == [
         "frozen: Frozen",

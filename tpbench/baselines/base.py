@@ -14,12 +14,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, get_args, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, to_jsonable_python
 
 from tpbench.errors import ConfigError, MediaError, did_you_mean
 from tpbench.wholebody import WholeBodyPose
@@ -164,6 +164,13 @@ class ModelRow(BaseModel):
     """One line."""
     factory: str
     """"module:callable", called as `callable(name, options, weights_dir=..., device=...)`."""
+    options: str = ""
+    """"module:class" of its `Options`; empty: `Options` itself, or, of a spec, made from it."""
+    lacking: str = ""
+    """"module:callable" that finds out, without loading any weights, what it lacks on this machine;
+    called like the factory, it returns lines. Empty: the factory itself says what it lacks."""
+    weights: str = ""
+    """Its group in `tpbench weights list`; empty: none of the table."""
     variants: Mapping[str, Mapping[str, OptionValue]] = {}
     """Variant -> the options that `id:variant` selects."""
     needs: tuple[str, ...] = ()
@@ -190,8 +197,64 @@ class Options(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
     )
+
+
+class OptionRow(NamedTuple):
+    """One option of a model, for display."""
+
+    name: str
+    type: str
+    """Such as `int`, or the allowed values: `fail, area`."""
+    default: JsonValue
+    """None also where there is no default, see `required`."""
+    required: bool
+    meaning: str
+    """Empty if the method itself names the option."""
+
+
+class WeightPart(NamedTuple):
+    """Files of a model from one source, for display."""
+
+    name: str
+    status: str
+    """Such as missing, present, verified."""
+    size_bytes: int | None
+    """None if not known."""
+    source: str
+    """A web address."""
+    licence: str
+
+
+def option_rows(kind: type[Options]) -> tuple[OptionRow, ...]:
+    """Return the options that a class declares, in its order."""
+    defaults = {name: field.get_default() for name, field in kind.model_fields.items()}
+    return tuple(
+        OptionRow(
+            name=name,
+            type=_shown_type(field.annotation),
+            default=None if field.is_required() else to_jsonable_python(defaults[name]),
+            required=field.is_required(),
+            meaning=" ".join((field.description or "").split()),
+        )
+        for name, field in kind.model_fields.items()
+    )
+
+
+def _shown_type(annotation: Any) -> str:  # noqa: ANN401 - any annotation
+    """Return a type as a user types its values: "int", "fp32, fp16, auto", "path"."""
+    if get_origin(annotation) is Literal:
+        return ", ".join(map(str, get_args(annotation)))
+    parts = [part for part in get_args(annotation) if part is not type(None)]
+    if parts:
+        return ", ".join(map(_shown_type, parts))
+    names = {Path: "path", bool: "yes or no", str: "text", float: "number"}
+    return names.get(annotation) or str(getattr(annotation, "__name__", annotation))
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)

@@ -15,10 +15,19 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 import yaml
 
-from tpbench.baselines.base import Generator, ModelRow, OptionValue
+from tpbench.baselines.base import (
+    Generator,
+    ModelRow,
+    OptionRow,
+    Options,
+    OptionValue,
+    WeightPart,
+    option_rows,
+)
 from tpbench.baselines.external.method import install_steps
 from tpbench.baselines.external.spec import MethodSpec, is_spec_file, load_spec, spec_ids
-from tpbench.errors import ConfigError, did_you_mean
+from tpbench.errors import ConfigError, TPBenchError, did_you_mean
+from tpbench.weights import state, weights_named
 
 _EXTERNAL: Final = "tpbench.baselines.external.adapter:build_external"
 """This factory takes the spec as an additional first argument."""
@@ -46,10 +55,77 @@ def build(
     """
     row, variant = find(name)
     merged = {**row.variants.get(variant or "", {}), **options}
-    module, _, attribute = row.factory.partition(":")
-    factory = cast("Any", getattr(import_module(module), attribute))
+    factory = _imported(row.factory)
     spec = [load_spec(name)] if row.factory == _EXTERNAL else []
     return cast("Generator", factory(*spec, merged, weights_dir=weights_dir, device=device))
+
+
+def lacking(
+    name: str,
+    *,
+    options: Mapping[str, OptionValue],
+    weights_dir: Path | None = None,
+    device: str = "auto",
+) -> list[str]:
+    """Return all that would keep `build` from building a model, one line each; loads no weights.
+
+    Raises:
+        ConfigError: no such model or variant.
+    """
+    row, variant = find(name)
+    merged = {**row.variants.get(variant or "", {}), **options}
+    if not row.lacking:
+        try:
+            build(name, options=options, weights_dir=weights_dir, device=device).close()
+        except TPBenchError as error:
+            return [str(error)]
+        return []
+    spec = [load_spec(name)] if row.factory == _EXTERNAL else []
+    return list(_imported(row.lacking)(*spec, merged, weights_dir=weights_dir, device=device))
+
+
+def option_table(name: str) -> tuple[OptionRow, ...]:
+    """Return the options of a model.
+
+    Raises:
+        ConfigError: no such model or variant.
+    """
+    row, _variant = find(name)
+    if row.factory == _EXTERNAL:
+        from tpbench.baselines.external.needs import options_of
+
+        return option_rows(options_of(load_spec(name)))
+    return option_rows(_imported(row.options) if row.options else Options)
+
+
+def weight_parts(name: str) -> tuple[WeightPart, ...]:
+    """Return the files of weights of a model, with their state on this machine.
+
+    Raises:
+        ConfigError: no such model or variant.
+    """
+    row, _variant = find(name)
+    if row.factory == _EXTERNAL:
+        from tpbench.baselines.external.needs import weight_parts as of_spec
+
+        return of_spec(load_spec(name))
+    files_of_group = weights_named([row.weights]) if row.weights else []
+    found = [(file, state(file.name)) for file in files_of_group]
+    return tuple(
+        WeightPart(
+            name=file.name,
+            status=there.status,
+            size_bytes=file.size_bytes or there.size_bytes,
+            source=file.sources[0],
+            licence=file.licence,
+        )
+        for file, there in found
+    )
+
+
+def _imported(name: str) -> Any:  # noqa: ANN401 - a class or a function
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def find(name: str) -> tuple[ModelRow, str | None]:
@@ -80,6 +156,7 @@ def _row_of(spec: MethodSpec) -> ModelRow:
         kind="external",
         description=spec.description,
         factory=_EXTERNAL,
+        lacking="tpbench.baselines.external.needs:lacking",
         needs=(*spec.needs, *spec.notes),
         install=tuple(install_steps(spec)),
         licence_code=spec.licence.code,

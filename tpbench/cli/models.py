@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,7 +16,7 @@ from tpbench.errors import ConfigError, did_you_mean
 from tpbench.foreign import printable
 
 if TYPE_CHECKING:
-    from tpbench.baselines.base import ModelRow
+    from tpbench.baselines.base import ModelRow, OptionRow, WeightPart
     from tpbench.baselines.registry import ReportedValue
     from tpbench.doctor import Check
 
@@ -55,20 +56,29 @@ def list_models(as_json: opt.AsJson = False) -> None:
 
 @models_app.command()
 def show(name: Name, as_json: opt.AsJson = False) -> None:
-    """Show what a model needs, its licences and variants.
+    """Show what a model needs, its options, licences and variants.
 
-    Also shows published numbers.
+    Also shows how it is installed, its weights, and published numbers.
     """
     from tpbench.baselines.external.spec import is_spec_file
-    from tpbench.baselines.registry import find, reported_for
+    from tpbench.baselines.registry import find, option_table, reported_for, weight_parts
 
     row, _variant = find(name)
     published = reported_for(row.id)
+    options, parts = option_table(name), weight_parts(name)
     if as_json:
-        print_json({**row.model_dump(), "reported": [asdict(value) for value in published]})
+        content = {
+            **row.model_dump(),
+            "options": [option._asdict() for option in options],
+            "weights": [part._asdict() for part in parts],
+            "reported": [asdict(value) for value in published],
+        }
+        print_json(content)
         return
     for line in _lines(row, name if is_spec_file(name) else row.id):
         typer.echo(printable(line))
+    _print_options(options)
+    _print_weights(parts)
     if published:
         typer.echo("published by others, on their own test sets (not comparable with ours):")
         for line in _published(published):
@@ -159,7 +169,46 @@ def _lines(row: ModelRow, name: str) -> list[str]:
     lines += [f"  needs: {line}" for line in row.needs]
     if row.install:
         lines.append(f"  to install: tpbench models install {shlex.quote(name)}")
+        lines += [f"    {line}" for line in row.install if not line.startswith("#")]
     return lines
+
+
+def _print_options(options: Sequence[OptionRow]) -> None:
+    if not options:
+        return
+    typer.echo("options (--option NAME=VALUE):")
+    table = new_table(
+        "  name", "type", "default", "meaning", whole=("  name", "default"), ruled=False
+    )
+    for option in options:
+        default = "required" if option.required else _shown_default(option.default)
+        table.add_row(f"  {option.name}", option.type, default, option.meaning)
+    print_table(table, console())
+
+
+def _shown_default(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def _print_weights(parts: Sequence[WeightPart]) -> None:
+    if not parts:
+        return
+    typer.echo("weights:")
+    table = new_table(
+        "  name",
+        "state",
+        "MB",
+        "licence",
+        right=("MB",),
+        whole=("  name", "state", "MB"),
+        ruled=False,
+    )
+    for part in parts:
+        size_mb = f"{part.size_bytes / 1e6:,.1f}" if part.size_bytes else "?"
+        table.add_row(f"  {part.name}", part.status, size_mb, part.licence)
+    print_table(table, console())
 
 
 def _published(values: tuple[ReportedValue, ...]) -> list[str]:

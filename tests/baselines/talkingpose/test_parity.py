@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tpbench.baselines.talkingpose import networks, pipeline
-from tpbench.baselines.talkingpose.generator import DtypeName
+from tpbench.baselines.talkingpose.needs import DtypeName
 from tpbench.baselines.talkingpose.networks import PoseGuider
 from tpbench.baselines.talkingpose.parity import (
     BUNDLED_CASE,

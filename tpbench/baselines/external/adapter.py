@@ -10,19 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import Field, create_model
 
 from tpbench.baselines.base import (
     AnimationTask,
     ClipFailure,
     GeneratedFrame,
     JsonValue,
-    Options,
     OptionValue,
     parse_options,
 )
@@ -34,6 +32,7 @@ from tpbench.baselines.external.method import (
     methods_dir,
     run_command,
 )
+from tpbench.baselines.external.needs import BROUGHT, no_weights_dir, options_of
 from tpbench.baselines.external.spec import (
     Collect,
     MethodSpec,
@@ -50,38 +49,6 @@ logger = logging.getLogger(__name__)
 
 _CLIP_ERRORS: Final = (GeneratorError, MediaError)
 """Errors that fail one clip only; the other clips continue."""
-
-
-class ExternalOptions(Options):
-    """Options common to all methods."""
-
-    checkout: Path | None = None
-    """Its code; None: `<methods>/<id>/checkout`."""
-    python: Path | None = None
-    """Of its environment; None: `<methods>/<id>/env/bin/python`."""
-    log_dir: Path | None = None
-    """Folder for the output of the command, `<clip_id>.log`; None: `<methods>/<id>/logs`."""
-    keep_workdir: bool = False
-    """Keep the private folder of a failed run, and name it in the reason."""
-    timeout_s: float | None = Field(default=None, gt=0)
-    """Time limit of a run; None: that of the spec for the number of frames."""
-
-
-_BATCH_CLIPS: Final = 4
-_BROUGHT: Final = {"densepose_mp4": "densepose_dir", "guidance_dir": "guidance_dir"}
-"""Kinds of input that tpbench can't generate -> option with the user's folder of them."""
-
-
-def options_of(spec: MethodSpec) -> type[ExternalOptions]:
-    """Return the options class of a method: the common options and its own."""
-    fields: dict[str, Any] = {
-        name: (type(default), Field(default=default)) for name, default in spec.settings.items()
-    }
-    kinds = {wanted.kind for wanted in spec.inputs.values()}
-    fields |= {option: (Path, ...) for kind, option in _BROUGHT.items() if kind in kinds}
-    if spec.mode == "batch":
-        fields["batch_clips"] = (int, Field(default=_BATCH_CLIPS, ge=1))
-    return create_model(f"{spec.display_name} options", __base__=ExternalOptions, **fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,9 +87,7 @@ class ExternalGenerator:
         device: str = "auto",
     ) -> None:
         if weights_dir is not None:
-            raise ConfigError(
-                f"{spec.id} keeps its weights in its checkout: name that (option checkout) instead"
-            )
+            raise ConfigError(no_weights_dir(spec))
         parsed = parse_options(spec.id, options_of(spec), options)
         self.spec = spec
         self.max_clips: int = getattr(parsed, "batch_clips", 1)
@@ -130,7 +95,7 @@ class ExternalGenerator:
         self._settings: dict[str, Value] = {name: getattr(parsed, name) for name in spec.settings}
         self._brought: dict[str, Path] = {
             option: getattr(parsed, option)
-            for option in _BROUGHT.values()
+            for option in BROUGHT.values()
             if option in type(parsed).model_fields
         }
         self._device = device

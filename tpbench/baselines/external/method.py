@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from tpbench.baselines.external.spec import MethodSpec
-from tpbench.errors import ConfigError, GeneratorError, MissingWeightsError
+from tpbench.errors import ConfigError, GeneratorError, MissingWeightsError, TPBenchError
 from tpbench.weights.store import cache_dir
 
 logger = logging.getLogger(__name__)
@@ -64,21 +64,9 @@ def find_installation(
         ConfigError: the code or the environment is missing.
         MissingWeightsError: weights are not at the paths of the spec.
     """
-    base = methods_dir() / spec.id
-    code = (checkout or base / "checkout").expanduser().absolute()
-    # Links are kept: the Python of a virtual environment finds its packages by its own path.
-    program = (python or base / "env" / "bin" / "python").expanduser().absolute()
-    named = shlex.quote(str(spec.file or spec.id))
-    how = f"`tpbench models install {named}` prints the installation steps"
-    if not code.is_dir():
-        raise ConfigError(f"{spec.id}: no checkout at {code} (option checkout); {how}")
-    if not os.access(program, os.X_OK) or program.is_dir():
-        raise ConfigError(f"{spec.id}: no Python at {program} (option python); {how}")
-    for weights in spec.weights:
-        for path in weights.paths:
-            if not (code / path).exists():
-                name = f"{spec.id}: {weights.name}"
-                raise MissingWeightsError(name, f"no {code / path}; {how}")
+    for problem in installation_problems(spec, checkout=checkout, python=python):
+        raise problem
+    code, program = _places(spec, checkout, python)
     commit = _checked_out(code)
     if commit is not None and not commit.startswith(spec.commit):
         logger.warning(
@@ -86,6 +74,33 @@ def find_installation(
             spec.id, code, commit[: len(spec.commit)], spec.commit,
         )  # fmt: skip
     return Installation(checkout=code, python=program, commit=commit)
+
+
+def installation_problems(
+    spec: MethodSpec, *, checkout: Path | None = None, python: Path | None = None
+) -> Iterator[TPBenchError]:
+    """Yield what is missing of an installation: checkout, Python, then each file of weights.
+
+    The arguments are those of `find_installation`, which raises the first of these errors.
+    """
+    code, program = _places(spec, checkout, python)
+    how = f"`tpbench models install {_named(spec)}` prints the installation steps"
+    if not code.is_dir():
+        yield ConfigError(f"{spec.id}: no checkout at {code} (option checkout); {how}")
+    if not os.access(program, os.X_OK) or program.is_dir():
+        yield ConfigError(f"{spec.id}: no Python at {program} (option python); {how}")
+    for weights in spec.weights:
+        missing = [code / path for path in weights.paths if not (code / path).exists()]
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            yield MissingWeightsError(f"{spec.id}: {weights.name}", f"no {missing[0]}{more}; {how}")
+
+
+def _places(spec: MethodSpec, checkout: Path | None, python: Path | None) -> tuple[Path, Path]:
+    base = methods_dir() / spec.id
+    code = (checkout or base / "checkout").expanduser().absolute()
+    # Links are kept: the Python of a virtual environment finds its packages by its own path.
+    return code, (python or base / "env" / "bin" / "python").expanduser().absolute()
 
 
 def _checked_out(checkout: Path) -> str | None:
@@ -108,6 +123,10 @@ def install_steps(spec: MethodSpec) -> list[str]:
         f"# licence of the weights: {spec.licence.weights}",
         *_steps(spec),
     ]
+
+
+def _named(spec: MethodSpec) -> str:
+    return shlex.quote(str(spec.file or spec.id))
 
 
 def _steps(spec: MethodSpec) -> Iterator[str]:

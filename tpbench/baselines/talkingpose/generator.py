@@ -10,19 +10,18 @@ from typing import Final, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 
 from tpbench.baselines.base import (
     AnimationTask,
     ClipFailure,
     GeneratedFrame,
     JsonValue,
-    Options,
     OptionValue,
     parse_options,
 )
 from tpbench.baselines.talkingpose.checkpoints import find_files, matched, read_tensors
-from tpbench.baselines.talkingpose.networks import PACKAGES, NetworkName, library, load_networks
+from tpbench.baselines.talkingpose.needs import PACKAGES, DtypeName, TalkingPoseOptions
+from tpbench.baselines.talkingpose.networks import NetworkName, library, load_networks
 from tpbench.baselines.talkingpose.pipeline import (
     SIZE_STEP_PX,
     ClipInput,
@@ -39,7 +38,6 @@ from tpbench.errors import GeneratorError
 
 logger = logging.getLogger(__name__)
 
-DtypeName = Literal["fp32", "fp16", "bf16"]
 DTYPES: Final[Mapping[DtypeName, torch.dtype]] = {
     "fp32": torch.float32,
     "fp16": torch.float16,
@@ -49,29 +47,6 @@ _GPU_CLIPS: Final = 8
 """Intended for 512 x 512 on a GPU of 24 GB, not measured; if memory runs out, it is halved."""
 _RENDERER: Final = "tpbench.dwpose_drawing.draw_pose, uncompressed"
 """The model was trained on such drawings after lossy H.264, which slightly blurs their colours."""
-
-
-class TalkingPoseOptions(Options):
-    """Options of TalkingPose; the defaults are the released script's."""
-
-    steps: int = Field(default=30, ge=1, le=1000)
-    """Denoising steps for each frame."""
-    guidance: float = Field(default=3.5, ge=0)
-    """Scale of classifier-free guidance; 1 or less disables it, which is twice as fast."""
-    gain: float = Field(default=0.05, ge=0, le=1)
-    """Gain of the feedback from frame to frame; 0: frames are independent."""
-    dtype: DtypeName | Literal["auto"] = "auto"
-    """Dtype of the networks. auto: fp16 on a GPU, fp32 on a CPU."""
-    max_clips: int | Literal["auto"] = Field(default="auto", ge=1)
-    """Clips generated at once, as one batch. auto: 8 on a GPU, 1 on a CPU."""
-    compile: bool = False
-    """Run the denoising UNet through `torch.compile`: minutes at the start, faster afterwards."""
-    reference_quirks: bool = False
-    """Reproduce the released script, for parity: the last latents of a clip are carried into the
-    next (so results depend on the order of the clips), images and poses are stretched to a square
-    and frames back, and colours are truncated to whole levels. One clip at a time."""
-    square_px: int = Field(default=512, ge=8, multiple_of=8)
-    """Side of that square; ignored unless `reference_quirks` is set."""
 
 
 def find_device(name: str) -> torch.device:

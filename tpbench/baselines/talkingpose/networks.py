@@ -27,8 +27,6 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from tpbench.errors import MissingDependencyError
 
-PACKAGES: Final = ("diffusers", "transformers", "safetensors")
-
 NetworkName = Literal["denoising_unet", "reference_unet", "pose_guider", "image_encoder", "vae"]
 NETWORK_NAMES: Final[tuple[NetworkName, ...]] = get_args(NetworkName)
 
@@ -51,7 +49,7 @@ def library(name: str) -> Any:  # noqa: ANN401 - a module without types
         return import_module(name)
     except ImportError as error:
         raise MissingDependencyError(
-            f"TalkingPose (package {name})", "pip install 'tpbench[talkingpose]'"
+            f"TalkingPose (package {name})", "pip install diffusers transformers safetensors"
         ) from error
 
 

@@ -25,7 +25,8 @@ from tpbench.baselines.talkingpose.checkpoints import (
     read_sizes,
     read_tensors,
 )
-from tpbench.baselines.talkingpose.generator import DTYPES, DtypeName, find_device
+from tpbench.baselines.talkingpose.generator import DTYPES, find_device
+from tpbench.baselines.talkingpose.needs import DtypeName
 from tpbench.baselines.talkingpose.networks import ModelSizes, load_networks
 from tpbench.baselines.talkingpose.pipeline import (
     LATENT_SCALE,
