@@ -150,3 +150,14 @@ def atomic_write_text(path: Path, text: str) -> None:
     """Write UTF-8 text with LF line ends atomically, by `atomic_write`."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def size_text(n_bytes: int) -> str:
+    """Return a size on disk as text.
+
+    >>> size_text(12_000_000), size_text(3_400_000_000), size_text(547)
+    ('12.0 MB', '3.4 GB', '547 bytes')
+    """
+    if 0 < n_bytes < 50_000:
+        return f"{n_bytes:,} bytes"
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"

@@ -97,6 +97,21 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(tmp_path: Path) ->
     assert json.loads(run("--dry-run", "--json").stdout)["frames"] == 203
 
 
+def test_a_dry_run_names_all_that_would_stop_the_run_with_exit_2(tmp_path: Path) -> None:
+    words = ("--dry-run", "--device", "gpu", "--option", "shades=1", "--limit", "0")
+    result = run(*words, "--strict", metrics="fid")
+    assert result.exit_code == 2
+    blank = "would stay blank: fid: model files are missing, run: tpbench weights pull fid-"
+    assert result.stdout.startswith(blank)
+    told = result.stderr.splitlines()
+    assert all(line.startswith("would stop: ") for line in told)
+    assert len(told) == 4
+    found = run(*words, "--json")
+    assert found.exit_code == 2
+    assert len(json.loads(found.stdout)["problems"]) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_dry_run_after_a_run_tells_the_time_and_what_is_there() -> None:
     run("--limit", "1")
     lines = run("--dry-run").stdout.splitlines()

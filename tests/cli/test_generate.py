@@ -84,6 +84,9 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(data: Path, tmp_path: Path)
     out = tmp_path / "runs"
     result = run(data, out, "--dry-run", "--task", "self", "--seeds", "1,2")
     assert result.stdout.startswith("2 clips, 203 frames, 2 seeds\n")
+    assert result.exit_code == 0
+    result = run(data, out, "--dry-run", "--device", "tpu")
+    assert (result.exit_code, result.stderr.count("would stop: ")) == (2, 1)
     assert not out.exists()
 
 

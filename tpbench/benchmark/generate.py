@@ -13,7 +13,7 @@ from typing import Any, Final
 from tpbench.baselines.base import Generator
 from tpbench.benchmark.making import GenerationJob, clips_payload, make_maker, record_failure
 from tpbench.benchmark.model import WorkerPlan, as_generator, plan_workers
-from tpbench.benchmark.request import EvalRequest, RunPlan, plan_run
+from tpbench.benchmark.request import EvalRequest, RunPlan, plan_run, refuse_existing
 from tpbench.benchmark.run_folder import (
     ENCODING,
     ClipRecord,
@@ -113,11 +113,7 @@ def generate_planned(
     )
     folder = plan.folder(Path(request.out))
     with _removed_if_refused(folder), folder.locked(), explain_halts(folder.path):
-        if request.overwrite == "never" and folder.holds_anything():
-            raise ConfigError(
-                f"{folder.path}: there is a run already; --overwrite missing continues it, "
-                "--overwrite always generates it again"
-            )
+        refuse_existing(folder, request.overwrite)
         adopted = None if generator is None else as_generator(generator, name=request.model)
         generation = _Generation(plan, request, folder, worker_plan)
         try:

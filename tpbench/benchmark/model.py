@@ -58,7 +58,9 @@ def plan_workers(
     gpus = _gpus() if device in {"auto", "cuda"} else ()
     count = min(workers or max(1, len(gpus)), clips)
     devices = tuple(gpus[i % len(gpus)] for i in range(count)) if len(gpus) > 1 else (device,)
-    return WorkerPlan(workers=count, devices=devices, threads=max(1, usable_cores() // count))
+    return WorkerPlan(
+        workers=count, devices=devices, threads=max(1, usable_cores() // max(1, count))
+    )
 
 
 def _gpus() -> tuple[str, ...]:
@@ -126,6 +128,34 @@ def build(
     """
     if not _is_class(name):
         return registry.build(name, options=options, weights_dir=weights_dir, device=device)
+    factory = _checked_class(name, options, weights_dir)
+    try:
+        made = factory(**options)
+    except TPBenchError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{name}: can't be built: {type(error).__name__}: {error}") from error
+    return as_generator(made, name=name)
+
+
+def lacking(
+    name: str, *, options: Mapping[str, OptionValue], weights_dir: Path | None
+) -> list[str]:
+    """Return all that would stop `build`, one line each, without loading a model with weights.
+
+    The module of the user's own class is imported, but the class is not called.
+    """
+    try:
+        if not _is_class(name):
+            return registry.lacking(name, options=options, weights_dir=weights_dir)
+        _checked_class(name, options, weights_dir)
+    except TPBenchError as error:
+        return [str(error)]
+    return []
+
+
+def _checked_class(name: str, options: Mapping[str, OptionValue], weights_dir: Path | None) -> Any:  # noqa: ANN401 - whatever the user named
+    """Import the user's own class, and check that it takes the options."""
     if weights_dir is not None:
         raise ConfigError(
             f"{name}: your own class takes no --weights; pass the folder as an --option of it"
@@ -137,13 +167,7 @@ def build(
         raise ConfigError(
             f"{name}: can't be called with the options {dict(options)}: {error}"
         ) from error
-    try:
-        made = factory(**options)
-    except TPBenchError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"{name}: can't be built: {type(error).__name__}: {error}") from error
-    return as_generator(made, name=name)
+    return factory
 
 
 def as_generator(made: object, *, name: str) -> Generator:

@@ -174,6 +174,7 @@ def plan_run(request: EvalRequest) -> RunPlan:
     rule = task_rule(request.task, min_frames=request.min_frames)
     of_object = request.generator is not None  # its name is the user's choice
     choice = ModelChoice(name=request.model) if of_object else choose(request.model)
+    given_name = "" if request.name is None else checked_name(request.name)
     selection = select_clips(
         dataset, rule, split=request.split, limit=request.limit, ids=request.ids
     )
@@ -187,8 +188,17 @@ def plan_run(request: EvalRequest) -> RunPlan:
         protocol=request.protocol,
         seed=request.seeds[0],
         shard=shard,
-        given_name="" if request.name is None else checked_name(request.name),
+        given_name=given_name,
     )
+
+
+def refuse_existing(folder: RunFolder, overwrite: Overwrite) -> None:
+    """Raise a `ConfigError` if there is a run that must not be continued."""
+    if overwrite == "never" and folder.holds_anything():
+        raise ConfigError(
+            f"{folder.path}: there is a run already; --overwrite missing continues it, "
+            "--overwrite always generates it again"
+        )
 
 
 def checked_name(name: str) -> str:
@@ -289,12 +299,17 @@ class CostEstimate:
         }
 
 
-def estimate(request: EvalRequest) -> CostEstimate:
+def estimate(request: EvalRequest, plan: RunPlan | None = None) -> CostEstimate:
     """Estimate the cost of the runs of a request, from earlier runs in its `out`.
 
     Writes nothing. Raises the errors of `evaluate`.
+
+    Args:
+        request: what would be evaluated.
+        plan: of the request, if it was made already.
     """
-    plan, _ = plan_evaluation(request)
+    if plan is None:
+        plan, _ = plan_evaluation(request)
     wanted, n_seeds = plan.selection.wanted, len(request.seeds)
     frames = sum(clip.n_frames for clip in wanted)
     folders = [replace(plan, seed=seed).folder(Path(request.out)) for seed in request.seeds]

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal, TextIO
 import typer
 
 from tpbench.errors import number_of
+from tpbench.files import size_text
 from tpbench.foreign import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def duration(seconds: float) -> str:
 
 def size(n_bytes: int) -> str:
     """Return a size on disk as text: "12.0 MB", "3.4 GB"."""
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"
+    return size_text(n_bytes)
 
 
 def side_of(dataset: str, split: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from tpbench.cli import options as opt
-from tpbench.cli.numbers import print_numbers
+from tpbench.cli.numbers import blanks, print_numbers
 from tpbench.cli.output import (
     counted,
     duration,
@@ -22,12 +22,13 @@ from tpbench.cli.output import (
     size,
 )
 from tpbench.cli.progress import failed, progress_bar, scoring_bar
+from tpbench.foreign import printable
 
 if TYPE_CHECKING:
     from tpbench.baselines.base import OptionValue
     from tpbench.benchmark.evaluate import Evaluation, EvaluationListener
     from tpbench.benchmark.markup import Format
-    from tpbench.benchmark.request import EvalRequest
+    from tpbench.benchmark.request import CostEstimate, EvalRequest
     from tpbench.benchmark.run_folder import ClipRecord, Run
     from tpbench.work import Progress
 
@@ -57,7 +58,11 @@ Videos = Annotated[
 ]
 _PRECOMPUTED: Final = "precomputed"
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Estimate the cost without generating anything.")
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Show what it would take and all that would stop it (exit code 2); write nothing.",
+    ),
 ]
 
 
@@ -119,7 +124,7 @@ def evaluate(
         command=("tpbench", *sys.argv[1:]),
     )
     if dry_run:
-        _print_estimate(request, as_json=as_json)
+        _print_dry_run(request, scores=True, as_json=as_json)
     else:
         _evaluate(request, every=every, form=form, as_json=as_json)
 
@@ -216,23 +221,34 @@ def _print_failures(evaluation: Evaluation) -> None:
     typer.echo(f"coverage {evaluation.coverage:.3f}: {failed}", err=True)
 
 
-def _print_estimate(request: EvalRequest, *, as_json: bool) -> None:
-    from tpbench.benchmark.request import estimate
+def _print_dry_run(request: EvalRequest, *, scores: bool, as_json: bool) -> None:
+    from tpbench.benchmark.readiness import dry_run
 
-    found = estimate(request)
+    found = dry_run(request, scores=scores)
     if as_json:
         print_json(found.to_json(), indent=1, ascii_only=True)
-        return
-    seeds = f", {len(found.folders)} seeds" if len(found.folders) > 1 else ""
-    typer.echo(f"{counted(found.clips, 'clip')}, {counted(found.frames, 'frame')}{seeds}")
-    if found.clips_there:
-        typer.echo(f"{found.clips_there:,} of these clips already have a record")
-    typer.echo(f"disk: about {size(found.disk_bytes)} for lossless frames")
-    if found.generate_s is None:
+    else:
+        if found.cost is not None:
+            _print_cost(found.cost)
+        for line in (*blanks(found.blank_reasons, what="would stay blank"), *found.notes):
+            typer.echo(line)
+    for problem in found.problems:
+        typer.echo(f"would stop: {printable(problem)}", err=True)
+    if found.problems:
+        raise typer.Exit(opt.STOPPED_EXIT_CODE)
+
+
+def _print_cost(cost: CostEstimate) -> None:
+    seeds = f", {len(cost.folders)} seeds" if len(cost.folders) > 1 else ""
+    typer.echo(f"{counted(cost.clips, 'clip')}, {counted(cost.frames, 'frame')}{seeds}")
+    if cost.clips_there:
+        typer.echo(f"{cost.clips_there:,} of these clips already have a record")
+    typer.echo(f"disk: about {size(cost.disk_bytes)} for lossless frames")
+    if cost.generate_s is None:
         typer.echo("time: unknown; this model has no earlier run on this machine")
     else:
-        typer.echo(f"time: about {duration(found.generate_s)} to generate, as {found.based_on}")
-    for folder in found.folders:
+        typer.echo(f"time: about {duration(cost.generate_s)} to generate, as {cost.based_on}")
+    for folder in cost.folders:
         typer.echo(f"run: {folder}")
 
 
@@ -296,7 +312,7 @@ def generate(
         command=("tpbench", *sys.argv[1:]),
     )
     if dry_run:
-        _print_estimate(request, as_json=as_json)
+        _print_dry_run(request, scores=False, as_json=as_json)
     else:
         _generate(request, as_json=as_json)
 

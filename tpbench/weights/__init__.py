@@ -6,7 +6,7 @@ fetched on first use; for any other missing file the error names the command to 
 
 from __future__ import annotations
 
-from tpbench.weights.fetch import pull, read_checked, resolve
+from tpbench.weights.fetch import is_offline, pull, read_checked, resolve
 from tpbench.weights.store import (
     GROUPS,
     WEIGHTS,
@@ -28,6 +28,7 @@ __all__ = [
     "WeightGroup",
     "WeightState",
     "check",
+    "is_offline",
     "pull",
     "pull_command",
     "read_checked",

