@@ -47,7 +47,9 @@ def test_a_run_that_nothing_stops_has_its_cost_alone(ask: Ask, tmp_path: Path) -
     assert (found.problems, found.notes, dict(found.blank)) == ((), (), {})
     assert found.cost is not None
     assert found.cost.clips == 3
-    assert found.to_json() == {**found.cost.to_json(), "blank": {}, "notes": [], "problems": []}
+    assert found.to_json() == {
+        **found.cost.to_json(), "blank": {}, "weights_missing": [], "notes": [], "problems": [],
+    }  # fmt: skip
     assert list(tmp_path.iterdir()) == []
 
 
@@ -81,11 +83,13 @@ def test_all_problems_are_named_at_once(ask: Ask, tmp_path: Path) -> None:
 
 def test_missing_weights_have_names_sizes_and_one_command(ask: Ask) -> None:
     found = ask("talkingpose", device="cpu")
-    (line,), (note,) = found.problems, found.notes
+    (line,) = found.problems
     assert line.endswith("run: tpbench weights pull talkingpose; or name a folder with --weights")
-    first = "weights to get for talkingpose: talkingpose-denoising-unet (size not published), "
-    assert note.startswith(first)
-    assert "sd-image-encoder (1.2 GB), " in note
+    files = {file.name: file for file in found.weights_missing}
+    assert len(files) == 7
+    assert all(file.needed for file in files.values())
+    assert files["sd-image-encoder"].size_bytes == 1215993967
+    assert files["talkingpose-denoising-unet"].size_bytes is None
 
 
 def test_a_folder_of_weights_is_looked_into(ask: Ask, tmp_path: Path) -> None:
@@ -149,6 +153,9 @@ def test_a_wrong_option_of_a_light_model_is_found(ask: Ask, tmp_path: Path) -> N
 def test_metrics_without_files_stay_blank_and_stop_only_if_strict(ask: Ask) -> None:
     found = ask(metrics=("psnr", "fid", "lpips"))
     assert found.blank == {"fid": ("fid-inception",), "lpips": ("lpips-alexnet",)}
+    assert [(file.name, file.needed) for file in found.weights_missing] == [
+        ("fid-inception", False), ("lpips-alexnet", False),
+    ]  # fmt: skip
     assert found.problems == ()
     (strict,) = ask(metrics=("psnr", "fid", "lpips"), strict=True).problems
     assert strict == ("2 metrics can't be measured, such as fid; run: tpbench weights pull metrics")

@@ -92,7 +92,8 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(tmp_path: Path) ->
     assert lines[0] == "2 clips, 203 frames, 2 seeds"
     assert lines[1] == "disk: about 0.4 MB for lossless frames"
     assert lines[2] == "time: unknown; this model has no earlier run on this machine"
-    assert [line.rpartition("/")[2] for line in lines[3:]] == ["seed1", "seed2"]
+    assert [line.rpartition("/")[2] for line in lines[3:5]] == ["seed1", "seed2"]
+    assert lines[5:] == ["ready: nothing would stop it"]
     assert list(tmp_path.iterdir()) == []
     assert json.loads(run("--dry-run", "--json").stdout)["frames"] == 203
 
@@ -101,8 +102,9 @@ def test_a_dry_run_names_all_that_would_stop_the_run_with_exit_2(tmp_path: Path)
     words = ("--dry-run", "--device", "gpu", "--option", "shades=1", "--limit", "0")
     result = run(*words, "--strict", metrics="fid")
     assert result.exit_code == 2
-    blank = "would stay blank: fid: model files are missing, run: tpbench weights pull fid-"
-    assert result.stdout.startswith(blank)
+    missing, blank = result.stdout.splitlines()
+    assert missing == "missing: fid-inception (95.6 MB)"
+    assert blank.startswith("would stay blank: fid: model files are missing, run: tpbench weights ")
     told = result.stderr.splitlines()
     assert all(line.startswith("would stop: ") for line in told)
     assert len(told) == 4

@@ -8,13 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from tpbench import weights
-from tpbench.baselines.registry import weight_parts
 from tpbench.benchmark.model import ModelChoice, choose, lacking
 from tpbench.benchmark.request import (
     CostEstimate,
@@ -47,6 +46,22 @@ _UNKNOWN_COST: Final[Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MissingFile:
+    """A model file that is not on this machine."""
+
+    name: str
+    size_bytes: int | None
+    """None if it is not published."""
+    needed: bool
+    """Whether the model can't do without it; without other files, metrics stay blank."""
+
+    @classmethod
+    def of(cls, name: str, *, needed: bool) -> MissingFile:
+        """Look the size of a file up."""
+        return cls(name=name, size_bytes=weights.weight(name).size_bytes, needed=needed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
     """What a call would take, and what would stop it."""
 
@@ -54,6 +69,8 @@ class DryRun:
     """None if the call can't be planned; the problems say why."""
     blank: Mapping[str, tuple[str, ...]]
     """Metrics that would stay blank -> the model files that they lack."""
+    weights_missing: tuple[MissingFile, ...]
+    """What `tpbench weights pull` would have to get for the model and the metrics."""
     notes: tuple[str, ...]
     """What does not stop the call but is worth knowing before it, one line each."""
     problems: tuple[str, ...]
@@ -72,6 +89,7 @@ class DryRun:
         return {
             **(_UNKNOWN_COST if self.cost is None else self.cost.to_json()),
             "blank": {name: list(files) for name, files in self.blank.items()},
+            "weights_missing": [asdict(file) for file in self.weights_missing],
             "notes": list(self.notes),
             "problems": list(self.problems),
         }
@@ -112,6 +130,7 @@ def dry_run(request: EvalRequest, *, scores: bool = True) -> DryRun:
     return DryRun(
         cost=cost,
         blank=found.blank,
+        weights_missing=tuple(found.missing.values()),
         notes=tuple(found.notes),
         problems=tuple(dict.fromkeys(found.problems)),
     )
@@ -130,6 +149,7 @@ class _Findings:
         self.problems: list[str] = []
         self.notes: list[str] = []
         self.blank: dict[str, tuple[str, ...]] = {}
+        self.missing: dict[str, MissingFile] = {}
 
     def attempt(self, make: Callable[[], _T]) -> _T | None:
         """Return what a function returns; None if it raises an error that the user can mend."""
@@ -169,7 +189,7 @@ class _Findings:
                 options=request.options,
                 weights_dir=None if request.weights is None else Path(request.weights),
             )
-            self._note_weights(request, choice)
+            self._list_weights(request, choice)
         self.check_device(request.device, choice)
         if choice.kind == "model" and request.device == "auto":
             why = device_problem("cuda", library=choice.device_library)
@@ -177,18 +197,13 @@ class _Findings:
                 reason = why.removeprefix("device 'cuda': ").partition(";")[0]
                 self.notes.append(f"{choice.name} would run on the processor: {reason}")
 
-    def _note_weights(self, request: EvalRequest, choice: ModelChoice) -> None:
-        """Note which files a model lacks, and how large they are."""
-        if choice.row is None or request.weights is not None:
+    def _list_weights(self, request: EvalRequest, choice: ModelChoice) -> None:
+        """List which files of `tpbench weights` the model lacks."""
+        if choice.row is None or not choice.row.weights or request.weights is not None:
             return
-        missing = [
-            (part.name, size_text(part.size_bytes) if part.size_bytes else "size not published")
-            for part in weight_parts(request.model)
-            if part.status in ("missing", "changed")
-        ]
-        if missing:
-            files = ", ".join(f"{name} ({size})" for name, size in missing)
-            self.notes.append(f"weights to get for {choice.row.id}: {files}")
+        for file in weights.weights_named([choice.row.weights]):
+            if not weights.state(file.name).usable:
+                self.missing[file.name] = MissingFile.of(file.name, needed=True)
 
     def check_device(self, device: str, choice: ModelChoice | None = None) -> None:
         """Check that the device can be used by the model, or by the metrics."""
@@ -201,17 +216,19 @@ class _Findings:
         """Check that the metrics can be measured: without files, they stay blank."""
         offline = request.offline or weights.is_offline()
         for name in protocol.metrics:
-            lacking = tuple(_missing_files(name, protocol, offline=offline))
-            if lacking:
-                self.blank[name] = lacking
+            files = tuple(_missing_files(name, protocol, offline=offline))
+            if files:
+                self.blank[name] = files
+                for file in files:
+                    self.missing.setdefault(file, MissingFile.of(file, needed=False))
         measured = [name for name in protocol.metrics if name not in self.blank]
         if any(row.weights for row in meters_for(METRICS[name] for name in measured)):
             self.check_device(request.device)
         if self.blank and (request.strict or not measured):
-            files = dict.fromkeys(file for files in self.blank.values() for file in files)
+            lacking_files = dict.fromkeys(file for files in self.blank.values() for file in files)
             self.problems.append(
                 f"{number_of(len(self.blank), 'metric')} can't be measured, such as "
-                f"{next(iter(self.blank))}; run: {weights.pull_command(list(files))}"
+                f"{next(iter(self.blank))}; run: {weights.pull_command(list(lacking_files))}"
             )
 
     def check_runs(

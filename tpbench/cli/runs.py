@@ -230,12 +230,17 @@ def _print_dry_run(request: EvalRequest, *, scores: bool, as_json: bool) -> None
     else:
         if found.cost is not None:
             _print_cost(found.cost)
+        for file in found.weights_missing:
+            known = "size not published" if file.size_bytes is None else size(file.size_bytes)
+            typer.echo(f"missing: {file.name} ({known})")
         for line in (*blanks(found.blank_reasons, what="would stay blank"), *found.notes):
             typer.echo(line)
     for problem in found.problems:
         typer.echo(f"would stop: {printable(problem)}", err=True)
     if found.problems:
         raise typer.Exit(opt.STOPPED_EXIT_CODE)
+    if not as_json:
+        typer.echo("ready: nothing would stop it")
 
 
 def _print_cost(cost: CostEstimate) -> None:
