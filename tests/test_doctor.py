@@ -76,8 +76,32 @@ def test_a_missing_package_fails_unless_it_has_no_wheels_here(
     monkeypatch.setattr("importlib.metadata.version", version)
     found = _only(monkeypatch, "packages")
     assert (found["av"].status, found["av"].remedy) == ("fail", "pip install av")
-    assert found["decord"].status == "warn"
+    assert found["av"].detail == "missing"
+    assert found["decord"].status == "missing"
     assert found["numpy"].status == "ok"
+
+
+def test_packages_of_one_model_are_missing_and_nothing_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def version(name: str) -> str:
+        if name == "diffusers":
+            raise PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    found = _only(monkeypatch, "packages")
+    assert (found["diffusers"].status, found["diffusers"].remedy) == (
+        "missing",
+        "pip install diffusers",
+    )
+    assert {check.status for check in found.values()} == {"ok", "missing"}
+
+
+def test_without_a_driver_the_gpu_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    assert _only(monkeypatch, "accelerators")["GPU"].status == "missing"
 
 
 def test_opencv_wheels_of_two_versions_fail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,8 +131,12 @@ def test_weights_that_changed_are_warned_of(cache: Path, monkeypatch: pytest.Mon
     (cache / "weights" / "face_landmark.tflite").write_bytes(b"not a model")
     found = _only(monkeypatch, "weights")
     assert found["mediapipe-face-mesh"].status == "warn"
-    assert found["mediapipe-face-detector"].status == "ok"
-    assert found["yolox-l"].remedy == "tpbench weights pull yolox-l"
+    assert found["mediapipe-face-detector"].status == "missing"
+    assert found["mediapipe-face-detector"].remedy is None, "fetched on first use"
+    assert (found["yolox-l"].status, found["yolox-l"].remedy) == (
+        "missing",
+        "tpbench weights pull dwpose",
+    )
     assert str(cache / "weights") in found["folder"].detail
 
 

@@ -24,8 +24,9 @@ from tpbench.errors import MissingDependencyError
 
 logger = logging.getLogger(__name__)
 
-CheckStatus = Literal["ok", "warn", "fail"]
-"""fail: every extraction needs it; warn: some do."""
+CheckStatus = Literal["ok", "missing", "warn", "fail"]
+"""fail: nothing works without it; warn: something is wrong or slow; missing: only some commands or
+models need it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ _WITHOUT_WHEELS_EVERYWHERE: Final = {
     "decord": "clips are then read with PyAV and OpenCV",
     "ai-edge-litert": "the 68 face points of the mediapipe skeleton then stay blank",
 }
-_DEFAULT_SKELETON: Final = ("dwpose-ll-ucoco-384", "yolox-l")
+_FOR_TALKINGPOSE: Final = ("diffusers", "transformers", "safetensors")
 _FREE_BYTES_WANTED: Final = 5 * 10**9
 _CLIP_FRAMES: Final = 5
 _MISSING_LIBRARY: Final = re.compile(r"(lib\S+?\.so[.\d]*): cannot open shared object file")
@@ -133,10 +134,18 @@ def _packages() -> Iterator[Check]:
         if version:
             yield _found(name, version)
         elif consequence is None:
-            yield _found(name, "not installed", "fail", f"pip install {name}")
+            yield _found(name, "missing", "fail", f"pip install {name}")
         else:
             remedy = f"pip install {name} (not on every platform)"
-            yield _found(name, f"not installed; {consequence}", "warn", remedy)
+            yield _found(name, consequence, "missing", remedy)
+    for name in _FOR_TALKINGPOSE:
+        version = _installed(name)
+        if version:
+            yield _found(name, version)
+        else:
+            yield _found(
+                name, "only the model TalkingPose needs it", "missing", f"pip install {name}"
+            )
     plain, contrib = _installed("opencv-python"), _installed("opencv-contrib-python")
     if plain and contrib and plain != contrib:
         detail = f"opencv-python {plain} and opencv-contrib-python {contrib} share one folder"
@@ -237,7 +246,7 @@ def _accelerators() -> Iterator[Check]:
         remedy = "compare the driver (nvidia-smi) with the CUDA version of torch"
         yield _found("GPU", detail, "warn", remedy)
     else:
-        yield _found("GPU", "none: all runs on the processor")
+        yield _found("GPU", "no NVIDIA driver; all runs on the processor", "missing")
 
 
 def _weights() -> Iterator[Check]:
@@ -258,12 +267,10 @@ def _weights() -> Iterator[Check]:
         elif found.usable:
             yield _found(row.name, found.status)
         elif row.wheel:
-            yield _found(row.name, "missing; fetched on first use")
-        elif row.name in _DEFAULT_SKELETON:
-            detail = "missing; without it, only --skeleton mediapipe works"
-            yield _found(row.name, detail, "warn", pull)
+            yield _found(row.name, f"{row.used_for}; fetched on first use", "missing")
         else:
-            yield _found(row.name, "missing; nothing needs it unless you ask for it")
+            group = f"tpbench weights pull {row.group}" if row.group else pull
+            yield _found(row.name, row.used_for, "missing", group)
 
 
 _EXAMINATIONS: Final[dict[str, Callable[[], Iterator[Check]]]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -229,7 +230,7 @@ def _published(values: tuple[ReportedValue, ...]) -> list[str]:
     return lines
 
 
-_STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
+_STYLES = {"ok": "green", "missing": "yellow", "warn": "yellow", "fail": "red"}
 
 
 def doctor(
@@ -260,15 +261,16 @@ def _print_checks(checks: list[Check]) -> None:
 
     to = console()
     area = ""
-    for check in checks:
+    for check, after in zip_longest(checks, checks[1:]):
         if check.area != area:
             area = check.area
             to.print(Text(area, style="bold"), soft_wrap=True)
         line = Text("  ")
-        line.append(f"{check.status:<5}", style=_STYLES[check.status])
+        line.append(f"{check.status:<8}", style=_STYLES[check.status])
         line.append(f"{check.name}: {check.detail}")
         to.print(line, soft_wrap=True)
-        if check.remedy:
-            to.print(f"         -> {check.remedy}", soft_wrap=True)
+        # One command often gets several files: it stands below the last of them.
+        if check.remedy and (after is None or after.remedy != check.remedy):
+            to.print(f"          -> {check.remedy}", soft_wrap=True)
     counts = [f"{sum(check.status == s for check in checks)} {s}" for s in _STYLES]
     to.print(", ".join(counts), soft_wrap=True)
