@@ -143,9 +143,8 @@ def _packages() -> Iterator[Check]:
         if version:
             yield _found(name, version)
         else:
-            yield _found(
-                name, "only the model TalkingPose needs it", "missing", f"pip install {name}"
-            )
+            detail = "only the model TalkingPose needs it"
+            yield _found(name, detail, "missing", f"pip install {name}")
     plain, contrib = _installed("opencv-python"), _installed("opencv-contrib-python")
     if plain and contrib and plain != contrib:
         detail = f"opencv-python {plain} and opencv-contrib-python {contrib} share one folder"
@@ -270,7 +269,8 @@ def _weights() -> Iterator[Check]:
             yield _found(row.name, f"{row.used_for}; fetched on first use", "missing")
         else:
             group = f"tpbench weights pull {row.group}" if row.group else pull
-            yield _found(row.name, row.used_for, "missing", group)
+            without = "; without it, only --skeleton mediapipe works" * (row.group == "dwpose")
+            yield _found(row.name, row.used_for + without, "missing", group)
 
 
 _EXAMINATIONS: Final[dict[str, Callable[[], Iterator[Check]]]] = {
