@@ -98,6 +98,17 @@ def test_packages_of_one_model_are_missing_and_nothing_fails(
     assert {check.status for check in found.values()} == {"ok", "missing"}
 
 
+def test_onnxruntime_for_gpus_stands_in_for_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name == "onnxruntime":
+            raise PackageNotFoundError(name)
+        return "1.2"
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    found = _only(monkeypatch, "packages")["onnxruntime"]
+    assert (found.status, found.detail) == ("ok", "1.2 (onnxruntime-gpu)")
+
+
 def test_without_a_driver_the_gpu_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("shutil.which", lambda _name: None)

@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -60,6 +61,8 @@ _WITHOUT_WHEELS_EVERYWHERE: Final = {
     "decord": "clips are then read with PyAV and OpenCV",
     "ai-edge-litert": "the 68 face points of the mediapipe skeleton then stay blank",
 }
+_INSTEAD: Final = {"onnxruntime": ("onnxruntime-gpu",)}
+"""Package -> packages with the same modules."""
 _FOR_TALKINGPOSE: Final = ("diffusers", "transformers", "safetensors")
 _FREE_BYTES_WANTED: Final = 5 * 10**9
 _CLIP_FRAMES: Final = 5
@@ -153,10 +156,12 @@ def _packages() -> Iterator[Check]:
 
 
 def _installed(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+    """Return the version of a package, or of one that takes its place; None if there is none."""
+    for distribution in (name, *_INSTEAD.get(name, ())):
+        with suppress(metadata.PackageNotFoundError):
+            version = metadata.version(distribution)
+            return version if distribution == name else f"{version} ({distribution})"
+    return None
 
 
 def _system_libraries() -> Iterator[Check]:
