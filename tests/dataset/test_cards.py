@@ -114,6 +114,11 @@ def test_citation_is_one_entry_whatever_the_name(small: Dataset, name: str) -> N
     assert entry.splitlines()[0].isascii()
 
 
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+
+
 def _load(folder: Path, *config: str, cache: Path) -> Mapping[str, Any]:
     loaded: Mapping[str, Any] = datasets.load_dataset(str(folder), *config, cache_dir=str(cache))
     return loaded
