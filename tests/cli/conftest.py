@@ -1,5 +1,7 @@
 """Commands in this process, and a dataset of two clips for those that make runs of it."""
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from tests.benchmark.conftest import write_dataset
 from tpbench.cli.main import app
+from tpbench.cli.progress import PlainLines
 
 
 def invoke(*arguments: str | Path) -> Result:
@@ -20,3 +23,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli") / "data"
     write_dataset(folder, {"a": 101, "b": 102})
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_line_by_the_clock() -> Iterator[None]:
+    """Print no line of progress on a slow machine, where tests compare all of stderr."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PlainLines.__init__.__kwdefaults__, "every_s", math.inf)
+        yield

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tpbench import work
-from tpbench.cli.progress import PlainLines, progress_bar, stalled_column
+from tpbench.cli.progress import LINE_EVERY_S, PlainLines, progress_bar, stalled_column
 from tpbench.work import StallWatch
 
 
@@ -40,7 +40,7 @@ def test_without_a_terminal_there_is_one_line_in_30_seconds(
     now_s = 0.0
     watch = StallWatch()
     monkeypatch.setattr("tpbench.work.IN_WORK", watch)
-    lines = PlainLines("clips", clock=lambda: now_s)
+    lines = PlainLines("clips", every_s=LINE_EVERY_S, clock=lambda: now_s)
     for second in range(100):
         now_s = float(second)
         with watch.at("/runs/b_0002", where="process 7"):
@@ -59,7 +59,7 @@ def test_clips_of_an_earlier_step_or_call_say_nothing_about_the_time_left(
 ) -> None:
     monkeypatch.setattr("tpbench.work.IN_WORK", StallWatch())
     now_s = 0.0
-    lines = PlainLines("clips", clock=lambda: now_s)
+    lines = PlainLines("clips", every_s=LINE_EVERY_S, clock=lambda: now_s)
     lines(_state(done=10, frames=0), step="generate, seed 42")
     now_s = 1000.0
     lines(_state(done=4, before=4, frames=7), step="score, seed 42", news="1 failed")
