@@ -29,5 +29,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_line_by_the_clock() -> Iterator[None]:
     """Print no line of progress on a slow machine, where tests compare all of stderr."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PlainLines.__init__.__kwdefaults__, "every_s", math.inf)
+        defaults = {**(PlainLines.__init__.__kwdefaults__ or {}), "every_s": math.inf}
+        patch.setattr(PlainLines.__init__, "__kwdefaults__", defaults)
         yield
