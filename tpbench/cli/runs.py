@@ -124,9 +124,8 @@ def evaluate(
         command=("tpbench", *sys.argv[1:]),
     )
     if dry_run:
-        _print_dry_run(request, scores=True, as_json=as_json)
-    else:
-        _evaluate(request, every=every, form=form, as_json=as_json)
+        return _print_dry_run(request, scores=True, as_json=as_json)
+    return _evaluate(request, every=every, form=form, as_json=as_json)
 
 
 def _evaluate(request: EvalRequest, *, every: bool, form: Format, as_json: bool) -> None:

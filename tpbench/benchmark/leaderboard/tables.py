@@ -115,8 +115,7 @@ def build_leaderboard(
         files=(*(folder / name for name in texts), *([index] if index else [])),
         page=index,
         missing_anchors={
-            name: command.replace(DATASET, place, 1)
-            for name, command in board.missing_anchors.items()
+            name: line.replace(DATASET, place, 1) for name, line in board.missing_anchors.items()
         },
     )
 
