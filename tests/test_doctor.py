@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tpbench import doctor
-from tpbench.doctor import Check, examine, explain_import_error
+from tpbench.doctor import Check, examine, explain_import_error, remedies
 
 
 @pytest.fixture(autouse=True)
@@ -149,6 +149,17 @@ def test_weights_that_changed_are_warned_of(cache: Path, monkeypatch: pytest.Mon
         "tpbench weights pull dwpose",
     )
     assert str(cache / "weights") in found["folder"].detail
+
+
+def test_what_to_do_is_said_once_with_its_purpose(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = list(_only(monkeypatch, "weights").values())
+    broken = Check(area="a", name="av", status="fail", detail="missing", remedy="pip install av")
+    said = remedies([broken, *checks], essential=False)
+    assert list(said) == [
+        f"tpbench weights pull {name}" for name in ("metrics", "dwpose", "talkingpose")
+    ]
+    assert said["tpbench weights pull metrics"] == "LPIPS, FID, KID and FVD"
+    assert remedies([broken, *checks], essential=True) == {"pip install av": "av"}
 
 
 def test_an_examination_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:

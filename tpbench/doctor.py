@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -106,6 +106,23 @@ def examine() -> list[Check]:
             logger.debug("%s", area, exc_info=True)
             checks.append(replace(_broken(area, error), area=area))
     return checks
+
+
+def remedies(checks: Iterable[Check], *, essential: bool) -> dict[str, str]:
+    """Return what to do -> what for, each step once.
+
+    Args:
+        checks: from `examine`.
+        essential: only what every extraction needs; False: all the rest.
+    """
+    from tpbench.weights import GROUPS
+
+    names: dict[str, list[str]] = {}
+    for check in checks:
+        if check.remedy is not None and (check.status == "fail") == essential:
+            names.setdefault(check.remedy, []).append(check.name)
+    uses = {f"tpbench weights pull {group.name}": group.used_for for group in GROUPS}
+    return {remedy: uses.get(remedy, ", ".join(found)) for remedy, found in names.items()}
 
 
 def _found(name: str, detail: str, status: CheckStatus = "ok", remedy: str | None = None) -> Check:

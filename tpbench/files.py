@@ -160,4 +160,4 @@ def size_text(n_bytes: int) -> str:
     """
     if 0 < n_bytes < 50_000:
         return f"{n_bytes:,} bytes"
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

@@ -109,7 +109,7 @@ def test_options_are_listed_with_type_default_and_meaning() -> None:
     assert [tuple(row) for row in option_rows(Shown)] == [
         ("folder", "path", None, True, "Where the videos lie."),
         ("edge", "still, move", "still", False, ""),
-        ("at_once", "int, auto", "auto", False, ""),
-        ("size", "number", None, False, "In px."),
+        ("at_once", "whole number, auto", "auto", False, ""),
+        ("size", "number (above 0)", None, False, "In px."),
         ("smooth", "yes or no", True, False, ""),
     ]

@@ -186,6 +186,7 @@ def test_doctor_exits_with_3_if_something_essential_is_missing(
     monkeypatch.setattr(doctor, "examine", lambda: [check])
     assert run("doctor")[0] == code
     assert "b: [c]" in run("doctor")[1]
+    assert run("doctor")[1].splitlines()[-1].split() == ["do", "d", "b"]
     assert json.loads(run("doctor", "--json")[1]) == [
         {"area": "a", "name": "b", "status": status, "detail": "[c]", "remedy": "do d"}
     ]

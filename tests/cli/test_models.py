@@ -93,17 +93,19 @@ def test_show_lists_options_with_defaults_and_weights_with_sizes(
     )
     monkeypatch.setattr(registry, "MODELS", {row.id: row})
     lines = [" ".join(line.split()) for line in run("show", "talkingpose").stdout.splitlines()]
-    assert "steps int 30 Denoising steps for each frame." in lines
-    assert any(line.startswith("dtype fp32, fp16, bf16, auto auto Dtype of") for line in lines)
-    assert "sd-vae-ft-mse missing 334.6 MIT" in lines
+    assert "steps 30 whole number (1 to 1000) Denoising steps for each frame." in lines
+    assert any(line.startswith("dtype auto fp32, fp16, bf16, auto Dtype of") for line in lines)
+    assert "sd-vae-ft-mse missing 334.6 MB MIT" in lines
     assert "talkingpose-pose-guider missing ? NOASSERTION" in lines
     assert "pip install 'tpbench[talkingpose]'" in lines
     shown = json.loads(run("show", "talkingpose", "--json").stdout)
     assert shown["options"][0] == {
-        "name": "steps", "type": "int", "default": 30, "required": False,
+        "name": "steps", "type": "whole number (1 to 1000)", "default": 30, "required": False,
         "meaning": "Denoising steps for each frame.",
     }  # fmt: skip
     assert shown["weights"][0]["size_bytes"] is None
+    assert json.loads(run("list", "--json").stdout) == [shown]
+    assert "to download them: tpbench weights pull talkingpose" in lines
 
 
 def test_show_leaves_out_what_is_not_known() -> None:

@@ -192,8 +192,9 @@ class ModelRow(BaseModel):
 class Options(BaseModel):
     """Base class of the options of a generator.
 
-    A subclass declares each option with its type, bounds, default and meaning. Values may be text,
-    as on a command line: `"5"` for an int, `"no"` for a bool.
+    A subclass declares each option with its type, bounds, default and, as its docstring, meaning:
+    `tpbench models show` prints them. Values may be text, as on a command line: `"5"` for an int,
+    `"no"` for a bool.
     """
 
     model_config = ConfigDict(
@@ -210,7 +211,7 @@ class OptionRow(NamedTuple):
 
     name: str
     type: str
-    """Such as `int`, or the allowed values: `fail, area`."""
+    """In words, such as "whole number, 1 or more", or the allowed values: "fail, area"."""
     default: JsonValue
     """None also where there is no default, see `required`."""
     required: bool
@@ -237,7 +238,7 @@ def option_rows(kind: type[Options]) -> tuple[OptionRow, ...]:
     return tuple(
         OptionRow(
             name=name,
-            type=_shown_type(field.annotation),
+            type=_shown_type(field.annotation, _limits(field.metadata)),
             default=None if field.is_required() else to_jsonable_python(defaults[name]),
             required=field.is_required(),
             meaning=" ".join((field.description or "").split()),
@@ -246,15 +247,35 @@ def option_rows(kind: type[Options]) -> tuple[OptionRow, ...]:
     )
 
 
-def _shown_type(annotation: Any) -> str:  # noqa: ANN401 - any annotation
-    """Return a type as a user types its values: "int", "fp32, fp16, auto", "path"."""
+def _shown_type(annotation: Any, limits: str = "") -> str:  # noqa: ANN401 - any annotation
+    """Return a type as a user types its values: "number (0 to 1)", "fp32, fp16, auto", "path"."""
     if get_origin(annotation) is Literal:
         return ", ".join(map(str, get_args(annotation)))
     parts = [part for part in get_args(annotation) if part is not type(None)]
     if parts:
-        return ", ".join(map(_shown_type, parts))
-    names = {Path: "path", bool: "yes or no", str: "text", float: "number"}
+        return ", ".join(_shown_type(part, limits) for part in parts)
+    if annotation in (int, float):
+        return ("whole number" if annotation is int else "number") + limits
+    names = {Path: "path", bool: "yes or no", str: "text"}
     return names.get(annotation) or str(getattr(annotation, "__name__", annotation))
+
+
+def _limits(metadata: Sequence[Any]) -> str:
+    """Return the bounds of a number as its fields' metadata have them: " (1 to 1000)"."""
+    found = {
+        name: limit
+        for item in metadata
+        for name in ("ge", "gt", "le", "multiple_of")
+        if (limit := getattr(item, name, None)) is not None
+    }
+    words = []
+    if "ge" in found:
+        words.append(f"{found['ge']:g} " + (f"to {found['le']:g}" if "le" in found else "or more"))
+    if "gt" in found:
+        words.append(f"above {found['gt']:g}")
+    if "multiple_of" in found:
+        words.append(f"a multiple of {found['multiple_of']:g}")
+    return f" ({', '.join(words)})" if words else ""
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)

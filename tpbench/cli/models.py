@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tpbench.cli import options as opt
-from tpbench.cli.output import console, new_table, print_json, print_table
+from tpbench.cli.output import console, new_table, print_json, print_table, size
 from tpbench.errors import ConfigError, did_you_mean
 from tpbench.foreign import printable
 
@@ -46,7 +46,7 @@ def list_models(as_json: opt.AsJson = False) -> None:
     from tpbench.baselines.registry import MODELS
 
     if as_json:
-        print_json([row.model_dump() for row in MODELS.values()])
+        print_json([_as_json(row, row.id) for row in MODELS.values()])
         return
     table = new_table("model", "kind", "description", whole=("model", "kind"))
     for row in MODELS.values():
@@ -66,20 +66,13 @@ def show(name: Name, as_json: opt.AsJson = False) -> None:
 
     row, _variant = find(name)
     published = reported_for(row.id)
-    options, parts = option_table(name), weight_parts(name)
     if as_json:
-        content = {
-            **row.model_dump(),
-            "options": [option._asdict() for option in options],
-            "weights": [part._asdict() for part in parts],
-            "reported": [asdict(value) for value in published],
-        }
-        print_json(content)
+        print_json(_as_json(row, name))
         return
     for line in _lines(row, name if is_spec_file(name) else row.id):
         typer.echo(printable(line))
-    _print_options(options)
-    _print_weights(parts)
+    _print_options(option_table(name))
+    _print_weights(row, weight_parts(name))
     if published:
         typer.echo("published by others, on their own test sets (not comparable with ours):")
         for line in _published(published):
@@ -174,16 +167,27 @@ def _lines(row: ModelRow, name: str) -> list[str]:
     return lines
 
 
+def _as_json(row: ModelRow, name: str) -> dict[str, object]:
+    from tpbench.baselines.registry import option_table, reported_for, weight_parts
+
+    return {
+        **row.model_dump(),
+        "options": [option._asdict() for option in option_table(name)],
+        "weights": [part._asdict() for part in weight_parts(name)],
+        "reported": [asdict(value) for value in reported_for(row.id)],
+    }
+
+
 def _print_options(options: Sequence[OptionRow]) -> None:
     if not options:
         return
     typer.echo("options (--option NAME=VALUE):")
     table = new_table(
-        "  name", "type", "default", "meaning", whole=("  name", "default"), ruled=False
+        "  name", "default", "values", "meaning", whole=("  name", "default"), ruled=False
     )
     for option in options:
         default = "required" if option.required else _shown_default(option.default)
-        table.add_row(f"  {option.name}", option.type, default, option.meaning)
+        table.add_row(f"  {option.name}", default, option.type, option.meaning)
     print_table(table, console())
 
 
@@ -193,23 +197,25 @@ def _shown_default(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _print_weights(parts: Sequence[WeightPart]) -> None:
+def _print_weights(row: ModelRow, parts: Sequence[WeightPart]) -> None:
     if not parts:
         return
     typer.echo("weights:")
     table = new_table(
         "  name",
         "state",
-        "MB",
+        "size",
         "licence",
-        right=("MB",),
-        whole=("  name", "state", "MB"),
+        right=("size",),
+        whole=("  name", "state", "size"),
         ruled=False,
     )
     for part in parts:
-        size_mb = f"{part.size_bytes / 1e6:,.1f}" if part.size_bytes else "?"
-        table.add_row(f"  {part.name}", part.status, size_mb, part.licence)
+        shown = size(part.size_bytes) if part.size_bytes else "?"
+        table.add_row(f"  {part.name}", part.status, shown, part.licence)
     print_table(table, console())
+    if row.weights and any(part.status in ("missing", "changed") for part in parts):
+        typer.echo(f"  to download them: tpbench weights pull {row.weights}")
 
 
 def _published(values: tuple[ReportedValue, ...]) -> list[str]:
@@ -274,3 +280,23 @@ def _print_checks(checks: list[Check]) -> None:
             to.print(f"          -> {check.remedy}", soft_wrap=True)
     counts = [f"{sum(check.status == s for check in checks)} {s}" for s in _STYLES]
     to.print(", ".join(counts), soft_wrap=True)
+    _print_remedies(checks)
+
+
+def _print_remedies(checks: list[Check]) -> None:
+    """Print what to do: first what everything needs, then what some uses need."""
+    from rich.text import Text
+
+    from tpbench.doctor import remedies
+
+    to = console()
+    for status, heading in (("fail", "do this first:"), ("", "do this if you need it:")):
+        found = remedies(checks, essential=status == "fail")
+        if not found:
+            continue
+        to.print(heading, soft_wrap=True)
+        table = new_table("", "", whole=("",), ruled=False)
+        table.columns[1].no_wrap = False
+        for remedy, purpose in found.items():
+            table.add_row(Text(f"  {remedy}"), Text(purpose))
+        print_table(table, to)

@@ -10,7 +10,7 @@ from pydantic import Field, create_model
 
 from tpbench.baselines.base import Options, OptionValue, WeightPart, parse_options
 from tpbench.baselines.external.method import installation_problems, methods_dir
-from tpbench.baselines.external.spec import MethodSpec
+from tpbench.baselines.external.spec import Input, MethodSpec
 from tpbench.errors import ConfigError
 
 
@@ -18,15 +18,15 @@ class ExternalOptions(Options):
     """Options common to all methods."""
 
     checkout: Path | None = None
-    """Its code; None: `<methods>/<id>/checkout`."""
+    """Its code; unset: `<methods>/<id>/checkout`."""
     python: Path | None = None
-    """Of its environment; None: `<methods>/<id>/env/bin/python`."""
+    """Of its environment; unset: `<methods>/<id>/env/bin/python`."""
     log_dir: Path | None = None
-    """Folder for the output of the command, `<clip_id>.log`; None: `<methods>/<id>/logs`."""
+    """Folder for the output of the command, `<clip_id>.log`; unset: `<methods>/<id>/logs`."""
     keep_workdir: bool = False
     """Keep the private folder of a failed run, and name it in the reason."""
     timeout_s: float | None = Field(default=None, gt=0)
-    """Time limit of a run; None: that of the spec for the number of frames."""
+    """Time limit of a run, in seconds; unset: that of the spec for the number of frames."""
 
 
 _OWN: Final = "The method's own setting."
@@ -41,13 +41,20 @@ def options_of(spec: MethodSpec) -> type[ExternalOptions]:
         name: (type(default), Field(default=default, description=_OWN))
         for name, default in spec.settings.items()
     }
-    kinds = {wanted.kind for wanted in spec.inputs.values()}
-    brought = Field(description="Folder with the inputs that you provide.")
-    fields |= {option: (Path, brought) for kind, option in BROUGHT.items() if kind in kinds}
+    for wanted in spec.inputs.values():
+        if option := BROUGHT.get(wanted.kind):
+            fields[option] = (Path, Field(description=_brought(wanted)))
     if spec.mode == "batch":
         together = Field(default=_BATCH_CLIPS, ge=1, description="Clips in one run of the command.")
         fields["batch_clips"] = (int, together)
     return create_model(f"{spec.display_name} options", __base__=ExternalOptions, **fields)
+
+
+def _brought(wanted: Input) -> str:
+    """Describe the folder of an input that the user provides."""
+    if wanted.kind == "guidance_dir":
+        return f"Folder that you provide: <clip_id>/<kind>/*.png for {', '.join(wanted.folders)}."
+    return "Folder that you provide: the DensePose video of each clip, <clip_id>.mp4."
 
 
 def lacking(
