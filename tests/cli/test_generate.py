@@ -90,6 +90,13 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(data: Path, tmp_path: Path)
     assert not out.exists()
 
 
+def test_a_warning_about_the_dataset_is_said_once(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(data, tmp_path / "runs", "--seeds", "1,2", "--limit", "1")
+    assert [line.endswith("is not split: it is used whole") for line in caplog.messages] == [True]
+
+
 @pytest.mark.parametrize("words", [("--seeds", "1,1"), ("--seeds", "x"), ("--protocol", "none")])
 def test_bad_options_are_refused_before_anything_is_generated(
     words: tuple[str, str], data: Path, tmp_path: Path

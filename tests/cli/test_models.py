@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,6 +108,18 @@ def test_show_lists_options_with_defaults_and_weights_with_sizes(
     assert shown["weights"][0]["size_bytes"] is None
     assert json.loads(run("list", "--json").stdout) == [shown]
     assert "to download them: tpbench weights pull talkingpose" in lines
+
+
+def test_show_loads_no_torch() -> None:
+    code = (
+        "import sys; from tpbench.baselines.registry import option_table, weight_parts; "
+        "option_table('talkingpose'), weight_parts('talkingpose'), option_table('champ'); "
+        "print('torch' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "False\n"
 
 
 def test_show_leaves_out_what_is_not_known() -> None:

@@ -323,11 +323,11 @@ def generate(
 
 def _generate(request: EvalRequest, *, as_json: bool) -> None:
     """Generate the runs of all seeds, one after the other."""
-    from tpbench.benchmark.generate import generate_run
+    from tpbench.benchmark.generate import generate_planned
     from tpbench.benchmark.request import plan_evaluation
     from tpbench.work import terminate_as_interrupt
 
-    plan_evaluation(request)  # names and seeds are checked before anything is generated
+    plan, _protocol = plan_evaluation(request)
     made: list[tuple[Run, Progress | None]] = []
     with terminate_as_interrupt(), progress_bar("clips") as show:
         for seed in request.seeds:
@@ -338,7 +338,8 @@ def _generate(request: EvalRequest, *, as_json: bool) -> None:
                 last = state
                 show(state, step=f"generate, seed {seed}", news=failed(state))
 
-            made.append((generate_run(replace(request, seeds=(seed,)), listener), last))
+            planned, asked = replace(plan, seed=seed), replace(request, seeds=(seed,))
+            made.append((generate_planned(planned, asked, listener), last))
     if as_json:
         print_json({"runs": [_generated_json(run) for run, _ in made]}, indent=1)
     else:
