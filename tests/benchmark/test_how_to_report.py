@@ -50,7 +50,7 @@ def test_it_says_what_scored_what_and_how() -> None:
         "Scored with tpbench 0.1.0, protocol tpbench-v2 v1 (digest abababababab), on 3 clips of "
         "2 identities (Talks, test split, dataset cdcdcdcdcdcd). All frames are scored, the first "
         "one (frame 0) too; values are means over clips; 95 % intervals by bootstrap over "
-        "identities (statistics v2). Scores: efefefefefef."
+        "identities (statistics v2). Digest of the scores: efefefefefef."
     )
 
 
@@ -96,6 +96,43 @@ def test_the_protocols_mean_is_told() -> None:
     assert "means over all frames of all clips" in how_to_report([report("a", protocol=protocol)])
 
 
+def test_clips_that_count_as_persons_are_not_called_identities() -> None:
+    said = how_to_report([report("0", "1")])
+    assert "on 2 clips (Talks" in said
+    assert "95 % intervals by bootstrap over clips, each counted as another person's" in said
+
+
+def test_methods_with_other_clips_are_told_though_they_have_as_many() -> None:
+    one = report("ann", "bob", "cyd")
+    other = replace(report("ann", "bob", n_expected=3), clips={"1": clip("1", "bob")})
+    same = replace(other, clips={"2": clip("2", "cyd")})
+    apart = "for each method over the clips that it has, which are not the same"
+    assert "on 1 of 3 clips of 2 identities" in how_to_report([other, same])
+    assert apart in how_to_report([other, same])
+    assert apart not in how_to_report([one, one])
+    paired = how_to_report([one, other], paired=True)
+    assert "on 1 of 3 clips of 1 identity (" in paired
+    assert apart not in paired
+
+
+def test_intervals_of_scores_are_not_those_of_their_differences() -> None:
+    said = how_to_report([report("ann"), report("bob")], paired=True, has_intervals=False)
+    assert said.endswith("no intervals: they need 5 known identities.")
+
+
+def test_networks_and_the_detector_are_told_where_they_were_used() -> None:
+    found = {name: score(name, 0.5) for name in ("lpips", "akd_body")}
+    protocol = {**report("a").protocol, "skeleton": "mediapipe"}
+    said = how_to_report([report("a", protocol=protocol, metrics=found)])
+    assert "; LPIPS with AlexNet; keypoints by MediaPipe; " in said
+    assert "MediaPipe" not in how_to_report([report("a", protocol=protocol)])
+
+
+def test_a_dataset_without_a_split_has_none_in_the_sentence() -> None:
+    real = {"kind": "dataset", "name": "Talks", "digest": "cd" * 32, "split": "all"}
+    assert "(Talks, dataset cdcdcdcdcdcd)" in how_to_report([report("a", real=real)])
+
+
 def test_many_digests_are_not_listed() -> None:
-    assert "Scores:" not in how_to_report([report("ann")], digests=["ef" * 32] * 9)
-    assert "Scores:" not in how_to_report([report("ann")])
+    assert "Digest of" not in how_to_report([report("ann")], digests=["ef" * 32] * 9)
+    assert "Digest of" not in how_to_report([report("ann")])

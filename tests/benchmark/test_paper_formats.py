@@ -67,6 +67,17 @@ def test_a_terminal_that_is_too_narrow_for_one_method_gets_its_numbers_whole() -
     assert "25.19 … 30.79" in text
 
 
+def test_marks_say_which_methods_they_say_nothing_about() -> None:
+    lacking = replace(ONE, judged=False)
+    said = "not significantly worse; not judged: Mine (clips are missing)"
+    for text in (as_text, as_markdown, as_latex):
+        assert said in text(table(lacking, OTHER, THIRD))
+        assert "not judged" not in text(table(ONE, OTHER, THIRD))
+    assert as_text(table(lacking, THIRD)).endswith(
+        "nothing is marked as best: clips of Mine are missing\n12 clips for every value"
+    )
+
+
 def test_clips_are_given_for_each_method_where_they_differ() -> None:
     fewer = Method(name="B", scores={"psnr": score("psnr", 20.0, n_clips=9)})
     assert as_text(table(ONE, fewer)).splitlines()[2].endswith("12, 9")

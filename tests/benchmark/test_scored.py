@@ -84,7 +84,7 @@ def test_the_table_for_a_paper_has_the_methods_in_the_given_order(
         report.metrics["psnr"].value for report in found.reports.values()
     ]
     assert table.note.startswith("Scored with tpbench ")
-    assert "5 clips of 5 identities (real, folder " in table.note
+    assert "5 clips (real, folder " in table.note
 
 
 def test_rows_have_the_names_that_were_given_and_the_command_that_scores_them_again(
@@ -101,6 +101,19 @@ def test_rows_have_the_names_that_were_given_and_the_command_that_scores_them_ag
         "tpbench score --real DATASET --generated 'Method X=VIDEOS' --protocol tpbench-v2 "
         "--metrics psnr,ssim,motion_ratio --first-frame 1"
     )
+
+
+def test_a_method_that_lacks_a_clip_is_named_as_not_judged_and_its_persons_are_not_all(
+    folders: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    next(folders[1]["Method X"].rglob("a.*")).unlink()
+    found = scored(folders, tmp_path / "out")
+    assert found.table().unjudged == ("Method X",)
+    assert "for each method over the clips that it has" in found.how_to_report
+    assert found.board is not None
+    assert found.board.leaderboard.dataset.n_identities == 5
+    (compared,) = found.comparisons
+    assert "on 4 of 5 clips (real" in compared.how_to_report
 
 
 def test_a_single_folder_is_named_after_itself_and_can_be_compared(

@@ -80,7 +80,7 @@ def test_how_to_report_the_numbers_and_the_rule_of_the_first_frame_are_printed(
     digest = json.loads((folders[2] / "scores.json").read_text())["digest"]
     assert "How to report: Scored with tpbench" in said
     assert "All frames are scored, the first one (frame 0) too" in said
-    assert f"Scores: {digest[:12]}." in said
+    assert f"Digest of the scores: {digest[:12]}." in said
     later = " ".join(run(folders, "--first-frame", "1").stdout.split())
     assert "Frame 0, the reference, is not scored" in later
 

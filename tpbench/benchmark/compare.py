@@ -237,7 +237,12 @@ def compare_runs(a: Path | str, b: Path | str) -> Comparison:
         n_judged=len(better),
         unjudged=unjudged,
         protocol=reports[0].protocol,
-        how_to_report=how_to_report(reports, digests=[digest for _, digest in loaded]),
+        how_to_report=how_to_report(
+            reports,
+            digests=[digest for _, digest in loaded],
+            paired=True,
+            has_intervals=any(one.low is not None for one in compared.values()),
+        ),
     )
 
 

@@ -13,7 +13,7 @@ Format = Literal["table", "md", "latex", "csv"]
 """How a table is written; table: for a terminal."""
 WIDTH: Final = 80
 """Columns of a terminal that did not say how many it has."""
-MARKED_NOTE: Final = "best, and all that are not significantly worse"
+_MARKED_NOTE: Final = "best, and all that are not significantly worse"
 NO_ROOM: Final = "no room for: {}; a wider terminal or --json shows them"
 _GAP: Final = "  "
 _SMALL_GAP: Final = " "
@@ -45,6 +45,26 @@ _LATEX_ESCAPES: Final = {
     "…": r"\dots{}",
     "±": r"$\pm$",
 }
+
+
+def marked_note(unjudged: Sequence[str] = ()) -> str:
+    """Return what a mark means, and which methods the marks say nothing about.
+
+    >>> marked_note(["X"])
+    'best, and all that are not significantly worse; not judged: X (clips are missing)'
+    """
+    if not unjudged:
+        return _MARKED_NOTE
+    return f"{_MARKED_NOTE}; not judged: {', '.join(unjudged)} (clips are missing)"
+
+
+def lacks_clips(names: Sequence[str]) -> str:
+    """Return that methods lack clips, as a reason.
+
+    >>> lacks_clips(["X"]), lacks_clips(["X", "Y"])
+    ('clips of X are missing', 'clips of X, Y are missing')
+    """
+    return f"clips of {', '.join(names)} are missing"
 
 
 @dataclass(frozen=True, slots=True)

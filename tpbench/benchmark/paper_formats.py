@@ -16,16 +16,17 @@ from tpbench.benchmark.leaderboard.tables import csv_text
 from tpbench.benchmark.markup import (
     LATEX,
     MARKDOWN,
-    MARKED_NOTE,
     WIDTH,
     Format,
     Markup,
     aligned,
     bold_latex,
     escaped_latex,
+    lacks_clips,
     latex_number,
     latex_table,
     markdown_table,
+    marked_note,
     text_width,
     without_spare,
 )
@@ -94,7 +95,8 @@ def as_markdown(table: PaperTable) -> str:
     many = len(table.rows) != 1
     heads, lines = _markdown_of_many(table) if many else _transposed(table, MARKDOWN)
     text = markdown_table(heads, lines)
-    notes = [f"**Bold**: {MARKED_NOTE}."] if table.marks else []
+    marked = escaped_markdown(marked_note(table.unjudged))
+    notes = [f"**Bold**: {marked}."] if table.marks else []
     notes += [escaped_markdown(table.note)] if table.note else []
     return "\n\n".join([text, *notes])
 
@@ -109,8 +111,9 @@ def as_latex(table: PaperTable) -> str:
         heads = [one]
     else:
         heads, lines = _latex_of_many(table)
+    marked = escaped_latex(marked_note(table.unjudged))
     caption = [escaped_latex(table.note)] if table.note else []
-    caption += [f"{bold_latex('Bold')}: {MARKED_NOTE}."] if table.marks else []
+    caption += [f"{bold_latex('Bold')}: {marked}."] if table.marks else []
     return latex_table(heads, lines, caption=caption)
 
 
@@ -194,7 +197,9 @@ def as_text(table: PaperTable, *, width: int = WIDTH) -> str:
     text = _side_by_side(table, table.rows, below=False)
     if text_width(text) > width:
         text = "\n\n".join(_blocks(table, width))
-    notes = [f"* {MARKED_NOTE}"] if table.marks else []
+    notes = [f"* {marked_note(table.unjudged)}"] if table.marks else []
+    if len(table.rows) > 1 and not table.marks and table.unjudged:
+        notes.append(f"nothing is marked as best: {lacks_clips(table.unjudged)}")
     if len(counts := _counts(table)) == 1:
         (n_clips,) = counts
         notes.append(f"{n_clips} clip{'' if n_clips == 1 else 's'} for every value")

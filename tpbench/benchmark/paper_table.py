@@ -82,6 +82,8 @@ class Method:
     """By metric; those that it lacks are blank."""
     marked: Collection[str] = ()
     """Metrics at which it is best, or not significantly worse than the best."""
+    judged: bool = True
+    """False: it lacks clips, and so is neither called best nor worse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,8 @@ class PaperTable:
     """Further metrics with a value, which the table leaves out."""
     note: str = ""
     """How the numbers were made (`how_to_report`); goes below the table, or into its caption."""
+    unjudged: tuple[str, ...] = ()
+    """Methods that lack clips: no mark says whether they are better or worse than others."""
 
     @property
     def marks(self) -> bool:
@@ -184,6 +188,7 @@ def paper_table(
         blank=tuple(name for name in wanted if name not in measured),
         hidden=len(measured.difference(wanted)),
         note=note,
+        unjudged=tuple(printable(method.name) for method in methods if not method.judged),
     )
 
 

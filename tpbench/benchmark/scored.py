@@ -233,7 +233,12 @@ class ScoredMethods:
         board = self.board.leaderboard if self.board else None
         marked = {row.display_name: board.marked(row) for row in board.rows} if board else {}
         return [
-            Method(name=name, scores=report.metrics, marked=marked.get(name.strip(), frozenset()))
+            Method(
+                name=name,
+                scores=report.metrics,
+                marked=marked.get(name.strip(), frozenset()),
+                judged=report.complete,
+            )
             for name, report in self.reports.items()
         ]
 

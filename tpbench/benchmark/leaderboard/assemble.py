@@ -6,7 +6,7 @@ import hashlib
 import math
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -36,7 +36,7 @@ from tpbench.benchmark.leaderboard.collect import (
     require_agreement,
 )
 from tpbench.benchmark.previews import ClipPreviews, preview_record
-from tpbench.benchmark.run_info import ModelStamp, Session
+from tpbench.benchmark.run_info import DatasetStamp, ModelStamp, Session
 from tpbench.benchmark.tasks import PAIR_JOINT, TASKS
 from tpbench.errors import SubmissionError
 from tpbench.metrics.registry import (
@@ -84,7 +84,7 @@ def assemble(collection: Collection, *, data: Path | None = None) -> Leaderboard
     wanted = [anchor for anchor in ANCHORS if anchor not in there and has_anchors]
     return Leaderboard(
         task=first.info.task,
-        dataset=first.info.dataset,
+        dataset=_dataset(first, identities),
         protocol=first.report.protocol,
         policies=first.report.policies,
         data=data,
@@ -98,6 +98,13 @@ def assemble(collection: Collection, *, data: Path | None = None) -> Leaderboard
         notes=(*collection.notes, *_remarks(rows)),
         how_to_report=how_to_report([run.report for run in runs]),
     )
+
+
+def _dataset(run: ScoredRun, identities: Mapping[str, str | None]) -> DatasetStamp:
+    """Return the dataset; scored folders name only the identities that they have clips of."""
+    if not run.run.is_scored or None in identities.values():
+        return run.info.dataset
+    return run.info.dataset.model_copy(update={"n_identities": len(set(identities.values()))})
 
 
 def _metrics(run: ScoredRun) -> tuple[MetricRow, ...]:
