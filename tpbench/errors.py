@@ -19,6 +19,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 
 class TPBenchError(Exception):
@@ -101,6 +102,10 @@ class SubmissionError(TPBenchError):
     """A run or a leaderboard row can't be accepted."""
 
 
+_MAX_LISTED: Final = 6
+"""Names that `did_you_mean` offers."""
+
+
 def number_of(n: int, noun: str) -> str:
     """Return a number with its noun, for messages.
 
@@ -115,12 +120,20 @@ def number_of(n: int, noun: str) -> str:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the closest known name in any case, else the known names.
 
+    Of a name that is the first part of several ones (`tje` of `tje_d2`), all of these are returned.
+
     >>> did_you_mean("psrn", ["psnr", "ssim"])
     "; did you mean 'psnr'?"
     >>> did_you_mean("zzz", ["psnr", "ssim"])
     '; known: psnr, ssim'
+    >>> did_you_mean("TJE", ["tje_d2", "psnr", "tje_d1"])
+    "; did you mean 'tje_d1' or 'tje_d2'?"
     """
     names = sorted(known)
+    longer = [known_name for known_name in names if known_name.startswith(f"{name.lower()}_")]
+    if 1 < len(longer) <= _MAX_LISTED and name.lower() not in names:
+        first = ", ".join(f"'{known_name}'" for known_name in longer[:-1])
+        return f"; did you mean {first} or '{longer[-1]}'?"
     by_lower = {known_name.lower(): known_name for known_name in names}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean '{by_lower[close[0]]}'?" if close else f"; known: {', '.join(names)}"

@@ -116,6 +116,52 @@ def test_a_method_that_lacks_a_clip_is_named_as_not_judged_and_its_persons_are_n
     assert "on 4 of 5 clips (real" in compared.how_to_report
 
 
+def test_a_method_that_comes_later_joins_the_table_of_the_same_folder(
+    folders: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    scored(folders, tmp_path / "out")
+    later = {"Later": folders[1]["Ours"]}
+    found = scored((folders[0], later), tmp_path / "out")
+    assert list(found.reports) == ["Later", "Method X", "Ours"]
+    assert found.earlier == ("Method X", "Ours")
+    assert [each.names for each in found.comparisons] == [("Later", "Method X"), ("Later", "Ours")]
+    assert found.board is not None
+    assert len(found.board.leaderboard.rows) == 3
+    request = ScoreRequest(real=folders[0], metrics=["psnr"])
+    alone = score_methods(request, later, out=tmp_path / "out", page=False)
+    assert list(alone.reports) == ["Later"]
+    assert alone.left_out.keys() == {"Method X", "Ours"}
+    assert "can't be compared: they differ in protocol" in alone.left_out["Ours"]
+
+
+def test_scores_that_are_replaced_are_named(
+    folders: tuple[Path, dict[str, Path]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    real, methods = folders
+    out = tmp_path / "out"
+    score(real, methods["Ours"], out=out, name="Ours", metrics=METRICS)
+    score(real, methods["Ours"], out=out, name="Ours", metrics=METRICS)
+    assert not caplog.messages
+    score(real, methods["Ours"], out=out, name="Ours", metrics=["psnr"])
+    score(real, methods["Method X"], out=out, name="Method X", metrics=["psnr"])
+    fewer, other = caplog.messages
+    assert "had scores of 2 metrics more" in fewer
+    assert "the scores of 'Ours' are replaced by those of 'Method X'" in other
+    with pytest.raises(ConfigError, match="holds the scores of one method; choose another"):
+        scored(folders, out)
+
+
+def test_unlike_metrics_are_told_as_such(
+    folders: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    real, methods = folders
+    score(real, methods["Ours"], out=tmp_path / "some", metrics=["psnr"])
+    score(real, methods["Method X"], out=tmp_path / "more")
+    with pytest.raises(SubmissionError, match="one was scored with --metrics; score both") as told:
+        compare_runs(tmp_path / "some", tmp_path / "more")
+    assert "the version of" not in str(told.value)
+
+
 def test_a_single_folder_is_named_after_itself_and_can_be_compared(
     folders: tuple[Path, dict[str, Path]], tmp_path: Path
 ) -> None:

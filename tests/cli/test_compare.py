@@ -174,12 +174,13 @@ def test_clips_in_which_one_run_has_no_value_are_counted(
 ) -> None:
     shutil.copytree(runs[1], tmp_path / "b")
     report = load_report(tmp_path / "b")[0]
-    blank = replace(report.clips["c"], values={**report.clips["c"].values, "l1": math.nan})
+    nothing = {"l1": math.nan, "motion_ratio": math.nan}
+    blank = replace(report.clips["c"], values={**report.clips["c"].values, **nothing})
     write_scores(
         tmp_path / "b" / "scores.json", replace(report, clips={**report.clips, "c": blank})
     )
     said = invoke("compare", runs[0], tmp_path / "b")
-    line = "l1: 0 clips without a value in A, 1 in B; left out of A, B and "
+    line = "motion_ratio, l1: 0 clips without a value in A, 1 in B; left out of A, B and "
     assert f"{line}A - B" in said.stdout.splitlines()
 
 

@@ -54,6 +54,18 @@ def test_without_a_terminal_there_is_one_line_in_30_seconds(
     ]
 
 
+def test_clips_in_work_that_share_a_name_are_named_with_their_folders(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = StallWatch()
+    monkeypatch.setattr("tpbench.work.IN_WORK", watch)
+    lines = PlainLines("clips", every_s=0)
+    for at, key in enumerate(("anna/talk", "ben/talk", "ben/other")):
+        watch.begin(key, where=f"process {at}")
+    lines(_state(done=0, frames=1), step="score")
+    assert capsys.readouterr().err.strip().endswith("now anna/talk ben/talk other")
+
+
 def test_clips_of_an_earlier_step_or_call_say_nothing_about_the_time_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -250,10 +250,12 @@ def _require_same_conditions(
     runs: tuple[Run, Run], reports: tuple[ScoreReport, ScoreReport]
 ) -> None:
     ours, theirs = (_conditions(run, report) for run, report in zip(runs, reports, strict=True))
+    # Different protocols have different metrics; listing these adds nothing.
+    same = ours["protocol"] == theirs["protocol"]
     apart = [
         f"{what} ({ours.get(what, 'none')} and {theirs.get(what, 'none')})"
         for what in {**ours, **theirs}
-        if ours.get(what) != theirs.get(what)
+        if ours.get(what) != theirs.get(what) and (same or (what in ours and what in theirs))
     ]
     if apart:
         more = f" and {len(apart) - WORST} more" if len(apart) > WORST else ""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -34,10 +35,10 @@ from tpbench.benchmark.run_info import (
     write_run_info,
 )
 from tpbench.dataset.info import SplitName
-from tpbench.errors import ConfigError, SubmissionError
+from tpbench.errors import ConfigError, SubmissionError, number_of
 from tpbench.metrics.registry import DEFAULT_PROTOCOL
 from tpbench.metrics.scoring.policies import LengthPolicy, RatePolicy, ResizePolicy
-from tpbench.metrics.scoring.report import ScoreReport
+from tpbench.metrics.scoring.report import ScoreReport, load_report
 from tpbench.metrics.scoring.run import (
     RealSide,
     ScoreRequest,
@@ -46,6 +47,8 @@ from tpbench.metrics.scoring.run import (
     score_pairs,
 )
 from tpbench.work import Progress, ProgressListener, explain_halts
+
+log = logging.getLogger(__name__)
 
 BOARD_NAME: Final = "leaderboard"
 """Folder of the table and the page, inside the folder of several scored methods."""
@@ -127,6 +130,7 @@ def score_named(
     """
     name, setting = checked_name(name), request.setting()
     _require_no_run(out)
+    _warn_of_replaced(out, name, setting.protocol.metrics)
     real = real or open_real(request)
     pairing = pair_folder(real, generated, request.identities)
     with explain_halts(out):
@@ -146,6 +150,36 @@ def _require_no_run(out: Path) -> None:
         raise ConfigError(f"{error}; choose another --out") from error
     if kind != SCORED:
         raise ConfigError(f"{out}: holds a run of `tpbench eval`; choose another --out")
+
+
+def _warn_of_replaced(out: Path, name: str, metrics: Sequence[str]) -> None:
+    """Warn if `out` has the scores of another method, or scores of more metrics."""
+    try:
+        before, (report, _) = read_run_info(out).model.row_name, load_report(out)
+    except SubmissionError:
+        return
+    if before != name:
+        log.warning("%s: the scores of '%s' are replaced by those of '%s'", out, before, name)
+    elif lost := report.metrics.keys() - set(metrics):
+        log.warning(
+            "%s: it had scores of %s more; what was measured is kept, and the same command with "
+            "them shows it again without measuring",
+            out,
+            number_of(len(lost), "metric"),
+        )
+
+
+def methods_in(out: Path) -> dict[str, Path]:
+    """Return the methods that have been scored into folders inside `out`, by name."""
+    found = {}
+    for path in sorted(out.glob(f"*/{RUN_INFO_NAME}")):
+        try:
+            model = read_run_info(path.parent).model
+        except SubmissionError:
+            continue
+        if model.kind == SCORED:
+            found[model.row_name] = path.parent
+    return found
 
 
 def stamp(report: ScoreReport, *, name: str, folder: Path) -> RunInfo:
@@ -221,6 +255,10 @@ class ScoredMethods:
     """The table, and the page unless it was not requested; None: no clip could be scored."""
     comparisons: tuple[Comparison, ...]
     """The first method against every other: paired differences over their common clips."""
+    earlier: tuple[str, ...] = ()
+    """Those of the methods that had been scored into the same folder before."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Methods that had been scored into the same folder otherwise, and why they are not in it."""
 
     @property
     def complete(self) -> bool:
@@ -266,6 +304,8 @@ class ScoredMethods:
             },
             "files": [str(path) for path in self.board.files] if self.board else [],
             "comparisons": [found.to_json() for found in self.comparisons],
+            "earlier": list(self.earlier),
+            "left_out": dict(self.left_out),
         }
 
 
@@ -280,7 +320,8 @@ def score_methods(
     """Score several folders of generated videos against the same real ones, and compare them.
 
     Each method has its own folder inside `out`, named after it. What networks and detectors find in
-    the real clips is computed for the first method and reused for the others.
+    the real clips is computed for the first method and reused for the others. Methods that were
+    scored into `out` before join the table, behind the given ones, if they are comparable.
 
     Args:
         request: the real videos, and how to score.
@@ -291,9 +332,11 @@ def score_methods(
 
     Raises:
         ConfigError, DatasetError, SubmissionError: as `score_named`; or two names would have the
-            same folder.
+            same folder, or `out` holds the scores of one method.
     """
     folders = _folders(generated, out)
+    if (out / RUN_INFO_NAME).exists():
+        raise ConfigError(f"{out}: holds the scores of one method; choose another --out")
     real = open_real(request)
     for name, videos in generated.items():  # before hours of work on the others
         _require_no_run(folders[name])
@@ -318,12 +361,45 @@ def score_methods(
             )
     scored = [folders[name] for name, report in reports.items() if report.clips]
     data = Path(request.real) if real.is_dataset else None
+    comparisons = [compare_runs(scored[0], other) for other in scored[1:]]
+    earlier, left_out = _earlier(out, folders, scored)
+    comparisons += earlier.values()
+    joined = {found.b.info.model.row_name: path for path, found in earlier.items()}
+    scored += joined.values()
     return ScoredMethods(
-        folders=folders,
-        reports=reports,
+        folders={**folders, **joined},
+        reports={**reports, **{name: load_report(path)[0] for name, path in joined.items()}},
         board=build_leaderboard(scored, out / BOARD_NAME, data=data, page=page) if scored else None,
-        comparisons=tuple(compare_runs(scored[0], other) for other in scored[1:]),
+        comparisons=tuple(comparisons),
+        earlier=tuple(joined),
+        left_out=left_out,
     )
+
+
+def _earlier(
+    out: Path, folders: Mapping[str, Path], scored: Sequence[Path]
+) -> tuple[dict[Path, Comparison], dict[str, str]]:
+    """Compare the methods scored into `out` before with the first of the given ones.
+
+    Args:
+        out: the folder of all methods.
+        folders: of the given methods.
+        scored: those with a scored clip.
+
+    Returns:
+        The comparisons by folder, and the reasons why other methods can't be in the table.
+    """
+    taken = {folder.name.casefold() for folder in folders.values()}
+    found: dict[Path, Comparison] = {}
+    left_out: dict[str, str] = {}
+    for name, path in methods_in(out).items() if scored else ():
+        if path.name.casefold() in taken:
+            continue
+        try:
+            found[path] = compare_runs(scored[0], path)
+        except SubmissionError as error:
+            left_out[name] = str(error)
+    return found, left_out
 
 
 def _folders(names: Mapping[str, Path], out: Path) -> dict[str, Path]:

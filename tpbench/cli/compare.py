@@ -62,7 +62,8 @@ def print_comparison(
     to = console(stderr=form != "table")
     if form == "table":
         for letter, name, run in zip("AB", found.names, (found.a, found.b), strict=True):
-            to.print(f"{letter}: {name}, seed {run.info.seed}: {run.folder.path}", soft_wrap=True)
+            seed = "" if run.is_scored else f", seed {run.info.seed}"
+            to.print(f"{letter}: {name}{seed}: {run.folder.path}", soft_wrap=True)
         to.print()
     rows, blank = shown_comparisons(found, every=every)
     if text := written_comparison(found, form, every=every, width=to.width):
@@ -112,12 +113,13 @@ def _remarks(
 def _left_out(found: Comparison, rows: Sequence[MetricComparison]) -> Iterator[str]:
     if found.n_unpaired:
         yield f"{counted(found.n_unpaired, 'clip')} with scores in only one run: left out"
+    alike: dict[tuple[int, int], list[str]] = {}
     for row in rows:
         if row.n_lacking_a or row.n_lacking_b:
-            lacking = (
-                f"{counted(row.n_lacking_a, 'clip')} without a value in A, {row.n_lacking_b} in B"
-            )
-            yield f"{row.metric}: {lacking}; left out of A, B and A - B"
+            alike.setdefault((row.n_lacking_a, row.n_lacking_b), []).append(row.metric)
+    for (of_a, of_b), names in alike.items():
+        lacking = f"{counted(of_a, 'clip')} without a value in A, {of_b} in B"
+        yield f"{listed(names)}: {lacking}; left out of A, B and A - B"
 
 
 def _worst(found: Comparison, names: Collection[str]) -> Iterator[str]:

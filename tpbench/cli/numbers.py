@@ -171,4 +171,5 @@ def _missing_intervals(metrics: Mapping[str, MetricScore]) -> Iterator[str]:
             reasons.setdefault(reason, []).append(name)
     for reason, names in sorted(reasons.items(), key=lambda item: -len(item[1])):
         which = "" if len(names) == len(values) else f" of {listed(names)}"
-        yield f"no interval{which}: {reason}"
+        how = "; --identities names them" if reason.endswith("are not known") else ""
+        yield f"no interval{which}: {reason}{how}"

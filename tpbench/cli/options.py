@@ -89,7 +89,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 
 def metric_names(text: str | None) -> list[str] | None:
-    """Return the names in the value of `--metrics`; None: all metrics of the protocol."""
+    """Return the names in the value of `--metrics`, in any case; None: all of the protocol."""
     if text is None:
         return None
-    return [name for name in map(str.strip, text.split(",")) if name]
+    return [name for name in map(str.strip, text.lower().split(",")) if name]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, Protocol
 
 import typer
@@ -79,11 +81,13 @@ class PlainLines:
 
 
 def _in_work() -> str:
-    """Name the items in work, without their folders."""
+    """Name the items in work, without their folders where the names differ."""
     from tpbench.work import IN_WORK
 
     keys = IN_WORK.keys()
-    names = sorted(key.rstrip("/").rpartition("/")[2] for key in keys)
+    parts = [PurePosixPath(key).parts for key in keys]
+    many = Counter(part[-1] for part in parts if part)
+    names = sorted("/".join(part[-2 if many[part[-1]] > 1 else -1 :]) for part in parts if part)
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return " ".join(names[:_NAMED]) + more
 

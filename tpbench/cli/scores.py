@@ -31,7 +31,8 @@ Generated = Annotated[
     typer.Option(
         metavar="[NAME=]DIR",
         help="Folder of generated videos, or of folders of numbered pictures. Given several times, "
-        "the methods are compared: one folder of results each, a table and a page.",
+        "the methods are compared: one folder of results each, a table and a page. A method that "
+        "comes later joins the table with the same --out.",
     ),
 ]
 RealSplit = Annotated[
@@ -88,6 +89,7 @@ def score(
     as_json: opt.AsJson = False,
 ) -> None:
     """Score generated videos against real ones. An interrupted run is resumed."""
+    from tpbench.benchmark.scored import methods_in
     from tpbench.metrics.scoring.run import ScoreRequest
 
     request = ScoreRequest(
@@ -108,7 +110,7 @@ def score(
     folders = _named_folders(generated)
     if dry_run:
         _try(request, folders, as_json=as_json)
-    elif len(folders) == 1:
+    elif len(folders) == 1 and not methods_in(out):
         [(name, folder)] = folders.items()
         _score_one(request, name, folder, out, every=every, form=form, as_json=as_json)
     else:
@@ -233,6 +235,11 @@ def _score_several(
             print_comparison(comparison, every=every, alone=False)
         for path in found.board.files if found.board else ():
             typer.echo(str(path), err=form != "table")
+    if found.earlier:
+        names = ", ".join(map(printable, found.earlier))
+        typer.echo(f"also in the table, as scored into {out} before: {names}", err=True)
+    for name, reason in found.left_out.items():
+        typer.echo(f"not in the table: {_escaped(f'{name}: {reason}')}", err=True)
     for name, report in found.reports.items():
         if not report.complete:
             typer.echo(f"{name}:", err=True)

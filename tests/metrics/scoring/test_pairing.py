@@ -171,6 +171,12 @@ def test_clips_that_are_not_there_and_people_that_look_alike_are_said() -> None:
     )
 
 
+def test_a_table_with_the_endings_of_the_videos_gets_a_hint() -> None:
+    pairing = matched("ab", "ab")
+    with pytest.raises(ConfigError, match=r"'a'; write it without the ending of 'a\.mp4'"):
+        with_identities(pairing, {"a.mp4": "ann", "b.mp4": "bob"}, Path("t.csv"))
+
+
 def test_every_pair_gets_its_identity() -> None:
     pairs = tuple(Pair(clip_id=name, real=Path(), generated=Path(), identity="?") for name in "ab")
     pairing = Pairing(pairs=pairs, missing=("m",), extra=("e",))

@@ -388,6 +388,11 @@ def how_to_agree(one: tuple[Run, ScoreReport], other: tuple[Run, ScoreReport]) -
             if report.policies[name] != other_report.policies.get(name)
         ]
         return f": score both by `tpbench score` with the same {', '.join(names)}"
+    ids = [str(each.protocol.get("id")) for each in (report, other_report)]
+    if ids[0].removesuffix(_CUSTOM) == ids[1].removesuffix(_CUSTOM) and (
+        {name.endswith(_CUSTOM) for name in ids} == {True, False}
+    ):
+        return ": one was scored with --metrics; score both with the same, or both without"
     return _newer_protocol(report.protocol, other_report.protocol)
 
 

@@ -78,9 +78,12 @@ def with_identities(pairing: Pairing, identities: Mapping[str, str], path: Path)
     """
     lacking = [pair.clip_id for pair in pairing.pairs if _composed(pair.clip_id) not in identities]
     if lacking:
+        stems = {name.rpartition(".")[0]: name for name in identities}
+        close = stems.get(_composed(lacking[0]))
+        hint = f"; write it without the ending of '{close}'" if close else ""
         raise ConfigError(
             f"{path}: has no identity for {number_of(len(lacking), 'clip')}, the first is "
-            f"'{lacking[0]}'"
+            f"'{lacking[0]}'{hint}"
         )
     pairs = tuple(
         replace(pair, identity=identities[_composed(pair.clip_id)]) for pair in pairing.pairs
