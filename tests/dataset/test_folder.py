@@ -228,6 +228,13 @@ def test_split_that_was_never_made_is_asked_for_in_one_line(small: Dataset) -> N
         small.clips(split="test")
 
 
+def test_a_split_that_does_not_exist_is_refused_and_not_taken_for_an_empty_one(
+    small: Dataset,
+) -> None:
+    with pytest.raises(DatasetError, match="no split 'val'; known: test, train"):
+        small.clips(split="val")  # type: ignore[arg-type]  # a caller without a type checker
+
+
 def test_manifest_of_another_run_is_noticed(small: Dataset) -> None:
     rows = small.clips(None)
     write_manifest(small.folder, [replace(rows[0], clip_sha256="f" * 64), *rows[1:]])

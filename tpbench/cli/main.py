@@ -31,6 +31,8 @@ from tpbench.errors import TPBenchError
 from tpbench.foreign import printable
 
 _INTERRUPTED = 130
+_RESUMED = frozenset({"extract", "demo", "eval", "generate", "score"})
+"""Commands that continue where they were interrupted."""
 
 app = typer.Typer(
     name="tpbench",
@@ -124,5 +126,7 @@ def _fail(error: TPBenchError) -> None:
 
 
 def _interrupted() -> None:
-    typer.echo("interrupted", err=True)
+    resumed = _RESUMED.intersection(sys.argv[1:2])
+    more = ": the same command continues where it stopped" if resumed else ""
+    typer.echo(f"interrupted{more}", err=True)
     sys.exit(_INTERRUPTED)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from html import escape
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tpbench.dataset.info import (
     FILE_HASHES,
@@ -326,9 +326,12 @@ class Dataset:
             split: only rows on this side of the split.
 
         Raises:
-            DatasetError: a split is requested but there is none, or the manifest is not the one
-                that `dataset.json` describes (a run was killed while it wrote the two).
+            DatasetError: a split is requested but there is none or none of that name, or the
+                manifest is not the one that `dataset.json` describes (a run was killed while it
+                wrote the two).
         """
+        if split is not None and split not in (sides := get_args(SplitName)):
+            raise DatasetError(f"no split '{split}'{did_you_mean(split, sides)}")
         if split is not None and self.info.split is None:
             raise DatasetError(f"{self.folder}: not split yet; run `tpbench split {self.folder}`")
         clips = read_clips(self.folder, status=status)

@@ -37,6 +37,16 @@ def test_the_best_and_its_ties_are_bold_and_anchors_italic(runs: Runs) -> None:
     }
 
 
+def test_without_marks_the_reason_stands_in_place_of_their_explanation(runs: Runs) -> None:
+    runs("only", psnr=GOOD)
+    runs("oracle", kind="anchor", display_name="Real clip", psnr=99)
+    text = leaderboard_markdown(board_of(runs.out))
+    reason = "fewer than two complete models have a value: nothing to compare"
+    assert f"\nNo value is marked as best: {reason}.\n" in text
+    assert "**Bold**" not in text
+    assert escaped(METHOD) not in text
+
+
 def test_directions_and_targets_stand_in_the_header(runs: Runs) -> None:
     (row,) = overview(leaderboard_markdown(board_of(runs()))).values()
     assert list(row) == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -224,6 +225,20 @@ class Leaderboard:
         by_id = {metric.id: metric for metric in self.filled}
         settings = {**self.protocol, "metrics": [metric.id for metric in self.metrics]}
         return tuple(by_id[name] for name in headline_shown(settings, by_id) if name in by_id)
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether any value is marked as best."""
+        return any(marks.best for marks in self.marks.values())
+
+    @property
+    def marking(self) -> str:
+        """How values were marked, or the most frequent reason why none is."""
+        if self.has_marks:
+            return METHOD
+        reasons = Counter(self.marks[metric.id].reason for metric in self.filled)
+        why = "".join(f": {reason}" for reason, _ in reasons.most_common(1) if reason)
+        return f"No value is marked as best{why}."
 
     def rank(self, row: Row, metric: MetricRow) -> float | None:
         """Return the sort key of a row, the smallest being the best.

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from tpbench.baselines.registry import ReportedValue
-from tpbench.benchmark.leaderboard.board import METHOD, Leaderboard, Row
+from tpbench.benchmark.leaderboard.board import Leaderboard, Row
 from tpbench.metrics.registry import FAMILIES, MetricRow
 from tpbench.metrics.scoring.report import MetricScore
 
@@ -20,6 +20,7 @@ _MARKUP: Final = re.compile(
 )
 """Characters that Markdown or a dialect of it interprets, including those that start a link; HTML
 is escaped separately. Underscores inside words are left as they are."""
+_BOLD: Final = "**Bold**: best, and all that are not significantly worse. "
 _METRICS_ACROSS: Final = 8
 
 
@@ -64,8 +65,8 @@ def _head(board: Leaderboard) -> Iterator[str]:
     )
     yield ""
     yield (
-        "↑ higher is better, ↓ lower is better, →x closer to x is better. **Bold**: best, and all "
-        "that are not significantly worse. *Italic*: anchors, which calibrate the metrics and are "
+        "↑ higher is better, ↓ lower is better, →x closer to x is better. "
+        f"{_BOLD if board.has_marks else ''}*Italic*: anchors, which calibrate the metrics and are "
         "not ranked. In brackets: 95 % interval over identities; off: mean over clips of the "
         "distance to x, by which the metric is judged, with its interval; n: clips with a value, "
         "if others have more; ±: standard deviation over seeds. There is no total score. Blank: "
@@ -74,7 +75,7 @@ def _head(board: Leaderboard) -> Iterator[str]:
     if board.how_to_report:
         yield from ("", f"How to report: {escaped(board.how_to_report)}")
     yield ""
-    yield escaped(METHOD)
+    yield escaped(board.marking)
 
 
 def _tables(board: Leaderboard) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from tpbench import __version__
 from tpbench.benchmark.how_to_report import first_frame_rule
-from tpbench.benchmark.leaderboard.board import METHOD, ClipInfo, Leaderboard, Row
+from tpbench.benchmark.leaderboard.board import ClipInfo, Leaderboard, Row
 from tpbench.benchmark.leaderboard.tables import PAGE_NAME
 from tpbench.benchmark.page.curves import Curves, make_curves
 from tpbench.benchmark.page.media import ClipMedia, place_media
@@ -138,7 +138,8 @@ def page_data(
         "families": [
             {"id": name, "title": FAMILY_TITLES[name]} for name in FAMILIES if name in present
         ],
-        "marks": METHOD,
+        "marks": leaderboard.marking,
+        "has_marks": leaderboard.has_marks,
         "metrics": [_metric(row, leaderboard) for row in leaderboard.metrics],
         "models": [_model(row, leaderboard) for row in leaderboard.rows],
         "notices": _notices(leaderboard),

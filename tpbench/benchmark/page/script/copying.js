@@ -64,7 +64,7 @@ function asLatex(rows, columns) {
     (best ? `\\textbf{${latexNumber(text)}}` : latexNumber(text))));
   const lines = [
     `% ${provenance()}`,
-    "% Bold: the best model, and those not significantly worse. Needs \\usepackage{booktabs}.",
+    `% ${data.has_marks ? "Bold: the best model, and those not significantly worse. " : ""}Needs \\usepackage{booktabs}.`,
     `\\begin{tabular}{l${"r".repeat(columns.length)}}`, "\\toprule",
     `${["Model", ...heads].join(" & ")} \\\\`,
     ...(units.some(Boolean) ? [`${["", ...units].join(" & ")} \\\\`] : []), "\\midrule",

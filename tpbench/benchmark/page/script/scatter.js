@@ -11,7 +11,8 @@ function scatterSection() {
   const host = el("div", { class: "plot" });
   onWidth(host, (width) => host.replaceChildren(drawScatter(points, motion, jitter, width)));
   return section("motion", "Jitter against motion",
-    "The temporal jitter error rewards standing still: a frozen video has no jitter. Read it together with the motion " +
+    "The temporal jitter error compares how much real and generated frames change, so a video that stands still " +
+    "may score better than one that moves at the wrong time. Read it together with the motion " +
     `ratio: 1 is as much motion as in the real clip.${points.some(({ x }) => Number.isFinite(x.low)) ? " Lines through a point are its intervals." : ""}`,
     el("div", { class: "card" }, host));
 }

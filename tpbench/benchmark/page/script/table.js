@@ -186,8 +186,8 @@ function boardTable() {
     draw();
   });
   return section("table", "Results", `${whatValuesAre()} ` +
-    "Arrows show what is better. Bold: the best model and " +
-    "those not significantly worse. Off: mean distance of clips from the target, by which the metric is judged. Shaded rows are anchors: they calibrate the metrics and are not ranked.",
+    `Arrows show what is better. ${data.has_marks ? "Bold: the best model and those not significantly worse. " : ""}` +
+    "Off: mean distance of clips from the target, by which the metric is judged. Shaded rows are anchors: they calibrate the metrics and are not ranked.",
     el("div", { class: "controls floats" }, text, kindField, chooser.node, copyMenu(() => [shown, columns])),
     sideways("results", el("table", { class: "board" }, head, body)), judged, howToReport(), el("p", { class: "quiet marks" }, data.marks), said);
 }
