@@ -23,6 +23,8 @@ def see(monkeypatch: pytest.MonkeyPatch) -> See:
     def numbers(*, by_torch: int, by_driver: int, cuda: str | None = "12.6") -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: by_torch > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: by_torch)
+        monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_90a", "sm_120"])
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _index: (7, 5))
         monkeypatch.setattr(torch.version, "cuda", cuda)
         monkeypatch.setattr(devices, "driver_gpus", lambda: by_driver)
 
@@ -67,6 +69,18 @@ def test_a_number_beyond_the_last_gpu_says_which_there_are(see: See) -> None:
     assert "this machine has cuda:0 to cuda:1" in str(device_problem("cuda:2"))
 
 
+def test_a_gpu_older_than_torch_was_built_for_is_refused(
+    see: See, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    see(by_torch=2, by_driver=2)
+    capability = {0: (9, 0), 1: (7, 0)}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", capability.__getitem__)
+    assert device_problem("cuda:0") is None
+    why = str(device_problem("cuda:1"))
+    assert "built for compute capability 7.5 and newer, and the GPU has 7.0 (docs/gpu.md)" in why
+    assert device_problem("cuda:1", library="driver") is None
+
+
 def test_a_method_of_its_own_environment_needs_the_driver_and_not_our_torch(see: See) -> None:
     see(by_torch=0, by_driver=1, cuda=None)
     assert device_problem("cuda", library="driver") is None
@@ -82,7 +96,7 @@ def test_onnxruntime_needs_its_own_build_and_the_driver(
     offered = ["CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
     see(by_torch=1, by_driver=1)
-    assert "pip install onnxruntime-gpu" in str(device_problem("cuda", library=library))
+    assert "&& pip install onnxruntime-gpu; take" in str(device_problem("cuda", library=library))
     offered.insert(0, "CUDAExecutionProvider")
     assert device_problem("cuda", library=library) is None
     see(by_torch=1, by_driver=0)

@@ -4,6 +4,7 @@ import ctypes
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -113,6 +114,37 @@ def test_without_a_driver_the_gpu_is_missing(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("shutil.which", lambda _name: None)
     assert _only(monkeypatch, "accelerators")["GPU"].status == "missing"
+
+
+@pytest.mark.parametrize(
+    ("built_for", "capability", "status", "said"),
+    [
+        ("13.1", (9, 0), ["ok"], "A card, 80.0 GB"),
+        ("12.8", (9, 0), ["ok", "warn"], "built for CUDA 12.8, and torch for CUDA 13.0"),
+        ("", (9, 0), ["ok"], "A card, 80.0 GB"),
+        ("13.1", (7, 0), ["ok", "warn"], "the GPU has 7.0"),
+    ],
+)
+def test_a_gpu_that_torch_or_onnxruntime_is_not_built_for_is_a_warning(
+    built_for: str,
+    capability: tuple[int, int],
+    status: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    card = SimpleNamespace(name="A card", total_memory=80 * 10**9)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _index: card)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda _index: capability)
+    monkeypatch.setattr("torch.cuda.get_arch_list", lambda: ["sm_75", "sm_90"])
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr("onnxruntime.cuda_version", built_for, raising=False)
+    monkeypatch.setattr(doctor, "_EXAMINATIONS", {"gpu": doctor._EXAMINATIONS["accelerators"]})
+    _providers, *found = examine()
+    assert [check.status for check in found] == status
+    assert said in found[-1].detail
 
 
 def test_opencv_wheels_of_two_versions_fail(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,10 @@ Library = Literal["torch", "onnxruntime", "driver"]
 _NAMES: Final = re.compile(r"auto|cpu|cuda(?::(\d+))?")
 _INSTEAD: Final = "take --device cpu, or auto for what there is"
 _CUDA_PROVIDER: Final = "CUDAExecutionProvider"
+ONNXRUNTIME_WITH_CUDA: Final = (
+    "pip uninstall --yes onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+)
+"""Both are removed first, as they share a folder and overwrite each other's files."""
 
 
 def require_device(name: str, *, library: Library = "torch") -> None:
@@ -49,6 +53,8 @@ def device_problem(name: str, *, library: Library = "torch") -> str | None:
     if index >= count:
         there = "only cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
         return f"device '{name}': no such GPU, this machine has {there}; {_INSTEAD}"
+    if library == "torch" and (too_old := _too_old_for_torch(index)):
+        return f"device '{name}': no usable GPU, {too_old}; {_INSTEAD}"
     return None
 
 
@@ -82,5 +88,23 @@ def _usable_gpus(library: Library) -> tuple[int, str]:
     if library == "onnxruntime":
         onnxruntime = import_module("onnxruntime")
         if _CUDA_PROVIDER not in onnxruntime.get_available_providers():
-            return 0, "as onnxruntime has no CUDA: pip install onnxruntime-gpu instead"
+            return 0, f"as onnxruntime has no CUDA: {ONNXRUNTIME_WITH_CUDA}"
     return driver_gpus(), "as there is no working NVIDIA driver"
+
+
+def _too_old_for_torch(index: int) -> str | None:
+    """Return why a GPU that torch sees can't run its kernels; None if it can."""
+    import torch
+
+    built_for = [
+        int(found[1])
+        for name in torch.cuda.get_arch_list()
+        if (found := re.match(r"sm_(\d+)", name))
+    ]
+    major, minor = torch.cuda.get_device_capability(index)
+    if not built_for or 10 * major + minor >= min(built_for):
+        return None
+    return (
+        f"as this torch {torch.__version__} was built for compute capability "
+        f"{min(built_for) / 10:.1f} and newer, and the GPU has {major}.{minor} (docs/gpu.md)"
+    )

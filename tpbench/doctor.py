@@ -21,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal
 
+from tpbench.devices import ONNXRUNTIME_WITH_CUDA, device_problem
 from tpbench.errors import MissingDependencyError
 
 logger = logging.getLogger(__name__)
@@ -258,9 +259,14 @@ def _accelerators() -> Iterator[Check]:
         for index in range(torch.cuda.device_count()):
             card = torch.cuda.get_device_properties(index)
             yield _found(f"GPU {index}", f"{card.name}, {card.total_memory / 1e9:.1f} GB")
+            if problem := device_problem(f"cuda:{index}"):
+                yield _found(f"GPU {index}", problem, "warn", "install a torch for older GPUs")
         if "CUDAExecutionProvider" not in providers:
             detail = "does not use the GPU: DWPose runs on the processor"
-            remedy = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
+            yield _found("onnxruntime", detail, "warn", ONNXRUNTIME_WITH_CUDA)
+        elif (built := _cuda_of_onnxruntime()) and _major(built) != _major(torch.version.cuda):
+            detail = f"built for CUDA {built}, and torch for CUDA {torch.version.cuda}"
+            remedy = "install builds of torch and onnxruntime-gpu for the same CUDA (docs/gpu.md)"
             yield _found("onnxruntime", detail, "warn", remedy)
     elif shutil.which("nvidia-smi"):
         detail = "there is an NVIDIA driver, but torch sees no CUDA GPU"
@@ -268,6 +274,17 @@ def _accelerators() -> Iterator[Check]:
         yield _found("GPU", detail, "warn", remedy)
     else:
         yield _found("GPU", "no NVIDIA driver; all runs on the processor", "missing")
+
+
+def _cuda_of_onnxruntime() -> str:
+    """Return the CUDA version that onnxruntime was built for, such as 13.0; "" if it isn't told."""
+    import onnxruntime
+
+    return str(getattr(onnxruntime, "cuda_version", "") or "")
+
+
+def _major(version: str | None) -> str:
+    return (version or "").partition(".")[0]
 
 
 def _weights() -> Iterator[Check]:

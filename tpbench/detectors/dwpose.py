@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.detectors.base import DWPOSE_WEIGHTS, Detections, Device, PersonDetection
+from tpbench.devices import ONNXRUNTIME_WITH_CUDA
 from tpbench.dwpose_drawing import mean_body_scores
 from tpbench.errors import ConfigError, MissingWeightsError
 from tpbench.files import sha256_of
@@ -165,9 +166,9 @@ def _open_session(path: Path, *, device: Device, num_threads: int) -> Any:  # no
 
 def _refuse_without_cuda() -> None:
     raise ConfigError(
-        "device 'cuda' was requested, but onnxruntime can't use CUDA here: "
-        "`pip uninstall onnxruntime` and `pip install onnxruntime-gpu` on a machine with an NVIDIA "
-        "driver, or take device 'cpu'"
+        "device 'cuda' was requested, but onnxruntime can't use CUDA here: it needs an NVIDIA "
+        f"driver and a build for the same CUDA version as torch's (`{ONNXRUNTIME_WITH_CUDA}`, see "
+        "docs/gpu.md), or take device 'cpu'"
     )
 
 

@@ -86,6 +86,14 @@ def test_runs_of_two_versions_of_a_protocol_do_not_mix_and_the_line_says_what_to
     assert "version of" not in line
 
 
+def test_runs_of_another_protocol_are_refused_with_what_to_do(runs: Runs) -> None:
+    runs("a")
+    other = of_report(protocol={"id": "talkingpose", "version": 2, "digest": "a" * 64})
+    runs("b", report=other, info=of_part("task", protocol="talkingpose"))
+    with pytest.raises(SubmissionError, match=": name the runs that belong together, or keep each"):
+        board_of(runs.out)
+
+
 def test_metrics_that_we_do_not_have_in_this_version_are_refused(runs: Runs) -> None:
     def foreign(report: ScoreReport) -> ScoreReport:
         return of_report(metrics={"beauty": report.metrics["psnr"]})(report)

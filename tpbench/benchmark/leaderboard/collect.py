@@ -393,7 +393,9 @@ def how_to_agree(one: tuple[Run, ScoreReport], other: tuple[Run, ScoreReport]) -
         {name.endswith(_CUSTOM) for name in ids} == {True, False}
     ):
         return ": one was scored with --metrics; score both with the same, or both without"
-    return _newer_protocol(report.protocol, other_report.protocol)
+    return _newer_protocol(report.protocol, other_report.protocol) or _other_protocol(
+        report.protocol, other_report.protocol
+    )
 
 
 def _newer_protocol(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
@@ -406,6 +408,14 @@ def _newer_protocol(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     if (first, v1) == (second, v2) or now != RETIRED_PROTOCOLS.get(second, second):
         return ""
     return f": score the older one again by protocol '{now}', or keep the two kinds apart"
+
+
+def _other_protocol(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Return advice if two runs were scored by different protocols, else ""."""
+    first, second = (str(protocol.get("id")).removesuffix(_CUSTOM) for protocol in (one, other))
+    if first == second:
+        return ""
+    return ": name the runs that belong together, or keep each protocol in a folder of its own"
 
 
 def _metric_differences(one: ScoredRun, other: ScoredRun) -> Iterator[str]:
