@@ -17,6 +17,7 @@ $(BIN)/python:
 		|| { echo "error: this Python has no venv: apt install python3-venv" >&2; exit 2; }
 
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV), about 7 GB, mostly torch: this takes a few minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
 	@$(BIN)/python -m tpbench doctor --quiet
 	@touch $@

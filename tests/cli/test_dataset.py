@@ -456,7 +456,7 @@ def test_progress_is_drawn_on_a_terminal_and_lines_stand_above_it(
 
     drawn = terminal.getvalue()
     assert "4/9" in drawn
-    assert "12,345 frames, 3 kept, 2 rejected, 1 failed" in drawn
+    assert "12,345 frames, 3 kept, 2 rejected, 1 failed in this run" in drawn
     assert "\x1b[2Ka line\n" in drawn
     assert "u001b" not in drawn
     assert sys.stderr is stream
@@ -551,6 +551,22 @@ def test_inspect_names_the_frame_that_decided(folder: Path) -> None:
     path.write_text(json.dumps({"thumbnails": {"bob": {"frame": 30, "jpeg": jpeg}}}))
     assert json.loads(invoke("inspect", folder, "bob", "--json").stdout)["deciding_frame"] == 30
     assert "decided by frame 30" in " ".join(invoke("inspect", folder, "bob").stdout.split())
+
+
+def test_a_name_that_begins_no_id_is_met_with_an_example_of_many(tmp_path: Path) -> None:
+    ids = [f"talk-{n:02}-0123456789abcdef" for n in range(12)]
+    rows = [_kept(tmp_path, name) for name in ids]
+    finalise(tmp_path, rows, name="Many", config={}, models={}, measurements=())
+    with pytest.raises(DatasetError) as refusal:
+        invoke("inspect", tmp_path, "zzz")
+    example = f"ids begin with the name of the video, such as {ids[0]}; "
+    assert f"no clip 'zzz'; {example}`tpbench inspect " in str(refusal.value)
+
+
+def test_several_reasons_for_one_clip_are_explained(tmp_path: Path) -> None:
+    rows = [replace(_REJECTED, reject_codes=("clip.too_short", "face.too_small"))]
+    finalise(tmp_path, rows, name="Small", config={}, models={}, measurements=_MEASUREMENTS)
+    assert "a clip can be rejected for several reasons" in invoke("inspect", tmp_path).stdout
 
 
 def test_inspect_takes_the_beginning_of_an_id(folder: Path) -> None:

@@ -46,7 +46,7 @@ def test_the_demo_goes_the_whole_way_and_shows_each_command(
         while getattr(command, "commands", {}):
             command, rest = command.commands[rest[0]], rest[1:]
         command.make_context("demo", rest)
-    assert any(line.startswith("verified: ") for line in said)
+    assert any(line.startswith("verified (rerun): ") for line in said)
     assert not any("hands" in line.split() for line in said if line.startswith("akd"))
     for file in ("leaderboard/index.html", "scores/leaderboard/leaderboard.csv"):
         assert (tmp_path / "demo" / file).is_file()

@@ -164,10 +164,13 @@ def render_summary(info: DatasetInfo) -> RenderableType:
     parts.append(_status_table(info))
     if counts.reject_codes:
         parts.append(_reject_table(info))
+        if sum(counts.reject_codes.values()) > counts.rejected:
+            parts.append(Text("a clip can be rejected for several reasons"))
     if skeleton := info.config.get("skeleton"):
         # Datasets of earlier versions have no such setting.
         visibility = info.config.get("visibility", "as found, frame by frame")
-        parts.append(Text(f"skeletons: {skeleton}, visibility {visibility}"))
+        # The numbers behind its name are in `dataset.json`.
+        parts.append(Text(f"skeletons: {skeleton}, visibility {str(visibility).partition(':')[0]}"))
     if info.run is not None:
         parts.append(Text(speed_line(info.run)))
     if info.split is not None:

@@ -13,7 +13,7 @@ import typer
 from tpbench.cli import options as opt
 from tpbench.cli.extraction import extract
 from tpbench.cli.numbers import print_numbers
-from tpbench.cli.output import counted
+from tpbench.cli.runs import verified_line
 
 if TYPE_CHECKING:
     from tpbench.benchmark.evaluate import Evaluation
@@ -109,10 +109,7 @@ def _verify(evaluation: Evaluation, dataset: Path, *, offline: bool) -> None:
         typer.echo(problem, err=True)
     if not found.ok:
         raise typer.Exit(opt.FAILED_EXIT_CODE)
-    typer.echo(
-        f"verified: {counted(found.n_files, 'file')} intact, "
-        f"{counted(found.n_values, 'value')} computed again and found equal"
-    )
+    typer.echo(verified_line(found))
 
 
 def _build(runs: Path, dataset: Path, out: Path) -> Path | None:

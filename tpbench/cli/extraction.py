@@ -192,6 +192,8 @@ def _progress_bar() -> Iterator[ProgressListener]:
         def listener(state: Progress) -> None:
             kept, rejected = state.counts.get("kept", 0), state.counts.get("rejected", 0)
             news = [f"{kept:,} kept", f"{rejected:,} rejected", *filter(None, [failed(state)])]
-            show(state, step="extract", news=", ".join(news))
+            # The count of videos includes those of earlier runs.
+            where = " in this run" if state.before else ""
+            show(state, step="extract", news=", ".join(news) + where)
 
         yield listener

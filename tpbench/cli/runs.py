@@ -26,6 +26,7 @@ from tpbench.foreign import printable
 
 if TYPE_CHECKING:
     from tpbench.baselines.base import OptionValue
+    from tpbench.benchmark.checks import Verification
     from tpbench.benchmark.evaluate import Evaluation, EvaluationListener
     from tpbench.benchmark.markup import Format
     from tpbench.benchmark.request import CostEstimate, EvalRequest
@@ -426,11 +427,15 @@ def verify(
         for note in found.notes:
             typer.echo(f"note: {note}")
         if found.ok:
-            values = f", {counted(found.n_values, 'value')} reproduced" if found.n_values else ""
-            files = f"{counted(found.n_files, 'file')} intact"
-            typer.echo(f"verified ({found.level}): {files}{values}")
+            typer.echo(verified_line(found))
     for problem in found.problems:
         typer.echo(problem, err=True)
     if not found.ok:
         typer.echo(f"{run}: not verified, {counted(len(found.problems), 'problem')}", err=True)
         raise typer.Exit(opt.FAILED_EXIT_CODE)
+
+
+def verified_line(found: Verification) -> str:
+    """Return one line with what was verified."""
+    values = f", {counted(found.n_values, 'value')} reproduced" if found.n_values else ""
+    return f"verified ({found.level}): {counted(found.n_files, 'file')} intact{values}"

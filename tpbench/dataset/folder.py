@@ -352,7 +352,10 @@ class Dataset:
         if index.clip_ids:
             hint = did_you_mean(clip_id, index.clip_ids)
         if len(hint) >= 200:  # a long list of ids would hide the message
-            hint = f"; `tpbench inspect {self.folder} --json` lists all"
+            hint = (
+                f"; ids begin with the name of the video, such as {min(index.clip_ids)}; "
+                f"`tpbench inspect {self.folder} --json` lists all"
+            )
         raise DatasetError(f"{self.folder}: no clip {clip_id!r}{hint}")
 
     def find(self, beginning: str) -> Clip:
