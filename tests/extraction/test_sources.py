@@ -210,6 +210,14 @@ def test_a_file_that_is_named_counts_whatever_it_is_called(talks: Path, out: Pat
     assert _shown(find_sources([path], excluded=out)) == [".hidden.bin"]
 
 
+def test_an_address_or_a_list_of_ids_is_refused_with_the_way_to_fetch_videos(
+    talks: Path, out: Path
+) -> None:
+    for named in (Path("https://www.youtube.com/watch?v=1"), _put(talks / "video_ids.csv")):
+        with pytest.raises(ConfigError, match=r"can't be downloaded by tpbench: .* yt-dlp"):
+            find_sources([named], excluded=out)
+
+
 def test_a_video_that_is_named_twice_is_found_once(
     talks: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,6 +151,14 @@ class Source:
         return TypeAdapter(cls).validate_python(fields)
 
 
+_ADDRESS: Final = re.compile(r"https?:/")
+_LISTS: Final = frozenset({".csv", ".tsv", ".txt", ".json"})
+_NOT_DOWNLOADED: Final = (
+    "can't be downloaded by tpbench: fetch the videos with yt-dlp, as docs/extraction.md says, and "
+    "name their folder"
+)
+
+
 def plain_path(path: Path) -> Path:
     """Return the path absolute and without `~` and `..`, links left as they are."""
     # resolve() would follow links; expanduser() of pathlib fails for a file whose name is `~x.mp4`.
@@ -178,7 +186,10 @@ def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
     for given in inputs:
         root = plain_path(given)
         if not root.exists():
-            raise ConfigError(f"input {given} does not exist")
+            what = _NOT_DOWNLOADED if _ADDRESS.match(str(given)) else "does not exist"
+            raise ConfigError(f"input {given} {what}")
+        if root.is_file() and root.suffix.lower() in _LISTS:
+            raise ConfigError(f"input {given} is no video; a list of videos {_NOT_DOWNLOADED}")
         if _real(root).is_relative_to(excluded):
             raise ConfigError(
                 f"input {given} lies in the dataset {excluded} itself; name the raw videos"
