@@ -128,6 +128,24 @@ def test_an_overloaded_server_is_asked_again(site: Site, put: Put) -> None:
     assert len(site.requests) == fetch.ATTEMPTS
 
 
+def test_a_file_that_cant_be_fetched_does_not_keep_the_others_from_being(
+    site: Site, put: Put, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [
+        put(name=name, filename=name, sources=(url,))
+        for name, url in (("gone", GONE), ("there", site.url))
+    ]
+    monkeypatch.setattr("tpbench.weights.store.WEIGHTS", tuple(rows))
+    with pytest.raises(MissingWeightsError) as caught:
+        pull(["gone", "there"])
+    assert "1 of 2 files can't be fetched, for the reasons above; the others are in" in str(
+        caught.value
+    )
+    assert f"gone: {GONE}: " in caplog.text
+    assert "run: tpbench weights pull gone; docs/weights.md" in str(caught.value)
+    assert state("there").status == "verified"
+
+
 @pytest.mark.parametrize("source", [GONE, HUB])
 def test_a_server_that_is_not_there_is_one_clear_line(
     put: Put, monkeypatch: pytest.MonkeyPatch, source: str

@@ -101,7 +101,7 @@ def pull(names: Sequence[str], *, from_path: Path | None = None) -> list[WeightS
 
     Raises:
         ConfigError: no such name, or no file at `from_path`, or an unusable weights folder.
-        MissingWeightsError: a file can't be fetched; gives the reason. Earlier ones are in place.
+        MissingWeightsError: files can't be fetched; gives the reason. All others are in place.
     """
     rows = store.weights_named(names)
     if from_path is None:
@@ -114,7 +114,24 @@ def pull(names: Sequence[str], *, from_path: Path | None = None) -> list[WeightS
     elif not from_path.is_file():
         what = "no regular file" if from_path.exists() else "no such file"
         raise ConfigError(f"{from_path}: {what}")
-    return [_pull_one(row, from_path) for row in rows]
+    states, failed = [], []
+    for row in rows:
+        try:
+            states.append(_pull_one(row, from_path))
+        except MissingWeightsError as error:
+            # Another file may have another server; a full disk is the same for all.
+            if len(rows) == 1 or not isinstance(error.__cause__, _FetchError):
+                raise
+            logger.warning("%s: %s", row.name, error.__cause__)
+            failed.append(row.name)
+    if failed:
+        told = f"{len(failed)} of {len(rows)} files can't be fetched, for the reasons above"
+        rest = "the others are in place" if states else "none is in place"
+        how = f"{told}; {rest}; to try again, run: {store.pull_command(failed)}; "
+        how += "docs/weights.md has mirrors, and how to bring files along by hand"
+        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise MissingWeightsError(failed[0] + more, how)
+    return states
 
 
 def is_offline() -> bool:
