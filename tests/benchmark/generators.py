@@ -54,6 +54,13 @@ class Bare:
                 yield GeneratedFrame(clip_id=task.clip_id, index=index, image=picture(task, index))
 
 
+class Shaded(Bare):
+    """Keeps an argument of its own."""
+
+    def __init__(self, shade: int) -> None:
+        self._shade = shade
+
+
 class LockStep(Numbered):
     """Makes up to three clips at once, a frame of each in turn."""
 

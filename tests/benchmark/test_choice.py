@@ -81,6 +81,82 @@ def test_a_class_gets_its_options() -> None:
     assert made.describe()["shade"] == 3
 
 
+OPTIONS = """
+from __future__ import annotations
+
+class Mine:
+    def __init__(self, gain=1.0, steps: int = 3, n=1, flip=0 > 1, mode="a", rate: float | None = 0):
+        self.said = dict(gain=gain, steps=steps, n=n, flip=flip, mode=mode, rate=rate)
+
+    def generate(self, tasks):
+        yield
+
+    def describe(self):
+        return self.said
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module in the working directory, with a class and a function."""
+    (tmp_path / "users_own.py").write_text(OPTIONS + "\n\ndef lower(tasks):\n    yield\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "users_own", raising=False)
+
+
+@pytest.mark.usefixtures("own_module")
+def test_texts_become_what_the_class_takes() -> None:
+    texts = {"gain": "2", "steps": "5", "n": "0.5", "flip": "yes", "mode": "7", "rate": "1e3"}
+    made = build("users_own:Mine", options=texts, weights_dir=None, device="cpu")
+    said = {"gain": 2.0, "steps": 5, "n": 0.5, "flip": True, "mode": "7", "rate": 1000.0}
+    found = {name: made.describe()[name] for name in said}
+    assert found == said
+    assert [type(value) for value in found.values()] == [type(value) for value in said.values()]
+    assert made.describe()["options"] == said
+
+
+@pytest.mark.usefixtures("own_module")
+@pytest.mark.parametrize(
+    ("option", "want"),
+    [
+        ({"gain": "loud"}, "gain='loud' is wrong: want a number"),
+        ({"steps": "1.5"}, "steps='1.5' is wrong: want a whole number"),
+        ({"flip": "maybe"}, "flip='maybe' is wrong: want yes or no"),
+        ({"gain": "nan"}, "gain='nan' is wrong: want a finite number"),
+    ],
+)
+def test_a_text_that_is_no_number_is_refused(option: dict[str, str], want: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(want)):
+        build("users_own:Mine", options=option, weights_dir=None, device="cpu")
+
+
+@pytest.mark.usefixtures("own_module")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("users_own", "name the class in it: --model users_own:MyClass"),
+        ("./users_own.py", "name the class in it: --model users_own:MyClass"),
+        ("users_own.py:Mine", "name the module, not its file: users_own:Mine"),
+        ("users_own:lower", "missing a required argument: 'tasks'"),
+        ("users_own:", "no model 'users_own'"),
+        (":Mine", "no model ''"),
+    ],
+)
+def test_a_class_named_in_another_way_is_told_how(name: str, message: str) -> None:
+    def take() -> None:
+        choose(name)
+        build(name, options={}, weights_dir=None, device="cpu")
+
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        take()
+
+
+def test_a_class_in_place_of_an_object_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"want an object: Bare\(\.\.\.\)"):
+        as_generator(Bare, name="mine")
+
+
 def test_weights_for_a_class_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="takes no --weights"):
         build(f"{MODULE}:Numbered", options={}, weights_dir=tmp_path, device="cpu")

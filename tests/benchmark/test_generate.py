@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.benchmark.conftest import FIRST_NUMBER, LENGTHS, Maker, births, content, write_dataset
-from tests.benchmark.generators import Bare, Faulty, Leaky, LockStep, Numbered
+from tests.benchmark.generators import Bare, Faulty, Leaky, LockStep, Numbered, Shaded
 from tests.conftest import MediaMaker
 from tpbench.benchmark.run_folder import Run
 from tpbench.dataset import clip_path, split_dataset
@@ -161,7 +161,7 @@ def test_a_new_split_of_the_same_clips_is_another_run(make: Maker, tmp_path: Pat
     split_dataset(data, test_share=0.5, seed=0)
     run = make(data=data)
     split_dataset(data, test_share=0.5, seed=1)
-    with pytest.raises(ConfigError, match=r"dataset\.clips [0-9a-f]{64} is now"):
+    with pytest.raises(ConfigError, match=r"dataset\.clips [0-9a-f]{12} is now"):
         make(data=data)
     assert run.info.dataset.split == "test"
     assert run.folder.path.parts[-3].startswith("Small-talks.test@")
@@ -256,6 +256,28 @@ def test_failed_clips_are_tried_again(make: Maker, undisturbed: Run) -> None:
     again = make(healed)
     assert {name for name, birth in births(again).items() if birth != born[name]} == {"b"}
     assert content(again) == content(undisturbed)
+
+
+def test_a_run_without_a_finished_clip_stands_in_nobodys_way(make: Maker) -> None:
+    run = make(Faulty("failure"), ids=["b"])
+    assert run.info.counts.done == 0
+    again = make(Numbered(shade="9"), ids=["b"])
+    assert again.folder.path == run.folder.path
+    assert again.info.counts.done == 1
+
+
+def test_an_object_with_another_argument_is_another_model(make: Maker) -> None:
+    run = make(Shaded(3), limit=1)
+    assert run.info.model.configuration["options"] == {"shade": 3}
+    with pytest.raises(ConfigError, match=r"model\.configuration\.options\.shade 3 is now 9"):
+        make(Shaded(9), limit=1)
+
+
+def test_changed_code_is_named_as_such(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(Bare(), limit=1)
+    monkeypatch.setattr("tpbench.benchmark.model._source_digest", lambda kind: "0" * 64)
+    with pytest.raises(ConfigError, match=r"the code of \S+ has changed since this run was made"):
+        make(Bare(), limit=1)
 
 
 def test_a_broken_clip_of_the_dataset_is_a_failed_record(

@@ -64,6 +64,8 @@ logger = logging.getLogger(__name__)
 CARRIES_OVER: Final = "latents_carried_across_clips"
 """True in a generator's description if state leaks from one clip into the next, as in the code of
 some methods. Results then depend on the order, so a run is generated whole or not at all."""
+_SOURCE: Final = "source_sha256"
+"""In the description of a user's own class: the sha256 of the file that defines it."""
 _DESCRIBE: Final = WorkItem(key="describe")
 _RECYCLE_LIGHT: Final = 25
 _RECYCLE_HEAVY: Final = 10**9
@@ -327,14 +329,11 @@ class _Generation:
         """
         if not (self.folder.path / RUN_INFO_NAME).exists():
             return None
-        advice = "use another --out, or --overwrite always to generate it again"
+        advice = "give it another --name or --out, or --overwrite always to generate it again"
         try:
             former = read_run_info(self.folder.path)
-            differences = describe_differences(
-                public_values(former.identity()), public_values(info.identity())
-            )
-            problem = f"{self.folder.path}: this run was made with another configuration: "
-            problem += differences
+            differences = _differences(former, info)
+            problem = f"{self.folder.path}: {differences}"
         except SubmissionError as error:
             former, differences, problem = None, "unreadable", str(error)
             advice = (
@@ -342,7 +341,7 @@ class _Generation:
             )
         if not differences:
             return former
-        if not self._redo_all:
+        if not self._redo_all and (former is None or self.folder.holds_clips()):
             raise ConfigError(f"{problem}; {advice}")
         self.folder.clear(clip.clip_id for clip in self.plan.selection.clips)
         return None
@@ -407,6 +406,19 @@ class _Generation:
             )
             statuses[record.clip_id] = record.status
         return statuses
+
+
+def _differences(former: RunInfo, info: RunInfo) -> str:
+    """Say how the run on disk differs from the one to generate; empty if they are the same."""
+    old, new = public_values(former.identity()), public_values(info.identity())
+    found = describe_differences(old, new)
+    if not found:
+        return ""
+    before, after = old["model"].pop("configuration"), new["model"].pop("configuration")
+    same_source = {**before, _SOURCE: after.get(_SOURCE)}
+    if old == new and not describe_differences(same_source, after):
+        return f"the code of {info.model.name} has changed since this run was made"
+    return f"this run was made with another configuration: {found}"
 
 
 def _new_info(plan: RunPlan, configuration: dict[str, Any]) -> RunInfo:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from types import NoneType
+from typing import Any, Final, Literal, cast, get_args
+
+from pydantic import TypeAdapter, ValidationError
 
 from tpbench.baselines import registry
 from tpbench.baselines.base import (
@@ -104,13 +109,16 @@ class ModelChoice:
 
 
 def choose(name: str) -> ModelChoice:
-    """Find a model; a dot before the colon, or a capital after it, marks a class of the user.
+    """Find a model; `module:name` is the user's own class unless the module is a model's id.
 
     Raises:
         ConfigError: no such model or variant.
     """
     if _is_class(name):
         return ModelChoice(name=name)
+    module = Path(name).stem if name.endswith(".py") else name
+    if module != name or (name not in registry.MODELS and _is_module(name)):
+        raise ConfigError(f"--model {name}: name the class in it: --model {module}:MyClass")
     row, _variant = registry.find(name)
     return ModelChoice(name=row.id if is_spec_file(name) else name, row=row)
 
@@ -120,7 +128,8 @@ def build(
 ) -> Generator:
     """Build the generator that `choose` found.
 
-    The user's own class is called with the options as its only arguments, by keyword.
+    The user's own class is called with the options as its only arguments, by keyword. Texts become
+    numbers, or true and false, where the parameter's annotation or default is one.
 
     Raises:
         ConfigError: it can't be imported or built with these options.
@@ -128,14 +137,14 @@ def build(
     """
     if not _is_class(name):
         return registry.build(name, options=options, weights_dir=weights_dir, device=device)
-    factory = _checked_class(name, options, weights_dir)
+    factory, typed = _checked_class(name, options, weights_dir)
     try:
-        made = factory(**options)
+        made = factory(**typed)
     except TPBenchError:
         raise
     except Exception as error:
         raise ConfigError(f"{name}: can't be built: {type(error).__name__}: {error}") from error
-    return as_generator(made, name=name)
+    return as_generator(made, name=name, options=typed)
 
 
 def lacking(
@@ -154,35 +163,100 @@ def lacking(
     return []
 
 
-def _checked_class(name: str, options: Mapping[str, OptionValue], weights_dir: Path | None) -> Any:  # noqa: ANN401 - whatever the user named
-    """Import the user's own class, and check that it takes the options."""
+def _checked_class(
+    name: str, options: Mapping[str, OptionValue], weights_dir: Path | None
+) -> tuple[Any, dict[str, OptionValue]]:
+    """Import the user's own class, and return it with the options as it takes them."""
     if weights_dir is not None:
         raise ConfigError(
             f"{name}: your own class takes no --weights; pass the folder as an --option of it"
         )
     factory = _import(name)
     try:
-        inspect.signature(factory).bind(**options)
+        signature = _signature(factory)
+        signature.bind(**options)
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"{name}: can't be called with the options {dict(options)}: {error}"
         ) from error
-    return factory
+    typed = {}
+    for key, value in options.items():
+        parameter = signature.parameters.get(key)  # absent: of **kwargs
+        kind = None if parameter is None else _number_type(parameter)
+        typed[key] = _typed(name, key, value, kind) if kind and isinstance(value, str) else value
+    return factory, typed
 
 
-def as_generator(made: object, *, name: str) -> Generator:
+def _signature(factory: Any) -> inspect.Signature:  # noqa: ANN401 - a class of the user
+    try:
+        return inspect.signature(factory, eval_str=True)
+    except NameError:  # an annotation that is imported for type checkers only
+        return inspect.signature(factory)
+
+
+def _number_type(parameter: inspect.Parameter) -> Any:  # noqa: ANN401 - a type or a union
+    """Return the type of a parameter's numbers, bool included; None if it may be anything else."""
+    said, default = parameter.annotation, parameter.default
+    if said is inspect.Parameter.empty:
+        # A default of 1 does not rule out 0.5.
+        return {bool: bool, int: int | float, float: float}.get(type(default))
+    parts = [part for part in get_args(said) or (said,) if part is not NoneType]
+    return said if parts and all(part in (bool, int, float) for part in parts) else None
+
+
+def _typed(name: str, key: str, text: str, kind: Any) -> OptionValue:  # noqa: ANN401 - a type
+    try:
+        value = cast("OptionValue", TypeAdapter(kind).validate_python(text))
+    except ValidationError as error:
+        raise ConfigError(
+            f"{name}: option {key}='{text}' is wrong: {_WANT.get(kind, 'want a number')}"
+        ) from error
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{name}: option {key}='{text}' is wrong: want a finite number")
+    return value
+
+
+def as_generator(
+    made: object, *, name: str, options: Mapping[str, OptionValue] | None = None
+) -> Generator:
     """Complete the user's own object to a `Generator`.
 
     It needs `generate`; `max_clips` (1), `describe` and `close` may be absent. Its description is
-    extended by its class and the sha256 of the file that defines it, so after a change of the code
-    its clips are generated again.
+    extended by its class, the sha256 of the file that defines it, and its options, so after a
+    change of the code or an option its clips are generated again.
+
+    Args:
+        made: the object.
+        name: of the model, for errors.
+        options: that a class was called with. None: of an object without `describe`, the arguments
+            of its class that it keeps under their names, if they are texts or numbers.
 
     Raises:
-        ConfigError: it has no `generate`.
+        ConfigError: it has no `generate`, or is a class.
     """
+    if isinstance(made, type):
+        raise ConfigError(
+            f"{name}: generator is the class {made.__name__}, want an object: {made.__name__}(...)"
+        )
     if not callable(getattr(made, "generate", None)):
         raise ConfigError(f"{name}: {type(made).__name__} has no method `generate(tasks)`")
-    return cast("Generator", _UserGenerator(made))
+    if options is None:
+        options = {} if hasattr(made, "describe") else _kept_arguments(made)
+    return cast("Generator", _UserGenerator(made, options))
+
+
+def _kept_arguments(made: object) -> dict[str, OptionValue]:
+    """Return the arguments of its class that an object keeps as `name` or `_name`."""
+    try:
+        names = inspect.signature(type(made)).parameters
+    except (TypeError, ValueError):
+        return {}
+    found = {name: getattr(made, name, getattr(made, f"_{name}", None)) for name in names}
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    }
 
 
 def parse_assignments(pairs: Sequence[str]) -> dict[str, OptionValue]:
@@ -216,13 +290,14 @@ def with_reference_quirks(
 
 
 _QUIRKS: Final = "reference-quirks"
+_WANT: Final = {bool: "want yes or no", int: "want a whole number"}
 
 
 class _UserGenerator:
     """A user's generator, with defaults for missing methods."""
 
-    def __init__(self, made: Any) -> None:  # noqa: ANN401 - anything with a `generate`
-        self._made = made
+    def __init__(self, made: Any, options: Mapping[str, OptionValue]) -> None:  # noqa: ANN401 - anything with a `generate`
+        self._made, self._options = made, dict(options)
         self.max_clips: int = getattr(made, "max_clips", 1)
 
     def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
@@ -233,6 +308,7 @@ class _UserGenerator:
         said = self._made.describe() if hasattr(self._made, "describe") else {}
         return {
             **said,
+            **({"options": self._options} if self._options else {}),
             "class": f"{kind.__module__}:{kind.__qualname__}",
             "source_sha256": _source_digest(kind),
         }
@@ -244,15 +320,34 @@ class _UserGenerator:
 
 def _is_class(name: str) -> bool:
     module, colon, attribute = name.partition(":")
+    if not colon or is_spec_file(name) or not module or not attribute:
+        return False
     # Variants of registered models are lower-case.
-    return bool(colon) and not is_spec_file(name) and ("." in module or attribute[:1].isupper())
+    return (
+        "." in module
+        or attribute[:1].isupper()
+        or (module not in registry.MODELS and _is_module(module))
+    )
+
+
+def _is_module(name: str) -> bool:
+    """Whether there is a module of this name, outside any package; it is not imported."""
+    _add_working_directory()
+    return name.isidentifier() and find_spec(name) is not None
+
+
+def _add_working_directory() -> None:
+    here = str(Path.cwd())
+    if here not in sys.path:  # a user's module is often in the working directory
+        sys.path.append(here)
 
 
 def _import(name: str) -> Any:  # noqa: ANN401 - whatever the user named
     module, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:  # a user's module is often in the working directory
-        sys.path.append(here)
+    _add_working_directory()
+    if module.endswith(".py"):
+        module = Path(module).stem
+        raise ConfigError(f"--model {name}: name the module, not its file: {module}:{attribute}")
     try:
         found = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:

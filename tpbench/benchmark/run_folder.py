@@ -277,6 +277,16 @@ class RunFolder:
         """Whether the folder has a `run.json` or any record."""
         return (self.path / RUN_INFO_NAME).exists() or bool(list(self.path.glob("records/*.json")))
 
+    def holds_clips(self) -> bool:
+        """Whether any clip is done, as far as its record can be read."""
+        for path in self.path.glob("records/*.json"):
+            try:
+                if ClipRecord.read(path).status == "done":
+                    return True
+            except SubmissionError:
+                return True
+        return False
+
     def discard(self, clip_id: str) -> None:
         """Delete all files of a clip."""
         for path in self.files(clip_id):

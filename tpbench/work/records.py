@@ -238,13 +238,18 @@ def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     found = []
     for name in sorted(before.keys() | after.keys()):
         if name not in after:
-            found.append(f"{name} {before[name]} is gone")
+            found.append(f"{name} {_short(before[name])} is gone")
         elif name not in before:
-            found.append(f"{name} {after[name]} is new")
+            found.append(f"{name} {_short(after[name])} is new")
         elif before[name] != after[name]:
-            found.append(f"{name} {before[name]} is now {after[name]}")
+            found.append(f"{name} {_short(before[name])} is now {_short(after[name])}")
     more = len(found) - _SHOWN
     return ", ".join(found[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _short(value: str) -> str:
+    """Return a value with a sha256 cut to its first digits: whole ones make a line unreadable."""
+    return value[:12] if re.fullmatch("[0-9a-f]{64}", value) else value
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
