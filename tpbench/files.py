@@ -41,6 +41,20 @@ class UnfitFileError(OSError):
         return type(self), (self.errno, self.strerror, self.filename)
 
 
+def missing_folder(path: Path) -> str:
+    """Return the end of the sentence "<path>: ..." for a path that is not a folder.
+
+    >>> missing_folder(Path("nowhere"))
+    'no such folder'
+    """
+    return "is a file, and a folder is wanted" if path.exists() else "no such folder"
+
+
+def lies_in(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder itself or lies in it, links followed; neither has to exist."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
 def require_regular(path: Path) -> None:
     """Refuse a path that is not a regular file, before a library opens it by name.
 

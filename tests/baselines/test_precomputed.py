@@ -192,8 +192,12 @@ def test_what_can_not_be_read_fails_its_clip(make_media: MediaMaker, folder: Pat
 
 def test_a_folder_that_is_none_is_refused_at_once(make_media: MediaMaker) -> None:
     for path in (make_media.one_frame(), make_media.folder / "missing"):
-        with pytest.raises(ConfigError, match=r"precomputed: folder=.* is no folder"):
+        with pytest.raises(ConfigError, match=r"precomputed: .*(is a file|no such folder)"):
             read(path)
+    empty = make_media.folder / "empty"
+    empty.mkdir()
+    with pytest.raises(ConfigError, match="empty: is empty"):
+        read(empty)
     with pytest.raises(ConfigError, match="precomputed: option 'folder' is required"):
         Precomputed({}, weights_dir=None, device="auto")
 

@@ -202,7 +202,7 @@ def test_the_same_name_for_other_videos_is_another_configuration(
         ("oracle", ("--videos", "x"), "--videos names the folder of `--model precomputed`"),
         ("precomputed", ("--videos", "x", "--option", "folder=x"), "which is given once"),
         ("precomputed", (), "name the folder of its videos, --videos DIR"),
-        ("precomputed", ("--videos", "typo"), "typo is no folder"),
+        ("precomputed", ("--videos", "typo"), "typo: no such folder"),
         ("oracle", ("--name", " "), "a name wants 1 to 80 printable characters"),
     ],
 )

@@ -31,7 +31,7 @@ from tpbench.baselines.base import (
     parse_options,
 )
 from tpbench.errors import ConfigError, MediaError
-from tpbench.files import UnfitFileError, sha256_of
+from tpbench.files import UnfitFileError, missing_folder, sha256_of
 from tpbench.video import (
     VIDEO_SUFFIXES,
     Footage,
@@ -153,10 +153,10 @@ def _find_all(folder: Path) -> dict[str, list[Path]]:
     Names that begin with a dot are skipped: unfinished files and those of file managers.
 
     Raises:
-        ConfigError: there is no such folder, or it can't be listed.
+        ConfigError: there is no such folder, it is empty, or it can't be listed.
     """
     if not folder.is_dir():
-        raise ConfigError(f"precomputed: folder={folder} is no folder")
+        raise ConfigError(f"precomputed: {folder}: {missing_folder(folder)}")
     found: dict[str, list[Path]] = {}
 
     def refuse(error: OSError) -> None:
@@ -171,6 +171,8 @@ def _find_all(folder: Path) -> dict[str, list[Path]]:
         for path in (Path(parent, name) for name in sorted(files) if not name.startswith(".")):
             if path.suffix.lower() in VIDEO_SUFFIXES:
                 found.setdefault(_name(path.stem), []).append(path)
+    if not found and not any(folder.iterdir()):
+        raise ConfigError(f"precomputed: {folder}: is empty; name the folder of the videos")
     return found
 
 

@@ -22,8 +22,9 @@ from tpbench.benchmark.tasks import (
 )
 from tpbench.dataset import Dataset
 from tpbench.errors import ConfigError, SubmissionError, did_you_mean
+from tpbench.files import lies_in, missing_folder
 from tpbench.foreign import printable
-from tpbench.metrics.registry import DEFAULT_PROTOCOL, Protocol, metric
+from tpbench.metrics.registry import DEFAULT_PROTOCOL, Protocol
 from tpbench.metrics.registry import protocol as protocol_named
 from tpbench.video import probe
 from tpbench.work.records import Shard
@@ -34,6 +35,8 @@ FRAME_BYTES: Final = 174_000
 """Measured size of a lossless 512x512 px frame of a talk; other sizes scale with the area."""
 _FRAME_PX: Final = 512 * 512
 _NAME_MAX: Final = 80
+_SEED_MAX: Final = 2**32 - 1
+"""The greatest that numpy takes."""
 DATA_VARIABLE: Final = "TPBENCH_DATA"
 """Environment variable with the default folder of the dataset."""
 Overwrite = Literal["never", "missing", "always"]
@@ -171,6 +174,12 @@ def plan_run(request: EvalRequest) -> RunPlan:
     if isinstance(shard, str):
         shard = Shard.parse(shard)
     dataset = Dataset.open(data)
+    if lies_in(Path(request.out), data):
+        raise ConfigError(
+            f"{request.out}: runs can't lie in the dataset {data}; choose another --out"
+        )
+    if request.weights is not None and not Path(request.weights).is_dir():
+        raise ConfigError(f"--weights {request.weights}: {missing_folder(Path(request.weights))}")
     rule = task_rule(request.task, min_frames=request.min_frames)
     of_object = request.generator is not None  # its name is the user's choice
     choice = ModelChoice(name=request.model) if of_object else choose(request.model)
@@ -225,14 +234,14 @@ def scoring_protocol(rule: TaskRule, name: str, metrics: Sequence[str] | None) -
     """
     whole = protocol_named(name)
     if metrics is not None:
+        chosen = whole.with_metrics(metrics)
         for metric_id in metrics:
-            metric(metric_id)
             if rule.metrics is not None and metric_id not in rule.metrics:
                 raise ConfigError(
                     f"metric '{metric_id}' needs a ground truth, and the task '{rule.id}' has none"
                     f"{did_you_mean(metric_id, rule.metrics)}"
                 )
-        return whole.with_metrics(metrics)
+        return chosen
     if rule.metrics is None:
         return whole
     fitting = tuple(name for name in whole.metrics if name in rule.metrics)
@@ -258,11 +267,13 @@ def plan_evaluation(request: EvalRequest) -> tuple[RunPlan, Protocol]:
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-    """Raise a `ConfigError` unless these are one or more different numbers from 0 on."""
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+    """Raise a `ConfigError` unless these are one or more different numbers of 32 bits."""
+    fitting = {seed for seed in seeds if 0 <= seed <= _SEED_MAX}
+    if not seeds or len(fitting) < len(seeds):
         shown = ",".join(map(str, seeds)) or "none"
         raise ConfigError(
-            f"--seeds wants one or more different numbers from 0 on, such as 42,43, got {shown}"
+            f"--seeds wants one or more different numbers from 0 to {_SEED_MAX}, such as 42,43, "
+            f"got {shown}"
         )
 
 

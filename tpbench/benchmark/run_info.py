@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from tpbench.benchmark.tasks import SplitChoice
 from tpbench.canonical import digest_of
 from tpbench.errors import SubmissionError
-from tpbench.files import atomic_write_text
+from tpbench.files import atomic_write_text, missing_folder
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.work import usable_cores
 
@@ -27,6 +27,8 @@ _PACKAGES: Final = (
 )  # fmt: skip
 
 _QUERY_TIMEOUT_S: Final = 20
+_DEPTH: Final = 4
+"""Folders of a run's path below that of all runs, see `run_folder.run_path`."""
 
 
 class _Part(BaseModel):
@@ -298,6 +300,19 @@ def write_run_info(folder: Path, info: RunInfo) -> None:
     atomic_write_text(folder / RUN_INFO_NAME, text + "\n")
 
 
+def _instead(folder: Path) -> str:
+    """Say what is there in place of a run, and what to do."""
+    if not folder.is_dir():
+        return f": {missing_folder(folder)}"
+    if (folder / "dataset.json").exists():
+        return ": this is a dataset; name a run, the folder that `tpbench eval` prints"
+    depths = (folder.glob("*/" * depth + RUN_INFO_NAME) for depth in range(1, _DEPTH + 1))
+    below = sorted(file.parent for files in depths for file in files)
+    if below:
+        return f" ({RUN_INFO_NAME} is missing), but below it, such as {below[0]}"
+    return f" ({RUN_INFO_NAME} is missing); `tpbench eval` makes runs, and prints their folders"
+
+
 def read_run_info(folder: Path) -> RunInfo:
     """Read `folder/run.json`.
 
@@ -308,9 +323,7 @@ def read_run_info(folder: Path) -> RunInfo:
     try:
         raw = read_json(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise SubmissionError(
-            f"{folder}: no run here ({RUN_INFO_NAME} is missing); create one with tpbench generate"
-        ) from error
+        raise SubmissionError(f"{folder}: no run here{_instead(folder)}") from error
     except (OSError, ForeignFileError) as error:
         raise SubmissionError(f"{path}: not readable as JSON ({error})") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None

@@ -36,6 +36,7 @@ from tpbench.benchmark.run_info import (
 )
 from tpbench.dataset.info import SplitName
 from tpbench.errors import ConfigError, SubmissionError, number_of
+from tpbench.files import lies_in, missing_folder
 from tpbench.metrics.registry import DEFAULT_PROTOCOL
 from tpbench.metrics.scoring.policies import LengthPolicy, RatePolicy, ResizePolicy
 from tpbench.metrics.scoring.report import ScoreReport, load_report
@@ -130,6 +131,7 @@ def score_named(
     """
     name, setting = checked_name(name), request.setting()
     _require_no_run(out)
+    _require_outside(out, request, generated)
     _warn_of_replaced(out, name, setting.protocol.metrics)
     real = real or open_real(request)
     pairing = pair_folder(real, generated, request.identities)
@@ -139,6 +141,15 @@ def score_named(
         )
         write_run_info(out, stamp(report, name=name, folder=generated))
     return report
+
+
+def _require_outside(out: Path, request: ScoreRequest, generated: Path) -> None:
+    for folder in (Path(request.real), generated):
+        if folder.is_dir() and lies_in(out, folder):
+            raise ConfigError(
+                f"{out}: results can't lie in the videos that are scored ({folder}); choose "
+                "another --out"
+            )
 
 
 def _require_no_run(out: Path) -> None:
@@ -341,7 +352,8 @@ def score_methods(
     for name, videos in generated.items():  # before hours of work on the others
         _require_no_run(folders[name])
         if not videos.is_dir():
-            raise ConfigError(f"{videos}: no such folder (the videos of '{name}')")
+            raise ConfigError(f"{videos}: {missing_folder(videos)} (the videos of '{name}')")
+        _require_outside(out, request, videos)
     reports = {}
     for name, videos in generated.items():
         listener = None if on_progress is None else partial(on_progress, name)

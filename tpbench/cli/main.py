@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, NoReturn, cast
 
 import typer
 
@@ -27,10 +28,19 @@ from tpbench.cli import (
     weights,
 )
 from tpbench.cli.output import CleanFormatter, clean_streams
-from tpbench.errors import TPBenchError
+from tpbench.errors import ConfigError, TPBenchError
 from tpbench.foreign import printable
 
 _INTERRUPTED = 130
+_USAGE_ERROR: Final = cast("type[Exception]", typer.BadParameter.__mro__[1])
+"""The class of all usage errors, which is typer's own in some versions and click's in others."""
+_WORDS: Final = {
+    "Value error, ": "",
+    ". Did you mean": "; did you mean",
+    "Input should be a valid integer, unable to parse string as an integer": "want a whole number",
+    "Input should be a valid number, unable to parse string as a number": "want a number",
+}
+"""Wordings of libraries, and ours."""
 _RESUMED = frozenset({"extract", "demo", "eval", "generate", "score"})
 """Commands that continue where they were interrupted."""
 
@@ -101,7 +111,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     clean_streams()
     try:
-        app()
+        code = _run()
     except TPBenchError as error:
         _fail(error)
     except (ImportError, OSError) as error:
@@ -111,21 +121,62 @@ def main() -> None:
         if missing is None:
             raise
         _fail(missing)
-    except KeyboardInterrupt:
+    if code == _INTERRUPTED:
         _interrupted()
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command and return its exit code; usage errors end here."""
+    _refuse_empty(sys.argv[1:])
+    try:
+        code = app(standalone_mode=False)
+    except _USAGE_ERROR as error:
+        _fail_by_usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return _INTERRUPTED
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:
-            _interrupted()
+            return _INTERRUPTED
         raise
+    return code if isinstance(code, int) else 0
 
 
-def _fail(error: TPBenchError) -> None:
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse an empty argument: as a path, it would be the working directory.
+
+    Raises:
+        ConfigError: an argument, or the value of an option, is empty.
+    """
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        option, equals, value = argument.partition("=")
+        empty = not argument or (argument.startswith("--") and equals and not value)
+        if empty:
+            what = option or (before if before.startswith("-") else "an argument")
+            raise ConfigError(f"{what} is empty; is a variable in the command not set?")
+
+
+def _fail_by_usage(error: Any) -> NoReturn:  # noqa: ANN401 - see _USAGE_ERROR
+    """End with a usage error in one line; a command of commands alone shows its help."""
+    context = error.ctx
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(context.get_help(), err=True)
+        sys.exit(2)
+    line = " ".join(error.format_message().split()).rstrip(".")
+    for theirs, ours in _WORDS.items():
+        line = line.replace(theirs, ours)
+    command = context.command_path if context else "tpbench"
+    line = f"{line[:1].lower()}{line[1:]}"
+    _fail(ConfigError(line if "did you mean" in line else f"{line}; see `{command} --help`"))
+
+
+def _fail(error: TPBenchError) -> NoReturn:
     line = " ".join(part.strip() for part in str(error).splitlines())
     typer.echo(f"error: {printable(line)}", err=True)
     sys.exit(2)
 
 
-def _interrupted() -> None:
+def _interrupted() -> NoReturn:
     resumed = _RESUMED.intersection(sys.argv[1:2])
     more = ": the same command continues where it stopped" if resumed else ""
     typer.echo(f"interrupted{more}", err=True)

@@ -92,4 +92,4 @@ def metric_names(text: str | None) -> list[str] | None:
     """Return the names in the value of `--metrics`, in any case; None: all of the protocol."""
     if text is None:
         return None
-    return [name for name in map(str.strip, text.lower().split(",")) if name]
+    return text.lower().replace(",", " ").split()

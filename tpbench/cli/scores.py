@@ -126,6 +126,8 @@ def _named_folders(texts: Sequence[str]) -> dict[str, Path]:
         name, equals, folder = text.partition("=")
         if not equals or Path(text).is_dir():  # a folder may have = in its name
             name, folder = Path(text).resolve().name, text
+        elif not name.strip() or not folder.strip():
+            raise ConfigError(f"--generated wants DIR or NAME=DIR, got '{text}'")
         if name in found:
             raise ConfigError(
                 f"--generated: {found[name]} and {folder} are both called '{name}'; give names: "

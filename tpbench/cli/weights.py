@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 weights_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Model files: list, pull, check, locate.",
+    help="Model files: list, pull, check, path.",
 )
 
 Names = Annotated[

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from tpbench.errors import DatasetError
-from tpbench.files import atomic_write_text
+from tpbench.files import atomic_write_text, missing_folder
 from tpbench.foreign import ForeignFileError, read_json
 
 Status = Literal["kept", "rejected", "failed", "quarantined"]
@@ -387,9 +387,12 @@ def read_info(folder: Path) -> DatasetInfo:
     try:
         raw = read_json(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DatasetError(
-            f"{folder}: no dataset here ({INFO_NAME} is missing); make one with `tpbench extract`"
-        ) from error
+        said = f"no dataset here ({INFO_NAME} is missing); make one with `tpbench extract`"
+        if not folder.is_dir():
+            said = f"no dataset here: {missing_folder(folder)}; `tpbench extract` makes one"
+        elif (folder / "run.json").exists():
+            said = "no dataset here: this is a run; name the dataset that it was made from"
+        raise DatasetError(f"{folder}: {said}") from error
     except (OSError, ForeignFileError) as error:
         raise DatasetError(f"{path}: not readable as JSON ({error})") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None

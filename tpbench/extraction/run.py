@@ -65,7 +65,7 @@ class ExtractionRequest:
 
 
 def extract(  # noqa: PLR0913 - the options of the command
-    inputs: Sequence[Path | str],
+    inputs: Sequence[Path | str] | Path | str,
     out: Path | str,
     *,
     preset: str | ExtractionConfig = "talkingpose",
@@ -85,7 +85,7 @@ def extract(  # noqa: PLR0913 - the options of the command
     are never reprocessed, and the result equals that of an uninterrupted run.
 
     Args:
-        inputs: folders of videos (searched recursively) and single videos.
+        inputs: folders of videos (searched recursively) and single videos, or one of them.
         out: folder of the dataset; created if needed, extended if it already is a dataset.
         preset: name of a preset, path of a YAML file, or the settings themselves.
         skeleton: the skeleton detector; "dwpose" needs weights that are not on PyPI.
@@ -111,7 +111,7 @@ def extract(  # noqa: PLR0913 - the options of the command
             or the dataset was removed during the run; finished sources are kept.
     """
     request = ExtractionRequest(
-        inputs=inputs,
+        inputs=[inputs] if isinstance(inputs, str | Path) else inputs,
         out=out,
         preset=preset,
         skeleton=skeleton,

@@ -293,6 +293,8 @@ class Protocol:
             ConfigError: no metric is given, one is unknown, or one needs a level that the protocol
                 doesn't state.
         """
+        if isinstance(metric_ids, str):
+            raise ConfigError(f"metrics wants a list of names: [{metric_ids!r}]")
         chosen = tuple(dict.fromkeys(metric_ids))
         if not chosen:
             raise ConfigError(f"name at least one metric for protocol '{self.id}'")

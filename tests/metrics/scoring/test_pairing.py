@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
@@ -352,7 +351,7 @@ def test_no_match_at_all_shows_a_name_of_each_side() -> None:
         "no generated video has the name of a real one: 2 real (first: 'talk/one'), "
         "1 generated (first: 'one'); name them by clip id or relative path"
     )
-    with pytest.raises(SubmissionError, match=re.escape("0 generated (first: 'none')")):
+    with pytest.raises(SubmissionError, match="0 generated; name them"):
         pair_up(real, {})
 
 

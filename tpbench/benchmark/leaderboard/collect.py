@@ -17,6 +17,7 @@ from tpbench.benchmark.site import fingerprint, what_was_found
 from tpbench.benchmark.tasks import SplitChoice
 from tpbench.canonical import digest_of
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError, number_of
+from tpbench.files import missing_folder
 from tpbench.foreign import ForeignFileError, opened_inside, printable, read_json
 from tpbench.metrics.registry import METRICS, RETIRED_PROTOCOLS, metric_at
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport, load_report
@@ -158,7 +159,7 @@ def _run_folders(paths: Sequence[Path | str]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if not path.is_dir():
-            raise ConfigError(f"{path}: no such folder")
+            raise ConfigError(f"{path}: {missing_folder(path)}")
         below = [path] if (path / RUN_INFO_NAME).is_file() else _runs_below(path)
         if not below:
             raise SubmissionError(

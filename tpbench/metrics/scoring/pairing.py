@@ -14,7 +14,7 @@ from typing import Final, Literal, NoReturn
 
 from tpbench.dataset.info import SplitName
 from tpbench.errors import ConfigError, MediaError, SubmissionError, number_of
-from tpbench.files import read_bounded
+from tpbench.files import missing_folder, read_bounded
 from tpbench.foreign import from_spreadsheet_safe, printable
 from tpbench.video import VIDEO_SUFFIXES, PassedOver, is_frame_folder, passed_over
 
@@ -268,11 +268,12 @@ def pair_up(
         hints = {**left_out.hints(missing, by_own_name=by_own_name), **hints}
         notes += filter(None, [left_out.note("generated")])
     if not names:
-        one, other = min(real, default="none"), min(generated, default="none")
+        one = min(real, default="none")
+        theirs = f" (first: '{min(generated)}')" if generated else ""
         also = "".join(f"; {said}" for said in [*list(hints.values())[:1], *notes][:1])
         raise SubmissionError(
             f"no generated video has the name of a real one: {len(real)} real (first: '{one}'), "
-            f"{len(generated)} generated (first: '{other}'); name them by clip id or relative path"
+            f"{len(generated)} generated{theirs}; name them by clip id or relative path"
             f"{also}"
         )
     pairs = (
@@ -397,7 +398,7 @@ def videos_below(root: Path, *, by_own_name: bool = False) -> dict[str, Path]:
         SubmissionError: two have the same name, or a name is not UTF-8.
     """
     if not root.is_dir():
-        raise ConfigError(f"{root}: no such folder")
+        raise ConfigError(f"{root}: {missing_folder(root)}")
     found: dict[str, Path] = {}
     for path in _footage_below(root):
         # The name of a frame folder may have dots in it that begin no ending.

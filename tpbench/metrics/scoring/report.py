@@ -328,6 +328,10 @@ def read_scores(path: Path) -> dict[str, Any]:
     """
     try:
         content = read_json(path, max_bytes=_LIMIT_BYTES, max_values=_LIMIT_VALUES)
+    except FileNotFoundError as error:
+        raise SubmissionError(
+            f"{path}: missing: the run is not scored; run the same command with `tpbench eval`"
+        ) from error
     except (OSError, ForeignFileError) as error:
         raise SubmissionError(f"{path}: no scores that can be read ({error})") from error
     if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:

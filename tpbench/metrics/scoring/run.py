@@ -439,10 +439,12 @@ def pair_folder(real: RealSide, generated: Path, identities: Path | str | None) 
         identities: see `ScoreRequest.identities`.
 
     Raises:
-        ConfigError: there is no such folder, or the table is wrong or lacks a clip.
+        ConfigError: there is no such folder, it is empty, or the table is wrong or lacks a clip.
         SubmissionError: nothing matches, or two generated videos claim one clip.
     """
     found = videos_below(generated, by_own_name=real.is_dataset)
+    if not found and not any(generated.iterdir()):
+        raise ConfigError(f"{generated}: is empty; name the folder of the generated videos")
     left_out = passed_over(generated, found.values())
     pairing = pair_up(real.clips, found, left_out=left_out, by_own_name=real.is_dataset)
     pairing = replace(pairing, notes=(*pairing.notes, *real.notes))
