@@ -396,7 +396,7 @@ def test_what_is_no_scored_run_is_refused(runs: tuple[Path, Path], tmp_path: Pat
     with pytest.raises(SubmissionError, match="no run here"):
         compare_runs(runs[0], tmp_path)
     (runs[1] / "scores.json").unlink()
-    with pytest.raises(SubmissionError, match=r"b/scores\.json: no scores that can be read"):
+    with pytest.raises(SubmissionError, match=r"b/scores\.json: missing: the run is not scored"):
         compare_runs(*runs)
 
 

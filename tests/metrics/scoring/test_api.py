@@ -118,7 +118,7 @@ def test_names_that_never_meet_are_one_clear_line(
     with pytest.raises(SubmissionError, match=r"no generated video .* 1 generated \(first: 'b'\)"):
         score(real, generated / "sub", out=out)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SubmissionError, match="0 generated"):
+    with pytest.raises(ConfigError, match="empty: is empty"):
         score(real, tmp_path / "empty", out=out)
     assert not out.exists()
 
