@@ -87,6 +87,7 @@ def test_show_lists_options_with_defaults_and_weights_with_sizes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")  # no text is wrapped
     row = ROWS[0].model_copy(
         update={
             "options": "tpbench.baselines.talkingpose.needs:TalkingPoseOptions",
