@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.benchmark.generators import Numbered
 from tpbench.benchmark.evaluate import evaluate
 from tpbench.benchmark.run_folder import Run
+from tpbench.errors import ConfigError
 from tpbench.video import read_frames
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,6 +84,20 @@ def test_by_module_and_class(home: Path, talks: Path, monkeypatch: pytest.Monkey
     assert result.complete
     assert_darker(result.runs[0].folder.path, talks)
     assert result.runs[0].info.model.configuration["class"] == "mine.darker:Darker"
+
+
+def test_an_object_can_not_have_the_name_of_a_model_of_the_package(home: Path, talks: Path) -> None:
+    with pytest.raises(ConfigError, match="'warp' is a model of tpbench; give your generator"):
+        evaluate("warp", talks, generator=Numbered(), metrics=["psnr"])
+    assert not list(home.iterdir())
+
+
+def test_one_seed_and_one_metric_as_such(home: Path, talks: Path) -> None:
+    with pytest.raises(ConfigError, match=r"metrics wants a list of names: \['psnr'\]"):
+        evaluate("mine", talks, generator=Numbered(), metrics="psnr")
+    result = evaluate("mine", talks, generator=Numbered(), metrics=["psnr"], seeds=7, limit=1)
+    assert result.seeds == (7,)
+    assert (home / "runs" / "mine").is_dir()
 
 
 def test_the_docs_show_this_example() -> None:

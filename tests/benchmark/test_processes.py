@@ -146,7 +146,7 @@ def test_edited_code_is_another_model(
     monkeypatch.syspath_prepend(tmp_path)
     make(model="own.gens:Mine", limit=1)
     module.write_text(f"{source}    max_clips = 2\n")
-    with pytest.raises(ConfigError, match=r"model\.configuration\.source_sha256 "):
+    with pytest.raises(ConfigError, match=r"the code of own\.gens:Mine has changed"):
         make(model="own.gens:Mine", limit=1)
 
 

@@ -236,11 +236,14 @@ def decimals_of(values: Iterable[float | None], *, digits: int = _DIGITS) -> int
 
     >>> decimals_of([27.991, 9.4332]), decimals_of([0.91, -0.0023]), decimals_of([1234.5])
     (2, 4, 0)
+    >>> decimals_of([9.99996])  # shown as 10.00
+    2
     """
     sizes = [abs(value) for value in values if value is not None and math.isfinite(value)]
     greatest = max(sizes, default=0.0)
     if greatest == 0:
         return 0
+    greatest = float(f"{greatest:.{digits - 1}e}")
     return min(max(digits - 1 - math.floor(math.log10(greatest)), 0), _MAX_DECIMALS)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from tpbench.baselines import registry
 from tpbench.baselines.base import Generator, OptionValue
 from tpbench.benchmark.model import ModelChoice, choose, plan_workers
 from tpbench.benchmark.run_folder import Keep, RunFolder, run_path
@@ -182,6 +183,10 @@ def plan_run(request: EvalRequest) -> RunPlan:
         raise ConfigError(f"--weights {request.weights}: {missing_folder(Path(request.weights))}")
     rule = task_rule(request.task, min_frames=request.min_frames)
     of_object = request.generator is not None  # its name is the user's choice
+    if of_object and request.model in registry.MODELS:
+        raise ConfigError(
+            f"'{request.model}' is a model of tpbench; give your generator another name"
+        )
     choice = ModelChoice(name=request.model) if of_object else choose(request.model)
     given_name = "" if request.name is None else checked_name(request.name)
     selection = select_clips(

@@ -196,7 +196,7 @@ def test_what_is_no_scores_is_refused(text: str, complaint: str, tmp_path: Path)
     path.write_bytes(b"\xff")
     with pytest.raises(SubmissionError, match="no scores that can be read"):
         read_scores(path)
-    with pytest.raises(SubmissionError, match="no scores that can be read"):
+    with pytest.raises(SubmissionError, match="missing: the run is not scored"):
         read_scores(tmp_path / "gone.json")
 
 

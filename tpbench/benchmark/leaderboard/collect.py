@@ -390,10 +390,13 @@ def how_to_agree(one: tuple[Run, ScoreReport], other: tuple[Run, ScoreReport]) -
         ]
         return f": score both by `tpbench score` with the same {', '.join(names)}"
     ids = [str(each.protocol.get("id")) for each in (report, other_report)]
-    if ids[0].removesuffix(_CUSTOM) == ids[1].removesuffix(_CUSTOM) and (
-        {name.endswith(_CUSTOM) for name in ids} == {True, False}
-    ):
-        return ": one was scored with --metrics; score both with the same, or both without"
+    custom = {name.endswith(_CUSTOM) for name in ids}
+    digests = {each.protocol.get("digest") for each in (report, other_report)}
+    if ids[0].removesuffix(_CUSTOM) == ids[1].removesuffix(_CUSTOM) and len(digests) > 1:
+        if custom == {True, False}:
+            return ": one was scored with --metrics; score both with the same, or both without"
+        if custom == {True}:
+            return ": score both with the same --metrics"
     return _newer_protocol(report.protocol, other_report.protocol) or _other_protocol(
         report.protocol, other_report.protocol
     )
