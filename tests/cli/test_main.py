@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -156,6 +157,36 @@ def test_a_missing_system_library_is_one_line_and_exit_2(
     assert err.startswith("error: the system library libGL.so.1 ")
     assert err.endswith("apt install libgl1\n")
     assert err.count("\n") == 1
+
+
+def test_a_folder_without_permission_is_one_line_and_exit_2(
+    run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = PermissionError(errno.EACCES, "Permission denied", "locked/x")
+    monkeypatch.setattr(doctor, "examine", _raise(refused))
+    code, _out, err = run("doctor")
+    assert code == 2
+    assert err == "error: locked/x: Permission denied; check its permissions\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("evla",), "error: no such command 'evla'; did you mean 'eval'?\n"),
+        (("eval",), "error: missing option '--model'; see `"),
+        (("eval", "--model", "warp", "--limit", "x"), "'--limit': want a whole number; see `"),
+        (("eval", "--model", "warp", "--format", "tex"), "'--format': 'tex' is not one of "),
+        (("eval", "--model", "warp", "--out", ""), "error: --out is empty; is a variable in "),
+        (("eval", "--model", "warp", "--out="), "error: --out is empty; is a variable in "),
+        (("split", ""), "error: an argument is empty; is a variable in "),
+    ],
+)
+def test_a_usage_error_is_one_line_and_exit_2(
+    run: Callable[..., tuple[int, str, str]], arguments: tuple[str, ...], message: str
+) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), ImportError("x"), OSError("x")])

@@ -117,10 +117,14 @@ def main() -> None:
     except (ImportError, OSError) as error:
         from tpbench.doctor import explain_import_error
 
-        missing = explain_import_error(error)
-        if missing is None:
+        told: TPBenchError | None = explain_import_error(error)
+        if isinstance(error, PermissionError) and error.filename:
+            told = ConfigError(
+                f"{error.filename}: {error.strerror}; check who may read and write it"
+            )
+        if told is None:
             raise
-        _fail(missing)
+        _fail(told)
     if code == _INTERRUPTED:
         _interrupted()
     sys.exit(code)
