@@ -119,9 +119,7 @@ def main() -> None:
 
         told: TPBenchError | None = explain_import_error(error)
         if isinstance(error, PermissionError) and error.filename:
-            told = ConfigError(
-                f"{error.filename}: {error.strerror}; check who may read and write it"
-            )
+            told = ConfigError(f"{error.filename}: {error.strerror}; check its permissions")
         if told is None:
             raise
         _fail(told)
