@@ -56,7 +56,7 @@ SYSTEM_LIBRARIES: Final[dict[str, tuple[str, str]]] = {
 _CORE: Final = (
     "torch", "torchvision", "numpy", "mediapipe", "rtmlib", "onnxruntime", "opencv-python",
     "opencv-contrib-python", "av", "scikit-image", "lpips", "pytorch-fid", "pandas", "pyarrow",
-    "pydantic", "scenedetect",
+    "pydantic",
 )  # fmt: skip
 _WITHOUT_WHEELS_EVERYWHERE: Final = {
     "decord": "clips are then read with PyAV and OpenCV",

@@ -21,6 +21,8 @@ THUMB_WIDTH_PX: Final = 64
 _PAGE_WIDTH_PX: Final = 480
 _FLAT_RANGE_LEVELS: Final = 2
 _FLAT_MIN_LUMA: Final = 24
+_STROKE_LEVELS: Final = 160
+"""Horizontal gradient (3x3 Sobel) of a stroke of text; below 255, where gradients are clipped."""
 
 
 def lab_thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -39,7 +41,8 @@ def lab_distance(first: NDArray[np.float32], second: NDArray[np.float32]) -> flo
 
 def luminance(image: NDArray[np.uint8]) -> float:
     """Return the mean BT.601 luma of an image, 0..255."""
-    red, green, blue = image.reshape(-1, 3).mean(axis=0)
+    n_px = image.shape[0] * image.shape[1]
+    red, green, blue, _ = (total / n_px for total in cv2.sumElems(image))
     return float(0.299 * red + 0.587 * green + 0.114 * blue)
 
 
@@ -83,12 +86,17 @@ def flat_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     A pixel is flat when its 5x5 neighbourhood spans at most two levels in every channel. Near-black
     is not counted: dark stage backgrounds and clothes are crushed to flat black by every encoder.
     """
-    page = _page(image)
+    page = page_image(image)
     kernel = np.ones((5, 5), np.uint8)
-    span = cv2.subtract(cv2.dilate(page, kernel), cv2.erode(page, kernel)).max(axis=2)
-    bright = page.max(axis=2) > _FLAT_MIN_LUMA
+    span = _largest_channel(cv2.subtract(cv2.dilate(page, kernel), cv2.erode(page, kernel)))
+    bright = _largest_channel(page) > _FLAT_MIN_LUMA
     flat: NDArray[np.bool_] = (span <= _FLAT_RANGE_LEVELS) & bright
     return flat
+
+
+def _largest_channel(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    first, second, third = cv2.split(image)
+    return np.asarray(cv2.max(cv2.max(first, second), third), dtype=np.uint8)
 
 
 def text_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -98,30 +106,38 @@ def text_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     joined sideways into lines, and a line stays when it is wider than high, densely filled, and of
     the height that text on video has (1.5 % to 12 % of the image).
     """
-    page = cv2.cvtColor(_page(image), cv2.COLOR_RGB2GRAY)
+    page = cv2.cvtColor(page_image(image), cv2.COLOR_RGB2GRAY)
     height, width = page.shape
-    gradient = np.abs(cv2.Sobel(page, cv2.CV_32F, 1, 0, ksize=3))
-    strokes = (gradient > 160).astype(np.uint8)
+    gradient = cv2.convertScaleAbs(cv2.Sobel(page, cv2.CV_16S, 1, 0, ksize=3))
+    _, strokes = cv2.threshold(gradient, _STROKE_LEVELS, 1, cv2.THRESH_BINARY)
     joined = cv2.morphologyEx(strokes, cv2.MORPH_CLOSE, np.ones((3, 13), np.uint8))
     joined = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((4, 9), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=4)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=4)
+    _, _, w, h, area = stats.T
+    like_lines = (w >= 2.5 * h) & (area >= 0.6 * w * h)
+    like_lines &= (0.015 * height <= h) & (h <= 0.12 * height)
     mask = np.zeros((height, width), dtype=np.bool_)
-    for index in range(1, count):
-        x, y, w, h, area = stats[index]
-        if w < 2.5 * h or area < 0.6 * w * h or not 0.015 * height <= h <= 0.12 * height:
-            continue
-        if strokes[y : y + h, x : x + w].mean() > 0.25:
-            mask |= labels == index
+    for index in np.flatnonzero(like_lines[1:]) + 1:
+        window = _window(stats[index])
+        if strokes[window].mean() > 0.25:
+            mask[window] |= labels[window] == index
     return mask
 
 
-def _page(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def page_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image at the size in which text and pages are looked for: at most 480 px wide."""
     height, width = image.shape[:2]
     if width <= _PAGE_WIDTH_PX:
         return image
     size = (_PAGE_WIDTH_PX, max(1, round(_PAGE_WIDTH_PX * height / width)))
     page: NDArray[np.uint8] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return page
+
+
+def _window(stats: NDArray[np.int32]) -> tuple[slice, slice]:
+    """Return where a component lies, from its row of OpenCV's statistics."""
+    x, y, width, height = (int(value) for value in stats[:4])
+    return slice(y, y + height), slice(x, x + width)
 
 
 _BINS: Final = (6, 8, 8)
@@ -272,22 +288,23 @@ def page_share(image: NDArray[np.uint8], text: NDArray[np.bool_]) -> float:
     flat = flat_mask(image)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(flat.view(np.uint8), connectivity=4)
     shares = stats[:, cv2.CC_STAT_AREA] / flat.size
-    windows = [(slice(y, y + height), slice(x, x + width)) for x, y, width, height, _ in stats]
+    if not (shares[1:] >= _MIN_AREA_SHARE).any():
+        return 0.0
     areas = {
-        index: _filled(labels[windows[index]] == index)
-        for index in range(1, count)
-        if shares[index] >= _BOX_AREA_SHARE
+        int(index): _filled(labels[_window(stats[index])] == index)
+        for index in np.flatnonzero(shares[1:] >= _BOX_AREA_SHARE) + 1
     }
     rectangles = [index for index, area in areas.items() if area.mean() >= _BOX_FILLS]
     pages = np.zeros(count, dtype=np.bool_)
     for index, area in areas.items():
         if shares[index] < _MIN_AREA_SHARE:
             continue
-        enclosed = np.unique(labels[windows[index]][area])
+        window = _window(stats[index])
+        enclosed = np.unique(labels[window][area])
         boxes = np.count_nonzero(np.isin(enclosed, rectangles) & (enclosed != index))
-        written = text[windows[index]][area].mean()
+        written = text[window][area].mean()
         pages[index] = written >= _TEXT_SHARE or boxes >= _MIN_BOXES
-    return float(pages[labels].mean())
+    return float(stats[pages, cv2.CC_STAT_AREA].sum() / flat.size)
 
 
 def _filled(area: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -72,15 +72,22 @@ class PictureSampler:
             float("nan") if self._last is None else measures.lab_distance(self._last, thumbnail)
         )
         self._last = thumbnail
-        text = measures.text_mask(image)
-        covered = cv2.resize(text.astype(np.float32), _TEXT_GRID, interpolation=cv2.INTER_AREA)
+        page = measures.page_image(image)
+        text = measures.text_mask(page)
         return PictureSample(
             frame=frame,
             luminance=measures.luminance(image),
-            page_share=page_share(image, text),
+            page_share=page_share(page, text),
             motion=motion,
-            text_cells=np.packbits(covered > 0.5),
+            text_cells=_text_cells(text),
         )
+
+
+def _text_cells(text: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    if not text.any():
+        return np.packbits(np.zeros(_TEXT_GRID, dtype=np.bool_))
+    covered = cv2.resize(text.astype(np.float32), _TEXT_GRID, interpolation=cv2.INTER_AREA)
+    return np.packbits(covered > 0.5)
 
 
 def sample_faces(

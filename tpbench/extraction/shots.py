@@ -1,9 +1,10 @@
 """Shots: the stretches between cuts, dissolves and fades, found in one pass of thumbnails.
 
-Hard cuts come from PySceneDetect: ContentDetector finds every strong one, AdaptiveDetector the weak
-ones between two dark or similar shots. Neither detects a slow dissolve, so each frame is also
-compared with those 1, 2 and 4 s earlier in the same shot (the twin comparison of Zhang, Kankanhalli
-and Smoliar, 1993). If they differ and the frame halfway is the mean of both, the stretch between
+Hard cuts are found by two rules of PySceneDetect (compared with it in the tests), both on one score
+per frame: that of ContentDetector finds every strong one, that of AdaptiveDetector the weak ones
+between two dark or similar shots. Neither detects a slow dissolve, so each frame is also compared
+with those 1, 2 and 4 s earlier in the same shot (the twin comparison of Zhang, Kankanhalli and
+Smoliar, 1993). If they differ and the frame halfway is the mean of both, the stretch between
 them is a dissolve or fade and belongs to no shot. Where the file itself marks the start of another
 recording (`VideoInfo.seams`), each side of the seam is analysed separately.
 
@@ -23,6 +24,7 @@ from math import ceil
 from operator import itemgetter
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,6 @@ from tpbench.extraction.config import ShotSettings
 from tpbench.extraction.measures import (
     FRAMES_APART,
     SECONDS_APART,
-    Structure,
     lab_distance,
     lab_thumbnail,
     likeness,
@@ -110,8 +111,12 @@ _TWIN_RATE_HZ: Final = 8.0
 _SCENE_S: Final = 8.0
 """How far back the shapes of a frame are compared: after this time, a dissolve of 8 s between two
 scenes has left the first one."""
-_RECENT_FRAMES: Final = 8
-"""A cut is reported at most 3 frames late, by AdaptiveDetector."""
+_NEIGHBOURS: Final = 2
+"""Frames on either side that a change is compared with."""
+_RECENT_FRAMES: Final = _NEIGHBOURS + 2
+"""The last frames, back to the one before a cut that is found `_NEIGHBOURS` frames late."""
+_NO_CHANGE: Final = 1e-5
+_LARGEST_RATIO: Final = 255.0
 _BLEND_SHARE: Final = 0.35
 """The middle of a dissolve differs from the mean of its ends by 0.1 to 0.3 of their difference.
 With motion instead it is 0.44 or more, since objects are elsewhere in the middle: measured on
@@ -171,23 +176,58 @@ class ShotFinder:
         ]
 
 
+class CutRules:
+    """Finds the frames that begin after a hard cut, as PySceneDetect's detectors do.
+
+    Both of its rules look at the mean of the changes of hue, saturation and value from one frame to
+    the next, which is measured once here.
+    """
+
+    def __init__(self, settings: ShotSettings) -> None:
+        self._settings = settings
+        self._last: NDArray[np.uint8] | None = None
+        self._scores: deque[float] = deque(maxlen=2 * _NEIGHBOURS + 1)
+        self._n_frames = 0
+
+    def push(self, thumbnail: NDArray[np.uint8]) -> list[int]:
+        """Process the next frame, (h, w, 3) uint8 RGB; return frames after a cut, counted from 0.
+
+        A strong cut is found at its frame, a weak one two frames later; one may be found twice.
+        """
+        score = self._change(thumbnail)
+        self._scores.append(score)
+        newest, self._n_frames = self._n_frames, self._n_frames + 1
+        cuts = [newest] if score >= self._settings.content_threshold else []
+        if self._middle_stands_out():
+            cuts.append(newest - _NEIGHBOURS)
+        return cuts
+
+    def _change(self, thumbnail: NDArray[np.uint8]) -> float:
+        last, self._last = self._last, cv2.cvtColor(thumbnail, cv2.COLOR_RGB2HSV)
+        if last is None:
+            return 0.0
+        n_px = thumbnail.shape[0] * thumbnail.shape[1]
+        hue, saturation, value, _ = cv2.sumElems(cv2.absdiff(last, self._last))
+        return float((hue / n_px + saturation / n_px + value / n_px) / 3)
+
+    def _middle_stands_out(self) -> bool:
+        """Whether the change in the middle of the last five is large, and so beside the others."""
+        if len(self._scores) < 2 * _NEIGHBOURS + 1:
+            return False
+        score = self._scores[_NEIGHBOURS]
+        if score < self._settings.adaptive_min_content:
+            return False
+        others = sum(other for at, other in enumerate(self._scores) if at != _NEIGHBOURS)
+        mean = others / (2 * _NEIGHBOURS)
+        ratio = _LARGEST_RATIO if mean < _NO_CHANGE else min(score / mean, _LARGEST_RATIO)
+        return ratio >= self._settings.adaptive_ratio
+
+
 class _Section:
     """Finds the shots between two seams."""
 
     def __init__(self, *, fps: Fraction, settings: ShotSettings) -> None:
-        from scenedetect.detectors import AdaptiveDetector, ContentDetector
-
-        self._fps = fps
-        # min_scene_len 0: the length filter rejects what is too short, and both detectors would
-        # otherwise move cuts.
-        self._detectors = (
-            ContentDetector(threshold=settings.content_threshold, min_scene_len=0),
-            AdaptiveDetector(
-                adaptive_threshold=settings.adaptive_ratio,
-                min_content_val=settings.adaptive_min_content,
-                min_scene_len=0,
-            ),
-        )
+        self._rules = CutRules(settings)
         self._cuts: set[int] = set()
         self._recent: deque[tuple[int, NDArray[np.uint8]]] = deque(maxlen=_RECENT_FRAMES)
         self._twins = _TwinComparison(fps=fps, threshold_levels=settings.transition_levels)
@@ -195,13 +235,8 @@ class _Section:
 
     def push(self, thumbnail: NDArray[np.uint8]) -> None:
         """Process the next frame."""
-        from scenedetect import FrameTimecode
-
-        timecode = FrameTimecode(self._n_frames, self._fps)
-        bgr = thumbnail[:, :, ::-1]
         self._recent.append((self._n_frames, thumbnail))
-        for detector in self._detectors:
-            self._note_cuts(cut.frame_num for cut in detector.process_frame(timecode, bgr))
+        self._note_cuts(self._rules.push(thumbnail))
         self._twins.push(self._n_frames, thumbnail)
         self._n_frames += 1
 
@@ -209,11 +244,6 @@ class _Section:
         """Return (first frame, end, whether it is a transition) of all stretches."""
         if self._n_frames == 0:
             return []
-        from scenedetect import FrameTimecode
-
-        last = FrameTimecode(self._n_frames - 1, self._fps)
-        for detector in self._detectors:
-            self._note_cuts(cut.frame_num for cut in detector.post_process(last))
         # A short dissolve looks like a cut or two: cuts inside a dissolve are dropped.
         edges: list[tuple[int, bool]] = [(0, False)]
         dissolves = self._twins.dissolves(end=self._n_frames)
@@ -250,7 +280,7 @@ class _TwinComparison:
         self._threshold_levels = threshold_levels
         self._memory: deque[tuple[int, NDArray[np.float32]]] = deque(maxlen=max(self._lags) + 1)
         self._hits: list[tuple[int, int]] = []
-        self._shapes: deque[tuple[int, Structure]] = deque(
+        self._scene: deque[tuple[int, NDArray[np.float32]]] = deque(
             maxlen=max(1, round(_SCENE_S * float(fps) / self._every)) + 1
         )
         self._open: list[tuple[int, int]] = []
@@ -262,7 +292,7 @@ class _TwinComparison:
             return
         now = lab_thumbnail(image)
         self._memory.append((index, now))
-        self._shapes.append((index, structure(now)))
+        self._scene.append((index, now))
         for lag in self._lags:
             if lag >= len(self._memory):
                 return
@@ -281,8 +311,9 @@ class _TwinComparison:
         self._open_from = min(self._open_from, hit[0]) if self._open else hit[0]
         self._open.append(hit)
         if self._open_is_light:
-            before = next(shapes for index, shapes in self._shapes if index >= self._open_from)
-            self._open_is_light = likeness(before, self._shapes[-1][1]) >= SECONDS_APART
+            before = next(picture for index, picture in self._scene if index >= self._open_from)
+            now = self._scene[-1][1]
+            self._open_is_light = likeness(structure(before), structure(now)) >= SECONDS_APART
 
     def _close(self) -> None:
         if not self._open_is_light:

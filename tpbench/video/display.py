@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+import threading
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ import numpy as np
 from av.buffer import Buffer
 from av.container import InputContainer
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -301,12 +303,8 @@ class Display:
         )
         # Via RGB, libav converts deep grey one level wrong.
         deep_format = "gray16le" if is_grey and not is_hdr else "rgb48le"
-        rgb = picture.to_ndarray(
-            format=deep_format if is_deep else "rgb24",
-            width=width_px,
-            height=height_px,
-            interpolation=interpolation,
-            threads=1,
+        rgb = _converted(
+            picture, deep_format if is_deep else "rgb24", (width_px, height_px), interpolation
         )
         if not is_deep:
             return np.asarray(rgb, dtype=np.uint8)
@@ -316,6 +314,32 @@ class Display:
         declared = picture.color_primaries
         primaries = self.primaries if declared == UNDECLARED else declared
         return shown_as_sdr(np.asarray(rgb, dtype=np.uint16), curve=curve, primaries=primaries)
+
+
+class _Converters(threading.local):
+    """The converters of one thread, by what they make; setting one up is slower than using it."""
+
+    def __init__(self) -> None:
+        self.made: dict[tuple[str, tuple[int, int], str], VideoReformatter] = {}
+
+
+_CONVERTERS: Final = _Converters()
+_MOST_CONVERTERS: Final = 8
+
+
+def _converted(
+    picture: VideoFrame, pixel_format: str, size_px: tuple[int, int], interpolation: str
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Scale a picture and convert it to another format."""
+    made = _CONVERTERS.made
+    key = (pixel_format, size_px, interpolation)
+    if key not in made and len(made) >= _MOST_CONVERTERS:
+        del made[next(iter(made))]
+    converter = made.setdefault(key, VideoReformatter())
+    converted = converter.reformat(
+        picture, *size_px, format=pixel_format, interpolation=interpolation, threads=1
+    )
+    return cast("NDArray[np.uint8] | NDArray[np.uint16]", converted.to_ndarray())
 
 
 def _shrunk(size_px: tuple[int, int], max_side_px: int | None) -> tuple[int, int]:
