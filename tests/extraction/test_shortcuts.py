@@ -15,9 +15,19 @@ from numpy.typing import NDArray
 from scenedetect import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
+from tpbench.extraction import camera
 from tpbench.extraction.config import ExtractionConfig, load_preset
-from tpbench.extraction.measures import flat_mask, luminance, page_image, page_share, text_mask
+from tpbench.extraction.measures import (
+    flat_mask,
+    looks,
+    luminance,
+    page_image,
+    page_share,
+    sharpness,
+    text_mask,
+)
 from tpbench.extraction.shots import CutRules
+from tpbench.wholebody import NUM_KEYPOINTS, body_size_px
 
 if TYPE_CHECKING:
     from tests.extraction.conftest import MakeTexture
@@ -172,3 +182,83 @@ def test_some_of_the_pictures_hold_pages_and_text(make_texture: MakeTexture) -> 
 def test_luminance_is_that_of_the_plain_code(picture: Image) -> None:
     red, green, blue = picture.reshape(-1, 3).mean(axis=0)
     assert luminance(picture) == float(0.299 * red + 0.587 * green + 0.114 * blue)
+
+
+def _greys(make_texture: MakeTexture) -> tuple[Image, Image, Image]:
+    first, second = (
+        cv2.cvtColor(make_texture(96, 64, seed=seed), cv2.COLOR_RGB2GRAY) for seed in (1, 2)
+    )
+    mask = np.full((64, 96), 255, np.uint8)
+    mask[30:, 20:50] = 0
+    return first, cv2.convertScaleAbs(second, alpha=0.7, beta=9), mask
+
+
+def test_brightness_is_matched_as_by_the_plain_code(make_texture: MakeTexture) -> None:
+    last, now, mask = _greys(make_texture)
+    (then, spread), (mean, spread_now) = (
+        (float(m[0, 0]), float(s[0, 0]))
+        for m, s in (cv2.meanStdDev(grey, mask=mask) for grey in (last, now))
+    )
+    lit = (now.astype(np.float32) - mean) * (spread / spread_now) + then
+    expected = np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+    assert np.array_equal(camera._matched_brightness(last, now, mask), expected)
+
+
+def test_corners_stand_out_as_by_the_plain_code(make_texture: MakeTexture) -> None:
+    grey, _, _ = _greys(make_texture)
+    grey = cv2.convertScaleAbs(grey, alpha=0.1)
+    ys, xs = np.mgrid[0:64, 0:96]
+    corners = np.stack([xs.ravel(), ys.ravel()], axis=1).astype(np.float32)[:, None]
+    kernel = np.ones((5, 5), np.uint8)
+    contrast = cv2.subtract(cv2.dilate(grey, kernel), cv2.erode(grey, kernel))
+    expected = contrast.ravel() >= 8
+    assert 0 < expected.mean() < 1
+    assert np.array_equal(camera._stands_out(grey, corners), expected)
+
+
+@given(st.lists(st.tuples(st.integers(0, 95), st.integers(0, 63)), min_size=1, max_size=12))
+def test_corners_are_spread_as_by_the_plain_code(places: list[tuple[int, int]]) -> None:
+    corners = np.array(places, dtype=np.float32)[:, None]
+    cells = np.floor(corners.reshape(-1, 2) * 4 / (96, 64)).astype(int)
+    assert camera._spread(corners, (64, 96)) == (len(np.unique(cells, axis=0)) >= 3)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_people_are_masked_as_line_by_line(seed: int, unknown: float) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.normal(120, 80, (NUM_KEYPOINTS, 2)).astype(np.float32)
+    points[rng.random(NUM_KEYPOINTS) < unknown] = np.nan
+    mask, expected = (np.full((256, 256), 255, np.uint8) for _ in range(2))
+    camera._mask_arms_and_torso(mask, points)
+    size = body_size_px(points)
+    limbs = [(5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12)]
+    lines = [(points[start], points[end]) for start, end in limbs]
+    lines += [(points[w], points[w] + 0.5 * (points[w] - points[e])) for e, w in ((7, 9), (8, 10))]
+    for line in lines:
+        if not np.isfinite([*line[0], *line[1], size]).all():
+            continue
+        half = max(2, round(0.25 * size))
+        start, end = ([int(v) for v in np.clip(np.rint(point), -1024, 2048)] for point in line)
+        cv2.line(expected, start, end, 0, min(2 * half + 1, 255))
+        for centre in (start, end):
+            cv2.circle(expected, centre, half, 0, thickness=-1)
+    assert np.array_equal(mask, expected)
+
+
+def test_sharpness_and_looks_are_those_of_the_plain_code(picture: Image) -> None:
+    patch = np.ascontiguousarray(picture[40:104, 60:124])
+    grey = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    variance = float(grey.var())
+    plain = float(cv2.Laplacian(grey, cv2.CV_32F).var()) / variance if variance >= 1 else 0.0
+    assert sharpness(picture, np.array([60, 40, 124, 104]), side_px=64) == plain
+
+    lab = np.clip(cv2.cvtColor(patch, cv2.COLOR_RGB2LAB), [0, 64, 64], [255, 191, 191])
+    ranges = [0, 256, 64, 192, 64, 192]
+    bins = cv2.calcHist([lab.astype(np.uint8)], [0, 1, 2], None, [6, 8, 8], ranges)
+    for axis in range(3):
+        padded = np.pad(bins, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode="edge")
+        low, middle, high = (
+            np.take(padded, range(shift, shift + bins.shape[axis]), axis=axis) for shift in range(3)
+        )
+        bins = 0.25 * low + 0.5 * middle + 0.25 * high
+    assert np.array_equal(looks(patch), bins.ravel() / np.float32(bins.sum()))

@@ -38,18 +38,15 @@ _MIN_CELLS: Final = 3
 a plain wall is not camera motion."""
 _LIMB_SHARE: Final = 0.25
 """Half width of a masked limb, sleeve included, in body sizes."""
-_LIMBS: Final = (
-    (LEFT_SHOULDER, LEFT_ELBOW),
-    (LEFT_ELBOW, LEFT_WRIST),
-    (RIGHT_SHOULDER, RIGHT_ELBOW),
-    (RIGHT_ELBOW, RIGHT_WRIST),
-    (LEFT_SHOULDER, LEFT_HIP),
-    (RIGHT_SHOULDER, RIGHT_HIP),
-)
-_HANDS_OF_ARMS: Final = (
-    (LEFT_ELBOW, LEFT_WRIST, LEFT_HAND),
-    (RIGHT_ELBOW, RIGHT_WRIST, RIGHT_HAND),
-)
+_LIMB_STARTS: Final = [
+    LEFT_SHOULDER, LEFT_ELBOW, RIGHT_SHOULDER, RIGHT_ELBOW, LEFT_SHOULDER, RIGHT_SHOULDER,
+]  # fmt: skip
+_LIMB_ENDS: Final = [LEFT_ELBOW, LEFT_WRIST, RIGHT_ELBOW, RIGHT_WRIST, LEFT_HIP, RIGHT_HIP]
+_HANDS: Final = (LEFT_HAND, RIGHT_HAND)
+_ELBOWS: Final = [LEFT_ELBOW, RIGHT_ELBOW]
+_WRISTS: Final = [LEFT_WRIST, RIGHT_WRIST]
+_AROUND: Final = np.arange(-2, 3)
+_LEVELS: Final = np.arange(256, dtype=np.float32)
 
 
 class CameraShift:
@@ -94,10 +91,16 @@ class CameraShift:
         if face_box_px is not None:
             self._face_box_px = face_box_px
         mask = _background(size, self._face_box_px, scale, box_faces=1.5 if people else 2.2)
+        shown_hands: dict[bytes, NDArray[np.floating]] = {}
         for person in people:
-            _mask_person(mask, person.keypoints_px * scale)
-        for hand in hands:
-            _mask_hand(mask, hand.keypoints_px * scale)
+            points = person.keypoints_px * scale
+            _mask_arms_and_torso(mask, points)
+            shown_hands |= {points[hand].tobytes(): points[hand] for hand in _HANDS}
+        for found in hands:
+            points = found.keypoints_px * scale
+            shown_hands[points.tobytes()] = points
+        for hand_points in shown_hands.values():
+            _mask_hand(mask, hand_points)
         last, self._last = self._last, (grey, mask)
         if last is None:
             return float("nan")
@@ -130,16 +133,17 @@ def _moved_corners(
 
 
 def _stands_out(grey: NDArray[np.uint8], corners: NDArray[np.float32]) -> NDArray[np.bool_]:
-    kernel = np.ones((5, 5), np.uint8)
-    contrast = cv2.subtract(cv2.dilate(grey, kernel), cv2.erode(grey, kernel))
     x, y = corners.reshape(-1, 2).astype(int).T
-    stands_out: NDArray[np.bool_] = contrast[y, x] >= _MIN_CONTRAST
+    rows = np.clip(y[:, None] + _AROUND, 0, grey.shape[0] - 1)
+    columns = np.clip(x[:, None] + _AROUND, 0, grey.shape[1] - 1)
+    around = grey[rows[:, :, None], columns[:, None, :]].reshape(len(x), -1)
+    stands_out: NDArray[np.bool_] = np.ptp(around, axis=1) >= _MIN_CONTRAST
     return stands_out
 
 
 def _spread(corners: NDArray[np.float32], size: tuple[int, ...]) -> bool:
     cells = np.floor(corners.reshape(-1, 2) * _GRID / (size[1], size[0])).astype(int)
-    return len(np.unique(cells, axis=0)) >= _MIN_CELLS
+    return len(set((cells[:, 0] * _GRID + cells[:, 1]).tolist())) >= _MIN_CELLS
 
 
 def _matched_brightness(
@@ -151,9 +155,9 @@ def _matched_brightness(
         for m, s in (cv2.meanStdDev(picture, mask=mask) for picture in (last, now))
     )
     gain = spread_then / spread_now if spread_now > 1 else 1.0
-    lit = (now.astype(np.float32) - mean_now) * gain + mean_then
-    levels: NDArray[np.uint8] = np.clip(np.rint(lit), 0, 255).astype(np.uint8)
-    return levels
+    lit = (_LEVELS - mean_now) * gain + mean_then
+    table = np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(now, table), dtype=np.uint8)
 
 
 def _background(
@@ -173,18 +177,16 @@ def _background(
     return mask
 
 
-def _mask_person(mask: NDArray[np.uint8], points: NDArray[np.floating]) -> None:
+def _mask_arms_and_torso(mask: NDArray[np.uint8], points: NDArray[np.floating]) -> None:
     size = body_size_px(points)
     if not np.isfinite(size):
         return
-    half_width = max(2, round(_LIMB_SHARE * size))
-    for start, end in _LIMBS:
-        _mask_line(mask, points[start], points[end], half_width)
-    for elbow, wrist, hand in _HANDS_OF_ARMS:
-        # A hand that was not found is still there, beyond the wrist.
-        fingers = points[wrist] + 0.5 * (points[wrist] - points[elbow])
-        _mask_line(mask, points[wrist], fingers, half_width)
-        _mask_hand(mask, points[hand])
+    elbows, wrists = points[_ELBOWS], points[_WRISTS]
+    # A hand that was not found is still there, beyond the wrist.
+    fingers = wrists + 0.5 * (wrists - elbows)
+    starts = np.concatenate([points[_LIMB_STARTS], wrists])
+    ends = np.concatenate([points[_LIMB_ENDS], fingers])
+    _mask_lines(mask, starts, ends, max(2, round(_LIMB_SHARE * size)))
 
 
 def _mask_hand(mask: NDArray[np.uint8], points: NDArray[np.floating]) -> None:
@@ -194,23 +196,24 @@ def _mask_hand(mask: NDArray[np.uint8], points: NDArray[np.floating]) -> None:
     middle = known.mean(axis=0)
     # A blurred hand is wider than its points, and fingers reach beyond the last joint.
     reach = 1.5 * float(np.hypot(*(known - middle).T).max()) + 3
-    _mask_line(mask, middle, middle, round(reach))
+    _mask_lines(mask, middle[None], middle[None], round(reach))
 
 
-def _mask_line(
+def _mask_lines(
     mask: NDArray[np.uint8],
-    start: NDArray[np.floating],
-    end: NDArray[np.floating],
+    starts: NDArray[np.floating],
+    ends: NDArray[np.floating],
     half_width_px: int,
 ) -> None:
-    ends = np.stack([start, end])
-    if not np.isfinite(ends).all():
-        return
+    """Mask lines with round ends, given by points of shape (n, 2); those with NaN are left out."""
+    lines = np.hstack([starts, ends])
+    lines = lines[np.isfinite(lines).all(axis=1)]
     # Lines far outside would overflow OpenCV's fixed-point numbers.
-    (x0, y0), (x1, y1) = np.clip(np.rint(ends), -4 * _WIDTH_PX, 8 * _WIDTH_PX).astype(int).tolist()
+    within = np.clip(np.rint(lines), -4 * _WIDTH_PX, 8 * _WIDTH_PX).astype(int).tolist()
     thickness = min(2 * half_width_px + 1, 255)
-    cv2.line(mask, (x0, y0), (x1, y1), 0, thickness)
-    for centre in ((x0, y0), (x1, y1)):
+    for x0, y0, x1, y1 in within:
+        cv2.line(mask, (x0, y0), (x1, y1), 0, thickness)
+    for centre in {(x, y) for x0, y0, x1, y1 in within for x, y in ((x0, y0), (x1, y1))}:
         cv2.circle(mask, centre, half_width_px, 0, thickness=-1)
 
 

@@ -74,10 +74,17 @@ def sharpness(image: NDArray[np.uint8], box_px: NDArray[np.floating], *, side_px
     patch = cv2.resize(
         grey, (side_px, side_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     ).astype(np.float32)
-    variance = float(patch.var())
+    variance = _variance(patch)
     if variance < 1.0:
         return 0.0
-    return float(cv2.Laplacian(patch, cv2.CV_32F).var()) / variance
+    return _variance(cv2.Laplacian(patch, cv2.CV_32F)) / variance
+
+
+def _variance(patch: NDArray[np.float32]) -> float:
+    """Return what `patch.var()` does, without its slow preparations."""
+    n_px = np.float32(patch.size)
+    off = patch - np.add.reduce(patch, axis=None) / n_px
+    return float(np.add.reduce(off * off, axis=None) / n_px)
 
 
 def flat_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -112,11 +119,13 @@ def text_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     _, strokes = cv2.threshold(gradient, _STROKE_LEVELS, 1, cv2.THRESH_BINARY)
     joined = cv2.morphologyEx(strokes, cv2.MORPH_CLOSE, np.ones((3, 13), np.uint8))
     joined = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((4, 9), np.uint8))
+    mask = np.zeros((height, width), dtype=np.bool_)
+    if not joined.any():
+        return mask
     _, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=4)
     _, _, w, h, area = stats.T
     like_lines = (w >= 2.5 * h) & (area >= 0.6 * w * h)
     like_lines &= (0.015 * height <= h) & (h <= 0.12 * height)
-    mask = np.zeros((height, width), dtype=np.bool_)
     for index in np.flatnonzero(like_lines[1:]) + 1:
         window = _window(stats[index])
         if strokes[window].mean() > 0.25:
@@ -208,10 +217,15 @@ def hellinger(first: NDArray[np.floating], second: NDArray[np.floating]) -> floa
 
 
 def _blur(histogram: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    padded = np.pad(histogram, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode="edge")
-    size = histogram.shape[axis]
-    parts = [np.take(padded, range(shift, shift + size), axis=axis) for shift in range(3)]
-    blurred: NDArray[np.float32] = 0.25 * parts[0] + 0.5 * parts[1] + 0.25 * parts[2]
+    blurred: NDArray[np.float32] = 0.5 * histogram
+    quarter = 0.25 * histogram
+    # Views along the axis; each bin gets its neighbour below, then the one above, at the edges
+    # itself.
+    sums, parts = blurred.swapaxes(0, axis), quarter.swapaxes(0, axis)
+    sums[1:] += parts[:-1]
+    sums[0] += parts[0]
+    sums[:-1] += parts[1:]
+    sums[-1] += parts[-1]
     return blurred
 
 
@@ -286,6 +300,8 @@ def page_share(image: NDArray[np.uint8], text: NDArray[np.bool_]) -> float:
         text: where it looks like text, from `text_mask`.
     """
     flat = flat_mask(image)
+    if np.count_nonzero(flat) < _MIN_AREA_SHARE * flat.size:
+        return 0.0
     count, labels, stats, _ = cv2.connectedComponentsWithStats(flat.view(np.uint8), connectivity=4)
     shares = stats[:, cv2.CC_STAT_AREA] / flat.size
     if not (shares[1:] >= _MIN_AREA_SHARE).any():
