@@ -1,10 +1,15 @@
-"""Throughput of `tpbench extract`: one worker against two, whole runs, in turn.
+"""Extraction beside the loop a user would write: kept videos, and a mix of which most is rejected.
 
-    make bench
+    python -m benchmarks.bench_extract [--quick] [--against CHECKOUT] [VIDEO...]
 
-Sources are cut from the videos given (default: the sample talks in ../shared, else the demo's
-talking man), so that there is enough work to share out. Prints wall time, frames a second, the
-share of each stage, and the ratio pair by pair.
+The plain loop decodes with OpenCV and runs MediaPipe's face detector, hand landmarker and pose
+landmarker on every frame; it writes nothing. It is measured as one process, and as two that share
+the videos; "the plain loop" in ratios is the faster form. Ours is `tpbench extract --skeleton
+mediapipe` with two workers, which writes the dataset. All sides work in turn on the same files,
+each in processes of its own; what their start takes is measured on videos of a few frames, stated,
+and left out of the rates.
+
+`--against` adds the tpbench of another checkout, such as the commit before, as a further side.
 """
 
 from __future__ import annotations
@@ -12,82 +17,169 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
-import tpbench
-from tpbench.doctor import demo_clips
-from tpbench.video import PREVIEW, VideoWriter, probe, read_frames
+from benchmarks.material import Talks, sample_talks, write_kept, write_mix
+from benchmarks.sides import (
+    CHECKOUT,
+    Rate,
+    Spent,
+    checkout_argument,
+    print_table,
+    rate,
+    run_together,
+)
+from tpbench.detectors.mediapipe_tasks import hand_bundle, model_bytes, pose_bundle
 
-if TYPE_CHECKING:
-    from tpbench.dataset import RunStats
-
-SOURCE_FRAMES = 150
-
-
-def cut_sources(videos: list[Path], folder: Path, *, count: int) -> int:
-    """Write `count` videos of `SOURCE_FRAMES` frames; return the frames in all."""
-    total = 0
-    for number in range(count):
-        video = videos[number % len(videos)]
-        info = probe(video)
-        length = min(SOURCE_FRAMES, info.frame_count)
-        start = (number // len(videos)) * length % max(1, info.frame_count - length + 1)
-        width_px, height_px = info.width_px // 2 * 2, info.height_px // 2 * 2
-        with VideoWriter(
-            folder / f"{number:02d}-{video.stem}.mp4",
-            width_px=width_px,
-            height_px=height_px,
-            fps=info.fps,
-            encoding=PREVIEW,
-        ) as writer:
-            for frame in read_frames(video, info=info, start_frame=start, end_frame=start + length):
-                writer.write(frame.image[:height_px, :width_px])
-        total += length
-    return total
+_PROCESSES: Final = 2
+_START_FRAMES: Final = 8
 
 
-def one_run(sources: Path, preset: str, *, workers: int) -> tuple[float, RunStats]:
-    """Extract into a new folder; return wall seconds and what the run says of itself."""
-    with tempfile.TemporaryDirectory(prefix="tpbench-bench-") as out:
-        began_s = time.perf_counter()
-        dataset = tpbench.extract(
-            [sources], Path(out) / "dataset", preset=preset, skeleton="mediapipe", workers=workers
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Where everything lies that the sides need."""
+
+    folder: Path
+    preset: str
+    against: Path | None
+
+    @property
+    def sides(self) -> list[str]:
+        """Names of all sides, in the order of their turns."""
+        sides = ["plain loop, 1 process", f"plain loop, {_PROCESSES} processes", "tpbench"]
+        return [*sides, "tpbench before"] if self.against else sides
+
+    def run(self, side: str, videos: Path) -> Spent:
+        """Let one side process a folder of videos."""
+        if side.startswith("tpbench"):
+            checkout = self.against if side == "tpbench before" else CHECKOUT
+            assert checkout is not None
+            return self._extract(videos, checkout)
+        n_processes = 1 if side.endswith("1 process") else _PROCESSES
+        files = [str(path) for path in sorted(videos.iterdir())]
+        shares = [files[at::n_processes] for at in range(n_processes)]
+        models = str(self.folder / "models")
+        return run_together([["once_plain.py", models, *share] for share in shares])
+
+    def _extract(self, videos: Path, checkout: Path) -> Spent:
+        with tempfile.TemporaryDirectory(dir=self.folder) as out:
+            command = ["once_extract.py", str(videos), str(Path(out) / "dataset")]
+            options = ["--workers", str(_PROCESSES), "--preset", self.preset]
+            spent = run_together([[*command, *options]], checkout=checkout)
+        package = Path(spent.said[0]["package"])
+        assert package == checkout / "tpbench", f"measured {package}, not that of {checkout}"
+        assert not spent.said[0]["failed"], f"{videos}: some could not be read"
+        return spent
+
+
+def save_models(folder: Path) -> None:
+    """Write the model files that the plain loop opens."""
+    folder.mkdir()
+    (folder / "face.tflite").write_bytes(model_bytes("mediapipe-face-detector", offline=False))
+    (folder / "hand.task").write_bytes(hand_bundle(offline=False))
+    (folder / "pose.task").write_bytes(pose_bundle(offline=False))
+
+
+def measure(bench: Bench, name: str, videos: Path, n_frames: int, *, rounds: int) -> None:
+    """Measure all sides in turn on one folder of videos, and print what they took."""
+    starts = {side: bench.run(side, bench.folder / "start") for side in bench.sides}
+    taken: dict[str, list[Rate]] = {side: [] for side in bench.sides}
+    last: dict[str, Spent] = {}
+    for _ in range(rounds):
+        for side in bench.sides:
+            last[side] = bench.run(side, videos)
+            taken[side].append(rate(last[side], starts[side], n_frames))
+    speed = {side: median([one.frames_per_s for one in rates]) for side, rates in taken.items()}
+    cost = {side: median([one.cpu_ms for one in rates]) for side, rates in taken.items()}
+    plain = max((side for side in bench.sides if side.startswith("plain")), key=speed.__getitem__)
+    print(f"{name}: {len(list(videos.iterdir()))} videos, {n_frames:,} frames, {rounds} rounds")
+    print_table(
+        ["side", "frames/s", "of the plain loop", "CPU ms/frame", "of its CPU", "start, s"],
+        [
+            [
+                f"{side} (the plain loop)" if side == plain else side,
+                f"{speed[side]:.1f}",
+                f"{speed[side] / speed[plain]:.2f}x",
+                f"{cost[side]:.1f}",
+                f"{cost[side] / cost[plain]:.2f}x",
+                f"{starts[side].wall_s:.1f}",
+            ]
+            for side in bench.sides
+        ],
+    )
+    for side in bench.sides:
+        if side.startswith("tpbench"):
+            print(found(side, last[side]))
+    if bench.against:
+        ratios = [
+            now.frames_per_s / before.frames_per_s
+            for now, before in zip(taken["tpbench"], taken["tpbench before"], strict=True)
+        ]
+        saved = cost["tpbench before"] / max(1e-9, cost["tpbench"])
+        print(
+            f"now against before: {median(ratios):.2f}x the frames/s (round by round: "
+            f"{', '.join(f'{ratio:.2f}' for ratio in ratios)}), CPU {saved:.2f}x less"
         )
-        wall_s = time.perf_counter() - began_s
-    assert dataset.info.run is not None
-    return wall_s, dataset.info.run
+    print(flush=True)
+
+
+def found(side: str, spent: Spent) -> str:
+    """Return what an extraction kept, and the share of each stage."""
+    said = spent.said[0]
+    total = sum(said["stage_s"].values())
+    shares = ", ".join(f"{stage} {s / total:.0%}" for stage, s in said["stage_s"].items())
+    kept, rejected = said["kept"], said["rejected"]
+    codes = ", ".join(f"{code} {count}" for code, count in said["codes"].items())
+    return (
+        f"{side}: {kept} clips of {said['kept_frames']:,} frames kept, {rejected} stretches "
+        f"rejected{f' ({codes})' if codes else ''}; stages: {shares}"
+    )
+
+
+def median(values: list[float]) -> float:
+    """Return the median."""
+    return statistics.median(values)
 
 
 def main() -> None:
-    """Run the benchmark and print it."""
-    shared = Path(__file__).resolve().parents[2] / "shared" / "data" / "talkingpose_samples"
+    """Make the videos, run the benchmark and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("videos", nargs="*", type=Path)
-    parser.add_argument("--sources", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("videos", nargs="*", type=Path, help="talks that are kept")
+    parser.add_argument("--quick", action="store_true", help="a minute or two, rougher figures")
+    parser.add_argument("--only", choices=["kept", "mix"], help="one of the two parts")
+    parser.add_argument("--rounds", type=int, help="default 3; quick: 1")
+    parser.add_argument(
+        "--against", type=checkout_argument, metavar="CHECKOUT", help="of another commit"
+    )
     options = parser.parse_args()
-    talks = sorted(shared.glob("vid*.mp4"))
-    videos: list[Path] = options.videos or talks or demo_clips()[:1]
-    preset = "talkingpose" if options.videos or talks else "demo"
-    with tempfile.TemporaryDirectory(prefix="tpbench-bench-") as folder:
-        frames = cut_sources(videos, Path(folder), count=options.sources)
-        print(f"{options.sources} sources, {frames} frames, preset {preset}, skeleton mediapipe")
-        ratios = []
-        for number in range(options.rounds):
-            one_s, one = one_run(Path(folder), preset, workers=1)
-            two_s, _ = one_run(Path(folder), preset, workers=2)
-            ratios.append(one_s / two_s)
-            print(
-                f"round {number + 1}: 1 worker {one_s:.1f} s ({frames / one_s:.1f} frames/s), "
-                f"2 workers {two_s:.1f} s ({frames / two_s:.1f} frames/s), x{ratios[-1]:.2f}"
-            )
-            if number == 0:
-                busy_s = sum(one.stage_s.values())
-                shares = ", ".join(f"{k} {v / busy_s:.0%}" for k, v in one.stage_s.items())
-                print(f"stages, 1 worker: {shares}; {busy_s:.1f} s in all")
-        print(f"median ratio x{statistics.median(ratios):.2f}")
+    talks = sample_talks(options.videos)
+    rounds = options.rounds or (1 if options.quick else 3)
+    with tempfile.TemporaryDirectory(prefix="tpbench-bench-") as made:
+        folder = Path(made)
+        save_models(folder / "models")
+        start(folder / "start", talks)
+        bench = Bench(folder=folder, preset=talks.preset, against=options.against)
+        print(f"preset {talks.preset}, skeleton mediapipe, {_PROCESSES} workers\n", flush=True)
+        if options.only != "mix":
+            videos = folder / "kept"
+            videos.mkdir()
+            count, length = (4, 120) if options.quick else (8, 300)
+            n_frames = write_kept(videos, talks, count=count, n_frames=length)
+            measure(bench, "Kept material", videos, n_frames, rounds=rounds)
+        if options.only != "kept":
+            videos = folder / "mix"
+            videos.mkdir()
+            fives, length = (2, 120) if options.quick else (5, 300)
+            n_frames = write_mix(videos, talks, fives=fives, n_frames=length)
+            measure(bench, "Four of five rejected", videos, n_frames, rounds=rounds)
+
+
+def start(folder: Path, talks: Talks) -> None:
+    """Write the videos of a few frames that a start is measured on, one for each process."""
+    folder.mkdir()
+    write_kept(folder, talks, count=_PROCESSES, n_frames=_START_FRAMES)
 
 
 if __name__ == "__main__":

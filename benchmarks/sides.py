@@ -1,0 +1,110 @@
+"""Processes that are measured side by side, and the tables that benchmarks print."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+CHECKOUT: Final = Path(__file__).resolve().parents[1]
+HERE: Final = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What processes took from their start to their end."""
+
+    wall_s: float
+    cpu_s: float
+    """Of all cores, their own subprocesses included: other work on the machine counts less."""
+    said: tuple[dict[str, Any], ...] = ()
+    """The JSON that each process printed in its last line."""
+
+    def total(self, name: str) -> float:
+        """Return the sum of a number that each process printed."""
+        return float(sum(one[name] for one in self.said))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """What a frame takes once everything has started."""
+
+    frames_per_s: float
+    cpu_ms: float
+    """Per frame, of all cores."""
+
+
+def rate(spent: Spent, start: Spent, n_frames: int) -> Rate:
+    """Return the rate of a run, without its start.
+
+    Args:
+        spent: by the run.
+        start: by the same processes for next to nothing.
+        n_frames: of the run, those of the start not counted.
+    """
+    wall_s = max(1e-6, spent.wall_s - start.wall_s)
+    cpu_s = max(0.0, spent.cpu_s - start.cpu_s)
+    return Rate(frames_per_s=n_frames / wall_s, cpu_ms=1000 * cpu_s / n_frames)
+
+
+def run_together(commands: Sequence[Sequence[str]], *, checkout: Path = CHECKOUT) -> Spent:
+    """Run Python scripts of this folder at the same time, each in a process of its own.
+
+    Args:
+        commands: script and arguments of each.
+        checkout: whose tpbench they import.
+
+    Raises:
+        SystemExit: one failed; its errors are shown.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began_s = time.perf_counter()
+    running = [
+        subprocess.Popen(  # noqa: S603 - our own scripts
+            [sys.executable, str(HERE / command[0]), *command[1:]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": str(checkout)},
+            text=True,
+        )
+        for command in commands
+    ]
+    said = []
+    for process, command in zip(running, commands, strict=True):
+        answer, errors = process.communicate()
+        if process.returncode:
+            sys.exit(f"{' '.join(command)}: exit code {process.returncode}\n{errors}")
+        said.append(json.loads(answer.splitlines()[-1]))
+    wall_s = time.perf_counter() - began_s
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Spent(wall_s=wall_s, cpu_s=cpu_s, said=tuple(said))
+
+
+def checkout_argument(text: str) -> Path:
+    """Return the folder of another checkout of tpbench (a type of argparse)."""
+    path = Path(text).resolve()
+    if not (path / "tpbench" / "__init__.py").is_file():
+        raise ValueError(f"{path} is no checkout of tpbench")
+    return path
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a Markdown table: first column to the left, numbers to the right."""
+    widths = [max(len(row[at]) for row in (heads, *rows)) for at in range(len(heads))]
+    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
+    print()
+    for row in (heads, rule, *rows):
+        first, *others = (
+            cell.rjust(width) if at else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print(f"| {' | '.join([first, *others])} |")
+    print(flush=True)
