@@ -531,7 +531,10 @@ def test_inspect_shows_counts_reject_table_and_speed(folder: Path) -> None:
     assert "kept 3 75.0%" in lines
     assert "rejected 1 25.0%" in lines
     assert "face.too_small 1 100.0% Face [bold]height" in lines
-    assert "2 workers, 10 s: 45.0 source frames/s, 0.90 h of video per core-hour" in lines
+    assert (
+        "2 workers, 10 s: 45.0 source frames/s, 1.80x real time, 0.90 h of video per core-hour"
+        in lines
+    )
 
 
 def test_inspect_shows_every_measurement_of_a_clip_against_its_limit(folder: Path) -> None:

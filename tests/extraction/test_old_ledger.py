@@ -16,7 +16,8 @@ from tpbench.dataset import Dataset
 from tpbench.dataset.folder import OLD_LEDGER
 from tpbench.errors import DatasetError
 from tpbench.extraction import old_ledger, run
-from tpbench.extraction.records import RunTime, Settings, read_records
+from tpbench.extraction.records import Settings, read_records
+from tpbench.extraction.speed import RunTimes
 
 __all__ = ["finished", "quick"]
 
@@ -81,7 +82,7 @@ def test_an_old_dataset_goes_on_and_nothing_is_done_again(
     assert list(read_records(old)) == list(read_records(finished))
     assert files(old) == files(finished)
     assert Dataset.open(old).digest == Dataset.open(finished).digest
-    assert RunTime.read(old / ".records" / "run.json").wall_s >= 12.5
+    assert RunTimes.read(old / ".records" / "run.json").wall_s >= 12.5
     assert not (old / OLD_LEDGER).exists()
     (said,) = [r.getMessage() for r in caplog.records if "ledger" in r.getMessage()]
     assert said.startswith(f"{old}: its ledger was converted into records of 2 sources (.records);")

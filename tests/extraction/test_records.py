@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tpbench.dataset import Clip
+from tpbench.dataset import Clip, RunStats
 from tpbench.dataset.folder import RECORDS_FOLDER
 from tpbench.errors import DatasetError, MediaError
 from tpbench.extraction.pipeline import duplicate_row
@@ -281,10 +281,13 @@ def test_the_times_of_all_runs_and_shards_add_up(out: Path, talks: Path) -> None
         (talks / name).write_bytes(name.encode())
     run(out, talks)
     with opened(out) as records:
-        records.add_wall_time(2.0, None)
-        records.add_wall_time(0.5, None)
-        records.add_wall_time(1.0, Shard(number=2, count=3))
+        took = RunStats(workers=1, wall_s=2.0, core_s=1.0, source_frames=9, source_s=0.3)
+        idle = RunStats(workers=1, wall_s=0.5, core_s=0.0, source_frames=0, source_s=0.0)
+        records.add_run(took, None)
+        records.add_run(idle, None)
+        records.add_run(idle.model_copy(update={"wall_s": 1.0}), Shard(number=2, count=3))
         _, stats = records.published(workers=3)
+    assert stats.runs == (took,), "a run that found nothing to do is not listed"
     assert (stats.workers, stats.wall_s, stats.core_s) == (3, 3.5, 4.0)
     assert (stats.source_frames, stats.source_s, stats.stage_s) == (50, 2.0, {"decode": 1.0})
 

@@ -100,8 +100,8 @@ def dataset_json(dataset: Dataset) -> dict[str, Any]:
     content: dict[str, Any] = dataset.info.model_dump(mode="json")
     run = dataset.info.run
     if run is not None:
-        content["run"]["frames_per_s"] = run.frames_per_s
-        content["run"]["video_hours_per_core_hour"] = run.video_hours_per_core_hour
+        content["run"] |= run.rates()
+        content["run"]["runs"] = [one.model_dump(mode="json") | one.rates() for one in run.runs]
     content["clips"] = [
         {"clip_id": row.clip_id, "status": row.status, "reject_codes": list(row.reject_codes)}
         for row in read_clips(dataset.folder)
@@ -172,7 +172,7 @@ def render_summary(info: DatasetInfo) -> RenderableType:
         # The numbers behind its name are in `dataset.json`.
         parts.append(Text(f"skeletons: {skeleton}, visibility {str(visibility).partition(':')[0]}"))
     if info.run is not None:
-        parts.append(Text(speed_line(info.run)))
+        parts.append(Text("\n".join(speed_lines(info.run))))
     if info.split is not None:
         split = info.split
         sides = f"split: {split.train_clips:,} train, {split.test_clips:,} test clips"
@@ -214,19 +214,30 @@ def render_clip(info: DatasetInfo, clip: Clip, more: dict[str, str]) -> Renderab
     return Group(head, facts, _measurement_table(info, clip))
 
 
-def speed_line(run: RunStats) -> str:
-    """Return one line with the time an extraction took."""
-    frames, hours = run.frames_per_s, run.video_hours_per_core_hour
+def speed_lines(run: RunStats) -> list[str]:
+    """Return the time an extraction took: of the latest run, and of all if there were more."""
+    if len(run.runs) < 2:
+        return run_lines(run)
+    latest = [f"latest run: {line}" for line in run_lines(run.runs[-1])[:1]]
+    first, *others = run_lines(run)
+    return [*latest, f"all runs: {first}", *others]
+
+
+def run_lines(run: RunStats) -> list[str]:
+    """Return the time of one extraction, or of a sum: the rates, and the share of each stage."""
+    rates = [
+        (run.frames_per_s, "{:,.1f} source frames/s"),
+        (run.real_time_factor, "{:,.2f}x real time"),
+        (run.video_hours_per_core_hour, "{:.2f} h of video per core-hour"),
+        (run.video_hours_per_gpu_hour, "{:.2f} h per GPU-hour"),
+    ]
+    shown = ", ".join(text.format(value) for value, text in rates if value is not None)
     line = f"{counted(run.workers, 'worker')}, {duration(run.wall_s)}"
-    if frames is not None:
-        line += f": {frames:,.1f} source frames/s"
-    if hours is not None:
-        line += f", {hours:.2f} h of video per core-hour"
-    total = sum(run.stage_s.values())
-    if total:
-        shares = ", ".join(f"{stage} {s / total:.0%}" for stage, s in run.stage_s.items())
-        line += f" ({shares})"
-    return line
+    lines = [f"{line}: {shown}" if shown else line]
+    if run.stage_shares:
+        shares = (f"{stage} {share:.0%}" for stage, share in run.stage_shares.items())
+        lines.append(f"stages: {', '.join(shares)}")
+    return lines
 
 
 def verdicts(info: DatasetInfo, clip: Clip) -> list[dict[str, object]]:

@@ -77,6 +77,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "cache show": ("tpbench cache show", "tpbench cache show --json"),
     "cache trim": ("tpbench cache trim --max-gb 20", "tpbench cache trim --max-days 30"),
     "cache clear": ("tpbench cache clear", "tpbench cache clear my_clip.mp4"),
+    "bench extract": (
+        "tpbench bench extract talk.mp4 --skeleton mediapipe",
+        "tpbench bench extract talk.mp4 --workers 1,2,4 --device cuda",
+    ),
     "doctor": ("tpbench doctor", "tpbench doctor --quiet"),
 }
 """Examples of each command; names in capitals stand for folders, runs and clips of the user."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tpbench.cli import options as opt
-from tpbench.cli.dataset import dataset_json, render_summary
+from tpbench.cli.dataset import dataset_json, render_summary, run_lines
 from tpbench.cli.output import console, counted, print_json, size
 from tpbench.cli.progress import failed, progress_bar
 
@@ -106,7 +106,7 @@ def extract(
     elif part is not None:
         with terminate_as_interrupt(), _progress_bar() as listener:
             state = run_shard(request, part, listener)
-        _print_shard(part, state, as_json=as_json)
+        _print_shard(part, state, out, as_json=as_json)
     else:
         with terminate_as_interrupt(), _progress_bar() as listener:
             dataset = run_extraction(request, listener)
@@ -138,12 +138,19 @@ def _print_preview(request: ExtractionRequest, shard: Shard | None, *, as_json: 
         raise typer.Exit(opt.STOPPED_EXIT_CODE)
 
 
-def _print_shard(shard: Shard, state: Progress, *, as_json: bool) -> None:
+def _print_shard(shard: Shard, state: Progress, out: Path, *, as_json: bool) -> None:
+    from tpbench.extraction.sources import plain_path
+    from tpbench.extraction.speed import read_times, run_file
+
     lost = state.counts.get("failed", 0)
+    runs = read_times([run_file(plain_path(out), shard)]).runs
     if as_json:
         content = {"shard": f"{shard.number}/{shard.count}", "processed": state.done}
-        print_json({**content, "counts": dict(state.counts)}, indent=1)
+        run = runs[-1].model_dump(mode="json") | runs[-1].rates() if runs else None
+        print_json({**content, "counts": dict(state.counts), "run": run}, indent=1)
     else:
+        for line in run_lines(runs[-1]) if runs else []:
+            typer.echo(line)
         typer.echo(
             f"shard {shard.number}/{shard.count}: {counted(state.done, 'video')} processed"
             f"{f', {lost} failed' if lost else ''}; when all shards are done, run the same command "

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, NoReturn, cast
 import typer
 
 from tpbench.cli import (
+    bench,
     boards,
     compare,
     dataset,
@@ -66,6 +67,7 @@ app.add_typer(models.models_app, name="models")
 app.add_typer(metrics.metrics_app, name="metrics")
 app.add_typer(weights.weights_app, name="weights")
 app.add_typer(weights.cache_app, name="cache")
+app.add_typer(bench.bench_app, name="bench")
 app.command("doctor")(models.doctor)
 examples.complete(app)
 

@@ -221,9 +221,12 @@ class Measurement(_Record):
 
 
 class RunStats(_Record):
-    """Times and counts of the extraction, summed over all runs into the dataset."""
+    """Times and counts of one extraction, or summed over all runs into the dataset."""
 
     workers: int = Field(ge=1)
+    """Of the latest run."""
+    gpus: int = Field(default=0, ge=0)
+    """GPUs that the skeleton models ran on; 0: they ran on the processor. Of the latest run."""
     wall_s: float = Field(ge=0)
     core_s: float = Field(ge=0)
     """Processor seconds, summed over all workers."""
@@ -233,6 +236,8 @@ class RunStats(_Record):
     """Duration of these frames."""
     stage_s: dict[str, float] = Field(default_factory=dict)
     """Seconds by stage, in the order of the pipeline."""
+    runs: tuple[RunStats, ...] = ()
+    """In a sum over runs: each of the latest 100 runs that processed anything, in order."""
 
     @property
     def frames_per_s(self) -> float | None:
@@ -240,9 +245,35 @@ class RunStats(_Record):
         return self.source_frames / self.wall_s if self.wall_s else None
 
     @property
+    def real_time_factor(self) -> float | None:
+        """Seconds of source video per second of wall time."""
+        return self.source_s / self.wall_s if self.wall_s else None
+
+    @property
     def video_hours_per_core_hour(self) -> float | None:
         """Hours of source video that one core processes in an hour."""
         return self.source_s / self.core_s if self.core_s else None
+
+    @property
+    def video_hours_per_gpu_hour(self) -> float | None:
+        """Hours of source video per hour of one GPU, idle or not; None without a GPU."""
+        return self.source_s / (self.wall_s * self.gpus) if self.wall_s * self.gpus else None
+
+    @property
+    def stage_shares(self) -> dict[str, float]:
+        """Share of each stage in the workers' time, 0..1; empty if no time was taken."""
+        total = sum(self.stage_s.values())
+        return {stage: s / total for stage, s in self.stage_s.items()} if total else {}
+
+    def rates(self) -> dict[str, Any]:
+        """Return all figures that follow from times and counts, by name."""
+        return {
+            "frames_per_s": self.frames_per_s,
+            "real_time_factor": self.real_time_factor,
+            "video_hours_per_core_hour": self.video_hours_per_core_hour,
+            "video_hours_per_gpu_hour": self.video_hours_per_gpu_hour,
+            "stage_shares": self.stage_shares,
+        }
 
 
 class SplitInfo(_Record):

@@ -16,12 +16,12 @@ from tpbench.dataset.folder import OLD_LEDGER, RECORDS_FOLDER
 from tpbench.errors import DatasetError
 from tpbench.extraction.records import (
     SETTINGS_FILE,
-    RunTime,
     Settings,
     SourceRecord,
     kept_clips,
     write_record,
 )
+from tpbench.extraction.speed import RunTimes
 from tpbench.files import sync
 from tpbench.foreign import printable
 from tpbench.work.records import locked
@@ -99,7 +99,7 @@ def _write_records(ledger: sqlite3.Connection, staging: Path) -> int:
     meta = dict(ledger.execute("SELECT key, value FROM meta").fetchall())
     settings = Settings(settings=meta["config_digest"], config=json.loads(meta["config"]))
     settings.write(staging / SETTINGS_FILE.name)
-    RunTime(wall_s=float(meta.get("wall_s", 0))).write(staging / "run.json")
+    RunTimes(wall_s=float(meta.get("wall_s", 0))).write(staging / "run.json")
     (staging / "sources").mkdir()
     count = 0
     for record in _records(ledger, meta):

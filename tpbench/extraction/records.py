@@ -26,6 +26,7 @@ from tpbench.errors import DatasetError, MediaError
 from tpbench.extraction.leftovers import holds_work
 from tpbench.extraction.pipeline import failed_row
 from tpbench.extraction.sources import Source, hashed
+from tpbench.extraction.speed import read_times, run_file
 from tpbench.foreign import printable
 from tpbench.work import JsonObject, Outcome, ProgressCounter, keep_traceback
 from tpbench.work.records import (
@@ -123,12 +124,6 @@ class Settings(Record):
         return settings_digest([self.settings, self.round, sha256])
 
 
-class RunTime(Record):
-    """Total duration of all runs, or of those of one shard."""
-
-    wall_s: FiniteFloat
-
-
 class SourceRecords:
     """The records of one dataset, opened by one run. Create it with `open_records`."""
 
@@ -204,7 +199,7 @@ class SourceRecords:
         _path(self.home, item).unlink(missing_ok=True)
         del self.known[item]
 
-    def published(self, *, workers: int) -> tuple[list[Clip], RunStats]:
+    def published(self, *, workers: int, gpus: int = 0) -> tuple[list[Clip], RunStats]:
         """Return the rows of the manifest, and the statistics of all runs so far.
 
         Finished and failed sources have rows; a source to be reprocessed keeps its former rows
@@ -227,13 +222,16 @@ class SourceRecords:
                 frames += record.result["n_frames"]
                 source_s += record.result["duration_s"]
                 stage_s.update(record.result["stage_s"])
+        times = read_times(sorted(self.home.glob("run*.json")))
         stats = RunStats(
             workers=workers,
-            wall_s=sum(RunTime.read(path).wall_s for path in self.home.glob("run*.json")),
+            gpus=gpus,
+            wall_s=times.wall_s,
             core_s=core_s,
             source_frames=frames,
             source_s=source_s,
             stage_s=dict(stage_s),
+            runs=tuple(times.runs),
         )
         return list((former | rows).values()), stats
 
@@ -261,12 +259,11 @@ class SourceRecords:
         """Return how many of these sources are finished."""
         return sum(r.item in items and r.state in FINAL_STATES for r in self.known.values())
 
-    def add_wall_time(self, wall_s: float, shard: Shard | None) -> None:
-        """Add the wall time of a run to that of earlier runs."""
+    def add_run(self, run: RunStats, shard: Shard | None) -> None:
+        """Add what a run took to what earlier runs did."""
         self.require_in_place()
-        path = self.home / ("run.json" if shard is None else f"run{shard.suffix}.json")
-        before = RunTime.read(path).wall_s if path.exists() else 0.0
-        RunTime(wall_s=before + wall_s).write(path)
+        path = run_file(self.folder, shard)
+        read_times([path]).extended(run).write(path)
 
     def end_period(self) -> None:
         """Start a new period: the manifest just written lists no replaced clip."""

@@ -23,9 +23,11 @@ from tpbench.extraction.planning import make_folder, plan, work_items
 from tpbench.extraction.records import WORKER_LOG, SourceRecords, open_records, read_former
 from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import find_sources, plain_path
+from tpbench.extraction.speed import Tally, gpus_of
 from tpbench.extraction.steadying import visibility
 from tpbench.wholebody import PoseSource
 from tpbench.work import (
+    Outcome,
     Pool,
     Progress,
     ProgressCounter,
@@ -199,6 +201,7 @@ def _opened(request: ExtractionRequest, *, shard: Shard | None) -> Iterator[_Run
             config=config,
             folder=folder,
             workers=workers,
+            gpus=gpus_of(request.skeleton, request.device),
             name=request.name or (former.name if former is not None else folder.name),
             records=records,
             keys=plan(records, sources, retry_failed=request.retry_failed, shard=shard),
@@ -214,6 +217,7 @@ class _Run:
     config: ExtractionConfig
     folder: Path
     workers: int
+    gpus: int
     name: str
     records: SourceRecords
     keys: Set[str]
@@ -240,13 +244,15 @@ class _Run:
             worker_log=self.folder / WORKER_LOG,
         )
         interruption = None
+        tally = Tally(workers=self.workers, gpus=self.gpus)
+        tallied = _Tallied(records=self.records, tally=tally)
         began_s = monotonic()
         try:
             items = work_items(self.records)
-            run_items(_task(self), items, self.records, executor=pool, progress=progress)
+            run_items(_task(self), items, tallied, executor=pool, progress=progress)
         except KeyboardInterrupt as error:
             interruption = error
-        self.records.add_wall_time(monotonic() - began_s, self.shard)
+        self.records.add_run(tally.stats(monotonic() - began_s), self.shard)
         return progress.state(), interruption
 
     def publish(self) -> Dataset:
@@ -256,7 +262,7 @@ class _Run:
         """
         self.records.require_in_place()
         logger.info("writing the manifest, the card and the report of %s", self.folder)
-        rows, stats = self.records.published(workers=self.workers)
+        rows, stats = self.records.published(workers=self.workers, gpus=self.gpus)
         sweep(self.folder)
         dataset = finalise(
             self.folder,
@@ -273,6 +279,19 @@ class _Run:
         write_report(self.folder)
         self.records.require_in_place()
         return dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tallied:
+    """Records that also count what this run took."""
+
+    records: SourceRecords
+    tally: Tally
+
+    def add(self, outcome: Outcome, progress: ProgressCounter) -> None:
+        """See `Records.add`."""
+        self.records.add(outcome, progress)
+        self.tally.add(outcome)
 
 
 def _task(run: _Run) -> TaskSpec:
