@@ -28,6 +28,9 @@ OF_THE_WEB: Final = replace(
 SAMPLES: Final = Path(__file__).resolve().parents[2] / "shared" / "data" / "talkingpose_samples"
 _SLIDE_PX: Final = (1280, 720)
 _SHORT_SHOT_FRAMES: Final = 60
+_LEAD_IN_FRAMES: Final = 120
+"""One of the sample talks begins with a turned head, and a short piece of it would be rejected."""
+_NEXT_START_FRAMES: Final = 37
 _DARK: Final = 0.06
 """Of the sample talks' light; their mean luma then is 5 to 8, and the preset asks for 10."""
 _BELOW_THE_CHIN: Final = 0.55
@@ -52,19 +55,22 @@ def sample_talks(given: Sequence[Path] = ()) -> Talks:
 
 
 class Reel:
-    """A talk that is played on from where it stopped, and from the start again at its end."""
+    """A talk that is played on from where it stopped, and at its end from another start."""
 
     def __init__(self, video: Path) -> None:
         self._video = video
         info = probe(video)
         self.fps: Final[Fraction] = info.fps
         self.size_px: Final = (info.width_px // 2 * 2, info.height_px // 2 * 2)
-        self._length = info.frame_count
-        self._at = 0
+        self.n_frames: Final = info.frame_count
+        self._start = self._at = min(_LEAD_IN_FRAMES, self.n_frames // 5)
 
     def take(self, n_frames: int) -> Iterator[Picture]:
-        """Yield the next frames, without the end of the talk among them if they fit."""
-        start = self._at if self._at + n_frames <= self._length else 0
+        """Yield the next frames; if there are too few left, those from another start."""
+        if self._at + n_frames > self.n_frames:
+            self._start = (self._start + _NEXT_START_FRAMES) % max(1, self.n_frames - n_frames)
+            self._at = self._start
+        start = self._at
         self._at = start + n_frames
         return islice(self._from(start), n_frames)
 
