@@ -24,7 +24,8 @@ from tests.detectors.onnx_standins import (
     scale_of,
 )
 from tpbench.detectors.base import Detections, PersonDetection
-from tpbench.detectors.dwpose import DWPoseDetector, OnnxModel, PersonDetector, PoseModel
+from tpbench.detectors.dwpose import DWPoseDetector, PersonDetector, PoseModel
+from tpbench.detectors.onnx import OnnxModel
 from tpbench.errors import ConfigError, MissingWeightsError
 from tpbench.video import Frame, read_frames
 from tpbench.wholebody import to_openpose
