@@ -160,5 +160,5 @@ def test_no_frames_give_no_people() -> None:
 
 
 def test_overlaps_of_boxes_worked_out_by_hand() -> None:
-    boxes = np.array([[0.0, 0, 2, 2], [1, 1, 3, 3]])
-    np.testing.assert_allclose(overlaps_of(boxes, boxes[:1]), [[1], [1 / 7]])
+    boxes = np.array([[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 3.0, 3.0]])
+    np.testing.assert_allclose(overlaps_of(boxes, boxes[:1])[:, 0], [1.0, 1 / 7])

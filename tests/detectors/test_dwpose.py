@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
@@ -25,8 +24,8 @@ from tests.detectors.onnx_standins import (
 )
 from tpbench.detectors.base import Detections, PersonDetection
 from tpbench.detectors.dwpose import DWPoseDetector, PersonDetector, PoseModel
-from tpbench.detectors.onnx import OnnxModel
-from tpbench.errors import ConfigError, MissingWeightsError
+from tpbench.detectors.onnx import OnnxModel, Outputs
+from tpbench.errors import ConfigError
 from tpbench.video import Frame, read_frames
 from tpbench.wholebody import to_openpose
 
@@ -167,6 +166,75 @@ def test_answers_equal_those_of_rtmlib(
     np.testing.assert_allclose([p.scores for p in ours], their_scores[order], atol=1e-3)
 
 
+@pytest.mark.parametrize("size_px", SIZES_PX)
+def test_the_crop_that_the_pose_model_sees_equals_that_of_rtmlib(
+    simcc_path: Path, monkeypatch: pytest.MonkeyPatch, size_px: tuple[int, int]
+) -> None:
+    from rtmlib import RTMPose
+
+    seen: list[NDArray[np.float32]] = []
+    real_run = OnnxModel.run
+
+    def spy(model: OnnxModel, pictures: NDArray[np.float32]) -> Iterator[Outputs]:
+        seen.extend(pictures)
+        return real_run(model, pictures)
+
+    monkeypatch.setattr(OnnxModel, "run", spy)
+    image = np.random.default_rng(0).integers(0, 256, (*size_px[::-1], 3), dtype=np.uint8)
+    boxes = [box_of(figure, scale_of(*size_px)).astype(np.float32) for figure in (*THREE, *ONE)]
+    PoseModel(cpu_model(simcc_path)).find([image] * 4, boxes)
+    theirs = RTMPose(str(simcc_path), model_input_size=(288, 384))
+    for planes, box in zip(seen, boxes, strict=True):
+        wanted, _, _ = theirs.preprocess(np.ascontiguousarray(image[..., ::-1]), box)
+        np.testing.assert_allclose(planes, wanted.transpose(2, 0, 1), atol=1e-4)
+
+
+def walk(frame: int) -> list[Figure]:
+    """A figure that goes a cell to the right every 8 frames, and one who comes at frame 13."""
+    there = [Figure(cell=(5 + frame // 8, 7), size_px=(320, 400), brightness=250)]
+    return there + [Figure(cell=(17, 5), size_px=(64, 96), brightness=180)] * (frame >= 13)
+
+
+def test_followed_figures_are_where_a_search_of_every_frame_finds_them(
+    yolox_path: Path, simcc_path: Path
+) -> None:
+    frames = frames_of(*(picture_of(walk(frame), 640, 480) for frame in range(24)))
+    every, followed = (
+        DWPoseDetector(yolox_path, simcc_path, device="cpu", detect_every=n) for n in (1, 8)
+    )
+    wanted = every.detect(frames)
+    found = followed.detect(frames[:16]) + followed.detect(frames[16:])
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert len(ours.people) == len(theirs.people)
+        for one, other in zip(ours.people, theirs.people, strict=True):
+            np.testing.assert_allclose(one.keypoints_px, other.keypoints_px, atol=1)
+    assert (every.num_searched, every.num_crops) == (24, 24 + 11)
+    assert followed.num_searched <= 14
+
+
+def test_after_a_reset_the_first_frame_is_searched(yolox_path: Path, simcc_path: Path) -> None:
+    detector = DWPoseDetector(yolox_path, simcc_path, device="cpu", detect_every=8)
+    one, other = (picture_of([Figure(cell=(x, 7), size_px=(160, 224))], 640, 480) for x in (6, 12))
+    detector.detect(frames_of(*[one] * 4))
+    detector.reset()
+    (first, *_) = detector.detect(frames_of(*[other] * 4))
+    expected = points_of(Figure(cell=(12, 7), size_px=(160, 224)), 1.0)
+    np.testing.assert_allclose(first.people[0].keypoints_px, expected, atol=0.5)
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_the_same_points(yolox_path: Path, simcc_path: Path) -> None:
+    on_gpu, on_cpu = (
+        DWPoseDetector(yolox_path, simcc_path, device=device, detect_every=8)
+        for device in ("cuda", "cpu")
+    )
+    assert on_gpu.on_gpu
+    frames = frames_of(*(picture_of(walk(frame), 640, 480) for frame in range(16)))
+    for ours, theirs in zip(on_gpu.detect(frames), on_cpu.detect(frames), strict=True):
+        for one, other in zip(ours.people, theirs.people, strict=True):
+            np.testing.assert_allclose(one.keypoints_px, other.keypoints_px, atol=1)
+
+
 def test_the_most_prominent_person_comes_first(detector: DWPoseDetector) -> None:
     (found,) = detector.detect(frames_of(picture_of(THREE, 640, 480)))
     means = [person.scores[:17].mean() for person in found.people]
@@ -248,6 +316,17 @@ def test_the_digest_follows_the_files_and_nothing_else(
     assert detector.source == "dwpose"
 
 
+def test_following_has_a_digest_of_its_own_for_each_stride(
+    yolox_path: Path, simcc_path: Path, detector: DWPoseDetector
+) -> None:
+    digests = {
+        DWPoseDetector(yolox_path, simcc_path, device="cpu", detect_every=every).model_digest
+        for every in (1, 4, 8)
+    }
+    assert len(digests) == 3
+    assert detector.model_digest in digests
+
+
 def test_weights_are_found_by_name(
     yolox_path: Path, simcc_path: Path, monkeypatch: pytest.MonkeyPatch, detector: DWPoseDetector
 ) -> None:
@@ -273,78 +352,6 @@ def test_real_weights_agree_with_the_official_renderings(shared_dir: Path) -> No
         errors_px.append(np.linalg.norm(joints[0] - official[frame.index], axis=1))
     neck_shoulders_elbows = [1, 2, 3, 5, 6]
     assert np.nanmedian(np.array(errors_px)[:, neck_shoulders_elbows], axis=0).max() < 4
-
-
-def test_asking_for_cuda_where_there_is_none_is_one_clear_error(yolox_path: Path) -> None:
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("this onnxruntime has CUDA")
-    with pytest.raises(ConfigError, match="pip install onnxruntime-gpu") as caught:
-        OnnxModel(yolox_path, device="cuda", num_threads=1, max_batch=1)
-    assert "\n" not in str(caught.value)
-
-
-def test_cuda_that_is_offered_but_does_not_start_is_an_error(
-    yolox_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    class SilentCpuSession:
-        """What a GPU build gives on a machine without a driver."""
-
-        def __init__(self, path: str, *, sess_options: object, providers: list[str]) -> None:
-            self._real = real_session(path, sess_options, providers=providers[-1:])
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self._real, name)
-
-    real_session = onnxruntime.InferenceSession
-    offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
-    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
-    monkeypatch.setattr(onnxruntime, "InferenceSession", SilentCpuSession)
-
-    with pytest.raises(ConfigError, match="can't use CUDA"):
-        OnnxModel(yolox_path, device="cuda", num_threads=1, max_batch=1)
-    with caplog.at_level(logging.WARNING):
-        OnnxModel(yolox_path, device="auto", num_threads=1, max_batch=1)
-    assert "CUDA doesn't start" in caplog.text
-
-
-def test_the_threads_of_a_session_are_those_asked_for(
-    yolox_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[int] = []
-    real_session = onnxruntime.InferenceSession
-
-    def spy(path: str, *, sess_options: object, providers: list[str]) -> object:
-        seen.append(sess_options.intra_op_num_threads)  # type: ignore[attr-defined] # untyped wheel
-        return real_session(path, sess_options, providers=providers)
-
-    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
-    OnnxModel(yolox_path, device="auto", num_threads=2, max_batch=1)
-
-    assert seen == [2]
-
-
-def test_a_missing_file_is_a_missing_weights_error(tmp_path: Path) -> None:
-    with pytest.raises(MissingWeightsError, match=r"nowhere\.onnx.*tpbench weights list"):
-        OnnxModel(tmp_path / "nowhere.onnx", device="cpu", num_threads=1, max_batch=1)
-
-
-@pytest.mark.parametrize("kept_share", [0.0, 0.5, 0.99])
-def test_a_truncated_model_is_one_clear_error(
-    tmp_path: Path, simcc_path: Path, kept_share: float
-) -> None:
-    whole = simcc_path.read_bytes()
-    path = tmp_path / "truncated.onnx"
-    path.write_bytes(whole[: int(len(whole) * kept_share)])
-    with pytest.raises(ConfigError, match=r"truncated\.onnx.*weights check") as caught:
-        OnnxModel(path, device="cpu", num_threads=1, max_batch=1)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_fixed_batch_of_several_is_refused(tmp_path: Path) -> None:
-    path = save_simcc(tmp_path / "four.onnx", batch=4)
-    with pytest.raises(ConfigError, match="the batch is fixed at 4"):
-        OnnxModel(path, device="cpu", num_threads=1, max_batch=1)
 
 
 @pytest.mark.parametrize("size_px", [*SIZES_PX, (640, 640), (371, 611)])

@@ -132,6 +132,17 @@ def sides_of_hands(
     return min(pairs, key=lambda pair: cost(pair[0], left_px) + cost(pair[1], right_px))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strides:
+    """How many frames apart detectors search where the skeleton is DWPose; 1 for every frame."""
+
+    people: int = 1
+    faces: int = 1
+    hands: int = 1
+
+
+EVERY_FRAME: Final = Strides()
+
 DWPOSE_WEIGHTS: Final = ("yolox-l", "dwpose-ll-ucoco-384")
 """Person detector and pose model, as `tpbench weights` names them."""
 _FACES_AND_HANDS: Final = (
@@ -208,13 +219,16 @@ class DetectorSuite:
             detector.close()
 
 
-def build_suite(*, skeleton: PoseSource, device: Device, offline: bool) -> DetectorSuite:
+def build_suite(
+    *, skeleton: PoseSource, device: Device, offline: bool, strides: Strides = EVERY_FRAME
+) -> DetectorSuite:
     """Load the models of an extraction.
 
     Args:
         skeleton: the family of skeleton models.
         device: where DWPose runs.
         offline: never fetch model files.
+        strides: which frames are searched if the skeleton is DWPose.
 
     Raises:
         MissingWeightsError: a model file is missing and can't be fetched.
@@ -235,7 +249,7 @@ def build_suite(*, skeleton: PoseSource, device: Device, offline: bool) -> Detec
     return DetectorSuite(
         faces=MediaPipeFaceDetector(offline=offline),
         hands=MediaPipeHandDetector(offline=offline),
-        skeleton=DWPoseDetector.from_weights(device=device),
+        skeleton=DWPoseDetector.from_weights(device=device, detect_every=strides.people),
         skeleton_finds_all=False,
     )
 

@@ -88,6 +88,20 @@ class ClipSettings(_Settings):
         return self
 
 
+class DWPoseSettings(_Settings):
+    """Which frames are searched where the skeleton is DWPose; 1 for every frame.
+
+    Frames are analysed 16 at a time, and the last of them is always searched.
+    """
+
+    detect_every: int = Field(ge=1, le=16)
+    """Frames from one search for people to the next; between, their boxes are followed."""
+    faces_every: int = Field(ge=1, le=16)
+    """Frames from one search for faces to the next; between, they move with DWPose's points."""
+    hands_every: int = Field(ge=1, le=16)
+    """Likewise for hands."""
+
+
 class ExtractionConfig(_Settings):
     """All settings of an extraction. `filters` maps a reject code to its threshold.
 
@@ -99,6 +113,7 @@ class ExtractionConfig(_Settings):
     shots: ShotSettings
     screening: ScreeningSettings
     track: TrackSettings
+    dwpose: DWPoseSettings
     filters: dict[str, float | None]
 
     @model_validator(mode="after")

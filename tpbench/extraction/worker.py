@@ -86,19 +86,27 @@ def build(config: JsonObject) -> ExtractionTask:
     """
     import cv2
 
-    from tpbench.detectors.base import build_suite
+    from tpbench.detectors.base import Strides, build_suite
     from tpbench.detectors.mediapipe_tasks import send_no_usage_statistics
 
     send_no_usage_statistics()
     cv2.setNumThreads(1)  # a worker is one thread; more workers use more cores
     folder = Path(config["folder"])
     require_folder = partial(require_same, folder / RECORDS_FOLDER, tuple(config["records_id"]))
+    settings = ExtractionConfig.model_validate(config["settings"])
     suite = build_suite(
-        skeleton=config["skeleton"], device=config["device"], offline=config["offline"]
+        skeleton=config["skeleton"],
+        device=config["device"],
+        offline=config["offline"],
+        strides=Strides(
+            people=settings.dwpose.detect_every,
+            faces=settings.dwpose.faces_every,
+            hands=settings.dwpose.hands_every,
+        ),
     )
     return ExtractionTask(
         pipeline=SourcePipeline(
-            config=ExtractionConfig.model_validate(config["settings"]),
+            config=settings,
             detectors=suite,
             folder=folder,
             require_folder=require_folder,
