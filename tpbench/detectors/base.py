@@ -186,8 +186,8 @@ class DetectorSuite:
         self._skeleton = skeleton
         self._skeleton_finds_all = skeleton_finds_all
         self.source: Final = skeleton.source
-        self.face_digest: Final = faces.model_digest
-        self.hand_digest: Final = hands.model_digest
+        self.face_digest = faces.model_digest
+        self.hand_digest = hands.model_digest
         self.skeleton_digest: Final = skeleton.model_digest
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
@@ -243,14 +243,17 @@ def build_suite(
             faces=whole.faces, hands=whole.hands, skeleton=whole, skeleton_finds_all=True
         )
     from tpbench.detectors.dwpose import DWPoseDetector
+    from tpbench.detectors.dwpose_suite import DWPoseSuite
     from tpbench.detectors.faces import MediaPipeFaceDetector
     from tpbench.detectors.mediapipe_skeleton import MediaPipeHandDetector
 
-    return DetectorSuite(
+    people = DWPoseDetector.from_weights(device=device, detect_every=strides.people)
+    return DWPoseSuite(
         faces=MediaPipeFaceDetector(offline=offline),
         hands=MediaPipeHandDetector(offline=offline),
-        skeleton=DWPoseDetector.from_weights(device=device, detect_every=strides.people),
-        skeleton_finds_all=False,
+        skeleton=people,
+        strides=strides,
+        side_by_side=people.on_gpu,
     )
 
 

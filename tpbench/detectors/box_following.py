@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from tpbench.wholebody import VISIBLE_SCORE
 
 Image = NDArray[np.uint8]
 Box = NDArray[np.float32]
+Found = TypeVar("Found")
 
 SAME_PERSON_IOU: Final = 0.5
 """Boxes of two searched frames that overlap less show two people, or one who jumped. Boxes within
@@ -90,22 +91,13 @@ class BoxFollower:
         self._last = None
 
     def _searched_boxes(self, images: Sequence[Image]) -> dict[int, Box]:
-        """Search so many frames that consecutive ones agree; -1 is the last frame of before."""
-        boxes: dict[int, Box] = {}
-        wanted = sorted(range(len(images) - 1, -1, -self._every))
-        if self._last is not None:
-            boxes[-1] = self._last.boxes
-        elif wanted[0] != 0:
-            wanted.insert(0, 0)
-        while wanted:
-            found = self._find_boxes([images[at] for at in wanted])
-            boxes |= dict(zip(wanted, found, strict=True))
-            wanted = [
-                (start + end) // 2
-                for start, end in pairwise(sorted(boxes))
-                if end - start > 1 and _partners(boxes[start], boxes[end]) is None
-            ]
-        return boxes
+        return searched_frames(
+            len(images),
+            every=self._every,
+            last=None if self._last is None else self._last.boxes,
+            search=lambda wanted: self._find_boxes([images[at] for at in wanted]),
+            agree=lambda start, end: partners_of(start, end) is not None,
+        )
 
     def _people(
         self, images: Sequence[Image], boxes: dict[int, Box], frames: Sequence[int]
@@ -197,8 +189,8 @@ class _Between:
 def _between(boxes: dict[int, Box]) -> dict[int, _Between]:
     """Return the frames between searched ones."""
     places = {}
-    for start, end in pairwise(sorted(boxes)):
-        partners = _partners(boxes[start], boxes[end]) if end - start > 1 else None
+    for start, end in pairwise(boxes):
+        partners = partners_of(boxes[start], boxes[end]) if end - start > 1 else None
         if partners is None:
             continue
         for at in range(start + 1, end):
@@ -213,8 +205,49 @@ def _between(boxes: dict[int, Box]) -> dict[int, _Between]:
     return places
 
 
-def _partners(start: Box, end: Box) -> NDArray[np.intp] | None:
-    """Return which box of the end is the same person as each of the start; None if not all are."""
+def searched_frames(
+    count: int,
+    *,
+    every: int,
+    last: Found | None,
+    search: Callable[[list[int]], list[Found]],
+    agree: Callable[[Found, Found], bool],
+) -> dict[int, Found]:
+    """Search frames: the last, every nth before it, and the middle of gaps whose ends differ.
+
+    Args:
+        count: how many frames there are.
+        every: greatest gap.
+        last: what was found in the frame before the first; None at the start of a stretch, where
+            the first frame is searched as well.
+        search: returns what is in some frames.
+        agree: whether the frames between two searched ones can be left out.
+
+    Returns:
+        What was found by the number of the frame, in order; `last` is that of frame -1.
+    """
+    found: dict[int, Found] = {} if last is None else {-1: last}
+    wanted = sorted(range(count - 1, -1, -every))
+    if last is None and wanted[0] != 0:
+        wanted.insert(0, 0)
+    while wanted:
+        found |= dict(zip(wanted, search(wanted), strict=True))
+        found = dict(sorted(found.items()))
+        wanted = [
+            (start + end) // 2
+            for start, end in pairwise(found)
+            if end - start > 1 and not agree(found[start], found[end])
+        ]
+    return found
+
+
+def partners_of(start: NDArray[np.floating], end: NDArray[np.floating]) -> NDArray[np.intp] | None:
+    """Return which box of the end is the same as each of the start; None if not all are.
+
+    Args:
+        start: (N, 4) x0, y0, x1, y1.
+        end: (M, 4).
+    """
     if len(start) != len(end):
         return None
     if len(start) == 0:
