@@ -42,19 +42,9 @@ types: $(VENV)/.installed-dev  ## mypy, strict
 
 check: test lint types  ## all that a change must pass
 
-# Linear algebra on one thread: figures of metrics are for one core, on either side.
-BENCH := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python
-
-bench: $(VENV)/.installed-dev  ## speed, memory and the codec's floor; about twenty minutes
-	$(BIN)/python benchmarks/bench_extract.py
-	$(BENCH) benchmarks/bench_metrics_engine.py
-	$(BENCH) benchmarks/bench_metrics_workers.py
-	$(BENCH) benchmarks/bench_metrics_pixel.py
-	$(BENCH) benchmarks/bench_metrics_frechet.py
-	$(BENCH) benchmarks/bench_metrics_memory.py
-	$(BENCH) benchmarks/bench_metrics_codec.py
-	$(BENCH) benchmarks/bench_warp.py
-	$(BENCH) benchmarks/bench_talkingpose.py
+# One section again: make bench SECTIONS="--only extract"
+bench: $(VENV)/.installed-dev  ## speed, memory and the codec's floor, into docs/performance.md; a good hour
+	$(BIN)/python -m benchmarks.performance $(SECTIONS)
 
 house: $(VENV)/.installed-demo  ## what the code looks like: size, imports, what runs in four journeys
 	$(BIN)/python benchmarks/house.py

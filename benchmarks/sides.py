@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 CHECKOUT: Final = Path(__file__).resolve().parents[1]
 HERE: Final = Path(__file__).resolve().parent
+_LOOK_EVERY_S: Final = 0.2
+_NO_USAGE_STATISTICS: Final = {"https_proxy": "http://127.0.0.1:9"}
+"""MediaPipe sends them otherwise, and waits for that at its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +34,10 @@ class Spent:
     """Of all cores, their own subprocesses included: other work on the machine counts less."""
     said: tuple[dict[str, Any], ...] = ()
     """The JSON that each process printed in its last line."""
+    own_mb: float = 0.0
+    """Peak memory of the largest of the processes; 0 where the system does not say."""
+    below_mb: float = 0.0
+    """Peak memory of the largest process that one of them started, such as a worker."""
 
     def total(self, name: str) -> float:
         """Return the sum of a number that each process printed."""
@@ -71,21 +83,67 @@ def run_together(commands: Sequence[Sequence[str]], *, checkout: Path = CHECKOUT
             [sys.executable, str(HERE / command[0]), *command[1:]],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": str(checkout)},
+            env=os.environ | {"PYTHONPATH": str(checkout)} | _NO_USAGE_STATISTICS,
             text=True,
         )
         for command in commands
     ]
     said = []
-    for process, command in zip(running, commands, strict=True):
-        answer, errors = process.communicate()
-        if process.returncode:
-            sys.exit(f"{' '.join(command)}: exit code {process.returncode}\n{errors}")
-        said.append(json.loads(answer.splitlines()[-1]))
+    with watched_memory([process.pid for process in running]) as peaks:
+        for process, command in zip(running, commands, strict=True):
+            answer, errors = process.communicate()
+            if process.returncode:
+                sys.exit(f"{' '.join(command)}: exit code {process.returncode}\n{errors}")
+            said.append(json.loads(answer.splitlines()[-1]))
     wall_s = time.perf_counter() - began_s
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Spent(wall_s=wall_s, cpu_s=cpu_s, said=tuple(said))
+    return Spent(
+        wall_s=wall_s,
+        cpu_s=cpu_s,
+        said=tuple(said),
+        own_mb=peaks["own"],
+        below_mb=peaks["below"],
+    )
+
+
+@contextmanager
+def watched_memory(pids: Sequence[int]) -> Iterator[dict[str, float]]:
+    """Watch the peak memory in MB of processes ("own") and of what they start ("below")."""
+    peaks = {"own": 0.0, "below": 0.0}
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_LOOK_EVERY_S):
+            for pid in pids:
+                peaks["own"] = max(peaks["own"], _peak_mb(pid))
+                for child in _children(pid):
+                    peaks["below"] = max(peaks["below"], _peak_mb(child))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peaks
+    finally:
+        done.set()
+        thread.join()
+
+
+def _peak_mb(pid: int) -> float:
+    """Return the most memory that a process ever held, as Linux counts it; else 0."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0.0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [child.pid for child in psutil.Process(pid).children()]
+    except psutil.Error:
+        return []
 
 
 def checkout_argument(text: str) -> Path:
