@@ -77,7 +77,7 @@ def networks(steps: Steps) -> None:
         detail = network.get_input_details()[0]
         network.set_tensor(detail["index"], np.full(detail["shape"], 0.5, np.float32))
         network.invoke()
-        steps.time(f"network {name}", "call", _CALLS, lambda run=network.invoke: repeat(run))
+        steps.time(f"network {name}", "call", _CALLS, functools.partial(repeat, network.invoke))
 
 
 def repeat(run: Callable[[], object]) -> None:
