@@ -22,12 +22,13 @@ from tpbench.extraction.filters import (
     Verdict,
     deciding_frame,
     judge_clip,
+    judge_file,
     judge_screened,
     reject_codes,
 )
 from tpbench.extraction.following import Followed, PieceAnalyser
 from tpbench.extraction.measures import StageClock
-from tpbench.extraction.screening import Screened, screen_again, spans_of_shot
+from tpbench.extraction.screening import Screened, sampled_evidence, screen_again, spans_of_shot
 from tpbench.extraction.shots import Shot, Span, cut_evenly
 from tpbench.extraction.sources import (
     Provenance,
@@ -315,6 +316,9 @@ class _SourceWork:
     """Clip id -> the frame of the source that shows best why a stretch was rejected."""
 
     def clips(self, on_frame: Callable[[int], None]) -> Iterator[Clip]:
+        if (refused := self._unfit_file()) is not None:
+            yield refused
+            return
         counted = _FrameCounter(on_frame)
         with self.clock.stage("screen"):
             found = screen_whole_shots(
@@ -342,6 +346,16 @@ class _SourceWork:
                 clips = [self.rows.damaged(shot.span, error)]
             yield from clips
             tracks += sum(clip.track_id is not None for clip in clips)
+
+    def _unfit_file(self) -> Clip | None:
+        """Return the only row of a source none of which can be kept, by its size and length."""
+        whole = Span(shot_id=0, start_frame=0, end_frame=self.info.frame_count)
+        size_px = self.info.width_px, self.info.height_px
+        unseen = sampled_evidence([], [], size_px=size_px, fps=self.info.fps, span=whole)
+        verdicts = judge_file(unseen, self.pipeline.config.filters)
+        if not reject_codes(verdicts):
+            return None
+        return self._noted(self.rows.screened_out(whole, verdicts), 0)
 
     def clips_of(
         self, shot: Shot, screened: Screened, counted: _FrameCounter, *, first_track: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tpbench.dataset import Measurement
 from tpbench.extraction.filters import body, clip, face, picture
@@ -20,6 +20,7 @@ __all__ = [
     "deciding_frame",
     "described_measurements",
     "judge_clip",
+    "judge_file",
     "judge_screened",
     "reject_codes",
 ]
@@ -30,24 +31,39 @@ CLIP_FILTERS: Final = (*face.WHOLE, *body.WHOLE, *clip.WHOLE)
 """Run on every frame of the tracked person, together with the screening filters again."""
 ALL_FILTERS: Final[tuple[Filter[ClipEvidence], ...]] = (*SCREENING_FILTERS, *CLIP_FILTERS)
 
+Seen = TypeVar("Seen", bound=Evidence)
 Thresholds = Mapping[str, float | None]
 """Reject code -> threshold, as a preset gives them. A filter without one is off."""
 
 
+def judge_file(evidence: Evidence, thresholds: Thresholds) -> list[Verdict]:
+    """Apply the filters that need no picture, such as to a whole file before it is decoded.
+
+    No part of a file is larger or longer than it: if it is rejected, so is every part.
+
+    Args:
+        evidence: its size and length; nothing else is looked at.
+        thresholds: of the preset.
+    """
+    return _judged(clip.SCREENING, evidence, thresholds)
+
+
 def judge_screened(evidence: Evidence, thresholds: Thresholds) -> list[Verdict]:
     """Apply the filters of the screening stage."""
-    return [
-        item.judge(evidence, threshold)
-        for item in SCREENING_FILTERS
-        if (threshold := thresholds.get(item.code)) is not None
-    ]
+    return _judged(SCREENING_FILTERS, evidence, thresholds)
 
 
 def judge_clip(evidence: ClipEvidence, thresholds: Thresholds) -> list[Verdict]:
     """Apply all filters, those of the screening stage now on every frame."""
+    return _judged(ALL_FILTERS, evidence, thresholds)
+
+
+def _judged(
+    filters: Sequence[Filter[Seen]], evidence: Seen, thresholds: Thresholds
+) -> list[Verdict]:
     return [
         item.judge(evidence, threshold)
-        for item in ALL_FILTERS
+        for item in filters
         if (threshold := thresholds.get(item.code)) is not None
     ]
 
