@@ -122,7 +122,7 @@ class Talk:
         hands: Sequence[Place] = (wave, still),
         skeleton: Skeleton | None = None,
         strides: Strides = EVERY_FRAME,
-        side_by_side: bool = False,
+        on_gpu: bool = False,
     ) -> None:
         self.faces, self.hands = Looking(faces=faces), Looking(hands=hands)
         self.suite = DWPoseSuite(
@@ -130,7 +130,7 @@ class Talk:
             hands=self.hands,
             skeleton=skeleton or Skeleton(nod, wave),
             strides=strides,
-            side_by_side=side_by_side,
+            on_gpu=on_gpu,
         )
 
     def detect(self, count: int, batch: int = 16) -> list[Detections]:
@@ -219,7 +219,7 @@ def test_a_stretch_begins_with_a_search() -> None:
 
 def test_side_by_side_gives_the_same() -> None:
     strides = Strides(faces=4, hands=4)
-    talk = Talk(strides=strides, side_by_side=True)
+    talk = Talk(strides=strides, on_gpu=True)
     assert_close(talk.detect(32), Talk(strides=strides).detect(32), atol=0)
     talk.suite.close()
 
@@ -229,7 +229,7 @@ def test_an_error_of_the_skeleton_arrives_from_the_other_thread() -> None:
         def detect(self, frames: Sequence[Frame]) -> list[Detections]:
             raise MemoryError(f"{len(frames)} frames")
 
-    talk = Talk(skeleton=Broken(nod, wave), side_by_side=True)
+    talk = Talk(skeleton=Broken(nod, wave), on_gpu=True)
     with pytest.raises(MemoryError, match="16 frames"):
         talk.detect(16)
     talk.suite.close()

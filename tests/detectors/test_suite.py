@@ -10,9 +10,11 @@ import pytest
 import skimage.data
 
 from tests.detectors.onnx_standins import ONE, picture_of
+from tests.talks import short_settings, write_talk
 from tpbench.dataset import clip_path, keypoints_path
-from tpbench.detectors.base import DetectorSuite, build_suite, weights_digest
+from tpbench.detectors.base import DetectorSuite, Strides, build_suite, weights_digest
 from tpbench.detectors.dwpose import DWPoseDetector
+from tpbench.detectors.dwpose_suite import DWPoseSuite
 from tpbench.detectors.faces import MediaPipeFaceDetector
 from tpbench.detectors.mediapipe_skeleton import MediaPipeHandDetector
 from tpbench.doctor import demo_clips
@@ -93,6 +95,38 @@ def test_a_source_goes_the_whole_way_with_dwpose(
     assert (pose.source, pose.model_digest) == ("dwpose", dwpose_suite.skeleton_digest)
     assert np.isfinite(pose.keypoints).any()
     assert probe(clip_path(tmp_path, clip.clip_id)).frame_count == 120
+
+
+def test_what_is_done_beside_a_gpu_gives_the_same_clips(
+    yolox_path: Path, simcc_path: Path, tmp_path: Path
+) -> None:
+    """Decoding, analysis and writing then have a thread each; the stand-ins run anywhere."""
+    strides = Strides(people=8, faces=4, hands=4)
+    config = short_settings(**{"clip.too_short": 5})
+    clip = config.clip.model_copy(update={"min_s": 0.25, "max_s": 0.5})
+    config = config.model_copy(update={"clip": clip})
+    talk = write_talk(tmp_path / "talk.mp4")
+    results = {}
+    for on_gpu in (False, True):
+        suite = DWPoseSuite(
+            faces=MediaPipeFaceDetector(),
+            hands=MediaPipeHandDetector(),
+            skeleton=DWPoseDetector(yolox_path, simcc_path, device="cpu", detect_every=8),
+            strides=strides,
+            on_gpu=on_gpu,
+        )
+        folder = tmp_path / f"{on_gpu}"
+        folder.mkdir()
+        pipeline = SourcePipeline(config=config, detectors=suite, folder=folder)
+        seen: list[int] = []
+        result = pipeline.run(find_sources([talk], excluded=folder)[0], seen.append)
+        suite.close()
+        assert seen == sorted(seen)
+        results[on_gpu] = result
+    plain, threaded = results[False], results[True]
+    assert [clip.to_json() for clip in threaded.clips] == [clip.to_json() for clip in plain.clips]
+    assert [clip.status for clip in plain.clips] == ["kept"] * 3
+    assert threaded.stage_s.keys() == plain.stage_s.keys()
 
 
 def test_missing_dwpose_weights_name_both_ways_out(

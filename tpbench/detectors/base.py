@@ -164,6 +164,7 @@ class DetectorSuite:
     Attributes:
         faces: the face detector.
         source: the family of the skeleton models.
+        on_gpu: whether the skeleton runs on a GPU, so that this processor has time meanwhile.
         face_digest: sha256 over the face models; likewise `hand_digest` and `skeleton_digest`.
 
     Args:
@@ -186,6 +187,7 @@ class DetectorSuite:
         self._skeleton = skeleton
         self._skeleton_finds_all = skeleton_finds_all
         self.source: Final = skeleton.source
+        self.on_gpu = False
         self.face_digest = faces.model_digest
         self.hand_digest = hands.model_digest
         self.skeleton_digest: Final = skeleton.model_digest
@@ -253,7 +255,7 @@ def build_suite(
         hands=MediaPipeHandDetector(offline=offline),
         skeleton=people,
         strides=strides,
-        side_by_side=people.on_gpu,
+        on_gpu=people.on_gpu,
     )
 
 

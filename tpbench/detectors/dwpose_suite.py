@@ -52,7 +52,7 @@ class DWPoseSuite(DetectorSuite):
         hands: detects hands.
         skeleton: detects people.
         strides: how many frames apart faces and hands are searched.
-        side_by_side: the skeleton runs on a GPU, so faces and hands are searched meanwhile.
+        on_gpu: the skeleton runs on a GPU, so faces and hands are searched meanwhile.
     """
 
     def __init__(
@@ -62,12 +62,13 @@ class DWPoseSuite(DetectorSuite):
         hands: Detector,
         skeleton: SkeletonDetector,
         strides: Strides,
-        side_by_side: bool,
+        on_gpu: bool,
     ) -> None:
         super().__init__(faces=faces, hands=hands, skeleton=skeleton, skeleton_finds_all=False)
         self._strides = strides
         self._last: Detections | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1) if side_by_side else None
+        self._thread = ThreadPoolExecutor(max_workers=1) if on_gpu else None
+        self.on_gpu = on_gpu
         self.face_digest = _with_stride(self.face_digest, strides.faces)
         self.hand_digest = _with_stride(self.hand_digest, strides.hands)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from threading import Lock, local
 from time import perf_counter
 from typing import Final, TypeVar
 
@@ -359,24 +360,27 @@ Item = TypeVar("Item")
 
 
 class StageClock:
-    """Adds up wall time by stage. The time of a nested stage is not counted for the outer one."""
+    """Adds up wall time by stage. The time of a nested stage is not counted for the outer one.
+
+    Each thread has stages of its own. Where two are busy at once, as beside a GPU, the sum of all
+    stages is more than the time that passed.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._open: list[str] = []
-        self._since = perf_counter()
+        self._thread = _ThreadStages()
+        self._lock = Lock()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Count the time of the block for `name`."""
         self._settle()
-        self._open.append(name)
-        self.seconds.setdefault(name, 0.0)
+        self._thread.open.append(name)
         try:
             yield
         finally:
             self._settle()
-            self._open.pop()
+            self._thread.open.pop()
 
     def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
         """Yield the items, counting the time to produce each one for `name`."""
@@ -391,9 +395,19 @@ class StageClock:
 
     def _settle(self) -> None:
         now = perf_counter()
-        if self._open:
-            self.seconds[self._open[-1]] += now - self._since
-        self._since = now
+        if self._thread.open:
+            stage = self._thread.open[-1]
+            with self._lock:
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._thread.since
+        self._thread.since = now
+
+
+class _ThreadStages(local):
+    """The open stages of one thread, and since when the innermost runs."""
+
+    def __init__(self) -> None:
+        self.open: list[str] = []
+        self.since = perf_counter()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -44,6 +44,7 @@ from tpbench.extraction.writing import CropBox, WrittenClip, upper_body_crop, wr
 from tpbench.files import sync
 from tpbench.privacy import public_message
 from tpbench.video import VideoInfo, decode_frames, probe, read_frames
+from tpbench.video.ahead import ahead
 
 TRANSITION_CODE = "shot.transition"
 """The span is a dissolve or a fade between two shots."""
@@ -207,6 +208,8 @@ def _path_mark(source: Source) -> str:
 
 Item = TypeVar("Item")
 
+_FRAMES_AHEAD: Final = 16
+"""Frames decoded while a GPU works on those before: as many as it gets at a time."""
 WORK_FOLDER = ".work"
 """Below the dataset: unfinished files, one folder per source. They can be deleted."""
 
@@ -360,10 +363,24 @@ class _SourceWork:
     def clips_of(
         self, shot: Shot, screened: Screened, counted: _FrameCounter, *, first_track: int
     ) -> Iterator[Clip]:
-        config = self.pipeline.config
-        max_frames = max(1, int(config.clip.max_s * self.info.fps))
         tracks = count(first_track)
         seen = self._rescreened(shot, screened, counted)
+        made = self._analysed(shot, seen, counted)
+        if self.pipeline.detectors.on_gpu:
+            # A clip is drawn and encoded while the GPU is busy with the next piece.
+            made = ahead(made, limit=1)
+        for one in made:
+            if isinstance(one, Clip):
+                yield one
+            else:
+                yield self._clip(one, seen.info, track_id=next(tracks))
+
+    def _analysed(
+        self, shot: Shot, seen: Screened, counted: _FrameCounter
+    ) -> Iterator[Clip | Followed]:
+        """Tile a shot into rejected stretches, which are rows, and stretches to be judged."""
+        config = self.pipeline.config
+        max_frames = max(1, int(config.clip.max_s * self.info.fps))
         for span in spans_of_shot(shot, seen, config):
             evidence = seen.evidence(span)
             verdicts = judge_screened(evidence, config.filters)
@@ -372,8 +389,7 @@ class _SourceWork:
                 yield self._noted(row, deciding_frame(evidence, verdicts))
                 continue
             for piece in cut_evenly(span, max_frames=max_frames):
-                for followed in self._analyse(piece, seen.info, counted):
-                    yield self._clip(followed, seen.info, track_id=next(tracks))
+                yield from self._analyse(piece, seen.info, counted)
 
     def _rescreened(self, shot: Shot, screened: Screened, counted: _FrameCounter) -> Screened:
         """Return the samples of a shot, taken again where it has black bars or combing."""
@@ -403,6 +419,8 @@ class _SourceWork:
             end_frame=piece.end_frame,
             max_side_px=self.pipeline.config.screening.max_side_px,
         )
+        if self.pipeline.detectors.on_gpu:
+            frames = ahead(frames, limit=_FRAMES_AHEAD)
         analyser = PieceAnalyser(
             info=info,
             config=self.pipeline.config,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -25,7 +26,7 @@ def ahead(items: Iterable[Item], *, limit: int) -> Iterator[Item]:
 
     def make() -> list[Item]:
         """Return the next item, or nothing at the end."""
-        return [item for _, item in zip(range(1), iterator, strict=False)]
+        return list(islice(iterator, 1))
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead") as thread:
         try:
