@@ -58,6 +58,9 @@ _HAND_COLOUR: Final = (0, 0, 255)
 _FACE_RADIUS_PX: Final = 3
 _FACE_COLOUR: Final = (255, 255, 255)
 
+_PIXEL: Final = np.dtype("V3")
+"""The three bytes of a pixel as one value, which NumPy assigns at once."""
+
 _MAX_SIZES_OUT: Final = 16
 """No limb reaches points further out than this many image sizes: they are left out."""
 
@@ -88,27 +91,82 @@ def draw_pose(
         ValueError: the arrays have other shapes.
     """
     people = len(keypoints)
-    if keypoints.shape != (people, NUM_KEYPOINTS, 2) or scores.shape != (people, NUM_KEYPOINTS):
+    _check_shapes(keypoints, scores)
+    if people == 0:
+        return np.zeros((height_px, width_px, 3), dtype=np.uint8)
+    person = 0
+    if people > 1:
+        values = _placed_scores(keypoints, scores, max(height_px, width_px))
+        person = int(mean_body_scores(values).argmax())
+    chosen = slice(person, person + 1)
+    return PoseDrawer(keypoints[chosen], scores[chosen], height_px, width_px).draw(0)
+
+
+class PoseDrawer:
+    """Draws one person frame by frame, as `draw_pose` does, all points prepared in one go.
+
+    Args:
+        keypoints: (T, 133, 2) px of the image in COCO-WholeBody order; NaN where not found.
+        scores: (T, 133) in [0, 1].
+        height_px: height of the image.
+        width_px: width of the image.
+
+    Raises:
+        ValueError: the arrays have other shapes.
+    """
+
+    def __init__(
+        self,
+        keypoints: NDArray[np.floating],
+        scores: NDArray[np.floating],
+        height_px: int,
+        width_px: int,
+    ) -> None:
+        _check_shapes(keypoints, scores)
+        values = _placed_scores(keypoints, scores, max(height_px, width_px))
+        points = np.where((values > 0)[..., None], keypoints, 0.0)
+        size_px = np.array([width_px, height_px], dtype=np.float64)
+        joints, joint_scores = _openpose_joints(points, values)
+        self._joints = _scale_and_back(joints, size_px)
+        self._joint_seen = joint_scores > VISIBLE_SCORE
+        self._pixels = _scale_and_back(points, size_px).astype(np.int64)
+        # The released code treats points left of or above pixel 1 as not found.
+        self._seen = (values >= VISIBLE_SCORE) & (self._pixels >= 1).all(axis=-1)
+        self._canvas = np.zeros((height_px, width_px, 3), dtype=np.uint8)
+        self._face_dot = _Dot(_FACE_RADIUS_PX, _FACE_COLOUR)
+        self._hand_dot = _Dot(_HAND_RADIUS_PX, _HAND_COLOUR)
+
+    def draw(self, frame: int) -> NDArray[np.uint8]:
+        """Return the drawing of a frame, (height_px, width_px, 3) uint8 RGB.
+
+        The next call draws into the same array.
+        """
+        canvas = self._canvas
+        canvas.fill(0)
+        _draw_body(canvas, self._joints[frame].tolist(), self._joint_seen[frame].tolist())
+        pixels, seen = self._pixels[frame], self._seen[frame]
+        for hand in (LEFT_HAND, RIGHT_HAND):
+            _draw_edges(canvas, pixels[hand].tolist(), seen[hand].tolist())
+            self._hand_dot.draw(canvas, pixels[hand][seen[hand]])
+        self._face_dot.draw(canvas, pixels[FACE][seen[FACE]])
+        return canvas
+
+
+def _check_shapes(keypoints: NDArray[np.floating], scores: NDArray[np.floating]) -> None:
+    n = len(keypoints)
+    if keypoints.shape != (n, NUM_KEYPOINTS, 2) or scores.shape != (n, NUM_KEYPOINTS):
         raise ValueError(
             f"want (N, 133, 2) and (N, 133), got {keypoints.shape = }, {scores.shape = }"
         )
-    canvas = np.zeros((height_px, width_px, 3), dtype=np.uint8)
-    if people == 0:
-        return canvas
-    # Comparisons with NaN are false, so this also tests for finite values.
-    placed = (np.abs(keypoints) < _MAX_SIZES_OUT * max(height_px, width_px)).all(axis=-1)
-    values = np.where(placed & (scores > 0), scores, 0.0)
-    person = int(mean_body_scores(values).argmax())
-    points = np.where(placed[person, :, None], keypoints[person], 0.0)
 
-    joints, joint_scores = _openpose_joints(points, values[person])
-    _draw_body(canvas, _scale_and_back(joints, canvas), joint_scores > VISIBLE_SCORE)
-    pixels = _scale_and_back(points, canvas).astype(np.int64)
-    seen = values[person] >= VISIBLE_SCORE
-    for hand in (LEFT_HAND, RIGHT_HAND):
-        _draw_hand(canvas, pixels[hand], seen[hand])
-    _draw_dots(canvas, pixels[FACE], seen[FACE], radius_px=_FACE_RADIUS_PX, colour=_FACE_COLOUR)
-    return canvas
+
+def _placed_scores(
+    keypoints: NDArray[np.floating], scores: NDArray[np.floating], longer_side_px: int
+) -> NDArray[np.floating]:
+    """Return the scores, 0 for points that are not finite or too far out."""
+    # Comparisons with NaN are false, so this also tests for finite values.
+    placed = (np.abs(keypoints) < _MAX_SIZES_OUT * longer_side_px).all(axis=-1)
+    return np.where(placed & (scores > 0), scores, 0.0)
 
 
 def mean_body_scores(scores: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -136,29 +194,28 @@ def _openpose_joints(
     return joints, joint_scores
 
 
-def _scale_and_back(points: NDArray[np.floating], canvas: NDArray[np.uint8]) -> NDArray[np.float64]:
+def _scale_and_back(
+    points: NDArray[np.floating], size_px: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Divide by the image size and multiply again, as the released code does.
 
     That may change the last bit, and so the truncated pixel.
     """
-    size_px = np.array([canvas.shape[1], canvas.shape[0]], dtype=np.float64)
     scaled: NDArray[np.float64] = points.astype(np.float64) / size_px * size_px
     return scaled
 
 
-def _draw_body(
-    canvas: NDArray[np.uint8], joints: NDArray[np.float64], seen: NDArray[np.bool_]
-) -> None:
+def _draw_body(canvas: NDArray[np.uint8], joints: list[list[float]], seen: list[bool]) -> None:
     import cv2
 
     for (start, end), colour in zip(_LIMBS, _LIMB_COLOURS, strict=True):
         if not (seen[start] and seen[end]):
             continue
-        middle = (joints[start] + joints[end]) / 2
-        dx, dy = joints[start] - joints[end]
+        (x0, y0), (x1, y1) = joints[start], joints[end]
+        dx, dy = x0 - x1, y0 - y1
         polygon = cv2.ellipse2Poly(
-            (int(middle[0]), int(middle[1])),
-            (int(math.sqrt(dx**2 + dy**2) / 2), _LIMB_HALF_WIDTH_PX),
+            (int((x0 + x1) / 2), int((y0 + y1) / 2)),
+            (int(math.sqrt(dx * dx + dy * dy) / 2), _LIMB_HALF_WIDTH_PX),
             int(math.degrees(math.atan2(dy, dx))),
             0,
             360,
@@ -170,30 +227,38 @@ def _draw_body(
             cv2.circle(canvas, (int(x), int(y)), _JOINT_RADIUS_PX, colour, thickness=-1)
 
 
-def _draw_hand(
-    canvas: NDArray[np.uint8], pixels: NDArray[np.int64], seen: NDArray[np.bool_]
-) -> None:
+def _draw_edges(canvas: NDArray[np.uint8], pixels: list[list[int]], seen: list[bool]) -> None:
     import cv2
 
-    inside = seen & (pixels >= 1).all(axis=-1)
     for (start, end), colour in zip(_HAND_EDGES, _HAND_EDGE_COLOURS, strict=True):
-        if inside[start] and inside[end]:
-            cv2.line(
-                canvas, pixels[start].tolist(), pixels[end].tolist(), colour, _HAND_EDGE_WIDTH_PX
-            )
-    _draw_dots(canvas, pixels, seen, radius_px=_HAND_RADIUS_PX, colour=_HAND_COLOUR)
+        if seen[start] and seen[end]:
+            cv2.line(canvas, pixels[start], pixels[end], colour, _HAND_EDGE_WIDTH_PX)
 
 
-def _draw_dots(
-    canvas: NDArray[np.uint8],
-    pixels: NDArray[np.int64],
-    seen: NDArray[np.bool_],
-    *,
-    radius_px: int,
-    colour: tuple[int, int, int],
-) -> None:
-    import cv2
+class _Dot:
+    """A filled circle as OpenCV draws it, put on many places at once."""
 
-    # The released code treats points left of or above pixel 1 as not found.
-    for pixel in pixels[seen & (pixels >= 1).all(axis=-1)].tolist():
-        cv2.circle(canvas, pixel, radius_px, colour, thickness=-1)
+    def __init__(self, radius_px: int, colour: tuple[int, int, int]) -> None:
+        import cv2
+
+        self._radius_px = radius_px
+        self._colour = colour
+        self._pixel = np.array(colour, dtype=np.uint8).view(_PIXEL)
+        side_px = 2 * radius_px + 1
+        disc = np.zeros((side_px, side_px), dtype=np.uint8)
+        cv2.circle(disc, (radius_px, radius_px), radius_px, (1,), thickness=-1)
+        self._rows, self._columns = np.nonzero(disc)
+
+    def draw(self, canvas: NDArray[np.uint8], centres: NDArray[np.int64]) -> None:
+        """Draw the circle around each of the pixels, (N, 2)."""
+        import cv2
+
+        height_px, width_px = canvas.shape[:2]
+        corners = centres - self._radius_px
+        room = np.array([width_px, height_px]) - 2 * self._radius_px
+        whole = ((corners >= 0) & (corners < room)).all(axis=-1)
+        starts = corners[whole] @ np.array([1, width_px])
+        places = starts[:, None] + (self._rows * width_px + self._columns)
+        canvas.reshape(-1).view(_PIXEL)[places] = self._pixel
+        for centre in centres[~whole].tolist():
+            cv2.circle(canvas, centre, self._radius_px, self._colour, thickness=-1)

@@ -7,17 +7,25 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.dataset import clip_path, keypoints_path, pose_path
-from tpbench.dwpose_drawing import draw_pose
+from tpbench.dwpose_drawing import PoseDrawer
 from tpbench.errors import MediaError
 from tpbench.extraction.measures import finite_percentile
 from tpbench.extraction.shots import Span
 from tpbench.files import sha256_of
-from tpbench.video import CLIP, POSE, AudioSource, VideoInfo, VideoWriter, probe, read_frames
+from tpbench.video import (
+    CLIP,
+    POSE,
+    AudioSource,
+    BackgroundCalls,
+    VideoInfo,
+    VideoWriter,
+    probe,
+    read_frames,
+)
 from tpbench.video.display import Window
 from tpbench.wholebody import (
     FACE,
@@ -179,16 +187,22 @@ def write_clip(  # noqa: PLR0913 - what a clip is made of
         path.parent.mkdir(exist_ok=True)
     frames = read_frames(source, info=info, start_frame=span.start_frame, end_frame=span.end_frame)
     audio = _sound(source, info, span) if info.has_audio else None
+    given_px = (crop.side_px, crop.side_px)
     writer = partial(VideoWriter, width_px=size_px, height_px=size_px, fps=info.fps)
+    drawer = PoseDrawer(moved.keypoints, moved.scores, size_px, size_px)
+
+    def draw(at: int) -> None:
+        pose_writer.write(drawer.draw(at))
+
     with (
-        writer(video, encoding=CLIP, audio=audio) as clip_writer,
+        writer(video, encoding=CLIP, audio=audio, frame_size_px=given_px) as clip_writer,
         writer(poses, encoding=POSE) as pose_writer,
+        BackgroundCalls(clip_writer.write) as clip_calls,
+        BackgroundCalls(draw) as pose_calls,
     ):
         for at, frame in enumerate(frames):
-            clip_writer.write(_cropped(frame.image, crop, size_px))
-            pose_writer.write(
-                draw_pose(moved.keypoints[at : at + 1], moved.scores[at : at + 1], size_px, size_px)
-            )
+            clip_calls.put(_cropped(frame.image, crop))
+            pose_calls.put(at)
     save_pose(keypoints, moved)
     counts = (probe(video).frame_count, probe(poses).frame_count, len(moved))
     if counts != (span.n_frames,) * 3:
@@ -208,10 +222,5 @@ def _sound(source: Path, info: VideoInfo, span: Span) -> AudioSource:
     )
 
 
-def _cropped(image: NDArray[np.uint8], crop: CropBox, size_px: int) -> NDArray[np.uint8]:
-    square = image[crop.y0_px : crop.y0_px + crop.side_px, crop.x0_px : crop.x0_px + crop.side_px]
-    if crop.side_px == size_px:
-        return square
-    interpolation = cv2.INTER_AREA if crop.side_px > size_px else cv2.INTER_CUBIC
-    resized: NDArray[np.uint8] = cv2.resize(square, (size_px, size_px), interpolation=interpolation)
-    return resized
+def _cropped(image: NDArray[np.uint8], crop: CropBox) -> NDArray[np.uint8]:
+    return image[crop.y0_px : crop.y0_px + crop.side_px, crop.x0_px : crop.x0_px + crop.side_px]

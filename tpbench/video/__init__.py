@@ -22,11 +22,20 @@ from tpbench.video.pictures import PICTURE_SUFFIXES, read_picture
 from tpbench.video.probe import probe
 from tpbench.video.read import DecodedFrame, Frame, decode_frames, frames_at, read_frames
 from tpbench.video.source import VIDEO_SUFFIXES, VideoInfo
-from tpbench.video.write import CLIP, LOSSLESS_X264, POSE, PREVIEW, Encoding, VideoWriter
+from tpbench.video.write import (
+    CLIP,
+    LOSSLESS_X264,
+    POSE,
+    PREVIEW,
+    BackgroundCalls,
+    Encoding,
+    VideoWriter,
+)
 
 __all__ = [
     "CLIP", "LOSSLESS_X264", "PICTURE_SUFFIXES", "POSE", "PREVIEW", "VIDEO_SUFFIXES",
-    "AudioSource", "DecodedFrame", "Encoding", "Footage", "Frame", "PassedOver", "VideoInfo",
+    "AudioSource", "BackgroundCalls", "DecodedFrame", "Encoding", "Footage", "Frame",
+    "PassedOver", "VideoInfo",
     "VideoWriter", "Window", "content_sha256", "decode_frames", "first_number_in", "frames_at",
     "is_frame_folder", "open_footage", "passed_over", "pictures_in", "probe", "read_frames",
     "read_picture",
