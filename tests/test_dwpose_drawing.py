@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tpbench.dwpose_drawing import draw_pose, mean_body_scores
+from tpbench.dwpose_drawing import PoseDrawer, draw_pose, mean_body_scores
 from tpbench.wholebody import FACE, FEET, LEFT_HAND, LEFT_SHOULDER, RIGHT_SHOULDER
 
 GOLDEN = Path(__file__).parent / "golden" / "dwpose_drawing"
@@ -167,3 +167,30 @@ def test_a_poster_sized_picture_can_be_drawn() -> None:
     large = draw_pose(keypoints * 8, scores, height_px * 8, width_px * 8)
     assert large.shape == (height_px * 8, width_px * 8, 3)
     assert large.any()
+
+
+def test_frames_drawn_one_after_the_other_are_those_drawn_alone() -> None:
+    generator = np.random.default_rng(5)
+    keypoints = generator.uniform(-20, 90, (60, 133, 2)).astype(np.float32)
+    scores = generator.choice([0, 0.29, 0.3, 0.31, 1], (60, 133)).astype(np.float32)
+    keypoints[generator.random((60, 133)) < 0.1] = np.nan
+    drawer = PoseDrawer(keypoints, scores, 64, 72)
+    for frame in [*range(60), 0]:
+        alone = draw_pose(keypoints[[frame]], scores[[frame]], 64, 72)
+        np.testing.assert_array_equal(drawer.draw(frame), alone)
+
+
+@pytest.mark.parametrize(
+    ("point", "radius_px", "colour"),
+    [(FACE.start, 3, (255, 255, 255)), (LEFT_HAND.start, 4, (0, 0, 255))],
+)
+@pytest.mark.parametrize("size", [(12, 17), (5, 20), (7, 7)])
+def test_a_dot_is_opencvs_circle_wherever_it_lies(
+    point: int, radius_px: int, colour: tuple[int, int, int], size: tuple[int, int]
+) -> None:
+    for x, y in np.ndindex(size[1] + 6, size[0] + 6):
+        expected = np.zeros((*size, 3), np.uint8)
+        if x >= 1 and y >= 1:
+            cv2.circle(expected, (x, y), radius_px, colour, thickness=-1)
+        drawn = draw_pose(*one_person({point: (x + 0.5, y + 0.5)}), *size)
+        np.testing.assert_array_equal(drawn, expected)
