@@ -26,6 +26,7 @@ from benchmarks.sides import (
     print_table,
     rate,
     run_together,
+    shown,
 )
 
 _PROCESSES: Final = 2
@@ -107,8 +108,8 @@ def row(side: Side, spent: Spent, start: Spent, n_frames: int) -> list[str]:
     said = spent.said[0]
     return [
         side.name,
-        f"{found.frames_per_s:.2f}",
-        f"{found.cpu_ms:,.0f}",
+        shown(found.frames_per_s, "{:.2f}"),
+        shown(found.cpu_ms, "{:,.0f}"),
         *(f"{said['images'].get(name, 0) / n_frames:.2f}" for name in ("detector", "pose")),
         f"{sum(said['calls'].values()) / n_frames:.2f}",
     ]

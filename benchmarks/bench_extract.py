@@ -9,12 +9,16 @@ mediapipe` with two workers, which writes the dataset. All sides work in turn on
 each in processes of its own; what their start takes is measured on videos of a few frames, stated,
 and left out of the rates.
 
-`--against` adds the tpbench of another checkout, such as the commit before, as a further side.
+`--against` adds the tpbench of another checkout, such as the commit before, as a further side:
+
+    git worktree add ../before HEAD~1
+    python -m benchmarks.bench_extract --against ../before
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import tempfile
 from dataclasses import dataclass
@@ -30,6 +34,7 @@ from benchmarks.sides import (
     print_table,
     rate,
     run_together,
+    shown,
 )
 from tpbench.detectors.mediapipe_tasks import hand_bundle, model_bytes, pose_bundle
 
@@ -93,23 +98,25 @@ def measure(bench: Bench, name: str, videos: Path, n_frames: int, *, rounds: int
     starts = {side: bench.run(side, bench.folder / "start") for side in bench.sides}
     taken: dict[str, list[Rate]] = {side: [] for side in bench.sides}
     last: dict[str, Spent] = {}
+    few = _PROCESSES * _START_FRAMES
     for _ in range(rounds):
         for side in bench.sides:
             last[side] = bench.run(side, videos)
-            taken[side].append(rate(last[side], starts[side], n_frames))
+            taken[side].append(rate(last[side], starts[side], n_frames - few))
     speed = {side: median([one.frames_per_s for one in rates]) for side, rates in taken.items()}
     cost = {side: median([one.cpu_ms for one in rates]) for side, rates in taken.items()}
-    plain = max((side for side in bench.sides if side.startswith("plain")), key=speed.__getitem__)
+    loops = [side for side in bench.sides if side.startswith("plain")]
+    plain = max(loops, key=lambda side: 0.0 if math.isnan(speed[side]) else speed[side])
     print(f"{name}: {len(list(videos.iterdir()))} videos, {n_frames:,} frames, {rounds} rounds")
     print_table(
         ["side", "frames/s", "ratio", "CPU ms/frame", "ratio", "start, s"],
         [
             [
                 f"{side} *" if side == plain else side,
-                f"{speed[side]:.1f}",
-                f"{speed[side] / speed[plain]:.2f}x",
-                f"{cost[side]:.1f}",
-                f"{cost[side] / cost[plain]:.2f}x",
+                shown(speed[side], "{:.1f}"),
+                shown(speed[side] / speed[plain], "{:.2f}x"),
+                shown(cost[side], "{:.1f}"),
+                shown(cost[side] / cost[plain], "{:.2f}x"),
                 f"{starts[side].wall_s:.1f}",
             ]
             for side in bench.sides
@@ -120,16 +127,24 @@ def measure(bench: Bench, name: str, videos: Path, n_frames: int, *, rounds: int
         if side.startswith("tpbench"):
             print(found(side, last[side]))
     if bench.against:
-        ratios = [
-            now.frames_per_s / before.frames_per_s
-            for now, before in zip(taken[_OURS], taken[_BEFORE], strict=True)
-        ]
-        saved = cost[_BEFORE] / max(1e-9, cost[_OURS])
-        print(
-            f"now against before: {median(ratios):.2f}x the frames/s (round by round: "
-            f"{', '.join(f'{ratio:.2f}' for ratio in ratios)}), CPU {saved:.2f}x less"
-        )
+        compare(taken, last)
     print(flush=True)
+
+
+def compare(taken: dict[str, list[Rate]], last: dict[str, Spent]) -> None:
+    """Print how the two checkouts differ, in speed and in what they kept."""
+    ratios = [
+        now.frames_per_s / before.frames_per_s
+        for now, before in zip(taken[_OURS], taken[_BEFORE], strict=True)
+    ]
+    cpu_ms = [median([one.cpu_ms for one in taken[side]]) for side in (_BEFORE, _OURS)]
+    print(
+        f"now against before: {median(ratios):.2f}x the frames/s (round by round: "
+        f"{', '.join(f'{ratio:.2f}' for ratio in ratios)}), CPU {cpu_ms[0] / cpu_ms[1]:.2f}x less"
+    )
+    one, other = (last[side].said[0] for side in (_OURS, _BEFORE))
+    same = all(one[name] == other[name] for name in ("kept_sources", "kept_frames", "codes"))
+    print(f"kept videos, kept frames and reject codes: {'the same' if same else 'NOT the same'}")
 
 
 def found(side: str, spent: Spent) -> str:
@@ -146,8 +161,9 @@ def found(side: str, spent: Spent) -> str:
 
 
 def median(values: list[float]) -> float:
-    """Return the median."""
-    return statistics.median(values)
+    """Return the median of what was measured; NaN where nothing was."""
+    measured = [value for value in values if not math.isnan(value)]
+    return statistics.median(measured) if measured else math.nan
 
 
 def main() -> None:

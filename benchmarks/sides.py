@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import resource
@@ -46,7 +47,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """What a frame takes once everything has started."""
+    """What a frame takes once everything has started; NaN where a busy machine hid it."""
 
     frames_per_s: float
     cpu_ms: float
@@ -61,9 +62,16 @@ def rate(spent: Spent, start: Spent, n_frames: int) -> Rate:
         start: by the same processes for next to nothing.
         n_frames: of the run, those of the start not counted.
     """
-    wall_s = max(1e-6, spent.wall_s - start.wall_s)
-    cpu_s = max(0.0, spent.cpu_s - start.cpu_s)
-    return Rate(frames_per_s=n_frames / wall_s, cpu_ms=1000 * cpu_s / n_frames)
+    wall_s, cpu_s = spent.wall_s - start.wall_s, spent.cpu_s - start.cpu_s
+    return Rate(
+        frames_per_s=n_frames / wall_s if wall_s > 0 else math.nan,
+        cpu_ms=1000 * cpu_s / n_frames if cpu_s > 0 else math.nan,
+    )
+
+
+def shown(value: float, text: str) -> str:
+    """Return a number in the format `text`; empty where it could not be measured."""
+    return "" if math.isnan(value) else text.format(value)
 
 
 def run_together(commands: Sequence[Sequence[str]], *, checkout: Path = CHECKOUT) -> Spent:
