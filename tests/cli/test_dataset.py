@@ -28,6 +28,7 @@ from tests.cli.conftest import invoke
 from tests.conftest import MediaMaker
 from tests.datasets import clip_files, kept_row
 from tests.talks import N_FRAMES, brighter, darkness, short_settings, write_odd_talk, write_talk
+from tpbench.cli.dataset import speed_lines
 from tpbench.cli.extraction import _progress_bar
 from tpbench.cli.main import _CurrentStderr, main
 from tpbench.cli.output import CleanStream, counted
@@ -531,10 +532,23 @@ def test_inspect_shows_counts_reject_table_and_speed(folder: Path) -> None:
     assert "kept 3 75.0%" in lines
     assert "rejected 1 25.0%" in lines
     assert "face.too_small 1 100.0% Face [bold]height" in lines
-    assert (
-        "2 workers, 10 s: 45.0 source frames/s, 1.80x real time, 0.90 h of video per core-hour"
-        in lines
-    )
+    assert "2 workers, 10 s: 45.0 source frames/s, 1.80x real time" in lines
+    assert "0.90 h of video per core-hour" in lines
+
+
+def test_the_latest_run_stands_beside_the_sum_of_all() -> None:
+    one = RunStats(workers=2, gpus=1, wall_s=10, core_s=20, source_frames=450, source_s=18)
+    first, latest = one.model_copy(update={"stage_s": {"write": 1.0}}), one
+    assert speed_lines(first.model_copy(update={"runs": (first,)})) == [
+        "2 workers, 10 s: 45.0 source frames/s, 1.80x real time",
+        "0.90 h of video per core-hour, 1.80 h per GPU-hour",
+        "stages: write 100%",
+    ]
+    both = {"wall_s": 30.0, "source_s": 54.0, "source_frames": 1350, "runs": (first, latest)}
+    assert speed_lines(one.model_copy(update=both))[:2] == [
+        "latest run: 2 workers, 10 s: 45.0 source frames/s, 1.80x real time",
+        "all runs: 2 workers, 30 s: 45.0 source frames/s, 1.80x real time",
+    ]
 
 
 def test_inspect_shows_every_measurement_of_a_clip_against_its_limit(folder: Path) -> None:

@@ -218,22 +218,21 @@ def speed_lines(run: RunStats) -> list[str]:
     """Return the time an extraction took: of the latest run, and of all if there were more."""
     if len(run.runs) < 2:
         return run_lines(run)
-    latest = [f"latest run: {line}" for line in run_lines(run.runs[-1])[:1]]
+    latest, *_ = run_lines(run.runs[-1])
     first, *others = run_lines(run)
-    return [*latest, f"all runs: {first}", *others]
+    return [f"latest run: {latest}", f"all runs: {first}", *others]
 
 
 def run_lines(run: RunStats) -> list[str]:
-    """Return the time of one extraction, or of a sum: the rates, and the share of each stage."""
-    rates = [
-        (run.frames_per_s, "{:,.1f} source frames/s"),
-        (run.real_time_factor, "{:,.2f}x real time"),
-        (run.video_hours_per_core_hour, "{:.2f} h of video per core-hour"),
-        (run.video_hours_per_gpu_hour, "{:.2f} h per GPU-hour"),
-    ]
-    shown = ", ".join(text.format(value) for value, text in rates if value is not None)
-    line = f"{counted(run.workers, 'worker')}, {duration(run.wall_s)}"
-    lines = [f"{line}: {shown}" if shown else line]
+    """Return the time of one extraction, or of a sum: rates, hours, the share of each stage."""
+    lines = [f"{counted(run.workers, 'worker')}, {duration(run.wall_s)}"]
+    if run.frames_per_s is not None and run.real_time_factor is not None:
+        rates = f"{run.frames_per_s:,.1f} source frames/s, {run.real_time_factor:,.2f}x real time"
+        lines[0] += f": {rates}"
+    if (hours := run.video_hours_per_core_hour) is not None:
+        on_gpu = run.video_hours_per_gpu_hour
+        more = "" if on_gpu is None else f", {on_gpu:.2f} h per GPU-hour"
+        lines.append(f"{hours:.2f} h of video per core-hour{more}")
     if run.stage_shares:
         shares = (f"{stage} {share:.0%}" for stage, share in run.stage_shares.items())
         lines.append(f"stages: {', '.join(shares)}")
