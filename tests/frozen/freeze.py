@@ -47,12 +47,14 @@ COMMAND_LIMIT_S: Final = 1200.0
 MASKED: Final = "(masked)"
 
 TEXT_MASKS: Final = (
-    (r"\d+ workers?, [\d.]+ (s|min|h): .*?\)", "speed of this extraction"),
+    (r"\d+ workers?, [\d.]+ (s|min|h): .*? real time", "speed of this extraction"),
+    (r"stages: .*%", "speed of this extraction"),
     (r"[\d.]+ (GB free)", "the disk of the moment"),
     (r"[\d.,]+ (source )?frames/s( a worker| per worker| with)", "speed of this run"),
-    (r"[\d.]+ hours of video per core-hour", "speed of this run"),
+    (r"[\d.]+ (hours|h) of video per core-hour", "speed of this run"),
+    (r"[\d.]+ times real time", "speed of this run"),
     (
-        r'"(wall_s|core_s|probe|screen|decode|measure|detect|write|\w*_fps|\w*_per_\w+)": ?[\d.]+',
+        r'"(wall_s|core_s|real_time_factor|probe|screen|decode|measure|detect|write|\w*_fps|\w*_per_\w+)": ?[\d.]+',
         "speed of this run",
     ),
     (r"^\d+%$", "shares of time in the report"),
