@@ -54,7 +54,8 @@ TEXT_MASKS: Final = (
     (r"[\d.]+ (hours|h) of video per core-hour", "speed of this run"),
     (r"[\d.]+ times real time", "speed of this run"),
     (
-        r'"(wall_s|core_s|real_time_factor|probe|screen|decode|measure|detect|write|\w*_fps|\w*_per_\w+)": ?[\d.]+',
+        r'"(wall_s|core_s|probe|screen|decode|measure|detect|write|real_time_factor|\w*_fps'
+        r'|\w*_per_\w+)": ?[\d.]+',
         "speed of this run",
     ),
     (r"^\d+%$", "shares of time in the report"),
