@@ -31,8 +31,8 @@ _HEAD: Final = """\
 # Performance
 
 Measured by `make bench`, which writes this page. Frames a second need a machine with nothing else
-to do; processor time (CPU) holds on a busy one, too. Each section says what was run where. Before a
-long extraction, measure your own machine with `tpbench bench extract`:
+to do; processor time (CPU) holds on a busy one, too. Each section says what was run where, and how many processes
+wanted a core as it began (load). Before a long extraction, measure your own machine with `tpbench bench extract`:
 [extraction.md](extraction.md#how-fast-it-is).
 """
 
@@ -179,10 +179,14 @@ def as_markdown(output: str) -> str:
     return "\n\n".join(blocks)
 
 
-def written(section: Section, output: str) -> str:
-    """Return a section of the page."""
+def stamp() -> str:
+    """Return date, machine, what else it has to do, and the commit."""
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    stamp = f"{today} · {machine()} · commit {commit()}"
+    return f"{today} · {machine()}, load {os.getloadavg()[0]:.1f} · commit {commit()}"
+
+
+def written(section: Section, output: str, stamp: str) -> str:
+    """Return a section of the page."""
     about = textwrap.fill(section.about, 100)
     return f"## {section.title}\n\n{about}\n\n{stamp}\n\n{as_markdown(output)}\n"
 
@@ -240,9 +244,10 @@ def main() -> None:
     for section in SECTIONS:
         if options.only and section.name not in options.only:
             continue
+        began = stamp()
         output = run(section, quick=options.quick, more=options.more)
         if not options.quick:
-            save(section.title, written(section, output))
+            save(section.title, written(section, output, began))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_section_that_is_measured_again_leaves_the_others_and_their_order(page: Path) -> None:
     one, two = SECTIONS[0], SECTIONS[1]
     for section, output in ((two, "a\n"), (one, "b\n"), (two, "c\n")):
-        save(section.title, written(section, output))
+        save(section.title, written(section, output, "today"))
     found = sections_of(page.read_text(encoding="utf-8"))
     assert list(found) == [one.title, two.title]
     assert found[one.title].endswith("    b\n")

@@ -44,10 +44,10 @@ def test_the_table_has_a_row_for_each_number_of_workers(asked: list[BenchRequest
     result = invoke("bench", "extract", "a talk.mp4", "--workers", "1,2", "--skeleton", "mediapipe")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert result.exit_code == 0
-    assert lines[0] == (
-        "a talk.mp4: 300 frames; 1 clip kept, 1 part rejected; preset talkingpose, "
-        "skeletons by mediapipe"
-    )
+    assert lines[:2] == [
+        "a talk.mp4: 300 frames; 1 clip kept, 1 part rejected",
+        "preset talkingpose, skeletons by mediapipe",
+    ]
     assert "workers frames/s real time h per core-h cores busy" in lines
     assert "1 30.0 1.20x 1.26 0.9" in lines
     assert "2 60.0 2.40x 1.26 1.9" in lines

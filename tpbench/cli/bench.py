@@ -62,8 +62,9 @@ def bench_extract(
     frames = first.run.source_frames // first.run.workers
     typer.echo(
         f"{video.name}: {counted(frames, 'frame')}; {counted(first.kept, 'clip')} kept, "
-        f"{counted(first.rejected, 'part')} rejected; preset {preset}, skeletons by {skeleton}"
+        f"{counted(first.rejected, 'part')} rejected"
     )
+    typer.echo(f"preset {preset}, skeletons by {skeleton}")
     if not first.kept:
         typer.echo("no clip is kept: the figures are those of videos that are rejected")
     print_table(_rates(rows), console())
