@@ -31,9 +31,9 @@ _HEAD: Final = """\
 # Performance
 
 Measured by `make bench`, which writes this page. Frames a second need a machine with nothing else
-to do; processor time (CPU) holds on a busy one, too. Each section says what was run where, and how many processes
-wanted a core as it began (load). Before a long extraction, measure your own machine with `tpbench bench extract`:
-[extraction.md](extraction.md#how-fast-it-is).
+to do; processor time (CPU) holds on a busy one, too. Each section says what was run where, and how
+many processes wanted a core when it began (load). Before a long extraction, measure your own
+machine with `tpbench bench extract`: [extraction.md](extraction.md#how-fast-it-is).
 """
 
 
