@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,3 +153,23 @@ def test_an_error_of_a_thread_is_raised_and_nothing_left(
         written(tmp_path, source, pose)
     assert is_without_files(tmp_path)
     assert not waits_in_background()
+
+
+@pytest.mark.parametrize("path_of", [clip_path, pose_path])
+def test_a_finished_file_that_lacks_a_picture_is_noticed(
+    tmp_path: Path,
+    source: Path,
+    pose: WholeBodyPose,
+    monkeypatch: pytest.MonkeyPatch,
+    path_of: Callable[[Path, str], Path],
+) -> None:
+    finished = VideoWriter.__exit__
+
+    def cut_off(self: VideoWriter, *error: object) -> None:
+        finished(self, *error)  # type: ignore[arg-type]  # passed on
+        if self.path == path_of(tmp_path, "clip"):
+            self.path.write_bytes(self.path.read_bytes()[:-1])
+
+    monkeypatch.setattr(VideoWriter, "__exit__", cut_off)
+    with pytest.raises(MediaError, match=rf"gave \(.*{N_FRAMES - 1}.*\) frames for a clip of"):
+        written(tmp_path, source, pose)
