@@ -23,7 +23,7 @@ from tpbench.benchmark.leaderboard.tables import build_leaderboard
 from tpbench.benchmark.run_folder import ClipRecord
 from tpbench.benchmark.run_info import write_run_info
 from tpbench.benchmark.verify import verify_run
-from tpbench.extraction.pipeline import failed_row
+from tpbench.extraction.rows import failed_row
 from tpbench.extraction.run import extract
 from tpbench.extraction.sources import Source, read_provenance
 

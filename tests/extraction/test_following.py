@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from tpbench.detectors.base import Detections, FaceDetection, PersonDetection
 from tpbench.extraction.config import TrackSettings
-from tpbench.extraction.following import PersonTracker, Sighting, joined_tracks
+from tpbench.extraction.following import PersonTracker, Sighting
+from tpbench.extraction.tracks import joined_tracks
 from tpbench.wholebody import NUM_KEYPOINTS
 
 if TYPE_CHECKING:

@@ -21,9 +21,8 @@ from tpbench.extraction.filters import (
     judge_screened,
     reject_codes,
 )
-from tpbench.extraction.following import Followed
 from tpbench.extraction.measures import Evidence
-from tpbench.extraction.pipeline import (
+from tpbench.extraction.rows import (
     DUPLICATE_CODE,
     TRANSITION_CODE,
     RowMaker,
@@ -33,6 +32,7 @@ from tpbench.extraction.pipeline import (
 from tpbench.extraction.shots import Span
 from tpbench.extraction.sources import Provenance, Source
 from tpbench.extraction.steadying import SWITCH_COUNTS, skeleton_digest
+from tpbench.extraction.tracks import Followed
 from tpbench.extraction.writing import CropBox, WrittenClip
 from tpbench.video import VideoInfo
 from tpbench.video.display import Display
@@ -256,7 +256,7 @@ def test_a_threshold_of_zero_is_not_off(
 def test_every_measurement_is_described_for_people() -> None:
     described = described_measurements()
     codes = [item.code for item in described]
-    assert codes == [row.code for row in ALL_FILTERS] + [""] * len(SWITCH_COUNTS)
+    assert codes == [row.code for row in ALL_FILTERS] + [""] * (len(SWITCH_COUNTS) + 1)
     for item in described:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", item.name)
         assert item.title

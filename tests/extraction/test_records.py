@@ -14,7 +14,6 @@ import pytest
 from tpbench.dataset import Clip, RunStats
 from tpbench.dataset.folder import RECORDS_FOLDER
 from tpbench.errors import DatasetError, MediaError
-from tpbench.extraction.pipeline import duplicate_row
 from tpbench.extraction.planning import make_folder, plan, work_items
 from tpbench.extraction.records import (
     WORKER_LOG,
@@ -24,6 +23,7 @@ from tpbench.extraction.records import (
     open_records,
     read_records,
 )
+from tpbench.extraction.rows import duplicate_row
 from tpbench.extraction.sources import Source, find_sources, hashed, source_id
 from tpbench.foreign import printable
 from tpbench.work import Outcome, Progress, ProgressCounter

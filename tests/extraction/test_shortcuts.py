@@ -17,15 +17,8 @@ from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
 from tpbench.extraction import camera
 from tpbench.extraction.config import ExtractionConfig, load_preset
-from tpbench.extraction.measures import (
-    flat_mask,
-    looks,
-    luminance,
-    page_image,
-    page_share,
-    sharpness,
-    text_mask,
-)
+from tpbench.extraction.measures import looks, luminance, sharpness
+from tpbench.extraction.pages import flat_mask, page_image, page_share, text_mask
 from tpbench.extraction.shots import CutRules
 from tpbench.wholebody import NUM_KEYPOINTS, body_size_px
 

@@ -10,7 +10,8 @@ import av
 import numpy as np
 
 from tpbench.extraction.config import ExtractionConfig, load_preset
-from tpbench.extraction.pipeline import OTHER_CODES, TRANSPARENT_CODE, SourcePipeline
+from tpbench.extraction.pipeline import SourcePipeline
+from tpbench.extraction.rows import OTHER_CODES, TRANSPARENT_CODE
 from tpbench.extraction.sources import find_sources
 
 

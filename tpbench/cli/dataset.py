@@ -283,7 +283,7 @@ def _status_table(info: DatasetInfo) -> Table:
 
 
 def _reject_table(info: DatasetInfo) -> Table:
-    from tpbench.extraction.pipeline import OTHER_CODES
+    from tpbench.extraction.rows import OTHER_CODES
 
     titles = OTHER_CODES | {item.code: item.title for item in info.measurements if item.code}
     table = new_table("rejected for", "rows", "share", "measured", right=("rows", "share"))

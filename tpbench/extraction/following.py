@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -22,7 +20,6 @@ from tpbench.extraction import measures
 from tpbench.extraction.camera import CameraShift
 from tpbench.extraction.config import ExtractionConfig, TrackSettings
 from tpbench.extraction.measures import (
-    ClipEvidence,
     StageClock,
     hellinger,
     in_light,
@@ -30,15 +27,16 @@ from tpbench.extraction.measures import (
     person_patch,
     yaw_deg,
 )
-from tpbench.extraction.screening import (
-    FaceSample,
-    PictureSample,
-    PictureSampler,
-    sample_faces,
-    sampled_evidence,
-)
+from tpbench.extraction.screening import PictureSample, PictureSampler, sample_faces
 from tpbench.extraction.shots import Span
-from tpbench.extraction.steadying import skeleton_digest, steadied
+from tpbench.extraction.tracks import (
+    EvidenceMaker,
+    Followed,
+    FrameRecord,
+    Glimpse,
+    TrackWatch,
+    sampling_step,
+)
 from tpbench.video import Frame, VideoInfo
 from tpbench.wholebody import (
     LEFT_EAR,
@@ -47,7 +45,6 @@ from tpbench.wholebody import (
     NUM_KEYPOINTS,
     RIGHT_WRIST,
     VISIBLE_SCORE,
-    WholeBodyPose,
 )
 
 _REFERENCE_S: Final = 1.0
@@ -181,6 +178,13 @@ def _centre(face: FaceDetection) -> NDArray[np.float64]:
     return (face.box_px[:2].astype(np.float64) + face.box_px[2:]) / 2
 
 
+def with_person(sighting: Sighting, people: Sequence[PersonDetection]) -> Sighting:
+    """Return a sighting with its person among the people of the frame."""
+    if sighting.face is None:
+        return sighting
+    return replace(sighting, person=_person_of(sighting.face, people))
+
+
 def _person_of(face: FaceDetection, people: Sequence[PersonDetection]) -> PersonDetection | None:
     """Return the nearest person whose head lies within a face height of the face."""
     best, best_distance = None, _height(face)
@@ -198,41 +202,9 @@ def _person_of(face: FaceDetection, people: Sequence[PersonDetection]) -> Person
 
 
 _BATCH: Final = 16
-_SWITCH_MARGIN_S: Final = 0.4
-"""A change of person is noticed within 9 frames at 25 fps, measured on synthetic faces."""
 _WRISTS: Final = [LEFT_WRIST, RIGHT_WRIST]
 _FACE_PATCH_PX: Final = 64
 _HAND_PATCH_PX: Final = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Followed:
-    """A span over which one person was tracked, or in which no person could be."""
-
-    span: Span
-    evidence: ClipEvidence
-    first_pts: int | None
-    """Time stamp (pts) of the span's first frame in the source."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _FrameRecord:
-    """What is kept of one frame: about 2 KB."""
-
-    pts: int | None
-    sighting_track: int
-    face_seen: bool
-    faces: FaceSample
-    picture: PictureSample | None
-    keypoints: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    wrists_px: NDArray[np.float32]
-    yaw_deg: float
-    face_sharpness: float
-    hand_scores: tuple[float, float]
-    hand_sharpness: tuple[float, float]
-    camera_shift_share: float
-    appearance_change: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,33 +215,78 @@ class PieceAnalyser:
     config: ExtractionConfig
     detectors: DetectorSuite
     clock: StageClock
+    to_the_end: bool = False
+    """Measure every frame, even of tracks that will certainly be rejected."""
 
     def analyse(self, piece: Span, frames: Iterable[Frame]) -> list[Followed]:
         """Return the piece tiled into spans of one track each.
 
+        Once it is certain that the running track will be rejected, only its face is followed, until
+        the track ends; and nothing more is read when no other track can be long enough either.
+
         Args:
             piece: the range of these frames.
             frames: all of them in order, scaled to `screening.max_side_px`.
+
+        Raises:
+            UndecidedError: a span might have been kept, but not all of it was measured.
         """
         self.detectors.reset()
-        records: list[_FrameRecord] = []
+        track = TrackWatch(
+            piece=piece,
+            maker=EvidenceMaker(info=self.info, detectors=self.detectors),
+            config=self.config,
+            to_the_end=self.to_the_end,
+        )
         fps = float(self.info.fps)
         tracker = PersonTracker(fps=fps, settings=self.config.track)
-        camera = CameraShift()
+        camera: CameraShift | None = CameraShift()
+        """None while frames are not measured."""
         sampler = PictureSampler()
-        every = max(1, round(fps / self.config.screening.rate_hz))
+        every = sampling_step(self.info, self.config)
         for batch in _batches(frames, _BATCH):
-            with self.clock.stage("detect"):
-                answers = self.detectors.detect(batch)
-            for frame, found in zip(batch, answers, strict=True):
-                sighting = tracker.push(frame.image, found)
+            answers = self._answers(batch, faces_only=track.is_hopeless)
+            for at, frame in enumerate(batch):
+                sighting = tracker.push(frame.image, answers[at])
+                if track.enter(sighting.track):
+                    if camera is None:
+                        self.detectors.reset()  # frames were left out
+                    answers[at:] = self._answers(batch[at:], faces_only=False)
+                    sighting = with_person(sighting, answers[at].people)
+                found = answers[at]
+                if track.is_hopeless:
+                    camera = None
+                    track.push(self._glimpse(frame, found, sighting))
+                    continue
+                camera = camera or CameraShift()
                 box = None if sighting.face is None else sighting.face.box_px
                 shift = camera.push(frame.image, box, people=found.people, hands=found.hands)
                 sample = None
                 if (frame.index - piece.start_frame) % every == 0:
                     sample = sampler.sample(frame.index, frame.image)
-                records.append(self._record(frame, found, sighting, sample, shift))
-        return list(self._followed(piece, records))
+                track.push(self._record(frame, found, sighting, sample, shift))
+            track.look()
+            if track.nothing_can_follow:
+                break
+        return list(track.followed())
+
+    def _answers(self, batch: Sequence[Frame], *, faces_only: bool) -> list[Detections]:
+        with self.clock.stage("detect"):
+            detector = self.detectors.faces if faces_only else self.detectors
+            return list(detector.detect(batch))
+
+    def _glimpse(self, frame: Frame, found: Detections, sighting: Sighting) -> Glimpse:
+        return Glimpse(
+            pts=frame.pts,
+            sighting_track=sighting.track,
+            face_seen=sighting.face is not None,
+            faces=sample_faces(
+                frame.index,
+                found.faces,
+                scale=frame.image.shape[1] / self.info.width_px,
+                prominent_share=self.config.screening.prominent_face_share,
+            ),
+        )
 
     def _record(
         self,
@@ -278,7 +295,7 @@ class PieceAnalyser:
         sighting: Sighting,
         sample: PictureSample | None,
         camera_shift_share: float,
-    ) -> _FrameRecord:
+    ) -> FrameRecord:
         scale = frame.image.shape[1] / self.info.width_px
         keypoints = np.full((NUM_KEYPOINTS, 2), np.nan, dtype=np.float32)
         scores = np.zeros(NUM_KEYPOINTS, dtype=np.float32)
@@ -290,17 +307,12 @@ class PieceAnalyser:
             own = sighting.person.body_wrists_px
             wrists = keypoints[_WRISTS] if own is None else _to_source(own, scale)
             sides = self.detectors.sides_of_hands(found.hands, sighting.person)
-        face = sighting.face
-        return _FrameRecord(
-            pts=frame.pts,
-            sighting_track=sighting.track,
-            face_seen=face is not None,
-            faces=sample_faces(
-                frame.index,
-                found.faces,
-                scale=scale,
-                prominent_share=self.config.screening.prominent_face_share,
-            ),
+        face, glimpse = sighting.face, self._glimpse(frame, found, sighting)
+        return FrameRecord(
+            pts=glimpse.pts,
+            sighting_track=glimpse.sighting_track,
+            face_seen=glimpse.face_seen,
+            faces=glimpse.faces,
             picture=sample,
             keypoints=keypoints,
             scores=scores,
@@ -317,92 +329,6 @@ class PieceAnalyser:
             camera_shift_share=camera_shift_share,
             appearance_change=sighting.appearance_change,
         )
-
-    def _followed(self, piece: Span, seen: Sequence[_FrameRecord]) -> Iterator[Followed]:
-        tracks = joined_tracks(
-            [record.sighting_track for record in seen],
-            [record.face_seen for record in seen],
-            margin_frames=round(_SWITCH_MARGIN_S * self.info.fps),
-        )
-        start = 0
-        for _, group in groupby(zip(tracks, seen, strict=True), key=itemgetter(0)):
-            records = [record for _, record in group]
-            begin = piece.start_frame + start
-            start += len(records)
-            span = Span(shot_id=piece.shot_id, start_frame=begin, end_frame=begin + len(records))
-            yield Followed(
-                span=span,
-                evidence=self._evidence(span, records),
-                first_pts=records[0].pts,
-            )
-
-    def _evidence(self, span: Span, records: Sequence[_FrameRecord]) -> ClipEvidence:
-        cheap = sampled_evidence(
-            [record.picture for record in records if record.picture is not None],
-            [record.faces for record in records],
-            size_px=(self.info.width_px, self.info.height_px),
-            fps=self.info.fps,
-            span=span,
-        )
-        return ClipEvidence(
-            width_px=cheap.width_px,
-            height_px=cheap.height_px,
-            fps=cheap.fps,
-            n_frames=cheap.n_frames,
-            sampled=cheap.sampled,
-            luminance=cheap.luminance,
-            motion=cheap.motion,
-            page_share=cheap.page_share,
-            text_share=cheap.text_share,
-            num_faces=cheap.num_faces,
-            face_height_px=cheap.face_height_px,
-            face_scores=cheap.face_scores,
-            face_yaw_deg=np.array([record.yaw_deg for record in records]),
-            face_sharpness=np.array([record.face_sharpness for record in records]),
-            hand_scores=np.array([record.hand_scores for record in records]),
-            hand_sharpness=np.array([record.hand_sharpness for record in records]),
-            camera_shift_share=np.array([r.camera_shift_share for r in records[1:]]),
-            appearance_change=np.array([record.appearance_change for record in records]),
-            pose=self._pose(records),
-        )
-
-    def _pose(self, records: Sequence[_FrameRecord]) -> WholeBodyPose:
-        found = WholeBodyPose(
-            keypoints=np.stack([record.keypoints for record in records]),
-            scores=np.stack([record.scores for record in records]),
-            width_px=self.info.width_px,
-            height_px=self.info.height_px,
-            source=self.detectors.source,
-            model_digest=skeleton_digest(self.detectors),
-        )
-        wrists_px = np.stack([record.wrists_px for record in records])
-        return steadied(found, wrists_px=wrists_px, fps=float(self.info.fps))
-
-
-def joined_tracks(
-    tracks: Sequence[int], face_seen: Sequence[bool], *, margin_frames: int
-) -> list[int]:
-    """Remove the frames around a change of person from both tracks.
-
-    A change is noticed some frames after it happened. So the frames without a face on either side
-    of it, and `margin_frames` more, belong to no track: each change has its own negative number.
-
-    Args:
-        tracks: number of the track of each frame.
-        face_seen: whether the followed face was seen in each frame.
-        margin_frames: how late a change may be noticed.
-    """
-    joined = list(tracks)
-    changes = [at for at in range(1, len(tracks)) if tracks[at] != tracks[at - 1]]
-    for number, change in enumerate(changes):
-        for frames in (range(change - 1, -1, -1), range(change, len(tracks))):
-            seen = 0
-            for at in frames:
-                seen += face_seen[at]
-                if tracks[at] != tracks[frames[0]] or seen > margin_frames:
-                    break
-                joined[at] = -1 - number
-    return joined
 
 
 def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:

@@ -2,209 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-import tpbench
 from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
 from tpbench.detectors.base import DetectorSuite
-from tpbench.errors import DamageError, MediaError, TransparentError
+from tpbench.errors import DamageError, TransparentError
 from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.damage import screen_whole_shots
 from tpbench.extraction.filters import (
-    Verdict,
     deciding_frame,
     judge_clip,
     judge_file,
     judge_screened,
     reject_codes,
 )
-from tpbench.extraction.following import Followed, PieceAnalyser
+from tpbench.extraction.following import PieceAnalyser
 from tpbench.extraction.measures import StageClock
+from tpbench.extraction.rows import RowMaker, path_mark, transparent_row
 from tpbench.extraction.screening import Screened, sampled_evidence, screen_again, spans_of_shot
 from tpbench.extraction.shots import Shot, Span, cut_evenly
 from tpbench.extraction.sources import (
-    Provenance,
     Source,
     hashed,
     read_provenance,
     source_id,
     why_out_of_reach,
 )
-from tpbench.extraction.steadying import skeleton_digest, switch_counts
 from tpbench.extraction.thumbnails import write_thumbnails
-from tpbench.extraction.writing import CropBox, WrittenClip, upper_body_crop, write_clip
+from tpbench.extraction.tracks import Followed, UndecidedError
+from tpbench.extraction.writing import upper_body_crop, write_clip
 from tpbench.files import sync
-from tpbench.privacy import public_message
 from tpbench.video import VideoInfo, decode_frames, probe, read_frames
 from tpbench.video.ahead import ahead
-
-TRANSITION_CODE = "shot.transition"
-"""The span is a dissolve or a fade between two shots."""
-DUPLICATE_CODE = "source.duplicate"
-"""The source has the same bytes as another one, which is processed instead."""
-TRANSPARENT_CODE = "source.transparent"
-"""The source is transparent in places, over content that was not meant to be seen."""
-OTHER_CODES: Final = {
-    TRANSITION_CODE: "Dissolve or fade",
-    DUPLICATE_CODE: "Same bytes as another source",
-    TRANSPARENT_CODE: "Transparent in places",
-}
-"""Reject codes that belong to no filter, and what they mean."""
-
-
-def failed_row(source: Source, error: str, *, quarantined: bool = False) -> Clip:
-    """Return the one row of a source that could not be processed, with its error in one line."""
-    name = source_id(source)
-    return Clip(
-        clip_id=f"{name}_{'quarantined' if quarantined else 'failed'}_{_path_mark(source)}",
-        status="quarantined" if quarantined else "failed",
-        source_id=name,
-        source_path=source.shown_path,
-        source_sha256=source.sha256,
-        tool_version=tpbench.__version__,
-        error=public_message(error),
-    )
-
-
-def duplicate_row(source: Source) -> Clip:
-    """Return the one row of a source whose bytes equal another's."""
-    return _refused_row(source, DUPLICATE_CODE, f"same bytes as {source.duplicate_of}")
-
-
-def transparent_row(source: Source, error: str) -> Clip:
-    """Return the one row of a source that is transparent, with what to do about it."""
-    return _refused_row(source, TRANSPARENT_CODE, error)
-
-
-def _refused_row(source: Source, code: str, error: str) -> Clip:
-    name = source_id(source)
-    return Clip(
-        clip_id=f"{name}_{code.removeprefix('source.')}_{_path_mark(source)}",
-        status="rejected",
-        reject_codes=(code,),
-        source_id=name,
-        source_path=source.shown_path,
-        source_sha256=source.sha256,
-        tool_version=tpbench.__version__,
-        error=public_message(error),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowMaker:
-    """Builds the manifest rows of one source."""
-
-    source: Source
-    info: VideoInfo
-    provenance: Provenance
-    detectors: DetectorSuite
-
-    def clip_id(self, span: Span) -> str:
-        """Return `<source_id>_<start>_<end>` with times in ms, so that ids sort in time order."""
-        start_ms, end_ms = (
-            round(frame * 1000 / self.info.fps) for frame in (span.start_frame, span.end_frame)
-        )
-        return f"{source_id(self.source)}_{start_ms:08d}_{end_ms:08d}"
-
-    def transition(self, span: Span) -> Clip:
-        """Return the row of a transition between shots."""
-        return Clip(**self._common(span), status="rejected", reject_codes=(TRANSITION_CODE,))
-
-    def damaged(self, span: Span, error: MediaError) -> Clip:
-        """Return the row of a stretch that is left out because the source is damaged there."""
-        said = f"{self.source.shown_path}: {error.reason}; undamaged parts are kept"
-        return Clip(**self._common(span) | {"shot_id": None}, status="failed", error=said)
-
-    def screened_out(self, span: Span, verdicts: Sequence[Verdict]) -> Clip:
-        """Return the row of a span that the screening rejected."""
-        return Clip(
-            **self._common(span),
-            **_judgement(verdicts),
-            status="rejected",
-            reject_codes=reject_codes(verdicts),
-        )
-
-    def followed(
-        self,
-        followed: Followed,
-        *,
-        track_id: int,
-        verdicts: Sequence[Verdict],
-        crop: CropBox,
-        written: WrittenClip | None,
-    ) -> Clip:
-        """Return the row of a tracked span: kept with its files, or rejected without files."""
-        x0, y0, x1, y1 = crop.normalised(self.info.width_px, self.info.height_px)
-        return Clip(
-            **self._common(followed.span),
-            **_judgement(verdicts, switch_counts(followed.evidence.pose)),
-            status="rejected" if written is None else "kept",
-            reject_codes=reject_codes(verdicts),
-            start_pts=followed.first_pts,
-            crop_x0=x0,
-            crop_y0=y0,
-            crop_x1=x1,
-            crop_y1=y1,
-            out_size_px=None if written is None else written.size_px,
-            track_id=track_id,
-            clip_sha256=None if written is None else written.clip_sha256,
-            keypoints_sha256=None if written is None else written.keypoints_sha256,
-            pose_sha256=None if written is None else written.pose_sha256,
-            pose_source=self.detectors.source,
-            skeleton_digest=skeleton_digest(self.detectors),
-            hand_digest=self.detectors.hand_digest,
-        )
-
-    def _common(self, span: Span) -> dict[str, Any]:
-        fps = self.info.fps
-        return {
-            "clip_id": self.clip_id(span),
-            "source_id": source_id(self.source),
-            "source_path": self.source.shown_path,
-            "source_sha256": self.source.sha256,
-            "url": self.provenance.url,
-            "licence": self.provenance.licence,
-            "uploader": self.provenance.uploader,
-            "retrieved_at": self.provenance.retrieved_at,
-            "start_frame": span.start_frame,
-            "end_frame": span.end_frame,
-            "start_s": float(span.start_frame / fps),
-            "end_s": float(span.end_frame / fps),
-            "time_base": str(self.info.time_base),
-            "fps_num": fps.numerator,
-            "fps_den": fps.denominator,
-            "n_frames": span.n_frames,
-            "source_width_px": self.info.width_px,
-            "source_height_px": self.info.height_px,
-            "shot_id": span.shot_id,
-            "identity": source_id(self.source),
-            "tool_version": tpbench.__version__,
-            "face_digest": self.detectors.face_digest,
-        }
-
-
-def _judgement(
-    verdicts: Sequence[Verdict], others: Mapping[str, float] | None = None
-) -> dict[str, Any]:
-    judged = {verdict.measurement: verdict.measured for verdict in verdicts}
-    return {
-        "measurements": judged | dict(others or {}),
-        "thresholds": {verdict.measurement: verdict.threshold for verdict in verdicts},
-    }
-
-
-def _path_mark(source: Source) -> str:
-    # The shown path is not unique: two input folders may have the same name; ids must differ.
-    return hashlib.sha256(os.fsencode(source.path)).hexdigest()[:8]
-
 
 Item = TypeVar("Item")
 
@@ -276,7 +111,7 @@ class SourcePipeline:
             info = probe(source.path)
         self.require_folder()
         # Two shards may give different sources the same id: see `planning`.
-        name = f"{source_id(source)}-{_path_mark(source)}"
+        name = f"{source_id(source)}-{path_mark(source)}"
         with _staging(self.folder / WORK_FOLDER / name) as staging:
             work = _SourceWork(
                 pipeline=self,
@@ -412,6 +247,14 @@ class _SourceWork:
             )
 
     def _analyse(self, piece: Span, info: VideoInfo, counted: _FrameCounter) -> list[Followed]:
+        try:
+            return self._follow(piece, info, counted, to_the_end=False)
+        except UndecidedError:
+            return self._follow(piece, info, counted, to_the_end=True)
+
+    def _follow(
+        self, piece: Span, info: VideoInfo, counted: _FrameCounter, *, to_the_end: bool
+    ) -> list[Followed]:
         frames = read_frames(
             self.source.path,
             info=info,
@@ -426,12 +269,16 @@ class _SourceWork:
             config=self.pipeline.config,
             detectors=self.pipeline.detectors,
             clock=self.clock,
+            to_the_end=to_the_end,
         )
         with self.clock.stage("measure"):
             return analyser.analyse(piece, counted.each(self.clock.each("decode", frames)))
 
     def _clip(self, followed: Followed, info: VideoInfo, *, track_id: int) -> Clip:
         config, pose = self.pipeline.config, followed.evidence.pose
+        if (sure := followed.rejections) is not None:
+            row = self.rows.given_up(followed, track_id=track_id, rejections=sure)
+            return self._noted(row, deciding_frame(followed.evidence, sure))
         verdicts = judge_clip(followed.evidence, config.filters)
         crop = upper_body_crop(pose, margin_share=config.clip.margin_share)
         written = None

@@ -24,7 +24,7 @@ from tpbench.dataset.folder import MANIFEST_NAME, RECORDS_FOLDER, RECORDS_LOCK
 from tpbench.dataset.info import INFO_NAME, read_info
 from tpbench.errors import DatasetError, MediaError
 from tpbench.extraction.leftovers import holds_work
-from tpbench.extraction.pipeline import failed_row
+from tpbench.extraction.rows import failed_row
 from tpbench.extraction.sources import Source, hashed
 from tpbench.extraction.speed import read_times, run_file
 from tpbench.foreign import printable

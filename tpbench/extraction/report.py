@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from tpbench.dataset import Clip, Dataset, DatasetInfo, Measurement
 from tpbench.detectors.base import models_by_role
 from tpbench.errors import MediaError
-from tpbench.extraction.pipeline import OTHER_CODES
+from tpbench.extraction.rows import OTHER_CODES
 from tpbench.extraction.thumbnails import evenly, read_thumbnails
 from tpbench.files import atomic_write_text
 from tpbench.foreign import ForeignFileError, require_own

@@ -23,7 +23,8 @@ from tpbench.extraction.camera import (
     sample_bars,
 )
 from tpbench.extraction.config import ExtractionConfig
-from tpbench.extraction.measures import Evidence, page_share
+from tpbench.extraction.measures import Evidence
+from tpbench.extraction.pages import page_image, page_share, text_mask
 from tpbench.extraction.shots import Shot, ShotFinder, Span, split_by_promise
 from tpbench.video import DecodedFrame, Frame, VideoInfo
 
@@ -72,8 +73,8 @@ class PictureSampler:
             float("nan") if self._last is None else measures.lab_distance(self._last, thumbnail)
         )
         self._last = thumbnail
-        page = measures.page_image(image)
-        text = measures.text_mask(page)
+        page = page_image(image)
+        text = text_mask(page)
         return PictureSample(
             frame=frame,
             luminance=measures.luminance(image),

@@ -11,7 +11,8 @@ from typing import Any
 from tpbench.dataset.folder import RECORDS_FOLDER
 from tpbench.errors import MediaError
 from tpbench.extraction.config import ExtractionConfig
-from tpbench.extraction.pipeline import SourcePipeline, anywhere, duplicate_row
+from tpbench.extraction.pipeline import SourcePipeline, anywhere
+from tpbench.extraction.rows import duplicate_row
 from tpbench.extraction.sources import Source, why_out_of_reach
 from tpbench.work.faults import HaltError, PostponedError, machine_fault
 from tpbench.work.records import require_same

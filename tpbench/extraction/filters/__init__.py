@@ -7,19 +7,23 @@ from typing import Any, Final, TypeVar
 
 from tpbench.dataset import Measurement
 from tpbench.extraction.filters import body, clip, face, picture
-from tpbench.extraction.filters.base import Filter, Verdict
+from tpbench.extraction.filters.base import Filter, Unseen, Verdict
 from tpbench.extraction.measures import ClipEvidence, Evidence
 from tpbench.extraction.steadying import SWITCH_COUNTS
 
 __all__ = [
     "ALL_FILTERS",
     "CLIP_FILTERS",
+    "JUDGED_FRAMES",
     "SCREENING_FILTERS",
     "Filter",
+    "Unseen",
     "Verdict",
+    "certain_rejections",
     "deciding_frame",
     "described_measurements",
     "judge_clip",
+    "judge_faces",
     "judge_file",
     "judge_screened",
     "reject_codes",
@@ -31,6 +35,14 @@ CLIP_FILTERS: Final = (*face.WHOLE, *body.WHOLE, *clip.WHOLE)
 """Run on every frame of the tracked person, together with the screening filters again."""
 ALL_FILTERS: Final[tuple[Filter[ClipEvidence], ...]] = (*SCREENING_FILTERS, *CLIP_FILTERS)
 
+JUDGED_FRAMES: Final = Measurement(
+    name="judged_frames",
+    title="Frames judged",
+    unit="frames",
+    meaning="After how many frames it was certain that the span would be rejected; blank where all "
+    "of its frames were measured.",
+)
+"""Not a filter's: the other measurements of such a span are over these frames."""
 Seen = TypeVar("Seen", bound=Evidence)
 Thresholds = Mapping[str, float | None]
 """Reject code -> threshold, as a preset gives them. A filter without one is off."""
@@ -46,6 +58,11 @@ def judge_file(evidence: Evidence, thresholds: Thresholds) -> list[Verdict]:
         thresholds: of the preset.
     """
     return _judged(clip.SCREENING, evidence, thresholds)
+
+
+def judge_faces(evidence: Evidence, thresholds: Thresholds) -> list[Verdict]:
+    """Apply the filters that need nothing but the faces of a span, its size and its length."""
+    return _judged((*clip.SCREENING, *face.SCREENING), evidence, thresholds)
 
 
 def judge_screened(evidence: Evidence, thresholds: Thresholds) -> list[Verdict]:
@@ -73,6 +90,28 @@ def reject_codes(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     return tuple(verdict.code for verdict in verdicts if not verdict.kept)
 
 
+def certain_rejections(
+    seen: ClipEvidence, thresholds: Thresholds, unseen: Unseen, *, slack: float = 0.0
+) -> list[Verdict]:
+    """Return the rejections of a span seen in part that nothing which follows can undo.
+
+    Args:
+        seen: its first frames; the pose is not looked at.
+        thresholds: of the preset.
+        unseen: the most that may follow.
+        slack: see `Filter.surely_rejects`.
+
+    Returns:
+        Verdicts whose measured number is that of the frames seen.
+    """
+    return [
+        item.judge(seen, threshold)
+        for item in ALL_FILTERS
+        if (threshold := thresholds.get(item.code)) is not None
+        and item.surely_rejects(seen, threshold, unseen, slack=slack)
+    ]
+
+
 def deciding_frame(evidence: Evidence, verdicts: Sequence[Verdict]) -> int:
     """Return the frame that shows best why the first filter rejected, from 0 at the span's start.
 
@@ -95,4 +134,4 @@ def described_measurements() -> tuple[Measurement, ...]:
         )
         for part, name in SWITCH_COUNTS.items()
     )
-    return (*(item.measurement for item in ALL_FILTERS), *counted)
+    return (*(item.measurement for item in ALL_FILTERS), *counted, JUDGED_FRAMES)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.dataset import Measurement
-from tpbench.extraction.filters.base import Filter
+from tpbench.extraction.filters.base import Filter, best_share, highest_percentile
 from tpbench.extraction.measures import ClipEvidence, finite_median, finite_percentile, share
 from tpbench.extraction.steadying import switches
 from tpbench.wholebody import (
@@ -132,6 +132,9 @@ WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
         ),
         measure=lambda seen: share(np.any(seen.hand_scores > 0, axis=1)),
         per_frame=lambda seen: np.any(seen.hand_scores > 0, axis=1),
+        best_case=lambda seen, unseen: best_share(
+            np.any(seen.hand_scores > 0, axis=1), unseen.frames
+        ),
     ),
     Filter(
         measurement=Measurement(
@@ -143,6 +146,9 @@ WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
         ),
         measure=lambda seen: share(np.all(seen.hand_scores > 0, axis=1)),
         per_frame=lambda seen: np.all(seen.hand_scores > 0, axis=1),
+        best_case=lambda seen, unseen: best_share(
+            np.all(seen.hand_scores > 0, axis=1), unseen.frames
+        ),
     ),
     Filter(
         measurement=Measurement(
@@ -156,6 +162,9 @@ WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
         per_frame=lambda seen: np.fmin.reduce(
             np.where(seen.hand_scores > 0, seen.hand_scores, np.nan), axis=1
         ),
+        best_case=lambda seen, unseen: highest_percentile(
+            seen.hand_scores[seen.hand_scores > 0], 10, 2 * unseen.frames
+        ),
     ),
     Filter(
         measurement=Measurement(
@@ -167,5 +176,8 @@ WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
         ),
         measure=lambda seen: finite_median(seen.hand_sharpness),
         per_frame=lambda seen: np.fmin.reduce(seen.hand_sharpness, axis=1),
+        best_case=lambda seen, unseen: highest_percentile(
+            seen.hand_sharpness, 50, 2 * unseen.frames
+        ),
     ),
 )

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from tpbench.dataset import Measurement
-from tpbench.extraction.filters.base import Filter
+from tpbench.extraction.filters.base import Filter, Unseen, lowest_percentile
 from tpbench.extraction.measures import ClipEvidence, Evidence, finite_percentile
 
 KNOWN_SHARE: Final = 0.5
@@ -26,6 +26,18 @@ def camera_speed(seen: ClipEvidence) -> float:
     return float(np.nanmean(shifts)) * float(seen.fps)
 
 
+def slowest_camera(seen: ClipEvidence, unseen: Unseen) -> float:
+    """Return the camera speed if it stands still from here on.
+
+    NaN while too few frames that follow may give an estimate for a verdict.
+    """
+    shifts = seen.camera_shift_share
+    known = int(np.isfinite(shifts).sum())
+    if known < KNOWN_SHARE * (shifts.size + unseen.frames) or not known:
+        return float("nan")
+    return float(np.nansum(shifts)) / (known + unseen.frames) * float(seen.fps)
+
+
 SCREENING: Final[tuple[Filter[Evidence], ...]] = (
     Filter(
         measurement=Measurement(
@@ -37,6 +49,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
             meaning="The shorter side of the source picture.",
         ),
         measure=lambda seen: float(min(seen.width_px, seen.height_px)),
+        best_case=lambda seen, _: float(min(seen.width_px, seen.height_px)),
     ),
     Filter(
         measurement=Measurement(
@@ -48,6 +61,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
             meaning="The number of frames of the span.",
         ),
         measure=lambda seen: float(seen.n_frames),
+        best_case=lambda seen, unseen: float(seen.n_frames + unseen.frames),
     ),
 )
 
@@ -63,6 +77,7 @@ WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
         ),
         measure=camera_speed,
         per_frame=lambda seen: seen.camera_shift_share * float(seen.fps),
+        best_case=slowest_camera,
     ),
     Filter(
         measurement=Measurement(
@@ -74,5 +89,6 @@ WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
         ),
         measure=lambda seen: finite_percentile(seen.appearance_change, 95),
         per_frame=lambda seen: seen.appearance_change,
+        best_case=lambda seen, unseen: lowest_percentile(seen.appearance_change, 95, unseen.frames),
     ),
 )

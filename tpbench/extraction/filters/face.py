@@ -8,7 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.dataset import Measurement
-from tpbench.extraction.filters.base import Filter
+from tpbench.extraction.filters.base import (
+    Filter,
+    best_share,
+    highest_percentile,
+    lowest_percentile,
+)
 from tpbench.extraction.measures import ClipEvidence, Evidence, finite_median, lasting, share
 
 FRONTAL_DEG: Final = 45.0
@@ -32,6 +37,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
         ),
         measure=lambda seen: 1.0 - share(lasting(seen.num_faces == 0)),
         per_frame=lambda seen: ~lasting(seen.num_faces == 0),
+        best_case=lambda seen, unseen: best_share(~lasting(seen.num_faces == 0), unseen.frames),
     ),
     Filter(
         measurement=Measurement(
@@ -43,6 +49,9 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
         ),
         measure=lambda seen: share(lasting(seen.num_faces > 1)),
         per_frame=lambda seen: lasting(seen.num_faces > 1),
+        best_case=lambda seen, unseen: (
+            1.0 - best_share(~lasting(seen.num_faces > 1), unseen.frames)
+        ),
     ),
     Filter(
         measurement=Measurement(
@@ -55,6 +64,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
         ),
         measure=lambda seen: finite_median(seen.face_height_px),
         per_frame=lambda seen: seen.face_height_px,
+        best_case=lambda seen, unseen: highest_percentile(seen.face_height_px, 50, unseen.frames),
     ),
     Filter(
         measurement=Measurement(
@@ -66,6 +76,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
         ),
         measure=lambda seen: finite_median(seen.face_scores),
         per_frame=lambda seen: seen.face_scores,
+        best_case=lambda seen, unseen: highest_percentile(seen.face_scores, 50, unseen.frames),
     ),
 )
 
@@ -81,6 +92,9 @@ WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
         ),
         measure=lambda seen: finite_median(np.abs(seen.face_yaw_deg)),
         per_frame=lambda seen: np.abs(seen.face_yaw_deg),
+        best_case=lambda seen, unseen: lowest_percentile(
+            np.abs(seen.face_yaw_deg), 50, unseen.frames
+        ),
     ),
     Filter(
         measurement=Measurement(
@@ -92,6 +106,7 @@ WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
         ),
         measure=lambda seen: share(frontal(seen)),
         per_frame=frontal,
+        best_case=lambda seen, unseen: best_share(frontal(seen), unseen.frames),
     ),
     Filter(
         measurement=Measurement(
@@ -103,5 +118,6 @@ WHOLE: Final[tuple[Filter[ClipEvidence], ...]] = (
         ),
         measure=lambda seen: finite_median(seen.face_sharpness),
         per_frame=lambda seen: seen.face_sharpness,
+        best_case=lambda seen, unseen: highest_percentile(seen.face_sharpness, 50, unseen.frames),
     ),
 )

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from tpbench.dataset import Measurement
-from tpbench.extraction.filters.base import Filter
+from tpbench.extraction.filters.base import (
+    Filter,
+    best_share,
+    highest_percentile,
+    lowest_percentile,
+)
 from tpbench.extraction.measures import Evidence, finite_median, finite_percentile, share
 
 MOVING_LEVELS: Final = 0.4
@@ -26,6 +31,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
         ),
         measure=lambda seen: finite_median(seen.luminance),
         per_frame=lambda seen: seen.luminance,
+        best_case=lambda seen, unseen: highest_percentile(seen.luminance, 50, unseen.samples),
     ),
     Filter(
         measurement=Measurement(
@@ -38,6 +44,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
         ),
         measure=lambda seen: finite_percentile(seen.luminance, 90),
         per_frame=lambda seen: seen.luminance,
+        best_case=lambda seen, unseen: lowest_percentile(seen.luminance, 90, unseen.samples),
     ),
     Filter(
         measurement=Measurement(
@@ -49,6 +56,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
         ),
         measure=lambda seen: share(seen.motion > MOVING_LEVELS),
         per_frame=lambda seen: seen.motion > MOVING_LEVELS,
+        best_case=lambda seen, unseen: best_share(seen.motion > MOVING_LEVELS, unseen.samples),
     ),
     Filter(
         measurement=Measurement(
@@ -60,6 +68,7 @@ SCREENING: Final[tuple[Filter[Evidence], ...]] = (
         ),
         measure=lambda seen: finite_median(seen.page_share),
         per_frame=lambda seen: seen.page_share,
+        best_case=lambda seen, unseen: lowest_percentile(seen.page_share, 50, unseen.samples),
     ),
     Filter(
         measurement=Measurement(
