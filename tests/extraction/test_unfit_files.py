@@ -41,7 +41,7 @@ class Extraction:
         self.folder.mkdir(exist_ok=True)
         named = {code.replace("__", "."): threshold for code, threshold in filters.items()}
         config = self.config.model_copy(update={"filters": self.config.filters | named})
-        detectors: Any = SimpleNamespace(faces=Nobody(), face_digest="f" * 64)
+        detectors: Any = SimpleNamespace(faces=Nobody(), face_digest="f" * 64, on_gpu=False)
         pipeline = SourcePipeline(config=config, detectors=detectors, folder=self.folder)
         (source,) = find_sources([path], excluded=self.folder)
         return list(pipeline.run(source, self.decoded.append).clips)
