@@ -129,7 +129,7 @@ def test_a_graph_that_breaks_on_batches_is_run_in_a_loop(
     path = save_yolox(onnx_folder / "breaks.onnx", breaks_on_batches=True)
     frames = mixed_frames()
     with caplog.at_level(logging.WARNING):
-        answers = DWPoseDetector(path, simcc_path, device="cpu").detect(frames)
+        answers = DWPoseDetector(path, simcc_path, device="cpu", batch_size=8).detect(frames)
     assert_equal_answers(answers, detector.detect(frames))
     assert [record.message for record in caplog.records] == [
         f"{path} fails on a batch: it is run image by image"

@@ -145,6 +145,11 @@ def test_images_are_counted(simcc_path: Path) -> None:
     assert (model.num_images, model.on_gpu) == (5, False)
 
 
+def test_the_processor_gets_one_image_at_a_time(simcc_path: Path) -> None:
+    model = OnnxModel(simcc_path, device="cpu", num_threads=1)
+    assert model.max_batch == 1
+
+
 @pytest.mark.gpu
 def test_a_gpu_answers_as_the_processor_does(simcc_path: Path, yolox_path: Path) -> None:
     for path, shape in ((simcc_path, (5, 3, 384, 288)), (yolox_path, (5, 3, 640, 640))):

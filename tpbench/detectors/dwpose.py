@@ -249,7 +249,8 @@ class DWPoseDetector:
         pose_path: a whole-body SimCC ONNX model (DWPose, RTMPose, RTMW).
         device: where both run.
         num_threads: threads that one operator may use.
-        batch_size: frames, and then people, in one batch of a model, if its graph allows.
+        batch_size: frames, and then people, in one batch of a model, if its graph allows; by
+            default 8 on a GPU, 1 on the processor.
         detect_every: how many frames apart people are searched; between, their boxes are followed.
 
     Raises:
@@ -266,7 +267,7 @@ class DWPoseDetector:
         *,
         device: Device = "auto",
         num_threads: int = 1,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         detect_every: int = 1,
     ) -> None:
         self._models = [

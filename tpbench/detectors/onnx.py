@@ -33,6 +33,7 @@ _CUDA_OPTIONS: Final = {
     # Several workers share a GPU, so none reserves twice what it needs.
     "arena_extend_strategy": "kSameAsRequested",
 }
+_GPU_BATCH: Final = 8
 _ERRORS_ONLY: Final = 3
 
 
@@ -47,7 +48,8 @@ class OnnxModel:
         path: the ONNX file.
         device: where it runs.
         num_threads: threads that one operator may use.
-        max_batch: images per batch, if the batch axis of the graph is dynamic.
+        max_batch: images per batch, if the batch axis of the graph is dynamic. By default 8 on a
+            GPU and 1 on the processor, where more are no faster and only take memory.
 
     Raises:
         MissingWeightsError: there is no such file.
@@ -55,7 +57,9 @@ class OnnxModel:
             CUDA was requested and isn't active.
     """
 
-    def __init__(self, path: Path, *, device: Device, num_threads: int, max_batch: int) -> None:
+    def __init__(
+        self, path: Path, *, device: Device, num_threads: int, max_batch: int | None = None
+    ) -> None:
         self.path = path
         self._session = _open_session(path, device=device, num_threads=num_threads)
         inputs = self._session.get_inputs()
@@ -74,11 +78,13 @@ class OnnxModel:
             raise ConfigError(
                 f"{path}: the batch is fixed at {shape[0]}; export it with 1 or a dynamic axis"
             )
+        self.on_gpu: Final = self._session.get_providers()[0] == _CUDA
+        if max_batch is None:
+            max_batch = _GPU_BATCH if self.on_gpu else 1
         self._batch = 1 if shape[0] == 1 else max_batch
         self.height_px: int | None = shape[2]
         self.width_px: int | None = shape[3]
         self.output_shapes: list[Shape] = [_shape(out.shape) for out in self._session.get_outputs()]
-        self.on_gpu: Final = self._session.get_providers()[0] == _CUDA
         self.num_images = 0
         self._bound = BoundSession(self._session, where="cuda") if self.on_gpu else None
         self._input_name = inputs[0].name
