@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.material import Talks, sample_talks, write_kept, write_mix
+from benchmarks.mediapipe_bundles import hand_bundle, pose_bundle
 from benchmarks.sides import (
     CHECKOUT,
     Rate,
@@ -36,7 +37,7 @@ from benchmarks.sides import (
     run_together,
     shown,
 )
-from tpbench.detectors.mediapipe_tasks import hand_bundle, model_bytes, pose_bundle
+from tpbench.detectors.lite import model_bytes
 
 _PROCESSES: Final = 2
 _START_FRAMES: Final = 8

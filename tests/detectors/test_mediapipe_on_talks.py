@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,6 @@ def skeletons(frames: list[Frame], *, mirror: bool = False) -> np.ndarray:
 
 @pytest.fixture(scope="module", params=[1, 3])
 def talk(request: pytest.FixtureRequest, shared_dir: Path) -> Talk:
-    pytest.importorskip("ai_edge_litert")
     folder, number = shared_dir / "data" / "talkingpose_samples", request.param
     frames = pictures(folder / f"vid{number}.mp4")
     with np.load(folder / f"official_body{number}.npz") as data:
@@ -137,3 +137,28 @@ def test_in_a_mirror_bodies_are_not_off_to_one_side(talk: Talk) -> None:
     joints, in_mirror = [0, 1, 2, 3, 4, 5, 6, 7, 8], [0, 2, 1, 4, 3, 6, 5, 8, 7]
     shifts = talk.points[:, joints, 0] - talk.mirrored[:, in_mirror, 0]
     assert abs(float(np.nanmean(shifts))) < 3
+
+
+def test_frames_between_anchors_are_near_those_of_a_search_of_every_frame(
+    shared_dir: Path,
+) -> None:
+    path = shared_dir / "data" / "talkingpose_samples" / "vid3.mp4"
+    frames = list(islice(read_frames(path), 96))
+    every, sparse = (
+        _in_parts(MediaPipeSkeletonDetector(every_frame=every_frame), frames)
+        for every_frame in (True, False)
+    )
+    gaps = np.hypot(*(every - sparse).transpose(2, 0, 1))
+    assert np.nanmedian(gaps) < 2
+    assert np.nanpercentile(gaps, 95) < 6
+    lost = np.isnan(every[:, [91, 112], 0]) != np.isnan(sparse[:, [91, 112], 0])
+    assert lost.mean() < 0.05
+    swapped = np.hypot(*(every[:, LEFT_HAND] - sparse[:, RIGHT_HAND]).transpose(2, 0, 1))
+    seen = np.isfinite(swapped).all(axis=1) & np.isfinite(gaps[:, LEFT_HAND]).all(axis=1)
+    assert seen.mean() > 0.9
+    assert (swapped[seen].mean(axis=1) > gaps[seen, LEFT_HAND].mean(axis=1)).all()
+
+
+def _in_parts(detector: MediaPipeSkeletonDetector, frames: list[Frame]) -> np.ndarray:
+    found = [d for at in range(0, len(frames), 16) for d in detector.detect(frames[at : at + 16])]
+    return np.stack([detection.people[0].keypoints_px for detection in found])

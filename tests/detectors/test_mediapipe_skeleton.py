@@ -31,7 +31,6 @@ from tpbench.wholebody import (
 
 @pytest.fixture(scope="module")
 def skeleton() -> Iterator[MediaPipeSkeletonDetector]:
-    pytest.importorskip("ai_edge_litert")
     detector = MediaPipeSkeletonDetector()
     yield detector
     detector.close()

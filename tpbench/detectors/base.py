@@ -40,6 +40,25 @@ class FaceDetection:
     ears_px: NDArray[np.float32]
     """(2, 2) px: the person's own right ear (tragion), then the left ear."""
 
+    def to_points(self) -> NDArray[np.float64]:
+        """Return (7, 3): corners of the box, eyes, nose and ears, each with the score."""
+        points = np.concatenate(
+            [self.box_px.reshape(2, 2), self.eyes_px, self.nose_px[None], self.ears_px]
+        )
+        return np.column_stack([points, np.full(len(points), self.score)])
+
+    @classmethod
+    def from_points(cls, points: NDArray[np.float64]) -> FaceDetection:
+        """Return the face of `to_points`."""
+        places = points[:, :2].astype(np.float32)
+        return cls(
+            box_px=places[:2].ravel(),
+            eyes_px=places[2:4],
+            nose_px=places[4],
+            ears_px=places[5:],
+            score=float(points[0, 2]),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HandDetection:
@@ -222,7 +241,12 @@ class DetectorSuite:
 
 
 def build_suite(
-    *, skeleton: PoseSource, device: Device, offline: bool, strides: Strides = EVERY_FRAME
+    *,
+    skeleton: PoseSource,
+    device: Device,
+    offline: bool,
+    strides: Strides = EVERY_FRAME,
+    every_frame: bool = True,
 ) -> DetectorSuite:
     """Load the models of an extraction.
 
@@ -231,6 +255,8 @@ def build_suite(
         device: where DWPose runs.
         offline: never fetch model files.
         strides: which frames are searched if the skeleton is DWPose.
+        every_frame: whether MediaPipe's networks run on every frame; otherwise frames in which a
+            part moves steadily are interpolated.
 
     Raises:
         MissingWeightsError: a model file is missing and can't be fetched.
@@ -240,7 +266,7 @@ def build_suite(
     if skeleton == "mediapipe":
         from tpbench.detectors.mediapipe_skeleton import MediaPipeSkeletonDetector
 
-        whole = MediaPipeSkeletonDetector(offline=offline)
+        whole = MediaPipeSkeletonDetector(every_frame=every_frame, offline=offline)
         return DetectorSuite(
             faces=whole.faces, hands=whole.hands, skeleton=whole, skeleton_finds_all=True
         )
@@ -252,7 +278,7 @@ def build_suite(
     people = DWPoseDetector.from_weights(device=device, detect_every=strides.people)
     return DWPoseSuite(
         faces=MediaPipeFaceDetector(offline=offline),
-        hands=MediaPipeHandDetector(offline=offline),
+        hands=MediaPipeHandDetector(every_frame=every_frame, offline=offline),
         skeleton=people,
         strides=strides,
         on_gpu=people.on_gpu,

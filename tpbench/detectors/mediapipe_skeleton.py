@@ -1,7 +1,6 @@
-"""MediaPipe's hands and body, and whole-body skeletons assembled from them and the face mesh.
+"""MediaPipe's faces and hands, and whole-body skeletons put together from them, body and mesh.
 
-Everything needed comes from PyPI. Feet are never found, nor are face points where LiteRT has no
-wheel.
+Everything needed comes from PyPI. Feet are never found.
 """
 
 from __future__ import annotations
@@ -20,8 +19,12 @@ from tpbench.detectors.base import (
     PersonDetection,
     sides_of_hands,
 )
-from tpbench.detectors.faces import MediaPipeFaceDetector, mesh_to_ibug68, open_face_mesh
-from tpbench.detectors.mediapipe_tasks import MediaPipeTask, digest, hand_bundle, pose_bundle
+from tpbench.detectors.bodies import OF_COCO, BodyFinder, BodyNetworks, BodySmoother
+from tpbench.detectors.face_mesh import FaceMesh, MeshFinder, MeshView, mesh_to_ibug68
+from tpbench.detectors.faces import MediaPipeFaceDetector
+from tpbench.detectors.hands import HandFinder, HandNetworks, HandView
+from tpbench.detectors.lite import digest
+from tpbench.detectors.sparse import Points, SparseTracker, step_frames
 from tpbench.video import Frame, Window
 from tpbench.wholebody import (
     BODY,
@@ -38,71 +41,6 @@ from tpbench.wholebody import (
     PoseSource,
     body_size_px,
 )
-
-_BLAZEPOSE_OF_COCO: Final = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
-"""Nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles; left before right."""
-_SHOULDERS: Final = [5, 6]
-_HIPS: Final = [11, 12]
-
-_OFFSET_SHARE: Final = 0.0125
-"""Joints come out this share of the torso's length too far right and down.
-
-The network sees a square of 4.5 torso lengths at 256 px, so this is 0.7 px of its input: its crop
-is placed by corners, its output refers to pixel centres. Measured on two talks and their mirror
-images, whose joints differ sideways by twice that.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Body:
-    """One person's body."""
-
-    keypoints_px: NDArray[np.float32]
-    """(17, 2) px in COCO order. Joints outside the frame are guessed, with a low score."""
-    scores: NDArray[np.float32]
-    """(17,) in [0, 1]: confidence that the joint is in the frame and not hidden."""
-
-
-class MediaPipeBodyTracker:
-    """Detects one body and tracks it through a stretch.
-
-    Args:
-        offline: never fetch model files.
-
-    Raises:
-        MissingWeightsError: a model file is absent and may not or can't be fetched.
-        MissingDependencyError: a system library that MediaPipe links to is absent.
-    """
-
-    def __init__(self, *, offline: bool = False) -> None:
-        bundle = pose_bundle(offline=offline)
-        self._task = MediaPipeTask("PoseLandmarker", bundle, {"num_poses": 1})
-        self.model_digest: Final = digest(bundle, f"{_OFFSET_SHARE=}")
-
-    def find(self, frame: Frame) -> Body | None:
-        """Return the body in the next frame of the stretch."""
-        found = self._task.run_on_video(frame.image, frame.time_s).pose_landmarks
-        if not found:
-            return None
-        joints = [found[0][index] for index in _BLAZEPOSE_OF_COCO]
-        height_px, width_px = frame.image.shape[:2]
-        points = np.array([(joint.x * width_px, joint.y * height_px) for joint in joints])
-        torso = points[_SHOULDERS].mean(axis=0) - points[_HIPS].mean(axis=0)
-        points -= _OFFSET_SHARE * np.hypot(*torso)
-        scores = np.array([joint.visibility * joint.presence for joint in joints])
-        return Body(
-            keypoints_px=points.astype(np.float32),
-            scores=np.clip(scores, 0.0, 1.0).astype(np.float32),
-        )
-
-    def reset(self) -> None:
-        """Discard tracking state."""
-        self._task.reset()
-
-    def close(self) -> None:
-        """Release native memory."""
-        self._task.close()
-
 
 _REACH: Final = 5.0
 """Side of the square around the shoulders that both hands stay in, in body sizes."""
@@ -138,73 +76,102 @@ def window_around(
 
 
 class MediaPipeHandDetector:
-    """Detects hands and tracks them through a stretch.
+    """Detects up to two hands and follows them through a stretch.
 
-    Palms are detected only while fewer than `max_hands` hands are tracked, so two hands are cheap.
-    A palm must be about 6 % of the image's long side to be found: in a wide frame, that of a person
-    whose face is an eighth of the frame's height. A `Window` around the person removes this limit.
-
-    A hand's score is the network's confidence in left or right. It says little about presence,
-    but hands with a presence below one half are never reported.
+    Palms are searched for only while fewer than two hands are followed, so two hands are cheap.
+    A palm must be about 6 % of the searched image's long side to be found: in a wide frame, that of
+    a person whose face is an eighth of the frame's height. A `Window` around the person removes
+    this limit. A hand's score is the network's confidence in left or right. It says little about
+    presence, but hands with a presence below one half are never reported.
 
     Args:
-        max_hands: how many hands are tracked at once.
+        every_frame: run the networks on every frame; otherwise frames in which hands move steadily
+            are interpolated (see `SparseTracker`).
         offline: never fetch model files.
 
     Raises:
         MissingWeightsError: a model file is absent and may not or can't be fetched.
-        MissingDependencyError: a system library that MediaPipe links to is absent.
     """
 
-    def __init__(self, *, max_hands: int = 2, offline: bool = False) -> None:
-        bundle = hand_bundle(offline=offline)
-        self._task = MediaPipeTask("HandLandmarker", bundle, {"num_hands": max_hands})
-        self.model_digest: Final = digest(bundle, f"{max_hands=}")
+    def __init__(self, *, every_frame: bool = True, offline: bool = False) -> None:
+        networks = HandNetworks(offline=offline)
+        self._every_frame = every_frame
+        self._tracker = SparseTracker(HandFinder(networks))
+        self.model_digest: Final = digest(networks.model_digest, f"{every_frame=}")
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """Return the hands of each frame."""
-        return [Detections(hands=self.find(frame)) for frame in frames]
+        views = [HandView(image=frame.image, window=None) for frame in frames]
+        step = step_frames(frames, every_frame=self._every_frame)
+        return [Detections(hands=hands) for hands in self.find(views, step=step)]
 
-    def find(self, frame: Frame, window: Window | None = None) -> tuple[HandDetection, ...]:
-        """Return the hands of the next frame of the stretch, in px of the whole frame.
+    def find(self, views: Sequence[HandView], *, step: int) -> list[tuple[HandDetection, ...]]:
+        """Return the hands of the next frames of the stretch, in px of the whole frame.
 
         Args:
-            frame: of any size.
-            window: search only here. It may move from frame to frame; tracked hands are then
-                detected again.
+            views: of any size.
+            step: most frames from one search to the next.
         """
-        image = frame.image if window is None else window.cut(frame.image)
-        x0_px, y0_px = (0, 0) if window is None else window[:2]
-        height_px, width_px = image.shape[:2]
-        found = self._task.run_on_video(image, frame.time_s)
-        hands = []
-        for landmarks, handedness in zip(found.hand_landmarks, found.handedness, strict=True):
-            points = np.array([(point.x, point.y) for point in landmarks], dtype=np.float64)
-            points = points * (width_px, height_px) - 0.5 + (x0_px, y0_px)
-            score = float(handedness[0].score)
-            hands.append(HandDetection(keypoints_px=points.astype(np.float32), score=score))
-        return tuple(hands)
+        return [
+            tuple(
+                HandDetection(
+                    keypoints_px=points[:, :2].astype(np.float32), score=float(points[0, 2])
+                )
+                for points in hands
+            )
+            for hands in self._tracker.push(views, step=step)
+        ]
 
     def reset(self) -> None:
         """Discard tracking state."""
-        self._task.reset()
+        self._tracker.reset()
 
     def close(self) -> None:
-        """Release native memory."""
-        self._task.close()
+        """Do nothing: the networks are freed with the detector."""
 
 
 _MIN_MESH_SCORE: Final = 0.5
+_FACE_TOLERANCE: Final = 0.03
+"""By how much a face's points may be off, in heights of the face."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _FaceView:
+    image: NDArray[np.uint8]
+    joints_px: NDArray[np.float32] | None
+    window: Window | None
+
+
+class _FaceFinder:
+    """Finds all faces of a frame, and the one at the body's eyes if it is too small for that."""
+
+    def __init__(self, faces: MediaPipeFaceDetector) -> None:
+        self._faces = faces
+
+    def anchor(self, item: _FaceView, last: Sequence[Points]) -> list[Points]:
+        faces = self._faces.find(item.image)
+        if item.joints_px is not None and face_of_body(faces, item.joints_px) is None:
+            # It may be too small in the whole frame; if it is not here either, it is turned away.
+            close_up = self._faces.find(item.image, item.window)
+            face = face_of_body(close_up, item.joints_px)
+            faces += () if face is None else (face,)
+        return [face.to_points() for face in faces]
+
+    def near(self, item: _FaceView, guesses: Sequence[Points]) -> list[Points]:
+        return self.anchor(item, guesses)
+
+    def tolerance_px(self, points: Points) -> NDArray[np.float64]:
+        return np.full(len(points), _FACE_TOLERANCE * float(np.ptp(points[:2, 1])))
 
 
 class MediaPipeSkeletonDetector:
     """Detects the most prominent person's 133 points, and all faces and hands.
 
-    Each model runs once per frame: `Detections.faces` and `hands` are those that the skeleton was
-    built from. The face is the one at the body's eyes. A hand is assigned to the nearer wrist
-    (`sides_of_hands`), and the hand model, which sees it larger, then replaces that wrist.
-    Points outside the frame count as not found: NaN, score 0. A joint's score is visibility times
-    presence; points of a hand or face have the score of the hand or mesh.
+    `Detections.faces` and `hands` are those that the skeleton was built from. The face is the one
+    at the body's eyes. A hand is assigned to the nearer wrist (`sides_of_hands`), and the hand
+    model, which sees it larger, then replaces that wrist. Points outside the frame count as not
+    found: NaN, score 0. A joint's score is visibility times presence; points of a hand or face have
+    the score of the hand or mesh.
 
     Attributes:
         source: always "mediapipe".
@@ -212,84 +179,120 @@ class MediaPipeSkeletonDetector:
         hands: the hand detector.
 
     Args:
+        every_frame: run the networks on every frame; otherwise frames in which a part moves
+            steadily are interpolated (see `SparseTracker`).
         offline: never fetch model files.
 
     Raises:
         MissingWeightsError: a model file is absent and may not or can't be fetched.
-        MissingDependencyError: a system library that MediaPipe links to is absent.
     """
 
     source: Final[PoseSource] = "mediapipe"
 
-    def __init__(self, *, offline: bool = False) -> None:
+    def __init__(self, *, every_frame: bool = True, offline: bool = False) -> None:
         self.faces: Final = MediaPipeFaceDetector(offline=offline)
-        self.hands: Final = MediaPipeHandDetector(offline=offline)
-        self._body = MediaPipeBodyTracker(offline=offline)
-        self._mesh = open_face_mesh(offline=offline)
+        self.hands: Final = MediaPipeHandDetector(every_frame=every_frame, offline=offline)
+        bodies, mesh = BodyNetworks(offline=offline), FaceMesh(offline=offline)
+        self._every_frame = every_frame
+        self._bodies = SparseTracker(BodyFinder(bodies))
+        self._smoother = BodySmoother()
+        self._close_faces = SparseTracker(_FaceFinder(self.faces))
+        self._meshes = SparseTracker(MeshFinder(mesh))
         self._window: Window | None = None
-        mesh_digest = "" if self._mesh is None else self._mesh.model_digest
-        parts = (self.faces.model_digest, self.hands.model_digest, self._body.model_digest)
-        self.model_digest: Final = digest(*parts, mesh_digest)
+        parts = (self.faces.model_digest, self.hands.model_digest, bodies.model_digest)
+        self.model_digest: Final = digest(*parts, mesh.model_digest, f"{every_frame=}")
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """Return faces, hands and at most one person for each frame."""
-        return [self._detect_one(frame) for frame in frames]
+        step = step_frames(frames, every_frame=self._every_frame)
+        found = self._bodies.push([frame.image for frame in frames], step=step)
+        bodies = [
+            self._smoother.push(body[0] if body else None, frame.time_s)
+            for frame, body in zip(frames, found, strict=True)
+        ]
+        joints = [None if body is None else body[OF_COCO, :2].astype(np.float32) for body in bodies]
+        windows = [self._next_window(f, j) for f, j in zip(frames, joints, strict=True)]
+        faces = self._faces_of(frames, joints, windows, step=step)
+        own_faces = [
+            None if j is None else face_of_body(f, j) for f, j in zip(faces, joints, strict=True)
+        ]
+        meshes = self._meshes.push(
+            [MeshView(image=f.image, face=o) for f, o in zip(frames, own_faces, strict=True)],
+            step=max(1, step // 2),
+        )
+        views = [HandView(image=f.image, window=w) for f, w in zip(frames, windows, strict=True)]
+        hands = self.hands.find(views, step=step)
+        return [
+            Detections(
+                faces=faces[at],
+                hands=hands[at],
+                people=()
+                if (body := bodies[at]) is None
+                else (_person(frame.image.shape[:2], body, meshes[at], hands[at]),),
+            )
+            for at, frame in enumerate(frames)
+        ]
 
     def reset(self) -> None:
         """Discard tracking state."""
         self.hands.reset()
-        self._body.reset()
+        self._bodies.reset()
+        self._smoother.reset()
+        self._close_faces.reset()
+        self._meshes.reset()
         self._window = None
 
     def close(self) -> None:
-        """Release native memory."""
-        self.faces.close()
-        self.hands.close()
-        self._body.close()
+        """Do nothing: the networks are freed with the detector."""
 
-    def _detect_one(self, frame: Frame) -> Detections:
-        faces = self.faces.find(frame.image)
-        body = self._body.find(frame)
-        if body is None:
-            return Detections(faces=faces, hands=self.hands.find(frame, self._window))
-        height_px, width_px = frame.image.shape[:2]
-        self._window = window_around(body.keypoints_px, (height_px, width_px), self._window)
-        face = face_of_body(faces, body.keypoints_px)
-        if face is None:
-            # It may be too small in the whole frame; if it is not here either, it is turned away.
-            close_up = self.faces.find(frame.image, self._window)
-            face = face_of_body(close_up, body.keypoints_px)
-            faces += () if face is None else (face,)
-        hands = self.hands.find(frame, self._window)
-        person = self._person(frame.image, body, face, hands)
-        return Detections(faces=faces, hands=hands, people=(person,))
+    def _next_window(self, frame: Frame, joints_px: NDArray[np.float32] | None) -> Window | None:
+        if joints_px is not None:
+            height_px, width_px = frame.image.shape[:2]
+            self._window = window_around(joints_px, (height_px, width_px), self._window)
+        return self._window
 
-    def _person(
+    def _faces_of(
         self,
-        image: NDArray[np.uint8],
-        body: Body,
-        face: FaceDetection | None,
-        hands: Sequence[HandDetection],
-    ) -> PersonDetection:
-        points = np.full((NUM_KEYPOINTS, 2), np.nan, dtype=np.float32)
-        scores = np.zeros(NUM_KEYPOINTS, dtype=np.float32)
-        points[BODY], scores[BODY] = body.keypoints_px, body.scores
-        left, right = sides_of_hands(hands, body.keypoints_px)
-        for hand, part, wrist in ((left, LEFT_HAND, LEFT_WRIST), (right, RIGHT_HAND, RIGHT_WRIST)):
-            if hand is not None:
-                points[part], scores[part] = hand.keypoints_px, hand.score
-                points[wrist], scores[wrist] = hand.keypoints_px[0], hand.score
-        if face is not None and self._mesh is not None:
-            mesh = self._mesh.find(image, face)
-            if mesh.score >= _MIN_MESH_SCORE:
-                points[FACE], scores[FACE] = mesh_to_ibug68(mesh.vertices_px), mesh.score
-        outside = ~_inside(points, image.shape[:2])
-        points[outside], scores[outside] = np.nan, 0.0
-        return PersonDetection(
-            keypoints_px=points,
-            scores=scores,
-            body_wrists_px=body.keypoints_px[[LEFT_WRIST, RIGHT_WRIST]],
-        )
+        frames: Sequence[Frame],
+        joints: Sequence[NDArray[np.float32] | None],
+        windows: Sequence[Window | None],
+        *,
+        step: int,
+    ) -> list[tuple[FaceDetection, ...]]:
+        views = [
+            _FaceView(image=frame.image, joints_px=joint, window=window)
+            for frame, joint, window in zip(frames, joints, windows, strict=True)
+        ]
+        return [
+            tuple(FaceDetection.from_points(points) for points in faces)
+            for faces in self._close_faces.push(views, step=step)
+        ]
+
+
+def _person(
+    size_px: tuple[int, ...],
+    body: Points,
+    meshes: Sequence[Points],
+    hands: Sequence[HandDetection],
+) -> PersonDetection:
+    points = np.full((NUM_KEYPOINTS, 2), np.nan, dtype=np.float32)
+    scores = np.zeros(NUM_KEYPOINTS, dtype=np.float32)
+    joints_px = body[OF_COCO, :2].astype(np.float32)
+    points[BODY], scores[BODY] = joints_px, body[OF_COCO, 2]
+    left, right = sides_of_hands(hands, joints_px)
+    for hand, part, wrist in ((left, LEFT_HAND, LEFT_WRIST), (right, RIGHT_HAND, RIGHT_WRIST)):
+        if hand is not None:
+            points[part], scores[part] = hand.keypoints_px, hand.score
+            points[wrist], scores[wrist] = hand.keypoints_px[0], hand.score
+    if meshes and meshes[0][0, 2] >= _MIN_MESH_SCORE:
+        points[FACE], scores[FACE] = mesh_to_ibug68(meshes[0][:, :2]), meshes[0][0, 2]
+    outside = ~_inside(points, size_px)
+    points[outside], scores[outside] = np.nan, 0.0
+    return PersonDetection(
+        keypoints_px=points,
+        scores=scores,
+        body_wrists_px=joints_px[[LEFT_WRIST, RIGHT_WRIST]],
+    )
 
 
 def face_of_body(

@@ -102,6 +102,14 @@ class DWPoseSettings(_Settings):
     """Likewise for hands."""
 
 
+class MediaPipeSettings(_Settings):
+    """How MediaPipe's networks are used in the full-rate pass."""
+
+    every_frame: bool
+    """Run them on every frame. Otherwise they run about six times a second, and more often where a
+    part speeds up, slows down or vanishes; frames between are interpolated."""
+
+
 class ExtractionConfig(_Settings):
     """All settings of an extraction. `filters` maps a reject code to its threshold.
 
@@ -114,6 +122,7 @@ class ExtractionConfig(_Settings):
     screening: ScreeningSettings
     track: TrackSettings
     dwpose: DWPoseSettings
+    mediapipe: MediaPipeSettings
     filters: dict[str, float | None]
 
     @model_validator(mode="after")

@@ -88,9 +88,7 @@ def build(config: JsonObject) -> ExtractionTask:
     import cv2
 
     from tpbench.detectors.base import Strides, build_suite
-    from tpbench.detectors.mediapipe_tasks import send_no_usage_statistics
 
-    send_no_usage_statistics()
     cv2.setNumThreads(1)  # a worker is one thread; more workers use more cores
     folder = Path(config["folder"])
     require_folder = partial(require_same, folder / RECORDS_FOLDER, tuple(config["records_id"]))
@@ -104,6 +102,7 @@ def build(config: JsonObject) -> ExtractionTask:
             faces=settings.dwpose.faces_every,
             hands=settings.dwpose.hands_every,
         ),
+        every_frame=settings.mediapipe.every_frame,
     )
     return ExtractionTask(
         pipeline=SourcePipeline(

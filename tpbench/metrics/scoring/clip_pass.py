@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.detectors.mediapipe_tasks import no_usage_statistics, send_no_usage_statistics
 from tpbench.errors import MediaError
 from tpbench.files import sha256_of
 from tpbench.metrics.scoring.meters import METERS
@@ -67,10 +66,7 @@ class ClipPass:
             report: called with the number of frames done.
         """
         job = ScoringJob.from_json(payload)
-        needs_pose = any(METERS[name].needs_pose for name in job.keys)
-        # MediaPipe's usage statistics: only worker processes have switched them off already.
-        with no_usage_statistics() if needs_pose else nullcontext():
-            return {"frames": self.run(job, lambda done: report({"frames": done}))}
+        return {"frames": self.run(job, lambda done: report({"frames": done}))}
 
     def close(self) -> None:
         """Close the models."""
@@ -260,7 +256,6 @@ def build(config: JsonObject) -> ClipPass:
 
 def build_in_worker(config: JsonObject) -> ClipPass:
     """Return the task for a worker process, which uses only its share of the cores."""
-    send_no_usage_statistics()
     cv2.setNumThreads(1)
     if config["uses_torch"]:
         import torch
