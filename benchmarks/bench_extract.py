@@ -32,6 +32,7 @@ from benchmarks.sides import (
     Rate,
     Spent,
     checkout_argument,
+    commit_of,
     print_table,
     rate,
     run_together,
@@ -190,7 +191,10 @@ def main() -> None:
             against=options.against,
             one_worker=not options.quick,
         )
-        print(f"preset {talks.preset}, skeleton mediapipe\n", flush=True)
+        print(f"preset {talks.preset}, skeleton mediapipe", flush=True)
+        if options.against:
+            print(f"before: commit {commit_of(options.against)}", flush=True)
+        print(flush=True)
         if options.only != "mix":
             videos = folder / "kept"
             videos.mkdir()

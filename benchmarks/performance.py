@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.sides import CHECKOUT
+from benchmarks.sides import CHECKOUT, commit_of
 
 PAGE: Final = CHECKOUT / "docs" / "performance.md"
 _ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -182,7 +182,7 @@ def as_markdown(output: str) -> str:
 def stamp() -> str:
     """Return date, machine, what else it has to do, and the commit."""
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    return f"{today} · {machine()}, load {os.getloadavg()[0]:.1f} · commit {commit()}"
+    return f"{today} · {machine()}, load {os.getloadavg()[0]:.1f} · commit {commit_of(CHECKOUT)}"
 
 
 def written(section: Section, output: str, stamp: str) -> str:
@@ -204,17 +204,6 @@ def machine() -> str:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         memory = f", {total / 2**30:.0f} GB"
     return f"{cpu}, {cores} cores{memory}, Python {platform.python_version()}"
-
-
-def commit() -> str:
-    """Return the commit of this checkout, marked if files differ from it."""
-    git = ["git", "-C", str(CHECKOUT)]
-    answers = [
-        subprocess.run([*git, *words], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
-        for words in (["rev-parse", "--short=10", "HEAD"], ["status", "--porcelain", "tpbench"])
-    ]
-    head, changed = answers
-    return (head or "unknown") + (" with changes" if changed else "")
 
 
 def sections_of(page: str) -> dict[str, str]:

@@ -154,6 +154,16 @@ def _children(pid: int) -> list[int]:
         return []
 
 
+def commit_of(checkout: Path) -> str:
+    """Return the commit of a checkout, and whether files of its package differ from it."""
+    git = ["git", "-C", str(checkout)]
+    head, changed = (
+        subprocess.run([*git, *words], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+        for words in (["rev-parse", "--short=10", "HEAD"], ["status", "--porcelain", "tpbench"])
+    )
+    return (head or "unknown") + (" with changes" if changed else "")
+
+
 def checkout_argument(text: str) -> Path:
     """Return the folder of another checkout of tpbench (a type of argparse)."""
     path = Path(text).resolve()
