@@ -101,6 +101,7 @@ _C1: Final = (0.01 * 255) ** 2
 _C2: Final = (0.03 * 255) ** 2
 _TILE_HEIGHT_PX: Final = 64
 _TILE_WIDTH_PX: Final = 512
+_ROWS_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -204,31 +205,42 @@ def _tile_total(
         plane[: x.size].reshape(x.shape) for plane in workspace
     )
     mean_x, mean_y = _level(x), _level(y)
-    # Converted first: NumPy adds bytes to floats through a small buffer, which is slower.
-    float_x, float_y = var_s, var_d
-    np.copyto(float_x, x)
-    np.copyto(float_y, y)
-    np.add(float_x, float_y, out=s)
-    s -= mean_x + mean_y
-    np.subtract(float_x, float_y, out=d)
-    d -= mean_x - mean_y
+    # Whole numbers up to here, so that half the memory is read and written.
+    whole = square.reshape(-1).view(np.int16)[: x.size].reshape(x.shape)
+    np.add(x, y, out=whole, dtype=np.int16)
+    np.copyto(s, np.subtract(whole, np.int16(mean_x + mean_y), out=whole))
+    np.subtract(x, y, out=whole, dtype=np.int16)
+    np.copyto(d, np.subtract(whole, np.int16(mean_x - mean_y), out=whole))
 
     def windowed_mean(plane: NDArray[Any], out: NDArray[Any]) -> None:
         cv2.sepFilter2D(plane, -1, window.weights, window.weights, dst=out)
 
     windowed_mean(s, mean_s)
     windowed_mean(d, mean_d)
-    windowed_mean(np.multiply(s, s, out=square), var_s)
-    windowed_mean(np.multiply(d, d, out=square), var_d)
+    windowed_mean(cv2.multiply(s, s, dst=square), var_s)
+    windowed_mean(cv2.multiply(d, d, dst=square), var_d)
 
-    # From here on each array is overwritten as soon as it isn't needed, only on rows that count.
+    # Only on rows that count, and a few at a time, so that they stay in the cache.
     r = window.radius_px
-    s, d, mean_s, mean_d, var_s, var_d = (a[r:-r] for a in (s, d, mean_s, mean_d, var_s, var_d))
+    planes = [a[r:-r] for a in (s, d, mean_s, mean_d, var_s, var_d)]
+    for top in range(0, planes[0].shape[0], _ROWS_AT_ONCE):
+        rows = [plane[top : top + _ROWS_AT_ONCE] for plane in planes]
+        _leave_ssim(rows, mean_x + mean_y, mean_x - mean_y, c2=window.c2)
+    return float(sum(cv2.sumElems(mean_d[r:-r, r:-r])))
+
+
+def _leave_ssim(planes: list[NDArray[Any]], level_s: int, level_d: int, *, c2: float) -> None:
+    """Turn windowed means into SSIM, left in `mean_d`; each array is overwritten once not needed.
+
+    `s` is the sum of the images less its level, `d` their difference; a variance is still the mean
+    of squares when it comes.
+    """
+    s, d, mean_s, mean_d, var_s, var_d = planes
     var_d -= np.multiply(mean_d, mean_d, out=d)
     var_s -= np.multiply(mean_s, mean_s, out=s)
-    var_s += 2 * window.c2
-    mean_d += mean_x - mean_y
-    mean_s += mean_x + mean_y
+    var_s += 2 * c2
+    mean_d += level_d
+    mean_s += level_s
     mean_d_squared = np.multiply(mean_d, mean_d, out=d)
     luminance = np.multiply(mean_s, mean_s, out=mean_s)
     luminance += 2 * _C1
@@ -237,7 +249,6 @@ def _tile_total(
     luminance += mean_d_squared
     luminance *= np.add(var_s, var_d, out=var_s)
     numerator /= luminance
-    return float(sum(cv2.sumElems(numerator[:, r:-r])))
 
 
 def _level(tile: NDArray[np.uint8]) -> int:

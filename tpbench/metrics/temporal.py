@@ -46,7 +46,7 @@ class EarlierPairs:
         return self._pairs[0] if len(self._pairs) == self._pairs.maxlen else None
 
 
-_STRIP_VALUES: Final = 32768
+_STRIP_VALUES: Final = 131072
 
 
 def jitter_error(

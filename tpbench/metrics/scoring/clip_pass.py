@@ -5,14 +5,14 @@ This is the task that worker processes build: it measures pairs of clips and wri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 import cv2
 import numpy as np
@@ -34,6 +34,7 @@ from tpbench.metrics.scoring.tools import (
     ClipSetting,
     FrameChunk,
     Meter,
+    PairMeter,
     RealSkeletons,
     SkeletonFinder,
     Toolbox,
@@ -42,6 +43,8 @@ from tpbench.video import Footage, open_footage
 from tpbench.work import JsonObject, ProgressReport
 
 Picture = NDArray[np.uint8]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 FACTORY: Final = f"{__name__}:build_in_worker"
 _RATE_OF_PICTURES: Final = Fraction(25)
@@ -56,7 +59,7 @@ class ClipPass:
     toolbox: Toolbox
     records: RecordFolder
     threads: int = 1
-    """Meters that run in parallel."""
+    """Frames and meters that are measured in parallel."""
 
     def __call__(self, payload: JsonObject, report: ProgressReport) -> dict[str, Any]:
         """Measure one pair, write its record, and return how many frames were scored.
@@ -139,29 +142,21 @@ class ClipPass:
         on_frame: Callable[[int], None] | None,
     ) -> None:
         n_done = 0
-        with ThreadPoolExecutor(self.threads) as pool:
-            running: list[Future[None]] = []
+        threads = ThreadPoolExecutor(self.threads) if self.threads > 1 else _InThisThread()
+        with threads, one_opencv_thread():
+            feed = _Feed(meters, threads)
+            # While several threads measure a chunk, the next one is decoded.
             while chunk := list(islice(pairs, CHUNK_FRAMES)):
-                for future in running:
-                    future.result()
                 real, generated = zip(*chunk, strict=True)
-                frames = FrameChunk(
-                    real=real,
-                    generated=generated,
-                    real_pose=skeletons.next(real) if skeletons else None,
-                )
-                # A meter handles one chunk at a time, so it receives frames in order. With one
-                # thread the meters run here, and nothing is decoded ahead.
-                if self.threads > 1:
-                    running = [pool.submit(meter.update, frames) for meter in meters.values()]
-                else:
-                    for meter in meters.values():
-                        meter.update(frames)
+                real_pose = skeletons.next(real) if skeletons else None
+                feed.finish()
+                feed.begin(FrameChunk(real=real, generated=generated, real_pose=real_pose))
+                if self.threads == 1:
+                    feed.finish()
                 n_done += len(chunk)
                 if on_frame is not None:
                     on_frame(n_done)
-            for future in running:
-                future.result()
+            feed.finish()
 
     def _write(
         self,
@@ -204,6 +199,71 @@ class ClipPass:
                 columns={**(kept.columns if kept else {}), **columns},
             )
         )
+
+
+class _InThisThread(Executor):
+    """Runs each task when it is submitted."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run the task; raises what it raises."""
+        future: Future[T] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class _Feed:
+    """Feeds the meters of one clip with chunk after chunk.
+
+    Threads share the frames of meters that measure each pair by itself. Of the others, each handles
+    a chunk in one task, so that it receives frames in order. Networks come last, one after the
+    other in the caller's thread: they use as many threads as torch was given.
+    """
+
+    def __init__(self, meters: Mapping[str, Meter], threads: Executor) -> None:
+        self._threads = threads
+        self._of_pairs = [meter for meter in meters.values() if isinstance(meter, PairMeter)]
+        self._networks = [meter for name, meter in meters.items() if METERS[name].weights]
+        apart = {*map(id, self._of_pairs), *map(id, self._networks)}
+        self._others = [meter for meter in meters.values() if id(meter) not in apart]
+        self._chunk: FrameChunk | None = None
+        self._running: list[Future[None]] = []
+        self._rows: list[Future[list[Sequence[float]]]] = []
+
+    def begin(self, chunk: FrameChunk) -> None:
+        """Start to measure the next frames, after `finish`."""
+        self._chunk = chunk
+        self._running = [self._threads.submit(meter.update, chunk) for meter in self._others]
+        if self._of_pairs:
+            self._rows = [
+                self._threads.submit(self._measure, real, generated)
+                for real, generated in zip(chunk.real, chunk.generated, strict=True)
+            ]
+
+    def finish(self) -> None:
+        """Wait until the frames begun last are measured."""
+        for running in self._running:
+            running.result()
+        for rows in self._rows:
+            for meter, row in zip(self._of_pairs, rows.result(), strict=True):
+                meter.append(row)
+        if self._chunk is not None:
+            for network in self._networks:
+                network.update(self._chunk)
+        self._chunk, self._running, self._rows = None, [], []
+
+    def _measure(self, real: Picture, generated: Picture) -> list[Sequence[float]]:
+        return [meter.measure(real, generated) for meter in self._of_pairs]
+
+
+@contextmanager
+def one_opencv_thread() -> Iterator[None]:
+    """Keep OpenCV to the thread that calls it: meters are what runs in parallel."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _keyed_by_reading(job: ScoringJob, real: Footage) -> ScoringJob:

@@ -43,6 +43,8 @@ from tpbench.metrics.scoring.tools import (
     FrameChunk,
     Maker,
     Meter,
+    PairMeasure,
+    PairMeter,
     SkeletonFinder,
     n_windows,
 )
@@ -95,23 +97,36 @@ class MeterRow:
             return self.features(setting)
         if self.start is None:
             raise TypeError(f"meter '{self.name}' has neither `start` nor `features`")
+        if isinstance(self.start, EachPair):
+            return PairMeter(self.columns, self.start.measure)
         return ColumnMeter(self.columns, self.start(setting))
 
 
-def each_pair(measure: Callable[[Image, Image], float | Row]) -> Start:
+@dataclass(frozen=True, slots=True)
+class EachPair:
+    """The `start` of a meter that measures each pair of frames by itself."""
+
+    measure: PairMeasure
+
+    def __call__(self, _: ClipSetting) -> Step:
+        """Return the step for the frames of a clip."""
+        return lambda chunk: map(self.measure, chunk.real, chunk.generated)
+
+
+def each_pair(measure: Callable[[Image, Image], float | Row]) -> EachPair:
     """Return the `start` of a meter that applies one function to each pair of frames.
 
     Args:
         measure: takes the real and the generated image, (H, W, 3) uint8 RGB of one size, and
-            returns the value, or one value per column.
+            returns the value, or one value per column. Frames come in any order, and several
+            threads may call it at once.
     """
 
-    def step(chunk: FrameChunk) -> Iterator[Row]:
-        for real, generated in zip(chunk.real, chunk.generated, strict=True):
-            found = measure(real, generated)
-            yield found if isinstance(found, Sequence) else (found,)
+    def row(real: Image, generated: Image) -> Row:
+        found = measure(real, generated)
+        return found if isinstance(found, Sequence) else (found,)
 
-    return lambda _: step
+    return EachPair(row)
 
 
 def _psnr(real: Image, generated: Image) -> Row:

@@ -97,6 +97,10 @@ class Meter(Protocol):
         ...
 
 
+PairMeasure = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Sequence[float]]
+"""Takes the real and the generated image of a frame and returns its values."""
+
+
 class ColumnMeter:
     """Produces columns: a function returns the values of each frame of a chunk.
 
@@ -115,14 +119,32 @@ class ColumnMeter:
     def update(self, chunk: FrameChunk) -> None:
         """See `Meter.update`."""
         for row in self._rows_of(chunk):
-            if len(row) != len(self._names):
-                raise ValueError(f"want {len(self._names)} values, got {len(row)}")
-            self._rows.append(row)
+            self.append(row)
+
+    def append(self, row: Sequence[float]) -> None:
+        """Add the values of the next frame."""
+        if len(row) != len(self._names):
+            raise ValueError(f"want {len(self._names)} values, got {len(row)}")
+        self._rows.append(row)
 
     def finish(self) -> dict[str, NDArray[np.float64]]:
         """See `Meter.finish`."""
         table = np.array(self._rows, dtype=np.float64).reshape(-1, len(self._names))
         return {name: table[:, at].copy() for at, name in enumerate(self._names)}
+
+
+class PairMeter(ColumnMeter):
+    """Produces columns from each pair of frames by itself, so that threads may share the frames.
+
+    Args:
+        names: of the columns, in the order of the values.
+        measure: takes the real and the generated image and returns one value per name. Several
+            threads may call it at once; `append` then takes its rows in the order of the frames.
+    """
+
+    def __init__(self, names: Sequence[str], measure: PairMeasure) -> None:
+        super().__init__(names, lambda chunk: map(measure, chunk.real, chunk.generated))
+        self.measure = measure
 
 
 class SkeletonFinder:
