@@ -7,6 +7,7 @@ Images are (H, W, 3) uint8 RGB, and those of a pair have one size: anything else
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -182,9 +183,9 @@ def _mean_ssim(x: NDArray[np.uint8], y: NDArray[np.uint8], window: _Window) -> f
     margin_px = side_px - 1
     tile_height_px = min(height_px, _TILE_HEIGHT_PX) + margin_px
     tile_width_px = min(width_px, _TILE_WIDTH_PX) + margin_px
-    # One workspace for all tiles: allocating new memory would cost more than the arithmetic.
-    tile_size = tile_height_px * tile_width_px * (x.shape[2] if x.ndim == 3 else 1)
-    workspace = np.empty((7, tile_size), dtype=window.weights.dtype)
+    workspace = _workspace(
+        tile_height_px * tile_width_px * (x.shape[2] if x.ndim == 3 else 1), window.weights.dtype
+    )
     total = 0.0
     tops, lefts = range(0, height_px, _TILE_HEIGHT_PX), range(0, width_px, _TILE_WIDTH_PX)
     for top, left in product(tops, lefts):
@@ -192,6 +193,26 @@ def _mean_ssim(x: NDArray[np.uint8], y: NDArray[np.uint8], window: _Window) -> f
         total += _tile_total(x[tile], y[tile], window, workspace)
     n_values: int = x.size // (x.shape[0] * x.shape[1]) * height_px * width_px
     return total / n_values
+
+
+class _Kept(threading.local):
+    """The last workspace of each thread."""
+
+    planes: NDArray[Any] = np.empty((7, 0))
+
+
+_KEPT: Final = _Kept()
+
+
+def _workspace(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return seven planes of a tile, at most 3 MB, whatever they hold.
+
+    One workspace for all tiles and frames: new memory would cost more than the arithmetic.
+    """
+    kept = _KEPT.planes
+    if kept.shape[1] < size or kept.dtype != dtype:
+        kept = _KEPT.planes = np.empty((7, size), dtype=dtype)
+    return kept
 
 
 def _tile_total(
