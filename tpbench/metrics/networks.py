@@ -1,4 +1,4 @@
-"""Networks that metrics use, loaded from safe weight files: Inception, I3D, LPIPS.
+"""Networks that metrics use, loaded from safe weight files: Inception and LPIPS.
 
     LPIPS(a, b) = sum over layers l of the mean over positions of  w_l . (f_l(a) - f_l(b))^2
 
@@ -11,10 +11,8 @@ Images are (n, H, W, 3) uint8 RGB, n may be 0; anything else raises a `ValueErro
 
 from __future__ import annotations
 
-import io
 import threading
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,8 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from tpbench.errors import ConfigError
-from tpbench.metrics.temporal import WINDOW_FRAMES
-from tpbench.weights import read_checked, resolve
+from tpbench.weights import resolve
 
 Picture = NDArray[np.uint8] | NDArray[np.float32]
 
@@ -134,7 +131,7 @@ INCEPTION_WEIGHTS: Final = "fid-inception"
 """Their name in `tpbench weights list`."""
 
 
-class _Batched:
+class Batched:
     """A network on a device, run in small batches.
 
     Args:
@@ -153,7 +150,7 @@ class _Batched:
         self._network = network.eval().to(self._device)
         self._batch_size = batch_size
 
-    def _run(
+    def run_batches(
         self, n: int, dim: int, compute: Callable[[slice], torch.Tensor]
     ) -> NDArray[np.float32]:
         """Return the results of `compute` for all parts of the n inputs, (n, dim) float32."""
@@ -170,7 +167,7 @@ class _Batched:
         return found
 
 
-class InceptionFeatures(_Batched):
+class InceptionFeatures(Batched):
     """Computes the feature vectors of pytorch-fid from images.
 
     x / 255, bilinear resize to 299 x 299 without antialiasing (`align_corners=False`), 2 x - 1, the
@@ -186,7 +183,7 @@ class InceptionFeatures(_Batched):
             found: torch.Tensor = self._network(unit_tensor(pictures[part], self._device))[0]
             return found.flatten(1)
 
-        return self._run(len(pictures), INCEPTION_DIM, pooled)
+        return self.run_batches(len(pictures), INCEPTION_DIM, pooled)
 
 
 def load_inception(*, device: str = "cpu") -> InceptionFeatures:
@@ -231,120 +228,6 @@ def inception_network(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
     return network
 
 
-I3D_DIM: Final = 400
-"""Length of a feature vector: the logits of Kinetics-400, before the softmax."""
-I3D_WEIGHTS: Final = "i3d-torchscript"
-"""Their name in `tpbench weights list`."""
-
-
-class WindowStream:
-    """Cuts a stream of frames into windows of 16, holding one window at most.
-
-    Windows start at frames 0, stride, 2 stride... A clip's last frames that fill no window are left
-    out (as StyleGAN-V leaves out videos that are too short): padding them would show the network a
-    freeze that is not in the clip.
-
-    Args:
-        stride: frames between the starts of two windows; below 16 they overlap.
-    """
-
-    def __init__(self, *, stride: int) -> None:
-        self._stride = stride
-        self._frames: deque[Picture] = deque(maxlen=WINDOW_FRAMES)
-        self._n_frames = 0
-
-    def push(self, image: Picture) -> Picture | None:
-        """Add the next frame, and return the window that it completes, if any.
-
-        Args:
-            image: (H, W, 3) uint8 RGB, or float32 of the same scale. Held without copying until its
-                windows are complete: don't write into it.
-
-        Returns:
-            (16, H, W, 3) of the same dtype, or None.
-
-        Raises:
-            ValueError: another dtype or shape, or another size than the frames before it.
-        """
-        check_pictures(image[None], axes="1, height, width, 3", unrounded=True)
-        if self._frames and image.shape != self._frames[-1].shape:
-            raise ValueError(
-                f"frame {self._n_frames}: {image.shape} after frames of {self._frames[-1].shape}"
-            )
-        self._frames.append(image)
-        self._n_frames += 1
-        beyond = self._n_frames - WINDOW_FRAMES
-        if beyond < 0 or beyond % self._stride:
-            return None
-        return cast("Picture", np.stack(self._frames))
-
-
-class I3DFeatures(_Batched):
-    """Computes the feature vectors of FVD from windows of frames.
-
-    The network is called as StyleGAN-V calls it, `network(x, rescale=True, resize=True,
-    return_features=True)` with x (n, 3, 16, H, W) in [0, 255]: it scales to [-1, 1] and squashes to
-    224 x 224 by itself. One window of 512 x 512 is 50 MB before that.
-    """
-
-    def __init__(
-        self, network: torch.nn.Module, *, device: str = "cpu", batch_size: int = 2
-    ) -> None:
-        super().__init__(network, device=device, batch_size=batch_size)
-
-    def features(self, windows: Picture) -> NDArray[np.float32]:
-        """Return the feature vectors of windows.
-
-        Args:
-            windows: (n, 16, H, W, 3) uint8 RGB, n may be 0, any H and W; or float32 of the same
-                scale, which need not be whole levels, nor within 0 to 255. The network accepts
-                other lengths above 9, too, but their features differ.
-
-        Returns:
-            (n, 400) float32, any real numbers.
-
-        Raises:
-            ValueError: another shape or dtype.
-            RuntimeError: the network returned another shape.
-        """
-        check_pictures(windows, axes="n, frames, height, width, 3", unrounded=True)
-
-        def logits(part: slice) -> torch.Tensor:
-            clips = byte_tensor(windows[part], self._device).permute(0, 4, 1, 2, 3)
-            found: torch.Tensor = self._network(
-                clips.contiguous().float(), rescale=True, resize=True, return_features=True
-            )
-            return found
-
-        return self._run(len(windows), I3D_DIM, logits)
-
-
-def load_i3d(*, device: str = "cpu") -> I3DFeatures:
-    """Return the feature extractor with its published weights, which must be on this machine.
-
-    The file is a TorchScript program. It runs in torch's interpreter, which unpickles no Python
-    objects, and only if its checksum is the published one.
-
-    Raises:
-        MissingWeightsError: the weights are missing; the message says what to type.
-        ConfigError: the file is no TorchScript.
-    """
-    # A TorchScript file is code: the bytes that are run are those whose checksum was verified.
-    data = read_checked(I3D_WEIGHTS)
-    try:
-        with warnings.catch_warnings():
-            # Torch prefers exported programs; these weights are published as TorchScript.
-            warnings.simplefilter("ignore", FutureWarning)
-            network: torch.nn.Module = torch.jit.load(  # type: ignore[no-untyped-call]  # its gap
-                io.BytesIO(data), map_location=device
-            )
-    except (RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"{resolve(I3D_WEIGHTS)}: is no TorchScript module that can be read"
-        ) from error
-    return I3DFeatures(network, device=device)
-
-
 Backbone = Literal["alex", "vgg"]
 """The authors recommend alex for comparing images; the TikTok tables use vgg."""
 FedRange = Literal["signed", "unit"]
@@ -356,7 +239,7 @@ LPIPS_MIN_SIZE_PX: Final[dict[Backbone, int]] = {"alex": 31, "vgg": 16}
 """Smaller images are empty after the last pooling."""
 
 
-class LpipsDistance(_Batched):
+class LpipsDistance(Batched):
     """Computes LPIPS of pairs of images.
 
     Args:
@@ -415,7 +298,7 @@ class LpipsDistance(_Batched):
             found: torch.Tensor = self._network(*inputs)
             return found.flatten(1)
 
-        return self._run(len(real), 1, values)[:, 0].astype(np.float64)
+        return self.run_batches(len(real), 1, values)[:, 0].astype(np.float64)
 
 
 def load_lpips(

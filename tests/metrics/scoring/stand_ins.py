@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.detectors.base import Detections, PersonDetection
-from tpbench.metrics.networks import I3DFeatures, InceptionFeatures, LpipsDistance
+from tpbench.metrics.i3d import I3DFeatures
+from tpbench.metrics.networks import InceptionFeatures, LpipsDistance
 from tpbench.metrics.scoring import clip_pass, records
 from tpbench.metrics.scoring.clip_pass import ClipPass
 from tpbench.metrics.scoring.tools import Toolbox
@@ -53,7 +54,7 @@ def i3d(batch_size: int = 2) -> I3DFeatures:
     """Return a network of the published signature, which looks at a few numbers of each frame."""
     import torch
 
-    from tpbench.metrics.networks import I3DFeatures
+    from tpbench.metrics.i3d import I3DFeatures
 
     class Network(torch.nn.Module):
         def __init__(self) -> None:

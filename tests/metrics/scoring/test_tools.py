@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.metrics.scoring.stand_ins import POSE_PX, PaintedPeople, paint_person
 from tpbench.detectors.base import DetectorSuite
-from tpbench.metrics.networks import WindowStream
+from tpbench.metrics.i3d import WindowStream
 from tpbench.metrics.scoring.tools import (
     RealSkeletons,
     SkeletonFinder,

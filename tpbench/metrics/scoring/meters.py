@@ -289,7 +289,7 @@ def _windowed(
     """One I3D vector per window of 16 frames, a window every `stride` frames."""
 
     def build(setting: ClipSetting) -> FeatureMeter:
-        from tpbench.metrics.networks import WindowStream
+        from tpbench.metrics.i3d import WindowStream
 
         network = setting.toolbox.i3d()
 

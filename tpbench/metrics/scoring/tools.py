@@ -25,10 +25,10 @@ from tpbench.video import Frame
 from tpbench.wholebody import NUM_KEYPOINTS, PoseSource, WholeBodyPose, load_pose, save_pose
 
 if TYPE_CHECKING:
+    from tpbench.metrics.i3d import I3DFeatures
     from tpbench.metrics.networks import (
         Backbone,
         FedRange,
-        I3DFeatures,
         InceptionFeatures,
         LpipsDistance,
     )
@@ -210,7 +210,7 @@ class Toolbox:
 
     def i3d(self) -> I3DFeatures:
         """Return the network of FVD; see `load_i3d`."""
-        from tpbench.metrics.networks import load_i3d
+        from tpbench.metrics.i3d import load_i3d
 
         return self._once("i3d", lambda: load_i3d(device=self.device))
 

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.metrics.random_networks import random_pictures, weights_path
+from tpbench.errors import ConfigError
+from tpbench.metrics import i3d
+from tpbench.metrics.i3d import I3DFeatures, WindowStream, load_i3d, pooled
+
+
+class StandIn(torch.nn.Module):
+    """The signature of the published TorchScript: (n, 3, T, H, W) in [0, 255] to (n, 400)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        self.weight = torch.nn.Parameter(torch.randn(400, 3 * 16 * 4, generator=draw))
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        rescale: bool = False,  # noqa: FBT001, FBT002 - the published signature
+        resize: bool = False,  # noqa: FBT001, FBT002 - as above
+        return_features: bool = False,  # noqa: FBT001, FBT002 - as above
+    ) -> torch.Tensor:
+        if rescale:
+            x = x / 255.0 * 2.0 - 1.0
+        frames = x.permute(0, 2, 1, 3, 4).flatten(0, 1)
+        if resize:
+            frames = torch.nn.functional.interpolate(
+                frames, size=[224, 224], mode="bilinear", align_corners=False
+            )
+        quarters = torch.nn.functional.adaptive_avg_pool2d(frames, (2, 2))
+        logits = quarters.reshape(x.shape[0], -1) @ self.weight.t()
+        if return_features:
+            return logits
+        return torch.softmax(logits, dim=1)
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """The stand-in, as a TorchScript file."""
+    path = tmp_path / "stand_in.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch would rather have exported programs
+        torch.jit.script(StandIn()).save(str(path))  # type: ignore[no-untyped-call]  # its gap
+    return path
+
+
+def windows_of(n: int, *, length: int = 16, size: tuple[int, int] = (20, 12)) -> NDArray[np.uint8]:
+    return random_pictures(n * length, size=size, seed=4).reshape(n, length, *size, 3)
+
+
+def reference_numpy_stand_in(windows: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What the stand-in is to return, in float64; the resize alone is torch's."""
+    x = torch.from_numpy(windows.astype(np.float64)).permute(0, 1, 4, 2, 3)
+    frames = (x / 127.5 - 1).flatten(0, 1)
+    big = torch.nn.functional.interpolate(frames, size=(224, 224), mode="bilinear").numpy()
+    quarters = big.reshape(len(big), 3, 2, 112, 2, 112).mean(axis=(3, 5))
+    weight = StandIn().weight.detach().numpy().astype(np.float64)
+    logits: NDArray[np.float64] = quarters.reshape(len(windows), -1) @ weight.T
+    return logits
+
+
+def test_the_network_is_told_to_scale_to_squash_and_to_return_logits() -> None:
+    extractor = I3DFeatures(StandIn(), batch_size=2)
+    windows = windows_of(3)
+    found = extractor.features(windows)
+    assert found.shape == (3, 400)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, reference_numpy_stand_in(windows), rtol=0, atol=1e-4)
+    assert extractor.features(windows[:0]).shape == (0, 400)
+
+
+def test_the_torchscript_comes_from_the_weights_folder(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = weights_path("i3d-torchscript", cache=tmp_path, monkeypatch=monkeypatch)
+    published.rename(path)
+    windows = windows_of(1)
+    expected = reference_numpy_stand_in(windows)
+    np.testing.assert_allclose(load_i3d().features(windows), expected, rtol=0, atol=1e-4)
+
+
+def test_a_file_that_is_no_torchscript_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = weights_path("i3d-torchscript", cache=tmp_path, monkeypatch=monkeypatch)
+    path.write_bytes(b"text")
+    with pytest.raises(ConfigError, match=r"i3d_torchscript.pt: is no TorchScript module"):
+        load_i3d()
+
+
+def test_what_are_no_windows_is_refused() -> None:
+    extractor = I3DFeatures(StandIn())
+    with pytest.raises(ValueError, match=r"want \(n, frames, height, width, 3\) uint8 RGB"):
+        extractor.features(random_pictures(16))
+
+
+def test_a_network_that_returns_something_else_is_a_bug() -> None:
+    class Other(torch.nn.Module):
+        def forward(self, x: torch.Tensor, **_: bool) -> torch.Tensor:
+            return x.new_zeros(len(x), 10)
+
+    with pytest.raises(RuntimeError, match=r"returned \(1, 10\), not \(n, 400\)"):
+        I3DFeatures(Other()).features(windows_of(1))
+
+
+def numbered(n: int) -> list[NDArray[np.uint8]]:
+    return [np.full((2, 2, 3), number, np.uint8) for number in range(n)]
+
+
+@pytest.mark.parametrize("stride", [1, 9, 16, 24])
+@pytest.mark.parametrize("n", [0, 15, 16, 17, 32, 70])
+def test_windows_are_those_of_the_whole_list(n: int, stride: int) -> None:
+    stream = WindowStream(stride=stride)
+    found = [window for image in numbered(n) if (window := stream.push(image)) is not None]
+    assert [window[:, 0, 0, 0].tolist() for window in found] == [
+        list(range(start, start + 16)) for start in range(0, n - 15, stride)
+    ]
+    assert len(stream._frames) <= 16
+
+
+def test_a_frame_of_another_size_is_refused() -> None:
+    stream = WindowStream(stride=16)
+    stream.push(np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"frame 1: \(4, 5, 3\) after frames of \(4, 4, 3\)"):
+        stream.push(np.zeros((4, 5, 3), np.uint8))
+
+
+POOLINGS = [
+    ((3, 3, 3), (1, 1, 1)),
+    ((1, 3, 3), (1, 2, 2)),
+    ((3, 3, 3), (2, 2, 2)),
+    ((2, 2, 2), (2, 2, 2)),
+    ((1, 1, 1), (1, 1, 1)),
+    ((2, 4, 3), (3, 1, 5)),
+]
+"""The four of I3D, and two that are not."""
+
+
+@pytest.mark.parametrize(("sides", "strides"), POOLINGS)
+def test_pooling_axis_by_axis_is_that_of_torch_in_every_bit(
+    sides: tuple[int, int, int], strides: tuple[int, int, int]
+) -> None:
+    draw = torch.Generator().manual_seed(5)
+    frames = torch.randn((2, 3, 8, 13, 7), generator=draw)
+    expected = torch.nn.functional.max_pool3d(frames, sides, strides)
+    assert torch.equal(pooled(frames, sides, strides), expected)
+    with pytest.raises(RuntimeError, match="no window of 14 fits"):
+        pooled(frames, (1, 14, 1), (1, 1, 1))
+
+
+class Pooling(torch.nn.Module):
+    """As the published TorchScript pools: zeros around, then windows of one step and of two."""
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        rescale: bool = False,  # noqa: FBT001, FBT002 - the published signature
+        resize: bool = False,  # noqa: FBT001, FBT002 - as above
+        return_features: bool = False,  # noqa: FBT001, FBT002 - as above
+    ) -> torch.Tensor:
+        assert rescale
+        assert resize
+        assert return_features
+        x = torch.nn.functional.pad(torch.sin(x), [1, 1, 1, 1, 1, 1])
+        x = torch.nn.functional.max_pool3d(x, [3, 3, 3], [1, 1, 1])
+        x = torch.nn.functional.max_pool3d(x, [1, 3, 3], [1, 2, 2], [0, 1, 1])
+        x = torch.nn.functional.max_pool3d(x, 2)
+        return torch.nn.functional.pad(x.flatten(1), [0, 400])[:, :400]
+
+
+def scripted_pooling(path: Path) -> torch.nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.jit.script(Pooling()).save(str(path))  # type: ignore[no-untyped-call]  # its gap
+        network: torch.nn.Module = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
+    return network
+
+
+def test_features_of_a_torchscript_that_pools_are_its_own_in_every_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = scripted_pooling(tmp_path / "pooling.pt")
+    windows = windows_of(2)
+    with torch.inference_mode():
+        x = torch.from_numpy(windows).permute(0, 4, 1, 2, 3).float()
+        expected = network(x, rescale=True, resize=True, return_features=True).numpy()
+    ours: list[list[int]] = []
+
+    def noted(frames: torch.Tensor, sides: Sequence[int], strides: Sequence[int]) -> torch.Tensor:
+        ours.append([*sides, *strides])
+        return pooled(frames, sides, strides)
+
+    monkeypatch.setattr(i3d, "pooled", noted)
+    np.testing.assert_array_equal(I3DFeatures(network).features(windows), expected)
+    # The one that pads by itself is left to torch.
+    assert ours == [[3, 3, 3, 1, 1, 1], [2, 2, 2, 2, 2, 2]]
