@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -35,6 +37,7 @@ class Watcher:
 
     chunks: list[int] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)
+    opencv_threads: list[int] = field(default_factory=list)
     real: list[NDArray[np.uint8]] = field(default_factory=list)
     generated: list[NDArray[np.uint8]] = field(default_factory=list)
     fail_at_chunk: int | None = None
@@ -47,6 +50,7 @@ class Watcher:
             raise LookupError("a bug")
         self.chunks.append(len(chunk.real))
         self.threads.add(threading.get_ident())
+        self.opencv_threads.append(cv2.getNumThreads())
         self.real += chunk.real
         self.generated += chunk.generated
         self.busy = False
@@ -107,6 +111,53 @@ def test_each_meter_sees_every_frame_once_in_order_chunk_by_chunk(
     np.testing.assert_array_equal(np.stack(watcher.real), pictures(N))
     np.testing.assert_array_equal(np.stack(watcher.generated), worse(pictures(N)))
     assert (threading.get_ident() in watcher.threads) == (threads == 1)
+
+
+OF_PICTURES = ("psnr", "ssim", "l1", "tje_d1", "tje_d2", "tje_d5", "motion", "lag", "colour")
+
+
+def test_values_are_the_same_in_every_bit_however_many_threads_share_the_frames(
+    tmp_path: Path,
+) -> None:
+    found = []
+    for threads in (1, 3):
+        folder = RecordFolder(tmp_path / f"{threads}", tmp_path / "kept")
+        make_pass(folder, threads=threads).run(job(tmp_path, *OF_PICTURES, "sharpness"))
+        record = folder.read("a")
+        assert record is not None
+        found.append(record.columns)
+    assert found[0].keys() == found[1].keys()
+    for name, column in found[0].items():
+        assert column.size == N
+        np.testing.assert_array_equal(found[1][name], column)
+
+
+def test_networks_run_in_the_thread_of_the_caller(
+    records: RecordFolder, tmp_path: Path, watch: Callable[[str, Watcher], Watcher]
+) -> None:
+    watcher = watch("lpips_alex", Watcher())
+    make_pass(records, threads=2).run(job(tmp_path, "lpips_alex", "l1"))
+    assert watcher.threads == {threading.get_ident()}
+    assert len(watcher.real) == N
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_opencv_has_one_thread_in_a_pass_and_as_many_as_before_after_it(
+    fails: bool,  # noqa: FBT001 - a parameter of the test
+    records: RecordFolder,
+    tmp_path: Path,
+    watch: Callable[[str, Watcher], Watcher],
+) -> None:
+    watcher = watch("psnr", Watcher(fail_at_chunk=1 if fails else None))
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        with pytest.raises(LookupError) if fails else nullcontext():
+            make_pass(records).run(job(tmp_path, "psnr"))
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
+    assert set(watcher.opencv_threads) == {1}
 
 
 @pytest.mark.parametrize("threads", [1, 2])
