@@ -33,8 +33,8 @@ _MIN_HEAT: Final = 0.5
 _NUM_UPPER: Final = 11
 """COCO's joints down to the wrists."""
 _LIKELY: Final = 0.3
-_CLOSE_SHARE: Final = 0.015
-"""By how much a joint may be off, in radii of the body: 7 px of a talk of 512 px. The network
+_CLOSE_SHARE: Final = 0.012
+"""By how much a joint may be off, in radii of the body: 5 px of a talk of 512 px. The network
 itself differs by 4 px from one crop to another."""
 _CUTOFF_HZ: Final = 0.05
 _CUTOFF_PER_SPEED: Final = 80.0

@@ -22,8 +22,8 @@ _CROP_SCALE: Final = 1.5
 _MAX_PASSES: Final = 6
 _SETTLED_SHARE: Final = 0.02
 """A crop whose corners move less than this share of its side shows the same mesh."""
-_TOLERANCE: Final = 0.008
-"""By how much a vertex may be off, in sizes of the face: 1 px of 120."""
+_TOLERANCE: Final = 0.01
+"""By how much a vertex may be off, in sizes of the face: 1.2 px of 120."""
 _MIN_SCORE: Final = 0.5
 
 

@@ -131,7 +131,7 @@ class MediaPipeHandDetector:
 
 
 _MIN_MESH_SCORE: Final = 0.5
-_FACE_TOLERANCE: Final = 0.03
+_FACE_TOLERANCE: Final = 0.05
 """By how much a face's points may be off, in heights of the face."""
 
 

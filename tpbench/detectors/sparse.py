@@ -3,6 +3,8 @@
 A network first runs on anchors, every few frames. Between two anchors, points that move steadily
 are interpolated by cubic curves; where they speed up, slow down or vanish, the network also runs on
 the frame in the middle, near where the curve expects the points, and both halves are judged again.
+One frame that need not be searched is searched all the same: if the points are not where the curve
+expects them, as in a picture that trembles, so are all others.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ _MAX_WAY_SHARE: Final = 1.0
 """Things further apart than this share of their size are two things."""
 
 
+_SURPRISES_SHARE: Final = 0.4
+_CHECK_SHARE: Final = 0.75
+"""How far half of the points of a checked frame may be off, as a share of the tolerance."""
 _ANCHOR_S: Final = 0.16
 """Time from one anchor to the next. Gestures change direction two or three times a second."""
 
@@ -73,11 +78,13 @@ class SparseTracker(Generic[Item_contra]):
     def __init__(self, finder: Finder[Item_contra]) -> None:
         self._finder = finder
         self._known: dict[int, list[Points]] = {}
+        self._trembles = False
         self.num_searched = 0
 
     def reset(self) -> None:
         """Forget the stretch: the next frame may come from anywhere."""
         self._known = {}
+        self._trembles = False
 
     def push(self, items: Sequence[Item_contra], *, step: int) -> list[list[Points]]:
         """Return the things in each of the next frames of the stretch.
@@ -99,6 +106,7 @@ class SparseTracker(Generic[Item_contra]):
         for start, end in pairwise(sorted(known)):
             if end >= 0:  # otherwise it belongs to the last part
                 self._refine(items, start, end)
+        self._check(items)
         found = [
             known[number] if number in known else self._between(number)
             for number in range(len(items))
@@ -125,6 +133,34 @@ class SparseTracker(Generic[Item_contra]):
         )
         self._refine(items, start, middle)
         self._refine(items, middle, end)
+
+    def _check(self, items: Sequence[Item_contra]) -> None:
+        """Search one frame that was left out, and all others if it is not as expected.
+
+        They are all searched in the next part as well, until three in four are as expected.
+        """
+        expected = {
+            number: things
+            for number in range(len(items))
+            if number not in self._known and (things := self._between(number))
+        }
+        surprises = 0
+        for count, (number, things) in enumerate(expected.items(), start=1):
+            self.num_searched += 1
+            self._known[number] = found = self._finder.near(items[number], things)
+            surprises += not all(self._is_as_expected(t, partner(t, found)) for t in things)
+            if count == 1 and not surprises and not self._trembles:
+                return
+        self._trembles = surprises > _SURPRISES_SHARE * len(expected)
+
+    def _is_as_expected(self, thing: Points, found: Points | None) -> bool:
+        """Whether half of the points that matter are off by a fraction of the tolerance at most."""
+        if found is None:
+            return False
+        tolerance_px = self._finder.tolerance_px(thing)
+        matters = np.isfinite(tolerance_px)
+        off = np.hypot(*(found - thing)[matters, :2].T) / tolerance_px[matters]
+        return not off.size or bool(np.median(off) <= _CHECK_SHARE)
 
     def _between(self, number: int) -> list[Points]:
         """Return the things of a frame that was not searched, which are all steady."""
