@@ -139,7 +139,7 @@ def test_one_of_two_that_rests_is_not_searched_with_the_other() -> None:
 def test_what_trembles_is_searched_in_every_frame_and_then_less_again() -> None:
     draw = np.random.default_rng(0)
     frames = [[at(*(draw.choice([-3.0, 3.0], 2) if n < 64 else (0.0, 0.0)))] for n in range(128)]
-    found, finder = tracked(frames)
+    _, finder = tracked(frames)
     searched = np.bincount(finder.searched, minlength=128)
     assert searched[16:64].mean() > 0.85
     assert searched[96:].mean() < 0.4
