@@ -102,7 +102,9 @@ class CountedCalls:
         def start(network: Any, *args: Any, **options: Any) -> None:  # noqa: ANN401 - untyped
             started(network, *args, **options)
             content = hashlib.sha256(options.get("model_content") or b"").hexdigest()
-            of_network[id(network)] = names.get(content, "changed network")
+            height_px, width_px = network.get_input_details()[0]["shape"][1:3]
+            other = f"changed network of {width_px}x{height_px} px"
+            of_network[id(network)] = names.get(content, other)
 
         @functools.wraps(invoked)
         def invoke(network: Any) -> None:  # noqa: ANN401 - untyped
