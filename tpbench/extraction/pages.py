@@ -61,22 +61,27 @@ def text_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     the height that text on video has (1.5 % to 12 % of the image).
     """
     page = cv2.cvtColor(page_image(image), cv2.COLOR_RGB2GRAY)
-    height, width = page.shape
+    height = page.shape[0]
     gradient = cv2.convertScaleAbs(cv2.Sobel(page, cv2.CV_16S, 1, 0, ksize=3))
     _, strokes = cv2.threshold(gradient, _STROKE_LEVELS, 1, cv2.THRESH_BINARY)
     joined = cv2.morphologyEx(strokes, cv2.MORPH_CLOSE, np.ones((3, 13), np.uint8))
     joined = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((4, 9), np.uint8))
-    mask = np.zeros((height, width), dtype=np.bool_)
-    if not joined.any():
+    mask = np.zeros(page.shape, dtype=np.bool_)
+    x, y, width, height_px = cv2.boundingRect(joined)
+    if not width:
         return mask
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=4)
+    part = slice(y, y + height_px), slice(x, x + width)
+    lines, strokes = mask[part], strokes[part]
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(
+        np.ascontiguousarray(joined[part]), connectivity=4
+    )
     _, _, w, h, area = stats.T
     like_lines = (w >= 2.5 * h) & (area >= 0.6 * w * h)
     like_lines &= (0.015 * height <= h) & (h <= 0.12 * height)
     for index in np.flatnonzero(like_lines[1:]) + 1:
         window = _window(stats[index])
         if strokes[window].mean() > 0.25:
-            mask[window] |= labels[window] == index
+            lines[window] |= labels[window] == index
     return mask
 
 
@@ -96,25 +101,46 @@ def page_share(image: NDArray[np.uint8], text: NDArray[np.bool_]) -> float:
     flat = flat_mask(image)
     if np.count_nonzero(flat) < _MIN_AREA_SHARE * flat.size:
         return 0.0
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(flat.view(np.uint8), connectivity=4)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(flat.view(np.uint8), connectivity=4)
     shares = stats[:, cv2.CC_STAT_AREA] / flat.size
-    if not (shares[1:] >= _MIN_AREA_SHARE).any():
-        return 0.0
-    areas = {
-        int(index): _filled(labels[_window(stats[index])] == index)
-        for index in np.flatnonzero(shares[1:] >= _BOX_AREA_SHARE) + 1
-    }
-    rectangles = [index for index, area in areas.items() if area.mean() >= _BOX_FILLS]
-    pages = np.zeros(count, dtype=np.bool_)
-    for index, area in areas.items():
-        if shares[index] < _MIN_AREA_SHARE:
-            continue
-        window = _window(stats[index])
-        enclosed = np.unique(labels[window][area])
-        boxes = np.count_nonzero(np.isin(enclosed, rectangles) & (enclosed != index))
-        written = text[window][area].mean()
-        pages[index] = written >= _TEXT_SHARE or boxes >= _MIN_BOXES
+    shares[0] = 0.0  # what is not flat
+    boxes = _Boxes(labels, stats, np.flatnonzero(shares >= _BOX_AREA_SHARE).tolist())
+    pages = [
+        index
+        for index in np.flatnonzero(shares >= _MIN_AREA_SHARE).tolist()
+        if boxes.written_share(index, text) >= _TEXT_SHARE or boxes.inside(index) >= _MIN_BOXES
+    ]
     return float(stats[pages, cv2.CC_STAT_AREA].sum() / flat.size)
+
+
+class _Boxes:
+    """Flat areas of some size, with their holes filled; each is filled when it is asked for."""
+
+    def __init__(
+        self, labels: NDArray[np.int32], stats: NDArray[np.int32], indices: list[int]
+    ) -> None:
+        self._labels, self._stats, self._indices = labels, stats, indices
+        self._areas: dict[int, NDArray[np.bool_]] = {}
+
+    def written_share(self, index: int, text: NDArray[np.bool_]) -> float:
+        """Return which share of an area looks like text."""
+        window = text[_window(self._stats[index])]
+        return float(window[self._filled(index)].mean()) if window.any() else 0.0
+
+    def inside(self, index: int) -> int:
+        """Return how many other areas that fill a rectangle lie in one; 0 for fewer than a page."""
+        if len(self._indices) <= _MIN_BOXES:
+            return 0
+        here = np.zeros(len(self._stats), dtype=np.bool_)
+        here[self._labels[_window(self._stats[index])][self._filled(index)]] = True
+        others = [other for other in self._indices if here[other] and other != index]
+        return sum(self._filled(other).mean() >= _BOX_FILLS for other in others)
+
+    def _filled(self, index: int) -> NDArray[np.bool_]:
+        if index not in self._areas:
+            window = self._labels[_window(self._stats[index])]
+            self._areas[index] = _filled(window == index)
+        return self._areas[index]
 
 
 def _filled(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
