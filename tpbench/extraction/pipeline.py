@@ -25,7 +25,13 @@ from tpbench.extraction.filters import (
 from tpbench.extraction.following import PieceAnalyser
 from tpbench.extraction.measures import StageClock
 from tpbench.extraction.rows import RowMaker, path_mark, transparent_row
-from tpbench.extraction.screening import Screened, sampled_evidence, screen_again, spans_of_shot
+from tpbench.extraction.screening import (
+    Screened,
+    sampled_evidence,
+    screen_again,
+    search_left_out,
+    spans_of_shot,
+)
 from tpbench.extraction.shots import Shot, Span, cut_evenly
 from tpbench.extraction.sources import (
     Source,
@@ -230,7 +236,7 @@ class _SourceWork:
         """Return the samples of a shot, taken again where it has black bars or combing."""
         info = screened.shown(shot)
         if info == screened.info:
-            return screened
+            return self._searched(shot, screened, counted)
         decoded = decode_frames(
             self.source.path,
             info=info,
@@ -251,6 +257,26 @@ class _SourceWork:
             return self._follow(piece, info, counted, to_the_end=False)
         except UndecidedError:
             return self._follow(piece, info, counted, to_the_end=True)
+
+    def _searched(self, shot: Shot, screened: Screened, counted: _FrameCounter) -> Screened:
+        """Return the samples of a shot with the faces that the first pass did not search for."""
+        left_out = screened.left_out(shot, self.pipeline.config)
+        if not left_out:
+            return screened
+        decoded = decode_frames(
+            self.source.path,
+            info=screened.info,
+            start_frame=left_out[0],
+            end_frame=left_out[-1] + 1,
+        )
+        with self.clock.stage("screen"):
+            return search_left_out(
+                counted.each(self.clock.each("decode", decoded)),
+                screened,
+                left_out,
+                config=self.pipeline.config,
+                faces=self.pipeline.detectors.faces,
+            )
 
     def _follow(
         self, piece: Span, info: VideoInfo, counted: _FrameCounter, *, to_the_end: bool

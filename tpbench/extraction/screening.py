@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import ceil
 from operator import attrgetter
 from typing import Final, TypeVar
 
@@ -23,10 +24,12 @@ from tpbench.extraction.camera import (
     sample_bars,
 )
 from tpbench.extraction.config import ExtractionConfig
+from tpbench.extraction.filters import failed_alone
 from tpbench.extraction.measures import Evidence
 from tpbench.extraction.pages import page_image, page_share, text_mask
 from tpbench.extraction.shots import Shot, ShotFinder, Span, split_by_promise
 from tpbench.video import DecodedFrame, Frame, VideoInfo
+from tpbench.video.read import as_frame
 
 _TEXT_GRID: Final = (96, 54)
 """Columns and rows of the grid that stores where text is."""
@@ -191,11 +194,30 @@ class Screened:
             info = replace(info, interlaced=True)
         return info
 
+    def left_out(self, shot: Shot, config: ExtractionConfig) -> Sequence[int]:
+        """Return the samples of a shot that must still be searched for faces.
+
+        None if the shot is too short, or if one filter rejects each of its pictures: then so does
+        it any part of the shot.
+        """
+        pictures = _within(self.pictures, shot.span)
+        searched = {sample.frame for sample in _within(self.faces, shot.span)}
+        left_out = [sample.frame for sample in pictures if sample.frame not in searched]
+        if not left_out or shot.span.n_frames < least_searched_frames(self.info, config):
+            return []
+        filters = _filters_of(self.info, config)
+        failed = (failed_alone(_alone(sample, self.info), filters) for sample in pictures)
+        return [] if frozenset.intersection(*failed) else left_out
+
+    def has_all_faces(self, span: Span) -> bool:
+        """Whether all samples of a span were searched for faces."""
+        return len(_within(self.faces, span)) >= len(_within(self.pictures, span))
+
     def evidence(self, span: Span) -> Evidence:
-        """Return the screening evidence of one span."""
+        """Return the screening evidence of one span; without faces if not all were searched for."""
         return sampled_evidence(
             _within(self.pictures, span),
-            _within(self.faces, span),
+            _within(self.faces, span) if self.has_all_faces(span) else [],
             size_px=(self.info.width_px, self.info.height_px),
             fps=self.info.fps,
             span=span,
@@ -224,25 +246,35 @@ def screen(
         Shots and samples; a few hundred bytes per sample are held, whatever the frame size.
     """
     finder = ShotFinder(fps=info.fps, settings=config.shots, seams=_after(info.seams, first_frame))
-    sampler = _Sampler(info=info, config=config, faces=faces)
+    sampler = _Sampler(info=info, config=config)
+    search = _FaceSearch(info=info, config=config, faces=faces)
     bars: list[BarSample] = []
     combed: set[int] = set()
+    start = end = first_frame
     for decoded in frames:
         finder.push(decoded.to_rgb(max_side_px=_SHOT_THUMBNAIL_PX))
-        image = sampler.push(decoded)
-        if image is None:
+        end = decoded.index + 1
+        if (cut := first_frame + finder.last_cut) > start:
+            search.cut(start, cut)
+            start = cut
+        search.reached(start, end)
+        sample = sampler.push(decoded)
+        if sample is None:
             continue
+        if not failed_alone(_alone(sampler.pictures[-1], info), _filters_of(info, config)):
+            search.offer(sample)
         if not info.interlaced and decoded.is_combed():
             combed.add(decoded.index)
-        if may_have_bars(image):
+        if may_have_bars(sample.image):
             bars.append(sample_bars(decoded.index, decoded.to_rgb()))
         else:
             bars.append(no_bars(decoded.index))
+    search.cut(start, end)
     return Screened(
         info=info,
         shots=tuple(_moved(shot, first_frame) for shot in finder.finish()),
         pictures=tuple(sampler.pictures),
-        faces=tuple(sampler.found),
+        faces=tuple(search.found),
         bars=tuple(bars),
         combed=frozenset(combed),
     )
@@ -278,54 +310,149 @@ def screen_again(
     Returns:
         The same shots, with samples of this one only.
     """
-    sampler = _Sampler(info=info, config=config, faces=faces)
+    sampler = _Sampler(info=info, config=config)
+    search = _FaceSearch(info=info, config=config, faces=faces)
     for decoded in frames:
-        sampler.push(decoded)
+        if (sample := sampler.push(decoded)) is not None:
+            search.search([sample])
     return Screened(
         info=info,
         shots=screened.shots,
         ends_early=screened.ends_early,
         pictures=tuple(sampler.pictures),
-        faces=tuple(sampler.found),
+        faces=tuple(search.found),
     )
 
 
+def search_left_out(
+    frames: Iterable[DecodedFrame],
+    screened: Screened,
+    left_out: Sequence[int],
+    *,
+    config: ExtractionConfig,
+    faces: Detector,
+) -> Screened:
+    """Search the samples that the first pass left out, given frames that include them all."""
+    search = _FaceSearch(info=screened.info, config=config, faces=faces)
+    wanted = frozenset(left_out)
+    for decoded in frames:
+        if decoded.index in wanted:
+            search.search([as_frame(decoded, max_side_px=config.screening.max_side_px)])
+    found = sorted((*screened.faces, *search.found), key=attrgetter("frame"))
+    return replace(screened, faces=tuple(found))
+
+
+def _alone(picture: PictureSample, info: VideoInfo) -> Evidence:
+    """Return the evidence of one sample, without its faces."""
+    return sampled_evidence(
+        [picture],
+        [],
+        size_px=(info.width_px, info.height_px),
+        fps=info.fps,
+        span=Span(shot_id=-1, start_frame=picture.frame, end_frame=picture.frame + 1),
+    )
+
+
+def _filters_of(info: VideoInfo, config: ExtractionConfig) -> Mapping[str, float | None]:
+    """Return the filters by which faces may not matter: none, or those of the preset."""
+    return config.filters if least_searched_frames(info, config) else {}
+
+
 class _Sampler:
-    """Measures about two frames a second and detects faces in them."""
+    """Measures about two frames a second."""
 
-    def __init__(self, *, info: VideoInfo, config: ExtractionConfig, faces: Detector) -> None:
-        self._settings = config.screening
-        self._every = max(1, round(float(info.fps) / self._settings.rate_hz))
-        self._scale = min(1.0, self._settings.max_side_px / max(info.width_px, info.height_px))
-        self._detector = faces
+    def __init__(self, *, info: VideoInfo, config: ExtractionConfig) -> None:
+        self._max_side_px = config.screening.max_side_px
+        self._every = max(1, round(float(info.fps) / config.screening.rate_hz))
         self._sampler = PictureSampler()
+        self._last: NDArray[np.uint8] | None = None
         self.pictures: list[PictureSample] = []
-        self.found: list[FaceSample] = []
 
-    def push(self, decoded: DecodedFrame) -> NDArray[np.uint8] | None:
-        """Process the next frame; return its image, or None if it is not a sample."""
+    def push(self, decoded: DecodedFrame) -> Frame | None:
+        """Process the next frame; return it as searched, or None if it is not a sample."""
         if decoded.index % self._every:
             return None
-        image = decoded.to_rgb(max_side_px=self._settings.max_side_px)
-        self.pictures.append(self._sampler.sample(decoded.index, image))
-        self._detector.reset()
-        frame = Frame(image=image, index=decoded.index, time_s=decoded.time_s, pts=decoded.pts)
-        self.found.append(
-            sample_faces(
-                decoded.index,
-                self._detector.detect([frame])[0].faces,
-                scale=self._scale,
-                prominent_share=self._settings.prominent_face_share,
-            )
-        )
-        return image
+        frame = as_frame(decoded, max_side_px=self._max_side_px)
+        last, self._last = self._last, frame.image
+        if last is not None and np.array_equal(last, frame.image):
+            same = replace(self.pictures[-1], frame=frame.index, motion=0.0)
+            self.pictures.append(same)
+        else:
+            self.pictures.append(self._sampler.sample(frame.index, frame.image))
+        return frame
+
+
+class _FaceSearch:
+    """Searches samples for faces, but only those that may be part of a clip.
+
+    A sample waits until its shot is long enough for a clip; if the shot ends before, it is not
+    searched. Neither is one whose picture is rejected by itself, as slides are. If other pictures
+    of its shot are not, `Screened.left_out` names it, and `search_left_out` searches it.
+    """
+
+    def __init__(self, *, info: VideoInfo, config: ExtractionConfig, faces: Detector) -> None:
+        settings = config.screening
+        self._detector = faces
+        self._scale = min(1.0, settings.max_side_px / max(info.width_px, info.height_px))
+        self._prominent_share = settings.prominent_face_share
+        self._least_frames = least_searched_frames(info, config)
+        self._waiting: list[Frame] = []
+        self._last: tuple[NDArray[np.uint8], FaceSample] | None = None
+        self.found: list[FaceSample] = []
+
+    def offer(self, frame: Frame) -> None:
+        """Add a sample that may have to be searched."""
+        self._waiting.append(frame)
+
+    def cut(self, start: int, end: int) -> None:
+        """Note that a shot, or more than one, reaches from `start` to `end` and no further."""
+        before = [frame for frame in self._waiting if frame.index < end]
+        self._waiting = self._waiting[len(before) :]
+        if end - start >= self._least_frames:
+            self.search(before)
+
+    def reached(self, start: int, end: int) -> None:
+        """Note that the shot that began at `start` goes on at least to `end`."""
+        if end - start >= self._least_frames:
+            waiting, self._waiting = self._waiting, []
+            self.search(waiting)
+
+    def search(self, frames: Iterable[Frame]) -> None:
+        """Search frames for faces; they come in order, but not one after the other."""
+        for frame in frames:
+            if self._last is not None and np.array_equal(self._last[0], frame.image):
+                found = replace(self._last[1], frame=frame.index)
+            else:
+                self._detector.reset()
+                found = sample_faces(
+                    frame.index,
+                    self._detector.detect([frame])[0].faces,
+                    scale=self._scale,
+                    prominent_share=self._prominent_share,
+                )
+            self._last = frame.image, found
+            self.found.append(found)
+
+
+def least_searched_frames(info: VideoInfo, config: ExtractionConfig) -> int:
+    """Return how long a shot must be for its faces to matter.
+
+    A shorter one is a single span, and `clip.too_short` rejects it. 0 if faces always matter: where
+    that filter is off, or passes spans without a sample.
+    """
+    shortest = config.filters.get("clip.too_short") or 0.0
+    every = max(1, round(float(info.fps) / config.screening.rate_hz))
+    if shortest <= every:
+        return 0
+    return min(ceil(shortest), round(config.clip.min_s * info.fps))
 
 
 def spans_of_shot(shot: Shot, screened: Screened, config: ExtractionConfig) -> list[Span]:
     """Tile a shot into stretches with one person's face and stretches without.
 
     The frames next to a cut are left out (`shots.margin_frames`), but not at the two ends of the
-    video and at seams, whose positions are known exactly.
+    video and at seams, whose positions are known exactly. A shot whose faces don't matter stays
+    whole.
     """
     fps = float(screened.info.fps)
     margin = config.shots.margin_frames
@@ -340,6 +467,8 @@ def spans_of_shot(shot: Shot, screened: Screened, config: ExtractionConfig) -> l
     )
     if trimmed.n_frames <= 0:
         return []
+    if not screened.has_all_faces(trimmed):
+        return [trimmed]
     samples = [(sample.frame, sample.num_faces == 1) for sample in _within(screened.faces, trimmed)]
     return split_by_promise(
         trimmed,

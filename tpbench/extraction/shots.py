@@ -157,6 +157,11 @@ class ShotFinder:
         self._section.push(thumbnail)
         self._n_frames += 1
 
+    @property
+    def last_cut(self) -> int:
+        """The latest hard cut or seam found so far; 0 if there was none."""
+        return self._section_start + self._section.last_cut
+
     def finish(self) -> list[Shot]:
         """Return the shots in time order. Together with the transitions they tile the video."""
         self._end_section()
@@ -232,6 +237,11 @@ class _Section:
         self._recent: deque[tuple[int, NDArray[np.uint8]]] = deque(maxlen=_RECENT_FRAMES)
         self._twins = _TwinComparison(fps=fps, threshold_levels=settings.transition_levels)
         self._n_frames = 0
+
+    @property
+    def last_cut(self) -> int:
+        """The latest hard cut, 0 if there was none."""
+        return max(self._cuts, default=0)
 
     def push(self, thumbnail: NDArray[np.uint8]) -> None:
         """Process the next frame."""

@@ -22,6 +22,7 @@ __all__ = [
     "certain_rejections",
     "deciding_frame",
     "described_measurements",
+    "failed_alone",
     "judge_clip",
     "judge_faces",
     "judge_file",
@@ -63,6 +64,12 @@ def judge_file(evidence: Evidence, thresholds: Thresholds) -> list[Verdict]:
 def judge_faces(evidence: Evidence, thresholds: Thresholds) -> list[Verdict]:
     """Apply the filters that need nothing but the faces of a span, its size and its length."""
     return _judged((*clip.SCREENING, *face.SCREENING), evidence, thresholds)
+
+
+def failed_alone(sample: Evidence, thresholds: Thresholds) -> frozenset[str]:
+    """Return the filters that reject one sample, and would reject any number of such samples."""
+    each = [item for item in picture.SCREENING if item.code in picture.EACH]
+    return frozenset(reject_codes(_judged(each, sample, thresholds)))
 
 
 def judge_screened(evidence: Evidence, thresholds: Thresholds) -> list[Verdict]:

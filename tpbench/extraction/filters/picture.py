@@ -19,6 +19,8 @@ MOVING_LEVELS: Final = 0.4
 A frozen image, encoded again, stays below 0.1; the calmest half second of the talks used to set it
 has 1.2.
 """
+EACH: Final = ("image.too_dark", "image.too_bright", "overlay.slides")
+"""Filters that reject whatever is made of samples which they reject one by one."""
 SCREENING: Final[tuple[Filter[Evidence], ...]] = (
     Filter(
         measurement=Measurement(
