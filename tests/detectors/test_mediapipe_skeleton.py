@@ -223,3 +223,19 @@ def test_scores_of_a_seen_body_pass_the_cut_of_the_drawing(
     assert (scores[FACE] > 0.9).all()
     for hand in (LEFT_HAND, RIGHT_HAND):
         assert np.unique(scores[hand]).size <= 2
+
+
+def test_a_face_that_moves_beside_one_that_rests_is_not_counted_twice(
+    portrait: np.ndarray,
+) -> None:
+    head = portrait[40:240, 120:320]
+    frames = []
+    for index in range(32):
+        image = np.full((400, 900, 3), 60, dtype=np.uint8)
+        image[100:300, 20:220] = head
+        left = 300 + 14 * abs(index % 12 - 6)
+        image[100:300, left : left + 200] = head
+        frames.append(Frame(image=image, index=index, time_s=index / 25))
+    detector = MediaPipeSkeletonDetector(every_frame=False)
+    found = [*detector.detect(frames[:16]), *detector.detect(frames[16:])]
+    assert {len(detection.faces) for detection in found} == {2}

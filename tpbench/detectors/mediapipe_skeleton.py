@@ -24,7 +24,7 @@ from tpbench.detectors.face_mesh import FaceMesh, MeshFinder, MeshView, mesh_to_
 from tpbench.detectors.faces import MediaPipeFaceDetector
 from tpbench.detectors.hands import HandFinder, HandNetworks, HandView
 from tpbench.detectors.lite import digest
-from tpbench.detectors.sparse import Points, SparseTracker, step_frames
+from tpbench.detectors.sparse import Points, SparseTracker, partner, step_frames
 from tpbench.video import Frame, Window
 from tpbench.wholebody import (
     BODY,
@@ -158,7 +158,11 @@ class _FaceFinder:
         return [face.to_points() for face in faces]
 
     def near(self, item: _FaceView, guesses: Sequence[Points]) -> list[Points]:
-        return self.anchor(item, guesses)
+        faces = self.anchor(item, guesses)
+        nearest = {
+            id(face): face for guess in guesses if (face := partner(guess, faces)) is not None
+        }
+        return list(nearest.values())
 
     def tolerance_px(self, points: Points) -> NDArray[np.float64]:
         return np.full(len(points), _FACE_TOLERANCE * float(np.ptp(points[:2, 1])))

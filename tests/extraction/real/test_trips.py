@@ -119,14 +119,14 @@ def blown_up_hands(image: Image) -> Image:
 
 
 def masked_face(image: Image) -> Image:
-    image[60:220, 180:330] = blurred(image, 7)[60:220, 180:330]
+    image[60:220, 180:330] = blurred(image, 8)[60:220, 180:330]
     return image
 
 
 def shaken(images: Sequence[Image]) -> Iterator[Image]:
     random = np.random.default_rng(0)
     for image in images:
-        dx, dy = random.integers(-6, 7, 2)
+        dx, dy = random.integers(-8, 9, 2)
         yield np.roll(image, (dy, dx), axis=(0, 1))
 
 
