@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.metrics.random_networks import random_pictures, weights_path
 from tpbench.errors import ConfigError
 from tpbench.metrics import i3d
-from tpbench.metrics.i3d import I3DFeatures, WindowStream, load_i3d, pooled
+from tpbench.metrics.i3d import I3DFeatures, Pads, WindowStream, load_i3d, pooled
 
 
 class StandIn(torch.nn.Module):
@@ -146,20 +146,33 @@ POOLINGS = [
 """The four of I3D, and two that are not."""
 
 
+@pytest.mark.parametrize("pads", [((0, 0), (0, 0), (0, 0)), ((1, 1), (0, 1), (2, 1))])
 @pytest.mark.parametrize(("sides", "strides"), POOLINGS)
 def test_pooling_axis_by_axis_is_that_of_torch_in_every_bit(
-    sides: tuple[int, int, int], strides: tuple[int, int, int]
+    sides: tuple[int, int, int], strides: tuple[int, int, int], pads: tuple[Pads, Pads, Pads]
 ) -> None:
     draw = torch.Generator().manual_seed(5)
     frames = torch.randn((2, 3, 8, 13, 7), generator=draw)
-    expected = torch.nn.functional.max_pool3d(frames, sides, strides)
-    assert torch.equal(pooled(frames, sides, strides), expected)
+    around = [n for pad in reversed(pads) for n in pad]
+    padded = torch.nn.functional.pad(frames, around)
+    expected = torch.nn.functional.max_pool3d(padded, sides, strides)
+    assert torch.equal(pooled(frames, sides, strides, pads), expected)
+
+
+def test_a_window_larger_than_the_frames_is_refused() -> None:
     with pytest.raises(RuntimeError, match="no window of 14 fits"):
-        pooled(frames, (1, 14, 1), (1, 1, 1))
+        pooled(torch.zeros(1, 1, 8, 13, 7), (1, 14, 1), (1, 1, 1))
 
 
-class Pooling(torch.nn.Module):
-    """As the published TorchScript pools: zeros around, then windows of one step and of two."""
+class Padding(torch.nn.Module):
+    """Padded, pooled and convolved as TensorFlow does it, and in some ways that are not ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(9)
+        self.strided = torch.nn.Parameter(torch.randn(6, 3, 3, 7, 7, generator=draw) / 10)
+        self.even = torch.nn.Parameter(torch.randn(5, 6, 3, 3, 3, generator=draw) / 10)
+        self.pointwise = torch.nn.Parameter(torch.randn(4, 5, 1, 1, 1, generator=draw))
 
     def forward(
         self,
@@ -171,36 +184,55 @@ class Pooling(torch.nn.Module):
         assert rescale
         assert resize
         assert return_features
-        x = torch.nn.functional.pad(torch.sin(x), [1, 1, 1, 1, 1, 1])
-        x = torch.nn.functional.max_pool3d(x, [3, 3, 3], [1, 1, 1])
-        x = torch.nn.functional.max_pool3d(x, [1, 3, 3], [1, 2, 2], [0, 1, 1])
-        x = torch.nn.functional.max_pool3d(x, 2)
-        return torch.nn.functional.pad(x.flatten(1), [0, 400])[:, :400]
+        pad = torch.nn.functional.pad
+        x = torch.conv3d(pad(x / 255, [2, 3, 2, 3, 1, 1]), self.strided, stride=[1, 2, 2])
+        x = torch.constant_pad_nd(torch.relu(x), [1, 1, 1, 1, 1, 1])
+        both = torch.conv3d(x, self.even), torch.max_pool3d(x, [3, 3, 3], [1, 1, 1])
+        x = torch.cat([both[0], both[1][:, :1], pad(both[0], [0, 0, 0, 0, 0, 0])], dim=1)[:, :5]
+        x = torch.conv3d(pad(x, [1, 1], value=2.0), self.pointwise, padding=[0, 1, 0])
+        x = torch.max_pool3d(pad(x, [0, 1, 0, 1]), [1, 3, 3], [1, 2, 2])
+        x = torch.max_pool3d(x, [3, 3, 3], [1, 1, 1], [1, 1, 1])
+        x = torch.max_pool3d(pad(x, [1, 1, 0, 0, 0, 0], mode="replicate"), 2)
+        return pad(x.flatten(1), [0, 400])[:, :400]
 
 
-def scripted_pooling(path: Path) -> torch.nn.Module:
+@pytest.fixture
+def padding(tmp_path: Path) -> torch.nn.Module:
+    """As TorchScript, loaded again."""
+    path = tmp_path / "padding.pt"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        torch.jit.script(Pooling()).save(str(path))  # type: ignore[no-untyped-call]  # its gap
+        warnings.simplefilter("ignore", FutureWarning)  # torch would rather have exported programs
+        torch.jit.script(Padding()).save(str(path))  # type: ignore[no-untyped-call]  # its gap
         network: torch.nn.Module = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
     return network
 
 
-def test_features_of_a_torchscript_that_pools_are_its_own_in_every_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network = scripted_pooling(tmp_path / "pooling.pt")
+def test_cheaper_frames_change_no_feature_of_a_torchscript(padding: torch.nn.Module) -> None:
     windows = windows_of(2)
     with torch.inference_mode():
         x = torch.from_numpy(windows).permute(0, 4, 1, 2, 3).float()
-        expected = network(x, rescale=True, resize=True, return_features=True).numpy()
-    ours: list[list[int]] = []
+        expected = padding(x, rescale=True, resize=True, return_features=True).numpy()
+    assert np.count_nonzero(expected) > 300
+    found = I3DFeatures(padding).features(windows)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
-    def noted(frames: torch.Tensor, sides: Sequence[int], strides: Sequence[int]) -> torch.Tensor:
-        ours.append([*sides, *strides])
-        return pooled(frames, sides, strides)
+
+def test_pooling_and_convolutions_of_a_torchscript_pad_by_themselves(
+    padding: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[object, ...]] = []
+
+    def noted(
+        frames: torch.Tensor, sides: Sequence[int], strides: Sequence[int], pads: Sequence[Pads]
+    ) -> torch.Tensor:
+        seen.append((*sides, *strides, *pads))
+        return pooled(frames, sides, strides, pads)
 
     monkeypatch.setattr(i3d, "pooled", noted)
-    np.testing.assert_array_equal(I3DFeatures(network).features(windows), expected)
-    # The one that pads by itself is left to torch.
-    assert ours == [[3, 3, 3, 1, 1, 1], [2, 2, 2, 2, 2, 2]]
+    I3DFeatures(padding).features(windows_of(1))
+    # The pooling that pads by itself is left to torch.
+    assert seen == [
+        (3, 3, 3, 1, 1, 1, (1, 1), (1, 1), (1, 1)),
+        (1, 3, 3, 1, 2, 2, (0, 0), (0, 1), (0, 1)),
+        (2, 2, 2, 2, 2, 2, (0, 0), (0, 0), (0, 0)),
+    ]

@@ -1,4 +1,4 @@
-"""The I3D network of FVD: windows of 16 frames, their features, and a pooling that costs less.
+"""The I3D network of FVD: windows of 16 frames, their features, and frames that cost less.
 
 Windows are (n, 16, H, W, 3) uint8 RGB, n may be 0; anything else raises a `ValueError`.
 """
@@ -8,13 +8,15 @@ from __future__ import annotations
 import io
 import warnings
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from tpbench.errors import ConfigError
 from tpbench.metrics.networks import Batched, Picture, byte_tensor, check_pictures
@@ -69,14 +71,47 @@ class WindowStream:
         return cast("Picture", np.stack(self._frames))
 
 
-class SeparablePooling(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's gap
-    """While it is entered, max pooling of 3D tensors on the CPU takes one axis after the other.
+Pads = tuple[int, int]
+"""Zeros before and behind, along one axis."""
 
-    The largest of a 3 x 3 x 3 window is the largest along one axis, of the largest along the next:
-    the values are the same, bit by bit. Torch's own pooling looks at all 27 values for each output,
-    notes which was the largest, and takes two fifths of the time of I3D. Only the calling thread is
-    affected, also inside TorchScript; pooling that pads or skips by itself is left to torch.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PutOff:
+    """Padding that was asked for and not done yet."""
+
+    frames: torch.Tensor
+    pads: list[Pads]
+    """Along T, H, W."""
+
+    def done(self) -> torch.Tensor:
+        """Return the padded tensor."""
+        backwards = [n for pad in reversed(self.pads) for n in pad]
+        return torch.nn.functional.pad(self.frames, backwards)
+
+
+class CheaperFrames(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's gap
+    """While it is entered, padding, pooling and convolution of 3D tensors cost less on the CPU.
+
+    Networks that come from TensorFlow pad before each pooling and convolution, and torch's pooling
+    looks at each of the 27 values of a 3 x 3 x 3 window and notes which was the largest: together
+    half of the time of I3D. Here
+
+    - pooling takes one axis after the other, as the largest of a window is the largest along one
+      axis, of the largest along the next: the same values in every bit;
+    - nothing is padded before something needs it. Pooling pads along the axis that it takes, and a
+      convolution pads by itself;
+    - a convolution of more than one pixel always runs in oneDNN, which torch leaves aside for small
+      ones: equal to rounding, 1e-6 of the size of the features.
+
+    It holds for inference in the calling thread, also inside TorchScript. What is unlike these
+    cases (another padding, another device, pooling with padding of its own) is left to torch.
     """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's gap
+        # By the tensor that stands for the padded one: of its size, but without memory. An entry
+        # lasts as long as that tensor.
+        self._put_off: MutableMapping[torch.Tensor, _PutOff] = WeakTensorKeyDictionary()
 
     def __torch_dispatch__(
         self,
@@ -86,36 +121,118 @@ class SeparablePooling(TorchDispatchMode):  # type: ignore[no-untyped-call]  # t
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         """See `TorchDispatchMode`."""
-        if func is torch.ops.aten.max_pool3d.default and not kwargs:
-            frames, sides = args[:2]
-            strides = args[2] if len(args) > 2 and args[2] else sides
-            plain = _is_plain(*args[3:]) and max(sides) > 1 and frames.ndim == 5
-            if plain and frames.device.type == "cpu":
-                return pooled(frames, _three(sides), _three(strides))
-        return func(*args, **(kwargs or {}))
+        aten = torch.ops.aten
+        if func is aten.size.int:
+            return func(*args)
+        if not kwargs and _are_frames(args):
+            # Arguments that have their default at the end do not come.
+            is_pad = func is aten.pad.default or func is aten.constant_pad_nd.default
+            if is_pad and _pads_with_zeros(*args[1:]):
+                return self._pad_later(*args)
+            if func is aten.max_pool3d.default and _pools_plainly(*args[1:]):
+                return self._pool(*args)
+            if func is aten.conv3d.default and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch's gap
+                return self._convolve(*args)
+        return func(*self._padded(args), **(kwargs or {}))
+
+    def _pad_later(self, frames: torch.Tensor, ends: Sequence[int], *_: object) -> torch.Tensor:
+        # Torch's pairs begin with the last axis.
+        pads = [*zip(ends[::2], ends[1::2], strict=True)][::-1]
+        pads = [(0, 0)] * (3 - len(pads)) + pads
+        sides = [side + sum(pad) for side, pad in zip(frames.shape[2:], pads, strict=True)]
+        stand_in = frames.new_zeros(()).expand(*frames.shape[:2], *sides)
+        self._put_off[stand_in] = _PutOff(frames=frames, pads=pads)
+        return stand_in
+
+    def _take(self, frames: torch.Tensor) -> tuple[torch.Tensor, list[Pads]]:
+        """Return frames and the padding that they lack."""
+        found = self._put_off.get(frames)
+        return (found.frames, found.pads) if found else (frames, [(0, 0)] * 3)
+
+    def _pool(
+        self, frames: torch.Tensor, sides: Sequence[int], strides: Sequence[int] = (), *_: object
+    ) -> torch.Tensor:
+        frames, pads = self._take(frames)
+        return pooled(frames, _three(sides), _three(strides or sides), pads)
+
+    def _convolve(
+        self,
+        frames: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None = None,
+        stride: Sequence[int] = (1,),
+        padding: Sequence[int] = (0,),
+        dilation: Sequence[int] = (1,),
+        groups: int = 1,
+    ) -> torch.Tensor:
+        lacking, pads = self._take(frames)
+        if any(padding) or any(before != behind for before, behind in pads):
+            frames = self._padded(frames)
+        else:
+            frames, padding = lacking, [before for before, _ in pads]
+        if max(weight.shape[2:]) == 1 or frames.dtype != torch.float32:
+            return torch.conv3d(frames, weight, bias, stride, padding, dilation, groups)
+        in_onednn = torch.ops.aten.mkldnn_convolution
+        sizes = (_three(padding), _three(stride), _three(dilation))
+        convolved: torch.Tensor = in_onednn(frames, weight, bias, *sizes, groups)
+        return convolved
+
+    def _padded(self, value: Any) -> Any:  # noqa: ANN401 - arguments of any function
+        """Return arguments with the padding done that was put off."""
+        if isinstance(value, torch.Tensor):
+            found = self._put_off.get(value)
+            return found.done() if found else value
+        if isinstance(value, (list, tuple)) and self._put_off:
+            return type(value)(map(self._padded, value))
+        return value
 
 
-def _is_plain(
+def _are_frames(args: tuple[Any, ...]) -> bool:
+    first = args[0] if args else None
+    return isinstance(first, torch.Tensor) and first.ndim == 5 and first.device.type == "cpu"
+
+
+def _pads_with_zeros(ends: Sequence[int], *mode_and_value: object) -> bool:
+    zeros = all(given in ("constant", None, 0) for given in mode_and_value)
+    return zeros and len(ends) <= 6 and min(ends) >= 0
+
+
+def _pools_plainly(
+    sides: Sequence[int],
+    _strides: Sequence[int] = (),
     padding: Sequence[int] = (0,),
     dilation: Sequence[int] = (1,),
     ceil: bool = False,  # noqa: FBT001, FBT002 - torch's order
 ) -> bool:
-    return not any(padding) and all(step == 1 for step in dilation) and not ceil
+    skips = any(step != 1 for step in dilation)
+    return max(sides) > 1 and not any(padding) and not skips and not ceil
 
 
-def _three(values: Sequence[int]) -> Sequence[int]:
-    return values if len(values) == 3 else [values[0]] * 3
+def _three(values: Sequence[int]) -> list[int]:
+    """Torch takes one number for all three axes."""
+    return [*values] if len(values) == 3 else [values[0]] * 3
 
 
-def pooled(frames: torch.Tensor, sides: Sequence[int], strides: Sequence[int]) -> torch.Tensor:
-    """Return the largest values of windows, as `torch.max_pool3d` without padding.
+def pooled(
+    frames: torch.Tensor,
+    sides: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[Pads] = ((0, 0),) * 3,
+) -> torch.Tensor:
+    """Return the largest values of windows, as `torch.max_pool3d` of frames padded with zeros.
 
     Args:
         frames: (n, channels, T, H, W).
         sides: of a window along T, H, W.
         strides: between the starts of two windows.
+        pads: zeros before and behind, along T, H, W.
+
+    Raises:
+        RuntimeError: a window does not fit.
     """
-    for axis, (side, stride) in enumerate(zip(sides, strides, strict=True), start=2):
+    for axis, (side, stride, pad) in enumerate(zip(sides, strides, pads, strict=True), start=2):
+        if any(pad):
+            frames = torch.nn.functional.pad(frames, [0, 0] * (4 - axis) + [*pad])
         n = (frames.shape[axis] - side) // stride + 1
         if n < 1:
             raise RuntimeError(f"no window of {side} fits into {tuple(frames.shape)}")
@@ -161,10 +278,10 @@ class I3DFeatures(Batched):
         check_pictures(windows, axes="n, frames, height, width, 3", unrounded=True)
 
         def logits(part: slice) -> torch.Tensor:
-            clips = byte_tensor(windows[part], self._device).permute(0, 4, 1, 2, 3)
-            with SeparablePooling():  # type: ignore[no-untyped-call]  # torch's gap
+            clips = byte_tensor(windows[part], self._device).permute(0, 4, 1, 2, 3).float()
+            with CheaperFrames():
                 found: torch.Tensor = self._network(
-                    clips.contiguous().float(), rescale=True, resize=True, return_features=True
+                    clips, rescale=True, resize=True, return_features=True
                 )
             return found
 
