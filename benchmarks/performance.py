@@ -99,7 +99,16 @@ SECTIONS: Final = (
         name="scoring",
         title="Scoring beside scikit-image and the official TJE",
         module="bench_metrics_engine",
-        about="PSNR, SSIM, TJE, drift and more in one pass, against one tool after the other.",
+        about=(
+            "PSNR, SSIM, TJE, drift and more in one pass, against one tool after the other. Memory "
+            "kept: the C library was told not to give freed memory back to the system."
+        ),
+    ),
+    Section(
+        name="networks",
+        title="LPIPS and the features of FVD",
+        module="bench_metrics_networks",
+        about="On the processor, with made-up weights; I3D is a network of its architecture.",
     ),
     Section(
         name="scoring-workers",

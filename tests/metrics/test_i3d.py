@@ -3,6 +3,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,6 +186,7 @@ class Padding(torch.nn.Module):
         assert resize
         assert return_features
         pad = torch.nn.functional.pad
+        x = pad(x, [0, x.size(4) % 2, 0, x.size(3) % 2, 0, x.size(2) % 2])
         x = torch.conv3d(pad(x / 255, [2, 3, 2, 3, 1, 1]), self.strided, stride=[1, 2, 2])
         x = torch.constant_pad_nd(torch.relu(x), [1, 1, 1, 1, 1, 1])
         both = torch.conv3d(x, self.even), torch.max_pool3d(x, [3, 3, 3], [1, 1, 1])
@@ -229,10 +231,36 @@ def test_pooling_and_convolutions_of_a_torchscript_pad_by_themselves(
         return pooled(frames, sides, strides, pads)
 
     monkeypatch.setattr(i3d, "pooled", noted)
-    I3DFeatures(padding).features(windows_of(1))
+    extractor = I3DFeatures(padding)
+    extractor.features(windows_of(1))  # also compared with the network as it is
+    seen.clear()
+    extractor.features(windows_of(1))
     # The pooling that pads by itself is left to torch.
     assert seen == [
         (3, 3, 3, 1, 1, 1, (1, 1), (1, 1), (1, 1)),
         (1, 3, 3, 1, 2, 2, (0, 0), (0, 1), (0, 1)),
         (2, 2, 2, 2, 2, 2, (0, 0), (0, 0), (0, 0)),
     ]
+
+
+@pytest.mark.parametrize("wrong", ["other values", "an error"])
+def test_a_network_that_cheaper_frames_would_change_runs_as_it_is(
+    wrong: str,
+    padding: torch.nn.Module,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def spoilt(frames: torch.Tensor, *sizes: Sequence[Any]) -> torch.Tensor:
+        if wrong == "an error":
+            raise RuntimeError("got None")
+        return pooled(frames, *sizes) + 1e-2
+
+    monkeypatch.setattr(i3d, "pooled", spoilt)
+    windows = windows_of(2)
+    with torch.inference_mode():
+        x = torch.from_numpy(windows).permute(0, 4, 1, 2, 3).float()
+        expected = padding(x, rescale=True, resize=True, return_features=True).numpy()
+    extractor = I3DFeatures(padding)
+    for _ in range(2):
+        np.testing.assert_array_equal(extractor.features(windows), expected)
+    assert caplog.text.count("I3D runs as torch runs it") == 1
