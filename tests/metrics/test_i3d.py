@@ -263,4 +263,27 @@ def test_a_network_that_cheaper_frames_would_change_runs_as_it_is(
     extractor = I3DFeatures(padding)
     for _ in range(2):
         np.testing.assert_array_equal(extractor.features(windows), expected)
-    assert caplog.text.count("I3D runs as torch runs it") == 1
+    assert caplog.text.count("I3D runs as it is published") == 1
+
+
+@pytest.mark.parametrize("size", [(20, 12), (224, 224), (256, 300)])
+def test_frames_are_squashed_before_the_network_where_that_changes_nothing(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = StandIn()
+    windows = windows_of(3, size=size)
+    sizes: list[tuple[int, ...]] = []
+    forward = network.forward
+
+    def noted(x: torch.Tensor, **how: bool) -> torch.Tensor:
+        sizes.append((len(x), *x.shape[3:]))
+        return forward(x, **how)
+
+    monkeypatch.setattr(network, "forward", noted)
+    extractor = I3DFeatures(network, batch_size=2)
+    extractor.features(windows[:1])
+    sizes.clear()
+    found = extractor.features(windows)
+    assert sizes == [(2, 224, 224), (1, 224, 224)]
+    expected = reference_numpy_stand_in(windows)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())

@@ -9,7 +9,7 @@ import io
 import logging
 import warnings
 from collections import deque
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -32,6 +32,9 @@ I3D_WEIGHTS: Final = "i3d-torchscript"
 
 logger = logging.getLogger(__name__)
 _ALIKE: Final = 1e-5
+_SIDE_PX: Final = 224
+Way = Callable[[torch.Tensor], torch.Tensor]
+"""Takes windows (n, 3, 16, H, W) in [0, 255] and returns features."""
 
 
 class WindowStream:
@@ -259,16 +262,16 @@ class I3DFeatures(Batched):
     return_features=True)` with x (n, 3, 16, H, W) in [0, 255]: it scales to [-1, 1] and squashes to
     224 x 224 by itself. One window of 512 x 512 is 50 MB before that.
 
-    On the CPU it runs with `CheaperFrames`, if the first windows have the same features with it and
-    without it, to 1e-5 of the largest.
+    On the CPU cheaper ways are tried with the first windows, and the first one is taken that has
+    the features of this call to 1e-5 of the largest: squashed before, and with `CheaperFrames`.
     """
 
     def __init__(
         self, network: torch.nn.Module, *, device: str = "cpu", batch_size: int = 2
     ) -> None:
         super().__init__(network, device=device, batch_size=batch_size)
-        self._is_cheap: bool | None = None
-        """Whether `CheaperFrames` may be used; None before the first window."""
+        self._way: Way | None = None
+        """How the network is run; None before the first window."""
 
     def features(self, windows: Picture) -> NDArray[np.float32]:
         """Return the feature vectors of windows.
@@ -288,36 +291,62 @@ class I3DFeatures(Batched):
         check_pictures(windows, axes="n, frames, height, width, 3", unrounded=True)
 
         def logits(part: slice) -> torch.Tensor:
-            clips = byte_tensor(windows[part], self._device).permute(0, 4, 1, 2, 3).float()
-            if self._is_cheap is None:
-                self._is_cheap = clips.device.type == "cpu" and self._is_same(clips)
-            return self._cheap_logits(clips) if self._is_cheap else self._logits(clips)
+            clips = byte_tensor(windows[part], self._device).permute(0, 4, 1, 2, 3)
+            if self._way is None:
+                self._way = self._cheapest(clips)
+            return self._way(clips)
 
         return self.run_batches(len(windows), I3D_DIM, logits)
 
-    def _logits(self, clips: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self._network(clips, rescale=True, resize=True, return_features=True)
+    def _as_published(self, clips: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self._network(
+            clips.float(), rescale=True, resize=True, return_features=True
+        )
         return found
 
-    def _cheap_logits(self, clips: torch.Tensor) -> torch.Tensor:
+    def _with_cheaper_frames(self, clips: torch.Tensor) -> torch.Tensor:
         with CheaperFrames():
-            return self._logits(clips)
+            return self._as_published(clips)
 
-    def _is_same(self, clips: torch.Tensor) -> bool:
-        """Whether the first windows show that cheaper frames change nothing in this network."""
-        expected = self._logits(clips)
-        try:
-            found = self._cheap_logits(clips)
-        except (RuntimeError, TypeError, ValueError) as error:
-            logger.warning("I3D runs as torch runs it, which is slower: %s", error)
-            return False
-        size = float(expected.abs().max())
-        same = found.shape == expected.shape and torch.allclose(
-            found, expected, rtol=0, atol=_ALIKE * size
-        )
-        if not same:
-            logger.warning("I3D runs as torch runs it, which is slower: other features otherwise")
-        return same
+    def _squashed_before(self, clips: torch.Tensor) -> torch.Tensor:
+        """Squash frame by frame and scale what is left, not 50 MB in each step."""
+        frames = clips.permute(0, 2, 1, 3, 4).flatten(0, 1)
+        small = torch.cat([_squashed(frame[None].float()) for frame in frames])
+        small = small.mul_(2 / 255).sub_(1)
+        small = small.view(len(clips), -1, *small.shape[1:]).permute(0, 2, 1, 3, 4)
+        with CheaperFrames():
+            found: torch.Tensor = self._network(
+                small.contiguous(), rescale=False, resize=False, return_features=True
+            )
+            return found
+
+    def _cheapest(self, clips: torch.Tensor) -> Way:
+        """Return the cheapest way that has the features of the network as published.
+
+        The file is not ours: how it squashes, pads and pools is not known before it is seen.
+        """
+        if clips.device.type != "cpu":
+            return self._as_published
+        expected = self._as_published(clips)
+        within = _ALIKE * float(expected.abs().max())
+        for way in (self._squashed_before, self._with_cheaper_frames):
+            try:
+                found = way(clips)
+            except Exception as error:  # noqa: BLE001 - whatever a network of others raises
+                logger.info("I3D does not run %s: %s", way.__name__, error)
+                continue
+            if found.shape == expected.shape and torch.allclose(
+                found, expected, rtol=0, atol=within
+            ):
+                return way
+            logger.info("I3D has other features %s", way.__name__)
+        logger.warning("I3D runs as it is published, which is slower: -v says why")
+        return self._as_published
+
+
+def _squashed(frame: torch.Tensor) -> torch.Tensor:
+    size = [_SIDE_PX, _SIDE_PX]
+    return torch.nn.functional.interpolate(frame, size, mode="bilinear", align_corners=False)
 
 
 def load_i3d(*, device: str = "cpu") -> I3DFeatures:
