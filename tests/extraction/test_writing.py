@@ -61,7 +61,7 @@ def is_without_files(folder: Path) -> bool:
 
 
 def waits_in_background() -> bool:
-    return any(thread is not threading.main_thread() for thread in threading.enumerate())
+    return any(thread.name == "background-calls" for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("size_px", [256, 480, 512])

@@ -333,7 +333,7 @@ class BackgroundCalls(Generic[Item]):
         self._waiting: queue.Queue[tuple[Item] | None] = queue.Queue(_MAX_WAITING)
         self._error: BaseException | None = None
         self._is_abandoned = False
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._run, name="background-calls", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
