@@ -10,6 +10,7 @@ early, its codes are some of the older one's. Keypoints of kept clips are compar
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -168,7 +169,10 @@ def extract(checkout: Path, videos: Path, out: Path, preset: str) -> dict[str, l
     """Extract with a checkout; return the rows of each video by its name."""
     command = [sys.executable, "-m", "tpbench", "extract", str(videos), "--out", str(out)]
     command += ["--skeleton", "mediapipe", "--preset", preset, "--workers", "2"]
-    subprocess.run(command, check=True, cwd=checkout, stdout=subprocess.DEVNULL)  # noqa: S603
+    env = os.environ | {"PYTHONPATH": str(checkout)}
+    subprocess.run(  # noqa: S603 - our own command
+        command, check=True, cwd=checkout, env=env, stdout=subprocess.DEVNULL
+    )
     rows: dict[str, list[Clip]] = {}
     for clip in Dataset.open(out).clips(None):
         rows.setdefault(Path(clip.source_path).stem, []).append(clip)
