@@ -12,6 +12,7 @@ import skimage.data
 from tests.detectors.onnx_standins import ONE, picture_of
 from tests.talks import short_settings, write_talk
 from tpbench.dataset import clip_path, keypoints_path
+from tpbench.detectors import base
 from tpbench.detectors.base import DetectorSuite, Strides, build_suite, weights_digest
 from tpbench.detectors.dwpose import DWPoseDetector
 from tpbench.detectors.dwpose_suite import DWPoseSuite
@@ -137,3 +138,12 @@ def test_missing_dwpose_weights_name_both_ways_out(
         weights_digest("dwpose", offline=True)
     assert "`tpbench weights pull dwpose`" in str(caught.value)
     assert "--skeleton mediapipe" in str(caught.value)
+
+
+def test_points_of_another_version_of_the_detectors_are_not_taken_for_those_of_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = weights_digest("mediapipe", offline=False)
+    assert weights_digest("mediapipe", offline=False) == now
+    monkeypatch.setattr(base, "DETECTORS_VERSION", base.DETECTORS_VERSION + 1)
+    assert weights_digest("mediapipe", offline=False) != now

@@ -300,8 +300,12 @@ def models_by_role(skeleton: PoseSource) -> dict[str, tuple[str, ...]]:
     }
 
 
+DETECTORS_VERSION: Final = 2
+"""Raised whenever the same files can find other points: what was found before is found again."""
+
+
 def weights_digest(skeleton: PoseSource, *, offline: bool) -> str:
-    """Ensure that all model files are present, and return a sha256 over them.
+    """Ensure that all model files are present, and return a sha256 over them and their version.
 
     Raises:
         MissingWeightsError: one is missing; for DWPose the message names both remedies.
@@ -319,4 +323,4 @@ def weights_digest(skeleton: PoseSource, *, offline: bool) -> str:
             )
             raise MissingWeightsError(name, how) from error
         digests.append(weights.state(name).sha256 or "")
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
+    return hashlib.sha256("".join([*digests, f"{DETECTORS_VERSION}"]).encode()).hexdigest()
