@@ -13,7 +13,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.detectors.lite import LiteNetwork, SquareCrop, digest, model_bytes
+from tpbench.detectors.lite import (
+    LiteNetwork,
+    SquareCrop,
+    digest,
+    model_bytes,
+    sigmoid,
+    turn_rad,
+)
 from tpbench.detectors.sparse import Points
 from tpbench.detectors.ssd import BoxDetector
 
@@ -88,11 +95,10 @@ class BodyNetworks:
     def _at(
         self, image: NDArray[np.uint8], middle: NDArray[np.float64], rim: NDArray[np.float64]
     ) -> Points | None:
-        across = rim - middle
         crop = SquareCrop.around(
             middle,
-            2 * _CROP_SCALE * float(np.hypot(*across)),
-            float(np.arctan2(across[0], -across[1])),
+            2 * _CROP_SCALE * float(np.hypot(*(rim - middle))),
+            turn_rad(middle, rim),
             input_px=self._landmarks.input_px,
         )
         values, presence, heat = self._landmarks.run(crop.cut(image, replicate=True))
@@ -100,7 +106,7 @@ class BodyNetworks:
             return None
         rows = values.reshape(_NUM_LANDMARKS, 5)
         found = refined(rows[:, :2].astype(np.float64), heat, input_px=crop.input_px)
-        likely = _sigmoid(rows[:, 3:])
+        likely = sigmoid(rows[:, 3:])
         return np.column_stack([crop.points_px(found - _BIAS_INPUT_PX), likely.prod(axis=1)])
 
 
@@ -200,7 +206,7 @@ def refined(
     columns, rows = (np.clip(at, 0, cells - 1)[:, None] + near for at in (column, row))
     padded = np.pad(heat, [(_HEAT_REACH, _HEAT_REACH)] * 2 + [(0, 0)], constant_values=-np.inf)
     here = np.arange(count)[:, None, None]
-    weight = _sigmoid(
+    weight = sigmoid(
         padded[rows[:, :, None] + _HEAT_REACH, columns[:, None, :] + _HEAT_REACH, here]
     )
     total = weight.sum(axis=(1, 2))
@@ -213,9 +219,3 @@ def refined(
         / np.maximum(total, 1e-9)[:, None]
     )
     return np.where(sure[:, None], middle * cell_px, found)
-
-
-def _sigmoid(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    # Below -700 the exponential would overflow; the result is 0 either way.
-    likely: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.maximum(logits.astype(np.float64), -700)))
-    return likely

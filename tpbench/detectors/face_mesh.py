@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.detectors.base import FaceDetection
-from tpbench.detectors.lite import LiteNetwork, SquareCrop, digest, model_bytes
+from tpbench.detectors.lite import LiteNetwork, SquareCrop, digest, model_bytes, sigmoid
 from tpbench.detectors.sparse import Points, size_px
 
 NUM_VERTICES: Final = 468
@@ -71,7 +71,7 @@ class FaceMesh:
     def _in(self, image: NDArray[np.uint8], crop: SquareCrop) -> Points:
         values, logit = self._network.run(crop.cut(image, replicate=True))
         vertices = crop.points_px(values.reshape(NUM_VERTICES, 3)[:, :2])
-        return np.column_stack([vertices, np.full(NUM_VERTICES, _sigmoid(float(logit.ravel()[0])))])
+        return np.column_stack([vertices, np.full(NUM_VERTICES, sigmoid(logit).item())])
 
     def _crop_of(self, vertices_px: NDArray[np.float64]) -> SquareCrop:
         box = np.concatenate([vertices_px.min(axis=0), vertices_px.max(axis=0)])
@@ -92,10 +92,6 @@ def _moved_share(before: SquareCrop, after: SquareCrop) -> float:
     corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * float(before.input_px)
     gaps = before.points_px(corners) - after.points_px(corners)
     return float(np.hypot(*gaps.T).mean()) / after.side_px
-
-
-def _sigmoid(logit: float) -> float:
-    return float(1.0 / (1.0 + np.exp(-np.clip(logit, -60.0, 60.0))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

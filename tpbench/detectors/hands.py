@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.detectors.lite import LiteNetwork, SquareCrop, digest, model_bytes
+from tpbench.detectors.lite import LiteNetwork, SquareCrop, digest, model_bytes, turn_rad
 from tpbench.detectors.sparse import Points, gap_share, size_px
 from tpbench.detectors.ssd import BoxDetector, FoundBox
 from tpbench.video import Window
@@ -151,14 +151,8 @@ def _covers(crop: SquareCrop, hand: Points) -> bool:
     return bool(np.hypot(*(hand[_MIDDLE, :2] - middle)) <= _SAME_SHARE * size_px(hand))
 
 
-def _angle(base: NDArray[np.float64], tip: NDArray[np.float64]) -> float:
-    """Return how far the way from base to tip is turned clockwise from straight up."""
-    across = tip - base
-    return float(np.arctan2(across[0], -across[1]))
-
-
 def _crop_of_palm(palm: FoundBox, origin: NDArray[np.float64], input_px: int) -> SquareCrop:
-    angle = _angle(palm.points_px[_PALM_WRIST], palm.points_px[_PALM_MIDDLE])
+    angle = turn_rad(palm.points_px[_PALM_WRIST], palm.points_px[_PALM_MIDDLE])
     low, high = palm.box_px[:2], palm.box_px[2:]
     up = np.array([np.sin(angle), -np.cos(angle)])
     middle = (low + high) / 2 + _PALM_SHIFT * (high - low)[1] * up + origin
@@ -169,7 +163,7 @@ def _crop_of_palm(palm: FoundBox, origin: NDArray[np.float64], input_px: int) ->
 
 def _crop_of_hand(points: NDArray[np.float64], input_px: int) -> SquareCrop:
     knuckles = (points[_INDEX] + points[_RING]) / 4 + points[_MIDDLE] / 2
-    angle = _angle(points[_WRIST], knuckles)
+    angle = turn_rad(points[_WRIST], knuckles)
     along = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     level = points[_STEADY] @ along.T
     low, high = level.min(axis=0), level.max(axis=0)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from tpbench import weights
 
 _FILE_MARK: Final = b"TFL3"
+_MAX_LOGIT: Final = 100.0
+"""Beyond this, scores are 0 or 1, and their exponential may overflow."""
 _HALF_PIXEL: Final = 0.5
 """A network counts from the corner of its input, we from the centre of the first pixel."""
 
@@ -32,6 +34,19 @@ def digest(*parts: bytes | str) -> str:
     for part in parts:
         total.update(hashlib.sha256(part.encode() if isinstance(part, str) else part).digest())
     return total.hexdigest()
+
+
+def sigmoid(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the scores in [0, 1] of a network's logits."""
+    clipped = np.clip(logits.astype(np.float64), -_MAX_LOGIT, _MAX_LOGIT)
+    scores: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-clipped))
+    return scores
+
+
+def turn_rad(base: NDArray[np.floating], tip: NDArray[np.floating]) -> float:
+    """Return how far the way from base to tip is turned clockwise from straight up."""
+    across = tip - base
+    return float(np.arctan2(across[0], -across[1]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

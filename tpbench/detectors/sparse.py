@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress, pairwise
+from operator import itemgetter
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
@@ -27,9 +28,8 @@ Item_contra = TypeVar("Item_contra", contravariant=True)
 
 _MAX_WAY_SHARE: Final = 1.0
 """Things further apart than this share of their size are two things."""
-
-
 _SURPRISES_SHARE: Final = 0.4
+"""With more unexpected frames than this, the next part is searched as a whole, too."""
 _CHECK_SHARE: Final = 0.75
 """How far half of the points of a checked frame may be off, as a share of the tolerance."""
 _ANCHOR_S: Final = 0.16
@@ -137,7 +137,7 @@ class SparseTracker(Generic[Item_contra]):
     def _check(self, items: Sequence[Item_contra]) -> None:
         """Search one frame that was left out, and all others if it is not as expected.
 
-        They are all searched in the next part as well, until three in four are as expected.
+        They are all searched in the next part as well, until most of them are as expected.
         """
         expected = {
             number: things
@@ -287,8 +287,10 @@ def paired(
 
 def partner(one: Points, others: Iterable[Points]) -> Points | None:
     """Return the nearest of the others, None if all are further away than their size."""
-    near = [other for other in others if gap_share(one, other) <= _MAX_WAY_SHARE]
-    return min(near, key=lambda other: gap_share(one, other), default=None)
+    gap, nearest = min(
+        ((gap_share(one, other), other) for other in others), key=itemgetter(0), default=(0.0, None)
+    )
+    return nearest if gap <= _MAX_WAY_SHARE else None
 
 
 def gap_share(one: Points, other: Points) -> float:

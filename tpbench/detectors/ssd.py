@@ -72,7 +72,7 @@ class BoxDetector:
             0.0,
             input_px=self._network.input_px,
         )
-        boxes, logits = self._network.run(self._shrunk(image, crop))
+        boxes, logits = self._network.run(crop.cut(image, replicate=False))
         likely = np.flatnonzero(logits[:, 0] >= self._min_logit)
         scores = 1.0 / (1.0 + np.exp(-np.clip(logits[likely, 0], -_MAX_LOGIT, _MAX_LOGIT)))
         values = boxes[likely].astype(np.float64).reshape(len(likely), boxes.shape[1] // 2, 2)
@@ -88,9 +88,6 @@ class BoxDetector:
                 for merged, score in suppressed(values, scores.astype(np.float64))
             )
         ]
-
-    def _shrunk(self, image: NDArray[np.uint8], crop: SquareCrop) -> NDArray[np.uint8]:
-        return crop.cut(image, replicate=False)
 
 
 def suppressed(

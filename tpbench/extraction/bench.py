@@ -18,6 +18,7 @@ from tpbench.errors import ConfigError, TPBenchError
 from tpbench.extraction.config import ExtractionConfig, load_preset
 from tpbench.extraction.sources import Source, find_sources
 from tpbench.extraction.speed import Tally, gpus_of
+from tpbench.extraction.worker import task_spec
 from tpbench.video import probe
 from tpbench.wholebody import PoseSource
 from tpbench.work import Executor, Pool, TaskSpec, WorkItem, usable_cores
@@ -154,14 +155,11 @@ class _Bench:
     def _task(self) -> TaskSpec:
         records = self.folder / RECORDS_FOLDER
         records.mkdir()
-        return TaskSpec(
-            factory="tpbench.extraction.worker:build",
-            config={
-                "settings": self.config.model_dump(mode="json"),
-                "folder": str(self.folder),
-                "records_id": list(folder_id(records)),
-                "skeleton": self.request.skeleton,
-                "device": self.request.device,
-                "offline": self.request.offline,
-            },
+        return task_spec(
+            config=self.config,
+            folder=self.folder,
+            records_id=folder_id(records),
+            skeleton=self.request.skeleton,
+            device=self.request.device,
+            offline=self.request.offline,
         )

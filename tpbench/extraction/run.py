@@ -25,6 +25,7 @@ from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import find_sources, plain_path
 from tpbench.extraction.speed import Tally, gpus_of
 from tpbench.extraction.steadying import visibility
+from tpbench.extraction.worker import task_spec
 from tpbench.wholebody import PoseSource
 from tpbench.work import (
     Outcome,
@@ -295,16 +296,13 @@ class _Tallied:
 
 
 def _task(run: _Run) -> TaskSpec:
-    return TaskSpec(
-        factory="tpbench.extraction.worker:build",
-        config={
-            "settings": run.config.model_dump(mode="json"),
-            "folder": str(run.folder),
-            "records_id": list(run.records.home_id),
-            "skeleton": run.request.skeleton,
-            "device": run.request.device,
-            "offline": run.request.offline,
-        },
+    return task_spec(
+        config=run.config,
+        folder=run.folder,
+        records_id=run.records.home_id,
+        skeleton=run.request.skeleton,
+        device=run.request.device,
+        offline=run.request.offline,
     )
 
 

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from tpbench.dataset.folder import RECORDS_FOLDER
+from tpbench.detectors.base import Device, Strides
 from tpbench.errors import MediaError
 from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.pipeline import SourcePipeline, anywhere
 from tpbench.extraction.rows import duplicate_row
 from tpbench.extraction.sources import Source, why_out_of_reach
+from tpbench.wholebody import PoseSource
+from tpbench.work import TaskSpec
 from tpbench.work.faults import HaltError, PostponedError, machine_fault
-from tpbench.work.records import require_same
+from tpbench.work.records import FolderId, require_same
 from tpbench.work.worker import JsonObject, ProgressReport
 
 _REPORT_EVERY_FRAMES = 50
@@ -78,16 +81,47 @@ class ExtractionTask:
         return error
 
 
-def build(config: JsonObject) -> ExtractionTask:
-    """Load the models and return the task (the factory named in the task's specification).
+def task_spec(
+    *,
+    config: ExtractionConfig,
+    folder: Path,
+    records_id: FolderId,
+    skeleton: PoseSource,
+    device: Device,
+    offline: bool,
+) -> TaskSpec:
+    """Return the specification from which worker processes `build` their task.
 
     Args:
-        config: `settings` (ExtractionConfig as JSON), `folder`, `records_id` (device and inode of
-            its records), `skeleton`, `device`, `offline`.
+        config: the settings.
+        folder: of the dataset.
+        records_id: device and inode of its records.
+        skeleton: family of the skeleton models.
+        device: where DWPose runs.
+        offline: never fetch model files.
+    """
+    return TaskSpec(
+        factory="tpbench.extraction.worker:build",
+        config={
+            "settings": config.model_dump(mode="json"),
+            "folder": str(folder),
+            "records_id": list(records_id),
+            "skeleton": skeleton,
+            "device": device,
+            "offline": offline,
+        },
+    )
+
+
+def build(config: JsonObject) -> ExtractionTask:
+    """Load the models and return the task.
+
+    Args:
+        config: as `task_spec` puts it together.
     """
     import cv2
 
-    from tpbench.detectors.base import Strides, build_suite
+    from tpbench.detectors.base import build_suite
 
     cv2.setNumThreads(1)  # a worker is one thread; more workers use more cores
     folder = Path(config["folder"])
