@@ -84,6 +84,7 @@ class Bench:
         package = Path(spent.said[0]["package"])
         assert package == checkout / "tpbench", f"measured {package}, not that of {checkout}"
         assert not spent.said[0]["failed"], f"{videos}: some could not be read"
+        assert "source.duplicate" not in spent.said[0]["codes"], f"{videos}: some are the same"
         return spent
 
 
