@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tpbench.detectors.base import FaceDetection
-from tpbench.detectors.face_mesh import FaceMesh, MeshFinder, MeshView, mesh_to_ibug68
+from tpbench.detectors.face_mesh import FaceMesh, MeshFollower, mesh_to_ibug68
 
 JAW = slice(0, 17)
 MIRRORED_JAW = slice(16, None, -1)
@@ -146,14 +146,39 @@ def test_a_mesh_that_is_followed_is_the_one_that_is_found(
     assert np.abs(followed - found)[:, :2].mean() < 1.0
 
 
-def test_another_face_is_not_taken_for_the_last_one(
+def moved(face: FaceDetection, x: float, y: float) -> FaceDetection:
+    return FaceDetection.from_points(face.to_points() + np.array([x, y, 0.0]))
+
+
+def test_the_mesh_is_that_of_the_frames_face_wherever_the_last_one_was(
     mesh: FaceMesh, portrait: np.ndarray, face: FaceDetection
 ) -> None:
-    finder = MeshFinder(mesh)
-    far = mesh.find(portrait, face) + np.array([200.0, 100.0, 0.0])
-    (found,) = finder.anchor(MeshView(image=portrait, face=face), [far])
-    np.testing.assert_array_equal(found, mesh.find(portrait, face))
+    follower = MeshFollower(mesh)
+    follower.push(np.roll(portrait, (100, 200), (0, 1)), moved(face, 200, 100))
+    found = follower.push(portrait, face)
+    assert found is not None
+    assert np.abs(found - mesh.find(portrait, face))[:, :2].mean() < 1.0
+
+
+def test_after_a_reset_the_mesh_is_found_anew(
+    mesh: FaceMesh, portrait: np.ndarray, face: FaceDetection
+) -> None:
+    follower = MeshFollower(mesh)
+    follower.push(portrait, moved(face, 3, 0))
+    follower.reset()
+    np.testing.assert_array_equal(follower.push(portrait, face), mesh.find(portrait, face))
+
+
+def test_a_face_that_moves_is_followed_without_a_second_look(
+    mesh: FaceMesh, portrait: np.ndarray, face: FaceDetection
+) -> None:
+    follower = MeshFollower(mesh)
+    for step in range(3):
+        found = follower.push(np.roll(portrait, 8 * step, 1), moved(face, 8 * step, 0))
+        assert found is not None
+        still = mesh.follow(portrait, found - np.array([8.0 * step, 0.0, 0.0]))
+        assert np.abs(found - still - [8.0 * step, 0.0, 0.0])[:, :2].mean() < 0.5
 
 
 def test_a_frame_without_a_face_has_no_mesh(mesh: FaceMesh, portrait: np.ndarray) -> None:
-    assert MeshFinder(mesh).anchor(MeshView(image=portrait, face=None), []) == []
+    assert MeshFollower(mesh).push(portrait, None) is None

@@ -255,8 +255,8 @@ def build_suite(
         device: where DWPose runs.
         offline: never fetch model files.
         strides: which frames are searched if the skeleton is DWPose.
-        every_frame: whether MediaPipe's networks run on every frame; otherwise frames in which a
-            part moves steadily are interpolated.
+        every_frame: whether MediaPipe's networks run on every frame; otherwise optical flow
+            carries their points over most frames.
 
     Raises:
         MissingWeightsError: a model file is missing and can't be fetched.
@@ -300,7 +300,7 @@ def models_by_role(skeleton: PoseSource) -> dict[str, tuple[str, ...]]:
     }
 
 
-DETECTORS_VERSION: Final = 2
+DETECTORS_VERSION: Final = 3
 """Raised whenever the same files can find other points: what was found before is found again."""
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tpbench.detectors.flow import Points
 from tpbench.detectors.lite import (
     LiteNetwork,
     SquareCrop,
@@ -21,7 +22,6 @@ from tpbench.detectors.lite import (
     sigmoid,
     turn_rad,
 )
-from tpbench.detectors.sparse import Points
 from tpbench.detectors.ssd import BoxDetector
 
 OF_COCO: Final = [0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28]
@@ -40,8 +40,8 @@ _MIN_HEAT: Final = 0.5
 _NUM_UPPER: Final = 11
 """COCO's joints down to the wrists."""
 _LIKELY: Final = 0.3
-_CLOSE_SHARE: Final = 0.012
-"""By how much a joint may be off, in radii of the body: 5 px of a talk of 512 px. The network
+_CLOSE_SHARE: Final = 0.02
+"""By how much a way may miss a joint, in radii of the body: 8 px of a talk of 512 px. The network
 itself differs by 4 px from one crop to another."""
 _CUTOFF_HZ: Final = 0.05
 _CUTOFF_PER_SPEED: Final = 80.0
@@ -116,9 +116,9 @@ class BodyFinder:
     def __init__(self, networks: BodyNetworks) -> None:
         self._networks = networks
 
-    def anchor(self, item: NDArray[np.uint8], last: Sequence[Points]) -> list[Points]:
-        """Return the body near where it was, otherwise the most prominent person's."""
-        found = self.near(item, last)
+    def anchor(self, item: NDArray[np.uint8], expected: Sequence[Points]) -> list[Points]:
+        """Return the body where it is expected, otherwise the most prominent person's."""
+        found = self.near(item, expected)
         return found or _list_of(self._networks.search(item))
 
     def near(self, item: NDArray[np.uint8], guesses: Sequence[Points]) -> list[Points]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.detectors.base import FaceDetection
+from tpbench.detectors.flow import Points
 from tpbench.detectors.lite import LiteNetwork, SquareCrop, digest, model_bytes, sigmoid
-from tpbench.detectors.sparse import Points, size_px
 
 NUM_VERTICES: Final = 468
 RIGHT_EYE_OUTER: Final = 33
@@ -22,8 +21,6 @@ _CROP_SCALE: Final = 1.5
 _MAX_PASSES: Final = 6
 _SETTLED_SHARE: Final = 0.02
 """A crop whose corners move less than this share of its side shows the same mesh."""
-_TOLERANCE: Final = 0.01
-"""By how much a vertex may be off, in sizes of the face: 1.2 px of 120."""
 _MIN_SCORE: Final = 0.5
 
 
@@ -94,38 +91,47 @@ def _moved_share(before: SquareCrop, after: SquareCrop) -> float:
     return float(np.hypot(*gaps.T).mean()) / after.side_px
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class MeshView:
-    """The face of one frame whose mesh is wanted."""
+class MeshFollower:
+    """Follows the mesh of one face through the frames of a stretch.
 
-    image: NDArray[np.uint8]
-    """(H, W, 3) uint8 RGB."""
-    face: FaceDetection | None
-
-
-class MeshFinder:
-    """Follows the mesh of one face through the frames of a stretch; see `SparseTracker`."""
+    The mesh is looked for where it was, moved as the face has moved since: it is rarely needed to
+    look twice then.
+    """
 
     def __init__(self, mesh: FaceMesh) -> None:
         self._mesh = mesh
+        self._last: tuple[Points, FaceDetection] | None = None
 
-    def anchor(self, item: MeshView, last: Sequence[Points]) -> list[Points]:
-        """Return the mesh of the frame's face, near where it was if that is the same face."""
-        if item.face is None:
-            return []
-        if last and last[0][0, 2] >= _MIN_SCORE and _is_of(last[0], item.face):
-            found = self._mesh.follow(item.image, last[0])
-            if found[0, 2] >= _MIN_SCORE and _is_of(found, item.face):
-                return [found]
-        return [self._mesh.find(item.image, item.face)]
+    def reset(self) -> None:
+        """Forget earlier frames."""
+        self._last = None
 
-    def near(self, item: MeshView, guesses: Sequence[Points]) -> list[Points]:
-        """Return the mesh of the frame's face."""
-        return self.anchor(item, guesses)
+    def push(self, image: NDArray[np.uint8], face: FaceDetection | None) -> Points | None:
+        """Return the mesh of the next frame's face, whatever its score; None without a face."""
+        last, self._last = self._last, None
+        if face is None:
+            return None
+        mesh = None if last is None else self._followed(image, face, *last)
+        if mesh is None:
+            mesh = self._mesh.find(image, face)
+        if mesh[0, 2] >= _MIN_SCORE:
+            self._last = mesh, face
+        return mesh
 
-    def tolerance_px(self, points: Points) -> NDArray[np.float64]:
-        """Return how far each vertex may be off."""
-        return np.full(len(points), _TOLERANCE * size_px(points))
+    def _followed(
+        self,
+        image: NDArray[np.uint8],
+        face: FaceDetection,
+        last: Points,
+        last_face: FaceDetection,
+    ) -> Points | None:
+        moved = (face.to_points() - last_face.to_points())[:, :2]
+        guess = last.copy()
+        guess[:, :2] += moved.mean(axis=0)
+        if not _is_of(guess, face):
+            return None
+        mesh = self._mesh.follow(image, guess)
+        return mesh if mesh[0, 2] >= _MIN_SCORE and _is_of(mesh, face) else None
 
 
 def _is_of(mesh: Points, face: FaceDetection) -> bool:

@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tpbench.detectors.flow import Points
 from tpbench.detectors.lite import LiteNetwork, SquareCrop, digest, model_bytes, turn_rad
-from tpbench.detectors.sparse import Points, gap_share, size_px
+from tpbench.detectors.sparse import gap_share, size_px
 from tpbench.detectors.ssd import BoxDetector, FoundBox
 from tpbench.video import Window
 
@@ -31,8 +32,9 @@ _SAME_SHARE: Final = 0.35
 
 
 _MAX_HANDS: Final = 2
-_TOLERANCE: Final = 0.05
-"""By how much a landmark may be off, in sizes of the hand: 4 px of 80."""
+_TOLERANCE: Final = 0.1
+"""By how much a way may miss a landmark, in sizes of the hand: 8 px of 80. Halfway, where both ways
+are averaged, it is off by far less."""
 _SETTLED_SHARE: Final = 0.25
 """A hand found further from where it was looked for, in its sizes, is looked for again."""
 
@@ -115,9 +117,9 @@ class HandFinder:
     def __init__(self, networks: HandNetworks) -> None:
         self._networks = networks
 
-    def anchor(self, item: HandView, last: Sequence[Points]) -> list[Points]:
-        """Return the hands near where they were, and others if there were fewer than two."""
-        hands = self.near(item, last)
+    def anchor(self, item: HandView, expected: Sequence[Points]) -> list[Points]:
+        """Return the hands where they are expected, and others if those are fewer than two."""
+        hands = self.near(item, expected)
         missing = _MAX_HANDS - len(hands)
         return hands + (
             self._networks.search(item.image, item.window, hands, missing) if missing else []

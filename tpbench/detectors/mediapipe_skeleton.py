@@ -20,11 +20,12 @@ from tpbench.detectors.base import (
     sides_of_hands,
 )
 from tpbench.detectors.bodies import OF_COCO, BodyFinder, BodyNetworks, BodySmoother
-from tpbench.detectors.face_mesh import FaceMesh, MeshFinder, MeshView, mesh_to_ibug68
+from tpbench.detectors.face_mesh import FaceMesh, MeshFollower, mesh_to_ibug68
 from tpbench.detectors.faces import MediaPipeFaceDetector
+from tpbench.detectors.flow import Greys, Points
 from tpbench.detectors.hands import HandFinder, HandNetworks, HandView
 from tpbench.detectors.lite import digest
-from tpbench.detectors.sparse import Points, SparseTracker, partner, step_frames
+from tpbench.detectors.sparse import SparseTracker, partner, step_frames
 from tpbench.video import Frame, Window
 from tpbench.wholebody import (
     BODY,
@@ -85,8 +86,8 @@ class MediaPipeHandDetector:
     presence, but hands with a presence below one half are never reported.
 
     Args:
-        every_frame: run the networks on every frame; otherwise frames in which hands move steadily
-            are interpolated (see `SparseTracker`).
+        every_frame: run the networks on every frame; otherwise optical flow carries hands over
+            most frames (see `SparseTracker`).
         offline: never fetch model files.
 
     Raises:
@@ -97,19 +98,27 @@ class MediaPipeHandDetector:
         networks = HandNetworks(offline=offline)
         self._every_frame = every_frame
         self._tracker = SparseTracker(HandFinder(networks))
+        self._last_image: NDArray[np.uint8] | None = None
         self.model_digest: Final = digest(networks.model_digest, f"{every_frame=}")
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """Return the hands of each frame."""
+        if not frames:
+            return []
         views = [HandView(image=frame.image, window=None) for frame in frames]
+        greys = Greys([frame.image for frame in frames], self._last_image)
+        self._last_image = frames[-1].image
         step = step_frames(frames, every_frame=self._every_frame)
-        return [Detections(hands=hands) for hands in self.find(views, step=step)]
+        return [Detections(hands=hands) for hands in self.find(views, greys, step=step)]
 
-    def find(self, views: Sequence[HandView], *, step: int) -> list[tuple[HandDetection, ...]]:
+    def find(
+        self, views: Sequence[HandView], greys: Greys, *, step: int
+    ) -> list[tuple[HandDetection, ...]]:
         """Return the hands of the next frames of the stretch, in px of the whole frame.
 
         Args:
-            views: of any size.
+            views: the frames.
+            greys: their pictures, and that of the frame before them, if any.
             step: most frames from one search to the next.
         """
         return [
@@ -119,19 +128,20 @@ class MediaPipeHandDetector:
                 )
                 for points in hands
             )
-            for hands in self._tracker.push(views, step=step)
+            for hands in self._tracker.push(views, greys, step=step)
         ]
 
     def reset(self) -> None:
         """Discard tracking state."""
         self._tracker.reset()
+        self._last_image = None
 
     def close(self) -> None:
         """Do nothing: the networks are freed with the detector."""
 
 
 _MIN_MESH_SCORE: Final = 0.5
-_FACE_TOLERANCE: Final = 0.05
+_FACE_TOLERANCE: Final = 0.08
 """By how much a face's points may be off, in heights of the face."""
 
 
@@ -148,7 +158,7 @@ class _FaceFinder:
     def __init__(self, faces: MediaPipeFaceDetector) -> None:
         self._faces = faces
 
-    def anchor(self, item: _FaceView, last: Sequence[Points]) -> list[Points]:
+    def anchor(self, item: _FaceView, expected: Sequence[Points]) -> list[Points]:
         faces = self._faces.find(item.image)
         if item.joints_px is not None and face_of_body(faces, item.joints_px) is None:
             # It may be too small in the whole frame; if it is not here either, it is turned away.
@@ -165,7 +175,9 @@ class _FaceFinder:
         return list(nearest.values())
 
     def tolerance_px(self, points: Points) -> NDArray[np.float64]:
-        return np.full(len(points), _FACE_TOLERANCE * float(np.ptp(points[:2, 1])))
+        tolerance = np.full(len(points), _FACE_TOLERANCE * float(np.ptp(points[:2, 1])))
+        tolerance[:2] = np.inf  # Corners of the box lie on the background.
+        return tolerance
 
 
 class MediaPipeSkeletonDetector:
@@ -183,8 +195,8 @@ class MediaPipeSkeletonDetector:
         hands: the hand detector.
 
     Args:
-        every_frame: run the networks on every frame; otherwise frames in which a part moves
-            steadily are interpolated (see `SparseTracker`).
+        every_frame: run the networks on every frame; otherwise optical flow carries its parts over
+            most frames (see `SparseTracker`).
         offline: never fetch model files.
 
     Raises:
@@ -201,31 +213,34 @@ class MediaPipeSkeletonDetector:
         self._bodies = SparseTracker(BodyFinder(bodies))
         self._smoother = BodySmoother()
         self._close_faces = SparseTracker(_FaceFinder(self.faces))
-        self._meshes = SparseTracker(MeshFinder(mesh))
+        self._mesh = MeshFollower(mesh)
         self._window: Window | None = None
+        self._last_image: NDArray[np.uint8] | None = None
         parts = (self.faces.model_digest, self.hands.model_digest, bodies.model_digest)
         self.model_digest: Final = digest(*parts, mesh.model_digest, f"{every_frame=}")
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """Return faces, hands and at most one person for each frame."""
+        if not frames:
+            return []
         step = step_frames(frames, every_frame=self._every_frame)
-        found = self._bodies.push([frame.image for frame in frames], step=step)
+        images = [frame.image for frame in frames]
+        greys = Greys(images, self._last_image)
+        self._last_image = images[-1]
+        found = self._bodies.push(images, greys, step=step)
         bodies = [
             self._smoother.push(body[0] if body else None, frame.time_s)
             for frame, body in zip(frames, found, strict=True)
         ]
         joints = [None if body is None else body[OF_COCO, :2].astype(np.float32) for body in bodies]
         windows = [self._next_window(f, j) for f, j in zip(frames, joints, strict=True)]
-        faces = self._faces_of(frames, joints, windows, step=step)
+        faces = self._faces_of(frames, joints, windows, greys, step=step)
         own_faces = [
             None if j is None else face_of_body(f, j) for f, j in zip(faces, joints, strict=True)
         ]
-        meshes = self._meshes.push(
-            [MeshView(image=f.image, face=o) for f, o in zip(frames, own_faces, strict=True)],
-            step=max(1, step // 2),
-        )
+        meshes = [self._mesh.push(f.image, o) for f, o in zip(frames, own_faces, strict=True)]
         views = [HandView(image=f.image, window=w) for f, w in zip(frames, windows, strict=True)]
-        hands = self.hands.find(views, step=step)
+        hands = self.hands.find(views, greys, step=step)
         return [
             Detections(
                 faces=faces[at],
@@ -243,8 +258,9 @@ class MediaPipeSkeletonDetector:
         self._bodies.reset()
         self._smoother.reset()
         self._close_faces.reset()
-        self._meshes.reset()
+        self._mesh.reset()
         self._window = None
+        self._last_image = None
 
     def close(self) -> None:
         """Do nothing: the networks are freed with the detector."""
@@ -260,6 +276,7 @@ class MediaPipeSkeletonDetector:
         frames: Sequence[Frame],
         joints: Sequence[NDArray[np.float32] | None],
         windows: Sequence[Window | None],
+        greys: Greys,
         *,
         step: int,
     ) -> list[tuple[FaceDetection, ...]]:
@@ -269,14 +286,14 @@ class MediaPipeSkeletonDetector:
         ]
         return [
             tuple(FaceDetection.from_points(points) for points in faces)
-            for faces in self._close_faces.push(views, step=step)
+            for faces in self._close_faces.push(views, greys, step=step)
         ]
 
 
 def _person(
     size_px: tuple[int, ...],
     body: Points,
-    meshes: Sequence[Points],
+    mesh: Points | None,
     hands: Sequence[HandDetection],
 ) -> PersonDetection:
     points = np.full((NUM_KEYPOINTS, 2), np.nan, dtype=np.float32)
@@ -288,8 +305,8 @@ def _person(
         if hand is not None:
             points[part], scores[part] = hand.keypoints_px, hand.score
             points[wrist], scores[wrist] = hand.keypoints_px[0], hand.score
-    if meshes and meshes[0][0, 2] >= _MIN_MESH_SCORE:
-        points[FACE], scores[FACE] = mesh_to_ibug68(meshes[0][:, :2]), meshes[0][0, 2]
+    if mesh is not None and mesh[0, 2] >= _MIN_MESH_SCORE:
+        points[FACE], scores[FACE] = mesh_to_ibug68(mesh[:, :2]), mesh[0, 2]
     outside = ~_inside(points, size_px)
     points[outside], scores[outside] = np.nan, 0.0
     return PersonDetection(

@@ -1,10 +1,10 @@
 """Networks run only on those frames that their neighbours do not tell.
 
-A network first runs on anchors, every few frames. Between two anchors, points that move steadily
-are interpolated by cubic curves; where they speed up, slow down or vanish, the network also runs on
-the frame in the middle, near where the curve expects the points, and both halves are judged again.
-One frame that need not be searched is searched all the same: if the points are not where the curve
-expects them, as in a picture that trembles, so are all others.
+A network runs on anchors, every few frames. Between two anchors, optical flow carries the points
+from the first one forwards and from the second one backwards. Where each way ends at the points
+that the network found, the frames between lie on the mean of both. Where it does not, as when a
+hand turns over, passes another one or vanishes, the network also runs on the frame in the middle,
+and both halves are judged again.
 """
 
 from __future__ import annotations
@@ -12,28 +12,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import compress, pairwise
 from operator import itemgetter
-from typing import Final, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tpbench.detectors.flow import Greys, Points, carried
 from tpbench.video import Frame
 
-Points = NDArray[np.float64]
-"""(K, 3): x and y in px of the image, and a score in [0, 1], of the K points of one thing."""
 Item_contra = TypeVar("Item_contra", contravariant=True)
 """What a finder needs of one frame: its image, and what else it depends on."""
 
 _MAX_WAY_SHARE: Final = 1.0
 """Things further apart than this share of their size are two things."""
-_SURPRISES_SHARE: Final = 0.4
-"""With more unexpected frames than this, the next part is searched as a whole, too."""
-_CHECK_SHARE: Final = 0.75
-"""How far half of the points of a checked frame may be off, as a share of the tolerance."""
-_ANCHOR_S: Final = 0.16
-"""Time from one anchor to the next. Gestures change direction two or three times a second."""
+_SAME_SHARE: Final = 0.35
+"""Things closer than this are one."""
+_STEADY_SHARE: Final = 0.7
+"""A thing is steady if this share of its points ends within the tolerance."""
+_ANCHOR_S: Final = 0.3
+"""Time from one anchor to the next."""
 
 
 def step_frames(frames: Sequence[Frame], *, every_frame: bool) -> int:
@@ -47,12 +45,12 @@ def step_frames(frames: Sequence[Frame], *, every_frame: bool) -> int:
 class Finder(Protocol[Item_contra]):
     """Finds things of one kind in single frames."""
 
-    def anchor(self, item: Item_contra, last: Sequence[Points]) -> list[Points]:
+    def anchor(self, item: Item_contra, expected: Sequence[Points]) -> list[Points]:
         """Return all things of a frame.
 
         Args:
             item: the frame.
-            last: those of the anchor before; empty at the start of a stretch.
+            expected: where those of the anchor before should be; empty at the start of a stretch.
         """
 
     def near(self, item: Item_contra, guesses: Sequence[Points]) -> list[Points]:
@@ -77,198 +75,171 @@ class SparseTracker(Generic[Item_contra]):
 
     def __init__(self, finder: Finder[Item_contra]) -> None:
         self._finder = finder
-        self._known: dict[int, list[Points]] = {}
-        self._trembles = False
+        self._last: list[Points] | None = None
         self.num_searched = 0
 
     def reset(self) -> None:
         """Forget the stretch: the next frame may come from anywhere."""
-        self._known = {}
-        self._trembles = False
+        self._last = None
 
-    def push(self, items: Sequence[Item_contra], *, step: int) -> list[list[Points]]:
+    def push(self, items: Sequence[Item_contra], greys: Greys, *, step: int) -> list[list[Points]]:
         """Return the things in each of the next frames of the stretch.
 
         Args:
             items: the frames.
+            greys: their pictures, and that of the last frame of the part before, if any.
             step: most frames from one anchor to the next; with 1, the finder runs on every frame.
         """
         if not items:
             return []
-        known, last = self._known, max(self._known, default=None)
-        first = 0 if last is None else last + step
-        anchors = sorted({*range(first, len(items), step), len(items) - 1})
-        for anchor in anchors:
-            before = [] if last is None else known[last]
-            known[anchor] = self._finder.anchor(items[anchor], before)
-            self.num_searched += 1
-            last = anchor
-        for start, end in pairwise(sorted(known)):
-            if end >= 0:  # otherwise it belongs to the last part
-                self._refine(items, start, end)
-        self._check(items)
-        found = [
-            known[number] if number in known else self._between(number)
-            for number in range(len(items))
-        ]
-        # The last two frames lead on to the next part, which counts from its own start.
-        kept = sorted(known)[-2:]
-        self._known = {number - len(items): known[number] for number in kept}
-        return found
+        part = _Part(self._finder, items, greys, self._last)
+        at = part.first
+        if self._last is None:
+            part.known[at] = part.search(at, [])
+        while at < len(items) - 1:
+            end = min(at + step, len(items) - 1)
+            part.span(at, end)
+            at = end
+        self.num_searched += part.num_searched
+        self._last = part.known[at]
+        return [part.known[number] for number in range(len(items))]
 
-    def _refine(self, items: Sequence[Item_contra], start: int, end: int) -> None:
-        """Search frames between two known ones, as far as that is needed."""
-        if end - start < 2:
+
+class _Part(Generic[Item_contra]):
+    """The frames of one part; frame -1 is the last one of the part before, if there is one."""
+
+    def __init__(
+        self,
+        finder: Finder[Item_contra],
+        items: Sequence[Item_contra],
+        greys: Greys,
+        last: list[Points] | None,
+    ) -> None:
+        self._finder = finder
+        self._items = items
+        self._greys = greys
+        self.first: Final = 0 if last is None else -1
+        self.known: dict[int, list[Points]] = {} if last is None else {-1: last}
+        self.num_searched = 0
+
+    def search(self, number: int, expected: Sequence[Points]) -> list[Points]:
+        """Return all things of a frame."""
+        self.num_searched += 1
+        return self._finder.anchor(self._items[number], expected)
+
+    def span(self, start: int, end: int) -> None:
+        """Find the things of an anchor, given those of the anchor before, and of all between."""
+        if end - start == 1:
+            self.known[end] = self.search(end, self.known[start])
             return
-        tracks = self._tracks(start, end)
+        ahead = [self._ahead(thing, start, end) for thing in self.known[start]]
+        self.known[end] = self.search(end, [way[-1] for way in ahead])
+        self._fill(start, end, ahead, [self._back(thing, start, end) for thing in self.known[end]])
+
+    def _fill(
+        self, start: int, end: int, ahead: Sequence[list[Points]], back: Sequence[list[Points]]
+    ) -> None:
+        """Find the things between two known frames, searching as few as possible.
+
+        Args:
+            start: one frame.
+            end: the other.
+            ahead: the ways from the things of `start` to `end`.
+            back: the ways from `start` to the things of `end`.
+        """
+        if end - start < 2:
+            self._hold(start, end)
+            return
+        tracks = [
+            _Track(
+                length=end - start,
+                ahead=None if one is None else ahead[one],
+                back=None if other is None else back[other],
+            )
+            for one, other in paired([way[-1] for way in ahead], [way[-1] for way in back])
+        ]
         steady = [track.is_steady(self._finder.tolerance_px) for track in tracks]
         if all(steady):
+            for number in range(start + 1, end):
+                self.known[number] = [track.at(number - start) for track in tracks]
             return
-        middle = (start + end) // 2
-        guesses = [track.at(middle) for track in tracks]
+        half = (end - start) // 2
+        middle = start + half
+        guesses = [track.at(half) for track in tracks]
+        sure = [guess for guess, is_sure in zip(guesses, steady, strict=True) if is_sure]
+        unsure = [guess for guess, is_sure in zip(guesses, steady, strict=True) if not is_sure]
         self.num_searched += 1
-        self._known[middle] = list(compress(guesses, steady)) + self._finder.near(
-            items[middle],
-            [g for g, is_steady in zip(guesses, steady, strict=True) if not is_steady],
+        self.known[middle] = sure + self._finder.near(self._items[middle], unsure)
+        self._fill(
+            start,
+            middle,
+            [way[: half + 1] for way in ahead],
+            [self._back(thing, start, middle) for thing in self.known[middle]],
         )
-        self._refine(items, start, middle)
-        self._refine(items, middle, end)
+        self._fill(
+            middle,
+            end,
+            [self._ahead(thing, middle, end) for thing in self.known[middle]],
+            [way[half:] for way in back],
+        )
 
-    def _check(self, items: Sequence[Item_contra]) -> None:
-        """Search one frame that was left out, and all others if it is not as expected.
-
-        They are all searched in the next part as well, until most of them are as expected.
-        """
-        expected = {
-            number: things
-            for number in range(len(items))
-            if number not in self._known and (things := self._between(number))
-        }
-        surprises = 0
-        for count, (number, things) in enumerate(expected.items(), start=1):
-            self.num_searched += 1
-            self._known[number] = found = self._finder.near(items[number], things)
-            surprises += not all(self._is_as_expected(t, partner(t, found)) for t in things)
-            if count == 1 and not surprises and not self._trembles:
-                return
-        self._trembles = surprises > _SURPRISES_SHARE * len(expected)
-
-    def _is_as_expected(self, thing: Points, found: Points | None) -> bool:
-        """Whether half of the points that matter are off by a fraction of the tolerance at most."""
-        if found is None:
-            return False
-        tolerance_px = self._finder.tolerance_px(thing)
-        matters = np.isfinite(tolerance_px)
-        off = np.hypot(*(found - thing)[matters, :2].T) / tolerance_px[matters]
-        return not off.size or bool(np.median(off) <= _CHECK_SHARE)
-
-    def _between(self, number: int) -> list[Points]:
-        """Return the things of a frame that was not searched, which are all steady."""
-        start = max(known for known in self._known if known < number)
-        end = min(known for known in self._known if known > number)
-        return [track.at(number) for track in self._tracks(start, end)]
-
-    def _tracks(self, start: int, end: int) -> list[_Track]:
-        """Return the things of two known frames, paired, and where they were before and after."""
-        before = max((known for known in self._known if known < start), default=None)
-        after = min((known for known in self._known if known > end), default=None)
-        return [
-            _Track(
-                start=start,
-                end=end,
-                first=first,
-                last=last,
-                before=self._knot(before, first),
-                after=self._knot(after, last),
-            )
-            for first, last in paired(self._known[start], self._known[end])
+    def _hold(self, start: int, end: int) -> None:
+        """Search what vanishes from one frame to the next once more: its way may have lost it."""
+        before, after = self.known[start], self.known[end]
+        pairs = paired(before, after)
+        lost = [before[one] for one, other in pairs if one is not None and other is None]
+        if not lost:
+            return
+        self.num_searched += 1
+        self.known[end] = after + [
+            thing
+            for thing in self._finder.near(self._items[end], lost)
+            if all(gap_share(thing, other) > _SAME_SHARE for other in after)
         ]
 
-    def _knot(self, number: int | None, thing: Points | None) -> _Knot | None:
-        if number is None or thing is None:
-            return None
-        other = partner(thing, self._known[number])
-        return None if other is None else _Knot(number, other)
+    def _ahead(self, thing: Points, start: int, end: int) -> list[Points]:
+        return carried(self._greys, range(start, end + 1), thing, self._matters(thing))
 
+    def _back(self, thing: Points, start: int, end: int) -> list[Points]:
+        numbers = range(end, start - 1, -1)
+        return carried(self._greys, numbers, thing, self._matters(thing))[::-1]
 
-class _Knot(NamedTuple):
-    """Where a thing is in one frame."""
-
-    frame: int
-    points: Points
+    def _matters(self, thing: Points) -> NDArray[np.bool_]:
+        return np.isfinite(self._finder.tolerance_px(thing))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Track:
     """One thing between two known frames, in which it is in both or only in one."""
 
-    start: int
-    end: int
-    first: Points | None
-    last: Points | None
-    before: _Knot | None
-    after: _Knot | None
+    length: int
+    ahead: list[Points] | None
+    """Its way from the first frame."""
+    back: list[Points] | None
+    """Its way to the last frame."""
 
     def is_steady(self, tolerance_px: Callable[[Points], NDArray[np.float64]]) -> bool:
-        """Whether the thing is in both frames, and moves at one pace to within the tolerance.
-
-        A line between two points of a path is off by at most its length squared times the
-        acceleration, over eight; that is estimated from the known frames around.
-        """
-        if self.first is None or self.last is None:
+        """Whether both ways lead to where the thing was found."""
+        if self.ahead is None or self.back is None:
             return False
-        length = self.end - self.start
-        pace = (self.last - self.first)[:, :2] / length
-        off = [
-            (outer - pace) * length**2 / (4 * (apart + length))
-            for apart, outer in (self._pace_before(), self._pace_after())
-            if outer is not None
-        ]
-        # Without any, the thing may have come to rest, or set off, at either end.
-        off_px = np.hypot(*np.stack(off or [pace * length / 4]).T).T.max(axis=0)
-        return bool((off_px <= tolerance_px((self.first + self.last) / 2)).all())
+        off_px = np.maximum(
+            np.hypot(*(self.ahead[-1] - self.back[-1])[:, :2].T),
+            np.hypot(*(self.ahead[0] - self.back[0])[:, :2].T),
+        )
+        off = off_px / np.minimum(tolerance_px(self.ahead[0]), tolerance_px(self.back[-1]))
+        off = off[off > 0]
+        return not off.size or bool(np.quantile(off, _STEADY_SHARE) <= 1.0)
 
     def at(self, number: int) -> Points:
-        """Return the thing in a frame between both, on a cubic curve through the known frames."""
-        if self.first is None or self.last is None:
-            return cast("Points", self.last if self.first is None else self.first)
-        length = self.end - self.start
-        share = (number - self.start) / length
-        way = self.last - self.first
-        first, last = self.first[:, :2], self.last[:, :2]
-        leaves, arrives = (
-            way[:, :2]
-            if outer is None
-            else (outer * length**2 + way[:, :2] * apart) / (length + apart)
-            for apart, outer in (self._pace_before(), self._pace_after())
-        )
-        found = self.first + share * way
-        found[:, :2] = (
-            (1 + 2 * share) * (1 - share) ** 2 * first
-            + share * (1 - share) ** 2 * leaves
-            + share**2 * (3 - 2 * share) * last
-            - share**2 * (1 - share) * arrives
-        )
-        return found
-
-    def _pace_before(self) -> tuple[int, NDArray[np.float64] | None]:
-        """Return the frames to the known frame before, and the pace from there, px a frame."""
-        if self.before is None or self.first is None:
-            return 1, None
-        apart = self.start - self.before.frame
-        return apart, (self.first - self.before.points)[:, :2] / apart
-
-    def _pace_after(self) -> tuple[int, NDArray[np.float64] | None]:
-        if self.after is None or self.last is None:
-            return 1, None
-        apart = self.after.frame - self.end
-        return apart, (self.after.points - self.last)[:, :2] / apart
+        """Return the thing in a frame, on the mean of both ways, weighted by their length."""
+        if self.ahead is None or self.back is None:
+            return cast("list[Points]", self.back if self.ahead is None else self.ahead)[number]
+        share = number / self.length
+        return (1.0 - share) * self.ahead[number] + share * self.back[number]
 
 
-def paired(
-    first: Sequence[Points], last: Sequence[Points]
-) -> list[tuple[Points | None, Points | None]]:
-    """Return which things of two frames are the same, None where one has no partner.
+def paired(first: Sequence[Points], last: Sequence[Points]) -> list[tuple[int | None, int | None]]:
+    """Return the numbers of those things that are the same, None where one has no partner.
 
     Those nearest to each other are paired first; none is paired further away than its size.
     """
@@ -279,10 +250,8 @@ def paired(
     for gap, i, k in gaps:
         if gap <= _MAX_WAY_SHARE and i not in partners and k not in partners.values():
             partners[i] = k
-    pairs: list[tuple[Points | None, Points | None]] = [
-        (one, last[partners[i]] if i in partners else None) for i, one in enumerate(first)
-    ]
-    return pairs + [(None, other) for k, other in enumerate(last) if k not in partners.values()]
+    alone = [k for k in range(len(last)) if k not in partners.values()]
+    return [(i, partners.get(i)) for i in range(len(first))] + [(None, k) for k in alone]
 
 
 def partner(one: Points, others: Iterable[Points]) -> Points | None:

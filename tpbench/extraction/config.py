@@ -106,8 +106,8 @@ class MediaPipeSettings(_Settings):
     """How MediaPipe's networks are used in the full-rate pass."""
 
     every_frame: bool
-    """Run them on every frame. Otherwise they run about six times a second, and more often where a
-    part speeds up, slows down or vanishes; frames between are interpolated."""
+    """Run them on every frame. Otherwise those of body, faces and hands run about three times a
+    second, and more often where optical flow does not lead from one to the next."""
 
 
 class ExtractionConfig(_Settings):
