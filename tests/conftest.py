@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +21,16 @@ from numpy.typing import NDArray
 # Nothing is tested by the clock: on a busy machine, an example may take longer than its deadline.
 settings.register_profile("tpbench", deadline=None)
 settings.load_profile("tpbench")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of several test processes one thread: more would spin while they wait for a core.
+
+    The processes inherit it, and so does what they start.
+    """
+    if config.getoption("numprocesses", None):
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -242,7 +242,10 @@ def test_a_talkative_task_does_not_flood_its_listener(task: TaskSpec) -> None:
     assert 1 <= len(heard) < 500
 
 
-def test_workers_have_one_thread_and_the_driver_keeps_its_own(task: TaskSpec) -> None:
+def test_workers_have_one_thread_and_the_driver_keeps_its_own(
+    task: TaskSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     before = dict(os.environ)
     (outcome,) = run(task, item("a"))
     assert outcome.result is not None
