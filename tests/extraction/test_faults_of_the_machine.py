@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.extraction import quick_worker
 from tests.extraction.quick_worker import FAULTS
 from tests.talks import short_settings
 from tpbench.dataset import Dataset
@@ -23,6 +24,7 @@ from tpbench.extraction.planning import SourceNames
 from tpbench.extraction.records import read_records
 from tpbench.extraction.run import extract
 from tpbench.extraction.sources import Source
+from tpbench.work import InThisProcess, Pool
 
 HERE = Path(__file__).parent
 SETTINGS = short_settings()
@@ -32,7 +34,7 @@ FIRST = ("memory", "output")
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """Workers make clips of a few bytes."""
+    """Clips of a few bytes are made, in this process where a test asks for no worker."""
     make_task = run._task
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(HERE)
@@ -41,7 +43,14 @@ def quick() -> Iterator[None]:
             lambda *args, **opts: replace(make_task(*args, **opts), factory="quick_worker:build"),
         )  # fmt: skip
         patch.setattr(run, "write_report", lambda _: None)
+        patch.setattr(run, "Pool", lambda **_: InThisProcess(build=quick_worker.build))
         yield
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips are made by a worker of its own process, as they are for users."""
+    monkeypatch.setattr(run, "Pool", Pool)
 
 
 @pytest.fixture
@@ -79,6 +88,7 @@ def errors(dataset: Dataset) -> list[str | None]:
     return [clip.error for clip in dataset.clips("failed")]
 
 
+@pytest.mark.usefixtures("workers")
 @pytest.mark.parametrize(
     "fault",
     [
@@ -127,6 +137,7 @@ def test_a_link_whose_disk_is_not_there_is_found_before_any_work(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("workers")
 def test_a_bug_is_tried_three_times_and_keeps_its_traceback(talks: Path, out: Path) -> None:
     write(talks / "b.mp4", "bug")
     (said,) = errors(extracted(out, talks))
@@ -223,6 +234,7 @@ def test_what_failed_stays_so_and_is_tried_again_when_asked(talks: Path, out: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("workers")
 def test_a_source_that_killed_its_workers_is_tried_again_when_asked(
     talks: Path, out: Path, tmp_path: Path
 ) -> None:
@@ -233,6 +245,7 @@ def test_a_source_that_killed_its_workers_is_tried_again_when_asked(
     assert kept(extracted(out, talks, retry_failed=True)) == {"a.mp4", "b.mp4"}
 
 
+@pytest.mark.usefixtures("workers")
 def test_a_source_that_hangs_is_ended_and_given_up_after_three_tries(
     talks: Path, out: Path
 ) -> None:

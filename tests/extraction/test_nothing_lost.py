@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.extraction import quick_worker
 from tests.talks import short_settings
 from tpbench.canonical import settings_digest
 from tpbench.dataset import Dataset, split_dataset
@@ -18,6 +19,7 @@ from tpbench.errors import DatasetError, TPBenchError
 from tpbench.extraction import run
 from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.run import extract
+from tpbench.work import InThisProcess, Pool
 
 HERE = Path(__file__).parent
 SETTINGS = short_settings()
@@ -27,7 +29,7 @@ HOMES = ("clips", "keypoints", "poses")
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """Workers make clips of a few bytes."""
+    """Clips of a few bytes are made, in this process where a test asks for no worker."""
     make_task = run._task
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(HERE)
@@ -36,7 +38,14 @@ def quick() -> Iterator[None]:
             lambda *args, **opts: replace(make_task(*args, **opts), factory="quick_worker:build"),
         )  # fmt: skip
         patch.setattr(run, "write_report", lambda _: None)
+        patch.setattr(run, "Pool", lambda **_: InThisProcess(build=quick_worker.build))
         yield
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips are made by a worker of its own process, as they are for users."""
+    monkeypatch.setattr(run, "Pool", Pool)
 
 
 @pytest.fixture
@@ -209,6 +218,7 @@ def test_records_that_are_older_than_the_manifest_are_refused(
     assert files(dataset) == before
 
 
+@pytest.mark.usefixtures("workers")
 def test_a_copy_made_file_by_file_in_mid_run_is_whole(
     talks: Path, new: Path, tmp_path: Path
 ) -> None:
@@ -244,6 +254,7 @@ def test_clips_that_nobody_knows_are_moved_aside_and_not_deleted(
     assert Dataset.open(copy).verify() == []
 
 
+@pytest.mark.usefixtures("workers")
 def test_a_redo_that_is_stopped_keeps_what_is_not_done_again(dataset: Path, talks: Path) -> None:
     before = files(dataset)
     old = {clip.clip_id: clip for clip in Dataset.open(dataset).clips()}
@@ -384,6 +395,7 @@ def test_clips_that_are_gone_for_good_are_told(copy: Path, new: Path) -> None:
     assert done.missing() == [lost]
 
 
+@pytest.mark.usefixtures("workers")
 def test_removing_the_dataset_in_mid_run_is_an_error_and_makes_nothing(
     dataset: Path, talks: Path
 ) -> None:
@@ -402,6 +414,7 @@ def test_removing_the_dataset_in_mid_run_is_an_error_and_makes_nothing(
     assert not dataset.exists()
 
 
+@pytest.mark.usefixtures("workers")
 def test_replacing_the_dataset_in_mid_run_is_an_error_and_touches_nothing(
     dataset: Path, talks: Path
 ) -> None:
