@@ -102,6 +102,13 @@ def extracted(
     )
 
 
+def gone_on(out: Path, *inputs: Path) -> Dataset:
+    """Go on with a run in this process: what a worker does is the same, without its start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "Pool", lambda **_: InThisProcess(build=build))
+        return extracted(out, inputs)
+
+
 def entries(out: Path) -> dict[str, SourceRecord]:
     """The records by file name."""
     return {Path(record.item).name: record for record in read_records(out)}
@@ -188,7 +195,7 @@ def test_a_run_killed_at_any_point_ends_as_an_undisturbed_one(
         assert process.wait(120) == -signal.SIGKILL
     assert_none_outlives(out)
     before = finished(out)
-    extracted(out, [talks.one, talks.two])
+    gone_on(out, talks.one, talks.two)
     assert content(out) == content(undisturbed)
     assert {name: finished(out)[name] for name in before} == before, "something was done twice"
     assert {entry.attempts for entry in finished(out).values()} == {1}
@@ -212,7 +219,7 @@ def test_a_run_killed_in_the_middle_of_a_source_again_and_again_ends_well(
         assert {name: finished(out)[name] for name in before} == before
         before = finished(out)
 
-    extracted(out, [talks.one, talks.two])
+    gone_on(out, talks.one, talks.two)
 
     assert content(out) == content(undisturbed)
     assert {name: finished(out)[name] for name in before} == before
@@ -254,7 +261,7 @@ def test_an_interrupted_run_publishes_what_it_has_and_goes_on_later(
     assert Dataset.open(out).verify() == []
     assert not (out / ".work").exists()
 
-    extracted(out, [talks.one, talks.two])
+    gone_on(out, talks.one, talks.two)
 
     assert finished(out)["a.mp4"] == before["a.mp4"]
     assert content(out) == content(undisturbed)
@@ -273,7 +280,7 @@ def test_only_what_is_new_is_done(copy: Path, talks: Talks, tmp_path: Path) -> N
     before = finished(copy)
     new = write_talk(tmp_path / "new" / "e.mp4", darkness(20))
     shutil.copy(talks.one / "b.mp4", tmp_path / "new" / "again.mp4")
-    extracted(copy, [talks.one, talks.two, tmp_path / "new"])
+    gone_on(copy, talks.one, talks.two, tmp_path / "new")
     after = finished(copy)
     assert {name: after[name] for name in before} == before
     assert after.keys() - before.keys() == {new.name, "again.mp4"}
@@ -291,7 +298,7 @@ def test_a_source_that_changed_is_done_again_and_its_old_clip_goes(
     other = write_talk(tmp_path / "other.mp4", mirrored()[::-1])
 
     with replaced(talks.one / "a.mp4", other):
-        dataset = extracted(copy, [talks.one, talks.two])
+        dataset = gone_on(copy, talks.one, talks.two)
 
     new = rows(copy)["a.mp4"]
     assert new["status"] == "kept"
