@@ -14,6 +14,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from tpbench.benchmark.evaluate import evaluate
 from tpbench.cli.main import app
 from tpbench.dataset import split_dataset
 from tpbench.doctor import demo_clips
+from tpbench.metrics import reference_check
+from tpbench.metrics.reference_check import CheckRow
 from tpbench.weights import weights_named
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -183,7 +186,20 @@ def test_what_was_never_run_stands_once_on_the_first_screen_of_the_readme() -> N
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def quick() -> Iterator[None]:
+    """No process is started where this one will do; slow rows of the check are tested beside it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("work", "benchmark.model", "extraction.run"):
+            patch.setattr(f"tpbench.{module}.usable_cores", lambda: 1)
+        passed = partial(CheckRow, clip="", what="Fréchet distance", tolerance=1e-6, unit="share")
+        patch.setattr(
+            reference_check, "_frechet", lambda against: passed(against=against).found(0.0, 1)
+        )
+        yield
+
+
+@pytest.fixture(scope="module")
+def prepared(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the pages speak of: a dataset, videos, two runs and a generator."""
     folder = tmp_path_factory.mktemp("docs")
     data = folder / "DATASET"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tests.detectors.face_dots import find_face_dots
 from tests.detectors.hip_dots import find_hip_dots
 from tpbench.dataset import Clip, Dataset
+from tpbench.extraction.filters import ALL_FILTERS
 from tpbench.extraction.steadying import PARTS, switches
 from tpbench.video import probe, read_frames
 from tpbench.wholebody import (
@@ -64,6 +65,13 @@ def test_an_untouched_sample_is_kept_whole(samples_dataset: Dataset, stem: str) 
     clip = clip_of(samples_dataset, stem)
     assert (clip.start_frame, clip.n_frames) == (0, {"vid1": 674, "vid3": 643}[stem])
     assert clip.reject_codes == ()
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_an_untouched_sample_trips_no_filter(samples_dataset: Dataset, stem: str) -> None:
+    rows = [row for row in samples_dataset.clips(status=None) if row.source_id.startswith(stem)]
+    assert [row.reject_codes for row in rows] == [()]
+    assert all(row.measurement.name in rows[0].measurements for row in ALL_FILTERS)
 
 
 @pytest.mark.parametrize("stem", STEMS)
