@@ -20,6 +20,15 @@ def clip_files(folder: Path, clip_id: str) -> tuple[Path, Path, Path]:
     return paths
 
 
+def as_before(folder: Path) -> None:
+    """Move all files of a dataset to where earlier versions had them: not into sub-folders."""
+    for home in ("clips", "keypoints", "poses", ".thumbnails", ".records/sources"):
+        for path in sorted((folder / home).glob("[0-9a-f][0-9a-f]/*")):
+            path.rename(folder / home / path.name)
+        for subfolder in sorted((folder / home).glob("[0-9a-f][0-9a-f]")):
+            subfolder.rmdir()
+
+
 def kept_row(folder: Path, clip_id: str, *, n_frames: int, identity: str | None = None) -> Clip:
     """Return the row of a clip at 25 frames a second whose three files are written.
 

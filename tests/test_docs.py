@@ -212,7 +212,7 @@ def prepared(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (talk,) = (path for path in demo_clips() if "carphone" in path.name)
     shutil.copy(talk, folder / "talks")
     shutil.copytree(data / "clips", folder / "VIDEOS")
-    for clip in (data / "clips").iterdir():
+    for clip in (data / "clips").glob("*/*"):
         shutil.copy(clip, folder / "MINE")
     media = MediaMaker(folder)
     media.cfr("my_clip.mp4", n=20, size=(160, 128))

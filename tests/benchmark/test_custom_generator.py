@@ -13,6 +13,7 @@ import pytest
 from tests.benchmark.generators import Numbered
 from tpbench.benchmark.evaluate import evaluate
 from tpbench.benchmark.run_folder import Run
+from tpbench.dataset import clip_path
 from tpbench.errors import ConfigError
 from tpbench.video import read_frames
 
@@ -49,7 +50,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def assert_darker(path: Path, talks: Path) -> None:
     run = Run.open(path)
-    real = next(iter(read_frames(talks / "clips" / "b.mp4"))).image
+    real = next(iter(read_frames(clip_path(talks, "b")))).image
     frames = [frame.image for frame in read_frames(run.folder.generated("b"))]
     assert (run.info.counts.done, len(frames)) == (3, 104)
     assert np.array_equal(frames[0], real)

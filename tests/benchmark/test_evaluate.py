@@ -17,7 +17,7 @@ from tpbench.benchmark.request import FRAME_BYTES, EvalRequest, disk_bytes, esti
 from tpbench.benchmark.run_folder import ClipRecord, RunFolder
 from tpbench.benchmark.run_info import hardware_stamp
 from tpbench.benchmark.tasks import SELF, select_clips
-from tpbench.dataset import Dataset
+from tpbench.dataset import Dataset, clip_path
 from tpbench.errors import ConfigError, DatasetError, SubmissionError
 from tpbench.metrics.registry import protocol
 from tpbench.video import read_frames
@@ -101,7 +101,7 @@ def test_frame_0_is_made_and_not_scored(undisturbed: Evaluation) -> None:
 def test_the_scores_are_those_of_the_generated_frames(undisturbed: Evaluation, talks: Path) -> None:
     folder = undisturbed.runs[0].folder
     for name in CLIPS:
-        real = [f.image.astype(float) for f in read_frames(talks / "clips" / f"{name}.mp4")]
+        real = [f.image.astype(float) for f in read_frames(clip_path(talks, name))]
         made = [f.image.astype(float) for f in read_frames(folder.generated(name))]
         errors = [((a - b) ** 2).mean() for a, b in zip(real, made, strict=True)][1:]
         psnr = float(np.mean([10 * np.log10(255**2 / error) for error in errors]))

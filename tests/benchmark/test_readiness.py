@@ -14,6 +14,7 @@ from tests.benchmark.conftest import MODULE
 from tests.benchmark.generators import Numbered
 from tpbench.benchmark.readiness import DryRun, dry_run
 from tpbench.benchmark.request import EvalRequest
+from tpbench.dataset import clip_path, keypoints_path
 from tpbench.devices import driver_gpus
 
 Usage = namedtuple("Usage", "total used free")
@@ -172,10 +173,10 @@ def test_files_fetched_on_first_use_are_missing_only_offline(ask: Ask) -> None:
 def test_missing_files_of_clips_are_counted(ask: Ask, tmp_path: Path) -> None:
     data = tmp_path / "talks"
     shutil.copytree(ask.data, data)
-    (data / "clips" / "b.mp4").unlink()
-    (data / "keypoints" / "b.npz").unlink()
+    clip_path(data, "b").unlink()
+    keypoints_path(data, "b").unlink()
     line = ask(data=data).problems[0]
-    assert f"{data}: 2 files of the clips missing, such as clips/b.mp4" in line
+    assert f"{data}: 2 files of the clips missing, such as clips/3e/b.mp4" in line
     assert ask(data=data, ids=("a",)).problems == ()
 
 

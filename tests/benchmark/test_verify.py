@@ -26,6 +26,7 @@ from tpbench.benchmark.run_folder import Run
 from tpbench.benchmark.run_info import write_run_info
 from tpbench.benchmark.verify import verify_run
 from tpbench.canonical import digest_of
+from tpbench.dataset import clip_path
 from tpbench.errors import ConfigError, SubmissionError
 from tpbench.metrics.registry import headline_of
 from tpbench.metrics.scoring.report import ScoreReport, load_report, read_scores, write_scores
@@ -372,9 +373,9 @@ def test_a_run_without_scores_is_named(run: Run) -> None:
 
 def test_a_real_clip_that_was_changed_is_named(run: Run, talks: Path, tmp_path: Path) -> None:
     shutil.copytree(talks, tmp_path / "data")
-    flip(tmp_path / "data" / "clips" / "b.mp4")
+    flip(clip_path(tmp_path / "data", "b"))
     found = verify_run(run.folder.path, data=tmp_path / "data", workers=1)
-    line = f"{tmp_path / 'data' / 'clips' / 'b.mp4'}: not the file that the manifest describes"
+    line = f"{clip_path(tmp_path / 'data', 'b')}: not the file that the manifest describes"
     assert line in found.problems
 
 

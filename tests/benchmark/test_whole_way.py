@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.benchmark.people import write_people
+from tests.datasets import as_before
 from tpbench.benchmark.compare import compare_runs
 from tpbench.benchmark.evaluate import Evaluation, evaluate
 from tpbench.benchmark.leaderboard.tables import build_leaderboard
@@ -77,6 +79,22 @@ def test_two_models_are_compared_clip_by_clip(models: Mapping[str, Evaluation]) 
 def test_all_runs_come_out_again(models: Mapping[str, Evaluation]) -> None:
     for found in models.values():
         assert verify_run(found.runs[0].folder.path, offline=True, workers=1).level == "rerun"
+
+
+def test_a_dataset_of_an_earlier_version_gives_the_same(
+    models: Mapping[str, Evaluation], people: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(people / "data", tmp_path / "data")
+    as_before(data)
+    assert sorted(path.name for path in (data / "clips").iterdir()) == ["anna.mp4", "ben.mp4"]
+    found = evaluate("oracle", data, out=tmp_path / "runs", metrics=METRICS, offline=True)
+    assert found.scores["psnr"].value == models["oracle"].scores["psnr"].value
+    folder = found.runs[0].folder.path
+    verified = verify_run(folder, data=data, offline=True)
+    assert (verified.level, verified.problems) == ("rerun", ())
+    build_leaderboard([folder], tmp_path / "board", data=data)
+    media = sorted(path.name for path in (tmp_path / "board/media/real").iterdir())
+    assert media == ["anna.mp4", "ben.mp4"]
 
 
 def test_they_stand_in_one_table(

@@ -32,7 +32,7 @@ from tpbench.cli.dataset import speed_lines
 from tpbench.cli.extraction import _progress_bar
 from tpbench.cli.main import _CurrentStderr, main
 from tpbench.cli.output import CleanStream, counted
-from tpbench.dataset import Clip, Dataset, Measurement, RunStats, finalise
+from tpbench.dataset import Clip, Dataset, Measurement, RunStats, clip_path, finalise
 from tpbench.errors import DatasetError
 from tpbench.extraction.thumbnails import thumbnails_path
 from tpbench.files import sha256_of
@@ -565,7 +565,7 @@ def test_inspect_names_the_frame_that_decided(folder: Path) -> None:
     assert json.loads(invoke("inspect", folder, "bob", "--json").stdout)["deciding_frame"] is None
     jpeg = base64.b64encode(b"\xff\xd8\xff").decode()
     path = thumbnails_path(folder, Dataset.open(folder).clip("bob").source_id)
-    path.parent.mkdir()
+    path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"thumbnails": {"bob": {"frame": 30, "jpeg": jpeg}}}))
     assert json.loads(invoke("inspect", folder, "bob", "--json").stdout)["deciding_frame"] == 30
     assert "decided by frame 30" in " ".join(invoke("inspect", folder, "bob").stdout.split())
@@ -614,7 +614,7 @@ def test_inspect_json_lists_all_clips_and_the_counts(folder: Path) -> None:
 
 def test_verify_exits_with_3_when_a_file_was_changed(folder: Path) -> None:
     assert invoke("inspect", folder, "--verify").exit_code == 0
-    (folder / "clips" / "ann0.mp4").write_bytes(b"other")
+    clip_path(folder, "ann0").write_bytes(b"other")
     result = invoke("inspect", folder, "--verify")
     assert result.exit_code == 3
     assert "ann0.mp4: not the file" in result.stderr

@@ -96,7 +96,7 @@ def _save_files(folder: Path, clip: Clip) -> Clip:
     """Write three files for a kept row and return the row with their hashes."""
     paths = clip_files(folder, clip.clip_id)
     for path in paths:
-        path.write_bytes(path.parent.name.encode() + clip.clip_id.encode())
+        path.write_bytes(path.parent.parent.name.encode() + clip.clip_id.encode())
     pose = WholeBodyPose(
         keypoints=np.full((3, 133, 2), 7, dtype=np.float32),
         scores=np.ones((3, 133), dtype=np.float32),

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.dataset.rows import FAILED, kept, make_dataset, rejected
+from tests.datasets import as_before
 from tpbench.dataset import Dataset, SplitInfo, split_dataset
 from tpbench.dataset.cards import citation, render_card
 from tpbench.dataset.folder import read_clips
@@ -132,11 +133,41 @@ def test_unsplit_dataset_loads_as_rows(small: Dataset, tmp_path: Path) -> None:
     assert (small.folder / row["file_name"]).read_bytes() == b"clipsa_kept"
     assert (small.folder / row["pose_file_name"]).is_file()
     assert (small.folder / row["keypoints_path"]).is_file()
+    assert row["file_name"] == "clips/29/a_kept.mp4"
     assert row["m_face_height_px"] == 140.0
 
     candidates = _load(small.folder, "candidates", cache=tmp_path / "cache")["whole"]
     assert candidates["clip_id"] == ["a_kept", "b_kept", "broken", "c_rejected"]
     assert candidates[3]["reject_codes"] == ["face.too_small"]
+
+
+def test_tables_of_a_grown_earlier_dataset_name_each_file_where_it_lies(
+    small: Dataset, tmp_path: Path
+) -> None:
+    as_before(small.folder)
+    make_dataset(small.folder, [*small.clips(None), kept("d_kept")])
+    rows = _load(small.folder, cache=tmp_path / "cache")["whole"]
+    assert list(rows["file_name"]) == [
+        "clips/a_kept.mp4", "clips/b_kept.mp4", "clips/c1/d_kept.mp4",
+    ]  # fmt: skip
+    for column in ("file_name", "pose_file_name", "keypoints_path"):
+        assert all((small.folder / path).is_file() for path in rows[column])
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_description_includes_every_file_in_either_layout(small: Dataset, *, earlier: bool) -> None:
+    if earlier:
+        as_before(small.folder)
+    raw = json.loads((small.folder / "croissant.json").read_text())
+    sets = [item for item in raw["distribution"] if item["@type"] == "cr:FileSet"]
+    included = [
+        path for item in sets for one in item["includes"] for path in small.folder.glob(one)
+    ]
+    assert len(included) == len(set(included)) == 6
+    nodes = mlcroissant.Dataset(jsonld=small.folder / "croissant.json").metadata.distribution
+    assert {tuple(n.includes) for n in nodes if hasattr(n, "includes")} == {
+        tuple(item["includes"]) for item in sets
+    }
 
 
 def test_split_dataset_loads_by_its_sides(small: Dataset, tmp_path: Path) -> None:

@@ -13,10 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.dataset.rows import FAILED, kept, make_dataset, rejected
+from tests.datasets import as_before
 from tpbench.dataset import (
     Dataset,
+    clip_path,
     content_digest,
     folder,
+    keypoints_path,
+    pose_path,
     read_clips,
     read_manifest,
     split_dataset,
@@ -160,8 +164,8 @@ def test_opened_dataset_gives_kept_clips_and_their_files(small: Dataset) -> None
     ]
     assert dataset.identities == ("ann", "bob")
     clip = dataset.clip("a_kept")
-    assert dataset.clip_path(clip) == small.folder / "clips" / "a_kept.mp4"
-    assert dataset.pose_path(clip) == small.folder / "poses" / "a_kept.mp4"
+    assert dataset.clip_path(clip) == small.folder / "clips" / "29" / "a_kept.mp4"
+    assert dataset.pose_path(clip) == small.folder / "poses" / "29" / "a_kept.mp4"
     assert np.all(dataset.load_pose(clip).keypoints == 7)
     assert len(dataset.manifest()) == 4
 
@@ -318,3 +322,31 @@ def test_a_dataset_prints_in_one_line_and_as_a_table(small: Dataset) -> None:
     assert "<td style='text-align:left'>&lt;b&gt;&amp;</td>" in table
     split_dataset(small.folder, test_share=0.5, seed=0)
     assert "split: 1 train, 1 test" in str(Dataset.open(small.folder))
+
+
+def test_a_dataset_of_an_earlier_version_is_read(small: Dataset) -> None:
+    as_before(small.folder)
+    dataset = Dataset.open(small.folder)
+    clip = dataset.clip("a_kept")
+    assert dataset.clip_path(clip) == small.folder / "clips" / "a_kept.mp4"
+    assert dataset.pose_path(clip) == small.folder / "poses" / "a_kept.mp4"
+    assert np.all(dataset.load_pose(clip).keypoints == 7)
+    assert (dataset.missing(), dataset.verify()) == ([], [])
+    dataset.keypoints_path(clip).unlink()
+    assert dataset.missing() == [dataset.keypoints_path(clip)]
+
+
+def test_verify_names_a_file_of_an_earlier_version_beside_the_new_one(small: Dataset) -> None:
+    new = small.clip_path(small.clips()[0])
+    old = small.folder / "clips" / new.name
+    old.write_bytes(b"outdated")
+    assert small.verify() == [f"{old}: belongs to no kept clip"]
+
+
+@pytest.mark.parametrize("clip_id", ["../a", "a/b", "/etc/passwd", "..", "", "a.b", "a\0", "é"])
+@pytest.mark.parametrize("path_of", [clip_path, keypoints_path, pose_path])
+def test_no_clip_id_leads_out_of_its_folder(
+    clip_id: str, path_of: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match="can't be a file name"):
+        path_of(tmp_path, clip_id)

@@ -110,7 +110,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for home in HOMES
-        for path in sorted((folder / home).iterdir())
+        for path in sorted((folder / home).glob("*/*"))
     }
 
 
@@ -120,7 +120,7 @@ def home(folder: Path) -> Path:
 
 def record(folder: Path) -> Path:
     """The record of a source with two kept clips."""
-    (path,) = (home(folder) / "sources").glob("a-*.json")
+    (path,) = (home(folder) / "sources").glob("*/a-*.json")
     return path
 
 
@@ -369,7 +369,7 @@ def test_clips_that_are_gone_are_made_again_where_their_video_moved(
 ) -> None:
     before = files(dataset)
     for home in HOMES:
-        for path in (dataset / home).glob("a-*"):
+        for path in (dataset / home).glob("*/a-*"):
             path.unlink()
     talks.rename(talks.with_name("moved"))
     extracted(dataset, talks.with_name("moved"))
@@ -380,7 +380,7 @@ def test_clips_that_are_gone_are_made_again_where_their_video_moved(
 def test_clips_that_are_gone_are_made_again_where_their_video_was_renamed(
     dataset: Path, talks: Path
 ) -> None:
-    for path in (dataset / "poses").glob("b-*"):
+    for path in (dataset / "poses").glob("*/b-*"):
         path.unlink()
     (talks / "b.mp4").rename(talks / "c.mp4")
     done = extracted(dataset, talks)
@@ -389,7 +389,7 @@ def test_clips_that_are_gone_are_made_again_where_their_video_was_renamed(
 
 
 def test_clips_that_are_gone_for_good_are_told(copy: Path, new: Path) -> None:
-    lost = next((copy / "clips").glob("a-*"))
+    lost = next((copy / "clips").glob("*/a-*"))
     lost.unlink()
     done = extracted(copy, new)
     assert done.missing() == [lost]

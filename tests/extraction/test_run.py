@@ -180,7 +180,7 @@ def test_the_undisturbed_run_is_what_the_others_are_held_against(
     )
     assert Dataset.open(undisturbed).verify() == []
     assert not (undisturbed / ".work").exists()
-    (pictured,) = undisturbed.glob(".thumbnails/*")
+    (pictured,) = undisturbed.glob(".thumbnails/*/*")
     (shown,) = read_thumbnails(undisturbed, pictured.stem).items()
     assert shown[0] == found["c.mp4"]["clip_id"]
     assert 0 <= shown[1].frame < N_FRAMES
@@ -349,7 +349,7 @@ def test_redo_with_other_settings_leaves_no_clip_of_the_old_ones(copy: Path, tal
     assert rows(copy)["a.mp4"]["reject_codes"] == ["clip.too_short"]
     assert dataset.verify() == []
     assert [
-        path for name in ("clips", "keypoints", "poses") for path in (copy / name).iterdir()
+        path for name in ("clips", "keypoints", "poses") for path in (copy / name).glob("*/*")
     ] == []
     assert dataset.info.config["filters"] == settings.model_dump(mode="json")["filters"]
 

@@ -336,7 +336,7 @@ def record_extract(recorder: Recorder) -> None:
     recorder.keep_files("extract", recorder.folder / "demo", *DATASET_FILES)
     recorder.keep("extract/split", "split demo --test 0.5")
     recorder.keep_files("extract/after split", recorder.folder / "demo", "*.json", "*.md")
-    clip = sorted(path.stem for path in (recorder.folder / "demo" / "clips").iterdir())[0]
+    clip = sorted(path.stem for path in (recorder.folder / "demo" / "clips").rglob("*.mp4"))[0]
     for words in ("", "--json", "--verify", clip, f"{clip} --json"):
         recorder.keep(f"extract/inspect {words}", f"inspect demo {words}")
 

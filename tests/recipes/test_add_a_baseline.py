@@ -15,6 +15,7 @@ from tests.benchmark.conftest import write_dataset
 from tests.recipes.recipe import code_of, copied_package, tpbench_in
 from tpbench.baselines.external.spec import load_spec
 from tpbench.cli.main import app
+from tpbench.dataset import clip_path
 from tpbench.video import read_frames
 
 CHEAP = ("--workers", "1", "--device", "cpu")
@@ -93,7 +94,7 @@ def test_a_python_baseline_is_a_class_and_a_row(data: Path) -> None:
     assert code == 0, errors
     (video,) = (data.parent / "runs").rglob("generated/a.mkv")
     frames = [frame.image for frame in read_frames(video)]
-    reference = next(iter(read_frames(data / "clips" / "a.mp4"))).image
+    reference = next(iter(read_frames(clip_path(data, "a")))).image
     assert len(frames) == 101
     assert all(np.array_equal(frame, reference[:, ::-1]) for frame in frames)
     assert "Mirrored reference" in tpbench_in(data.parent, "models", "show", "mirrored")[1]
@@ -108,7 +109,7 @@ def test_a_method_is_one_yaml_file_anywhere(spec: Path, data: Path, run: Run) ->
     said = run("eval", "--model", spec, "--data", data, "--metrics", "l1,motion_ratio", *CHEAP)
     assert "my-method on Small talks (all clips)" in said
     (folder,) = Path("runs").glob("my-method/*/*/seed42")
-    reference = next(iter(read_frames(data / "clips" / "a.mp4"))).image
+    reference = next(iter(read_frames(clip_path(data, "a")))).image
     frames = [frame.image for frame in read_frames(folder / "generated" / "a.mkv")]
     assert len(frames) == 101
     assert all(np.array_equal(frame, reference) for frame in frames)

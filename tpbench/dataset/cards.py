@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from tpbench.dataset.folder import (
-    CLIPS_FOLDER,
+    CLIP_VIDEO,
     COLUMNS,
-    KEYPOINTS_FOLDER,
+    KEYPOINTS,
     MANIFEST_NAME,
-    POSES_FOLDER,
+    POSE_VIDEO,
     Table,
     read_table,
 )
 from tpbench.dataset.info import DatasetInfo, SplitName
 from tpbench.files import atomic_write, sha256_of
+from tpbench.spread import relative_paths
 
 WHOLE: Final = "whole"
 """Split of a table that is not split; `datasets` reserves "all"."""
@@ -106,7 +107,7 @@ def write_clip_tables(folder: Path, info: DatasetInfo) -> list[Path]:
     for side, name in wanted.items():
         rows = kept if side == WHOLE else kept.filter(pc.equal(kept["split"], side))
         with atomic_write(folder / name) as temporary:
-            pq.write_table(_with_paths(rows), temporary, compression="zstd")
+            pq.write_table(_with_paths(folder, rows), temporary, compression="zstd")
     return [folder / name for name in wanted.values()]
 
 
@@ -114,19 +115,20 @@ def _table_name(side: str) -> str:
     return f"clips-{side}.parquet"
 
 
-def _with_paths(rows: Table) -> Table:
+def _with_paths(folder: Path, rows: Table) -> Table:
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     # A column "*_file_name" becomes a video in `videofolder`, which keypoints are not.
     files = (
-        ("file_name", CLIPS_FOLDER, ".mp4"),
-        ("pose_file_name", POSES_FOLDER, ".mp4"),
-        ("keypoints_path", KEYPOINTS_FOLDER, ".npz"),
+        ("file_name", CLIP_VIDEO),
+        ("pose_file_name", POSE_VIDEO),
+        ("keypoints_path", KEYPOINTS),
     )
-    for at, (column, home, ending) in enumerate(files):
-        parts = (pa.scalar(f"{home}/"), rows["clip_id"], pa.scalar(ending))
-        rows = rows.add_column(at, column, pc.binary_join_element_wise(*parts, ""))
+    clip_ids = rows["clip_id"].to_pylist()
+    for at, (column, kind) in enumerate(files):
+        paths = relative_paths(kind.home(folder), map(kind.name, clip_ids))
+        below = [f"{kind.folder_name}/{path}" for path in paths]
+        rows = rows.add_column(at, column, pa.array(below, pa.string()))
     return rows
 
 

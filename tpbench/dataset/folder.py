@@ -24,6 +24,7 @@ from tpbench.dataset.info import (
 from tpbench.errors import DatasetError, did_you_mean
 from tpbench.files import atomic_write, require_regular, sha256_of
 from tpbench.foreign import printable
+from tpbench.spread import entries, existing_path, make_place
 from tpbench.wholebody import WholeBodyPose, load_pose
 
 if TYPE_CHECKING:
@@ -227,9 +228,39 @@ def _clip_of(row: Mapping[str, Any]) -> Clip:
     return Clip.from_json({**plain, "measurements": groups["m_"], "thresholds": groups["t_"]})
 
 
-CLIPS_FOLDER: Final = "clips"
-KEYPOINTS_FOLDER: Final = "keypoints"
-POSES_FOLDER: Final = "poses"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipFile:
+    """One of the three files of each kept clip: its folder, and how it is named there."""
+
+    folder_name: str
+    """Below the dataset; its files are spread over sub-folders (`spread`)."""
+    ending: str
+
+    def name(self, clip_id: str) -> str:
+        """Return the name of the file.
+
+        Raises:
+            DatasetError: the clip id could lead out of the folder.
+        """
+        return f"{check_clip_id(clip_id)}{self.ending}"
+
+    def home(self, dataset_folder: Path) -> Path:
+        """Return the folder of all these files."""
+        return dataset_folder / self.folder_name
+
+    def path(self, dataset_folder: Path, clip_id: str) -> Path:
+        """Return where a clip's file lies, or belongs if it does not exist."""
+        return existing_path(self.home(dataset_folder), self.name(clip_id))
+
+    def make_place(self, dataset_folder: Path, clip_id: str) -> Path:
+        """Return where a clip's file is to be written; its folders are created."""
+        return make_place(self.home(dataset_folder), self.name(clip_id))
+
+
+CLIP_VIDEO: Final = ClipFile(folder_name="clips", ending=".mp4")
+KEYPOINTS: Final = ClipFile(folder_name="keypoints", ending=".npz")
+POSE_VIDEO: Final = ClipFile(folder_name="poses", ending=".mp4")
+CLIP_FILES: Final = (CLIP_VIDEO, KEYPOINTS, POSE_VIDEO)
 
 RECORDS_FOLDER: Final = ".records"
 """Records of each source, in the dataset folder. Private: they contain local paths."""
@@ -240,18 +271,18 @@ OLD_LEDGER: Final = Path(".ledger") / "local.sqlite"
 
 
 def clip_path(folder: Path, clip_id: str) -> Path:
-    """Return the path of the clip's video: `folder/clips/<clip_id>.mp4`."""
-    return folder / CLIPS_FOLDER / f"{check_clip_id(clip_id)}.mp4"
+    """Return the path of the clip's video: `folder/clips/ab/<clip_id>.mp4` (see `spread`)."""
+    return CLIP_VIDEO.path(folder, clip_id)
 
 
 def keypoints_path(folder: Path, clip_id: str) -> Path:
-    """Return the path of the clip's keypoints: `folder/keypoints/<clip_id>.npz`."""
-    return folder / KEYPOINTS_FOLDER / f"{check_clip_id(clip_id)}.npz"
+    """Return the path of the clip's keypoints: `folder/keypoints/ab/<clip_id>.npz`."""
+    return KEYPOINTS.path(folder, clip_id)
 
 
 def pose_path(folder: Path, clip_id: str) -> Path:
-    """Return the path of the clip's DWPose drawing: `folder/poses/<clip_id>.mp4`."""
-    return folder / POSES_FOLDER / f"{check_clip_id(clip_id)}.mp4"
+    """Return the path of the clip's DWPose drawing: `folder/poses/ab/<clip_id>.mp4`."""
+    return POSE_VIDEO.path(folder, clip_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -414,9 +445,7 @@ class Dataset:
     def missing(self) -> list[Path]:
         """Return the missing files of kept clips; checks for existence only, reads no file."""
         paths = (
-            path_of(self.folder, clip.clip_id)
-            for clip in self.clips()
-            for path_of in (clip_path, keypoints_path, pose_path)
+            kind.path(self.folder, clip.clip_id) for clip in self.clips() for kind in CLIP_FILES
         )
         return [path for path in paths if not path.is_file()]
 
@@ -439,7 +468,7 @@ class Dataset:
                 yield f"{path}: missing"
             elif sha256_of(path) != sha256:
                 yield f"{path}: not the file that the manifest describes (sha256 differs)"
-        for name in (CLIPS_FOLDER, KEYPOINTS_FOLDER, POSES_FOLDER):
-            for path in sorted((self.folder / name).glob("*")):
+        for kind in CLIP_FILES:
+            for path in entries(kind.home(self.folder)):
                 if path not in expected:
                     yield f"{path}: belongs to no kept clip"

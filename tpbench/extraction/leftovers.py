@@ -13,13 +13,19 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Final
 
-from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
-from tpbench.dataset.folder import MANIFEST_NAME, OLD_LEDGER, RECORDS_FOLDER
+from tpbench.dataset import Clip
+from tpbench.dataset.folder import (
+    CLIP_FILES,
+    MANIFEST_NAME,
+    OLD_LEDGER,
+    RECORDS_FOLDER,
+)
 from tpbench.dataset.info import INFO_NAME
 from tpbench.errors import DatasetError
 from tpbench.extraction.pipeline import WORK_FOLDER
 from tpbench.extraction.thumbnails import THUMBNAILS
 from tpbench.files import is_temporary
+from tpbench.spread import entries, existing_path, subfolders
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +43,8 @@ def sweep(folder: Path) -> None:
     """Delete unfinished files of a killed run. Call it while no worker is active in `folder`."""
     shutil.rmtree(folder / WORK_FOLDER, ignore_errors=True)
     for home in (folder, folder / "splits"):
-        for path in _files(home) if home == folder or not home.is_symlink() else ():
-            if _HALF_WRITTEN.fullmatch(path.name):
+        for path in home.glob(".*") if home == folder or not home.is_symlink() else ():
+            if _HALF_WRITTEN.fullmatch(path.name) and not path.is_dir():
                 logger.info("deleting %s: a killed run was writing it", path)
                 path.unlink()
 
@@ -46,10 +52,11 @@ def sweep(folder: Path) -> None:
 def prune(folder: Path, rows: Sequence[Clip], replaced: Iterable[str] = ()) -> None:
     """Remove clip files that belong to no kept row.
 
-    Files that have been superseded are deleted: those of `replaced` clips, and those that a killed
-    run or an earlier attempt left of a source that `rows` describe. Whether other files are still
-    of value is unknown: they are moved to `LEFTOVERS`. Folders that are links are not touched, as
-    they may hold files of others.
+    Files that have been superseded are deleted: those of `replaced` clips, those that a killed
+    run or an earlier attempt left of a source that `rows` describe, and those of an earlier version
+    that lie beside the sub-folder with the new file. Whether other files are still of value is
+    unknown: they are moved to `LEFTOVERS`. Folders that are links are not touched, as they may hold
+    files of others.
 
     Args:
         folder: of the dataset, with its manifest written.
@@ -58,20 +65,19 @@ def prune(folder: Path, rows: Sequence[Clip], replaced: Iterable[str] = ()) -> N
     """
     kept = {row.clip_id for row in rows if row.status == "kept"}
     described = {row.source_id for row in rows if row.status in {"kept", "rejected"}}
-    gone = set(replaced)
+    known = kept.union(replaced)
     _prune_thumbnails(folder, {row.source_id for row in rows})
     moved = 0
-    for path_of in (clip_path, keypoints_path, pose_path):
-        home = path_of(folder, "x").parent
-        for path in _files(home) if not home.is_symlink() else ():
+    for home in (kind.home(folder) for kind in CLIP_FILES):
+        for path in _files(home):
             match = _OURS.fullmatch(path.name)
-            if match is None or path.stem in kept:
+            if match is None or (path.stem in kept and not _is_superseded(path, home)):
                 continue
-            if path.stem in gone or match["source"] in described:
-                logger.info("deleting %s: it belongs to no kept clip", path)
+            if path.stem in known or match["source"] in described:
+                logger.info("deleting %s: no kept clip needs it", path)
                 path.unlink()
             else:
-                _move_aside(path, folder / LEFTOVERS / home.name)
+                _move_aside(path, folder / LEFTOVERS / path.parent.relative_to(folder))
                 moved += 1
     if moved:
         logger.warning(
@@ -83,10 +89,14 @@ def prune(folder: Path, rows: Sequence[Clip], replaced: Iterable[str] = ()) -> N
         )
 
 
+def _is_superseded(path: Path, home: Path) -> bool:
+    """Whether a file of an earlier version was replaced by one in a sub-folder."""
+    return path.parent == home and existing_path(home, path.name) != path
+
+
 def _prune_thumbnails(folder: Path, sources: Set[str]) -> None:
     """Delete the thumbnails of sources that are not in the dataset, and unfinished files."""
-    home = folder / THUMBNAILS
-    for path in _files(home) if not home.is_symlink() else ():
+    for path in _files(folder / THUMBNAILS):
         if is_temporary(path) or (path.suffix == ".json" and path.stem not in sources):
             path.unlink()
 
@@ -97,21 +107,29 @@ def require_own_folders(folder: Path) -> None:
     Raises:
         DatasetError: it is; clips of the same videos would overwrite those of the other dataset.
     """
-    for path_of in (clip_path, keypoints_path, pose_path):
-        home = path_of(folder, "x").parent
-        if home.exists() and not home.is_dir():
-            raise DatasetError(
-                f"{home}: is a file, where a dataset has a folder; move it away and run again"
-            )
-        if not home.is_symlink():
-            continue
-        if not home.exists():
-            raise DatasetError(
-                f"{home}: a link to {home.readlink()}, which does not exist; mount or create it, "
-                "or remove the link, and run again"
-            )
-        other = Path(os.path.realpath(home)).parent
-        if other != Path(os.path.realpath(folder)) and _is_dataset(other):
+    for kind in CLIP_FILES:
+        home = kind.home(folder)
+        _require_own_folder(home, folder)
+        for subfolder in subfolders(home):
+            _require_own_folder(subfolder, folder)
+
+
+def _require_own_folder(home: Path, dataset_folder: Path) -> None:
+    if home.exists() and not home.is_dir():
+        raise DatasetError(
+            f"{home}: is a file, where a dataset has a folder; move it away and run again"
+        )
+    if not home.is_symlink():
+        return
+    if not home.exists():
+        raise DatasetError(
+            f"{home}: a link to {home.readlink()}, which does not exist; mount or create it, "
+            "or remove the link, and run again"
+        )
+    own = Path(os.path.realpath(dataset_folder))
+    # A clip folder lies in its dataset, and a sub-folder in a clip folder.
+    for other in Path(os.path.realpath(home)).parents[:2]:
+        if other != own and _is_dataset(other):
             raise DatasetError(
                 f"{home}: a link into another dataset ({other}), whose clips would be replaced; "
                 "put a folder in its place, or choose another output folder"
@@ -122,8 +140,10 @@ def holds_work(folder: Path) -> bool:
     """Whether a folder holds files that only a finished source can have produced."""
     if (folder / INFO_NAME).exists() or (folder / MANIFEST_NAME).exists():
         return True
-    homes = (path_of(folder, "x").parent for path_of in (clip_path, keypoints_path, pose_path))
-    return any(_OURS.fullmatch(path.name) for home in homes for path in _files(home))
+    homes = (kind.home(folder) for kind in CLIP_FILES)
+    return any(
+        _OURS.fullmatch(path.name) and not path.is_dir() for home in homes for path in entries(home)
+    )
 
 
 def _is_dataset(folder: Path) -> bool:
@@ -136,7 +156,8 @@ def _move_aside(path: Path, home: Path) -> None:
     path.replace(home / path.name)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+def _files(home: Path) -> Iterator[Path]:
+    """Yield the files in a folder and its sub-folders, nothing behind links."""
+    for path in entries(home, follow_links=False):
         if path.is_file() or path.is_symlink():
             yield path

@@ -100,7 +100,6 @@ def _write_records(ledger: sqlite3.Connection, staging: Path) -> int:
     settings = Settings(settings=meta["config_digest"], config=json.loads(meta["config"]))
     settings.write(staging / SETTINGS_FILE.name)
     RunTimes(wall_s=float(meta.get("wall_s", 0))).write(staging / "run.json")
-    (staging / "sources").mkdir()
     count = 0
     for record in _records(ledger, meta):
         write_record(staging, record, settings)

@@ -10,7 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Final, TypeVar
 
-from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
+from tpbench.dataset import Clip
+from tpbench.dataset.folder import CLIP_FILES
 from tpbench.detectors.base import DetectorSuite
 from tpbench.errors import DamageError, TransparentError
 from tpbench.extraction.config import ExtractionConfig
@@ -350,17 +351,21 @@ def _staging(folder: Path) -> Iterator[Path]:
 
 
 def move_clips(clip_ids: Sequence[str], staging: Path, folder: Path) -> None:
-    """Move clips into the dataset; once this returns, they survive a power failure."""
-    for path_of in (clip_path, keypoints_path, pose_path):
+    """Move clips into the dataset; once this returns, they survive a power failure.
+
+    Files of the same clips that an earlier version put elsewhere are left to `prune`.
+    """
+    if not clip_ids:
+        return
+    changed = {folder}
+    for kind in CLIP_FILES:
         for clip_id in clip_ids:
-            made, target = path_of(staging, clip_id), path_of(folder, clip_id)
-            target.parent.mkdir(exist_ok=True)
+            made, target = kind.path(staging, clip_id), kind.make_place(folder, clip_id)
             sync(made)
             made.replace(target)
-        if clip_ids:
-            sync(path_of(folder, "x").parent)
-    if clip_ids:
-        sync(folder)
+            changed |= {target.parent, kind.home(folder)}
+    for path in sorted(changed):
+        sync(path)
 
 
 class _FrameCounter:

@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from tpbench.dataset import clip_path, keypoints_path, pose_path
-from tpbench.dataset.folder import CLIPS_FOLDER, KEYPOINTS_FOLDER, POSES_FOLDER, RECORDS_FOLDER
+from tpbench.dataset.folder import CLIP_FILES, RECORDS_FOLDER
 from tpbench.errors import DatasetError, MediaError
 from tpbench.extraction.leftovers import holds_work, require_own_folders
 from tpbench.extraction.pipeline import WORK_FOLDER
@@ -23,12 +22,13 @@ from tpbench.extraction.records import (
     SourceRecords,
 )
 from tpbench.extraction.sources import Source, hashed, id_stem, mark_duplicates, source_id
+from tpbench.spread import entries
 from tpbench.work import WorkItem
 from tpbench.work.records import Shard
 
 logger = logging.getLogger(__name__)
 
-_CLIP_FOLDERS: Final = frozenset({CLIPS_FOLDER, KEYPOINTS_FOLDER, POSES_FOLDER})
+_CLIP_FOLDERS: Final = frozenset(kind.folder_name for kind in CLIP_FILES)
 _DIGITS: Final = (8, 16, 32, 64)
 
 
@@ -62,7 +62,12 @@ def _is_foreign(entry: Path) -> bool:
     """Whether an entry is not one that a run without results leaves behind."""
     if entry.name in {RECORDS_FOLDER, WORK_FOLDER}:
         return False
-    return entry.name not in _CLIP_FOLDERS or not entry.is_dir() or any(entry.iterdir())
+    return entry.name not in _CLIP_FOLDERS or not entry.is_dir() or not _is_empty(entry)
+
+
+def _is_empty(home: Path) -> bool:
+    """Whether a folder holds nothing but empty sub-folders."""
+    return not any(entries(home))
 
 
 def _why_refused(folder: Path) -> str:
@@ -284,9 +289,9 @@ def _sharing_an_id(records: Iterable[SourceRecord]) -> set[str]:
 def _lacks_files(record: SourceRecord, folder: Path) -> bool:
     """Whether a file of a kept clip is missing. Damaged ones are found by `inspect --verify`."""
     for clip_id, _ in record.kept():
-        for path_of in (clip_path, keypoints_path, pose_path):
-            if not path_of(folder, clip_id).is_file():
-                logger.warning("%s is missing; its source is reprocessed", path_of(folder, clip_id))
+        for path in (kind.path(folder, clip_id) for kind in CLIP_FILES):
+            if not path.is_file():
+                logger.warning("%s is missing; its source is reprocessed", path)
                 return True
     return False
 

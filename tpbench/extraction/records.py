@@ -27,7 +27,9 @@ from tpbench.extraction.leftovers import holds_work
 from tpbench.extraction.rows import failed_row
 from tpbench.extraction.sources import Source, hashed
 from tpbench.extraction.speed import read_times, run_file
+from tpbench.files import sync
 from tpbench.foreign import printable
+from tpbench.spread import entries, existing_path, make_place, remove, remove_old, subfolders
 from tpbench.work import JsonObject, Outcome, ProgressCounter, keep_traceback
 from tpbench.work.records import (
     Record,
@@ -46,6 +48,8 @@ SETTINGS_FILE: Final = Path(RECORDS_FOLDER) / "settings.json"
 """Below the dataset. Exists as soon as a run has begun."""
 WORKER_LOG: Final = Path(RECORDS_FOLDER) / "workers.log"
 """Below the dataset: output of the workers and their native libraries, and tracebacks."""
+_SOURCES: Final = "sources"
+"""Below `RECORDS_FOLDER`: the records, spread over sub-folders."""
 HOW_TO_MEND: Final = (
     f"put back a copy of the folder {RECORDS_FOLDER} (all its files together), or choose another "
     "output folder; published files stay as they are"
@@ -186,8 +190,7 @@ class SourceRecords:
         """Forget that a source failed, but keep its former result."""
         if self.known[item].result is None:
             self.require_in_place()
-            _path(self.home, item).unlink(missing_ok=True)
-            del self.known[item]
+            self._delete(item)
         else:
             new = {"state": "pending", "attempts": 0, "error": None, "error_detail": None}
             self.put(self._read(item).model_copy(update=new))
@@ -196,8 +199,7 @@ class SourceRecords:
         """Give a source another path, to be reprocessed from there; its former result stays."""
         new = {"item": source.key, "source": source, "state": "pending", "attempts": 0}
         self.put(self._read(item).model_copy(update=new))
-        _path(self.home, item).unlink(missing_ok=True)
-        del self.known[item]
+        self._delete(item)
 
     def published(self, *, workers: int, gpus: int = 0) -> tuple[list[Clip], RunStats]:
         """Return the rows of the manifest, and the statistics of all runs so far.
@@ -329,7 +331,11 @@ class SourceRecords:
         self.known[record.item] = record.without_rejects()
 
     def _read(self, item: str) -> SourceRecord:
-        return SourceRecord.read(_path(self.home, item))
+        return SourceRecord.read(existing_path(self.home / _SOURCES, _name(item)))
+
+    def _delete(self, item: str) -> None:
+        remove(self.home / _SOURCES, _name(item))
+        del self.known[item]
 
     def _count(self, outcome: Outcome, source: Source, progress: ProgressCounter) -> None:
         clips = () if outcome.result is None else outcome.result["clips"]
@@ -374,7 +380,7 @@ def open_records(
         with locked(home / ".settings.lock", wait=True):
             path = folder / SETTINGS_FILE
             if not path.exists():
-                if holds_work(folder) or list(_records_folder(folder).glob("*.json")):
+                if holds_work(folder) or _record_paths(folder):
                     raise DatasetError(
                         f"{path}: the records of finished work are missing; {HOW_TO_MEND}"
                     )
@@ -386,7 +392,7 @@ def open_records(
             records.check()
             records.begin(settings, config, redo=redo)
             if shard is None:
-                sweep((home, _records_folder(folder)))
+                sweep((home, home / _SOURCES, *subfolders(home / _SOURCES)))
         yield records
 
 
@@ -411,18 +417,20 @@ def read_records(folder: Path) -> Iterator[SourceRecord]:
     Raises:
         DatasetError: one is damaged.
     """
-    for path in sorted(_records_folder(folder).glob("*.json")):
-        if not path.name.startswith("."):
-            try:
-                yield SourceRecord.read(path)
-            except RecordError as error:
-                raise _damaged(error) from error
+    for path in _record_paths(folder):
+        try:
+            yield SourceRecord.read(path)
+        except RecordError as error:
+            raise _damaged(error) from error
 
 
 def write_record(home: Path, record: SourceRecord, settings: Settings) -> SourceRecord:
     """Set a record's key and write it below `.records`, or a folder that will be renamed to it."""
     record = record.model_copy(update={"key": settings.key_of(record.sha256)})
-    record.write(_path(home, record.item))
+    name = _name(record.item)
+    record.write(make_place(home / _SOURCES, name))
+    sync(home / _SOURCES)
+    remove_old(home / _SOURCES, name)
     return record
 
 
@@ -450,14 +458,21 @@ def error_line(source: Source, error: str, *, unexpected: bool) -> str:
     return f"{line} (more on it: {WORKER_LOG})" if unexpected else line
 
 
-def _records_folder(folder: Path) -> Path:
-    return folder / RECORDS_FOLDER / "sources"
+def _record_paths(folder: Path) -> list[Path]:
+    """Return the files of all records, sorted by name."""
+    home = folder / RECORDS_FOLDER / _SOURCES
+    found = (path for path in entries(home) if path.match("[!.]*.json"))
+    # A run that was killed may leave a record of an earlier version beside the new one.
+    valid = (
+        path for path in found if path.parent != home or path == existing_path(home, path.name)
+    )
+    return sorted(valid, key=lambda path: path.name)
 
 
-def _path(home: Path, item: str) -> Path:
+def _name(item: str) -> str:
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(item).stem)[:80]
     digits = hashlib.sha256(item.encode()).hexdigest()[:16]
-    return home / "sources" / f"{readable}-{digits}.json"
+    return f"{readable}-{digits}.json"
 
 
 def _damaged(error: RecordError) -> DatasetError:

@@ -3,7 +3,7 @@
 They are read from the source once its clips are judged, as no picture is held until then, and kept
 in a file per source, so that a report can be written when the source is gone:
 
-    DATASET/.thumbnails/<source_id>.json    clip id -> frame, and a JPEG of at most 160 px
+    DATASET/.thumbnails/ab/<source_id>.json    clip id -> frame, and a JPEG of at most 160 px
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tpbench.errors import MediaError
 from tpbench.files import atomic_write_text
 from tpbench.foreign import ForeignFileError, opened_inside, parse_json
+from tpbench.spread import existing_path, make_place, remove, remove_old
 from tpbench.video import VideoInfo, read_frames
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Thumbnail:
 
 def thumbnails_path(folder: Path, source_id: str) -> Path:
     """Return the file with the thumbnails of a source."""
-    return folder / THUMBNAILS / f"{source_id}.json"
+    return existing_path(folder / THUMBNAILS, f"{source_id}.json")
 
 
 def write_thumbnails(
@@ -65,7 +66,7 @@ def write_thumbnails(
         info: its probe.
         frames: clip id -> deciding frame. Of more than `MAX_PER_SOURCE`, some are taken, evenly.
     """
-    target = thumbnails_path(folder, source_id)
+    home, name = folder / THUMBNAILS, f"{source_id}.json"
     made: dict[str, dict[str, object]] = {}
     for clip_id, frame in evenly(sorted(frames.items(), key=lambda item: item[1]), MAX_PER_SOURCE):
         try:
@@ -79,10 +80,11 @@ def write_thumbnails(
         made[clip_id] = {"frame": frame, "jpeg": jpeg}
     if made:
         # Not its parents: a dataset that was removed during the run is not created again.
-        target.parent.mkdir(exist_ok=True)
+        target = make_place(home, name)
         atomic_write_text(target, json.dumps({"thumbnails": made}, indent=1) + "\n")
+        remove_old(home, name)
     else:
-        target.unlink(missing_ok=True)
+        remove(home, name)
 
 
 def read_thumbnails(folder: Path, source_id: str) -> dict[str, Thumbnail]:
@@ -90,8 +92,8 @@ def read_thumbnails(folder: Path, source_id: str) -> dict[str, Thumbnail]:
 
     A file that is damaged or leads out of the dataset is left out with a logged warning.
     """
-    path = thumbnails_path(folder, source_id)
     try:
+        path = thumbnails_path(folder, source_id)
         with opened_inside(folder, path) as file:
             content = parse_json(file.read(_MAX_FILE_BYTES))["thumbnails"]
         return {

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.dataset import clip_path, keypoints_path, pose_path
+from tpbench.dataset.folder import CLIP_VIDEO, KEYPOINTS, POSE_VIDEO
 from tpbench.dwpose_drawing import PoseDrawer
 from tpbench.errors import MediaError
 from tpbench.extraction.measures import finite_percentile
@@ -181,10 +181,8 @@ def write_clip(  # noqa: PLR0913 - what a clip is made of
         width_px=size_px,
         height_px=size_px,
     )
-    video, poses = clip_path(folder, clip_id), pose_path(folder, clip_id)
-    keypoints = keypoints_path(folder, clip_id)
-    for path in (video, poses, keypoints):
-        path.parent.mkdir(exist_ok=True)
+    kinds = CLIP_VIDEO, POSE_VIDEO, KEYPOINTS
+    video, poses, keypoints = (kind.make_place(folder, clip_id) for kind in kinds)
     frames = read_frames(source, info=info, start_frame=span.start_frame, end_frame=span.end_frame)
     audio = _sound(source, info, span) if info.has_audio else None
     given_px = (crop.side_px, crop.side_px)

@@ -355,6 +355,14 @@ def test_no_match_at_all_shows_a_name_of_each_side() -> None:
         pair_up(real, {})
 
 
+def test_videos_in_the_clip_folder_of_a_dataset_are_named_by_clip_id(tmp_path: Path) -> None:
+    clips = touch(tmp_path / "clips", ["5a/talk.mp4", "talk2.mp4"])
+    assert set(videos_below(clips)) == {"5a/talk", "talk2"}
+    (tmp_path / "dataset.json").touch()
+    assert set(videos_below(clips)) == set(real_clips(clips)) == {"talk", "talk2"}
+    assert set(videos_below(touch(tmp_path / "other", ["5a/talk.mp4"]))) == {"5a/talk"}
+
+
 def test_a_folder_is_wanted(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone: no such folder"):
         videos_below(tmp_path / "gone")

@@ -390,7 +390,7 @@ def videos_below(root: Path, *, by_own_name: bool = False) -> dict[str, Path]:
     Args:
         root: the folder to search, with its sub-folders.
         by_own_name: name them by the last part of the path only, as clip ids of a dataset are
-            unique in all of its folders.
+            unique in all of its folders. The folder `clips` of a dataset is always read so.
 
     Raises:
         ConfigError: there is no such folder, or all it holds is one clip's pictures.
@@ -399,6 +399,7 @@ def videos_below(root: Path, *, by_own_name: bool = False) -> dict[str, Path]:
     """
     if not root.is_dir():
         raise ConfigError(f"{root}: {missing_folder(root)}")
+    by_own_name = by_own_name or is_clip_folder(root)
     found: dict[str, Path] = {}
     for path in _footage_below(root):
         # The name of a frame folder may have dots in it that begin no ending.
@@ -413,6 +414,15 @@ def videos_below(root: Path, *, by_own_name: bool = False) -> dict[str, Path]:
             f"{root}: its pictures lie in it directly; give each clip a folder of its own"
         )
     return found
+
+
+def is_clip_folder(root: Path) -> bool:
+    """Whether a folder is one of those of a dataset over whose sub-folders the clips are spread."""
+    from tpbench.dataset.folder import CLIP_FILES
+    from tpbench.dataset.info import INFO_NAME
+
+    real = root.resolve()
+    return (real.parent / INFO_NAME).is_file() and real.name in {k.folder_name for k in CLIP_FILES}
 
 
 def _require_text(key: str, root: Path) -> None:

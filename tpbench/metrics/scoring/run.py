@@ -25,6 +25,7 @@ from tpbench.metrics.scoring.meters import FEATURES_OF
 from tpbench.metrics.scoring.pairing import (
     Pairing,
     RealClip,
+    is_clip_folder,
     lines_of,
     pair_up,
     read_identities,
@@ -386,10 +387,12 @@ class RealSide:
     """Kind, name, digest and split, for the report."""
     notes: tuple[str, ...]
     """What a reader of the scores has to know about them, one line each."""
+    by_own_name: bool
+    """Whether sub-folders don't count: clip ids of a dataset are unique in all of them."""
 
     @property
     def is_dataset(self) -> bool:
-        """Whether they are clips of a dataset, so that clip ids are unique in all folders."""
+        """Whether they are those of a dataset, and not of any folder of videos."""
         return self.about["kind"] == "dataset"
 
 
@@ -410,13 +413,20 @@ def open_real(request: ScoreRequest, *, hashed: bool = True) -> RealSide:
 
         dataset = Dataset.open(root)
         about = {"kind": "dataset", "name": dataset.info.name, "digest": dataset.digest}
-        return RealSide(clips=clips, about={**about, "split": request.split}, notes=())
+        return RealSide(
+            clips=clips, about={**about, "split": request.split}, notes=(), by_own_name=True
+        )
     said = passed_over(root, [clip.path for clip in clips.values()]).note("real")
     if hashed:
         clips = {name: replace(clip, sha256=_hashed(clip.path)) for name, clip in clips.items()}
     digest = digest_of({name: clip.sha256 for name, clip in clips.items()})
     about = {"kind": "folder", "name": root.resolve().name, "digest": digest}
-    return RealSide(clips=clips, about={**about, "split": None}, notes=tuple(filter(None, [said])))
+    return RealSide(
+        clips=clips,
+        about={**about, "split": None},
+        notes=tuple(filter(None, [said])),
+        by_own_name=is_clip_folder(root),
+    )
 
 
 def _hashed(path: Path) -> str | None:
@@ -442,11 +452,11 @@ def pair_folder(real: RealSide, generated: Path, identities: Path | str | None) 
         ConfigError: there is no such folder, it is empty, or the table is wrong or lacks a clip.
         SubmissionError: nothing matches, or two generated videos claim one clip.
     """
-    found = videos_below(generated, by_own_name=real.is_dataset)
+    found = videos_below(generated, by_own_name=real.by_own_name)
     if not found and not any(generated.iterdir()):
         raise ConfigError(f"{generated}: is empty; name the folder of the generated videos")
     left_out = passed_over(generated, found.values())
-    pairing = pair_up(real.clips, found, left_out=left_out, by_own_name=real.is_dataset)
+    pairing = pair_up(real.clips, found, left_out=left_out, by_own_name=real.by_own_name)
     pairing = replace(pairing, notes=(*pairing.notes, *real.notes))
     if identities is None:
         return pairing
