@@ -123,7 +123,7 @@ WRONG: Final = (
 )
 """What users do wrong before they have anything; no model file is here, and none may be fetched."""
 
-DATASET_FILES: Final = ("[!.]*", "[!.]*/*")
+DATASET_FILES: Final = ("[!.]*", "[!.]*/*", "[!.]*/*/*")
 EVAL: Final = "eval --data demo --split all -o"
 WRONG_RUNS: Final = (
     f"{EVAL} runs --model wrap",

@@ -14,12 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tpbench.dataset import Clip
-from tpbench.dataset.folder import (
-    CLIP_FILES,
-    MANIFEST_NAME,
-    OLD_LEDGER,
-    RECORDS_FOLDER,
-)
+from tpbench.dataset.folder import CLIP_FILES, MANIFEST_NAME, OLD_LEDGER, RECORDS_FOLDER
 from tpbench.dataset.info import INFO_NAME
 from tpbench.errors import DatasetError
 from tpbench.extraction.pipeline import WORK_FOLDER
