@@ -57,7 +57,7 @@ def written(folder: Path, source: Path, pose: WholeBodyPose, *, size_px: int = 2
 
 def is_without_files(folder: Path) -> bool:
     """Whether no file lies in the folders of a dataset, not even a hidden one."""
-    return not [path for path in folder.rglob("*") if path.is_file()]
+    return not [path for path in folder.glob("*/**/*") if path.is_file()]
 
 
 def waits_in_background() -> bool:
