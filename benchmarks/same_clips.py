@@ -1,10 +1,11 @@
-"""Whether two checkouts keep the same of 26 clips, cut from talks or made of them.
+"""Whether the same of 26 clips is kept as with detection on every frame, or by another checkout.
 
-    python benchmarks/same_clips.py --against CHECKOUT [VIDEO ...]
+    python -m benchmarks.same_clips [--against CHECKOUT] [VIDEO ...]
 
-Each clip is extracted by both checkouts with `--skeleton mediapipe`. What is kept must be the same,
-and a stretch that both reject must have the same first reason; where the newer one was certain
-early, its codes are some of the older one's. Keypoints of kept clips are compared as well.
+The clips are cut from talks or made of them, and extracted twice with `--skeleton mediapipe`. What
+is kept must be the same, and so must the codes of what is rejected. Another checkout may measure a
+clip to its end that this one gives up as soon as it is certain: then the codes of this one must be
+some of the other's. Keypoints of kept clips are compared as well.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+import yaml
 
 from benchmarks.material import (
     REJECTS,
@@ -34,6 +36,7 @@ from benchmarks.material import (
 )
 from benchmarks.sides import CHECKOUT, checkout_argument
 from tpbench.dataset import Clip, Dataset, keypoints_path
+from tpbench.extraction.config import load_preset
 from tpbench.wholebody import VISIBLE_SCORE, load_pose
 
 _FRAMES: Final = 150
@@ -179,6 +182,15 @@ def extract(checkout: Path, videos: Path, out: Path, preset: str) -> dict[str, l
     return rows
 
 
+def every_frame_preset(folder: Path, name: str) -> str:
+    """Write a preset whose networks run on every frame; return its path."""
+    plain = load_preset(name).model_dump(mode="json")
+    plain["mediapipe"]["every_frame"] = True
+    path = folder / "every-frame.yaml"
+    path.write_text(yaml.safe_dump(plain))
+    return str(path)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """How the rows of one video differ."""
@@ -187,8 +199,16 @@ class Difference:
     is_fault: bool
 
 
-def differences(before: Sequence[Clip], now: Sequence[Clip]) -> Iterator[Difference]:
-    """Compare the rows of one video."""
+def differences(
+    before: Sequence[Clip], now: Sequence[Clip], *, may_be_fewer: bool
+) -> Iterator[Difference]:
+    """Compare the rows of one video.
+
+    Args:
+        before: of one side.
+        now: of the other.
+        may_be_fewer: codes that only `before` has are no fault.
+    """
     kept = [[row.clip_id for row in rows if row.status == "kept"] for rows in (before, now)]
     if kept[0] != kept[1]:
         yield Difference(text=f"kept {kept[0]}, now {kept[1]}", is_fault=True)
@@ -197,7 +217,7 @@ def differences(before: Sequence[Clip], now: Sequence[Clip]) -> Iterator[Differe
         then = others.pop(row.clip_id, None)
         if row.status != "rejected" or then is None or row.reject_codes == then.reject_codes:
             continue
-        fewer = set(row.reject_codes) < set(then.reject_codes)
+        fewer = may_be_fewer and set(row.reject_codes) < set(then.reject_codes)
         codes = (", ".join(one.reject_codes) for one in (then, row))
         yield Difference(text=f"{row.clip_id[-17:]}: {', now '.join(codes)}", is_fault=not fewer)
 
@@ -214,7 +234,12 @@ def main() -> None:
     """Make the clips, extract them twice, and print what differs; exit 1 for a fault."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("videos", nargs="*", type=Path, help="talks that the clips are made of")
-    parser.add_argument("--against", type=checkout_argument, required=True, metavar="CHECKOUT")
+    parser.add_argument(
+        "--against",
+        type=checkout_argument,
+        metavar="CHECKOUT",
+        help="another commit; default: this one, with detection on every frame",
+    )
     options = parser.parse_args()
     talks = sample_talks(options.videos)
     faults = 0
@@ -222,14 +247,15 @@ def main() -> None:
         folder = Path(made)
         (folder / "videos").mkdir()
         write_clips(folder / "videos", talks)
-        sides = {"before": options.against, "now": CHECKOUT}
+        preset = talks.preset if options.against else every_frame_preset(folder, talks.preset)
+        sides = {"before": (options.against or CHECKOUT, preset), "now": (CHECKOUT, talks.preset)}
         rows = {
-            side: extract(checkout, folder / "videos", folder / side, talks.preset)
-            for side, checkout in sides.items()
+            side: extract(checkout, folder / "videos", folder / side, preset)
+            for side, (checkout, preset) in sides.items()
         }
         for name in sorted(rows["before"] | rows["now"]):
             before, now = (rows[side].get(name, []) for side in sides)
-            found = list(differences(before, now))
+            found = list(differences(before, now, may_be_fewer=bool(options.against)))
             faults += sum(one.is_fault for one in found)
             print(f"{name}: {'the same' if not found else ''}")
             for one in found:
