@@ -103,7 +103,7 @@ class CountedCalls:
             started(network, *args, **options)
             content = hashlib.sha256(options.get("model_content") or b"").hexdigest()
             height_px, width_px = network.get_input_details()[0]["shape"][1:3]
-            other = f"changed network of {width_px}x{height_px} px"
+            other = f"network of {width_px}x{height_px} px"
             of_network[id(network)] = names.get(content, other)
 
         @functools.wraps(invoked)
@@ -117,7 +117,8 @@ class CountedCalls:
 def detection(steps: Steps, frames: list[Frame]) -> tuple[list[Any], Counter[str]]:
     """Time all detection as an extraction does it; return what was found, and calls of networks."""
     calls = CountedCalls()
-    suite = build_suite(skeleton="mediapipe", device="cpu", offline=True)
+    every_frame = load_preset("talkingpose").mediapipe.every_frame
+    suite = build_suite(skeleton="mediapipe", device="cpu", offline=True, every_frame=every_frame)
     suite.detect(frames[:2])
     suite.reset()
     calls.counts.clear()
