@@ -354,23 +354,16 @@ def score_methods(
         if not videos.is_dir():
             raise ConfigError(f"{videos}: {missing_folder(videos)} (the videos of '{name}')")
         _require_outside(out, request, videos)
+    first = RunFolder(path=next(iter(folders.values())))
     reports = {}
     for name, videos in generated.items():
         listener = None if on_progress is None else partial(on_progress, name)
-        reports[name] = score_named(
+        reports[name] = report = score_named(
             request, name, videos, out=folders[name], real=real, on_progress=listener
         )
         if page:
-            pairing = pair_folder(real, videos, request.identities)
-            make_previews(
-                RunFolder(path=folders[name]),
-                {pair.clip_id: pair for pair in pairing.pairs},
-                reports[name],
-                with_real=not real.is_dataset,
-                other=RunFolder(path=next(iter(folders.values()))),
-                workers=request.workers,
-                on_progress=listener,
-            )
+            run = RunFolder(path=folders[name])
+            _preview(run, report, request, videos, real=real, other=first, on_progress=listener)
     scored = [folders[name] for name, report in reports.items() if report.clips]
     data = Path(request.real) if real.is_dataset else None
     comparisons = [compare_runs(scored[0], other) for other in scored[1:]]
@@ -385,6 +378,29 @@ def score_methods(
         comparisons=tuple(comparisons),
         earlier=tuple(joined),
         left_out=left_out,
+    )
+
+
+def _preview(
+    run: RunFolder,
+    report: ScoreReport,
+    request: ScoreRequest,
+    videos: Path,
+    *,
+    real: RealSide,
+    other: RunFolder,
+    on_progress: ProgressListener | None,
+) -> None:
+    """Make the small videos of the page; `other` may have those of the real clips already."""
+    pairs = {pair.clip_id: pair for pair in pair_folder(real, videos, request.identities).pairs}
+    make_previews(
+        run,
+        pairs,
+        report,
+        with_real=not real.is_dataset,
+        other=other,
+        workers=request.workers,
+        on_progress=on_progress,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from tpbench.video import (
     POSE,
     AudioSource,
     BackgroundCalls,
+    Frame,
     VideoInfo,
     VideoWriter,
     read_frames,
@@ -183,24 +185,16 @@ def write_clip(  # noqa: PLR0913 - what a clip is made of
     )
     kinds = CLIP_VIDEO, POSE_VIDEO, KEYPOINTS
     video, poses, keypoints = (kind.make_place(folder, clip_id) for kind in kinds)
-    frames = read_frames(source, info=info, start_frame=span.start_frame, end_frame=span.end_frame)
     audio = _sound(source, info, span) if info.has_audio else None
-    given_px = (crop.side_px, crop.side_px)
     writer = partial(VideoWriter, width_px=size_px, height_px=size_px, fps=info.fps)
-    drawer = PoseDrawer(moved.keypoints, moved.scores, size_px, size_px)
-
-    def draw(at: int) -> None:
-        pose_writer.write(drawer.draw(at))
-
-    with (
-        writer(video, encoding=CLIP, audio=audio, frame_size_px=given_px) as clip_writer,
-        writer(poses, encoding=POSE) as pose_writer,
-        BackgroundCalls(clip_writer.write) as clip_calls,
-        BackgroundCalls(draw) as pose_calls,
-    ):
-        for at, frame in enumerate(frames):
-            clip_calls.put(_cropped(frame.image, crop))
-            pose_calls.put(at)
+    given_px = (crop.side_px, crop.side_px)
+    _write_videos(
+        read_frames(source, info=info, start_frame=span.start_frame, end_frame=span.end_frame),
+        crop,
+        writer(video, encoding=CLIP, audio=audio, frame_size_px=given_px),
+        writer(poses, encoding=POSE),
+        PoseDrawer(moved.keypoints, moved.scores, size_px, size_px),
+    )
     save_pose(keypoints, moved)
     counts = (_picture_count(video), _picture_count(poses), len(moved))
     if counts != (span.n_frames,) * 3:
@@ -211,6 +205,29 @@ def write_clip(  # noqa: PLR0913 - what a clip is made of
         keypoints_sha256=sha256_of(keypoints),
         pose_sha256=sha256_of(poses),
     )
+
+
+def _write_videos(
+    frames: Iterable[Frame],
+    crop: CropBox,
+    clip: VideoWriter,
+    poses: VideoWriter,
+    drawer: PoseDrawer,
+) -> None:
+    """Write both videos while frames are read: each has a thread of its own."""
+
+    def draw(at: int) -> None:
+        poses.write(drawer.draw(at))
+
+    with (
+        clip,
+        poses,
+        BackgroundCalls(clip.write) as clip_calls,
+        BackgroundCalls(draw) as pose_calls,
+    ):
+        for at, frame in enumerate(frames):
+            clip_calls.put(_cropped(frame.image, crop))
+            pose_calls.put(at)
 
 
 def _picture_count(path: Path) -> int:
