@@ -41,8 +41,8 @@ _NUM_UPPER: Final = 11
 """COCO's joints down to the wrists."""
 _LIKELY: Final = 0.3
 _CLOSE_SHARE: Final = 0.02
-"""By how much a way may miss a joint, in radii of the body: 8 px of a talk of 512 px. The network
-itself differs by 4 px from one crop to another."""
+"""By how much the flow may miss a joint, in radii of the body: 8 px of a talk of 512 px. The
+network itself differs by 4 px from one crop to another."""
 _CUTOFF_HZ: Final = 0.05
 _CUTOFF_PER_SPEED: Final = 80.0
 _SPEED_CUTOFF_HZ: Final = 1.0

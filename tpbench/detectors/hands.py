@@ -33,8 +33,8 @@ _SAME_SHARE: Final = 0.35
 
 _MAX_HANDS: Final = 2
 _TOLERANCE: Final = 0.1
-"""By how much a way may miss a landmark, in sizes of the hand: 8 px of 80. Halfway, where both ways
-are averaged, it is off by far less."""
+"""By how much the flow may miss a landmark, in sizes of the hand: 8 px of 80. Between two anchors
+it is off by far less."""
 _SETTLED_SHARE: Final = 0.25
 """A hand found further from where it was looked for, in its sizes, is looked for again."""
 

@@ -142,7 +142,7 @@ class MediaPipeHandDetector:
 
 _MIN_MESH_SCORE: Final = 0.5
 _FACE_TOLERANCE: Final = 0.08
-"""By how much a face's points may be off, in heights of the face."""
+"""By how much the flow may miss a face's points, in heights of the face."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

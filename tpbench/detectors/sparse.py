@@ -1,19 +1,17 @@
 """Networks run only on those frames that their neighbours do not tell.
 
-A network runs on anchors, every few frames. Between two anchors, optical flow carries the points
-from the first one forwards and from the second one backwards. Where each way ends at the points
-that the network found, the frames between lie on the mean of both. Where it does not, as when a
-hand turns over, passes another one or vanishes, the network also runs on the frame in the middle,
-and both halves are judged again.
+A network runs on anchors, every few frames. Between two anchors, optical flow carries the points of
+the first one. Where it leads to what the network finds at the second one, the frames between lie on
+its way. Where it does not, as when a hand turns over, passes another one or vanishes, the network
+also runs on the frame in the middle, and both halves are judged again.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
-from typing import Final, Generic, Protocol, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +27,7 @@ _MAX_WAY_SHARE: Final = 1.0
 _SAME_SHARE: Final = 0.35
 """Things closer than this are one."""
 _STEADY_SHARE: Final = 0.7
-"""A thing is steady if this share of its points ends within the tolerance."""
+"""The flow is trusted if it leads this share of the points to within the tolerance."""
 _ANCHOR_S: Final = 0.3
 """Time from one anchor to the next."""
 
@@ -134,60 +132,64 @@ class _Part(Generic[Item_contra]):
             return
         ahead = [self._ahead(thing, start, end) for thing in self.known[start]]
         self.known[end] = self.search(end, [way[-1] for way in ahead])
-        self._fill(start, end, ahead, [self._back(thing, start, end) for thing in self.known[end]])
+        self._fill(start, end, ahead)
 
-    def _fill(
-        self, start: int, end: int, ahead: Sequence[list[Points]], back: Sequence[list[Points]]
-    ) -> None:
+    def _fill(self, start: int, end: int, ahead: Sequence[list[Points]]) -> None:
         """Find the things between two known frames, searching as few as possible.
 
         Args:
             start: one frame.
             end: the other.
-            ahead: the ways from the things of `start` to `end`.
-            back: the ways from `start` to the things of `end`.
+            ahead: where the flow leads from the things of `start`, up to `end`.
         """
         if end - start < 2:
             self._hold(start, end)
             return
-        tracks = [
-            _Track(
-                length=end - start,
-                ahead=None if one is None else ahead[one],
-                back=None if other is None else back[other],
-            )
-            for one, other in paired([way[-1] for way in ahead], [way[-1] for way in back])
-        ]
-        steady = [track.is_steady(self._finder.tolerance_px) for track in tracks]
-        if all(steady):
+        ways = self._ways(start, end, ahead)
+        if all(is_sure for _, is_sure in ways):
             for number in range(start + 1, end):
-                self.known[number] = [track.at(number - start) for track in tracks]
+                self.known[number] = [way[number - start] for way, _ in ways]
             return
         half = (end - start) // 2
         middle = start + half
-        guesses = [track.at(half) for track in tracks]
-        sure = [guess for guess, is_sure in zip(guesses, steady, strict=True) if is_sure]
-        unsure = [guess for guess, is_sure in zip(guesses, steady, strict=True) if not is_sure]
         self.num_searched += 1
-        self.known[middle] = sure + self._finder.near(self._items[middle], unsure)
-        self._fill(
-            start,
-            middle,
-            [way[: half + 1] for way in ahead],
-            [self._back(thing, start, middle) for thing in self.known[middle]],
+        self.known[middle] = [way[half] for way, is_sure in ways if is_sure] + self._finder.near(
+            self._items[middle], [way[half] for way, is_sure in ways if not is_sure]
         )
-        self._fill(
-            middle,
-            end,
-            [self._ahead(thing, middle, end) for thing in self.known[middle]],
-            [way[half:] for way in back],
-        )
+        self._fill(start, middle, [way[: half + 1] for way in ahead])
+        on = [self._ahead(thing, middle, end) for thing in self.known[middle]]
+        self._fill(middle, end, on)
+
+    def _ways(
+        self, start: int, end: int, ahead: Sequence[list[Points]]
+    ) -> list[tuple[list[Points], bool]]:
+        """Return the way of each thing of two frames, and whether the flow leads to its end.
+
+        The flow does not tell of what is in one frame only.
+        """
+        found = self.known[end]
+        partners = paired([way[-1] for way in ahead], found)
+        ways = []
+        for number, way in enumerate(ahead):
+            if number in partners:
+                thing = found[partners[number]]
+                ways.append((_led(way, thing), self._is_steady(way, thing)))
+            else:
+                ways.append((way, False))
+        new = [thing for number, thing in enumerate(found) if number not in partners.values()]
+        return ways + [(self._back(thing, start, end), False) for thing in new]
+
+    def _is_steady(self, way: Sequence[Points], found: Points) -> bool:
+        """Whether the flow leads to where a thing was found."""
+        off = np.hypot(*(way[-1] - found)[:, :2].T) / self._finder.tolerance_px(found)
+        off = off[off > 0]
+        return not off.size or bool(np.quantile(off, _STEADY_SHARE) <= 1.0)
 
     def _hold(self, start: int, end: int) -> None:
-        """Search what vanishes from one frame to the next once more: its way may have lost it."""
+        """Search what vanishes from one frame to the next once more: the flow may have lost it."""
         before, after = self.known[start], self.known[end]
-        pairs = paired(before, after)
-        lost = [before[one] for one, other in pairs if one is not None and other is None]
+        partners = paired(before, after)
+        lost = [thing for number, thing in enumerate(before) if number not in partners]
         if not lost:
             return
         self.num_searched += 1
@@ -208,38 +210,14 @@ class _Part(Generic[Item_contra]):
         return np.isfinite(self._finder.tolerance_px(thing))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Track:
-    """One thing between two known frames, in which it is in both or only in one."""
-
-    length: int
-    ahead: list[Points] | None
-    """Its way from the first frame."""
-    back: list[Points] | None
-    """Its way to the last frame."""
-
-    def is_steady(self, tolerance_px: Callable[[Points], NDArray[np.float64]]) -> bool:
-        """Whether both ways lead to where the thing was found."""
-        if self.ahead is None or self.back is None:
-            return False
-        off_px = np.maximum(
-            np.hypot(*(self.ahead[-1] - self.back[-1])[:, :2].T),
-            np.hypot(*(self.ahead[0] - self.back[0])[:, :2].T),
-        )
-        off = off_px / np.minimum(tolerance_px(self.ahead[0]), tolerance_px(self.back[-1]))
-        off = off[off > 0]
-        return not off.size or bool(np.quantile(off, _STEADY_SHARE) <= 1.0)
-
-    def at(self, number: int) -> Points:
-        """Return the thing in a frame, on the mean of both ways, weighted by their length."""
-        if self.ahead is None or self.back is None:
-            return cast("list[Points]", self.back if self.ahead is None else self.ahead)[number]
-        share = number / self.length
-        return (1.0 - share) * self.ahead[number] + share * self.back[number]
+def _led(way: Sequence[Points], found: Points) -> list[Points]:
+    """Return a way that ends where a thing was found: what it is off by is spread over it."""
+    off = (found - way[-1]) / (len(way) - 1)
+    return [points + number * off for number, points in enumerate(way)]
 
 
-def paired(first: Sequence[Points], last: Sequence[Points]) -> list[tuple[int | None, int | None]]:
-    """Return the numbers of those things that are the same, None where one has no partner.
+def paired(first: Sequence[Points], last: Sequence[Points]) -> dict[int, int]:
+    """Return which things of two frames are the same, by their numbers.
 
     Those nearest to each other are paired first; none is paired further away than its size.
     """
@@ -250,8 +228,7 @@ def paired(first: Sequence[Points], last: Sequence[Points]) -> list[tuple[int | 
     for gap, i, k in gaps:
         if gap <= _MAX_WAY_SHARE and i not in partners and k not in partners.values():
             partners[i] = k
-    alone = [k for k in range(len(last)) if k not in partners.values()]
-    return [(i, partners.get(i)) for i in range(len(first))] + [(None, k) for k in alone]
+    return partners
 
 
 def partner(one: Points, others: Iterable[Points]) -> Points | None:
