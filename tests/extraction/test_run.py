@@ -191,7 +191,7 @@ def test_a_run_killed_at_any_point_ends_as_an_undisturbed_one(
     point: str, talks: Talks, undisturbed: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "dataset"
-    with started(str(HERE / "dying_driver.py"), point, *talks.command(out)) as process:
+    with started(str(HERE / "dying_driver.py"), point, *talks.command(out, workers=1)) as process:
         assert process.wait(120) == -signal.SIGKILL
     assert_none_outlives(out)
     before = finished(out)
