@@ -215,10 +215,10 @@ def prepared(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for clip in (data / "clips").glob("*/*"):
         shutil.copy(clip, folder / "MINE")
     media = MediaMaker(folder)
-    media.cfr("my_clip.mp4", n=20, size=(160, 128))
+    media.cfr("my_clip.mp4", n=8, size=(160, 128))
     for name in ("REAL", "MINE", "THEIRS"):
         for video in ("one.mp4", "two.mp4"):
-            media.cfr(f"{name}/{video}", n=20, size=(160, 128))
+            media.cfr(f"{name}/{video}", n=8, size=(160, 128))
     example = next(b.text for b in blocks(ROOT / "docs/evaluation.md") if "class Darker" in b.text)
     (folder / "my_module.py").write_text(example)
     return folder
