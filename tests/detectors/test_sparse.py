@@ -147,6 +147,20 @@ def test_one_of_two_that_rests_is_not_searched_with_the_other() -> None:
     assert worst_px(found, frames) <= TOLERANCE_PX
 
 
+def test_a_moment_of_doubt_is_not_spread_over_its_neighbours() -> None:
+    class Doubtful(Drawn):
+        def anchor(
+            self, item: tuple[int, list[Points]], expected: Sequence[Points]
+        ) -> list[Points]:
+            found = super().anchor(item, expected)
+            return [thing * [1, 1, 0.5 if item[0] == 8 else 1] for thing in found]
+
+    frames = [[(100.0, 100.0)] for _ in range(17)]
+    found, _ = tracked(frames, step=8, part=17, finder=Doubtful())
+    scores = [things[0][0, 2] for things in found]
+    assert scores == [0.5 if number == 8 else 1.0 for number in range(17)]
+
+
 def test_two_that_pass_each_other_keep_their_points() -> None:
     frames = [[(60.0 + 8 * number, 80.0), (188.0 - 8 * number, 160.0)] for number in range(17)]
     found, finder = tracked(frames, step=8, part=17)

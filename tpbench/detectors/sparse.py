@@ -28,6 +28,8 @@ _SAME_SHARE: Final = 0.35
 """Things closer than this are one."""
 _STEADY_SHARE: Final = 0.7
 """The flow is trusted if it leads this share of the points to within the tolerance."""
+_MAX_SCORE_STEP: Final = 0.1
+"""Between frames of which one is far less sure, scores are not interpolated but found."""
 _ANCHOR_S: Final = 0.3
 """Time from one anchor to the next."""
 
@@ -180,7 +182,9 @@ class _Part(Generic[Item_contra]):
         return ways + [(self._back(thing, start, end), False) for thing in new]
 
     def _is_steady(self, way: Sequence[Points], found: Points) -> bool:
-        """Whether the flow leads to where a thing was found."""
+        """Whether the flow leads to where a thing was found, which is as sure as it was."""
+        if abs(float((way[-1] - found)[:, 2].mean())) > _MAX_SCORE_STEP:
+            return False
         off = np.hypot(*(way[-1] - found)[:, :2].T) / self._finder.tolerance_px(found)
         off = off[off > 0]
         return not off.size or bool(np.quantile(off, _STEADY_SHARE) <= 1.0)
