@@ -153,9 +153,8 @@ def moved(face: FaceDetection, x: float, y: float) -> FaceDetection:
 def test_the_mesh_is_that_of_the_frames_face_wherever_the_last_one_was(
     mesh: FaceMesh, portrait: np.ndarray, face: FaceDetection
 ) -> None:
-    follower = MeshFollower(mesh)
-    follower.push(np.roll(portrait, (100, 200), (0, 1)), moved(face, 200, 100))
-    found = follower.push(portrait, face)
+    images = [np.roll(portrait, (100, 200), (0, 1)), portrait]
+    _, found = MeshFollower(mesh).push(images, [moved(face, 200, 100), face])
     assert found is not None
     assert np.abs(found - mesh.find(portrait, face))[:, :2].mean() < 1.0
 
@@ -164,21 +163,70 @@ def test_after_a_reset_the_mesh_is_found_anew(
     mesh: FaceMesh, portrait: np.ndarray, face: FaceDetection
 ) -> None:
     follower = MeshFollower(mesh)
-    follower.push(portrait, moved(face, 3, 0))
+    follower.push([portrait], [moved(face, 3, 0)])
     follower.reset()
-    np.testing.assert_array_equal(follower.push(portrait, face), mesh.find(portrait, face))
+    (found,) = follower.push([portrait], [face])
+    np.testing.assert_array_equal(found, mesh.find(portrait, face))
 
 
-def test_a_face_that_moves_is_followed_without_a_second_look(
+@pytest.mark.parametrize("every_frame", [True, False])
+def test_a_face_that_moves_is_followed(
+    mesh: FaceMesh, portrait: np.ndarray, face: FaceDetection, *, every_frame: bool
+) -> None:
+    steps = range(0, 40, 8)
+    follower = MeshFollower(mesh, every_frame=every_frame)
+    found = follower.push(
+        [np.roll(portrait, step, 1) for step in steps], [moved(face, step, 0) for step in steps]
+    )
+    for step, one in zip(steps, found, strict=True):
+        assert one is not None
+        still = mesh.follow(portrait, one - np.array([step, 0.0, 0.0]))
+        assert np.abs(one - still - [step, 0.0, 0.0])[:, :2].mean() < 0.5
+
+
+class ScriptedMesh(FaceMesh):
+    """Gives the meshes of a script, by the first pixel of the image."""
+
+    def __init__(self, *meshes: np.ndarray) -> None:
+        self.meshes = meshes
+        self.looked_at: list[int] = []
+
+    def find(self, image: np.ndarray, face: FaceDetection) -> np.ndarray:
+        return self.follow(image, face.to_points())
+
+    def follow(self, image: np.ndarray, last: np.ndarray) -> np.ndarray:
+        self.looked_at.append(int(image[0, 0, 0]))
+        return self.meshes[self.looked_at[-1]]
+
+
+@pytest.mark.parametrize(
+    ("stretch", "every_frame", "looked_at"),
+    [(1.0, False, [0, 2, 4]), (1.0, True, [0, 1, 2, 3, 4]), (1.3, False, [0, 2, 1, 4])],
+)
+def test_every_second_frame_is_looked_at_only_where_the_shape_changes(
+    mesh: FaceMesh,
+    portrait: np.ndarray,
+    face: FaceDetection,
+    stretch: float,
+    *,
+    every_frame: bool,
+    looked_at: list[int],
+) -> None:
+    still = mesh.find(portrait, face)
+    middle = still.mean(axis=0)
+    wide = (still - middle) * [1, stretch, 1] + middle
+    script = ScriptedMesh(still, still, wide, wide, wide)
+    follower = MeshFollower(script, every_frame=every_frame)
+    images = [np.full((2, 2, 3), number, np.uint8) for number in range(5)]
+    found = follower.push(images, [face] * 5)
+    assert script.looked_at == looked_at
+    for one, true in zip(found, script.meshes, strict=True):
+        assert one is not None
+        np.testing.assert_allclose(one, true, atol=1e-9)
+
+
+def test_a_frame_without_a_face_has_no_mesh(
     mesh: FaceMesh, portrait: np.ndarray, face: FaceDetection
 ) -> None:
-    follower = MeshFollower(mesh)
-    for step in range(3):
-        found = follower.push(np.roll(portrait, 8 * step, 1), moved(face, 8 * step, 0))
-        assert found is not None
-        still = mesh.follow(portrait, found - np.array([8.0 * step, 0.0, 0.0]))
-        assert np.abs(found - still - [8.0 * step, 0.0, 0.0])[:, :2].mean() < 0.5
-
-
-def test_a_frame_without_a_face_has_no_mesh(mesh: FaceMesh, portrait: np.ndarray) -> None:
-    assert MeshFollower(mesh).push(portrait, None) is None
+    follower = MeshFollower(mesh, every_frame=False)
+    assert follower.push([portrait] * 4, [None, face, None, face])[::2] == [None, None]

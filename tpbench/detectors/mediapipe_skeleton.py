@@ -213,7 +213,7 @@ class MediaPipeSkeletonDetector:
         self._bodies = SparseTracker(BodyFinder(bodies))
         self._smoother = BodySmoother()
         self._close_faces = SparseTracker(_FaceFinder(self.faces))
-        self._mesh = MeshFollower(mesh)
+        self._mesh = MeshFollower(mesh, every_frame=every_frame)
         self._window: Window | None = None
         self._last_image: NDArray[np.uint8] | None = None
         parts = (self.faces.model_digest, self.hands.model_digest, bodies.model_digest)
@@ -238,7 +238,7 @@ class MediaPipeSkeletonDetector:
         own_faces = [
             None if j is None else face_of_body(f, j) for f, j in zip(faces, joints, strict=True)
         ]
-        meshes = [self._mesh.push(f.image, o) for f, o in zip(frames, own_faces, strict=True)]
+        meshes = self._mesh.push(images, own_faces)
         views = [HandView(image=f.image, window=w) for f, w in zip(frames, windows, strict=True)]
         hands = self.hands.find(views, greys, step=step)
         return [
