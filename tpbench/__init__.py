@@ -5,6 +5,7 @@ The names below are imported when they are first used: `import tpbench` itself i
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
+@cache  # every row of a dataset names it, and finding it takes a millisecond
 def _version() -> str:
     from importlib.metadata import PackageNotFoundError, version
 

@@ -148,8 +148,10 @@ class Source:
         Raises:
             ValueError: a field is missing or has the wrong type.
         """
-        return TypeAdapter(cls).validate_python(fields)
+        return _SOURCE.validate_python(fields)
 
+
+_SOURCE: Final = TypeAdapter(Source)
 
 _ADDRESS: Final = re.compile(r"https?:/")
 _LISTS: Final = frozenset({".csv", ".tsv", ".txt", ".json"})
