@@ -42,7 +42,7 @@ from tpbench.work.records import Shard
 
 logger = logging.getLogger(__name__)
 
-_RECYCLE_AFTER: Final = 50
+_RECYCLE_AFTER: Final = 500
 """A worker is replaced after this many sources: native libraries never free some memory."""
 _ROWS_VERSION: Final = 2
 """Incremented when the same settings would give other rows; part of the digest of the settings."""
