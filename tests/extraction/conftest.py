@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -11,7 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
 
+from tests.extraction import quick_worker
 from tpbench.detectors.base import FaceDetection
+from tpbench.extraction import run
 from tpbench.extraction.config import ExtractionConfig, load_preset
 from tpbench.extraction.measures import ClipEvidence
 from tpbench.wholebody import (
@@ -32,6 +36,7 @@ from tpbench.wholebody import (
     RIGHT_WRIST,
     WholeBodyPose,
 )
+from tpbench.work import InThisProcess, Pool
 
 SIZE_PX = (640, 480)
 """Width and height of the made-up sources."""
@@ -185,3 +190,24 @@ def make_texture() -> MakeTexture:
         return np.clip(picture, 0, 255).astype(np.uint8)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def quick_clips() -> Iterator[None]:
+    """Clips of a few bytes are made, in this process where a test asks for no worker."""
+    make_task = run._task
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent)
+        patch.setattr(
+            run, "_task",
+            lambda *args, **opts: replace(make_task(*args, **opts), factory="quick_worker:build"),
+        )  # fmt: skip
+        patch.setattr(run, "write_report", lambda _: None)
+        patch.setattr(run, "Pool", lambda **_: InThisProcess(build=quick_worker.build))
+        yield
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips are made by a worker of its own process, as they are for users."""
+    monkeypatch.setattr(run, "Pool", Pool)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,32 +12,19 @@ from tests.talks import short_settings
 from tpbench.dataset import Dataset, split_dataset
 from tpbench.dataset.folder import CLIP_FILES, RECORDS_FOLDER
 from tpbench.errors import DatasetError
-from tpbench.extraction import run
 from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.records import read_records
 from tpbench.extraction.run import extract
 from tpbench.spread import entries, new_path
 from tpbench.work import pool
 
-HERE = Path(__file__).parent
 SETTINGS = short_settings()
 OTHER = SETTINGS.model_copy(update={"clip": SETTINGS.clip.model_copy(update={"margin_share": 0.3})})
 HOMES = tuple(kind.folder_name for kind in CLIP_FILES)
 STRAY = "gone-12345678_00000000_00001200.mp4"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    """Workers make clips of a few bytes."""
-    make_task = run._task
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(HERE)
-        patch.setattr(
-            run, "_task",
-            lambda *args, **opts: replace(make_task(*args, **opts), factory="quick_worker:build"),
-        )  # fmt: skip
-        patch.setattr(run, "write_report", lambda _: None)
-        yield
+pytestmark = pytest.mark.usefixtures("quick_clips")
 
 
 @pytest.fixture

@@ -7,50 +7,26 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from tests.extraction import quick_worker
 from tests.extraction.quick_worker import FAULTS
 from tests.talks import short_settings
 from tpbench.dataset import Dataset
 from tpbench.errors import DatasetError, TPBenchError
-from tpbench.extraction import run
 from tpbench.extraction.planning import SourceNames
 from tpbench.extraction.records import read_records
 from tpbench.extraction.run import extract
 from tpbench.extraction.sources import Source
-from tpbench.work import InThisProcess, Pool
 
-HERE = Path(__file__).parent
 SETTINGS = short_settings()
 FIRST = ("memory", "output")
 """Of the faults; the others are told apart by `tests/execution/test_halt.py`, too."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    """Clips of a few bytes are made, in this process where a test asks for no worker."""
-    make_task = run._task
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(HERE)
-        patch.setattr(
-            run, "_task",
-            lambda *args, **opts: replace(make_task(*args, **opts), factory="quick_worker:build"),
-        )  # fmt: skip
-        patch.setattr(run, "write_report", lambda _: None)
-        patch.setattr(run, "Pool", lambda **_: InThisProcess(build=quick_worker.build))
-        yield
-
-
-@pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clips are made by a worker of its own process, as they are for users."""
-    monkeypatch.setattr(run, "Pool", Pool)
+pytestmark = pytest.mark.usefixtures("quick_clips")
 
 
 @pytest.fixture

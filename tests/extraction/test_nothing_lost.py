@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.extraction import quick_worker
 from tests.talks import short_settings
 from tpbench.canonical import settings_digest
 from tpbench.dataset import Dataset, split_dataset
@@ -19,33 +17,13 @@ from tpbench.errors import DatasetError, TPBenchError
 from tpbench.extraction import run
 from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.run import extract
-from tpbench.work import InThisProcess, Pool
 
-HERE = Path(__file__).parent
 SETTINGS = short_settings()
 OTHER = SETTINGS.model_copy(update={"clip": SETTINGS.clip.model_copy(update={"margin_share": 0.3})})
 HOMES = ("clips", "keypoints", "poses")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    """Clips of a few bytes are made, in this process where a test asks for no worker."""
-    make_task = run._task
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(HERE)
-        patch.setattr(
-            run, "_task",
-            lambda *args, **opts: replace(make_task(*args, **opts), factory="quick_worker:build"),
-        )  # fmt: skip
-        patch.setattr(run, "write_report", lambda _: None)
-        patch.setattr(run, "Pool", lambda **_: InThisProcess(build=quick_worker.build))
-        yield
-
-
-@pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clips are made by a worker of its own process, as they are for users."""
-    monkeypatch.setattr(run, "Pool", Pool)
+pytestmark = pytest.mark.usefixtures("quick_clips")
 
 
 @pytest.fixture
@@ -64,7 +42,7 @@ def new(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(quick_clips: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished dataset of three clips. Tests copy it and leave it as it is."""
     folder = tmp_path_factory.mktemp("finished")
     write(folder / "talks" / "a.mp4", "a two")

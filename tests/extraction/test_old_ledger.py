@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.extraction.test_nothing_lost import extracted, files, finished, quick, write
+from tests.extraction.test_nothing_lost import extracted, files, finished, write
 from tpbench.dataset import Dataset
 from tpbench.dataset.folder import OLD_LEDGER
 from tpbench.errors import DatasetError
@@ -19,7 +19,9 @@ from tpbench.extraction import old_ledger, run
 from tpbench.extraction.records import Settings, read_records
 from tpbench.extraction.speed import RunTimes
 
-__all__ = ["finished", "quick"]
+__all__ = ["finished"]
+
+pytestmark = pytest.mark.usefixtures("quick_clips")
 
 SCHEMA = """
 CREATE TABLE items (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, payload TEXT NOT NULL,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tpbench.detectors.flow import Points
 from tpbench.detectors.lite import LiteNetwork, SquareCrop, digest, model_bytes, turn_rad
-from tpbench.detectors.sparse import gap_share, size_px
+from tpbench.detectors.sparse import SAME_SHARE, are_same, gap_share, size_px
 from tpbench.detectors.ssd import BoxDetector, FoundBox
 from tpbench.video import Window
 
@@ -27,8 +27,6 @@ _WRIST, _INDEX, _MIDDLE, _RING = 0, 5, 9, 13
 _PALM_WRIST, _PALM_MIDDLE = 0, 2
 _MIN_SCORE: Final = 0.5
 _NUM_LANDMARKS: Final = 21
-_SAME_SHARE: Final = 0.35
-"""Two hands whose landmarks are closer on average than this share of their size are one."""
 
 
 _MAX_HANDS: Final = 2
@@ -142,15 +140,10 @@ class HandFinder:
         return np.full(len(points), _TOLERANCE * size_px(points))
 
 
-def are_same(one: Points, other: Points) -> bool:
-    """Whether two detections show the same hand."""
-    return gap_share(one, other) <= _SAME_SHARE
-
-
 def _covers(crop: SquareCrop, hand: Points) -> bool:
     """Whether a crop is centred on a hand that is known already."""
     middle = crop.points_px(np.full((1, 2), crop.input_px / 2))[0]
-    return bool(np.hypot(*(hand[_MIDDLE, :2] - middle)) <= _SAME_SHARE * size_px(hand))
+    return bool(np.hypot(*(hand[_MIDDLE, :2] - middle)) <= SAME_SHARE * size_px(hand))
 
 
 def _crop_of_palm(palm: FoundBox, origin: NDArray[np.float64], input_px: int) -> SquareCrop:

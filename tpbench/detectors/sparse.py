@@ -24,8 +24,8 @@ Item_contra = TypeVar("Item_contra", contravariant=True)
 
 _MAX_WAY_SHARE: Final = 1.0
 """Things further apart than this share of their size are two things."""
-_SAME_SHARE: Final = 0.35
-"""Things closer than this are one."""
+SAME_SHARE: Final = 0.35
+"""Things whose points are closer on average than this share of their size are one."""
 _STEADY_SHARE: Final = 0.7
 """The flow is trusted if it leads this share of the points to within the tolerance."""
 _MAX_SCORE_STEP: Final = 0.1
@@ -200,7 +200,7 @@ class _Part(Generic[Item_contra]):
         self.known[end] = after + [
             thing
             for thing in self._finder.near(self._items[end], lost)
-            if all(gap_share(thing, other) > _SAME_SHARE for other in after)
+            if not any(are_same(thing, other) for other in after)
         ]
 
     def _ahead(self, thing: Points, start: int, end: int) -> list[Points]:
@@ -241,6 +241,11 @@ def partner(one: Points, others: Iterable[Points]) -> Points | None:
         ((gap_share(one, other), other) for other in others), key=itemgetter(0), default=(0.0, None)
     )
     return nearest if gap <= _MAX_WAY_SHARE else None
+
+
+def are_same(one: Points, other: Points) -> bool:
+    """Whether two detections show the same thing."""
+    return gap_share(one, other) <= SAME_SHARE
 
 
 def gap_share(one: Points, other: Points) -> float:
