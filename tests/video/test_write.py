@@ -354,9 +354,10 @@ def test_the_error_of_a_call_in_the_background_is_raised_to_the_caller(fails_at:
 
 def test_after_an_error_of_the_block_waiting_calls_are_dropped() -> None:
     seen: list[int] = []
-    gate = threading.Event()
+    begun, gate = threading.Event(), threading.Event()
 
     def wait(number: int) -> None:
+        begun.set()
         assert gate.wait(10)
         seen.append(number)
 
@@ -364,6 +365,7 @@ def test_after_an_error_of_the_block_waiting_calls_are_dropped() -> None:
         with BackgroundCalls(wait) as calls:
             calls.put(0)
             calls.put(1)
+            assert begun.wait(10)
             threading.Timer(0.05, gate.set).start()
             raise KeyboardInterrupt
 
