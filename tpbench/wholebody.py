@@ -209,7 +209,7 @@ def body_size_px(keypoints_px: NDArray[np.floating]) -> float:
     shoulders = points[[LEFT_SHOULDER, RIGHT_SHOULDER]]
     hips = points[[LEFT_HIP, RIGHT_HIP]]
     width = np.hypot(*(shoulders[0] - shoulders[1]))
-    torso = np.hypot(*(shoulders.mean(axis=0) - hips.mean(axis=0)))
+    torso = np.hypot(*(shoulders[0] + shoulders[1] - hips[0] - hips[1])) / 2
     return float(np.fmax(width, _TORSO_TO_SHOULDERS * torso))
 
 

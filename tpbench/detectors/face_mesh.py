@@ -19,7 +19,7 @@ LEFT_EYE_OUTER: Final = 263
 
 _CROP_SCALE: Final = 1.5
 _MAX_PASSES: Final = 6
-_SETTLED_SHARE: Final = 0.02
+_SETTLED_SHARE: Final = 0.03
 """A crop whose corners move less than this share of its side shows the same mesh."""
 _MIN_SCORE: Final = 0.5
 _SHAPE_SHARE: Final = 0.04

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 import cv2
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.detectors.base import HandDetection, PersonDetection
+from tpbench.extraction.measures import shrunk
 from tpbench.video.display import Window
 from tpbench.wholebody import (
     LEFT_ELBOW,
@@ -36,6 +38,10 @@ _GRID: Final = 4
 _MIN_CELLS: Final = 3
 """Corners must lie in this many of the 4 x 4 cells of the image: a single object that moves before
 a plain wall is not camera motion."""
+_CORNERS_LAST_FRAMES: Final = 8
+"""Corners are tracked for this many frames before new ones are searched for."""
+_KEPT_SHARE: Final = 0.7
+"""New ones are searched for earlier if fewer than this share of them is left."""
 _LIMB_SHARE: Final = 0.25
 """Half width of a masked limb, sleeve included, in body sizes."""
 _LIMB_STARTS: Final = [
@@ -54,6 +60,7 @@ class CameraShift:
 
     def __init__(self) -> None:
         self._last: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
+        self._corners = _Corners()
         self._face_box_px: NDArray[np.floating] | None = None
 
     def push(
@@ -85,9 +92,8 @@ class CameraShift:
         height, width = image.shape[:2]
         scale = _WIDTH_PX / width
         size = (_WIDTH_PX, max(16, round(height * scale)))
-        grey: NDArray[np.uint8] = cv2.cvtColor(
-            cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
-        )
+        grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        grey = shrunk(grey, size)
         if face_box_px is not None:
             self._face_box_px = face_box_px
         mask = _background(size, self._face_box_px, scale, box_faces=1.5 if people else 2.2)
@@ -104,39 +110,73 @@ class CameraShift:
         last, self._last = self._last, (grey, mask)
         if last is None:
             return float("nan")
-        moved = _moved_corners(last[0], grey, cv2.bitwise_and(last[1], mask))
+        moved = self._corners.moved(last[0], grey, cv2.bitwise_and(last[1], mask))
         if moved is None:
             return float("nan")
         return float(np.linalg.norm(np.median(moved, axis=0)) / np.hypot(*size))
 
 
-def _moved_corners(
-    last: NDArray[np.uint8], now: NDArray[np.uint8], mask: NDArray[np.uint8]
-) -> NDArray[np.float32] | None:
-    """Return how far each background corner moved, (n, 2) px; None if there is no estimate."""
-    corners = cv2.goodFeaturesToTrack(
-        last, maxCorners=80, qualityLevel=0.02, minDistance=6, mask=mask
-    )
-    if corners is None or len(corners) < _MIN_POINTS:
-        return None
-    corners = corners[_stands_out(last, corners)]
-    if len(corners) < _MIN_POINTS:
-        return None
-    moved, found, _ = cv2.calcOpticalFlowPyrLK(
-        last, _matched_brightness(last, now, mask), corners, None, winSize=(11, 11)
-    )
-    held = found.ravel() == 1
-    if held.sum() < _MIN_POINTS or not _spread(corners[held], last.shape):
-        return None
-    shifts: NDArray[np.float32] = (moved - corners).reshape(-1, 2)[held]
-    return shifts
+class _Corners:
+    """Corners of the background, searched for anew every few frames and where many were lost."""
+
+    def __init__(self) -> None:
+        self._now: NDArray[np.float32] = np.zeros((0, 1, 2), np.float32)
+        self._least = _MIN_POINTS
+        self._age_frames = 0
+
+    def moved(
+        self, last: NDArray[np.uint8], now: NDArray[np.uint8], mask: NDArray[np.uint8]
+    ) -> NDArray[np.float32] | None:
+        """Return how far each corner moved, (n, 2) px; None if there is no estimate.
+
+        Args:
+            last: the frame before, grey.
+            now: this frame, grey.
+            mask: 0 where either may show a person.
+        """
+        corners = self._in(last, mask)
+        self._now = corners[:0]
+        if len(corners) < _MIN_POINTS:
+            return None
+        moved, found, _ = cv2.calcOpticalFlowPyrLK(
+            last, _matched_brightness(last, now, mask), corners, None, winSize=(11, 11)
+        )
+        held = found.ravel() == 1
+        if held.sum() < _MIN_POINTS or not _spread(corners[held], last.shape):
+            return None
+        self._now = moved[held]
+        shifts: NDArray[np.float32] = (moved - corners).reshape(-1, 2)[held]
+        return shifts
+
+    def _in(self, grey: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the (n, 1, 2) corners of a frame: those known, or new ones."""
+        known = self._now[_shown(mask, self._now) & _stands_out(grey, self._now)]
+        self._age_frames += 1
+        if len(known) >= self._least and self._age_frames < _CORNERS_LAST_FRAMES:
+            return known
+        found = cv2.goodFeaturesToTrack(
+            grey, maxCorners=80, qualityLevel=0.02, minDistance=6, mask=mask
+        )
+        corners = known[:0] if found is None else np.asarray(found, dtype=np.float32)
+        corners = corners[_stands_out(grey, corners)]
+        self._least = max(_MIN_POINTS, ceil(_KEPT_SHARE * len(corners)))
+        self._age_frames = 0
+        return corners
+
+
+def _shown(mask: NDArray[np.uint8], corners: NDArray[np.float32]) -> NDArray[np.bool_]:
+    x, y = np.rint(corners.reshape(-1, 2)).astype(int).T
+    inside = (x >= 0) & (y >= 0) & (x < mask.shape[1]) & (y < mask.shape[0])
+    shown: NDArray[np.bool_] = inside.copy()
+    shown[inside] = mask[y[inside], x[inside]] > 0
+    return shown
 
 
 def _stands_out(grey: NDArray[np.uint8], corners: NDArray[np.float32]) -> NDArray[np.bool_]:
     x, y = corners.reshape(-1, 2).astype(int).T
     rows = np.clip(y[:, None] + _AROUND, 0, grey.shape[0] - 1)
     columns = np.clip(x[:, None] + _AROUND, 0, grey.shape[1] - 1)
-    around = grey[rows[:, :, None], columns[:, None, :]].reshape(len(x), -1)
+    around = grey[rows[:, :, None], columns[:, None, :]].reshape(len(x), len(_AROUND) ** 2)
     stands_out: NDArray[np.bool_] = np.ptp(around, axis=1) >= _MIN_CONTRAST
     return stands_out
 

