@@ -26,6 +26,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "tpbench split DATASET",
         "tpbench split DATASET --test 0.5 --seed 0",
     ),
+    "export": (
+        "tpbench export DATASET --to webdataset --out shards/",
+        "tpbench export DATASET --to hf --out for_hub/",
+        "tpbench export DATASET --to talkingpose-json --out lists/ --root DATASET",
+    ),
     "eval": (
         "tpbench eval --model warp --data DATASET",
         "tpbench eval --model my_module:MyModel --data DATASET --metrics psnr,ssim",

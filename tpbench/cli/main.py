@@ -21,6 +21,7 @@ from tpbench.cli import (
     dataset,
     demo,
     examples,
+    exports,
     extraction,
     metrics,
     models,
@@ -42,7 +43,7 @@ _WORDS: Final = {
     "Input should be a valid number, unable to parse string as a number": "want a number",
 }
 """Wordings of libraries, and ours."""
-_RESUMED = frozenset({"extract", "demo", "eval", "generate", "score"})
+_RESUMED = frozenset({"extract", "demo", "eval", "generate", "score", "export"})
 """Commands that continue where they were interrupted."""
 
 app = typer.Typer(
@@ -57,6 +58,7 @@ app.command("extract")(extraction.extract)
 app.command("demo")(demo.demo)
 app.command("inspect")(dataset.inspect)
 app.command("split")(dataset.split)
+app.command("export")(exports.export)
 app.command("eval")(runs.evaluate)
 app.command("generate")(runs.generate)
 app.command("score")(scores.score)
