@@ -36,7 +36,16 @@ from tpbench.benchmark.tasks import (
     task_rule,
 )
 from tpbench.benchmark.verify import verify_run
-from tpbench.dataset import Clip, Dataset, check_clip_id, finalise, keypoints_path, split_dataset
+from tpbench.dataset import (
+    Clip,
+    Dataset,
+    SplitRequest,
+    check_clip_id,
+    finalise,
+    keypoints_path,
+    make_split,
+    split_dataset,
+)
 from tpbench.errors import ConfigError, DatasetError, MediaError
 from tpbench.files import sha256_of
 from tpbench.metrics.registry import protocol
@@ -86,6 +95,17 @@ def test_a_split_dataset_gives_its_test_side_unless_told(parted: Dataset) -> Non
     assert sides["test"]
     assert sides["train"]
     assert sorted(sides["test"] + sides["train"]) == sides["all"] == list("abcdef")
+
+
+def test_a_frozen_test_split_gives_its_clips_and_another_name_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "frozen"
+    write_dataset(folder, dict.fromkeys("abcdef", 101))
+    make_split(folder, SplitRequest(test_share=0.5, version_name="test-v1"))
+    frozen = select_clips(Dataset.open(folder), SELF, split="test-v1")
+    assert frozen.split == "test-v1"
+    assert frozen.clips == select_clips(Dataset.open(folder), SELF).clips
+    with pytest.raises(DatasetError, match=r"no split 'test-v2'; did you mean 'test-v1'\?"):
+        select_clips(Dataset.open(folder), SELF, split="test-v2")
 
 
 def test_an_empty_side_is_refused(tmp_path: Path) -> None:

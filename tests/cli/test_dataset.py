@@ -31,7 +31,7 @@ from tests.talks import N_FRAMES, brighter, darkness, short_settings, write_odd_
 from tpbench.cli.dataset import speed_lines
 from tpbench.cli.extraction import _progress_bar
 from tpbench.cli.main import _CurrentStderr, main
-from tpbench.cli.output import CleanStream, counted
+from tpbench.cli.output import CleanStream
 from tpbench.dataset import Clip, Dataset, Measurement, RunStats, clip_path, finalise
 from tpbench.errors import DatasetError
 from tpbench.extraction.thumbnails import thumbnails_path
@@ -618,33 +618,3 @@ def test_verify_exits_with_3_when_a_file_was_changed(folder: Path) -> None:
     result = invoke("inspect", folder, "--verify")
     assert result.exit_code == 3
     assert "ann0.mp4: not the file" in result.stderr
-
-
-def test_split_prints_both_sides_and_is_seen_by_inspect(folder: Path) -> None:
-    result = invoke("split", folder, "--test", "0.5", "--seed", "2")
-    info = Dataset.open(folder).info.split
-    assert result.exit_code == 0
-    assert info is not None
-    assert (info.test_share, info.seed) == (0.5, 2)
-    sizes = counted(info.test_clips, "clip"), counted(info.test_identities, "identity")
-    assert f"test:  {' of '.join(sizes)}\n" in result.stdout
-    again = invoke("split", folder, "--test", "0.5", "--seed", "2", "--json")
-    assert json.loads(again.stdout) == info.model_dump(mode="json")
-    assert "share 0.5, seed 2" in invoke("inspect", folder).stdout
-
-
-def test_split_names_the_identity_that_fills_an_empty_side(folder: Path) -> None:
-    result = invoke("split", folder, "--test", "0.0001")
-    assert result.exit_code == 0
-    assert "test:  1 clip of 1 identity\n" in result.stdout
-    (placed,) = {clip.identity for clip in Dataset.open(folder).clips(split="test")}
-    assert f"{placed} was placed on the test side, which had no clips otherwise" in result.stdout
-
-
-def test_split_of_one_identity_says_what_works(folder: Path) -> None:
-    info = Dataset.open(folder).info
-    rows = [replace(row, identity="ann") for row in Dataset.open(folder).clips()]
-    finalise(folder, rows, name=info.name, config={}, models={}, measurements=())
-    with pytest.raises(DatasetError, match="all its clips are of one identity") as caught:
-        invoke("split", folder, "--test", "0.5")
-    assert "`tpbench eval --split all`" in str(caught.value)

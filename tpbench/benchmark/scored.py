@@ -34,7 +34,6 @@ from tpbench.benchmark.run_info import (
     read_run_info,
     write_run_info,
 )
-from tpbench.dataset.info import SplitName
 from tpbench.errors import ConfigError, SubmissionError, number_of
 from tpbench.files import lies_in, missing_folder
 from tpbench.metrics.registry import DEFAULT_PROTOCOL
@@ -66,7 +65,7 @@ def score(  # noqa: PLR0913 - one argument per option
     name: str | None = None,
     protocol: str = DEFAULT_PROTOCOL,
     metrics: Sequence[str] | None = None,
-    split: SplitName | None = None,
+    split: str | None = None,
     length: LengthPolicy | None = None,
     resize: ResizePolicy | None = None,
     rate: RatePolicy | None = None,

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final
+
+from pydantic import StringConstraints
 
 from tpbench.baselines.base import AnimationTask
 from tpbench.dataset import Clip, Dataset, check_clip_id, clip_path, keypoints_path
@@ -21,7 +23,8 @@ from tpbench.wholebody import load_pose
 
 logger = logging.getLogger(__name__)
 
-SplitChoice = Literal["test", "train", "all"]
+SplitChoice = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+"""`test`, `train`, `all`, or the name of a frozen test split, such as `test-v1`."""
 
 _SHOWN_IDS = 3
 _MAX_LIST_BYTES = 64 << 20
@@ -59,7 +62,8 @@ def select_clips(
     Args:
         dataset: an open one.
         rule: the task, with its minimum clip length.
-        split: the split; None: test, or the whole of a dataset that is not split.
+        split: test, train, all or a frozen test split; None: test, or the whole of a dataset that
+            is not split.
         limit: only the first `limit` clips, by id.
         ids: only these; for the task `cross`, ids of driving clips are accepted too.
 
@@ -72,7 +76,10 @@ def select_clips(
         logger.warning("%s is not split: it is used whole", dataset.folder)
     side: SplitChoice = split or ("all" if dataset.info.split is None else "test")
     rows = dataset.clips(split=None if side == "all" else side)
-    where = f"{dataset.folder}: " + ("it" if side == "all" else f"its {side} side")
+    is_side = side in {"test", "train"}
+    where = f"{dataset.folder}: " + (
+        "it" if side == "all" else f"its {side} side" if is_side else side
+    )
     if not rows:
         mend = "" if side == "all" else "; take --split all, or split it again (`tpbench split`)"
         raise DatasetError(f"{where} has no clips{mend}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -47,7 +47,7 @@ def build(
         ),
     ] = None,
     split: Annotated[
-        Literal["test", "train", "all"] | None, typer.Option(help="Only runs of this split.")
+        str | None, typer.Option(help="Only runs of this split: test, train, all, test-v1 ...")
     ] = None,
     task: Annotated[
         str | None, typer.Option(help="Only runs of this task: self, cross, score.")

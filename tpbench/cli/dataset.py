@@ -1,4 +1,4 @@
-"""`tpbench inspect` and `split`."""
+"""`tpbench inspect`."""
 
 from __future__ import annotations
 
@@ -58,32 +58,6 @@ def inspect(
             typer.echo("verified: all files match the manifest")
     if problems:
         raise typer.Exit(opt.FAILED_EXIT_CODE)
-
-
-def split(
-    dataset: opt.DatasetFolder,
-    test: Annotated[float, typer.Option(help="Share of identities in the test split.")] = 0.1,
-    seed: opt.Seed = 0,
-    as_json: opt.AsJson = False,
-) -> None:
-    """Split a dataset into train and test by identity.
-
-    Each side has at least one identity. Clips keep their side when others are added.
-    """
-    from tpbench.dataset import split_dataset
-
-    info = split_dataset(dataset, test_share=test, seed=seed)
-    if as_json:
-        print_json(info.model_dump(mode="json"), indent=1)
-    else:
-        for side, clips, identities in (
-            ("train:", info.train_clips, info.train_identities),
-            ("test: ", info.test_clips, info.test_identities),
-        ):
-            typer.echo(f"{side} {counted(clips, 'clip')} of {counted(identities, 'identity')}")
-        for identity, side in info.placed.items():
-            typer.echo(f"{identity} was placed on the {side} side, which had no clips otherwise")
-        typer.echo(f"lists: {dataset / 'splits'}")
 
 
 def _failures(dataset: Dataset) -> list[Clip]:
@@ -176,7 +150,10 @@ def render_summary(info: DatasetInfo) -> RenderableType:
     if info.split is not None:
         split = info.split
         sides = f"split: {split.train_clips:,} train, {split.test_clips:,} test clips"
-        parts.append(Text(f"{sides} (share {split.test_share:g}, seed {split.seed})"))
+        how = f"share {split.test_share:g}, seed {split.seed}"
+        parts.append(Text(f"{sides} ({'from lists' if split.method == 'lists' else how})"))
+        for name, version in split.versions.items():
+            parts.append(Text(f"frozen: {name}, {counted(version.clips, 'clip')}"))
     return Group(*parts)
 
 

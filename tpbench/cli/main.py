@@ -27,6 +27,7 @@ from tpbench.cli import (
     models,
     runs,
     scores,
+    splitting,
     weights,
 )
 from tpbench.cli.output import CleanFormatter, clean_streams
@@ -57,7 +58,7 @@ app = typer.Typer(
 app.command("extract")(extraction.extract)
 app.command("demo")(demo.demo)
 app.command("inspect")(dataset.inspect)
-app.command("split")(dataset.split)
+app.command("split")(splitting.split)
 app.command("export")(exports.export)
 app.command("eval")(runs.evaluate)
 app.command("generate")(runs.generate)

@@ -37,8 +37,11 @@ Weights = Annotated[
     Path | None, typer.Option(help="Folder of checkpoints to use instead of `tpbench weights`.")
 ]
 Split = Annotated[
-    Literal["test", "train", "all"] | None,
-    typer.Option(help="Default: test, or all if the dataset has no split."),
+    str | None,
+    typer.Option(
+        help="test, train, all, or a frozen test split such as test-v1. Default: test, or all if "
+        "the dataset has no split."
+    ),
 ]
 Limit = Annotated[int | None, typer.Option(help="Only the first N clips; the run is partial.")]
 Ids = Annotated[

@@ -36,7 +36,10 @@ Generated = Annotated[
     ),
 ]
 RealSplit = Annotated[
-    Literal["train", "test"] | None, typer.Option(help="Only this split of the dataset.")
+    str | None,
+    typer.Option(
+        help="Only this split of the dataset: test, train, or a frozen test split such as test-v1."
+    ),
 ]
 Length = Annotated[
     Literal["fail", "truncate"] | None,

@@ -4,14 +4,15 @@
       dataset.json               description and settings        info.py
       manifest.parquet           one row per candidate clip      folder.py
       clips/ keypoints/ poses/   three files per kept clip       folder.py
-      splits/{train,test}.csv    each identity on one side       finishing.py
+      identities.csv             who was joined, and why         identities.py
+      splits/*.csv               each identity on one side       side_lists.py
       clips-*.parquet            the kept clips of each side     cards.py
       README.md croissant.json   card, machine-readable card     cards.py
 
 `finalise` writes everything except the clips; `Dataset.open` reads a dataset.
 """
 
-from tpbench.dataset.finishing import assign_split, empty_side_warning, finalise, split_dataset
+from tpbench.dataset.finishing import finalise, make_split, split_dataset
 from tpbench.dataset.folder import (
     Dataset,
     clip_path,
@@ -35,10 +36,12 @@ from tpbench.dataset.info import (
     content_digest,
     count,
 )
+from tpbench.dataset.splitting import SplitRequest, SplitResult, assign_split, empty_side_warning
 
 __all__ = [
     "Clip", "Counts", "Dataset", "DatasetInfo", "Direction", "Measurement", "RunStats",
-    "SplitInfo", "SplitName", "Status", "assign_split", "check_clip_id", "clip_path",
-    "content_digest", "count", "empty_side_warning", "finalise", "keypoints_path", "pose_path",
-    "read_clips", "read_manifest", "split_dataset", "write_manifest",
+    "SplitInfo", "SplitName", "SplitRequest", "SplitResult", "Status", "assign_split",
+    "check_clip_id", "clip_path", "content_digest", "count", "empty_side_warning", "finalise",
+    "keypoints_path", "make_split", "pose_path", "read_clips", "read_manifest", "split_dataset",
+    "write_manifest",
 ]  # fmt: skip

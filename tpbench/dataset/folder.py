@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from html import escape
@@ -21,6 +22,7 @@ from tpbench.dataset.info import (
     finite_values,
     read_info,
 )
+from tpbench.dataset.side_lists import read_version
 from tpbench.errors import DatasetError, did_you_mean
 from tpbench.files import atomic_write, require_regular, sha256_of
 from tpbench.foreign import printable
@@ -29,6 +31,8 @@ from tpbench.wholebody import WholeBodyPose, load_pose
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 Table = Any
 Schema = Any
@@ -347,28 +351,47 @@ class Dataset:
         """Return all rows, kept and rejected, as a data frame (see `read_manifest`)."""
         return read_manifest(self.folder)
 
-    def clips(
-        self, status: Status | None = "kept", *, split: SplitName | None = None
-    ) -> list[Clip]:
+    def clips(self, status: Status | None = "kept", *, split: str | None = None) -> list[Clip]:
         """Return rows in the order of their clip_id.
 
         Args:
             status: only rows of this status; None for all.
-            split: only rows on this side of the split.
+            split: only rows on this side of the split, or in this frozen test split ("test-v1").
 
         Raises:
             DatasetError: a split is requested but there is none or none of that name, or the
                 manifest is not the one that `dataset.json` describes (a run was killed while it
                 wrote the two).
         """
-        if split is not None and split not in (sides := get_args(SplitName)):
-            raise DatasetError(f"no split '{split}'{did_you_mean(split, sides)}")
-        if split is not None and self.info.split is None:
-            raise DatasetError(f"{self.folder}: not split yet; run `tpbench split {self.folder}`")
+        listed = None if split is None else self._frozen(split)
         clips = read_clips(self.folder, status=status)
         if status in {None, "kept"}:
             self._require_digest(content_digest(clips))
-        return [clip for clip in clips if split is None or clip.split == split]
+        if split is None:
+            return clips
+        if listed is None:
+            return [clip for clip in clips if clip.split == split]
+        found = [clip for clip in clips if clip.status == "kept" and clip.clip_id in listed]
+        if status in {None, "kept"} and len(found) < len(listed):
+            logger.warning(
+                "%s: %d of %d clips of %s are not in the dataset any more",
+                self.folder,
+                len(listed) - len(found),
+                len(listed),
+                split,
+            )
+        return found
+
+    def _frozen(self, split: str) -> dict[str, str] | None:
+        """Return the list of a frozen test split; None for a side of the present one."""
+        versions = {} if self.info.split is None else self.info.split.versions
+        if split in versions:
+            return read_version(self.folder, split)
+        if split not in (sides := get_args(SplitName)):
+            raise DatasetError(f"no split '{split}'{did_you_mean(split, (*sides, *versions))}")
+        if self.info.split is None:
+            raise DatasetError(f"{self.folder}: not split yet; run `tpbench split {self.folder}`")
+        return None
 
     def clip(self, clip_id: str) -> Clip:
         """Return one row, whatever its status.

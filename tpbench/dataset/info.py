@@ -276,17 +276,36 @@ class RunStats(_Record):
         }
 
 
+class SplitVersion(_Record):
+    """A test side as it was when it got a name; its list is `splits/<name>.csv`."""
+
+    clips: int
+    identities: int
+    digest: str
+    """Of ids and file hashes of these clips, see `content_digest`."""
+
+
 class SplitInfo(_Record):
     """Settings of the split, and the size of each side."""
 
     test_share: float = Field(gt=0, lt=1)
+    """Wanted share of identities in the test split; of a split from lists, the one that it has."""
     seed: int
+    method: Literal["hash", "stratified", "lists"] = "hash"
+    """How sides are found: by the hash of each identity (datasets of before), so that the test side
+    resembles the whole, or from lists of the user."""
+    uploaders: Literal["none", "few", "all"] = "none"
+    """Whose sources are one identity; see `tpbench.dataset.identities`."""
+    versions: dict[str, SplitVersion] = Field(default_factory=dict)
+    """Name -> test side that was frozen under it."""
     placed: dict[str, SplitName] = Field(default_factory=dict)
-    """Identity -> its side, where the hash would leave that side without clips."""
+    """Of "hash": identity -> its side, where the hash would leave that side without clips."""
     train_clips: int = 0
     test_clips: int = 0
     train_identities: int = 0
     test_identities: int = 0
+    largest_difference: float | None = None
+    """Between a class of clips in the test split and in the whole, as shares; see `strata`."""
 
 
 class Counts(_Record):

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal, NoReturn
 
-from tpbench.dataset.info import SplitName
 from tpbench.errors import ConfigError, MediaError, SubmissionError, number_of
 from tpbench.files import missing_folder, read_bounded
 from tpbench.foreign import from_spreadsheet_safe, printable
@@ -352,12 +351,12 @@ def _loose(name: str) -> str:
     return "".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
-def real_clips(root: Path, *, split: SplitName | None = None) -> dict[str, RealClip]:
+def real_clips(root: Path, *, split: str | None = None) -> dict[str, RealClip]:
     """Return the clips of a dataset, or of any folder of videos, by clip id.
 
     Args:
         root: a dataset's folder (it holds a `dataset.json`), or one with videos below it.
-        split: of a dataset; None for all of it.
+        split: of a dataset, or its frozen test split; None for all of it.
 
     Raises:
         ConfigError: there is no such folder, it holds no clip, or `split` needs a dataset.

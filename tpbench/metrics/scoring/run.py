@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from tpbench import work
 from tpbench.canonical import digest_of
-from tpbench.dataset.info import SplitName
 from tpbench.devices import require_device
 from tpbench.errors import ConfigError, MediaError, number_of
 from tpbench.files import is_temporary, sha256_of
@@ -334,7 +333,7 @@ class ScoreRequest:
     """`tpbench metrics list` shows them."""
     metrics: Sequence[str] | None = None
     """Only these; None for all of the protocol."""
-    split: SplitName | None = None
+    split: str | None = None
     """Only these clips of a dataset."""
     length: LengthPolicy | None = None
     """See `Policies`; None for the protocol's, as for the next two."""
