@@ -13,7 +13,6 @@ from tests.dataset.rows import kept
 from tpbench.dataset import SplitName
 from tpbench.dataset.side_lists import (
     check_version_name,
-    forget_in_versions,
     read_placed,
     read_version,
     write_placed,
@@ -81,14 +80,6 @@ def test_a_frozen_list_is_never_rewritten(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"'test-v1' is frozen with 1 clips, .* has 2 now"):
         write_version(tmp_path, "test-v1", {"a": "ann", "b": "bob"})
     assert read_version(tmp_path, "test-v1") == {"a": "ann"}
-
-
-def test_people_can_leave_a_frozen_list(tmp_path: Path) -> None:
-    write_version(tmp_path, "test-v1", {"a": "ann", "b": "bob", "c": "carl"})
-    assert forget_in_versions(tmp_path, ["test-v1"], {"a", "carl"}.__contains__) == 2
-    assert read_version(tmp_path, "test-v1") == {"b": "bob"}
-    text = (tmp_path / "splits" / "test-v1.csv").read_text()
-    assert "ann" not in text
 
 
 @pytest.mark.parametrize("name", ["train", "test", "all", "whole", "placed", "", "a/b", "..", "V1"])

@@ -8,7 +8,7 @@ splits/<version>.csv       clip_id, identity: a test split that got a name, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, get_args
 
@@ -123,30 +123,6 @@ def write_version(folder: Path, name: str, listed: Mapping[str, str]) -> None:
             )
         return
     _write(path, ("clip_id", "identity"), _listed(listed))
-
-
-def forget_in_versions(
-    folder: Path, names: Iterable[str], is_removed: Callable[[str], bool]
-) -> int:
-    """Take clips out of frozen lists, because their people asked for that; return how many.
-
-    Args:
-        folder: of the dataset.
-        names: of the versions.
-        is_removed: whether a clip id, or an identity, was removed.
-    """
-    gone = 0
-    for name in names:
-        listed = read_version(folder, name)
-        left = {
-            clip_id: identity
-            for clip_id, identity in listed.items()
-            if not (is_removed(clip_id) or is_removed(identity))
-        }
-        if len(left) < len(listed):
-            _write(_path(folder, name), ("clip_id", "identity"), _listed(left))
-            gone += len(listed) - len(left)
-    return gone
 
 
 def _path(folder: Path, name: str) -> Path:
