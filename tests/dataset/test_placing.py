@@ -58,6 +58,7 @@ def test_no_exchange_of_two_people_would_bring_the_test_side_closer(
     strata = stratify(clips_of(crowd))
     sides = place(strata, fixed={}, test_share=share, seed=seed)
     test = on_test_side(sides)
+    share = len(test) / len(crowd)
     now = distance_of(strata, test, share)
     for leaving in test:
         for coming in sides.keys() - test:

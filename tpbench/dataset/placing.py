@@ -49,11 +49,13 @@ def place(
     free.sort(key=lambda row: (draw(names[row], seed), names[row]))
     in_test = np.array([sides.get(name) == "test" for name in names], dtype=bool)
     table = np.column_stack([strata.clips, strata.counts])
+    n_fixed = int(in_test.sum())
     best: tuple[float, Sequence[int]] = (math.inf, ())
-    for n_test in _sizes(len(names), len(free), int(in_test.sum()), test_share):
-        chosen = _choose(table, free, n_test, in_test, test_share)
+    for n_test in _sizes(len(names), len(free), n_fixed, test_share):
+        share = (n_fixed + n_test) / len(names)
+        chosen = _choose(table, free, n_test, in_test, share)
         test = table[in_test].sum(axis=0) + table[chosen].sum(axis=0)
-        found = float(distance(test[None], table.sum(axis=0), test_share)[0])
+        found = float(distance(test[None], table.sum(axis=0), share)[0])
         if found < best[0]:
             best = (found, chosen)
     test_names = {names[row] for row in best[1]}
@@ -61,25 +63,25 @@ def place(
 
 
 def distance(
-    tests: NDArray[np.int64], whole: NDArray[np.int64], test_share: float
+    tests: NDArray[np.int64], whole: NDArray[np.int64], share: float
 ) -> NDArray[np.float64]:
     """Return how far test sides are from resembling the whole.
 
     The sum of squares, over all classes, of the difference between the class's share of the test
-    clips and of all clips; and of the difference between the share of clips that are on the test
-    side and the wanted one.
+    clips and of all clips; and of how far, relative to it, the side's share of all clips is from
+    its share of all identities.
 
     Args:
         tests: (n, 1 + classes) of each test side: its clips, and its clips by class.
         whole: (1 + classes,) the same of the whole.
-        test_share: wanted.
+        share: of all identities that are on the test side.
 
     Returns:
         (n,) from 0, infinite for a side without clips.
     """
     size = np.maximum(tests[:, :1], 1)
     parts = tests[:, 1:] / size - whole[1:] / max(int(whole[0]), 1)
-    of_size = tests[:, 0] / max(int(whole[0]), 1) - test_share
+    of_size = tests[:, 0] / max(int(whole[0]), 1) / share - 1 if share else 0.0
     found = np.round((parts**2).sum(axis=1) + of_size**2, _DECIMALS)
     return np.where(tests[:, 0] > 0, found, np.inf)
 
@@ -99,27 +101,27 @@ def _choose(
     free: Sequence[int],
     n_test: int,
     in_test: NDArray[np.bool_],
-    test_share: float,
+    share: float,
 ) -> list[int]:
     """Return the rows of `n_test` free identities for the test side."""
     whole, test = table.sum(axis=0), table[in_test].sum(axis=0)
     chosen: list[int] = []
     for number in range(n_test):
         lot = free[number * len(free) // n_test : (number + 1) * len(free) // n_test]
-        found = distance(test + table[lot], whole, test_share)
+        found = distance(test + table[lot], whole, share)
         chosen.append(lot[int(np.argmin(found))])
         test = test + table[chosen[-1]]
-    return _exchanged(table, chosen, free, test, test_share)
+    return _exchanged(table, chosen, free, test, share)
 
 
 def _exchanged(
-    table: Counts, chosen: list[int], free: Sequence[int], test: Counts, test_share: float
+    table: Counts, chosen: list[int], free: Sequence[int], test: Counts, share: float
 ) -> list[int]:
     """Exchange chosen rows with others as long as the test side gets closer to the whole."""
     whole = table.sum(axis=0)
     taken = set(chosen)
     others = [row for row in free if row not in taken]
-    now = float(distance(test[None], whole, test_share)[0])
+    now = float(distance(test[None], whole, share)[0])
     left = _COMPARISONS
     better = bool(others)
     while better and left > 0:
@@ -130,7 +132,7 @@ def _exchanged(
             n_partners = min(_PARTNERS, len(others))
             window = [(begin + step) % len(others) for step in range(n_partners)]
             partners = table[[others[at] for at in window]]
-            found = distance(test - table[row] + partners, whole, test_share)
+            found = distance(test - table[row] + partners, whole, share)
             left -= len(window)
             at = int(np.argmin(found))
             if found[at] < now:
