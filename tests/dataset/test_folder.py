@@ -236,7 +236,7 @@ def test_a_split_that_does_not_exist_is_refused_and_not_taken_for_an_empty_one(
     small: Dataset,
 ) -> None:
     with pytest.raises(DatasetError, match="no split 'val'; known: test, train"):
-        small.clips(split="val")  # type: ignore[arg-type]  # a caller without a type checker
+        small.clips(split="val")
 
 
 def test_manifest_of_another_run_is_noticed(small: Dataset) -> None:

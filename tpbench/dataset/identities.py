@@ -109,7 +109,7 @@ def write_members(folder: Path, members: Sequence[Member]) -> None:
         path.unlink(missing_ok=True)
         return
     rows = (
-        [spreadsheet_safe(cell) for cell in (row.source_id, row.identity, row.why, row.own)]
+        tuple(spreadsheet_safe(cell) for cell in (row.source_id, row.identity, row.why, row.own))
         for row in members
     )
     atomic_write_text(path, csv_text(_COLUMNS, rows))
@@ -271,7 +271,8 @@ def _stored_links(stored: Sequence[Member], clip_ids: Collection[str]) -> list[L
 
 def _rank(link: Link) -> tuple[bool, str, str, str]:
     """Order in which links are followed; those of a table have gone before."""
-    return (link.kind == "uploader", *sorted((link.a, link.b)), link.detail)
+    first, second = sorted((link.a, link.b))
+    return (link.kind == "uploader", first, second, link.detail)
 
 
 def _renamed(clip: Clip, identities: Mapping[str, str]) -> Clip:

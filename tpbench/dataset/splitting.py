@@ -220,8 +220,9 @@ def _uploader_rule(former: SplitInfo | None, request: SplitRequest | None) -> Up
     if "none" in request.joins:
         return "none"
     # A split by hash was made before there were joins.
-    is_first = former is None or former.method == "hash"
-    return "few" if is_first else former.uploaders
+    if former is None or former.method == "hash":
+        return "few"
+    return former.uploaders
 
 
 def _wanted(
@@ -235,7 +236,7 @@ def _wanted(
         return base
     asks = request.test_share is not None or request.seed is not None
     keeps_lists = base.method == "lists" and not asks
-    changed = {
+    changed: dict[str, object] = {
         "uploaders": uploaders,
         "method": "lists" if request.lists or keeps_lists else "stratified",
         "placed": {},
@@ -362,7 +363,8 @@ class _Sides:
                     f"'{version}' holds it; models could be trained on what tests them"
                 )
         names = {*self.joined.formerly}
-        sides = dict.fromkeys(names, "train") | self._pins() | dict(imported.sides)
+        default: SplitName = "train"
+        sides = {**dict.fromkeys(names, default), **self._pins(), **imported.sides}
         n_test = sum(side == "test" for side in sides.values())
         if n_test in (0, len(names)):
             empty = "test" if n_test == 0 else "train"
@@ -375,7 +377,7 @@ class _Sides:
 
     def _list_notes(self, imported: ImportedSides, names: set[str]) -> tuple[str, ...]:
         notes = []
-        if unnamed := len(names) - len(imported.sides):
+        if unnamed := len(names - imported.sides.keys() - self.pinned.keys()):
             have = "no list names" if unnamed == 1 else "no list names them"
             notes.append(f"{number_of(unnamed, 'identity')} went to the train side: {have}")
         if imported.unknown:

@@ -141,7 +141,7 @@ def _limits(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return values
     shares = np.arange(1, _CLASSES) / _CLASSES
     # An observed value, so that the same class results on every machine.
-    limits = np.unique(np.quantile(values, shares, method="higher"))
+    limits: NDArray[np.float64] = np.unique(np.quantile(values, shares, method="higher"))
     return limits[limits > values.min()]
 
 

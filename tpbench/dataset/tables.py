@@ -76,7 +76,7 @@ def read_table_rows(
     return rows
 
 
-def csv_text(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def csv_text(heads: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:
     """Return a CSV file as text: LF line ends, sorted, cells quoted where they have to be."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
