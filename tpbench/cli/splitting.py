@@ -33,9 +33,8 @@ def split(
         list[str] | None,
         typer.Option(
             help="Join identities: by uploader, of however many sources (default: of at most 20); "
-            "by near-duplicates, which decodes all clips once; none: keep all apart, and undo all "
-            "joins of before. May be repeated.",
-            metavar="uploader|near-duplicates|none",
+            "none: keep all apart, and undo all joins of before. May be repeated.",
+            metavar="uploader|none",
         ),
     ] = None,
     identities: Annotated[

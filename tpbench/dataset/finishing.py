@@ -115,14 +115,13 @@ def make_split(folder: Path, request: SplitRequest) -> SplitResult:
             has fewer than two identities, or the name of a version is taken.
     """
     request.check()
-    dataset = Dataset.open(folder)
-    pairs = _near_duplicates(dataset) if "near-duplicates" in request.joins else ()
+    Dataset.open(folder)
     records = folder / RECORDS_FOLDER
     # An extraction into the dataset holds this lock; without records it can't be extended.
     with locked(records / RECORDS_LOCK) if records.is_dir() else nullcontext():
         dataset = Dataset.open(folder)
         clips = dataset.clips(None)
-        settled = settle(folder, clips, dataset.info.split, request, pairs)
+        settled = settle(folder, clips, dataset.info.split, request)
         _write_settled(folder, settled, dataset.info)
     assert settled.split is not None  # noqa: S101 - a request always gives one
     return SplitResult(
@@ -131,12 +130,6 @@ def make_split(folder: Path, request: SplitRequest) -> SplitResult:
         members=settled.members,
         notes=settled.notes,
     )
-
-
-def _near_duplicates(dataset: Dataset) -> tuple[tuple[str, str], ...]:
-    from tpbench.dataset.fingerprints import near_duplicates
-
-    return tuple((pair.first, pair.second) for pair in near_duplicates(dataset))
 
 
 def _write(folder: Path, clips: Sequence[Clip], info: DatasetInfo) -> Dataset:
