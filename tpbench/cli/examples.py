@@ -23,11 +23,9 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "tpbench inspect DATASET --verify",
     ),
     "split": (
-        "tpbench split DATASET",
         "tpbench split DATASET --test 0.5 --seed 0",
-        "tpbench split DATASET --join uploader --identities people.csv",
+        "tpbench split DATASET --identities people.csv --version-name test-v1",
         "tpbench split DATASET --from train.csv --from test.csv",
-        "tpbench split DATASET --version-name test-v1",
     ),
     "export": (
         "tpbench export DATASET --to webdataset --out shards/",

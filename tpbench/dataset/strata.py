@@ -142,7 +142,8 @@ def _limits(values: NDArray[np.float64]) -> NDArray[np.float64]:
     shares = np.arange(1, _CLASSES) / _CLASSES
     # An observed value, so that the same class results on every machine.
     limits: NDArray[np.float64] = np.unique(np.quantile(values, shares, method="higher"))
-    return limits[limits > values.min()]
+    above: NDArray[np.bool_] = limits > values.min()
+    return limits[above]
 
 
 def _count(rows: Counts, chosen: NDArray[np.bool_], n: int) -> Counts:
