@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -11,19 +12,51 @@ import datasets
 import mlcroissant
 import pytest
 import yaml
+from huggingface_hub import DatasetCard
 
 from tests.dataset.rows import FAILED, kept, make_dataset, rejected
 from tests.datasets import as_before
-from tpbench.dataset import Dataset, SplitInfo, split_dataset
-from tpbench.dataset.cards import citation, render_card
-from tpbench.dataset.folder import read_clips
+from tpbench.dataset import Dataset, split_dataset
+from tpbench.dataset.cards import CardFacts, card_dataset, render_card
+from tpbench.dataset.croissant import citation
+from tpbench.dataset.folder import read_clips, read_table
+from tpbench.dataset.statements import Statements
+from tpbench.errors import ConfigError, DatasetError
+
+STATED = {
+    "motivation": "There was none.\n\nNow there is.",
+    "creators": ["Ann *Example*", "Ben Example"],
+    "publisher": "Example Lab",
+    "funding": "Nobody",
+    "contact": "data@example.org",
+    "url": "https://example.org/talks_1",
+    "collection": "Chosen by hand, see https://example.org/a_b.",
+    "languages": ["en", "de"],
+    "people": "Speakers at a # conference",
+    "consent": "Each signed a form.",
+    "review": "Board of Example, 1",
+    "licence": "CC-BY-4.0",
+    "licence_url": "https://example.org/licence",
+    "uses": "Animation",
+    "not_for": "Fakes",
+    "biases": "Mostly <b>speakers</b>",
+    "take_down": "Within a week",
+    "maintenance": "By Ann",
+}
+
+
+def _card(dataset: Dataset, **changes: object) -> str:
+    info = dataset.info.model_copy(update=changes)
+    facts = CardFacts.of(read_table(dataset.folder), info)
+    return render_card(info, facts=facts, statements=Statements.none())
 
 
 def test_card_states_counts_digest_codes_and_settings(small: Dataset) -> None:
     card = (small.folder / "README.md").read_text()
     assert "2 clips, 240 frames, 9.6 s, 2 identities" in card
     assert small.digest in card
-    assert "| `face.too_small` | Face height | 1 |" in card
+    assert "| `face.too_small` | Face height | ≥ 80 px | 3 | 1 | 4.8 s | 1 |" in card
+    assert "| `face.turned` | Head turn | ≤ 30 deg | 2 | 0 |  | 0 |" in card
     assert '"preset": "talkingpose"' in card
     assert f"| skeleton | `{'a' * 64}` |" in card
     assert "Not split yet" in card
@@ -31,31 +64,117 @@ def test_card_states_counts_digest_codes_and_settings(small: Dataset) -> None:
     assert "| sources not readable | 1 |" in card
 
 
+def test_card_has_the_sections_of_a_datasheet(small: Dataset) -> None:
+    card = (small.folder / "README.md").read_text()
+    assert re.findall(r"^## (.+)$", card, flags=re.MULTILINE) == [
+        "Motivation", "Composition", "Collection", "How it was made", "What the filters removed",
+        "Splits", "Licences", "People and consent", "Take-down", "Uses", "Known biases",
+        "What was not measured", "Maintenance", "Citation",
+    ]  # fmt: skip
+    assert "tpbench remove" in card
+
+
+def test_card_says_what_is_not_stated_and_what_was_switched_off(small: Dataset) -> None:
+    card = (small.folder / "README.md").read_text()
+    assert card.count("*Not stated.*") == 9
+    assert "Contact: *not stated*" in card
+    assert "| *not known* | 2 | 2 | 9.6 s |" in card
+    off = _card(small, config={"filters": {"face.too_small": 80.0, "face.turned": None}})
+    assert "Not applied, as the settings have no threshold for them: `face.turned`." in off
+    assert "- Head turn: the filter was switched off." in off
+
+
+def test_card_and_description_repeat_what_is_stated(small: Dataset) -> None:
+    (small.folder / "card.yaml").write_text(yaml.safe_dump(STATED, allow_unicode=True))
+    made = card_dataset(small.folder)
+    assert not made.template_written
+    assert made.open_fields == ()
+    card = (small.folder / "README.md").read_text()
+    assert "ot stated" not in card.partition("## Motivation")[2]
+    head = DatasetCard(card).data
+    assert (head.license, head.language) == ("cc-by-4.0", ["en", "de"])
+    assert "There was none.\n\nNow there is." in card
+    assert "<https://example.org/a_b>." in card
+    assert r"Mostly \<b\>speakers\</b\>" in card
+    assert "  author = {{Ann *Example*} and {Ben Example}}," in card
+    described = mlcroissant.Dataset(jsonld=small.folder / "croissant.json").metadata
+    assert [person.name for person in described.creators] == STATED["creators"]
+    assert [organisation.name for organisation in described.publisher] == ["Example Lab"]
+    assert described.license == ["https://example.org/licence"]
+    assert described.in_language == ["en", "de"]
+    assert described.url == STATED["url"]
+    said = json.dumps(described.to_json(), ensure_ascii=False)
+    for field in ("motivation", "people", "consent", "uses", "not_for", "take_down", "contact"):
+        assert " ".join(str(STATED[field]).split()) in said
+    assert "Filter face.too_small (Face height at least 80 px): removed 1, 1 by it alone." in said
+    assert not described.issues.errors
+    assert not described.issues.warnings
+
+
+def test_licence_that_the_hub_does_not_know_is_named_and_linked(small: Dataset) -> None:
+    (small.folder / "card.yaml").write_text(
+        yaml.safe_dump({**dict.fromkeys(STATED), "licence": "Research only: ask!"})
+    )
+    card_dataset(small.folder)
+    head = DatasetCard((small.folder / "README.md").read_text()).data
+    assert (head.license, head.license_name) == ("other", "research-only-ask")
+
+
+def test_template_is_written_once_and_what_is_stated_survives_later_runs(small: Dataset) -> None:
+    assert card_dataset(small.folder).template_written
+    path = small.folder / "card.yaml"
+    path.write_text(path.read_text().replace("consent: null", "consent: Each signed a form."))
+    mine = path.read_text()
+    assert not card_dataset(small.folder).template_written
+    make_dataset(small.folder, small.clips(None))
+    split_dataset(small.folder, test_share=0.5, seed=0)
+    assert path.read_text() == mine
+    assert "Each signed a form." in (small.folder / "README.md").read_text()
+
+
+def test_cards_do_not_change_when_written_again(small: Dataset) -> None:
+    before = [(small.folder / name).read_bytes() for name in ("README.md", "croissant.json")]
+    made = card_dataset(small.folder)
+    assert [path.read_bytes() for path in made.files] == before
+
+
+def test_wrong_card_yaml_stops_the_command_but_no_extraction(
+    small: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    (small.folder / "card.yaml").write_text("motivation: x\n")
+    before = (small.folder / "README.md").read_bytes()
+    with pytest.raises(ConfigError, match="field 'creators' is missing"):
+        card_dataset(small.folder)
+    assert (small.folder / "README.md").read_bytes() == before
+    make_dataset(small.folder, small.clips(None))
+    assert "field 'creators' is missing" in caplog.text
+    assert "## Motivation\n\n*Not stated.*" in (small.folder / "README.md").read_text()
+
+
+def test_cards_need_a_finished_dataset(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no dataset here"):
+        card_dataset(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_card_head_is_yaml_whatever_the_name(small: Dataset) -> None:
-    for name in ('say "hi": [no]', "# $name ${x}", "line\nbreak | *bold*"):
-        card = render_card(small.info.model_copy(update={"name": name}))
-        _, head, body = card.split("---\n", 2)
-        assert yaml.safe_load(head)["pretty_name"] == name
+    for name in ('say "hi": [no]', "# $name ${x}", "line\nbreak | *bold*", "--- \n---\n"):
+        card = _card(small, name=name)
+        assert DatasetCard(card).data.pretty_name == name
+        body = card.split("\n---\n", 1)[1]
         assert len([line for line in body.splitlines() if line.startswith("# ")]) == 1
 
 
 def test_card_tells_of_the_split(small: Dataset) -> None:
-    split = SplitInfo(
-        test_share=0.1,
-        seed=4,
-        train_clips=1234,
-        test_clips=5,
-        train_identities=6,
-        test_identities=7,
-    )
-    card = render_card(small.info.model_copy(update={"split": split}))
-    assert "test share 0.1, seed 4" in card
-    assert "| train | 1,234 | 6 |" in card
+    split_dataset(small.folder, test_share=0.5, seed=4)
+    card = (small.folder / "README.md").read_text()
+    assert "test share 0.5, seed 4" in card
+    assert "| train | 1 | 1 | 4.8 s |" in card
+    assert "| Face height, px | 140 (140 to 140) | 140 (140 to 140) |" in card
 
 
 def test_settings_cannot_break_out_of_their_fence(small: Dataset) -> None:
-    config = {"note": "```\n~~~~\n# owned"}
-    card = render_card(small.info.model_copy(update={"config": config}))
+    card = _card(small, config={"note": "```\n~~~~\n# owned"})
     assert "\n# owned" not in card
 
 

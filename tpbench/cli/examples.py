@@ -32,6 +32,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "tpbench export DATASET --to hf --out for_hub/",
         "tpbench export DATASET --to talkingpose-json --out lists/ --root DATASET",
     ),
+    "card": ("tpbench card DATASET", "tpbench card DATASET --json"),
     "eval": (
         "tpbench eval --model warp --data DATASET",
         "tpbench eval --model my_module:MyModel --data DATASET --metrics psnr,ssim",

@@ -17,6 +17,7 @@ import typer
 from tpbench.cli import (
     bench,
     boards,
+    cards,
     compare,
     dataset,
     demo,
@@ -60,6 +61,7 @@ app.command("demo")(demo.demo)
 app.command("inspect")(dataset.inspect)
 app.command("split")(splitting.split)
 app.command("export")(exports.export)
+app.command("card")(cards.card)
 app.command("eval")(runs.evaluate)
 app.command("generate")(runs.generate)
 app.command("score")(scores.score)

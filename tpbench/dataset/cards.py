@@ -1,4 +1,8 @@
-"""What a dataset says to other tools: README.md, croissant.json, and tables for `datasets`.
+"""What a dataset says to people and tools: README.md, croissant.json, tables for `datasets`.
+
+README.md is a datasheet: what the extraction knows comes from the manifest and `dataset.json`, what
+only its publisher can know from `card.yaml` (`statements`). What nobody stated is said to be not
+stated.
 
 `datasets.load_dataset(FOLDER)` reads the `configs` at the head of README.md. One loader serves all
 of them, so they are all Parquet: a table of the kept clips per side of the split, and the manifest.
@@ -9,23 +13,47 @@ The same tables name the files of each clip relative to the folder in the column
 from __future__ import annotations
 
 import json
+import logging
 import re
+from contextlib import nullcontext
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, get_args
 
+from tpbench.dataset.croissant import CROISSANT_NAME, citation, croissant_json
+from tpbench.dataset.facts import (
+    Balance,
+    Candidates,
+    FilterEffect,
+    Group,
+    Provenance,
+    filter_effects,
+    groups_by,
+    provenance,
+    split_balance,
+)
 from tpbench.dataset.folder import (
     CLIP_VIDEO,
-    COLUMNS,
     KEYPOINTS,
     MANIFEST_NAME,
     POSE_VIDEO,
+    RECORDS_FOLDER,
+    RECORDS_LOCK,
+    Dataset,
     Table,
     read_table,
 )
-from tpbench.dataset.info import DatasetInfo, SplitName
-from tpbench.files import atomic_write, sha256_of
+from tpbench.dataset.info import DatasetInfo, Measurement, SplitName, length_text
+from tpbench.dataset.statements import Statements, read_statements, write_template
+from tpbench.errors import ConfigError
+from tpbench.files import atomic_write, atomic_write_text
 from tpbench.spread import relative_paths
+from tpbench.work.records import locked
+
+logger = logging.getLogger(__name__)
+
+CARD_NAME: Final = "README.md"
 
 WHOLE: Final = "whole"
 """Split of a table that is not split; `datasets` reserves "all"."""
@@ -37,16 +65,116 @@ _SIZES: Final = (
     (1_000_000, "100K<n<1M"),
 )
 """Size classes of dataset hubs: (limit, tag); the number of clips is below the limit."""
-_TYPES: Final = {
-    "string": "sc:Text",
-    "int64": "cr:Int64",
-    "float64": "cr:Float64",
-    "list": "sc:Text",
-}
+_HUB_LICENCES: Final = frozenset({
+    "apache-2.0", "mit", "cc", "cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0",
+    "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0",
+    "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0",
+    "cdla-sharing-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "odc-by", "odbl", "pddl",
+    "unlicense",
+})  # fmt: skip
+"""Licences of data that Hugging Face knows by name; all others are "other" there."""
+_COMPARED: Final = (
+    "clip.too_short",
+    "motion.static",
+    "hands.hidden",
+    "hands.rarely_both",
+    "face.turned",
+    "face.too_small",
+)
+"""Filters whose measurements show whether the sides of a split resemble one another."""
+_ADDRESS: Final = re.compile(r"https?://[\w.~:/?#@!$&+,;=%-]+")
 
 
-def render_card(info: DatasetInfo) -> str:
-    """Return the card as Markdown with a YAML header; it depends on `dataset.json` only."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFacts:
+    """What a card states of the manifest."""
+
+    effects: list[FilterEffect]
+    """What each filter removed."""
+    licences: list[Group]
+    sides: list[Group]
+    """Of the split."""
+    balance: list[Balance]
+    origin: Provenance
+
+    @classmethod
+    def of(cls, table: Table, info: DatasetInfo) -> CardFacts:
+        """Count on the columns of a manifest."""
+        candidates = Candidates(table=table)
+        compared = [item for item in info.measurements if item.code in _COMPARED]
+        return cls(
+            effects=filter_effects(candidates, info.measurements),
+            licences=groups_by(candidates, "licence"),
+            sides=groups_by(candidates, "split") if info.split is not None else [],
+            balance=split_balance(candidates, compared),
+            origin=provenance(candidates),
+        )
+
+
+def write_cards(folder: Path, info: DatasetInfo) -> Statements:
+    """Write README.md and croissant.json of a dataset whose manifest is written.
+
+    Returns:
+        what its publisher states in `card.yaml`. If that can't be read, a warning says why, and
+        the card is written without it: a long run must not end with nothing for a misspelt field.
+    """
+    try:
+        statements = read_statements(folder)
+    except ConfigError as error:
+        logger.warning("the card is written without what card.yaml states: %s", error)
+        statements = Statements.none()
+    _write(folder, info, statements)
+    return statements
+
+
+def card_dataset(folder: Path) -> Card:
+    """Write the cards of a finished dataset anew, and the template of `card.yaml` if there is none.
+
+    Raises:
+        ConfigError: `card.yaml` can't be read; nothing is written.
+        DatasetError: there is no finished dataset in `folder`, or another process is using it.
+    """
+    Dataset.open(folder)
+    records = folder / RECORDS_FOLDER
+    # An extraction into the dataset holds this lock; without records it can't be extended.
+    with locked(records / RECORDS_LOCK) if records.is_dir() else nullcontext():
+        statements = read_statements(folder)
+        first = write_template(folder)
+        _write(folder, Dataset.open(folder).info, statements)
+    return Card(folder=folder, template_written=first, open_fields=statements.open_fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What `card_dataset` wrote."""
+
+    folder: Path
+    template_written: bool
+    """There was no `card.yaml` before."""
+    open_fields: tuple[str, ...]
+    """Fields of `card.yaml` that state nothing."""
+
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """README.md and croissant.json."""
+        return self.folder / CARD_NAME, self.folder / CROISSANT_NAME
+
+
+def _write(folder: Path, info: DatasetInfo, statements: Statements) -> None:
+    facts = CardFacts.of(read_table(folder), info)
+    described = croissant_json(
+        info,
+        folder / MANIFEST_NAME,
+        statements=statements,
+        effects=facts.effects,
+        origin=facts.origin,
+    )
+    atomic_write_text(folder / CROISSANT_NAME, described)
+    atomic_write_text(folder / CARD_NAME, render_card(info, facts=facts, statements=statements))
+
+
+def render_card(info: DatasetInfo, *, facts: CardFacts, statements: Statements) -> str:
+    """Return the card as Markdown with a YAML header."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -55,27 +183,98 @@ def render_card(info: DatasetInfo) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"inline": _inline, "number": "{:,}".format}
-    return environment.from_string(_resource("card.md.j2")).render(
+    environment.filters |= {
+        "inline": _inline,
+        "prose": _prose,
+        "number": "{:,}".format,
+        "short": "{:.4g}".format,
+        "length": length_text,
+        "limit": _limit,
+    }
+    template = resources.files("tpbench.dataset").joinpath("card.md.j2").read_text(encoding="utf-8")
+    return environment.from_string(template).render(
         info=info,
         counts=info.counts,
-        # Every JSON string is a valid YAML string.
-        yaml_name=json.dumps(info.name, ensure_ascii=False),
+        facts=facts,
+        statements=statements,
+        head=_head(info, statements),
+        off=_switched_off(info),
+        citation=citation(info, statements.creators),
         tables=clip_tables(info),
-        size=next((tag for limit, tag in _SIZES if info.counts.kept < limit), "n>1M"),
-        titles={row.code: row.title for row in info.measurements if row.code},
         config=json.dumps(info.config, indent=2, sort_keys=True, ensure_ascii=False),
     )
 
 
-def _resource(name: str) -> str:
-    return resources.files("tpbench.dataset").joinpath(name).read_text(encoding="utf-8")
+def _head(info: DatasetInfo, statements: Statements) -> str:
+    """Return the YAML between the dashes, as Hugging Face reads it."""
+    import yaml
+
+    values: dict[str, Any] = {"pretty_name": info.name}
+    named = (statements.licence or "").lower()
+    if named in _HUB_LICENCES:
+        values["license"] = named
+    else:
+        slug = re.sub(r"[^a-z0-9.]+", "-", named).strip("-.")[:60]
+        values |= {"license": "other", "license_name": slug or "not-stated"}
+        values["license_link"] = statements.licence_url or CARD_NAME
+    if statements.languages:
+        values["language"] = statements.languages
+    values |= {
+        "task_categories": ["image-to-video"],
+        "tags": ["human-animation", "upper-body", "pose", "dwpose", "tpbench"],
+        "size_categories": [
+            next((tag for limit, tag in _SIZES if info.counts.kept < limit), "n>1M")
+        ],
+    }
+    if info.counts.candidates:
+        values["configs"] = _configs(info)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1_000)
+
+
+def _configs(info: DatasetInfo) -> list[dict[str, Any]]:
+    clips = [{"split": side, "path": name} for side, name in clip_tables(info).items()]
+    first = [{"config_name": "clips", "default": True, "data_files": clips}] if clips else []
+    whole = [{"split": WHOLE, "path": MANIFEST_NAME}]
+    return [*first, {"config_name": "candidates", "data_files": whole}]
+
+
+def _switched_off(info: DatasetInfo) -> list[Measurement]:
+    """Return the filters that the settings name with no threshold, or do not name."""
+    settings = info.config.get("filters")
+    if not isinstance(settings, dict):
+        return []  # a dataset of an earlier version, or one made by hand
+    return [row for row in info.measurements if row.code and settings.get(row.code) is None]
+
+
+def _limit(effect: FilterEffect) -> str:
+    """Return what a filter keeps, such as "≥ 48 px"."""
+    item = effect.measurement
+    if item is None or not effect.limits:
+        return ""
+    sign = {"at_least": "\N{GREATER-THAN OR EQUAL TO} ", "at_most": "\N{LESS-THAN OR EQUAL TO} "}
+    limits = " to ".join(f"{limit:g}" for limit in sorted({effect.limits[0], effect.limits[-1]}))
+    return f"{sign.get(item.direction, '')}{limits} {item.unit}".strip()
 
 
 def _inline(text: str) -> str:
     """Escape foreign text into a single line of Markdown without markup."""
     line = " ".join(text.split())
     return "".join(f"\\{char}" if char in r"\`*_[]<>|#" else char for char in line)
+
+
+def _prose(text: str | None) -> str:
+    """Return what a publisher states as paragraphs without markup; addresses become links."""
+    if text is None:
+        return "*Not stated.*"
+    paragraphs = re.split(r"\n\s*\n", text)
+    return "\n\n".join(" ".join(map(_word, part.split())) for part in paragraphs)
+
+
+def _word(word: str) -> str:
+    bare = word.rstrip(".,;:!?")
+    if _ADDRESS.fullmatch(bare):
+        return f"<{bare}>{word[len(bare) :]}"
+    return _inline(word)
 
 
 def clip_tables(info: DatasetInfo) -> dict[str, str]:
@@ -130,78 +329,3 @@ def _with_paths(folder: Path, rows: Table) -> Table:
         below = [f"{kind.folder_name}/{path}" for path in paths]
         rows = rows.add_column(at, column, pa.array(below, pa.string()))
     return rows
-
-
-def citation(info: DatasetInfo) -> str:
-    """Return a BibTeX entry for exactly these clips: name, version and content digest.
-
-    The authors are for its publisher to add.
-    """
-    key = re.sub(r"[^A-Za-z0-9]+", "-", info.name).strip("-") or "dataset"
-    fields = {"title": f"{{{_latex(info.name)}}}", "version": _latex(info.version)}
-    if info.finished_on is not None:
-        fields["year"] = info.finished_on[:4]
-    fields["note"] = (
-        f"{info.counts.kept} upper-body clips, extracted by tpbench {_latex(info.tool_version)}, "
-        f"content digest {info.digest}"
-    )
-    lines = [f"  {name} = {{{value}}}" for name, value in fields.items()]
-    return ",\n".join([f"@misc{{{key}-{info.digest[:8]}", *lines]) + "\n}"
-
-
-def _latex(text: str) -> str:
-    """Escape foreign text for LaTeX; braces and backslashes, which could end the field, go."""
-    line = " ".join(re.sub(r"[{}\\]", "", text).split())
-    line = re.sub(r"([&%$#_])", r"\\\1", line)
-    return line.replace("~", r"\textasciitilde{}").replace("^", r"\textasciicircum{}")
-
-
-def croissant_json(info: DatasetInfo, manifest: Path) -> str:
-    """Return the Croissant description of a dataset as JSON text.
-
-    The parts common to all datasets, including the context that Croissant 1.1 prescribes, are in
-    `croissant.json` beside this file.
-
-    Args:
-        info: the dataset.
-        manifest: its `manifest.parquet`, already written; the description holds its sha256.
-    """
-    described = json.loads(_resource("croissant.json"))
-    described |= {
-        "name": info.name,
-        "version": info.version,
-        "description": (
-            f"{info.counts.kept} upper-body clips ({info.counts.kept_length}, "
-            f"{info.counts.identities} identities) with whole-body keypoints and DWPose drawings, "
-            f"extracted by tpbench {info.tool_version}. Content digest {info.digest}."
-        ),
-        "citeAs": citation(info),
-        "rai:machineAnnotationTools": [
-            f"tpbench {info.tool_version}",
-            *(f"{role}: sha256 {digest}" for role, digest in sorted(info.models.items())),
-        ],
-    }
-    if info.finished_on is not None:
-        described["datePublished"] = info.finished_on
-    described["distribution"][0]["sha256"] = sha256_of(manifest)
-    fields = [_field(name, _TYPES[kind]) for name, kind in COLUMNS.items()]
-    for row in sorted(info.measurements, key=lambda item: item.name):
-        title = f"{row.title} ({row.unit})" if row.unit else row.title
-        for prefix, what in (("m", "measured"), ("t", "threshold")):
-            field = _field(f"{prefix}_{row.name}", "cr:Float64")
-            fields.append(field | {"description": f"{title}, {what}."})
-    described["recordSet"][0]["field"] = fields
-    return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
-
-
-def _field(name: str, data_type: str) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "@type": "cr:Field",
-        "@id": f"candidates/{name}",
-        "name": name,
-        "dataType": data_type,
-        "source": {"fileObject": {"@id": MANIFEST_NAME}, "extract": {"column": name}},
-    }
-    if COLUMNS.get(name) == "list":
-        described |= {"isArray": True, "arrayShape": "-1"}
-    return described

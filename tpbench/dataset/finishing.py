@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tpbench import __version__
-from tpbench.dataset.cards import croissant_json, render_card, write_clip_tables
+from tpbench.dataset.cards import write_cards, write_clip_tables
 from tpbench.dataset.folder import RECORDS_FOLDER, RECORDS_LOCK, Dataset, write_manifest
 from tpbench.dataset.identities import write_members
 from tpbench.dataset.info import (
@@ -151,9 +151,8 @@ def _write_settled(folder: Path, settled: Settled, info: DatasetInfo) -> Dataset
     if split is not None:
         write_placed(folder, settled.placed)
         write_split_lists(folder, clips)
-    manifest = write_manifest(folder, clips)
+    write_manifest(folder, clips)
     write_clip_tables(folder, info)
-    atomic_write_text(folder / "croissant.json", croissant_json(info, manifest))
-    atomic_write_text(folder / "README.md", render_card(info))
+    write_cards(folder, info)
     write_info(folder, info)
     return Dataset(folder=folder, info=info)
