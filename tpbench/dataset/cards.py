@@ -188,7 +188,7 @@ def render_card(info: DatasetInfo, *, facts: CardFacts, statements: Statements) 
         "prose": _prose,
         "number": "{:,}".format,
         "short": "{:.4g}".format,
-        "length": length_text,
+        "duration": length_text,
         "limit": _limit,
     }
     template = resources.files("tpbench.dataset").joinpath("card.md.j2").read_text(encoding="utf-8")

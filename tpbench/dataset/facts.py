@@ -172,11 +172,17 @@ def groups_by(candidates: Candidates, column: str) -> list[Group]:
     """Count the kept clips by the value of a column of text, the longest group first."""
     import pyarrow as pa
 
-    table = candidates.table.select([column, "source_id", "identity"])
-    table = table.append_column("seconds", pa.array(candidates.seconds))
+    table = pa.table(
+        {
+            "value": candidates.table[column],
+            "source_id": candidates.table["source_id"],
+            "identity": candidates.table["identity"],
+            "seconds": pa.array(candidates.seconds),
+        }
+    )
     counted = (
         table.filter(pa.array(candidates.kept))
-        .group_by(column)
+        .group_by("value")
         .aggregate(
             [
                 ("source_id", "count"),
@@ -189,7 +195,7 @@ def groups_by(candidates: Candidates, column: str) -> list[Group]:
     )
     groups = [
         Group(
-            name=row[column] or None,
+            name=row["value"] or None,
             clips=row["source_id_count"],
             sources=row["source_id_count_distinct"],
             identities=row["identity_count_distinct"],

@@ -100,6 +100,11 @@ def read_clips(folder: Path, *, status: str | None = None) -> list[Clip]:
     table = read_table(folder)
     if status is not None:
         table = table.filter(pc.equal(table["status"], status))
+    return rows_of(table)
+
+
+def rows_of(table: Table) -> list[Clip]:
+    """Return the rows of a manifest, or of a part of it, in their order."""
     return [_clip_of(row) for batch in table.to_batches() for row in batch.to_pylist()]
 
 
@@ -129,11 +134,15 @@ class ManifestIndex:
 
     def digest(self) -> str:
         """Return the content digest of the rows; see `content_digest`."""
-        import pyarrow.compute as pc
+        return _digest_of(self._table)
 
-        kept = self._table.filter(pc.equal(self._table["status"], "kept"))
-        columns = (kept[name].to_pylist() for name in ("clip_id", *FILE_HASHES))
-        return digest_of_files(list(row) for row in zip(*columns, strict=True))
+
+def _digest_of(table: Table) -> str:
+    import pyarrow.compute as pc
+
+    kept = table.filter(pc.equal(table["status"], "kept"))
+    columns = (kept[name].to_pylist() for name in ("clip_id", *FILE_HASHES))
+    return digest_of_files(list(row) for row in zip(*columns, strict=True))
 
 
 def read_table(folder: Path) -> Table:
@@ -350,6 +359,16 @@ class Dataset:
     def manifest(self) -> pd.DataFrame:
         """Return all rows, kept and rejected, as a data frame (see `read_manifest`)."""
         return read_manifest(self.folder)
+
+    def table(self) -> Table:
+        """Return all rows as an Arrow table, in the order of their clip_id (see `facts`).
+
+        Raises:
+            DatasetError: as `clips`.
+        """
+        table = read_table(self.folder)
+        self._require_digest(_digest_of(table))
+        return table
 
     def clips(self, status: Status | None = "kept", *, split: str | None = None) -> list[Clip]:
         """Return rows in the order of their clip_id.
