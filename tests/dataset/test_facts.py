@@ -61,7 +61,7 @@ def test_effect_holds_threshold_and_how_many_it_looked_at(tmp_path: Path) -> Non
 
 
 def test_thresholds_that_differ_between_rows_are_all_stated(tmp_path: Path) -> None:
-    rows = [kept(f"c{limit}", thresholds={"face_height_px": limit}) for limit in (48.0, 80.0)]
+    rows = [kept(f"c{limit:.0f}", thresholds={"face_height_px": limit}) for limit in (48.0, 80.0)]
     small = filter_effects(_candidates(tmp_path, rows), MEASUREMENTS)[0]
     assert small.limits == (48.0, 80.0)
 
@@ -75,7 +75,8 @@ def test_licences_are_counted_over_kept_clips_and_unknown_is_a_group(tmp_path: P
     ]
     first, second = groups_by(_candidates(tmp_path, rows), "licence")
     assert (first.name, first.clips, first.sources, first.identities) == ("cc-by-4.0", 2, 1, 1)
-    assert (second.name, second.clips, second.seconds) == (None, 1, pytest.approx(4.8))
+    assert (second.name, second.clips) == (None, 1)
+    assert second.seconds == pytest.approx(4.8)
 
 
 def test_provenance_is_of_sources_not_clips(tmp_path: Path) -> None:

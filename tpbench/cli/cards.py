@@ -9,7 +9,7 @@ from tpbench.cli.output import print_json
 
 
 def card(dataset: opt.DatasetFolder, as_json: opt.AsJson = False) -> None:
-    """Write README.md and croissant.json of a dataset: what is in it, and what is not known.
+    """Write a dataset's datasheet (README.md) and croissant.json.
 
     What only you can know (its purpose, people's consent, a contact, the licence) is read from
     DATASET/card.yaml. The first time, a template of it is written, which is yours from then on.

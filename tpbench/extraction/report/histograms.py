@@ -94,7 +94,8 @@ class Histogram:
                     stack.append(Bar(part=part, x=x, y=y, width=width, height=height))
             if stack:
                 span = f"{short(low)} to {short(high)} {self.measurement.unit}".strip()
-                said = ", ".join(f"{n:,} {PARTS.get(part, part)}" for part, n in numbers.items())
+                told = sorted(numbers, key=[*PARTS, *numbers].index)
+                said = ", ".join(f"{numbers[part]:,} {PARTS.get(part, part)}" for part in told)
                 yield f"{span}: {said}", stack
 
     def ticks(self) -> list[float]:
