@@ -49,7 +49,7 @@ def test_a_failed_write_leaves_the_former_dataset_readable(
     def full(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tpbench.dataset.finishing.render_card", full)
+    monkeypatch.setattr("tpbench.dataset.finishing.write_cards", full)
     with pytest.raises(OSError, match="No space left"):
         make_dataset(small.folder, small.clips(None))
 

@@ -28,7 +28,6 @@ from tpbench.dataset.info import (
 from tpbench.dataset.side_lists import write_placed, write_split_lists, write_version
 from tpbench.dataset.splitting import Settled, SplitRequest, SplitResult, settle
 from tpbench.dataset.strata import balance
-from tpbench.files import atomic_write_text
 from tpbench.work.records import locked
 
 logger = logging.getLogger(__name__)
