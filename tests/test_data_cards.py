@@ -13,7 +13,7 @@ from typing import Any
 import mlcroissant
 import pytest
 import typer
-from huggingface_hub import DatasetCard
+from huggingface_hub import metadata_load
 
 from tpbench.cli.main import app
 
@@ -46,7 +46,7 @@ def _text(card: Path) -> str:
 
 
 def _head(card: Path) -> dict[str, Any]:
-    return DatasetCard(_text(card)).data.to_dict()
+    return metadata_load(card / "README.md") or {}
 
 
 def _sources(card: Path) -> list[dict[str, Any]]:
