@@ -32,8 +32,8 @@ from tpbench.extraction.pipeline import (
     WORK_FOLDER,
     SourcePipeline,
     SourceResult,
-    _staging,
     move_clips,
+    staging_folder,
 )
 from tpbench.extraction.sources import Source, hashed, source_id
 from tpbench.extraction.worker import ExtractionTask
@@ -73,7 +73,7 @@ class QuickPipeline:
             for word in FAULTS.keys() & set(words):
                 raise FAULTS[word]
         self.require_folder()
-        with _staging(self.folder / WORK_FOLDER / source_id(source)) as staging:
+        with staging_folder(self.folder / WORK_FOLDER / source_id(source)) as staging:
             if "sleep" in words:
                 time.sleep(600)
             clips = [self._clip(source, number, staging) for number in range(1 + ("two" in words))]

@@ -33,6 +33,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "tpbench export DATASET --to talkingpose-json --out lists/ --root DATASET",
     ),
     "card": ("tpbench card DATASET", "tpbench card DATASET --json"),
+    "import": (
+        "tpbench import CLIPS --out DATASET --skeleton mediapipe",
+        "tpbench import CLIPS --out DATASET --poses POSES --table clips.csv",
+        "tpbench import CLIPS --out DATASET --fit crop --fps 30",
+    ),
     "eval": (
         "tpbench eval --model warp --data DATASET",
         "tpbench eval --model my_module:MyModel --data DATASET --metrics psnr,ssim",

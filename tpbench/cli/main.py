@@ -24,6 +24,7 @@ from tpbench.cli import (
     examples,
     exports,
     extraction,
+    importing,
     metrics,
     models,
     runs,
@@ -45,7 +46,7 @@ _WORDS: Final = {
     "Input should be a valid number, unable to parse string as a number": "want a number",
 }
 """Wordings of libraries, and ours."""
-_RESUMED = frozenset({"extract", "demo", "eval", "generate", "score", "export"})
+_RESUMED = frozenset({"extract", "demo", "eval", "generate", "score", "export", "import"})
 """Commands that continue where they were interrupted."""
 
 app = typer.Typer(
@@ -62,6 +63,7 @@ app.command("inspect")(dataset.inspect)
 app.command("split")(splitting.split)
 app.command("export")(exports.export)
 app.command("card")(cards.card)
+app.command("import")(importing.import_clips)
 app.command("eval")(runs.evaluate)
 app.command("generate")(runs.generate)
 app.command("score")(scores.score)

@@ -119,7 +119,7 @@ class SourcePipeline:
         self.require_folder()
         # Two shards may give different sources the same id: see `planning`.
         name = f"{source_id(source)}-{path_mark(source)}"
-        with _staging(self.folder / WORK_FOLDER / name) as staging:
+        with staging_folder(self.folder / WORK_FOLDER / name) as staging:
             work = _SourceWork(
                 pipeline=self,
                 source=source,
@@ -339,7 +339,7 @@ class _SourceWork:
 
 
 @contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
+def staging_folder(folder: Path) -> Iterator[Path]:
     """Provide an empty folder and delete it afterwards; one left by a killed run is cleared."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(exist_ok=True)

@@ -48,7 +48,7 @@ class ExtractionTask:
         try:
             done = self.pipeline.run(source, on_frame)
         except Exception as error:
-            raised = self._classified(source, error)
+            raised = classified(source, error, self.folder, self.require_folder)
             if raised is error:
                 raise
             raise raised from error
@@ -64,21 +64,31 @@ class ExtractionTask:
         """Close the models."""
         self.pipeline.detectors.close()
 
-    def _classified(self, source: Source, error: Exception) -> Exception:
-        """Distinguish faults of the source from those of the machine; return what to raise."""
-        why = why_out_of_reach(source, error)
-        if why is not None:
-            return PostponedError(f"{source.shown_path}: {why}; the next run tries again")
-        try:
-            self.require_folder()
-        except HaltError as gone:
-            return gone
-        fault = machine_fault(error, where=self.folder)
-        if fault is not None:
-            return HaltError(fault)
-        if isinstance(error, MediaError) and Path(error.path) == source.path:
-            return MediaError(source.shown_path, error.reason)
-        return error
+
+def classified(
+    source: Source, error: Exception, folder: Path | None, require_folder: Callable[[], None]
+) -> Exception:
+    """Distinguish faults of a source from those of the machine; return what to raise.
+
+    Args:
+        source: that could not be processed.
+        error: what was raised.
+        folder: of the dataset.
+        require_folder: raises when the dataset no longer exists.
+    """
+    why = why_out_of_reach(source, error)
+    if why is not None:
+        return PostponedError(f"{source.shown_path}: {why}; the next run tries again")
+    try:
+        require_folder()
+    except HaltError as gone:
+        return gone
+    fault = machine_fault(error, where=folder)
+    if fault is not None:
+        return HaltError(fault)
+    if isinstance(error, MediaError) and Path(error.path) == source.path:
+        return MediaError(source.shown_path, error.reason)
+    return error
 
 
 def task_spec(

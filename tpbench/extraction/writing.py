@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -183,22 +184,19 @@ def write_clip(  # noqa: PLR0913 - what a clip is made of
         width_px=size_px,
         height_px=size_px,
     )
-    kinds = CLIP_VIDEO, POSE_VIDEO, KEYPOINTS
-    video, poses, keypoints = (kind.make_place(folder, clip_id) for kind in kinds)
-    audio = _sound(source, info, span) if info.has_audio else None
-    writer = partial(VideoWriter, width_px=size_px, height_px=size_px, fps=info.fps)
-    given_px = (crop.side_px, crop.side_px)
-    _write_videos(
-        read_frames(source, info=info, start_frame=span.start_frame, end_frame=span.end_frame),
-        crop,
-        writer(video, encoding=CLIP, audio=audio, frame_size_px=given_px),
-        writer(poses, encoding=POSE),
-        PoseDrawer(moved.keypoints, moved.scores, size_px, size_px),
+    frames = read_frames(source, info=info, start_frame=span.start_frame, end_frame=span.end_frame)
+    video, poses = write_videos(
+        folder,
+        clip_id,
+        source=source,
+        frames=frames,
+        crop=crop,
+        pose=moved,
+        fps=info.fps,
+        audio=_sound(source, info, span) if info.has_audio else None,
     )
+    keypoints = KEYPOINTS.make_place(folder, clip_id)
     save_pose(keypoints, moved)
-    counts = (_picture_count(video), _picture_count(poses), len(moved))
-    if counts != (span.n_frames,) * 3:
-        raise MediaError(source, f"gave {counts} frames for a clip of {span.n_frames}")
     return WrittenClip(
         size_px=size_px,
         clip_sha256=sha256_of(video),
@@ -207,7 +205,47 @@ def write_clip(  # noqa: PLR0913 - what a clip is made of
     )
 
 
-def _write_videos(
+def write_videos(  # noqa: PLR0913 - what the two videos are made of
+    folder: Path,
+    clip_id: str,
+    *,
+    source: Path,
+    frames: Iterable[Frame],
+    crop: CropBox,
+    pose: WholeBodyPose,
+    fps: Fraction,
+    audio: AudioSource | None,
+) -> tuple[Path, Path]:
+    """Write clip and pose video below `folder`, as `write_clip` does; return their paths.
+
+    Args:
+        folder: see `write_clip`.
+        clip_id: names the files.
+        source: the video, for errors.
+        frames: of the whole picture, one per frame of the clip.
+        crop: square of the clip.
+        pose: the person over the clip, in px of the clip; its width is that of the clip.
+        fps: frames a second.
+        audio: sound to add.
+    """
+    video, poses = (kind.make_place(folder, clip_id) for kind in (CLIP_VIDEO, POSE_VIDEO))
+    size_px = pose.width_px
+    writer = partial(VideoWriter, width_px=size_px, height_px=size_px, fps=fps)
+    given_px = (crop.side_px, crop.side_px)
+    _write_both(
+        frames,
+        crop,
+        writer(video, encoding=CLIP, audio=audio, frame_size_px=given_px),
+        writer(poses, encoding=POSE),
+        PoseDrawer(pose.keypoints, pose.scores, size_px, size_px),
+    )
+    counts = (_picture_count(video), _picture_count(poses))
+    if counts != (len(pose),) * 2:
+        raise MediaError(source, f"gave {counts} frames for a clip of {len(pose)}")
+    return video, poses
+
+
+def _write_both(
     frames: Iterable[Frame],
     crop: CropBox,
     clip: VideoWriter,
