@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import cast
 
 from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
+from tpbench.dataset.removal import Removals
 from tpbench.errors import MediaError
 from tpbench.extraction.pipeline import (
     WORK_FOLDER,
@@ -103,6 +104,8 @@ class QuickPipeline:
             source_path=source.shown_path,
             source_sha256=source.sha256,
             identity=source_id(source),
+            start_s=float(number),
+            end_s=number + 1.0,
             n_frames=25,
             fps_num=25,
             fps_den=1,
@@ -128,5 +131,8 @@ def build(config: JsonObject) -> ExtractionTask:
     )
     object.__setattr__(pipeline, "detectors", _NoDetectors())
     return ExtractionTask(
-        pipeline=cast("SourcePipeline", pipeline), folder=folder, require_folder=require_folder
+        pipeline=cast("SourcePipeline", pipeline),
+        folder=folder,
+        require_folder=require_folder,
+        removals=Removals.read(folder),
     )

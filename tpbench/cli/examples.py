@@ -38,6 +38,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "tpbench import CLIPS --out DATASET --poses POSES --table clips.csv",
         "tpbench import CLIPS --out DATASET --fit crop --fps 30",
     ),
+    "remove": (
+        "tpbench remove DATASET --source SOURCE --reason 'asked by the speaker'",
+        "tpbench remove DATASET --clip CLIP --clip CLIP_2 --dry-run",
+        "tpbench remove DATASET --file ids.txt",
+    ),
     "eval": (
         "tpbench eval --model warp --data DATASET",
         "tpbench eval --model my_module:MyModel --data DATASET --metrics psnr,ssim",

@@ -27,6 +27,7 @@ from tpbench.cli import (
     importing,
     metrics,
     models,
+    removal,
     runs,
     scores,
     splitting,
@@ -61,6 +62,7 @@ app.command("extract")(extraction.extract)
 app.command("demo")(demo.demo)
 app.command("inspect")(dataset.inspect)
 app.command("split")(splitting.split)
+app.command("remove")(removal.remove)
 app.command("export")(exports.export)
 app.command("card")(cards.card)
 app.command("import")(importing.import_clips)

@@ -8,6 +8,7 @@
       splits/*.csv               each identity on one side       side_lists.py
       clips-*.parquet            the kept clips of each side     cards.py
       README.md croissant.json   card, machine-readable card     cards.py
+      removals.json              what was removed for good       removal.py
 
 `finalise` writes everything except the clips; `Dataset.open` reads a dataset.
 """

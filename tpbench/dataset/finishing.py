@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tpbench import __version__
 from tpbench.dataset.cards import write_cards, write_clip_tables
@@ -25,12 +26,16 @@ from tpbench.dataset.info import (
     read_info,
     write_info,
 )
+from tpbench.dataset.removal import Removals
 from tpbench.dataset.side_lists import write_placed, write_split_lists, write_version
 from tpbench.dataset.splitting import Settled, SplitRequest, SplitResult, settle
 from tpbench.dataset.strata import balance
+from tpbench.errors import ConfigError
 from tpbench.work.records import locked
 
 logger = logging.getLogger(__name__)
+
+_FIRST_VERSION: Final = "1.0.0"
 
 
 def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
@@ -38,7 +43,7 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
     rows: Iterable[Clip],
     *,
     name: str,
-    version: str = "1.0.0",
+    version: str | None = None,
     config: Mapping[str, Any],
     models: Mapping[str, str],
     measurements: Sequence[Measurement],
@@ -50,13 +55,14 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
     Called after every run, with all rows: the result depends only on them, the arguments, and the
     date on which this content was finished first. Identities are joined as `identities.csv` says,
     and if the dataset was split before, they keep their sides, and new ones get one. Hashes in the
-    rows are not checked here; `Dataset.verify` compares them with the files.
+    rows are not checked here; `Dataset.verify` compares them with the files. Rows of what was
+    removed from the dataset are left out, wherever they come from.
 
     Args:
         folder: the dataset, which already contains clips, keypoints and poses.
         rows: all candidates, in any order.
         name: display name.
-        version: of the dataset, chosen by its publisher.
+        version: of the dataset, chosen by its publisher; by default that of before, or "1.0.0".
         config: the resolved configuration, as plain JSON values.
         models: role ("skeleton", "face", "hand") -> sha256 of the model files.
         measurements: descriptions of the measured columns.
@@ -67,17 +73,18 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
         DatasetError: two rows share a clip_id, or an existing `dataset.json` is not readable.
     """
     former = read_info(folder) if (folder / INFO_NAME).is_file() else None
-    clips = sorted(rows, key=lambda clip: clip.clip_id)
+    split = former.split if former is not None else None
+    clips = sorted(_that_stay(folder, rows, split), key=lambda clip: clip.clip_id)
     digest = content_digest(clips)
     info = DatasetInfo(
         # A folder's name may contain bytes that are no valid text.
         name=name.encode("utf-8", "backslashreplace").decode("utf-8"),
-        version=version,
+        version=version or (_FIRST_VERSION if former is None else former.version),
         tool_version=__version__,
         digest=digest,
         finished_on=_finished_on(former, digest),
         counts=count(clips),
-        split=former.split if former is not None else None,
+        split=split,
         models=dict(models),
         measurements=tuple(measurements),
         config=dict(config),
@@ -85,6 +92,60 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
         sources_pending=sources_pending,
     )
     return _write(folder, clips, info)
+
+
+def _that_stay(folder: Path, rows: Iterable[Clip], split: SplitInfo | None) -> list[Clip]:
+    """Return the rows of nothing and nobody that was removed from a dataset."""
+    removals = Removals.read(folder)
+    clips = removals.without_removed(rows)
+    if not removals.of_people:
+        return clips
+    joined = settle(folder, clips, split).clips
+    stay = {clip.clip_id for clip in removals.without_removed(joined)}
+    return [clip for clip in clips if clip.clip_id in stay]
+
+
+def finalise_fewer(folder: Path, clips: Sequence[Clip]) -> Dataset:
+    """Write a finished dataset again after rows were removed from it; its version moves on.
+
+    Clips that stay keep their side of the split. Where `dataset.json` already describes these rows,
+    its version stays: this can be repeated.
+
+    Args:
+        folder: the dataset.
+        clips: the rows that stay.
+
+    Raises:
+        DatasetError: there is no dataset.
+    """
+    info = read_info(folder)
+    digest, counts = content_digest(clips), count(clips)
+    if (digest, counts) != (info.digest, info.counts):
+        info = info.model_copy(
+            update={
+                "version": next_version(info.version),
+                "digest": digest,
+                "finished_on": _finished_on(info, digest),
+                "counts": counts,
+            }
+        )
+    if info.split is not None:
+        identities = {clip.identity for clip in clips if clip.status == "kept"}
+        placed = {name: side for name, side in info.split.placed.items() if name in identities}
+        info = info.model_copy(update={"split": info.split.model_copy(update={"placed": placed})})
+    return _write(folder, sorted(clips, key=lambda clip: clip.clip_id), info)
+
+
+def next_version(version: str) -> str:
+    """Return the version after a small change: the last number goes up, or there is one more.
+
+    >>> next_version("1.0.0"), next_version("2026-09"), next_version("draft")
+    ('1.0.1', '2026-10', 'draft.1')
+    """
+    match = re.fullmatch(r"(.*?)(\d+)", version, re.DOTALL)
+    if match is None:
+        return f"{version}.1"
+    return f"{match[1]}{int(match[2]) + 1:0{len(match[2])}d}"
 
 
 def _finished_on(former: DatasetInfo | None, digest: str) -> str:
@@ -121,6 +182,7 @@ def make_split(folder: Path, request: SplitRequest) -> SplitResult:
         dataset = Dataset.open(folder)
         clips = dataset.clips(None)
         settled = settle(folder, clips, dataset.info.split, request)
+        _refuse_removed(folder, settled.clips)
         _write_settled(folder, settled, dataset.info)
     assert settled.split is not None  # noqa: S101 - a request always gives one
     return SplitResult(
@@ -129,6 +191,17 @@ def make_split(folder: Path, request: SplitRequest) -> SplitResult:
         members=settled.members,
         notes=settled.notes,
     )
+
+
+def _refuse_removed(folder: Path, clips: Sequence[Clip]) -> None:
+    """Refuse joins by which clips are of a person who was removed: those are to be removed, too."""
+    removals = Removals.read(folder)
+    for clip in clips:
+        if removals.removes_row(clip):
+            raise ConfigError(
+                f"{folder}: {clip.clip_id} would be of {clip.identity!r}, who was removed from the "
+                f"dataset; first run `tpbench remove` with --source {clip.source_id}"
+            )
 
 
 def _write(folder: Path, clips: Sequence[Clip], info: DatasetInfo) -> Dataset:

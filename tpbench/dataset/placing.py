@@ -45,6 +45,8 @@ def place(
     """
     names = strata.identities
     sides = {name: fixed[name] for name in names if name in fixed}
+    if len(sides) == len(names):
+        return sides
     free = [row for row, name in enumerate(names) if name not in fixed]
     free.sort(key=lambda row: (draw(names[row], seed), names[row]))
     in_test = np.array([sides.get(name) == "test" for name in names], dtype=bool)

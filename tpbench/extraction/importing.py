@@ -24,6 +24,7 @@ from tpbench.detectors.base import Device
 from tpbench.devices import require_device
 from tpbench.errors import ConfigError
 from tpbench.extraction.existing_sets import ExistingClip, find_clips, with_poses, with_table
+from tpbench.extraction.former import read_former
 from tpbench.extraction.leftovers import prune, sweep
 from tpbench.extraction.planning import make_folder
 from tpbench.extraction.records import (
@@ -32,7 +33,6 @@ from tpbench.extraction.records import (
     SourceRecord,
     SourceRecords,
     open_records,
-    read_former,
 )
 from tpbench.extraction.report import write_report
 from tpbench.extraction.run import ITEM_TIMEOUT_S

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from tpbench.dataset import Clip
 from tpbench.dataset.folder import CLIP_FILES
+from tpbench.dataset.removal import Removals
 from tpbench.detectors.base import DetectorSuite
 from tpbench.errors import DamageError, TransparentError
 from tpbench.extraction.config import ExtractionConfig
@@ -25,6 +26,7 @@ from tpbench.extraction.filters import (
 )
 from tpbench.extraction.following import PieceAnalyser
 from tpbench.extraction.measures import StageClock
+from tpbench.extraction.removed import marks_of, shots_that_stay
 from tpbench.extraction.rows import RowMaker, path_mark, transparent_row
 from tpbench.extraction.screening import (
     Screened,
@@ -84,6 +86,8 @@ class SourcePipeline:
     """Of the dataset. It is never created again: removing it during a run ends the run."""
     require_folder: Callable[[], None] = anywhere
     """Raises when the dataset no longer exists."""
+    removals: Removals = field(default_factory=Removals)
+    """Of the dataset: stretches of sources that must not come back."""
 
     def run(self, source: Source, on_frame: Callable[[int], None]) -> SourceResult:
         """Process one source. Its clips are moved into the dataset together at the end.
@@ -133,10 +137,12 @@ class SourcePipeline:
                     detectors=self.detectors,
                 ),
             )
-            clips = tuple(work.clips(on_frame))
+            clips = tuple(self.removals.without_removed(work.clips(on_frame)))
+            stay = {clip.clip_id for clip in clips}
+            decided = {name: at for name, at in work.decided.items() if name in stay}
             self.require_folder()
             with clock.stage("write"):
-                write_thumbnails(self.folder, source_id(source), source.path, info, work.decided)
+                write_thumbnails(self.folder, source_id(source), source.path, info, decided)
             move_clips([c.clip_id for c in clips if c.status == "kept"], staging, self.folder)
         return SourceResult(
             source_sha256=source.sha256 or "",
@@ -179,7 +185,7 @@ class _SourceWork:
             yield self.rows.damaged(lost.span, lost.error)
         work = replace(self, info=found.screened.info)
         tracks = 0
-        for shot in found.screened.shots:
+        for shot in self._shots(found.screened):
             if shot.is_transition:
                 yield self._noted(self.rows.transition(shot.span), shot.span.n_frames // 2)
                 continue
@@ -191,6 +197,13 @@ class _SourceWork:
                 clips = [self.rows.damaged(shot.span, error)]
             yield from clips
             tracks += sum(clip.track_id is not None for clip in clips)
+
+    def _shots(self, screened: Screened) -> Iterable[Shot]:
+        """Return the shots without stretches that were removed from the dataset."""
+        marks = marks_of(self.source, url=self.rows.provenance.url)
+        removed_s = self.pipeline.removals.spans_of(marks)
+        min_s = self.pipeline.config.clip.min_s
+        return shots_that_stay(screened.shots, removed_s, fps=screened.info.fps, min_s=min_s)
 
     def _unfit_file(self) -> Clip | None:
         """Return the only row of a source none of which can be kept, by its size and length."""

@@ -13,17 +13,21 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat, PlainSerializer
 
 from tpbench.canonical import settings_digest
-from tpbench.dataset import Clip, DatasetInfo, RunStats, read_clips
+from tpbench.dataset import Clip, RunStats
 from tpbench.dataset.folder import MANIFEST_NAME, RECORDS_FOLDER, RECORDS_LOCK
-from tpbench.dataset.info import INFO_NAME, read_info
+from tpbench.dataset.info import INFO_NAME
+from tpbench.dataset.removal import Removals
 from tpbench.errors import DatasetError, MediaError
+from tpbench.extraction.former import published_clips, read_former
 from tpbench.extraction.leftovers import holds_work
+from tpbench.extraction.removed import REMOVED, marks_of, result_that_stays
 from tpbench.extraction.rows import failed_row
 from tpbench.extraction.sources import Source, hashed
 from tpbench.extraction.speed import read_times, run_file
@@ -105,6 +109,19 @@ class SourceRecord(Record):
         held = [{name: clip.get(name) for name in names} for clip in clips]
         return self.model_copy(update={"result": self.result | {"clips": held}})
 
+    def without_removed(self, removals: Removals) -> SourceRecord | None:
+        """Return what may stay of it in a dataset with these removals; None: nothing."""
+        if not removals:
+            return self
+        source = replace(self.source, sha256=self.sha256 or None)
+        if removals.removes_source_with(marks_of(source)):
+            return None
+        result = None if self.result is None else result_that_stays(self.result, removals)
+        if result is None and self.state == "done":
+            return None
+        replaced = [pair for pair in self.replaced if not removals.removes_clip_id(pair[0])]
+        return self.model_copy(update={"result": result, "replaced": replaced})
+
 
 def kept_clips(result: JsonObject) -> list[list[str]]:
     """Return id and sha256 of each kept clip in a worker's result."""
@@ -141,6 +158,8 @@ class SourceRecords:
         """By item, without rejects; outdated records are pending."""
         self.planned: dict[str, Source] = {}
         """The sources this run will process, by item."""
+        self.removed: set[str] = set()
+        """Items that turned out to be sources that were removed from the dataset."""
         for record in read_records(folder):
             self._remember(record)
 
@@ -152,6 +171,9 @@ class SourceRecords:
         """Record the outcome of a source, then count it. Only `done` replaces its former result."""
         source = self.planned[outcome.key]
         former = self.known.get(outcome.key)
+        if outcome.result is not None and outcome.result.get(REMOVED):
+            self._leave_out(source, progress)
+            return
         replaced = [] if former is None else self._replaced(former)
         result = None if outcome.result is None else dict(outcome.result)
         if former is not None and former.result is not None:
@@ -215,7 +237,7 @@ class SourceRecords:
             known = self.known.get(record.item)
             state = "pending" if known is None else known.state
             if state in FAILED_STATES:
-                failed = _failed_row(record)
+                failed = row_of_failure(record)
                 rows[failed.clip_id] = failed
             core_s += record.cpu_s
             if record.result is not None:
@@ -255,7 +277,8 @@ class SourceRecords:
                 len(former),
                 former[0].source.shown_path + (", ..." if len(former) > 1 else ""),
             )
-        return len(items) - self.num_finished(items) + len(former)
+        left = len(items - self.removed) - self.num_finished(items)
+        return left + len(former)
 
     def num_finished(self, items: Set[str]) -> int:
         """Return how many of these sources are finished."""
@@ -304,7 +327,7 @@ class SourceRecords:
             for record in self.known.values()
             for name, sha256 in (*record.kept(), *self._replaced(record))
         }
-        published = _published(self.folder)
+        published = published_clips(self.folder)
         if published is not None:
             where, kept, missing = MANIFEST_NAME, len(published), len(set(published) - known)
         else:
@@ -331,11 +354,21 @@ class SourceRecords:
         self.known[record.item] = record.without_rejects()
 
     def _read(self, item: str) -> SourceRecord:
-        return SourceRecord.read(existing_path(self.home / _SOURCES, _name(item)))
+        record = SourceRecord.read(existing_path(self.home / _SOURCES, _name(item)))
+        return record.without_removed(Removals.read(self.folder)) or record
 
     def _delete(self, item: str) -> None:
         remove(self.home / _SOURCES, _name(item))
         del self.known[item]
+
+    def _leave_out(self, source: Source, progress: ProgressCounter) -> None:
+        """Keep nothing of a source that was removed from the dataset."""
+        logger.info("%s was removed from the dataset", printable(source.shown_path))
+        self.require_in_place()
+        remove(self.home / _SOURCES, _name(source.key))
+        self.known.pop(source.key, None)
+        self.removed.add(source.key)
+        progress.finish(source.key, counts=Counter())
 
     def _count(self, outcome: Outcome, source: Source, progress: ProgressCounter) -> None:
         clips = () if outcome.result is None else outcome.result["clips"]
@@ -414,12 +447,22 @@ def _run_locks(home: Path, shard: Shard | None) -> Iterator[None]:
 def read_records(folder: Path) -> Iterator[SourceRecord]:
     """Yield the records of a dataset, in the order of their files' names.
 
+    What was removed from the dataset is left out, also where that is not finished.
+
     Raises:
         DatasetError: one is damaged.
     """
+    removals = Removals.read(folder)
+    for _, record in stored_records(folder):
+        if (stays := record.without_removed(removals)) is not None:
+            yield stays
+
+
+def stored_records(folder: Path) -> Iterator[tuple[Path, SourceRecord]]:
+    """Yield each record as it is stored, with its file; raises as `read_records` does."""
     for path in _record_paths(folder):
         try:
-            yield SourceRecord.read(path)
+            yield path, SourceRecord.read(path)
         except RecordError as error:
             raise _damaged(error) from error
 
@@ -432,23 +475,6 @@ def write_record(home: Path, record: SourceRecord, settings: Settings) -> Source
     sync(home / _SOURCES)
     remove_old(home / _SOURCES, name)
     return record
-
-
-def read_former(folder: Path) -> DatasetInfo | None:
-    """Read `dataset.json` before any work is done; None if it does not exist.
-
-    Raises:
-        DatasetError: it is damaged. The records hold all but two things in it.
-    """
-    if not (folder / INFO_NAME).exists():
-        return None
-    try:
-        return read_info(folder)
-    except DatasetError as error:
-        raise DatasetError(
-            f"{error}; put it back from a copy, or delete it and run again: no clip is lost, "
-            "only the dataset's name (--name) and its splits (`tpbench split`)"
-        ) from error
 
 
 def error_line(source: Source, error: str, *, unexpected: bool) -> str:
@@ -479,18 +505,8 @@ def _damaged(error: RecordError) -> DatasetError:
     return DatasetError(f"{error}; {HOW_TO_MEND}")
 
 
-def _published(folder: Path) -> list[tuple[str, str | None]] | None:
-    """Return id and sha256 of the clips that the manifest keeps; None if it can't be read."""
-    if not (folder / MANIFEST_NAME).exists():
-        return None
-    try:
-        return [(c.clip_id, c.clip_sha256) for c in read_clips(folder, status="kept")]
-    except DatasetError as error:
-        logger.warning("%s; it will be rewritten", error)
-        return None
-
-
-def _failed_row(record: SourceRecord) -> Clip:
+def row_of_failure(record: SourceRecord) -> Clip:
+    """Return the one row of a source that failed or was given up."""
     source = record.source
     unexpected = record.error_detail is not None or record.state == "quarantined"
     line = error_line(source, record.error or "unknown error", unexpected=unexpected)

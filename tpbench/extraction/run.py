@@ -12,15 +12,18 @@ from typing import Any, Final
 
 from tpbench.canonical import settings_digest
 from tpbench.dataset import Clip, Dataset, finalise
+from tpbench.dataset.removal import REMOVALS_NAME, Removals
 from tpbench.detectors.base import Device
 from tpbench.devices import require_device
 from tpbench.errors import ConfigError, number_of
 from tpbench.extraction.config import ExtractionConfig, load_preset
 from tpbench.extraction.filters import described_measurements
+from tpbench.extraction.former import read_former
 from tpbench.extraction.leftovers import prune, sweep
 from tpbench.extraction.old_ledger import convert_ledger
 from tpbench.extraction.planning import make_folder, plan, work_items
-from tpbench.extraction.records import WORKER_LOG, SourceRecords, open_records, read_former
+from tpbench.extraction.records import WORKER_LOG, SourceRecords, open_records
+from tpbench.extraction.removed_files import delete_clip_files
 from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import find_sources, plain_path
 from tpbench.extraction.speed import Tally, gpus_of
@@ -264,6 +267,13 @@ class _Run:
         self.records.require_in_place()
         logger.info("writing the manifest, the card and the report of %s", self.folder)
         rows, stats = self.records.published(workers=self.workers, gpus=self.gpus)
+        if self.records.removed:
+            logger.warning(
+                "%s: %s left out, as removed from it before (%s)",
+                self.folder,
+                number_of(len(self.records.removed), "video"),
+                REMOVALS_NAME,
+            )
         sweep(self.folder)
         dataset = finalise(
             self.folder,
@@ -275,6 +285,11 @@ class _Run:
             run=stats,
             sources_pending=self.records.num_pending(self.keys),
         )
+        if removals := Removals.read(self.folder):
+            left = dataset.clips(None)
+            gone = {row.clip_id for row in rows} - {row.clip_id for row in left}
+            delete_clip_files(self.folder, removals, gone)
+            rows = left
         prune(self.folder, rows, self.records.replaced_clips())
         self.records.end_period()
         write_report(self.folder)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tpbench.dataset.folder import RECORDS_FOLDER
+from tpbench.dataset.removal import Removals
 from tpbench.detectors.base import Device, Strides
 from tpbench.errors import MediaError
 from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.pipeline import SourcePipeline, anywhere
+from tpbench.extraction.removed import REMOVED, is_removed
 from tpbench.extraction.rows import duplicate_row
-from tpbench.extraction.sources import Source, why_out_of_reach
+from tpbench.extraction.sources import Source, hashed, why_out_of_reach
 from tpbench.wholebody import PoseSource
 from tpbench.work import TaskSpec
 from tpbench.work.faults import HaltError, PostponedError, machine_fault
@@ -33,10 +36,17 @@ class ExtractionTask:
     """Of the dataset; named in errors that name no file."""
     require_folder: Callable[[], None] = anywhere
     """Raises when the dataset no longer exists."""
+    removals: Removals = field(default_factory=Removals)
+    """Of the dataset: sources that must not come back."""
 
     def __call__(self, payload: JsonObject, report: ProgressReport) -> dict[str, Any]:
         """Process one source; return its rows, its length and the time per stage, as JSON."""
         source = Source.from_json(payload)
+        if self.removals:
+            with suppress(MediaError):  # told when it is processed
+                source = hashed(source)
+            if is_removed(source, self.removals):
+                return _result((), "", 0, 0.0, {}) | {REMOVED: True}
         if source.duplicate_of is not None:
             clip = duplicate_row(source)
             return _result((clip.to_json(),), source.sha256 or "", 0, 0.0, {})
@@ -137,6 +147,7 @@ def build(config: JsonObject) -> ExtractionTask:
     folder = Path(config["folder"])
     require_folder = partial(require_same, folder / RECORDS_FOLDER, tuple(config["records_id"]))
     settings = ExtractionConfig.model_validate(config["settings"])
+    removals = Removals.read(folder)
     suite = build_suite(
         skeleton=config["skeleton"],
         device=config["device"],
@@ -154,9 +165,11 @@ def build(config: JsonObject) -> ExtractionTask:
             detectors=suite,
             folder=folder,
             require_folder=require_folder,
+            removals=removals,
         ),
         folder=folder,
         require_folder=require_folder,
+        removals=removals,
     )
 
 

@@ -1,0 +1,46 @@
+"""What an earlier run published, read before a run begins: damage is found before any work."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from tpbench.dataset import DatasetInfo, read_clips
+from tpbench.dataset.folder import MANIFEST_NAME
+from tpbench.dataset.info import INFO_NAME, read_info
+from tpbench.dataset.removal import Removals
+from tpbench.errors import DatasetError
+
+logger = logging.getLogger(__name__)
+
+
+def read_former(folder: Path) -> DatasetInfo | None:
+    """Read `dataset.json` before any work is done; None if it does not exist.
+
+    Raises:
+        DatasetError: it is damaged. The records hold all but two things in it.
+    """
+    if not (folder / INFO_NAME).exists():
+        return None
+    try:
+        return read_info(folder)
+    except DatasetError as error:
+        raise DatasetError(
+            f"{error}; put it back from a copy, or delete it and run again: no clip is lost, "
+            "only the dataset's name (--name) and its splits (`tpbench split`)"
+        ) from error
+
+
+def published_clips(folder: Path) -> list[tuple[str, str | None]] | None:
+    """Return id and sha256 of the clips that the manifest keeps; None if it can't be read.
+
+    Clips that were removed from the dataset are left out, also where that is not finished.
+    """
+    if not (folder / MANIFEST_NAME).exists():
+        return None
+    try:
+        kept = Removals.read(folder).without_removed(read_clips(folder, status="kept"))
+    except DatasetError as error:
+        logger.warning("%s; it will be rewritten", error)
+        return None
+    return [(clip.clip_id, clip.clip_sha256) for clip in kept]
