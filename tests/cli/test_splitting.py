@@ -54,7 +54,7 @@ def test_split_prints_how_alike_the_sides_are_and_who_was_joined(folder: Path) -
     lines = words(result.stdout)
     assert "clips by class whole train test test - whole" in lines
     assert any(line.startswith("Head turn (deg) below 1 ") for line in lines)
-    assert "Time in motion not measured 100.0% 100.0% 100.0% +0.0" in lines
+    assert "Time in motion not measured 100.0% 100.0% 100.0% 0.0" in lines
     assert any(line.startswith("largest difference: ") for line in lines)
     assert "2 sources joined into 1 identity (1 by uploader): identities.csv" in lines
     said = json.loads(invoke("split", folder, "--json").stdout)

@@ -106,7 +106,7 @@ def balance_table(result: SplitResult) -> Table:
     before = ""
     for row in result.balance:
         title = row.title if row.unit in {"", "share"} else f"{row.title} ({row.unit})"
-        difference = "" if row.difference is None else f"{100 * row.difference:+.1f}"
+        difference = "" if row.difference is None else _points(row.difference, digits=1)
         shares = (row.whole_share, row.train_share, row.test_share)
         table.add_row(
             "" if row.trait == before else title, row.range_text, *map(_percent, shares), difference
@@ -149,5 +149,11 @@ def _summary(result: SplitResult) -> list[str]:
 
 
 def _difference(row: ClassBalance) -> str:
-    points = 100 * (row.difference or 0.0)
-    return f"{points:+.1f} percentage points ({row.title.lower()}, {row.range_text})"
+    points = _points(row.difference or 0.0, digits=2)
+    return f"{points} percentage points ({row.title.lower()}, {row.range_text})"
+
+
+def _points(difference: float, *, digits: int) -> str:
+    """Return a difference of shares in percentage points, without a sign if it rounds to 0."""
+    rounded = round(100 * difference, digits)
+    return f"{rounded:+.{digits}f}" if rounded else f"{0:.{digits}f}"
