@@ -32,6 +32,7 @@ from tpbench.dataset.info import write_info
 from tpbench.dataset.side_lists import read_placed, read_version, write_placed, write_version
 from tpbench.dataset.splitting import Settled, settle
 from tpbench.errors import ConfigError, DatasetError
+from tpbench.extraction.former import read_former
 
 names = st.text(min_size=1, max_size=20)
 shares = st.floats(min_value=0.001, max_value=0.999)
@@ -443,6 +444,19 @@ def test_requests_that_cannot_be_meant_are_refused(
     with pytest.raises(ConfigError, match=said):
         make_split(small.folder, request_)
     assert not (small.folder / "splits").exists()
+
+
+@pytest.mark.parametrize("name", ["identities.csv", "splits/placed.csv", "splits/test-v1.csv"])
+def test_a_damaged_list_is_found_before_an_extraction_does_any_work(
+    tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "d"
+    make_dataset(folder, people(4) + people(2, first=4, uploader="Jane"))
+    make_split(folder, SplitRequest(test_share=0.5, version_name="test-v1"))
+    assert read_former(folder) == Dataset.open(folder).info
+    table(folder / name, "what\never\n")
+    with pytest.raises(DatasetError, match=rf"{name}: want a column '"):
+        read_former(folder)
 
 
 # Whatever happens to a dataset.

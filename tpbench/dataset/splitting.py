@@ -153,6 +153,19 @@ def empty_side_warning(info: SplitInfo) -> str | None:
     return f"no clip is on the {empty} side of the split; split the dataset again: `tpbench split`"
 
 
+def require_readable(folder: Path, split: SplitInfo | None) -> None:
+    """Refuse damaged lists of joins and sides, before any work that will need them.
+
+    Raises:
+        DatasetError: one can't be read.
+    """
+    read_members(folder)
+    if split is not None:
+        read_placed(folder)
+        for name in split.versions:
+            read_version(folder, name)
+
+
 def settle(
     folder: Path,
     clips: Sequence[Clip],

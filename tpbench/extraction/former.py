@@ -9,6 +9,7 @@ from tpbench.dataset import DatasetInfo, read_clips
 from tpbench.dataset.folder import MANIFEST_NAME
 from tpbench.dataset.info import INFO_NAME, read_info
 from tpbench.dataset.removal import Removals
+from tpbench.dataset.splitting import require_readable
 from tpbench.errors import DatasetError
 
 logger = logging.getLogger(__name__)
@@ -18,17 +19,20 @@ def read_former(folder: Path) -> DatasetInfo | None:
     """Read `dataset.json` before any work is done; None if it does not exist.
 
     Raises:
-        DatasetError: it is damaged. The records hold all but two things in it.
+        DatasetError: it is damaged, and the records hold all but two things in it; or a list of
+            joins or sides is.
     """
     if not (folder / INFO_NAME).exists():
         return None
     try:
-        return read_info(folder)
+        info = read_info(folder)
     except DatasetError as error:
         raise DatasetError(
             f"{error}; put it back from a copy, or delete it and run again: no clip is lost, "
             "only the dataset's name (--name) and its splits (`tpbench split`)"
         ) from error
+    require_readable(folder, info.split)
+    return info
 
 
 def published_clips(folder: Path) -> list[tuple[str, str | None]] | None:
