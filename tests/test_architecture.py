@@ -34,9 +34,17 @@ def test_a_part_knows_neither_its_peers_nor_what_is_above(part: str) -> None:
         assert not parents & forbidden, path
 
 
-@pytest.mark.parametrize("shared", ["video", "weights", "dataset", "detectors", "work"])
+@pytest.mark.parametrize("shared", ["video", "weights", "dataset", "detectors", "work", "fetching"])
 def test_what_is_shared_knows_no_part(shared: str) -> None:
     forbidden = {f"tpbench.{part}" for part in (*PARTS, *ABOVE)}
     for path in (ROOT / shared).rglob("*.py"):
         parents = {".".join(name.split(".")[:2]) for name in imported(path)}
         assert not parents & forbidden, path
+
+
+def test_fetching_and_datasets_are_apart_but_for_what_was_removed() -> None:
+    for path in (ROOT / "fetching").rglob("*.py"):
+        of_datasets = {name for name in imported(path) if name.startswith("tpbench.dataset")}
+        assert all(name.startswith("tpbench.dataset.removal") for name in of_datasets), path
+    for path in (ROOT / "dataset").rglob("*.py"):
+        assert not any(name.startswith("tpbench.fetching") for name in imported(path)), path

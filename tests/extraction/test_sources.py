@@ -214,7 +214,7 @@ def test_an_address_or_a_list_of_ids_is_refused_with_the_way_to_fetch_videos(
     talks: Path, out: Path
 ) -> None:
     for named in (Path("https://www.youtube.com/watch?v=1"), _put(talks / "video_ids.csv")):
-        with pytest.raises(ConfigError, match=r"can't be downloaded by tpbench: .* yt-dlp"):
+        with pytest.raises(ConfigError, match=r"pass --fetch .*, or run `tpbench fetch` first"):
             find_sources([named], excluded=out)
 
 

@@ -11,10 +11,16 @@ from typer.core import TyperCommand
 from typer.models import CommandInfo
 
 EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
+    "fetch": (
+        "tpbench fetch video_ids.csv --out RAW --limit 20",
+        "tpbench fetch https://example.org/ids.csv --out RAW --licence cc-by",
+        "tpbench fetch ids.txt --out RAW --exclude excluded.txt --dry-run",
+    ),
     "extract": (
         "tpbench extract talks/ --out DATASET --skeleton mediapipe",
         "tpbench extract talks/ --out DATASET --dry-run",
         "tpbench extract talks/ --out DATASET --shard 2/4",
+        "tpbench extract video_ids.csv --fetch --delete-raw --out DATASET",
     ),
     "demo": ("tpbench demo", "tpbench demo --out DIR"),
     "inspect": (

@@ -10,19 +10,27 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tpbench.cli import fetch as fetching
 from tpbench.cli import options as opt
 from tpbench.cli.dataset import dataset_json, render_summary, run_lines
+from tpbench.cli.fetch import list_address, print_fetched
 from tpbench.cli.output import console, counted, print_json, size
 from tpbench.cli.progress import failed, progress_bar
+from tpbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from tpbench.dataset import Dataset
+    from tpbench.extraction.fetched import FetchedDataset
     from tpbench.extraction.run import ExtractionRequest
+    from tpbench.fetching.request import FetchRequest
     from tpbench.work import Progress, ProgressListener
     from tpbench.work.records import Shard
 
 
-Inputs = Annotated[list[Path], typer.Argument(help="Videos, or folders to search for videos.")]
+Inputs = Annotated[
+    list[Path],
+    typer.Argument(help="Videos, or folders to search for videos; with --fetch: an id list."),
+]
 Preset = Annotated[str, typer.Option(help="talkingpose, demo, or the path of a .yaml file.")]
 Skeleton = Annotated[
     Literal["dwpose", "mediapipe"],
@@ -49,6 +57,23 @@ ExtractShard = Annotated[
     typer.Option(
         help="2/4 processes part 2 of 4 of the videos, beside the other parts; run again without "
         "--shard to write the manifest."
+    ),
+]
+Fetch = Annotated[
+    bool,
+    typer.Option(
+        "--fetch", help="The input is an id list: fetch its videos as `tpbench fetch` does."
+    ),
+]
+Raw = Annotated[
+    Path | None,
+    typer.Option(help="With --fetch: folder for the raw videos. Default: beside OUT, OUT-raw."),
+]
+DeleteRaw = Annotated[
+    bool,
+    typer.Option(
+        "--delete-raw",
+        help="With --fetch: delete each raw video once it is extracted; few are there at a time.",
     ),
 ]
 DryRun = Annotated[
@@ -79,6 +104,17 @@ def extract(
     name: DatasetName = None,
     shard: ExtractShard = None,
     item_timeout: ItemTimeout = 1800,
+    fetch: Fetch = False,
+    raw: Raw = None,
+    delete_raw: DeleteRaw = False,
+    max_height: fetching.MaxHeight = 1080,
+    rate_limit: fetching.RateLimit = None,
+    pause: fetching.Pause = 5.0,
+    cookies: fetching.CookiesFile = None,
+    licence: fetching.OnlyLicence = None,
+    exclude: fetching.Exclude = None,
+    list_sha256: fetching.ListSha256 = None,
+    limit: fetching.Limit = None,
     dry_run: DryRun = False,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -101,6 +137,39 @@ def extract(
         name=name,
         item_timeout_s=item_timeout,
     )
+    if fetch:
+        from tpbench.extraction.fetched import raw_folder
+        from tpbench.fetching.request import FetchRequest
+
+        listed = FetchRequest(
+            id_list=_only_list(inputs),
+            out=raw or raw_folder(out),
+            list_sha256=list_sha256,
+            max_height_px=max_height,
+            rate_limit_mb_s=rate_limit,
+            pause_s=pause,
+            cookies=cookies,
+            licence=licence,
+            exclude=exclude,
+            retry_failed=retry_failed,
+            limit=limit,
+        )
+        _extract_list(
+            request, listed, part, delete_raw=delete_raw, dry_run=dry_run, as_json=as_json
+        )
+        return
+    _refuse_without_fetch(
+        {
+            "--raw": raw,
+            "--delete-raw": delete_raw,
+            "--rate-limit": rate_limit,
+            "--cookies": cookies,
+            "--licence": licence,
+            "--exclude": exclude,
+            "--list-sha256": list_sha256,
+            "--limit": limit,
+        }
+    )
     if dry_run:
         _print_preview(request, part, as_json=as_json)
     elif part is not None:
@@ -111,6 +180,60 @@ def extract(
         with terminate_as_interrupt(), _progress_bar() as listener:
             dataset = run_extraction(request, listener)
         _print_dataset(dataset, out, as_json=as_json)
+
+
+def _only_list(inputs: list[Path]) -> str:
+    if len(inputs) != 1:
+        raise ConfigError(f"--fetch wants one id list, got {len(inputs)} inputs")
+    return list_address(inputs[0])
+
+
+def _refuse_without_fetch(options: dict[str, object]) -> None:
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise ConfigError(f"{given[0]} goes with --fetch and an id list")
+
+
+def _extract_list(
+    request: ExtractionRequest,
+    listed: FetchRequest,
+    shard: Shard | None,
+    *,
+    delete_raw: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    from tpbench.extraction.fetched import extract_list, preview_list, refuse_shard
+    from tpbench.work import terminate_as_interrupt
+
+    refuse_shard(shard)
+    if dry_run:
+        found, problems = preview_list(request, listed)
+        print_fetched(found, as_json=as_json, is_preview=True)
+        for problem in problems:
+            typer.echo(f"would stop: {problem}", err=True)
+        if problems:
+            raise typer.Exit(opt.STOPPED_EXIT_CODE)
+        return
+    with terminate_as_interrupt(), _progress_bar() as listener:
+        made = extract_list(request, listed, listener, delete_raw=delete_raw)
+    _print_fetched_dataset(made, Path(request.out), as_json=as_json)
+
+
+def _print_fetched_dataset(made: FetchedDataset, out: Path, *, as_json: bool) -> None:
+    if as_json:
+        print_json(dataset_json(made.dataset) | {"fetch": made.fetch_json})
+    else:
+        print_fetched(made.fetch)
+    if made.kept_raw:
+        typer.echo(
+            f"raw videos that stay, as no clips could be made of them: {len(made.kept_raw)}, such "
+            f"as {made.kept_raw[0]}",
+            err=True,
+        )
+    _print_dataset(made.dataset, out, as_json=None if as_json else False)
+    if not made.fetch.is_complete:
+        raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
 def _print_preview(request: ExtractionRequest, shard: Shard | None, *, as_json: bool) -> None:
@@ -160,12 +283,13 @@ def _print_shard(shard: Shard, state: Progress, out: Path, *, as_json: bool) -> 
         raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
-def _print_dataset(dataset: Dataset, out: Path, *, as_json: bool) -> None:
+def _print_dataset(dataset: Dataset, out: Path, *, as_json: bool | None) -> None:
+    """Print a dataset; as neither (None) if its JSON has been printed with something else."""
     from tpbench.dataset import empty_side_warning
 
     if as_json:
         print_json(dataset_json(dataset))
-    else:
+    elif as_json is not None:
         console().print(render_summary(dataset.info))
         if not dataset.info.counts.kept:
             typer.echo(

@@ -25,6 +25,7 @@ from tpbench.cli import (
     exports,
     extraction,
     importing,
+    fetch,
     metrics,
     models,
     removal,
@@ -47,7 +48,7 @@ _WORDS: Final = {
     "Input should be a valid number, unable to parse string as a number": "want a number",
 }
 """Wordings of libraries, and ours."""
-_RESUMED = frozenset({"extract", "demo", "eval", "generate", "score", "export", "import"})
+_RESUMED = frozenset({"fetch", "extract", "demo", "eval", "generate", "score", "export", "import"})
 """Commands that continue where they were interrupted."""
 
 app = typer.Typer(
@@ -58,6 +59,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("fetch")(fetch.fetch)
 app.command("extract")(extraction.extract)
 app.command("demo")(demo.demo)
 app.command("inspect")(dataset.inspect)

@@ -68,8 +68,7 @@ class PlainLines:
         share = f" ({state.done / state.total:.0%})" if state.total else ""
         parts = [
             f"{state.done:,} of {state.total:,} {self._unit}{share}",
-            counted(state.frames, "frame"),
-            *filter(None, [news]),
+            *filter(None, [_frames(state), news]),
         ]
         finished, left = state.done - state.before, state.total - state.done
         if finished > 0 and left > 0:
@@ -78,6 +77,11 @@ class PlainLines:
         if names := _in_work():
             parts.append(f"now {names}")
         return f"{self._step}: {', '.join(parts)}"
+
+
+def _frames(state: WorkProgress) -> str:
+    """Return how many frames were worked on; empty where no frames are looked at."""
+    return "" if state.step == "fetch" else counted(state.frames, "frame")
 
 
 def _in_work() -> str:
@@ -145,7 +149,7 @@ def progress_bar(unit: str, *, several_steps: bool = False) -> Iterator[Show]:
 
     def show(state: WorkProgress, *, step: str, news: str = "") -> None:
         head = f"{step}: " if several_steps else ""
-        text = head + ", ".join(filter(None, [counted(state.frames, "frame"), news]))
+        text = head + ", ".join(filter(None, [_frames(state), news]))
         bar.update(task, total=state.total, completed=state.done, news=text)
         bar.start()  # only once there is something to show; may be called repeatedly
 

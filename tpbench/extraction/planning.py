@@ -197,12 +197,37 @@ def work_items(records: SourceRecords) -> Iterator[WorkItem]:
         HaltError: the records were removed or replaced.
     """
     names = SourceNames(records)
-    for key, source in records.planned.items():
-        records.require_in_place()
-        former = records.known.get(key)
-        attempts = 0 if former is None else former.attempts
-        records.planned[key] = named = names.named(source)
-        yield WorkItem(key=key, payload=named.to_json(), attempts=attempts)
+    for key in records.planned:
+        yield work_item(records, key, names)
+
+
+def work_item(records: SourceRecords, key: str, names: SourceNames) -> WorkItem:
+    """Return a planned source as an item, after giving it its id.
+
+    Raises:
+        HaltError: the records were removed or replaced.
+    """
+    records.require_in_place()
+    former = records.known.get(key)
+    attempts = 0 if former is None else former.attempts
+    records.planned[key] = named = names.named(records.planned[key])
+    return WorkItem(key=key, payload=named.to_json(), attempts=attempts)
+
+
+def is_finished(records: SourceRecords, key: str, *, retry_failed: bool) -> bool:
+    """Whether a source need not be processed even if its file is no longer there.
+
+    Args:
+        records: of the dataset.
+        key: of the source.
+        retry_failed: see `plan`.
+    """
+    record = records.known.get(key)
+    if record is None or record.state in {"pending", "postponed"}:
+        return False
+    if record.state == "done":
+        return not _lacks_files(record, records.folder)
+    return not retry_failed
 
 
 class SourceNames:

@@ -45,12 +45,18 @@ class ExtractionPreview:
         return {**asdict(self), "folder": str(self.folder)}
 
 
-def preview_extraction(request: ExtractionRequest, shard: Shard | None = None) -> ExtractionPreview:
+def preview_extraction(
+    request: ExtractionRequest,
+    shard: Shard | None = None,
+    *,
+    sources: list[Source] | None = None,
+) -> ExtractionPreview:
     """Find out what `extract` would do, and what would stop it. Writes nothing.
 
     Args:
         request: the call.
         shard: the part to process; None for all.
+        sources: already found; None: those of the inputs.
 
     Raises:
         ConfigError: a preset, option or input is wrong.
@@ -62,7 +68,8 @@ def preview_extraction(request: ExtractionRequest, shard: Shard | None = None) -
     if workers < 1:
         raise ConfigError(f"--workers must be at least 1, got {workers}")
     folder = plain_path(Path(request.out))
-    sources = find_sources([Path(given) for given in request.inputs], excluded=folder)
+    if sources is None:
+        sources = find_sources([Path(given) for given in request.inputs], excluded=folder)
     if shard is not None:
         sources = [source for source in sources if shard.holds(source.shown_path)]
     settings = _settings(folder)

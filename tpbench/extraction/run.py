@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from tpbench.extraction.planning import make_folder, plan, work_items
 from tpbench.extraction.records import WORKER_LOG, SourceRecords, open_records
 from tpbench.extraction.removed_files import delete_clip_files
 from tpbench.extraction.report import write_report
-from tpbench.extraction.sources import find_sources, plain_path
+from tpbench.extraction.sources import Source, find_sources, plain_path
 from tpbench.extraction.speed import Tally, gpus_of
 from tpbench.extraction.steadying import visibility
 from tpbench.extraction.worker import task_spec
@@ -37,6 +37,7 @@ from tpbench.work import (
     ProgressCounter,
     ProgressListener,
     TaskSpec,
+    WorkItem,
     explain_halts,
     run_items,
     usable_cores,
@@ -136,7 +137,7 @@ def run_extraction(
     request: ExtractionRequest, on_progress: ProgressListener | None = None
 ) -> Dataset:
     """Run `extract` on a request. An interrupted run publishes its finished sources."""
-    with _opened(request, shard=None) as run:
+    with opened(request, shard=None) as run:
         _, interruption = run.work(on_progress)
         dataset = run.publish()
         if interruption is not None:
@@ -160,7 +161,7 @@ def run_shard(
             "--redo starts everything over, which no single shard can do; choose a new output "
             "folder, or run it without --shard"
         )
-    with _opened(request, shard=shard) as run:
+    with opened(request, shard=shard) as run:
         state, interruption = run.work(on_progress)
         if interruption is not None:
             raise interruption
@@ -168,8 +169,19 @@ def run_shard(
 
 
 @contextmanager
-def _opened(request: ExtractionRequest, *, shard: Shard | None) -> Iterator[_Run]:
-    """Check everything, lock the folder and plan, before any source is processed."""
+def opened(
+    request: ExtractionRequest, *, shard: Shard | None, sources: Sequence[Source] | None = None
+) -> Iterator[Run]:
+    """Check everything, lock the folder and plan, before any source is processed.
+
+    Args:
+        request: what is to be extracted.
+        shard: the part to process; None for all.
+        sources: already found; None: those of the inputs.
+
+    Raises:
+        ConfigError, MissingWeightsError, DatasetError: as `extract`.
+    """
     from tpbench.detectors.base import weights_digest
 
     preset, skeleton = request.preset, request.skeleton
@@ -181,7 +193,8 @@ def _opened(request: ExtractionRequest, *, shard: Shard | None) -> Iterator[_Run
     if request.item_timeout_s < 0:
         raise ConfigError(f"--item-timeout must not be negative, got {request.item_timeout_s:g}")
     require_device(request.device, library="onnxruntime")
-    sources = find_sources([Path(given) for given in request.inputs], excluded=folder)
+    if sources is None:
+        sources = find_sources([Path(given) for given in request.inputs], excluded=folder)
     models = weights_digest(skeleton, offline=request.offline)
     convert_ledger(folder)
     make_folder(folder)
@@ -199,7 +212,7 @@ def _opened(request: ExtractionRequest, *, shard: Shard | None) -> Iterator[_Run
     ):
         if shard is None:
             sweep(folder)
-        yield _Run(
+        yield Run(
             request=request,
             shard=shard,
             config=config,
@@ -213,8 +226,8 @@ def _opened(request: ExtractionRequest, *, shard: Shard | None) -> Iterator[_Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
-    """A planned run that holds the lock of its folder."""
+class Run:
+    """A planned run that holds the lock of its folder; create it with `opened`."""
 
     request: ExtractionRequest
     shard: Shard | None
@@ -233,11 +246,29 @@ class _Run:
         """Process the planned sources; return the progress and the interruption, if any."""
         total, before = len(self.keys), self.records.num_finished(self.keys)
         progress = ProgressCounter("extract", total=total, before=before, listener=on_progress)
+        interruption = self.process(work_items(self.records), progress)
+        return progress.state(), interruption
+
+    def process(
+        self,
+        items: Iterable[WorkItem | None],
+        progress: ProgressCounter,
+        *,
+        then: Callable[[Outcome], None] = lambda _: None,
+    ) -> KeyboardInterrupt | None:
+        """Process sources as they are drawn; return the interruption, if any.
+
+        Args:
+            items: of sources that are planned by the time they are drawn.
+            progress: of the run.
+            then: called with each outcome after it is recorded.
+        """
+        state = progress.state()
         logger.info(
             "extracting into %s: %d of %d videos left, %s, skeletons by %s",
             self.folder,
-            total - before,
-            total,
+            state.total - state.before,
+            state.total,
             number_of(self.workers, "worker"),
             self.request.skeleton,
         )
@@ -249,15 +280,14 @@ class _Run:
         )
         interruption = None
         tally = Tally(workers=self.workers, gpus=self.gpus)
-        tallied = _Tallied(records=self.records, tally=tally)
+        tallied = _Tallied(records=self.records, tally=tally, then=then)
         began_s = monotonic()
         try:
-            items = work_items(self.records)
             run_items(_task(self), items, tallied, executor=pool, progress=progress)
         except KeyboardInterrupt as error:
             interruption = error
         self.records.add_run(tally.stats(monotonic() - began_s), self.shard)
-        return progress.state(), interruption
+        return interruption
 
     def publish(self) -> Dataset:
         """Write the dataset's files from all finished sources.
@@ -303,14 +333,16 @@ class _Tallied:
 
     records: SourceRecords
     tally: Tally
+    then: Callable[[Outcome], None]
 
     def add(self, outcome: Outcome, progress: ProgressCounter) -> None:
         """See `Records.add`."""
         self.records.add(outcome, progress)
         self.tally.add(outcome)
+        self.then(outcome)
 
 
-def _task(run: _Run) -> TaskSpec:
+def _task(run: Run) -> TaskSpec:
     return task_spec(
         config=run.config,
         folder=run.folder,

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from tpbench.dataset.folder import OLD_LEDGER, RECORDS_FOLDER
 from tpbench.errors import ConfigError, MediaError
+from tpbench.fetching.outcomes import FETCHED_TABLE, METADATA_ENDING
 from tpbench.files import sha256_of
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.privacy import public_text
@@ -27,8 +28,6 @@ from tpbench.work.faults import causes, is_out_of_reach
 
 logger = logging.getLogger(__name__)
 
-METADATA_ENDING: Final = ".info.json"
-"""Ending of the metadata file that yt-dlp writes beside a video."""
 _PART: Final = re.compile(r"(?P<stem>.+)\.f(?P<format>[^.\s]+)")
 
 
@@ -155,10 +154,7 @@ _SOURCE: Final = TypeAdapter(Source)
 
 _ADDRESS: Final = re.compile(r"https?:/")
 _LISTS: Final = frozenset({".csv", ".tsv", ".txt", ".json"})
-_NOT_DOWNLOADED: Final = (
-    "can't be downloaded by tpbench: fetch the videos with yt-dlp, as docs/extraction.md says, and "
-    "name their folder"
-)
+_NOT_FETCHED: Final = "pass --fetch for the videos of an id list, or run `tpbench fetch` first"
 
 
 def plain_path(path: Path) -> Path:
@@ -188,10 +184,11 @@ def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
     for given in inputs:
         root = plain_path(given)
         if not root.exists():
-            what = _NOT_DOWNLOADED if _ADDRESS.match(str(given)) else "does not exist"
+            is_address = _ADDRESS.match(str(given))
+            what = f"is an address; {_NOT_FETCHED}" if is_address else "does not exist"
             raise ConfigError(f"input {given} {what}")
         if root.is_file() and root.suffix.lower() in _LISTS:
-            raise ConfigError(f"input {given} is no video; a list of videos {_NOT_DOWNLOADED}")
+            raise ConfigError(f"input {given} is no video; {_NOT_FETCHED}")
         if _real(root).is_relative_to(excluded):
             raise ConfigError(
                 f"input {given} lies in the dataset {excluded} itself; name the raw videos"
@@ -347,7 +344,7 @@ def _videos_below(root: Path, excluded: Path, left_out: Counter[str]) -> Iterato
             ending = Path(name).suffix.lower()
             if ending in VIDEO_SUFFIXES:
                 yield folder / name
-            elif not name.lower().endswith(METADATA_ENDING):
+            elif not name.lower().endswith(METADATA_ENDING) and name != FETCHED_TABLE:
                 left_out[ending or "without an ending"] += 1
 
 

@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 _MAX_START_FAILURES: Final = 3
 _STOP_GRACE_S: Final = 1.5
+_LOOK_AGAIN_S: Final = 0.2
+"""Time after which items that were not ready are asked for again."""
 
 ReportListener = Callable[[str, JsonObject], None]
 """Called with the key of an item and the report of its task."""
@@ -54,14 +56,14 @@ class Executor(Protocol):
     def run(
         self,
         task: TaskSpec,
-        items: Iterable[WorkItem],
+        items: Iterable[WorkItem | None],
         *,
         on_report: ReportListener | None = None,
     ) -> Generator[Outcome, None, None]:
         """Yield outcomes as they arrive: in no particular order, one final outcome per item.
 
-        Items are drawn one at a time, when a worker is free. Closing the generator stops the work:
-        wrap it in `contextlib.closing`.
+        Items are drawn one at a time, when a worker is free; None says that the next one is not
+        ready yet. Closing the generator stops the work: wrap it in `contextlib.closing`.
 
         Raises:
             TPBenchError: no item can be processed: the task refuses to start, workers can't start,
@@ -80,7 +82,7 @@ class Records(Protocol):
 
 def run_items(
     task: TaskSpec,
-    items: Iterable[WorkItem],
+    items: Iterable[WorkItem | None],
     records: Records,
     *,
     executor: Executor,
@@ -93,7 +95,7 @@ def run_items(
 
     Args:
         task: what to do with each item.
-        items: drawn one at a time, each after the previous one was assigned.
+        items: drawn one at a time, each after the previous one was assigned; see `Executor.run`.
         records: store the outcomes.
         executor: processes the items.
         progress: counts the progress of each item.
@@ -161,7 +163,7 @@ class InThisProcess:
     def run(
         self,
         task: TaskSpec,
-        items: Iterable[WorkItem],
+        items: Iterable[WorkItem | None],
         *,
         on_report: ReportListener | None = None,
     ) -> Generator[Outcome, None, None]:
@@ -169,6 +171,9 @@ class InThisProcess:
         process: Process | None = None
         try:
             for item in items:
+                if item is None:
+                    time.sleep(_LOOK_AGAIN_S)
+                    continue
                 process = process or self.build(task.config)
                 with IN_WORK.at(item.key, where="in this process"):
                     answer = attempt(process, item, _reporter(item.key, on_report))
@@ -203,7 +208,7 @@ class Pool:
     def run(
         self,
         task: TaskSpec,
-        items: Iterable[WorkItem],
+        items: Iterable[WorkItem | None],
         *,
         on_report: ReportListener | None = None,
     ) -> Generator[Outcome, None, None]:
@@ -225,12 +230,14 @@ class _Workers:
         self,
         pool: Pool,
         task: TaskSpec,
-        items: Iterable[WorkItem],
+        items: Iterable[WorkItem | None],
         on_report: ReportListener | None,
     ) -> None:
         self._pool = pool
         self._task = task
         self._items = iter(items)
+        self._waiting = False
+        """Whether items were not ready when they were last asked for."""
         self._on_report = on_report
         self._to_retry: deque[WorkItem] = deque()
         self._workers: list[WorkerHandle] = []
@@ -238,6 +245,7 @@ class _Workers:
 
     def assign(self) -> bool:
         """Give every free worker an item and start missing workers; False if no item is left."""
+        self._waiting = False
         for worker in self._workers:
             if worker.item is None and (item := self._next_item()) is not None:
                 worker.give(item)
@@ -247,7 +255,7 @@ class _Workers:
             worker = self._start_worker()
             self._workers.append(worker)
             worker.give(item)
-        return any(worker.item is not None for worker in self._workers)
+        return self._waiting or any(worker.item is not None for worker in self._workers)
 
     def wait(self) -> list[WorkerHandle]:
         """Return the workers that sent a message or died; may be empty when one is overdue."""
@@ -256,6 +264,8 @@ class _Workers:
         if limit_s is not None:
             ages_s = [time.monotonic() - worker.moved_s for worker in self._busy()]
             timeout_s = max(0.0, limit_s - max(ages_s, default=0.0))
+        if self._waiting:
+            timeout_s = min(_LOOK_AGAIN_S, _LOOK_AGAIN_S if timeout_s is None else timeout_s)
         readable = wait([worker.connection for worker in self._workers], timeout_s)
         return [worker for worker in self._workers if worker.connection in readable]
 
@@ -304,7 +314,14 @@ class _Workers:
                 worker.process.kill()
 
     def _next_item(self) -> WorkItem | None:
-        return self._to_retry.popleft() if self._to_retry else next(self._items, None)
+        if self._to_retry:
+            return self._to_retry.popleft()
+        if self._waiting:  # asked once a round is enough
+            return None
+        for item in self._items:
+            self._waiting = item is None
+            return item
+        return None
 
     def _busy(self) -> list[WorkerHandle]:
         return [worker for worker in self._workers if worker.ready and worker.item is not None]
