@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fetching.server import Answer, Site, write_list
@@ -93,6 +93,7 @@ def test_duplicates_are_merged_and_counted(rows: list[str]) -> None:
     assert sum(video.rows for video in found.videos) == len(rows)
 
 
+@settings(max_examples=30)
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -136,7 +137,7 @@ def test_a_row_without_times_asks_for_the_whole_video(tmp_path: Path) -> None:
         ("", "the list is empty; it names no video"),
         ("\n \n", "the list is empty"),
         ("video_id\n", "has a header and nothing else"),
-        ("id\n,\n", "its cells are all empty"),
+        ("id,text\n,y\n", "its cells are all empty"),
         (f"{A}\nnotanid\n", "line 2: 'notanid' is neither a YouTube id"),
         (f"{A}\nfile:///etc/passwd\n", "line 2: 'file:///etc/passwd' is neither"),
         (f"{A}\nhttp://[half\n", "line 2: .* is neither"),
@@ -182,3 +183,14 @@ def test_a_dead_list_is_one_line(site: Site, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"can't be downloaded \(ConnectionError\)"):
         read_list("http://127.0.0.1:1/ids.csv")
     write_list(tmp_path / "x.csv", A)
+
+
+@pytest.mark.shared
+def test_the_released_list_holds_what_its_card_says(shared_dir: Path) -> None:
+    found = read_list(
+        shared_dir / "data/talkingpose_video_ids.csv",
+        sha256="0af6d7925d39634ab2d58737186047eb3a5b6c0680de518a98d5d6de208ea670",
+    )
+    assert (found.rows, len(found.videos), found.repeated) == (21_140, 19_339, 1_801)
+    assert sum(video.video_id.startswith("-") for video in found.videos) == 303
+    assert sum(video.rows > 1 for video in found.videos) == 1_604

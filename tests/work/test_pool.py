@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.work.worker_tasks import mark
 from tpbench.errors import MissingWeightsError, TPBenchError
-from tpbench.work import JsonObject, Outcome, Pool, TaskSpec, WorkItem
+from tpbench.work import InThisProcess, JsonObject, Outcome, Pool, TaskSpec, WorkItem
 
 ONE = Pool(num_workers=1)
 TWO = Pool(num_workers=2)
@@ -70,6 +71,34 @@ def test_items_are_drawn_only_when_a_worker_is_free(task: TaskSpec) -> None:
     with closing(Pool(num_workers=1).run(task, draw())) as outcomes:
         for done, _ in enumerate(outcomes, start=1):
             assert len(drawn) == done
+
+
+@pytest.mark.parametrize("where", ["worker", "here"])
+def test_items_that_are_not_ready_are_asked_for_again(task: TaskSpec, where: str) -> None:
+    def draw() -> Iterator[WorkItem | None]:
+        yield None
+        yield item("a")
+        yield None
+        yield None
+        yield item("b")
+
+    executor = TWO if where == "worker" else InThisProcess(build=mark)
+    with closing(executor.run(task, draw())) as outcomes:
+        assert sorted(outcome.key for outcome in outcomes) == ["a", "b"]
+
+
+def test_outcomes_arrive_while_no_item_is_ready(task: TaskSpec) -> None:
+    arrived: list[str] = []
+
+    def draw() -> Iterator[WorkItem | None]:
+        yield item("a")
+        while not arrived:
+            yield None
+        yield item("b")
+
+    with closing(Pool(num_workers=1).run(task, draw())) as outcomes:
+        arrived += (outcome.key for outcome in outcomes)
+    assert arrived == ["a", "b"]
 
 
 def test_an_item_that_kills_its_worker_once_is_done_by_another(

@@ -224,7 +224,7 @@ def _print_fetched_dataset(made: FetchedDataset, out: Path, *, as_json: bool) ->
     if as_json:
         print_json(dataset_json(made.dataset) | {"fetch": made.fetch_json})
     else:
-        print_fetched(made.fetch)
+        print_fetched(made.fetch, as_json=False)
     if made.kept_raw:
         typer.echo(
             f"raw videos that stay, as no clips could be made of them: {len(made.kept_raw)}, such "

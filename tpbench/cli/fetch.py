@@ -137,8 +137,8 @@ def fetched_lines(result: FetchResult, *, is_preview: bool = False) -> Sequence[
     rows = f"{counted(found.rows, 'row')}{surplus}"
     lines = [f"{found.name}: {counted(len(found.videos), 'video')} in {rows}"]
     if not is_preview:
-        amount = f"{counted(result.fetched, 'video')} ({size(result.fetched_bytes)})"
-        lines.append(f"fetched in this run: {amount}")
+        amount = f" ({size(result.fetched_bytes)})" if result.fetched else ""
+        lines.append(f"fetched in this run: {counted(result.fetched, 'video')}{amount}")
     return lines
 
 

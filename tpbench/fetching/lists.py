@@ -179,7 +179,8 @@ def listed_video(text: str) -> ListedVideo | None:
         return None
     if known is not None:
         return _of_youtube(known)
-    netloc = parts.netloc.replace(host, host.lower())
+    user, sign, place = parts.netloc.rpartition("@")
+    netloc = f"{user}{sign}{place.lower()}"
     url = urlunsplit((parts.scheme.lower(), netloc, parts.path, parts.query, ""))
     return ListedVideo(video_id=_made_name(parts.path, url), url=url)
 

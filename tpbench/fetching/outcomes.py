@@ -117,6 +117,7 @@ class FetchRecords:
 
     def put(self, record: FetchRecord) -> None:
         """Write a record; it is on disk when this returns."""
+        self._home.parent.mkdir(parents=True, exist_ok=True)
         record.write(make_place(self._home, _name(record.video_id)))
         self.known[record.video_id] = record
 

@@ -44,6 +44,7 @@ _BY_STATUS: Final[dict[int, FetchOutcome]] = {
 }
 _PREFIX: Final = re.compile(r"^\s*(ERROR: )?(\[[^\]]*\] )?([\w-]+: )?")
 """`ERROR: [youtube] <id>: `; an id may hold any word."""
+_CAUSE: Final = re.compile(r" \(caused by .*\)\s*$", re.DOTALL)
 _STATUS_IN_TEXT: Final = re.compile(r"HTTP Error (?P<status>[1-5]\d\d)")
 _CANNOT_WRITE: Final = re.compile(r"unable to (open for writing|write data|rename file|create dir)")
 
@@ -54,7 +55,7 @@ class Reason:
 
     outcome: FetchOutcome
     message: str
-    """yt-dlp's, as it was raised; may hold addresses and secrets."""
+    """yt-dlp's, without what stands around it; may hold addresses and secrets."""
     is_block: bool = False
     """Whether the host said that it refuses this machine; a plain 403 says that only perhaps."""
     may_be_block: bool = False
@@ -73,8 +74,8 @@ def reason_of(error: BaseException) -> Reason:
     Raises:
         HaltError: the disk is full or can't be written: no video can be fetched.
     """
-    message = str(error)
-    _require_disk(error, message)
+    _require_disk(error, str(error))
+    message = _CAUSE.sub("", _PREFIX.sub("", str(error)))
     status, retry_after_s = _answer(error)
     # A block stays one, whatever its status.
     if status == 429 or _BLOCKED.search(message):
@@ -86,16 +87,15 @@ def reason_of(error: BaseException) -> Reason:
             outcome="blocked", message=message, may_be_block=True, retry_after_s=retry_after_s
         )
     if status is not None:
-        by_status = _BY_STATUS.get(status, "network" if status >= 500 else "unusable")
+        otherwise: FetchOutcome = "network" if status >= 500 else "unusable"
+        by_status = _BY_STATUS.get(status, otherwise)
         return Reason(outcome=by_status, message=message, retry_after_s=retry_after_s)
     if any(_is_network(cause) for cause in _all_causes(error)):
         return Reason(outcome="network", message=message)
-    said = _PREFIX.sub("", message)
-    found = next(
-        (outcome for pattern, outcome in _TEXTS if re.search(pattern, said, re.IGNORECASE)),
-        "unusable",
-    )
-    return Reason(outcome=found, message=message)
+    for pattern, outcome in _TEXTS:
+        if re.search(pattern, message, re.IGNORECASE):
+            return Reason(outcome=outcome, message=message)
+    return Reason(outcome="unusable", message=message)
 
 
 def _require_disk(error: BaseException, message: str) -> None:

@@ -49,6 +49,10 @@ logger = logging.getLogger(__name__)
 _LOCK: Final = "lock"
 _TOLD_S: Final = 30.0
 """Of a wait that is longer, the user is told."""
+_NO_FFMPEG: Final = (
+    "no ffmpeg on this machine: where a host keeps picture and sound apart, as YouTube does for "
+    "large pictures, only small ready-made files can be fetched; install it first"
+)
 
 
 class BlockedError(Exception):
@@ -162,12 +166,6 @@ def opened(
         locked(request.out / FETCH_FOLDER / _LOCK),
         explain_halts(request.out),
     ):
-        if not downloader.has_ffmpeg:
-            logger.warning(
-                "no ffmpeg on this machine: where a host keeps picture and sound apart, as YouTube "
-                "does for large pictures, only small ready-made files can be fetched; install it "
-                "first"
-            )
         records = FetchRecords(request.out)
         records.sweep()
         yield FetchRun(
@@ -253,6 +251,8 @@ class FetchRun:
         while True:
             if self._tried:
                 self.wait(self.request.pause_s)
+            elif not self._client().has_ffmpeg:
+                logger.warning(_NO_FFMPEG)
             self._tried += 1
             try:
                 record, reason = self._downloaded(video), None
