@@ -130,7 +130,7 @@ def test_commands_options_extras_links_in_the_text_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     every_option = {"--write-info-json"}.union(*map(options_of, leaves(COMMAND)))  # yt-dlp's
     for code in re.findall(r"`([^`\n]+)`", text):
-        options = set(re.findall(r"(?<!\S)--[a-z-]+", code))
+        options = set(re.findall(r"(?<!\S)--[a-z0-9-]+", code))
         if code.startswith("tpbench "):
             command, rest = named_by(shlex.split(code)[1:])
             assert not (subcommands(command) and rest), code

@@ -18,7 +18,6 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "extract": (
         "tpbench extract talks/ --out DATASET --skeleton mediapipe",
-        "tpbench extract talks/ --out DATASET --dry-run",
         "tpbench extract talks/ --out DATASET --shard 2/4",
         "tpbench extract video_ids.csv --fetch --delete-raw --out DATASET",
     ),
