@@ -23,7 +23,7 @@ from tpbench.extraction.fetched import (
 from tpbench.extraction.run import ExtractionRequest
 from tpbench.fetching.lists import listed_video
 from tpbench.fetching.request import FetchRequest, Pace
-from tpbench.work import Progress
+from tpbench.work import Progress, pool
 from tpbench.work.records import Shard
 
 PACE = Pace(network_waits_s=(), doubt_waits_s=(), block_waits_s=(), retry_s=0)
@@ -33,6 +33,7 @@ pytestmark = pytest.mark.usefixtures("quick_clips")
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(pool, "_LOOK_AGAIN_S", 0.01)
     with running_site() as site:
         yield site
 
