@@ -55,7 +55,8 @@
     const moved = step !== dial.at;
     if (moved) {
       const alone = outcome(present.map((at, other) => (other === index ? step : at)));
-      effect.textContent = `alone ${signed(count(alone.stay) - count(now.stay))}`;
+      const more = alone.further ? `, ${number(count(alone.further))} to look at` : "";
+      effect.textContent = `alone ${signed(count(alone.stay) - count(now.stay))}${more}`;
     } else {
       effect.textContent = "as it was made";
     }
