@@ -149,7 +149,7 @@ def test_description_names_the_files_with_a_checksum(card: Path) -> None:
 def test_commands_of_tpbench_exist_with_these_options(card: Path) -> None:
     known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     blocks = re.findall(r"^```sh\n(.*?)^```$", _text(card), flags=re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
+    lines = [line for block in blocks for line in block.replace("\\\n", "").splitlines()]
     ours = [shlex.split(line)[1:] for line in lines if line.startswith("tpbench ")]
     assert ours
     for name, *words in ours:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.conftest import invoke
 from tpbench.cli.main import main
+from tpbench.extraction.report import write_report
 
 
 @pytest.fixture
@@ -48,3 +49,11 @@ def test_misspelt_field_is_one_line_and_exit_code_2(
     assert capsys.readouterr().err == (
         f"error: {path}: unknown field 'consnt'; did you mean 'consent'?\n"
     )
+
+
+def test_split_renews_the_report_that_is_there(talks: Path) -> None:
+    invoke("split", talks, "--test", "0.5")
+    assert not (talks / "report.html").exists()
+    write_report(talks)
+    invoke("split", talks, "--test", "0.4")
+    assert "<h2>Split</h2>" in (talks / "report.html").read_text()

@@ -111,6 +111,31 @@ def test_card_and_description_repeat_what_is_stated(small: Dataset) -> None:
     assert not described.issues.warnings
 
 
+def test_card_of_an_imported_set_claims_no_selection(small: Dataset) -> None:
+    info = small.info.model_copy(update={"config": {"imported": True, "fit": "pad"}})
+    (small.folder / "dataset.json").write_text(info.model_dump_json())
+    card_dataset(small.folder)
+    card = (small.folder / "README.md").read_text()
+    assert "made into a dataset by `tpbench import`" in card
+    assert "nothing was cut, selected or filtered" in card
+    assert "screened" not in card
+    assert "The filters select" not in card
+    described = mlcroissant.Dataset(jsonld=small.folder / "croissant.json").metadata
+    assert described.data_collection.startswith("All clips of an existing set.")
+    assert "Filters favour" not in json.dumps(described.to_json())
+
+
+def test_card_says_how_much_was_taken_out_but_not_what(small: Dataset) -> None:
+    stone = {"kind": "identity", "id": "carla", "date": "2026-01-02", "reason": "asked"}
+    (small.folder / "removals.json").write_text(
+        json.dumps({"schema_version": 1, "removals": [stone]})
+    )
+    card_dataset(small.folder)
+    card = (small.folder / "README.md").read_text()
+    assert "1 was removed so far." in card
+    assert "carla" not in card
+
+
 def test_licence_that_the_hub_does_not_know_is_named_and_linked(small: Dataset) -> None:
     (small.folder / "card.yaml").write_text(
         yaml.safe_dump({**dict.fromkeys(STATED), "licence": "Research only: ask!"})

@@ -74,6 +74,7 @@ def split(
             version_name=version_name,
         ),
     )
+    _renew_report(dataset)
     if as_json:
         print_json(split_json(result), indent=1)
         return
@@ -82,6 +83,14 @@ def split(
     for line in (*_summary(result), *result.notes):
         typer.echo(line)
     typer.echo(f"lists: {dataset / 'splits'}")
+
+
+def _renew_report(dataset: Path) -> None:
+    """Write the report anew where there is one: it shows the sides."""
+    from tpbench.extraction.report import REPORT_NAME, write_report
+
+    if (dataset / REPORT_NAME).is_file():
+        write_report(dataset)
 
 
 def split_json(result: SplitResult) -> dict[str, Any]:

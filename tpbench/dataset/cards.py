@@ -21,7 +21,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from tpbench.dataset.croissant import CROISSANT_NAME, citation, croissant_json
+from tpbench.dataset.croissant import CROISSANT_NAME, citation, croissant_json, is_imported
 from tpbench.dataset.facts import (
     Balance,
     Candidates,
@@ -45,6 +45,7 @@ from tpbench.dataset.folder import (
     read_table,
 )
 from tpbench.dataset.info import DatasetInfo, Measurement, SplitName, length_text
+from tpbench.dataset.removal import Removals
 from tpbench.dataset.statements import Statements, read_statements, write_template
 from tpbench.errors import ConfigError
 from tpbench.files import atomic_write, atomic_write_text
@@ -96,9 +97,11 @@ class CardFacts:
     """Of the split."""
     balance: list[Balance]
     origin: Provenance
+    n_removed: int = 0
+    """Clips, sources and people that were taken out for good."""
 
     @classmethod
-    def of(cls, table: Table, info: DatasetInfo) -> CardFacts:
+    def of(cls, table: Table, info: DatasetInfo, *, n_removed: int = 0) -> CardFacts:
         """Count on the columns of a manifest."""
         candidates = Candidates(table=table)
         compared = [item for item in info.measurements if item.code in _COMPARED]
@@ -108,6 +111,7 @@ class CardFacts:
             sides=groups_by(candidates, "split") if info.split is not None else [],
             balance=split_balance(candidates, compared),
             origin=provenance(candidates),
+            n_removed=n_removed,
         )
 
 
@@ -161,7 +165,8 @@ class Card:
 
 
 def _write(folder: Path, info: DatasetInfo, statements: Statements) -> None:
-    facts = CardFacts.of(read_table(folder), info)
+    n_removed = len(Removals.read(folder).tombstones)
+    facts = CardFacts.of(read_table(folder), info, n_removed=n_removed)
     described = croissant_json(
         info,
         folder / MANIFEST_NAME,
@@ -199,6 +204,8 @@ def render_card(info: DatasetInfo, *, facts: CardFacts, statements: Statements) 
         statements=statements,
         head=_head(info, statements),
         off=_switched_off(info),
+        imported=is_imported(info),
+        n_removed=facts.n_removed,
         citation=citation(info, statements.creators),
         tables=clip_tables(info),
         config=json.dumps(info.config, indent=2, sort_keys=True, ensure_ascii=False),

@@ -28,6 +28,29 @@ _TYPES: Final = {
 _SIGNS: Final = {"at_least": "at least ", "at_most": "at most "}
 
 
+_IMPORTED: Final = {
+    "rai:dataPreprocessingProtocol": [
+        "Clips of an existing set, made into squares at their own rate; nothing was filtered."
+    ],
+    "rai:dataLimitations": [
+        "Keypoints are model output, unless the set came with others.",
+        "No attribute of people or settings was balanced.",
+    ],
+}
+"""What is different where clips were imported and not extracted."""
+
+
+_COLLECTED: Final = {
+    False: "Clips cut automatically from the videos that the extraction was given.",
+    True: "All clips of an existing set.",
+}
+
+
+def is_imported(info: DatasetInfo) -> bool:
+    """Whether a dataset was made of an existing set of clips by `tpbench import`."""
+    return info.config.get("imported") is True
+
+
 def citation(info: DatasetInfo, creators: list[str] | None = None) -> str:
     """Return a BibTeX entry for exactly these clips: name, version and content digest.
 
@@ -40,11 +63,15 @@ def citation(info: DatasetInfo, creators: list[str] | None = None) -> str:
     if info.finished_on is not None:
         fields["year"] = info.finished_on[:4]
     fields["note"] = (
-        f"{info.counts.kept} upper-body clips, extracted by tpbench {_latex(info.tool_version)}, "
-        f"content digest {info.digest}"
+        f"{info.counts.kept} upper-body clips, {_made(info)} by tpbench "
+        f"{_latex(info.tool_version)}, content digest {info.digest}"
     )
     lines = [f"  {name} = {{{value}}}" for name, value in fields.items()]
     return ",\n".join([f"@misc{{{key}-{info.digest[:8]}", *lines]) + "\n}"
+
+
+def _made(info: DatasetInfo) -> str:
+    return "imported" if is_imported(info) else "extracted"
 
 
 def _latex(text: str) -> str:
@@ -79,7 +106,7 @@ def croissant_json(
         "description": (
             f"{info.counts.kept} upper-body clips ({info.counts.kept_length}, "
             f"{info.counts.identities} identities) with whole-body keypoints and DWPose drawings, "
-            f"extracted by tpbench {info.tool_version}. Content digest {info.digest}."
+            f"{_made(info)} by tpbench {info.tool_version}. Content digest {info.digest}."
         ),
         "citeAs": citation(info, statements.creators),
         "rai:machineAnnotationTools": [
@@ -87,6 +114,8 @@ def croissant_json(
             *(f"{role}: sha256 {digest}" for role, digest in sorted(info.models.items())),
         ],
     }
+    if is_imported(info):
+        described |= {name: list(lines) for name, lines in _IMPORTED.items()}
     if info.finished_on is not None:
         described["datePublished"] = info.finished_on
     described |= _stated(statements)
@@ -123,7 +152,7 @@ def _responsible(
     known = f"{origin.sources} sources of kept clips: {origin.with_url} with an address"
     found: dict[str, Any] = {
         "rai:dataCollection": (
-            "Clips cut automatically from the videos that the extraction was given. "
+            f"{_COLLECTED[is_imported(info)]} "
             f"{_said('How the videos were chosen', statements.collection)}"
         ),
         "rai:dataCollectionRawData": f"{known}, {origin.with_licence} with a licence.",
