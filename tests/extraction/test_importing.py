@@ -18,7 +18,9 @@ from tests.talks import N_FRAMES, write_talk
 from tpbench.dataset import Dataset
 from tpbench.errors import ConfigError, DatasetError
 from tpbench.extraction import importing, squares
+from tpbench.extraction.forgetting import remove
 from tpbench.extraction.importing import ImportRequest, import_clips
+from tpbench.extraction.naming import Wanted
 from tpbench.extraction.squares import square_of, squared
 from tpbench.video import probe, read_frames
 from tpbench.wholebody import LEFT_SHOULDER, NOSE, RIGHT_SHOULDER
@@ -261,3 +263,34 @@ def test_a_square_lies_in_or_around_the_middle_of_a_picture(
     area = min(size_px) ** 2 if fit == "crop" else width_px * height_px
     assert np.count_nonzero(found[..., 0] == 7) == area
     assert box.side_px == (min(size_px) if fit == "crop" else max(size_px))
+
+
+def test_a_removed_clip_is_not_imported_again_and_leaves_nothing(given: ImportRequest) -> None:
+    dataset = import_clips(given)
+    gone = by_name(dataset)["SET/a.mp4"]
+    remove(dataset.folder, [Wanted(kind="clip", id=gone)])
+    (given.folder / "a.mp4").rename(given.folder / "renamed.mp4")
+    assert given.poses is not None
+    (given.poses / "a.npz").rename(given.poses / "renamed.npz")
+    again = import_clips(given)
+    assert sorted(by_name(again)) == ["SET/b/c.mp4", "SET/frames"]
+    assert again.verify() == []
+    assert again.info.sources_pending == 0
+    held = [path.read_bytes() for path in dataset.folder.rglob("*") if path.is_file()]
+    assert not [data for data in held if b"renamed.mp4" in data or b"SET/a.mp4" in data]
+
+
+def test_a_person_who_was_removed_is_not_imported_under_a_new_clip(
+    given: ImportRequest, tmp_path: Path
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("clip,identity\na,Ann\n")
+    request = replace(given, table=table)
+    dataset = import_clips(request)
+    remove(dataset.folder, [Wanted(kind="identity", id="Ann")])
+    table.write_text("clip,identity\na,Ann\nframes,Ann\n")
+    again = import_clips(request)
+    assert sorted(by_name(again)) == ["SET/b/c.mp4"]
+    assert again.verify() == []
+    held = [path.read_bytes() for path in dataset.folder.rglob("*") if path.is_file()]
+    assert not [data for data in held if b"SET/frames" in data]

@@ -34,6 +34,7 @@ from tpbench.extraction.records import (
     SourceRecords,
     open_records,
 )
+from tpbench.extraction.removed_files import delete_left_out
 from tpbench.extraction.report import write_report
 from tpbench.extraction.run import ITEM_TIMEOUT_S
 from tpbench.extraction.sources import plain_path
@@ -296,6 +297,7 @@ class _Run:
             run=stats,
             sources_pending=self.records.num_pending(self.clips.keys()),
         )
+        rows = delete_left_out(dataset, rows)
         prune(self.folder, rows, self.records.replaced_clips())
         self.records.end_period()
         write_report(self.folder)

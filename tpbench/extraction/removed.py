@@ -14,7 +14,7 @@ from tpbench.extraction.shots import Shot, Span
 from tpbench.extraction.sources import Source, read_provenance, source_id
 
 REMOVED: Final = "removed"
-"""In what a worker returns of a source that was removed from the dataset: it has no rows."""
+"""A key of what a worker returns of a source that was removed from the dataset."""
 
 
 def marks_of(source: Source, *, url: str | None = None) -> SourceMarks:
@@ -39,6 +39,19 @@ def is_removed(source: Source, removals: Removals) -> bool:
     return removals.removes_source_with(marks_of(source, url=read_provenance(source.path).url))
 
 
+def is_partly_removed(source: Source, removals: Removals) -> bool:
+    """Whether a source was removed, or anything in it; see `is_removed`."""
+    if not removals:
+        return False
+    return removals.concern(marks_of(source, url=read_provenance(source.path).url))
+
+
+def nothing_kept() -> dict[str, Any]:
+    """Return what a worker returns of a source that was removed: it has no rows."""
+    nothing = {"clips": [], "source_sha256": "", "n_frames": 0, "duration_s": 0.0, "stage_s": {}}
+    return {**nothing, REMOVED: True}
+
+
 def result_that_stays(result: dict[str, Any], removals: Removals) -> dict[str, Any] | None:
     """Return the result of a source without the rows that were removed; None: nothing stays.
 
@@ -51,8 +64,8 @@ def result_that_stays(result: dict[str, Any], removals: Removals) -> dict[str, A
         return result
     if removals.removes_source_with(marks):
         return None
-    rows = (row for row in result["clips"] if not removals.removes_row(Clip.from_json(row)))
-    return result | {"clips": list(rows)}
+    rows = [row for row in result["clips"] if not removals.removes_row(Clip.from_json(row))]
+    return result | {"clips": rows} if rows else None
 
 
 def shots_that_stay(

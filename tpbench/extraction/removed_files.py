@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Final
 
+from tpbench.dataset import Clip, Dataset
 from tpbench.dataset.folder import CLIP_FILES, RECORDS_FOLDER
-from tpbench.dataset.removal import Removals, SourceMarks
+from tpbench.dataset.removal import Removals, SourceMarks, Tombstone, today
 from tpbench.extraction.leftovers import LEFTOVERS
 from tpbench.extraction.records import FAILED_STATES, SourceRecord, row_of_failure, stored_records
 from tpbench.extraction.thumbnails import THUMBNAILS
@@ -51,6 +52,37 @@ def delete_clip_files(folder: Path, removals: Removals, gone: Set[str]) -> None:
     for path in clip_files(folder, removals, gone):
         logger.info("deleting %s: its clip was removed from the dataset", path)
         path.unlink()
+
+
+def delete_left_out(dataset: Dataset, rows: Sequence[Clip]) -> list[Clip]:
+    """Delete what `finalise` left out of a dataset, and return the rows that are in it.
+
+    A new source of a person who was removed before is removed as well: it gets its own tombstone.
+
+    Args:
+        dataset: just finalised.
+        rows: those that it was given.
+    """
+    folder = dataset.folder
+    removals = Removals.read(folder)
+    if not removals:
+        return list(rows)
+    left = dataset.clips(None)
+    stay = {row.clip_id for row in left}
+    gone = [row for row in rows if row.clip_id not in stay]
+    delete_clip_files(folder, removals, {row.clip_id for row in gone})
+    sources = {row.source_id for row in gone} - {row.source_id for row in left}
+    of_people = [
+        Tombstone(kind="source", id=name, date=today(), reason="of a person who was removed")
+        for name in sorted(sources)
+        if not removals.removes_source(source_id=name)
+    ]
+    if of_people:
+        removals = removals.joined(of_people)
+        removals.write(folder)
+        forget_thumbnails(folder, removals, frozenset())
+        forget_records(folder, removals)
+    return left
 
 
 def _is_there(path: Path) -> bool:

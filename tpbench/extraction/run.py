@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tpbench.canonical import settings_digest
 from tpbench.dataset import Clip, Dataset, finalise
-from tpbench.dataset.removal import REMOVALS_NAME, Removals
+from tpbench.dataset.removal import REMOVALS_NAME
 from tpbench.detectors.base import Device
 from tpbench.devices import require_device
 from tpbench.errors import ConfigError, number_of
@@ -23,7 +23,7 @@ from tpbench.extraction.leftovers import prune, sweep
 from tpbench.extraction.old_ledger import convert_ledger
 from tpbench.extraction.planning import make_folder, plan, work_items
 from tpbench.extraction.records import WORKER_LOG, SourceRecords, open_records
-from tpbench.extraction.removed_files import delete_clip_files
+from tpbench.extraction.removed_files import delete_left_out
 from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import Source, find_sources, plain_path
 from tpbench.extraction.speed import Tally, gpus_of
@@ -315,11 +315,7 @@ class Run:
             run=stats,
             sources_pending=self.records.num_pending(self.keys),
         )
-        if removals := Removals.read(self.folder):
-            left = dataset.clips(None)
-            gone = {row.clip_id for row in rows} - {row.clip_id for row in left}
-            delete_clip_files(self.folder, removals, gone)
-            rows = left
+        rows = delete_left_out(dataset, rows)
         prune(self.folder, rows, self.records.replaced_clips())
         self.records.end_period()
         write_report(self.folder)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from itertools import islice
@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 import tpbench
 from tpbench.dataset import Clip
 from tpbench.dataset.folder import KEYPOINTS, RECORDS_FOLDER
+from tpbench.dataset.removal import Removals
 from tpbench.detectors.base import DetectorSuite, Device
 from tpbench.extraction.given_poses import read_given_pose
 from tpbench.extraction.measures import StageClock
 from tpbench.extraction.pipeline import WORK_FOLDER, move_clips, staging_folder
+from tpbench.extraction.removed import is_partly_removed, nothing_kept
 from tpbench.extraction.rows import path_mark
 from tpbench.extraction.sources import Source, read_provenance
 from tpbench.extraction.steadying import skeleton_digest, steadied
@@ -218,6 +220,8 @@ class ImportTask:
     """None if every clip comes with its keypoints."""
     require_folder: Callable[[], None]
     """Raises when the dataset no longer exists."""
+    removals: Removals = field(default_factory=Removals)
+    """Of the dataset: clips that must not come back."""
 
     def __call__(self, payload: JsonObject, report: ProgressReport) -> dict[str, Any]:
         """Process one clip, see `payload_of`; return its row, as `ExtractionTask` does."""
@@ -241,6 +245,8 @@ class ImportTask:
         clock = StageClock()
         with clock.stage("probe"):
             sha256 = content_sha256(source.path)
+            if is_partly_removed(replace(source, sha256=sha256), self.removals):
+                return nothing_kept()
             fps = None if payload["fps"] is None else Fraction(payload["fps"])
             opened = _Opened.open(source.path, fps=fps, pictures_fps=self.pictures_fps)
         pose = self._pose(opened, payload["poses"], clock, report)
@@ -444,4 +450,5 @@ def build(config: JsonObject) -> ImportTask:
         pictures_fps=Fraction(config["pictures_fps"]),
         detectors=suite,
         require_folder=partial(require_same, folder / RECORDS_FOLDER, tuple(config["records_id"])),
+        removals=Removals.read(folder),
     )

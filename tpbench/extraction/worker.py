@@ -15,7 +15,7 @@ from tpbench.detectors.base import Device, Strides
 from tpbench.errors import MediaError
 from tpbench.extraction.config import ExtractionConfig
 from tpbench.extraction.pipeline import SourcePipeline, anywhere
-from tpbench.extraction.removed import REMOVED, is_removed
+from tpbench.extraction.removed import is_removed, nothing_kept
 from tpbench.extraction.rows import duplicate_row
 from tpbench.extraction.sources import Source, hashed, why_out_of_reach
 from tpbench.wholebody import PoseSource
@@ -46,7 +46,7 @@ class ExtractionTask:
             with suppress(MediaError):  # told when it is processed
                 source = hashed(source)
             if is_removed(source, self.removals):
-                return _result((), "", 0, 0.0, {}) | {REMOVED: True}
+                return nothing_kept()
         if source.duplicate_of is not None:
             clip = duplicate_row(source)
             return _result((clip.to_json(),), source.sha256 or "", 0, 0.0, {})
