@@ -27,6 +27,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "tpbench inspect DATASET CLIP",
         "tpbench inspect DATASET --verify",
     ),
+    "check": (
+        "tpbench check DATASET",
+        "tpbench check DATASET --json",
+    ),
     "split": (
         "tpbench split DATASET --test 0.5 --seed 0",
         "tpbench split DATASET --identities people.csv --version-name test-v1",

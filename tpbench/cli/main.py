@@ -18,6 +18,7 @@ from tpbench.cli import (
     bench,
     boards,
     cards,
+    checking,
     compare,
     dataset,
     demo,
@@ -63,6 +64,7 @@ app.command("fetch")(fetch.fetch)
 app.command("extract")(extraction.extract)
 app.command("demo")(demo.demo)
 app.command("inspect")(dataset.inspect)
+app.command("check")(checking.check)
 app.command("split")(splitting.split)
 app.command("remove")(removal.remove)
 app.command("export")(exports.export)

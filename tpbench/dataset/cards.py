@@ -84,6 +84,13 @@ _COMPARED: Final = (
 )
 """Filters whose measurements show whether the sides of a split resemble one another."""
 _ADDRESS: Final = re.compile(r"https?://[\w.~:/?#@!$&+,;=%-]+")
+PATH_COLUMNS: Final = {
+    "file_name": CLIP_VIDEO,
+    "pose_file_name": POSE_VIDEO,
+    # A column "*_file_name" becomes a video in `videofolder`, which keypoints are not.
+    "keypoints_path": KEYPOINTS,
+}
+"""Columns of the tables of clips that hold the paths of their files, and their kinds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,14 +331,8 @@ def _table_name(side: str) -> str:
 def _with_paths(folder: Path, rows: Table) -> Table:
     import pyarrow as pa
 
-    # A column "*_file_name" becomes a video in `videofolder`, which keypoints are not.
-    files = (
-        ("file_name", CLIP_VIDEO),
-        ("pose_file_name", POSE_VIDEO),
-        ("keypoints_path", KEYPOINTS),
-    )
     clip_ids = rows["clip_id"].to_pylist()
-    for at, (column, kind) in enumerate(files):
+    for at, (column, kind) in enumerate(PATH_COLUMNS.items()):
         paths = relative_paths(kind.home(folder), map(kind.name, clip_ids))
         below = [f"{kind.folder_name}/{path}" for path in paths]
         rows = rows.add_column(at, column, pa.array(below, pa.string()))
