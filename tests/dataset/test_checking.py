@@ -16,13 +16,17 @@ from tpbench.dataset import (
     Clip,
     Dataset,
     SplitName,
+    SplitRequest,
+    finalise,
     keypoints_path,
+    make_split,
     pose_path,
     read_clips,
     write_manifest,
 )
 from tpbench.dataset.checking import CheckReport, check_dataset
 from tpbench.dataset.problems import REMEDIES, Problem, some
+from tpbench.dataset.removal import Removals, Tombstone, clip_tombstone
 from tpbench.errors import ConfigError, DatasetError
 from tpbench.files import sha256_of
 from tpbench.spread import existing_path
@@ -103,7 +107,6 @@ def test_a_folder_in_place_of_a_file_is_no_crash(folder: Path, kind: str) -> Non
 
 def with_other_file(folder: Path, path: Path, column: str) -> None:
     """Make the manifest describe the present file of clip `bob`, and finish the dataset anew."""
-    from tpbench.dataset import finalise
 
     rows = [
         Clip.from_json(row.to_json() | {column: sha256_of(path)}) if row.clip_id == "bob" else row
@@ -368,9 +371,46 @@ def test_a_pose_video_damaged_inside_is_named(folder: Path) -> None:
 
 
 def test_a_dataset_of_no_kept_clips_is_whole(tmp_path: Path) -> None:
-    from tpbench.dataset import finalise
 
     finalise(tmp_path / "data", [], name="None", config={}, models={}, measurements=())
     report = check_dataset(tmp_path / "data")
     assert report.problems == ()
     assert isinstance(Dataset.open(tmp_path / "data"), Dataset)
+
+
+def test_a_removed_clip_that_is_back_is_named(folder: Path) -> None:
+    rows = read_clips(folder)
+    stones = [clip_tombstone(row) for row in rows if row.clip_id == "bob"]
+    Removals().joined(stones).write(folder)
+    manifest, listed = check_dataset(folder).problems
+    assert (manifest.code, manifest.where) == ("removed.present", "manifest.parquet")
+    assert manifest.what == "holds 1 clip (bob) that removals.json lists"
+    assert listed.where == "splits/train.csv"
+
+
+def test_files_of_a_removed_clip_are_named_as_such(folder: Path) -> None:
+    (folder / "poses" / "zoe-0123abcd_00001000_00005000.mp4").write_bytes(b"")
+    stone = Tombstone(kind="source", id="zoe-0123abcd", date="2026-01-31")
+    Removals().joined([stone]).write(folder)
+    problem = only(check_dataset(folder))
+    assert problem.code == "removed.present"
+    assert problem.where == "poses/zoe-0123abcd_00001000_00005000.mp4"
+
+
+def test_a_removed_person_on_a_list_is_named(folder: Path) -> None:
+    (folder / "splits" / "test-v1.csv").write_text("clip_id,identity\nold,zoe\n")
+    stone = Tombstone(kind="identity", id="zoe", date="2026-01-31")
+    Removals().joined([stone]).write(folder)
+    problem = only(check_dataset(folder))
+    assert (problem.code, problem.where) == ("removed.present", "splits/test-v1.csv")
+
+
+def test_a_frozen_test_side_of_people_for_training_is_named(folder: Path) -> None:
+    make_split(folder, SplitRequest(version_name="test-v1"))
+    assert check_dataset(folder).problems == ()
+    path = folder / "splits" / "test-v1.csv"
+    path.write_text(path.read_text() + "bob,bob of list\n")
+    problem = only(check_dataset(folder))
+    assert (problem.code, problem.where) == ("split.identity", "splits/test-v1.csv")
+    path.unlink()
+    assert only(check_dataset(folder)).what == "is missing"

@@ -8,7 +8,7 @@ all is an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from tpbench.dataset.fingerprints import Fingerprint, fingerprint_clips, hashed,
 from tpbench.dataset.folder import Dataset, read_clips
 from tpbench.dataset.info import Clip
 from tpbench.dataset.problems import Problem, relative
-from tpbench.dataset.table_checks import table_problems
+from tpbench.dataset.table_checks import removed_problems, table_problems
 from tpbench.errors import ConfigError, number_of
 from tpbench.foreign import printable
 from tpbench.work import ProgressCounter, ProgressListener, usable_cores
@@ -74,11 +74,11 @@ def check_dataset(
     clips = read_clips(folder)
     kept = [clip for clip in clips if clip.status == "kept"]
     looking = _Looking(dataset=dataset, workers=workers or usable_cores(), listener=listener)
-    problems = [*table_problems(dataset, clips), *unknown_files(dataset, kept)]
+    problems = [*table_problems(dataset, clips), *removed_problems(dataset, clips)]
+    problems += _others(problems, unknown_files(dataset, kept))
     problems += looking.at_files(kept)
     prints, unreadable = looking.at_pictures(kept)
-    known = {problem.where for problem in problems}
-    problems += [problem for problem in unreadable if problem.where not in known]
+    problems += _others(problems, unreadable)
     compared: list[HashedClip] = []
     notes = []
     if dataset.info.split is None:
@@ -96,6 +96,12 @@ def check_dataset(
         problems=tuple(problems),
         notes=tuple(notes),
     )
+
+
+def _others(known: Iterable[Problem], more: Iterable[Problem]) -> list[Problem]:
+    """Return the problems of files about which nothing else was said yet."""
+    files = {problem.where for problem in known}
+    return [problem for problem in more if problem.where not in files]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

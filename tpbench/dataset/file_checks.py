@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tpbench.dataset.folder import CLIP_FILES, CLIP_VIDEO, KEYPOINTS, POSE_VIDEO, Dataset
 from tpbench.dataset.info import FILE_HASHES, Clip
@@ -93,11 +94,13 @@ def frames_outside(pose: WholeBodyPose) -> int:
 
     Points of hands and hips may be: the crop of a clip can cut them off.
     """
-    points = np.where(pose.scores[:, FACE, None] > VISIBLE_SCORE, pose.keypoints[:, FACE], np.nan)
-    seen = np.isfinite(points).all(axis=2).any(axis=1)
-    centres = np.nanmean(points[seen].astype(np.float64), axis=1)
-    size = np.array([pose.width_px, pose.height_px])
-    return int(((centres < -0.5) | (centres > size - 0.5)).any(axis=1).sum())
+    points = np.asarray(pose.keypoints[:, FACE], dtype=np.float64)
+    seen = (pose.scores[:, FACE] > VISIBLE_SCORE) & np.isfinite(points).all(axis=2)
+    is_face = seen.any(axis=1)
+    centres = np.nanmean(np.where(seen[is_face, :, None], points[is_face], np.nan), axis=1)
+    size = np.array([pose.width_px, pose.height_px], dtype=np.float64)
+    is_outside: NDArray[np.bool_] = (centres < -0.5) | (centres > size - 0.5)
+    return int(is_outside.any(axis=1).sum())
 
 
 def _length_problem(path: Path, where: str, clip: Clip) -> Problem | None:

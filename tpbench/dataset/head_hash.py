@@ -128,17 +128,20 @@ def head_hash(image: NDArray[np.uint8], square: NDArray[np.floating]) -> Hashes 
     small = cv2.resize(fine, (_GRID_PX, _GRID_PX), interpolation=cv2.INTER_AREA)
     levels = small.astype(np.float32)
     waves = cv2.dct((levels - levels.mean()) * _WINDOW)
-    return _packed((waves[_FREQUENCIES[:, 0], _FREQUENCIES[:, 1]] > 0)[None])[0]
+    made: Hashes = _packed((waves[_FREQUENCIES[:, 0], _FREQUENCIES[:, 1]] > 0)[None])[0]
+    return made
 
 
 def mirrored(hashes: Hashes) -> Hashes:
     """Return the hashes of the mirrored pictures; twice gives the hashes again."""
-    return hashes ^ _ODD_ACROSS
+    turned: Hashes = hashes ^ _ODD_ACROSS
+    return turned
 
 
 def _bit_counts_by_table(words: Hashes) -> NDArray[np.uint8]:
     halves = np.ascontiguousarray(words).view(np.uint16).reshape(*words.shape, 4)
-    return _BITS_OF[halves].sum(axis=-1, dtype=np.uint8)
+    counts: NDArray[np.uint8] = _BITS_OF[halves].sum(axis=-1, dtype=np.uint8)
+    return counts
 
 
 _BITS_OF: Final = (
@@ -154,7 +157,8 @@ _bit_counts: Final[Callable[[Hashes], NDArray[np.uint8]]] = getattr(
 
 def bits_apart(one: Hashes, other: Hashes) -> NDArray[np.int64]:
     """Return in how many of 128 bits hashes differ: (..., 2) and (..., 2) to (...) int64."""
-    return _bit_counts(one ^ other).sum(axis=-1, dtype=np.int64)
+    counts: NDArray[np.int64] = _bit_counts(one ^ other).sum(axis=-1, dtype=np.int64)
+    return counts
 
 
 def distances(one: Hashes, other: Hashes) -> NDArray[np.uint8]:

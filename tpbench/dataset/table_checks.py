@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Final, get_args
 
 from tpbench.dataset.cards import PATH_COLUMNS, WHOLE, clip_tables
-from tpbench.dataset.folder import MANIFEST_NAME, Dataset, Table, read_table
+from tpbench.dataset.folder import CLIP_FILES, MANIFEST_NAME, Dataset, Table, read_table
 from tpbench.dataset.info import INFO_NAME, Clip, SplitName, content_digest, count
 from tpbench.dataset.problems import Problem, relative, some
+from tpbench.dataset.removal import REMOVALS_NAME, Removals
 from tpbench.dataset.side_lists import SPLITS_FOLDER
 from tpbench.dataset.tables import read_table_rows
 from tpbench.errors import DatasetError
 from tpbench.files import require_regular, sha256_of
 from tpbench.foreign import ForeignFileError, read_json
+from tpbench.spread import entries
 
 CROISSANT_NAME: Final = "croissant.json"
 
@@ -96,6 +98,43 @@ def _list_problems(dataset: Dataset, side: SplitName, kept: Sequence[Clip]) -> I
     shared = expected.keys() & listed.keys()
     if other := {clip_id for clip_id in shared if expected[clip_id] != listed[clip_id]}:
         yield problem(f"names other identities than the manifest for {some(other)}")
+
+
+def removed_problems(dataset: Dataset, clips: Sequence[Clip]) -> Iterator[Problem]:
+    """Yield where something that was removed for good is in the dataset all the same.
+
+    Raises:
+        DatasetError: `removals.json` can't be read.
+    """
+    removals = Removals.read(dataset.folder)
+    if not removals:
+        return
+    back = {clip.clip_id for clip in clips if removals.removes_row(clip)}
+    if back:
+        what = f"holds {some(back)} that {REMOVALS_NAME} lists"
+        yield Problem(code="removed.present", where=MANIFEST_NAME, what=what)
+    known = {clip.clip_id for clip in clips}
+    for kind in CLIP_FILES:
+        for path in entries(kind.home(dataset.folder)):
+            if path.stem not in known and removals.removes_clip_id(path.stem):
+                what = f"is of a clip that {REMOVALS_NAME} lists"
+                where = relative(dataset.folder, path)
+                yield Problem(code="removed.present", where=where, what=what)
+    for path in sorted((dataset.folder / SPLITS_FOLDER).glob("*.csv")):
+        yield from _removed_from_list(path, removals)
+
+
+def _removed_from_list(path: Path, removals: Removals) -> Iterator[Problem]:
+    try:
+        rows = [row for _, row in read_table_rows(path)]
+    except DatasetError:
+        return  # said where the list is compared with the manifest
+    names = {row["clip_id"] for row in rows if removals.removes_clip_id(row.get("clip_id", ""))}
+    names |= {row["identity"] for row in rows if removals.removes_identity(row.get("identity", ""))}
+    if names:
+        what = f"names {some(names, 'clip or identity')} that {REMOVALS_NAME} lists"
+        where = f"{SPLITS_FOLDER}/{path.name}"
+        yield Problem(code="removed.present", where=where, what=what)
 
 
 def _version_problems(dataset: Dataset, name: str, kept: Sequence[Clip]) -> Iterator[Problem]:
