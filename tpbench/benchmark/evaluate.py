@@ -18,6 +18,7 @@ from tpbench.benchmark.run_folder import ClipRecord, Keep, Run, RunFolder
 from tpbench.benchmark.tasks import SplitChoice, TaskClip
 from tpbench.canonical import encoded
 from tpbench.dataset import Dataset
+from tpbench.dataset.rebuilt import coverage_notes
 from tpbench.devices import require_device
 from tpbench.errors import SubmissionError
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, METRICS, as_pooled, headline_of
@@ -359,8 +360,11 @@ class _OneSeed:
         else:
             folder.take_over_measurements()
         wanted = {clip.clip_id for clip in selection.wanted}
+        dataset = self.plan.dataset
+        pairing = pair_run(selection.clips, run.records(), dataset, folder, wanted=wanted)
+        notes = coverage_notes(dataset.folder, selection.split)
         return score_pairs(
-            pair_run(selection.clips, run.records(), self.plan.dataset, folder, wanted=wanted),
+            replace(pairing, notes=(*pairing.notes, *notes)),
             out=folder.path,
             setting=self.scoring,
             real=self.plan.real,

@@ -52,6 +52,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "tpbench remove DATASET --clip CLIP --clip CLIP_2 --dry-run",
         "tpbench remove DATASET --file ids.txt",
     ),
+    "rebuild": (
+        "tpbench rebuild PACK --raw raw/ --out DATASET",
+        "tpbench rebuild PACK --raw raw/ --out DATASET --json",
+    ),
     "eval": (
         "tpbench eval --model warp --data DATASET",
         "tpbench eval --model my_module:MyModel --data DATASET --metrics psnr,ssim",

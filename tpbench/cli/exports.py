@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from tpbench.dataset.exports import ExportReport
 
 To = Annotated[
-    Literal["webdataset", "hf", "talkingpose-json", "coco"],
+    Literal["webdataset", "hf", "talkingpose-json", "coco", "pack"],
     typer.Option(
         help="webdataset: tar shards. hf: a folder for `datasets.load_dataset`. talkingpose-json: "
-        "the list that the released training code reads. coco: COCO-WholeBody keypoints.",
+        "the list that the released training code reads. coco: COCO-WholeBody keypoints. "
+        "pack: all but pictures and sound, for `tpbench rebuild`.",
         show_default=False,
     ),
 ]
@@ -38,6 +39,7 @@ _NEXT: Final = {
     "hf": "open it with `datasets.load_dataset`; decoding its videos needs torchcodec, their paths "
     "don't (README.md in it shows both)",
     "talkingpose-json": "lists: SPLIT_meta.json; the videos stay in the dataset",
+    "pack": "who has the videos gets the same dataset: tpbench rebuild PACK --raw RAW --out OUT",
     "coco": "keypoints: wholebody-SPLIT.json; its images are the frames of the dataset's clips",
 }
 

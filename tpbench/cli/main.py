@@ -29,6 +29,7 @@ from tpbench.cli import (
     importing,
     metrics,
     models,
+    rebuilding,
     removal,
     runs,
     scores,
@@ -49,7 +50,9 @@ _WORDS: Final = {
     "Input should be a valid number, unable to parse string as a number": "want a number",
 }
 """Wordings of libraries, and ours."""
-_RESUMED = frozenset({"fetch", "extract", "demo", "eval", "generate", "score", "export", "import"})
+_RESUMED = frozenset(
+    {"fetch", "extract", "demo", "eval", "generate", "score", "export", "rebuild", "import"}
+)
 """Commands that continue where they were interrupted."""
 
 app = typer.Typer(
@@ -70,6 +73,7 @@ app.command("remove")(removal.remove)
 app.command("export")(exports.export)
 app.command("card")(cards.card)
 app.command("import")(importing.import_clips)
+app.command("rebuild")(rebuilding.rebuild)
 app.command("eval")(runs.evaluate)
 app.command("generate")(runs.generate)
 app.command("score")(scores.score)

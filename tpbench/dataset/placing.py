@@ -48,6 +48,8 @@ def place(
     if len(sides) == len(names):
         return sides
     free = [row for row, name in enumerate(names) if name not in fixed]
+    if not free:  # such as in a dataset that lost all its clips
+        return sides
     free.sort(key=lambda row: (draw(names[row], seed), names[row]))
     in_test = np.array([sides.get(name) == "test" for name in names], dtype=bool)
     table = np.column_stack([strata.clips, strata.counts])

@@ -4,6 +4,7 @@
     hf                  a folder that `datasets.load_dataset` opens             hugging_face.py
     talkingpose-json    the list that the released training code reads          talkingpose_json.py
     coco                keypoints of every frame in COCO-WholeBody's format     coco.py
+    pack                all but pictures and sound, for `tpbench rebuild`       ../pack.py
 
 An export depends on the kept clips and its options alone: the same dataset gives the same bytes.
 What is copied is compared with the manifest on the way.
@@ -23,10 +24,12 @@ from tpbench.dataset.exports import coco, hugging_face, talkingpose_json, webdat
 from tpbench.dataset.exports.out_folder import Part, opened_out, require_space
 from tpbench.dataset.folder import Dataset
 from tpbench.dataset.info import Clip
+from tpbench.dataset.pack import write_pack
 from tpbench.errors import ConfigError, DatasetError, did_you_mean
+from tpbench.work.faults import explain_halts
 from tpbench.work.progress import ProgressCounter, ProgressListener
 
-ExportKind = Literal["webdataset", "hf", "talkingpose-json", "coco"]
+ExportKind = Literal["webdataset", "hf", "talkingpose-json", "coco", "pack"]
 
 __all__ = ["PER_SHARD", "ExportKind", "ExportReport", "export"]
 
@@ -57,7 +60,8 @@ def export(
 ) -> ExportReport:
     """Write the kept clips of a dataset in a format that other tools read.
 
-    An interrupted export continues where it stopped; nothing that is finished is written again.
+    An interrupted export continues where it stopped; nothing that is finished is written again,
+    except of a pack.
 
     Args:
         dataset: its folder.
@@ -76,6 +80,8 @@ def export(
     _check_options(to, per_shard=per_shard, root=root)
     opened, out = Dataset.open(dataset), Path(out)
     sides = _sides(opened)
+    if to == "pack":
+        return _pack(opened, sides, out, on_progress)
     total = sum(map(len, sides.values()))
     root = Path(dataset).as_posix() if root is None else root
     per_shard = PER_SHARD if per_shard is None else per_shard
@@ -97,6 +103,24 @@ def export(
         clips={side: len(clips) for side, clips in sides.items()},
         n_files=n_files,
         n_bytes=n_bytes,
+    )
+
+
+def _pack(
+    dataset: Dataset,
+    sides: Mapping[str, Sequence[Clip]],
+    out: Path,
+    on_progress: ProgressListener | None,
+) -> ExportReport:
+    with explain_halts(out):
+        pack = write_pack(dataset, out, on_progress=on_progress)
+    sizes = [path.stat().st_size for path in pack.folder.rglob("*") if path.is_file()]
+    return ExportReport(
+        kind="pack",
+        folder=out,
+        clips={side: len(clips) for side, clips in sides.items()},
+        n_files=len(sizes),
+        n_bytes=sum(sizes),
     )
 
 

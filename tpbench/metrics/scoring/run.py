@@ -409,11 +409,15 @@ def open_real(request: ScoreRequest, *, hashed: bool = True) -> RealSide:
     clips = real_clips(root, split=request.split)
     if is_dataset(root):
         from tpbench.dataset import Dataset
+        from tpbench.dataset.rebuilt import coverage_notes
 
         dataset = Dataset.open(root)
         about = {"kind": "dataset", "name": dataset.info.name, "digest": dataset.digest}
         return RealSide(
-            clips=clips, about={**about, "split": request.split}, notes=(), by_own_name=True
+            clips=clips,
+            about={**about, "split": request.split},
+            notes=coverage_notes(root, request.split or "all"),
+            by_own_name=True,
         )
     said = passed_over(root, [clip.path for clip in clips.values()]).note("real")
     if hashed:

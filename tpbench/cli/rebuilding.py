@@ -1,0 +1,115 @@
+"""`tpbench rebuild`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from tpbench.cli import options as opt
+from tpbench.cli.output import console, counted, echo_some, new_table, print_json
+from tpbench.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from tpbench.extraction.rebuilding import RebuildResult
+    from tpbench.work import Progress, ProgressListener
+
+PackFolder = Annotated[
+    Path, typer.Argument(help="Pack, as `tpbench export --to pack` writes it.", show_default=False)
+]
+Raw = Annotated[
+    list[Path],
+    typer.Option(
+        "--raw", help="Videos, or folders to search for them; may be repeated.", show_default=False
+    ),
+]
+_MEANINGS: Final = {
+    "identical": "the same bytes",
+    "re-encoded": "the same pictures, from a source that was encoded again",
+    "other pictures": "a video of the right name shows something else: left out",
+    "source gone": "no such video: left out",
+    "unreadable": "the video or the keypoints can't be read: left out",
+    "not processed": "run the same command again",
+}
+_STEPS: Final = {"read": "reading raw files", "rebuild": "rebuild"}
+
+
+def rebuild(
+    pack: PackFolder,
+    raw: Raw,
+    out: Annotated[Path, opt.out_option("the dataset")],
+    workers: opt.Workers = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Make a dataset again from a pack and its videos.
+
+    Videos are recognised by their bytes, else by video id or file name. Of every clip it is said
+    whether it has the same bytes, or shows the same pictures; others are left out. An interrupted
+    run is resumed, and more videos can be added later.
+    """
+    from tpbench.extraction.rebuilding import rebuild as run
+    from tpbench.work import terminate_as_interrupt
+
+    with terminate_as_interrupt(), _progress() as listener:
+        result = run(pack, raw, out, workers=workers, on_progress=listener)
+    if as_json:
+        print_json(_as_json(result), indent=1)
+    else:
+        _print(result)
+    if not result.rebuilt.complete:
+        lines = [
+            f"{clip.clip_id}: {clip.outcome}: {clip.error}" for clip in result.clips if clip.error
+        ]
+        if left := echo_some(lines):
+            typer.echo(f"... and {left} more in {out / 'rebuild.parquet'}", err=True)
+        raise typer.Exit(opt.FAILED_EXIT_CODE)
+
+
+def _as_json(result: RebuildResult) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {
+        **result.rebuilt.model_dump(mode="json"),
+        "complete": result.rebuilt.complete,
+        "original": result.rebuilt.is_original,
+        "clips": [asdict(clip) for clip in result.clips],
+    }
+
+
+def _print(result: RebuildResult) -> None:
+    rebuilt = result.rebuilt
+    table = new_table("clips", "number", "largest distance", "", right=("number",))
+    for name, number in rebuilt.outcomes.items():
+        if not number:
+            continue
+        distances = [
+            clip.distance
+            for clip in result.clips
+            if clip.outcome == name and clip.distance is not None
+        ]
+        farthest = f"{max(distances):.3f} (limit {rebuilt.limit:g})" if distances else ""
+        table.add_row(name, f"{number:,}", farthest, _MEANINGS[name])
+    console().print(table)
+    for side, found in rebuilt.sides.items():
+        if side != "all":
+            has = found.clips - found.n_lacking
+            typer.echo(f"{side} split: {has:,} of {counted(found.clips, 'clip')}")
+    if rebuilt.is_original:
+        typer.echo(f"digest {rebuilt.digest}: that of the original")
+    else:
+        typer.echo(f"digest {rebuilt.digest}; the original's is {rebuilt.original_digest}")
+    typer.echo(f"dataset: {result.dataset.folder}")
+
+
+@contextmanager
+def _progress() -> Iterator[ProgressListener]:
+    with progress_bar("files", several_steps=True) as show:
+
+        def listener(state: Progress) -> None:
+            parts = [f"{number:,} {name}" for name, number in state.counts.items() if number]
+            show(state, step=_STEPS.get(state.step, state.step), news=", ".join(parts))
+
+        yield listener
