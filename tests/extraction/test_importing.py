@@ -189,6 +189,19 @@ def test_an_interrupted_import_continues_and_equals_one_without_a_break(
     assert seen[0].before == 3
 
 
+def test_the_card_and_errors_name_the_command_that_made_it(given: ImportRequest) -> None:
+    dataset = import_clips(given)
+    assert dataset.info.made_by == "tpbench import"
+    card = (dataset.folder / "README.md").read_text(encoding="utf-8")
+    assert "Clips of an existing set" in card
+    assert "tpbench extract" not in card
+    (dataset.folder / "dataset.json").write_text(
+        dataset.info.model_copy(update={"digest": "0" * 64}).model_dump_json()
+    )
+    with pytest.raises(DatasetError, match="run `tpbench import` into it again"):
+        Dataset.open(dataset.folder).clips()
+
+
 def test_a_clip_whose_file_is_gone_is_made_again(given: ImportRequest) -> None:
     dataset = import_clips(given)
     clip = dataset.clips()[0]

@@ -51,9 +51,8 @@ def inspect(
         for problem in problems:
             typer.echo(problem, err=True)
         if problems:
-            typer.echo(
-                "delete the damaged files and run the same `tpbench extract` again", err=True
-            )
+            again = f"run the same `{opened.info.made_by}` again"
+            typer.echo(f"delete the damaged files and {again}", err=True)
         if verify and not problems:
             typer.echo("verified: all files match the manifest")
     if problems:
@@ -134,7 +133,7 @@ def render_summary(info: DatasetInfo) -> RenderableType:
     parts: list[RenderableType] = [head]
     if info.sources_pending:
         todo = f"not finished: {counted(info.sources_pending, 'source')} pending; run the same"
-        parts.append(Text(f"{todo} `tpbench extract` again", style="bold yellow"))
+        parts.append(Text(f"{todo} `{info.made_by}` again", style="bold yellow"))
     parts.append(_status_table(info))
     if counts.reject_codes:
         parts.append(_reject_table(info))

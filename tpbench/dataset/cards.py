@@ -21,7 +21,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from tpbench.dataset.croissant import CROISSANT_NAME, citation, croissant_json, is_imported
+from tpbench.dataset.croissant import CROISSANT_NAME, citation, croissant_json
 from tpbench.dataset.facts import (
     Balance,
     Candidates,
@@ -211,7 +211,7 @@ def render_card(info: DatasetInfo, *, facts: CardFacts, statements: Statements) 
         statements=statements,
         head=_head(info, statements),
         off=_switched_off(info),
-        imported=is_imported(info),
+        imported=info.is_imported,
         n_removed=facts.n_removed,
         citation=citation(info, statements.creators),
         tables=clip_tables(info),

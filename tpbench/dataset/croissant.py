@@ -46,11 +46,6 @@ _COLLECTED: Final = {
 }
 
 
-def is_imported(info: DatasetInfo) -> bool:
-    """Whether a dataset was made of an existing set of clips by `tpbench import`."""
-    return info.config.get("imported") is True
-
-
 def citation(info: DatasetInfo, creators: list[str] | None = None) -> str:
     """Return a BibTeX entry for exactly these clips: name, version and content digest.
 
@@ -71,7 +66,7 @@ def citation(info: DatasetInfo, creators: list[str] | None = None) -> str:
 
 
 def _made(info: DatasetInfo) -> str:
-    return "imported" if is_imported(info) else "extracted"
+    return "imported" if info.is_imported else "extracted"
 
 
 def _latex(text: str) -> str:
@@ -114,7 +109,7 @@ def croissant_json(
             *(f"{role}: sha256 {digest}" for role, digest in sorted(info.models.items())),
         ],
     }
-    if is_imported(info):
+    if info.is_imported:
         described |= {name: list(lines) for name, lines in _IMPORTED.items()}
     if info.finished_on is not None:
         described["datePublished"] = info.finished_on
@@ -152,7 +147,7 @@ def _responsible(
     known = f"{origin.sources} sources of kept clips: {origin.with_url} with an address"
     found: dict[str, Any] = {
         "rai:dataCollection": (
-            f"{_COLLECTED[is_imported(info)]} "
+            f"{_COLLECTED[info.is_imported]} "
             f"{_said('How the videos were chosen', statements.collection)}"
         ),
         "rai:dataCollectionRawData": f"{known}, {origin.with_licence} with a licence.",

@@ -461,7 +461,7 @@ class Dataset:
         if digest != self.digest:
             raise DatasetError(
                 f"{self.folder}: manifest.parquet and dataset.json do not belong together; "
-                "run `tpbench extract` into it again to finish it"
+                f"run `{self.info.made_by}` into it again to finish it"
             )
 
     def clip_path(self, clip: Clip) -> Path:

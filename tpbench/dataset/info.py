@@ -360,6 +360,16 @@ class DatasetInfo(_Record):
     sources_pending: int = Field(default=0, ge=0)
     """Sources given to `tpbench extract` that are still to be processed."""
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether its clips were taken from an existing set as they are, by `tpbench import`."""
+        return self.config.get("imported") is True
+
+    @property
+    def made_by(self) -> str:
+        """The command that made it, and that extends and mends it."""
+        return "tpbench import" if self.is_imported else "tpbench extract"
+
 
 def length_text(seconds: float) -> str:
     """Return a length of video in the unit that suits it: seconds, minutes or hours.
