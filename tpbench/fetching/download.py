@@ -33,6 +33,8 @@ _RETRIES: Final = 5
 _SLOWEST_RETRY_S: Final = 60.0
 _LIVE: Final = frozenset({"is_live", "is_upcoming", "post_live"})
 _MB: Final = 1e6
+_ABSURD: Final = 1e9
+"""No duration in seconds and no width in px is as large."""
 
 
 class StoppedError(Exception):
@@ -324,8 +326,12 @@ def _date(value: object) -> str | None:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    """Return a number that a host names, unless it is absurd."""
+    if not isinstance(value, int | float) or not 0 <= value < _ABSURD:
+        return None
+    return float(value)
 
 
 def _whole(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) else None
+    number = _number(value)
+    return None if number is None else int(number)
