@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dataset.rows import FAILED, MEASUREMENTS, kept, rejected
@@ -31,6 +31,7 @@ _reasons = st.lists(
 )
 
 
+@settings(max_examples=30)  # each writes files
 @given(reasons=_reasons)
 def test_effects_are_those_counted_row_by_row(
     tmp_path_factory: pytest.TempPathFactory, reasons: list[list[str]]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tpbench.dataset.statements import (
@@ -53,6 +53,7 @@ def test_stated_fields_are_read_and_blank_ones_are_open(tmp_path: Path) -> None:
     assert stated.open_fields == tuple(f for f in FIELDS if f not in {"motivation", "languages"})
 
 
+@settings(max_examples=30)  # each writes files
 @given(text=st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=200))
 def test_any_text_is_read_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, text: str

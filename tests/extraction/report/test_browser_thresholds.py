@@ -31,14 +31,19 @@ def dials(dataset: Dataset) -> Dials:
     return dials_of(Candidates(table=dataset.table()), MEASUREMENTS)
 
 
+@pytest.fixture(scope="module")
+def address(dataset: Dataset) -> str:
+    return write_report(dataset.folder).as_uri()
+
+
 @pytest.fixture
-def page(browser: Browser, dataset: Dataset) -> Iterator[Page]:  # noqa: F811 - the fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:  # noqa: F811 - the fixture
     context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
     opened = context.new_page()
     complaints: list[str] = []
     opened.on("console", lambda said: complaints.append(said.text))
     opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.goto(write_report(dataset.folder).as_uri())
+    opened.goto(address)
     yield opened
     context.close()
     assert complaints == []

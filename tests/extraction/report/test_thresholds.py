@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dataset.rows import FAILED, MEASUREMENTS, kept, rejected
@@ -41,6 +41,7 @@ def _row(clip_id: str, height: float, yaw: float) -> Clip:
 _values = st.tuples(st.floats(20, 300, width=32), st.floats(0, 90, width=32))
 
 
+@settings(max_examples=30)  # each writes files
 @given(values=st.lists(_values, min_size=1, max_size=25), data=st.data())
 def test_counts_at_any_step_are_those_of_the_filters_themselves(
     tmp_path_factory: pytest.TempPathFactory,
@@ -56,6 +57,7 @@ def test_counts_at_any_step_are_those_of_the_filters_themselves(
     assert not further.any()
 
 
+@settings(max_examples=30)  # each writes files
 @given(values=st.lists(_values, min_size=1, max_size=25))
 def test_present_thresholds_keep_what_was_kept(
     tmp_path_factory: pytest.TempPathFactory, values: list[tuple[float, float]]
