@@ -50,7 +50,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:  # noqa: F811 - the 
 
 
 def _stay(page: Page) -> int:
-    return int(page.locator("#stay").inner_text().removesuffix(" clips").replace(",", ""))
+    return int(page.locator("#stay").inner_text().split()[0].replace(",", ""))
 
 
 def _turn(page: Page, index: int, step: int) -> None:

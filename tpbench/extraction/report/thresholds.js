@@ -70,13 +70,14 @@
     const then = outcome(steps);
     const moved = dials.filter((dial, index) => steps[index] !== dial.at);
     dials.forEach((dial, index) => showDial(dial, index, steps[index]));
-    byId("stay").textContent = `${about}${number(count(then.stay))} clips`;
-    const change = count(then.stay) - count(now.stay);
+    const kept = count(then.stay);
+    const [clips, stay] = kept === 1 ? ["clip", "stays"] : ["clips", "stay"];
+    byId("stay").textContent = `${about}${number(kept)} ${clips}`;
     byId("stay-more").textContent = moved.length
-      ? `stay, ${time(then.deciseconds)}: ${signed(change)} from ${number(count(now.stay))}`
-      : `stay, ${time(then.deciseconds)}, as it was made`;
+      ? `${stay}, ${time(then.deciseconds)}: ${signed(kept - count(now.stay))} from ${number(count(now.stay))}`
+      : `${stay}, ${time(then.deciseconds)}, as it was made`;
     byId("further").textContent = then.further
-      ? `${about}${number(count(then.further))} more would be looked at further: some of them may stay, too`
+      ? `${about}${number(count(then.further))} more would be looked at further, and may stay, too`
       : "";
     const lines = dials.flatMap((dial, index) =>
       steps[index] === dial.at ? [] : [`  ${dial.code}: ${dial.steps[steps[index]]}`]);
