@@ -4,6 +4,8 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -183,6 +185,37 @@ def test_a_dead_list_is_one_line(site: Site, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"can't be downloaded \(ConnectionError\)"):
         read_list("http://127.0.0.1:1/ids.csv")
     write_list(tmp_path / "x.csv", A)
+
+
+def write_table(path: Path, **columns: list[object]) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_the_manifest_of_a_dataset_or_a_pack_is_a_list_of_its_sources(tmp_path: Path) -> None:
+    write_table(
+        tmp_path / "manifest.parquet",
+        clip_id=["a_1", "a_2", "b_1", "c_1", "d_1"],
+        status=["kept", "kept", "rejected", "kept", "kept"],
+        url=[f"https://youtu.be/{A}", f"https://youtu.be/{A}", f"https://youtu.be/{B}", None, C],
+        start_s=[1.0, 5.0, None, 0.0, 2.0],
+        end_s=[2.0, 6.5, None, 1.0, 3.0],
+    )
+    found = read_list(tmp_path)
+    assert ids(found) == [A, C]
+    assert found.videos[0].spans == (Span(start_s=1, end_s=2), Span(start_s=5, end_s=6.5))
+    assert read_list(tmp_path / "manifest.parquet").videos == found.videos
+
+
+def test_other_tables_need_a_column_of_videos(tmp_path: Path) -> None:
+    assert ids(read_list(write_table(tmp_path / "a.parquet", video_id=[B, A]))) == [B, A]
+    with pytest.raises(ConfigError, match="no column url or video_id"):
+        read_list(write_table(tmp_path / "b.parquet", name=["x"]))
+    (tmp_path / "c.parquet").write_text("no table")
+    with pytest.raises(ConfigError, match="not a Parquet table"):
+        read_list(tmp_path / "c.parquet")
+    with pytest.raises(ConfigError, match="no such list"):
+        read_list(tmp_path / "none.parquet")
 
 
 @pytest.mark.shared

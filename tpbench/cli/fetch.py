@@ -22,7 +22,8 @@ IdListName = Annotated[
     str,
     typer.Argument(
         metavar="LIST",
-        help="List of YouTube ids or addresses: CSV, TSV or TXT, a file or an http(s) address.",
+        help="List of YouTube ids or addresses: CSV, TSV, TXT or Parquet, a file or an http(s) "
+        "address; of a dataset or a pack, its sources.",
         show_default=False,
     ),
 ]

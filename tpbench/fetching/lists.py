@@ -19,6 +19,8 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from tpbench.errors import ConfigError
+from tpbench.fetching.list_tables import table_rows
+from tpbench.files import sha256_of
 from tpbench.foreign import (
     JSON_LIMIT_BYTES,
     ForeignFileError,
@@ -62,6 +64,8 @@ _END_NAMES: Final = frozenset(
 )
 _RATE_NAMES: Final = frozenset({"fps", "frame_rate"})
 # fmt: on
+_KNOWN_NAMES: Final = _URL_NAMES | _ID_NAMES | _START_NAMES | _END_NAMES | _RATE_NAMES
+_MANIFEST: Final = "manifest.parquet"
 _SHOWN_CHARS: Final = 60
 
 
@@ -104,7 +108,10 @@ class IdList:
 
 
 def read_list(source: Path | str, *, sha256: str | None = None) -> IdList:
-    """Read an id list: CSV, TSV or TXT, from a file or an http(s) address.
+    """Read an id list: CSV, TSV or TXT, from a file or an http(s) address, or a Parquet table.
+
+    A folder stands for its `manifest.parquet`, so that the sources of a dataset or pack can be
+    fetched. Of a table with a column `status`, only rows that are `kept` count.
 
     In a TXT file, columns are separated by white space; otherwise by comma, semicolon or tab. Times
     are seconds or `h:mm:ss`; columns named `*_ms` and `*_frame`, and `start` and `end` beside a
@@ -119,18 +126,22 @@ def read_list(source: Path | str, *, sha256: str | None = None) -> IdList:
             that can't be understood; the message names the line.
     """
     name = _name_of(source)
-    raw = _content(source, name)
-    found = hashlib.sha256(raw).hexdigest()
+    table = _table_path(source)
+    raw = b"" if table is not None else _content(source, name)
+    found = hashlib.sha256(raw).hexdigest() if table is None else _sha256_of_table(table)
     if sha256 is not None and found != sha256.strip().lower():
         raise ConfigError(
             f"{name}: another list than expected: its sha256 is {found}, not {sha256}; "
             "download it again, or leave out --list-sha256"
         )
+    if table is not None:
+        rows = table_rows(table, columns=_KNOWN_NAMES, needed=_URL_NAMES | _ID_NAMES)
+        return _listed(rows, name=name, sha256=found)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: no list of ids: not UTF-8 text (byte {error.start})") from error
-    return _parsed(text, name=name, sha256=found)
+    return _listed(list(_rows(text, name)), name=name, sha256=found)
 
 
 def youtube_id(url: str) -> str | None:
@@ -242,8 +253,26 @@ def _downloaded(url: str, name: str) -> bytes:
         ) from error
 
 
-def _parsed(text: str, *, name: str, sha256: str) -> IdList:
-    rows = list(_rows(text, name))
+def _table_path(source: Path | str) -> Path | None:
+    """Return the Parquet table that a list is; None for text."""
+    if _ADDRESS.match(str(source)):
+        return None
+    path = Path(source)
+    if path.is_dir() and (path / _MANIFEST).is_file():
+        return path / _MANIFEST
+    return path if path.suffix.lower() == ".parquet" else None
+
+
+def _sha256_of_table(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such list; name a file or an address") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+
+
+def _listed(rows: Sequence[tuple[int, list[str]]], *, name: str, sha256: str) -> IdList:
     header = _header(rows[0][1]) if rows else None
     body = rows if header is None else rows[1:]
     if not body:
