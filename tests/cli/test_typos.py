@@ -118,6 +118,7 @@ TYPOS = (
     "split nowhere",
     "split DATASET --test 2",
     "split DATASET --join uploaders",
+    "split DATASET --join none --join near-duplicates",
     "split DATASET --identities nowhere.csv",
     "split DATASET --from nowhere.csv",
     "split DATASET --from ids.txt --test 0.5",

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.dataset.heads import Filmed, write_heads
 from tests.dataset.rows import FAILED, kept, make_dataset
 from tpbench.dataset import (
     Clip,
@@ -27,6 +28,7 @@ from tpbench.dataset import (
     read_clips,
     split_dataset,
 )
+from tpbench.dataset.checking import check_dataset
 from tpbench.dataset.identities import read_members, write_members
 from tpbench.dataset.info import write_info
 from tpbench.dataset.side_lists import read_placed, read_version, write_placed, write_version
@@ -338,6 +340,32 @@ def test_near_duplicates_are_joined_by_pairs_of_clips(tmp_path: Path) -> None:
     assert settled.members[1].why == "near-duplicate: p00_1 ~ p01_2"
 
 
+def test_near_duplicates_across_the_split_are_found_and_joined(tmp_path: Path) -> None:
+    talk = Filmed(clip_id="ann", talk=0, identity="ann", side="test")
+    copy = talk.as_copy(clip_id="bob", identity="bob", side="train", is_mirrored=True)
+    others = [
+        Filmed(clip_id=name, talk=at, identity=name, side=side, length_s=1.2)
+        for at, (name, side) in enumerate((("cat", "test"), ("dan", "train")), start=1)
+    ]
+    folder = tmp_path / "data"
+    write_heads(folder, [talk, copy, *others])
+    assert [one.code for one in check_dataset(folder).problems] == ["split.near_duplicate"]
+    steps: set[str] = set()
+    result = make_split(
+        folder,
+        SplitRequest(joins=("near-duplicates",)),
+        listener=lambda state: steps.add(state.step),
+    )
+    assert [row.why for row in result.members] == [
+        "the others were joined to it",
+        "near-duplicate: ann ~ bob",
+    ]
+    assert sides_by_person(folder) == {"ann": "train", "cat": "test", "dan": "train"}
+    assert "on the train side" in result.notes[0]
+    assert "pictures" in steps
+    assert check_dataset(folder).problems == ()
+
+
 # Lists, and frozen test splits.
 
 
@@ -431,7 +459,8 @@ def test_a_frozen_test_split_stays_while_the_dataset_grows_and_is_split_anew(
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
-        (SplitRequest(joins=("faces",)), "--join faces: want one of uploader, "),
+        (SplitRequest(joins=("faces",)), "--join faces: want one of uploader, near-dup"),
+        (SplitRequest(joins=("none", "near-duplicates")), "one after the other"),
         (SplitRequest(lists=(Path("l.csv"),), seed=1), "--test and --seed have nothing to say"),
         (SplitRequest(version_name="train"), "means something else"),
         (SplitRequest(lists=(Path("nowhere.csv"),)), r"nowhere\.csv: can't be read"),

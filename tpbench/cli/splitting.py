@@ -10,12 +10,14 @@ import typer
 
 from tpbench.cli import options as opt
 from tpbench.cli.output import console, counted, new_table, print_json, print_table
+from tpbench.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from tpbench.dataset import SplitResult
     from tpbench.dataset.strata import ClassBalance
+    from tpbench.work import Progress
 
 
 def split(
@@ -33,8 +35,9 @@ def split(
         list[str] | None,
         typer.Option(
             help="Join identities: by uploader, of however many sources (default: of at most 20); "
-            "none: keep all apart, and undo all joins of before. May be repeated.",
-            metavar="uploader|none",
+            "by near-duplicates, which decodes all clips once; none: keep all apart, and undo all "
+            "joins of before. May be repeated.",
+            metavar="uploader|near-duplicates|none",
         ),
     ] = None,
     identities: Annotated[
@@ -62,18 +65,22 @@ def split(
     another share or seed is asked for.
     """
     from tpbench.dataset import SplitRequest, make_split
+    from tpbench.work import terminate_as_interrupt
 
-    result = make_split(
-        dataset,
-        SplitRequest(
-            test_share=test,
-            seed=seed,
-            joins=tuple(join or ()),
-            identities=identities,
-            lists=tuple(from_ or ()),
-            version_name=version_name,
-        ),
+    request = SplitRequest(
+        test_share=test,
+        seed=seed,
+        joins=tuple(join or ()),
+        identities=identities,
+        lists=tuple(from_ or ()),
+        version_name=version_name,
     )
+    with terminate_as_interrupt(), progress_bar("clips", several_steps=True) as show:
+
+        def listener(state: Progress) -> None:
+            show(state, step=state.step)
+
+        result = make_split(dataset, request, listener=listener)
     _renew_report(dataset)
     if as_json:
         print_json(split_json(result), indent=1)

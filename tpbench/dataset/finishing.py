@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tpbench import __version__
 from tpbench.dataset.cards import write_cards, write_clip_tables
@@ -32,6 +32,9 @@ from tpbench.dataset.splitting import Settled, SplitRequest, SplitResult, settle
 from tpbench.dataset.strata import balance
 from tpbench.errors import ConfigError
 from tpbench.work.records import locked
+
+if TYPE_CHECKING:
+    from tpbench.work import ProgressListener
 
 logger = logging.getLogger(__name__)
 
@@ -162,12 +165,19 @@ def split_dataset(
     return make_split(folder, SplitRequest(test_share=test_share, seed=seed)).info
 
 
-def make_split(folder: Path, request: SplitRequest) -> SplitResult:
+def make_split(
+    folder: Path, request: SplitRequest, *, listener: ProgressListener | None = None
+) -> SplitResult:
     """Split a finished dataset by identity: rewrites lists, manifest, cards and `dataset.json`.
 
     Each side has at least one identity, and identities that have a side keep it unless the share,
     the seed or lists say otherwise (see `splitting`). No extraction can publish into the dataset
     during the split, so it covers all clips.
+
+    Args:
+        folder: the dataset.
+        request: what is asked for.
+        listener: is told of every clip where near-duplicates are looked for.
 
     Raises:
         ConfigError: the request, or a table or list that it names, is wrong.
@@ -175,13 +185,18 @@ def make_split(folder: Path, request: SplitRequest) -> SplitResult:
             has fewer than two identities, or the name of a version is taken.
     """
     request.check()
-    Dataset.open(folder)
+    dataset = Dataset.open(folder)
+    pairs: Sequence[tuple[str, str]] = ()
+    if "near-duplicates" in request.joins:
+        from tpbench.dataset.fingerprints import near_duplicates
+
+        pairs = [(pair.first, pair.second) for pair in near_duplicates(dataset, listener=listener)]
     records = folder / RECORDS_FOLDER
     # An extraction into the dataset holds this lock; without records it can't be extended.
     with locked(records / RECORDS_LOCK) if records.is_dir() else nullcontext():
         dataset = Dataset.open(folder)
         clips = dataset.clips(None)
-        settled = settle(folder, clips, dataset.info.split, request)
+        settled = settle(folder, clips, dataset.info.split, request, pairs)
         _refuse_removed(folder, settled.clips)
         _write_settled(folder, settled, dataset.info)
     assert settled.split is not None  # noqa: S101 - a request always gives one

@@ -40,8 +40,8 @@ REMEDIES: Final[Mapping[Code, str]] = {
     "table.clips": _SPLIT,
     "table.card": _FINISH,
     "split.identity": _SPLIT,
-    "split.near_duplicate": "give both one identity and run `tpbench split` again, "
-    "or `tpbench remove` one of them",
+    "split.near_duplicate": "make one identity of both: `tpbench split --join "
+    "near-duplicates`; or `tpbench remove` one of them",
     "removed.present": "run the same `tpbench remove` again",
 }
 """Code -> what to do about it."""

@@ -34,7 +34,7 @@ from tpbench.dataset.strata import ClassBalance, balance, largest_difference, st
 from tpbench.dataset.tables import ImportedSides, Subjects, read_identity_table, read_side_lists
 from tpbench.errors import ConfigError, DatasetError, number_of
 
-JoinBy = Literal["uploader", "none"]
+JoinBy = Literal["uploader", "near-duplicates", "none"]
 """What joins identities; "none" undoes all joins first."""
 DEFAULT_TEST_SHARE: Final = 0.1
 DEFAULT_SEED: Final = 0
@@ -70,6 +70,11 @@ class SplitRequest:
         for name in self.joins:
             if name not in get_args(JoinBy):
                 raise ConfigError(f"--join {name}: want one of {', '.join(get_args(JoinBy))}")
+        if {"none", "near-duplicates"} <= {*self.joins}:
+            raise ConfigError(
+                "--join none and --join near-duplicates, one after the other: near-duplicates are "
+                "looked for between identities as they are"
+            )
         if self.lists and (self.test_share is not None or self.seed is not None):
             raise ConfigError("--from gives all sides, so --test and --seed have nothing to say")
         if self.version_name is not None:
