@@ -343,12 +343,10 @@ def test_near_duplicates_are_joined_by_pairs_of_clips(tmp_path: Path) -> None:
 def test_near_duplicates_across_the_split_are_found_and_joined(tmp_path: Path) -> None:
     talk = Filmed(clip_id="ann", talk=0, identity="ann", side="test")
     copy = talk.as_copy(clip_id="bob", identity="bob", side="train", is_mirrored=True)
-    others = [
-        Filmed(clip_id=name, talk=at, identity=name, side=side, length_s=1.2)
-        for at, (name, side) in enumerate((("cat", "test"), ("dan", "train")), start=1)
-    ]
+    cat = Filmed(clip_id="cat", talk=1, identity="cat", side="test", length_s=1.2)
+    dan = Filmed(clip_id="dan", talk=2, identity="dan", side="train", length_s=1.2)
     folder = tmp_path / "data"
-    write_heads(folder, [talk, copy, *others])
+    write_heads(folder, [talk, copy, cat, dan])
     assert [one.code for one in check_dataset(folder).problems] == ["split.near_duplicate"]
     steps: set[str] = set()
     result = make_split(
