@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tests.conftest import MediaMaker
 from tests.talks import N_FRAMES, write_talk
-from tpbench.dataset import Dataset
+from tpbench.dataset import Dataset, SplitRequest, make_split
 from tpbench.errors import ConfigError, DatasetError
 from tpbench.extraction import importing, squares
 from tpbench.extraction.forgetting import remove
@@ -127,6 +127,16 @@ def test_the_table_gives_split_identity_and_rate(given: ImportRequest, tmp_path:
     assert rows["SET/frames"].identity == rows["SET/frames"].source_id
     assert rows["SET/frames"].fps == 30
     assert len(dataset.clips(split="test")) == 1
+
+
+def test_a_later_split_stays(given: ImportRequest, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("clip,split\na,train\nc,train\nframes,test\n")
+    request = replace(given, table=table)
+    import_clips(request)
+    make_split(given.out, SplitRequest(test_share=0.5, seed=1))
+    before = {clip.clip_id: clip.split for clip in Dataset.open(given.out).clips()}
+    assert {clip.clip_id: clip.split for clip in import_clips(request).clips()} == before
 
 
 def test_folders_of_frames_have_the_rate_that_is_given(given: ImportRequest) -> None:

@@ -350,6 +350,11 @@ def _split_as_given(dataset: Dataset, sides: Mapping[str, SplitName]) -> Dataset
     is_so = all(now == side for now, side in wanted.values())
     if is_so or len({side for _, side in wanted.values()}) < 2:
         return dataset
+    if dataset.info.split is not None and dataset.info.split.method != "lists":
+        logger.warning(
+            "%s: was split by `tpbench split` since it was imported, and stays so", dataset.folder
+        )
+        return dataset
     lines = [f"{clip_id},{side}" for clip_id, (_, side) in wanted.items()]
     with TemporaryDirectory() as folder:
         table = Path(folder) / "sides.csv"
