@@ -171,9 +171,20 @@ class Card:
         return self.folder / CARD_NAME, self.folder / CROISSANT_NAME
 
 
-def _write(folder: Path, info: DatasetInfo, statements: Statements) -> None:
+def datasheet(dataset: Dataset, statements: Statements) -> str:
+    """Return the card of a dataset as Markdown without its head, to go with other forms of it."""
+    facts = _facts(dataset.folder, dataset.info)
+    card = render_card(dataset.info, facts=facts, statements=statements)
+    return card.split("\n---\n", 1)[1].lstrip("\n")
+
+
+def _facts(folder: Path, info: DatasetInfo) -> CardFacts:
     n_removed = len(Removals.read(folder).tombstones)
-    facts = CardFacts.of(read_table(folder), info, n_removed=n_removed)
+    return CardFacts.of(read_table(folder), info, n_removed=n_removed)
+
+
+def _write(folder: Path, info: DatasetInfo, statements: Statements) -> None:
+    facts = _facts(folder, info)
     described = croissant_json(
         info,
         folder / MANIFEST_NAME,
@@ -219,18 +230,21 @@ def render_card(info: DatasetInfo, *, facts: CardFacts, statements: Statements) 
     )
 
 
+def licence_fields(statements: Statements) -> dict[str, str]:
+    """Return the licence of the whole as the head of a card on Hugging Face names it."""
+    named = (statements.licence or "").lower()
+    if named in _HUB_LICENCES:
+        return {"license": named}
+    slug = re.sub(r"[^a-z0-9.]+", "-", named).strip("-.")[:60]
+    link = statements.licence_url or CARD_NAME
+    return {"license": "other", "license_name": slug or "not-stated", "license_link": link}
+
+
 def _head(info: DatasetInfo, statements: Statements) -> str:
     """Return the YAML between the dashes, as Hugging Face reads it."""
     import yaml
 
-    values: dict[str, Any] = {"pretty_name": info.name}
-    named = (statements.licence or "").lower()
-    if named in _HUB_LICENCES:
-        values["license"] = named
-    else:
-        slug = re.sub(r"[^a-z0-9.]+", "-", named).strip("-.")[:60]
-        values |= {"license": "other", "license_name": slug or "not-stated"}
-        values["license_link"] = statements.licence_url or CARD_NAME
+    values: dict[str, Any] = {"pretty_name": info.name, **licence_fields(statements)}
     if statements.languages:
         values["language"] = statements.languages
     values |= {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tests.conftest import MediaMaker
 from tests.dataset.exports.conftest import LENGTHS, SIDE_PX, by_side
 from tpbench.dataset import Dataset
 from tpbench.dataset.exports import export, hugging_face
+from tpbench.dataset.statements import Statements
 from tpbench.wholebody import load_pose
 
 
@@ -95,6 +97,20 @@ def test_the_head_of_the_card_is_yaml_and_its_text_is_escaped(
     assert talks.digest in card
     assert "torchcodec" in card
     assert "requests for removal" in card
+
+
+def test_export_takes_along_the_datasheet_and_the_licence_of_the_whole(
+    talks: Dataset, tmp_path: Path
+) -> None:
+    source = Path(shutil.copytree(talks.folder, tmp_path / "talks"))
+    stated = dict.fromkeys(Statements.model_fields) | {"licence": "CC-BY-4.0", "consent": "Signed."}
+    (source / "card.yaml").write_text(yaml.safe_dump(stated))
+    export(source, tmp_path / "out", to="hf")
+    head = yaml.safe_load((tmp_path / "out" / "README.md").read_text().split("---\n")[1])
+    assert head["license"] == "cc-by-4.0"
+    sheet = (tmp_path / "out" / "DATASHEET.md").read_text()
+    assert sheet.startswith("# Small")
+    assert "Signed." in sheet
 
 
 def test_folders_hold_a_limited_number_of_clips_and_still_open(

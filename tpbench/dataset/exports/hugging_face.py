@@ -1,6 +1,7 @@
 """A folder that `datasets.load_dataset(FOLDER)` opens: clips and drawings as videos, by split.
 
     README.md                   a card whose head says which files belong to which split
+    DATASHEET.md                the card of the dataset
     train/00000/metadata.parquet    rows of up to 1,000 clips
     train/00000/<clip_id>.mp4 <clip_id>.pose.mp4 <clip_id>.npz
 
@@ -17,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from tpbench.dataset.cards import datasheet, licence_fields
 from tpbench.dataset.exports.clip_files import bytes_of, copy
 from tpbench.dataset.exports.out_folder import Part
 from tpbench.dataset.folder import (
@@ -29,13 +31,14 @@ from tpbench.dataset.folder import (
     read_table,
 )
 from tpbench.dataset.info import Clip
+from tpbench.dataset.statements import Statements, read_statements
 from tpbench.files import atomic_write, atomic_write_text
 from tpbench.foreign import printable
 
 _PER_FOLDER: Final = 1000
 _ROW_BYTES: Final = 8_192
 """Of a row, at most."""
-_CARD_BYTES: Final = 8_192
+_CARD_BYTES: Final = 65_536
 _NOT_NEEDED: Final = ("status", "reject_codes", "error")
 """Columns of the manifest that say nothing about a kept clip."""
 _ENDINGS: Final = {CLIP_VIDEO: ".mp4", POSE_VIDEO: ".pose.mp4", KEYPOINTS: ".npz"}
@@ -111,13 +114,23 @@ def _write_folder(
 
 
 def _write_card(dataset: Dataset, sides: Mapping[str, Sequence[Clip]], out: Path) -> list[Path]:
-    atomic_write_text(out / "README.md", card(dataset, sides))
-    return [out / "README.md"]
+    statements = read_statements(dataset.folder)
+    texts = {
+        "README.md": card(dataset, sides, statements),
+        "DATASHEET.md": datasheet(dataset, statements),
+    }
+    for name, text in texts.items():
+        atomic_write_text(out / name, text)
+    return [out / name for name in texts]
 
 
-def card(dataset: Dataset, sides: Mapping[str, Sequence[Any]]) -> str:
+def card(dataset: Dataset, sides: Mapping[str, Sequence[Any]], statements: Statements) -> str:
     """Return the card of an export: what `datasets` needs to know, and what people need."""
     info = dataset.info
+    licence = "\n".join(
+        f"{name}: {json.dumps(text, ensure_ascii=False)}"
+        for name, text in licence_fields(statements).items()
+    )
     splits = "\n".join(
         f'  - split: {side}\n    path: ["{side}/*/metadata.parquet", "{side}/*/*.mp4"]'
         for side in sides
@@ -126,7 +139,7 @@ def card(dataset: Dataset, sides: Mapping[str, Sequence[Any]]) -> str:
     first = next(iter(sides))
     return f"""---
 pretty_name: {json.dumps(info.name, ensure_ascii=False)}
-license: other
+{licence}
 task_categories: [image-to-video]
 tags: [human-animation, upper-body, pose, dwpose, tpbench]
 configs:
@@ -151,7 +164,8 @@ paths = rows.cast_column("video", Video(decode=False)).cast_column("pose", Video
 
 `video` is the clip, `pose` its drawing, `keypoints_path` the file of its keypoints below this
 folder (NumPy: `keypoints` (T, 133, 2) in px of the clip, `scores` (T, 133), COCO-WholeBody order).
-All other columns are those of the dataset's manifest.
+All other columns are those of the dataset's manifest. DATASHEET.md says how the dataset was made,
+from what, and what is not known of it.
 
 ## Licence and people
 
