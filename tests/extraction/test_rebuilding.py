@@ -15,9 +15,12 @@ from tpbench.dataset import Clip, Dataset, clip_path, read_clips
 from tpbench.dataset.likeness import SAME_LIMIT
 from tpbench.dataset.pack import Pack, write_pack
 from tpbench.dataset.rebuilt import coverage_notes, read_rebuilt
+from tpbench.dataset.removal import Removals
 from tpbench.errors import ConfigError, DatasetError
 from tpbench.extraction import rebuild_task, rebuilding, writing
-from tpbench.extraction.raw_files import match_sources, video_id, wanted_sources
+from tpbench.extraction.forgetting import remove
+from tpbench.extraction.naming import Wanted
+from tpbench.extraction.raw_files import match_sources, wanted_sources
 from tpbench.extraction.rebuilding import RebuildResult, rebuild
 from tpbench.extraction.remaking import frame_numbers
 from tpbench.extraction.report import write_report
@@ -318,10 +321,35 @@ def test_another_copy_is_found_by_its_name_or_video_id(
     assert [file.path for files in found.values() for file in files] == [path]
 
 
-def test_the_id_of_a_video_is_found_in_its_address() -> None:
-    assert video_id("https://www.youtube.com/watch?v=-bc_efghijk&t=3") == "-bc_efghijk"
-    assert video_id("https://youtu.be/abcdefghijk") == "abcdefghijk"
-    assert video_id("https://x.org/") is None
+def test_what_was_removed_does_not_come_back(packed: Packed, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first, *others = rebuild(packed.pack, packed.raw, out).dataset.clips()
+    gone = next(row for row in others if row.source_id != first.source_id)
+    wanted = [Wanted(kind="clip", id=first.clip_id), Wanted(kind="source", id=gone.source_id)]
+    remove(out, wanted)
+    for _ in range(2):
+        left = rebuild(packed.pack, packed.raw, out)
+        assert len(left.clips) == 3
+        assert outcomes(left) == {"identical": 3}
+        assert left.dataset.verify() == []
+        assert not left.rebuilt.is_original
+        named = [path for path in out.rglob("*") if first.clip_id in path.name]
+        assert not named
+    hashes = [first.clip_sha256, first.pose_sha256, gone.clip_sha256, gone.source_sha256]
+    for path in (path for path in out.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        assert not [value for value in hashes if value and value.encode() in content], path
+
+
+def test_a_pack_of_a_dataset_with_removals_lacks_them(packed: Packed, tmp_path: Path) -> None:
+    folder = shutil.copytree(packed.filmed.dataset.folder, tmp_path / "dataset")
+    gone = packed.filmed.dataset.clips()[0]
+    remove(folder, [Wanted(kind="source", id=gone.source_id)])
+    pack = write_pack(folder, tmp_path / "pack")
+    assert gone.source_id not in {row.source_id for row in pack.rows()}
+    result = rebuild(pack, packed.raw, tmp_path / "out")
+    assert outcomes(result) == {"identical": 4}
+    assert Removals.read(tmp_path / "out").removes_source(source_id=gone.source_id)
 
 
 @pytest.mark.parametrize(

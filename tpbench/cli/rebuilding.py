@@ -12,6 +12,7 @@ import typer
 from tpbench.cli import options as opt
 from tpbench.cli.output import console, counted, echo_some, new_table, print_json
 from tpbench.cli.progress import progress_bar
+from tpbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from tpbench.extraction.rebuilding import RebuildResult
@@ -26,6 +27,13 @@ Raw = Annotated[
         "--raw", help="Videos, or folders to search for them; may be repeated.", show_default=False
     ),
 ]
+Fetch = Annotated[
+    bool,
+    typer.Option(
+        "--fetch",
+        help="First fetch what is not in --raw, which is then one folder; see `tpbench fetch`.",
+    ),
+]
 _MEANINGS: Final = {
     "identical": "the same bytes",
     "re-encoded": "the same pictures, from a source that was encoded again",
@@ -34,13 +42,14 @@ _MEANINGS: Final = {
     "unreadable": "the video or the keypoints can't be read: left out",
     "not processed": "run the same command again",
 }
-_STEPS: Final = {"read": "reading raw files", "rebuild": "rebuild"}
+_STEPS: Final = {"fetch": "fetch", "read": "reading raw files", "rebuild": "rebuild"}
 
 
 def rebuild(
     pack: PackFolder,
     raw: Raw,
     out: Annotated[Path, opt.out_option("the dataset")],
+    fetch: Fetch = False,
     workers: opt.Workers = None,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -54,6 +63,8 @@ def rebuild(
     from tpbench.work import terminate_as_interrupt
 
     with terminate_as_interrupt(), _progress() as listener:
+        if fetch:
+            _fetch(pack, raw, out, listener)
         result = run(pack, raw, out, workers=workers, on_progress=listener)
     if as_json:
         print_json(_as_json(result), indent=1)
@@ -66,6 +77,18 @@ def rebuild(
         if left := echo_some(lines):
             typer.echo(f"... and {left} more in {out / 'rebuild.parquet'}", err=True)
         raise typer.Exit(opt.FAILED_EXIT_CODE)
+
+
+def _fetch(pack: Path, raw: list[Path], out: Path, listener: ProgressListener) -> None:
+    from tpbench.cli.fetch import fetch_warnings
+    from tpbench.dataset.pack import Pack
+    from tpbench.extraction.pack_sources import fetch_sources
+
+    if len(raw) > 1:
+        raise ConfigError("--fetch wants one folder to fetch into: give --raw once")
+    fetched = fetch_sources(Pack.open(pack), raw[0], out, on_progress=listener)
+    for line in () if fetched is None else fetch_warnings(fetched):
+        typer.echo(line, err=True)
 
 
 def _as_json(result: RebuildResult) -> dict[str, object]:

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
 
 from tpbench.dataset import Clip
+from tpbench.dataset.removal import Removals, video_id_of_url
 from tpbench.errors import MediaError
 from tpbench.extraction.sources import Source, hashed, read_provenance
+from tpbench.fetching.lists import listed_video
 from tpbench.work.records import Record, RecordError
 
 logger = logging.getLogger(__name__)
@@ -26,19 +27,6 @@ _BRACKETED: Final = re.compile(r"\[(?P<id>[A-Za-z0-9_-]{4,64})\]$")
 _SOURCE_MARK: Final = re.compile(r"-[0-9a-f]{8}([0-9a-f]{8}){0,7}$")
 """What `source_id` adds to the stem of a file."""
 _HASHES_AT_ONCE: Final = 64
-
-
-def video_id(url: str) -> str | None:
-    """Return the id in the address of a video: YouTube's, or the last part of the path.
-
-    >>> video_id("https://www.youtube.com/watch?v=abc123def45"), video_id("https://x.org/v/talk.mp4")
-    ('abc123def45', 'talk')
-    """
-    parts = urlsplit(url)
-    asked = parse_qs(parts.query).get("v")
-    if asked and "youtube" in (parts.hostname or ""):
-        return asked[0]
-    return PurePosixPath(parts.path).stem or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +100,15 @@ def _names_of(stem: str, url: str | None) -> set[str]:
     names = {stem}
     if (bracketed := _BRACKETED.search(stem)) is not None:
         names.add(bracketed["id"])
-    if url is not None and (known := video_id(url)) is not None:
-        names.add(known)
+    if url is not None:
+        names |= {name for name in (video_id_of_url(url), _fetched_name(url)) if name}
     return names
+
+
+def _fetched_name(url: str) -> str | None:
+    """Return the name under which `tpbench fetch` stores the video of an address."""
+    video = listed_video(url)
+    return None if video is None else video.video_id
 
 
 class _KnownFiles(Record):
@@ -131,10 +125,11 @@ class RawFiles:
 
     Args:
         path: where it is remembered.
+        removals: nothing is remembered of sources that were removed.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, removals: Removals) -> None:
+        self._path, self._removals = path, removals
         try:
             self._known: dict[str, list[Any]] = dict(_KnownFiles.read(path).files)
         except RecordError:  # nothing is lost but the time to read the files again
@@ -177,7 +172,7 @@ class RawFiles:
         news: Mapping[str, list[Any]] = {
             file.key: [file.size_bytes, file.mtime_ns, file.sha256]
             for file in files
-            if file.sha256 is not None
+            if file.sha256 is not None and not self._removals.removes_source(sha256=file.sha256)
         }
         if any(self._known.get(key) != value for key, value in news.items()):
             self._known |= news

@@ -1,10 +1,5 @@
 """`rebuild`: a pack and a folder of raw videos in, the dataset out.
 
-    DATASET/.records/
-      rebuild.json                     the pack that this folder is rebuilt from
-      raw.json                         sha256 of raw files
-      rebuilt/<ab>/<digits>.json       what became of the clips of a source
-
 A finished source is not processed again as long as its raw file has the same bytes and the files of
 its clips are there. Everything else is tried anew by the next run.
 """
@@ -13,79 +8,51 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from pydantic import TypeAdapter
-
-from tpbench.canonical import settings_digest
 from tpbench.dataset import Clip, Dataset, finalise
 from tpbench.dataset.folder import CLIP_FILES, RECORDS_FOLDER, RECORDS_LOCK
 from tpbench.dataset.info import INFO_NAME, write_info
 from tpbench.dataset.likeness import SAME_LIMIT
-from tpbench.dataset.pack import CARRIED, Pack, encoders
+from tpbench.dataset.pack import CARRIED, Pack
 from tpbench.dataset.rebuilt import Rebuilt, RebuiltClip, sum_up, write_rebuilt
+from tpbench.dataset.removal import Removals
 from tpbench.errors import ConfigError, DatasetError
 from tpbench.extraction.leftovers import require_own_folders
 from tpbench.extraction.pipeline import WORK_FOLDER
 from tpbench.extraction.raw_files import RawFiles, WantedSource, match_sources, wanted_sources
-from tpbench.extraction.rebuild_task import SourceWork, source_name, task_spec
+from tpbench.extraction.rebuild_records import (
+    LOG_NAME,
+    RAW_NAME,
+    SETTINGS_NAME,
+    RebuildRecords,
+    RebuildSettings,
+    RebuiltSource,
+)
+from tpbench.extraction.rebuild_task import SourceWork, task_spec
 from tpbench.extraction.remaking import Remade
 from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import Source, find_sources, plain_path
 from tpbench.files import lies_in
-from tpbench.spread import existing_path, make_place, remove
+from tpbench.spread import remove
 from tpbench.work import (
-    JsonObject,
-    Outcome,
     Pool,
     ProgressCounter,
     ProgressListener,
     WorkItem,
     explain_halts,
-    keep_traceback,
     run_items,
     usable_cores,
 )
-from tpbench.work.records import Record, RecordError, folder_id, locked, require_same
+from tpbench.work.records import RecordError, locked, require_same
 
 logger = logging.getLogger(__name__)
 
-_SETTINGS: Final = "rebuild.json"
-_RAW: Final = "raw.json"
-_REBUILT: Final = "rebuilt"
-_WORKER_LOG: Final = "workers.log"
-_VERSION: Final = 1
-"""Incremented when the same pack and files would give another result."""
 ITEM_TIMEOUT_S: Final = 1800.0
-_REMADE: Final = TypeAdapter(tuple[Remade, ...])
-
-
-class _Settings(Record):
-    """Which pack a folder is rebuilt from."""
-
-    pack_digest: str
-
-
-class _SourceRecord(Record):
-    """What became of the clips of one source."""
-
-    indent = None
-
-    key: str
-    """Digest of all that it depends on: pack, raw files, versions."""
-    raw: str
-    raw_sha256: str | None
-    clips: list[dict[str, Any]]
-    """Fields of `Remade`."""
-
-    def made(self) -> tuple[Remade, ...]:
-        """Return what became of the clips."""
-        return _REMADE.validate_python(self.clips)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +99,17 @@ def rebuild(
     folder = plain_path(Path(out))
     inputs = [Path(given) for given in ([raw] if isinstance(raw, str | Path) else raw)]
     files = find_sources(inputs, excluded=folder)
-    rows = opened.rows()
     with _opened(folder, opened) as records:
+        removals = Removals.read(folder).joined(Removals.read(opened.folder).tombstones)
+        if removals:
+            removals.write(folder)
+        rows = removals.without_removed(opened.rows())
         run = _Run(
             pack=opened,
             folder=folder,
             records=records,
             rows=rows,
+            removals=removals,
             wanted=wanted_sources(rows),
             workers=workers,
             item_timeout_s=item_timeout_s,
@@ -152,7 +123,7 @@ def rebuild(
 
 
 @contextmanager
-def _opened(folder: Path, pack: Pack) -> Iterator[_Records]:
+def _opened(folder: Path, pack: Pack) -> Iterator[RebuildRecords]:
     """Check the output folder and lock it.
 
     Raises:
@@ -161,7 +132,7 @@ def _opened(folder: Path, pack: Pack) -> Iterator[_Records]:
     if lies_in(folder, pack.folder) or lies_in(pack.folder, folder):
         raise DatasetError(f"{folder}: lies in the pack, or the pack in it; choose another folder")
     home = folder / RECORDS_FOLDER
-    settings = home / _SETTINGS
+    settings = home / SETTINGS_NAME
     if folder.exists() and not folder.is_dir():
         raise DatasetError(f"{folder}: is a file; choose a new or empty folder")
     if not settings.is_file() and folder.is_dir() and any(_foreign(folder)):
@@ -176,9 +147,9 @@ def _opened(folder: Path, pack: Pack) -> Iterator[_Records]:
             if settings.is_file():
                 _require_same_pack(settings, pack)
             else:
-                _Settings(pack_digest=pack.info.digest).write(settings)
+                RebuildSettings(pack_digest=pack.info.digest).write(settings)
             shutil.rmtree(folder / WORK_FOLDER, ignore_errors=True)
-            yield _Records(home, pack.info.digest)
+            yield RebuildRecords(home, pack.info.digest)
 
 
 def _foreign(folder: Path) -> Iterator[Path]:
@@ -190,7 +161,7 @@ def _foreign(folder: Path) -> Iterator[Path]:
 
 def _require_same_pack(settings: Path, pack: Pack) -> None:
     try:
-        known = _Settings.read(settings)
+        known = RebuildSettings.read(settings)
     except RecordError as error:
         raise DatasetError(f"{error}; choose another output folder") from error
     if known.pack_digest != pack.info.digest:
@@ -200,69 +171,16 @@ def _require_same_pack(settings: Path, pack: Pack) -> None:
         )
 
 
-class _Records:
-    """The records of a rebuild, in a locked folder.
-
-    Args:
-        home: their folder.
-        pack_digest: of the pack.
-    """
-
-    def __init__(self, home: Path, pack_digest: str) -> None:
-        self.home = home
-        self.home_id = folder_id(home)
-        self.planned: dict[str, str] = {}
-        """Source id -> key of the record to be written."""
-        self._pack_digest = pack_digest
-
-    def key(self, candidates: Sequence[Source]) -> str:
-        """Return what the result of a source depends on."""
-        files = [[source.sha256, source.path.name] for source in candidates]
-        return settings_digest([_VERSION, self._pack_digest, encoders(), files])
-
-    def read(self, source_id: str, key: str) -> _SourceRecord | None:
-        """Return the record of a source; None if there is none that is valid."""
-        try:
-            record = _SourceRecord.read(existing_path(self.home / _REBUILT, _file(source_id)))
-        except RecordError:
-            return None
-        return record if record.key == key else None
-
-    def add(self, outcome: Outcome, progress: ProgressCounter) -> None:
-        """Record what became of a source; see `Records.add` of `tpbench.work`."""
-        require_same(self.home, self.home_id)
-        if outcome.kind == "retried":
-            return
-        counts: Counter[str] = Counter()
-        if outcome.result is None:
-            counts["failed"] = 1
-            logger.warning("%s: %s", outcome.key, outcome.error)
-            keep_traceback(outcome, self.home / _WORKER_LOG)
-        else:
-            made = _REMADE.validate_python(outcome.result["clips"])
-            counts.update(clip.outcome for clip in made)
-            counts["failed"] = int(not all(clip.kept for clip in made))
-            self._write(outcome.key, outcome.result)
-        progress.finish(outcome.key, counts=counts)
-
-    def _write(self, source_id: str, result: JsonObject) -> None:
-        record = _SourceRecord(key=self.planned[source_id], **result)
-        record.write(make_place(self.home / _REBUILT, _file(source_id)))
-
-
-def _file(source_id: str) -> str:
-    return f"{source_name(source_id)}.json"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
     """A rebuild that holds the lock of its folder."""
 
     pack: Pack
     folder: Path
-    records: _Records
+    records: RebuildRecords
     rows: Sequence[Clip]
-    """Of the pack."""
+    """Of the pack, without what was removed from it or from this dataset."""
+    removals: Removals
     wanted: Sequence[WantedSource]
     workers: int
     item_timeout_s: float
@@ -282,7 +200,7 @@ class _Run:
             pool = Pool(
                 num_workers=self.workers,
                 item_timeout_s=self.item_timeout_s or None,
-                worker_log=self.records.home / _WORKER_LOG,
+                worker_log=self.records.home / LOG_NAME,
             )
             task = task_spec(
                 pack=self.pack.folder.absolute(),
@@ -295,7 +213,7 @@ class _Run:
         return None
 
     def _hashed(self, files: Sequence[Source]) -> list[Source]:
-        raw = RawFiles(self.records.home / _RAW)
+        raw = RawFiles(self.records.home / RAW_NAME, self.removals)
         counter = ProgressCounter("read", total=len(files), before=0, listener=self.on_progress)
         return raw.hashed(
             files, workers=self.workers, on_file=lambda file: counter.finish(file.key, counts={})
@@ -336,7 +254,6 @@ class _Run:
             self.folder,
             rows,
             name=info.name,
-            version=info.version,
             config=info.config,
             models=info.models,
             measurements=info.measurements,
@@ -383,7 +300,7 @@ class _Run:
 def _outcome(
     row: Clip,
     made: Remade | None,
-    record: _SourceRecord | None,
+    record: RebuiltSource | None,
     found: Mapping[str, tuple[Source, ...]],
 ) -> RebuiltClip:
     if made is not None and record is not None:

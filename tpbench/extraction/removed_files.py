@@ -16,6 +16,7 @@ from tpbench.dataset import Clip, Dataset
 from tpbench.dataset.folder import CLIP_FILES, RECORDS_FOLDER
 from tpbench.dataset.removal import Removals, SourceMarks, Tombstone, today
 from tpbench.extraction.leftovers import LEFTOVERS
+from tpbench.extraction.rebuild_records import forget_rebuilt
 from tpbench.extraction.records import FAILED_STATES, SourceRecord, row_of_failure, stored_records
 from tpbench.extraction.thumbnails import THUMBNAILS
 from tpbench.files import atomic_write_text, is_temporary
@@ -155,6 +156,7 @@ def forget_records(folder: Path, removals: Removals) -> int:
         elif stays != record:
             stays.write(path)
         changed += stays != record
+    forget_rebuilt(home, removals)
     for path in list(home.rglob("*")):
         if is_temporary(path) or path.suffix == ".log":
             path.unlink()
