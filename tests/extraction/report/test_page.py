@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from dataclasses import replace
 from fractions import Fraction
@@ -159,6 +160,19 @@ def test_page_needs_nothing_from_anywhere_but_videos_beside_it(page: _Page) -> N
     assert page.images
     for image in (*page.images, *page.posters):
         assert re.match(r"data:image/(jpeg|png);base64,", image)
+
+
+def test_only_scripts_are_the_data_of_the_dials_and_what_moves_them(page: _Page) -> None:
+    assert page.tags.count("script") == 2
+
+
+def test_policy_allows_exactly_the_script_of_the_page(tmp_path: Path) -> None:
+    folder = _dataset(tmp_path / "talks", kept=1).folder
+    text = write_report(folder).read_text(encoding="utf-8")
+    script = text.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in text
+    assert "default-src 'none'" in text
 
 
 def test_foreign_text_is_shown_as_text(page: _Page) -> None:
