@@ -139,6 +139,25 @@ def test_what_only_an_anchor_misses_is_found_there_from_the_frame_before() -> No
     assert finder.searched.count(8) == 2
 
 
+class Shy(Drawn):
+    """Finds in anchors only what is far enough to the right, and anything near a guess."""
+
+    def anchor(self, item: tuple[int, list[Points]], expected: Sequence[Points]) -> list[Points]:
+        found = super().anchor(item, expected)
+        return [
+            thing
+            for thing in found
+            if thing[:, 0].mean() > 150 or any(gap_share(thing, guess) < 0.5 for guess in expected)
+        ]
+
+
+def test_what_is_found_late_is_searched_back_to_where_it_came_from() -> None:
+    frames = [[(60.0 + 7 * number, 90.0)] if number > 2 else [] for number in range(16)]
+    found, finder = tracked(frames, finder=Shy())
+    assert worst_px(found, frames) < 0.5
+    assert len(finder.searched) < 2 * len(frames)
+
+
 def test_one_of_two_that_rests_is_not_searched_with_the_other() -> None:
     frames = [[(200.0, 60.0), (60.0 + 6 * number, 180.0)] for number in range(17)]
     images = [picture((200.0, 60.0))] * 17

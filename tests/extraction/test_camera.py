@@ -87,6 +87,20 @@ def test_a_person_who_walks_past_a_still_background_moves_no_camera(
     assert max(shifts[1:]) < 0.1 / DIAGONAL
 
 
+def test_corners_are_searched_anew_before_they_have_all_left_the_picture(
+    wall: NDArray[np.uint8], make_texture: MakeTexture
+) -> None:
+    """The camera pans over half of a picture, and someone walks through it the other way."""
+    person, camera = make_texture(150, 300, seed=5), CameraShift()
+    shifts = []
+    for k in range(30):
+        image, x = _view(wall, 10 * k - 150, 0), 480 - 14 * k
+        image[60:, max(x, 0) : max(x + 150, 0)] = person[:, max(-x, 0) :][:, : 640 - max(x, 0)]
+        box = np.array([x + 45, 80, x + 105, 150], dtype=np.float32)
+        shifts.append(camera.push(image, box))
+    assert shifts[1:] == pytest.approx([10 / DIAGONAL] * 29, rel=0.1)
+
+
 def test_a_pan_behind_a_person_who_fills_the_middle_is_measured(
     wall: NDArray[np.uint8], make_texture: MakeTexture
 ) -> None:

@@ -39,6 +39,27 @@ def test_a_thumbnail_keeps_the_aspect() -> None:
     assert measures.lab_thumbnail(np.zeros((1, 1, 3), np.uint8)).shape == (64, 64, 3)
 
 
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (65, 49), (130, 97)])
+def test_shrinking_averages_areas(width: int, height: int) -> None:
+    """An odd last row or column is left out; of the rest, each pixel is the mean of its area."""
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    across, down = width // 8, height // 8
+    parts = image[: 8 * down, : 8 * across].reshape(down, 8, across, 8, 3)
+    small = measures.shrunk(image[: 8 * down + 1, : 8 * across + 1], (across, down))
+    # Halving rounds half a level up, so the mean of sixteen halves is a quarter of a level off.
+    assert np.abs(small - parts.mean(axis=(1, 3))).max() <= 1.0
+
+
+@pytest.mark.parametrize("size_px", [(64, 64), (100, 80), (180, 110)])
+def test_shrinking_hardly_differs_from_averaging(
+    size_px: tuple[int, int], make_texture: MakeTexture
+) -> None:
+    image = cv2.GaussianBlur(make_texture(320, 200), (0, 0), 2)
+    exact = cv2.resize(image, size_px, interpolation=cv2.INTER_AREA)
+    assert np.abs(measures.shrunk(image, size_px).astype(float) - exact).mean() < 1.0
+
+
 def test_the_distance_of_black_and_white_is_a_third_of_255() -> None:
     """They differ by 255 in L and not at all in a and b."""
     black, white = (

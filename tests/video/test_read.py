@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -404,3 +405,18 @@ def test_frames_come_in_the_order_asked(
 def test_a_number_the_video_lacks_is_an_index_error(picked_from: Path, index: int) -> None:
     with pytest.raises(IndexError, match=f"no frame {index} among the 90"):
         frames_at(picked_from, [0, index])
+
+
+def test_a_picture_is_freed_as_soon_as_it_is_not_used(make_media: MediaMaker) -> None:
+    """PyAV's side data would keep all of them until the next garbage collection: gigabytes."""
+    path = make_media.cfr(n=12)
+    list(read_frames(path))
+    gc.collect()
+    gc.disable()
+    try:
+        for frame in decode_frames(path):
+            frame.to_rgb(max_side_px=32)
+        del frame
+        assert not [kept for kept in gc.get_objects() if isinstance(kept, av.VideoFrame)]
+    finally:
+        gc.enable()

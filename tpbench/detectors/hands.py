@@ -35,6 +35,8 @@ _TOLERANCE: Final = 0.1
 it is off by far less."""
 _SETTLED_SHARE: Final = 0.25
 """A hand found further from where it was looked for, in its sizes, is looked for again."""
+_DOUBT: Final = 0.1
+"""Where the network is less sure than before by more than this, its crop may be to blame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -127,13 +129,21 @@ class HandFinder:
         """Return the hands near where they are expected."""
         hands: list[Points] = []
         for guess in guesses:
-            hand = self._networks.follow(item.image, guess)
-            if hand is not None and gap_share(hand, guess) > _SETTLED_SHARE:
-                hand = self._networks.follow(item.image, hand)
+            hand = self._settled(item.image, guess)
             # Two hands that meet may both be followed to the same one.
             if hand is not None and not any(are_same(hand, other) for other in hands):
                 hands.append(hand)
         return hands
+
+    def _settled(self, image: NDArray[np.uint8], guess: Points) -> Points | None:
+        """Return the hand near a guess, looked for again where the guess was far off or unsure."""
+        hand = self._networks.follow(image, guess)
+        if hand is not None and gap_share(hand, guess) > _SETTLED_SHARE:
+            hand = self._networks.follow(image, hand)
+        if hand is None or hand[0, 2] >= guess[0, 2] - _DOUBT:
+            return hand
+        again = self._networks.follow(image, hand)
+        return hand if again is None else max(hand, again, key=lambda found: float(found[0, 2]))
 
     def tolerance_px(self, points: Points) -> NDArray[np.float64]:
         """Return how far each landmark may be off."""

@@ -100,6 +100,7 @@ class SparseTracker(Generic[Item_contra]):
             end = min(at + step, len(items) - 1)
             part.span(at, end)
             at = end
+        part.look_back()
         self.num_searched += part.num_searched
         self._last = part.known[at]
         return [part.known[number] for number in range(len(items))]
@@ -197,10 +198,30 @@ class _Part(Generic[Item_contra]):
         if not lost:
             return
         self.num_searched += 1
-        self.known[end] = after + [
+        self.known[end] = after + self._others(end, lost, after)
+
+    def look_back(self) -> None:
+        """Search what a frame shows, and the one before does not, in those before.
+
+        Things are often found some frames after they could be seen.
+        """
+        last = max(self.known)
+        for number in range(last - 1, self.first, -1):
+            after, now = self.known[number + 1], self.known[number]
+            partners = paired(after, now)
+            new = [thing for place, thing in enumerate(after) if place not in partners]
+            if new:
+                self.num_searched += 1
+                self.known[number] = now + self._others(number, new, now)
+
+    def _others(
+        self, number: int, guesses: Sequence[Points], known: Sequence[Points]
+    ) -> list[Points]:
+        """Search a frame for things that are not known yet."""
+        return [
             thing
-            for thing in self._finder.near(self._items[end], lost)
-            if not any(are_same(thing, other) for other in after)
+            for thing in self._finder.near(self._items[number], guesses)
+            if not any(are_same(thing, other) for other in known)
         ]
 
     def _ahead(self, thing: Points, start: int, end: int) -> list[Points]:

@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 _RECYCLE_AFTER: Final = 500
 """A worker is replaced after this many sources: native libraries never free some memory."""
-_ROWS_VERSION: Final = 2
+_ROWS_VERSION: Final = 3
 """Incremented when the same settings would give other rows; part of the digest of the settings."""
 ITEM_TIMEOUT_S: Final = 1800.0
 """Reading a long video from a slow share takes minutes and reports no progress."""

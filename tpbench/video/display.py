@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, cast
 import numpy as np
 from av.buffer import Buffer
 from av.container import InputContainer
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -144,7 +145,8 @@ def orientation_of_matrix(matrix: bytes) -> Orientation | None:
 
 def orientation_of_picture(picture: VideoFrame) -> Orientation | None:
     """Return the orientation by a decoded picture's display matrix (None: no quarter turn)."""
-    matrix = cast("Buffer | None", picture.side_data.get("DISPLAYMATRIX"))
+    # `picture.side_data` would keep the picture, and itself, until the next garbage collection.
+    matrix = cast("Buffer | None", SideDataContainer(picture).get("DISPLAYMATRIX"))  # type: ignore[call-arg]
     return UPRIGHT if matrix is None else orientation_of_matrix(bytes(matrix))
 
 

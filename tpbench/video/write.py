@@ -129,7 +129,7 @@ def _plain_os_errors(path: Path) -> Iterator[None]:
 
 
 class _Pictures:
-    """Makes libav's pictures of RGB images: scaled and converted in one step."""
+    """Makes libav's pictures of RGB images: scaled where necessary, and converted."""
 
     def __init__(
         self, size_px: tuple[int, int], encoding: Encoding, frame_size_px: tuple[int, int]
