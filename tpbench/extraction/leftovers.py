@@ -29,7 +29,7 @@ LEFTOVERS: Final = ".leftovers"
 _OURS: Final = re.compile(r"(?P<source>[A-Za-z0-9_-]+-[0-9a-f]{8,64})_\d{8,}_\d{8,}\.(mp4|npz)")
 """Files of a clip, as `RowMaker.clip_id` names it."""
 _HALF_WRITTEN: Final = re.compile(
-    r"\.([\w-]+\.parquet|(dataset|croissant|removals)\.json|README\.md|report\.html|[\w-]+\.csv)\.[0-9a-f]+\.tmp"
+    r"\.([\w-]+\.parquet|(dataset|croissant|removals)\.json|README\.md|card\.yaml|report\.html|[\w-]+\.csv)\.[0-9a-f]+\.tmp"
 )
 """Temporary files that were never renamed to their final names."""
 
