@@ -198,6 +198,8 @@ def test_the_manifest_of_a_dataset_or_a_pack_is_a_list_of_its_sources(tmp_path: 
         clip_id=["a_1", "a_2", "b_1", "c_1", "d_1"],
         status=["kept", "kept", "rejected", "kept", "kept"],
         url=[f"https://youtu.be/{A}", f"https://youtu.be/{A}", f"https://youtu.be/{B}", None, C],
+        start_frame=[25, 125, None, 0, 50],
+        end_frame=[50, 163, None, 25, 75],
         start_s=[1.0, 5.0, None, 0.0, 2.0],
         end_s=[2.0, 6.5, None, 1.0, 3.0],
     )

@@ -364,8 +364,8 @@ class _Columns:
             named = [*holding, *named]  # a column `id` of row numbers, beside one with ids
         return cls(
             videos=tuple(named) or holding or (0,),
-            start=next(iter(_at(header, _START_NAMES)), None),
-            end=next(iter(_at(header, _END_NAMES)), None),
+            start=_time_column(header, _START_NAMES),
+            end=_time_column(header, _END_NAMES),
             rate=next(iter(_at(header, _RATE_NAMES)), None),
             header=tuple(header),
         )
@@ -391,24 +391,24 @@ class _Columns:
         Raises:
             ConfigError: one of the times is missing or no time, or the part is empty.
         """
-        texts = [
-            "" if at is None or at >= len(cells) else cells[at].strip()
-            for at in (self.start, self.end)
-        ]
+        ends = (self.start, self.end)
+        texts = ["" if at is None or at >= len(cells) else cells[at].strip() for at in ends]
         if not any(texts):
             return None
-        scale_s = self._unit_s(cells, where)
-        times_s = [_seconds(text, where) * scale_s for text in texts]
+        units_s = [self._unit_s(at, cells, where) for at in ends]
+        times_s = [
+            _seconds(text, where) * unit_s for text, unit_s in zip(texts, units_s, strict=True)
+        ]
         if not times_s[0] < times_s[1]:
             raise ConfigError(f"{where}: a part from {texts[0]} to {texts[1]} is empty")
         return Span(start_s=times_s[0], end_s=times_s[1])
 
-    def _unit_s(self, cells: Sequence[str], where: str) -> float:
-        """Return how many seconds one unit of the columns of times is."""
-        name = self.header[self.start] if self.header and self.start is not None else ""
+    def _unit_s(self, at: int | None, cells: Sequence[str], where: str) -> float:
+        """Return how many seconds one unit of a column of times is."""
+        name = self.header[at] if self.header and at is not None else ""
         if name.endswith("_ms"):
             return 1e-3
-        in_frames = name.endswith("_frame") or (self.rate is not None and name == "start")
+        in_frames = name.endswith("_frame") or (self.rate is not None and name in {"start", "end"})
         if not in_frames:
             return 1.0
         if self.rate is None:
@@ -417,6 +417,12 @@ class _Columns:
         if rate <= 0:
             raise ConfigError(f"{where}: {rate:g} frames a second are no rate")
         return 1 / rate
+
+
+def _time_column(header: Sequence[str], names: frozenset[str]) -> int | None:
+    """Return a column of times; of several, one in seconds."""
+    found = _at(header, names)
+    return min(found, key=lambda at: header[at].endswith(("_ms", "_frame")), default=None)
 
 
 def _at(header: Sequence[str], names: frozenset[str]) -> list[int]:
