@@ -359,8 +359,11 @@ def test_near_duplicates_across_the_split_are_found_and_joined(tmp_path: Path) -
         "near-duplicate: ann ~ bob",
     ]
     assert sides_by_person(folder) == {"ann": "train", "cat": "test", "dan": "train"}
-    assert "on the train side" in result.notes[0]
+    assert result.notes[0] == "near-duplicates: 1 pair of clips of two identities"
+    assert "on the train side" in result.notes[1]
     assert "pictures" in steps
+    again = make_split(folder, SplitRequest(joins=("near-duplicates",)))
+    assert (again.notes, again.members) == (("no near-duplicates",), result.members)
     assert check_dataset(folder).problems == ()
 
 

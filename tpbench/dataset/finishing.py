@@ -30,7 +30,7 @@ from tpbench.dataset.removal import Removals
 from tpbench.dataset.side_lists import write_placed, write_split_lists, write_version
 from tpbench.dataset.splitting import Settled, SplitRequest, SplitResult, settle
 from tpbench.dataset.strata import balance
-from tpbench.errors import ConfigError
+from tpbench.errors import ConfigError, number_of
 from tpbench.work.records import locked
 
 if TYPE_CHECKING:
@@ -187,10 +187,17 @@ def make_split(
     request.check()
     dataset = Dataset.open(folder)
     pairs: Sequence[tuple[str, str]] = ()
+    found: tuple[str, ...] = ()
     if "near-duplicates" in request.joins:
         from tpbench.dataset.fingerprints import near_duplicates
 
         pairs = [(pair.first, pair.second) for pair in near_duplicates(dataset, listener=listener)]
+        among = number_of(len(pairs), "pair")
+        found = (
+            f"near-duplicates: {among} of clips of two identities"
+            if pairs
+            else "no near-duplicates",
+        )
     records = folder / RECORDS_FOLDER
     # An extraction into the dataset holds this lock; without records it can't be extended.
     with locked(records / RECORDS_LOCK) if records.is_dir() else nullcontext():
@@ -204,7 +211,7 @@ def make_split(
         info=settled.split,
         balance=balance(settled.clips),
         members=settled.members,
-        notes=settled.notes,
+        notes=(*found, *settled.notes),
     )
 
 
