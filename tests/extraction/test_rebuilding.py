@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.films import Filmed, encode_again, write_film, write_filmed
@@ -373,3 +374,38 @@ def test_a_task_is_passed_to_workers_as_json(packed: Packed, tmp_path: Path) -> 
         pack=packed.pack.folder, folder=tmp_path, records_id=(1, 2)
     )
     assert json.loads(json.dumps(spec.config)) == spec.config
+
+
+def test_what_was_removed_is_not_rebuilt_and_leaves_nothing(packed: Packed, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    rebuild(packed.pack, packed.raw, out)
+    clips = Dataset.open(out).clips()
+    whole, part = clips[0], next(row for row in clips if row.source_id != clips[0].source_id)
+    remove(
+        out,
+        [Wanted(kind="source", id=whole.source_id), Wanted(kind="clip", id=part.clip_id)],
+    )
+    words = [part.clip_sha256, whole.clip_sha256, whole.source_sha256, Path(whole.source_path).name]
+
+    def traces() -> list[str]:
+        found = []
+        for path in sorted(path for path in out.rglob("*") if path.is_file()):
+            decoded = repr(pq.read_table(path).to_pydict()) if path.suffix == ".parquet" else ""
+            held = path.read_bytes() + decoded.encode()
+            found += [f"{path}: {word}" for word in words if word and word.encode() in held]
+        return found
+
+    assert traces() == []
+    once = read_rebuilt(out)
+    result = rebuild(packed.pack, packed.raw, out)
+    assert traces() == []
+    assert read_rebuilt(out) == once
+    assert not result.rebuilt.is_original
+    assert result.rebuilt.sides["all"].n_lacking == 3
+    assert coverage_notes(out, "all") == (
+        "rebuilt dataset: has 3 of 6 of the pack's clips (3 identical)",
+    )
+    left = {row.clip_id for row in clips if row.source_id != whole.source_id} - {part.clip_id}
+    assert {row.clip_id for row in result.dataset.clips()} == left
+    assert result.dataset.verify() == []
+    assert result.dataset.info.version == "1.0.1"

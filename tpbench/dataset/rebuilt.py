@@ -18,6 +18,7 @@ from typing import Final, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tpbench.canonical import Count, first_problem
+from tpbench.dataset.info import Clip
 from tpbench.errors import DatasetError
 from tpbench.files import atomic_write, atomic_write_text
 from tpbench.foreign import ForeignFileError, read_json
@@ -127,10 +128,22 @@ def sum_up(
     original_digest: str,
     digest: str,
     limit: float,
+    removed: Sequence[Clip] = (),
 ) -> Rebuilt:
-    """Count the clips of a pack by side and outcome."""
+    """Count the clips of a pack by side and outcome.
+
+    Args:
+        clips: all but those that were removed from the dataset.
+        pack_digest: see `Rebuilt`.
+        original_digest: see `Rebuilt`.
+        digest: see `Rebuilt`.
+        limit: see `Rebuilt`.
+        removed: clips of the pack that were removed; the dataset lacks them.
+    """
     sides = {"all": list(clips)}
-    for name in sorted({clip.split for clip in clips if clip.split}):
+    lacking = Counter({"all": len(removed), **Counter(row.split for row in removed if row.split)})
+    names = {clip.split for clip in clips if clip.split} | set(lacking) - {"all"}
+    for name in sorted(names):
         sides[name] = [clip for clip in clips if clip.split == name]
     return Rebuilt(
         pack_digest=pack_digest,
@@ -138,7 +151,10 @@ def sum_up(
         digest=digest,
         limit=limit,
         sides={
-            name: _Side(clips=len(rows), outcomes=dict(Counter(clip.outcome for clip in rows)))
+            name: _Side(
+                clips=len(rows) + lacking[name],
+                outcomes=dict(Counter(clip.outcome for clip in rows)),
+            )
             for name, rows in sides.items()
         },
     )
@@ -161,6 +177,41 @@ def write_rebuilt(folder: Path, rebuilt: Rebuilt, clips: Iterable[RebuiltClip]) 
     with atomic_write(folder / REBUILD_TABLE) as temporary:
         pq.write_table(table.sort_by("clip_id"), temporary, compression="zstd")
     atomic_write_text(folder / REBUILD_NAME, rebuilt.model_dump_json(indent=2) + "\n")
+
+
+def count_again(folder: Path, digest: str) -> None:
+    """Write `rebuild.json` again after rows were dropped from the table: their clips are lacking.
+
+    Args:
+        folder: of the dataset; nothing is done if it was not rebuilt.
+        digest: of the dataset as it is now.
+
+    Raises:
+        DatasetError: a file is broken.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rebuilt = read_rebuilt(folder)
+    if rebuilt is None:
+        return
+    path = folder / REBUILD_TABLE
+    try:
+        rows = pq.read_table(path, columns=["split", "outcome"]).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(f"{path}: not readable ({str(error).splitlines()[0]})") from error
+    sides = {
+        name: side.model_copy(
+            update={
+                "outcomes": dict(
+                    Counter(row["outcome"] for row in rows if name in {"all", row["split"]})
+                )
+            }
+        )
+        for name, side in rebuilt.sides.items()
+    }
+    changed = rebuilt.model_copy(update={"sides": sides, "digest": digest})
+    atomic_write_text(folder / REBUILD_NAME, changed.model_dump_json(indent=2) + "\n")
 
 
 def read_rebuilt(folder: Path) -> Rebuilt | None:

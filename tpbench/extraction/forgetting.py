@@ -16,6 +16,7 @@ from typing import Any
 from tpbench.dataset import Clip, Dataset, empty_side_warning, read_clips
 from tpbench.dataset.finishing import finalise_fewer
 from tpbench.dataset.folder import RECORDS_FOLDER, RECORDS_LOCK
+from tpbench.dataset.rebuilt import count_again
 from tpbench.dataset.removal import Removals, Tombstone
 from tpbench.dataset.side_tables import Leaving, drop_rows
 from tpbench.extraction.leftovers import sweep
@@ -168,6 +169,7 @@ class _Removal:
         drop_rows(folder, Leaving(removals=removals, gone=self.gone, kept=kept))
         dataset = finalise_fewer(folder, self.stay)
         drop_rows(folder, Leaving(removals=removals, gone=self.gone, kept=dataset.clips()))
+        count_again(folder, dataset.digest)
         forget_records(folder, removals)
         if (folder / REPORT_NAME).is_file():
             write_report(folder)

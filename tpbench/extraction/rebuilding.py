@@ -103,12 +103,14 @@ def rebuild(
         removals = Removals.read(folder).joined(Removals.read(opened.folder).tombstones)
         if removals:
             removals.write(folder)
-        rows = removals.without_removed(opened.rows())
+        packed = opened.rows()
+        rows = removals.without_removed(packed)
         run = _Run(
             pack=opened,
             folder=folder,
             records=records,
             rows=rows,
+            removed=tuple(row for row in packed if removals.removes_row(row)),
             removals=removals,
             wanted=wanted_sources(rows),
             workers=workers,
@@ -180,6 +182,8 @@ class _Run:
     records: RebuildRecords
     rows: Sequence[Clip]
     """Of the pack, without what was removed from it or from this dataset."""
+    removed: Sequence[Clip]
+    """The others of the pack."""
     removals: Removals
     wanted: Sequence[WantedSource]
     workers: int
@@ -269,6 +273,7 @@ class _Run:
             original_digest=self.pack.info.dataset_digest,
             digest=dataset.digest,
             limit=SAME_LIMIT,
+            removed=[row for row in self.removed if row.status == "kept"],
         )
         write_rebuilt(self.folder, rebuilt, outcomes)
         kept = {row.clip_id for row in rows if row.status == "kept"}
