@@ -141,7 +141,8 @@ def sum_up(
         removed: clips of the pack that were removed; the dataset lacks them.
     """
     sides = {"all": list(clips)}
-    lacking = Counter({"all": len(removed), **Counter(row.split for row in removed if row.split)})
+    lacking = Counter[str](row.split for row in removed if row.split)
+    lacking["all"] = len(removed)
     names = {clip.split for clip in clips if clip.split} | set(lacking) - {"all"}
     for name in sorted(names):
         sides[name] = [clip for clip in clips if clip.split == name]
