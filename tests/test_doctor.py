@@ -99,6 +99,17 @@ def test_packages_of_one_model_are_missing_and_nothing_fails(
     assert {check.status for check in found.values()} == {"ok", "missing"}
 
 
+def test_what_only_fetching_needs_is_missing_and_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor, "_installed", lambda _: None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    found = _only(monkeypatch, "fetching")
+    assert list(found) == ["yt-dlp", "ffmpeg", "deno"]
+    assert {check.status for check in found.values()} == {"missing"}
+    assert found["yt-dlp"].remedy == "pip install 'tpbench[fetch]'"
+
+
 def test_onnxruntime_for_gpus_stands_in_for_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
         if name == "onnxruntime":

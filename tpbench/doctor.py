@@ -26,6 +26,7 @@ from tpbench.errors import MissingDependencyError
 
 logger = logging.getLogger(__name__)
 
+_FETCH_EXTRA: Final = "pip install 'tpbench[fetch]'"
 CheckStatus = Literal["ok", "missing", "warn", "fail"]
 """fail: nothing works without it; warn: something is wrong or slow; missing: only some commands or
 models need it."""
@@ -287,6 +288,25 @@ def _major(version: str | None) -> str:
     return (version or "").partition(".")[0]
 
 
+def _fetching() -> Iterator[Check]:
+    """What `tpbench fetch` uses, which no other command needs."""
+    version = _installed("yt-dlp")
+    if version:
+        yield _found("yt-dlp", version)
+    else:
+        yield _found("yt-dlp", "only `tpbench fetch` needs it", "missing", _FETCH_EXTRA)
+    if shutil.which("ffmpeg"):
+        yield _found("ffmpeg", "puts picture and sound of fetched videos together")
+    else:
+        detail = "without it, `tpbench fetch` gets small pictures from YouTube"
+        yield _found("ffmpeg", detail, "missing", "apt install ffmpeg")
+    if shutil.which("deno") or _installed("deno"):
+        yield _found("deno", "runs the JavaScript of YouTube")
+    else:
+        detail = "without it, `tpbench fetch` gets little from YouTube"
+        yield _found("deno", detail, "missing", _FETCH_EXTRA)
+
+
 def _weights() -> Iterator[Check]:
     from tpbench.weights import WEIGHTS, state, weights_dir
 
@@ -318,6 +338,7 @@ _EXAMINATIONS: Final[dict[str, Callable[[], Iterator[Check]]]] = {
     "system libraries": _system_libraries,
     "video readers": _readers,
     "accelerators": _accelerators,
+    "fetching": _fetching,
     "weights": _weights,
 }
 
