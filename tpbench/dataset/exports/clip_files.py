@@ -82,13 +82,13 @@ def opened(dataset: Dataset, clip: Clip, kind: ClipFile) -> Iterator[tuple[Check
 
 
 def copy(dataset: Dataset, clip: Clip, kind: ClipFile, target: Path) -> Path:
-    """Copy a file of a clip; it is on disk when this returns.
+    """Copy a file of a clip, and return the copy; whoever needs it to last has to sync it.
 
     Raises:
         DatasetError: as `opened`.
     """
     path = kind.path(dataset.folder, clip.clip_id)
-    with _opened(path, kind, dataset) as file, atomic_write(target, durable=True) as temporary:
+    with _opened(path, kind, dataset) as file, atomic_write(target) as temporary:
         if not copy_checked(file, temporary, getattr(clip, _HASH_OF[kind])):
             raise _unfit(path, "not the file that the manifest describes (sha256 differs)")
     return target
