@@ -7,7 +7,7 @@ found ones do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tests.datasets import clip_files, kept_row
 from tpbench.dataset import Clip, Dataset, SplitName, SplitRequest, finalise, make_split
-from tpbench.video import CLIP, PREVIEW, VideoWriter
+from tpbench.video import CLIP, POSE, PREVIEW, Encoding, VideoWriter
 from tpbench.wholebody import FACE, NUM_KEYPOINTS, WholeBodyPose, save_pose
 
 SIZE_PX = 160
@@ -28,6 +28,9 @@ _DRAWN_PX = 48
 _FACE_PX = 26.0
 """Radius of the face."""
 _TREMBLE_PX = 0.5
+
+HeadFrame = tuple[NDArray[np.uint8], NDArray[np.floating] | None]
+"""A picture, and the (68, 2) face points in it, or None where no face is found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,57 +97,90 @@ def picture(talk: int, time_s: float) -> tuple[NDArray[np.uint8], NDArray[np.flo
     return np.repeat(grey[..., None], 3, axis=2), points
 
 
-def write_filmed(folder: Path, clip: Filmed) -> Clip:
-    """Write the three files of a clip, and return its row."""
-    video, keypoints, poses = clip_files(folder, clip.clip_id)
+def frames_of(clip: Filmed) -> Iterator[HeadFrame]:
+    """Yield the frames of a clip, and its face points as they are found."""
     tremble = np.random.default_rng([clip.talk, clip.n_frames, round(clip.start_s * 100)])
-    found = np.full((clip.n_frames, NUM_KEYPOINTS, 2), np.nan, np.float32)
     scale = 1 / (1 - 2 * clip.cropped_share)
     cut = round(SIZE_PX * clip.cropped_share)
-    encoding = PREVIEW if clip.is_reencoded else CLIP
-    with VideoWriter(
-        video, width_px=SIZE_PX, height_px=SIZE_PX, fps=Fraction(clip.fps), encoding=encoding
-    ) as writer:
-        for number in range(clip.n_frames):
-            image, points = picture(clip.talk, clip.start_s + number / clip.fps)
-            points = (points - cut) * scale + tremble.normal(0, _TREMBLE_PX, (68, 2))
-            image = image[cut : SIZE_PX - cut, cut : SIZE_PX - cut]
-            if clip.is_mirrored:
-                image, points = image[:, ::-1], points * [-1, 1] + [SIZE_PX - 1, 0]
-            whole = cv2.resize(image, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_LINEAR)
-            writer.write(np.ascontiguousarray(whole, dtype=np.uint8))
-            if clip.with_face:
+    for number in range(clip.n_frames):
+        image, points = picture(clip.talk, clip.start_s + number / clip.fps)
+        points = (points - cut) * scale + tremble.normal(0, _TREMBLE_PX, (68, 2))
+        image = image[cut : SIZE_PX - cut, cut : SIZE_PX - cut]
+        if clip.is_mirrored:
+            image, points = image[:, ::-1], points * [-1, 1] + [SIZE_PX - 1, 0]
+        whole = cv2.resize(image, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_LINEAR)
+        yield np.ascontiguousarray(whole, dtype=np.uint8), points if clip.with_face else None
+
+
+def write_clip_of_head(
+    folder: Path,
+    clip_id: str,
+    frames: Iterable[HeadFrame],
+    *,
+    fps: int,
+    identity: str,
+    encoding: Encoding = CLIP,
+) -> Clip:
+    """Write the three files of a clip from pictures of one size, and return its row."""
+    video, keypoints, poses = clip_files(folder, clip_id)
+    shown = list(frames)
+    height_px, width_px = shown[0][0].shape[:2]
+    found = np.full((len(shown), NUM_KEYPOINTS, 2), np.nan, np.float32)
+    rate = Fraction(fps)
+    with (
+        VideoWriter(
+            video, width_px=width_px, height_px=height_px, fps=rate, encoding=encoding
+        ) as clip,
+        VideoWriter(poses, width_px=16, height_px=16, fps=rate, encoding=POSE) as pose,
+    ):
+        for number, (image, points) in enumerate(shown):
+            clip.write(image)
+            pose.write(np.zeros((16, 16, 3), np.uint8))
+            if points is not None:
                 found[number, FACE] = points
-    with VideoWriter(
-        poses, width_px=16, height_px=16, fps=Fraction(clip.fps), encoding=PREVIEW
-    ) as writer:
-        for _ in range(clip.n_frames):
-            writer.write(np.zeros((16, 16, 3), np.uint8))
     save_pose(
         keypoints,
         WholeBodyPose(
             keypoints=found,
             scores=np.isfinite(found[..., 0]).astype(np.float32),
-            width_px=SIZE_PX,
-            height_px=SIZE_PX,
+            width_px=width_px,
+            height_px=height_px,
             source="mediapipe",
             model_digest="0" * 64,
         ),
     )
-    row = kept_row(folder, clip.clip_id, n_frames=clip.n_frames, identity=clip.identity)
-    return replace(row, fps_num=clip.fps)
+    row = kept_row(folder, clip_id, n_frames=len(shown), identity=identity)
+    return replace(row, fps_num=fps)
+
+
+def write_filmed(folder: Path, clip: Filmed) -> Clip:
+    """Write the three files of a clip, and return its row."""
+    return write_clip_of_head(
+        folder,
+        clip.clip_id,
+        frames_of(clip),
+        fps=clip.fps,
+        identity=clip.identity,
+        encoding=PREVIEW if clip.is_reencoded else CLIP,
+    )
+
+
+def finish(
+    folder: Path, rows: Sequence[Clip], sides: Mapping[str, SplitName] | None = None
+) -> Dataset:
+    """Finish a dataset of rows, split as told: clip id -> side."""
+    finalise(folder, rows, name="Heads", config={}, models={}, measurements=())
+    if sides is not None:
+        listed = folder / "sides.csv"
+        lines = ["clip_id,side", *(f"{clip_id},{side}" for clip_id, side in sides.items())]
+        listed.write_text("".join(f"{line}\n" for line in lines))
+        make_split(folder, SplitRequest(lists=(listed,)))
+        listed.unlink()
+    return Dataset.open(folder)
 
 
 def write_heads(folder: Path, clips: Sequence[Filmed], *, is_split: bool = True) -> Dataset:
     """Write a dataset of clips, split by their sides."""
     folder.mkdir(parents=True)
     rows = [write_filmed(folder, clip) for clip in clips]
-    settings: Mapping[str, str] = {"preset": "made"}
-    finalise(folder, rows, name="Heads", config=settings, models={}, measurements=())
-    if is_split:
-        sides = folder / "sides.csv"
-        lines = ["clip_id,side", *(f"{clip.clip_id},{clip.side}" for clip in clips)]
-        sides.write_text("".join(f"{line}\n" for line in lines))
-        make_split(folder, SplitRequest(lists=(sides,)))
-        sides.unlink()
-    return Dataset.open(folder)
+    return finish(folder, rows, {clip.clip_id: clip.side for clip in clips} if is_split else None)

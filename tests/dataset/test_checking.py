@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.dataset.heads import Filmed, write_heads
+from tests.dataset.heads import SIZE_PX, Filmed, write_heads
 from tpbench.dataset import (
     Clip,
     Dataset,
@@ -31,7 +31,7 @@ from tpbench.errors import ConfigError, DatasetError
 from tpbench.files import sha256_of
 from tpbench.spread import existing_path
 from tpbench.video import PREVIEW, VideoWriter
-from tpbench.wholebody import FACE, load_pose, save_pose
+from tpbench.wholebody import FACE, LEFT_HAND, load_pose, save_pose
 from tpbench.work import Progress
 
 
@@ -175,15 +175,26 @@ def test_keypoints_that_are_none_are_named(folder: Path) -> None:
     assert "not a keypoints file" in problem.what
 
 
-def test_a_face_outside_the_frame_is_named(folder: Path) -> None:
+OUTSIDE: Mapping[str, tuple[slice, float, bool]] = {
+    "face": (FACE, SIZE_PX, True),
+    "hand far away": (LEFT_HAND, 1.6 * SIZE_PX, True),
+    "hand cut off": (LEFT_HAND, 1.2 * SIZE_PX, False),
+    "legs": (slice(13, 17), 3.0 * SIZE_PX, False),
+}
+
+
+@pytest.mark.parametrize("case", OUTSIDE)
+def test_a_skeleton_outside_the_frame_is_named(folder: Path, case: str) -> None:
+    points, to_px, is_wrong = OUTSIDE[case]
     path = keypoints_path(folder, "bob")
     pose = load_pose(path)
-    pose.keypoints[3:, FACE, 0] += 300
+    pose.keypoints[3:, points] = to_px
+    pose.scores[3:, points] = 1
     save_pose(path, pose)
     with_other_file(folder, path, "keypoints_sha256")
-    problem = only(check_dataset(folder))
-    assert problem.code == "keypoints.outside"
-    assert problem.what == "has the face outside the frame in 27 of 30 frames"
+    found = check_dataset(folder).problems
+    assert [problem.code for problem in found] == ["keypoints.outside"] * is_wrong
+    assert all(problem.what == "is outside the frame in 27 of 30 frames" for problem in found)
 
 
 def test_files_of_no_clip_are_named(folder: Path) -> None:

@@ -44,6 +44,10 @@ def square_of(points: NDArray[np.float64], *, score: float = 1.0) -> NDArray[np.
     return square  # type: ignore[no-any-return]
 
 
+def spread_of(points: NDArray[np.float64]) -> float:
+    return float(np.sqrt(((points - points.mean(axis=0)) ** 2).sum(axis=1).mean()))
+
+
 def hash_of(image: NDArray[np.uint8], points: NDArray[np.float64]) -> Hashes:
     made = head_hash(image, square_of(points))
     assert made is not None
@@ -60,8 +64,7 @@ def test_the_square_follows_the_face_wherever_it_is() -> None:
     assert square_of(2 * points + [5, -3]) == pytest.approx(
         [2 * x + 5, 2 * y - 3, 2 * side], rel=1e-4
     )
-    spread = np.sqrt(((points - points.mean(axis=0)) ** 2).sum(axis=1).mean())
-    assert side == pytest.approx(5.2 * spread, rel=1e-4)
+    assert side == pytest.approx(5.2 * spread_of(points), rel=1e-4)
     assert [x, y] == pytest.approx(points.mean(axis=0), rel=1e-4)
 
 
@@ -76,6 +79,7 @@ def test_sides_follow_a_lasting_change_of_size() -> None:
     _, points = picture(1, 0.0)
     near = 2 * points
     sides = head_squares(pose_of(*[points] * 30, *[near] * 30), 10.0)[:, 2]
+    assert sides[0] == pytest.approx(5.2 * spread_of(points), rel=1e-4)
     assert sides[-1] == pytest.approx(2 * sides[0], rel=1e-4)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,11 @@ from tpbench.files import sha256_of
 from tpbench.foreign import printable
 from tpbench.spread import entries
 from tpbench.video import decode_frames, probe
-from tpbench.wholebody import FACE, VISIBLE_SCORE, WholeBodyPose, load_pose
+from tpbench.wholebody import FACE, RIGHT_HIP, VISIBLE_SCORE, WholeBodyPose, load_pose
+
+_LEGS: Final = slice(RIGHT_HIP + 1, FACE.start)
+"""Knees, ankles and feet, which clips of upper bodies cut off."""
+_CUT_SHARE: Final = 0.5
 
 
 def file_problems(dataset: Dataset, clip: Clip) -> list[Problem]:
@@ -84,23 +89,28 @@ def _keypoints_problem(path: Path, where: str, clip: Clip) -> Problem | None:
         return Problem(code="keypoints.outside", where=where, what=what)
     outside = frames_outside(pose)
     if outside:
-        what = f"has the face outside the frame in {outside:,} of {number_of(len(pose), 'frame')}"
+        what = f"is outside the frame in {outside:,} of {number_of(len(pose), 'frame')}"
         return Problem(code="keypoints.outside", where=where, what=what)
     return None
 
 
 def frames_outside(pose: WholeBodyPose) -> int:
-    """Return in how many frames the centre of the face is outside the frame.
+    """Return in how many frames the skeleton is not in the frame.
 
-    Points of hands and hips may be: the crop of a clip can cut them off.
+    The centre of the face has to be inside. A hand that is stretched out may be cut off by the crop
+    of a clip, but not by more than half a side; legs may be anywhere.
     """
-    points = np.asarray(pose.keypoints[:, FACE], dtype=np.float64)
-    seen = (pose.scores[:, FACE] > VISIBLE_SCORE) & np.isfinite(points).all(axis=2)
-    is_face = seen.any(axis=1)
-    centres = np.nanmean(np.where(seen[is_face, :, None], points[is_face], np.nan), axis=1)
+    points = pose.keypoints.astype(np.float64)
+    seen = (pose.scores > VISIBLE_SCORE) & np.isfinite(points).all(axis=2)
+    seen[:, _LEGS] = False
     size = np.array([pose.width_px, pose.height_px], dtype=np.float64)
-    is_outside: NDArray[np.bool_] = (centres < -0.5) | (centres > size - 0.5)
-    return int(is_outside.any(axis=1).sum())
+    beyond = np.maximum(-0.5 - points, points - (size - 0.5)) / size
+    is_outside: NDArray[np.bool_] = np.any(seen & (beyond > _CUT_SHARE).any(axis=2), axis=1)
+    face = seen[:, FACE]
+    has_face = face.any(axis=1)
+    centres = np.nanmean(np.where(face[..., None], points[:, FACE], np.nan)[has_face], axis=1)
+    is_outside[has_face] |= ((centres < -0.5) | (centres > size - 0.5)).any(axis=1)
+    return int(is_outside.sum())
 
 
 def _length_problem(path: Path, where: str, clip: Clip) -> Problem | None:

@@ -32,9 +32,8 @@ _LEAST_SIDE_PX: Final = 16
 _ROWS_AT_ONCE: Final = 4096
 
 _SLOPE: Final = np.sin((np.arange(_GRID_PX) + 0.5) * np.pi / _GRID_PX)
-_WINDOW: Final = np.outer(_SLOPE, _SLOPE).astype(np.float32)
-"""The middle of the square counts more than its edges, which differ most where the square is placed
-a little differently."""
+_WINDOW: Final = np.sqrt(np.outer(_SLOPE, _SLOPE)).astype(np.float32)
+"""Its edges count less: they differ most where the square is placed a little differently."""
 
 Hashes = NDArray[np.uint64]
 """(n, 2) uint64: the 128 bits of each picture."""
@@ -61,9 +60,9 @@ _ODD_ACROSS: Final = _packed((_FREQUENCIES[:, 1] % 2 == 1)[None])[0]
 def head_squares(pose: WholeBodyPose, fps: float) -> NDArray[np.float64]:
     """Return centre x, centre y and side in px of the square around the head in each frame.
 
-    The centre is that of the face points. The side follows from their mean distance from it, as the
-    median over a second: found points tremble, and a side that is off by 4 % changes the hash as
-    much as another moment does.
+    The centre is that of the face points, as the median of three frames. The side follows from the
+    mean distance of the points from it, as the median over two seconds: found points tremble, and a
+    side that is off by 4 % changes the hash as much as another moment does.
 
     Args:
         pose: of one clip.
@@ -83,7 +82,8 @@ def head_squares(pose: WholeBodyPose, fps: float) -> NDArray[np.float64]:
     spread = (((faces - centres[:, None]) ** 2) * weights).sum(axis=(1, 2))
     squares[is_face, :2] = centres
     squares[is_face, 2] = _SIDE * np.sqrt(spread)
-    squares[:, 2] = _median_nearby(squares[:, 2], round(fps / 2))
+    for column, reach in ((0, 1), (1, 1), (2, round(fps))):
+        squares[:, column] = _median_nearby(squares[:, column], reach)
     squares[~(squares[:, 2] >= _LEAST_SIDE_PX)] = np.nan
     return squares
 
