@@ -72,3 +72,15 @@ def test_a_list_of_another_form_is_one_line(
 def test_an_unknown_id_is_refused(copy: Path) -> None:
     with pytest.raises(ConfigError, match=r"no clip 'c'; known: a, b; nothing was removed"):
         invoke("remove", copy, "--clip", "c")
+
+
+def test_a_copy_follows_the_removals_of_another(copy: Path, data: Path, tmp_path: Path) -> None:
+    newer = shutil.copytree(data, tmp_path / "newer")
+    invoke("remove", newer, "--source", "b", "--reason", "asked")
+    said = invoke("remove", copy, "--file", newer / "removals.json")
+    assert "removed source b\n" in said.output
+    assert [clip.clip_id for clip in Dataset.open(copy).clips()] == ["a"]
+    assert (copy / "removals.json").read_bytes() == (newer / "removals.json").read_bytes()
+    again = invoke("remove", copy, "--file", newer / "removals.json")
+    assert "deleted: 0 clips" in again.output
+    assert Dataset.open(copy).info.version == "1.0.1"

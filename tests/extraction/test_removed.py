@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from tests.talks import darkness, mirrored, short_settings, talk_frames, write_talk
 from tpbench.dataset import Dataset, split_dataset
+from tpbench.dataset.checking import check_dataset
+from tpbench.dataset.fingerprints import FINGERPRINTS_NAME
 from tpbench.dataset.removal import REMOVALS_NAME
 from tpbench.extraction import run
 from tpbench.extraction.config import ExtractionConfig
@@ -58,6 +60,8 @@ def test_nothing_of_a_person_is_left_in_any_byte_of_the_folder(tmp_path: Path) -
     settings = short_settings()
     dataset = extracted(out, talks, settings)
     split_dataset(out, test_share=0.5, seed=0)
+    check_dataset(out)
+    assert (out / FINGERPRINTS_NAME).is_file()
     rows = [row for row in dataset.clips(None) if row.uploader == "Ann Uploader"]
     assert {row.status for row in rows} == {"kept", "rejected"}
     name = rows[0].source_id
@@ -89,6 +93,7 @@ def test_nothing_of_a_person_is_left_in_any_byte_of_the_folder(tmp_path: Path) -
     video.rename(video.with_name("renamed.mp4"))
     extracted(out, talks, settings)
     assert is_clean()
+    assert check_dataset(out).problems == ()
     assert b"renamed" not in b"".join(data for _, data in files(out))
     assert len(Dataset.open(out).clips()) == 1
 

@@ -50,7 +50,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "remove": (
         "tpbench remove DATASET --source SOURCE --reason 'asked by the speaker'",
         "tpbench remove DATASET --clip CLIP --clip CLIP_2 --dry-run",
-        "tpbench remove DATASET --file ids.txt",
+        "tpbench remove DATASET --file removals.json",
     ),
     "rebuild": (
         "tpbench rebuild PACK --raw raw/ --out DATASET",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +24,11 @@ IdentityNames = Annotated[
 ]
 IdFile = Annotated[
     Path | None,
-    typer.Option("--file", help="List with one kind and id a line, such as `clip ID`."),
+    typer.Option(
+        "--file",
+        help="List with one kind and id a line, such as `clip ID`; or the removals.json of another "
+        "copy of the dataset.",
+    ),
 ]
 Reason = Annotated[str, typer.Option(help="Published beside the id; name nobody in it.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would go; write nothing.")]
@@ -46,12 +49,17 @@ def remove(
     Nothing of them is left but an id, a date and the reason in removals.json, and no later command
     brings them back. A removal that was interrupted is finished by the same command.
     """
+    from tpbench.dataset.removal import Removals
     from tpbench.extraction.forgetting import remove as remove_from
     from tpbench.extraction.naming import read_wanted, wanted_by_options
 
-    listed = [] if file is None else read_wanted(file)
     given = wanted_by_options(clips=clip or (), sources=source or (), identities=identity or ())
-    removed = remove_from(dataset, [*given, *listed], reason=reason, dry_run=dry_run)
+    elsewhere = Removals()
+    if file is not None and file.suffix.lower() == ".json":
+        elsewhere = Removals.read_file(file)
+    elif file is not None:
+        given += read_wanted(file)
+    removed = remove_from(dataset, given, elsewhere=elsewhere, reason=reason, dry_run=dry_run)
     if as_json:
         print_json({**removed.to_json(), "dry_run": dry_run}, indent=1)
     else:
@@ -76,5 +84,4 @@ def _print(removed: Removed, dataset: Path, *, dry_run: bool) -> None:
     )
     typer.echo(f"publish {dataset / 'removals.json'} with the dataset: it keeps them out of copies")
     if removed.warning:
-        advice = f"tpbench split {shlex.quote(str(dataset))}"
-        typer.echo(f"warning: {removed.warning} ({advice})", err=True)
+        typer.echo(f"warning: {removed.warning}", err=True)

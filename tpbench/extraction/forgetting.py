@@ -72,7 +72,12 @@ class Removed:
 
 
 def remove(
-    folder: Path, wanted: Sequence[Wanted], *, reason: str = "", dry_run: bool = False
+    folder: Path,
+    wanted: Sequence[Wanted],
+    *,
+    elsewhere: Removals | None = None,
+    reason: str = "",
+    dry_run: bool = False,
 ) -> Removed:
     """Remove clips, sources or people from a dataset, and keep them out of it.
 
@@ -83,6 +88,7 @@ def remove(
     Args:
         folder: the dataset, with or without its records.
         wanted: what to remove.
+        elsewhere: what was removed from another copy of the dataset; may be unknown here.
         reason: published in `removals.json`; it should name nobody.
         dry_run: only find out what would go; nothing is written.
 
@@ -92,11 +98,12 @@ def remove(
     """
     folder = plain_path(folder)
     Dataset.open(folder)
+    others = () if elsewhere is None else elsewhere.tombstones
     if dry_run:
-        return _Removal.planned(folder, wanted, reason).told()
+        return _Removal.planned(folder, wanted, others, reason).told()
     convert_ledger(folder)
     with _locked(folder):
-        return _Removal.planned(folder, wanted, reason).carried_out()
+        return _Removal.planned(folder, wanted, others, reason).carried_out()
 
 
 @contextmanager
@@ -125,11 +132,16 @@ class _Removal:
     """Rows of the manifest that stay."""
 
     @classmethod
-    def planned(cls, folder: Path, wanted: Sequence[Wanted], reason: str) -> _Removal:
+    def planned(
+        cls, folder: Path, wanted: Sequence[Wanted], others: Sequence[Tombstone], reason: str
+    ) -> _Removal:
         known = Removals.read(folder)
         listed = read_clips(folder)
         rows = [*listed, *_rows_of_records(folder, {row.clip_id for row in listed})]
-        before, new = tombstones_of(wanted, rows, known, folder=folder, reason=reason)
+        before, new = (), tuple(one for one in others if known.find(one.kind, one.id) is None)
+        if wanted or not others:
+            before, asked = tombstones_of(wanted, rows, known, folder=folder, reason=reason)
+            new = Removals().joined([*new, *asked]).tombstones
         removals = known.joined(new)
         return cls(
             folder=folder,
