@@ -138,7 +138,8 @@ class _Removal:
         known = Removals.read(folder)
         listed = read_clips(folder)
         rows = [*listed, *_rows_of_records(folder, {row.clip_id for row in listed})]
-        before, new = (), tuple(one for one in others if known.find(one.kind, one.id) is None)
+        before: tuple[Tombstone, ...] = ()
+        new = tuple(one for one in others if known.find(one.kind, one.id) is None)
         if wanted or not others:
             before, asked = tombstones_of(wanted, rows, known, folder=folder, reason=reason)
             new = Removals().joined([*new, *asked]).tombstones
