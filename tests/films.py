@@ -90,7 +90,7 @@ def encode_again(
     *,
     crf: int = 30,
     size_px: tuple[int, int] = SIZE_PX,
-    fps: Fraction = FPS,
+    fps: Fraction | None = None,
     first: int = 0,
     container: str = "mp4",
 ) -> Path:
@@ -101,34 +101,36 @@ def encode_again(
         target: the copy.
         crf: its quality.
         size_px: its width and height.
-        fps: its rate; the picture nearest in time is shown.
+        fps: its rate, where it has another; the picture nearest in time is shown.
         first: frames that are missing at its beginning.
         container: libav's name.
     """
     images = [frame.image for frame in read_frames(source)][first:]
+    rate = probe(source).fps
     target.parent.mkdir(parents=True, exist_ok=True)
     with VideoWriter(
         target,
         width_px=size_px[0],
         height_px=size_px[1],
-        fps=fps,
+        fps=fps or rate,
         encoding=encoding(crf, container=container),
         frame_size_px=(images[0].shape[1], images[0].shape[0]),
     ) as writer:
-        for number in range(int(len(images) * fps / FPS)):
-            writer.write(images[min(len(images) - 1, round(number * FPS / fps))])
+        faster = (fps or rate) / rate
+        for number in range(int(len(images) * faster)):
+            writer.write(images[min(len(images) - 1, round(number / faster))])
     return target
 
 
-def _pose(n_frames: int, seed: int) -> WholeBodyPose:
+def _pose(n_frames: int, seed: int, size_px: tuple[int, int]) -> WholeBodyPose:
     rng = np.random.default_rng(seed)
     still = rng.uniform(70, 200, (1, NUM_KEYPOINTS, 2))
     drift = np.linspace(0, 20, n_frames)[:, None, None]
     return WholeBodyPose(
         keypoints=(still + drift).astype(np.float32),
         scores=np.ones((n_frames, NUM_KEYPOINTS), np.float32),
-        width_px=SIZE_PX[0],
-        height_px=SIZE_PX[1],
+        width_px=size_px[0],
+        height_px=size_px[1],
         source="mediapipe",
         model_digest="0" * 64,
     )
@@ -144,12 +146,33 @@ class Filmed:
 
 def write_filmed(folder: Path, names: Sequence[str] = ("a", "b", "c")) -> Filmed:
     """Write a film for each name, and a split dataset with two clips of each."""
-    raw, out = folder / "raw", folder / "dataset"
+    raw = folder / "raw"
+    films = [write_film(raw / f"{name}.mp4", seed) for seed, name in enumerate(names)]
+    return Filmed(raw=raw, dataset=dataset_of(films, folder / "dataset"))
+
+
+def dataset_of(
+    films: Sequence[Path],
+    out: Path,
+    *,
+    spans: Sequence[tuple[int, int]] = SPANS,
+    crop: CropBox = CROP,
+    size_px: int = CLIP_PX,
+) -> Dataset:
+    """Make a split dataset of films.
+
+    Args:
+        films: the sources.
+        out: its folder.
+        spans: first frame and end of each clip, in each film.
+        crop: square of all clips.
+        size_px: side of the clips.
+    """
     out.mkdir(parents=True)
     rows = [
         row
-        for seed, name in enumerate(names)
-        for row in _rows(out, write_film(raw / f"{name}.mp4", seed), seed)
+        for seed, source in enumerate(films)
+        for row in _rows(out, source, seed, spans=spans, crop=crop, size_px=size_px)
     ]
     finalise(
         out,
@@ -160,25 +183,34 @@ def write_filmed(folder: Path, names: Sequence[str] = ("a", "b", "c")) -> Filmed
         measurements=(MEASUREMENT,),
     )
     split_dataset(out, test_share=0.4, seed=1)
-    return Filmed(raw=raw, dataset=Dataset.open(out))
+    return Dataset.open(out)
 
 
-def _rows(out: Path, source: Path, seed: int) -> Iterator[Clip]:
+def _rows(
+    out: Path,
+    source: Path,
+    seed: int,
+    *,
+    spans: Sequence[tuple[int, int]],
+    crop: CropBox,
+    size_px: int,
+) -> Iterator[Clip]:
     info, sha256 = probe(source), sha256_of(source)
     source_id = f"{source.stem}-{sha256[:8]}"
-    for number, (start, end) in enumerate(SPANS):
-        clip_id = f"{source_id}_{start * 40:08d}_{end * 40:08d}"
+    for number, (start, end) in enumerate(spans):
+        start_ms, end_ms = (round(frame * 1000 / info.fps) for frame in (start, end))
+        clip_id = f"{source_id}_{start_ms:08d}_{end_ms:08d}"
         written = write_clip(
             out,
             clip_id,
             source=source,
             info=info,
             span=Span(shot_id=number, start_frame=start, end_frame=end),
-            crop=CROP,
-            pose=_pose(end - start, seed),
-            size_px=CLIP_PX,
+            crop=crop,
+            pose=_pose(end - start, seed, (info.width_px, info.height_px)),
+            size_px=size_px,
         )
-        x0, y0, x1, y1 = CROP.normalised(*SIZE_PX)
+        x0, y0, x1, y1 = crop.normalised(info.width_px, info.height_px)
         yield Clip(
             clip_id=clip_id,
             status="kept",
@@ -187,20 +219,20 @@ def _rows(out: Path, source: Path, seed: int) -> Iterator[Clip]:
             source_sha256=sha256,
             start_frame=start,
             end_frame=end,
-            start_s=start / 25,
-            end_s=end / 25,
+            start_s=float(start / info.fps),
+            end_s=float(end / info.fps),
             start_pts=start,
             time_base=str(info.time_base),
-            fps_num=25,
-            fps_den=1,
+            fps_num=info.fps.numerator,
+            fps_den=info.fps.denominator,
             n_frames=end - start,
-            source_width_px=SIZE_PX[0],
-            source_height_px=SIZE_PX[1],
+            source_width_px=info.width_px,
+            source_height_px=info.height_px,
             crop_x0=x0,
             crop_y0=y0,
             crop_x1=x1,
             crop_y1=y1,
-            out_size_px=CLIP_PX,
+            out_size_px=size_px,
             identity=source_id,
             clip_sha256=written.clip_sha256,
             keypoints_sha256=written.keypoints_sha256,

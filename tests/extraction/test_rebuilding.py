@@ -21,11 +21,13 @@ from tpbench.errors import ConfigError, DatasetError
 from tpbench.extraction import rebuild_task, rebuilding, writing
 from tpbench.extraction.forgetting import remove
 from tpbench.extraction.naming import Wanted
+from tpbench.extraction.planning import make_folder
 from tpbench.extraction.raw_files import match_sources, wanted_sources
 from tpbench.extraction.rebuilding import RebuildResult, rebuild
 from tpbench.extraction.remaking import frame_numbers
 from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import find_sources, hashed
+from tpbench.metrics.scoring.run import ScoreRequest, open_real
 from tpbench.video import CLIP, POSE
 from tpbench.work import InThisProcess, Pool, TaskSpec
 
@@ -132,7 +134,7 @@ def test_a_source_encoded_again_gives_the_same_pictures(
     assert result.dataset.verify() == []
     assert not result.rebuilt.is_original
     assert coverage_notes(tmp_path / "out", "all") == (
-        "rebuilt dataset: has 6 of 6 of the pack's clips (6 re-encoded)",
+        "rebuilt dataset: has 6 of the 6 clips of the pack (6 re-encoded)",
     )
 
 
@@ -156,6 +158,10 @@ def test_files_that_swapped_names_are_told_apart(packed: Packed, tmp_path: Path)
     shutil.copyfile(packed.raw / "b.mp4", tmp_path / "raw" / "a.mp4")
     result = rebuild(packed.pack, tmp_path / "raw", tmp_path / "out")
     assert outcomes(result) == {"identical": 4, "source gone": 2}
+    said = "has 4 of the 6 clips of the pack (4 identical, 2 source gone)"
+    assert open_real(ScoreRequest(real=tmp_path / "out")).notes == (f"rebuilt dataset: {said}",)
+    with pytest.raises(DatasetError, match="was rebuilt from a pack"):
+        make_folder(tmp_path / "out")
 
 
 def test_a_copy_that_ends_early_lacks_its_last_clip(packed: Packed, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def _as_json(result: RebuildResult) -> dict[str, object]:
 
 def _print(result: RebuildResult) -> None:
     rebuilt = result.rebuilt
-    table = new_table("clips", "number", "largest distance", "", right=("number",))
+    table = new_table("clips", "number", "distance", "", right=("number",))
     for name, number in rebuilt.outcomes.items():
         if not number:
             continue
@@ -113,9 +113,10 @@ def _print(result: RebuildResult) -> None:
             for clip in result.clips
             if clip.outcome == name and clip.distance is not None
         ]
-        farthest = f"{max(distances):.3f} (limit {rebuilt.limit:g})" if distances else ""
-        table.add_row(name, f"{number:,}", farthest, _MEANINGS[name])
+        span = f"{min(distances):.3f} to {max(distances):.3f}" if distances else ""
+        table.add_row(name, f"{number:,}", span, _MEANINGS[name])
     console().print(table)
+    typer.echo(f"up to a distance of {rebuilt.limit:g}, pictures are the same")
     for side, found in rebuilt.sides.items():
         if side != "all":
             has = found.clips - found.n_lacking

@@ -409,9 +409,10 @@ With the source videos in a folder:
     pip install tpbench
     tpbench rebuild PACK --raw FOLDER --out DATASET
 
-From the same files, the result has the digest {info.digest}. For every clip, `rebuild` says whether
-it has the same bytes, shows the same pictures of a source that was encoded again, shows other
-pictures, or has no source any more.
+From the same files, the result has the digest
+{info.digest}.
+Of every clip, `rebuild` says whether it has the same bytes, shows the same pictures of a source
+that was encoded again, shows other pictures, or has no source any more.
 """
 
 

@@ -112,9 +112,9 @@ class Rebuilt(BaseModel):
         found = self.sides.get(side)
         if found is None or found.outcomes.get("identical", 0) == found.clips:
             return ()
-        where = "the pack's clips" if side == "all" else f"the clips of the pack's {side} split"
+        where = "the pack" if side == "all" else f"the pack's {side} split"
         have = found.clips - found.n_lacking
-        said = f"rebuilt dataset: has {have:,} of {found.clips:,} of {where}"
+        said = f"rebuilt dataset: has {have:,} of the {found.clips:,} clips of {where}"
         parts = [
             f"{number:,} {name}" for name in OUTCOMES if (number := found.outcomes.get(name, 0))
         ]

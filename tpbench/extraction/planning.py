@@ -14,6 +14,7 @@ from tpbench.dataset.folder import CLIP_FILES, RECORDS_FOLDER
 from tpbench.errors import DatasetError, MediaError
 from tpbench.extraction.leftovers import holds_work, require_own_folders
 from tpbench.extraction.pipeline import WORK_FOLDER
+from tpbench.extraction.rebuild_records import SETTINGS_NAME
 from tpbench.extraction.records import (
     FAILED_STATES,
     FINAL_STATES,
@@ -71,6 +72,11 @@ def _is_empty(home: Path) -> bool:
 
 
 def _why_refused(folder: Path) -> str:
+    if (folder / RECORDS_FOLDER / SETTINGS_NAME).is_file():
+        return (
+            f"{folder}: was rebuilt from a pack, whose clips alone it holds; choose another output "
+            "folder"
+        )
     if holds_work(folder):
         return (
             f"{folder}: a dataset without its records ({RECORDS_FOLDER}): it can be read, not "
