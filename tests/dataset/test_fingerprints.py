@@ -7,7 +7,6 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +17,6 @@ from tpbench.dataset.fingerprints import (
     FINGERPRINTS_NAME,
     Fingerprint,
     fingerprint_clips,
-    in_threads,
     near_duplicates,
     read_fingerprints,
     take_fingerprint,
@@ -253,17 +251,3 @@ def test_another_length_or_rate_than_stated_is_refused(small: Dataset) -> None:
         take_fingerprint(small, replace(row, n_frames=31))
     with pytest.raises(MediaError, match="states 30 at 30"):
         take_fingerprint(small, replace(row, fps_num=30))
-
-
-def test_items_stay_in_order_and_few_wait() -> None:
-    begun: list[int] = []
-
-    def double(item: int) -> int:
-        begun.append(item)
-        return 2 * item
-
-    for item, made in in_threads(double, range(50), workers=3):
-        assert made == 2 * item
-        assert len(begun) <= item + 1 + 6
-    assert sorted(begun) == list(range(50))
-    assert not np.diff(begun).max() > 6

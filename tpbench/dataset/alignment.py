@@ -19,8 +19,9 @@ So the limit is 20. At least 3.5 s were in common in all of these, and are asked
 picture doesn't tell: one in twelve of the same person at another time differs in 24 bits or fewer,
 as do 95 % of the copies' pictures.
 
-Memory: 24 bytes per hash, and blocks of a million pairs of hashes. Time: a core compares about a
-hundred million pairs of hashes a second.
+Memory: 24 bytes per hash, and for each thread blocks of a million pairs of hashes. Time: a core
+compares 200 million pairs of hashes a second. All pairs of 1,000 clips of 10 s take 8 s, of 10,000
+clips 13 min; 1,000 clips of a test split against 9,000 others take 2.5 min.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from numpy.typing import NDArray
 
 from tpbench.dataset.head_hash import N_BITS, Hashes, bits_apart, distances, mirrored
 from tpbench.work import ProgressCounter, ProgressListener
+from tpbench.work.threads import in_threads
 
 ALIKE_BITS: Final = 24
 """Two pictures are alike if their hashes differ in at most this many of 128 bits."""
@@ -99,12 +101,16 @@ class Pair:
 
 
 def find_pairs(
-    clips: Sequence[HashedClip], *, listener: ProgressListener | None = None
+    clips: Sequence[HashedClip],
+    *,
+    workers: int = 1,
+    listener: ProgressListener | None = None,
 ) -> Iterator[Pair]:
     """Yield the pairs of clips of different groups that show the same pictures for a while.
 
     Args:
         clips: in any order; those without hashes match nothing.
+        workers: threads.
         listener: is told whenever one more clip has been compared with all others.
     """
     ordered = sorted(clips, key=lambda clip: (clip.group, clip.clip_id))
@@ -112,10 +118,13 @@ def find_pairs(
     sizes = [len(clip.times_s) for clip in ordered]
     begins = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
     hashes = np.concatenate([np.zeros((0, 2), np.uint64), *(clip.hashes for clip in ordered)])
+
+    def matches(clip: HashedClip) -> list[Pair]:
+        return list(_matches(clip, ordered, begins, hashes, ends[clip.group]))
+
     counter = ProgressCounter("pairs", total=len(ordered), listener=listener)
-    for clip in ordered:
-        later = ends[clip.group]
-        yield from _matches(clip, ordered, begins, hashes, later)
+    for clip, found in in_threads(matches, ordered, workers=workers):
+        yield from found
         counter.finish(clip.clip_id, frames=0, counts={})
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from tpbench.dataset.alignment import HashedClip, find_pairs
 from tpbench.dataset.file_checks import file_problems, unknown_files
-from tpbench.dataset.fingerprints import Fingerprint, fingerprint_clips, hashed, in_threads
+from tpbench.dataset.fingerprints import Fingerprint, fingerprint_clips, hashed
 from tpbench.dataset.folder import Dataset, read_clips
 from tpbench.dataset.info import Clip
 from tpbench.dataset.problems import Problem, relative
@@ -24,6 +24,7 @@ from tpbench.dataset.table_checks import removed_problems, table_problems
 from tpbench.errors import ConfigError, number_of
 from tpbench.foreign import printable
 from tpbench.work import ProgressCounter, ProgressListener, usable_cores
+from tpbench.work.threads import in_threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,7 @@ class _Looking:
 
     def at_pairs(self, compared: Sequence[HashedClip]) -> Iterator[Problem]:
         """Yield the clips of both sides of the split that show the same pictures."""
-        for pair in sorted(find_pairs(compared, listener=self.listener)):
+        for pair in sorted(find_pairs(compared, workers=self.workers, listener=self.listener)):
             mirrored = ", mirrored" if pair.is_mirrored else ""
             yield Problem(
                 code="split.near_duplicate",

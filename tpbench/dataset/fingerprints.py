@@ -12,14 +12,12 @@ clip and keypoints, and only if this version wrote it; anything else is computed
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +30,7 @@ from tpbench.errors import DatasetError, MediaError, number_of
 from tpbench.files import atomic_write, require_regular, sha256_of
 from tpbench.video import decode_frames, probe
 from tpbench.work import ProgressCounter, ProgressListener, usable_cores
+from tpbench.work.threads import in_threads
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +43,6 @@ _SAVE_EVERY: Final = 1000
 
 Across = Literal["identities", "splits"]
 """Between what pairs are searched."""
-Item = TypeVar("Item")
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -275,27 +272,6 @@ def _store(folder: Path, fingerprints: Iterable[Fingerprint]) -> None:
         )
 
 
-def in_threads(
-    function: Callable[[Item], Made], items: Iterable[Item], *, workers: int
-) -> Iterator[tuple[Item, Made]]:
-    """Yield items with what a function makes of them, in order; decoding uses all threads.
-
-    Few items are in work or waiting at a time. An error ends the loop at its item.
-    """
-    left = iter(items)
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="clips") as threads:
-        try:
-            begun = deque(
-                (item, threads.submit(function, item)) for item in islice(left, workers * 2)
-            )
-            while begun:
-                item, made = begun.popleft()
-                yield item, made.result()
-                begun.extend((one, threads.submit(function, one)) for one in islice(left, 1))
-        finally:
-            threads.shutdown(cancel_futures=True)
-
-
 def hashed(
     clips: Iterable[Clip], fingerprints: Mapping[str, Fingerprint], *, across: Across
 ) -> list[HashedClip]:
@@ -337,4 +313,4 @@ def near_duplicates(
             f"others, the first because of {first}; `tpbench check {dataset.folder}` lists all"
         )
     prints = hashed(clips, taken.by_clip, across="identities")
-    return sorted(find_pairs(prints, listener=listener))
+    return sorted(find_pairs(prints, workers=workers or usable_cores(), listener=listener))
