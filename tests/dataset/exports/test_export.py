@@ -13,7 +13,7 @@ import pytest
 from tests.dataset.exports.conftest import LENGTHS, by_side
 from tests.dataset.rows import make_dataset, rejected
 from tpbench.dataset import Clip, Dataset, clip_path
-from tpbench.dataset.exports import ExportKind, export, webdataset
+from tpbench.dataset.exports import ExportKind, export, hugging_face, webdataset
 from tpbench.errors import ConfigError, DatasetError, TPBenchError
 from tpbench.files import sha256_of
 from tpbench.work import Progress
@@ -107,6 +107,24 @@ def test_an_interrupted_export_continues_and_equals_one_without_a_break(
     assert seen[0].before == 2
     assert seen[-1].done == seen[-1].total == len(LENGTHS)
     assert content(tmp_path / "broken") == content(tmp_path / "whole")
+
+
+def test_copies_that_a_killed_run_left_are_used_if_they_are_right(
+    talks: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(talks.folder, tmp_path / "whole", to="hf")
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(hugging_face, "sync", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            export(talks.folder, out, to="hf")
+    left = sorted(out.glob("*/*/*"))
+    assert len(left) > 2
+    left[0].write_bytes(b"?")
+    before = {path: path.stat().st_ino for path in left[1:]}
+    export(talks.folder, out, to="hf")
+    assert {path: path.stat().st_ino for path in left[1:]} == before
+    assert content(out) == content(tmp_path / "whole")
 
 
 def test_a_part_whose_file_was_cut_off_or_deleted_is_written_again(

@@ -13,7 +13,7 @@ from typing import Final
 from tpbench.dataset.folder import CLIP_VIDEO, KEYPOINTS, POSE_VIDEO, ClipFile, Dataset
 from tpbench.dataset.info import Clip
 from tpbench.errors import DatasetError
-from tpbench.files import atomic_write
+from tpbench.files import atomic_write, sha256_of
 from tpbench.foreign import ForeignFileError, copy_checked, opened_inside, require_own
 from tpbench.wholebody import WholeBodyPose, load_pose
 
@@ -84,12 +84,17 @@ def opened(dataset: Dataset, clip: Clip, kind: ClipFile) -> Iterator[tuple[Check
 def copy(dataset: Dataset, clip: Clip, kind: ClipFile, target: Path) -> Path:
     """Copy a file of a clip, and return the copy; whoever needs it to last has to sync it.
 
+    A copy that an interrupted run left is not made again if it has the right content.
+
     Raises:
         DatasetError: as `opened`.
     """
     path = kind.path(dataset.folder, clip.clip_id)
+    wanted = getattr(clip, _HASH_OF[kind])
+    if target.is_file() and not target.is_symlink() and sha256_of(target) == wanted:
+        return target
     with _opened(path, kind, dataset) as file, atomic_write(target) as temporary:
-        if not copy_checked(file, temporary, getattr(clip, _HASH_OF[kind])):
+        if not copy_checked(file, temporary, wanted):
             raise _unfit(path, "not the file that the manifest describes (sha256 differs)")
     return target
 
