@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from tpbench.dataset import Clip, Dataset, Measurement, finalise, split_dataset
 from tpbench.extraction.shots import Span
 from tpbench.extraction.writing import CropBox, write_clip
 from tpbench.files import sha256_of
-from tpbench.video import Encoding, VideoWriter, probe, read_frames
+from tpbench.video import Encoding, VideoInfo, VideoWriter, probe, read_frames
 from tpbench.wholebody import NUM_KEYPOINTS, WholeBodyPose
 
 N_FRAMES = 80
@@ -73,13 +73,24 @@ def film(seed: int) -> tuple[NDArray[np.uint8], ...]:
     return tuple(images)
 
 
-def write_film(path: Path, seed: int, *, crf: int = 12) -> Path:
-    """Write a film at 25 fps."""
+def combed(seed: int) -> Iterator[NDArray[np.uint8]]:
+    """A film of which each picture shows two moments, line by line, as interlaced ones do."""
+    images = film(seed)
+    for number, image in enumerate(images):
+        both = image.copy()
+        both[1::2] = images[min(number + 1, N_FRAMES - 1)][1::2]
+        yield both
+
+
+def write_film(
+    path: Path, seed: int, *, crf: int = 12, images: Iterable[NDArray[np.uint8]] | None = None
+) -> Path:
+    """Write a film, or other pictures of its size, at 25 fps."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with VideoWriter(
         path, width_px=SIZE_PX[0], height_px=SIZE_PX[1], fps=FPS, encoding=encoding(crf)
     ) as writer:
-        for image in film(seed):
+        for image in film(seed) if images is None else images:
             writer.write(image)
     return path
 
@@ -158,6 +169,7 @@ def dataset_of(
     spans: Sequence[tuple[int, int]] = SPANS,
     crop: CropBox = CROP,
     size_px: int = CLIP_PX,
+    interlaced: bool = False,
 ) -> Dataset:
     """Make a split dataset of films.
 
@@ -167,12 +179,14 @@ def dataset_of(
         spans: first frame and end of each clip, in each film.
         crop: square of all clips.
         size_px: side of the clips.
+        interlaced: whether the films are read as if interlaced, which they don't declare.
     """
     out.mkdir(parents=True)
     rows = [
         row
         for seed, source in enumerate(films)
-        for row in _rows(out, source, seed, spans=spans, crop=crop, size_px=size_px)
+        for info in [replace(probe(source), interlaced=interlaced)]
+        for row in _rows(out, source, info, seed, spans=spans, crop=crop, size_px=size_px)
     ]
     finalise(
         out,
@@ -189,13 +203,14 @@ def dataset_of(
 def _rows(
     out: Path,
     source: Path,
+    info: VideoInfo,
     seed: int,
     *,
     spans: Sequence[tuple[int, int]],
     crop: CropBox,
     size_px: int,
 ) -> Iterator[Clip]:
-    info, sha256 = probe(source), sha256_of(source)
+    sha256 = sha256_of(source)
     source_id = f"{source.stem}-{sha256[:8]}"
     for number, (start, end) in enumerate(spans):
         start_ms, end_ms = (round(frame * 1000 / info.fps) for frame in (start, end))

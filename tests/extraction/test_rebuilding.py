@@ -11,12 +11,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.films import Filmed, encode_again, write_film, write_filmed
-from tpbench.dataset import Clip, Dataset, clip_path, read_clips
+from tests.films import Filmed, combed, dataset_of, encode_again, write_film, write_filmed
+from tpbench.dataset import Clip, Dataset, clip_path, finalise, read_clips
+from tpbench.dataset.finishing import make_split
 from tpbench.dataset.likeness import SAME_LIMIT
 from tpbench.dataset.pack import Pack, write_pack
 from tpbench.dataset.rebuilt import coverage_notes, read_rebuilt
 from tpbench.dataset.removal import Removals
+from tpbench.dataset.splitting import SplitRequest
 from tpbench.errors import ConfigError, DatasetError
 from tpbench.extraction import rebuild_task, rebuilding, writing
 from tpbench.extraction.forgetting import remove
@@ -326,6 +328,51 @@ def test_another_copy_is_found_by_its_name_or_video_id(
     files = [hashed(file) for file in find_sources([tmp_path], excluded=tmp_path / "out")]
     found = match_sources(wanted_sources(rows), files)
     assert [file.path for files in found.values() for file in files] == [path]
+
+
+def test_a_source_that_was_deinterlaced_is_deinterlaced_again(tmp_path: Path) -> None:
+    """No row says that it was: the ways of reading it are tried."""
+    films = [
+        write_film(tmp_path / "raw" / f"{seed}.mp4", seed, crf=1, images=combed(seed))
+        for seed in range(2)
+    ]
+    plain = dataset_of(films, tmp_path / "plain")
+    dataset = dataset_of(films, tmp_path / "dataset", interlaced=True)
+    assert dataset.digest != plain.digest
+    pack = write_pack(dataset, tmp_path / "pack")
+    assert rebuild(pack, tmp_path / "raw", tmp_path / "out").rebuilt.is_original
+
+
+def test_joined_people_and_frozen_splits_stay(packed: Packed, tmp_path: Path) -> None:
+    """Even where the clips that they were joined by are not there."""
+    folder = shutil.copytree(packed.filmed.dataset.folder, tmp_path / "dataset")
+    before = packed.filmed.dataset
+    finalise(
+        folder,
+        [replace(row, uploader="Ann" * (row.source_id[0] < "c")) for row in before.clips(None)],
+        name="Films",
+        config={},
+        models={},
+        measurements=before.info.measurements,
+    )
+    make_split(
+        folder,
+        SplitRequest(test_share=0.5, seed=3, joins=("uploader",), version_name="test-v1"),
+    )
+    dataset = Dataset.open(folder)
+    rows = {row.clip_id: row for row in dataset.clips()}
+    assert len({row.identity for row in rows.values()}) == 2
+    (tmp_path / "raw").mkdir()
+    for name in ("b.mp4", "c.mp4"):
+        shutil.copyfile(packed.raw / name, tmp_path / "raw" / name)
+    pack = write_pack(dataset, tmp_path / "pack")
+    result = rebuild(pack, tmp_path / "raw", tmp_path / "out")
+    assert outcomes(result) == {"identical": 4, "source gone": 2}
+    for row in result.dataset.clips():
+        then = rows[row.clip_id]
+        assert (row.identity, row.split) == (then.identity, then.split)
+    lists = [home / "splits" / "test-v1.csv" for home in (folder, tmp_path / "out")]
+    assert lists[0].read_bytes() == lists[1].read_bytes()
 
 
 def test_what_was_removed_does_not_come_back(packed: Packed, tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ from tpbench.work.records import RecordError, locked, require_same
 
 logger = logging.getLogger(__name__)
 
+_RECYCLE_AFTER: Final = 500
+"""A worker is replaced after this many sources: native libraries never free some memory."""
 ITEM_TIMEOUT_S: Final = 1800.0
 
 
@@ -203,6 +205,7 @@ class _Run:
             )
             pool = Pool(
                 num_workers=self.workers,
+                recycle_after=_RECYCLE_AFTER,
                 item_timeout_s=self.item_timeout_s or None,
                 worker_log=self.records.home / LOG_NAME,
             )
