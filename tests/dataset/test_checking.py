@@ -324,7 +324,9 @@ def test_a_near_duplicate_across_the_split_is_named(tmp_path: Path) -> None:
     assert (first.code, first.where) == ("split.near_duplicate", "ann, copy")
     assert second.where == "ann_copy, copy"
     assert "are alike, mirrored" in first.what
-    assert "one identity" in first.remedy
+    assert "--join near-duplicates" in first.remedy
+    make_split(folder, SplitRequest(joins=("near-duplicates",), test_share=0.5))
+    assert check_dataset(folder).problems == ()
 
 
 def test_without_a_split_nothing_is_compared_and_that_is_said(tmp_path: Path) -> None:
