@@ -354,6 +354,13 @@ def test_a_clip_without_a_face_is_said_not_to_be_compared(tmp_path: Path) -> Non
     assert report.n_compared == 1
 
 
+def test_an_unfinished_dataset_is_said_to_be_so(folder: Path) -> None:
+    path = folder / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sources_pending": 2}))
+    report = check_dataset(folder)
+    assert (report.problems, report.notes) == ((), ("not finished: 2 sources pending",))
+
+
 def test_what_is_no_dataset_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no dataset here"):
         check_dataset(tmp_path)

@@ -82,6 +82,8 @@ def check_dataset(
     problems += _others(problems, unreadable)
     compared: list[HashedClip] = []
     notes = []
+    if pending := dataset.info.sources_pending:
+        notes.append(f"not finished: {number_of(pending, 'source')} pending")
     if dataset.info.split is None:
         notes.append("not split, so no clips were compared; `tpbench split` makes a split")
     else:
