@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -396,3 +397,46 @@ def test_removing_everything_leaves_an_empty_dataset(data: Path) -> None:
     assert Dataset.open(data).clips(None) == []
     assert found.warning is not None
     assert "split the dataset again" in found.warning
+
+
+def _joined(folder: Path) -> Dataset:
+    """Two sources of one uploader, joined to one person, and two of others; split."""
+    rows = [
+        kept(f"{name}_1", identity=f"{name}-0000000{at}", source_id=f"{name}-0000000{at}")
+        for at, name in enumerate("abcd")
+    ]
+    rows[:2] = [replace(row, uploader="Ann Uploader") for row in rows[:2]]
+    make_dataset(folder, rows)
+    split_dataset(folder, test_share=0.5, seed=0)
+    joined = Dataset.open(folder)
+    assert [row.identity for row in joined.clips()][:2] == ["a-00000000"] * 2
+    assert list(traces(folder, "uploader: Ann Uploader"))
+    return joined
+
+
+def test_a_joined_person_is_removed_with_all_sources_and_joins(tmp_path: Path) -> None:
+    data = _joined(tmp_path / "data")
+    sides = {row.clip_id: row.split for row in data.clips()}
+    removed(data.folder, Wanted(kind="identity", id="a-00000000"))
+    left = Dataset.open(data.folder)
+    assert {row.clip_id: row.split for row in left.clips()} == {
+        name: side for name, side in sides.items() if name in {"c_1", "d_1"}
+    }
+    assert list(traces(data.folder, "Ann Uploader", "b_1")) == []
+    found = {trace.split(": ")[0] for trace in traces(data.folder, "a-00000000", "b-00000001")}
+    assert found == {REMOVALS_NAME}
+
+
+def test_who_gave_a_joined_person_the_name_leaves_and_the_others_keep_their_side(
+    tmp_path: Path,
+) -> None:
+    data = _joined(tmp_path / "data")
+    sides = {row.clip_id: row.split for row in data.clips()}
+    removed(data.folder, Wanted(kind="source", id="a-00000000"))
+    left = Dataset.open(data.folder)
+    assert {row.clip_id: row.split for row in left.clips()} == {
+        name: side for name, side in sides.items() if name != "a_1"
+    }
+    assert left.clip("b_1").identity == "b-00000001"
+    found = {trace.split(": ")[0] for trace in traces(data.folder, "a-00000000")}
+    assert found == {REMOVALS_NAME}
