@@ -70,3 +70,9 @@ def test_one_line_says_what_is_wrong(filmed: Filmed, pack: Path, tmp_path: Path)
         invoke("rebuild", filmed.dataset.folder, "--raw", filmed.raw, *options)
     with pytest.raises(ConfigError, match="--fetch wants one folder"):
         invoke("rebuild", pack, "--raw", filmed.raw, "--raw", tmp_path, "--fetch", *options)
+    with pytest.raises(ConfigError, match=r"raw videos \(--raw\), or fetch them \(--fetch\)"):
+        invoke("rebuild", pack, *options)
+    with pytest.raises(
+        ConfigError, match=r"names no address of the sources that are not in .*-raw"
+    ):
+        invoke("rebuild", pack, "--fetch", *options)

@@ -54,7 +54,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "rebuild": (
         "tpbench rebuild PACK --raw raw/ --out DATASET",
-        "tpbench rebuild PACK --raw raw/ --fetch --out DATASET",
+        "tpbench rebuild PACK --fetch --out DATASET",
     ),
     "eval": (
         "tpbench eval --model warp --data DATASET",

@@ -22,16 +22,18 @@ PackFolder = Annotated[
     Path, typer.Argument(help="Pack, as `tpbench export --to pack` writes it.", show_default=False)
 ]
 Raw = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Option(
-        "--raw", help="Videos, or folders to search for them; may be repeated.", show_default=False
+        "--raw",
+        help="Videos, or folders to search for them; may be repeated. With --fetch, one folder. "
+        "Default of --fetch: OUT-raw.",
     ),
 ]
 Fetch = Annotated[
     bool,
     typer.Option(
         "--fetch",
-        help="First fetch what is not in --raw, which is then one folder; see `tpbench fetch`.",
+        help="First fetch what is not in --raw; see `tpbench fetch`.",
     ),
 ]
 _MEANINGS: Final = {
@@ -47,8 +49,8 @@ _STEPS: Final = {"fetch": "fetch", "read": "reading raw files", "rebuild": "rebu
 
 def rebuild(
     pack: PackFolder,
-    raw: Raw,
     out: Annotated[Path, opt.out_option("the dataset")],
+    raw: Raw = None,
     fetch: Fetch = False,
     workers: opt.Workers = None,
     as_json: opt.AsJson = False,
@@ -62,10 +64,11 @@ def rebuild(
     from tpbench.extraction.rebuilding import rebuild as run
     from tpbench.work import terminate_as_interrupt
 
+    inputs = _inputs(raw, out, fetch=fetch)
     with terminate_as_interrupt(), _progress() as listener:
         if fetch:
-            _fetch(pack, raw, out, listener)
-        result = run(pack, raw, out, workers=workers, on_progress=listener)
+            _fetch(pack, inputs[0], out, listener)
+        result = run(pack, inputs, out, workers=workers, on_progress=listener)
     if as_json:
         print_json(_as_json(result), indent=1)
     else:
@@ -79,14 +82,20 @@ def rebuild(
         raise typer.Exit(opt.FAILED_EXIT_CODE)
 
 
-def _fetch(pack: Path, raw: list[Path], out: Path, listener: ProgressListener) -> None:
+def _inputs(raw: list[Path] | None, out: Path, *, fetch: bool) -> list[Path]:
+    if not raw and not fetch:
+        raise ConfigError("name the folder of the raw videos (--raw), or fetch them (--fetch)")
+    if fetch and len(raw or ()) > 1:
+        raise ConfigError("--fetch wants one folder to fetch into: give --raw once")
+    return raw or [out.absolute().with_name(f"{out.absolute().name}-raw")]
+
+
+def _fetch(pack: Path, raw: Path, out: Path, listener: ProgressListener) -> None:
     from tpbench.cli.fetch import fetch_warnings
     from tpbench.dataset.pack import Pack
     from tpbench.extraction.pack_sources import fetch_sources
 
-    if len(raw) > 1:
-        raise ConfigError("--fetch wants one folder to fetch into: give --raw once")
-    fetched = fetch_sources(Pack.open(pack), raw[0], out, on_progress=listener)
+    fetched = fetch_sources(Pack.open(pack), raw, out, on_progress=listener)
     for line in () if fetched is None else fetch_warnings(fetched):
         typer.echo(line, err=True)
 
