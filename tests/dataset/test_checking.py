@@ -233,6 +233,15 @@ def test_an_identity_on_both_sides_is_named(folder: Path) -> None:
     assert "ann (train)" in problem.what
 
 
+def test_a_clip_on_neither_side_is_named(folder: Path) -> None:
+    rows = read_clips(folder)
+    write_manifest(
+        folder, [replace(row, split=None if row.clip_id == "bob" else row.split) for row in rows]
+    )
+    said = [problem.what for problem in check_dataset(folder).problems]
+    assert "has 1 clip (bob) on neither side of the split" in said
+
+
 EDITS: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
     "lacking": (lambda lines: lines[:-1], r"lacks 1 clip \(cat\) that the manifest has"),
     "more": (lambda lines: [*lines, "zoe,zoe"], r"names 1 clip \(zoe\) that the manifest does not"),

@@ -61,6 +61,9 @@ def _info_problems(dataset: Dataset, clips: Sequence[Clip]) -> Iterator[Problem]
         if n_clips != stated:
             what = f"states {stated:,} {side} clips, {MANIFEST_NAME} has {n_clips:,}"
             yield Problem(code="table.split", where=INFO_NAME, what=what)
+    if nowhere := [c.clip_id for c in clips if c.status == "kept" and c.split is None]:
+        what = f"has {some(nowhere)} on neither side of the split"
+        yield Problem(code="table.split", where=MANIFEST_NAME, what=what)
 
 
 def _identity_problems(kept: Sequence[Clip]) -> Iterator[Problem]:
