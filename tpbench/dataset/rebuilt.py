@@ -70,6 +70,11 @@ class _Side(BaseModel):
         """Clips of the pack that the dataset lacks."""
         return self.clips - sum(self.outcomes.get(name, 0) for name in ("identical", "re-encoded"))
 
+    @property
+    def n_removed(self) -> int:
+        """Clips of the pack that were removed from the dataset."""
+        return self.clips - sum(self.outcomes.values())
+
 
 class Rebuilt(BaseModel):
     """The content of `rebuild.json`."""
@@ -95,8 +100,8 @@ class Rebuilt(BaseModel):
 
     @property
     def complete(self) -> bool:
-        """Whether every clip of the pack is in the dataset."""
-        return not self.sides["all"].n_lacking
+        """Whether every clip of the pack is in the dataset that was not removed from it."""
+        return self.sides["all"].n_lacking == self.sides["all"].n_removed
 
     @property
     def is_original(self) -> bool:
@@ -118,6 +123,7 @@ class Rebuilt(BaseModel):
         parts = [
             f"{number:,} {name}" for name in OUTCOMES if (number := found.outcomes.get(name, 0))
         ]
+        parts += [f"{found.n_removed:,} removed"] * bool(found.n_removed)
         return (f"{said} ({', '.join(parts)})",)
 
 
