@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fetching.server import Answer, Site, running_site, write_list
+from tests.fetching.server import CUT_SOCKETS, Answer, Site, running_site, write_list
 from tpbench.dataset import read_clips
 from tpbench.dataset.removal import Removals, Tombstone
 from tpbench.errors import ConfigError
@@ -27,7 +27,7 @@ from tpbench.work import Progress, pool
 from tpbench.work.records import Shard
 
 PACE = Pace(network_waits_s=(), doubt_waits_s=(), block_waits_s=(), retry_s=0)
-pytestmark = pytest.mark.usefixtures("quick_clips")
+pytestmark = [pytest.mark.usefixtures("quick_clips"), CUT_SOCKETS]
 
 
 @pytest.fixture

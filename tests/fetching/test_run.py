@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import MediaMaker
-from tests.fetching.server import Answer, Site, write_list
+from tests.fetching.server import CUT_SOCKETS, Answer, Site, write_list
 from tpbench.dataset.removal import Removals, Tombstone
 from tpbench.errors import ConfigError, DatasetError, MissingDependencyError
 from tpbench.extraction.sources import read_provenance
@@ -24,6 +24,7 @@ from tpbench.fetching.request import FetchRequest, FetchResult, Pace
 from tpbench.fetching.run import preview_fetch, run_fetch
 from tpbench.work import Progress
 
+pytestmark = CUT_SOCKETS
 PACE = Pace(
     network_waits_s=(1, 2), doubt_waits_s=(3,), block_waits_s=(4, 5, 6), max_unreached=3, retry_s=0
 )
