@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.conftest import MediaMaker
 from tests.films import Filmed, combed, dataset_of, encode_again, write_film, write_filmed
 from tpbench.dataset import Clip, Dataset, clip_path, finalise, read_clips
 from tpbench.dataset.finishing import make_split
@@ -29,8 +30,9 @@ from tpbench.extraction.rebuilding import RebuildResult, rebuild
 from tpbench.extraction.remaking import frame_numbers
 from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import find_sources, hashed
+from tpbench.extraction.writing import CropBox
 from tpbench.metrics.scoring.run import ScoreRequest, open_real
-from tpbench.video import CLIP, POSE
+from tpbench.video import CLIP, POSE, probe
 from tpbench.work import InThisProcess, Pool, TaskSpec
 
 
@@ -341,6 +343,18 @@ def test_a_source_that_was_deinterlaced_is_deinterlaced_again(tmp_path: Path) ->
     assert dataset.digest != plain.digest
     pack = write_pack(dataset, tmp_path / "pack")
     assert rebuild(pack, tmp_path / "raw", tmp_path / "out").rebuilt.is_original
+
+
+def test_sound_is_the_same_too(make_media: MediaMaker, tmp_path: Path) -> None:
+    films = [
+        make_media.with_audio(f"{name}.mp4", bursts_s=bursts_s)
+        for name, bursts_s in (("a", (0.5, 2.0)), ("b", (1.0, 1.5)))
+    ]
+    crop = CropBox(x0_px=8, y0_px=0, side_px=48)
+    dataset = dataset_of(films, tmp_path / "dataset", crop=crop, size_px=64)
+    assert all(probe(dataset.clip_path(row)).has_audio for row in dataset.clips())
+    result = rebuild(write_pack(dataset, tmp_path / "pack"), films, tmp_path / "out")
+    assert result.rebuilt.is_original
 
 
 def test_joined_people_and_frozen_splits_stay(packed: Packed, tmp_path: Path) -> None:

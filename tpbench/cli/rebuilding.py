@@ -125,6 +125,8 @@ def _print(result: RebuildResult) -> None:
         span = f"{min(distances):.3f} to {max(distances):.3f}" if distances else ""
         table.add_row(name, f"{number:,}", span, _MEANINGS[name])
     console().print(table)
+    if removed := rebuilt.sides["all"].n_removed:
+        typer.echo(f"removed for good, and not looked for: {counted(removed, 'clip')}")
     typer.echo(f"up to a distance of {rebuilt.limit:g}, pictures are the same")
     for side, found in rebuilt.sides.items():
         if side != "all":
