@@ -85,6 +85,16 @@ def name_of(url: str) -> str:
     return video.video_id
 
 
+def test_the_folder_may_be_named_from_here(
+    fetching: Fetching, site: Site, clip: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for out in ("raw", "../there/raw"):
+        assert fetching(site.put("/talk.mp4", clip), out=Path(out)).outcomes == {"ok": 1}
+        assert [path.read_bytes() for path in Path(out).glob("*.mp4")] == [clip]
+
+
 def test_a_list_with_all_that_can_happen(
     fetching: Fetching, site: Site, clip: bytes, tmp_path: Path
 ) -> None:

@@ -257,7 +257,7 @@ def _single(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _file_of(info: Mapping[str, Any], parts: Path) -> Path:
-    """Return the file that yt-dlp wrote.
+    """Return the file that yt-dlp wrote, which names it by its whole path.
 
     Raises:
         NotFetchedError: it is no video, by its name.
@@ -266,7 +266,8 @@ def _file_of(info: Mapping[str, Any], parts: Path) -> Path:
 
     written = info.get("requested_downloads") or [{}]
     path = Path(str(written[0].get("filepath") or ""))
-    if not path.is_relative_to(parts) or not path.is_file():
+    whole = os.path.abspath(parts)  # noqa: PTH100 - as yt-dlp does; resolve() would follow links
+    if not path.is_relative_to(whole) or not path.is_file():
         raise NotFetchedError(Reason(outcome="unusable", message="yt-dlp wrote no file"))
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         raise NotFetchedError(Reason(outcome="unusable", message=f"no video, but {path.suffix}"))
