@@ -40,6 +40,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "tpbench export DATASET --to webdataset --out shards/",
         "tpbench export DATASET --to hf --out for_hub/",
         "tpbench export DATASET --to talkingpose-json --out lists/ --root DATASET",
+        "tpbench export DATASET --to pack --out PACK",
     ),
     "card": ("tpbench card DATASET", "tpbench card DATASET --json"),
     "import": (
