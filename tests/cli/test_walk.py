@@ -144,7 +144,6 @@ def test_the_whole_way_of_made_talks(
 
 
 @pytest.mark.shared
-@pytest.mark.slow
 def test_the_whole_way_of_real_talks(site: Site, shared_dir: Path, tmp_path: Path) -> None:
     folder = shared_dir / "data" / "talkingpose_samples"
     pieces = {"talk-1": ("vid1", 300), "talk-2": ("vid1", 500), "talk-3": ("vid3", 300)}
