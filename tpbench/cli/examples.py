@@ -37,7 +37,6 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "tpbench split DATASET --from train.csv --from test.csv",
     ),
     "export": (
-        "tpbench export DATASET --to webdataset --out shards/",
         "tpbench export DATASET --to hf --out for_hub/",
         "tpbench export DATASET --to talkingpose-json --out lists/ --root DATASET",
         "tpbench export DATASET --to pack --out PACK",
