@@ -94,7 +94,7 @@ def assert_the_oracle_is_perfect(data: str, split: str) -> None:
     assert values == {"psnr": 100, "ssim": 1}
 
 
-def assert_nobody_brings_back(source: str, *more: str) -> None:
+def assert_nobody_brings_back(source: str, *more: str, caplog: pytest.LogCaptureFixture) -> None:
     """Remove a source from both datasets; look whether any command brings it back."""
     for data in ("DATASET", "REBUILT"):
         assert said("remove", data, "--source", source)["clips_left"] == 2
@@ -102,6 +102,8 @@ def assert_nobody_brings_back(source: str, *more: str) -> None:
     assert extracted(*more).digest == left
     assert rebuilt("pack", "REBUILT")["sides"]["all"]["outcomes"] == {"identical": 2}
     assert Dataset.open("REBUILT").digest == left
+    assert len(Dataset.open("REBUILT").clips(split="test-v1")) == 1
+    assert "1 of 2 clips of test-v1 are not in the dataset any more" in caplog.text
     said("export", "DATASET", "--to", "pack", "--out", "pack without")
     assert rebuilt("pack without", "REBUILT without")["original"]
     fetched = said("fetch", "ids.csv", "--out", "raw again", "--pause", "0",
@@ -112,13 +114,16 @@ def assert_nobody_brings_back(source: str, *more: str) -> None:
         assert source not in {row.source_id for row in Dataset.open(data).clips(status=None)}
 
 
-def walk(site: Site, talks: Mapping[str, bytes], *more: str) -> None:
+def walk(
+    site: Site, talks: Mapping[str, bytes], *more: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Walk the whole way.
 
     Args:
         site: that has the talks.
         talks: name in `TALKS` to the bytes of a video.
         more: options of `extract`.
+        caplog: pytest's.
     """
     fetch_all(site, talks)
     dataset = extracted(*more)
@@ -131,20 +136,25 @@ def walk(site: Site, talks: Mapping[str, bytes], *more: str) -> None:
     assert found["digest"] == Dataset.open("DATASET").digest
     assert said("check", "REBUILT")["problems"] == []
     assert_the_oracle_is_perfect("REBUILT", "test-v1")
-    assert_nobody_brings_back(sources["talk-1"], *more)
+    assert_nobody_brings_back(sources["talk-1"], *more, caplog=caplog)
 
 
 def test_the_whole_way_of_made_talks(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Site,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     for module, build in ((run, drawn_worker.build), (rebuilding, rebuild_task.build)):
         monkeypatch.setattr(module, "Pool", lambda build=build, **_: InThisProcess(build=build))
     paths = [write_head_talk(tmp_path / f"{name}.mp4", int(name[-1])) for name in TALKS]
-    walk(site, {path.stem: path.read_bytes() for path in paths})
+    walk(site, {path.stem: path.read_bytes() for path in paths}, caplog=caplog)
 
 
 @pytest.mark.shared
-def test_the_whole_way_of_real_talks(site: Site, shared_dir: Path, tmp_path: Path) -> None:
+def test_the_whole_way_of_real_talks(
+    site: Site, shared_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = shared_dir / "data" / "talkingpose_samples"
     pieces = {"talk-1": ("vid1", 300), "talk-2": ("vid1", 500), "talk-3": ("vid3", 300)}
     talks = {}
@@ -157,4 +167,4 @@ def test_the_whole_way_of_real_talks(site: Site, shared_dir: Path, tmp_path: Pat
             for frame in read_frames(source, start_frame=first, end_frame=first + 105):
                 writer.write(frame.image)
         talks[name] = path.read_bytes()
-    walk(site, talks, "--preset", "demo")
+    walk(site, talks, "--preset", "demo", caplog=caplog)

@@ -14,11 +14,15 @@ import pytest
 
 from tests.films import Filmed, write_filmed
 from tpbench.canonical import settings_digest
-from tpbench.dataset import Clip, Dataset, keypoints_path, read_clips
+from tpbench.dataset import Clip, Dataset, SplitRequest, keypoints_path, make_split, read_clips
+from tpbench.dataset.cards import card_dataset
+from tpbench.dataset.checking import check_dataset
 from tpbench.dataset.folder import write_manifest
 from tpbench.dataset.likeness import Marks, distance_of
 from tpbench.dataset.pack import Pack, unfit, write_pack
 from tpbench.errors import DatasetError, MediaError
+from tpbench.extraction.forgetting import remove
+from tpbench.extraction.naming import Wanted
 from tpbench.wholebody import load_pose
 
 
@@ -212,3 +216,19 @@ def test_names_of_folders_are_cut_off_errors(filmed: Filmed, tmp_path: Path) -> 
     made = write_pack(Dataset.open(folder), tmp_path / "pack")
     row = next(row for row in made.rows() if row.clip_id == "x_failed")
     assert (row.source_path, row.error) == ("x.mp4", "x.mp4: is empty")
+
+
+def test_a_pack_is_not_taken_for_a_dataset(filmed: Filmed, tmp_path: Path) -> None:
+    folder = write_pack(filmed.dataset, tmp_path / "pack").folder
+    wanted = Wanted(kind="clip", id=filmed.dataset.clips()[0].clip_id)
+    commands: list[Callable[[], object]] = [
+        lambda: Dataset.open(folder),
+        lambda: card_dataset(folder),
+        lambda: check_dataset(folder),
+        lambda: make_split(folder, SplitRequest()),
+        lambda: remove(folder, [wanted]),
+    ]
+    for command in commands:
+        with pytest.raises(DatasetError, match="a pack, not a dataset; make the dataset with"):
+            command()
+    assert Pack.open(folder).rows()

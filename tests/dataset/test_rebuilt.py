@@ -43,6 +43,7 @@ def test_scores_on_a_side_say_what_is_lacking() -> None:
     assert note == f"rebuilt dataset: has 2 of the 4 clips of the pack's test split ({counts})"
     assert rebuilt.coverage_notes("train") == ()
     assert rebuilt.coverage_notes("all")[0].startswith("rebuilt dataset: has 3 of the 5 clips")
+    assert rebuilt.coverage_notes("test-v1") == rebuilt.coverage_notes("all")
     assert not rebuilt.complete
     assert summed(CLIPS[:3]).complete
 

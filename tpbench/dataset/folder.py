@@ -275,6 +275,8 @@ KEYPOINTS: Final = ClipFile(folder_name="keypoints", ending=".npz")
 POSE_VIDEO: Final = ClipFile(folder_name="poses", ending=".mp4")
 CLIP_FILES: Final = (CLIP_VIDEO, KEYPOINTS, POSE_VIDEO)
 
+PACK_NAME: Final = "pack.json"
+"""In the folder of a rebuild pack, which has tables of a dataset and is none."""
 RECORDS_FOLDER: Final = ".records"
 """Records of each source, in the dataset folder. Private: they contain local paths."""
 RECORDS_LOCK: Final = ".lock"
@@ -317,8 +319,13 @@ class Dataset:
         """Open a dataset; reads only `dataset.json`.
 
         Raises:
-            DatasetError: it is missing, of another version or broken.
+            DatasetError: it is missing, of another version or broken, or is a rebuild pack.
         """
+        if (Path(folder) / PACK_NAME).is_file():
+            raise DatasetError(
+                f"{folder}: a pack, not a dataset; make the dataset with "
+                "`tpbench rebuild PACK --raw RAW --out DATASET`"
+            )
         return cls(folder=Path(folder), info=read_info(Path(folder)))
 
     def __repr__(self) -> str:
@@ -391,12 +398,14 @@ class Dataset:
         if listed is None:
             return [clip for clip in clips if clip.split == split]
         found = [clip for clip in clips if clip.status == "kept" and clip.clip_id in listed]
-        if status in {None, "kept"} and len(found) < len(listed):
+        # The list lacks what was removed for good; the split's description counts it still.
+        frozen = self.info.split.versions[split].clips if self.info.split else len(listed)
+        if status in {None, "kept"} and len(found) < frozen:
             logger.warning(
                 "%s: %d of %d clips of %s are not in the dataset any more",
                 self.folder,
-                len(listed) - len(found),
-                len(listed),
+                frozen - len(found),
+                frozen,
                 split,
             )
         return found

@@ -32,6 +32,7 @@ from tpbench.canonical import digest_of
 from tpbench.dataset.folder import (
     KEYPOINTS,
     MANIFEST_NAME,
+    PACK_NAME,
     Dataset,
     read_clips,
     write_manifest,
@@ -46,7 +47,6 @@ from tpbench.wholebody import WholeBodyPose, load_pose
 from tpbench.work import ProgressCounter, ProgressListener, usable_cores
 from tpbench.work.records import Record, RecordError
 
-PACK_NAME: Final = "pack.json"
 PACK_VERSION: Final = 1
 MARKS_NAME: Final = "marks.parquet"
 _TABLES: Final = (INFO_NAME, MANIFEST_NAME, MARKS_NAME)

@@ -112,10 +112,11 @@ class Rebuilt(BaseModel):
         """Return what a reader of scores on a side must know; nothing if all clips are identical.
 
         Args:
-            side: "train", "test", or "all".
+            side: "train", "test", or "all"; for a frozen test split, all clips are told.
         """
-        found = self.sides.get(side)
-        if found is None or found.outcomes.get("identical", 0) == found.clips:
+        side = side if side in self.sides else "all"
+        found = self.sides[side]
+        if found.outcomes.get("identical", 0) == found.clips:
             return ()
         where = "the pack" if side == "all" else f"the pack's {side} split"
         have = found.clips - found.n_lacking
