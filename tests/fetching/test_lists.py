@@ -220,6 +220,20 @@ def test_other_tables_need_a_column_of_videos(tmp_path: Path) -> None:
         read_list(tmp_path / "none.parquet")
 
 
+def test_tables_with_odd_columns_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="its column status is no text"):
+        read_list(write_table(tmp_path / "a.parquet", video_id=[A], status=[1]))
+    twice = pa.table([[A], [B]], names=["video_id", "video_id"])
+    pq.write_table(twice, tmp_path / "b.parquet")
+    with pytest.raises(ConfigError, match="two columns video_id"):
+        read_list(tmp_path / "b.parquet")
+
+
+def test_half_an_address_is_no_list() -> None:
+    with pytest.raises(ConfigError, match="no address of a list"):
+        read_list("http://[x")
+
+
 @pytest.mark.shared
 def test_the_released_list_holds_what_its_card_says(shared_dir: Path) -> None:
     found = read_list(

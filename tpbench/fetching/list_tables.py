@@ -35,12 +35,17 @@ def table_rows(path: Path, *, columns: Set[str], needed: Set[str]) -> list[tuple
             if not needed & set(names):
                 raise ConfigError(f"{path}: no list of ids: it has no column url or video_id")
             has_status = _STATUS in file.schema_arrow.names
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ConfigError(f"{path}: no list of ids: it has two columns {twice[0]}")
             table = file.read(columns=[*names, _STATUS] if has_status else names)
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"{path}: no list of ids: not a Parquet table ({reason})") from error
     if has_status:
-        table = table.filter(pc.equal(table[_STATUS], _KEPT))
+        try:
+            table = table.filter(pc.equal(table[_STATUS], _KEPT))
+        except pa.ArrowNotImplementedError as error:  # numbers, lists
+            raise ConfigError(f"{path}: no list of ids: its column {_STATUS} is no text") from error
     cells = [table[name].to_pylist() for name in names]
     rows = [
         (number, ["" if cell is None else str(cell) for cell in row])

@@ -210,7 +210,11 @@ def _made_name(path: str, url: str) -> str:
 def _name_of(source: Path | str) -> str:
     text = str(source)
     if _ADDRESS.match(text):
-        return printable(urlsplit(text).path.rpartition("/")[2] or urlsplit(text).hostname)
+        try:
+            parts = urlsplit(text)
+        except ValueError as error:  # such as a half-open bracket
+            raise ConfigError(f"{printable(text)}: no address of a list: {error}") from error
+        return printable(parts.path.rpartition("/")[2] or parts.hostname)
     return printable(Path(text).name)
 
 
