@@ -67,6 +67,13 @@ def test_a_dry_run_is_exit_code_0(site: Site, tmp_path: Path) -> None:
     assert site.requests == []
 
 
+def test_removals_of_no_dataset_are_refused(tmp_path: Path) -> None:
+    path = write_list(tmp_path / "ids.txt", "abcdefghijk")
+    with pytest.raises(ConfigError, match=r"--removals .*misspelt: no dataset here"):
+        invoke("fetch", path, "--out", tmp_path / "raw", "--removals", tmp_path / "misspelt")
+    assert not (tmp_path / "raw").exists()
+
+
 def test_one_slash_is_put_back_into_an_address() -> None:
     assert list_address(Path("https://a.org/ids.csv")) == "https://a.org/ids.csv"
     assert list_address("lists/https/ids.csv") == "lists/https/ids.csv"

@@ -354,7 +354,9 @@ def test_a_wrong_list_leaves_no_folder_behind(fetching: Fetching) -> None:
         ({"max_height_px": 0}, "--max-height"),
         ({"rate_limit_mb_s": 0.0}, "--rate-limit"),
         ({"pause_s": -1.0}, "--pause"),
+        ({"rate_limit_mb_s": float("inf")}, "--rate-limit"),
         ({"pause_s": float("nan")}, "--pause"),
+        ({"pause_s": float("inf")}, "--pause"),
         ({"limit": 0}, "--limit"),
     ],
 )

@@ -86,8 +86,10 @@ def fetch(
     """Fetch the videos of an id list, politely. An interrupted run is resumed."""
     from tpbench.fetching.request import FetchRequest
     from tpbench.fetching.run import preview_fetch, run_fetch
+    from tpbench.fetching.selection import require_datasets
     from tpbench.work import terminate_as_interrupt
 
+    require_datasets(removals or ())
     request = FetchRequest(
         id_list=list_address(id_list),
         out=out,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tpbench.errors import ConfigError
 from tpbench.fetching.lists import IdList
 from tpbench.fetching.outcomes import FAILED, FetchOutcome
 from tpbench.fetching.reasons import Reason
 from tpbench.fetching.selection import Licence
+
+_MAX_PAUSE_S: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +42,10 @@ class FetchRequest:
     def __post_init__(self) -> None:
         if self.max_height_px < 1:
             raise ConfigError(f"--max-height must be at least 1 px, got {self.max_height_px}")
-        if self.rate_limit_mb_s is not None and not self.rate_limit_mb_s > 0:
+        if self.rate_limit_mb_s is not None and not 0 < self.rate_limit_mb_s < math.inf:
             raise ConfigError(f"--rate-limit must be above 0 MB/s, got {self.rate_limit_mb_s:g}")
-        if not self.pause_s >= 0:
-            raise ConfigError(f"--pause must not be negative, got {self.pause_s:g}")
+        if not 0 <= self.pause_s <= _MAX_PAUSE_S:
+            raise ConfigError(f"--pause must be 0 to {_MAX_PAUSE_S:g} s, got {self.pause_s:g}")
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"--limit must be at least 1, got {self.limit}")
 

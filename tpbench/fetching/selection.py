@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from tpbench.dataset.removal import Removals
+from tpbench.dataset.removal import REMOVALS_NAME, Removals
+from tpbench.errors import ConfigError
 from tpbench.fetching.lists import ListedVideo, read_list
 
 Licence = Literal["cc-by"]
 
+_MARKS: Final = ("dataset.json", REMOVALS_NAME)
+"""One of these is in every dataset and pack."""
 _CC_BY: Final = re.compile(
     r"""creativecommons\.org/licenses/by/ | \bcc[\s-]?by\b | \bcreative\s+commons
     [\s:,\-\u2013]+ (licen[cs]e [\s:,-]+)? (\(?cc[\s-]by\)?|attribution) \b""",
@@ -59,6 +62,20 @@ class Selection:
     def allows(self, licence: str | None) -> bool:
         """Whether a video under this licence is wanted; a host that states none states no CC BY."""
         return self.licence is None or is_cc_by(licence)
+
+
+def require_datasets(folders: Sequence[Path]) -> None:
+    """Refuse folders that are no dataset or pack: a misspelt one would leave nothing out.
+
+    Raises:
+        ConfigError: one of them is none.
+    """
+    for folder in folders:
+        if not any((folder / name).is_file() for name in _MARKS):
+            raise ConfigError(
+                f"--removals {folder}: no dataset here (neither {' nor '.join(_MARKS)}); "
+                "name the folder of a dataset or a pack"
+            )
 
 
 def read_selection(
