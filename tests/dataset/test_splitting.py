@@ -249,6 +249,14 @@ def test_share_outside_0_to_1_is_refused(small: Dataset, share: float) -> None:
     assert not (small.folder / "splits").exists()
 
 
+def test_a_seed_that_could_not_be_read_again_is_refused(small: Dataset) -> None:
+    before = (small.folder / "dataset.json").read_bytes()
+    with pytest.raises(ConfigError, match="--seed must have at most 63 bits"):
+        split_dataset(small.folder, test_share=0.5, seed=2**64)
+    assert (small.folder / "dataset.json").read_bytes() == before
+    assert not (small.folder / "splits").exists()
+
+
 def test_unfinished_folder_is_not_split(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no dataset here"):
         split_dataset(tmp_path, test_share=0.1, seed=0)

@@ -38,6 +38,8 @@ JoinBy = Literal["uploader", "near-duplicates", "none"]
 """What joins identities; "none" undoes all joins first."""
 DEFAULT_TEST_SHARE: Final = 0.1
 DEFAULT_SEED: Final = 0
+_SEEDS: Final = 2**63
+"""Beyond it, `dataset.json` would not be read again."""
 _SHOWN: Final = 3
 
 
@@ -67,6 +69,8 @@ class SplitRequest:
         """
         if self.test_share is not None:
             check_test_share(self.test_share)
+        if self.seed is not None and not -_SEEDS <= self.seed < _SEEDS:
+            raise ConfigError(f"--seed must have at most 63 bits, got {self.seed}")
         for name in self.joins:
             if name not in get_args(JoinBy):
                 raise ConfigError(f"--join {name}: want one of {', '.join(get_args(JoinBy))}")
