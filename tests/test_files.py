@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tpbench.files import UnfitFileError, open_regular, read_bounded, require_regular, sha256_of
+from tpbench.files import (
+    UnfitFileError,
+    lies_in,
+    open_regular,
+    read_bounded,
+    require_regular,
+    sha256_of,
+)
 
 READERS = [open_regular, require_regular, sha256_of, lambda path: read_bounded(path, 10)]
 
@@ -81,3 +88,10 @@ def test_the_error_crosses_processes_with_its_kind_and_words(tmp_path: Path) -> 
         require_regular(tmp_path)
     again = pickle.loads(pickle.dumps(refused.value))  # noqa: S301 - our own
     assert (type(again), str(again)) == (UnfitFileError, str(refused.value))
+
+
+def test_a_link_to_itself_lies_where_it_is(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    assert lies_in(loop, tmp_path)
+    assert not lies_in(loop, tmp_path / "other")

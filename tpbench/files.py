@@ -52,7 +52,9 @@ def missing_folder(path: Path) -> str:
 
 def lies_in(path: Path, folder: Path) -> bool:
     """Whether a path is a folder itself or lies in it, links followed; neither has to exist."""
-    return path.resolve().is_relative_to(folder.resolve())
+    # Path.resolve() fails for a link to itself.
+    real = os.path.realpath(path)
+    return Path(real).is_relative_to(os.path.realpath(folder))
 
 
 def require_regular(path: Path) -> None:

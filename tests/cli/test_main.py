@@ -170,6 +170,26 @@ def test_a_folder_without_permission_is_one_line_and_exit_2(
 
 
 @pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "make space and run the same command again"),
+        (errno.EROFS, "choose a folder that can be written"),
+        (errno.ENAMETOOLONG, "choose a shorter name"),
+    ],
+)
+def test_a_path_that_the_user_can_mend_is_one_line_and_exit_2(
+    run: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    advice: str,
+) -> None:
+    monkeypatch.setattr(doctor, "examine", _raise(OSError(number, os.strerror(number), "out/x")))
+    code, _out, err = run("doctor")
+    assert code == 2
+    assert err == f"error: out/x: {os.strerror(number)}; {advice}\n"
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("evla",), "error: no such command 'evla'; did you mean 'eval'?\n"),

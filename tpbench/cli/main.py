@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a bug (with its traceback), 2 wrong input (one line states
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import sys
@@ -50,6 +51,18 @@ _WORDS: Final = {
     "Input should be a valid number, unable to parse string as a number": "want a number",
 }
 """Wordings of libraries, and ours."""
+_FAULTS: Final = {
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.EROFS: "choose a folder that can be written",
+    errno.ENOSPC: "make space and run the same command again",
+    errno.EDQUOT: "make space and run the same command again",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "a link leads to itself; name the file or folder itself",
+    errno.EISDIR: "a folder lies where a file is wanted; move it away",
+    errno.ENOTDIR: "a folder is wanted here",
+}
+"""Errors of a path that the user, not we, can mend -> how. Others are bugs."""
 _RESUMED = frozenset(
     {"fetch", "extract", "demo", "eval", "generate", "score", "export", "rebuild", "import"}
 )
@@ -137,8 +150,9 @@ def main() -> None:
         from tpbench.doctor import explain_import_error
 
         told: TPBenchError | None = explain_import_error(error)
-        if isinstance(error, PermissionError) and error.filename:
-            told = ConfigError(f"{error.filename}: {error.strerror}; check its permissions")
+        if isinstance(error, OSError) and error.filename and error.errno in _FAULTS:
+            place = error.filename2 or error.filename
+            told = ConfigError(f"{place}: {error.strerror}; {_FAULTS[error.errno]}")
         if told is None:
             raise
         _fail(told)
