@@ -189,6 +189,16 @@ def test_a_path_that_the_user_can_mend_is_one_line_and_exit_2(
     assert err == f"error: out/x: {os.strerror(number)}; {advice}\n"
 
 
+def test_a_full_disk_is_one_line_though_the_system_names_no_file(
+    run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(doctor, "examine", _raise(full))
+    code, _out, err = run("doctor")
+    assert code == 2
+    assert err.startswith("error: a file can't be written: No space left on device; make space")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

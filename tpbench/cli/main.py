@@ -150,8 +150,10 @@ def main() -> None:
         from tpbench.doctor import explain_import_error
 
         told: TPBenchError | None = explain_import_error(error)
-        if isinstance(error, OSError) and error.filename and error.errno in _FAULTS:
-            place = error.filename2 or error.filename
+        # While writing, the system doesn't name the file.
+        is_full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+        if isinstance(error, OSError) and error.errno in _FAULTS and (error.filename or is_full):
+            place = error.filename2 or error.filename or "a file can't be written"
             told = ConfigError(f"{place}: {error.strerror}; {_FAULTS[error.errno]}")
         if told is None:
             raise
