@@ -72,6 +72,8 @@ def test_video_ids_can_begin_clip_ids(clip_id: str) -> None:
         ({"status": "quarantined", "error": "died", "split": "test"}, "can't be in a split"),
         ({"status": "fine"}, "want a status"),
         ({"measurements": {"Face size": 1.0}}, "can't name a measurement"),
+        ({"start_s": float("nan")}, "its start_s is nan"),
+        ({"crop_x1": float("inf")}, "its crop_x1 is inf"),
     ],
 )
 def test_row_that_contradicts_itself_is_refused(fields: dict[str, Any], message: str) -> None:

@@ -89,6 +89,13 @@ def test_a_folder_that_holds_something_is_left_alone(filmed: Filmed, tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_a_pack_is_not_written_into_its_dataset(filmed: Filmed) -> None:
+    inside = filmed.dataset.folder / "pack"
+    with pytest.raises(DatasetError, match="lies in the dataset itself"):
+        write_pack(filmed.dataset, inside)
+    assert not inside.exists()
+
+
 @pytest.mark.parametrize("kind", ["clip_path", "keypoints_path"])
 def test_a_changed_file_of_the_dataset_is_not_packed(
     filmed: Filmed, tmp_path: Path, kind: str

@@ -53,9 +53,13 @@ def test_people_without_clips_lose_their_side_and_others_keep_it(tmp_path: Path)
     assert placed.read_text() == "identity,side\nbob,test\ndora,train\n"
 
 
-def test_rows_of_parquet_tables_go_by_the_hash_of_a_clip(tmp_path: Path) -> None:
-    schema = pa.schema([("clip_sha256", pa.string()), ("n", pa.int32())], metadata={"v": "1"})
-    table = pa.table({"clip_sha256": ["1" * 64, "2" * 64], "n": [1, 2]}, schema=schema)
+@pytest.mark.parametrize(
+    "text", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_rows_of_parquet_tables_go_by_the_hash_of_a_clip(tmp_path: Path, text: pa.DataType) -> None:
+    schema = pa.schema([("clip_sha256", text), ("n", pa.int32())], metadata={"v": "1"})
+    hashes = pa.array(["1" * 64, "2" * 64]).cast(text)
+    table = pa.table({"clip_sha256": hashes, "n": [1, 2]}, schema=schema)
     path = tmp_path / "fingerprints.parquet"
     pq.write_table(table, path)
     pq.write_table(table, tmp_path / "clips-train.parquet")

@@ -111,6 +111,10 @@ class Clip:
             raise DatasetError(
                 f"clip {self.clip_id}: want a status of {get_args(Status)}, got {self.status!r}"
             )
+        for name in _FINITE:
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise DatasetError(f"clip {self.clip_id}: its {name} is {value}: want a number")
         for name in (*self.measurements, *self.thresholds):
             if not MEASUREMENT_PATTERN.fullmatch(name):
                 raise DatasetError(
@@ -176,6 +180,7 @@ PLAIN_COLUMNS: Final = tuple(
 """Fields of `Clip` that hold a single string or number."""
 FILE_HASHES: Final = ("clip_sha256", "keypoints_sha256", "pose_sha256")
 """Columns with the sha256 of the three files of a kept clip."""
+_FINITE: Final = ("start_s", "end_s", "crop_x0", "crop_y0", "crop_x1", "crop_y1")
 _KEPT_NEEDS: Final = ("n_frames", "fps_num", "fps_den", "identity", *FILE_HASHES)
 
 

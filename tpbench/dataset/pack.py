@@ -40,7 +40,7 @@ from tpbench.dataset.folder import (
 from tpbench.dataset.info import INFO_NAME, Clip, DatasetInfo, read_info, write_info
 from tpbench.dataset.likeness import Marks, grids_of, sampled_frames
 from tpbench.errors import DatasetError, MediaError, number_of
-from tpbench.files import atomic_write, atomic_write_text, missing_folder, sha256_of
+from tpbench.files import atomic_write, atomic_write_text, lies_in, missing_folder, sha256_of
 from tpbench.foreign import ForeignFileError, printable, require_own
 from tpbench.privacy import public_message, public_values
 from tpbench.wholebody import WholeBodyPose, load_pose
@@ -207,11 +207,13 @@ def write_pack(
         on_progress: called after every clip.
 
     Raises:
-        DatasetError: `out` holds something, a clip is missing or can't be made again, or there is
-            no clip.
+        DatasetError: `out` holds something or lies in the dataset, a clip is missing or can't be
+            made again, or there is no clip.
         MediaError: a clip or its keypoints can't be read.
     """
     opened = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+    if lies_in(out, opened.folder):
+        raise DatasetError(f"{out}: lies in the dataset itself; choose a folder beside it")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DatasetError(f"{out}: exists already; choose a new or empty folder for the pack")
     rows = [_public_row(row) for row in opened.clips(None)]

@@ -127,10 +127,10 @@ def _drop_from_parquet(path: Path, leaving: Leaving) -> bool:
         ) from error
     stays = [True] * len(table)
     for name, test in leaving.tests().items():
-        if name in table.schema.names and pa.types.is_string(table.schema.field(name).type):
+        if name in table.schema.names:
             values = table[name].to_pylist()
             stays = [
-                so_far and (value is None or not test(value))
+                so_far and not (isinstance(value, str) and test(value))
                 for so_far, value in zip(stays, values, strict=True)
             ]
     if all(stays):
