@@ -28,7 +28,10 @@ def test_a_whole_dataset_is_said_to_be_so(folder: Path) -> None:
     assert result.stderr == ""
 
 
-def test_what_is_wrong_is_a_table_with_exit_3(folder: Path) -> None:
+def test_what_is_wrong_is_a_table_with_exit_3(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     (path,) = (folder / "poses").rglob("ann.mp4")
     path.unlink()
     result = invoke("check", folder)
