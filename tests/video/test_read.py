@@ -413,7 +413,7 @@ def _pictures_alive() -> int:
 
 def test_a_picture_is_freed_as_soon_as_it_is_not_used(make_media: MediaMaker) -> None:
     """PyAV's side data would keep all of them until the next garbage collection: gigabytes."""
-    path = make_media.cfr(n=12)
+    path = make_media.cfr(n=40)
     gc.collect()
     before = _pictures_alive()  # other tests may hold some
     gc.disable()
@@ -421,6 +421,7 @@ def test_a_picture_is_freed_as_soon_as_it_is_not_used(make_media: MediaMaker) ->
         for frame in decode_frames(path):
             frame.to_rgb(max_side_px=32)
         del frame
-        assert _pictures_alive() <= before
+        # Were they kept, there would be 40 more.
+        assert _pictures_alive() < before + 10
     finally:
         gc.enable()
