@@ -189,7 +189,7 @@ def test_what_was_never_run_stands_once_on_the_first_screen_of_the_readme() -> N
 def quick() -> Iterator[None]:
     """No process is started where this one will do; slow rows of the check are tested beside it."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("work", "benchmark.model", "extraction.run"):
+        for module in ("work", "benchmark.model", "work.pool"):
             patch.setattr(f"tpbench.{module}.usable_cores", lambda: 1)
         passed = partial(CheckRow, clip="", what="Fréchet distance", tolerance=1e-6, unit="share")
         patch.setattr(

@@ -252,7 +252,7 @@ def of_one_id(name: str) -> tuple[bytes, bytes]:
 @pytest.fixture
 def twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """Two videos of one name whose ids would be the same: digits are made scarce for the test."""
-    monkeypatch.setattr("tpbench.extraction.planning._DIGITS", (2, 16))
+    monkeypatch.setattr("tpbench.extraction.planning.ID_DIGITS", (2, 16))
     first, second = of_one_id("talk")
     one = write(tmp_path / "one" / "talk.mp4", first)
     two = write(tmp_path / "two" / "talk.mp4", second)

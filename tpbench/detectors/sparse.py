@@ -146,7 +146,7 @@ class _Part(Generic[Item_contra]):
             ahead: where the flow leads from the things of `start`, up to `end`.
         """
         if end - start < 2:
-            self._hold(start, end)
+            self._complete(end, start)  # the flow may have lost what vanishes
             return
         ways = self._ways(start, end, ahead)
         if all(is_sure for _, is_sure in ways):
@@ -190,37 +190,25 @@ class _Part(Generic[Item_contra]):
         off = off[off > 0]
         return not off.size or bool(np.quantile(off, _STEADY_SHARE) <= 1.0)
 
-    def _hold(self, start: int, end: int) -> None:
-        """Search what vanishes from one frame to the next once more: the flow may have lost it."""
-        before, after = self.known[start], self.known[end]
-        partners = paired(before, after)
-        lost = [thing for number, thing in enumerate(before) if number not in partners]
-        if not lost:
-            return
-        self.num_searched += 1
-        self.known[end] = after + self._others(end, lost, after)
-
     def look_back(self) -> None:
         """Search what a frame shows, and the one before does not, in those before.
 
         Things are often found some frames after they could be seen.
         """
-        last = max(self.known)
-        for number in range(last - 1, self.first, -1):
-            after, now = self.known[number + 1], self.known[number]
-            partners = paired(after, now)
-            new = [thing for place, thing in enumerate(after) if place not in partners]
-            if new:
-                self.num_searched += 1
-                self.known[number] = now + self._others(number, new, now)
+        for number in range(len(self._items) - 2, self.first, -1):
+            self._complete(number, number + 1)
 
-    def _others(
-        self, number: int, guesses: Sequence[Points], known: Sequence[Points]
-    ) -> list[Points]:
-        """Search a frame for things that are not known yet."""
-        return [
+    def _complete(self, number: int, neighbour: int) -> None:
+        """Search a frame once more for what the frame beside it shows, and it does not."""
+        known, beside = self.known[number], self.known[neighbour]
+        partners = paired(beside, known)
+        missing = [thing for place, thing in enumerate(beside) if place not in partners]
+        if not missing:
+            return
+        self.num_searched += 1
+        self.known[number] = known + [
             thing
-            for thing in self._finder.near(self._items[number], guesses)
+            for thing in self._finder.near(self._items[number], missing)
             if not any(are_same(thing, other) for other in known)
         ]
 

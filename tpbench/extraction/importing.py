@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic
 from typing import Any, Final
 
 from tpbench.canonical import digest_of, settings_digest
@@ -26,7 +25,7 @@ from tpbench.errors import ConfigError
 from tpbench.extraction.existing_sets import ExistingClip, find_clips, with_poses, with_table
 from tpbench.extraction.former import read_former
 from tpbench.extraction.leftovers import prune, sweep
-from tpbench.extraction.planning import make_folder
+from tpbench.extraction.planning import ID_DIGITS, make_folder
 from tpbench.extraction.records import (
     FINAL_STATES,
     WORKER_LOG,
@@ -36,7 +35,7 @@ from tpbench.extraction.records import (
 )
 from tpbench.extraction.removed_files import delete_left_out
 from tpbench.extraction.report import write_report
-from tpbench.extraction.run import ITEM_TIMEOUT_S
+from tpbench.extraction.run import ITEM_TIMEOUT_S, RECYCLE_AFTER, process_items
 from tpbench.extraction.sources import plain_path
 from tpbench.extraction.speed import Tally, gpus_of
 from tpbench.extraction.squares import OUT_SIZE_PX, Fit, payload_of, stem_of, task_spec
@@ -44,22 +43,18 @@ from tpbench.extraction.steadying import visibility
 from tpbench.files import atomic_write_text
 from tpbench.wholebody import PoseSource
 from tpbench.work import (
-    Outcome,
     Pool,
     ProgressCounter,
     ProgressListener,
     WorkItem,
     explain_halts,
-    run_items,
-    usable_cores,
+    num_workers,
 )
 
 logger = logging.getLogger(__name__)
 
 _ROWS_VERSION: Final = 1
 """Incremented when the same settings would give other rows; part of the digest of the settings."""
-_RECYCLE_AFTER: Final = 500
-_DIGITS: Final = (8, 16, 32, 64)
 FPS: Final = Fraction(25)
 """Rate of folders of pictures, unless another one is given."""
 
@@ -126,9 +121,7 @@ def _opened(request: ImportRequest) -> Iterator[_Run]:
     from tpbench.detectors.base import weights_digest
 
     folder = plain_path(request.out)
-    workers = request.workers if request.workers is not None else usable_cores()
-    if workers < 1:
-        raise ConfigError(f"--workers must be at least 1, got {workers}")
+    workers = num_workers(request.workers)
     if request.item_timeout_s < 0:
         raise ConfigError(f"--item-timeout must not be negative, got {request.item_timeout_s:g}")
     clips = _found(request, folder)
@@ -248,27 +241,21 @@ class _Run:
         )
         pool = Pool(
             num_workers=self.workers,
-            recycle_after=_RECYCLE_AFTER,
+            recycle_after=RECYCLE_AFTER,
             item_timeout_s=request.item_timeout_s or None,
             worker_log=self.folder / WORKER_LOG,
         )
         tally = Tally(workers=self.workers, gpus=self.gpus)
-        tallied = _Tallied(records=self.records, tally=tally)
-        interruption = None
-        began_s = monotonic()
-        try:
-            run_items(task, self._items(), tallied, executor=pool, progress=progress)
-        except KeyboardInterrupt as error:
-            interruption = error
-        self.records.add_run(tally.stats(monotonic() - began_s), None)
-        return interruption
+        return process_items(
+            task, self._items(), self.records, executor=pool, tally=tally, progress=progress
+        )
 
     def _items(self) -> Iterator[WorkItem]:
         """Yield the planned clips. Those of one name get more digits of their sha256, each."""
         bearers: Counter[str] = Counter()
         for key, clip in self.clips.items():
             stem = stem_of(clip.name)
-            digits = _DIGITS[min(bearers[stem], len(_DIGITS) - 1)]
+            digits = ID_DIGITS[min(bearers[stem], len(ID_DIGITS) - 1)]
             bearers[stem] += 1
             if key not in self.records.planned:
                 continue
@@ -318,19 +305,6 @@ class _Run:
             for clip in self.clips.values()
             if clip.split is not None
         }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tallied:
-    """Records that also count what this run took."""
-
-    records: SourceRecords
-    tally: Tally
-
-    def add(self, outcome: Outcome, progress: ProgressCounter) -> None:
-        """See `Records.add`."""
-        self.records.add(outcome, progress)
-        self.tally.add(outcome)
 
 
 def _split_as_given(dataset: Dataset, sides: Mapping[str, SplitName]) -> Dataset:

@@ -30,7 +30,8 @@ from tpbench.work.records import Shard
 logger = logging.getLogger(__name__)
 
 _CLIP_FOLDERS: Final = frozenset(kind.folder_name for kind in CLIP_FILES)
-_DIGITS: Final = (8, 16, 32, 64)
+ID_DIGITS: Final = (8, 16, 32, 64)
+"""Digits of the sha256 in a source's id: more where fewer would not tell two sources apart."""
 
 
 def make_folder(folder: Path) -> None:
@@ -277,7 +278,7 @@ class SourceNames:
         if first.path != source.path and id_stem(first) == id_stem(source):
             # Not noticed earlier: one of the two could not be read when the run was planned.
             return replace(source, duplicate_of=first.shown_path)
-        for digits in _DIGITS:
+        for digits in ID_DIGITS:
             source = replace(source, id_digits=digits)
             if self._owner.setdefault(source_id(source), sha256) == sha256:
                 break

@@ -16,7 +16,7 @@ from tpbench.extraction.planning import refusal, sources_left
 from tpbench.extraction.records import SETTINGS_FILE, Settings, SourceRecords
 from tpbench.extraction.run import ExtractionRequest, described_settings
 from tpbench.extraction.sources import Source, find_sources, plain_path
-from tpbench.work import usable_cores
+from tpbench.work import num_workers
 from tpbench.work.records import RecordError, Shard, describe_differences
 
 
@@ -64,9 +64,7 @@ def preview_extraction(
     """
     preset = request.preset
     config = preset if isinstance(preset, ExtractionConfig) else load_preset(preset)
-    workers = request.workers if request.workers is not None else usable_cores()
-    if workers < 1:
-        raise ConfigError(f"--workers must be at least 1, got {workers}")
+    workers = num_workers(request.workers)
     folder = plain_path(Path(request.out))
     if sources is None:
         sources = find_sources([Path(given) for given in request.inputs], excluded=folder)

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 from tpbench.dataset import Clip, Dataset, finalise
 from tpbench.dataset.folder import CLIP_FILES, RECORDS_FOLDER, RECORDS_LOCK
@@ -21,7 +20,7 @@ from tpbench.dataset.likeness import SAME_LIMIT
 from tpbench.dataset.pack import CARRIED, Pack
 from tpbench.dataset.rebuilt import Rebuilt, RebuiltClip, sum_up, write_rebuilt
 from tpbench.dataset.removal import Removals
-from tpbench.errors import ConfigError, DatasetError
+from tpbench.errors import DatasetError
 from tpbench.extraction.leftovers import require_own_folders
 from tpbench.extraction.pipeline import WORK_FOLDER
 from tpbench.extraction.raw_files import RawFiles, WantedSource, match_sources, wanted_sources
@@ -36,6 +35,7 @@ from tpbench.extraction.rebuild_records import (
 from tpbench.extraction.rebuild_task import SourceWork, task_spec
 from tpbench.extraction.remaking import Remade
 from tpbench.extraction.report import write_report
+from tpbench.extraction.run import ITEM_TIMEOUT_S, RECYCLE_AFTER
 from tpbench.extraction.sources import Source, find_sources, plain_path
 from tpbench.files import lies_in
 from tpbench.spread import remove
@@ -45,16 +45,12 @@ from tpbench.work import (
     ProgressListener,
     WorkItem,
     explain_halts,
+    num_workers,
     run_items,
-    usable_cores,
 )
 from tpbench.work.records import RecordError, locked, require_same
 
 logger = logging.getLogger(__name__)
-
-_RECYCLE_AFTER: Final = 500
-"""A worker is replaced after this many sources: native libraries never free some memory."""
-ITEM_TIMEOUT_S: Final = 1800.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +91,7 @@ def rebuild(
         TPBenchError: the machine has a fault; finished sources are kept.
     """
     opened = pack if isinstance(pack, Pack) else Pack.open(pack)
-    workers = workers if workers is not None else usable_cores()
-    if workers < 1:
-        raise ConfigError(f"--workers must be at least 1, got {workers}")
+    count = num_workers(workers)
     folder = plain_path(Path(out))
     inputs = [Path(given) for given in ([raw] if isinstance(raw, str | Path) else raw)]
     files = find_sources(inputs, excluded=folder)
@@ -115,7 +109,7 @@ def rebuild(
             removed=tuple(row for row in packed if removals.removes_row(row)),
             removals=removals,
             wanted=wanted_sources(rows),
-            workers=workers,
+            workers=count,
             item_timeout_s=item_timeout_s,
             on_progress=on_progress,
         )
@@ -205,7 +199,7 @@ class _Run:
             )
             pool = Pool(
                 num_workers=self.workers,
-                recycle_after=_RECYCLE_AFTER,
+                recycle_after=RECYCLE_AFTER,
                 item_timeout_s=self.item_timeout_s or None,
                 worker_log=self.records.home / LOG_NAME,
             )

@@ -31,6 +31,7 @@ from tpbench.extraction.steadying import visibility
 from tpbench.extraction.worker import task_spec
 from tpbench.wholebody import PoseSource
 from tpbench.work import (
+    Executor,
     Outcome,
     Pool,
     Progress,
@@ -39,14 +40,14 @@ from tpbench.work import (
     TaskSpec,
     WorkItem,
     explain_halts,
+    num_workers,
     run_items,
-    usable_cores,
 )
 from tpbench.work.records import Shard
 
 logger = logging.getLogger(__name__)
 
-_RECYCLE_AFTER: Final = 500
+RECYCLE_AFTER: Final = 500
 """A worker is replaced after this many sources: native libraries never free some memory."""
 _ROWS_VERSION: Final = 3
 """Incremented when the same settings would give other rows; part of the digest of the settings."""
@@ -187,9 +188,7 @@ def opened(
     preset, skeleton = request.preset, request.skeleton
     config = preset if isinstance(preset, ExtractionConfig) else load_preset(preset)
     folder = plain_path(Path(request.out))
-    workers = request.workers if request.workers is not None else usable_cores()
-    if workers < 1:
-        raise ConfigError(f"--workers must be at least 1, got {workers}")
+    workers = num_workers(request.workers)
     if request.item_timeout_s < 0:
         raise ConfigError(f"--item-timeout must not be negative, got {request.item_timeout_s:g}")
     require_device(request.device, library="onnxruntime")
@@ -274,20 +273,20 @@ class Run:
         )
         pool = Pool(
             num_workers=self.workers,
-            recycle_after=_RECYCLE_AFTER,
+            recycle_after=RECYCLE_AFTER,
             item_timeout_s=self.request.item_timeout_s or None,
             worker_log=self.folder / WORKER_LOG,
         )
-        interruption = None
-        tally = Tally(workers=self.workers, gpus=self.gpus)
-        tallied = _Tallied(records=self.records, tally=tally, then=then)
-        began_s = monotonic()
-        try:
-            run_items(_task(self), items, tallied, executor=pool, progress=progress)
-        except KeyboardInterrupt as error:
-            interruption = error
-        self.records.add_run(tally.stats(monotonic() - began_s), self.shard)
-        return interruption
+        return process_items(
+            _task(self),
+            items,
+            self.records,
+            executor=pool,
+            tally=Tally(workers=self.workers, gpus=self.gpus),
+            progress=progress,
+            shard=self.shard,
+            then=then,
+        )
 
     def publish(self) -> Dataset:
         """Write the dataset's files from all finished sources.
@@ -321,6 +320,40 @@ class Run:
         write_report(self.folder)
         self.records.require_in_place()
         return dataset
+
+
+def process_items(  # noqa: PLR0913 - a task, its items, and all that keep track of them
+    task: TaskSpec,
+    items: Iterable[WorkItem | None],
+    records: SourceRecords,
+    *,
+    executor: Executor,
+    tally: Tally,
+    progress: ProgressCounter,
+    shard: Shard | None = None,
+    then: Callable[[Outcome], None] = lambda _: None,
+) -> KeyboardInterrupt | None:
+    """Process items, record their outcomes and what the run took; return the interruption, if any.
+
+    Args:
+        task: what to do with each item.
+        items: of sources that are planned by the time they are drawn.
+        records: of the dataset.
+        executor: processes the items.
+        tally: of this run.
+        progress: of the run.
+        shard: the part of the sources that this run processes, if not all.
+        then: called with each outcome after it is recorded.
+    """
+    tallied = _Tallied(records=records, tally=tally, then=then)
+    interruption = None
+    began_s = monotonic()
+    try:
+        run_items(task, items, tallied, executor=executor, progress=progress)
+    except KeyboardInterrupt as error:
+        interruption = error
+    records.add_run(tally.stats(monotonic() - began_s), shard)
+    return interruption
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

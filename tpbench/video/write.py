@@ -174,11 +174,12 @@ class _Pictures:
         )
 
 
-_BT601: Final = np.array(
-    [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
-)
-"""Y, Cb and Cr in limited range of R, G and B of 0..1."""
-_CHROMA: Final = [np.append(row / 255, 128.0)[None] for row in _BT601[1:]]
+_CHROMA: Final = [
+    np.array([[*weights, 128 * 255]]) / 255
+    for weights in ((-37.797, -74.203, 112.0), (112.0, -93.786, -18.214))
+]
+"""Cb and Cr of BT.601 in limited range, (1, 4) each: weights of R, G and B of 0..255, and what is
+added."""
 
 
 def _in_yuv420(image: NDArray[np.uint8]) -> av.VideoFrame:

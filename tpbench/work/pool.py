@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, Protocol
 
-from tpbench.errors import TPBenchError
+from tpbench.errors import ConfigError, TPBenchError
 from tpbench.work.faults import HaltError
 from tpbench.work.progress import IN_WORK, ProgressCounter
 from tpbench.work.worker import (
@@ -110,6 +110,18 @@ def usable_cores() -> int:
     if sys.platform == "linux":  # batch systems and containers restrict a process to some cores
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def num_workers(asked: int | None) -> int:
+    """Return how many workers to start: as many as asked for, or one per usable core.
+
+    Raises:
+        ConfigError: fewer than one was asked for.
+    """
+    workers = asked if asked is not None else usable_cores()
+    if workers < 1:
+        raise ConfigError(f"--workers must be at least 1, got {workers}")
+    return workers
 
 
 def keep_traceback(outcome: Outcome, log: Path, *, name: str | None = None) -> None:
