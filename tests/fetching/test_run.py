@@ -159,6 +159,19 @@ def test_the_next_run_goes_on_with_half_a_video(
     assert list(fetching.files().values()) == [clip]
 
 
+def test_a_video_that_was_stopped_at_its_last_byte_is_begun_anew(
+    fetching: Fetching, site: Site, clip: bytes
+) -> None:
+    address = site.put("/talk.mp4", clip)
+    video = listed_video(address)
+    assert video is not None
+    part = fetching.raw / FETCH_FOLDER / "parts" / video.video_id / "mp4.mp4.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(clip)
+    assert fetching(address).outcomes == {"ok": 1}
+    assert list(fetching.files().values()) == [clip]
+
+
 def test_a_second_run_asks_for_nothing(fetching: Fetching, site: Site, clip: bytes) -> None:
     rows = (site.put("/one.mp4", clip), site.put("/gone.mp4", 404))
     first = fetching(*rows)

@@ -148,7 +148,16 @@ class Downloader:
             raise NotFetchedError(Reason(outcome=outcome, message=message, licence=about.licence))
         # Ends in `_id`, so that yt-dlp puts it into the path as it is.
         info["tpbench_id"] = video.video_id
-        done = self._asked(lambda: self._client.process_ie_result(info, download=True))
+        is_taken_up = (self._parts / video.video_id).exists()
+        try:
+            done = self._asked(lambda: self._client.process_ie_result(info, download=True))
+        except NotFetchedError as error:
+            if not is_taken_up or error.reason.outcome != "unusable":
+                raise
+            # What is left of an earlier run may be to blame: yt-dlp can't take up a file that was
+            # stopped at its last byte.
+            self.discard(video)
+            return self.download(video, refuse)
         return self._moved(video, _file_of(done, self._parts), done)
 
     def discard(self, video: ListedVideo) -> None:
