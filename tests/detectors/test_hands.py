@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import cast
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tpbench.detectors.base import HandDetection, sides_of_hands
+from tpbench.detectors.flow import Points
+from tpbench.detectors.hands import HandFinder, HandNetworks, HandView
 from tpbench.detectors.mediapipe_skeleton import window_around
 from tpbench.video import Window
 from tpbench.wholebody import (
@@ -140,3 +145,37 @@ def test_a_window_follows_who_walks_away_or_comes_close() -> None:
     closer = window_around(body_at(600, 400, 130), (1080, 1920), first)
     assert walked == Window(470, 150, 500, 500)
     assert closer[2:] == (650, 650)
+
+
+class Looks:
+    """Finds a hand with the given scores, one look after the other."""
+
+    def __init__(self, *scores: float) -> None:
+        self.scores: Iterator[float] = iter(scores)
+
+    def follow(self, _image: np.ndarray, last: Points) -> Points:
+        return np.column_stack([last[:, :2], np.full(len(last), next(self.scores))])
+
+
+def found_again(looks: Looks, *, doubts: bool) -> float:
+    """The score of a hand whose score was 0.9 where it was expected."""
+    spread = np.linspace(0, 20, 21)
+    guess = np.column_stack([spread, spread, np.full(21, 0.9)])
+    view = HandView(image=np.zeros((64, 64, 3), dtype=np.uint8), window=None)
+    (hand,) = HandFinder(cast("HandNetworks", looks), doubts=doubts).near(view, [guess])
+    return float(hand[0, 2])
+
+
+def test_a_hand_that_became_unsure_is_looked_at_again_between_distant_frames() -> None:
+    assert found_again(Looks(0.7, 0.95), doubts=True) == 0.95
+
+
+def test_of_two_looks_the_later_counts_and_not_the_surer() -> None:
+    assert found_again(Looks(0.7, 0.6), doubts=True) == 0.6
+
+
+@pytest.mark.parametrize(("score", "doubts"), [(0.85, True), (0.7, False)])
+def test_a_hand_is_looked_at_once_if_it_is_sure_or_frames_follow_each_other(
+    score: float, *, doubts: bool
+) -> None:
+    assert found_again(Looks(score), doubts=doubts) == score

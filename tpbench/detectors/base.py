@@ -300,7 +300,7 @@ def models_by_role(skeleton: PoseSource) -> dict[str, tuple[str, ...]]:
     }
 
 
-DETECTORS_VERSION: Final = 4
+DETECTORS_VERSION: Final = 5
 """Raised whenever the same files can find other points: what was found before is found again."""
 
 

@@ -112,10 +112,16 @@ class HandFinder:
     """Follows up to two hands through the frames of a stretch; see `SparseTracker`.
 
     Palms are searched for in anchors only, and only while fewer than two hands are followed.
+
+    Args:
+        networks: the models.
+        doubts: look again where the network is much less sure than it was. From one frame to the
+            next this is what the picture shows; over several frames the crop may be to blame.
     """
 
-    def __init__(self, networks: HandNetworks) -> None:
+    def __init__(self, networks: HandNetworks, *, doubts: bool) -> None:
         self._networks = networks
+        self._doubts = doubts
 
     def anchor(self, item: HandView, expected: Sequence[Points]) -> list[Points]:
         """Return the hands where they are expected, and others if those are fewer than two."""
@@ -140,10 +146,11 @@ class HandFinder:
         hand = self._networks.follow(image, guess)
         if hand is not None and gap_share(hand, guess) > _SETTLED_SHARE:
             hand = self._networks.follow(image, hand)
-        if hand is None or hand[0, 2] >= guess[0, 2] - _DOUBT:
+        if hand is None or not self._doubts or hand[0, 2] >= guess[0, 2] - _DOUBT:
             return hand
         again = self._networks.follow(image, hand)
-        return hand if again is None else max(hand, again, key=lambda found: float(found[0, 2]))
+        # The later of the two, not the surer: the choice would make every hand look surer.
+        return hand if again is None else again
 
     def tolerance_px(self, points: Points) -> NDArray[np.float64]:
         """Return how far each landmark may be off."""

@@ -97,7 +97,7 @@ class MediaPipeHandDetector:
     def __init__(self, *, every_frame: bool = True, offline: bool = False) -> None:
         networks = HandNetworks(offline=offline)
         self._every_frame = every_frame
-        self._tracker = SparseTracker(HandFinder(networks))
+        self._tracker = SparseTracker(HandFinder(networks, doubts=not every_frame))
         self._last_image: NDArray[np.uint8] | None = None
         self.model_digest: Final = digest(networks.model_digest, f"{every_frame=}")
 
