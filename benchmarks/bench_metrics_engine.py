@@ -229,6 +229,8 @@ def print_parts(folder: Path, *, n_frames: int) -> None:
     """Print what decoding and each meter take, one after the other on one core."""
     spent_s: dict[str, float] = {"decoding both": 0.0}
     keep_to_cores(1)
+    with tempfile.TemporaryDirectory(prefix="tpbench-bench-") as out:
+        our_scoring(folder / "warm", Path(out))
     with ExitStack() as cleanup:
         setting = ClipSetting(
             n_frames=n_frames,

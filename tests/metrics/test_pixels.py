@@ -202,52 +202,6 @@ def test_ssim_equals_scikit_image(name: str) -> None:
     assert ssim(real, generated) == pytest.approx(reference_skimage_ssim(real, generated), abs=1e-5)
 
 
-def reference_float_ssim(
-    real: np.ndarray, generated: np.ndarray, weights: np.ndarray, c2: float
-) -> float:
-    """The formula in whole planes of floats, tile by tile, in the same order of arithmetic."""
-    margin, dtype = len(weights) - 1, weights.dtype
-    height_px, width_px = real.shape[0] - margin, real.shape[1] - margin
-    c1, r, total = (0.01 * 255) ** 2, margin // 2, 0.0
-    for top in range(0, height_px, 64):
-        for left in range(0, width_px, 512):
-            tile = np.s_[top : top + 64 + margin, left : left + 512 + margin]
-            x, y = real[tile], generated[tile]
-            n_channels = x.shape[2] if x.ndim == 3 else 1
-            level_x, level_y = (round(sum(cv2.mean(side)) / n_channels) for side in (x, y))
-            s = x.astype(dtype) + y.astype(dtype) - (level_x + level_y)
-            d = x.astype(dtype) - y.astype(dtype) - (level_x - level_y)
-            mean_s, mean_d, var_s, var_d = (
-                cv2.sepFilter2D(plane, -1, weights, weights)[r:-r] for plane in (s, d, s * s, d * d)
-            )
-            var_d = var_d - mean_d * mean_d
-            var_s = var_s - mean_s * mean_s + 2 * c2
-            mean_d, mean_s = mean_d + (level_x - level_y), mean_s + (level_x + level_y)
-            luminance = mean_s * mean_s + 2 * c1
-            above = (luminance - mean_d * mean_d) * (var_s - var_d)
-            below = (luminance + mean_d * mean_d) * (var_s + var_d)
-            total += float(sum(cv2.sumElems((above / below)[:, r:-r])))
-    n_values: int = real.size // (real.shape[0] * real.shape[1]) * height_px * width_px
-    return total / n_values
-
-
-@pytest.mark.parametrize("size_px", [(11, 11), (75, 30), (139, 525), (90, 1040)])
-def test_ssim_is_that_of_the_plain_formula_in_every_bit(size_px: tuple[int, int]) -> None:
-    draw = np.random.default_rng(6)
-    smooth = cv2.GaussianBlur(draw.integers(0, 256, (*size_px, 3), np.uint8), (0, 0), 3)
-    noisy = np.clip(smooth + draw.normal(0, 9, smooth.shape), 0, 255).astype(np.uint8)
-    flat = np.full((*size_px, 3), 200, np.uint8)
-    offsets = np.arange(-5, 6)
-    bell = np.exp(-(offsets**2) / (2 * 1.5**2))
-    gaussian = (bell / bell.sum()).astype(np.float32)
-    c2 = (0.03 * 255) ** 2
-    for real, generated in [(smooth, noisy), (flat, noisy), (smooth, smooth)]:
-        assert ssim(real, generated) == reference_float_ssim(real, generated, gaussian, c2)
-        grey, other = (cv2.cvtColor(side, cv2.COLOR_RGB2GRAY) for side in (real, generated))
-        expected = reference_float_ssim(grey, other, np.full(7, 1 / 7), c2 * 48 / 49)
-        assert disco_ssim(real, generated) == expected
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_disco_ssim_equals_scikit_images_grey_default(name: str) -> None:
     real, generated = CASES[name]
@@ -263,7 +217,7 @@ def test_flat_cards_far_apart_are_the_worst_case() -> None:
             picture[:50], picture[50:] = generator.integers(0, 256, 2)
             picture[:, 60:] = generator.integers(0, 256)
         expected = reference_skimage_ssim(real, generated)
-        assert ssim(real, generated) == pytest.approx(expected, abs=2.5e-5)
+        assert ssim(real, generated) == pytest.approx(expected, abs=5e-6)
 
 
 @pytest.mark.shared

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, Final
 
 import cv2
@@ -100,33 +99,26 @@ def psnr(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
 
 _C1: Final = (0.01 * 255) ** 2
 _C2: Final = (0.03 * 255) ** 2
-_TILE_HEIGHT_PX: Final = 64
-_TILE_WIDTH_PX: Final = 512
-_ROWS_AT_ONCE: Final = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Window:
-    weights: NDArray[np.floating[Any]]
-    """(2 radius + 1,): the window is their outer product. All arithmetic is in their dtype."""
+    weights: tuple[np.floating[Any], ...]
+    """The window is their outer product. All arithmetic is in their type."""
     c2: float
     """C2 over the factor that a variance should be multiplied with: the quotient is the same."""
 
-    @property
-    def radius_px(self) -> int:
-        return len(self.weights) // 2
 
-
-def _gaussian(sigma_px: float, radius_px: int) -> NDArray[np.float32]:
+def _gaussian(sigma_px: float, radius_px: int) -> tuple[np.float32, ...]:
     offsets = np.arange(-radius_px, radius_px + 1)
     weights = np.exp(-(offsets**2) / (2 * sigma_px**2))
-    return np.asarray(weights / weights.sum(), dtype=np.float32)
+    return tuple((weights / weights.sum()).astype(np.float32))
 
 
 _GAUSSIAN: Final = _Window(weights=_gaussian(1.5, 5), c2=_C2)
 # Sample covariance: 49 pixels a window, divided by 48. In float64, as float32 is up to 3e-6 off
 # where tiles hold black and white, and one channel is cheap.
-_UNIFORM: Final = _Window(weights=np.full(7, 1 / 7), c2=_C2 * 48 / 49)
+_UNIFORM: Final = _Window(weights=tuple(np.full(7, 1 / 7)), c2=_C2 * 48 / 49)
 
 
 def ssim(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
@@ -136,8 +128,8 @@ def ssim(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
     window of 11 x 11 px (sigma 1.5), C1 = (0.01 * 255)^2, C2 = (0.03 * 255)^2; per channel, then
     the mean over channels and over the pixels whose window lies inside the image. Equals
     scikit-image's `structural_similarity(channel_axis=-1, data_range=255, gaussian_weights=True,
-    sigma=1.5, use_sample_covariance=False)` to 1e-5: about 1e-7 on photographs; only test cards of
-    a few flat colours a hundred levels apart reach 2.5e-5.
+    sigma=1.5, use_sample_covariance=False)` to 1e-5: about 1e-7 on photographs, 2e-6 on test cards
+    of a few flat colours a hundred levels apart.
 
     Returns:
         In [-1, 1]; 1 for identical images. The order of the two doesn't matter.
@@ -172,7 +164,9 @@ def disco_ssim(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
 
 
 def _mean_ssim(x: NDArray[np.uint8], y: NDArray[np.uint8], window: _Window) -> float:
-    """Average SSIM over all windows inside (H, W) or (H, W, C) images."""
+    """Average SSIM over all windows inside (H, W) or (H, W, 3) images."""
+    from tpbench.metrics import kernels
+
     side_px = len(window.weights)
     height_px, width_px = x.shape[0] - side_px + 1, x.shape[1] - side_px + 1
     if height_px < 1 or width_px < 1:
@@ -180,101 +174,32 @@ def _mean_ssim(x: NDArray[np.uint8], y: NDArray[np.uint8], window: _Window) -> f
             f"SSIM needs at least {side_px} x {side_px} px, the size of its window; "
             f"the pictures are {x.shape[1]} x {x.shape[0]}"
         )
-    margin_px = side_px - 1
-    tile_height_px = min(height_px, _TILE_HEIGHT_PX) + margin_px
-    tile_width_px = min(width_px, _TILE_WIDTH_PX) + margin_px
-    workspace = _workspace(
-        tile_height_px * tile_width_px * (x.shape[2] if x.ndim == 3 else 1), window.weights.dtype
-    )
-    total = 0.0
-    tops, lefts = range(0, height_px, _TILE_HEIGHT_PX), range(0, width_px, _TILE_WIDTH_PX)
-    for top, left in product(tops, lefts):
-        tile = np.s_[top : top + tile_height_px, left : left + tile_width_px]
-        total += _tile_total(x[tile], y[tile], window, workspace)
-    n_values: int = x.size // (x.shape[0] * x.shape[1]) * height_px * width_px
+    constants = [type(window.weights[0])(2 * value) for value in (_C1, window.c2)]
+    channels = list(zip(_channels(x, _KEPT.real), _channels(y, _KEPT.generated), strict=True))
+    total: float = sum(kernels.ssim_total(*pair, window.weights, *constants) for pair in channels)
+    n_values: int = len(channels) * height_px * width_px
     return total / n_values
 
 
 class _Kept(threading.local):
-    """The last workspace of each thread."""
+    """The channels of each thread's last pictures: new memory would cost more than to fill it."""
 
-    planes: NDArray[Any] = np.empty((7, 0))
+    def __init__(self) -> None:
+        self.real: list[NDArray[np.uint8]] = []
+        self.generated: list[NDArray[np.uint8]] = []
 
 
 _KEPT: Final = _Kept()
 
 
-def _workspace(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return seven planes of a tile, at most 3 MB, whatever they hold.
-
-    One workspace for all tiles and frames: new memory would cost more than the arithmetic.
-    """
-    kept = _KEPT.planes
-    if kept.shape[1] < size or kept.dtype != dtype:
-        kept = _KEPT.planes = np.empty((7, size), dtype=dtype)
+def _channels(
+    image: NDArray[np.uint8], kept: list[NDArray[np.uint8]]
+) -> Sequence[NDArray[np.uint8]]:
+    """Return the channels of an image, (H, W) uint8 each, in memory that is kept."""
+    if image.ndim == 2:
+        return [image]
+    kept[:] = cv2.split(image, kept)
     return kept
-
-
-def _tile_total(
-    x: NDArray[np.uint8],
-    y: NDArray[np.uint8],
-    window: _Window,
-    workspace: NDArray[np.floating[Any]],
-) -> float:
-    """Sum SSIM over the pixels of a tile whose window lies inside it (formula: `ssim`)."""
-    s, d, square, mean_s, mean_d, var_s, var_d = (
-        plane[: x.size].reshape(x.shape) for plane in workspace
-    )
-    mean_x, mean_y = _level(x), _level(y)
-    # Whole numbers up to here, so that half the memory is read and written.
-    whole = square.reshape(-1).view(np.int16)[: x.size].reshape(x.shape)
-    np.add(x, y, out=whole, dtype=np.int16)
-    np.copyto(s, np.subtract(whole, np.int16(mean_x + mean_y), out=whole))
-    np.subtract(x, y, out=whole, dtype=np.int16)
-    np.copyto(d, np.subtract(whole, np.int16(mean_x - mean_y), out=whole))
-
-    def windowed_mean(plane: NDArray[Any], out: NDArray[Any]) -> None:
-        cv2.sepFilter2D(plane, -1, window.weights, window.weights, dst=out)
-
-    windowed_mean(s, mean_s)
-    windowed_mean(d, mean_d)
-    windowed_mean(cv2.multiply(s, s, dst=square), var_s)
-    windowed_mean(cv2.multiply(d, d, dst=square), var_d)
-
-    # Only on rows that count, and a few at a time, so that they stay in the cache.
-    r = window.radius_px
-    planes = [a[r:-r] for a in (s, d, mean_s, mean_d, var_s, var_d)]
-    for top in range(0, planes[0].shape[0], _ROWS_AT_ONCE):
-        rows = [plane[top : top + _ROWS_AT_ONCE] for plane in planes]
-        _leave_ssim(rows, mean_x + mean_y, mean_x - mean_y, c2=window.c2)
-    return float(sum(cv2.sumElems(mean_d[r:-r, r:-r])))
-
-
-def _leave_ssim(planes: list[NDArray[Any]], level_s: int, level_d: int, *, c2: float) -> None:
-    """Turn windowed means into SSIM, left in `mean_d`; each array is overwritten once not needed.
-
-    `s` is the sum of the images less its level, `d` their difference; a variance is still the mean
-    of squares when it comes.
-    """
-    s, d, mean_s, mean_d, var_s, var_d = planes
-    var_d -= np.multiply(mean_d, mean_d, out=d)
-    var_s -= np.multiply(mean_s, mean_s, out=s)
-    var_s += 2 * c2
-    mean_d += level_d
-    mean_s += level_s
-    mean_d_squared = np.multiply(mean_d, mean_d, out=d)
-    luminance = np.multiply(mean_s, mean_s, out=mean_s)
-    luminance += 2 * _C1
-    numerator = np.subtract(luminance, mean_d_squared, out=mean_d)
-    numerator *= np.subtract(var_s, var_d, out=s)
-    luminance += mean_d_squared
-    luminance *= np.add(var_s, var_d, out=var_s)
-    numerator /= luminance
-
-
-def _level(tile: NDArray[np.uint8]) -> int:
-    """Return the mean of a tile, rounded so that pixels minus it are still integers."""
-    return round(sum(cv2.mean(tile)) / (tile.shape[2] if tile.ndim == 3 else 1))
 
 
 def mean_absolute_error(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float:
@@ -314,11 +239,6 @@ _XYZ_FROM_RGB: Final = np.array(
 )
 _WHITE: Final = np.array([0.95047, 1.0, 1.08883])
 _RELATIVE_XYZ_FROM_RGB: Final = (_XYZ_FROM_RGB / _WHITE[:, None]).astype(np.float32)
-_LAB_FROM_F: Final = np.array(
-    [[0, 116, 0, -16], [500, -500, 0, 0], [0, 200, -200, 0]], dtype=np.float32
-)
-_DARK: Final = 0.008856
-_STRIP_VALUES: Final = 49152
 
 
 def _linear_light() -> NDArray[np.float32]:
@@ -341,48 +261,22 @@ def rgb_to_lab(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     Returns:
         (H, W, 3) float32: L* in [0, 100], a* and b* in about [-128, 128].
     """
+    from tpbench.metrics import kernels
+
     check_picture(image, "given")
-    workspace = np.empty((2, image.size), dtype=np.float32)
-    return _lab_of(image, workspace)
-
-
-def _lab_of(image: NDArray[np.uint8], workspace: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Convert in a workspace of two planes; the result is one of them."""
-    first, second = (plane[: image.size].reshape(image.shape) for plane in workspace)
-    linear = cv2.LUT(image, _LINEAR_LIGHT, dst=first)
-    relative_xyz = cv2.transform(linear, _RELATIVE_XYZ_FROM_RGB, dst=second)
-    # The line for dark colours touches the cube root at the threshold and is above it elsewhere,
-    # so the minimum selects the right one without a condition for each pixel.
-    root = first
-    # OpenCV's maximum with a scalar is three times as fast as NumPy's, on a single channel.
-    cv2.max(_one_channel(relative_xyz), _DARK, dst=_one_channel(root))
-    np.cbrt(root, out=root)
-    line = relative_xyz
-    line *= 7.787
-    line += 16 / 116
-    f = np.minimum(root, line, out=root)
-    lab: NDArray[np.float32] = cv2.transform(f, _LAB_FROM_F, dst=second)
+    lab = np.empty(image.shape, np.float32)
+    contiguous = np.ascontiguousarray(image)
+    kernels.fill_lab(contiguous, _LINEAR_LIGHT, _RELATIVE_XYZ_FROM_RGB, lab)
     return lab
-
-
-def _one_channel(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    return image.reshape(image.shape[0], -1)
 
 
 def lab_statistics(image: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and standard deviation of L*, a*, b* over the pixels of an image, (3,) each."""
+    from tpbench.metrics import kernels
+
     check_picture(image, "given")
-    total, total_of_squares = np.zeros(3), np.zeros(3)
-    workspace = np.empty((2, max(_STRIP_VALUES, image[0].size)), dtype=np.float32)
-    for rows in row_strips(image, values=_STRIP_VALUES):
-        lab = _lab_of(image[rows], workspace)
-        mean, deviation = (moment[:, 0] for moment in cv2.meanStdDev(lab))
-        n_pixels = lab.shape[0] * lab.shape[1]
-        total += n_pixels * mean
-        total_of_squares += n_pixels * (deviation**2 + mean**2)
-    n_pixels = image.shape[0] * image.shape[1]
-    mean = total / n_pixels
-    variance = np.maximum(total_of_squares / n_pixels - mean**2, 0.0)
+    contiguous = np.ascontiguousarray(image)
+    mean, variance = kernels.lab_moments(contiguous, _LINEAR_LIGHT, _RELATIVE_XYZ_FROM_RGB)
     return mean, np.sqrt(variance)
 
 
@@ -399,11 +293,6 @@ def colour_shift(real: NDArray[np.uint8], generated: NDArray[np.uint8]) -> list[
     return [*mean.tolist(), *spread.tolist(), float(np.linalg.norm(mean))]
 
 
-# Luma (BT.601) in thousandths: all values are then integers below 2^24, which float32 holds
-# exactly, so that an image of one colour has variance 0 and not 1e-10.
-_MILLILUMA: Final = np.array([[299, 587, 114]], dtype=np.float32)
-
-
 def laplacian_variance(image: NDArray[np.uint8]) -> float:
     """Return the variance over pixels of the Laplacian of luma.
 
@@ -414,18 +303,9 @@ def laplacian_variance(image: NDArray[np.uint8]) -> float:
     Returns:
         Squared grey levels, 0 or more; 0 for an image of one colour.
     """
+    from tpbench.metrics import kernels
+
     check_picture(image, "given")
-    height_px = image.shape[0]
-    total, total_of_squares = 0.0, 0.0
-    for rows in row_strips(image, values=_STRIP_VALUES):
-        # One more row on each side, so that only the image's own border is mirrored.
-        top, bottom = max(rows.start - 1, 0), min(rows.stop + 1, height_px)
-        luma = cv2.transform(image[top:bottom].astype(np.float32), _MILLILUMA)
-        laplacian = cv2.Laplacian(luma, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REFLECT_101)
-        laplacian = laplacian[rows.start - top : rows.stop - top]
-        mean, deviation = (float(moment[0, 0]) for moment in cv2.meanStdDev(laplacian))
-        total += laplacian.size * mean
-        total_of_squares += laplacian.size * (deviation**2 + mean**2)
-    n_pixels: int = height_px * image.shape[1]
-    variance = total_of_squares / n_pixels - (total / n_pixels) ** 2
-    return max(0.0, variance) / 1000**2
+    total, squares = kernels.laplacian_moments(np.ascontiguousarray(image))
+    n_pixels: int = image.shape[0] * image.shape[1]
+    return max(0.0, squares / n_pixels - (total / n_pixels) ** 2) / 1000**2
