@@ -273,6 +273,17 @@ def test_a_missing_list_of_the_split_is_named(folder: Path) -> None:
     assert only(check_dataset(folder)).what == "is missing"
 
 
+@pytest.mark.parametrize(
+    ("name", "code"), [("identities.csv", "table.identities"), ("splits/placed.csv", "table.split")]
+)
+def test_a_table_that_later_commands_go_by_is_read(folder: Path, name: str, code: str) -> None:
+    (folder / name).write_bytes(b"\xff rubbish")
+    problem = only(check_dataset(folder))
+    assert (problem.code, problem.where) == (code, name)
+    assert "can't be read" in problem.what
+    assert name not in problem.what
+
+
 def test_a_table_of_clips_that_differs_is_named(folder: Path) -> None:
     path = folder / "clips-test.parquet"
     table = pq.read_table(path)

@@ -23,7 +23,9 @@ from tpbench.dataset.pack import Pack, unfit, write_pack
 from tpbench.errors import DatasetError, MediaError
 from tpbench.extraction.forgetting import remove
 from tpbench.extraction.naming import Wanted
+from tpbench.files import sha256_of
 from tpbench.wholebody import load_pose
+from tpbench.work import Progress
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +193,34 @@ def test_a_damaged_pack_is_refused_in_one_line(
     spoil(copy)
     with pytest.raises(DatasetError, match=why):
         Pack.open(copy)
+
+
+@pytest.mark.parametrize("name", ["splits/placed.csv", "identities.csv"])
+def test_a_damaged_table_is_noticed_before_a_rebuild_begins(copy: Path, name: str) -> None:
+    path = copy / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("rubbish\n")
+    rewrite_files(copy, lambda files: files.update({name: sha256_of(path)}))
+    with pytest.raises(DatasetError, match=f"{name}.*want a column"):
+        Pack.open(copy)
+
+
+def test_another_number_of_clips_than_stated_is_refused(pack: Pack) -> None:
+    other = replace(pack, info=pack.info.model_copy(update={"clips": 99}))
+    with pytest.raises(DatasetError, match=r"manifest\.parquet: has \d kept clips.*tells of 99"):
+        other.rows()
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere/pack", "file/pack"])
+def test_a_place_that_can_not_be_written_is_refused_before_the_work(
+    filmed: Filmed, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    seen: list[Progress] = []
+    with pytest.raises(DatasetError, match=r"can't write a pack here"):
+        write_pack(filmed.dataset, Path(place), on_progress=seen.append)
+    assert not seen
 
 
 def test_a_dataset_is_no_pack(filmed: Filmed) -> None:

@@ -400,6 +400,42 @@ def test_a_pack_of_a_dataset_with_removals_lacks_them(packed: Packed, tmp_path: 
     assert Removals.read(tmp_path / "out").removes_source(source_id=gone.source_id)
 
 
+@pytest.mark.parametrize("named", ["folder", "file"])
+def test_what_another_copy_removed_since_is_not_rebuilt(
+    packed: Packed, tmp_path: Path, named: str
+) -> None:
+    newer = shutil.copytree(packed.filmed.dataset.folder, tmp_path / "newer")
+    gone = packed.filmed.dataset.clips()[0]
+    remove(newer, [Wanted(kind="source", id=gone.source_id)])
+    path = newer if named == "folder" else newer / "removals.json"
+    result = rebuild(packed.pack, packed.raw, tmp_path / "out", removals=path)
+    assert gone.source_id not in {row.source_id for row in result.dataset.clips(None)}
+    assert Removals.read(tmp_path / "out").removes_source(source_id=gone.source_id)
+    # The next run needs no word of it.
+    again = rebuild(packed.pack, packed.raw, tmp_path / "out")
+    assert again.rebuilt == result.rebuilt
+
+
+def test_removals_that_are_missing_stop_a_rebuild_before_it_begins(
+    packed: Packed, tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match=r"none\.json: no such file"):
+        rebuild(packed.pack, packed.raw, tmp_path / "out", removals=tmp_path / "none.json")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_card_of_a_rebuilt_dataset_says_so(packed: Packed, tmp_path: Path) -> None:
+    only = tmp_path / "raw"
+    only.mkdir()
+    shutil.copyfile(packed.raw / "b.mp4", only / "b.mp4")
+    result = rebuild(packed.pack, only, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    n_same = outcomes(result)["identical"]
+    assert f"Of the pack's 6 clips,\n{n_same} have the same bytes as the original's and 0" in card
+    assert packed.pack.info.dataset_digest in card
+    assert "tpbench rebuild" not in (packed.filmed.dataset.folder / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("fps", "numbers"),
     [

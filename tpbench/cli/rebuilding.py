@@ -36,6 +36,15 @@ Fetch = Annotated[
         help="First fetch what is not in --raw; see `tpbench fetch`.",
     ),
 ]
+RemovalsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--removals",
+        help="Another copy of the dataset, or its removals.json, where more was removed since the "
+        "pack was made: what it lists is not made.",
+        show_default=False,
+    ),
+]
 _MEANINGS: Final = {
     "identical": "the same bytes",
     "re-encoded": "the same pictures, from a source that was encoded again",
@@ -52,6 +61,7 @@ def rebuild(
     out: Annotated[Path, opt.out_option("the dataset")],
     raw: Raw = None,
     fetch: Fetch = False,
+    removals: RemovalsFile = None,
     workers: opt.Workers = None,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -67,8 +77,8 @@ def rebuild(
     inputs = _inputs(raw, out, fetch=fetch)
     with terminate_as_interrupt(), _progress() as listener:
         if fetch:
-            _fetch(pack, inputs[0], out, listener)
-        result = run(pack, inputs, out, workers=workers, on_progress=listener)
+            _fetch(pack, inputs[0], out, removals, listener)
+        result = run(pack, inputs, out, removals=removals, workers=workers, on_progress=listener)
     if as_json:
         print_json(_as_json(result), indent=1)
     else:
@@ -90,12 +100,17 @@ def _inputs(raw: list[Path] | None, out: Path, *, fetch: bool) -> list[Path]:
     return raw or [out.absolute().with_name(f"{out.absolute().name}-raw")]
 
 
-def _fetch(pack: Path, raw: Path, out: Path, listener: ProgressListener) -> None:
+def _fetch(
+    pack: Path, raw: Path, out: Path, removals: Path | None, listener: ProgressListener
+) -> None:
     from tpbench.cli.fetch import fetch_warnings
     from tpbench.dataset.pack import Pack
     from tpbench.extraction.pack_sources import fetch_sources
+    from tpbench.extraction.rebuilding import later_removals
 
-    fetched = fetch_sources(Pack.open(pack), raw, out, on_progress=listener)
+    fetched = fetch_sources(
+        Pack.open(pack), raw, out, removals=later_removals(removals), on_progress=listener
+    )
     for line in () if fetched is None else fetch_warnings(fetched):
         typer.echo(line, err=True)
 

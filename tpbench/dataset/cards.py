@@ -45,9 +45,10 @@ from tpbench.dataset.folder import (
     read_table,
 )
 from tpbench.dataset.info import DatasetInfo, Measurement, SplitName, length_text
+from tpbench.dataset.rebuilt import Rebuilt, read_rebuilt
 from tpbench.dataset.removal import Removals
 from tpbench.dataset.statements import Statements, read_statements, write_template
-from tpbench.errors import ConfigError
+from tpbench.errors import ConfigError, DatasetError
 from tpbench.files import atomic_write, atomic_write_text
 from tpbench.spread import relative_paths
 from tpbench.work.records import locked
@@ -106,9 +107,18 @@ class CardFacts:
     origin: Provenance
     n_removed: int = 0
     """Clips, sources and people that were taken out for good."""
+    rebuilt: Rebuilt | None = None
+    """Of a dataset that was rebuilt from a pack."""
 
     @classmethod
-    def of(cls, table: Table, info: DatasetInfo, *, n_removed: int = 0) -> CardFacts:
+    def of(
+        cls,
+        table: Table,
+        info: DatasetInfo,
+        *,
+        n_removed: int = 0,
+        rebuilt: Rebuilt | None = None,
+    ) -> CardFacts:
         """Count on the columns of a manifest."""
         candidates = Candidates(table=table)
         compared = [item for item in info.measurements if item.code in _COMPARED]
@@ -119,6 +129,7 @@ class CardFacts:
             balance=split_balance(candidates, compared),
             origin=provenance(candidates),
             n_removed=n_removed,
+            rebuilt=rebuilt,
         )
 
 
@@ -180,7 +191,12 @@ def datasheet(dataset: Dataset, statements: Statements) -> str:
 
 def _facts(folder: Path, info: DatasetInfo) -> CardFacts:
     n_removed = len(Removals.read(folder).tombstones)
-    return CardFacts.of(read_table(folder), info, n_removed=n_removed)
+    try:
+        rebuilt = read_rebuilt(folder)
+    except DatasetError as error:
+        logger.warning("the card does not say that the dataset was rebuilt: %s", error)
+        rebuilt = None
+    return CardFacts.of(read_table(folder), info, n_removed=n_removed, rebuilt=rebuilt)
 
 
 def _write(folder: Path, info: DatasetInfo, statements: Statements) -> None:
@@ -224,6 +240,7 @@ def render_card(info: DatasetInfo, *, facts: CardFacts, statements: Statements) 
         off=_switched_off(info),
         imported=info.is_imported,
         n_removed=facts.n_removed,
+        rebuilt=facts.rebuilt,
         citation=citation(info, statements.creators),
         tables=clip_tables(info),
         config=json.dumps(info.config, indent=2, sort_keys=True, ensure_ascii=False),

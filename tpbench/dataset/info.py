@@ -111,6 +111,10 @@ class Clip:
             raise DatasetError(
                 f"clip {self.clip_id}: want a status of {get_args(Status)}, got {self.status!r}"
             )
+        if self.split not in (None, *get_args(SplitName)):
+            raise DatasetError(
+                f"clip {self.clip_id}: want the split train, test or none, got {self.split!r}"
+            )
         for name in _FINITE:
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from pydantic import Field
@@ -37,8 +38,16 @@ from tpbench.dataset.folder import (
     read_clips,
     write_manifest,
 )
-from tpbench.dataset.info import INFO_NAME, Clip, DatasetInfo, read_info, write_info
+from tpbench.dataset.identities import read_members
+from tpbench.dataset.info import (
+    INFO_NAME,
+    Clip,
+    DatasetInfo,
+    read_info,
+    write_info,
+)
 from tpbench.dataset.likeness import Marks, grids_of, sampled_frames
+from tpbench.dataset.side_lists import read_placed
 from tpbench.errors import DatasetError, MediaError, number_of
 from tpbench.files import atomic_write, atomic_write_text, lies_in, missing_folder, sha256_of
 from tpbench.foreign import ForeignFileError, printable, require_own
@@ -119,6 +128,9 @@ class Pack:
         except RecordError as error:
             raise DatasetError(f"{error}; {_GET_AGAIN}") from error
         _require_files(folder, info)
+        # What a rebuild takes over as it is; damaged, it would only be noticed at the end of it.
+        read_placed(folder)
+        read_members(folder)
         return cls(folder=folder, info=info, dataset=read_info(folder))
 
     def rows(self) -> list[Clip]:
@@ -128,9 +140,15 @@ class Pack:
             DatasetError: a kept clip can't be made again: a column is empty or impossible.
         """
         rows = read_clips(self.folder)
-        for row in rows:
-            if row.status == "kept" and (why := unfit(row)) is not None:
+        kept = [row for row in rows if row.status == "kept"]
+        for row in kept:
+            if (why := unfit(row)) is not None:
                 raise DatasetError(f"{self.folder / MANIFEST_NAME}: clip {row.clip_id} {why}")
+        if len(kept) != self.info.clips:
+            raise DatasetError(
+                f"{self.folder / MANIFEST_NAME}: has {number_of(len(kept), 'kept clip')}, and "
+                f"{PACK_NAME} tells of {self.info.clips:,}; {_GET_AGAIN}"
+            )
         return rows
 
     def marks(self, row: Clip) -> bytes:
@@ -179,6 +197,8 @@ def unfit(row: Clip) -> str | None:
     if lacking:
         return f"can't be made again: the manifest lacks its {', '.join(lacking)}"
     start, end, n_frames = row.start_frame or 0, row.end_frame or 0, row.n_frames or 0
+    if min(row.fps_num or 0, row.fps_den or 0) < 1:
+        return f"has {row.fps_num}/{row.fps_den} frames a second: want more than 0"
     if start < 0 or end - start != n_frames:
         return f"has {n_frames} frames, but spans {start} to {end}"
     size_px = row.out_size_px or 0
@@ -216,6 +236,7 @@ def write_pack(
         raise DatasetError(f"{out}: lies in the dataset itself; choose a folder beside it")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DatasetError(f"{out}: exists already; choose a new or empty folder for the pack")
+    _require_writable(out.absolute().parent)
     rows = [_public_row(row) for row in opened.clips(None)]
     kept = [row for row in rows if row.status == "kept"]
     _require_whole(opened, kept)
@@ -230,6 +251,15 @@ def write_pack(
             shutil.rmtree(staging, ignore_errors=True)
             raise
     return Pack.open(out)
+
+
+def _require_writable(folder: Path) -> None:
+    """Refuse a place where no pack can be written, before all clips are decoded for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryDirectory(dir=folder, prefix=".tpbench-").cleanup()
+    except OSError as error:
+        raise DatasetError(f"{folder}: can't write a pack here ({error.strerror})") from error
 
 
 def _require_whole(dataset: Dataset, kept: Sequence[Clip]) -> None:

@@ -18,6 +18,7 @@ Code = Literal[
     "keypoints.outside",
     "table.manifest",
     "table.split",
+    "table.identities",
     "table.clips",
     "table.card",
     "split.identity",
@@ -37,6 +38,8 @@ REMEDIES: Final[Mapping[Code, str]] = {
     "keypoints.outside": "look at the clip; if its skeleton is wrong, `tpbench remove` it",
     "table.manifest": _FINISH,
     "table.split": _SPLIT,
+    "table.identities": "put it back from a copy; or delete it, and run `tpbench split` with the "
+    "same --join and --identities again",
     "table.clips": _SPLIT,
     "table.card": _FINISH,
     "split.identity": _SPLIT,

@@ -20,6 +20,7 @@ from tpbench.foreign import spreadsheet_safe
 
 SPLITS_FOLDER: Final = "splits"
 _PLACED: Final = "placed"
+PLACED_NAME: Final = f"{_PLACED}.csv"
 _VERSION_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _RESERVED: Final = frozenset({*get_args(SplitName), "all", "whole", _PLACED})
 _SIDES: Final = get_args(SplitName)

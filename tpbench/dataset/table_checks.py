@@ -6,16 +6,17 @@ And whether the split keeps identities apart.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, get_args
 
 from tpbench.dataset.cards import PATH_COLUMNS, WHOLE, clip_tables
 from tpbench.dataset.folder import CLIP_FILES, MANIFEST_NAME, Dataset, Table, read_table
+from tpbench.dataset.identities import IDENTITIES_NAME, read_members
 from tpbench.dataset.info import INFO_NAME, Clip, SplitName, content_digest, count
-from tpbench.dataset.problems import Problem, relative, some
+from tpbench.dataset.problems import Code, Problem, relative, some
 from tpbench.dataset.removal import REMOVALS_NAME, Removals
-from tpbench.dataset.side_lists import SPLITS_FOLDER
+from tpbench.dataset.side_lists import PLACED_NAME, SPLITS_FOLDER, read_placed
 from tpbench.dataset.tables import read_table_rows
 from tpbench.errors import DatasetError
 from tpbench.files import require_regular, sha256_of
@@ -39,6 +40,7 @@ def table_problems(dataset: Dataset, clips: Sequence[Clip]) -> Iterator[Problem]
         yield from _list_problems(dataset, side, kept)
     for name in dataset.info.split.versions if dataset.info.split is not None else ():
         yield from _version_problems(dataset, name, kept)
+    yield from _kept_table_problems(dataset)
     yield from _clip_table_problems(dataset)
     yield from _card_problems(dataset)
 
@@ -101,6 +103,23 @@ def _list_problems(dataset: Dataset, side: SplitName, kept: Sequence[Clip]) -> I
     shared = expected.keys() & listed.keys()
     if other := {clip_id for clip_id in shared if expected[clip_id] != listed[clip_id]}:
         yield problem(f"names other identities than the manifest for {some(other)}")
+
+
+def _kept_table_problems(dataset: Dataset) -> Iterator[Problem]:
+    """Yield what is wrong with the tables that the next extraction or split goes by."""
+    tables: tuple[tuple[Callable[[Path], object], str, Code], ...] = (
+        (read_members, IDENTITIES_NAME, "table.identities"),
+        (read_placed, f"{SPLITS_FOLDER}/{PLACED_NAME}", "table.split"),
+    )
+    for read, name, code in tables:
+        path = dataset.folder / name
+        if not path.is_file():
+            continue
+        try:
+            read(dataset.folder)
+        except DatasetError as error:
+            what = str(error).removeprefix(f"{path}").lstrip(": ")
+            yield Problem(code=code, where=name, what=what)
 
 
 def removed_problems(dataset: Dataset, clips: Sequence[Clip]) -> Iterator[Problem]:

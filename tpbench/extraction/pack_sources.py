@@ -26,6 +26,7 @@ def fetch_sources(
     raw: Path,
     out: Path,
     *,
+    removals: Removals | None = None,
     pause_s: float = 5.0,
     on_progress: ProgressListener | None = None,
 ) -> FetchResult | None:
@@ -38,6 +39,7 @@ def fetch_sources(
         pack: the pack.
         raw: folder of raw videos; created if needed. An interrupted fetch into it is resumed.
         out: folder of the dataset, which need not exist.
+        removals: more that is not fetched.
         pause_s: between two videos.
         on_progress: called after every video.
 
@@ -48,8 +50,9 @@ def fetch_sources(
         ConfigError: no source that is missing has an address that can be fetched.
         MissingDependencyError, DatasetError, TPBenchError: see `run_fetch`.
     """
-    removals = Removals.read(out).joined(Removals.read(pack.folder).tombstones)
-    rows = removals.without_removed(pack.rows())
+    known = Removals.read(out).joined(Removals.read(pack.folder).tombstones)
+    known = known.joined(() if removals is None else removals.tombstones)
+    rows = known.without_removed(pack.rows())
     missing = _missing(wanted_sources(rows), raw, out)
     urls = [source.url for source in missing if source.url and listed_video(source.url)]
     if not missing:

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tpbench.dataset import Clip, Dataset, finalise
+from tpbench.dataset.cards import write_cards
 from tpbench.dataset.folder import CLIP_FILES, RECORDS_FOLDER, RECORDS_LOCK
 from tpbench.dataset.info import INFO_NAME, write_info
 from tpbench.dataset.likeness import SAME_LIMIT
 from tpbench.dataset.pack import CARRIED, Pack
 from tpbench.dataset.rebuilt import Rebuilt, RebuiltClip, sum_up, write_rebuilt
-from tpbench.dataset.removal import Removals
+from tpbench.dataset.removal import REMOVALS_NAME, Removals
 from tpbench.errors import DatasetError
 from tpbench.extraction.leftovers import require_own_folders
 from tpbench.extraction.pipeline import WORK_FOLDER
@@ -68,6 +69,7 @@ def rebuild(
     raw: Sequence[Path | str] | Path | str,
     out: Path | str,
     *,
+    removals: Path | str | None = None,
     workers: int | None = None,
     item_timeout_s: float = ITEM_TIMEOUT_S,
     on_progress: ProgressListener | None = None,
@@ -81,6 +83,8 @@ def rebuild(
         pack: the pack, or its folder.
         raw: folders of videos (searched recursively) and single videos, or one of them.
         out: folder of the dataset; new, empty, or a former rebuild of the same pack.
+        removals: another copy of the dataset, or its `removals.json`, where more was removed since
+            the pack was made: what it lists is not made.
         workers: processes, one core each; all cores if not given.
         item_timeout_s: a source without progress for this long is retried; 0 for no limit.
         on_progress: called at every step: first "read" (raw files are hashed), then "rebuild".
@@ -93,21 +97,23 @@ def rebuild(
     opened = pack if isinstance(pack, Pack) else Pack.open(pack)
     count = num_workers(workers)
     folder = plain_path(Path(out))
+    later = later_removals(removals)
     inputs = [Path(given) for given in ([raw] if isinstance(raw, str | Path) else raw)]
     files = find_sources(inputs, excluded=folder)
     with _opened(folder, opened) as records:
-        removals = Removals.read(folder).joined(Removals.read(opened.folder).tombstones)
-        if removals:
-            removals.write(folder)
         packed = opened.rows()
-        rows = removals.without_removed(packed)
+        removed = Removals.read(folder).joined(Removals.read(opened.folder).tombstones)
+        removed = removed.joined(later.tombstones)
+        if removed:
+            removed.write(folder)
+        rows = removed.without_removed(packed)
         run = _Run(
             pack=opened,
             folder=folder,
             records=records,
             rows=rows,
-            removed=tuple(row for row in packed if removals.removes_row(row)),
-            removals=removals,
+            removed=tuple(row for row in packed if removed.removes_row(row)),
+            removals=removed,
             wanted=wanted_sources(rows),
             workers=count,
             item_timeout_s=item_timeout_s,
@@ -118,6 +124,21 @@ def rebuild(
     if interruption is not None:
         raise interruption
     return result
+
+
+def later_removals(path: Path | str | None) -> Removals:
+    """Return what was removed from another copy of a dataset.
+
+    Args:
+        path: its folder, or its `removals.json`; None for nothing.
+
+    Raises:
+        DatasetError: there is no such file, or it can't be read.
+    """
+    if path is None:
+        return Removals()
+    path = Path(path)
+    return Removals.read_file(path / REMOVALS_NAME if path.is_dir() else path)
 
 
 @contextmanager
@@ -273,6 +294,7 @@ class _Run:
             removed=[row for row in self.removed if row.status == "kept"],
         )
         write_rebuilt(self.folder, rebuilt, outcomes)
+        write_cards(self.folder, dataset.info)  # once more: they tell what is in rebuild.json
         kept = {row.clip_id for row in rows if row.status == "kept"}
         self._prune(clip_id for clip_id in clips if clip_id not in kept)
         write_report(self.folder)
