@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from tpbench.canonical import Count, Number, canonical_json, digest_of, encoded, first_problem
 
@@ -46,3 +46,18 @@ def test_what_counts_nothing_is_refused_and_the_place_named(value: object) -> No
     with pytest.raises(ValidationError) as refusal:
         TypeAdapter(dict[str, Count]).validate_python({"clips": value})
     assert first_problem(refusal.value).startswith("clips: Input should be ")
+
+
+def test_a_list_in_place_of_an_object_is_told_without_the_name_of_a_class() -> None:
+    class Content(BaseModel):
+        clips: int
+
+    class File(BaseModel):
+        content: Content
+
+    with pytest.raises(ValidationError) as whole:
+        File.model_validate([1, 2])
+    assert first_problem(whole.value) == "want an object with fields"
+    with pytest.raises(ValidationError) as part:
+        File.model_validate({"content": []})
+    assert first_problem(part.value) == "content: want an object with fields"

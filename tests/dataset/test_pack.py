@@ -195,6 +195,14 @@ def test_a_damaged_pack_is_refused_in_one_line(
         Pack.open(copy)
 
 
+def test_a_dataset_with_a_damaged_table_is_not_packed(filmed: Filmed, tmp_path: Path) -> None:
+    folder = shutil.copytree(filmed.dataset.folder, tmp_path / "dataset")
+    (folder / "removals.json").write_text("[1, 2]")
+    with pytest.raises(DatasetError, match=r"removals\.json: want an object with fields; put it"):
+        write_pack(folder, tmp_path / "pack")
+    assert not (tmp_path / "pack").exists()
+
+
 @pytest.mark.parametrize("name", ["splits/placed.csv", "identities.csv"])
 def test_a_damaged_table_is_noticed_before_a_rebuild_begins(copy: Path, name: str) -> None:
     path = copy / name

@@ -47,6 +47,7 @@ from tpbench.dataset.info import (
     write_info,
 )
 from tpbench.dataset.likeness import Marks, grids_of, sampled_frames
+from tpbench.dataset.removal import Removals
 from tpbench.dataset.side_lists import read_placed
 from tpbench.errors import DatasetError, MediaError, number_of
 from tpbench.files import atomic_write, atomic_write_text, lies_in, missing_folder, sha256_of
@@ -128,9 +129,7 @@ class Pack:
         except RecordError as error:
             raise DatasetError(f"{error}; {_GET_AGAIN}") from error
         _require_files(folder, info)
-        # What a rebuild takes over as it is; damaged, it would only be noticed at the end of it.
-        read_placed(folder)
-        read_members(folder)
+        _require_tables(folder)
         return cls(folder=folder, info=info, dataset=read_info(folder))
 
     def rows(self) -> list[Clip]:
@@ -188,6 +187,13 @@ class Pack:
         return path
 
 
+def _require_tables(folder: Path) -> None:
+    """Read what packs and rebuilds take over as it is: damage would only be noticed at the end."""
+    read_placed(folder)
+    read_members(folder)
+    Removals.read(folder)
+
+
 _GET_AGAIN: Final = "copy or download the pack again, or use the tpbench that wrote it"
 
 
@@ -240,6 +246,7 @@ def write_pack(
     rows = [_public_row(row) for row in opened.clips(None)]
     kept = [row for row in rows if row.status == "kept"]
     _require_whole(opened, kept)
+    _require_tables(opened.folder)
     progress = ProgressCounter("export", total=len(kept), before=0, listener=on_progress)
     with atomic_write(out) as staging:
         staging.mkdir()
