@@ -33,27 +33,33 @@ _VECTOR: Final = types.Array(types.float32, 1, "C", readonly=True)
 _MATRIX: Final = types.Array(types.float32, 2, "C", readonly=True)
 
 
+_OPTIONS: Final[dict[str, Any]] = {
+    "nogil": True,
+    "error_model": "numpy",
+    # No fastmath: rounding would depend on what was compiled together, in the last bit.
+}
+
+
+def _part(function: Callable[P, T]) -> Callable[P, T]:
+    """Mark a function that others are compiled with."""
+    return cast("Callable[P, T]", numba.njit(**_OPTIONS)(function))
+
+
 def _compiled(*signature: object) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Compile a function, for these types at once or else for those that it is called with."""
-    options: dict[str, Any] = {
-        "nogil": True,
-        "error_model": "numpy",
-        # Sums may be taken in any order. Divisions stay: equal numbers have the quotient 1.
-        "fastmath": {"reassoc", "contract", "nsz"},
-    }
 
     def compile_it(function: Callable[P, T]) -> Callable[P, T]:
         try:
-            made = numba.njit(*signature, cache=True, **options)(function)
+            made = numba.njit(*signature, cache=True, **_OPTIONS)(function)
         except RuntimeError:
             # Neither the package's folder nor the user's cache can be written.
-            made = numba.njit(*signature, **options)(function)
+            made = numba.njit(*signature, **_OPTIONS)(function)
         return cast("Callable[P, T]", made)
 
     return compile_it
 
 
-@_compiled()
+@_part
 def _take_tile(
     x: NDArray[np.uint8],
     y: NDArray[np.uint8],
@@ -91,7 +97,7 @@ def _take_tile(
     return level_x + level_y, level_x - level_y
 
 
-@_compiled()
+@_part
 def _down_columns(
     s: NDArray[Any], d: NDArray[Any], width: int, weights: tuple[Any, ...], out: NDArray[Any]
 ) -> None:
@@ -110,7 +116,7 @@ def _down_columns(
         out[0, j], out[1, j], out[2, j], out[3, j] = sum_s, sum_d, sum_ss, sum_dd
 
 
-@_compiled()
+@_part
 def _along_row(row: NDArray[Any], width: int, weights: tuple[Any, ...], out: NDArray[Any]) -> None:
     """Weigh the values of a window's width around each of `width` values."""
     n = len(weights)
@@ -125,17 +131,17 @@ def _along_row(row: NDArray[Any], width: int, weights: tuple[Any, ...], out: NDA
             out[j] += weight * (before[j] + behind[j])
 
 
-@_compiled()
-def _total_of_row(
+@_part
+def _add_row(
     means: NDArray[Any],
     width: int,
     level_s: np.floating[Any],
     level_d: np.floating[Any],
     c1_twice: np.floating[Any],
     c2_twice: np.floating[Any],
-) -> np.floating[Any]:
-    """Sum SSIM over a row of windowed means of s, d, s^2 and d^2."""
-    total = level_s - level_s
+    totals: NDArray[np.float64],
+) -> None:
+    """Add the SSIM of a row of windowed means of s, d, s^2 and d^2 to the totals of columns."""
     for j in range(width):
         mean_s, mean_d = means[0, j], means[1, j]
         var_s, var_d = means[2, j] - mean_s * mean_s, means[3, j] - mean_d * mean_d
@@ -144,8 +150,8 @@ def _total_of_row(
         mean_s *= mean_s
         mean_d *= mean_d
         above = (mean_s - mean_d + c1_twice) * (var_s - var_d + c2_twice)
-        total += above / ((mean_s + mean_d + c1_twice) * (var_s + var_d + c2_twice))
-    return total
+        ratio = above / ((mean_s + mean_d + c1_twice) * (var_s + var_d + c2_twice))
+        totals[j] += np.float64(ratio)
 
 
 @_compiled()
@@ -176,7 +182,8 @@ def ssim_total(
     d = np.empty_like(s)
     columns = np.empty((4, s.shape[1]), of_type.dtype)
     means = np.empty_like(columns)
-    total = np.float64(0.0)
+    # Sums of columns, as one sum would wait for each addition.
+    totals = np.zeros(_TILE_WIDTH_PX)
     for top in range(0, height, _TILE_HEIGHT_PX):
         rows = min(_TILE_HEIGHT_PX, height - top)
         for left in range(0, width, _TILE_WIDTH_PX):
@@ -191,12 +198,12 @@ def ssim_total(
                 )
                 for k in range(4):
                     _along_row(columns[k], inner, weights, means[k])
-                of_row = _total_of_row(means, inner, level_s, level_d, c1_twice, c2_twice)
-                total += np.float64(of_row)
+                _add_row(means, inner, level_s, level_d, c1_twice, c2_twice, totals)
+    total: float = totals.sum()
     return total
 
 
-@_compiled()
+@_part
 def _inverse_lab(
     row: NDArray[np.uint8],
     linear_light: NDArray[np.float32],
