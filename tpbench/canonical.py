@@ -58,7 +58,7 @@ Details = Annotated[Mapping[str, Any], PlainSerializer(encoded)]
 def first_problem(error: ValidationError) -> str:
     """Return the place and message of pydantic's first error, as the end of a sentence."""
     first = error.errors()[0]
-    place = "".join(f"{part}." for part in first["loc"])[:-1]
+    place = ".".join(str(part) for part in first["loc"])
     # Pydantic would name our class.
     said = "want an object with fields" if first["type"] == "model_type" else first["msg"]
     return f"{place}: {said}" if place else said

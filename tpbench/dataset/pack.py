@@ -39,13 +39,7 @@ from tpbench.dataset.folder import (
     write_manifest,
 )
 from tpbench.dataset.identities import read_members
-from tpbench.dataset.info import (
-    INFO_NAME,
-    Clip,
-    DatasetInfo,
-    read_info,
-    write_info,
-)
+from tpbench.dataset.info import INFO_NAME, Clip, DatasetInfo, read_info, write_info
 from tpbench.dataset.likeness import Marks, grids_of, sampled_frames
 from tpbench.dataset.removal import Removals
 from tpbench.dataset.side_lists import read_placed
@@ -149,6 +143,14 @@ class Pack:
                 f"{PACK_NAME} tells of {self.info.clips:,}; {_GET_AGAIN}"
             )
         return rows
+
+    def removals(self, out: Path) -> Removals:
+        """Return what was removed from the dataset of the pack, or from a rebuild of it in `out`.
+
+        Raises:
+            DatasetError: a `removals.json` can't be read.
+        """
+        return Removals.read(out).joined(Removals.read(self.folder).tombstones)
 
     def marks(self, row: Clip) -> bytes:
         """Return the marks of a kept clip, as `Marks.from_bytes` reads them.

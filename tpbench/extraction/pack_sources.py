@@ -50,8 +50,7 @@ def fetch_sources(
         ConfigError: no source that is missing has an address that can be fetched.
         MissingDependencyError, DatasetError, TPBenchError: see `run_fetch`.
     """
-    known = Removals.read(out).joined(Removals.read(pack.folder).tombstones)
-    known = known.joined(() if removals is None else removals.tombstones)
+    known = pack.removals(out).joined((removals or Removals()).tombstones)
     rows = known.without_removed(pack.rows())
     missing = _missing(wanted_sources(rows), raw, out)
     urls = [source.url for source in missing if source.url and listed_video(source.url)]

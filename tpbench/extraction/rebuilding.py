@@ -102,8 +102,7 @@ def rebuild(
     files = find_sources(inputs, excluded=folder)
     with _opened(folder, opened) as records:
         packed = opened.rows()
-        removed = Removals.read(folder).joined(Removals.read(opened.folder).tombstones)
-        removed = removed.joined(later.tombstones)
+        removed = opened.removals(folder).joined(later.tombstones)
         if removed:
             removed.write(folder)
         rows = removed.without_removed(packed)

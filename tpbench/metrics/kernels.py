@@ -32,7 +32,6 @@ _PICTURE: Final = types.Array(types.uint8, 3, "C", readonly=True)
 _VECTOR: Final = types.Array(types.float32, 1, "C", readonly=True)
 _MATRIX: Final = types.Array(types.float32, 2, "C", readonly=True)
 
-
 _OPTIONS: Final[dict[str, Any]] = {
     "nogil": True,
     "error_model": "numpy",
@@ -252,6 +251,14 @@ _A_SCALE: Final = np.float32(500)
 _B_SCALE: Final = np.float32(200)
 
 
+@_part
+def _lab(
+    f_x: np.float32, f_y: np.float32, f_z: np.float32
+) -> tuple[np.float32, np.float32, np.float32]:
+    """Return L* + 16, a* and b*."""
+    return _L_SCALE * f_y, _A_SCALE * (f_x - f_y), _B_SCALE * (f_y - f_z)
+
+
 @_compiled(types.void(_PICTURE, _VECTOR, _MATRIX, types.float32[:, :, ::1]))
 def fill_lab(
     image: NDArray[np.uint8],
@@ -272,9 +279,8 @@ def fill_lab(
     for i in range(image.shape[0]):
         _inverse_lab(image[i], linear_light, relative_xyz, work, f)
         for j in range(width):
-            lab[i, j, 0] = _L_SCALE * f[1, j] - _L_OFFSET
-            lab[i, j, 1] = _A_SCALE * (f[0, j] - f[1, j])
-            lab[i, j, 2] = _B_SCALE * (f[1, j] - f[2, j])
+            raised, lab[i, j, 1], lab[i, j, 2] = _lab(f[0, j], f[1, j], f[2, j])
+            lab[i, j, 0] = raised - _L_OFFSET
 
 
 @_compiled(types.float64[:, ::1](_PICTURE, _VECTOR, _MATRIX))
@@ -296,14 +302,12 @@ def lab_moments(
         _inverse_lab(image[i], linear_light, relative_xyz, work, f)
         f_x, f_y, f_z = f[0], f[1], f[2]
         if i == 0:
-            first[0] = _L_SCALE * f_y[0]
-            first[1] = _A_SCALE * (f_x[0] - f_y[0])
-            first[2] = _B_SCALE * (f_y[0] - f_z[0])
+            first[0], first[1], first[2] = _lab(f_x[0], f_y[0], f_z[0])
         l_sum, a_sum, b_sum, l_squares, a_squares, b_squares = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         for j in range(width):
-            l_star = np.float64(_L_SCALE * f_y[j] - first[0])
-            a_star = np.float64(_A_SCALE * (f_x[j] - f_y[j]) - first[1])
-            b_star = np.float64(_B_SCALE * (f_y[j] - f_z[j]) - first[2])
+            raised, a, b = _lab(f_x[j], f_y[j], f_z[j])
+            l_star = np.float64(raised - first[0])
+            a_star, b_star = np.float64(a - first[1]), np.float64(b - first[2])
             l_sum += l_star
             a_sum += a_star
             b_sum += b_star
