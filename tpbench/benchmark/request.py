@@ -193,7 +193,8 @@ def plan_run(request: EvalRequest) -> RunPlan:
         dataset, rule, split=request.split, limit=request.limit, ids=request.ids
     )
     if shard is not None:
-        selection = replace(selection, wanted=shard.take(selection.wanted))
+        wanted = shard.take(selection.wanted, frames=lambda clip: clip.n_frames or 0)
+        selection = replace(selection, wanted=wanted)
     return RunPlan(
         choice=choice,
         dataset=dataset,

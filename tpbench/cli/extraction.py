@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -89,6 +89,7 @@ ItemTimeout = Annotated[
         help="Stop and retry a video that makes no progress for this long; 0: never.",
     ),
 ]
+_SHARDS_LISTED: Final = 16
 
 
 def extract(
@@ -252,6 +253,8 @@ def _print_preview(request: ExtractionRequest, shard: Shard | None, *, as_json: 
             f"preset {found.preset}, skeletons by {found.skeleton}, "
             f"{counted(found.workers, 'worker')}"
         )
+        if found.shard_hours_left:
+            typer.echo(_hours_line(found.shard_hours_left, shard))
         if found.models_missing:
             typer.echo(f"model files to download first: {', '.join(found.models_missing)}")
         typer.echo(f"dataset: {found.folder}")
@@ -259,6 +262,18 @@ def _print_preview(request: ExtractionRequest, shard: Shard | None, *, as_json: 
         typer.echo(f"would stop: {problem}", err=True)
     if found.problems:
         raise typer.Exit(opt.STOPPED_EXIT_CODE)
+
+
+def _hours_line(hours: tuple[float, ...], shard: Shard | None) -> str:
+    """Return the hours of video left to each shard; of many shards, the least and the most."""
+    if len(hours) <= _SHARDS_LISTED:
+        each = ", ".join(f"{number}: {one:.2f}" for number, one in enumerate(hours, start=1))
+        return f"hours of video left to each shard: {each}"
+    own = hours[shard.number - 1] if shard else 0.0
+    return (
+        f"hours of video left to this shard: {own:.2f}; to each of all {len(hours)}: "
+        f"{min(hours):.2f} to {max(hours):.2f}"
+    )
 
 
 def _print_shard(shard: Shard, state: Progress, out: Path, *, as_json: bool) -> None:

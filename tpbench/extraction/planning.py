@@ -22,6 +22,7 @@ from tpbench.extraction.records import (
     SourceRecord,
     SourceRecords,
 )
+from tpbench.extraction.sharing import part_of
 from tpbench.extraction.sources import Source, hashed, id_stem, mark_duplicates, source_id
 from tpbench.spread import entries
 from tpbench.work import WorkItem
@@ -93,6 +94,7 @@ def plan(
     *,
     retry_failed: bool = False,
     shard: Shard | None = None,
+    workers: int = 1,
 ) -> Set[str]:
     """Put the sources to process into `records.planned`; return the keys of all inputs.
 
@@ -107,6 +109,7 @@ def plan(
         sources: all inputs.
         retry_failed: retry sources that failed or were given up.
         shard: plan only this part of the sources.
+        workers: processes that read durations, for the division among shards.
     """
     keys = {source.key for source in sources}
     known = dict(records.known)
@@ -122,21 +125,36 @@ def plan(
         for source in sources
         if source.key not in known or source.key in again or known[source.key].state == "pending"
     ]
-    for source in mark_duplicates(to_do, finished):
+    marked = mark_duplicates(to_do, finished)
+    ours = _in_shard(records, shard, sources, marked, workers)
+    for source in marked:
         former = None if source.duplicate_of is None else finished.get(source.sha256 or "")
         planned = source if former is None else _as_duplicate_or_moved(former, source, records)
         if planned is None:
             logger.info("%s was processed before it moved", source.path)
             keys.discard(source.key)
             continue
-        ours = shard is None or shard.holds(source.shown_path)
         if former is not None and planned.duplicate_of is None:
             finished[planned.sha256 or ""] = planned
-            if ours:
+            if source.key in ours:
                 _transfer_record(records, former, planned)
-        if ours:
+        if source.key in ours:
             records.planned[planned.key] = planned
-    return {s.key for s in sources if s.key in keys and (not shard or shard.holds(s.shown_path))}
+    return keys & ours
+
+
+def _in_shard(
+    records: SourceRecords,
+    shard: Shard | None,
+    sources: Sequence[Source],
+    to_do: Sequence[Source],
+    workers: int,
+) -> Set[str]:
+    """Return the keys of a shard's sources; `to_do` of all shards, duplicates cost nothing."""
+    if shard is None:
+        return {source.key for source in sources}
+    left = {source.key for source in to_do if source.duplicate_of is None}
+    return part_of(records.home, sources, shard, left=left, workers=workers)
 
 
 def sources_left(

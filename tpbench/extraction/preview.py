@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tpbench import weights
+from tpbench.dataset.folder import RECORDS_FOLDER
 from tpbench.detectors.base import models_of
 from tpbench.devices import device_problem
 from tpbench.errors import ConfigError
@@ -15,6 +16,7 @@ from tpbench.extraction.config import ExtractionConfig, load_preset
 from tpbench.extraction.planning import refusal, sources_left
 from tpbench.extraction.records import SETTINGS_FILE, Settings, SourceRecords
 from tpbench.extraction.run import ExtractionRequest, described_settings
+from tpbench.extraction.sharing import divide
 from tpbench.extraction.sources import Source, find_sources, plain_path
 from tpbench.work import num_workers
 from tpbench.work.records import RecordError, Shard, describe_differences
@@ -39,6 +41,8 @@ class ExtractionPreview:
     """Model files that would be downloaded first."""
     problems: tuple[str, ...]
     """What would stop the call."""
+    shard_hours_left: tuple[float, ...] = ()
+    """Hours of video left to each shard, the first one first; empty without shards."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -68,10 +72,23 @@ def preview_extraction(
     folder = plain_path(Path(request.out))
     if sources is None:
         sources = find_sources([Path(given) for given in request.inputs], excluded=folder)
-    if shard is not None:
-        sources = [source for source in sources if shard.holds(source.shown_path)]
     settings = _settings(folder)
     left = sources if settings is None else _left(folder, settings, sources, request)
+    hours: tuple[float, ...] = ()
+    if shard is not None:
+        division = divide(
+            folder / RECORDS_FOLDER,
+            sources,
+            left={source.key for source in left},
+            count=shard.count,
+            workers=workers,
+            keep=False,
+        )
+        hours = tuple(seconds / 3600 for seconds in division.left_s)
+        parts = division.parts.tolist()
+        sources = [one for one, part in zip(sources, parts, strict=True) if part == shard.number]
+        ours = {source.key for source in sources}
+        left = [source for source in left if source.key in ours]
     names = models_of(request.skeleton)
     missing = tuple(name for name in names if not weights.state(name).usable)
     return ExtractionPreview(
@@ -84,6 +101,7 @@ def preview_extraction(
         workers=workers,
         models_missing=missing,
         problems=tuple(_problems(folder, settings, config, request, missing)),
+        shard_hours_left=hours,
     )
 
 

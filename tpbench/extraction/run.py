@@ -220,7 +220,13 @@ def opened(
             gpus=gpus_of(request.skeleton, request.device),
             name=request.name or (former.name if former is not None else folder.name),
             records=records,
-            keys=plan(records, sources, retry_failed=request.retry_failed, shard=shard),
+            keys=plan(
+                records,
+                sources,
+                retry_failed=request.retry_failed,
+                shard=shard,
+                workers=workers,
+            ),
         )
 
 

@@ -8,11 +8,11 @@ reprocessed, and folders of several machines can be merged. A record is synced b
 from __future__ import annotations
 
 import fcntl
-import hashlib
+import heapq
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,23 +178,32 @@ class Shard:
         """Suffix of the names of files that only this shard writes."""
         return f".shard{self.number}of{self.count}"
 
-    def holds(self, name: str) -> bool:
-        """Whether an item is in this shard, which depends only on its name and the count."""
-        return int(hashlib.sha256(name.encode()).hexdigest(), 16) % self.count == self.number - 1
+    def take(self, clips: Sequence[T], *, frames: Callable[[T], int]) -> tuple[T, ...]:
+        """Return this shard's part of the clips, in their order.
 
-    def take(self, clips: Sequence[T]) -> tuple[T, ...]:
-        """Return this shard's part of the clips: every n-th one.
+        The longest clip is given out first, each to the shard with the fewest frames, so that all
+        shards have about as many. The same clips are always divided in the same way.
+
+        Args:
+            clips: of all shards.
+            frames: returns how many frames a clip has.
 
         Raises:
             ConfigError: there are fewer clips than shards, so that this one has none.
         """
-        part = tuple(clips[self.number - 1 :: self.count])
-        if not part:
+        heap = [(0, number) for number in range(1, self.count + 1)]
+        mine = []
+        for at in sorted(range(len(clips)), key=lambda at: -frames(clips[at])):
+            load, number = heap[0]
+            heapq.heapreplace(heap, (load + max(1, frames(clips[at])), number))
+            if number == self.number:
+                mine.append(at)
+        if not mine:
             raise ConfigError(
                 f"--shard {self.number}/{self.count}: nothing is left for it of "
                 f"{number_of(len(clips), 'clip')}"
             )
-        return part
+        return tuple(clips[at] for at in sorted(mine))
 
 
 FolderId = tuple[int, int]
