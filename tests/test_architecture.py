@@ -34,7 +34,9 @@ def test_a_part_knows_neither_its_peers_nor_what_is_above(part: str) -> None:
         assert not parents & forbidden, path
 
 
-@pytest.mark.parametrize("shared", ["video", "weights", "dataset", "detectors", "work", "fetching"])
+@pytest.mark.parametrize(
+    "shared", ["video", "weights", "dataset", "detectors", "work", "fetching", "storage"]
+)
 def test_what_is_shared_knows_no_part(shared: str) -> None:
     forbidden = {f"tpbench.{part}" for part in (*PARTS, *ABOVE)}
     for path in (ROOT / shared).rglob("*.py"):

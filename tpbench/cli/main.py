@@ -37,9 +37,11 @@ from tpbench.cli import (
     splitting,
     weights,
 )
+from tpbench.cli.addresses import refuse_addresses
 from tpbench.cli.output import CleanFormatter, clean_streams
 from tpbench.errors import ConfigError, TPBenchError
 from tpbench.foreign import printable
+from tpbench.storage.addresses import plain_argument
 
 _INTERRUPTED = 130
 _USAGE_ERROR: Final = cast("type[Exception]", typer.BadParameter.__mro__[1])
@@ -166,8 +168,10 @@ def main() -> None:
 def _run() -> int:
     """Run the command and return its exit code; usage errors end here."""
     _refuse_empty(sys.argv[1:])
+    words = [plain_argument(word) for word in sys.argv[1:]]
+    refuse_addresses(words)
     try:
-        code = app(standalone_mode=False)
+        code = app(words, standalone_mode=False)
     except _USAGE_ERROR as error:
         _fail_by_usage(error)
     except (KeyboardInterrupt, typer.Abort):

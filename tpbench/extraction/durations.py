@@ -66,7 +66,12 @@ def durations_ms(
     """
     marks = np.fromiter((mark_of(source) for source in sources), np.uint64, len(sources))
     known = _read(home)
-    missing = [at for at, mark in enumerate(marks.tolist()) if mark not in known]
+    # The length of an object is guessed from its size: reading headers would take requests.
+    missing = [
+        at
+        for at, mark in enumerate(marks.tolist())
+        if mark not in known and not sources[at].is_remote
+    ]
     if missing:
         logger.info("reading how long %s are", number_of(len(missing), "video"))
         saved_s, log = monotonic(), home / WORKER_LOG.name if keep else None

@@ -23,7 +23,14 @@ from tpbench.extraction.records import (
     SourceRecords,
 )
 from tpbench.extraction.sharing import part_of
-from tpbench.extraction.sources import Source, hashed, id_stem, mark_duplicates, source_id
+from tpbench.extraction.sources import (
+    Source,
+    hashed,
+    id_stem,
+    is_there,
+    mark_duplicates,
+    source_id,
+)
 from tpbench.spread import entries
 from tpbench.work import WorkItem
 from tpbench.work.records import Shard
@@ -131,7 +138,7 @@ def plan(
         former = None if source.duplicate_of is None else finished.get(source.sha256 or "")
         planned = source if former is None else _as_duplicate_or_moved(former, source, records)
         if planned is None:
-            logger.info("%s was processed before it moved", source.path)
+            logger.info("%s was processed before it moved", source.place)
             keys.discard(source.key)
             continue
         if former is not None and planned.duplicate_of is None:
@@ -201,7 +208,7 @@ def _as_duplicate_or_moved(former: Source, source: Source, records: SourceRecord
 
     A source that merely moved is not reprocessed unless files of its clips are missing.
     """
-    if former.path.exists():
+    if is_there(former):
         return replace(source, duplicate_of=former.shown_path)
     if former.key in records.known and not _lacks_files(records.known[former.key], records.folder):
         return None
@@ -293,7 +300,7 @@ class SourceNames:
             return source  # the worker reports it in the row of this source
         sha256 = source.sha256 or ""
         first = self._done.setdefault(sha256, source)
-        if first.path != source.path and id_stem(first) == id_stem(source):
+        if first.key != source.key and id_stem(first) == id_stem(source):
             # Not noticed earlier: one of the two could not be read when the run was planned.
             return replace(source, duplicate_of=first.shown_path)
         for digits in ID_DIGITS:
@@ -313,7 +320,7 @@ def _needs_reprocessing(
 
 def _has_changed(record: SourceRecord, source: Source) -> bool:
     then = record.source
-    if (then.size_bytes, then.mtime_ns) == (source.size_bytes, source.mtime_ns):
+    if then.stamp == source.stamp:
         return False
     if record.state != "done":
         return True
@@ -383,4 +390,4 @@ def _without_original(
 
 def _failed_and_removed(record: SourceRecord, keys: Set[str]) -> bool:
     failed = record.state in FAILED_STATES
-    return failed and record.item not in keys and not record.source.path.exists()
+    return failed and record.item not in keys and not is_there(record.source)

@@ -194,4 +194,4 @@ def _judgement(
 def path_mark(source: Source) -> str:
     """Return a short mark of a source's path."""
     # The shown path is not unique: two input folders may have the same name; ids must differ.
-    return hashlib.sha256(os.fsencode(source.path)).hexdigest()[:8]
+    return hashlib.sha256(os.fsencode(source.place)).hexdigest()[:8]

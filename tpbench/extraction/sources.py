@@ -22,6 +22,7 @@ from tpbench.fetching.outcomes import FETCHED_TABLE, METADATA_ENDING
 from tpbench.files import sha256_of
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.privacy import public_text
+from tpbench.storage.addresses import Address, local_path
 from tpbench.video import VIDEO_SUFFIXES
 from tpbench.video.source import open_container
 from tpbench.work.faults import causes, is_out_of_reach
@@ -119,9 +120,10 @@ class Source:
     """One source video."""
 
     path: Path
-    """Absolute."""
+    """Absolute; of an object that is not fetched yet, its address as a relative path."""
     shown_path: str
-    """Relative path that begins with the name of the folder the user gave; nothing above it."""
+    """Relative path that begins with the name of the folder the user gave; nothing above it. Of an
+    object: its address."""
     size_bytes: int
     mtime_ns: int
     sha256: str | None = None
@@ -130,15 +132,37 @@ class Source:
     """`shown_path` of an equal source that is processed instead."""
     id_digits: int = 8
     """Digits of its sha256 in its id; more where another source would have the same id."""
+    address: str | None = None
+    """Of an object in a bucket; None for a file. See `tpbench.extraction.remote`."""
+    etag: str | None = None
+    """Of an object: changes with its content."""
 
     @property
     def key(self) -> str:
         """Name in the records."""
-        return _text(self.path)
+        return _text(self.path) if self.address is None else self.address
+
+    @property
+    def place(self) -> str | Path:
+        """Where it lies for good: its address or path."""
+        return self.path if self.address is None else self.address
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it has to be fetched before it can be read."""
+        return self.address is not None and not self.path.is_absolute()
+
+    @property
+    def stamp(self) -> tuple[int, int, str | None]:
+        """What changes when its bytes do."""
+        return self.size_bytes, self.mtime_ns, self.etag
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return {**asdict(self), "path": str(self.path)}
+        """Return the fields as JSON values; those of objects only where it is one."""
+        fields = {**asdict(self), "path": str(self.path)}
+        if self.address is None:
+            del fields["address"], fields["etag"]
+        return fields
 
     @classmethod
     def from_json(cls, fields: Any) -> Source:  # noqa: ANN401 - any JSON value
@@ -163,8 +187,10 @@ def plain_path(path: Path) -> Path:
     return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - see above
 
 
-def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
-    """Return all videos below the inputs, sorted by path.
+def find_sources(
+    inputs: Sequence[Path], *, excluded: Path, excluded_address: Address | None = None
+) -> list[Source]:
+    """Return all videos below the inputs, sorted by path; those in buckets after the others.
 
     Links to folders are followed, once. Skipped are hidden files and folders, other datasets of
     tpbench, and files with other suffixes, which a warning counts; a file given as an input is used
@@ -172,17 +198,26 @@ def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
     source, and its sound is not part of any clip.
 
     Args:
-        inputs: folders and files.
+        inputs: folders and files, or addresses of object storage.
         excluded: the dataset being built; never its own source.
+        excluded_address: where that dataset lies, if in object storage.
 
     Raises:
         ConfigError: an input does not exist or belongs to `excluded`, or no video is found.
+        UnreachableError: a bucket can't be listed.
     """
     found: dict[Path, Source] = {}
+    remote: dict[str, Source] = {}
     left_out: Counter[str] = Counter()
     excluded = _real(excluded)
     for given in inputs:
-        root = plain_path(given)
+        if (address := Address.of(given)) is not None:
+            from tpbench.extraction.remote import remote_sources
+
+            for source in remote_sources(address, excluded_address, left_out):
+                remote.setdefault(source.key, source)
+            continue
+        root = plain_path(local_path(given))
         if not root.exists():
             is_address = _ADDRESS.match(str(given))
             what = f"is an address; {_NOT_FETCHED}" if is_address else "does not exist"
@@ -196,8 +231,8 @@ def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
         paths = _videos_below(root, excluded, left_out) if root.is_dir() else [root]
         for path in paths:
             found.setdefault(path, _source(path, root))
-    names = ", ".join(str(given) for given in inputs)
-    if not found:
+    names = ", ".join(str(Address.of(given) or given) for given in inputs)
+    if not found and not remote:
         held = f", which holds {_counted(left_out)}" if left_out else ""
         raise ConfigError(
             f"no video found in {names}{held} (looked for {' '.join(sorted(VIDEO_SUFFIXES))})"
@@ -205,7 +240,20 @@ def find_sources(inputs: Sequence[Path], *, excluded: Path) -> list[Source]:
     if left_out:
         logger.warning("%s: left out files without a video ending: %s", names, _counted(left_out))
     _drop_audio_only(found)
-    return [found[path] for path in sorted(found)]
+    return [found[path] for path in sorted(found)] + [remote[key] for key in sorted(remote)]
+
+
+def is_there(source: Source) -> bool:
+    """Whether the file or object of a source still exists.
+
+    Raises:
+        UnreachableError: its bucket can't be read.
+    """
+    if source.address is None:
+        return source.path.exists()
+    from tpbench.storage.objects import look
+
+    return look(Address.of_listed(source.address)) is not None
 
 
 def mark_duplicates(sources: Sequence[Source], known: Mapping[str, Source]) -> list[Source]:
@@ -255,6 +303,10 @@ def hashed(source: Source) -> Source:
     """
     if source.sha256 is not None:
         return source
+    if source.is_remote:
+        from tpbench.extraction.remote import hashed_remote
+
+        return hashed_remote(source)
     try:
         if not stat.S_ISREG(source.path.stat().st_mode):  # reading a pipe would never end
             raise MediaError(source.shown_path, "is not a regular file")
@@ -269,7 +321,7 @@ def _marked(source: Source, first_of: dict[str, Source]) -> Source:
     except MediaError:
         return source  # the worker reports it in the row of this source
     first = first_of.setdefault(source.sha256 or "", source)
-    if first.path == source.path:
+    if first.key == source.key:
         return source
     return replace(source, duplicate_of=first.shown_path)
 
@@ -341,11 +393,18 @@ def _videos_below(root: Path, excluded: Path, left_out: Counter[str]) -> Iterato
         for name in sorted(names):
             if name.startswith("."):
                 continue
-            ending = Path(name).suffix.lower()
-            if ending in VIDEO_SUFFIXES:
+            if is_video_name(name, left_out):
                 yield folder / name
-            elif not name.lower().endswith(METADATA_ENDING) and name != FETCHED_TABLE:
-                left_out[ending or "without an ending"] += 1
+
+
+def is_video_name(name: str, left_out: Counter[str]) -> bool:
+    """Whether a file is a video by its ending; other endings are counted in `left_out`."""
+    ending = Path(name).suffix.lower()
+    if ending in VIDEO_SUFFIXES:
+        return True
+    if not name.lower().endswith(METADATA_ENDING) and name != FETCHED_TABLE:
+        left_out[ending or "without an ending"] += 1
+    return False
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:

@@ -42,6 +42,14 @@ class ExtractionTask:
     def __call__(self, payload: JsonObject, report: ProgressReport) -> dict[str, Any]:
         """Process one source; return its rows, its length and the time per stage, as JSON."""
         source = Source.from_json(payload)
+        if source.is_remote and (source.duplicate_of is None or self.removals):
+            from tpbench.extraction.remote import at_hand
+
+            with at_hand(source, report) as fetched:
+                return self._process(fetched, report)
+        return self._process(source, report)
+
+    def _process(self, source: Source, report: ProgressReport) -> dict[str, Any]:
         if self.removals:
             with suppress(MediaError):  # told when it is processed
                 source = hashed(source)

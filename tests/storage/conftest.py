@@ -1,0 +1,78 @@
+"""An S3 server in a process of its own, with a bucket for each test."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.extraction import quick_worker
+from tpbench.extraction import run
+from tpbench.storage import objects
+from tpbench.storage.addresses import Address
+from tpbench.work import InThisProcess
+
+_PATIENCE_S = 60.0
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "made-up",
+    "AWS_SECRET_ACCESS_KEY": "made-up",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The address of moto's S3 server."""
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port = chosen.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end_s = time.monotonic() + _PATIENCE_S
+        while True:
+            with socket.socket() as tried:
+                if tried.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert time.monotonic() < end_s, "the server does not start"
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def bucket(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Address]:
+    """An empty bucket; the cache and scratch of this machine are the test's own."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TPBENCH_SCRATCH", str(tmp_path / "scratch"))
+    monkeypatch.setattr(objects, "FIRST_PAUSE_S", 0.01)
+    objects._filesystem.cache_clear()
+    made = Address(scheme="s3", bucket=f"talks-{secrets.token_hex(4)}", key="")
+    objects._files(made).mkdir(made.bucket)
+    yield made
+    objects._filesystem.cache_clear()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips of a few bytes are made, in this process: see `quick_worker`."""
+    make_task = run._task
+    monkeypatch.syspath_prepend(Path(quick_worker.__file__).parent)
+    monkeypatch.setattr(
+        run, "_task", lambda *args: replace(make_task(*args), factory="quick_worker:build")
+    )
+    monkeypatch.setattr(run, "write_report", lambda _: None)
+    monkeypatch.setattr(run, "Pool", lambda **_: InThisProcess(build=quick_worker.build))

@@ -1,0 +1,1 @@
+"""Object storage by URL (`s3://`, `gs://`): what lies there, fetched and put whole."""
