@@ -23,7 +23,7 @@ from tpbench.extraction.forgetting import Removed, remove
 from tpbench.extraction.naming import Wanted
 from tpbench.extraction.report import write_report
 from tpbench.extraction.run import extract
-from tpbench.work.records import locked
+from tpbench.work.locks import locked
 
 SETTINGS = short_settings()
 OTHER = SETTINGS.model_copy(update={"clip": SETTINGS.clip.model_copy(update={"margin_share": 0.3})})

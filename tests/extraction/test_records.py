@@ -27,7 +27,8 @@ from tpbench.extraction.rows import duplicate_row
 from tpbench.extraction.sources import Source, find_sources, hashed, source_id
 from tpbench.foreign import printable
 from tpbench.work import Outcome, Progress, ProgressCounter
-from tpbench.work.records import InUseError, Shard
+from tpbench.work.locks import InUseError
+from tpbench.work.records import Shard
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from tpbench.extraction.durations import durations_ms, hash64
 from tpbench.extraction.sharing import divide, extended, part_of
 from tpbench.extraction.sources import Source, find_sources
 from tpbench.work import worker
-from tpbench.work.records import Shard, locked
+from tpbench.work.locks import locked
+from tpbench.work.records import Shard
 
 LENGTHS_MS = st.lists(st.integers(0, 10_000_000), max_size=60)
 NOTHING = np.zeros(0, np.uint64), np.zeros(0, np.int64)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tpbench.work import Outcome, Pool, ProgressCounter, TaskSpec, WorkItem, run_items
-from tpbench.work.records import Record, locked
+from tpbench.work.locks import locked
+from tpbench.work.records import Record
 
 
 class Note(Record):

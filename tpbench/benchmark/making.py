@@ -97,7 +97,7 @@ def _claim_device(devices: Sequence[str], folder: Path) -> str:
         lock_fd = os.open(folder / f".device{index}.lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError:  # it is locked, or the file system has no locks
             os.close(lock_fd)
         else:
             return device  # the open descriptor holds the lock until the process ends

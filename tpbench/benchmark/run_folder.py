@@ -42,7 +42,8 @@ from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.scoring.records import file_slug
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport
 from tpbench.video import LOSSLESS_X264
-from tpbench.work.records import Record, locked, sweep
+from tpbench.work.locks import locked
+from tpbench.work.records import Record, sweep
 
 Keep = Literal["lossless", "preview"]
 """lossless: the exact frames, which scoring needs, and the preview. preview: the preview only."""

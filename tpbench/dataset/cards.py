@@ -51,7 +51,7 @@ from tpbench.dataset.statements import Statements, read_statements, write_templa
 from tpbench.errors import ConfigError, DatasetError
 from tpbench.files import atomic_write, atomic_write_text
 from tpbench.spread import relative_paths
-from tpbench.work.records import locked
+from tpbench.work.locks import locked
 
 logger = logging.getLogger(__name__)
 

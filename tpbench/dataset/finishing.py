@@ -31,7 +31,7 @@ from tpbench.dataset.side_lists import write_placed, write_split_lists, write_ve
 from tpbench.dataset.splitting import Settled, SplitRequest, SplitResult, settle
 from tpbench.dataset.strata import balance
 from tpbench.errors import ConfigError, number_of
-from tpbench.work.records import locked
+from tpbench.work.locks import locked
 
 if TYPE_CHECKING:
     from tpbench.work import ProgressListener

@@ -31,7 +31,7 @@ from tpbench.extraction.removed_files import (
 )
 from tpbench.extraction.report import REPORT_NAME, write_report
 from tpbench.extraction.sources import plain_path
-from tpbench.work.records import locked
+from tpbench.work.locks import locked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

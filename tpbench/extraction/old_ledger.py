@@ -24,7 +24,7 @@ from tpbench.extraction.records import (
 from tpbench.extraction.speed import RunTimes
 from tpbench.files import sync
 from tpbench.foreign import printable
-from tpbench.work.records import locked
+from tpbench.work.locks import locked
 
 logger = logging.getLogger(__name__)
 

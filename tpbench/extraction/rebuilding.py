@@ -49,7 +49,8 @@ from tpbench.work import (
     num_workers,
     run_items,
 )
-from tpbench.work.records import RecordError, locked, require_same
+from tpbench.work.locks import locked
+from tpbench.work.records import RecordError, require_same
 
 logger = logging.getLogger(__name__)
 

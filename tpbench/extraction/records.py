@@ -35,13 +35,13 @@ from tpbench.files import sync
 from tpbench.foreign import printable
 from tpbench.spread import entries, existing_path, make_place, remove, remove_old, subfolders
 from tpbench.work import JsonObject, Outcome, ProgressCounter, keep_traceback
+from tpbench.work.locks import locked, require_held
 from tpbench.work.records import (
     Record,
     RecordError,
     Shard,
     describe_differences,
     folder_id,
-    locked,
     require_same,
     sweep,
 )
@@ -164,8 +164,12 @@ class SourceRecords:
             self._remember(record)
 
     def require_in_place(self) -> None:
-        """Raise if the records were removed or replaced: see `require_same`."""
+        """Raise if the records were removed or replaced, or another run has their lock by now.
+
+        See `require_same` and `require_held`.
+        """
         require_same(self.home, self.home_id)
+        require_held(self.home)
 
     def add(self, outcome: Outcome, progress: ProgressCounter) -> None:
         """Record the outcome of a source, then count it. Only `done` replaces its former result."""

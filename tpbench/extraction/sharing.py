@@ -22,7 +22,8 @@ from pydantic import Field
 from tpbench.errors import DatasetError
 from tpbench.extraction.durations import durations_ms, hash64, packed, unpacked
 from tpbench.extraction.sources import Source
-from tpbench.work.records import InUseError, Record, RecordError, Shard, locked
+from tpbench.work.locks import InUseError, locked
+from tpbench.work.records import Record, RecordError, Shard
 
 logger = logging.getLogger(__name__)
 

@@ -42,7 +42,7 @@ from tpbench.fetching.request import FetchRequest, FetchResult, Pace
 from tpbench.fetching.selection import Selection, read_selection
 from tpbench.privacy import public_text
 from tpbench.work import Progress, ProgressListener, explain_halts
-from tpbench.work.records import locked
+from tpbench.work.locks import locked
 
 logger = logging.getLogger(__name__)
 

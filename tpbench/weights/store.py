@@ -13,7 +13,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tpbench.errors import ConfigError, did_you_mean
 from tpbench.files import atomic_write_text, read_bounded, sha256_of
+from tpbench.work import locks
 
 logger = logging.getLogger(__name__)
 
@@ -224,21 +225,16 @@ def making_dir() -> Path:
 @contextmanager
 def locked(key: str) -> Iterator[None]:
     """Hold the lock named `key` of the weights folder; released by the system if we die."""
-    from filelock import FileLock, Timeout
-
     place = make_weights_dir() / ".locks" / f"{key}.lock"
     if place.is_symlink():
         raise ConfigError(f"{place}: is a link that would be written through; remove it")
-    lock = FileLock(place)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.info("another process is fetching %s; waiting for it", key)
-        lock.acquire()
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(locks.locked(place))
+        except locks.InUseError:
+            logger.info("another process is fetching %s; waiting for it", key)
+            held.enter_context(locks.locked(place, wait=True))
         yield
-    finally:
-        lock.release()
 
 
 def look(row: WeightFile, *, rehash: bool = False, here: bool = False) -> WeightState:

@@ -22,6 +22,7 @@ from typing import Final, Protocol
 
 from tpbench.errors import ConfigError, TPBenchError
 from tpbench.work.faults import HaltError
+from tpbench.work.locks import require_held
 from tpbench.work.progress import IN_WORK, ProgressCounter
 from tpbench.work.worker import (
     Answer,
@@ -102,6 +103,7 @@ def run_items(
     """
     with closing(executor.run(task, items, on_report=progress.on_report)) as outcomes:
         for outcome in outcomes:
+            require_held()
             records.add(outcome, progress)
 
 

@@ -7,13 +7,10 @@ reprocessed, and folders of several machines can be merged. A record is synced b
 
 from __future__ import annotations
 
-import fcntl
 import heapq
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self, TypeVar
@@ -21,7 +18,7 @@ from typing import Any, ClassVar, Final, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tpbench.canonical import encoded, first_problem, settings_digest
-from tpbench.errors import ConfigError, DatasetError, SubmissionError, number_of
+from tpbench.errors import ConfigError, SubmissionError, number_of
 from tpbench.files import atomic_write, is_temporary
 from tpbench.foreign import ForeignFileError, parse_json, read_bytes
 from tpbench.work.faults import HaltError
@@ -91,60 +88,6 @@ def sweep(folders: Iterable[Path]) -> None:
         for path in folder.glob(".*"):
             if is_temporary(path):
                 path.unlink(missing_ok=True)
-
-
-class InUseError(DatasetError):
-    """Another process works in a folder."""
-
-
-@contextmanager
-def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file; an exclusive holder writes its process id into it.
-
-    The kernel releases the lock when its process ends, in whatever way. Workers don't inherit it.
-    The host name is left out, because folders may be passed on to others.
-
-    Args:
-        path: created if missing, with its folder.
-        shared: allow other holders that also ask for a shared lock.
-        wait: for the process that holds it, instead of raising.
-
-    Raises:
-        InUseError: another process holds it.
-        DatasetError: the folder can't be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock_fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    except OSError as error:
-        raise DatasetError(
-            f"{path}: {error.strerror}; the output folder must be writable"
-        ) from error
-    try:
-        try:
-            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-            fcntl.flock(lock_fd, kind if wait else kind | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(lock_fd, 200, 0).decode(errors="replace") or "another process"
-            raise InUseError(
-                f"{path.parent}: in use by {holder} on this or another machine; "
-                "wait for it, or stop it and run again"
-            ) from error
-        except OSError as error:
-            raise DatasetError(
-                f"{path}: can't be locked ({error.strerror}); put the output on another disk"
-            ) from error
-        if not shared:
-            os.truncate(lock_fd, 0)
-            os.write(lock_fd, f"process {os.getpid()}".encode())
-        try:
-            yield
-        finally:
-            if not shared:
-                with suppress(OSError):
-                    os.ftruncate(lock_fd, 0)
-    finally:
-        os.close(lock_fd)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,8 @@ from tpbench.dataset.info import Clip
 from tpbench.errors import DatasetError, TPBenchError
 from tpbench.files import is_temporary, lies_in, size_text
 from tpbench.work.faults import explain_halts
-from tpbench.work.records import Record, RecordError, locked
+from tpbench.work.locks import locked
+from tpbench.work.records import Record, RecordError
 
 UNFINISHED: Final = ".unfinished"
 """Below the folder, while it is being written."""

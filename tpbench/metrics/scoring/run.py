@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from itertools import chain
@@ -70,6 +70,7 @@ from tpbench.metrics.scoring.report import (
 )
 from tpbench.privacy import public_message
 from tpbench.video import content_sha256, passed_over
+from tpbench.work.locks import InUseError, locked
 
 logger = logging.getLogger(__name__)
 
@@ -297,8 +298,6 @@ def _environment(device: str) -> dict[str, str]:
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
     """Lock the folder against other processes, and remove half-written files of a killed run."""
-    from filelock import FileLock, Timeout
-
     folder = out / RECORDS_NAME
     if folder.is_symlink():
         raise ConfigError(
@@ -310,17 +309,18 @@ def _locked(out: Path) -> Iterator[None]:
         raise ConfigError(
             f"{out}: can't be used for results ({error.strerror or error})"
         ) from error
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            results = (f".{name}.*.tmp" for name in (SCORES_NAME, FRAMES_NAME))
-            for half_written in chain(folder.glob(".*.tmp"), *map(out.glob, results)):
-                if is_temporary(half_written):
-                    half_written.unlink(missing_ok=True)
-            yield
-    except Timeout:
-        raise ConfigError(
-            f"{out}: another process is scoring into it; wait for it, or name another folder"
-        ) from None
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(folder / ".lock"))
+        except InUseError:
+            raise ConfigError(
+                f"{out}: another process is scoring into it; wait for it, or name another folder"
+            ) from None
+        results = (f".{name}.*.tmp" for name in (SCORES_NAME, FRAMES_NAME))
+        for half_written in chain(folder.glob(".*.tmp"), *map(out.glob, results)):
+            if is_temporary(half_written):
+                half_written.unlink(missing_ok=True)
+        yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
