@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Final, TypeVar
 
 from tpbench.dataset import Clip
-from tpbench.dataset.folder import CLIP_FILES
+from tpbench.dataset.folder import CLIP_FILES, RECORDS_FOLDER
 from tpbench.dataset.removal import Removals
 from tpbench.detectors.base import DetectorSuite
 from tpbench.errors import DamageError, TransparentError
@@ -361,6 +361,13 @@ def staging_folder(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        dataset = folder.parent.parent
+        if not (dataset / RECORDS_FOLDER).exists():
+            # The dataset was removed in mid-run, and writing made its folder anew: an empty one
+            # would be in the way when the dataset is put back.
+            with suppress(OSError):
+                folder.parent.rmdir()
+                dataset.rmdir()
 
 
 def move_clips(clip_ids: Sequence[str], staging: Path, folder: Path) -> None:

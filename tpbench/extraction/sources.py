@@ -475,11 +475,10 @@ def _not_libav(error: BaseException) -> bool:
 def _read_without_libav(source: Source) -> str | None:
     try:
         found = source.path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            return None
-        with source.path.open("rb", buffering=0) as file:
-            while file.read(_PIECE_BYTES):
-                pass
+        if stat.S_ISREG(found.st_mode):  # reading a pipe would never end
+            with source.path.open("rb", buffering=0) as file:
+                while file.read(_PIECE_BYTES):
+                    pass
     except OSError as error:
         return f"can't be read: {error.strerror}"
     if (found.st_size, found.st_mtime_ns) != (source.size_bytes, source.mtime_ns):
