@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help install test test-all lint types check bench house demo clean
+.PHONY: help install test test-all lint types check bench faults house demo clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,10 @@ check: test lint types  ## all that a change must pass
 # One section again: make bench SECTIONS="--only extract"
 bench: $(VENV)/.installed-dev  ## speed, memory and the codec's floor, into docs/performance.md; a good hour
 	$(BIN)/python -m benchmarks.performance $(SECTIONS)
+
+# One fault again: make faults FAULTS="--engine local --faults driver"
+faults: $(VENV)/.installed-dev  ## every fault done to a run over 60 short videos, by engine: a table
+	$(BIN)/python -m benchmarks.faults $(FAULTS)
 
 house: $(VENV)/.installed-demo  ## what the code looks like: size, imports, what runs in four journeys
 	$(BIN)/python benchmarks/house.py

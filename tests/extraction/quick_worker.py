@@ -60,9 +60,11 @@ class QuickPipeline:
     require_folder: Callable[[], None]
     margin: str
 
-    def run(self, source: Source, _: Callable[[int], None]) -> SourceResult:
+    def run(self, source: Source, on_frame: Callable[[int], None]) -> SourceResult:
         """Do what the words of the source say."""
         source = hashed(source)
+        if source.path.is_fifo():
+            raise MediaError(source.path, "is not a regular file")
         words = source.path.read_text().split()
         if "bad" in words:
             raise MediaError(source.path, "is not a video")
@@ -77,6 +79,7 @@ class QuickPipeline:
         with staging_folder(self.folder / WORK_FOLDER / source_id(source)) as staging:
             if "sleep" in words:
                 time.sleep(600)
+            on_frame(50)
             clips = [self._clip(source, number, staging) for number in range(1 + ("two" in words))]
             self.require_folder()
             move_clips([clip.clip_id for clip in clips], staging, self.folder)

@@ -1,0 +1,257 @@
+"""A folder of videos, drivers that extract them with two workers, and what became of each video."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from tests.faults.orders import log_of, orders_of, pipe_of
+from tpbench.dataset import Dataset
+from tpbench.extraction.records import read_records
+from tpbench.files import sha256_of
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+_FORBIDDEN: Final = "-dac_override,-dac_read_search"
+"""What is taken from a driver of root, so that permissions mean something to it as well."""
+_PATIENCE_S: Final = 60.0
+_GONE_S: Final = 20.0
+"""Workers of a killed driver are gone by then; those of Ray take longest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Videos in `talks`, of which one kills its workers, and where their dataset is made."""
+
+    root: Path
+    out: Path
+    names: tuple[str, ...]
+    """Of the videos, without their ending, in the order in which they are processed."""
+    kind: str
+    """`quick` or `real`: see `driver.py`."""
+    options: tuple[str, ...]
+    """Of `tpbench extract`: preset, engine."""
+    unprivileged: bool = False
+    """Whether permissions hold for drivers that root starts, too."""
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def talks(self) -> Path:
+        """Folder of the videos."""
+        return self.root / "talks"
+
+    @property
+    def poison(self) -> str:
+        """Name of the video that kills its workers."""
+        return next(name for name in self.names if name.endswith("poison"))
+
+    @property
+    def good(self) -> list[str]:
+        """Names of all other videos."""
+        return [name for name in self.names if not name.endswith("poison")]
+
+    @property
+    def gates(self) -> tuple[str, str]:
+        """Names of two videos in whose middle the two workers wait for the fault."""
+        third = len(self.good) // 3
+        return self.good[third], self.good[third + 1]
+
+    @property
+    def last(self) -> Path:
+        """The last video, which no worker has begun when the fault comes."""
+        return self.talks / f"{self.names[-1]}.mp4"
+
+    def prepare(self) -> None:
+        """Give the orders: the poison kills, and the gates are closed."""
+        orders_of(self.root).mkdir(exist_ok=True)
+        os.mkfifo(pipe_of(self.root))
+        log_of(self.root).touch()
+        self.order(self.poison, "die")
+        for gate in self.gates:
+            self.order(gate, "gate")
+
+    def order(self, name: str, word: str) -> None:
+        """Tell what happens to a video."""
+        aside = orders_of(self.root) / f".{name}"
+        aside.write_text(word)
+        aside.replace(orders_of(self.root) / name)
+
+    def open_gates(self) -> None:
+        """Let the workers go on."""
+        for gate in self.gates:
+            (orders_of(self.root) / gate).unlink(missing_ok=True)
+
+    @contextmanager
+    def driver(self, *more: str) -> Iterator[Driver]:
+        """Start a driver with these options; it is killed at the end of the block, if need be."""
+        command = [sys.executable, "-m", "tests.faults.driver", str(self.root), self.kind]
+        command += ["extract", str(self.talks), "--out", str(self.out), "--workers", "2"]
+        command += ["--name", "talks", *self.options, *more]
+        if self.unprivileged and os.geteuid() == 0:
+            less = [f"--bounding-set={_FORBIDDEN}", f"--inh-caps={_FORBIDDEN}"]
+            command = [shutil.which("setpriv") or "setpriv", *less, *command]
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        own = {"PYTHONPATH": path, "HOME": str(self.root), "TPBENCH_STATE": str(self.root)}
+        said = self.root / "said"
+        with said.open("w") as file:
+            process = subprocess.Popen(
+                command,
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+                start_new_session=True,
+                env=os.environ | own | self.environment,
+                cwd=ROOT,
+            )
+        try:
+            yield Driver(process=process, said=said)
+        finally:
+            process.kill()
+            process.wait()
+
+    @contextmanager
+    def driver_at_gates(self, *more: str) -> Iterator[Driver]:
+        """Start a driver; the block begins when both workers are in the middle of a video."""
+        with self.driver(*more) as driver:
+            driver.wait_until(lambda: all(self.at(gate) for gate in self.gates))
+            driver.wait_until(lambda: self.counted("finished").keys() <= set(self.done()))
+            yield driver
+
+    def run(self, *more: str) -> tuple[int, str]:
+        """Run a driver to its end; return its exit code and what it printed on stderr."""
+        with self.driver(*more) as driver:
+            return driver.wait()
+
+    def at(self, name: str) -> int | None:
+        """Return the process that is in the middle of a video."""
+        lines = [line for line in self._log() if line[1] == name]
+        return int(lines[-1][2]) if lines and lines[-1][0] == "reached" else None
+
+    def counted(self, what: str) -> Counter[str]:
+        """Return how often each video was begun, reached or finished."""
+        return Counter(line[1] for line in self._log() if line[0] == what)
+
+    def states(self) -> dict[str, tuple[str, str]]:
+        """Video -> its state in the records and its error; empty if there are none."""
+        if not (self.out / ".records" / "settings.json").exists():
+            return {}
+        return {Path(r.item).stem: (r.state, r.error or "") for r in read_records(self.out)}
+
+    def done(self) -> list[str]:
+        """Return the videos that are recorded as done."""
+        return sorted(name for name, (state, _) in self.states().items() if state == "done")
+
+    def wait_for_workers(self) -> None:
+        """Wait until no process of the log is left; fail if one outlives its driver."""
+        pids = {int(line[2]) for line in self._log()}
+        _wait(lambda: not any(map(_alive, pids)), _GONE_S, f"still there: {pids}")
+
+    def _log(self) -> list[list[str]]:
+        return [line.split("\t") for line in log_of(self.root).read_text().splitlines()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """A running driver."""
+
+    process: subprocess.Popen[bytes]
+    said: Path
+    """What it prints on stderr."""
+
+    def wait(self) -> tuple[int, str]:
+        """Wait for its end; return its exit code and what it printed on stderr."""
+        code = self.process.wait(_PATIENCE_S)
+        return code, self.said.read_text(errors="replace")
+
+    def wait_until(self, reached: Callable[[], bool]) -> None:
+        """Wait until something is reached; fail if the driver ends before."""
+
+        def reached_in_time() -> bool:
+            assert self.process.poll() is None, self.said.read_text()[-3000:]
+            return reached()
+
+        _wait(reached_in_time, _PATIENCE_S, "waited in vain")
+
+    def kill(self) -> None:
+        """SIGKILL the driver, and wait for its end."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What became of the videos of a stage after a fault and a second start."""
+
+    done: int
+    """Good videos that are recorded as done."""
+    twice: tuple[str, ...]
+    """Good videos that a worker finished more than once."""
+    quarantined: dict[str, str]
+    """Video -> reason."""
+    redone: tuple[str, ...]
+    """Videos that were done before the second start, and begun again after it."""
+    differs: str
+    """First difference to the undisturbed dataset; empty if equal but for the poison's row."""
+
+
+def audit(stage: Stage, undisturbed: Path) -> Audit:
+    """Start the command again after a fault, and see what became of each video."""
+    before, begun = stage.done(), stage.counted("began")
+    code, said = stage.run()
+    assert code == 3, said  # finished, but the poison failed
+    again = stage.counted("began")
+    states = stage.states()
+    finished = stage.counted("finished")
+    return Audit(
+        done=sum(states.get(name, ("",))[0] == "done" for name in stage.good),
+        twice=tuple(name for name in stage.good if finished[name] > 1),
+        quarantined={n: error for n, (state, error) in states.items() if state == "quarantined"},
+        redone=tuple(name for name in before if again[name] > begun[name]),
+        differs=_first_difference(content(stage.out, stage.poison), content(undisturbed, None)),
+    )
+
+
+def content(out: Path, poison: str | None) -> dict[str, Any]:
+    """Return what must be equal: rows of the manifest but the poison's, and files of clips."""
+    table = Dataset.open(out).manifest()
+    rows = json.loads(table.to_json(orient="records"))
+    found: dict[str, Any] = {
+        row["clip_id"]: row for row in rows if Path(row["source_path"]).stem != poison
+    }
+    for home in ("clips", "keypoints", "poses", ".work", ".leftovers"):
+        for path in sorted((out / home).rglob("*")):
+            if path.is_file():
+                found[str(path.relative_to(out))] = sha256_of(path)
+    return found
+
+
+def _first_difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    for name in sorted(found.keys() | wanted.keys()):
+        if found.get(name) != wanted.get(name):
+            return f"{name}: {found.get(name)} instead of {wanted.get(name)}"
+    return ""
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _wait(reached: Callable[[], bool], limit_s: float, why: str) -> None:
+    end_s = time.monotonic() + limit_s
+    while not reached():
+        assert time.monotonic() < end_s, why
+        time.sleep(0.02)
