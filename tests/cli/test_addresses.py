@@ -36,6 +36,7 @@ def test_a_command_that_works_on_folders_says_so(
         ["extract", "s3://talks/raw", "--out", "set"],
         ["fetch", "https://x.org/list.csv", "--out", "raw"],
         ["extract", "--offline", "s3://talks/raw", "--out", "set"],
+        ["extract", "raw", "--out=s3://talks/set"],
         ["metrics", "list"],
         [],
     ],

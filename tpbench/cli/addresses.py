@@ -14,7 +14,7 @@ from tpbench.storage.addresses import Address
 _ARGUMENT: Final = ""
 """Stands for a word that is the value of no option."""
 _TAKEN: Final[Mapping[str, frozenset[str]]] = {
-    "extract": frozenset({_ARGUMENT}),
+    "extract": frozenset({_ARGUMENT, "--out", "-o"}),
 }
 """Command -> its options whose value may be an address."""
 _PATHS: Final = frozenset({"--out", "-o", "--raw", "--preset", "--cookies", "--exclude"})

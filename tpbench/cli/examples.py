@@ -18,7 +18,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "extract": (
         "tpbench extract talks/ --out DATASET --skeleton mediapipe",
-        "tpbench extract talks/ --out DATASET --shard 2/4",
+        "tpbench extract s3://BUCKET/raw --out s3://BUCKET/dataset --shard 2/4",
         "tpbench extract video_ids.csv --fetch --delete-raw --out DATASET",
     ),
     "demo": ("tpbench demo", "tpbench demo --out DIR"),

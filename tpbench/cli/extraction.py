@@ -17,6 +17,7 @@ from tpbench.cli.fetch import list_address, print_fetched
 from tpbench.cli.output import console, counted, print_json, size
 from tpbench.cli.progress import failed, progress_bar
 from tpbench.errors import ConfigError
+from tpbench.storage.addresses import Address, require_local
 
 if TYPE_CHECKING:
     from tpbench.dataset import Dataset
@@ -144,7 +145,7 @@ def extract(
 
         listed = FetchRequest(
             id_list=_only_list(inputs),
-            out=raw or raw_folder(out),
+            out=raw or raw_folder(require_local(out, "--fetch")),
             list_sha256=list_sha256,
             max_height_px=max_height,
             rate_limit_mb_s=rate_limit,
@@ -281,7 +282,9 @@ def _print_shard(shard: Shard, state: Progress, out: Path, *, as_json: bool) -> 
     from tpbench.extraction.speed import read_times, run_file
 
     lost = state.counts.get("failed", 0)
-    runs = read_times([run_file(plain_path(out), shard)]).runs
+    # Of a dataset in a bucket, the final run tells.
+    in_bucket = Address.of(out) is not None
+    runs = [] if in_bucket else read_times([run_file(plain_path(out), shard)]).runs
     if as_json:
         content = {"shard": f"{shard.number}/{shard.count}", "processed": state.done}
         run = runs[-1].model_dump(mode="json") | runs[-1].rates() if runs else None
@@ -310,7 +313,9 @@ def _print_dataset(dataset: Dataset, out: Path, *, as_json: bool | None) -> None
             typer.echo(
                 "No clips were kept. The table shows why; report.html shows how close each came."
             )
-        typer.echo(f"report: {dataset.folder / 'report.html'}")
+        address = Address.of(out)
+        home = dataset.folder if address is None else address
+        typer.echo(f"report: {home}/report.html")
     missing = dataset.missing()
     if missing:
         typer.echo(
@@ -324,7 +329,8 @@ def _print_dataset(dataset: Dataset, out: Path, *, as_json: bool | None) -> None
     if counts.failed or counts.quarantined:
         typer.echo(
             f"sources failed: {counts.failed}, quarantined: {counts.quarantined}; "
-            f"`tpbench inspect {shlex.quote(str(out))}` lists them, --retry-failed retries them",
+            f"`tpbench inspect {shlex.quote(str(Address.of(out) or out))}` lists them, "
+            "--retry-failed retries them",
             err=True,
         )
     if missing or counts.failed or counts.quarantined:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ from tpbench.dataset.folder import RECORDS_FOLDER
 from tpbench.detectors.base import models_of
 from tpbench.devices import device_problem
 from tpbench.errors import ConfigError
+from tpbench.extraction.bucket import looked_at
 from tpbench.extraction.config import ExtractionConfig, load_preset
 from tpbench.extraction.planning import refusal, sources_left
 from tpbench.extraction.records import SETTINGS_FILE, Settings, SourceRecords
 from tpbench.extraction.run import ExtractionRequest, described_settings
 from tpbench.extraction.sharing import divide
 from tpbench.extraction.sources import Source, find_sources, plain_path
+from tpbench.storage.addresses import Address, local_path
 from tpbench.work import num_workers
 from tpbench.work.records import RecordError, Shard, describe_differences
 
@@ -26,8 +28,8 @@ from tpbench.work.records import RecordError, Shard, describe_differences
 class ExtractionPreview:
     """What a call of `extract` would do."""
 
-    folder: Path
-    """Of the dataset."""
+    folder: Path | str
+    """Of the dataset; or its address."""
     videos: int
     """Inputs, or those of the shard."""
     videos_left: int
@@ -66,12 +68,29 @@ def preview_extraction(
         ConfigError: a preset, option or input is wrong.
         DatasetError: the records of the dataset are damaged.
     """
+    address = Address.of(request.out)
+    if address is not None:
+        with looked_at(address) as folder:
+            copied = replace(request, out=folder)
+            found = _preview(copied, shard, sources, excluded_address=address)
+            return replace(found, folder=str(address))
+    return _preview(replace(request, out=local_path(request.out)), shard, sources)
+
+
+def _preview(
+    request: ExtractionRequest,
+    shard: Shard | None,
+    sources: list[Source] | None,
+    *,
+    excluded_address: Address | None = None,
+) -> ExtractionPreview:
     preset = request.preset
     config = preset if isinstance(preset, ExtractionConfig) else load_preset(preset)
     workers = num_workers(request.workers)
     folder = plain_path(Path(request.out))
     if sources is None:
-        sources = find_sources([Path(given) for given in request.inputs], excluded=folder)
+        inputs = [Path(given) for given in request.inputs]
+        sources = find_sources(inputs, excluded=folder, excluded_address=excluded_address)
     settings = _settings(folder)
     left = sources if settings is None else _left(folder, settings, sources, request)
     hours: tuple[float, ...] = ()

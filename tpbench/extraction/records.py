@@ -499,6 +499,11 @@ def _record_paths(folder: Path) -> list[Path]:
     return sorted(valid, key=lambda path: path.name)
 
 
+def record_path(folder: Path, item: str) -> Path:
+    """Return where the record of a source lies, or would lie."""
+    return existing_path(folder / RECORDS_FOLDER / _SOURCES, _name(item))
+
+
 def _name(item: str) -> str:
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(item).stem)[:80]
     digits = hashlib.sha256(item.encode()).hexdigest()[:16]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -16,6 +16,7 @@ from tpbench.dataset.removal import REMOVALS_NAME
 from tpbench.detectors.base import Device
 from tpbench.devices import require_device
 from tpbench.errors import ConfigError, number_of
+from tpbench.extraction.bucket import BucketDataset, opened_bucket
 from tpbench.extraction.config import ExtractionConfig, load_preset
 from tpbench.extraction.filters import described_measurements
 from tpbench.extraction.former import read_former
@@ -29,6 +30,7 @@ from tpbench.extraction.sources import Source, find_sources, plain_path
 from tpbench.extraction.speed import Tally, gpus_of
 from tpbench.extraction.steadying import visibility
 from tpbench.extraction.worker import task_spec
+from tpbench.storage.addresses import Address, local_path
 from tpbench.wholebody import PoseSource
 from tpbench.work import (
     Executor,
@@ -93,8 +95,10 @@ def extract(  # noqa: PLR0913 - the options of the command
     are never reprocessed, and the result equals that of an uninterrupted run.
 
     Args:
-        inputs: folders of videos (searched recursively) and single videos, or one of them.
-        out: folder of the dataset; created if needed, extended if it already is a dataset.
+        inputs: folders of videos (searched recursively) and single videos, or one of them;
+            also addresses of object storage (`s3://`, `gs://`).
+        out: folder of the dataset; created if needed, extended if it already is a dataset. An
+            address of object storage is worked on in a copy on this machine.
         preset: name of a preset, path of a YAML file, or the settings themselves.
         skeleton: the skeleton detector; "dwpose" needs weights that are not on PyPI.
         workers: processes, one core each; all cores if not given.
@@ -109,7 +113,8 @@ def extract(  # noqa: PLR0913 - the options of the command
         on_progress: called at every step.
 
     Returns:
-        The dataset, read back from disk. Sources that failed have a row with their error.
+        The dataset, read back from disk. Sources that failed have a row with their error. Of one
+        in object storage, its tables: the files of its clips are empty here.
 
     Raises:
         ConfigError: a preset, option or input is invalid.
@@ -138,7 +143,10 @@ def run_extraction(
     request: ExtractionRequest, on_progress: ProgressListener | None = None
 ) -> Dataset:
     """Run `extract` on a request. An interrupted run publishes its finished sources."""
-    with opened(request, shard=None) as run:
+    with (
+        _destination(request, None) as (placed, bucket),
+        opened(placed, shard=None, bucket=bucket) as run,
+    ):
         _, interruption = run.work(on_progress)
         dataset = run.publish()
         if interruption is not None:
@@ -162,16 +170,38 @@ def run_shard(
             "--redo starts everything over, which no single shard can do; choose a new output "
             "folder, or run it without --shard"
         )
-    with opened(request, shard=shard) as run:
+    with (
+        _destination(request, shard) as (placed, bucket),
+        opened(placed, shard=shard, bucket=bucket) as run,
+    ):
         state, interruption = run.work(on_progress)
+        if bucket is not None:
+            bucket.publish()
         if interruption is not None:
             raise interruption
         return state
 
 
 @contextmanager
+def _destination(
+    request: ExtractionRequest, shard: Shard | None
+) -> Iterator[tuple[ExtractionRequest, BucketDataset | None]]:
+    """Provide the folder to work in, in place of an address, and the bucket behind it."""
+    address = Address.of(request.out)
+    if address is None:
+        yield replace(request, out=local_path(request.out)), None
+        return
+    with opened_bucket(address, shard) as bucket:
+        yield replace(request, out=bucket.mirror.folder), bucket
+
+
+@contextmanager
 def opened(
-    request: ExtractionRequest, *, shard: Shard | None, sources: Sequence[Source] | None = None
+    request: ExtractionRequest,
+    *,
+    shard: Shard | None,
+    sources: Sequence[Source] | None = None,
+    bucket: BucketDataset | None = None,
 ) -> Iterator[Run]:
     """Check everything, lock the folder and plan, before any source is processed.
 
@@ -179,6 +209,7 @@ def opened(
         request: what is to be extracted.
         shard: the part to process; None for all.
         sources: already found; None: those of the inputs.
+        bucket: whose working copy `request.out` is.
 
     Raises:
         ConfigError, MissingWeightsError, DatasetError: as `extract`.
@@ -193,7 +224,11 @@ def opened(
         raise ConfigError(f"--item-timeout must not be negative, got {request.item_timeout_s:g}")
     require_device(request.device, library="onnxruntime")
     if sources is None:
-        sources = find_sources([Path(given) for given in request.inputs], excluded=folder)
+        sources = find_sources(
+            [Path(given) for given in request.inputs],
+            excluded=folder,
+            excluded_address=None if bucket is None else bucket.address,
+        )
     models = weights_digest(skeleton, offline=request.offline)
     convert_ledger(folder)
     make_folder(folder)
@@ -211,7 +246,7 @@ def opened(
     ):
         if shard is None:
             sweep(folder)
-        yield Run(
+        run = Run(
             request=request,
             shard=shard,
             config=config,
@@ -227,7 +262,11 @@ def opened(
                 shard=shard,
                 workers=workers,
             ),
+            bucket=bucket,
         )
+        if bucket is not None:
+            bucket.begin()
+        yield run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +283,8 @@ class Run:
     records: SourceRecords
     keys: Set[str]
     """Of all inputs, finished ones included; for a shard, only its own."""
+    bucket: BucketDataset | None = None
+    """Where the dataset lies, if `folder` is its working copy."""
 
     def work(
         self, on_progress: ProgressListener | None
@@ -283,7 +324,7 @@ class Run:
             item_timeout_s=self.request.item_timeout_s or None,
             worker_log=self.folder / WORKER_LOG,
         )
-        return process_items(
+        interruption = process_items(
             _task(self),
             items,
             self.records,
@@ -291,8 +332,22 @@ class Run:
             tally=Tally(workers=self.workers, gpus=self.gpus),
             progress=progress,
             shard=self.shard,
-            then=then,
+            then=self._put_then(then),
         )
+        if self.bucket is not None:
+            self.bucket.drain()
+        return interruption
+
+    def _put_then(self, then: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
+        bucket = self.bucket
+        if bucket is None:
+            return then
+
+        def put_then(outcome: Outcome) -> None:
+            bucket.add(outcome, self.records)
+            then(outcome)
+
+        return put_then
 
     def publish(self) -> Dataset:
         """Write the dataset's files from all finished sources.
@@ -323,9 +378,25 @@ class Run:
         rows = delete_left_out(dataset, rows)
         prune(self.folder, rows, self.records.replaced_clips())
         self.records.end_period()
-        write_report(self.folder)
+        self._write_report()
         self.records.require_in_place()
+        if self.bucket is not None:
+            self.bucket.publish()
         return dataset
+
+    def _write_report(self) -> None:
+        bucket = self.bucket
+        if bucket is None:
+            write_report(self.folder)
+            return
+        shown: list[Clip] = []
+
+        def provide(clips: Sequence[Clip]) -> None:
+            shown.extend(clips)
+            bucket.provide(clips)
+
+        write_report(self.folder, provide=provide)
+        bucket.release(shown)
 
 
 def process_items(  # noqa: PLR0913 - a task, its items, and all that keep track of them

@@ -38,6 +38,8 @@ PARALLEL: Final = 16
 """Requests at a time: each waits for the network, and costs little processor time."""
 _PIECE_BYTES: Final = 1 << 20
 _NO_ACCESS: Final = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")
+_OTHER_NOW: Final = ("pre-condition", "preconditionfailed", "precondition failed", "conflict")
+_CANT_COMPARE: Final = ("notimplemented", "not implemented")
 _PLAIN_FILES: Final = {"s3": {"max_concurrency": 1}}
 """One request for a whole file, where it would be several ones for parts of it."""
 
@@ -179,6 +181,34 @@ def create(address: Address, content: bytes) -> bool:
     return _asked(address, attempt)
 
 
+def replace(stored: StoredObject, content: bytes) -> bool:
+    """Put a small object in the place of one that was seen; return False if that is another by now.
+
+    Servers that can't compare (`If-Match`) replace whatever is there.
+
+    Raises:
+        UnreachableError: as `put`.
+    """
+    address = stored.address
+    compares = address.scheme == "s3" and bool(stored.etag)
+
+    def attempt() -> bool:
+        condition = {"IfMatch": f'"{stored.etag}"'} if compares else {}
+        try:
+            _files(address).pipe_file(address.stored_name, content, **condition)
+        except Exception as error:
+            text = str(error).lower()
+            if condition and any(words in text for words in _OTHER_NOW):
+                return False
+            if condition and any(words in text for words in _CANT_COMPARE):
+                _files(address).pipe_file(address.stored_name, content)
+                return True
+            raise
+        return True
+
+    return _asked(address, attempt)
+
+
 def delete(address: Address) -> None:
     """Delete an object; it need not exist. Raises as `put` does."""
     try:
@@ -285,7 +315,11 @@ def _filesystem(scheme: str) -> Any:  # noqa: ANN401 - fsspec has no types
     options: dict[str, object] = {"use_listings_cache": False, "skip_instance_cache": True}
     if scheme == "s3":
         # A server that stays silent is a network fault, and no reason to wait for ever.
-        options["config_kwargs"] = {"connect_timeout": 10, "read_timeout": 60}
+        options["config_kwargs"] = {
+            "connect_timeout": 10,
+            "read_timeout": 60,
+            "retries": {"mode": "standard", "max_attempts": 2},
+        }
     try:
         return fsspec.filesystem(scheme, **options)
     except ImportError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -70,7 +70,9 @@ _IDENTITY_CLASSES: Final = ((1, "1"), (2, "2"), (5, "3 to 5"), (10, "6 to 10"), 
 _MAX_IDENTITIES: Final = 8
 
 
-def write_report(folder: Path) -> Path:
+def write_report(
+    folder: Path, *, provide: Callable[[Sequence[Clip]], None] = lambda _: None
+) -> Path:
     """Write `folder/report.html` from a finished dataset: one file that downloads nothing.
 
     Only its players need other files: the clips and pose videos beside it. The one script in it
@@ -78,6 +80,10 @@ def write_report(folder: Path) -> Path:
 
     All text of outside origin (names, addresses, errors) is escaped, and a content security policy
     in the page blocks anything that still slips through.
+
+    Args:
+        folder: of the dataset.
+        provide: called with the clips whose files are read next.
 
     Raises:
         DatasetError: there is no finished dataset in `folder`.
@@ -106,7 +112,7 @@ def write_report(folder: Path) -> Path:
         style=Markup(_resource("style.css")),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         script_hash=_hash_source(script),
-        **_pictures(dataset, candidates),
+        **_pictures(dataset, candidates, provide),
         **_numbers(dataset.info, candidates),
     )
     path = folder / REPORT_NAME
@@ -123,12 +129,15 @@ def _hash_source(script: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _pictures(dataset: Dataset, candidates: Candidates) -> dict[str, Any]:
+def _pictures(
+    dataset: Dataset, candidates: Candidates, provide: Callable[[Sequence[Clip]], None]
+) -> dict[str, Any]:
     """Return the parts of the page that show single clips: each is a sample of all."""
     identities = candidates.column("identity").filter(_arrow(candidates.kept)).to_pylist()
     kept = np.flatnonzero(candidates.kept)
     sheet = _clips(candidates, [int(kept[at]) for at in choose(identities, MAX_SAMPLES)])
     shown = _clips(candidates, [int(kept[at]) for at in choose(identities, MAX_CLIPS)])
+    provide([*sheet, *shown])
     rejected = np.flatnonzero(candidates.is_status("rejected")).tolist()
     broken = np.flatnonzero(candidates.is_status("failed") | candidates.is_status("quarantined"))
     return {

@@ -1,0 +1,89 @@
+"""How many requests `extract` makes of a bucket, per video: the figures of docs/storage.md.
+
+Runs moto's S3 server, with sources of a few bytes and a worker that makes clips of a few bytes
+(`tests.extraction.quick_worker`): requests don't depend on sizes below 100 MB.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+N_VIDEOS = 20
+
+
+def main() -> None:
+    """Print the requests of a first run, and of a second one that has nothing to do."""
+    with tempfile.TemporaryDirectory() as home:
+        log = Path(home) / "server.log"
+        with socket.socket() as chosen:
+            chosen.bind(("127.0.0.1", 0))
+            port = chosen.getsockname()[1]
+        os.environ.update(
+            AWS_ACCESS_KEY_ID="x",
+            AWS_SECRET_ACCESS_KEY="x",  # noqa: S106 - a server of this process
+            AWS_DEFAULT_REGION="us-east-1",
+            AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}",
+            TPBENCH_CACHE=f"{home}/cache",
+            TPBENCH_SCRATCH=f"{home}/scratch",
+        )
+        command = [sys.executable, "-m", "moto.server", "-p", str(port)]
+        with log.open("wb") as told, subprocess.Popen(command, stdout=told, stderr=told) as server:  # noqa: S603
+            try:
+                time.sleep(6)
+                measure(log)
+            finally:
+                server.kill()
+
+
+def measure(log: Path) -> None:
+    """Extract twice, and count what the server has logged."""
+    from tests.extraction import quick_worker
+    from tests.talks import short_settings
+    from tpbench.extraction import run
+    from tpbench.storage import objects
+    from tpbench.storage.addresses import Address
+    from tpbench.work import InThisProcess
+
+    bucket = Address(scheme="s3", bucket="talks", key="")
+    objects._files(bucket).mkdir("talks")
+    for number in range(N_VIDEOS):
+        objects.write(bucket.below(f"raw/{number}.mp4"), f"talk{number}".encode() * (number + 1))
+    make_task = run._task
+    stand_ins = {
+        "_task": lambda *args: replace(make_task(*args), factory="quick_worker:build"),
+        "Pool": lambda **_: InThisProcess(build=quick_worker.build),
+        "write_report": lambda *_, **__: None,
+    }
+    for name, stand_in in stand_ins.items():
+        setattr(run, name, stand_in)
+    for what in ("first run", "second run"):
+        at = len(log.read_text())
+        run.extract(
+            "s3://talks/raw", "s3://talks/set", preset=short_settings(), skeleton="mediapipe"
+        )
+        requests = re.findall(r'"(?:\x1b\[\d+m)*([A-Z]+) (\S+) HTTP', log.read_text()[at:])
+        counts = Counter(
+            (method, "list" if "list-type" in path else kind(path)) for method, path in requests
+        )
+        print(f"{what}, {N_VIDEOS} videos of one clip: {len(requests)} requests")
+        for (method, of), count in sorted(counts.items()):
+            print(f"  {method:6} {of:24} {count:5} = {count / N_VIDEOS:.2f} a video")
+
+
+def kind(path: str) -> str:
+    """Return what an object is."""
+    parts = path.partition("?")[0].split("/")[2:]
+    return "/".join(parts[:2]) if parts[0] == "set" else f"{parts[0]}*{Path(parts[-1]).suffix}"
+
+
+if __name__ == "__main__":
+    main()
