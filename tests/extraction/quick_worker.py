@@ -38,7 +38,7 @@ from tpbench.extraction.pipeline import (
 )
 from tpbench.extraction.sources import Source, hashed, source_id
 from tpbench.extraction.worker import ExtractionTask
-from tpbench.work.records import require_same
+from tpbench.work.records import folder_id, require_same
 from tpbench.work.worker import JsonObject
 
 FAULTS: dict[str, Exception] = {
@@ -126,7 +126,9 @@ class _NoDetectors:
 def build(config: JsonObject) -> ExtractionTask:
     """Take the place of `tpbench.extraction.worker.build`."""
     folder = Path(config["folder"])
-    require_folder = partial(require_same, folder / ".records", tuple(config["records_id"]))
+    home, known = folder / ".records", config["records_id"]
+    home_id = folder_id(home) if known is None else tuple(known)
+    require_folder = partial(require_same, home, home_id)
     pipeline = QuickPipeline(
         folder=folder,
         require_folder=require_folder,

@@ -26,7 +26,8 @@ from tpbench.files import sha256_of
 ROOT: Final = Path(__file__).resolve().parents[2]
 _FORBIDDEN: Final = "-dac_override,-dac_read_search"
 """What is taken from a driver of root, so that permissions mean something to it as well."""
-_PATIENCE_S: Final = 60.0
+_PATIENCE_S: Final = {"quick": 100.0, "real": 900.0}
+"""By kind of stage: what waits longer has failed."""
 _GONE_S: Final = 20.0
 """Workers of a killed driver are gone by then; those of Ray take longest."""
 
@@ -103,7 +104,7 @@ class Stage:
             less = [f"--bounding-set={_FORBIDDEN}", f"--inh-caps={_FORBIDDEN}"]
             command = [shutil.which("setpriv") or "setpriv", *less, *command]
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        own = {"PYTHONPATH": path, "HOME": str(self.root), "TPBENCH_STATE": str(self.root)}
+        own = {"PYTHONPATH": path, "TPBENCH_STATE": str(self.root)}
         said = self.root / "said"
         with said.open("w") as file:
             process = subprocess.Popen(
@@ -115,7 +116,7 @@ class Stage:
                 cwd=ROOT,
             )
         try:
-            yield Driver(process=process, said=said)
+            yield Driver(process=process, said=said, patience_s=_PATIENCE_S[self.kind])
         finally:
             process.kill()
             process.wait()
@@ -168,10 +169,11 @@ class Driver:
     process: subprocess.Popen[bytes]
     said: Path
     """What it prints on stderr."""
+    patience_s: float
 
     def wait(self) -> tuple[int, str]:
         """Wait for its end; return its exit code and what it printed on stderr."""
-        code = self.process.wait(_PATIENCE_S)
+        code = self.process.wait(self.patience_s)
         return code, self.said.read_text(errors="replace")
 
     def wait_until(self, reached: Callable[[], bool]) -> None:
@@ -181,7 +183,7 @@ class Driver:
             assert self.process.poll() is None, self.said.read_text()[-3000:]
             return reached()
 
-        _wait(reached_in_time, _PATIENCE_S, "waited in vain")
+        _wait(reached_in_time, self.patience_s, "waited in vain")
 
     def kill(self) -> None:
         """SIGKILL the driver, and wait for its end."""
