@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +22,11 @@ from numpy.typing import NDArray
 # Nothing is tested by the clock: on a busy machine, an example may take longer than its deadline.
 settings.register_profile("tpbench", deadline=None)
 settings.load_profile("tpbench")
+
+
+# Byte code is kept, even where the environment says otherwise: hundreds of processes import tpbench.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_configure(config: pytest.Config) -> None:

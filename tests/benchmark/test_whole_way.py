@@ -87,10 +87,12 @@ def test_a_dataset_of_an_earlier_version_gives_the_same(
     data = shutil.copytree(people / "data", tmp_path / "data")
     as_before(data)
     assert sorted(path.name for path in (data / "clips").iterdir()) == ["anna.mp4", "ben.mp4"]
-    found = evaluate("oracle", data, out=tmp_path / "runs", metrics=METRICS, offline=True)
+    found = evaluate(
+        "oracle", data, out=tmp_path / "runs", metrics=METRICS, offline=True, workers=1
+    )
     assert found.scores["psnr"].value == models["oracle"].scores["psnr"].value
     folder = found.runs[0].folder.path
-    verified = verify_run(folder, data=data, offline=True)
+    verified = verify_run(folder, data=data, offline=True, workers=1)
     assert (verified.level, verified.problems) == ("rerun", ())
     build_leaderboard([folder], tmp_path / "board", data=data)
     media = sorted(path.name for path in (tmp_path / "board/media/real").iterdir())

@@ -18,16 +18,14 @@ def find_hip_dots(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     Returns:
         (2, 2) px.
     """
-    red, green, blue = image.astype(np.int16).transpose(2, 0, 1)
+    red, green, blue = image[_BELOW_PX:].astype(np.int16).transpose(2, 0, 1)
     left = (red < 60) & (green > 55) & (green < 125) & (blue > 190)
     right = (red < 70) & (green > 190) & (blue > 110) & (blue < 215) & (green - blue > 25)
     return np.array([_lowest_dot(mask) for mask in (left, right)])
 
 
 def _lowest_dot(mask: NDArray[np.bool_]) -> tuple[float, float]:
-    below = mask.astype(np.uint8)
-    below[:_BELOW_PX] = 0
-    _, _, stats, centres = cv2.connectedComponentsWithStats(below)
+    _, _, stats, centres = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     dots = [
         index
         for index in range(1, len(stats))
@@ -36,4 +34,4 @@ def _lowest_dot(mask: NDArray[np.bool_]) -> tuple[float, float]:
     if not dots:
         return float("nan"), float("nan")
     x, y = centres[max(dots, key=lambda index: stats[index][cv2.CC_STAT_TOP])]
-    return float(x), float(y)
+    return float(x), float(y) + _BELOW_PX

@@ -11,13 +11,17 @@ import pytest
 from numpy.typing import NDArray
 
 import tpbench
+from tests.extraction.real.conftest import FPS
 from tpbench.dataset import Clip, Dataset
+from tpbench.extraction.config import load_preset
 from tpbench.video import read_frames
 
 pytestmark = pytest.mark.shared
 
-TALK = 130
+TALK = 70
 """Frames of a talk on either side of a change."""
+MIN_S = 1.5
+"""Clips may be shorter than the preset's, so that so little of a talk is kept."""
 
 BIKES_CUTS = (30, 76, 137, 187, 242, 250)
 FADES = (6, 46, 184)
@@ -54,7 +58,11 @@ def mixed(
     write_video(folder / "beside.mkv", beside)
     for length in FADES:
         write_video(folder / f"faded{length}.mkv", faded(length))
-    return tpbench.extract([folder], folder / "out", skeleton="mediapipe")
+    preset = load_preset("talkingpose")
+    clip = preset.clip.model_copy(update={"min_s": MIN_S})
+    filters = preset.filters | {"clip.too_short": MIN_S * FPS}
+    settings = preset.model_copy(update={"clip": clip, "filters": filters})
+    return tpbench.extract([folder], folder / "out", preset=settings, skeleton="mediapipe")
 
 
 def kept(rows: list[Clip]) -> list[tuple[int, int]]:
