@@ -24,7 +24,7 @@ settings.register_profile("tpbench", deadline=None)
 settings.load_profile("tpbench")
 
 
-# Byte code is kept, even where the environment says otherwise: hundreds of processes import tpbench.
+# Byte code is kept, even where the environment says otherwise: many processes import tpbench.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
