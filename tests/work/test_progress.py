@@ -84,7 +84,7 @@ def test_a_worker_that_was_stopped_is_named_with_its_item(
     task: TaskSpec, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = StallWatch(stall_s=0.3)
-    for module in ("pool", "worker"):
+    for module in ("pool", "crew"):
         monkeypatch.setattr(f"tpbench.work.{module}.IN_WORK", watch)
     named: list[Stall] = []
 

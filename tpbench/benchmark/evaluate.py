@@ -42,7 +42,7 @@ from tpbench.metrics.scoring.report import (
 from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting, score_pairs
 from tpbench.short_table import ShortTable
 from tpbench.weights import pull_command
-from tpbench.work import Progress, ProgressListener, explain_halts
+from tpbench.work import LOCAL, Engine, Progress, ProgressListener, explain_halts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -244,6 +244,7 @@ def evaluate(  # noqa: PLR0913 - one argument per option
     workers: int | None = None,
     offline: bool = False,
     strict: bool = False,
+    engine: Engine = LOCAL,
     command: Sequence[str] = (),
     on_progress: EvaluationListener | None = None,
 ) -> Evaluation:
@@ -274,6 +275,7 @@ def evaluate(  # noqa: PLR0913 - one argument per option
         workers=workers,
         offline=offline,
         strict=strict,
+        engine=engine,
         command=command,
     )
     return evaluate_request(request, on_progress)
@@ -298,7 +300,8 @@ def evaluate_request(
         TPBenchError: the disk is full; finished clips are kept.
     """
     plan, protocol = plan_evaluation(request)
-    require_device(request.device, library=plan.choice.device_library)
+    if request.engine.is_local:
+        require_device(request.device, library=plan.choice.device_library)
     scoring = ScoringSetting(
         protocol=protocol,
         policies=policies_of(protocol, first=plan.rule.first_frame),
@@ -306,15 +309,17 @@ def evaluate_request(
         workers=request.workers,
         offline=request.offline,
         strict=request.strict,
+        engine=request.engine,
     )
     availability = _check_metrics(scoring)
     if not plan.choice.weight_free:  # the table that comes soon says the same
         _warn_of_blanks(availability)
     done = []
-    for seed in request.seeds:
-        listener = None if on_progress is None else partial(on_progress, seed)
-        of_seed = replace(plan, seed=seed)
-        done.append(_OneSeed(request, of_seed, scoring, availability, listener).do())
+    with request.engine.session():
+        for seed in request.seeds:
+            listener = None if on_progress is None else partial(on_progress, seed)
+            of_seed = replace(plan, seed=seed)
+            done.append(_OneSeed(request, of_seed, scoring, availability, listener).do())
     return Evaluation(
         runs=tuple(run for run, _ in done), reports=tuple(report for _, report in done)
     )

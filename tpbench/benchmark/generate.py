@@ -43,11 +43,11 @@ from tpbench.devices import require_device
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError, number_of
 from tpbench.privacy import public_command, public_values
 from tpbench.work import (
+    LOCAL,
     Executor,
     InThisProcess,
     JsonObject,
     Outcome,
-    Pool,
     Process,
     ProgressCounter,
     ProgressListener,
@@ -106,15 +106,23 @@ def generate_planned(
 ) -> Run:
     """Do what `generate_run` does, for a plan that was made from the request."""
     generator = request.generator
-    require_device(request.device, library=plan.choice.device_library)
-    worker_plan = plan_workers(
-        plan.choice,
-        device=request.device,
-        workers=1 if generator is not None else request.workers,
-        clips=len(plan.selection.wanted),
-    )
+    engine = request.engine if generator is None else LOCAL  # an object can't leave this process
+    if engine.is_local:
+        require_device(request.device, library=plan.choice.device_library)
     folder = plan.folder(Path(request.out))
-    with _removed_if_refused(folder), folder.locked(), explain_halts(folder.path):
+    with (
+        engine.session(),
+        _removed_if_refused(folder),
+        folder.locked(),
+        explain_halts(folder.path),
+    ):
+        worker_plan = plan_workers(
+            plan.choice,
+            device=request.device,
+            workers=1 if generator is not None else request.workers,
+            clips=len(plan.selection.wanted),
+            engine=engine,
+        )
         refuse_existing(folder, request.overwrite)
         adopted = None if generator is None else as_generator(generator, name=request.model)
         generation = _Generation(plan, request, folder, worker_plan)
@@ -154,10 +162,11 @@ def _work(generation: _Generation, generator: Generator | None, progress: Progre
         if generator is not None:
             executor = InThisProcess(build=partial(_keep_open, generator))
         else:
-            executor = Pool(
+            executor = generation.engine.pool(
                 num_workers=workers,
                 recycle_after=_RECYCLE_LIGHT if light else _RECYCLE_HEAVY,
                 worker_log=generation.folder.log,
+                gpu_share=generation.worker_plan.gpu_share,
             )
         run_items(task, items, generation, executor=executor, progress=progress)
 
@@ -188,6 +197,7 @@ class _Generation:
         self, plan: RunPlan, request: EvalRequest, folder: RunFolder, worker_plan: WorkerPlan
     ) -> None:
         self.plan, self.folder, self.worker_plan = plan, folder, worker_plan
+        self.engine = request.engine
         self._request = request
         self._redo_all = request.overwrite == "always"
         self._info: RunInfo | None = None

@@ -30,7 +30,7 @@ from tpbench.baselines.base import (
 from tpbench.baselines.external.spec import is_spec_file
 from tpbench.devices import Library
 from tpbench.errors import ConfigError, TPBenchError
-from tpbench.work import usable_cores
+from tpbench.work import LOCAL, Engine, usable_cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +42,23 @@ class WorkerPlan:
     """One per worker, or one for all."""
     threads: int
     """CPU threads per worker."""
+    gpu_share: float = 0.0
+    """Share of a GPU that Ray sets aside for each worker, which then sees no other."""
 
 
 def plan_workers(
-    choice: ModelChoice, *, device: str, workers: int | None, clips: int
+    choice: ModelChoice,
+    *,
+    device: str,
+    workers: int | None,
+    clips: int,
+    engine: Engine = LOCAL,
 ) -> WorkerPlan:
     """Choose the number of workers, their devices and threads.
 
     Models without weights get one worker per core. All others get one per GPU if `device` is "auto"
-    or "cuda", else a single one; their workers share all cores.
+    or "cuda", else a single one; their workers share all cores. Under Ray, cores and GPUs are those
+    of the cluster, and Ray gives each worker a core and, with weights, a GPU of its own.
 
     Raises:
         ConfigError: `workers` is below 1.
@@ -58,8 +66,14 @@ def plan_workers(
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers must be at least 1, got {workers}")
     if choice.weight_free:
-        count = min(workers or usable_cores(), clips)
+        count = min(engine.num_workers(workers), clips)
         return WorkerPlan(workers=count, devices=(device,), threads=1)
+    if not engine.is_local:
+        num_gpus = engine.num_gpus() if device in {"auto", "cuda"} else 0
+        count = min(workers or max(1, num_gpus), clips)
+        return WorkerPlan(
+            workers=count, devices=(device,), threads=1, gpu_share=1.0 if num_gpus else 0.0
+        )
     gpus = _gpus() if device in {"auto", "cuda"} else ()
     count = min(workers or max(1, len(gpus)), clips)
     devices = tuple(gpus[i % len(gpus)] for i in range(count)) if len(gpus) > 1 else (device,)

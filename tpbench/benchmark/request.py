@@ -28,6 +28,7 @@ from tpbench.foreign import printable
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, Protocol
 from tpbench.metrics.registry import protocol as protocol_named
 from tpbench.video import probe
+from tpbench.work import LOCAL, Engine
 from tpbench.work.records import Shard
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,8 @@ class EvalRequest:
     """Never download the model files of metrics."""
     strict: bool = False
     """Raise an error if a metric can't be measured, instead of leaving it blank."""
+    engine: Engine = LOCAL
+    """Where the worker processes run, to generate and to score."""
     command: Sequence[str] = ()
     """The command line as typed, recorded in `run.json`."""
 

@@ -46,7 +46,7 @@ from tpbench.metrics.scoring.run import (
     pair_folder,
     score_pairs,
 )
-from tpbench.work import Progress, ProgressListener, explain_halts
+from tpbench.work import LOCAL, Engine, Progress, ProgressListener, explain_halts
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,7 @@ def score(  # noqa: PLR0913 - one argument per option
     workers: int | None = None,
     offline: bool = False,
     strict: bool = False,
+    engine: Engine = LOCAL,
     on_progress: ProgressListener | None = None,
 ) -> ScoreReport:
     """Score a folder of generated videos against real ones; see `score_named`.
@@ -97,6 +98,7 @@ def score(  # noqa: PLR0913 - one argument per option
         workers=workers,
         offline=offline,
         strict=strict,
+        engine=engine,
     )
     called = name or Path(generated).resolve().name
     return score_named(request, called, Path(generated), out=Path(out), on_progress=on_progress)
@@ -355,14 +357,15 @@ def score_methods(
         _require_outside(out, request, videos)
     first = RunFolder(path=next(iter(folders.values())))
     reports = {}
-    for name, videos in generated.items():
-        listener = None if on_progress is None else partial(on_progress, name)
-        reports[name] = report = score_named(
-            request, name, videos, out=folders[name], real=real, on_progress=listener
-        )
-        if page:
-            run = RunFolder(path=folders[name])
-            _preview(run, report, request, videos, real=real, other=first, on_progress=listener)
+    with request.engine.session():
+        for name, videos in generated.items():
+            listener = None if on_progress is None else partial(on_progress, name)
+            reports[name] = report = score_named(
+                request, name, videos, out=folders[name], real=real, on_progress=listener
+            )
+            if page:
+                run = RunFolder(path=folders[name])
+                _preview(run, report, request, videos, real=real, other=first, on_progress=listener)
     scored = [folders[name] for name, report in reports.items() if report.clips]
     data = Path(request.real) if real.is_dataset else None
     comparisons = [compare_runs(scored[0], other) for other in scored[1:]]

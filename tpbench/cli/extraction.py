@@ -99,6 +99,8 @@ def extract(
     preset: Preset = "talkingpose",
     skeleton: Skeleton = "dwpose",
     workers: opt.Workers = None,
+    executor: opt.Executor = "local",
+    ray_address: opt.RayAddress = None,
     device: PoseDevice = "auto",
     offline: opt.Offline = False,
     redo: Redo = False,
@@ -138,6 +140,7 @@ def extract(
         retry_failed=retry_failed,
         name=name,
         item_timeout_s=item_timeout,
+        engine=opt.engine(executor, ray_address),
     )
     if fetch:
         from tpbench.extraction.fetched import raw_folder

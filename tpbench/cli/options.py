@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from tpbench.work import Engine
 
 FAILED_EXIT_CODE: Final = 3
 """The command finished, but something failed, is missing or is wrong."""
@@ -79,6 +82,18 @@ GeneratingWorkers = Annotated[
         "model that has weights."
     ),
 ]
+Executor = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Where workers run: on this machine, or on a Ray cluster (extra [ray])."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT. Default: $RAY_ADDRESS, or else a "
+        "Ray of this machine.",
+    ),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Never download model files.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail if a metric cannot be computed.")]
 AllMetrics = Annotated[
@@ -89,6 +104,13 @@ Format = Annotated[
     typer.Option("--format", help="How the table is printed; csv: unrounded."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def engine(executor: Literal["local", "ray"], ray_address: str | None) -> Engine:
+    """Return where the workers run, from `--executor` and `--ray-address`."""
+    from tpbench.work import Engine
+
+    return Engine(name=executor, ray_address=ray_address)
 
 
 def metric_names(text: str | None) -> list[str] | None:

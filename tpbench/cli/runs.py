@@ -88,6 +88,8 @@ def evaluate(
     out: opt.Runs = Path("runs"),
     overwrite: opt.Overwrite = "missing",
     workers: opt.GeneratingWorkers = None,
+    executor: opt.Executor = "local",
+    ray_address: opt.RayAddress = None,
     min_frames: opt.MinFrames = None,
     offline: opt.Offline = False,
     strict: opt.Strict = False,
@@ -122,6 +124,7 @@ def evaluate(
         workers=workers,
         offline=offline,
         strict=strict,
+        engine=opt.engine(executor, ray_address),
         command=("tpbench", *sys.argv[1:]),
     )
     if dry_run:
@@ -286,6 +289,8 @@ def generate(
     shard: Shard = None,
     keep: opt.Keep = "lossless",
     workers: opt.GeneratingWorkers = None,
+    executor: opt.Executor = "local",
+    ray_address: opt.RayAddress = None,
     overwrite: opt.Overwrite = "missing",
     min_frames: opt.MinFrames = None,
     dry_run: DryRun = False,
@@ -314,6 +319,7 @@ def generate(
         out=out,
         workers=workers,
         overwrite=overwrite,
+        engine=opt.engine(executor, ray_address),
         command=("tpbench", *sys.argv[1:]),
     )
     if dry_run:

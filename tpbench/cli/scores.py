@@ -79,6 +79,8 @@ def score(
     identities: Identities = None,
     device: opt.Device = "auto",
     workers: opt.Workers = None,
+    executor: opt.Executor = "local",
+    ray_address: opt.RayAddress = None,
     offline: opt.Offline = False,
     strict: opt.Strict = False,
     no_page: Annotated[
@@ -109,6 +111,7 @@ def score(
         workers=workers,
         offline=offline,
         strict=strict,
+        engine=opt.engine(executor, ray_address),
     )
     folders = _named_folders(generated)
     if dry_run:

@@ -20,7 +20,6 @@ from tpbench.extraction.run import ExtractionRequest, described_settings
 from tpbench.extraction.sharing import divide
 from tpbench.extraction.sources import Source, find_sources, plain_path
 from tpbench.storage.addresses import Address, local_path
-from tpbench.work import num_workers
 from tpbench.work.records import RecordError, Shard, describe_differences
 
 
@@ -86,7 +85,7 @@ def _preview(
 ) -> ExtractionPreview:
     preset = request.preset
     config = preset if isinstance(preset, ExtractionConfig) else load_preset(preset)
-    workers = num_workers(request.workers)
+    workers = request.engine.num_workers(request.workers)
     folder = plain_path(Path(request.out))
     if sources is None:
         inputs = [Path(given) for given in request.inputs]

@@ -33,16 +33,16 @@ from tpbench.extraction.worker import task_spec
 from tpbench.storage.addresses import Address, local_path
 from tpbench.wholebody import PoseSource
 from tpbench.work import (
+    LOCAL,
+    Engine,
     Executor,
     Outcome,
-    Pool,
     Progress,
     ProgressCounter,
     ProgressListener,
     TaskSpec,
     WorkItem,
     explain_halts,
-    num_workers,
     run_items,
 )
 from tpbench.work.records import Shard
@@ -72,6 +72,7 @@ class ExtractionRequest:
     retry_failed: bool = False
     name: str | None = None
     item_timeout_s: float = ITEM_TIMEOUT_S
+    engine: Engine = LOCAL
 
 
 def extract(  # noqa: PLR0913 - the options of the command
@@ -87,6 +88,7 @@ def extract(  # noqa: PLR0913 - the options of the command
     retry_failed: bool = False,
     name: str | None = None,
     item_timeout_s: float = ITEM_TIMEOUT_S,
+    engine: Engine = LOCAL,
     on_progress: ProgressListener | None = None,
 ) -> Dataset:
     """Turn raw videos into an upper-body dataset.
@@ -110,6 +112,7 @@ def extract(  # noqa: PLR0913 - the options of the command
             a share that dropped out) are always retried.
         name: name of the dataset; by default its existing name, for a new one the folder's.
         item_timeout_s: a source without progress for this long is retried; 0 for no limit.
+        engine: where the workers run.
         on_progress: called at every step.
 
     Returns:
@@ -135,6 +138,7 @@ def extract(  # noqa: PLR0913 - the options of the command
         retry_failed=retry_failed,
         name=name,
         item_timeout_s=item_timeout_s,
+        engine=engine,
     )
     return run_extraction(request, on_progress)
 
@@ -219,10 +223,10 @@ def opened(
     preset, skeleton = request.preset, request.skeleton
     config = preset if isinstance(preset, ExtractionConfig) else load_preset(preset)
     folder = plain_path(Path(request.out))
-    workers = num_workers(request.workers)
     if request.item_timeout_s < 0:
         raise ConfigError(f"--item-timeout must not be negative, got {request.item_timeout_s:g}")
-    require_device(request.device, library="onnxruntime")
+    if request.engine.is_local:
+        require_device(request.device, library="onnxruntime")
     if sources is None:
         sources = find_sources(
             [Path(given) for given in request.inputs],
@@ -236,6 +240,7 @@ def opened(
     parts = [config.digest(), skeleton, visibility(skeleton), models, _ROWS_VERSION]
     with (
         explain_halts(folder),
+        request.engine.session(),
         open_records(
             folder,
             settings=settings_digest(parts),
@@ -251,7 +256,7 @@ def opened(
             shard=shard,
             config=config,
             folder=folder,
-            workers=workers,
+            workers=request.engine.num_workers(request.workers),
             gpus=gpus_of(request.skeleton, request.device),
             name=request.name or (former.name if former is not None else folder.name),
             records=records,
@@ -318,7 +323,7 @@ class Run:
             number_of(self.workers, "worker"),
             self.request.skeleton,
         )
-        pool = Pool(
+        pool = self.request.engine.pool(
             num_workers=self.workers,
             recycle_after=RECYCLE_AFTER,
             item_timeout_s=self.request.item_timeout_s or None,
@@ -452,7 +457,8 @@ def _task(run: Run) -> TaskSpec:
     return task_spec(
         config=run.config,
         folder=run.folder,
-        records_id=run.records.home_id,
+        # Elsewhere, the same disk may have another number.
+        records_id=run.records.home_id if run.request.engine.is_local else None,
         skeleton=run.request.skeleton,
         device=run.request.device,
         offline=run.request.offline,

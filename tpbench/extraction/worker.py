@@ -21,7 +21,7 @@ from tpbench.extraction.sources import Source, hashed, why_out_of_reach
 from tpbench.wholebody import PoseSource
 from tpbench.work import TaskSpec
 from tpbench.work.faults import HaltError, PostponedError, machine_fault
-from tpbench.work.records import FolderId, require_same
+from tpbench.work.records import FolderId, folder_id, require_same
 from tpbench.work.worker import JsonObject, ProgressReport
 
 _REPORT_EVERY_FRAMES = 50
@@ -113,7 +113,7 @@ def task_spec(
     *,
     config: ExtractionConfig,
     folder: Path,
-    records_id: FolderId,
+    records_id: FolderId | None,
     skeleton: PoseSource,
     device: Device,
     offline: bool,
@@ -123,7 +123,7 @@ def task_spec(
     Args:
         config: the settings.
         folder: of the dataset.
-        records_id: device and inode of its records.
+        records_id: device and inode of its records; None: as the worker finds them at its start.
         skeleton: family of the skeleton models.
         device: where DWPose runs.
         offline: never fetch model files.
@@ -133,7 +133,7 @@ def task_spec(
         config={
             "settings": config.model_dump(mode="json"),
             "folder": str(folder),
-            "records_id": list(records_id),
+            "records_id": None if records_id is None else list(records_id),
             "skeleton": skeleton,
             "device": device,
             "offline": offline,
@@ -153,7 +153,9 @@ def build(config: JsonObject) -> ExtractionTask:
 
     cv2.setNumThreads(1)  # a worker is one thread; more workers use more cores
     folder = Path(config["folder"])
-    require_folder = partial(require_same, folder / RECORDS_FOLDER, tuple(config["records_id"]))
+    home, known = folder / RECORDS_FOLDER, config["records_id"]
+    home_id = folder_id(home) if known is None else tuple(known)
+    require_folder = partial(require_same, home, home_id)
     settings = ExtractionConfig.model_validate(config["settings"])
     removals = Removals.read(folder)
     suite = build_suite(

@@ -1,5 +1,6 @@
 """Processing of work items: executors, worker processes, progress and records."""
 
+from tpbench.work.engine import LOCAL, Engine
 from tpbench.work.faults import HaltError, PostponedError, explain_halts
 from tpbench.work.pool import (
     Executor,
@@ -32,6 +33,8 @@ from tpbench.work.worker import (
 
 __all__ = [
     "IN_WORK",
+    "LOCAL",
+    "Engine",
     "Executor",
     "HaltError",
     "InThisProcess",

@@ -5,50 +5,41 @@ If a worker is lost, its current item loses one attempt; nothing else is affecte
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
-from typing import Final, Protocol
+from typing import Protocol
 
 from tpbench.errors import ConfigError, TPBenchError
+from tpbench.work.crew import (
+    LOOK_AGAIN_S,
+    Crew,
+    Limits,
+    ReportListener,
+    outcome_of,
+    reporter,
+)
 from tpbench.work.faults import HaltError
 from tpbench.work.locks import require_held
 from tpbench.work.progress import IN_WORK, ProgressCounter
 from tpbench.work.worker import (
-    Answer,
     JsonObject,
     Outcome,
     Process,
-    Report,
-    Started,
     TaskSpec,
     WorkerHandle,
     WorkItem,
     attempt,
-    cause_of_death,
     close_process,
-    throttled,
 )
-
-logger = logging.getLogger(__name__)
-
-_MAX_START_FAILURES: Final = 3
-_STOP_GRACE_S: Final = 1.5
-_LOOK_AGAIN_S: Final = 0.2
-"""Time after which items that were not ready are asked for again."""
-
-ReportListener = Callable[[str, JsonObject], None]
-"""Called with the key of an item and the report of its task."""
 
 
 class Executor(Protocol):
@@ -186,12 +177,12 @@ class InThisProcess:
         try:
             for item in items:
                 if item is None:
-                    time.sleep(_LOOK_AGAIN_S)
+                    time.sleep(LOOK_AGAIN_S)
                     continue
                 process = process or self.build(task.config)
                 with IN_WORK.at(item.key, where="in this process"):
-                    answer = attempt(process, item, _reporter(item.key, on_report))
-                yield _outcome(item, answer)
+                    answer = attempt(process, item, reporter(item.key, on_report))
+                yield outcome_of(item, answer)
         finally:
             if process is not None:
                 close_process(process)
@@ -227,201 +218,37 @@ class Pool:
         on_report: ReportListener | None = None,
     ) -> Generator[Outcome, None, None]:
         """See `Executor.run`. A worker is started only when there is an item for it."""
-        workers = _Workers(self, task, items, on_report)
+        limits = Limits(
+            max_attempts=self.max_attempts,
+            recycle_after=self.recycle_after,
+            item_timeout_s=self.item_timeout_s,
+        )
+        hiring = _Hiring(num_workers=self.num_workers, task=task, log=self.worker_log)
+        return Crew(hiring, limits, task, items, on_report).run()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hiring:
+    """Starts worker processes of this machine."""
+
+    num_workers: int
+    task: TaskSpec
+    log: Path | None
+
+    def start(self) -> WorkerHandle:
+        """See `crew.Hiring`."""
         try:
-            while workers.assign():
-                for worker in workers.wait():
-                    yield from workers.receive(worker)
-                yield from workers.kill_overdue()
-        finally:
-            workers.stop()
-
-
-class _Workers:
-    """The workers of one run, their current items, and the items still to process."""
-
-    def __init__(
-        self,
-        pool: Pool,
-        task: TaskSpec,
-        items: Iterable[WorkItem | None],
-        on_report: ReportListener | None,
-    ) -> None:
-        self._pool = pool
-        self._task = task
-        self._items = iter(items)
-        self._waiting = False
-        """Whether items were not ready when they were last asked for."""
-        self._on_report = on_report
-        self._to_retry: deque[WorkItem] = deque()
-        self._workers: list[WorkerHandle] = []
-        self._start_failures = 0
-
-    def assign(self) -> bool:
-        """Give every free worker an item and start missing workers; False if no item is left."""
-        self._waiting = False
-        for worker in self._workers:
-            if worker.item is None and (item := self._next_item()) is not None:
-                worker.give(item)
-        while len(self._workers) < self._pool.num_workers:
-            if (item := self._next_item()) is None:
-                break
-            worker = self._start_worker()
-            self._workers.append(worker)
-            worker.give(item)
-        return self._waiting or any(worker.item is not None for worker in self._workers)
-
-    def wait(self) -> list[WorkerHandle]:
-        """Return the workers that sent a message or died; may be empty when one is overdue."""
-        limit_s = self._pool.item_timeout_s
-        timeout_s = None
-        if limit_s is not None:
-            ages_s = [time.monotonic() - worker.moved_s for worker in self._busy()]
-            timeout_s = max(0.0, limit_s - max(ages_s, default=0.0))
-        if self._waiting:
-            timeout_s = min(_LOOK_AGAIN_S, _LOOK_AGAIN_S if timeout_s is None else timeout_s)
-        readable = wait([worker.connection for worker in self._workers], timeout_s)
-        return [worker for worker in self._workers if worker.connection in readable]
-
-    def receive(self, worker: WorkerHandle) -> Generator[Outcome, None, None]:
-        """Handle one message of a worker, or its death."""
-        try:
-            message = worker.connection.recv()
-        except (EOFError, OSError):  # OSError: killed in the middle of a message
-            yield from self._lose(worker, why=None)
-            return
-        match message:
-            case Started():
-                self._note_start(worker, message)
-            case Report() if worker.item is not None:
-                worker.moved_s = time.monotonic()
-                _reporter(worker.item.key, self._on_report, limited=False)(message.report)
-            case Answer() if (item := worker.take_item()) is not None:
-                outcome = _outcome(item, message)
-                yield self._retry_or(item, outcome) if message.kind == "bug" else outcome
-                # After a bug, the state of a worker is unknown.
-                if message.kind == "bug" or worker.given >= self._pool.recycle_after:
-                    self._workers.remove(worker)
-                    worker.ask_to_stop()
-                    worker.end(grace_s=_STOP_GRACE_S)
-
-    def kill_overdue(self) -> Generator[Outcome, None, None]:
-        """Kill the workers whose items have made no progress for too long."""
-        limit_s = self._pool.item_timeout_s
-        if limit_s is None:
-            return
-        for worker in self._busy():
-            overdue = time.monotonic() - worker.moved_s >= limit_s
-            if overdue and not worker.connection.poll():
-                yield from self._lose(worker, why=f"it made no progress for {limit_s:g} s")
-
-    def stop(self) -> None:
-        """Stop every worker: ask first, then kill those that don't end within the grace period."""
-        end_s = time.monotonic() + _STOP_GRACE_S
-        try:
-            for worker in self._workers:
-                worker.ask_to_stop()
-            for worker in self._workers:
-                worker.end(grace_s=max(0.0, end_s - time.monotonic()))
-        finally:  # a second Ctrl-C leaves no worker behind either
-            for worker in self._workers:
-                worker.process.kill()
-
-    def _next_item(self) -> WorkItem | None:
-        if self._to_retry:
-            return self._to_retry.popleft()
-        if self._waiting:  # asked once a round is enough
-            return None
-        for item in self._items:
-            self._waiting = item is None
-            return item
-        return None
-
-    def _busy(self) -> list[WorkerHandle]:
-        return [worker for worker in self._workers if worker.ready and worker.item is not None]
-
-    def _start_worker(self) -> WorkerHandle:
-        log = self._pool.worker_log
-        try:
-            return WorkerHandle(self._task, log)
+            return WorkerHandle(self.task, self.log)
         except OSError as error:
-            if log is not None and error.filename == str(log):
+            if self.log is not None and error.filename == str(self.log):
                 raise HaltError(
-                    f"{log}: can't be written ({error.strerror}); put that right and run again"
+                    f"{self.log}: can't be written ({error.strerror}); put that right and run again"
                 ) from error
             raise TPBenchError(
                 f"can't start a worker process: {error}; try fewer workers"
             ) from error
 
-    def _note_start(self, worker: WorkerHandle, message: Started) -> None:
-        if message.refusal is not None:
-            raise message.refusal
-        if message.bug is not None:
-            raise RuntimeError(f"{self._task.factory} raised in a worker:\n{message.bug}")
-        self._start_failures = 0
-        worker.ready = True
-        worker.begin()
-
-    def _lose(self, worker: WorkerHandle, *, why: str | None) -> Generator[Outcome, None, None]:
-        """Remove a dead worker, or kill it because of `why`; its item, if begun, loses a try."""
-        self._workers.remove(worker)
-        wall_s = time.monotonic() - worker.since_s
-        code = worker.end(grace_s=_STOP_GRACE_S if why is None else 0.0)
-        why = why or cause_of_death(code)
-        item = worker.item
-        if not worker.ready:
-            self._start_failures += 1
-            if self._start_failures == _MAX_START_FAILURES:
-                raise TPBenchError(f"workers can't start: {why}; try fewer workers, or more memory")
-            if item is not None:  # not begun yet
-                self._to_retry.appendleft(item)
-        elif item is not None:
-            lost = Outcome(
-                key=item.key,
-                kind="quarantined",
-                attempts=item.attempts + 1,
-                error=f"the worker was lost: {why}",
-                wall_s=wall_s,
-            )
-            yield self._retry_or(item, lost)
-
-    def _retry_or(self, item: WorkItem, last: Outcome) -> Outcome:
-        """Return `last` if the item has no attempts left, else queue it again as `retried`."""
-        if last.attempts >= self._pool.max_attempts:
-            return last
-        logger.info("%s: try %d failed, trying again: %s", item.key, last.attempts, last.error)
-        self._to_retry.append(replace(item, attempts=last.attempts))
-        return replace(last, kind="retried")
-
-
-def _outcome(item: WorkItem, answer: Answer) -> Outcome:
-    """Turn a worker's answer into the outcome of its item.
-
-    Raises:
-        TPBenchError: no further item can be processed.
-    """
-    if answer.kind == "halt":
-        raise TPBenchError(f"{answer.error} (it was at {item.key})")
-    kind = answer.kind if answer.kind in {"done", "postponed"} else "failed"
-    return Outcome(
-        key=item.key,
-        kind=kind,
-        # Postponing uses up no attempt: the item is not at fault.
-        attempts=item.attempts + (kind != "postponed"),
-        result=answer.result,
-        error=answer.error,
-        error_detail=answer.error_detail,
-        wall_s=answer.wall_s,
-        cpu_s=answer.cpu_s,
-    )
-
-
-def _reporter(
-    key: str, listener: ReportListener | None, *, limited: bool = True
-) -> Callable[[JsonObject], None]:
-    def report(progress: JsonObject) -> None:
-        IN_WORK.moved(key)
-        if listener is not None:
-            listener(key, progress)
-
-    return throttled(report) if limited else report
+    def wait(self, workers: Sequence[WorkerHandle], timeout_s: float | None) -> list[WorkerHandle]:
+        """See `crew.Hiring`."""
+        readable = wait([worker.connection for worker in workers], timeout_s)
+        return [worker for worker in workers if worker.connection in readable]

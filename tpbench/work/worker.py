@@ -34,7 +34,6 @@ from tpbench.errors import TPBenchError
 from tpbench.files import require_regular
 from tpbench.foreign import printable
 from tpbench.work.faults import PostponedError, machine_fault, why_halt
-from tpbench.work.progress import IN_WORK
 
 logger = logging.getLogger(__name__)
 
@@ -153,15 +152,25 @@ class Answer:
     cpu_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """The last message of a worker: it is gone."""
+
+    why: str | None = None
+    """In words; None: ending it tells."""
+
+
+Message = Started | Report | Answer | Lost
+
+
 class WorkerHandle:
-    """The driver's handle on one worker process: starts it, exchanges messages, ends it."""
+    """The handle on one worker process of this machine; see `crew.Worker`."""
 
     def __init__(self, task: TaskSpec, log_path: Path | None) -> None:
         self.item: WorkItem | None = None
         self.ready = False
         self.given = 0
         self.since_s = self.moved_s = time.monotonic()
-        """Times at which it got its item, and at which the item last reported progress."""
         self.connection, theirs = Pipe()
         in_main_thread = threading.current_thread() is threading.main_thread()
         arguments = [str(theirs.fileno()), str(os.getpid()), "1" if in_main_thread else "0"]
@@ -179,42 +188,40 @@ class WorkerHandle:
         self._send(sys.path)
         self._send(task)
 
+    @property
+    def where(self) -> str:
+        """The process, as shown to the user."""
+        return f"process {self.process.pid}"
+
     def give(self, item: WorkItem) -> None:
-        """Assign an item to the worker: sent at once, or as soon as the worker is ready."""
-        self.item = item
-        if self.ready:
-            self.begin()
+        """Send an item to a worker that is ready."""
+        self._send(item)
 
-    def begin(self) -> None:
-        """Send the item."""
-        self.given += 1
-        self.since_s = self.moved_s = time.monotonic()
-        if self.item is not None:
-            IN_WORK.begin(self.item.key, where=f"process {self.process.pid}")
-        self._send(self.item)
+    def receive(self) -> list[Message]:
+        """Wait for the next message, and return it."""
+        try:
+            message: Message = self.connection.recv()
+        except (EOFError, OSError):  # OSError: killed in the middle of a message
+            message = Lost()
+        return [message]
 
-    def take_item(self) -> WorkItem | None:
-        """Take the worker's current item from it, and return it."""
-        item, self.item = self.item, None
-        if item is not None:
-            IN_WORK.end(item.key)
-        return item
+    def has_message(self) -> bool:
+        """Whether a message has arrived that is not received yet."""
+        return self.connection.poll()
 
     def ask_to_stop(self) -> None:
-        """Ask an idle worker to end, or interrupt a busy one."""
-        if self.item is None:
+        """Ask an idle worker to end, or interrupt one that is busy or still starting."""
+        if self.ready and self.item is None:
             self._send(None)
         else:
             self.process.send_signal(STOP_SIGNAL)
 
-    def end(self, *, grace_s: float = 0.0) -> int:
+    def end(self, *, grace_s: float = 0.0) -> str:
         """Wait for the worker to end, then kill it and all processes it has started.
 
         Returns:
-            The worker's exit code.
+            How it ended, in words.
         """
-        if self.item is not None:
-            IN_WORK.end(self.item.key)
         try:
             self.process.wait(grace_s)
         except subprocess.TimeoutExpired:
@@ -224,7 +231,11 @@ class WorkerHandle:
             with suppress(ProcessLookupError, PermissionError):  # no process left
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.connection.close()
-        return self.process.wait()
+        return cause_of_death(self.process.wait())
+
+    def kill(self) -> None:
+        """Kill the worker at once; may be called repeatedly."""
+        self.process.kill()
 
     def _send(self, message: object) -> None:
         try:

@@ -99,6 +99,8 @@ class ScoringSetting:
     """Whether a metric that can't be measured is an error, and not a blank."""
     factory: str = FACTORY
     """Factory of the task in worker processes."""
+    engine: work.Engine = work.LOCAL
+    """Where the worker processes run."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -135,9 +137,9 @@ def score_pairs(
         setting=setting,
         availability=availability,
         device=availability.device(setting.device),
-        records=RecordFolder(out / RECORDS_NAME, real_cache_dir()),
+        records=RecordFolder(out / RECORDS_NAME, _cache_of(out, setting.engine)),
     )
-    with _locked(out):
+    with setting.engine.session(), _locked(out):
         jobs, failed = make_jobs(pairing.pairs, availability, setting.policies)
         failed |= scoring.measure(jobs, on_progress)
         report = scoring.report(jobs, failed, real)
@@ -169,7 +171,8 @@ class _Scoring:
         progress = work.ProgressCounter(
             "score", total=total, before=total - len(pending), listener=on_progress
         )
-        cores = work.usable_cores()
+        engine = self.setting.engine
+        cores = engine.num_workers(None)
         workers = min(self.setting.workers or cores, max(1, len(pending)))
         logger.info(
             "scoring into %s: %d of %d clips left, %s on %s, metrics %s",
@@ -183,18 +186,19 @@ class _Scoring:
         config = {
             "policies": asdict(self.setting.policies),
             "records": str(self.out / RECORDS_NAME),
-            "cache": str(real_cache_dir()),
+            "cache": str(_cache_of(self.out, self.setting.engine)),
             "device": self.device,
             "skeleton": self.setting.protocol.skeleton,
             "offline": self.setting.offline,
             "uses_torch": self.availability.uses_torch,
-            "threads": max(1, cores // workers),
+            # Ray gives each worker one core.
+            "threads": max(1, cores // workers) if engine.is_local else 1,
         }
         items = [work.WorkItem(key=job.clip_id, payload=job.to_json()) for job in pending]
         outcomes = _Outcomes(self.out / _LOG_NAME)
         executor: work.Executor = work.InThisProcess(build=build)
-        if workers > 1:
-            executor = work.Pool(num_workers=workers, worker_log=self.out / _LOG_NAME)
+        if workers > 1 or not engine.is_local:
+            executor = engine.pool(num_workers=workers, worker_log=self.out / _LOG_NAME)
         task = work.TaskSpec(factory=self.setting.factory, config=config)
         work.run_items(task, items, outcomes, executor=executor, progress=progress)
         return outcomes.failed
@@ -285,6 +289,11 @@ class _Outcomes:
             progress.finish(outcome.key, frames=frames, counts={"failed": n_failed})
 
 
+def _cache_of(out: Path, engine: work.Engine) -> Path:
+    """Return the folder for features of real clips: on a cluster, one that all nodes see."""
+    return out / RECORDS_NAME / "real" if engine.spans_machines else real_cache_dir()
+
+
 def _environment(device: str) -> dict[str, str]:
     found = {"python": platform.python_version(), "device": device}
     for name in _PACKAGES:
@@ -352,6 +361,8 @@ class ScoreRequest:
     """Never fetch model files."""
     strict: bool = False
     """Whether a metric that can't be measured is an error, and not a blank."""
+    engine: work.Engine = work.LOCAL
+    """Where the worker processes run."""
 
     def setting(self) -> ScoringSetting:
         """Return the settings of the scoring.
@@ -374,6 +385,7 @@ class ScoreRequest:
             workers=self.workers,
             offline=self.offline,
             strict=self.strict,
+            engine=self.engine,
         )
 
 
