@@ -45,7 +45,7 @@ BLOCK = re.compile(
 )
 COMMAND = typer.main.get_command(app)
 VENV = "python3 -m venv .venv && . .venv/bin/activate"
-SHELL = ("git", "conda", "hf", "nvidia-smi", "sudo", "export", "pip")
+SHELL = ("git", "conda", "hf", "nvidia-smi", "sudo", "export", "pip", "ray")
 """Programs that stand in blocks that are not run, besides the Python and pip of a method."""
 OF_A_METHOD = re.compile(r"python3\.\d+|\$TPBENCH_METHODS/[a-z-]+/env/bin/(pip|python)")
 

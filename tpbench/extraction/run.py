@@ -251,12 +251,13 @@ def opened(
     ):
         if shard is None:
             sweep(folder)
+        workers = request.engine.num_workers(request.workers)
         run = Run(
             request=request,
             shard=shard,
             config=config,
             folder=folder,
-            workers=request.engine.num_workers(request.workers),
+            workers=workers,
             gpus=gpus_of(request.skeleton, request.device),
             name=request.name or (former.name if former is not None else folder.name),
             records=records,
