@@ -145,8 +145,8 @@ def test_the_whole_way_of_made_talks(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    for module, build in ((run, drawn_worker.build), (rebuilding, rebuild_task.build)):
-        monkeypatch.setattr(module, "Pool", lambda build=build, **_: InThisProcess(build=build))
+    monkeypatch.setattr(run, "_pool", lambda _: InThisProcess(build=drawn_worker.build))
+    monkeypatch.setattr(rebuilding, "Pool", lambda **_: InThisProcess(build=rebuild_task.build))
     paths = [write_head_talk(tmp_path / f"{name}.mp4", int(name[-1])) for name in TALKS]
     walk(site, {path.stem: path.read_bytes() for path in paths}, caplog=caplog)
 

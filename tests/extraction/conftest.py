@@ -36,7 +36,9 @@ from tpbench.wholebody import (
     RIGHT_WRIST,
     WholeBodyPose,
 )
-from tpbench.work import InThisProcess, Pool
+from tpbench.work import InThisProcess
+
+_POOL = run._pool
 
 SIZE_PX = (640, 480)
 """Width and height of the made-up sources."""
@@ -203,11 +205,11 @@ def quick_clips() -> Iterator[None]:
             lambda *args, **opts: replace(make_task(*args, **opts), factory="quick_worker:build"),
         )  # fmt: skip
         patch.setattr(run, "write_report", lambda _: None)
-        patch.setattr(run, "Pool", lambda **_: InThisProcess(build=quick_worker.build))
+        patch.setattr(run, "_pool", lambda _: InThisProcess(build=quick_worker.build))
         yield
 
 
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clips are made by a worker of its own process, as they are for users."""
-    monkeypatch.setattr(run, "Pool", Pool)
+    monkeypatch.setattr(run, "_pool", _POOL)

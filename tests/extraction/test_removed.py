@@ -37,7 +37,7 @@ SECRETS = ("Ann Uploader", "watch?v=annstalk", "CC-BY-ANN", "ann-s talk.mp4")
 
 def extracted(out: Path, talks: Path, settings: ExtractionConfig, *, redo: bool = False) -> Dataset:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "Pool", lambda **_: InThisProcess(build=build))
+        patch.setattr(run, "_pool", lambda _: InThisProcess(build=build))
         return extract(talks, out, preset=settings, skeleton="mediapipe", workers=1, redo=redo)
 
 

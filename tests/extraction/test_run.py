@@ -105,7 +105,7 @@ def extracted(
 def gone_on(out: Path, *inputs: Path) -> Dataset:
     """Go on with a run in this process: what a worker does is the same, without its start."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "Pool", lambda **_: InThisProcess(build=build))
+        patch.setattr(run, "_pool", lambda _: InThisProcess(build=build))
         return extracted(out, inputs)
 
 
@@ -458,7 +458,7 @@ def test_clips_and_records_are_on_the_disk_before_they_have_their_names(
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(Path, "replace", replace)
-    monkeypatch.setattr(run, "Pool", lambda **_: InThisProcess(build=build))
+    monkeypatch.setattr(run, "_pool", lambda _: InThisProcess(build=build))
     out = tmp_path / "out"
     extracted(out, [talks.one / "a.mp4"], workers=1)
 

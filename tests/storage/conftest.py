@@ -75,4 +75,4 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         run, "_task", lambda *args: replace(make_task(*args), factory="quick_worker:build")
     )
     monkeypatch.setattr(run, "write_report", lambda *_, **__: None)
-    monkeypatch.setattr(run, "Pool", lambda **_: InThisProcess(build=quick_worker.build))
+    monkeypatch.setattr(run, "_pool", lambda _: InThisProcess(build=quick_worker.build))

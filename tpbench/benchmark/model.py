@@ -66,7 +66,8 @@ def plan_workers(
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers must be at least 1, got {workers}")
     if choice.weight_free:
-        count = min(engine.num_workers(workers), clips)
+        cores = usable_cores() if engine.is_local else engine.num_workers(None)
+        count = min(workers or cores, clips)
         return WorkerPlan(workers=count, devices=(device,), threads=1)
     if not engine.is_local:
         num_gpus = engine.num_gpus() if device in {"auto", "cuda"} else 0

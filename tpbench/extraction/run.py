@@ -43,6 +43,7 @@ from tpbench.work import (
     TaskSpec,
     WorkItem,
     explain_halts,
+    num_workers,
     run_items,
 )
 from tpbench.work.records import Shard
@@ -223,6 +224,7 @@ def opened(
     preset, skeleton = request.preset, request.skeleton
     config = preset if isinstance(preset, ExtractionConfig) else load_preset(preset)
     folder = plain_path(Path(request.out))
+    num_workers(request.workers)  # refused before anything is written
     if request.item_timeout_s < 0:
         raise ConfigError(f"--item-timeout must not be negative, got {request.item_timeout_s:g}")
     if request.engine.is_local:
@@ -324,17 +326,11 @@ class Run:
             number_of(self.workers, "worker"),
             self.request.skeleton,
         )
-        pool = self.request.engine.pool(
-            num_workers=self.workers,
-            recycle_after=RECYCLE_AFTER,
-            item_timeout_s=self.request.item_timeout_s or None,
-            worker_log=self.folder / WORKER_LOG,
-        )
         interruption = process_items(
             _task(self),
             items,
             self.records,
-            executor=pool,
+            executor=_pool(self),
             tally=Tally(workers=self.workers, gpus=self.gpus),
             progress=progress,
             shard=self.shard,
@@ -452,6 +448,15 @@ class _Tallied:
         self.records.add(outcome, progress)
         self.tally.add(outcome)
         self.then(outcome)
+
+
+def _pool(run: Run) -> Executor:
+    return run.request.engine.pool(
+        num_workers=run.workers,
+        recycle_after=RECYCLE_AFTER,
+        item_timeout_s=run.request.item_timeout_s or None,
+        worker_log=run.folder / WORKER_LOG,
+    )
 
 
 def _task(run: Run) -> TaskSpec:

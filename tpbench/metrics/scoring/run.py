@@ -172,7 +172,7 @@ class _Scoring:
             "score", total=total, before=total - len(pending), listener=on_progress
         )
         engine = self.setting.engine
-        cores = engine.num_workers(None)
+        cores = work.usable_cores() if engine.is_local else engine.num_workers(None)
         workers = min(self.setting.workers or cores, max(1, len(pending)))
         logger.info(
             "scoring into %s: %d of %d clips left, %s on %s, metrics %s",
