@@ -86,7 +86,7 @@ def node_removed(stage: Stage) -> None:
             stage.open_gates()
             expect(driver.wait(), 3, "")
     finally:
-        cluster.shutdown()  # type: ignore[no-untyped-call]  # as Ray declares it
+        cluster.shutdown()
 
 
 def disk_full(stage: Stage) -> None:

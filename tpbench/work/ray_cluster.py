@@ -31,7 +31,6 @@ from tpbench.work.pool import usable_cores
 logger = logging.getLogger(__name__)
 
 _ADDRESS_VARIABLE: Final = "RAY_ADDRESS"
-_TOKEN: Final = Path("~/.ray/auth_token")
 _MODE_VARIABLE: Final = "RAY_AUTH_MODE"
 _OBJECT_STORE_BYTES: Final = 200 * 2**20
 """Items and results are small; batches of pictures for a GPU are the largest things in it."""
@@ -81,7 +80,7 @@ def connected(address: str | None) -> Iterator[None]:
         yield
         return
     address = address or os.environ.get(_ADDRESS_VARIABLE) or None
-    if address is None or _TOKEN.expanduser().exists():
+    if address is None:
         _use_token()
     with _own_ray() if address is None else _existing(address) as found:
         with _signals_kept():
