@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help install test test-all lint types check bench faults house demo clean
+.PHONY: help install test test-all lint types check bench faults fuzz house demo clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,13 @@ bench: $(VENV)/.installed-dev  ## speed, memory and the codec's floor, into docs
 # One fault again: make faults FAULTS="--engine local --faults driver"
 faults: $(VENV)/.installed-dev  ## every fault done to a run over 60 short videos, by engine: a table
 	$(BIN)/python -m benchmarks.faults $(FAULTS)
+
+# Another corpus, or a smaller one: make fuzz SEED=2 CASES=60
+SEED ?= 1
+CASES ?= 600
+
+fuzz: $(VENV)/.installed-dev  ## hundreds of broken files through the commands that read them; ten minutes
+	$(BIN)/python -m benchmarks.fuzz --seed $(SEED) --cases $(CASES)
 
 house: $(VENV)/.installed-demo  ## what the code looks like: size, imports, what runs in four journeys
 	$(BIN)/python benchmarks/house.py

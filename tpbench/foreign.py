@@ -164,6 +164,26 @@ def parse_json(
     return value
 
 
+def parse_yaml(text: str, *, loader: Any = None) -> Any:  # noqa: ANN401 - YAML, and an untyped class
+    """Return the value of a YAML text.
+
+    Args:
+        text: of one document.
+        loader: PyYAML's class; one that builds plain values only. Default: `yaml.SafeLoader`.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, or a value is not what its tag says.
+    """
+    import yaml
+
+    try:
+        return yaml.load(text, Loader=loader or yaml.SafeLoader)  # noqa: S506 - a safe one
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # PyYAML raises half a dozen kinds for values that tags don't fit
+        raise yaml.YAMLError(str(error) or type(error).__name__) from error
+
+
 def _check(value: object, *, strict: bool) -> None:
     """Refuse parsed values that can't be used."""
     level: list[object] = [value]

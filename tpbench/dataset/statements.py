@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tpbench.errors import ConfigError, did_you_mean
 from tpbench.files import atomic_write_text
-from tpbench.foreign import ForeignFileError, opened_inside
+from tpbench.foreign import ForeignFileError, opened_inside, parse_yaml
 
 STATEMENTS_NAME: Final = "card.yaml"
 _MAX_BYTES: Final = 256 << 10
@@ -200,7 +200,7 @@ def _parsed(text: str) -> Any:  # noqa: ANN401 - whatever YAML holds
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     for name in _repeated(node):
         raise ForeignFileError(f"field '{name}' is given twice")
-    return yaml.safe_load(text)
+    return parse_yaml(text)
 
 
 def _repeated(node: Any) -> Iterator[str]:  # noqa: ANN401 - yaml's nodes have no common type

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tpbench.errors import ConfigError, did_you_mean
 from tpbench.extraction.filters import ALL_FILTERS
 from tpbench.files import read_bounded
+from tpbench.foreign import parse_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +191,7 @@ def parse_preset(text: str, *, origin: str) -> ExtractionConfig:
         ConfigError: with every wrong key and value in one line.
     """
     try:
-        data = yaml.safe_load(text)
+        data = parse_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         # PyYAML lets the ValueError of an impossible date or number through.
         raise ConfigError(f"{origin} is no YAML: {' '.join(str(error).split())}") from error

@@ -27,6 +27,7 @@ from tpbench.video.source import (
     local_url,
     main_sound,
     open_video,
+    packets_of,
 )
 from tpbench.video.timeline import BACK_S
 
@@ -290,7 +291,7 @@ def _blocks_of_clock(
         track = main_sound(container, video)
         if track is None:
             return
-        restarts = max((number for number, _ in _clocked(container.demux(track))), default=0)
+        restarts = max((number for number, _ in _clocked(packets_of(container, track))), default=0)
     is_counted = restarts == info.part_at(info.frame_count).clock
 
     def wanted(packets: Iterable[Packet[AudioStream]]) -> Iterator[Packet[AudioStream]]:
@@ -335,7 +336,7 @@ def _blocks_from(
             if seek_s is not None:
                 with contextlib.suppress(av.FFmpegError):
                     container.seek(int(seek_s * av.time_base))
-            parts = _decoded(path, wanted(container.demux(track)), shape)
+            parts = _decoded(path, wanted(packets_of(container, track)), shape)
         for part in parts:
             if part.start_s is None:
                 continue

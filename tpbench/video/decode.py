@@ -128,7 +128,8 @@ def _seeking(
     while start > 0 and wanted_pts - back_pts > info.start_pts:
         seek_pts = wanted_pts - back_pts
         yield _decode(path, info, threads, seek_pts=seek_pts, latest_key=start), False
-        back_pts = max(2 * back_pts, round(1 / info.time_base))
+        # At least a tick: a lying header may give it minutes.
+        back_pts = max(2 * back_pts, round(1 / info.time_base), 1)
     yield _decode(path, info, threads), True
 
 

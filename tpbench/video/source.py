@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import av
 import numpy as np
@@ -167,6 +167,8 @@ class VideoInfo:
         return [part for part in parts if part.first_frame <= max(frame, 0)][-1]
 
 
+_StreamT = TypeVar("_StreamT", VideoStream, AudioStream)
+
 _DEFAULT_BONUS: Final = 5_000_000
 
 
@@ -298,6 +300,8 @@ _HEADERS = {
 }
 """First bytes of a file, for formats of which libav reads only one or two concatenated files."""
 _MAX_PIXELS = 8192 * 8192
+_OPENING_S: Final = 30.0
+"""Seconds that opening may take: a damaged MPEG-TS can list programs without end."""
 
 
 class _EncryptedPacketError(Exception):
@@ -327,6 +331,9 @@ def open_container(path: Path) -> Iterator[InputContainer]:
         with av.open(
             local_url(path),
             container_options=dict(OPENING),
+            # Formats without a header of their own, such as MPEG-TS, are decoded on opening.
+            options={"max_pixels": str(_MAX_PIXELS)},
+            timeout=(_OPENING_S, None),
             metadata_errors="replace",  # tags may have any encoding, and are not used
         ) as container:
             yield container
@@ -357,6 +364,18 @@ def open_video(path: Path, *, threads: int = 1) -> Iterator[OpenedVideo]:
             raise
 
 
+def packets_of(container: InputContainer, stream: _StreamT) -> Iterator[Packet[_StreamT]]:
+    """Yield the packets of one stream, and the empty ones that flush its decoder.
+
+    In damaged files, streams turn up while packets are read. PyAV 18.1 has no place for them, and
+    decides by chance whether their packets were asked for: it passes them on, or fails at the end.
+    """
+    packets = container.demux(stream)
+    # All other packets have been read by then.
+    with contextlib.suppress(IndexError):
+        yield from (packet for packet in packets if packet.stream.index == stream.index)
+
+
 def readable_packets(
     container: InputContainer, stream: VideoStream, *, log_as: Path | None = None
 ) -> Iterator[Packet[VideoStream]]:
@@ -371,7 +390,7 @@ def readable_packets(
     reason: str | None = None
     end = 0
     try:
-        for packet in container.demux(stream):
+        for packet in packets_of(container, stream):
             # PyAV ends with an empty packet that means "flush the decoder".
             if packet.size:
                 # The mark of Common Encryption (CENC), often only after the first few seconds.
@@ -452,7 +471,9 @@ def _main_video(path: Path, container: InputContainer) -> VideoStream:
         raise MediaError(path, "its video codec is unknown here: convert it to H.264")
     width_px, height_px = stream.codec_context.width, stream.codec_context.height
     if width_px <= 0 or height_px <= 0:
-        raise MediaError(path, "its video has no size: the file is damaged")
+        # libav forgets the size of pictures that it may not decode.
+        reason = "its video has no size, or frames larger than 8192x8192 in area: is it damaged?"
+        raise MediaError(path, reason)
     if width_px * height_px > _MAX_PIXELS:
         reason = f"its frames of {width_px}x{height_px} px are larger than 8192x8192 in area"
         raise MediaError(path, reason)
@@ -463,6 +484,8 @@ def _reason(path: Path, error: Exception) -> str:
     """Return what libav's error means for this file."""
     with path.open("rb") as file:
         head = file.read(12)
+    if isinstance(error, av.ExitError):
+        return f"takes more than {_OPENING_S:.0f} s to open: its tables are damaged"
     if head[4:8] in (b"ftyp", b"mdat", b"wide", b"free"):
         return "was cut off or damaged (MP4/MOV): copy or download it again"
     return f"is not a video that can be read ({getattr(error, 'strerror', None) or error})"

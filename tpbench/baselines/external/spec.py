@@ -33,6 +33,7 @@ from pydantic import (
 from tpbench.canonical import settings_digest
 from tpbench.errors import ConfigError, did_you_mean
 from tpbench.files import read_bounded
+from tpbench.foreign import parse_yaml
 
 Value: TypeAlias = "str | int | float"
 
@@ -415,7 +416,7 @@ def load_spec(name: str) -> MethodSpec:
     path = Path(name).expanduser()
     try:
         text = read_bounded(path, _MAX_BYTES).decode("utf-8")
-        data = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader
+        data = parse_yaml(text, loader=_LOADER)
     except OSError as error:
         raise ConfigError(f"spec '{name}' can't be read: {error.strerror or error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
