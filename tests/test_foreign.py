@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from tpbench.foreign import (
     from_spreadsheet_safe,
     opened_inside,
     parse_json,
+    parse_yaml,
     printable,
     printable_lines,
     read_json,
@@ -165,3 +167,9 @@ def test_a_cell_that_was_made_safe_is_read_as_what_it_was(text: str) -> None:
     safe = spreadsheet_safe(text)
     assert not safe.startswith(tuple("=+-@\t\r"))
     assert from_spreadsheet_safe(safe) == text
+
+
+@pytest.mark.parametrize("text", ["a: !!timestamp x", "a: 2001-02-30", "[" * 5000, "a: !!int x"])
+def test_yaml_whose_values_are_not_what_their_tags_say_is_one_kind_of_error(text: str) -> None:
+    with pytest.raises(yaml.YAMLError):
+        parse_yaml(text)

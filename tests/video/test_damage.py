@@ -101,3 +101,15 @@ def test_real_talks_are_whole(shared_dir: Path, name: str) -> None:
     info = probe(path)
     n_read = sum(1 for _ in read_frames(path, info=info, max_side_px=16))
     assert (n_read, info.notes, info.seams) == (info.frame_count, (), ())
+
+
+def test_reading_from_the_middle_ends_where_a_tick_is_said_to_last_minutes(
+    make_media: MediaMaker,
+) -> None:
+    path = make_media.cfr("ticks.avi", codec="mpeg4", n=30)
+    data = bytearray(path.read_bytes())
+    scale_at = data.index(b"strh") + 8 + 20
+    data[scale_at : scale_at + 8] = (2**31 - 1).to_bytes(4, "little") + (13).to_bytes(4, "little")
+    path.write_bytes(data)
+    assert probe(path).time_base > 60
+    assert len(list(read_frames(path, start_frame=20))) == probe(path).frame_count - 20

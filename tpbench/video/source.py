@@ -300,8 +300,6 @@ _HEADERS = {
 }
 """First bytes of a file, for formats of which libav reads only one or two concatenated files."""
 _MAX_PIXELS = 8192 * 8192
-_OPENING_S: Final = 30.0
-"""Seconds that opening may take: a damaged MPEG-TS can list programs without end."""
 
 
 class _EncryptedPacketError(Exception):
@@ -333,7 +331,6 @@ def open_container(path: Path) -> Iterator[InputContainer]:
             container_options=dict(OPENING),
             # Formats without a header of their own, such as MPEG-TS, are decoded on opening.
             options={"max_pixels": str(_MAX_PIXELS)},
-            timeout=(_OPENING_S, None),
             metadata_errors="replace",  # tags may have any encoding, and are not used
         ) as container:
             yield container
@@ -484,8 +481,6 @@ def _reason(path: Path, error: Exception) -> str:
     """Return what libav's error means for this file."""
     with path.open("rb") as file:
         head = file.read(12)
-    if isinstance(error, av.ExitError):
-        return f"takes more than {_OPENING_S:.0f} s to open: its tables are damaged"
     if head[4:8] in (b"ftyp", b"mdat", b"wide", b"free"):
         return "was cut off or damaged (MP4/MOV): copy or download it again"
     return f"is not a video that can be read ({getattr(error, 'strerror', None) or error})"
