@@ -161,7 +161,9 @@ def _huge(rng: Rng, intact: Intact) -> bytes:
     if where != 1:
         for number in intact.layout.numbers:
             if number.lie == "picture":
-                value = _HUGE.to_bytes(number.n_bytes, "big" if number.big_endian else "little")
+                # Matroska stores numbers in as few bytes as they need.
+                huge = min(_HUGE, (1 << 8 * number.n_bytes) - 1)
+                value = huge.to_bytes(number.n_bytes, "big" if number.big_endian else "little")
                 spoilt[number.at : number.at + number.n_bytes] = value
     if where != 0:
         _huge_in_stream(spoilt, from_share=float(rng.choice([0.0, 0.5])))

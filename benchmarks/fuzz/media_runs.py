@@ -17,7 +17,7 @@ from benchmarks.fuzz.media import MediaCase, intact_clips, media_case
 from benchmarks.fuzz.outcomes import Outcome, Sort
 from tpbench.extraction.config import load_preset
 
-_SIDE_PX: Final = 192
+_SIDE_PX: Final = 256
 _N_FRAMES: Final = 36
 _ITEM_TIMEOUT_S: Final = 120
 _LIMIT_MB: Final = 6000

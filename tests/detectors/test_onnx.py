@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper
 
 from tests.detectors.onnx_standins import MEAN, STD, save_simcc, save_yolox
 from tpbench.detectors.onnx import BoundSession, OnnxModel, planes_of
@@ -78,6 +79,17 @@ def test_a_truncated_model_is_one_clear_error(
     with pytest.raises(ConfigError, match=r"truncated\.onnx.*weights check") as caught:
         OnnxModel(path, device="cpu", num_threads=1, max_batch=1)
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_of_any_length_in_a_model_does_not_fill_the_screen(tmp_path: Path) -> None:
+    path = tmp_path / "long.onnx"
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    node = helper.make_node("Identity", ["z" * 100_000], ["x"])
+    graph = helper.make_graph([node], "long", [], [value])
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    with pytest.raises(ConfigError, match="can't open this") as caught:
+        OnnxModel(path, device="cpu", num_threads=1)
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_fixed_batch_of_several_is_refused(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ _CUDA_OPTIONS: Final = {
 }
 _GPU_BATCH: Final = 8
 _ERRORS_ONLY: Final = 3
+_MOST_SAID: Final = 300
 
 
 class OnnxModel:
@@ -278,4 +279,5 @@ def _shape(axes: list[int | str | None]) -> Shape:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]
+    # A model's own names are in it, and may be of any length.
+    return str(error).strip().split("\n", 1)[0][:_MOST_SAID]
