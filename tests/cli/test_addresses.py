@@ -37,6 +37,8 @@ def test_a_command_that_works_on_folders_says_so(
         ["fetch", "https://x.org/list.csv", "--out", "raw"],
         ["extract", "--offline", "s3://talks/raw", "--out", "set"],
         ["extract", "raw", "--out=s3://talks/set"],
+        ["inspect", "s3://talks/set", "--verify"],
+        ["eval", "--model", "warp", "--data", "s3://talks/set"],
         ["metrics", "list"],
         [],
     ],

@@ -16,13 +16,12 @@ from tests.talks import short_settings
 from tpbench.dataset import Dataset
 from tpbench.dataset.folder import RECORDS_FOLDER
 from tpbench.errors import ConfigError, DatasetError
-from tpbench.extraction.bucket import working_home
 from tpbench.extraction.preview import preview_extraction
 from tpbench.extraction.records import read_records
 from tpbench.extraction.run import ExtractionRequest, extract, run_shard
 from tpbench.storage import objects
 from tpbench.storage.addresses import Address
-from tpbench.storage.mirror import Mirror
+from tpbench.storage.mirror import Mirror, copies_home
 from tpbench.work.faults import HaltError
 from tpbench.work.records import Shard
 
@@ -72,7 +71,7 @@ def test_a_run_into_a_bucket_gives_the_dataset_of_a_folder(
     assert there.digest == local.digest
     assert there.verify() == []
     assert {p.name for p in tmp_path.glob("there/*")} >= {"manifest.parquet", "README.md"}
-    clips = working_home(bucket.below("talks")) / "run" / "talks" / "clips"
+    clips = copies_home(bucket.below("talks")) / "run" / "talks" / "clips"
     assert all(not path.stat().st_size for path in clips.rglob("*.mp4")), "none stays here"
     before = records_in(bucket.below("talks"))
     assert run_on(f"{bucket}/raw", f"{bucket}/talks").digest == local.digest
@@ -175,10 +174,10 @@ def test_a_killed_driver_is_followed_on_another_machine_and_nothing_is_done_twic
     assert 2 <= len(before) < len(TALKS)
     assert f"{RECORDS_FOLDER}/settings.json" in keys(out)
     # The working copy is gone, as on another machine; that its lease is dead was noted.
-    note = (working_home(out) / "run" / ".holder").read_text()
-    shutil.rmtree(working_home(out))
-    (working_home(out) / "run").mkdir(parents=True)
-    (working_home(out) / "run" / ".holder").write_text(note)
+    note = (copies_home(out) / "run" / ".holder").read_text()
+    shutil.rmtree(copies_home(out))
+    (copies_home(out) / "run").mkdir(parents=True)
+    (copies_home(out) / "run" / ".holder").write_text(note)
 
     with started(*command) as process:
         shown, told = process.communicate(timeout=100)

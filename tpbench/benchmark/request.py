@@ -22,6 +22,7 @@ from tpbench.benchmark.tasks import (
     task_rule,
 )
 from tpbench.dataset import Dataset
+from tpbench.dataset.remote import local_dataset
 from tpbench.errors import ConfigError, SubmissionError, did_you_mean
 from tpbench.files import lies_in, missing_folder
 from tpbench.foreign import printable
@@ -109,13 +110,15 @@ class EvalRequest:
 def data_folder(data: Path | str | None) -> Path:
     """Return the folder of the dataset: as given, or from the environment.
 
+    One in object storage is fetched with all its clips.
+
     Raises:
         ConfigError: neither is set.
     """
     found = data if data is not None else os.environ.get(DATA_VARIABLE)
     if not found:
         raise ConfigError(f"no dataset: give its folder by --data, or set {DATA_VARIABLE}")
-    return Path(found)
+    return local_dataset(found, with_clips=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,11 @@ _ARGUMENT: Final = ""
 """Stands for a word that is the value of no option."""
 _TAKEN: Final[Mapping[str, frozenset[str]]] = {
     "extract": frozenset({_ARGUMENT, "--out", "-o"}),
+    "inspect": frozenset({_ARGUMENT}),
+    "check": frozenset({_ARGUMENT}),
+    "eval": frozenset({"--data"}),
+    "generate": frozenset({"--data"}),
+    "score": frozenset({"--real", "--data"}),
 }
 """Command -> its options whose value may be an address."""
 _PATHS: Final = frozenset({"--out", "-o", "--raw", "--preset", "--cookies", "--exclude"})

@@ -30,14 +30,16 @@ def check(
     code 3 if anything is wrong.
     """
     from tpbench.dataset.checking import check_dataset
+    from tpbench.dataset.remote import local_dataset
     from tpbench.work import terminate_as_interrupt
 
+    folder = local_dataset(dataset, with_clips=True)
     with terminate_as_interrupt(), progress_bar("clips", several_steps=True) as show:
 
         def listener(state: Progress) -> None:
             show(state, step=state.step)
 
-        report = check_dataset(dataset, workers=workers, listener=listener)
+        report = check_dataset(folder, workers=workers, listener=listener)
     if as_json:
         print_json(report.to_json())
     else:

@@ -33,8 +33,9 @@ def inspect(
     With a clip, all its measurements; without, the contents and the reject reasons.
     """
     from tpbench.dataset import Dataset
+    from tpbench.dataset.remote import local_dataset
 
-    opened = Dataset.open(dataset)
+    opened = Dataset.open(local_dataset(dataset, with_clips=verify))
     row = opened.find(clip) if clip is not None else None
     problems = opened.verify() if verify else []
     if as_json:

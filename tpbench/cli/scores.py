@@ -95,10 +95,11 @@ def score(
 ) -> None:
     """Score generated videos against real ones. An interrupted run is resumed."""
     from tpbench.benchmark.scored import methods_in
+    from tpbench.dataset.remote import local_dataset
     from tpbench.metrics.scoring.run import ScoreRequest
 
     request = ScoreRequest(
-        real=real,
+        real=local_dataset(real, with_clips=True),
         protocol=protocol,
         metrics=opt.metric_names(metrics),
         split=split,

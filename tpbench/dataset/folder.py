@@ -27,6 +27,7 @@ from tpbench.errors import DatasetError, did_you_mean
 from tpbench.files import atomic_write, require_regular, sha256_of
 from tpbench.foreign import printable
 from tpbench.spread import entries, existing_path, make_place
+from tpbench.storage.addresses import Address
 from tpbench.wholebody import WholeBodyPose, load_pose
 
 if TYPE_CHECKING:
@@ -318,9 +319,15 @@ class Dataset:
     def open(cls, folder: Path | str) -> Dataset:
         """Open a dataset; reads only `dataset.json`.
 
+        Of one in object storage, the tables are fetched; for its clips, see `local_dataset`.
+
         Raises:
             DatasetError: it is missing, of another version or broken, or is a rebuild pack.
         """
+        if Address.of(folder) is not None:
+            from tpbench.dataset.remote import local_dataset
+
+            folder = local_dataset(folder, with_clips=False)
         if (Path(folder) / PACK_NAME).is_file():
             raise DatasetError(
                 f"{folder}: a pack, not a dataset; make the dataset with "

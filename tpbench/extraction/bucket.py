@@ -7,7 +7,6 @@ deletions. The bucket alone counts: another machine may go on where this one die
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -27,9 +26,8 @@ from tpbench.extraction.records import SETTINGS_FILE, SourceRecords, record_path
 from tpbench.extraction.thumbnails import THUMBNAILS, thumbnails_path
 from tpbench.storage.addresses import Address
 from tpbench.storage.lease import Lease, leased
-from tpbench.storage.mirror import Mirror
+from tpbench.storage.mirror import Mirror, copies_home
 from tpbench.storage.objects import UnreachableError
-from tpbench.weights.store import cache_dir
 from tpbench.work.faults import HaltError
 from tpbench.work.locks import locked
 from tpbench.work.records import Shard
@@ -164,7 +162,7 @@ def opened_bucket(address: Address, shard: Shard | None) -> Iterator[BucketDatas
         UnreachableError: the bucket can't be read.
     """
     _require_folder(address)
-    home = working_home(address) / ("run" if shard is None else shard.suffix.lstrip("."))
+    home = copies_home(address) / ("run" if shard is None else shard.suffix.lstrip("."))
     mirror = _mirror(address, home / address.name)
     with (
         told_by_address(mirror.folder, address),
@@ -189,11 +187,6 @@ def looked_at(address: Address) -> Iterator[Path]:
         with told_by_address(mirror.folder, address):
             mirror.restore()
             yield mirror.folder
-
-
-def working_home(address: Address) -> Path:
-    """Return the folder of this machine for the working copies of a dataset in a bucket."""
-    return cache_dir() / "datasets" / hashlib.sha256(str(address).encode()).hexdigest()[:16]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ half-written.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -18,6 +19,7 @@ from typing import Final
 
 from tpbench.storage import objects
 from tpbench.storage.addresses import Address, safe_relative
+from tpbench.weights.store import cache_dir
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,12 @@ LEASES: Final = ".leases"
 """Below the folder in the bucket: who works in it (`tpbench.storage.lease`)."""
 LocalStamp = tuple[int, int, int]
 """Size, modification time in ns, inode: another writing changes one of them."""
+
+
+def copies_home(address: Address) -> Path:
+    """Return the folder of this machine for the copies of a folder in a bucket."""
+    digest = hashlib.sha256(str(address).encode("utf-8", "surrogateescape")).hexdigest()
+    return cache_dir() / "datasets" / digest[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
