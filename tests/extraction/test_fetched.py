@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.usefixtures("quick_clips"), CUT_SOCKETS]
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(pool, "_LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr(pool, "LOOK_AGAIN_S", 0.01)
     with running_site() as site:
         yield site
 
