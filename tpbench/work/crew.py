@@ -90,11 +90,6 @@ W = TypeVar("W", bound=Worker)
 class Hiring(Protocol[W]):
     """Starts workers of one kind, and waits for their messages."""
 
-    @property
-    def num_workers(self) -> int:
-        """How many workers there may be now."""
-        ...
-
     def start(self) -> W:
         """Start a worker; it sends `Started` when its task is built."""
         ...
@@ -106,14 +101,20 @@ class Hiring(Protocol[W]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What an item and a worker are allowed."""
+    """What a run allows its items and workers; executors add where the workers are."""
 
+    num_workers: int
+    """At most as many items are in work at once."""
     max_attempts: int = 3
     """An item that kills its workers or trips over a bug is given up after this many attempts."""
     recycle_after: int = 25
     """Items after which a worker is replaced: native libraries leak, but a start costs seconds."""
     item_timeout_s: float | None = None
     """A worker whose item reports nothing for this long is killed and counts as lost."""
+
+    def __post_init__(self) -> None:
+        if min(self.num_workers, self.max_attempts, self.recycle_after) < 1:
+            raise ValueError(f"want at least 1 worker, attempt and item each, got {self}")
 
 
 class Crew(Generic[W]):
@@ -167,7 +168,7 @@ class Crew(Generic[W]):
             if worker.ready and worker.item is None and (item := self._next_item()) is not None:
                 self._give(worker, item)
         starting = sum(not worker.ready for worker in self._workers)
-        while len(self._workers) < self._hiring.num_workers:
+        while len(self._workers) < self._limits.num_workers:
             if len(self._queue) <= starting:
                 if (item := self._drawn()) is None:
                     break

@@ -189,26 +189,15 @@ class InThisProcess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
+class Pool(Limits):
     """Processes items in `num_workers` processes of this machine.
 
     An item that kills its worker, or trips over a bug, is tried again (`retried`) up to
     `max_attempts` times in all.
     """
 
-    num_workers: int
-    max_attempts: int = 3
-    """An item that kills its workers or trips over a bug is given up after this many attempts."""
-    recycle_after: int = 25
-    """Items after which a worker is replaced: native libraries leak, but a start costs seconds."""
-    item_timeout_s: float | None = None
-    """A worker whose item reports nothing for this long is killed and counts as lost."""
     worker_log: Path | None = None
     """File that workers' output is appended to (native libraries are noisy); None: our stderr."""
-
-    def __post_init__(self) -> None:
-        if min(self.num_workers, self.max_attempts, self.recycle_after) < 1:
-            raise ValueError(f"want at least 1 worker, attempt and item each, got {self}")
 
     def run(
         self,
@@ -218,20 +207,14 @@ class Pool:
         on_report: ReportListener | None = None,
     ) -> Generator[Outcome, None, None]:
         """See `Executor.run`. A worker is started only when there is an item for it."""
-        limits = Limits(
-            max_attempts=self.max_attempts,
-            recycle_after=self.recycle_after,
-            item_timeout_s=self.item_timeout_s,
-        )
-        hiring = _Hiring(num_workers=self.num_workers, task=task, log=self.worker_log)
-        return Crew(hiring, limits, task, items, on_report).run()
+        hiring = _Hiring(task=task, log=self.worker_log)
+        return Crew(hiring, self, task, items, on_report).run()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Hiring:
     """Starts worker processes of this machine."""
 
-    num_workers: int
     task: TaskSpec
     log: Path | None
 

@@ -30,26 +30,18 @@ _LOOK_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RayPool:
+class RayPool(Limits):
     """Processes items in `num_workers` actors, of one core each; otherwise as `Pool`.
 
     Fewer work while the cluster has no room for all; those that wait for room hold no item.
     """
 
-    num_workers: int
-    max_attempts: int = 3
-    """See `Pool`, as for all but the last two."""
-    recycle_after: int = 25
-    item_timeout_s: float | None = None
     worker_log: Path | None = None
+    """See `Pool`."""
     gpu_share: float = 0.0
     """Share of a GPU that each worker takes."""
     address: str | None = None
     """See `Engine.ray_address`."""
-
-    def __post_init__(self) -> None:
-        if min(self.num_workers, self.max_attempts, self.recycle_after) < 1:
-            raise ValueError(f"want at least 1 worker, attempt and item each, got {self}")
 
     def run(
         self,
@@ -59,14 +51,9 @@ class RayPool:
         on_report: ReportListener | None = None,
     ) -> Generator[Outcome, None, None]:
         """See `Executor.run`; also raises `ConfigError` if Ray can't be used."""
-        limits = Limits(
-            max_attempts=self.max_attempts,
-            recycle_after=self.recycle_after,
-            item_timeout_s=self.item_timeout_s,
-        )
         with connected(self.address), _proof(self.worker_log) as seen:
-            hiring = _Hiring(pool=self, task=task, seen=seen, on_report=on_report)
-            yield from Crew(hiring, limits, task, items, on_report).run()
+            hiring = _Hiring(pool=self, task=task, seen=seen)
+            yield from Crew(hiring, self, task, items, on_report).run()
 
 
 @contextmanager
@@ -168,16 +155,11 @@ class _Hiring:
     pool: RayPool
     task: TaskSpec
     seen: Path | None
-    on_report: ReportListener | None
+    _ray: Any = field(default_factory=import_ray)
     _actor: Any = None
     _driver: dict[str, Any] = field(default_factory=described_driver)
     _looked_s: float = field(default_factory=time.monotonic)
     _told: bool = False
-
-    @property
-    def num_workers(self) -> int:
-        """See `crew.Hiring`."""
-        return self.pool.num_workers
 
     @property
     def poll_s(self) -> float:
@@ -187,12 +169,12 @@ class _Hiring:
 
     def start(self) -> RayWorker:
         """See `crew.Hiring`."""
-        ray, pool = import_ray(), self.pool
+        pool = self.pool
         if self._actor is None:
             settings: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0}
             if pool.gpu_share:
                 settings["num_gpus"] = pool.gpu_share
-            self._actor = ray.remote(**settings)(Slot)
+            self._actor = self._ray.remote(**settings)(Slot)
         log = None if pool.worker_log is None else str(pool.worker_log.absolute())
         seen = None if self.seen is None else str(self.seen)
         slot = self._actor.remote(self.task, log, self._driver, seen)
@@ -201,7 +183,6 @@ class _Hiring:
     def wait(self, workers: Sequence[RayWorker], timeout_s: float | None) -> list[RayWorker]:
         """See `crew.Hiring`."""
         self._report_missing(workers)
-        ray = import_ray()
         for worker in workers:
             if worker.call is None:  # idle, as no item is ready
                 worker.listen(limit_s=0.0)
@@ -210,9 +191,9 @@ class _Hiring:
             time.sleep(timeout_s or 0.0)
             return []
         limit_s = _LOOK_S if timeout_s is None else min(timeout_s, _LOOK_S)
-        done, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
+        done, _ = self._ray.wait(list(calls), num_returns=len(calls), timeout=0)
         if not done:
-            done, _ = ray.wait(list(calls), num_returns=1, timeout=limit_s)
+            done, _ = self._ray.wait(list(calls), num_returns=1, timeout=limit_s)
         return [calls[call] for call in done]
 
     def _report_missing(self, workers: Sequence[RayWorker]) -> None:
