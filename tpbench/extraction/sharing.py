@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections.abc import Iterator, Sequence, Set
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ from pydantic import Field
 from tpbench.errors import DatasetError
 from tpbench.extraction.durations import durations_ms, hash64, packed, unpacked
 from tpbench.extraction.sources import Source
-from tpbench.work.locks import InUseError, locked
+from tpbench.work.locks import locked_in_turn
 from tpbench.work.records import Record, RecordError, Shard
 
 logger = logging.getLogger(__name__)
@@ -184,10 +184,9 @@ def _columns(
 @contextmanager
 def _alone(home: Path) -> Iterator[None]:
     """Hold the lock of the division; waits for a shard that is reading durations."""
-    with ExitStack() as held:
-        try:
-            held.enter_context(locked(home / _LOCK))
-        except InUseError:
-            logger.warning("%s: another shard is dividing the videos; waiting for it", home.parent)
-            held.enter_context(locked(home / _LOCK, wait=True))
+
+    def tell() -> None:
+        logger.warning("%s: another shard is dividing the videos; waiting for it", home.parent)
+
+    with locked_in_turn(home / _LOCK, tell):
         yield

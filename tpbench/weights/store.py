@@ -13,7 +13,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tpbench.errors import ConfigError, did_you_mean
 from tpbench.files import atomic_write_text, read_bounded, sha256_of
-from tpbench.work import locks
+from tpbench.work.locks import locked_in_turn
 
 logger = logging.getLogger(__name__)
 
@@ -228,12 +228,11 @@ def locked(key: str) -> Iterator[None]:
     place = make_weights_dir() / ".locks" / f"{key}.lock"
     if place.is_symlink():
         raise ConfigError(f"{place}: is a link that would be written through; remove it")
-    with ExitStack() as held:
-        try:
-            held.enter_context(locks.locked(place))
-        except locks.InUseError:
-            logger.info("another process is fetching %s; waiting for it", key)
-            held.enter_context(locks.locked(place, wait=True))
+
+    def tell() -> None:
+        logger.info("another process is fetching %s; waiting for it", key)
+
+    with locked_in_turn(place, tell):
         yield
 
 

@@ -22,8 +22,8 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -91,6 +91,26 @@ def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[
     finally:
         _HELD.remove(held)
         held.release()
+
+
+@contextmanager
+def locked_in_turn(path: Path, tell: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock file as `locked` does, after its present holder.
+
+    Args:
+        path: see `locked`.
+        tell: called before the wait, if another process holds it.
+
+    Raises:
+        DatasetError, ConfigError: see `locked`.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(path))
+        except InUseError:
+            tell()
+            held.enter_context(locked(path, wait=True))
+        yield
 
 
 def require_held(folder: Path | None = None) -> None:
