@@ -26,7 +26,8 @@ from tpbench.work.locks import locked
 
 logger = logging.getLogger(__name__)
 
-_TABLE_ENDINGS: Final = frozenset({".json", ".parquet", ".csv", ".md", ".html", ".yaml"})
+TABLE_ENDINGS: Final = frozenset({".json", ".parquet", ".csv", ".md", ".html", ".yaml"})
+"""Of the files at the top of a dataset's folder that are its own."""
 _CLIP_FOLDERS: Final = frozenset(kind.folder_name for kind in CLIP_FILES)
 _SEEN: Final = ".seen.json"
 """Beside the copy: what the bucket held when each table was fetched."""
@@ -67,10 +68,9 @@ def _copied(address: Address, with_clips: bool) -> Path:  # noqa: FBT001 - of a 
 
 def _fetch_tables(address: Address, folder: Path) -> None:
     """Fetch the tables that are new, `dataset.json` last, and delete those that are gone."""
-    start = len(address.key) + 1 if address.key else 0
     listed: dict[str, StoredObject] = {}
     for stored in objects.list_objects(address):
-        relative = safe_relative(stored.address.key[start:])
+        relative = safe_relative(address.relative(stored.address))
         if relative is not None and _is_table(relative):
             listed[relative] = stored
     if INFO_NAME not in listed:
@@ -126,9 +126,7 @@ def _is_table(relative: str) -> bool:
     first, slash, _ = relative.partition("/")
     if first.startswith(".") or first in _CLIP_FOLDERS:
         return False
-    return (not slash or first in {"splits", "manifest"}) and Path(
-        relative
-    ).suffix in _TABLE_ENDINGS
+    return (not slash or first in {"splits", "manifest"}) and Path(relative).suffix in TABLE_ENDINGS
 
 
 def _mark(stored: StoredObject) -> list[object]:

@@ -19,6 +19,7 @@ from typing import Final
 from tpbench.dataset import Clip
 from tpbench.dataset.folder import CLIP_FILES, MANIFEST_NAME, RECORDS_FOLDER
 from tpbench.dataset.info import INFO_NAME
+from tpbench.dataset.remote import TABLE_ENDINGS
 from tpbench.errors import ConfigError, TPBenchError
 from tpbench.extraction.leftovers import LEFTOVERS
 from tpbench.extraction.pipeline import WORK_FOLDER
@@ -41,7 +42,6 @@ _MOST_WAITING: Final = 32
 """More sources than this are not processed ahead of the network: their clips fill the disk."""
 _SETTINGS: Final = SETTINGS_FILE.as_posix()
 _SMALL_FOLDERS: Final = frozenset({RECORDS_FOLDER, THUMBNAILS, "splits"})
-_SMALL_ENDINGS: Final = frozenset({".json", ".parquet", ".csv", ".md", ".html", ".yaml"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +218,7 @@ def _is_small(relative: str) -> bool:
     first, slash, _ = relative.partition("/")
     if slash:
         return first in _SMALL_FOLDERS or first == Path(MANIFEST_NAME).stem
-    return Path(relative).suffix in _SMALL_ENDINGS
+    return Path(relative).suffix in TABLE_ENDINGS
 
 
 def _order(relative: str) -> int:

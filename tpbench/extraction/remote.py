@@ -193,4 +193,4 @@ def _datasets_among(root: Address, found: list[StoredObject]) -> set[str]:
 
 
 def _below(root: Address, stored: StoredObject) -> PurePosixPath:
-    return PurePosixPath(stored.address.key[len(root.key) :].lstrip("/"))
+    return PurePosixPath(root.relative(stored.address).lstrip("/"))

@@ -57,6 +57,10 @@ class Address:
             return False
         return not self.key or other.key == self.key or other.key.startswith(f"{self.key}/")
 
+    def relative(self, other: Address) -> str:
+        """Return the key of what lies below this address, from here; empty for itself."""
+        return other.key[len(self.key) + 1 :] if self.key else other.key
+
     @classmethod
     def of(cls, given: Path | str) -> Self | None:
         """Return the address that a user gave, also as a `Path`; None for a path of this machine.

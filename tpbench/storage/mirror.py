@@ -61,9 +61,8 @@ class Mirror:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         listed: dict[str, int] = {}
-        start = len(self.address.key) + 1 if self.address.key else 0
         for stored in objects.list_objects(self.address):
-            relative = safe_relative(stored.address.key[start:])
+            relative = safe_relative(self.address.relative(stored.address))
             if relative is None:
                 logger.warning("%s: left alone, as its name is no path", stored.address)
             elif not relative.startswith(f"{LEASES}/"):
