@@ -63,7 +63,9 @@ _IMPORT: Final = (
 )
 _PULL: Final = ("weights", "pull")
 _SCORE: Final = ("score", "--real", "real", "--generated", "generated", "--out", "new")
-_QUICK: Final = ("--metrics", "psnr", "--workers", "1")
+_SCORE_PICTURES: Final = (
+    *("score", "--out", "new", "--rate", "ignore", "--metrics", "psnr", "--workers", "1"),
+)
 
 PLACES: Final = (
     Place(
@@ -178,30 +180,8 @@ PLACES: Final = (
         format="png",
         path="pictures/talk-0/0002.png",
         commands=(
-            (
-                "score",
-                "--real",
-                "pictures-real",
-                "--generated",
-                "pictures",
-                "--out",
-                "new",
-                "--rate",
-                "ignore",
-                *_QUICK,
-            ),
-            (
-                "score",
-                "--real",
-                "pictures",
-                "--generated",
-                "pictures-real",
-                "--out",
-                "new",
-                "--rate",
-                "ignore",
-                *_QUICK,
-            ),
+            (*_SCORE_PICTURES, "--real", "pictures-real", "--generated", "pictures"),
+            (*_SCORE_PICTURES, "--real", "pictures", "--generated", "pictures-real"),
         ),
         good="new/scores.json:talk-1",
     ),
