@@ -24,6 +24,11 @@ def item(name: str, do: str = "well", attempts: int = 0, **rest: object) -> Work
     return WorkItem(key=name, payload={"name": name, "do": do} | rest, attempts=attempts)
 
 
+def pair() -> tuple[WorkItem, WorkItem]:
+    """Two items that wait for one another: however fast items are, two workers take part."""
+    return item("000", "meet", other="001"), item("001", "meet", other="000")
+
+
 def run(task: TaskSpec, *items: WorkItem, executor: Pool = ONE) -> list[Outcome]:
     with closing(executor.run(task, items)) as outcomes:
         return list(outcomes)
@@ -45,7 +50,7 @@ def workers(folder: Path) -> list[int]:
 
 
 def test_two_hundred_items_are_each_done_once_by_two_workers(task: TaskSpec, folder: Path) -> None:
-    items = [item(f"{number:03d}") for number in range(200)]
+    items = [*pair(), *(item(f"{number:03d}") for number in range(2, 200))]
     outcomes = final(run(task, *items, executor=Pool(num_workers=2, recycle_after=500)))
     assert sorted(outcomes) == [item.key for item in items]
     assert {(outcome.kind, outcome.attempts) for outcome in outcomes.values()} == {("done", 1)}

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.work.test_pool import final, item, tries, workers
+from tests.work.test_pool import final, item, pair, tries, workers
 from tpbench.errors import ConfigError, MissingWeightsError, TPBenchError
 from tpbench.work import IN_WORK, Engine, Outcome, TaskSpec, WorkItem
 
@@ -51,7 +51,7 @@ def gone(pids: list[int], *, limit_s: float = 10.0) -> bool:
 def test_items_are_each_done_once_by_two_workers_of_one_thread(
     task: TaskSpec, folder: Path
 ) -> None:
-    items = [item(f"{number:03d}", "sleep", seconds=0.02) for number in range(30)]
+    items = [*pair(), *(item(f"{number:03d}", "sleep", seconds=0.02) for number in range(2, 30))]
     outcomes = final(run(task, *items, executor=TWO))
     assert sorted(outcomes) == [item.key for item in items]
     assert {(outcome.kind, outcome.attempts) for outcome in outcomes.values()} == {("done", 1)}

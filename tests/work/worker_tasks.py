@@ -50,6 +50,11 @@ class Marker:
     def well(self, payload: JsonObject) -> None:
         pass
 
+    def meet(self, payload: JsonObject) -> None:
+        """Wait until another item is begun, which only another worker can do."""
+        while not (self.folder / f"{payload['other']}.runs").exists():
+            time.sleep(0.005)
+
     def die(self, payload: JsonObject) -> None:
         os.kill(os.getpid(), payload.get("signal", signal.SIGKILL))
 
