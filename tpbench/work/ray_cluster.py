@@ -19,7 +19,6 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,11 +26,11 @@ import tpbench
 from tpbench.errors import ConfigError, TPBenchError
 from tpbench.foreign import printable
 from tpbench.work.pool import usable_cores
+from tpbench.work.ray_token import token_if_asked, token_of_its_own
 
 logger = logging.getLogger(__name__)
 
 _ADDRESS_VARIABLE: Final = "RAY_ADDRESS"
-_MODE_VARIABLE: Final = "RAY_AUTH_MODE"
 _OBJECT_STORE_BYTES: Final = 200 * 2**20
 """Items and results are small; batches of pictures for a GPU are the largest things in it."""
 _END_S: Final = 15.0
@@ -80,11 +79,9 @@ def connected(address: str | None) -> Iterator[None]:
         yield
         return
     address = address or os.environ.get(_ADDRESS_VARIABLE) or None
-    if address is None:
-        _use_token()
-    with _own_ray() if address is None else _existing(address) as found:
+    with _own_ray() if address is None else _existing(address) as (found, shown):
         with _signals_kept():
-            _connect(ray, found, shown=address or "the Ray of this machine")
+            _connect(ray, found, shown=shown)
         try:
             yield
         finally:
@@ -107,19 +104,11 @@ def num_gpus() -> int:
     return int(import_ray().cluster_resources().get("GPU", 0))
 
 
-def _use_token() -> None:
-    """Connect with the user's token, which a Ray of this machine makes if there is none yet."""
-    if _MODE_VARIABLE in os.environ:
-        return
-    os.environ[_MODE_VARIABLE] = "token"
-    raylet = import_module("ray._raylet")
-    if hasattr(raylet, "Config"):  # earlier versions have no tokens
-        raylet.Config.initialize("")  # Ray has read its environment when it was imported
-
-
 @contextmanager
-def _existing(address: str) -> Iterator[str]:
-    yield address
+def _existing(address: str) -> Iterator[tuple[str, str]]:
+    """Yield the address of a cluster, and how it is shown in errors."""
+    with token_if_asked(address) as asked:
+        yield address, f"{address} (which asks for a token)" if asked else address
 
 
 def _connect(ray: Any, address: str, *, shown: str) -> None:  # noqa: ANN401 - untyped
@@ -156,11 +145,14 @@ def _signals_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _own_ray() -> Iterator[str]:
-    """Start a Ray of this machine alone; yields its address."""
+def _own_ray() -> Iterator[tuple[str, str]]:
+    """Start a Ray of this machine alone; yields its address, and how it is shown in errors."""
     root = str(Path(tpbench.__file__).parents[1])
     search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+    with (
+        token_of_its_own(),
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log,
+    ):
         keeper = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
             [sys.executable, "-P", "-c", _KEEPER, json.dumps(sys.path), str(usable_cores())],
             stdin=subprocess.PIPE,
@@ -171,7 +163,7 @@ def _own_ray() -> Iterator[str]:
             start_new_session=True,
         )
         try:
-            yield _address_of(keeper, log)
+            yield _address_of(keeper, log), "the Ray of this machine"
         finally:
             _end(keeper)
 
