@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -64,6 +65,24 @@ def test_clips_in_work_that_share_a_name_are_named_with_their_folders(
         watch.begin(key, where=f"process {at}")
     lines(_state(done=0, frames=1), step="score")
     assert capsys.readouterr().err.strip().endswith("now anna/talk ben/talk other")
+
+
+@pytest.mark.parametrize(
+    ("rates", "shown"),
+    [
+        ({"one": 31.24, "two": 8.0}, "9 frames, one 31.2 two 8.0 frames/s"),
+        (
+            {"a": 9.0, "b": 1.0, "c": 3.0, "d": 2.0},
+            "9 frames, slowest of 4 nodes: b 1.0 d 2.0 c 3.0 frames/s",
+        ),
+    ],
+)
+def test_the_speed_of_each_node_is_shown_and_of_many_that_of_the_slowest(
+    rates: dict[str, float], shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = replace(_state(done=0, frames=9), rates=rates)
+    PlainLines("clips", every_s=0)(state, step="score")
+    assert shown in capsys.readouterr().err
 
 
 def test_clips_of_an_earlier_step_or_call_say_nothing_about_the_time_left(

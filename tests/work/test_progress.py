@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tpbench.work import IN_WORK, Pool, Stall, StallWatch, TaskSpec, WorkItem
+from tpbench.work import IN_WORK, Pool, ProgressCounter, Stall, StallWatch, TaskSpec, WorkItem
 
 
 class Clock:
@@ -118,3 +118,44 @@ def test_nothing_is_left_in_work_after_workers_died(task: TaskSpec) -> None:
     with closing(Pool(num_workers=2, max_attempts=1).run(task, items)) as outcomes:
         assert {outcome.kind for outcome in outcomes} == {"quarantined"}
     assert not IN_WORK.keys()
+
+
+@pytest.fixture
+def counter(watch: StallWatch, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> ProgressCounter:
+    monkeypatch.setattr("tpbench.work.progress.IN_WORK", watch)
+    return ProgressCounter("extract", total=9, listener=None, clock=clock)
+
+
+def test_each_of_several_nodes_has_its_frames_per_second(
+    counter: ProgressCounter, watch: StallWatch, clock: Clock
+) -> None:
+    watch.begin("a", where="process 7", node="one")
+    watch.begin("b", where="process 8", node="two")
+    counter.on_report("a", {"frames": 0})
+    assert counter.state().rates == {}, "of one node there is the sum"
+    counter.on_report("b", {"frames": 0})
+    clock.now_s = 10
+    counter.on_report("a", {"frames": 100})
+    counter.on_report("b", {"frames": 300})
+    watch.end("b")
+    counter.finish("b", frames=350, counts={})
+    assert counter.state().rates == {"one": 10.0, "two": 35.0}
+
+
+def test_a_node_that_is_lost_has_none_after_a_minute_and_its_item_counts_anew(
+    counter: ProgressCounter, watch: StallWatch, clock: Clock
+) -> None:
+    watch.begin("a", where="process 7", node="one")
+    counter.on_report("a", {"frames": 600})
+    watch.begin("a", where="process 8", node="two")
+    clock.now_s = 70
+    counter.on_report("a", {"frames": 120})
+    clock.now_s = 80
+    assert counter.state().rates == {"one": 0.0, "two": 12.0}
+
+
+def test_frames_of_this_machine_are_of_no_node(counter: ProgressCounter, watch: StallWatch) -> None:
+    watch.begin("a", where="process 7")
+    counter.on_report("a", {"frames": 50})
+    counter.finish("a", counts={})
+    assert counter.state().rates == {}

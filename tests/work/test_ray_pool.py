@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -204,17 +205,17 @@ def test_more_workers_than_cores_wait_for_room_and_hold_no_item(
 def test_progress_reaches_the_listener_and_what_workers_print_the_log(
     task: TaskSpec, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    heard: list[tuple[str, object]] = []
+    heard: list[tuple[str, object, str]] = []
     log = tmp_path / "workers.log"
     executor = replace(ONE, max_attempts=1, worker_log=log)
     running = executor.run(
         task,
         [item("a"), item("b", "die", signal=signal.SIGSEGV)],
-        on_report=lambda key, report: heard.append((key, report)),
+        on_report=lambda key, report: heard.append((key, report, IN_WORK.node_of(key))),
     )
     with closing(running) as outcomes:
         assert [outcome.kind for outcome in outcomes] == ["done", "quarantined"]
-    assert heard[0] == ("a", {"frames": 1})
+    assert heard[0] == ("a", {"frames": 1}, socket.gethostname())
     assert "Segmentation fault" in log.read_text()
     assert capfd.readouterr() == ("", "")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["workers.log"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LINE_EVERY_S: Final = 30.0
 """Time between two lines where there is no terminal, such as in the log of a batch job."""
 _NAMED: Final = 3
-"""Items in work that a line names."""
+"""Items in work and nodes that a line names."""
 
 
 class Show(Protocol):
@@ -68,7 +68,7 @@ class PlainLines:
         share = f" ({state.done / state.total:.0%})" if state.total else ""
         parts = [
             f"{state.done:,} of {state.total:,} {self._unit}{share}",
-            *filter(None, [_frames(state), news]),
+            *filter(None, [_frames(state), _rates(state), news]),
         ]
         finished, left = state.done - state.before, state.total - state.done
         if finished > 0 and left > 0:
@@ -82,6 +82,17 @@ class PlainLines:
 def _frames(state: WorkProgress) -> str:
     """Return how many frames were worked on; empty where no frames are looked at."""
     return "" if state.step == "fetch" else counted(state.frames, "frame")
+
+
+def _rates(state: WorkProgress) -> str:
+    """Return the frames per second of each node, of many the slowest; empty if there is one."""
+    rates = state.rates
+    named = list(rates) if len(rates) <= _NAMED else sorted(rates, key=rates.__getitem__)[:_NAMED]
+    if not named:
+        return ""
+    shown = " ".join(f"{node} {rates[node]:.1f}" for node in named)
+    which = f"slowest of {len(rates)} nodes: " if len(rates) > _NAMED else ""
+    return f"{which}{shown} frames/s"
 
 
 def _in_work() -> str:
@@ -149,7 +160,7 @@ def progress_bar(unit: str, *, several_steps: bool = False) -> Iterator[Show]:
 
     def show(state: WorkProgress, *, step: str, news: str = "") -> None:
         head = f"{step}: " if several_steps else ""
-        text = head + ", ".join(filter(None, [_frames(state), news]))
+        text = head + ", ".join(filter(None, [_frames(state), _rates(state), news]))
         bar.update(task, total=state.total, completed=state.done, news=text)
         bar.start()  # only once there is something to show; may be called repeatedly
 

@@ -59,6 +59,11 @@ class Worker(Protocol):
         """The process, as shown to the user."""
         ...
 
+    @property
+    def node(self) -> str:
+        """The name of its machine; empty: this one."""
+        ...
+
     def give(self, item: WorkItem) -> None:
         """Assign an item to a worker that is ready."""
         ...
@@ -181,7 +186,7 @@ class Crew(Generic[W]):
         worker.given += 1
         worker.since_s = worker.moved_s = time.monotonic()
         worker.item = item
-        IN_WORK.begin(item.key, where=worker.where)
+        IN_WORK.begin(item.key, where=worker.where, node=worker.node)
         worker.give(item)
 
     def _timeout_s(self) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 STALL_S: Final = 60.0
 """An item that reported nothing for this long counts as stalled."""
 _CHECK_S: Final = 5.0
+_RATE_S: Final = 60.0
 _REPEAT_FACTOR: Final = 2.0
 """A warning is repeated each time the stall has grown by this factor."""
 
@@ -38,6 +39,8 @@ class Progress:
     """Frames read, written or measured in this run, including unfinished items."""
     counts: Mapping[str, int] = field(default_factory=Counter)
     """Results of this run's items: `failed`, and `kept`, `rejected` or `made`."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Node -> frames per second over the last minute; empty unless several nodes work."""
 
 
 ProgressListener = Callable[[Progress], None]
@@ -50,6 +53,7 @@ class ProgressCounter:
         step: see `Progress`.
         total, before: see `Progress`; None if known only later, see `begin`.
         listener: None for none.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(
@@ -59,12 +63,17 @@ class ProgressCounter:
         total: int | None = None,
         before: int = 0,
         listener: ProgressListener | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._step, self._listener = step, listener
         self._total = self._before = self._done = 0
         self._counts: Counter[str] = Counter()
         self._frames_finished = 0
         self._frames_running: dict[str, int] = {}
+        self._nodes: dict[str, str] = {}
+        """Node of each running item that has reported."""
+        self._rates: dict[str, _Rate] = {}
+        self._clock = clock
         if total is not None:
             self.begin(total=total, before=before)
 
@@ -76,7 +85,13 @@ class ProgressCounter:
 
     def on_report(self, key: str, report: Mapping[str, Any]) -> None:
         """Record how many frames of an item are done."""
-        self._frames_running[key] = int(report["frames"])
+        frames = int(report["frames"])
+        if node := IN_WORK.node_of(key):
+            before = self._frames_running.get(key, 0)
+            self._nodes[key] = node
+            # An item that is tried again begins anew.
+            self._count(node, frames - before if frames >= before else frames)
+        self._frames_running[key] = frames
         self.tell()
 
     def finish(
@@ -93,6 +108,8 @@ class ProgressCounter:
         reported = self._frames_running.pop(key, 0)
         frames = reported if frames is None else frames
         self._frames_finished += frames
+        if node := self._nodes.pop(key, None):
+            self._count(node, frames - reported)
         self._done += done
         self._counts.update(counts)
         results = "".join(f", {number} {name}" for name, number in counts.items() if number)
@@ -108,12 +125,43 @@ class ProgressCounter:
             done=self._done,
             frames=self._frames_finished + sum(self._frames_running.values()),
             counts=Counter(self._counts),
+            rates=self._rates_now(),
         )
 
     def tell(self) -> None:
         """Pass the current progress to the listener."""
         if self._listener is not None:
             self._listener(self.state())
+
+    def _count(self, node: str, frames: int) -> None:
+        now_s = self._clock()
+        self._rates.setdefault(node, _Rate(now_s)).add(max(0, frames), now_s)
+
+    def _rates_now(self) -> dict[str, float]:
+        now_s = self._clock()
+        rates = {node: rate.per_s(now_s) for node, rate in sorted(self._rates.items())}
+        return rates if len(rates) > 1 else {}
+
+
+class _Rate:
+    """Frames per second of one node, over the last minute."""
+
+    def __init__(self, since_s: float) -> None:
+        self._since_s = since_s
+        self._frames: deque[tuple[int, int]] = deque()
+        """(second, frames in it)"""
+
+    def add(self, frames: int, now_s: float) -> None:
+        second = int(now_s)
+        if self._frames and self._frames[-1][0] == second:
+            frames += self._frames.pop()[1]
+        self._frames.append((second, frames))
+
+    def per_s(self, now_s: float) -> float:
+        while self._frames and self._frames[0][0] < now_s - _RATE_S:
+            self._frames.popleft()
+        lasted_s = min(_RATE_S, max(1.0, now_s - self._since_s))
+        return sum(frames for _, frames in self._frames) / lasted_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +184,7 @@ class Stall:
 @dataclass(slots=True)
 class _InWork:
     where: str
+    node: str
     moved_s: float
     warn_after_s: float
 
@@ -160,10 +209,10 @@ class StallWatch:
         self._items: dict[str, _InWork] = {}
         self._thread: threading.Thread | None = None
 
-    def begin(self, key: str, *, where: str) -> None:
-        """Record that an item is begun, in the process named by `where`."""
+    def begin(self, key: str, *, where: str, node: str = "") -> None:
+        """Record that an item is begun, in the process named by `where`; see `node_of`."""
         with self._lock:
-            self._items[key] = _InWork(where, self._clock(), self._stall_s)
+            self._items[key] = _InWork(where, node, self._clock(), self._stall_s)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="stalls", daemon=True)
                 self._thread.start()
@@ -187,6 +236,12 @@ class StallWatch:
             yield
         finally:
             self.end(key)
+
+    def node_of(self, key: str) -> str:
+        """Return the machine that works on an item; empty: this one, or none."""
+        with self._lock:
+            item = self._items.get(key)
+            return "" if item is None else item.node
 
     def keys(self) -> frozenset[str]:
         """Return the keys of the items in progress."""

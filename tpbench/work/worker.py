@@ -193,6 +193,11 @@ class WorkerHandle:
         """The process, as shown to the user."""
         return f"process {self.process.pid}"
 
+    @property
+    def node(self) -> str:
+        """Empty: this machine."""
+        return ""
+
     def give(self, item: WorkItem) -> None:
         """Send an item to a worker that is ready."""
         self._send(item)
