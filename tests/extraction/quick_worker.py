@@ -7,9 +7,10 @@ A source is a text file; its words say what happens to it:
     sleep        takes ten minutes
     die          kills its worker
     bug          is what nobody thought of
-    memory, files, threads, disk, output, ...    what the machine runs out of, or refuses
+    memory, files, threads    what runs out
+    disk, output, ...         what the machine refuses
 
-A file `healthy` beside the dataset ends what kills workers and what the machine refuses.
+A file `healthy` beside the dataset ends what kills workers, runs out or is refused.
     two          gives two clips
 """
 
@@ -41,10 +42,12 @@ from tpbench.extraction.worker import ExtractionTask
 from tpbench.work.records import folder_id, require_same
 from tpbench.work.worker import JsonObject
 
-FAULTS: dict[str, Exception] = {
+SHORTAGES: dict[str, Exception] = {
     "memory": MemoryError(),
     "files": OSError(errno.EMFILE, "Too many open files"),
     "threads": RuntimeError("can't start new thread"),
+}
+FAULTS: dict[str, Exception] = {
     "disk": OSError(errno.EIO, "Input/output error", "clips"),
     "output": PermissionError(errno.EPERM, "Operation not permitted", "clips"),
     "share": OSError(errno.ESTALE, "Stale file handle", "clips"),
@@ -73,8 +76,9 @@ class QuickPipeline:
         if not (self.folder.parent / "healthy").exists():
             if "die" in words:
                 os.kill(os.getpid(), signal.SIGKILL)
-            for word in FAULTS.keys() & set(words):
-                raise FAULTS[word]
+            for word in words:
+                if (error := (SHORTAGES | FAULTS).get(word)) is not None:
+                    raise error
         self.require_folder()
         with staging_folder(self.folder / WORK_FOLDER / source_id(source)) as staging:
             if "sleep" in words:

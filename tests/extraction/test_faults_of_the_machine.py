@@ -7,12 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from tests.extraction.quick_worker import FAULTS
+from tests.extraction.quick_worker import FAULTS, SHORTAGES
 from tests.talks import short_settings
 from tpbench.dataset import Dataset
 from tpbench.errors import DatasetError, TPBenchError
@@ -23,7 +24,7 @@ from tpbench.extraction.sources import Source
 
 SETTINGS = short_settings()
 FIRST = ("memory", "output")
-"""Of the faults; the others are told apart by `tests/execution/test_halt.py`, too."""
+"""Of the faults; the others are told apart by `tests/work/test_faults.py`, too."""
 
 
 pytestmark = pytest.mark.usefixtures("quick_clips")
@@ -64,14 +65,46 @@ def errors(dataset: Dataset) -> list[str | None]:
     return [clip.error for clip in dataset.clips("failed")]
 
 
+def some_slow(faults: Iterable[str]) -> list[object]:
+    """All but the first ones are for the slow suite."""
+    slow = pytest.mark.slow
+    return [fault if fault in FIRST else pytest.param(fault, marks=slow) for fault in faults]
+
+
 @pytest.mark.usefixtures("workers")
-@pytest.mark.parametrize(
-    "fault",
-    [
-        *FIRST,
-        *(pytest.param(fault, marks=pytest.mark.slow) for fault in FAULTS if fault not in FIRST),
-    ],
-)
+@pytest.mark.parametrize("fault", some_slow(SHORTAGES))
+def test_a_video_with_which_something_always_runs_out_is_given_up_after_three_tries(
+    fault: str, talks: Path, out: Path, tmp_path: Path
+) -> None:
+    write(talks / "b.mp4", fault)
+    write(talks / "c.mp4", "c")
+    assert kept(extracted(out, talks)) == {"a.mp4", "c.mp4"}
+    assert standing(out)["b.mp4"] == ("quarantined", 3)
+    assert kept(extracted(out, talks)) == {"a.mp4", "c.mp4"}
+    (tmp_path / "healthy").touch()
+    assert kept(extracted(out, talks, retry_failed=True)) == {"a.mp4", "b.mp4", "c.mp4"}
+
+
+@pytest.mark.usefixtures("workers")
+@pytest.mark.parametrize("fault", some_slow([*SHORTAGES, "die"]))
+def test_a_machine_that_runs_out_with_three_videos_in_a_row_stops_the_run(
+    fault: str, talks: Path, out: Path, tmp_path: Path
+) -> None:
+    names = [f"{letter}.mp4" for letter in "bcdefghi"]
+    for name in names:
+        write(talks / name, f"{fault} {name}")
+    for start in (1, 2):
+        with pytest.raises(TPBenchError, match="more memory, or fewer workers") as said:
+            extracted(out, talks)
+        assert "\n" not in str(said.value)
+        tried = dict.fromkeys(names[: 3 * start], ("pending", 1))
+        assert {n: s for n, s in standing(out).items() if s[1]} == {"a.mp4": ("done", 1)} | tried
+    (tmp_path / "healthy").touch()
+    assert kept(extracted(out, talks)) == {"a.mp4", *names}
+
+
+@pytest.mark.usefixtures("workers")
+@pytest.mark.parametrize("fault", some_slow(FAULTS))
 def test_a_fault_of_the_machine_stops_the_run_and_costs_nobody_an_attempt(
     fault: str, talks: Path, out: Path, tmp_path: Path
 ) -> None:
@@ -323,7 +356,7 @@ def test_equal_videos_of_one_name_are_one_even_if_that_is_seen_late(
 
 @pytest.mark.slow
 def test_too_little_memory_is_one_line(talks: Path, out: Path) -> None:
-    """In an address space of 900 MB MediaPipe's threads can't be started."""
+    """In an address space of 900 MB something runs out: MediaPipe's threads, or the manifest's."""
     command = (
         f"ulimit -v 900000; exec {sys.executable} -m tpbench extract {talks} --out {out} "
         "--skeleton mediapipe --preset demo --workers 1"
@@ -331,4 +364,4 @@ def test_too_little_memory_is_one_line(talks: Path, out: Path) -> None:
     done = subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert len([line for line in done.stderr.splitlines() if line.startswith("error:")]) == 1

@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tests.faults.orders import orders_of, pipe_of
+from tests.faults.orders import pipe_of
 from tests.faults.stage import Stage
 
 _FULL_BYTES: Final = 1 << 20
+_NO_MEMORY: Final = "memory ran out"
 _TIMEOUT_S: Final = {"quick": "2", "real": "20"}
 """By kind of stage: after which a video without progress is given up."""
 
@@ -38,6 +39,8 @@ class Fault:
     only_ray: bool = False
     loses_all: bool = False
     """Whether it deletes finished work, so that all is done again."""
+    reason: str = "the worker was lost: it was killed by SIGKILL (out of memory?)"
+    """Why the poison is given up."""
 
 
 def expect(ended: tuple[int, str], code: int, words: str) -> None:
@@ -131,9 +134,9 @@ def decoder_hangs(stage: Stage) -> None:
     with stage.driver_at_gates("--item-timeout", _TIMEOUT_S[stage.kind]) as driver:
         hung = stage.at(gate)
         stage.order(gate, "hang")
-        (orders_of(stage.root) / other).unlink()
+        stage.withdraw(other)
         driver.wait_until(lambda: _waits_in(pipe_of(stage.root), hung))
-        (orders_of(stage.root) / gate).unlink()
+        stage.withdraw(gate)
         expect(driver.wait(), 3, "")
 
 
@@ -218,12 +221,30 @@ def two_drivers(stage: Stage) -> None:
 
 
 def memory_limit(stage: Stage) -> None:
-    """A worker may take no more memory (RLIMIT_AS) in the middle of a video; later it may."""
+    """A worker may take no more memory (RLIMIT_AS) in the middle of a video, once."""
     gate = stage.gates[0]
     with stage.driver_at_gates() as driver:
         stage.order(gate, "memory")
-        expect(driver.wait(), 2, "more memory, or fewer workers")
+        driver.wait_until(lambda: stage.states().get(gate, ("", ""))[0] == "pending")
+        stage.open_gates()
+        expect(driver.wait(), 3, "")
+
+
+def memory_hog(stage: Stage) -> None:
+    """A video takes more memory than its worker may have, every time; others do not."""
+    stage.order(stage.poison, "memory")
     stage.open_gates()
+    expect(stage.run(), 3, "")
+
+
+def no_memory(stage: Stage) -> None:
+    """No worker may take more memory, whatever its video; later they may."""
+    with stage.driver_at_gates() as driver:
+        for name in stage.good:
+            stage.order(name, "memory")
+        expect(driver.wait(), 2, "more memory, or fewer workers")
+    for name in stage.good:
+        stage.withdraw(name)
 
 
 FAULTS: Final = {
@@ -246,6 +267,8 @@ FAULTS: Final = {
         Fault(name="the output is deleted", act=output_deleted, loses_all=True),
         Fault(name="two drivers on one folder", act=two_drivers),
         Fault(name="a worker hits its memory limit", act=memory_limit),
+        Fault(name="a video takes too much memory", act=memory_hog, reason=_NO_MEMORY),
+        Fault(name="the memory of the machine is full", act=no_memory),
     )
 }
 """By name."""

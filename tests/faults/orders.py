@@ -109,7 +109,7 @@ class Ordered:
             case "hang":
                 pipe_of(self._stage).read_bytes()
             case "memory":
-                _take_too_much()
+                take_too_much()
 
 
 def item_of(payload: JsonObject) -> str | None:
@@ -129,7 +129,7 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _take_too_much() -> None:
+def take_too_much() -> None:
     """Hit the limit of this process's memory as `ulimit -v` or a batch system sets it."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit_bytes = pages * resource.getpagesize() + _MORE_BYTES

@@ -89,10 +89,14 @@ class Stage:
         aside.write_text(word)
         aside.replace(orders_of(self.root) / name)
 
+    def withdraw(self, name: str) -> None:
+        """Let a video be processed as usual."""
+        (orders_of(self.root) / name).unlink(missing_ok=True)
+
     def open_gates(self) -> None:
         """Let the workers go on."""
         for gate in self.gates:
-            (orders_of(self.root) / gate).unlink(missing_ok=True)
+            self.withdraw(gate)
 
     @contextmanager
     def driver(self, *more: str) -> Iterator[Driver]:

@@ -87,12 +87,11 @@ def test_all_good_videos_are_done_once_under(
         fault.act(stage)
         found = audit(stage, undisturbed)
 
-    reason = "the worker was lost: it was killed by SIGKILL (out of memory?)"
     before = stage.good[: len(found.twice)] if fault.loses_all else []
     assert found == Audit(
         done=N_VIDEOS - 1,
         twice=tuple(before),
-        quarantined={stage.poison: reason},
+        quarantined={stage.poison: fault.reason},
         redone=(),
         differs="",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tpbench.errors import ConfigError, MediaError, TPBenchError
-from tpbench.work.faults import explain_halts, machine_fault, why_halt
+from tpbench.work.faults import explain_halts, machine_fault, ran_out, why_halt
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
@@ -88,3 +88,10 @@ def test_an_output_folder_that_lost_a_part_is_no_items_fault(number: int) -> Non
 def test_a_name_that_is_too_long_is_the_items_own_fault() -> None:
     error = OSError(errno.ENAMETOOLONG, "File name too long", "/out/clips/x.mp4")
     assert machine_fault(error, where=Path("/out")) is None
+
+
+def test_a_video_that_libav_has_no_memory_for_is_not_said_to_be_broken() -> None:
+    error = MediaError("talk.mp4", "can't be read")
+    error.__cause__ = OSError(errno.ENOMEM, "Cannot allocate memory")
+    assert ran_out(error) == "Cannot allocate memory"
+    assert ran_out(MediaError("talk.mp4", "is not a video")) is None

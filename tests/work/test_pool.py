@@ -125,6 +125,36 @@ def test_a_poisonous_item_is_quarantined_after_three_tries_and_harms_no_other(
     assert all(outcomes[key].kind == "done" and tries(folder, key) == 1 for key in "abcd")
 
 
+def test_what_takes_too_much_memory_is_quarantined_after_all_others_were_done(
+    task: TaskSpec, folder: Path
+) -> None:
+    outcomes = run(task, item("hog", "take_too_much"), item("a"), item("b"))
+    assert [outcome.key for outcome in outcomes] == ["hog", "a", "b", "hog", "hog"]
+    assert (outcomes[-1].kind, outcomes[-1].attempts) == ("quarantined", 3)
+    assert outcomes[-1].error == "memory ran out"
+    assert len(set(workers(folder))) == 3, "a worker whose memory ran out is replaced"
+
+
+@pytest.mark.parametrize("how", ["take_too_much", "die"])
+@pytest.mark.parametrize("executor", [ONE, Pool(num_workers=8)], ids=["one", "eight"])
+def test_three_items_in_a_row_without_memory_are_the_machines_fault(
+    how: str, executor: Pool, task: TaskSpec, folder: Path
+) -> None:
+    names = [f"{number}" for number in range(8)]
+    with pytest.raises(TPBenchError, match=r"at 3 items in a row .*; the run has stopped"):
+        run(task, *(item(name, how) for name in names), executor=executor)
+    assert all(tries(folder, name) == 1 for name in names if (folder / f"{name}.runs").exists())
+
+
+def test_items_that_failed_before_come_last_and_are_no_evidence_against_the_machine(
+    task: TaskSpec,
+) -> None:
+    hogs = [item(name, "take_too_much", attempts=1) for name in "abcd"]
+    outcomes = run(task, *hogs, item("e"), executor=replace(ONE, max_attempts=2))
+    assert [outcome.key for outcome in outcomes] == ["e", *"abcd"]
+    assert {outcome.kind for outcome in outcomes[1:]} == {"quarantined"}
+
+
 def test_tries_of_earlier_runs_count(task: TaskSpec, folder: Path) -> None:
     (outcome,) = run(task, item("poison", "die", attempts=2))
     assert (outcome.kind, outcome.attempts) == ("quarantined", 3)

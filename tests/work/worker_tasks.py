@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.faults.orders import take_too_much
 from tpbench.errors import MediaError, MissingWeightsError
 from tpbench.work import JsonObject, ProgressReport
 
@@ -63,6 +64,9 @@ class Marker:
         self.child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         append(self.folder / "children", str(self.child.pid))
         getattr(self, str(payload["then"]))(payload)
+
+    def take_too_much(self, payload: JsonObject) -> None:
+        take_too_much()
 
     def leave(self, payload: JsonObject) -> None:
         sys.exit(payload["code"])

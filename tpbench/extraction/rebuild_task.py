@@ -22,7 +22,7 @@ from tpbench.extraction.sources import Source, why_out_of_reach
 from tpbench.privacy import public_message
 from tpbench.video import probe
 from tpbench.work import JsonObject, ProgressReport, TaskSpec
-from tpbench.work.faults import HaltError, PostponedError, machine_fault
+from tpbench.work.faults import HaltError, PostponedError, machine_fault, ran_out
 from tpbench.work.records import FolderId, require_same
 
 _NAME_DIGITS: Final = 32
@@ -142,7 +142,7 @@ class RebuildTask:
 
     def _classified(self, source: Source, error: Exception) -> Exception:
         """Distinguish faults of the machine from bugs; return what to raise."""
-        if isinstance(error, PostponedError):
+        if isinstance(error, PostponedError) or ran_out(error) is not None:
             return error
         if (why := why_out_of_reach(source, error)) is not None:
             return PostponedError(f"{source.shown_path}: {why}; the next run tries again")

@@ -20,7 +20,7 @@ from tpbench.extraction.rows import duplicate_row
 from tpbench.extraction.sources import Source, hashed, why_out_of_reach
 from tpbench.wholebody import PoseSource
 from tpbench.work import TaskSpec
-from tpbench.work.faults import HaltError, PostponedError, machine_fault
+from tpbench.work.faults import HaltError, PostponedError, machine_fault, ran_out
 from tpbench.work.records import FolderId, folder_id, require_same
 from tpbench.work.worker import JsonObject, ProgressReport
 
@@ -101,6 +101,8 @@ def classified(
         require_folder()
     except HaltError as gone:
         return gone
+    if ran_out(error) is not None:
+        return error  # who is at fault shows as other sources are processed
     fault = machine_fault(error, where=folder)
     if fault is not None:
         return HaltError(fault)

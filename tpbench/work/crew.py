@@ -14,13 +14,16 @@ from dataclasses import dataclass, replace
 from typing import Final, Generic, Protocol, TypeVar
 
 from tpbench.errors import TPBenchError
+from tpbench.work.faults import MORE_MEMORY
 from tpbench.work.progress import IN_WORK
 from tpbench.work.worker import (
+    OUT_OF_MEMORY,
     Answer,
     JsonObject,
     Lost,
     Message,
     Outcome,
+    OutcomeKind,
     Report,
     Started,
     TaskSpec,
@@ -31,6 +34,7 @@ from tpbench.work.worker import (
 logger = logging.getLogger(__name__)
 
 _MAX_START_FAILURES: Final = 3
+_MAX_SHORTAGES: Final = 3
 STOP_GRACE_S: Final = 1.5
 """Time that a worker has to clear up before it is killed."""
 LOOK_AGAIN_S: Final = 0.2
@@ -122,6 +126,38 @@ class Limits:
             raise ValueError(f"want at least 1 worker, attempt and item each, got {self}")
 
 
+class Shortages:
+    """Tells an item that takes too much memory from a machine that has none left.
+
+    An item loses an attempt. But if several new items in a row ran out of memory, with none done in
+    between, the machine is at fault. An item that failed before is no evidence against it.
+    """
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+
+    def note(self, item: WorkItem, outcome: Outcome, *, short: bool) -> None:
+        """Take note of an attempt.
+
+        Args:
+            item: as it was given to a worker.
+            outcome: of the attempt.
+            short: whether memory, threads or open files ran out.
+
+        Raises:
+            TPBenchError: the machine is at fault.
+        """
+        if outcome.kind == "done":
+            self._keys.clear()
+        elif short and item.attempts == 0:
+            self._keys.add(item.key)
+        if len(self._keys) == _MAX_SHORTAGES:
+            raise TPBenchError(
+                f"{outcome.error}, at {_MAX_SHORTAGES} items in a row (the last was {item.key}); "
+                f"{MORE_MEMORY}"
+            )
+
+
 class Crew(Generic[W]):
     """The workers of one run, their current items, and the items still to process.
 
@@ -147,7 +183,10 @@ class Crew(Generic[W]):
         """Whether items were not ready when they were last asked for."""
         self._on_report = on_report
         self._queue: deque[WorkItem] = deque()
-        """Items to try again, and one for each worker that is being started."""
+        """One for each worker that is being started."""
+        self._later: deque[WorkItem] = deque()
+        """Items that failed before; they come after all others, which may fare better."""
+        self._shortages = Shortages()
         self._workers: list[W] = []
         self._start_failures = 0
 
@@ -180,7 +219,7 @@ class Crew(Generic[W]):
                 self._queue.append(item)
             self._workers.append(self._hiring.start())
             starting += 1
-        return self._waiting or bool(self._queue or self._busy())
+        return self._waiting or bool(self._queue or self._later or self._busy())
 
     def _give(self, worker: W, item: WorkItem) -> None:
         worker.given += 1
@@ -209,9 +248,11 @@ class Crew(Generic[W]):
                 reporter(worker.item.key, self._on_report, limited=False)(message.report)
             case Answer() if (item := _taken(worker)) is not None:
                 outcome = outcome_of(item, message)
-                yield self._retry_or(item, outcome) if message.kind == "bug" else outcome
+                again = message.kind in {"bug", "ran_out"}
+                yield self._retry_or(item, outcome) if again else outcome
+                self._shortages.note(item, outcome, short=message.kind == "ran_out")
                 # After a bug, the state of a worker is unknown.
-                if message.kind == "bug" or worker.given >= self._limits.recycle_after:
+                if again or worker.given >= self._limits.recycle_after:
                     self._workers.remove(worker)
                     worker.ask_to_stop()
                     worker.end(grace_s=STOP_GRACE_S)
@@ -246,12 +287,15 @@ class Crew(Generic[W]):
         return self._queue.popleft() if self._queue else self._drawn()
 
     def _drawn(self) -> WorkItem | None:
-        if self._waiting:  # asked once a round is enough
-            return None
-        for item in self._items:
-            self._waiting = item is None
-            return item
-        return None
+        if not self._waiting:  # asked once a round is enough
+            for item in self._items:
+                self._waiting = item is None
+                if item is None:
+                    break
+                if item.attempts == 0:
+                    return item
+                self._later.append(item)
+        return self._later.popleft() if self._later else None
 
     def _busy(self) -> list[W]:
         return [worker for worker in self._workers if worker.item is not None]
@@ -286,13 +330,14 @@ class Crew(Generic[W]):
                 wall_s=wall_s,
             )
             yield self._retry_or(item, lost)
+            self._shortages.note(item, lost, short=OUT_OF_MEMORY in why)
 
     def _retry_or(self, item: WorkItem, last: Outcome) -> Outcome:
         """Return `last` if the item has no attempts left, else queue it again as `retried`."""
         if last.attempts >= self._limits.max_attempts:
             return last
         logger.info("%s: try %d failed, trying again: %s", item.key, last.attempts, last.error)
-        self._queue.append(replace(item, attempts=last.attempts))
+        self._later.append(replace(item, attempts=last.attempts))
         return replace(last, kind="retried")
 
 
@@ -312,7 +357,12 @@ def outcome_of(item: WorkItem, answer: Answer) -> Outcome:
     """
     if answer.kind == "halt":
         raise TPBenchError(f"{answer.error} (it was at {item.key})")
-    kind = answer.kind if answer.kind in {"done", "postponed"} else "failed"
+    kind: OutcomeKind = "failed"
+    match answer.kind:
+        case "done" | "postponed":
+            kind = answer.kind
+        case "ran_out":
+            kind = "quarantined"
     return Outcome(
         key=item.key,
         kind=kind,

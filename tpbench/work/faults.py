@@ -1,7 +1,8 @@
 """Faults of the machine rather than of an item: a full disk, no memory, a lost network share.
 
 They end a run with one line and cost no item an attempt. Once the fault is fixed, the same command
-resumes the run.
+resumes the run. Where memory, threads or open files run out, either may be at fault; a crew finds
+out which (`crew.Shortages`).
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ _RUN_OUT: Final = (
 )
 """Texts by which libraries' own errors report that memory, threads or open files ran out."""
 _ADVICE: Final = "the run has stopped, what is finished is kept: put that right and run again"
+MORE_MEMORY: Final = f"{_ADVICE} (more memory, or fewer workers)"
+"""What to do where memory, threads or open files ran out."""
 
 
 class HaltError(TPBenchError):
@@ -88,8 +91,8 @@ def why_halt(error: BaseException, *, where: Path | None = None) -> str | None:
 def machine_fault(error: BaseException, *, where: Path | None = None) -> str | None:
     """Return the fault of the machine behind an error; None if there is none.
 
-    Beyond `why_halt`: memory, threads or open files ran out; or, unless the error is about an input
-    (`MediaError` and the like), a file or folder can't be reached or written.
+    Beyond `why_halt` and `ran_out`: unless the error is about an input (`MediaError` and the like),
+    a file or folder can't be reached or written.
 
     Args:
         error: what was raised.
@@ -99,15 +102,26 @@ def machine_fault(error: BaseException, *, where: Path | None = None) -> str | N
     known = why_halt(error, where=where)
     if known is not None:
         return known
+    lacking = ran_out(error)
+    if lacking is not None:
+        return f"{lacking}; {MORE_MEMORY}"
+    if isinstance(error, TPBenchError):
+        return None
+    for cause in causes(error):
+        if _concerns_path(cause) or _lies_below(cause, where):
+            return _fault_line(cause, where)
+    return None
+
+
+def ran_out(error: BaseException) -> str | None:
+    """Return how memory, threads or open files ran out, in words; None if they did not."""
     ours = isinstance(error, TPBenchError)
     for cause in causes(error):
         number = cause.errno if isinstance(cause, OSError) else None
-        placed = _concerns_path(cause) or _lies_below(cause, where)
-        if number in _MACHINE or (not ours and placed):
-            return _fault_line(cause, where)
+        if number in _MACHINE:
+            return os.strerror(number or 0)
         if not ours and (isinstance(cause, MemoryError) or any(s in str(cause) for s in _RUN_OUT)):
-            reason = " ".join(str(cause).split()) or "memory ran out"
-            return f"{reason}; {_ADVICE} (more memory, or fewer workers)"
+            return " ".join(str(cause).split()) or "memory ran out"
     return None
 
 

@@ -24,6 +24,7 @@ from tpbench.work.crew import (
     Crew,
     Limits,
     ReportListener,
+    Shortages,
     outcome_of,
     reporter,
 )
@@ -174,6 +175,7 @@ class InThisProcess:
     ) -> Generator[Outcome, None, None]:
         """See `Executor.run`."""
         process: Process | None = None
+        shortages = Shortages()
         try:
             for item in items:
                 if item is None:
@@ -182,7 +184,9 @@ class InThisProcess:
                 process = process or self.build(task.config)
                 with IN_WORK.at(item.key, where="in this process"):
                     answer = attempt(process, item, reporter(item.key, on_report))
-                yield outcome_of(item, answer)
+                outcome = outcome_of(item, answer)
+                yield outcome
+                shortages.note(item, outcome, short=answer.kind == "ran_out")
         finally:
             if process is not None:
                 close_process(process)

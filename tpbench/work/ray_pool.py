@@ -17,7 +17,16 @@ from typing import Any, Final
 from tpbench.work.crew import Crew, Limits, ReportListener
 from tpbench.work.ray_cluster import connected, import_ray, num_cores
 from tpbench.work.ray_slot import Slot, described_driver
-from tpbench.work.worker import Lost, Message, Outcome, Report, Started, TaskSpec, WorkItem
+from tpbench.work.worker import (
+    OUT_OF_MEMORY,
+    Lost,
+    Message,
+    Outcome,
+    Report,
+    Started,
+    TaskSpec,
+    WorkItem,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +224,7 @@ def _why_lost(error: Exception) -> str:
     """Say in words why an actor died; machines are not named, as records are published."""
     text = str(error)
     if "OutOfMemory" in type(error).__name__ or "memory monitor" in text.lower():
-        return "Ray ended it because its node ran out of memory"
+        return f"Ray ended it because its node ran {OUT_OF_MEMORY}"
     if "node has died" in text or "node died" in text.lower() or "NODE_DIED" in text:
         return "its node died"
     return "its Ray actor died"

@@ -33,7 +33,7 @@ from typing import Any, BinaryIO, Final, Literal
 from tpbench.errors import TPBenchError
 from tpbench.files import require_regular
 from tpbench.foreign import printable
-from tpbench.work.faults import PostponedError, machine_fault, why_halt
+from tpbench.work.faults import PostponedError, machine_fault, ran_out, why_halt
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ Process = Callable[[JsonObject, ProgressReport], JsonObject]
 """Returned by a task's factory: takes a payload, returns a result; may have a `close()`."""
 STOP_SIGNAL: Final = signal.SIGUSR1
 """How the driver interrupts a busy worker; the signals that a terminal sends are ignored."""
+OUT_OF_MEMORY: Final = "out of memory"
+"""Stands in what is said of a lost worker if its machine may have run out of memory."""
 _DRIVER_CHECK_S: Final = 0.5
 _PROGRESS_INTERVAL_S: Final = 0.1
 _PR_SET_PDEATHSIG: Final = 1
@@ -142,9 +144,10 @@ class Report:
 class Answer:
     """The result of one attempt at one item."""
 
-    kind: Literal["done", "wrong_input", "postponed", "bug", "halt"]
+    kind: Literal["done", "wrong_input", "postponed", "bug", "ran_out", "halt"]
     """`halt`: every other item would fail too, because nothing can be written any more.
-    `postponed`: this item may succeed in another run."""
+    `postponed`: this item may succeed in another run.
+    `ran_out`: memory, threads or open files ran out, by this item or not."""
     result: JsonObject | None = None
     error: str | None = None
     error_detail: str | None = None
@@ -264,7 +267,7 @@ def cause_of_death(code: int) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    hints = {"SIGKILL": " (out of memory?)", "SIGSEGV": " (a crash in native code)"}
+    hints = {"SIGKILL": f" ({OUT_OF_MEMORY}?)", "SIGSEGV": " (a crash in native code)"}
     return f"it was killed by {name}{hints.get(name, '')}"
 
 
@@ -382,6 +385,9 @@ def _explain(error: Exception) -> Answer:
         return Answer(kind="halt", error=halt)
     if isinstance(error, PostponedError):
         return Answer(kind="postponed", error=printable(error))
+    lacking = ran_out(error)
+    if lacking is not None:
+        return Answer(kind="ran_out", error=printable(lacking))
     if isinstance(error, TPBenchError):
         return Answer(kind="wrong_input", error=printable(error))
     line = printable(f"{type(error).__name__}: {error}")
