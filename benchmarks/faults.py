@@ -4,19 +4,26 @@
 from the sample talks of ../shared (or the demo's), extracts them undisturbed, and then once with
 each fault: two workers, MediaPipe's skeletons. One video kills its workers every time. After each
 fault the command is started again, as a user would.
+
+`--shards SEED` does something else: two shards race on one folder through short videos, and each is
+killed twice at a random moment.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,13 +34,18 @@ from numpy.typing import NDArray
 
 from benchmarks.material import sample_talks
 from tests.faults.disturbances import FAULTS, Fault, small_disk, why_not
-from tests.faults.stage import Audit, Stage, audit
+from tests.faults.stage import Audit, Stage, audit, content, first_difference
 from tests.talks import short_settings
+from tpbench.dataset import Dataset
 from tpbench.video import PREVIEW, VideoWriter, probe, read_frames
 from tpbench.work import usable_cores
 
 _FRAMES: Final = 60
 """Of a video: 2.4 s, and long enough to report progress in its middle."""
+_SHORT_FRAMES: Final = 30
+"""Of a video of racing shards."""
+_KILLS: Final = 2
+"""Of each of them."""
 _STEP_FRAMES: Final = 20
 _MOST_PX: Final = 384
 _FPS: Final = 25
@@ -50,12 +62,16 @@ def main() -> None:
     parser.add_argument("--faults", default="", help="only those whose names hold this word")
     parser.add_argument("--engine", choices=sorted(_OPTIONS), help="both if not given")
     parser.add_argument("--videos", type=int, default=60, help="with the one that kills workers")
+    parser.add_argument("--shards", type=int, metavar="SEED", help="two that race; no other fault")
     asked = parser.parse_args()
+    if asked.shards is not None:
+        _race_shards(asked.videos, seed=asked.shards)
+        return
     print(f"{asked.videos} videos of {_FRAMES} frames, 2 workers, {usable_cores()} cores\n")
     print(f"| {' | '.join(_HEAD)} |\n|{' --- |' * len(_HEAD)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="tpbench-faults-") as folder:
         root = Path(folder)
-        names = _make_videos(root / "talks", asked.videos)
+        names = _make_videos(root / "talks", asked.videos, n_frames=_FRAMES)
         undisturbed = _undisturbed(root, names)
         for engine in [asked.engine] if asked.engine else list(_OPTIONS):
             for fault in FAULTS.values():
@@ -64,6 +80,55 @@ def main() -> None:
                     cells = _row(root, names, fault, engine, undisturbed)
                     cells = [fault.name, engine, *cells, f"{time.monotonic() - began_s:.0f}"]
                     print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def _race_shards(count: int, *, seed: int) -> None:
+    """Print what becomes of videos when two shards race and are killed."""
+    with tempfile.TemporaryDirectory(prefix="tpbench-shards-") as folder:
+        root = Path(folder)
+        names = _make_videos(root / "talks", count, n_frames=_SHORT_FRAMES)
+        stages = [_stage(root / name, names, "local") for name in ("undisturbed", "raced")]
+        for stage in stages:
+            _link(root / "talks", stage)
+        print(f"{count} videos of {_SHORT_FRAMES} frames, two shards, each killed {_KILLS} times")
+        code, said = stages[0].run()
+        assert code == 0, said
+        raced = stages[1]
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda number: _run_shard(raced, number, seed), (1, 2)))
+        before = raced.counted("began")
+        code, said = raced.run()
+        assert code == 0, said
+        more_than_once = sum(before[name] > 1 for name in names)
+        finished = raced.counted("finished")
+        print(f"done: {len(raced.done())} of {len(names)}")
+        print(f"begun more than once, as they were in work at a kill: {more_than_once}")
+        print(f"finished more than once: {sum(finished[name] > 1 for name in names)}")
+        print(f"begun by the last run: {(raced.counted('began') - before).total()}")
+        for stage in stages:
+            print(f"digest, {stage.root.name}: {Dataset.open(stage.out).digest}")
+        differs = first_difference(*(content(stage.out, None) for stage in stages))
+        print(f"first difference of rows and files: {differs or 'none'}")
+
+
+def _run_shard(stage: Stage, number: int, seed: int) -> None:
+    """Run a shard to its end; it is killed when it has done a few more videos."""
+    chance = random.Random(10 * seed + number)  # noqa: S311 - repeatable
+    mine = replace(stage, said=f"said-{number}")
+    options = ("--shard", f"{number}/2", "--workers", "1")
+    for _ in range(_KILLS):
+        wanted = stage.counted("finished").total() + chance.randrange(5, len(stage.names) // 4)
+        with mine.driver(*options) as driver:
+            driver.wait_until(partial(_has_finished, stage, wanted))
+            threading.Event().wait(chance.random())  # at no particular point of a video
+            driver.kill()
+        print(f"shard {number} was killed with {stage.counted('finished').total()} videos done")
+    code, said = mine.run(*options)
+    assert code == 0, said
+
+
+def _has_finished(stage: Stage, wanted: int) -> bool:
+    return stage.counted("finished").total() >= wanted
 
 
 def _row(
@@ -128,7 +193,7 @@ def _link(videos: Path, stage: Stage) -> None:
     (stage.root / "log").touch()
 
 
-def _make_videos(folder: Path, count: int) -> list[str]:
+def _make_videos(folder: Path, count: int, *, n_frames: int) -> list[str]:
     """Cut short videos of equal length from the talks, each of other frames; return their names."""
     folder.mkdir()
     talks = sample_talks().videos
@@ -136,12 +201,12 @@ def _make_videos(folder: Path, count: int) -> list[str]:
     names[count // 2] += "-poison"
     for number, name in enumerate(names):
         talk = talks[number % len(talks)]
-        _write(folder / f"{name}.mp4", talk, number // len(talks))
+        pictures = _cut(talk, number // len(talks), n_frames=n_frames)
+        _write(folder / f"{name}.mp4", list(pictures))
     return names
 
 
-def _write(path: Path, talk: Path, number: int) -> None:
-    pictures = list(_cut(talk, number * _STEP_FRAMES, brighter=number))
+def _write(path: Path, pictures: Sequence[NDArray[np.uint8]]) -> None:
     height_px, width_px = pictures[0].shape[:2]
     with VideoWriter(
         path, width_px=width_px, height_px=height_px, fps=Fraction(_FPS), encoding=PREVIEW
@@ -150,16 +215,16 @@ def _write(path: Path, talk: Path, number: int) -> None:
             writer.write(picture)
 
 
-def _cut(talk: Path, start: int, *, brighter: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield the pictures of a piece; it is a little brighter where the talk had to start again."""
+def _cut(talk: Path, number: int, *, n_frames: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield the pictures of a piece; each piece is a little brighter than the one before."""
     info = probe(talk)
-    most = max(1, info.frame_count - _FRAMES)
+    most = max(1, info.frame_count - n_frames)
     scale = min(1.0, _MOST_PX / max(info.width_px, info.height_px))
     size = (int(info.width_px * scale) // 2 * 2, int(info.height_px * scale) // 2 * 2)
-    start %= most
-    for frame in read_frames(talk, start_frame=start, end_frame=start + _FRAMES):
+    start = number * _STEP_FRAMES % most
+    for frame in read_frames(talk, start_frame=start, end_frame=start + n_frames):
         small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
-        yield cv2.add(small, np.full_like(small, brighter % 16))
+        yield cv2.add(small, np.full_like(small, number % 16))
 
 
 if __name__ == "__main__":

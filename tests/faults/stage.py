@@ -47,6 +47,8 @@ class Stage:
     unprivileged: bool = False
     """Whether permissions hold for drivers that root starts, too."""
     environment: dict[str, str] = field(default_factory=dict)
+    said: str = "said"
+    """Name of the file in `root` that a driver prints into."""
 
     @property
     def talks(self) -> Path:
@@ -109,7 +111,7 @@ class Stage:
             command = [shutil.which("setpriv") or "setpriv", *less, *command]
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         own = {"PYTHONPATH": path, "TPBENCH_STATE": str(self.root)}
-        said = self.root / "said"
+        said = self.root / self.said
         with said.open("w") as file:
             process = subprocess.Popen(
                 command,
@@ -224,7 +226,7 @@ def audit(stage: Stage, undisturbed: Path) -> Audit:
         twice=tuple(name for name in stage.good if finished[name] > 1),
         quarantined={n: error for n, (state, error) in states.items() if state == "quarantined"},
         redone=tuple(name for name in before if again[name] > begun[name]),
-        differs=_first_difference(content(stage.out, stage.poison), content(undisturbed, None)),
+        differs=first_difference(content(stage.out, stage.poison), content(undisturbed, None)),
     )
 
 
@@ -242,7 +244,8 @@ def content(out: Path, poison: str | None) -> dict[str, Any]:
     return found
 
 
-def _first_difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+def first_difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Return the first difference of two contents in words; empty if they are equal."""
     for name in sorted(found.keys() | wanted.keys()):
         if found.get(name) != wanted.get(name):
             return f"{name}: {found.get(name)} instead of {wanted.get(name)}"
