@@ -60,7 +60,7 @@ def measure(log: Path) -> None:
     make_task = run._task
     stand_ins = {
         "_task": lambda *args: replace(make_task(*args), factory="quick_worker:build"),
-        "Pool": lambda **_: InThisProcess(build=quick_worker.build),
+        "_pool": lambda _: InThisProcess(build=quick_worker.build),
         "write_report": lambda *_, **__: None,
     }
     for name, stand_in in stand_ins.items():

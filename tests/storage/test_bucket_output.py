@@ -13,6 +13,7 @@ from tests.extraction import racing_driver
 from tests.processes import started, wait_while_running
 from tests.storage.buckets import filled, keys, local_copy_of
 from tests.talks import short_settings
+from tpbench.benchmark.status import status_of
 from tpbench.dataset import Dataset
 from tpbench.dataset.folder import RECORDS_FOLDER
 from tpbench.errors import ConfigError, DatasetError
@@ -21,6 +22,7 @@ from tpbench.extraction.records import read_records
 from tpbench.extraction.run import ExtractionRequest, extract, run_shard
 from tpbench.storage import objects
 from tpbench.storage.addresses import Address
+from tpbench.storage.lease import leased
 from tpbench.storage.mirror import Mirror, copies_home
 from tpbench.work.faults import HaltError
 from tpbench.work.records import Shard
@@ -211,3 +213,27 @@ def test_a_real_talk_from_and_to_a_bucket_has_the_digest_of_a_local_run(
     there = downloaded(bucket.below("talks"), tmp_path / "there")
     assert there.verify() == []
     assert "data:image/jpeg" in (there.folder / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("quick")
+def test_how_far_a_bucket_is_stands_in_its_leases_and_in_what_ended_drivers_left(
+    bucket: Address, tmp_path: Path
+) -> None:
+    filled(bucket.below("raw"), TALKS)
+    run_on(f"{bucket}/raw", f"{bucket}/talks")
+    (ended,) = status_of(f"{bucket}/talks").parts
+    assert ended.state == "finished"
+    assert ended.driver is not None
+    assert ended.driver.counts["kept"] == len(TALKS)
+
+    with leased(bucket.below("talks"), Shard.parse("2/2"), note=tmp_path / "note") as lease:
+        before = keys(bucket)
+        first, second = status_of(f"{bucket}/talks", sleep=lambda _: None).parts
+        assert (first.state, second.state) == ("not started", "starting")
+        lease.say(ended.driver.model_copy(update={"ending": "", "part": "2/2"}).model_dump())
+        objects.write(lease.address, lease._content())
+        _, second = status_of(f"{bucket}/talks", sleep=lambda _: None).parts
+        assert (second.state, second.total) == ("silent", len(TALKS))
+        assert keys(bucket) == before
+    with pytest.raises(ConfigError, match="no dataset of tpbench"):
+        status_of(f"{bucket}/raw")

@@ -58,6 +58,7 @@ from tpbench.work import (
     run_items,
 )
 from tpbench.work.records import describe_differences
+from tpbench.work.signs import SIGNS_NAME, signs
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +128,9 @@ def generate_planned(
         adopted = None if generator is None else as_generator(generator, name=request.model)
         generation = _Generation(plan, request, folder, worker_plan)
         try:
-            _work(generation, adopted, ProgressCounter("generate", listener=on_progress))
+            progress = ProgressCounter("generate", listener=on_progress)
+            with signs(folder.path / SIGNS_NAME, progress, workers=worker_plan.workers):
+                _work(generation, adopted, progress)
         finally:
             generation.publish()
         return Run.open(folder.path)

@@ -44,6 +44,7 @@ from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport
 from tpbench.video import LOSSLESS_X264
 from tpbench.work.locks import locked
 from tpbench.work.records import Record, sweep
+from tpbench.work.signs import SIGNS_NAME
 
 Keep = Literal["lossless", "preview"]
 """lossless: the exact frames, which scoring needs, and the preview. preview: the preview only."""
@@ -313,7 +314,7 @@ class RunFolder:
         """Delete what a call leaves that ended before `run.json` was written; clips stay."""
         if self.holds_anything():
             return
-        for path in (self.log, *self.path.glob(".*.lock")):
+        for path in (self.log, self.path / SIGNS_NAME, *self.path.glob(".*.lock")):
             with suppress(OSError):
                 path.unlink()
         for path in (*(self.path / name for name in _SUBFOLDERS), self.path):

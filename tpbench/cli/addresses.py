@@ -15,6 +15,7 @@ _ARGUMENT: Final = ""
 """Stands for a word that is the value of no option."""
 _TAKEN: Final[Mapping[str, frozenset[str]]] = {
     "extract": frozenset({_ARGUMENT, "--out", "-o"}),
+    "status": frozenset({_ARGUMENT}),
     "inspect": frozenset({_ARGUMENT}),
     "check": frozenset({_ARGUMENT}),
     "eval": frozenset({"--data"}),

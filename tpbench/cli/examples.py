@@ -22,6 +22,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "tpbench extract video_ids.csv --fetch --delete-raw --out DATASET",
     ),
     "demo": ("tpbench demo", "tpbench demo --out DIR"),
+    "status": (
+        "tpbench status DATASET",
+        "tpbench status s3://BUCKET/dataset --json",
+        "tpbench status RUN --watch 60",
+    ),
     "inspect": (
         "tpbench inspect DATASET",
         "tpbench inspect DATASET CLIP",

@@ -35,6 +35,7 @@ from tpbench.cli import (
     runs,
     scores,
     splitting,
+    status,
     weights,
 )
 from tpbench.cli.addresses import refuse_addresses
@@ -81,6 +82,7 @@ app = typer.Typer(
 app.command("fetch")(fetch.fetch)
 app.command("extract")(extraction.extract)
 app.command("demo")(demo.demo)
+app.command("status")(status.status)
 app.command("inspect")(dataset.inspect)
 app.command("check")(checking.check)
 app.command("split")(splitting.split)

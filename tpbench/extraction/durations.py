@@ -90,6 +90,11 @@ def durations_ms(
     return np.where(has, stated, np.maximum(1, np.minimum(guesses, _LONGEST_MS)).astype(np.int64))
 
 
+def known_durations_ms(home: Path) -> dict[int, int]:
+    """Return what was read before, by `mark_of`; 0 where the header states none."""
+    return _read(home)
+
+
 def mark_of(source: Source) -> int:
     """Return 64 bits that stand for a file as it is: its path, size and time."""
     text = f"{source.shown_path}\0{source.size_bytes}\0{source.mtime_ns}"

@@ -247,7 +247,14 @@ class _Run:
         )
         tally = Tally(workers=self.workers, gpus=self.gpus)
         return process_items(
-            task, self._items(), self.records, executor=pool, tally=tally, progress=progress
+            task,
+            self._items(),
+            self.records,
+            executor=pool,
+            tally=tally,
+            progress=progress,
+            keys=self.clips.keys(),
+            workers=self.workers,
         )
 
     def _items(self) -> Iterator[WorkItem]:

@@ -417,7 +417,7 @@ def open_records(
         with locked(home / ".settings.lock", wait=True):
             path = folder / SETTINGS_FILE
             if not path.exists():
-                if holds_work(folder) or _record_paths(folder):
+                if holds_work(folder) or record_paths(folder):
                     raise DatasetError(
                         f"{path}: the records of finished work are missing; {HOW_TO_MEND}"
                     )
@@ -464,7 +464,7 @@ def read_records(folder: Path) -> Iterator[SourceRecord]:
 
 def stored_records(folder: Path) -> Iterator[tuple[Path, SourceRecord]]:
     """Yield each record as it is stored, with its file; raises as `read_records` does."""
-    for path in _record_paths(folder):
+    for path in record_paths(folder):
         try:
             yield path, SourceRecord.read(path)
         except RecordError as error:
@@ -488,7 +488,7 @@ def error_line(source: Source, error: str, *, unexpected: bool) -> str:
     return f"{line} (more on it: {WORKER_LOG})" if unexpected else line
 
 
-def _record_paths(folder: Path) -> list[Path]:
+def record_paths(folder: Path) -> list[Path]:
     """Return the files of all records, sorted by name."""
     home = folder / RECORDS_FOLDER / _SOURCES
     found = (path for path in entries(home) if path.match("[!.]*.json"))

@@ -28,6 +28,7 @@ from tpbench.extraction.removed_files import delete_left_out
 from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import Source, find_sources, plain_path
 from tpbench.extraction.speed import Tally, gpus_of
+from tpbench.extraction.standing import RunStanding, clear_signs, signs_file
 from tpbench.extraction.steadying import visibility
 from tpbench.extraction.worker import task_spec
 from tpbench.storage.addresses import Address, local_path
@@ -47,6 +48,7 @@ from tpbench.work import (
     run_items,
 )
 from tpbench.work.records import Shard
+from tpbench.work.signs import DriverState, signs
 
 logger = logging.getLogger(__name__)
 
@@ -333,12 +335,19 @@ class Run:
             executor=_pool(self),
             tally=Tally(workers=self.workers, gpus=self.gpus),
             progress=progress,
+            keys=self.keys,
+            workers=self.workers,
             shard=self.shard,
             then=self._put_then(then),
+            tell=self._tell,
         )
         if self.bucket is not None:
             self.bucket.drain()
         return interruption
+
+    def _tell(self, state: DriverState) -> None:
+        if self.bucket is not None:
+            self.bucket.lease.say(state.model_dump(mode="json"))
 
     def _put_then(self, then: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
         bucket = self.bucket
@@ -409,8 +418,11 @@ def process_items(  # noqa: PLR0913 - a task, its items, and all that keep track
     executor: Executor,
     tally: Tally,
     progress: ProgressCounter,
+    keys: Set[str],
+    workers: int,
     shard: Shard | None = None,
     then: Callable[[Outcome], None] = lambda _: None,
+    tell: Callable[[DriverState], None] = lambda _: None,
 ) -> KeyboardInterrupt | None:
     """Process items, record their outcomes and what the run took; return the interruption, if any.
 
@@ -421,14 +433,28 @@ def process_items(  # noqa: PLR0913 - a task, its items, and all that keep track
         executor: processes the items.
         tally: of this run.
         progress: of the run.
+        keys: of all inputs.
+        workers: processes at work.
         shard: the part of the sources that this run processes, if not all.
         then: called with each outcome after it is recorded.
+        tell: called with what the driver says of itself.
     """
-    tallied = _Tallied(records=records, tally=tally, then=then)
+    standing = RunStanding(records, keys)
+    tallied = _Tallied(records=records, tally=tally, standing=standing, then=then)
+    clear_signs(records.home, shard)
+    given = signs(
+        signs_file(records.home, shard),
+        progress,
+        part="" if shard is None else f"{shard.number}/{shard.count}",
+        workers=workers,
+        standing=standing.state,
+        tell=tell,
+    )
     interruption = None
     began_s = monotonic()
     try:
-        run_items(task, items, tallied, executor=executor, progress=progress)
+        with given:
+            run_items(task, items, tallied, executor=executor, progress=progress)
     except KeyboardInterrupt as error:
         interruption = error
     records.add_run(tally.stats(monotonic() - began_s), shard)
@@ -441,12 +467,14 @@ class _Tallied:
 
     records: SourceRecords
     tally: Tally
+    standing: RunStanding
     then: Callable[[Outcome], None]
 
     def add(self, outcome: Outcome, progress: ProgressCounter) -> None:
         """See `Records.add`."""
         self.records.add(outcome, progress)
         self.tally.add(outcome)
+        self.standing.add(outcome)
         self.then(outcome)
 
 

@@ -76,7 +76,7 @@ def divide(
     """
     shown = np.fromiter((hash64(one.shown_path) for one in sources), np.uint64, len(sources))
     is_left = np.fromiter((one.key in left for one in sources), np.bool_, len(sources))
-    path = home / f"shares-of-{count}.json"
+    path = _file(home, count)
     if not keep:
         known, parts = _read(path, count)
         left_ms = _left_ms(home, sources, is_left, workers, keep=False)
@@ -104,6 +104,18 @@ def part_of(
     division = divide(home, sources, left=left, count=shard.count, workers=workers)
     mine = np.flatnonzero(division.parts == shard.number)
     return frozenset(sources[at].key for at in mine.tolist())
+
+
+def part_sizes(home: Path, count: int) -> tuple[int, ...] | None:
+    """Return how many sources each shard has, in order; None if they were never divided so.
+
+    Raises:
+        DatasetError: the stored division is damaged.
+    """
+    if not _file(home, count).exists():
+        return None
+    _, parts = _read(_file(home, count), count)
+    return tuple(np.bincount(parts, minlength=count).tolist())
 
 
 def extended(
@@ -157,6 +169,10 @@ def _left_ms(
     to_do = [sources[number] for number in at.tolist()]
     left_ms[at] = durations_ms(home, to_do, workers=workers, keep=keep)
     return left_ms
+
+
+def _file(home: Path, count: int) -> Path:
+    return home / f"shares-of-{count}.json"
 
 
 def _read(path: Path, count: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:

@@ -30,6 +30,7 @@ from tpbench.storage.mirror import LEASES
 from tpbench.work.faults import HaltError
 from tpbench.work.locks import InUseError
 from tpbench.work.records import Shard
+from tpbench.work.worker import JsonObject
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ _SETTLE_S: Final = 1.0
 """Before a lease that was taken over is read again: another may have taken it over, too."""
 _WHOLE: Final = "run"
 _CLOCK: Final = "clock-"
+_SAID: Final = "says"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,12 @@ class Lease:
     _ended: threading.Event = field(default_factory=threading.Event)
     _renewed_s: list[float] = field(default_factory=lambda: [time.monotonic()])
     """One element: when it was renewed last, by this process's clock."""
+    _said: list[JsonObject] = field(default_factory=list)
+    """Empty, or what the next renewal says of its holder."""
+
+    def say(self, content: JsonObject) -> None:
+        """Put something into the lease when it is renewed next; a later one takes its place."""
+        self._said[:] = [content]
 
     def require(self) -> None:
         """Raise unless it is held.
@@ -76,7 +84,7 @@ class Lease:
                 began_s = time.monotonic()
                 seen = objects.look(self.address)
                 ours = seen is not None and self._is_ours()
-                if seen is None or not ours or not objects.replace(seen, _content(self.token)):
+                if seen is None or not ours or not objects.replace(seen, self._content()):
                     self._lost.append(
                         f"{self.address}: another run has taken over; this one has stopped"
                     )
@@ -91,6 +99,9 @@ class Lease:
         with suppress(TPBenchError):
             if self._is_ours():
                 objects.delete(self.address)
+
+    def _content(self) -> bytes:
+        return _content(self.token, self._said[0] if self._said else {})
 
     def _is_ours(self) -> bool:
         return _token_in(objects.read(self.address)) == self.token
@@ -126,6 +137,31 @@ def leased(folder: Address, shard: Shard | None, *, note: Path) -> Iterator[Leas
     finally:
         lease.end()
         renewing.join(timeout=5)
+
+
+def holders(folder: Address) -> dict[str, JsonObject]:
+    """Return what each lease of a folder says of its holder, by its name; asks, and writes nothing.
+
+    One request for the list, and one for each lease.
+
+    Raises:
+        UnreachableError: the bucket can't be read.
+    """
+    leases = [
+        stored.address
+        for stored in objects.list_objects(folder.below(LEASES))
+        if not stored.address.name.startswith(_CLOCK)
+    ]
+    found: dict[str, JsonObject] = {}
+
+    def ask(address: Address) -> None:
+        content = objects.read(address)
+        if content is not None:
+            said = _parsed(content).get(_SAID)
+            found[address.name] = said if isinstance(said, dict) else {}
+
+    objects.in_parallel(ask, leases)
+    return dict(sorted(found.items()))
 
 
 def _take(lease: Lease, folder: Address, note: Path) -> None:
@@ -192,13 +228,19 @@ def _name(shard: Shard | None) -> str:
     return _WHOLE if shard is None else shard.suffix.lstrip(".")
 
 
-def _content(token: str) -> bytes:
-    return json.dumps({"token": token, "expires_after_s": EXPIRY_S}).encode()
+def _content(token: str, said: JsonObject | None = None) -> bytes:
+    content: dict[str, Any] = {"token": token, "expires_after_s": EXPIRY_S}
+    return json.dumps(content | {_SAID: said or {}}).encode()
 
 
 def _token_in(content: bytes | None) -> str | None:
+    token = _parsed(content or b"").get("token")
+    return None if token is None else str(token)
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
     try:
-        found: Any = json.loads(content or b"null")
-        return str(found["token"])
-    except (ValueError, TypeError, KeyError):
-        return None
+        found = json.loads(content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -49,6 +49,8 @@ ProgressListener = Callable[[Progress], None]
 class ProgressCounter:
     """Sums the progress and results of items, and notifies a listener of every change.
 
+    Another thread may ask for the state meanwhile.
+
     Args:
         step: see `Progress`.
         total, before: see `Progress`; None if known only later, see `begin`.
@@ -74,24 +76,27 @@ class ProgressCounter:
         """Node of each running item that has reported."""
         self._rates: dict[str, _Rate] = {}
         self._clock = clock
+        self._lock = threading.Lock()
         if total is not None:
             self.begin(total=total, before=before)
 
     def begin(self, *, total: int, before: int) -> None:
         """Set the amount of work, once it is known."""
-        self._total, self._before = total, before
-        self._done = before
+        with self._lock:
+            self._total, self._before = total, before
+            self._done = before
         self.tell()
 
     def on_report(self, key: str, report: Mapping[str, Any]) -> None:
         """Record how many frames of an item are done."""
-        frames = int(report["frames"])
-        if node := IN_WORK.node_of(key):
-            before = self._frames_running.get(key, 0)
-            self._nodes[key] = node
-            # An item that is tried again begins anew.
-            self._count(node, frames - before if frames >= before else frames)
-        self._frames_running[key] = frames
+        frames, node = int(report["frames"]), IN_WORK.node_of(key)
+        with self._lock:
+            if node:
+                before = self._frames_running.get(key, 0)
+                self._nodes[key] = node
+                # An item that is tried again begins anew.
+                self._count(node, frames - before if frames >= before else frames)
+            self._frames_running[key] = frames
         self.tell()
 
     def finish(
@@ -105,28 +110,30 @@ class ProgressCounter:
             frames: of the item; None: the number it reported last.
             counts: its results, see `Progress.counts`.
         """
-        reported = self._frames_running.pop(key, 0)
-        frames = reported if frames is None else frames
-        self._frames_finished += frames
-        if node := self._nodes.pop(key, None):
-            self._count(node, frames - reported)
-        self._done += done
-        self._counts.update(counts)
+        with self._lock:
+            reported = self._frames_running.pop(key, 0)
+            frames = reported if frames is None else frames
+            self._frames_finished += frames
+            if node := self._nodes.pop(key, None):
+                self._count(node, frames - reported)
+            self._done += done
+            self._counts.update(counts)
         results = "".join(f", {number} {name}" for name, number in counts.items() if number)
         _log.info("%s: %s: %s%s", self._step, key, number_of(frames, "frame"), results)
         self.tell()
 
     def state(self) -> Progress:
         """Return the current progress."""
-        return Progress(
-            step=self._step,
-            total=self._total,
-            before=self._before,
-            done=self._done,
-            frames=self._frames_finished + sum(self._frames_running.values()),
-            counts=Counter(self._counts),
-            rates=self._rates_now(),
-        )
+        with self._lock:
+            return Progress(
+                step=self._step,
+                total=self._total,
+                before=self._before,
+                done=self._done,
+                frames=self._frames_finished + sum(self._frames_running.values()),
+                counts=Counter(self._counts),
+                rates=self._rates_now(),
+            )
 
     def tell(self) -> None:
         """Pass the current progress to the listener."""
@@ -185,6 +192,7 @@ class Stall:
 class _InWork:
     where: str
     node: str
+    began_s: float
     moved_s: float
     warn_after_s: float
 
@@ -212,7 +220,8 @@ class StallWatch:
     def begin(self, key: str, *, where: str, node: str = "") -> None:
         """Record that an item is begun, in the process named by `where`; see `node_of`."""
         with self._lock:
-            self._items[key] = _InWork(where, node, self._clock(), self._stall_s)
+            now_s = self._clock()
+            self._items[key] = _InWork(where, node, now_s, now_s, self._stall_s)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="stalls", daemon=True)
                 self._thread.start()
@@ -247,6 +256,13 @@ class StallWatch:
         """Return the keys of the items in progress."""
         with self._lock:
             return frozenset(self._items)
+
+    def ages_s(self) -> dict[str, float]:
+        """Return for how long each item has been in progress, s, the longest first."""
+        with self._lock:
+            now_s = self._clock()
+            ages_s = {key: now_s - item.began_s for key, item in self._items.items()}
+        return dict(sorted(ages_s.items(), key=lambda age: -age[1]))
 
     def stalls(self) -> list[Stall]:
         """Return the stalled items, the longest stall first."""

@@ -71,6 +71,7 @@ from tpbench.metrics.scoring.report import (
 from tpbench.privacy import public_message
 from tpbench.video import content_sha256, passed_over
 from tpbench.work.locks import InUseError, locked
+from tpbench.work.signs import SIGNS_NAME, signs
 
 logger = logging.getLogger(__name__)
 
@@ -200,7 +201,8 @@ class _Scoring:
         if workers > 1 or not engine.is_local:
             executor = engine.pool(num_workers=workers, worker_log=self.out / _LOG_NAME)
         task = work.TaskSpec(factory=self.setting.factory, config=config)
-        work.run_items(task, items, outcomes, executor=executor, progress=progress)
+        with signs(self.out / SIGNS_NAME, progress, workers=workers):
+            work.run_items(task, items, outcomes, executor=executor, progress=progress)
         return outcomes.failed
 
     def report(

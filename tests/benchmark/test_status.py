@@ -1,0 +1,151 @@
+"""How far a run is, told while its drivers work, have ended, or were killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.benchmark.evaluating import Evaluator
+from tests.cli.conftest import invoke
+from tests.extraction import racing_driver
+from tests.processes import started, wait_while_running
+from tpbench.benchmark import status
+from tpbench.benchmark.status import FolderStatus, status_of, total_of
+from tpbench.errors import ConfigError
+from tpbench.work.progress import ProgressCounter
+from tpbench.work.signs import DriverState, signs
+
+DRIVER = racing_driver.__file__
+
+
+def refuse_to_wait(_: float) -> None:
+    pytest.fail("a disk of this machine needs no second look")
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    return [
+        DRIVER, "extract", str(folder / "talks"), "--out", str(folder / "dataset"),
+        "--skeleton", "mediapipe", "--preset", "demo", "--workers", "1", *more,
+    ]  # fmt: skip
+
+
+def with_talks(folder: Path, words: dict[str, str]) -> Path:
+    (folder / "talks").mkdir()
+    for name, text in words.items():
+        (folder / "talks" / f"{name}.mp4").write_text(text)
+    return folder / "dataset"
+
+
+def states(found: FolderStatus) -> dict[str, str]:
+    return {part.part: part.state for part in found.parts}
+
+
+def test_a_shard_at_work_a_killed_one_and_the_last_run_are_told(tmp_path: Path) -> None:
+    # One long video, and more than the other shard can have without any of its own.
+    dataset = with_talks(tmp_path, {name: name for name in "abcdef"} | {"long": "sleep"})
+    for number in (1, 2):
+        with started(*command(tmp_path, "--shard", f"{number}/2")) as driver:
+            path = dataset / f".records/driver.shard{number}of2.json"
+            wait_while_running(driver, path.exists)
+            alive = status_of(dataset, sleep=refuse_to_wait)
+            assert states(alive)[f"{number}/2"] == "working"
+            assert alive.step == "extract"
+            driver.send_signal(signal.SIGKILL)
+            driver.wait()
+            minute_ago_s = time.time() - 60
+            os.utime(path, (minute_ago_s, minute_ago_s))
+    dead = status_of(dataset, sleep=refuse_to_wait)
+    assert states(dead) == {"1/2": "silent", "2/2": "silent"}
+    total = total_of(dead.parts)
+    assert (total["total"], total["left_s"]) == (7, None), "nobody does what is left"
+
+    (tmp_path / "talks/long.mp4").write_text("short")
+    with started(*command(tmp_path)) as driver:
+        driver.communicate(timeout=120)
+    ended = status_of(dataset, sleep=refuse_to_wait)
+    assert states(ended) == {"": "finished"}, "what shards said is of yesterday"
+    assert total_of(ended.parts)["counts"]["kept"] == 7
+    assert "manifest: 7 clips kept of 7" in ended.notes
+
+    for path in dataset.glob(".records/driver*"):
+        path.unlink()
+    before = {path: path.stat().st_mtime_ns for path in dataset.rglob("*")}
+    told = status_of(dataset)
+    assert "7 videos with a record: 7 done" in told.notes
+    assert {path: path.stat().st_mtime_ns for path in dataset.rglob("*")} == before
+
+
+@pytest.fixture
+def on_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "is_network_share", lambda _: True)
+
+
+def leave_a_sign(folder: Path) -> Path:
+    """Leave what a killed driver leaves in a folder of scores."""
+    (folder / ".scoring").mkdir()
+    path = folder / ".driver.json"
+    with signs(path, ProgressCounter("score", total=5, before=1, listener=None)):
+        killed = path.read_bytes()
+    path.write_bytes(killed)
+    return path
+
+
+@pytest.mark.usefixtures("on_a_share")
+def test_on_a_share_a_driver_is_alive_whose_sign_moves_whatever_the_clocks_say(
+    tmp_path: Path,
+) -> None:
+    path = leave_a_sign(tmp_path)
+    os.utime(path, (0, 0))
+    pauses_s: list[float] = []
+
+    def silence(pause_s: float) -> None:
+        pauses_s.append(pause_s)
+
+    assert states(status_of(tmp_path, sleep=silence)) == {"": "silent"}
+    assert 15.0 < sum(pauses_s) < 17.0, "three signs are missing"
+
+    def sign(_: float) -> None:
+        state = DriverState.read(path)
+        path.write_text(state.model_copy(update={"beat": state.beat + 1}).text())
+
+    assert states(status_of(tmp_path, sleep=sign)) == {"": "working"}
+
+
+def test_a_run_in_parts_and_merged_and_a_folder_of_scores(talks: Path, tmp_path: Path) -> None:
+    run_it = Evaluator(data=talks, out=tmp_path / "runs")
+    (part,) = run_it(shard="1/2").runs
+    found = status_of(part.folder.path)
+    assert found.kind == "run"
+    assert states(found) == {"1/2": "finished", "2/2": "not started"}
+    (whole,) = run_it().runs
+    assert states(status_of(whole.folder.path)) == {"": "finished"}
+    assert status_of(whole.folder.path).step == "score"
+
+    scores = tmp_path / "scores"
+    shutil.copytree(whole.folder.path / ".scoring", scores / ".scoring")
+    assert status_of(scores).kind == "scores"
+    with pytest.raises(ConfigError, match=r"name one below it, such as .*seed42"):
+        status_of(tmp_path / "runs")
+
+
+def test_other_folders_are_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no dataset, run or scores of tpbench"):
+        status_of(tmp_path)
+    with pytest.raises(ConfigError, match="no such folder"):
+        status_of(tmp_path / "nowhere")
+
+
+def test_the_command_prints_a_table_and_json(tmp_path: Path) -> None:
+    path = leave_a_sign(tmp_path)
+    shown = invoke("status", tmp_path)
+    assert shown.exit_code == 0
+    assert "working" in shown.output
+    assert "0 clips measured" in shown.output
+    os.utime(path, (0, 0))
+    assert "no sign of life" in invoke("status", tmp_path).output
+    assert '"left": 4' in invoke("status", tmp_path, "--json").output
