@@ -117,6 +117,20 @@ def test_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
+def test_a_version_and_a_column_that_are_no_utf8_are_one_clear_line(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, [kept()])
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({"tpbench.manifest_version": b"\xff\xfe"}), path)
+    with pytest.raises(DatasetError, match=r"version \\xff\\xfe"):
+        read_manifest(tmp_path)
+    no_text = pa.array([b"\xff"]).cast(pa.string(), safe=False)
+    at = table.schema.get_field_index("source_path")
+    pq.write_table(table.set_column(at, "source_path", no_text), path)
+    with pytest.raises(DatasetError, match="not readable as Parquet.*UTF8") as caught:
+        read_manifest(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_foreign_parquet_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / MANIFEST_NAME)
     with pytest.raises(DatasetError, match="manifest version none"):

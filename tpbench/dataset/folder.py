@@ -155,6 +155,7 @@ def read_table(folder: Path) -> Table:
     try:
         require_regular(path)
         table = pq.read_table(path)
+        table.validate(full=True)  # Parquet's reader takes bytes that are no UTF-8 as text
     except FileNotFoundError as error:
         raise DatasetError(
             f"{path}: no manifest; is this a dataset that `tpbench extract` finished?"
@@ -163,7 +164,8 @@ def read_table(folder: Path) -> Table:
         raise DatasetError(
             f"{path}: not readable as Parquet ({str(error).splitlines()[0]})"
         ) from error
-    version = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
+    stated = (table.schema.metadata or {}).get(_VERSION_KEY, b"none")
+    version = printable(stated.decode("utf-8", "backslashreplace"))
     if version != str(MANIFEST_VERSION):
         raise DatasetError(
             f"{path}: manifest version {version}, this tpbench reads {MANIFEST_VERSION}; "
