@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,6 +126,20 @@ class Faulty(LockStep):
         if self.fault == "stranger":
             clip_id = "nobody"
         yield GeneratedFrame(clip_id=clip_id, index=index, image=image)
+
+
+class DiesOnce(Numbered):
+    """Takes its worker with it when it is described for the first time."""
+
+    def __init__(self, marker: str) -> None:
+        super().__init__()
+        self._marker = Path(marker)
+
+    def describe(self) -> Mapping[str, JsonValue]:
+        if not self._marker.exists():
+            self._marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().describe()
 
 
 class Leaky(Numbered):

@@ -117,6 +117,16 @@ def test_a_clip_that_kills_its_worker_is_quarantined_and_the_others_go_on(
     }
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_is_lost_before_any_clip_was_given_out_costs_no_clip(
+    workers: int, make: Maker, undisturbed: Run, tmp_path: Path
+) -> None:
+    options = {"marker": str(tmp_path / "died")}
+    run = make(model=f"{MODULE}:DiesOnce", options=options, workers=workers)
+    assert (tmp_path / "died").exists()
+    assert content(run) == content(undisturbed)
+
+
 def test_a_bug_keeps_its_traceback_in_the_log(make: Maker) -> None:
     run = make(model=f"{MODULE}:Faulty", options={"fault": "bug"}, workers=1, ids=("b",))
     assert run.records()["b"].reason == "ZeroDivisionError: b (more on it: log.txt)"

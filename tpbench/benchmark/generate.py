@@ -160,7 +160,7 @@ def _work(generation: _Generation, generator: Generator | None, progress: Progre
     task = TaskSpec(factory="tpbench.benchmark.making:build", config=generation.config())
     light, workers = generation.plan.choice.weight_free, generation.worker_plan.workers
 
-    def work(items: Iterator[WorkItem], workers: int) -> None:
+    def work(items: Iterator[WorkItem | None], workers: int) -> None:
         executor: Executor
         if generator is not None:
             executor = InThisProcess(build=partial(_keep_open, generator))
@@ -227,12 +227,11 @@ class _Generation:
             "code": code_stamp().short,
         }
 
-    def items_after_describing(self) -> Iterator[WorkItem]:
-        """Yield the item that describes the generator, then all others.
-
-        For a single worker, which takes the second item after the outcome of the first.
-        """
+    def items_after_describing(self) -> Iterator[WorkItem | None]:
+        """Yield the item that describes the generator, then all others, which follow from it."""
         yield _DESCRIBE
+        while self._info is None:  # describing is tried again if its worker was lost
+            yield None
         yield from self.items()
 
     def items(self) -> Iterator[WorkItem]:
