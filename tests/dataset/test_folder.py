@@ -126,7 +126,7 @@ def test_a_version_and_a_column_that_are_no_utf8_are_one_clear_line(tmp_path: Pa
     no_text = pa.array([b"\xff"]).cast(pa.string(), safe=False)
     at = table.schema.get_field_index("source_path")
     pq.write_table(table.set_column(at, "source_path", no_text), path)
-    with pytest.raises(DatasetError, match="not readable as Parquet.*UTF8") as caught:
+    with pytest.raises(DatasetError, match=r"not readable as Parquet.*UTF8") as caught:
         read_manifest(tmp_path)
     assert "\n" not in str(caught.value)
 
