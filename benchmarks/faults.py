@@ -18,26 +18,21 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-import cv2
-import numpy as np
 import yaml
-from numpy.typing import NDArray
 
-from benchmarks.material import sample_talks
+from benchmarks.material import write_short
 from tests.faults.disturbances import FAULTS, Fault, small_disk, why_not
 from tests.faults.stage import Audit, Stage, audit, content, first_difference
 from tests.talks import short_settings
 from tpbench.dataset import Dataset
-from tpbench.video import PREVIEW, VideoWriter, probe, read_frames
 from tpbench.work import usable_cores
 
 _FRAMES: Final = 60
@@ -46,9 +41,6 @@ _SHORT_FRAMES: Final = 30
 """Of a video of racing shards."""
 _KILLS: Final = 2
 """Of each of them."""
-_STEP_FRAMES: Final = 20
-_MOST_PX: Final = 384
-_FPS: Final = 25
 _OPTIONS: Final = {"local": (), "ray": ("--executor", "ray")}
 _HEAD: Final = (
     "fault", "engine", "good videos done", "done twice", "quarantined", "redone after restart",
@@ -194,37 +186,11 @@ def _link(videos: Path, stage: Stage) -> None:
 
 
 def _make_videos(folder: Path, count: int, *, n_frames: int) -> list[str]:
-    """Cut short videos of equal length from the talks, each of other frames; return their names."""
-    folder.mkdir()
-    talks = sample_talks().videos
+    """Write short videos; return their names, of which the one in the middle kills its workers."""
     names = [f"talk{number:03d}" for number in range(count)]
     names[count // 2] += "-poison"
-    for number, name in enumerate(names):
-        talk = talks[number % len(talks)]
-        pictures = _cut(talk, number // len(talks), n_frames=n_frames)
-        _write(folder / f"{name}.mp4", list(pictures))
+    write_short(folder, names, n_frames=n_frames)
     return names
-
-
-def _write(path: Path, pictures: Sequence[NDArray[np.uint8]]) -> None:
-    height_px, width_px = pictures[0].shape[:2]
-    with VideoWriter(
-        path, width_px=width_px, height_px=height_px, fps=Fraction(_FPS), encoding=PREVIEW
-    ) as writer:
-        for picture in pictures:
-            writer.write(picture)
-
-
-def _cut(talk: Path, number: int, *, n_frames: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield the pictures of a piece; each piece is a little brighter than the one before."""
-    info = probe(talk)
-    most = max(1, info.frame_count - n_frames)
-    scale = min(1.0, _MOST_PX / max(info.width_px, info.height_px))
-    size = (int(info.width_px * scale) // 2 * 2, int(info.height_px * scale) // 2 * 2)
-    start = number * _STEP_FRAMES % most
-    for frame in read_frames(talk, start_frame=start, end_frame=start + n_frames):
-        small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
-        yield cv2.add(small, np.full_like(small, number % 16))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.doctor import demo_clips
-from tpbench.video import PREVIEW, VideoWriter, probe, read_frames
+from tpbench.video import PREVIEW, Encoding, VideoWriter, probe, read_frames
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB, of even sides."""
@@ -26,6 +26,9 @@ OF_THE_WEB: Final = replace(
 )
 """A keyframe every five seconds, as large sites have them."""
 SAMPLES: Final = Path(__file__).resolve().parents[2] / "shared" / "data" / "talkingpose_samples"
+_STEP_FRAMES: Final = 20
+_SHORT_MOST_PX: Final = 384
+_SHORT_FPS: Final = 25
 _SLIDE_PX: Final = (1280, 720)
 _SHORT_SHOT_FRAMES: Final = 60
 _LEAD_IN_FRAMES: Final = 120
@@ -91,13 +94,15 @@ class Reel:
             start = 0
 
 
-def write_video(path: Path, pictures: Iterable[Picture], fps: Fraction) -> None:
-    """Write pictures of one size as a video of the web."""
+def write_video(
+    path: Path, pictures: Iterable[Picture], fps: Fraction, *, encoding: Encoding = OF_THE_WEB
+) -> None:
+    """Write pictures of one size as a video, of the web if not said otherwise."""
     frames = iter(pictures)
     first = next(frames)
     height_px, width_px = first.shape[:2]
     with VideoWriter(
-        path, width_px=width_px, height_px=height_px, fps=fps, encoding=OF_THE_WEB
+        path, width_px=width_px, height_px=height_px, fps=fps, encoding=encoding
     ) as writer:
         writer.write(first)
         for picture in frames:
@@ -111,6 +116,27 @@ def write_kept(folder: Path, talks: Talks, *, count: int, n_frames: int) -> int:
         reel = reels[number % len(reels)]
         write_video(folder / f"talk-{number:04d}.mp4", reel.take(n_frames), reel.fps)
     return count * n_frames
+
+
+def write_short(folder: Path, names: Sequence[str], *, n_frames: int) -> None:
+    """Cut short, small videos from the talks, each of other frames, under these names."""
+    folder.mkdir()
+    talks = sample_talks().videos
+    for number, name in enumerate(names):
+        pictures = _cut(talks[number % len(talks)], number // len(talks), n_frames=n_frames)
+        write_video(folder / f"{name}.mp4", pictures, Fraction(_SHORT_FPS), encoding=PREVIEW)
+
+
+def _cut(talk: Path, number: int, *, n_frames: int) -> Iterator[Picture]:
+    """Yield the pictures of a piece; each piece is a little brighter than the one before."""
+    info = probe(talk)
+    most = max(1, info.frame_count - n_frames)
+    scale = min(1.0, _SHORT_MOST_PX / max(info.width_px, info.height_px))
+    size = (int(info.width_px * scale) // 2 * 2, int(info.height_px * scale) // 2 * 2)
+    start = number * _STEP_FRAMES % most
+    for frame in read_frames(talk, start_frame=start, end_frame=start + n_frames):
+        small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
+        yield cv2.add(small, np.full_like(small, number % _MOST_LEVELS))
 
 
 def write_mix(folder: Path, talks: Talks, *, fives: int, n_frames: int) -> int:
