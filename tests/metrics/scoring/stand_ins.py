@@ -7,20 +7,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.detectors.base import Detections, PersonDetection
-from tpbench.metrics.i3d import I3DFeatures
-from tpbench.metrics.networks import InceptionFeatures, LpipsDistance
 from tpbench.metrics.scoring import clip_pass, records
 from tpbench.metrics.scoring.clip_pass import ClipPass
 from tpbench.metrics.scoring.tools import Toolbox
 from tpbench.video import Frame
 from tpbench.wholebody import FACE, LEFT_HAND, LEFT_SHOULDER, NUM_KEYPOINTS, RIGHT_HAND, PoseSource
 from tpbench.work import JsonObject, Process, ProgressReport
+
+if TYPE_CHECKING:  # they load torch, which workers without networks never need
+    from tpbench.metrics.i3d import I3DFeatures
+    from tpbench.metrics.networks import InceptionFeatures, LpipsDistance
 
 Put = Callable[[Any, str, Any], None]
 """`setattr`, or a test's own that takes it back."""
