@@ -45,8 +45,10 @@ BLOCK = re.compile(
 )
 COMMAND = typer.main.get_command(app)
 VENV = "python3 -m venv .venv && . .venv/bin/activate"
-SHELL = ("git", "conda", "hf", "nvidia-smi", "sudo", "export", "pip", "ray")
+SHELL = ("git", "conda", "hf", "nvidia-smi", "sudo", "export", "pip", "ray", "sbatch", "srun")
 """Programs that stand in blocks that are not run, besides the Python and pip of a method."""
+OF_OTHERS = {"--write-info-json", "--array", "--mem", "--requeue", "--signal"}
+"""Options of yt-dlp and of sbatch."""
 OF_A_METHOD = re.compile(r"python3\.\d+|\$TPBENCH_METHODS/[a-z-]+/env/bin/(pip|python)")
 
 
@@ -128,7 +130,7 @@ def test_every_block_is_python_or_commands_that_tpbench_understands(page: Path) 
 @each_page
 def test_commands_options_extras_links_in_the_text_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    every_option = {"--write-info-json"}.union(*map(options_of, leaves(COMMAND)))  # yt-dlp's
+    every_option = OF_OTHERS.union(*map(options_of, leaves(COMMAND)))
     for code in re.findall(r"`([^`\n]+)`", text):
         options = set(re.findall(r"(?<!\S)--[a-z0-9-]+", code))
         if code.startswith("tpbench "):
