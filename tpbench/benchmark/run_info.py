@@ -109,6 +109,7 @@ def hardware_stamp() -> HardwareStamp:
     )
 
 
+@cache
 def _installed(name: str) -> str | None:
     try:
         return version(name)

@@ -17,9 +17,10 @@ import logging
 import re
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tpbench.dataset.croissant import CROISSANT_NAME, citation, croissant_json
 from tpbench.dataset.facts import (
@@ -52,6 +53,9 @@ from tpbench.errors import ConfigError, DatasetError
 from tpbench.files import atomic_write, atomic_write_text
 from tpbench.spread import relative_paths
 from tpbench.work.locks import locked
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 logger = logging.getLogger(__name__)
 
@@ -214,6 +218,25 @@ def _write(folder: Path, info: DatasetInfo, statements: Statements) -> None:
 
 def render_card(info: DatasetInfo, *, facts: CardFacts, statements: Statements) -> str:
     """Return the card as Markdown with a YAML header."""
+    return _template().render(
+        info=info,
+        counts=info.counts,
+        facts=facts,
+        statements=statements,
+        head=_head(info, statements),
+        off=_switched_off(info),
+        imported=info.is_imported,
+        n_removed=facts.n_removed,
+        rebuilt=facts.rebuilt,
+        citation=citation(info, statements.creators),
+        tables=clip_tables(info),
+        config=json.dumps(info.config, indent=2, sort_keys=True, ensure_ascii=False),
+    )
+
+
+@cache
+def _template() -> Template:
+    """Return the card's template, which a process compiles once."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -231,20 +254,7 @@ def render_card(info: DatasetInfo, *, facts: CardFacts, statements: Statements) 
         "limit": _limit,
     }
     template = resources.files("tpbench.dataset").joinpath("card.md.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
-        info=info,
-        counts=info.counts,
-        facts=facts,
-        statements=statements,
-        head=_head(info, statements),
-        off=_switched_off(info),
-        imported=info.is_imported,
-        n_removed=facts.n_removed,
-        rebuilt=facts.rebuilt,
-        citation=citation(info, statements.creators),
-        tables=clip_tables(info),
-        config=json.dumps(info.config, indent=2, sort_keys=True, ensure_ascii=False),
-    )
+    return environment.from_string(template)
 
 
 def licence_fields(statements: Statements) -> dict[str, str]:

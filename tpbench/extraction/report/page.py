@@ -11,12 +11,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, get_args
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from tpbench.dataset import Clip, Dataset, DatasetInfo, Measurement
@@ -90,18 +91,8 @@ def write_report(
     """
     dataset = Dataset.open(folder)
     candidates = Candidates(table=dataset.table())
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "short": short,
-        "number": "{:,}".format,
-        "percent": "{:.1%}".format,
-        "duration": length_text,
-        "clock": clock,
-    }
     script = _resource("thresholds.js")
-    page = environment.from_string(_resource("page.html.j2")).render(
+    page = _template().render(
         info=dataset.info,
         titles=OTHER_CODES | {row.code: row.title for row in dataset.info.measurements if row.code},
         by_code={row.code: row for row in dataset.info.measurements if row.code},
@@ -118,6 +109,22 @@ def write_report(
     path = folder / REPORT_NAME
     atomic_write_text(path, page + "\n")
     return path
+
+
+@cache
+def _template() -> Template:
+    """Return the page's template, which a process compiles once."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "short": short,
+        "number": "{:,}".format,
+        "percent": "{:.1%}".format,
+        "duration": length_text,
+        "clock": clock,
+    }
+    return environment.from_string(_resource("page.html.j2"))
 
 
 def _resource(name: str) -> str:

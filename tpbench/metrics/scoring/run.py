@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib import metadata
 from itertools import chain
 from pathlib import Path
@@ -297,7 +298,13 @@ def _cache_of(out: Path, engine: work.Engine) -> Path:
 
 
 def _environment(device: str) -> dict[str, str]:
-    found = {"python": platform.python_version(), "device": device}
+    return {"python": platform.python_version(), "device": device, **_packages()}
+
+
+@cache
+def _packages() -> Mapping[str, str]:
+    """Return the versions of packages, which a process looks up once."""
+    found = {}
     for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)
