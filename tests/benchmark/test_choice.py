@@ -20,12 +20,23 @@ from tpbench.benchmark.model import (
     with_reference_quirks,
 )
 from tpbench.errors import ConfigError
-from tpbench.work import usable_cores
+from tpbench.work import Engine, usable_cores
 
 
 def test_a_dot_before_the_colon_means_a_class() -> None:
     choice = choose(f"{MODULE}:Numbered")
     assert (choice.row, choice.kind, choice.weight_free) == (None, "custom", False)
+
+
+def test_under_ray_a_model_with_weights_takes_a_gpu_or_the_share_that_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Engine, "num_gpus", lambda _: 2)
+    plans = [
+        plan_workers(ModelChoice(name="mine"), device="auto", workers=None, clips=99, engine=engine)
+        for engine in (Engine(name="ray"), Engine(name="ray", gpu_share=0.3))
+    ]
+    assert [(plan.workers, plan.gpu_share) for plan in plans] == [(2, 1.0), (6, 0.3)]
 
 
 def test_without_a_dot_it_is_a_model_of_the_table() -> None:

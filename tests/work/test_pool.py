@@ -165,6 +165,7 @@ def test_tries_of_earlier_runs_count(task: TaskSpec, folder: Path) -> None:
     ("what", "words"),
     [
         ({"do": "die", "signal": signal.SIGSEGV}, "killed by SIGSEGV (a crash in native code)"),
+        ({"do": "die", "signal": signal.SIGXCPU}, "by SIGXCPU (its limit of processor time)"),
         ({"do": "leave", "code": 5}, "exited with code 5"),
     ],
 )

@@ -43,7 +43,12 @@ class Marker:
         report_progress({"frames": tries})
         if tries <= payload.get("times", sys.maxsize):
             getattr(self, payload.get("do", "well"))(payload)
-        return {"pid": os.getpid(), "tries": tries, "threads": os.environ["OMP_NUM_THREADS"]}
+        return {
+            "pid": os.getpid(),
+            "tries": tries,
+            "threads": os.environ["OMP_NUM_THREADS"],
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        }
 
     def close(self) -> None:
         append(self.closed, str(os.getpid()))

@@ -31,6 +31,7 @@ from tpbench.baselines.external.spec import is_spec_file
 from tpbench.devices import Library
 from tpbench.errors import ConfigError, TPBenchError
 from tpbench.work import LOCAL, Engine, usable_cores
+from tpbench.work.engine import places_on_gpu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +59,11 @@ def plan_workers(
 
     Models without weights get one worker per core. All others get one per GPU if `device` is "auto"
     or "cuda", else a single one; their workers share all cores. Under Ray, cores and GPUs are those
-    of the cluster, and Ray gives each worker a core and, with weights, a GPU of its own.
+    of the cluster, and Ray gives each worker a core and, with weights, a GPU of its own, or the
+    share of one that the user named.
 
     Raises:
-        ConfigError: `workers` is below 1.
+        ConfigError: `workers` is below 1, or shares of GPUs are asked for where there are none.
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers must be at least 1, got {workers}")
@@ -71,9 +73,10 @@ def plan_workers(
         return WorkerPlan(workers=count, devices=(device,), threads=1)
     if not engine.is_local:
         num_gpus = engine.num_gpus() if device in {"auto", "cuda"} else 0
-        count = min(workers or max(1, num_gpus), clips)
+        share = engine.gpu_share or 1.0
+        count = min(workers or max(1, num_gpus * places_on_gpu(share)), clips)
         return WorkerPlan(
-            workers=count, devices=(device,), threads=1, gpu_share=1.0 if num_gpus else 0.0
+            workers=count, devices=(device,), threads=1, gpu_share=share if num_gpus else 0.0
         )
     gpus = _gpus() if device in {"auto", "cuda"} else ()
     count = min(workers or max(1, len(gpus)), clips)

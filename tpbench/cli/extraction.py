@@ -101,6 +101,7 @@ def extract(
     workers: opt.Workers = None,
     executor: opt.Executor = "local",
     ray_address: opt.RayAddress = None,
+    gpu_share: opt.GpuShare = None,
     device: PoseDevice = "auto",
     offline: opt.Offline = False,
     redo: Redo = False,
@@ -140,7 +141,7 @@ def extract(
         retry_failed=retry_failed,
         name=name,
         item_timeout_s=item_timeout,
-        engine=opt.engine(executor, ray_address),
+        engine=opt.engine(executor, ray_address, gpu_share),
     )
     if fetch:
         from tpbench.extraction.fetched import raw_folder

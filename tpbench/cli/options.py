@@ -94,6 +94,14 @@ RayAddress = Annotated[
         "Ray of this machine.",
     ),
 ]
+GpuShare = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="With --executor ray: share of a GPU that each worker with networks takes, such as "
+        "0.25.",
+    ),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Never download model files.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail if a metric cannot be computed.")]
 AllMetrics = Annotated[
@@ -106,11 +114,13 @@ Format = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-def engine(executor: Literal["local", "ray"], ray_address: str | None) -> Engine:
-    """Return where the workers run, from `--executor` and `--ray-address`."""
+def engine(
+    executor: Literal["local", "ray"], ray_address: str | None, gpu_share: float | None = None
+) -> Engine:
+    """Return where the workers run, from `--executor`, `--ray-address` and `--gpu-share`."""
     from tpbench.work import Engine
 
-    return Engine(name=executor, ray_address=ray_address)
+    return Engine(name=executor, ray_address=ray_address, gpu_share=gpu_share)
 
 
 def metric_names(text: str | None) -> list[str] | None:

@@ -90,6 +90,7 @@ def evaluate(
     workers: opt.GeneratingWorkers = None,
     executor: opt.Executor = "local",
     ray_address: opt.RayAddress = None,
+    gpu_share: opt.GpuShare = None,
     min_frames: opt.MinFrames = None,
     offline: opt.Offline = False,
     strict: opt.Strict = False,
@@ -124,7 +125,7 @@ def evaluate(
         workers=workers,
         offline=offline,
         strict=strict,
-        engine=opt.engine(executor, ray_address),
+        engine=opt.engine(executor, ray_address, gpu_share),
         command=("tpbench", *sys.argv[1:]),
     )
     if dry_run:
@@ -291,6 +292,7 @@ def generate(
     workers: opt.GeneratingWorkers = None,
     executor: opt.Executor = "local",
     ray_address: opt.RayAddress = None,
+    gpu_share: opt.GpuShare = None,
     overwrite: opt.Overwrite = "missing",
     min_frames: opt.MinFrames = None,
     dry_run: DryRun = False,
@@ -319,7 +321,7 @@ def generate(
         out=out,
         workers=workers,
         overwrite=overwrite,
-        engine=opt.engine(executor, ray_address),
+        engine=opt.engine(executor, ray_address, gpu_share),
         command=("tpbench", *sys.argv[1:]),
     )
     if dry_run:

@@ -255,13 +255,14 @@ def opened(
     ):
         if shard is None:
             sweep(folder)
-        workers = request.engine.num_workers(request.workers)
+        workers, gpu_share = _workers(request)
         run = Run(
             request=request,
             shard=shard,
             config=config,
             folder=folder,
             workers=workers,
+            gpu_share=gpu_share,
             gpus=gpus_of(request.skeleton, request.device),
             name=request.name or (former.name if former is not None else folder.name),
             records=records,
@@ -288,6 +289,8 @@ class Run:
     config: ExtractionConfig
     folder: Path
     workers: int
+    gpu_share: float
+    """Of a GPU, that each worker takes under Ray."""
     gpus: int
     name: str
     records: SourceRecords
@@ -484,7 +487,15 @@ def _pool(run: Run) -> Executor:
         recycle_after=RECYCLE_AFTER,
         item_timeout_s=run.request.item_timeout_s or None,
         worker_log=run.folder / WORKER_LOG,
+        gpu_share=run.gpu_share,
     )
+
+
+def _workers(request: ExtractionRequest) -> tuple[int, float]:
+    """Return the number of workers, and the share of a GPU that each takes under Ray."""
+    if request.skeleton == "dwpose" and request.device in {"auto", "cuda"}:
+        return request.engine.on_gpus(request.workers)
+    return request.engine.num_workers(request.workers), 0.0
 
 
 def _task(run: Run) -> TaskSpec:

@@ -11,6 +11,9 @@ from typing import Final, Literal
 from tpbench.errors import ConfigError
 from tpbench.work.pool import Executor, Pool, num_workers
 
+_SHARES: Final = 10_000
+"""Ray divides a GPU no further."""
+_ROUNDING: Final = 1e-9
 EngineName = Literal["local", "ray"]
 
 
@@ -19,7 +22,7 @@ class Engine:
     """What runs the workers of a run; what they do and record is the same everywhere.
 
     Raises:
-        ConfigError: an address without Ray.
+        ConfigError: an address or a share of a GPU without Ray, or a share that is none.
     """
 
     name: EngineName = "local"
@@ -27,7 +30,15 @@ class Engine:
     """Of an existing Ray cluster: `auto`, `host:port` or `ray://host:port`. None: the value of
     $RAY_ADDRESS, or else a Ray of this machine alone, which ends with the run."""
 
+    gpu_share: float | None = None
+    """Share of a GPU that each worker of a model with networks takes, under Ray: 0.25 puts four
+    workers on one. None: see `on_gpus` and `benchmark.model.plan_workers`."""
+
     def __post_init__(self) -> None:
+        if self.gpu_share is not None and self.name != "ray":
+            raise ConfigError("--gpu-share goes with --executor ray; workers here share all GPUs")
+        if self.gpu_share is not None and not 0 < self.gpu_share <= 1:
+            raise ConfigError(f"--gpu-share: want over 0 and at most 1, got {self.gpu_share:g}")
         if self.ray_address is not None and self.name != "ray":
             raise ConfigError("--ray-address goes with --executor ray")
 
@@ -76,13 +87,37 @@ class Engine:
             return num_cores()
 
     def num_gpus(self) -> int:
-        """Return how many GPUs the cluster has; 0 without Ray, whose workers share those here."""
+        """Return how many GPUs the cluster has; 0 without Ray, whose workers share those here.
+
+        Raises:
+            ConfigError: shares of them are asked for, and there are none.
+        """
         if self.is_local:
             return 0
         from tpbench.work.ray_cluster import num_gpus
 
         with self.session():
-            return num_gpus()
+            found = num_gpus()
+        if self.gpu_share is not None and not found:
+            raise ConfigError("--gpu-share: no node of the Ray cluster has a GPU; leave it out")
+        return found
+
+    def on_gpus(self, asked: int | None) -> tuple[int, float]:
+        """Return how many workers share the GPUs, and which share of one each takes.
+
+        If the user names no share, it is an equal one for each of as many workers as without GPUs,
+        as on one machine: all cores work. If he does, there are by default as many workers as have
+        room on the GPUs. The share is 0 if there are no GPUs, or without Ray.
+
+        Raises:
+            ConfigError: as `num_workers` and `num_gpus`.
+        """
+        workers, gpus = self.num_workers(asked), self.num_gpus()
+        if self.gpu_share is None:
+            return workers, min(1.0, gpus * _SHARES // workers / _SHARES)
+        if asked is None:
+            workers = min(workers, gpus * places_on_gpu(self.gpu_share))
+        return workers, self.gpu_share
 
     def pool(
         self,
@@ -124,6 +159,11 @@ class Engine:
             worker_log=worker_log,
             gpu_share=gpu_share,
         )
+
+
+def places_on_gpu(share: float) -> int:
+    """Return how many workers have room on one GPU, if each takes this share of it."""
+    return int(1 / share + _ROUNDING)
 
 
 LOCAL: Final = Engine()

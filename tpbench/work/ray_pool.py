@@ -34,6 +34,8 @@ _POLL_S: Final = 1.0
 """How long an actor waits for its worker before it says how far it is."""
 _END_S: Final = 2.0
 """How long an actor may take to answer beyond what it waits for its worker."""
+_NO_MEMORY: Final = ("low on memory", "memory monitor")
+"""What Ray says of an actor that it has killed itself for want of memory."""
 _LOOK_S: Final = 10.0
 """Time without a new worker after which missing ones are reported."""
 
@@ -118,7 +120,7 @@ class RayWorker:
             if any(isinstance(message, Started) for message in messages):
                 self.node, self._pid = self._ray.get(self._about)
         except self._ray.exceptions.RayError as error:
-            return [Lost(why=_why_lost(error))]
+            return [Lost(why=why_lost(error))]
         answered = self.item is None or any(not isinstance(message, Report) for message in messages)
         started = self.ready or any(isinstance(message, Started) for message in messages)
         if not (answered and started):
@@ -220,10 +222,10 @@ class _Hiring:
         )
 
 
-def _why_lost(error: Exception) -> str:
+def why_lost(error: Exception) -> str:
     """Say in words why an actor died; machines are not named, as records are published."""
     text = str(error)
-    if "OutOfMemory" in type(error).__name__ or "memory monitor" in text.lower():
+    if "OutOfMemory" in type(error).__name__ or any(words in text for words in _NO_MEMORY):
         return f"Ray ended it because its node ran {OUT_OF_MEMORY}"
     if "node has died" in text or "node died" in text.lower() or "NODE_DIED" in text:
         return "its node died"

@@ -267,7 +267,11 @@ def cause_of_death(code: int) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    hints = {"SIGKILL": f" ({OUT_OF_MEMORY}?)", "SIGSEGV": " (a crash in native code)"}
+    hints = {
+        "SIGKILL": f" ({OUT_OF_MEMORY}?)",
+        "SIGSEGV": " (a crash in native code)",
+        "SIGXCPU": " (its limit of processor time)",
+    }
     return f"it was killed by {name}{hints.get(name, '')}"
 
 
