@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -207,6 +208,25 @@ def test_the_manifest_of_a_dataset_or_a_pack_is_a_list_of_its_sources(tmp_path: 
     assert ids(found) == [A, C]
     assert found.videos[0].spans == (Span(start_s=1, end_s=2), Span(start_s=5, end_s=6.5))
     assert read_list(tmp_path / "manifest.parquet").videos == found.videos
+
+
+def test_a_manifest_in_parts_is_a_list_of_the_sources_in_all_of_them(tmp_path: Path) -> None:
+    marks = ["0" * 64, "1" * 64]
+    (tmp_path / "manifest").mkdir()
+    for mark, video in zip(marks, (A, B), strict=True):
+        write_table(
+            tmp_path / "manifest" / f"{mark[:16]}.parquet",
+            clip_id=["1"],
+            status=["kept"],
+            url=[f"https://youtu.be/{video}"],
+        )
+    index = tmp_path / "manifest.json"
+    index.write_text(json.dumps({"parts": [{"sha256": mark} for mark in marks]}))
+    assert ids(read_list(tmp_path)) == [A, B]
+    for text in ("{", '{"parts": [{"sha256": "../../../etc/passwd"}]}'):
+        index.write_text(text)
+        with pytest.raises(ConfigError, match="no index"):
+            read_list(tmp_path)
 
 
 def test_other_tables_need_a_column_of_videos(tmp_path: Path) -> None:

@@ -61,25 +61,25 @@ def inspect(
 
 
 def _failures(dataset: Dataset) -> list[Clip]:
+    from tpbench.dataset.folder import rows_of
+
     counts = dataset.info.counts
     if not counts.failed and not counts.quarantined:
         return []
-    return [clip for clip in dataset.clips(None) if clip.status in {"failed", "quarantined"}]
+    return rows_of(dataset.table(statuses={"failed", "quarantined"}))
 
 
 def dataset_json(dataset: Dataset) -> dict[str, Any]:
     """Return the description of a dataset and the status of each clip."""
-    from tpbench.dataset import read_clips
+    from tpbench.dataset.folder import read_table
 
     content: dict[str, Any] = dataset.info.model_dump(mode="json")
     run = dataset.info.run
     if run is not None:
         content["run"] |= run.rates()
         content["run"]["runs"] = [one.model_dump(mode="json") | one.rates() for one in run.runs]
-    content["clips"] = [
-        {"clip_id": row.clip_id, "status": row.status, "reject_codes": list(row.reject_codes)}
-        for row in read_clips(dataset.folder)
-    ]
+    listed = read_table(dataset.folder, columns=("clip_id", "status", "reject_codes")).to_pylist()
+    content["clips"] = [row | {"reject_codes": row["reject_codes"] or []} for row in listed]
     return content
 
 

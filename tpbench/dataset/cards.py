@@ -43,9 +43,11 @@ from tpbench.dataset.folder import (
     RECORDS_LOCK,
     Dataset,
     Table,
+    manifest_file,
     read_table,
 )
 from tpbench.dataset.info import DatasetInfo, Measurement, SplitName, length_text
+from tpbench.dataset.parts import PARTS_FOLDER, PARTS_INDEX
 from tpbench.dataset.rebuilt import Rebuilt, read_rebuilt
 from tpbench.dataset.removal import Removals
 from tpbench.dataset.statements import Statements, read_statements, write_template
@@ -88,6 +90,11 @@ _COMPARED: Final = (
     "face.too_small",
 )
 """Filters whose measurements show whether the sides of a split resemble one another."""
+_COUNTED: Final = (
+    "status", "reject_codes", "source_id", "identity", "split", "url", "licence", "uploader",
+    "retrieved_at", "n_frames", "fps_num", "fps_den", "start_s", "end_s",
+)  # fmt: skip
+"""Columns that cards count on, besides the measurements."""
 _ADDRESS: Final = re.compile(r"https?://[\w.~:/?#@!$&+,;=%-]+")
 PATH_COLUMNS: Final = {
     "file_name": CLIP_VIDEO,
@@ -113,6 +120,8 @@ class CardFacts:
     """Clips, sources and people that were taken out for good."""
     rebuilt: Rebuilt | None = None
     """Of a dataset that was rebuilt from a pack."""
+    in_parts: bool = False
+    """Whether the manifest is in parts, see `parts`."""
 
     @classmethod
     def of(
@@ -122,6 +131,7 @@ class CardFacts:
         *,
         n_removed: int = 0,
         rebuilt: Rebuilt | None = None,
+        in_parts: bool = False,
     ) -> CardFacts:
         """Count on the columns of a manifest."""
         candidates = Candidates(table=table)
@@ -134,6 +144,7 @@ class CardFacts:
             origin=provenance(candidates),
             n_removed=n_removed,
             rebuilt=rebuilt,
+            in_parts=in_parts,
         )
 
 
@@ -200,14 +211,26 @@ def _facts(folder: Path, info: DatasetInfo) -> CardFacts:
     except DatasetError as error:
         logger.warning("the card does not say that the dataset was rebuilt: %s", error)
         rebuilt = None
-    return CardFacts.of(read_table(folder), info, n_removed=n_removed, rebuilt=rebuilt)
+    return CardFacts.of(
+        read_table(folder, columns=_stated_columns(info)),
+        info,
+        n_removed=n_removed,
+        rebuilt=rebuilt,
+        in_parts=manifest_file(folder).name == PARTS_INDEX,
+    )
+
+
+def _stated_columns(info: DatasetInfo) -> list[str]:
+    """Return the columns that cards count on."""
+    measured = [f"{prefix}_{item.name}" for item in info.measurements for prefix in "mt"]
+    return [*_COUNTED, *measured]
 
 
 def _write(folder: Path, info: DatasetInfo, statements: Statements) -> None:
     facts = _facts(folder, info)
     described = croissant_json(
         info,
-        folder / MANIFEST_NAME,
+        manifest_file(folder),
         statements=statements,
         effects=facts.effects,
         origin=facts.origin,
@@ -223,7 +246,7 @@ def render_card(info: DatasetInfo, *, facts: CardFacts, statements: Statements) 
         counts=info.counts,
         facts=facts,
         statements=statements,
-        head=_head(info, statements),
+        head=_head(info, statements, in_parts=facts.in_parts),
         off=_switched_off(info),
         imported=info.is_imported,
         n_removed=facts.n_removed,
@@ -267,7 +290,7 @@ def licence_fields(statements: Statements) -> dict[str, str]:
     return {"license": "other", "license_name": slug or "not-stated", "license_link": link}
 
 
-def _head(info: DatasetInfo, statements: Statements) -> str:
+def _head(info: DatasetInfo, statements: Statements, *, in_parts: bool) -> str:
     """Return the YAML between the dashes, as Hugging Face reads it."""
     import yaml
 
@@ -282,14 +305,15 @@ def _head(info: DatasetInfo, statements: Statements) -> str:
         ],
     }
     if info.counts.candidates:
-        values["configs"] = _configs(info)
+        values["configs"] = _configs(info, in_parts=in_parts)
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1_000)
 
 
-def _configs(info: DatasetInfo) -> list[dict[str, Any]]:
+def _configs(info: DatasetInfo, *, in_parts: bool) -> list[dict[str, Any]]:
     clips = [{"split": side, "path": name} for side, name in clip_tables(info).items()]
     first = [{"config_name": "clips", "default": True, "data_files": clips}] if clips else []
-    whole = [{"split": WHOLE, "path": MANIFEST_NAME}]
+    manifest = f"{PARTS_FOLDER}/*.parquet" if in_parts else MANIFEST_NAME
+    whole = [{"split": WHOLE, "path": manifest}]
     return [*first, {"config_name": "candidates", "data_files": whole}]
 
 
@@ -352,8 +376,7 @@ def write_clip_tables(folder: Path, info: DatasetInfo) -> list[Path]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    table = read_table(folder)
-    kept = table.filter(pc.equal(table["status"], "kept"))
+    kept = read_table(folder, statuses={"kept"})
     wanted = clip_tables(info)
     for side in (WHOLE, *get_args(SplitName)):
         if side not in wanted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from typing import Any, Final
 from tpbench.dataset.facts import FilterEffect, Provenance
 from tpbench.dataset.folder import COLUMNS, MANIFEST_NAME
 from tpbench.dataset.info import DatasetInfo
+from tpbench.dataset.parts import PARTS_FOLDER, PARTS_INDEX
 from tpbench.dataset.statements import Statements
 from tpbench.files import sha256_of
 
@@ -38,6 +40,22 @@ _IMPORTED: Final = {
     ],
 }
 """What is different where clips were imported and not extracted."""
+_OF_PARTS: Final = {
+    "@id": PARTS_INDEX,
+    "name": PARTS_INDEX,
+    "description": "The parts of the manifest, with the sha256 of each.",
+    "contentUrl": PARTS_INDEX,
+    "encodingFormat": "application/json",
+}
+"""What is different where the manifest is in parts."""
+_PARTS: Final = {
+    "@type": "cr:FileSet",
+    "@id": PARTS_FOLDER,
+    "name": PARTS_FOLDER,
+    "description": "One row per candidate clip, kept and rejected.",
+    "encodingFormat": "application/x-parquet",
+    "includes": f"{PARTS_FOLDER}/*.parquet",
+}
 
 
 _COLLECTED: Final = {
@@ -88,7 +106,8 @@ def croissant_json(
 
     Args:
         info: the dataset.
-        manifest: its `manifest.parquet`, already written; the description holds its sha256.
+        manifest: its `manifest.parquet`, or the index of its parts, already written; the
+            description holds its sha256.
         statements: of its publisher.
         effects: what each filter removed.
         origin: what is known of the sources.
@@ -119,7 +138,12 @@ def croissant_json(
         f"Filter {effect_text(effect)}." for effect in effects if effect.measurement
     ]
     described["distribution"][0]["sha256"] = sha256_of(manifest)
-    described["recordSet"][0]["field"] = _fields(info)
+    rows: dict[str, Any] = {"fileObject": {"@id": MANIFEST_NAME}}
+    if manifest.name == PARTS_INDEX:
+        described["distribution"][0] |= _OF_PARTS
+        described["distribution"].insert(1, _PARTS)
+        rows = {"fileSet": {"@id": _PARTS["@id"]}}
+    described["recordSet"][0]["field"] = _fields(info, rows)
     return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -201,23 +225,23 @@ def _said(what: str, text: str | None) -> str:
     return f"{what}: {' '.join(text.split()) if text else 'not stated.'}"
 
 
-def _fields(info: DatasetInfo) -> list[dict[str, Any]]:
-    fields = [_field(name, _TYPES[kind]) for name, kind in COLUMNS.items()]
+def _fields(info: DatasetInfo, rows: Mapping[str, Any]) -> list[dict[str, Any]]:
+    fields = [_field(name, _TYPES[kind], rows) for name, kind in COLUMNS.items()]
     for row in sorted(info.measurements, key=lambda item: item.name):
         title = f"{row.title} ({row.unit})" if row.unit else row.title
         for prefix, what in (("m", "measured"), ("t", "threshold")):
-            field = _field(f"{prefix}_{row.name}", "cr:Float64")
+            field = _field(f"{prefix}_{row.name}", "cr:Float64", rows)
             fields.append(field | {"description": f"{title}, {what}."})
     return fields
 
 
-def _field(name: str, data_type: str) -> dict[str, Any]:
+def _field(name: str, data_type: str, rows: Mapping[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {
         "@type": "cr:Field",
         "@id": f"candidates/{name}",
         "name": name,
         "dataType": data_type,
-        "source": {"fileObject": {"@id": MANIFEST_NAME}, "extract": {"column": name}},
+        "source": {**rows, "extract": {"column": name}},
     }
     if COLUMNS.get(name) == "list":
         described |= {"isArray": True, "arrayShape": "-1"}

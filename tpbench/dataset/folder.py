@@ -1,9 +1,9 @@
-"""A dataset folder: reading and writing of manifest.parquet, and the paths of all files."""
+"""A dataset folder: reading and writing of its manifest, and the paths of all files."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from html import escape
 from itertools import islice
@@ -19,8 +19,17 @@ from tpbench.dataset.info import (
     check_clip_id,
     content_digest,
     digest_of_files,
+    digest_of_sorted,
     finite_values,
     read_info,
+)
+from tpbench.dataset.parts import (
+    PARTS_FOLDER,
+    PARTS_INDEX,
+    ROWS_OF_A_PART,
+    delete_parts,
+    read_index,
+    write_parts,
 )
 from tpbench.dataset.side_lists import read_version
 from tpbench.errors import DatasetError, did_you_mean
@@ -43,6 +52,8 @@ MANIFEST_VERSION: Final = 1
 """Incremented when the meaning of a column changes, but not for a new column alone."""
 _VERSION_KEY: Final = b"tpbench.manifest_version"
 _ROWS_AT_ONCE: Final = 4096
+_TRIES: Final = 5
+"""Times that a manifest in parts is read again, where it is replaced in the meantime."""
 _MAX_NAMED: Final = 5
 """Most clip ids named in an error."""
 
@@ -55,22 +66,53 @@ COLUMNS: Final[Mapping[str, str]] = {
 """Column -> Arrow type, in file order; pairs `m_<name>`, `t_<name>` (float64) follow, sorted."""
 
 
-def write_manifest(folder: Path, rows: Iterable[Clip]) -> Path:
-    """Write all rows atomically as `folder/manifest.parquet`, sorted by clip_id.
+def write_manifest(
+    folder: Path, rows: Iterable[Clip], *, part_rows: int | None = ROWS_OF_A_PART
+) -> Path:
+    """Write all rows atomically, sorted by clip_id, as `folder/manifest.parquet`, or in parts.
 
     Column types do not depend on the rows: a column of nulls keeps its type. A missing measurement
     is null, never NaN.
 
+    Args:
+        folder: the dataset.
+        rows: in any order.
+        part_rows: more rows are written in parts of about that many, see `parts`; None: never.
+
+    Returns:
+        `manifest.parquet`, or `manifest.json` of a manifest in parts.
+
     Raises:
         DatasetError: two rows share a clip_id.
     """
+    return write_table(folder, _table_of(rows), part_rows=part_rows)
+
+
+def write_table(folder: Path, table: Table, *, part_rows: int | None = ROWS_OF_A_PART) -> Path:
+    """Write rows as `write_manifest` does, from columns sorted by clip_id, each in one piece."""
     import pyarrow.parquet as pq
 
     path = folder / MANIFEST_NAME
-    table = _table_of(rows)
+    if part_rows is not None and len(table) > part_rows:
+        # `manifest.json` counts where both are there, so a reader sees one of them at any time.
+        write_parts(folder, table, part_rows=part_rows, read=_read_file)
+        path.unlink(missing_ok=True)
+        return folder / PARTS_INDEX
     with atomic_write(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+    delete_parts(folder)
     return path
+
+
+def has_manifest(folder: Path) -> bool:
+    """Whether there is a manifest, in one file or in parts, readable or not."""
+    return (folder / MANIFEST_NAME).exists() or (folder / PARTS_INDEX).exists()
+
+
+def manifest_file(folder: Path) -> Path:
+    """Return the file whose sha256 stands for the manifest: itself, or the index of its parts."""
+    index = folder / PARTS_INDEX
+    return index if index.exists() else folder / MANIFEST_NAME
 
 
 def read_manifest(folder: Path) -> pd.DataFrame:
@@ -96,12 +138,7 @@ def read_clips(folder: Path, *, status: str | None = None) -> list[Clip]:
         folder: the dataset.
         status: only rows of this status; None for all.
     """
-    import pyarrow.compute as pc
-
-    table = read_table(folder)
-    if status is not None:
-        table = table.filter(pc.equal(table["status"], status))
-    return rows_of(table)
+    return rows_of(read_table(folder, statuses=None if status is None else {status}))
 
 
 def rows_of(table: Table) -> list[Clip]:
@@ -138,33 +175,103 @@ class ManifestIndex:
         return _digest_of(self._table)
 
 
+_DIGESTED: Final = ("status", "clip_id", *FILE_HASHES)
+"""Columns that the content digest needs."""
+
+
 def _digest_of(table: Table) -> str:
+    """Return the content digest of rows, piece by piece: their JSON is several times as large."""
     import pyarrow.compute as pc
 
-    kept = table.filter(pc.equal(table["status"], "kept"))
-    columns = (kept[name].to_pylist() for name in ("clip_id", *FILE_HASHES))
-    return digest_of_files(list(row) for row in zip(*columns, strict=True))
+    kept = table.select(list(_DIGESTED)).filter(pc.equal(table["status"], "kept"))
+    ids = kept["clip_id"].combine_chunks()
+    if not pc.all(pc.less(ids[:-1], ids[1:])).as_py() and len(ids) > 1:
+        rows = zip(*(kept[name].to_pylist() for name in _DIGESTED[1:]), strict=True)
+        return digest_of_files(list(row) for row in rows)
+    return digest_of_sorted(
+        zip(*(batch[name].to_pylist() for name in _DIGESTED[1:]), strict=True)
+        for batch in kept.to_batches(max_chunksize=_ROWS_AT_ONCE)
+    )
 
 
-def read_table(folder: Path) -> Table:
-    """Read the manifest as an Arrow table; raises as `read_manifest` does."""
+def read_table(
+    folder: Path,
+    *,
+    columns: Iterable[str] | None = None,
+    statuses: Collection[str] | None = None,
+) -> Table:
+    """Read the manifest as an Arrow table, in the order of clip ids.
+
+    Args:
+        folder: the dataset.
+        columns: only these, in this order; those of measurements that it lacks are left out.
+        statuses: only rows with one of these.
+
+    Raises:
+        DatasetError: as `read_manifest`.
+    """
     import pyarrow as pa
+
+    wanted = None if columns is None else list(columns)
+    for _ in range(_TRIES):
+        index = read_index(folder)
+        if index is None:
+            return _read_file(folder / MANIFEST_NAME, wanted, statuses)
+        paths = [folder / PARTS_FOLDER / part.name for part in index.parts]
+        try:
+            pieces = [_read_file(path, wanted, statuses) for path in paths]
+        except _NoFileError:
+            if read_index(folder) == index:
+                raise
+            continue  # written anew since the index was read
+        # Every part has the same columns, unless another program wrote one of them.
+        try:
+            return pa.concat_tables(pieces)
+        except pa.ArrowException as error:
+            said = f"its parts have different columns ({str(error).splitlines()[0]})"
+            raise DatasetError(f"{folder / PARTS_FOLDER}: {said}") from error
+    raise DatasetError(f"{folder / PARTS_INDEX}: is being written again and again; try later")
+
+
+class _NoFileError(DatasetError):
+    """A manifest, or a part of one, is missing."""
+
+
+def _read_file(
+    path: Path, columns: Sequence[str] | None = None, statuses: Collection[str] | None = None
+) -> Table:
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    path = folder / MANIFEST_NAME
     try:
         require_regular(path)
-        table = pq.read_table(path)
-        table.validate(full=True)  # Parquet's reader takes bytes that are no UTF-8 as text
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            _require_schema(path, schema)
+            names = None
+            if columns is not None:
+                names = [name for name in columns if name in schema.names]
+            needed = names if names is None or statuses is None else [*names, "status"]
+            table = file.read(needed)
+        # Parquet's reader takes bytes that are no UTF-8 as text.
+        table.validate(full=True)
+        if statuses is not None:
+            chosen = pa.array(sorted(statuses), pa.string())
+            table = table.filter(pc.is_in(table["status"], value_set=chosen))
+        return table if names is None else table.select(names)
     except FileNotFoundError as error:
-        raise DatasetError(
+        raise _NoFileError(
             f"{path}: no manifest; is this a dataset that `tpbench extract` finished?"
         ) from error
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(
             f"{path}: not readable as Parquet ({str(error).splitlines()[0]})"
         ) from error
-    stated = (table.schema.metadata or {}).get(_VERSION_KEY, b"none")
+
+
+def _require_schema(path: Path, schema: Schema) -> None:
+    stated = (schema.metadata or {}).get(_VERSION_KEY, b"none")
     version = printable(stated.decode("utf-8", "backslashreplace"))
     if version != str(MANIFEST_VERSION):
         raise DatasetError(
@@ -173,14 +280,13 @@ def read_table(folder: Path) -> Table:
         )
     wanted = _schema(())
     for name in COLUMNS:
-        if name not in table.schema.names:
+        if name not in schema.names:
             raise DatasetError(f"{path}: column {name!r} is missing")
-        if table.schema.field(name).type != wanted.field(name).type:
+        if schema.field(name).type != wanted.field(name).type:
             raise DatasetError(
-                f"{path}: column {name!r} is {table.schema.field(name).type}, "
+                f"{path}: column {name!r} is {schema.field(name).type}, "
                 f"want {wanted.field(name).type}"
             )
-    return table
 
 
 def _schema(measurements: Iterable[str]) -> Schema:
@@ -370,21 +476,34 @@ class Dataset:
     @property
     def identities(self) -> tuple[str, ...]:
         """Identities of the kept clips, sorted."""
-        return tuple(sorted({clip.identity or "" for clip in self.clips()}))
+        named = self.table(["identity"], statuses={"kept"})["identity"].unique()
+        return tuple(sorted({name or "" for name in named.to_pylist()}))
 
     def manifest(self) -> pd.DataFrame:
         """Return all rows, kept and rejected, as a data frame (see `read_manifest`)."""
         return read_manifest(self.folder)
 
-    def table(self) -> Table:
-        """Return all rows as an Arrow table, in the order of their clip_id (see `facts`).
+    def table(
+        self,
+        columns: Collection[str] | None = None,
+        *,
+        statuses: Collection[Status] | None = None,
+    ) -> Table:
+        """Return rows as an Arrow table, in the order of their clip_id (see `facts`).
+
+        Args:
+            columns: only these; None for all.
+            statuses: only rows with one of these; None for all.
 
         Raises:
             DatasetError: as `clips`.
         """
-        table = read_table(self.folder)
-        self._require_digest(_digest_of(table))
-        return table
+        if columns is None and statuses is None:
+            table = read_table(self.folder)
+            self._require_digest(_digest_of(table))
+            return table
+        self._require_digest(_digest_of(read_table(self.folder, columns=_DIGESTED)))
+        return read_table(self.folder, columns=columns, statuses=statuses)
 
     def clips(self, status: Status | None = "kept", *, split: str | None = None) -> list[Clip]:
         """Return rows in the order of their clip_id.

@@ -300,7 +300,7 @@ def _fill(
     """Write all files of a pack, `pack.json` last."""
     kept = [row for row in rows if row.status == "kept"]
     write_info(folder, _public_info(dataset.info))
-    write_manifest(folder, rows)
+    write_manifest(folder, rows, part_rows=None)
     _write_marks(folder / MARKS_NAME, dataset, kept, progress, workers)
     for row in kept:
         source = dataset.keypoints_path(row)

@@ -15,6 +15,7 @@ from typing import Final
 
 from tpbench.dataset.folder import CLIP_FILES, Dataset
 from tpbench.dataset.info import INFO_NAME
+from tpbench.dataset.parts import PARTS_FOLDER
 from tpbench.errors import DatasetError
 from tpbench.files import atomic_write_text, sha256_of
 from tpbench.foreign import ForeignFileError, read_json
@@ -126,7 +127,8 @@ def _is_table(relative: str) -> bool:
     first, slash, _ = relative.partition("/")
     if first.startswith(".") or first in _CLIP_FOLDERS:
         return False
-    return (not slash or first in {"splits", "manifest"}) and Path(relative).suffix in TABLE_ENDINGS
+    is_ours = not slash or first in {"splits", PARTS_FOLDER}
+    return is_ours and Path(relative).suffix in TABLE_ENDINGS
 
 
 def _mark(stored: StoredObject) -> list[object]:

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Final, get_args
 
 from tpbench.dataset.cards import PATH_COLUMNS, WHOLE, clip_tables
-from tpbench.dataset.folder import CLIP_FILES, MANIFEST_NAME, Dataset, Table, read_table
+from tpbench.dataset.folder import (
+    CLIP_FILES,
+    MANIFEST_NAME,
+    Dataset,
+    Table,
+    manifest_file,
+    read_table,
+)
 from tpbench.dataset.identities import IDENTITIES_NAME, read_members
 from tpbench.dataset.info import INFO_NAME, Clip, SplitName, content_digest, count
 from tpbench.dataset.problems import Code, Problem, relative, some
@@ -253,5 +260,6 @@ def _card_problems(dataset: Dataset) -> Iterator[Problem]:
     except (OSError, ForeignFileError, KeyError, TypeError, AttributeError) as error:
         yield problem(f"can't be read ({error})")
         return
-    if stated.get(MANIFEST_NAME) != sha256_of(dataset.folder / MANIFEST_NAME):
-        yield problem(f"states another sha256 of {MANIFEST_NAME}")
+    manifest = manifest_file(dataset.folder)
+    if stated.get(manifest.name) != sha256_of(manifest):
+        yield problem(f"states another sha256 of {manifest.name}")

@@ -19,6 +19,7 @@ from typing import Final
 from tpbench.dataset import Clip
 from tpbench.dataset.folder import CLIP_FILES, MANIFEST_NAME, RECORDS_FOLDER
 from tpbench.dataset.info import INFO_NAME
+from tpbench.dataset.parts import PARTS_FOLDER, PARTS_INDEX
 from tpbench.dataset.remote import TABLE_ENDINGS
 from tpbench.errors import ConfigError, TPBenchError
 from tpbench.extraction.leftovers import LEFTOVERS
@@ -217,7 +218,7 @@ def _is_small(relative: str) -> bool:
     """Whether a file of a dataset is no clip; what is foreign is not fetched, either."""
     first, slash, _ = relative.partition("/")
     if slash:
-        return first in _SMALL_FOLDERS or first == Path(MANIFEST_NAME).stem
+        return first in _SMALL_FOLDERS or first == PARTS_FOLDER
     return Path(relative).suffix in TABLE_ENDINGS
 
 
@@ -227,7 +228,7 @@ def _order(relative: str) -> int:
         return 3
     if relative == _SETTINGS:
         return 0
-    if relative.startswith((MANIFEST_NAME, RECORDS_FOLDER)):
+    if relative.startswith((MANIFEST_NAME, PARTS_INDEX, RECORDS_FOLDER)):
         return 2
     return 1
 

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from tpbench.dataset import DatasetInfo, read_clips
-from tpbench.dataset.folder import MANIFEST_NAME
+from tpbench.dataset.folder import has_manifest
 from tpbench.dataset.info import INFO_NAME, read_info
 from tpbench.dataset.removal import Removals
 from tpbench.dataset.splitting import require_readable
@@ -40,7 +40,7 @@ def published_clips(folder: Path) -> list[tuple[str, str | None]] | None:
 
     Clips that were removed from the dataset are left out, also where that is not finished.
     """
-    if not (folder / MANIFEST_NAME).exists():
+    if not has_manifest(folder):
         return None
     try:
         kept = Removals.read(folder).without_removed(read_clips(folder, status="kept"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tpbench.dataset import Clip
-from tpbench.dataset.folder import CLIP_FILES, MANIFEST_NAME, OLD_LEDGER, RECORDS_FOLDER
+from tpbench.dataset.folder import CLIP_FILES, OLD_LEDGER, RECORDS_FOLDER, has_manifest
 from tpbench.dataset.info import INFO_NAME
 from tpbench.errors import DatasetError
 from tpbench.extraction.pipeline import WORK_FOLDER
@@ -133,7 +133,7 @@ def _require_own_folder(home: Path, dataset_folder: Path) -> None:
 
 def holds_work(folder: Path) -> bool:
     """Whether a folder holds files that only a finished source can have produced."""
-    if (folder / INFO_NAME).exists() or (folder / MANIFEST_NAME).exists():
+    if (folder / INFO_NAME).exists() or has_manifest(folder):
         return True
     homes = (kind.home(folder) for kind in CLIP_FILES)
     return any(

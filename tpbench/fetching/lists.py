@@ -27,6 +27,7 @@ from tpbench.foreign import (
     from_spreadsheet_safe,
     printable,
     read_bytes,
+    read_json,
 )
 
 LIST_LIMIT_BYTES: Final = JSON_LIMIT_BYTES
@@ -66,6 +67,8 @@ _RATE_NAMES: Final = frozenset({"fps", "frame_rate"})
 # fmt: on
 _KNOWN_NAMES: Final = _URL_NAMES | _ID_NAMES | _START_NAMES | _END_NAMES | _RATE_NAMES
 _MANIFEST: Final = "manifest.parquet"
+_PARTS_INDEX: Final = "manifest.json"
+_PARTS_FOLDER: Final = "manifest"
 _SHOWN_CHARS: Final = 60
 
 
@@ -135,7 +138,10 @@ def read_list(source: Path | str, *, sha256: str | None = None) -> IdList:
             "download it again, or leave out --list-sha256"
         )
     if table is not None:
-        rows = table_rows(table, columns=_KNOWN_NAMES, needed=_URL_NAMES | _ID_NAMES)
+        rows: list[tuple[int, list[str]]] = []
+        for part in _parts(table):
+            found_rows = table_rows(part, columns=_KNOWN_NAMES, needed=_URL_NAMES | _ID_NAMES)
+            rows += found_rows[1:] if rows else found_rows  # the header once
         return _listed(rows, name=name, sha256=found)
     try:
         text = raw.decode("utf-8-sig")
@@ -262,9 +268,23 @@ def _table_path(source: Path | str) -> Path | None:
     if _ADDRESS.match(str(source)):
         return None
     path = Path(source)
-    if path.is_dir() and (path / _MANIFEST).is_file():
-        return path / _MANIFEST
+    for name in (_PARTS_INDEX, _MANIFEST):
+        if path.is_dir() and (path / name).is_file():
+            return path / name
     return path if path.suffix.lower() == ".parquet" else None
+
+
+def _parts(table: Path) -> list[Path]:
+    """Return the files of a table: itself, or the parts of a dataset's manifest."""
+    if table.name != _PARTS_INDEX:
+        return [table]
+    try:
+        marks = [part["sha256"][:16] for part in read_json(table)["parts"]]
+    except (OSError, ForeignFileError, KeyError, TypeError) as error:
+        raise ConfigError(f"{table}: no index of a manifest's parts ({error})") from error
+    if not all(re.fullmatch("[0-9a-f]{16}", mark) for mark in marks):
+        raise ConfigError(f"{table}: no index of a manifest's parts: it names other files")
+    return [table.parent / _PARTS_FOLDER / f"{mark}.parquet" for mark in marks]
 
 
 def _sha256_of_table(path: Path) -> str:
