@@ -11,6 +11,7 @@ import pytest
 
 from tests.benchmark.conftest import MODULE, births, content, write_dataset
 from tests.benchmark.evaluating import FAST, Evaluator, measurements, scores_of
+from tests.benchmark.generators import HURRY
 from tests.processes import assert_none_outlives, started, wait_while_running
 from tpbench.benchmark.evaluate import Evaluation
 from tpbench.benchmark.run_folder import Run
@@ -35,8 +36,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     """What killed evaluations are held against: other workers, another order of clips."""
     run_it = Evaluator(data=data, out=tmp_path_factory.mktemp("undisturbed"))
-    run_it(**SAID, ids=["d", "b"])
-    return run_it(**SAID, workers=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(HURRY, "1")
+        run_it(**SAID, ids=["d", "b"])
+        return run_it(**SAID, workers=2)
 
 
 def found(out: Path, pattern: str) -> list[Path]:
@@ -59,6 +62,7 @@ def test_killed_and_started_again_it_gives_the_same_scores(
     data: Path,
     undisturbed: Evaluation,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "runs"
     environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
@@ -73,6 +77,7 @@ def test_killed_and_started_again_it_gives_the_same_scores(
     made = {path.stem: path.stat().st_mtime_ns for path in found(out, "records/[a-z].json")}
     measured = {path.name: path.stat().st_ino for path in found(out, ".scoring/[!.]*.npz")}
 
+    monkeypatch.setenv(HURRY, "1")
     (run,) = Evaluator(data=data, out=out)(**SAID, workers=workers).runs
 
     assert run.folder.path == folder
