@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmark.conftest import MODULE, Maker, births, content, write_dataset
+from tests.benchmark.generators import HURRY
 from tests.processes import assert_none_outlives, started, wait_while_running
 from tpbench.benchmark.run_folder import Run
 from tpbench.errors import ConfigError, MissingWeightsError
@@ -43,7 +44,7 @@ def environment() -> Mapping[str, str]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_killed_after_its_first_clip_ends_as_an_undisturbed_one(
-    workers: int, make: Maker, undisturbed: Run
+    workers: int, make: Maker, undisturbed: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = (str(SCRIPT), str(make.data), str(make.out), str(workers))
     with started(*command, environment=environment()) as process:
@@ -52,6 +53,7 @@ def test_a_run_killed_after_its_first_clip_ends_as_an_undisturbed_one(
     assert_none_outlives(make.out)
     before = records_below(make.out)
     assert 0 < len(before) < 3, "it was killed in the middle"
+    monkeypatch.setenv(HURRY, "1")
     run = make(model=MODEL, options=OPTIONS, workers=workers)
     after = births(run)
     assert {name: after[name] for name in before} == before, "a finished clip was made again"
@@ -60,7 +62,7 @@ def test_a_run_killed_after_its_first_clip_ends_as_an_undisturbed_one(
 
 
 def test_a_run_killed_in_the_middle_of_a_clip_leaves_nothing_that_counts(
-    make: Maker, undisturbed: Run
+    make: Maker, undisturbed: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = (str(SCRIPT), str(make.data), str(make.out), "1")
     with started(*command, environment=environment()) as process:
@@ -68,6 +70,7 @@ def test_a_run_killed_in_the_middle_of_a_clip_leaves_nothing_that_counts(
         process.kill()
     assert_none_outlives(make.out)
     assert list(make.out.glob("*/*/*/*/generated/*.mkv")) == []
+    monkeypatch.setenv(HURRY, "1")
     run = make(model=MODEL, options=OPTIONS, workers=2)
     assert content(run) == content(undisturbed)
     assert list((run.folder.path / "generated").glob(".*")) == []
