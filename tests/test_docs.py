@@ -47,8 +47,8 @@ COMMAND = typer.main.get_command(app)
 VENV = "python3 -m venv .venv && . .venv/bin/activate"
 SHELL = ("git", "conda", "hf", "nvidia-smi", "sudo", "export", "pip", "ray", "sbatch", "srun")
 """Programs that stand in blocks that are not run, besides the Python and pip of a method."""
-OF_OTHERS = {"--write-info-json", "--array", "--mem", "--requeue", "--signal"}
-"""Options of yt-dlp and of sbatch."""
+OF_OTHERS = {"--write-info-json", "--array", "--mem", "--requeue", "--signal", "--talks", "--nodes"}
+"""Options of yt-dlp, of sbatch and of `benchmarks.simulate_cluster`."""
 OF_A_METHOD = re.compile(r"python3\.\d+|\$TPBENCH_METHODS/[a-z-]+/env/bin/(pip|python)")
 
 
