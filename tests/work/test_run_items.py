@@ -195,7 +195,10 @@ def test_a_signal_to_the_whole_group_ends_the_run_in_order(
     long = ({"name": name, "do": "sleep", "seconds": 600} for name in "ab")
     add(records, {"name": "quick"}, *long)
     with driver(records, folder) as process:
-        wait_while_running(process, lambda: len(list(folder.glob("*.tmp"))) == 2)
+        busy = folder / "a.tmp", folder / "b.tmp"
+        wait_while_running(
+            process, lambda: all(path.exists() for path in busy) and states(records)["done"] == 1
+        )
         os.killpg(process.pid, number)
         process.wait(30)
         assert process.stderr is not None
