@@ -8,13 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from tests.dataset.rows import kept, rejected
-from tpbench.dataset import Clip, folder, parts, read_clips, write_manifest
+from tests.dataset.rows import MEASUREMENTS, kept, rejected
+from tpbench.dataset import (
+    Clip,
+    Dataset,
+    finalise,
+    folder,
+    parts,
+    read_clips,
+    split_dataset,
+    write_manifest,
+)
 from tpbench.dataset.folder import MANIFEST_NAME, ManifestIndex, read_table
 from tpbench.dataset.info import content_digest
 from tpbench.dataset.parts import PARTS_FOLDER, PARTS_INDEX, read_index
+from tpbench.dataset.table_checks import table_problems
 from tpbench.errors import DatasetError
 
 PART_ROWS = 10
@@ -199,3 +210,41 @@ def test_a_manifest_written_anew_while_it_is_read_is_read_again(
     real = read_index
     monkeypatch.setattr(folder, "read_index", lambda where: seen.pop() if seen else real(where))
     assert len(read_clips(in_parts)) == len(rows)
+
+
+def test_a_dataset_in_parts_is_split_and_described_as_one_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defaults = write_manifest.__kwdefaults__
+    assert defaults is not None
+    made: list[Dataset] = []
+    for name, part_rows in (("single", 1000), ("parts", PART_ROWS)):
+        monkeypatch.setitem(defaults, "part_rows", part_rows)
+        (tmp_path / name).mkdir()
+        finalise(
+            tmp_path / name, ROWS, name="talks", config={}, models={}, measurements=MEASUREMENTS
+        )
+        split_dataset(tmp_path / name)
+        made.append(Dataset.open(tmp_path / name))
+    single, several = made
+    assert several.info == single.info
+    assert several.clips(None) == single.clips(None)
+    assert several.identities == single.identities
+    assert several.table(["clip_id"], statuses={"kept"}).equals(
+        single.table(["clip_id"], statuses={"kept"})
+    )
+    for name in ("clips-test.parquet", "clips-train.parquet", "splits/test.csv"):
+        assert (several.folder / name).read_bytes() == (single.folder / name).read_bytes()
+    cards = [(dataset.folder / "README.md").read_text() for dataset in made]
+    assert cards[1] == cards[0].replace("path: manifest.parquet", "path: manifest/*.parquet")
+    described = json.loads((several.folder / "croissant.json").read_text())
+    assert described["distribution"][0]["@id"] == PARTS_INDEX
+    assert described["recordSet"][0]["field"][0]["source"]["fileSet"] == {"@id": PARTS_FOLDER}
+    problems = list(table_problems(several, several.clips(None)))
+    assert problems == []
+
+    part = sorted((several.folder / PARTS_FOLDER).iterdir())[0]
+    table = pq.read_table(part)
+    pq.write_table(table, part, compression="none")
+    (problem,) = table_problems(several, several.clips(None))
+    assert problem.where == f"{PARTS_FOLDER}/{part.name}"

@@ -21,6 +21,7 @@ from tpbench.dataset.folder import (
 )
 from tpbench.dataset.identities import IDENTITIES_NAME, read_members
 from tpbench.dataset.info import INFO_NAME, Clip, SplitName, content_digest, count
+from tpbench.dataset.parts import PARTS_FOLDER, PARTS_INDEX, read_index
 from tpbench.dataset.problems import Code, Problem, relative, some
 from tpbench.dataset.removal import REMOVALS_NAME, Removals
 from tpbench.dataset.side_lists import PLACED_NAME, SPLITS_FOLDER, read_placed
@@ -50,6 +51,7 @@ def table_problems(dataset: Dataset, clips: Sequence[Clip]) -> Iterator[Problem]
     yield from _kept_table_problems(dataset)
     yield from _clip_table_problems(dataset)
     yield from _card_problems(dataset)
+    yield from _part_problems(dataset)
 
 
 def _info_problems(dataset: Dataset, clips: Sequence[Clip]) -> Iterator[Problem]:
@@ -73,6 +75,16 @@ def _info_problems(dataset: Dataset, clips: Sequence[Clip]) -> Iterator[Problem]
     if nowhere := [c.clip_id for c in clips if c.status == "kept" and c.split is None]:
         what = f"has {some(nowhere)} on neither side of the split"
         yield Problem(code="table.split", where=MANIFEST_NAME, what=what)
+
+
+def _part_problems(dataset: Dataset) -> Iterator[Problem]:
+    index = read_index(dataset.folder)
+    for part in () if index is None else index.parts:
+        path = dataset.folder / PARTS_FOLDER / part.name
+        if sha256_of(path) != part.sha256:
+            where = relative(dataset.folder, path)
+            what = f"is not the file that {PARTS_INDEX} names (sha256 differs)"
+            yield Problem(code="table.manifest", where=where, what=what)
 
 
 def _identity_problems(kept: Sequence[Clip]) -> Iterator[Problem]:
