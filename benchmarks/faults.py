@@ -30,7 +30,7 @@ import yaml
 
 from benchmarks.material import write_short
 from tests.faults.disturbances import FAULTS, Fault, small_disk, why_not
-from tests.faults.stage import Audit, Stage, audit, content, first_difference
+from tests.faults.stage import Audit, Stage, audit, first_difference
 from tests.talks import short_settings
 from tpbench.dataset import Dataset
 from tpbench.work import usable_cores
@@ -99,7 +99,7 @@ def _race_shards(count: int, *, seed: int) -> None:
         print(f"begun by the last run: {(raced.counted('began') - before).total()}")
         for stage in stages:
             print(f"digest, {stage.root.name}: {Dataset.open(stage.out).digest}")
-        differs = first_difference(*(content(stage.out, None) for stage in stages))
+        differs = first_difference(*(stage.work.content(stage.out, None) for stage in stages))
         print(f"first difference of rows and files: {differs or 'none'}")
 
 

@@ -1,8 +1,7 @@
-"""A folder of videos, drivers that extract them with two workers, and what became of each video."""
+"""A folder of videos, drivers that work on them with two workers, and what became of each video."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -19,9 +18,7 @@ from typing import Any, Final
 import psutil
 
 from tests.faults.orders import log_of, orders_of, pipe_of
-from tpbench.dataset import Dataset
-from tpbench.extraction.records import read_records
-from tpbench.files import sha256_of
+from tests.faults.works import EXTRACTION, States, Work
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _FORBIDDEN: Final = "-dac_override,-dac_read_search"
@@ -34,7 +31,7 @@ _GONE_S: Final = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Videos in `talks`, of which one kills its workers, and where their dataset is made."""
+    """Videos or clips in `talks`, of which one kills its workers, and where the results lie."""
 
     root: Path
     out: Path
@@ -43,7 +40,9 @@ class Stage:
     kind: str
     """`quick` or `real`: see `driver.py`."""
     options: tuple[str, ...]
-    """Of `tpbench extract`: preset, engine."""
+    """Of the command: preset, engine."""
+    work: Work = EXTRACTION
+    """What drivers do."""
     unprivileged: bool = False
     """Whether permissions hold for drivers that root starts, too."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -104,8 +103,8 @@ class Stage:
     def driver(self, *more: str) -> Iterator[Driver]:
         """Start a driver with these options; it is killed at the end of the block, if need be."""
         command = [sys.executable, "-m", "tests.faults.driver", str(self.root), self.kind]
-        command += ["extract", str(self.talks), "--out", str(self.out), "--workers", "2"]
-        command += ["--name", "talks", *self.options, *more]
+        command += [*self.work.arguments(self.root, self.out), "--workers", "2"]
+        command += [*self.options, *more]
         if self.unprivileged and os.geteuid() == 0:
             less = [f"--bounding-set={_FORBIDDEN}", f"--inh-caps={_FORBIDDEN}"]
             command = [shutil.which("setpriv") or "setpriv", *less, *command]
@@ -149,11 +148,9 @@ class Stage:
         """Return how often each video was begun, reached or finished."""
         return Counter(line[1] for line in self._log() if line[0] == what)
 
-    def states(self) -> dict[str, tuple[str, str]]:
+    def states(self) -> States:
         """Video -> its state in the records and its error; empty if there are none."""
-        if not (self.out / ".records" / "settings.json").exists():
-            return {}
-        return {Path(r.item).stem: (r.state, r.error or "") for r in read_records(self.out)}
+        return self.work.states(self.out)
 
     def done(self) -> list[str]:
         """Return the videos that are recorded as done."""
@@ -226,22 +223,11 @@ def audit(stage: Stage, undisturbed: Path) -> Audit:
         twice=tuple(name for name in stage.good if finished[name] > 1),
         quarantined={n: error for n, (state, error) in states.items() if state == "quarantined"},
         redone=tuple(name for name in before if again[name] > begun[name]),
-        differs=first_difference(content(stage.out, stage.poison), content(undisturbed, None)),
+        differs=first_difference(
+            stage.work.content(stage.out, stage.poison),
+            stage.work.content(undisturbed, stage.poison),
+        ),
     )
-
-
-def content(out: Path, poison: str | None) -> dict[str, Any]:
-    """Return what must be equal: rows of the manifest but the poison's, and files of clips."""
-    table = Dataset.open(out).manifest()
-    rows = json.loads(table.to_json(orient="records"))
-    found: dict[str, Any] = {
-        row["clip_id"]: row for row in rows if Path(row["source_path"]).stem != poison
-    }
-    for home in ("clips", "keypoints", "poses", ".work", ".leftovers"):
-        for path in sorted((out / home).rglob("*")):
-            if path.is_file():
-                found[str(path.relative_to(out))] = sha256_of(path)
-    return found
 
 
 def first_difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:

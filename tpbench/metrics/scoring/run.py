@@ -175,7 +175,8 @@ class _Scoring:
         )
         engine = self.setting.engine
         cores = work.usable_cores() if engine.is_local else engine.num_workers(None)
-        workers = min(self.setting.workers or cores, max(1, len(pending)))
+        asked = self.setting.workers or cores
+        workers = min(asked, max(1, len(pending)))
         logger.info(
             "scoring into %s: %d of %d clips left, %s on %s, metrics %s",
             self.out,
@@ -199,7 +200,8 @@ class _Scoring:
         items = [work.WorkItem(key=job.clip_id, payload=job.to_json()) for job in pending]
         outcomes = _Outcomes(self.out / _LOG_NAME)
         executor: work.Executor = work.InThisProcess(build=build)
-        if workers > 1 or not engine.is_local:
+        # The only clip that is left may be the one that killed its workers before.
+        if min(asked, total) > 1 or not engine.is_local:
             executor = engine.pool(num_workers=workers, worker_log=self.out / _LOG_NAME)
         task = work.TaskSpec(factory=self.setting.factory, config=config)
         with signs(self.out / SIGNS_NAME, progress, workers=workers):

@@ -1,0 +1,123 @@
+"""What drivers do on a stage: extract its videos, generate its clips, or score them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tpbench.benchmark.run_folder import ClipRecord
+from tpbench.dataset import Dataset
+from tpbench.extraction.records import read_records
+from tpbench.files import sha256_of
+
+States = dict[str, tuple[str, str]]
+"""Item -> its state in the records and its error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A command, and how its results are read."""
+
+    name: str
+    arguments: Callable[[Path, Path], list[str]]
+    """From the folder of a stage and that of the results: the command line, but for options."""
+    states: Callable[[Path], States]
+    """What is recorded of each item below the results; nothing if there are none yet."""
+    content: Callable[[Path, str | None], dict[str, Any]]
+    """What must be equal to an undisturbed run, but for one item."""
+    records: str
+    """Pattern of the record of an item below the results, with `{item}` in it."""
+    redoes_broken: bool = True
+    """Whether an item whose record is broken is simply done again; else the user has to decide."""
+
+
+def _sources(out: Path) -> States:
+    if not (out / ".records" / "settings.json").exists():
+        return {}
+    return {Path(r.item).stem: (r.state, r.error or "") for r in read_records(out)}
+
+
+def _dataset(out: Path, poison: str | None) -> dict[str, Any]:
+    """Return rows of the manifest, and the files of clips."""
+    table = Dataset.open(out).manifest()
+    rows = json.loads(table.to_json(orient="records"))
+    found: dict[str, Any] = {
+        row["clip_id"]: row for row in rows if Path(row["source_path"]).stem != poison
+    }
+    for home in ("clips", "keypoints", "poses", ".work", ".leftovers"):
+        found |= _files(out, home)
+    return found
+
+
+def _made(out: Path) -> States:
+    return {
+        path.stem: (record.status, record.reason or "")
+        for path in _finished(out, "*/*/*/*/records/*.json")
+        for record in [ClipRecord.read(path)]
+    }
+
+
+def _run(out: Path, poison: str | None) -> dict[str, Any]:
+    """Return the files of clips."""
+    (run,) = out.glob("*/*/*/seed42")
+    found = _files(run, "generated") | _files(run, "preview")
+    return {name: sha for name, sha in found.items() if Path(name).stem != poison}
+
+
+def _scored(out: Path) -> States:
+    done = {path.stem.rpartition("-")[0]: ("done", "") for path in _finished(out, ".scoring/*.npz")}
+    scores = out / "scores.json"
+    failed = json.loads(scores.read_text())["coverage"]["failed"] if scores.exists() else {}
+    return done | {name: ("quarantined", error) for name, error in failed.items()}
+
+
+def _scores(out: Path, poison: str | None) -> dict[str, Any]:
+    """Return all values, and what frames they come from."""
+    scores = json.loads((out / "scores.json").read_text())
+    clips = {name: clip for name, clip in scores["clips"].items() if name != poison}
+    kept = ("protocol", "policies", "real", "metrics", "frames_sha256")
+    return {"clips": clips} | {name: scores[name] for name in kept}
+
+
+def _files(out: Path, home: str) -> dict[str, str]:
+    return {
+        str(path.relative_to(out)): sha256_of(path)
+        for path in sorted((out / home).rglob("*"))
+        if path.is_file()
+    }
+
+
+def _finished(out: Path, pattern: str) -> Iterator[Path]:
+    return (path for path in out.glob(pattern) if not path.name.startswith("."))
+
+
+EXTRACTION: Final = Work(
+    name="extract",
+    arguments=lambda root, out: [
+        "extract", str(root / "talks"), "--out", str(out), "--name", "talks",
+    ],
+    states=_sources,
+    content=_dataset,
+    records=".records/sources/*/{item}-*.json",
+    redoes_broken=False,
+)  # fmt: skip
+GENERATION: Final = Work(
+    name="generate",
+    arguments=lambda root, out: ["generate", "--data", str(root / "talks"), "--out", str(out)],
+    states=_made,
+    content=_run,
+    records="*/*/*/*/records/{item}.json",
+)
+SCORING: Final = Work(
+    name="score",
+    arguments=lambda root, out: [
+        "score", "--real", str(root / "talks"), "--generated", str(root / "generated"),
+        "--out", str(out),
+    ],
+    states=_scored,
+    content=_scores,
+    records=".scoring/{item}-*.npz",
+)  # fmt: skip
