@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 from av.video.stream import VideoStream
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -195,6 +195,7 @@ def test_what_was_made_of_odd_stamps_is_said() -> None:
 
 
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=60))
+@example([1584, 162, 162, 507, 507, 507])
 def test_no_picture_of_a_variable_rate_moves_by_more_than_its_waver(gaps_ms: list[int]) -> None:
     stamps = np.concatenate([[0], np.cumsum(gaps_ms)]).astype(np.int64)
     layout = lay_out(stamps, MILLISECOND, [])

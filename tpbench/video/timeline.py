@@ -314,6 +314,8 @@ def _rates_of(runs: Sequence[NDArray[np.int64]], time_base: Fraction) -> tuple[f
 _WAVER_FRAMES: Final = (0.75, 1.25)
 """How far a picture may be from its frame's time, in frames, so that none is lost; the second value
 applies where the first is not enough."""
+_MOST_APART_FRAMES: Final = 1.7
+"""A layout that puts a picture further than this from its time, in frames, is not taken."""
 _STEADY_PHASE: Final = 0.5
 """Stamps share one phase if the mean of their phases on the unit circle is longer than this."""
 
@@ -437,9 +439,10 @@ def _uneven(
 def _wavering(
     run: NDArray[np.int64], time_base: Fraction, fps: Fraction, most: float
 ) -> _Laid | None:
-    """Assign each picture the next frame unless its time is `most` frames later; None if too fast.
+    """Assign each picture the next frame unless its time is `most` frames later.
 
-    The first pass aligns to the first stamp, the second to the median of all.
+    The first pass aligns to the first stamp, the second to the median of all. None if the pictures
+    come too fast, or if the phase that suits most of them leaves one too far from its time.
     """
     times = _frames_since_first(run, time_base, fps)
     rough = _next_frames(times.tolist(), most)
@@ -449,7 +452,10 @@ def _wavering(
     if slots is None:
         return None
     phase = float(np.median(times - slots))
-    return _Laid(slots, phase / float(time_base * fps), np.abs(times - slots - phase))
+    apart = np.abs(times - slots - phase)
+    if apart.max() > _MOST_APART_FRAMES:
+        return None
+    return _Laid(slots, phase / float(time_base * fps), apart)
 
 
 def _next_frames(times: Sequence[float], most: float) -> NDArray[np.int64] | None:
