@@ -215,7 +215,7 @@ def test_a_manifest_written_anew_while_it_is_read_is_read_again(
 def test_a_dataset_in_parts_is_split_and_described_as_one_in_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    defaults = write_manifest.__kwdefaults__
+    defaults = folder.write_table.__kwdefaults__
     assert defaults is not None
     made: list[Dataset] = []
     for name, part_rows in (("single", 1000), ("parts", PART_ROWS)):

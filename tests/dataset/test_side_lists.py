@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.dataset.rows import kept
 from tpbench.dataset import SplitName
 from tpbench.dataset.side_lists import (
     check_version_name,
@@ -29,9 +28,8 @@ FORMULAS = ["=HYPERLINK(1)", "+1+1", "@SUM(1)", "-2+3", "\tx", "\rx", "'x"]
 def test_no_identity_becomes_a_formula_and_all_are_read_as_they_were(
     tmp_path: Path, identity: str
 ) -> None:
-    clip = kept("-clip", identity=identity, split="test")
-
-    path = next(path for path in write_split_lists(tmp_path, [clip]) if path.stem == "test")
+    paths = write_split_lists(tmp_path, {"test": [("-clip", identity)]})
+    path = next(path for path in paths if path.stem == "test")
 
     with path.open(encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)
@@ -58,10 +56,7 @@ def test_sides_are_read_as_they_were_written(tmp_path: Path, placed: dict[str, S
 
 def test_sides_of_before_are_those_of_the_lists(tmp_path: Path) -> None:
     assert read_placed(tmp_path) == {}
-    write_split_lists(
-        tmp_path,
-        [kept("a", identity="ann", split="test"), kept("b", identity="bob", split="train")],
-    )
+    write_split_lists(tmp_path, {"test": [("a", "ann")], "train": [("b", "bob")]})
     assert read_placed(tmp_path) == {"ann": "test", "bob": "train"}
 
 

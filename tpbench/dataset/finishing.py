@@ -8,11 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tpbench import __version__
 from tpbench.dataset.cards import write_cards, write_clip_tables
-from tpbench.dataset.folder import RECORDS_FOLDER, RECORDS_LOCK, Dataset, write_manifest
+from tpbench.dataset.folder import (
+    RECORDS_FOLDER,
+    RECORDS_LOCK,
+    Dataset,
+    Table,
+    manifest_table,
+    write_table,
+)
 from tpbench.dataset.identities import write_members
 from tpbench.dataset.info import (
     INFO_NAME,
@@ -21,6 +28,7 @@ from tpbench.dataset.info import (
     Measurement,
     RunStats,
     SplitInfo,
+    SplitName,
     content_digest,
     count,
     read_info,
@@ -28,7 +36,8 @@ from tpbench.dataset.info import (
 )
 from tpbench.dataset.removal import Removals
 from tpbench.dataset.side_lists import write_placed, write_split_lists, write_version
-from tpbench.dataset.splitting import Settled, SplitRequest, SplitResult, settle
+from tpbench.dataset.split_rows import SplitRows, on_side
+from tpbench.dataset.splitting import Settled, SplitRequest, SplitResult, names_clips, settle
 from tpbench.dataset.strata import balance
 from tpbench.errors import ConfigError, number_of
 from tpbench.work.locks import locked
@@ -202,22 +211,26 @@ def make_split(
     # An extraction into the dataset holds this lock; without records it can't be extended.
     with locked(records / RECORDS_LOCK) if records.is_dir() else nullcontext():
         dataset = Dataset.open(folder)
-        clips = dataset.clips(None)
-        settled = settle(folder, clips, dataset.info.split, request, pairs)
-        _refuse_removed(folder, settled.clips)
-        _write_settled(folder, settled, dataset.info)
+        former, removals = dataset.info.split, Removals.read(folder)
+        each = names_clips(folder, former, request) or bool(removals.tombstones)
+        rows = SplitRows.of(dataset.table(), each=each)
+        settled = settle(folder, rows.clips, former, request, pairs, rows.population)
+        _refuse_removed(folder, settled.clips, removals)
+        kept = {clip.identity for clip in settled.clips if clip.status == "kept"}
+        counts = dataset.info.counts.model_copy(update={"identities": len(kept)})
+        info = dataset.info.model_copy(update={"counts": counts})
+        _write_settled(folder, settled, rows.settled(settled.clips), info)
     assert settled.split is not None  # noqa: S101 - a request always gives one
     return SplitResult(
         info=settled.split,
-        balance=balance(settled.clips),
+        balance=balance(settled.clips, rows.population),
         members=settled.members,
         notes=(*found, *settled.notes),
     )
 
 
-def _refuse_removed(folder: Path, clips: Sequence[Clip]) -> None:
+def _refuse_removed(folder: Path, clips: Sequence[Clip], removals: Removals) -> None:
     """Refuse joins by which clips are of a person who was removed: those are to be removed, too."""
-    removals = Removals.read(folder)
     for clip in clips:
         if removals.removes_row(clip):
             raise ConfigError(
@@ -231,12 +244,13 @@ def _write(folder: Path, clips: Sequence[Clip], info: DatasetInfo) -> Dataset:
     settled = settle(folder, clips, info.split)
     for note in settled.notes:
         logger.warning("%s", note)
-    return _write_settled(folder, settled, info)
+    info = info.model_copy(update={"counts": count(settled.clips)})
+    return _write_settled(folder, settled, manifest_table(settled.clips), info)
 
 
-def _write_settled(folder: Path, settled: Settled, info: DatasetInfo) -> Dataset:
-    clips, split = settled.clips, settled.split
-    info = info.model_copy(update={"split": split, "counts": count(clips)})
+def _write_settled(folder: Path, settled: Settled, table: Table, info: DatasetInfo) -> Dataset:
+    split = settled.split
+    info = info.model_copy(update={"split": split})
     # A frozen list may be refused, so it goes first; joins and sides go before what follows from
     # them, so that an interrupted run can't lose them.
     for name, listed in settled.frozen.items():
@@ -244,8 +258,8 @@ def _write_settled(folder: Path, settled: Settled, info: DatasetInfo) -> Dataset
     write_members(folder, settled.members)
     if split is not None:
         write_placed(folder, settled.placed)
-        write_split_lists(folder, clips)
-    write_manifest(folder, clips)
+        write_split_lists(folder, {side: on_side(table, side) for side in get_args(SplitName)})
+    write_table(folder, table)
     write_clip_tables(folder, info)
     write_cards(folder, info)
     write_info(folder, info)

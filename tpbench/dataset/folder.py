@@ -85,7 +85,7 @@ def write_manifest(
     Raises:
         DatasetError: two rows share a clip_id.
     """
-    return write_table(folder, _table_of(rows), part_rows=part_rows)
+    return write_table(folder, manifest_table(rows), part_rows=part_rows)
 
 
 def write_table(folder: Path, table: Table, *, part_rows: int | None = ROWS_OF_A_PART) -> Path:
@@ -304,12 +304,17 @@ def _schema(measurements: Iterable[str]) -> Schema:
     return pa.schema(columns, metadata={_VERSION_KEY: str(MANIFEST_VERSION).encode()})
 
 
-def _table_of(rows: Iterable[Clip]) -> Table:
-    """Collect rows in batches: as Python objects, a million rows would fill gigabytes."""
+def manifest_table(rows: Iterable[Clip]) -> Table:
+    """Return rows as columns, sorted by clip id, each in one piece.
+
+    Raises:
+        DatasetError: two rows share a clip id.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     pieces = [_schema(()).empty_table()]
+    # In batches: as Python objects, a million rows would fill gigabytes.
     source = iter(rows)
     while piece := list(islice(source, _ROWS_AT_ONCE)):
         names = sorted({name for clip in piece for name in (*clip.measurements, *clip.thresholds)})
@@ -328,14 +333,14 @@ def _table_of(rows: Iterable[Clip]) -> Table:
 
 
 def _flat(clip: Clip) -> dict[str, Any]:
-    row: dict[str, Any] = {name: _storable(getattr(clip, name)) for name in COLUMNS}
+    row: dict[str, Any] = {name: storable(getattr(clip, name)) for name in COLUMNS}
     row |= {f"m_{name}": value for name, value in finite_values(clip.measurements).items()}
     row |= {f"t_{name}": value for name, value in finite_values(clip.thresholds).items()}
     return row
 
 
-def _storable(value: object) -> object:
-    """Escape bytes of a file name that are no text, because Parquet allows UTF-8 only."""
+def storable(value: object) -> object:
+    """Return a value as Parquet takes it: bytes of a file name that are no UTF-8 are escaped."""
     if isinstance(value, str) and not value.isascii():
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     return value

@@ -8,11 +8,11 @@ splits/<version>.csv       clip_id, identity: a test split that got a name, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, get_args
 
-from tpbench.dataset.info import Clip, SplitName
+from tpbench.dataset.info import SplitName
 from tpbench.dataset.tables import csv_text, read_table_rows
 from tpbench.errors import ConfigError, DatasetError
 from tpbench.files import atomic_write_text
@@ -26,15 +26,21 @@ _RESERVED: Final = frozenset({*get_args(SplitName), "all", "whole", _PLACED})
 _SIDES: Final = get_args(SplitName)
 
 
-def write_split_lists(folder: Path, clips: Sequence[Clip]) -> list[Path]:
+def write_split_lists(
+    folder: Path, sides: Mapping[SplitName, Iterable[tuple[str, str | None]]]
+) -> list[Path]:
     """Write `splits/train.csv` and `splits/test.csv`: clip_id, identity; sorted; LF line ends.
+
+    Args:
+        folder: the dataset.
+        sides: clip ids and identities of each side.
 
     An identity that a spreadsheet would run as a formula is prefixed with `'`. Clip ids are not:
     their characters can't form a formula, and they serve as keys in table joins.
     """
     paths = []
     for side in _SIDES:
-        listed = {c.clip_id: c.identity or "" for c in clips if c.split == side}
+        listed = {clip_id: identity or "" for clip_id, identity in sides.get(side, ())}
         path = _path(folder, side)
         _write(path, ("clip_id", "identity"), _listed(listed))
         paths.append(path)

@@ -30,7 +30,13 @@ from tpbench.dataset.identities import (
 from tpbench.dataset.info import Clip, SplitInfo, SplitName, SplitVersion, content_digest
 from tpbench.dataset.placing import draw, place
 from tpbench.dataset.side_lists import check_version_name, read_placed, read_version
-from tpbench.dataset.strata import ClassBalance, balance, largest_difference, stratify
+from tpbench.dataset.strata import (
+    ClassBalance,
+    Population,
+    balance,
+    largest_difference,
+    stratify,
+)
 from tpbench.dataset.tables import ImportedSides, Subjects, read_identity_table, read_side_lists
 from tpbench.errors import ConfigError, DatasetError, number_of
 
@@ -90,6 +96,7 @@ class Settled:
     """A dataset's rows with identities and sides, and everything that is stored of both."""
 
     clips: list[Clip]
+    """The given rows, in their order."""
     members: tuple[Member, ...]
     """Of `identities.csv`."""
     split: SplitInfo | None
@@ -132,17 +139,24 @@ def check_test_share(test_share: float) -> None:
         )
 
 
-def describe_split(clips: Sequence[Clip], split: SplitInfo) -> SplitInfo:
+def describe_split(
+    clips: Sequence[Clip], split: SplitInfo, population: Population | None = None
+) -> SplitInfo:
     """Count the clips and identities on each side, and compare the test side with the whole."""
-    sides = {side: [clip for clip in clips if clip.split == side] for side in get_args(SplitName)}
-    identities = {side: len({clip.identity for clip in rows}) for side, rows in sides.items()}
-    widest = largest_difference(balance(clips))
+    whole = Population.of(clips) if population is None else population
+    size = dict.fromkeys(get_args(SplitName), 0)
+    names: dict[str, set[str | None]] = {side: set() for side in size}
+    for clip, n_clips in zip(clips, whole.sizes(len(clips)).tolist(), strict=True):
+        if clip.split is not None:
+            size[clip.split] += n_clips
+            names[clip.split].add(clip.identity)
+    widest = largest_difference(balance(clips, whole))
     return split.model_copy(
         update={
-            "train_clips": len(sides["train"]),
-            "test_clips": len(sides["test"]),
-            "train_identities": identities["train"],
-            "test_identities": identities["test"],
+            "train_clips": size["train"],
+            "test_clips": size["test"],
+            "train_identities": len(names["train"]),
+            "test_identities": len(names["test"]),
             "largest_difference": None
             if widest is None
             else round(abs(widest.difference or 0.0), 6),
@@ -181,6 +195,7 @@ def settle(
     former: SplitInfo | None,
     request: SplitRequest | None = None,
     near_duplicates: Sequence[tuple[str, str]] = (),
+    population: Population | None = None,
 ) -> Settled:
     """Give all rows their identity and their side; nothing is written.
 
@@ -190,6 +205,8 @@ def settle(
         former: the split so far.
         request: a new one; None: as before, with what was added since.
         near_duplicates: pairs of clip ids to join.
+        population: the kept clips for which the rows stand; None: each row for itself, as it must
+            where single clips are named (see `names_clips`).
 
     Raises:
         ConfigError: a table or list of the request is wrong.
@@ -221,12 +238,28 @@ def settle(
         before=placed,
         former=former,
         pinned=_pinned(folder, former, joined),
+        population=population,
     )
     wanted = _wanted(former, request, uploaders)
     found = sides.as_before(wanted) if request is None else sides.asked_for(wanted, request, folder)
     # What there is to say of joins was said when they were asked for.
     said = () if request is None else (*notes, *joined.notes)
-    return _settled(found, joined, placed, request, said)
+    return _settled(found, joined, placed, request, said, population)
+
+
+def names_clips(folder: Path, former: SplitInfo | None, request: SplitRequest) -> bool:
+    """Whether a split, or what it builds on, speaks of single clips rather than of sources.
+
+    Raises:
+        DatasetError: the stored joins can't be read.
+    """
+    asks = (request.identities, request.version_name, *request.lists)
+    return (
+        any(asked is not None for asked in asks)
+        or "near-duplicates" in request.joins
+        or (former is not None and bool(former.versions))
+        or any(member.kind == "near-duplicate" for member in read_members(folder))
+    )
 
 
 def _uploader_rule(former: SplitInfo | None, request: SplitRequest | None) -> UploaderRule:
@@ -299,6 +332,7 @@ class _Sides:
     before: Mapping[str, SplitName]
     former: SplitInfo | None
     pinned: Mapping[str, str]
+    population: Population | None
 
     def as_before(self, wanted: SplitInfo) -> _Found:
         """Keep all sides, and place what was added."""
@@ -367,7 +401,7 @@ class _Sides:
                 name: fixed.get(name) or assign_split(name, test_share=share, seed=seed)
                 for name in names
             }
-        strata = stratify(self.joined.clips)
+        strata = stratify(self.joined.clips, self.population)
         return place(strata, fixed=fixed, test_share=wanted.test_share, seed=wanted.seed)
 
     def _from_lists(self, wanted: SplitInfo, paths: Sequence[Path]) -> _Found:
@@ -439,6 +473,7 @@ def _settled(
     before: Mapping[str, SplitName],
     request: SplitRequest | None,
     notes: tuple[str, ...],
+    population: Population | None,
 ) -> Settled:
     clips = [
         replace(clip, split=found.sides[clip.identity or ""] if clip.status == "kept" else None)
@@ -447,7 +482,7 @@ def _settled(
     # Identities whose clips are all rejected now keep their side; who is gone is forgotten.
     known = {clip.identity for clip in clips} | {clip.source_id for clip in clips}
     absent = {name: side for name, side in before.items() if name in known}
-    split = describe_split(clips, found.split)
+    split = describe_split(clips, found.split, population)
     frozen: dict[str, dict[str, str]] = {}
     if request is not None and request.version_name is not None:
         test = [clip for clip in clips if clip.split == "test"]

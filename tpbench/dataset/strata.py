@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from tpbench.dataset.info import Clip
 
 Counts = NDArray[np.int64]
+Table = Any
 
 _CLASSES: Final = 4
 
@@ -41,6 +42,24 @@ class Trait:
         found = (clip.measurements.get(name) for name in self.columns)
         return next((value for value in found if value is not None), float("nan"))
 
+    def values(self, table: Table) -> NDArray[np.float64]:
+        """Return the same of many rows of a manifest, from its columns."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if self.columns:
+            known = [table[f"m_{c}"] for c in self.columns if f"m_{c}" in table.column_names]
+            found = pc.coalesce(*known, pa.scalar(float("nan"))) if known else None
+        else:
+            frames = pc.multiply(table["n_frames"], table["fps_den"]).cast(pa.float64())
+            rate = pc.if_else(pc.equal(table["fps_num"], 0), None, table["fps_num"])
+            times = pc.subtract(table["end_s"], table["start_s"])
+            by_frames = pc.divide(frames, rate.cast(pa.float64()))
+            found = pc.coalesce(by_frames, times, pa.scalar(float("nan")))
+        if found is None:
+            return np.full(len(table), np.nan)
+        return np.asarray(found.to_numpy(), dtype=np.float64)
+
 
 TRAITS: Final = (
     Trait(name="length", title="Length", unit="s", columns=()),
@@ -53,6 +72,32 @@ TRAITS: Final = (
     ),
     Trait(name="yaw", title="Head turn", unit="deg", columns=("face_yaw_deg",)),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Population:
+    """The kept clips that rows stand for: each for itself, or one for many of its source."""
+
+    row_of: NDArray[np.int64]
+    """(clips,) the row that stands for each kept clip."""
+    values: tuple[NDArray[np.float64], ...]
+    """(clips,) of each trait, in the order of `TRAITS`; NaN: not measured."""
+
+    @classmethod
+    def of(cls, clips: Sequence[Clip]) -> Self:
+        """Return that of rows of which each stands for itself."""
+        rows = [row for row, clip in enumerate(clips) if clip.status == "kept"]
+        return cls(
+            row_of=np.array(rows, dtype=np.int64),
+            values=tuple(
+                np.array([trait.value(clips[row]) for row in rows], dtype=np.float64)
+                for trait in TRAITS
+            ),
+        )
+
+    def sizes(self, n_rows: int) -> NDArray[np.int64]:
+        """Return (rows,) how many kept clips each row stands for."""
+        return np.bincount(self.row_of, minlength=n_rows).astype(np.int64)
 
 
 class ClassBalance(BaseModel):
@@ -107,16 +152,21 @@ class Strata:
     """Of each column: its trait, its limits, and whether it was measured."""
 
 
-def stratify(clips: Sequence[Clip]) -> Strata:
-    """Divide the kept clips into classes, and count them by identity."""
-    kept = [clip for clip in clips if clip.status == "kept"]
-    identities = tuple(sorted({clip.identity or "" for clip in kept}))
+def stratify(clips: Sequence[Clip], population: Population | None = None) -> Strata:
+    """Divide the kept clips into classes, and count them by identity.
+
+    Args:
+        clips: rows with the identities.
+        population: the clips for which they stand; None: each for itself.
+    """
+    whole = Population.of(clips) if population is None else population
+    identities = tuple(sorted({clip.identity or "" for clip in clips if clip.status == "kept"}))
     at = {identity: row for row, identity in enumerate(identities)}
-    rows = np.array([at[clip.identity or ""] for clip in kept], dtype=np.int64)
+    own = np.array([at.get(clip.identity or "", -1) for clip in clips], dtype=np.int64)
+    rows = own[whole.row_of]
     columns: list[Counts] = []
     classes: list[tuple[Trait, float | None, float | None, bool]] = []
-    for trait in TRAITS:
-        values = np.array([trait.value(clip) for clip in kept], dtype=np.float64)
+    for trait, values in zip(TRAITS, whole.values, strict=True):
         limits = _limits(values[np.isfinite(values)])
         belongs = np.where(np.isfinite(values), np.searchsorted(limits, values, side="right"), -1)
         ends = [None, *(float(limit) for limit in limits), None]
@@ -130,7 +180,7 @@ def stratify(clips: Sequence[Clip]) -> Strata:
     return Strata(
         identities=identities,
         counts=counts.astype(np.int64),
-        clips=_count(rows, np.ones(len(kept), dtype=bool), len(identities)),
+        clips=_count(rows, np.ones(len(rows), dtype=bool), len(identities)),
         classes=tuple(classes[number] for number in used),
     )
 
@@ -150,9 +200,11 @@ def _count(rows: Counts, chosen: NDArray[np.bool_], n: int) -> Counts:
     return np.bincount(rows[chosen], minlength=n).astype(np.int64)
 
 
-def balance(clips: Sequence[Clip]) -> tuple[ClassBalance, ...]:
+def balance(
+    clips: Sequence[Clip], population: Population | None = None
+) -> tuple[ClassBalance, ...]:
     """Return the share of each class in the whole and on each side, from the rows' `split`."""
-    strata = stratify(clips)
+    strata = stratify(clips, population)
     sides = {clip.identity or "": clip.split for clip in clips if clip.status == "kept"}
     on = {
         side: np.array([sides[identity] == side for identity in strata.identities], dtype=bool)
