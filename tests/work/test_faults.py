@@ -59,6 +59,8 @@ def test_an_error_that_is_its_own_cause_is_looked_at_once() -> None:
         OSError(errno.ESTALE, "Stale file handle"),
         OSError(errno.ENOTCONN, "Transport endpoint is not connected"),
         PermissionError(errno.EACCES, "Permission denied", "clips"),
+        # As pyarrow says it.
+        PermissionError(errno.EACCES, "Failed to open local file 'dataset/frames.parquet'"),
         RuntimeError("can't start new thread"),
         ImportError("libx.so: failed to map segment from shared object"),
     ],

@@ -108,7 +108,7 @@ def machine_fault(error: BaseException, *, where: Path | None = None) -> str | N
     if isinstance(error, TPBenchError):
         return None
     for cause in causes(error):
-        if _concerns_path(cause) or _lies_below(cause, where):
+        if _concerns_path(cause, where) or _lies_below(cause, where):
             return _fault_line(cause, where)
     return None
 
@@ -158,11 +158,12 @@ def explain_halts(folder: Path) -> Iterator[None]:
         raise TPBenchError(reason) from error
 
 
-def _concerns_path(error: BaseException) -> bool:
+def _concerns_path(error: BaseException, where: Path | None) -> bool:
     if not is_out_of_reach(error):
         return False
-    # A permission error that names no file does not concern a folder.
+    # A permission error that names no file does not concern a folder; pyarrow's name it in words.
     named = getattr(error, "filename", None) is not None
+    named = named or (where is not None and str(where) in str(error))
     return named or getattr(error, "errno", None) not in {errno.EACCES, errno.EPERM}
 
 

@@ -120,10 +120,16 @@ def require_held(folder: Path | None = None) -> None:
         folder: None: in any folder.
 
     Raises:
-        HaltError: it was, because this process seemed dead. Nothing must be written any more.
+        HaltError: it was, because this process seemed dead, or the folder is gone. Nothing must be
+            written any more.
     """
     for held in _HELD:
         if folder in {None, held.path.parent} and not held.in_place():
+            if not held.path.parent.is_dir():
+                raise HaltError(
+                    f"{held.path.parent}: was removed or moved away while this run worked in it; "
+                    "put it back and run again"
+                )
             raise HaltError(
                 f"{held.path.parent}: another process took over the lock, because this one gave no "
                 "sign of life (it was stopped, or cut off from the disk); it writes nothing more: "
