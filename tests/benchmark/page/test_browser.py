@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,31 @@ def test_the_playhead_moves_all_videos_to_its_frame(page: Page) -> None:
 
     slider.fill(str(CLIPS["anna"] - 1))
     assert come_to_show(page, 159)
+
+
+SEEKS = """
+() => {
+  const video = Object.assign(new EventTarget(), { readyState: 4, seeking: false, currentTime: 0 });
+  const player = new Player(25, 100, () => null);
+  player.add(video);
+  player.show(1);
+  video.seeking = true;
+  player.show(2);
+  video.seeking = false;  // frame 1 is reached, and its event still to come
+  player.show(3);
+  video.seeking = true;
+  video.dispatchEvent(new Event("seeked"));
+  video.seeking = false;
+  video.dispatchEvent(new Event("seeked"));
+  return player.frameOf(video);
+}
+"""
+
+
+def test_the_last_of_many_seeks_counts_also_while_the_event_of_one_is_late(page: Page) -> None:
+    # The page keeps its classes to itself.
+    script = files("tpbench.benchmark.page").joinpath("script/player.js").read_text("utf-8")
+    assert page.evaluate(f"() => {{ {script}\nreturn ({SEEKS.strip()})(); }}") == 3
 
 
 def test_a_curve_is_a_playhead_too(page: Page) -> None:

@@ -31,8 +31,13 @@ class Player {
   // Seeks to the middle of the frame, so that rounding can't give the previous one.
   seek(video, frame) {
     if (video.readyState < 1) return;
-    if (video.seeking) this.wanted.set(video, frame);
-    else video.currentTime = (frame + 0.5) / this.fps;
+    if (video.seeking) {
+      this.wanted.set(video, frame);
+      return;
+    }
+    // A seek may have ended whose event is still to come: what was wanted until then is outdated.
+    this.wanted.delete(video);
+    video.currentTime = (frame + 0.5) / this.fps;
   }
 
   show(frame) {
