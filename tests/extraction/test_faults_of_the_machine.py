@@ -24,7 +24,7 @@ from tpbench.extraction.sources import Source
 
 SETTINGS = short_settings()
 FIRST = ("memory", "output")
-"""Of the faults; the others are told apart by `tests/work/test_faults.py`, too."""
+"""Of the faults; the others are told apart by the tests of `work.faults`, too."""
 
 
 pytestmark = pytest.mark.usefixtures("quick_clips")

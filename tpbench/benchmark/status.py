@@ -26,13 +26,13 @@ from tpbench.dataset.info import INFO_NAME, read_info
 from tpbench.errors import ConfigError, DatasetError, SubmissionError, number_of
 from tpbench.extraction.records import SETTINGS_FILE
 from tpbench.extraction.sharing import part_sizes
-from tpbench.extraction.standing import count_states
+from tpbench.extraction.standing import count_states, signs_file
 from tpbench.files import missing_folder
 from tpbench.metrics.scoring.report import SCORES_NAME
 from tpbench.metrics.scoring.run import RECORDS_NAME
 from tpbench.storage.addresses import Address, local_path
 from tpbench.work.locks import is_network_share
-from tpbench.work.records import RecordError
+from tpbench.work.records import RecordError, Shard
 from tpbench.work.signs import MISSED_BEATS, SIGNS_NAME, DriverState
 
 Kind = Literal["dataset", "run", "scores"]
@@ -151,7 +151,7 @@ def _of_dataset(folder: Path, sleep: Callable[[float], None]) -> FolderStatus:
         return _read_all({_part_in(path.name): path for path in home.glob("driver*.json")})
 
     def age_s(part: str) -> float | None:
-        return _age_s(home / (f"driver.shard{part.replace('/', 'of')}.json" if part else _WHOLE))
+        return _age_s(_signs_of(home, part))
 
     parts = _with_missing(_looked_at(read, age_s, sleep), home)
     return FolderStatus(
@@ -163,7 +163,8 @@ def _of_dataset(folder: Path, sleep: Callable[[float], None]) -> FolderStatus:
     )
 
 
-_WHOLE: Final = "driver.json"
+def _signs_of(home: Path, part: str) -> Path:
+    return signs_file(home, Shard.parse(part) if part else None)
 
 
 def _of_run(folder: Path, sleep: Callable[[float], None]) -> FolderStatus:
@@ -228,8 +229,7 @@ def _of_bucket(address: Address, sleep: Callable[[float], None]) -> FolderStatus
     wanted = [f"{n}/{count}" for count in counts for n in range(1, int(count) + 1)] or [""]
     for part in wanted:
         if part not in first:
-            name = f"driver.shard{part.replace('/', 'of')}.json" if part else _WHOLE
-            content = get(address.below(f"{RECORDS_FOLDER}/{name}"))
+            content = get(address.below(_signs_of(Path(RECORDS_FOLDER), part).as_posix()))
             if content is not None and (state := _parsed(content)) is not None:
                 ended[part] = state
     if not first and not ended and info is None:
