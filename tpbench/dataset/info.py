@@ -10,13 +10,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from tpbench.canonical import first_problem
 from tpbench.errors import DatasetError
 from tpbench.files import atomic_write_text, missing_folder
 from tpbench.foreign import ForeignFileError, read_json
+
+M = TypeVar("M", bound=BaseModel)
 
 Status = Literal["kept", "rejected", "failed", "quarantined"]
 """Outcome of a candidate: in the dataset, rejected by a filter, not readable, or given up because
@@ -465,23 +468,33 @@ def read_info(folder: Path) -> DatasetInfo:
         DatasetError: it is missing, no JSON, of another schema version, or invalid.
     """
     path = folder / INFO_NAME
-    try:
-        raw = read_json(path)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    found = read_versioned(path, DatasetInfo, version=SCHEMA_VERSION)
+    if found is None:
         said = f"no dataset here ({INFO_NAME} is missing); make one with `tpbench extract`"
         if not folder.is_dir():
             said = f"no dataset here: {missing_folder(folder)}; `tpbench extract` makes one"
         elif (folder / "run.json").exists():
             said = "no dataset here: this is a run; name the dataset that it was made from"
-        raise DatasetError(f"{folder}: {said}") from error
+        raise DatasetError(f"{folder}: {said}")
+    return found
+
+
+def read_versioned(path: Path, model: type[M], *, version: int) -> M | None:
+    """Read a JSON file of a dataset that states its `schema_version`; None if it is missing.
+
+    Raises:
+        DatasetError: it is no JSON, of another version, or invalid.
+    """
+    try:
+        raw = read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except (OSError, ForeignFileError) as error:
         raise DatasetError(f"{path}: not readable as JSON ({error})") from error
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if version != SCHEMA_VERSION:
-        raise DatasetError(f"{path}: schema version {version}, this tpbench reads {SCHEMA_VERSION}")
+    stated = raw.get("schema_version") if isinstance(raw, dict) else None
+    if stated != version:
+        raise DatasetError(f"{path}: schema version {stated}, this tpbench reads {version}")
     try:
-        return DatasetInfo.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DatasetError(f"{path}: {where}: {first['msg']}") from error
+        raise DatasetError(f"{path}: {first_problem(error)}") from error

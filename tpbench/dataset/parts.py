@@ -20,12 +20,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from tpbench.canonical import Count, first_problem
+from tpbench.canonical import Count
+from tpbench.dataset.info import read_versioned
 from tpbench.errors import DatasetError
 from tpbench.files import atomic_write, atomic_write_text, is_temporary, sha256_of
-from tpbench.foreign import ForeignFileError, read_json
 
 Table = Any
 
@@ -69,20 +69,7 @@ def read_index(folder: Path) -> PartsIndex | None:
     Raises:
         DatasetError: it is of another version, or broken.
     """
-    path = folder / PARTS_INDEX
-    try:
-        raw = read_json(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ForeignFileError) as error:
-        raise DatasetError(f"{path}: not readable as JSON ({error})") from error
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if version != _VERSION:
-        raise DatasetError(f"{path}: schema version {version}, this tpbench reads {_VERSION}")
-    try:
-        return PartsIndex.model_validate(raw)
-    except ValidationError as error:
-        raise DatasetError(f"{path}: {first_problem(error)}") from error
+    return read_versioned(folder / PARTS_INDEX, PartsIndex, version=_VERSION)
 
 
 def write_parts(

@@ -15,13 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from tpbench.canonical import Count, first_problem
-from tpbench.dataset.info import Clip
+from tpbench.canonical import Count
+from tpbench.dataset.info import Clip, read_versioned
 from tpbench.errors import DatasetError
 from tpbench.files import atomic_write, atomic_write_text
-from tpbench.foreign import ForeignFileError, read_json
 
 RebuildOutcome = Literal[
     "identical", "re-encoded", "other pictures", "source gone", "unreadable", "not processed"
@@ -229,22 +228,8 @@ def read_rebuilt(folder: Path) -> Rebuilt | None:
         DatasetError: it is of another version, or broken.
     """
     path = folder / REBUILD_NAME
-    try:
-        raw = read_json(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ForeignFileError) as error:
-        raise DatasetError(f"{path}: not readable as JSON ({error})") from error
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if version != _SCHEMA_VERSION:
-        raise DatasetError(
-            f"{path}: schema version {version}, this tpbench reads {_SCHEMA_VERSION}"
-        )
-    try:
-        found = Rebuilt.model_validate(raw)
-    except ValidationError as error:
-        raise DatasetError(f"{path}: {first_problem(error)}") from error
-    if "all" not in found.sides:
+    found = read_versioned(path, Rebuilt, version=_SCHEMA_VERSION)
+    if found is not None and "all" not in found.sides:
         raise DatasetError(f"{path}: sides.all is missing")
     return found
 
