@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help install test test-all lint types check bench bench-ray faults fuzz house demo clean
+.PHONY: help install test test-all lint types check bench bench-ray faults killed fuzz house demo clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,12 @@ bench: $(VENV)/.installed-dev  ## speed, memory and the codec's floor, into docs
 # One fault again: make faults FAULTS="--engine local --faults driver"
 faults: $(VENV)/.installed-dev  ## every fault done to a run over 60 short videos, by engine: a table
 	$(BIN)/python -m benchmarks.faults $(FAULTS)
+
+# Fewer videos: make killed KILLED="bucket --videos 20"
+KILLED ?= shards
+
+killed: $(VENV)/.installed-dev  ## drivers killed at random: two shards that race, or a run from and to a bucket
+	$(BIN)/python -m benchmarks.killed $(KILLED)
 
 # Fewer videos: make bench-ray VIDEOS=12
 VIDEOS ?= 60

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import socket
-import subprocess
-import sys
 import tempfile
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+
+from tests.storage.s3_server import KEYS, s3_server
 
 N_VIDEOS = 20
 
@@ -24,24 +22,14 @@ def main() -> None:
     """Print the requests of a first run, and of a second one that has nothing to do."""
     with tempfile.TemporaryDirectory() as home:
         log = Path(home) / "server.log"
-        with socket.socket() as chosen:
-            chosen.bind(("127.0.0.1", 0))
-            port = chosen.getsockname()[1]
-        os.environ.update(
-            AWS_ACCESS_KEY_ID="x",
-            AWS_SECRET_ACCESS_KEY="x",  # noqa: S106 - a server of this process
-            AWS_DEFAULT_REGION="us-east-1",
-            AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}",
-            TPBENCH_CACHE=f"{home}/cache",
-            TPBENCH_SCRATCH=f"{home}/scratch",
-        )
-        command = [sys.executable, "-m", "moto.server", "-p", str(port)]
-        with log.open("wb") as told, subprocess.Popen(command, stdout=told, stderr=told) as server:  # noqa: S603
-            try:
-                time.sleep(6)
-                measure(log)
-            finally:
-                server.kill()
+        with s3_server(log) as server:
+            os.environ.update(
+                KEYS,
+                AWS_ENDPOINT_URL=server,
+                TPBENCH_CACHE=f"{home}/cache",
+                TPBENCH_SCRATCH=f"{home}/scratch",
+            )
+            measure(log)
 
 
 def measure(log: Path) -> None:

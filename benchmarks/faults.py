@@ -4,25 +4,18 @@
 from the sample talks of ../shared (or the demo's), extracts them undisturbed, and then once with
 each fault: two workers, MediaPipe's skeletons. One video kills its workers every time. After each
 fault the command is started again, as a user would.
-
-`--shards SEED` does something else: two shards race on one folder through short videos, and each is
-killed twice at a random moment.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import random
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,17 +23,12 @@ import yaml
 
 from benchmarks.material import write_short
 from tests.faults.disturbances import FAULTS, Fault, small_disk, why_not
-from tests.faults.stage import Audit, Stage, audit, first_difference
+from tests.faults.stage import Audit, Stage, audit
 from tests.talks import short_settings
-from tpbench.dataset import Dataset
 from tpbench.work import usable_cores
 
 _FRAMES: Final = 60
 """Of a video: 2.4 s, and long enough to report progress in its middle."""
-_SHORT_FRAMES: Final = 30
-"""Of a video of racing shards."""
-_KILLS: Final = 2
-"""Of each of them."""
 _OPTIONS: Final = {"local": (), "ray": ("--executor", "ray")}
 _HEAD: Final = (
     "fault", "engine", "good videos done", "done twice", "quarantined", "redone after restart",
@@ -54,11 +42,7 @@ def main() -> None:
     parser.add_argument("--faults", default="", help="only those whose names hold this word")
     parser.add_argument("--engine", choices=sorted(_OPTIONS), help="both if not given")
     parser.add_argument("--videos", type=int, default=60, help="with the one that kills workers")
-    parser.add_argument("--shards", type=int, metavar="SEED", help="two that race; no other fault")
     asked = parser.parse_args()
-    if asked.shards is not None:
-        _race_shards(asked.videos, seed=asked.shards)
-        return
     print(f"{asked.videos} videos of {_FRAMES} frames, 2 workers, {usable_cores()} cores\n")
     print(f"| {' | '.join(_HEAD)} |\n|{' --- |' * len(_HEAD)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="tpbench-faults-") as folder:
@@ -74,63 +58,14 @@ def main() -> None:
                     print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def _race_shards(count: int, *, seed: int) -> None:
-    """Print what becomes of videos when two shards race and are killed."""
-    with tempfile.TemporaryDirectory(prefix="tpbench-shards-") as folder:
-        root = Path(folder)
-        names = _make_videos(root / "talks", count, n_frames=_SHORT_FRAMES)
-        stages = [_stage(root / name, names, "local") for name in ("undisturbed", "raced")]
-        for stage in stages:
-            _link(root / "talks", stage)
-        print(f"{count} videos of {_SHORT_FRAMES} frames, two shards, each killed {_KILLS} times")
-        code, said = stages[0].run()
-        assert code == 0, said
-        raced = stages[1]
-        with ThreadPoolExecutor(2) as threads:
-            list(threads.map(lambda number: _run_shard(raced, number, seed), (1, 2)))
-        before = raced.counted("began")
-        code, said = raced.run()
-        assert code == 0, said
-        more_than_once = sum(before[name] > 1 for name in names)
-        finished = raced.counted("finished")
-        print(f"done: {len(raced.done())} of {len(names)}")
-        print(f"begun more than once, as they were in work at a kill: {more_than_once}")
-        print(f"finished more than once: {sum(finished[name] > 1 for name in names)}")
-        print(f"begun by the last run: {(raced.counted('began') - before).total()}")
-        for stage in stages:
-            print(f"digest, {stage.root.name}: {Dataset.open(stage.out).digest}")
-        differs = first_difference(*(stage.work.content(stage.out, None) for stage in stages))
-        print(f"first difference of rows and files: {differs or 'none'}")
-
-
-def _run_shard(stage: Stage, number: int, seed: int) -> None:
-    """Run a shard to its end; it is killed when it has done a few more videos."""
-    chance = random.Random(10 * seed + number)  # noqa: S311 - repeatable
-    mine = replace(stage, said=f"said-{number}")
-    options = ("--shard", f"{number}/2", "--workers", "1")
-    for _ in range(_KILLS):
-        wanted = stage.counted("finished").total() + chance.randrange(5, len(stage.names) // 4)
-        with mine.driver(*options) as driver:
-            driver.wait_until(partial(_has_finished, stage, wanted))
-            threading.Event().wait(chance.random())  # at no particular point of a video
-            driver.kill()
-        print(f"shard {number} was killed with {stage.counted('finished').total()} videos done")
-    code, said = mine.run(*options)
-    assert code == 0, said
-
-
-def _has_finished(stage: Stage, wanted: int) -> bool:
-    return stage.counted("finished").total() >= wanted
-
-
 def _row(
     root: Path, names: Sequence[str], fault: Fault, engine: str, undisturbed: Path
 ) -> list[str]:
     """Do a fault; return its cells of the table."""
     with ExitStack() as stack:
-        stage = replace(_stage(root / "stage", names, engine), unprivileged=fault.unprivileged)
+        stage = replace(make_stage(root / "stage", names, engine), unprivileged=fault.unprivileged)
         stack.callback(shutil.rmtree, stage.root, ignore_errors=True)
-        _link(root / "talks", stage)
+        link_videos(root / "talks", stage)
         if fault.disk_bytes is not None:
             disk = stack.enter_context(small_disk(stage.root / "disk", fault.disk_bytes))
             stage = replace(stage, out=disk / "dataset")
@@ -158,8 +93,8 @@ def _cells(stage: Stage, found: Audit) -> list[str]:
 def _undisturbed(root: Path, names: Sequence[str]) -> Path:
     """Extract all videos but the poison, by local workers."""
     good = [name for name in names if not name.endswith("poison")]
-    stage = _stage(root / "undisturbed", good, "local")
-    _link(root / "talks", stage)
+    stage = make_stage(root / "undisturbed", good, "local")
+    link_videos(root / "talks", stage)
     began_s = time.monotonic()
     code, said = stage.run()
     assert code == 0, said
@@ -168,7 +103,8 @@ def _undisturbed(root: Path, names: Sequence[str]) -> Path:
     return stage.out
 
 
-def _stage(root: Path, names: Sequence[str], engine: str) -> Stage:
+def make_stage(root: Path, names: Sequence[str], engine: str) -> Stage:
+    """Return a stage for real videos in a new folder."""
     preset = root / "short.yaml"
     root.mkdir()
     settings = short_settings().model_dump(mode="json")
@@ -177,7 +113,7 @@ def _stage(root: Path, names: Sequence[str], engine: str) -> Stage:
     return Stage(root=root, out=root / "dataset", names=tuple(names), kind="real", options=options)
 
 
-def _link(videos: Path, stage: Stage) -> None:
+def link_videos(videos: Path, stage: Stage) -> None:
     """Give a stage its videos: same bytes, same times."""
     stage.talks.mkdir()
     for name in stage.names:

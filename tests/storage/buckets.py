@@ -28,3 +28,13 @@ def local_copy_of(contents: dict[str, str], folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return folder
+
+
+def downloaded(address: Address, folder: Path) -> Path:
+    """Fetch everything below an address into a folder, as any other tool would; return it."""
+    start = len(address.key) + 1
+    for stored in objects.list_objects(address):
+        path = folder / stored.address.key[start:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        objects.fetch(stored.address, path)
+    return folder

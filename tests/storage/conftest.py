@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,40 +10,18 @@ from pathlib import Path
 import pytest
 
 from tests.extraction import quick_worker
+from tests.storage.s3_server import KEYS, s3_server
 from tpbench.extraction import run
 from tpbench.storage import objects
 from tpbench.storage.addresses import Address
 from tpbench.work import InThisProcess
 
-_PATIENCE_S = 60.0
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "made-up",
-    "AWS_SECRET_ACCESS_KEY": "made-up",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
-
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The address of moto's S3 server."""
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        port = chosen.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        end_s = time.monotonic() + _PATIENCE_S
-        while True:
-            with socket.socket() as tried:
-                if tried.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert time.monotonic() < end_s, "the server does not start"
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+    with s3_server() as address:
+        yield address
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import yaml
 
 from tests.extraction import racing_driver
 from tests.processes import started, wait_while_running
-from tests.storage.buckets import filled, keys, local_copy_of
+from tests.storage.buckets import downloaded, filled, keys, local_copy_of
 from tests.talks import short_settings
 from tpbench.benchmark.status import status_of
 from tpbench.dataset import Dataset
@@ -33,15 +33,6 @@ TALKS = {f"{name}.mp4": f"{name} two" if name in "ac" else name for name in "abc
 
 def run_on(inputs: Path | str, out: Path | str, *, redo: bool = False) -> Dataset:
     return extract(inputs, out, preset=SETTINGS, skeleton="mediapipe", workers=1, redo=redo)
-
-
-def downloaded(address: Address, folder: Path) -> Dataset:
-    """Fetch everything below an address, as any other tool would."""
-    for stored in objects.list_objects(address):
-        path = folder / stored.address.key[len(address.key) + 1 :]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        objects.fetch(stored.address, path)
-    return Dataset.open(folder)
 
 
 def records_in(address: Address) -> dict[str, bytes]:
@@ -68,7 +59,7 @@ def test_a_run_into_a_bucket_gives_the_dataset_of_a_folder(
     assert made.info.name == "talks"
     assert made.missing() == []
 
-    there = downloaded(bucket.below("talks"), tmp_path / "there")
+    there = Dataset.open(downloaded(bucket.below("talks"), tmp_path / "there"))
 
     assert there.digest == local.digest
     assert there.verify() == []
@@ -91,7 +82,7 @@ def test_replaced_clips_are_deleted_and_lost_ones_made_again(
     objects.delete(next(one.address for one in objects.list_objects(out.below("poses"))))
     made = run_on(f"{bucket}/raw", str(out))
     assert len([key for key in keys(out) if key.startswith("clips/")]) == len(made.clips()) == 2
-    assert downloaded(out, tmp_path / "there").verify() == []
+    assert Dataset.open(downloaded(out, tmp_path / "there")).verify() == []
 
 
 @pytest.mark.usefixtures("quick")
@@ -154,7 +145,7 @@ def test_a_bucket_that_goes_stops_the_run_and_what_is_recorded_is_there(
         run_on(f"{bucket}/raw", f"{bucket}/talks")
     monkeypatch.setattr(Mirror, "put", put)
     assert run_on(f"{bucket}/raw", f"{bucket}/talks").digest == local.digest
-    assert downloaded(bucket.below("talks"), tmp_path / "there").verify() == []
+    assert Dataset.open(downloaded(bucket.below("talks"), tmp_path / "there")).verify() == []
 
 
 def test_a_killed_driver_is_followed_on_another_machine_and_nothing_is_done_twice(
@@ -186,7 +177,7 @@ def test_a_killed_driver_is_followed_on_another_machine_and_nothing_is_done_twic
         assert process.returncode == 0, told
     assert f"report: {out}/report.html" in shown
 
-    there = downloaded(out, tmp_path / "there")
+    there = Dataset.open(downloaded(out, tmp_path / "there"))
     after = {record.item: record for record in read_records(there.folder)}
     assert there.digest == local.digest
     assert there.verify() == []
@@ -210,7 +201,7 @@ def test_a_real_talk_from_and_to_a_bucket_has_the_digest_of_a_local_run(
     made = run_on(f"{bucket}/raw", f"{bucket}/talks")
     assert made.info.counts.kept == 2
     assert made.digest == local.digest
-    there = downloaded(bucket.below("talks"), tmp_path / "there")
+    there = Dataset.open(downloaded(bucket.below("talks"), tmp_path / "there"))
     assert there.verify() == []
     assert "data:image/jpeg" in (there.folder / "report.html").read_text()
 
