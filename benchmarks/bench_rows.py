@@ -24,8 +24,9 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.sides import print_table
-from tpbench.dataset.folder import COLUMNS, Dataset, read_table, write_table
+from tpbench.dataset.folder import Dataset
 from tpbench.dataset.info import Counts, DatasetInfo, Measurement, write_info
+from tpbench.dataset.manifest import COLUMNS, read_table, write_table
 from tpbench.dataset.parts import PARTS_FOLDER
 
 _SEED: Final = 1
@@ -81,7 +82,7 @@ def made_rows(n_rows: int, *, first_source: int = 0) -> Any:  # noqa: ANN401 - a
 
 def make(folder: Path, n_rows: int) -> str:
     """Write a dataset of made rows; its clips do not exist."""
-    from tpbench.dataset.folder import ManifestIndex
+    from tpbench.dataset.manifest import ManifestIndex
 
     folder.mkdir(parents=True, exist_ok=True)
     table = made_rows(n_rows)

@@ -19,7 +19,7 @@ from tests.datasets import as_before
 from tpbench.dataset import Dataset, split_dataset
 from tpbench.dataset.cards import CardFacts, card_dataset, render_card
 from tpbench.dataset.croissant import citation
-from tpbench.dataset.folder import read_clips, read_table
+from tpbench.dataset.manifest import read_clips, read_table
 from tpbench.dataset.statements import Statements
 from tpbench.errors import ConfigError, DatasetError
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.dataset.rows import kept, rejected
 from tpbench.dataset import Clip, check_clip_id
-from tpbench.dataset.folder import COLUMNS
+from tpbench.dataset.manifest import COLUMNS
 from tpbench.errors import DatasetError
 
 

@@ -16,8 +16,8 @@ from tpbench.dataset.facts import (
     provenance,
     split_balance,
 )
-from tpbench.dataset.folder import read_table
 from tpbench.dataset.info import count
+from tpbench.dataset.manifest import read_table
 
 
 def _candidates(folder: Path, rows: list[Clip]) -> Candidates:

@@ -17,8 +17,8 @@ from tpbench.canonical import settings_digest
 from tpbench.dataset import Clip, Dataset, SplitRequest, keypoints_path, make_split, read_clips
 from tpbench.dataset.cards import card_dataset
 from tpbench.dataset.checking import check_dataset
-from tpbench.dataset.folder import write_manifest
 from tpbench.dataset.likeness import Marks, distance_of
+from tpbench.dataset.manifest import write_manifest
 from tpbench.dataset.pack import Pack, unfit, write_pack
 from tpbench.errors import DatasetError, MediaError
 from tpbench.extraction.forgetting import remove

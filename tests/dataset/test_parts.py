@@ -16,14 +16,14 @@ from tpbench.dataset import (
     Clip,
     Dataset,
     finalise,
-    folder,
+    manifest,
     parts,
     read_clips,
     split_dataset,
     write_manifest,
 )
-from tpbench.dataset.folder import MANIFEST_NAME, ManifestIndex, read_table
 from tpbench.dataset.info import content_digest
+from tpbench.dataset.manifest import MANIFEST_NAME, ManifestIndex, read_table
 from tpbench.dataset.parts import PARTS_FOLDER, PARTS_INDEX, read_index
 from tpbench.dataset.table_checks import table_problems
 from tpbench.errors import DatasetError
@@ -154,7 +154,7 @@ def test_a_manifest_that_has_become_small_or_large_is_read_at_every_step(
 ) -> None:
     few = ROWS[:5]
     with monkeypatch.context() as patched:
-        patched.setattr(folder, "delete_parts", lambda _: None)  # dies before
+        patched.setattr(manifest, "delete_parts", lambda _: None)  # dies before
         write_manifest(in_parts, few, part_rows=PART_ROWS)
     assert read_clips(in_parts) == ROWS  # the parts count while their index is there
     write_manifest(in_parts, few, part_rows=PART_ROWS)
@@ -208,14 +208,14 @@ def test_a_manifest_written_anew_while_it_is_read_is_read_again(
     write_manifest(in_parts, rows, part_rows=PART_ROWS)
     seen = [stale]
     real = read_index
-    monkeypatch.setattr(folder, "read_index", lambda where: seen.pop() if seen else real(where))
+    monkeypatch.setattr(manifest, "read_index", lambda where: seen.pop() if seen else real(where))
     assert len(read_clips(in_parts)) == len(rows)
 
 
 def test_a_dataset_in_parts_is_split_and_described_as_one_in_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    defaults = folder.write_table.__kwdefaults__
+    defaults = manifest.write_table.__kwdefaults__
     assert defaults is not None
     made: list[Dataset] = []
     for name, part_rows in (("single", 1000), ("parts", PART_ROWS)):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.dataset.rows import kept
 from tpbench.dataset import Clip
-from tpbench.dataset.folder import manifest_table, rows_of
+from tpbench.dataset.manifest import manifest_table, rows_of
 from tpbench.dataset.split_rows import SplitRows
 from tpbench.dataset.splitting import SplitRequest, settle
 from tpbench.dataset.strata import TRAITS, Population, balance

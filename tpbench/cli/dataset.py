@@ -61,7 +61,7 @@ def inspect(
 
 
 def _failures(dataset: Dataset) -> list[Clip]:
-    from tpbench.dataset.folder import rows_of
+    from tpbench.dataset.manifest import rows_of
 
     counts = dataset.info.counts
     if not counts.failed and not counts.quarantined:
@@ -71,7 +71,7 @@ def _failures(dataset: Dataset) -> list[Clip]:
 
 def dataset_json(dataset: Dataset) -> dict[str, Any]:
     """Return the description of a dataset and the status of each clip."""
-    from tpbench.dataset.folder import read_table
+    from tpbench.dataset.manifest import read_table
 
     content: dict[str, Any] = dataset.info.model_dump(mode="json")
     run = dataset.info.run

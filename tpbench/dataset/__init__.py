@@ -14,15 +14,7 @@
 """
 
 from tpbench.dataset.finishing import finalise, make_split, split_dataset
-from tpbench.dataset.folder import (
-    Dataset,
-    clip_path,
-    keypoints_path,
-    pose_path,
-    read_clips,
-    read_manifest,
-    write_manifest,
-)
+from tpbench.dataset.folder import Dataset, clip_path, keypoints_path, pose_path
 from tpbench.dataset.info import (
     Clip,
     Counts,
@@ -37,6 +29,7 @@ from tpbench.dataset.info import (
     content_digest,
     count,
 )
+from tpbench.dataset.manifest import read_clips, read_manifest, write_manifest
 from tpbench.dataset.splitting import SplitRequest, SplitResult, assign_split, empty_side_warning
 
 __all__ = [

@@ -37,16 +37,13 @@ from tpbench.dataset.facts import (
 from tpbench.dataset.folder import (
     CLIP_VIDEO,
     KEYPOINTS,
-    MANIFEST_NAME,
     POSE_VIDEO,
     RECORDS_FOLDER,
     RECORDS_LOCK,
     Dataset,
-    Table,
-    manifest_file,
-    read_table,
 )
 from tpbench.dataset.info import DatasetInfo, Measurement, SplitName, length_text
+from tpbench.dataset.manifest import MANIFEST_NAME, Table, manifest_file, read_table
 from tpbench.dataset.parts import PARTS_FOLDER, PARTS_INDEX
 from tpbench.dataset.rebuilt import Rebuilt, read_rebuilt
 from tpbench.dataset.removal import Removals

@@ -17,8 +17,9 @@ from typing import Any
 from tpbench.dataset.alignment import HashedClip, find_pairs
 from tpbench.dataset.file_checks import file_problems, unknown_files
 from tpbench.dataset.fingerprints import Fingerprint, fingerprint_clips, hashed
-from tpbench.dataset.folder import Dataset, read_clips
+from tpbench.dataset.folder import Dataset
 from tpbench.dataset.info import Clip
+from tpbench.dataset.manifest import read_clips
 from tpbench.dataset.problems import Problem, relative
 from tpbench.dataset.table_checks import removed_problems, table_problems
 from tpbench.errors import ConfigError, number_of

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tpbench.dataset.facts import FilterEffect, Provenance
-from tpbench.dataset.folder import COLUMNS, MANIFEST_NAME
 from tpbench.dataset.info import DatasetInfo
+from tpbench.dataset.manifest import COLUMNS, MANIFEST_NAME
 from tpbench.dataset.parts import PARTS_FOLDER, PARTS_INDEX
 from tpbench.dataset.statements import Statements
 from tpbench.files import sha256_of

@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.dataset.folder import Table
 from tpbench.dataset.info import Measurement
+from tpbench.dataset.manifest import Table
 
 Mask = NDArray[np.bool_]
 Column = Any

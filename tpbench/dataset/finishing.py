@@ -12,14 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tpbench import __version__
 from tpbench.dataset.cards import write_cards, write_clip_tables
-from tpbench.dataset.folder import (
-    RECORDS_FOLDER,
-    RECORDS_LOCK,
-    Dataset,
-    Table,
-    manifest_table,
-    write_table,
-)
+from tpbench.dataset.folder import RECORDS_FOLDER, RECORDS_LOCK, Dataset
 from tpbench.dataset.identities import write_members
 from tpbench.dataset.info import (
     INFO_NAME,
@@ -34,6 +27,7 @@ from tpbench.dataset.info import (
     read_info,
     write_info,
 )
+from tpbench.dataset.manifest import Table, manifest_table, write_table
 from tpbench.dataset.removal import Removals
 from tpbench.dataset.side_lists import write_placed, write_split_lists, write_version
 from tpbench.dataset.split_rows import SplitRows, on_side

@@ -30,17 +30,11 @@ from pydantic import Field
 
 from tpbench import __version__
 from tpbench.canonical import digest_of
-from tpbench.dataset.folder import (
-    KEYPOINTS,
-    MANIFEST_NAME,
-    PACK_NAME,
-    Dataset,
-    read_clips,
-    write_manifest,
-)
+from tpbench.dataset.folder import KEYPOINTS, PACK_NAME, Dataset
 from tpbench.dataset.identities import read_members
 from tpbench.dataset.info import INFO_NAME, Clip, DatasetInfo, read_info, write_info
 from tpbench.dataset.likeness import Marks, grids_of, sampled_frames
+from tpbench.dataset.manifest import MANIFEST_NAME, read_clips, write_manifest
 from tpbench.dataset.removal import Removals
 from tpbench.dataset.side_lists import read_placed
 from tpbench.errors import DatasetError, MediaError, number_of

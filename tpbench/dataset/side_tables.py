@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tpbench.dataset.folder import MANIFEST_NAME
 from tpbench.dataset.info import Clip
+from tpbench.dataset.manifest import MANIFEST_NAME
 from tpbench.dataset.removal import Removals
 from tpbench.errors import DatasetError
 from tpbench.files import atomic_write, atomic_write_text, is_temporary

@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.dataset.folder import COLUMNS, rows_of, storable
 from tpbench.dataset.info import Clip, SplitName
+from tpbench.dataset.manifest import COLUMNS, rows_of, storable
 from tpbench.dataset.strata import TRAITS, Population
 
 Table = Any

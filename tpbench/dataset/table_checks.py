@@ -11,16 +11,10 @@ from pathlib import Path
 from typing import Final, get_args
 
 from tpbench.dataset.cards import PATH_COLUMNS, WHOLE, clip_tables
-from tpbench.dataset.folder import (
-    CLIP_FILES,
-    MANIFEST_NAME,
-    Dataset,
-    Table,
-    manifest_file,
-    read_table,
-)
+from tpbench.dataset.folder import CLIP_FILES, Dataset
 from tpbench.dataset.identities import IDENTITIES_NAME, read_members
 from tpbench.dataset.info import INFO_NAME, Clip, SplitName, content_digest, count
+from tpbench.dataset.manifest import MANIFEST_NAME, Table, manifest_file, read_table
 from tpbench.dataset.parts import PARTS_FOLDER, PARTS_INDEX, read_index
 from tpbench.dataset.problems import Code, Problem, relative, some
 from tpbench.dataset.removal import REMOVALS_NAME, Removals

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from tpbench.dataset import Clip
-from tpbench.dataset.folder import CLIP_FILES, MANIFEST_NAME, RECORDS_FOLDER
+from tpbench.dataset.folder import CLIP_FILES, RECORDS_FOLDER
 from tpbench.dataset.info import INFO_NAME
+from tpbench.dataset.manifest import MANIFEST_NAME
 from tpbench.dataset.parts import PARTS_FOLDER, PARTS_INDEX
 from tpbench.dataset.remote import TABLE_ENDINGS
 from tpbench.errors import ConfigError, TPBenchError

@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from tpbench.dataset import DatasetInfo, read_clips
-from tpbench.dataset.folder import has_manifest
 from tpbench.dataset.info import INFO_NAME, read_info
+from tpbench.dataset.manifest import has_manifest
 from tpbench.dataset.removal import Removals
 from tpbench.dataset.splitting import require_readable
 from tpbench.errors import DatasetError

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from tpbench.dataset import Clip
-from tpbench.dataset.folder import CLIP_FILES, OLD_LEDGER, RECORDS_FOLDER, has_manifest
+from tpbench.dataset.folder import CLIP_FILES, OLD_LEDGER, RECORDS_FOLDER
 from tpbench.dataset.info import INFO_NAME
+from tpbench.dataset.manifest import has_manifest
 from tpbench.errors import DatasetError
 from tpbench.extraction.pipeline import WORK_FOLDER
 from tpbench.extraction.thumbnails import THUMBNAILS

@@ -21,8 +21,9 @@ from pydantic import BeforeValidator, Field, FiniteFloat, PlainSerializer
 
 from tpbench.canonical import settings_digest
 from tpbench.dataset import Clip, RunStats
-from tpbench.dataset.folder import MANIFEST_NAME, RECORDS_FOLDER, RECORDS_LOCK
+from tpbench.dataset.folder import RECORDS_FOLDER, RECORDS_LOCK
 from tpbench.dataset.info import INFO_NAME
+from tpbench.dataset.manifest import MANIFEST_NAME
 from tpbench.dataset.removal import Removals
 from tpbench.errors import DatasetError, MediaError
 from tpbench.extraction.former import published_clips, read_former

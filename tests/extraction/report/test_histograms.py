@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.dataset.rows import MEASUREMENTS, kept, rejected
 from tpbench.dataset import Measurement, write_manifest
 from tpbench.dataset.facts import Candidates
-from tpbench.dataset.folder import read_table
+from tpbench.dataset.manifest import read_table
 from tpbench.extraction.report.histograms import (
     Bar,
     Histogram,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.dataset.rows import FAILED, MEASUREMENTS, kept, rejected
 from tpbench.dataset import Clip, write_manifest
 from tpbench.dataset.facts import Candidates
-from tpbench.dataset.folder import read_table
+from tpbench.dataset.manifest import read_table
 from tpbench.extraction.report import thresholds
 from tpbench.extraction.report.thresholds import Dials, dials_of, steps_around
 

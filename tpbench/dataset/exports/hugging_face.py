@@ -22,16 +22,9 @@ from typing import Any, Final
 from tpbench.dataset.cards import datasheet, licence_fields
 from tpbench.dataset.exports.clip_files import bytes_of, copy
 from tpbench.dataset.exports.out_folder import Part
-from tpbench.dataset.folder import (
-    CLIP_FILES,
-    CLIP_VIDEO,
-    KEYPOINTS,
-    POSE_VIDEO,
-    Dataset,
-    Table,
-    read_table,
-)
+from tpbench.dataset.folder import CLIP_FILES, CLIP_VIDEO, KEYPOINTS, POSE_VIDEO, Dataset
 from tpbench.dataset.info import Clip
+from tpbench.dataset.manifest import Table, read_table
 from tpbench.dataset.statements import Statements, read_statements
 from tpbench.files import atomic_write, atomic_write_text, sync
 from tpbench.foreign import printable

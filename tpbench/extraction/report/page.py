@@ -29,8 +29,8 @@ from tpbench.dataset.facts import (
     groups_by,
     split_balance,
 )
-from tpbench.dataset.folder import rows_of
 from tpbench.dataset.info import length_text
+from tpbench.dataset.manifest import rows_of
 from tpbench.detectors.base import models_by_role
 from tpbench.extraction.report.histograms import Histogram, histogram, of_candidates, short
 from tpbench.extraction.report.samples import (
