@@ -243,6 +243,11 @@ def test_pooling_and_convolutions_of_a_torchscript_pad_by_themselves(
     ]
 
 
+def test_torch_does_not_import_its_compiler_for_cheaper_frames() -> None:
+    """It wraps what a mode does in a function that imports it, unless it is told not to."""
+    assert not hasattr(i3d.CheaperFrames.__torch_dispatch__, "__wrapped__")
+
+
 @pytest.mark.parametrize("wrong", ["other values", "an error"])
 def test_a_network_that_cheaper_frames_would_change_runs_as_it_is(
     wrong: str,

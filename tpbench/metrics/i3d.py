@@ -121,6 +121,11 @@ class CheaperFrames(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torc
         # lasts as long as that tensor.
         self._put_off: MutableMapping[torch.Tensor, _PutOff] = WeakTensorKeyDictionary()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler, over a second, only to switch it off here."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,  # noqa: ANN401 - as torch has it, like the rest
