@@ -59,6 +59,16 @@ class Bare:
                 yield GeneratedFrame(clip_id=task.clip_id, index=index, image=picture(task, index))
 
 
+class Telling(Numbered):
+    """Says before each frame that it is at work."""
+
+    def generate(self, tasks: Sequence[AnimationTask]) -> Iterator[GeneratedFrame | ClipFailure]:
+        for task in tasks:
+            for index in range(task.n_frames):
+                task.still_working()
+                yield GeneratedFrame(clip_id=task.clip_id, index=index, image=picture(task, index))
+
+
 class Shaded(Bare):
     """Keeps an argument of its own."""
 
@@ -114,6 +124,8 @@ class Faulty(LockStep):
         image, index, clip_id = item.image, item.index, item.clip_id
         if self.fault == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault == "hang":
+            time.sleep(600)
         if self.fault == "bug":
             raise ZeroDivisionError(clip_id)
         if self.fault == "error":

@@ -14,9 +14,19 @@ import numpy as np
 import pytest
 
 from tests.benchmark.conftest import FIRST_NUMBER, LENGTHS, Maker, births, content, write_dataset
-from tests.benchmark.generators import Bare, Faulty, Leaky, LockStep, Numbered, Shaded
+from tests.benchmark.generators import (
+    Bare,
+    Faulty,
+    Leaky,
+    LockStep,
+    Numbered,
+    Shaded,
+    Telling,
+)
 from tests.conftest import MediaMaker
-from tpbench.benchmark.run_folder import Run
+from tpbench.benchmark.making import ClipMaker, GenerationJob, clips_payload
+from tpbench.benchmark.request import EvalRequest, plan_run
+from tpbench.benchmark.run_folder import Run, RunFolder
 from tpbench.dataset import clip_path, split_dataset
 from tpbench.errors import ConfigError, DatasetError, TPBenchError
 from tpbench.video import VideoWriter, probe, read_frames
@@ -246,6 +256,24 @@ def test_a_clip_done_wrong_is_a_failed_record_and_the_others_go_on(
     assert not run.info.partial
     if fault == "bug":
         assert "Traceback" in run.folder.log.read_text()
+
+
+def test_every_frame_is_progress_and_so_is_what_a_generator_tells_meanwhile(
+    talks: Path, tmp_path: Path
+) -> None:
+    plan = plan_run(EvalRequest(model="mine", generator=Telling(), data=talks, out=tmp_path))
+    maker = ClipMaker(
+        generator=Telling(),
+        folder=RunFolder(path=tmp_path),
+        dataset=talks,
+        seed=1,
+        keep="preview",
+        code="",
+    )
+    job = GenerationJob(clip=plan.selection.clips[0], inputs="")
+    told: list[int] = []
+    maker(clips_payload([job], in_one_go=False), lambda report: told.append(report["frames"]))
+    assert told == [number for index in range(CLIPS["a"]) for number in (index, index + 1)]
 
 
 def test_failed_clips_are_tried_again(make: Maker, undisturbed: Run) -> None:

@@ -120,6 +120,15 @@ def test_a_clip_that_kills_its_worker_is_quarantined_and_the_others_go_on(
     }
 
 
+def test_a_clip_that_hangs_is_stopped_and_quarantined_too(make: Maker) -> None:
+    options = {"fault": "hang"}
+    model = f"{MODULE}:Faulty"
+    run = make(model=model, options=options, workers=1, ids=("b",), item_timeout_s=0.5)
+    assert run.records()["b"].status == "quarantined"
+    reason = run.records()["b"].reason or ""
+    assert reason.startswith("the worker was lost: it made no progress for 0.5 s")
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_worker_that_is_lost_before_any_clip_was_given_out_costs_no_clip(
     workers: int, make: Maker, undisturbed: Run, tmp_path: Path

@@ -13,8 +13,16 @@ import psutil
 import pytest
 
 from tests.work.worker_tasks import mark
-from tpbench.errors import MissingWeightsError, TPBenchError
-from tpbench.work import InThisProcess, JsonObject, Outcome, Pool, TaskSpec, WorkItem
+from tpbench.errors import ConfigError, MissingWeightsError, TPBenchError
+from tpbench.work import (
+    InThisProcess,
+    JsonObject,
+    Outcome,
+    Pool,
+    TaskSpec,
+    WorkItem,
+    item_limit_s,
+)
 
 ONE = Pool(num_workers=1)
 TWO = Pool(num_workers=2)
@@ -245,6 +253,14 @@ def test_workers_are_replaced_after_their_share_and_closed(task: TaskSpec, folde
     run(task, *map(item, "abcde"), executor=replace(ONE, recycle_after=2))
     assert len(set(workers(folder))) == 3
     assert [int(pid) for pid in (folder / "closed").read_text().split()] == workers(folder)
+
+
+def test_a_limit_of_0_is_none_and_what_is_no_time_is_refused() -> None:
+    assert item_limit_s(0) is None
+    assert item_limit_s(2.5) == 2.5
+    for asked_s in (-1, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="--item-timeout must not be negative"):
+            item_limit_s(asked_s)
 
 
 def test_an_item_that_takes_too_long_is_given_up(task: TaskSpec) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import reprlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as IteratorOf
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, get_args, get_origin
@@ -51,6 +51,9 @@ class AnimationTask:
     """Frame rate of the driving poses."""
     seed: int
     """Random seed; the same seed and task give the same frames."""
+    still_working: Callable[[], None] = field(default=lambda: None, repr=False)
+    """Cheap to call where the next frame may take more than minutes: the work goes on. A clip of
+    which nothing is heard for long is taken to hang, and its worker is killed."""
 
     def __post_init__(self) -> None:
         size = (self.height_px, self.width_px, 3)

@@ -42,7 +42,7 @@ from tpbench.metrics.scoring.report import (
 from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting, score_pairs
 from tpbench.short_table import ShortTable
 from tpbench.weights import pull_command
-from tpbench.work import LOCAL, Engine, Progress, ProgressListener, explain_halts
+from tpbench.work import ITEM_TIMEOUT_S, LOCAL, Engine, Progress, ProgressListener, explain_halts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,6 +245,7 @@ def evaluate(  # noqa: PLR0913 - one argument per option
     offline: bool = False,
     strict: bool = False,
     engine: Engine = LOCAL,
+    item_timeout_s: float = ITEM_TIMEOUT_S,
     command: Sequence[str] = (),
     on_progress: EvaluationListener | None = None,
 ) -> Evaluation:
@@ -276,6 +277,7 @@ def evaluate(  # noqa: PLR0913 - one argument per option
         offline=offline,
         strict=strict,
         engine=engine,
+        item_timeout_s=item_timeout_s,
         command=command,
     )
     return evaluate_request(request, on_progress)
@@ -310,6 +312,7 @@ def evaluate_request(
         offline=request.offline,
         strict=request.strict,
         engine=request.engine,
+        item_timeout_s=request.item_timeout_s,
     )
     availability = _check_metrics(scoring)
     if not plan.choice.weight_free:  # the table that comes soon says the same

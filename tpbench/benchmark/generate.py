@@ -54,6 +54,7 @@ from tpbench.work import (
     TaskSpec,
     WorkItem,
     explain_halts,
+    item_limit_s,
     keep_traceback,
     run_items,
 )
@@ -168,6 +169,7 @@ def _work(generation: _Generation, generator: Generator | None, progress: Progre
             executor = generation.engine.pool(
                 num_workers=workers,
                 recycle_after=_RECYCLE_LIGHT if light else _RECYCLE_HEAVY,
+                item_timeout_s=item_limit_s(generation.request.item_timeout_s),
                 worker_log=generation.folder.log,
                 gpu_share=generation.worker_plan.gpu_share,
             )
@@ -201,7 +203,7 @@ class _Generation:
     ) -> None:
         self.plan, self.folder, self.worker_plan = plan, folder, worker_plan
         self.engine = request.engine
-        self._request = request
+        self.request = request
         self._redo_all = request.overwrite == "always"
         self._info: RunInfo | None = None
         self._keys: dict[str, str] = {}
@@ -213,7 +215,7 @@ class _Generation:
 
     def config(self) -> dict[str, Any]:
         """Return the configuration of the workers; see `making.build`."""
-        request = self._request
+        request = self.request
         return {
             "model": request.model,
             "options": dict(request.options),
@@ -319,7 +321,7 @@ class _Generation:
             if session not in sessions:
                 sessions.append(session)
         if todo:
-            sessions.append(_new_session(self.worker_plan, self._request.command, clips_to_do=todo))
+            sessions.append(_new_session(self.worker_plan, self.request.command, clips_to_do=todo))
         self._info = info.model_copy(update={"sessions": tuple(sessions)})
         write_run_info(self.folder.path, self._info)
         wanted = len(plan.selection.wanted)
@@ -385,7 +387,7 @@ class _Generation:
 
     def _is_finished(self, job: GenerationJob) -> bool:
         """Whether the clip is finished here, or could be taken over from a shard."""
-        of_clip = job.clip.clip_id, job.inputs, self._request.keep
+        of_clip = job.clip.clip_id, job.inputs, self.request.keep
         return self.folder.is_complete(*of_clip) or self.folder.take_over(*of_clip, self._shards)
 
     def _record(self, clip: TaskClip) -> ClipRecord | None:

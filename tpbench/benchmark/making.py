@@ -8,10 +8,10 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,6 @@ from tpbench.files import sha256_of
 from tpbench.privacy import public_message
 from tpbench.video import PREVIEW, VideoWriter
 from tpbench.work import JsonObject, ProgressReport
-
-_REPORT_EVERY_FRAMES: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,11 +137,14 @@ class ClipMaker:
         def on_frame() -> None:
             nonlocal frames
             frames += 1
-            if frames % _REPORT_EVERY_FRAMES == 0:
-                report({"frames": frames})
+            report({"frames": frames})
 
         todo = [job for job in jobs if job.clip.clip_id not in statuses]
-        for record in self.make(todo, on_frame):
+
+        def still_working() -> None:
+            report({"frames": frames})
+
+        for record in self.make(todo, on_frame, still_working):
             statuses[record.clip_id] = record.status
         return {"statuses": statuses, "frames": frames}
 
@@ -152,7 +153,10 @@ class ClipMaker:
         self.generator.close()
 
     def make(
-        self, jobs: Sequence[GenerationJob], on_frame: Callable[[], None] = lambda: None
+        self,
+        jobs: Sequence[GenerationJob],
+        on_frame: Callable[[], None] = lambda: None,
+        still_working: Callable[[], None] = lambda: None,
     ) -> Iterator[ClipRecord]:
         """Generate clips in batches of `max_clips`; yield each record once it is on disk.
 
@@ -162,13 +166,15 @@ class ClipMaker:
         Args:
             jobs: the clips, in this order.
             on_frame: called after each written frame.
+            still_working: see `AnimationTask`.
         """
         size = max(1, self.generator.max_clips)
         for start in range(0, len(jobs), size):
             batch, tasks = jobs[start : start + size], []
             for job in batch:
                 try:
-                    tasks.append(make_task(self.dataset, job.clip, seed=self.seed))
+                    task = make_task(self.dataset, job.clip, seed=self.seed)
+                    tasks.append(replace(task, still_working=still_working))
                 except TPBenchError as error:
                     yield record_failure(self.folder, job, str(error), code=self.code)
             if tasks:

@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 _FACTORY: Final = f"{__name__}:build"
 _LOG_NAME: Final = "previews.log"
 _RATE_OF_PICTURES: Final = Fraction(25)
-_REPORT_EVERY_FRAMES: Final = 25
 
 
 class ClipPreviews(Record):
@@ -54,7 +53,7 @@ def preview_record(folder: RunFolder, clip_id: str) -> ClipPreviews | None:
     return found if found.clip_id == clip_id else None
 
 
-def make_previews(
+def make_previews(  # noqa: PLR0913 - what to show, and how it is made
     folder: RunFolder,
     pairs: Mapping[str, Pair],
     report: ScoreReport,
@@ -62,6 +61,7 @@ def make_previews(
     with_real: bool,
     other: RunFolder | None = None,
     workers: int | None = None,
+    item_timeout_s: float = work.ITEM_TIMEOUT_S,
     on_progress: work.ProgressListener | None = None,
 ) -> None:
     """Make the previews of all scored clips that have none yet.
@@ -75,6 +75,7 @@ def make_previews(
         with_real: whether to make previews of the real clips.
         other: folder of another method with the same real clips, whose previews are linked.
         workers: processes; None: one per core.
+        item_timeout_s: a clip without progress for so long is tried again; 0 for no limit.
         on_progress: called with the progress.
     """
     items = []
@@ -101,7 +102,11 @@ def make_previews(
     executor: work.Executor = work.InThisProcess(build=build)
     count = min(workers or work.usable_cores(), len(items))
     if count > 1:
-        executor = work.Pool(num_workers=count, worker_log=folder.path / _LOG_NAME)
+        executor = work.Pool(
+            num_workers=count,
+            item_timeout_s=work.item_limit_s(item_timeout_s),
+            worker_log=folder.path / _LOG_NAME,
+        )
     outcomes = _Outcomes(folder.path / _LOG_NAME)
     work.run_items(task, items, outcomes, executor=executor, progress=progress)
 
@@ -160,8 +165,7 @@ class PreviewMaker:
         def on_frame() -> None:
             nonlocal n_frames
             n_frames += 1
-            if n_frames % _REPORT_EVERY_FRAMES == 0:
-                report({"frames": n_frames})
+            report({"frames": n_frames})
 
         generated, of_real = open_footage(Path(payload["generated"])), None
         fps = generated.fps

@@ -29,7 +29,7 @@ from tpbench.foreign import printable
 from tpbench.metrics.registry import DEFAULT_PROTOCOL, Protocol
 from tpbench.metrics.registry import protocol as protocol_named
 from tpbench.video import probe
-from tpbench.work import LOCAL, Engine
+from tpbench.work import ITEM_TIMEOUT_S, LOCAL, Engine, item_limit_s
 from tpbench.work.records import Shard
 
 logger = logging.getLogger(__name__)
@@ -103,6 +103,9 @@ class EvalRequest:
     """Raise an error if a metric can't be measured, instead of leaving it blank."""
     engine: Engine = LOCAL
     """Where the worker processes run, to generate and to score."""
+    item_timeout_s: float = ITEM_TIMEOUT_S
+    """A clip without progress for so long is stopped and tried again, which costs an attempt; 0 for
+    no limit. Nothing can be stopped in this process (`generator`, or one worker that scores)."""
     command: Sequence[str] = ()
     """The command line as typed, recorded in `run.json`."""
 
@@ -177,6 +180,7 @@ def plan_run(request: EvalRequest) -> RunPlan:
         ConfigError: an option or a name is invalid.
         DatasetError: the dataset is broken or lacks the clips.
     """
+    item_limit_s(request.item_timeout_s)  # refused before anything is done
     data, shard = data_folder(request.data), request.shard
     if isinstance(shard, str):
         shard = Shard.parse(shard)

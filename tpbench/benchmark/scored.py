@@ -46,7 +46,7 @@ from tpbench.metrics.scoring.run import (
     pair_folder,
     score_pairs,
 )
-from tpbench.work import LOCAL, Engine, Progress, ProgressListener, explain_halts
+from tpbench.work import ITEM_TIMEOUT_S, LOCAL, Engine, Progress, ProgressListener, explain_halts
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ def score(  # noqa: PLR0913 - one argument per option
     offline: bool = False,
     strict: bool = False,
     engine: Engine = LOCAL,
+    item_timeout_s: float = ITEM_TIMEOUT_S,
     on_progress: ProgressListener | None = None,
 ) -> ScoreReport:
     """Score a folder of generated videos against real ones; see `score_named`.
@@ -99,6 +100,7 @@ def score(  # noqa: PLR0913 - one argument per option
         offline=offline,
         strict=strict,
         engine=engine,
+        item_timeout_s=item_timeout_s,
     )
     called = name or Path(generated).resolve().name
     return score_named(request, called, Path(generated), out=Path(out), on_progress=on_progress)
@@ -402,6 +404,7 @@ def _preview(
         with_real=not real.is_dataset,
         other=other,
         workers=request.workers,
+        item_timeout_s=request.item_timeout_s,
         on_progress=on_progress,
     )
 

@@ -83,13 +83,6 @@ DryRun = Annotated[
         "--dry-run", help="Show how much is left to process and what would stop it; write nothing."
     ),
 ]
-ItemTimeout = Annotated[
-    float,
-    typer.Option(
-        metavar="SECONDS",
-        help="Stop and retry a video that makes no progress for this long; 0: never.",
-    ),
-]
 _SHARDS_LISTED: Final = 16
 
 
@@ -108,7 +101,7 @@ def extract(
     retry_failed: RetryFailed = False,
     name: DatasetName = None,
     shard: ExtractShard = None,
-    item_timeout: ItemTimeout = 1800,
+    item_timeout: opt.ItemTimeout = 1800,
     fetch: Fetch = False,
     raw: Raw = None,
     delete_raw: DeleteRaw = False,

@@ -10,7 +10,7 @@ import typer
 
 from tpbench.cli import options as opt
 from tpbench.cli.dataset import dataset_json, render_summary
-from tpbench.cli.extraction import DatasetName, ItemTimeout, PoseDevice, RetryFailed
+from tpbench.cli.extraction import DatasetName, PoseDevice, RetryFailed
 from tpbench.cli.output import console, print_json
 from tpbench.cli.progress import failed, progress_bar
 
@@ -69,7 +69,7 @@ def import_clips(
     redo: Redo = False,
     retry_failed: RetryFailed = False,
     name: DatasetName = None,
-    item_timeout: ItemTimeout = 1800,
+    item_timeout: opt.ItemTimeout = 1800,
     as_json: opt.AsJson = False,
 ) -> None:
     """Turn an existing set of clips into a dataset.

@@ -102,6 +102,13 @@ GpuShare = Annotated[
         "0.25.",
     ),
 ]
+ItemTimeout = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        help="Stop and retry a video or clip that makes no progress for this long; 0: never.",
+    ),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Never download model files.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail if a metric cannot be computed.")]
 AllMetrics = Annotated[

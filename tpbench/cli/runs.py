@@ -91,6 +91,7 @@ def evaluate(
     executor: opt.Executor = "local",
     ray_address: opt.RayAddress = None,
     gpu_share: opt.GpuShare = None,
+    item_timeout: opt.ItemTimeout = 1800,
     min_frames: opt.MinFrames = None,
     offline: opt.Offline = False,
     strict: opt.Strict = False,
@@ -126,6 +127,7 @@ def evaluate(
         offline=offline,
         strict=strict,
         engine=opt.engine(executor, ray_address, gpu_share),
+        item_timeout_s=item_timeout,
         command=("tpbench", *sys.argv[1:]),
     )
     if dry_run:
@@ -293,6 +295,7 @@ def generate(
     executor: opt.Executor = "local",
     ray_address: opt.RayAddress = None,
     gpu_share: opt.GpuShare = None,
+    item_timeout: opt.ItemTimeout = 1800,
     overwrite: opt.Overwrite = "missing",
     min_frames: opt.MinFrames = None,
     dry_run: DryRun = False,
@@ -322,6 +325,7 @@ def generate(
         workers=workers,
         overwrite=overwrite,
         engine=opt.engine(executor, ray_address, gpu_share),
+        item_timeout_s=item_timeout,
         command=("tpbench", *sys.argv[1:]),
     )
     if dry_run:

@@ -81,6 +81,7 @@ def score(
     workers: opt.Workers = None,
     executor: opt.Executor = "local",
     ray_address: opt.RayAddress = None,
+    item_timeout: opt.ItemTimeout = 1800,
     offline: opt.Offline = False,
     strict: opt.Strict = False,
     no_page: Annotated[
@@ -113,6 +114,7 @@ def score(
         offline=offline,
         strict=strict,
         engine=opt.engine(executor, ray_address),
+        item_timeout_s=item_timeout,
     )
     folders = _named_folders(generated)
     if dry_run:

@@ -21,7 +21,6 @@ from tpbench.dataset import Clip, Dataset, SplitName, SplitRequest, finalise, ma
 from tpbench.dataset.folder import CLIP_FILES
 from tpbench.detectors.base import Device
 from tpbench.devices import require_device
-from tpbench.errors import ConfigError
 from tpbench.extraction.existing_sets import ExistingClip, find_clips, with_poses, with_table
 from tpbench.extraction.former import read_former
 from tpbench.extraction.leftovers import prune, sweep
@@ -35,7 +34,7 @@ from tpbench.extraction.records import (
 )
 from tpbench.extraction.removed_files import delete_left_out
 from tpbench.extraction.report import write_report
-from tpbench.extraction.run import ITEM_TIMEOUT_S, RECYCLE_AFTER, process_items
+from tpbench.extraction.run import RECYCLE_AFTER, process_items
 from tpbench.extraction.sources import plain_path
 from tpbench.extraction.speed import Tally, gpus_of
 from tpbench.extraction.squares import OUT_SIZE_PX, Fit, payload_of, stem_of, task_spec
@@ -43,11 +42,13 @@ from tpbench.extraction.steadying import visibility
 from tpbench.files import atomic_write_text
 from tpbench.wholebody import PoseSource
 from tpbench.work import (
+    ITEM_TIMEOUT_S,
     Pool,
     ProgressCounter,
     ProgressListener,
     WorkItem,
     explain_halts,
+    item_limit_s,
     num_workers,
 )
 
@@ -122,8 +123,7 @@ def _opened(request: ImportRequest) -> Iterator[_Run]:
 
     folder = plain_path(request.out)
     workers = num_workers(request.workers)
-    if request.item_timeout_s < 0:
-        raise ConfigError(f"--item-timeout must not be negative, got {request.item_timeout_s:g}")
+    item_limit_s(request.item_timeout_s)
     clips = _found(request, folder)
     detects = any(clip.poses is None for clip in clips)
     models = None
@@ -242,7 +242,7 @@ class _Run:
         pool = Pool(
             num_workers=self.workers,
             recycle_after=RECYCLE_AFTER,
-            item_timeout_s=request.item_timeout_s or None,
+            item_timeout_s=item_limit_s(request.item_timeout_s),
             worker_log=self.folder / WORKER_LOG,
         )
         tally = Tally(workers=self.workers, gpus=self.gpus)

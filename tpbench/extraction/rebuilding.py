@@ -36,16 +36,18 @@ from tpbench.extraction.rebuild_records import (
 from tpbench.extraction.rebuild_task import SourceWork, task_spec
 from tpbench.extraction.remaking import Remade
 from tpbench.extraction.report import write_report
-from tpbench.extraction.run import ITEM_TIMEOUT_S, RECYCLE_AFTER
+from tpbench.extraction.run import RECYCLE_AFTER
 from tpbench.extraction.sources import Source, find_sources, plain_path
 from tpbench.files import lies_in
 from tpbench.spread import remove
 from tpbench.work import (
+    ITEM_TIMEOUT_S,
     Pool,
     ProgressCounter,
     ProgressListener,
     WorkItem,
     explain_halts,
+    item_limit_s,
     num_workers,
     run_items,
 )
@@ -97,6 +99,7 @@ def rebuild(
     """
     opened = pack if isinstance(pack, Pack) else Pack.open(pack)
     count = num_workers(workers)
+    limit_s = item_limit_s(item_timeout_s)
     folder = plain_path(Path(out))
     later = later_removals(removals)
     inputs = [Path(given) for given in ([raw] if isinstance(raw, str | Path) else raw)]
@@ -116,7 +119,7 @@ def rebuild(
             removals=removed,
             wanted=wanted_sources(rows),
             workers=count,
-            item_timeout_s=item_timeout_s,
+            item_limit_s=limit_s,
             on_progress=on_progress,
         )
         interruption = run.work(files)
@@ -204,7 +207,7 @@ class _Run:
     removals: Removals
     wanted: Sequence[WantedSource]
     workers: int
-    item_timeout_s: float
+    item_limit_s: float | None
     on_progress: ProgressListener | None
     found: dict[str, tuple[Source, ...]] = field(default_factory=dict)
     """Source id -> the files to look into."""
@@ -221,7 +224,7 @@ class _Run:
             pool = Pool(
                 num_workers=self.workers,
                 recycle_after=RECYCLE_AFTER,
-                item_timeout_s=self.item_timeout_s or None,
+                item_timeout_s=self.item_limit_s,
                 worker_log=self.records.home / LOG_NAME,
             )
             task = task_spec(

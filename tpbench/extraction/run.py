@@ -34,6 +34,7 @@ from tpbench.extraction.worker import task_spec
 from tpbench.storage.addresses import Address, local_path
 from tpbench.wholebody import PoseSource
 from tpbench.work import (
+    ITEM_TIMEOUT_S,
     LOCAL,
     Engine,
     Executor,
@@ -44,6 +45,7 @@ from tpbench.work import (
     TaskSpec,
     WorkItem,
     explain_halts,
+    item_limit_s,
     num_workers,
     run_items,
 )
@@ -56,8 +58,6 @@ RECYCLE_AFTER: Final = 500
 """A worker is replaced after this many sources: native libraries never free some memory."""
 _ROWS_VERSION: Final = 3
 """Incremented when the same settings would give other rows; part of the digest of the settings."""
-ITEM_TIMEOUT_S: Final = 1800.0
-"""Reading a long video from a slow share takes minutes and reports no progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,8 +227,7 @@ def opened(
     config = preset if isinstance(preset, ExtractionConfig) else load_preset(preset)
     folder = plain_path(Path(request.out))
     num_workers(request.workers)  # refused before anything is written
-    if request.item_timeout_s < 0:
-        raise ConfigError(f"--item-timeout must not be negative, got {request.item_timeout_s:g}")
+    item_limit_s(request.item_timeout_s)
     if request.engine.is_local:
         require_device(request.device, library="onnxruntime")
     if sources is None:
@@ -485,7 +484,7 @@ def _pool(run: Run) -> Executor:
     return run.request.engine.pool(
         num_workers=run.workers,
         recycle_after=RECYCLE_AFTER,
-        item_timeout_s=run.request.item_timeout_s or None,
+        item_timeout_s=item_limit_s(run.request.item_timeout_s),
         worker_log=run.folder / WORKER_LOG,
         gpu_share=run.gpu_share,
     )

@@ -1,5 +1,6 @@
 """Processing of work items: executors, worker processes, progress and records."""
 
+from tpbench.work.crew import ITEM_TIMEOUT_S
 from tpbench.work.engine import LOCAL, Engine
 from tpbench.work.faults import HaltError, PostponedError, explain_halts
 from tpbench.work.pool import (
@@ -7,6 +8,7 @@ from tpbench.work.pool import (
     InThisProcess,
     Pool,
     Records,
+    item_limit_s,
     keep_traceback,
     num_workers,
     run_items,
@@ -33,6 +35,7 @@ from tpbench.work.worker import (
 
 __all__ = [
     "IN_WORK",
+    "ITEM_TIMEOUT_S",
     "LOCAL",
     "Engine",
     "Executor",
@@ -54,6 +57,7 @@ __all__ = [
     "TaskSpec",
     "WorkItem",
     "explain_halts",
+    "item_limit_s",
     "keep_traceback",
     "num_workers",
     "run_items",

@@ -37,6 +37,9 @@ _MAX_START_FAILURES: Final = 3
 _MAX_SHORTAGES: Final = 3
 STOP_GRACE_S: Final = 1.5
 """Time that a worker has to clear up before it is killed."""
+ITEM_TIMEOUT_S: Final = 1800.0
+"""By default, an item without progress for so long is given up. Reading a long video from a slow
+share takes minutes and reports none."""
 LOOK_AGAIN_S: Final = 0.2
 """Time after which items that were not ready are asked for again."""
 

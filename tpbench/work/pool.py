@@ -5,6 +5,7 @@ If a worker is lost, its current item loses one attempt; nothing else is affecte
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -116,6 +117,17 @@ def num_workers(asked: int | None) -> int:
     if workers < 1:
         raise ConfigError(f"--workers must be at least 1, got {workers}")
     return workers
+
+
+def item_limit_s(asked_s: float) -> float | None:
+    """Return the time without progress after which an item is given up; None: never, asked as 0.
+
+    Raises:
+        ConfigError: it is negative, or no number of seconds.
+    """
+    if not math.isfinite(asked_s) or asked_s < 0:
+        raise ConfigError(f"--item-timeout must not be negative, got {asked_s:g}")
+    return asked_s or None
 
 
 def keep_traceback(outcome: Outcome, log: Path, *, name: str | None = None) -> None:

@@ -17,6 +17,7 @@ import pytest
 from tests.baselines.external.conftest import REPOSITORY, Clips, blocks, corners, made, poses
 from tests.baselines.external.fakes import grid, write_picture, write_video
 from tpbench.baselines.base import ClipFailure, GeneratedFrame
+from tpbench.baselines.external import method
 from tpbench.baselines.external.adapter import (
     ExternalGenerator,
     build_external,
@@ -125,6 +126,18 @@ def test_a_command_that_hangs_is_ended_with_all_it_has_started(
     said = (methods / "toy" / "logs" / "clip.log").read_text().split()
     assert said[0] == "child"
     assert _ended(int(said[1]))
+
+
+def test_a_command_that_runs_within_its_time_is_no_clip_that_hangs(
+    build_toy: BuildToy, clips: Clips, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(method, "_WAIT_S", 0.02)
+    go_on = tmp_path / "go_on"
+    script = f"import os, time\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.02)\n{GOOD}"
+    task = replace(clips.task(n=2), still_working=go_on.touch)
+    frames, reasons = made(build_toy(script), [task])
+    assert not reasons
+    assert len(frames["clip"]) == 2
 
 
 def test_a_command_does_not_outlive_who_runs_it(

@@ -146,6 +146,13 @@ def largest_difference(one: dict[str, list[Any]], other: dict[str, list[Any]]) -
     return max(float((a - b).abs().max()) for a, b in pairs)
 
 
+def test_every_step_of_every_frame_tells_that_the_work_goes_on() -> None:
+    told: list[None] = []
+    clip = replace(tiny_clip(n_frames=3), on_step=lambda: told.append(None))
+    by_clip(LockStep(tiny_pipeline(steps=4), max_clips=1).run([clip]))
+    assert len(told) == 3 * 4
+
+
 @pytest.mark.parametrize("guidance", [1.0, 3.5])
 def test_a_batch_equals_one_clip_at_a_time(guidance: float, clips: list[ClipInput]) -> None:
     pipeline = tiny_pipeline(guidance=guidance)

@@ -222,6 +222,7 @@ class ExternalGenerator:
             environment=environment,
             log=self._log(clips),
             timeout_s=timeout_s,
+            on_wait=clips[0].task.still_working,
         )
 
     def _frames(self, run: Path, clip: _Prepared) -> Iterator[GeneratedFrame]:

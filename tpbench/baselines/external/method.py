@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ _PASSED_ON: Final = (
 """The variables passed on to a command; no tokens, and nothing of tpbench's own Python."""
 _TAIL_BYTES: Final = 8192
 _LINE_CHARACTERS: Final = 200
+_WAIT_S: Final = 5.0
+"""How often it is told that a command still runs."""
 
 
 def methods_dir() -> Path:
@@ -220,6 +223,7 @@ def run_command(
     environment: Mapping[str, str],
     log: Path,
     timeout_s: float,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> None:
     """Run a command to its end; however this function ends, no process of the command is left.
 
@@ -229,6 +233,7 @@ def run_command(
         environment: all of its variables.
         log: file for its output; an existing file is replaced.
         timeout_s: after this time it is killed, with all its subprocesses.
+        on_wait: called every few seconds while it runs.
 
     Raises:
         GeneratorError: it failed or took too long; names the log and quotes its last line.
@@ -248,9 +253,7 @@ def run_command(
             start_new_session=True,
         )
         try:
-            code = process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            code = None
+            code = _code(process, time.monotonic() + timeout_s, on_wait)
         finally:
             _end(process)
     if code == 0:
@@ -263,6 +266,17 @@ def run_command(
     line = last_line(log)
     printed = f"its last line: {line}" if line else "it printed nothing"
     raise GeneratorError(f"the command {how}; {printed}; log: {log}")
+
+
+def _code(
+    process: subprocess.Popen[bytes], end_s: float, on_wait: Callable[[], None]
+) -> int | None:
+    """Return a command's exit code; None: it is still running at this time."""
+    while (left_s := end_s - time.monotonic()) > 0:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(min(left_s, _WAIT_S))
+        on_wait()
+    return process.poll()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -238,5 +238,6 @@ class TalkingPose:
                 height_px=height_px,
                 channels=self._files.sizes.unet.in_channels,
             ),
+            on_step=task.still_working,
             before=self._carried,
         )

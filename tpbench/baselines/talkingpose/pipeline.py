@@ -204,6 +204,8 @@ class ClipInput:
     n_frames: int
     noise: torch.Tensor
     """(1, C, H/8, W/8) float32: one tensor, the same for all frames of the clip."""
+    on_step: Callable[[], None] = lambda: None
+    """Called after each step of denoising: a frame is slow on a processor."""
     before: torch.Tensor | None = None
     """(1, C, H/8, W/8) float32 latents used as those before the first frame; usually None."""
 
@@ -319,6 +321,7 @@ class Pipeline:
                     if guided:
                         velocity = _guided(velocity, self.guidance)
                     latents = self.schedule.step(velocity, timestep, latents)
+                    states[0].clip.on_step()
         finally:
             self._pose_features = None
         return latents

@@ -103,10 +103,14 @@ class ScoringSetting:
     """Factory of the task in worker processes."""
     engine: work.Engine = work.LOCAL
     """Where the worker processes run."""
+    item_timeout_s: float = work.ITEM_TIMEOUT_S
+    """A clip without progress for so long is stopped and tried again, which costs an attempt; 0 for
+    no limit. With one worker, all runs in this process, and nothing is stopped."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"want 1 worker or more, not {self.workers}")
+        work.item_limit_s(self.item_timeout_s)
 
 
 def score_pairs(
@@ -202,7 +206,11 @@ class _Scoring:
         executor: work.Executor = work.InThisProcess(build=build)
         # The only clip that is left may be the one that killed its workers before.
         if min(asked, total) > 1 or not engine.is_local:
-            executor = engine.pool(num_workers=workers, worker_log=self.out / _LOG_NAME)
+            executor = engine.pool(
+                num_workers=workers,
+                item_timeout_s=work.item_limit_s(self.setting.item_timeout_s),
+                worker_log=self.out / _LOG_NAME,
+            )
         task = work.TaskSpec(factory=self.setting.factory, config=config)
         with signs(self.out / SIGNS_NAME, progress, workers=workers):
             work.run_items(task, items, outcomes, executor=executor, progress=progress)
@@ -374,6 +382,8 @@ class ScoreRequest:
     """Whether a metric that can't be measured is an error, and not a blank."""
     engine: work.Engine = work.LOCAL
     """Where the worker processes run."""
+    item_timeout_s: float = work.ITEM_TIMEOUT_S
+    """See `ScoringSetting`."""
 
     def setting(self) -> ScoringSetting:
         """Return the settings of the scoring.
@@ -397,6 +407,7 @@ class ScoreRequest:
             offline=self.offline,
             strict=self.strict,
             engine=self.engine,
+            item_timeout_s=self.item_timeout_s,
         )
 
 
