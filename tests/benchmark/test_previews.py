@@ -13,7 +13,7 @@ from tpbench.benchmark import previews
 from tpbench.benchmark.leaderboard.tables import build_leaderboard
 from tpbench.benchmark.run_folder import RunFolder
 from tpbench.benchmark.scored import ScoredMethods, score_methods
-from tpbench.metrics.scoring.run import ScoreRequest
+from tpbench.metrics.scoring.request import ScoreRequest
 from tpbench.video import Footage, probe, read_frames
 
 NAME = "sub/b c"

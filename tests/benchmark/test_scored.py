@@ -18,7 +18,7 @@ from tpbench.benchmark.scored import ScoredMethods, score_methods
 from tpbench.benchmark.verify import verify_run
 from tpbench.errors import ConfigError, SubmissionError
 from tpbench.metrics.scoring.report import SCORES_NAME, load_report
-from tpbench.metrics.scoring.run import ScoreRequest
+from tpbench.metrics.scoring.request import ScoreRequest
 
 METRICS = ["psnr", "ssim", "motion_ratio"]
 

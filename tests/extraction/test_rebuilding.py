@@ -31,7 +31,7 @@ from tpbench.extraction.remaking import frame_numbers
 from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import find_sources, hashed
 from tpbench.extraction.writing import CropBox
-from tpbench.metrics.scoring.run import ScoreRequest, open_real
+from tpbench.metrics.scoring.request import ScoreRequest, open_real
 from tpbench.video import CLIP, POSE, probe
 from tpbench.work import InThisProcess, Pool, TaskSpec
 

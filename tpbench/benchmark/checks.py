@@ -25,7 +25,8 @@ from tpbench.files import atomic_write_text, require_regular, sha256_of
 from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.meters import METERS
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport, load_report
-from tpbench.metrics.scoring.run import ScoringSetting, score_pairs
+from tpbench.metrics.scoring.request import ScoringSetting
+from tpbench.metrics.scoring.run import score_pairs
 from tpbench.work import ProgressListener
 
 if TYPE_CHECKING:

@@ -39,7 +39,8 @@ from tpbench.metrics.scoring.report import (
     load_report,
     short_scores,
 )
-from tpbench.metrics.scoring.run import RECORDS_NAME, ScoringSetting, score_pairs
+from tpbench.metrics.scoring.request import ScoringSetting
+from tpbench.metrics.scoring.run import RECORDS_NAME, score_pairs
 from tpbench.short_table import ShortTable
 from tpbench.weights import pull_command
 from tpbench.work import ITEM_TIMEOUT_S, LOCAL, Engine, Progress, ProgressListener, explain_halts

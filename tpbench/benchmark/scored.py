@@ -39,13 +39,8 @@ from tpbench.files import lies_in, missing_folder
 from tpbench.metrics.registry import DEFAULT_PROTOCOL
 from tpbench.metrics.scoring.policies import LengthPolicy, RatePolicy, ResizePolicy
 from tpbench.metrics.scoring.report import ScoreReport, load_report
-from tpbench.metrics.scoring.run import (
-    RealSide,
-    ScoreRequest,
-    open_real,
-    pair_folder,
-    score_pairs,
-)
+from tpbench.metrics.scoring.request import RealSide, ScoreRequest, open_real, pair_folder
+from tpbench.metrics.scoring.run import score_pairs
 from tpbench.work import ITEM_TIMEOUT_S, LOCAL, Engine, Progress, ProgressListener, explain_halts
 
 log = logging.getLogger(__name__)
@@ -83,7 +78,7 @@ def score(  # noqa: PLR0913 - one argument per option
 
     `real` is a dataset of tpbench or any folder of videos, `out` the folder for the results, and
     `name` that of the method in tables (None: the name of the folder `generated`). The other
-    arguments are the fields of `metrics.scoring.run.ScoreRequest`, which documents them.
+    arguments are the fields of `metrics.scoring.request.ScoreRequest`, which documents them.
     """
     request = ScoreRequest(
         real=real,

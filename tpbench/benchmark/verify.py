@@ -25,7 +25,7 @@ from tpbench.errors import ConfigError, SubmissionError, TPBenchError
 from tpbench.metrics.registry import PROTOCOLS, RETIRED_PROTOCOLS, Protocol, headline_of
 from tpbench.metrics.scoring.policies import policies_of
 from tpbench.metrics.scoring.report import SCORES_NAME, ScoreReport
-from tpbench.metrics.scoring.run import ScoringSetting
+from tpbench.metrics.scoring.request import ScoringSetting
 from tpbench.work import ProgressListener
 
 logger = logging.getLogger(__name__)

@@ -125,7 +125,7 @@ def _build(runs: Path, dataset: Path, out: Path) -> Path | None:
 def _score(evaluations: Sequence[Evaluation], dataset: Path, out: Path, *, offline: bool) -> None:
     """Score two folders of videos against the real ones, as of methods that were run elsewhere."""
     from tpbench.benchmark.scored import score_methods
-    from tpbench.metrics.scoring.run import ScoreRequest
+    from tpbench.metrics.scoring.request import ScoreRequest
 
     of_model = dict(zip(_MODELS, evaluations, strict=True))
     folders = {

@@ -22,7 +22,7 @@ from tpbench.foreign import printable
 if TYPE_CHECKING:
     from tpbench.benchmark.markup import Format
     from tpbench.metrics.scoring.report import ScoreReport
-    from tpbench.metrics.scoring.run import ScoreRequest
+    from tpbench.metrics.scoring.request import ScoreRequest
 
 
 Real = Annotated[Path, typer.Option(help="Dataset folder, or any folder of videos.")]
@@ -97,7 +97,7 @@ def score(
     """Score generated videos against real ones. An interrupted run is resumed."""
     from tpbench.benchmark.scored import methods_in
     from tpbench.dataset.remote import local_dataset
-    from tpbench.metrics.scoring.run import ScoreRequest
+    from tpbench.metrics.scoring.request import ScoreRequest
 
     request = ScoreRequest(
         real=local_dataset(real, with_clips=True),
@@ -147,7 +147,7 @@ def _named_folders(texts: Sequence[str]) -> dict[str, Path]:
 
 
 def _try(request: ScoreRequest, folders: Mapping[str, Path], *, as_json: bool) -> None:
-    from tpbench.metrics.scoring.run import open_real, pair_folder
+    from tpbench.metrics.scoring.request import open_real, pair_folder
     from tpbench.metrics.scoring.trial import try_scoring
 
     setting, real = request.setting(), open_real(request, hashed=False)

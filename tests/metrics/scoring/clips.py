@@ -17,7 +17,8 @@ from tpbench.metrics.scoring.clip_pass import FACTORY
 from tpbench.metrics.scoring.pairing import Pairing, pair_up, real_clips, videos_below
 from tpbench.metrics.scoring.policies import Policies
 from tpbench.metrics.scoring.report import ScoreReport
-from tpbench.metrics.scoring.run import ScoringSetting, score_pairs
+from tpbench.metrics.scoring.request import ScoringSetting
+from tpbench.metrics.scoring.run import score_pairs
 from tpbench.work import ProgressListener
 
 Images = NDArray[np.uint8]

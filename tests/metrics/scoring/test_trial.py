@@ -10,7 +10,7 @@ from tests.cli.conftest import invoke
 from tests.metrics.scoring.clips import custom, pictures, worse, write_set
 from tpbench import score
 from tpbench.metrics.scoring.policies import policies_of
-from tpbench.metrics.scoring.run import ScoreRequest, ScoringSetting, open_real, pair_folder
+from tpbench.metrics.scoring.request import ScoreRequest, ScoringSetting, open_real, pair_folder
 from tpbench.metrics.scoring.trial import Trial, try_scoring
 
 

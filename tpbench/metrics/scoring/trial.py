@@ -10,7 +10,7 @@ from tpbench.errors import MediaError
 from tpbench.metrics.scoring.pairing import Pairing
 from tpbench.metrics.scoring.policies import fit_clips, read_alike
 from tpbench.metrics.scoring.records import check_availability
-from tpbench.metrics.scoring.run import ScoringSetting
+from tpbench.metrics.scoring.request import ScoringSetting
 from tpbench.video import open_footage
 
 
