@@ -321,6 +321,12 @@ def _filesystem(scheme: str) -> Any:  # noqa: ANN401 - fsspec has no types
             "retries": {"mode": "standard", "max_attempts": 2},
         }
     try:
+        if scheme == "gs":
+            # fsspec's default first asks what kind of bucket it is, which keys often may not know:
+            # a warning for each request. tpbench only needs what every kind can do.
+            from gcsfs.core import GCSFileSystem
+
+            return GCSFileSystem(**options)
         return fsspec.filesystem(scheme, **options)
     except ImportError as error:
         raise MissingDependencyError(f"{scheme}:// (object storage)", remedy) from error
