@@ -25,12 +25,13 @@ import numpy as np
 
 from benchmarks.sides import print_table
 from tpbench.dataset.folder import Dataset
-from tpbench.dataset.info import Counts, DatasetInfo, Measurement, write_info
-from tpbench.dataset.manifest import COLUMNS, read_table, write_table
+from tpbench.dataset.info import Counts, DatasetInfo, Measurement, read_info, write_info
+from tpbench.dataset.manifest import COLUMNS, read_table, rows_of, write_table
 from tpbench.dataset.parts import PARTS_FOLDER
 
 _SEED: Final = 1
 _ROWS_PER_SOURCE: Final = 40
+_SOURCES_AT_ONCE: Final = 100
 _KEPT_SHARE: Final = 1 / 3
 _MEASURED: Final = (
     "face_height_px", "face_yaw_deg", "moving_share", "both_hands_share", "sharpness",
@@ -141,6 +142,30 @@ def _cards(folder: Path) -> str:
     return f"{len(card_dataset(folder).files)} files"
 
 
+def _publish(folder: Path) -> str:
+    from tpbench.dataset import finalise
+    from tpbench.extraction.report import write_report
+
+    info = read_info(folder)
+    n_rows = info.counts.candidates
+    # As from records of sources: one after the other, and in no particular order.
+    starts = range(0, n_rows // _ROWS_PER_SOURCE, _SOURCES_AT_ONCE)
+    tables = (
+        made_rows(min(_SOURCES_AT_ONCE * _ROWS_PER_SOURCE, n_rows), first_source=first)
+        for first in reversed(starts)
+    )
+    dataset = finalise(
+        folder,
+        (row for table in tables for row in rows_of(table)),
+        name=info.name,
+        config={},
+        models={},
+        measurements=info.measurements,
+    )
+    report = write_report(folder)
+    return f"{dataset.info.counts.kept:,} clips, a report of {report.stat().st_size >> 10:,} KB"
+
+
 def _add(folder: Path) -> str:
     import pyarrow as pa
 
@@ -165,6 +190,7 @@ STEPS: Final[Mapping[str, Callable[[Path], str]]] = {
     "inspect": _inspect,
     "cards": _cards,
     "split": _split,
+    "publish": _publish,
     "add": _add,
 }
 """In this order: the last ones change the dataset."""

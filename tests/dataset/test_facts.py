@@ -11,13 +11,14 @@ from tests.dataset.rows import FAILED, MEASUREMENTS, kept, rejected
 from tpbench.dataset import Clip, write_manifest
 from tpbench.dataset.facts import (
     Candidates,
+    counts_of,
     filter_effects,
     groups_by,
     provenance,
     split_balance,
 )
 from tpbench.dataset.info import count
-from tpbench.dataset.manifest import read_table
+from tpbench.dataset.manifest import manifest_table, read_table
 
 
 def _candidates(folder: Path, rows: list[Clip]) -> Candidates:
@@ -112,3 +113,15 @@ def test_an_empty_manifest_has_no_facts(tmp_path: Path) -> None:
     assert groups_by(candidates, "licence") == []
     assert split_balance(candidates, MEASUREMENTS) == []
     assert provenance(candidates).sources == 0
+
+
+def test_columns_count_what_rows_count() -> None:
+    rows = [
+        kept("a", n_frames=7, fps_num=30000, fps_den=1001),
+        kept("b", identity="other"),
+        rejected("c", reject_codes=("x.y", "face.turned", "x.y")),
+        rejected("d", source_id="another", reject_codes=("face.turned",)),
+        FAILED,
+    ]
+    assert counts_of(manifest_table(rows)) == count(rows)
+    assert counts_of(manifest_table([])) == count([])

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
+import gc
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.dataset.rows import make_dataset
-from tpbench.dataset import (
-    Dataset,
-    finalise,
-)
+from tests.dataset.rows import kept, make_dataset
+from tpbench.dataset import Clip, Dataset, finalise
 
 
 def test_counts_are_those_of_the_rows(small: Dataset) -> None:
@@ -71,3 +70,23 @@ def test_dataset_json_is_for_people_too(small: Dataset) -> None:
 def test_name_that_is_no_text_is_spelt_out(tmp_path: Path) -> None:
     finalise(tmp_path, [], name="talks\udcff", config={}, models={}, measurements=())
     assert Dataset.open(tmp_path).info.name == "talks\\udcff"
+
+
+def test_publishing_holds_columns_and_no_object_for_each_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_rows = 6_000
+    rows = (
+        replace(kept(f"s{at // 40:04d}_{at:08d}"), source_id=f"s{at // 40:04d}", identity="p")
+        for at in range(n_rows)
+    )
+    alive = []
+
+    def count_alive(*_: object) -> None:
+        gc.collect()
+        alive.append(sum(isinstance(thing, Clip) for thing in gc.get_objects()))
+
+    monkeypatch.setattr("tpbench.dataset.finishing.write_cards", count_alive)
+    dataset = finalise(tmp_path, rows, name="many", config={}, models={}, measurements=())
+    assert dataset.info.counts.kept == n_rows
+    assert alive[0] < n_rows / 10

@@ -15,7 +15,7 @@ from tpbench.dataset import (
     read_manifest,
     write_manifest,
 )
-from tpbench.dataset.manifest import COLUMNS, MANIFEST_NAME
+from tpbench.dataset.manifest import COLUMNS, MANIFEST_NAME, read_table, rows_of
 from tpbench.errors import DatasetError
 
 
@@ -152,3 +152,14 @@ def test_a_pipe_or_folder_in_place_of_the_manifest_is_refused_and_never_waited_f
     make(tmp_path / MANIFEST_NAME)
     with pytest.raises(DatasetError, match="not a regular file"):
         read_clips(tmp_path)
+
+
+def test_rows_can_be_read_by_their_ids(tmp_path: Path) -> None:
+    rows = [kept(f"c{at:02d}") for at in range(30)]
+    for name, part_rows in (("single", None), ("parts", 10)):
+        (tmp_path / name).mkdir()
+        write_manifest(tmp_path / name, rows, part_rows=part_rows)
+        table = read_table(tmp_path / name, clip_ids={"c21", "c03", "none"})
+        assert rows_of(table) == [rows[3], rows[21]]
+        few = read_table(tmp_path / name, columns=["status"], clip_ids={"c21"})
+        assert few.to_pylist() == [{"status": "kept"}]

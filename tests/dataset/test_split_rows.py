@@ -10,9 +10,11 @@ import pytest
 
 from tests.dataset.rows import kept
 from tpbench.dataset import Clip
+from tpbench.dataset.info import SplitInfo, SplitVersion
 from tpbench.dataset.manifest import manifest_table, rows_of
+from tpbench.dataset.side_lists import write_version
 from tpbench.dataset.split_rows import SplitRows
-from tpbench.dataset.splitting import SplitRequest, settle
+from tpbench.dataset.splitting import SplitRequest, named_clips, settle
 from tpbench.dataset.strata import TRAITS, Population, balance
 
 
@@ -68,3 +70,19 @@ def test_columns_tell_the_traits_that_rows_tell() -> None:
     assert len(of_rows) == len(TRAITS)
     for ours, theirs in zip(of_columns, of_rows, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_clips_that_a_frozen_split_names_stand_for_themselves(tmp_path: Path) -> None:
+    table = manifest_table(made_rows(7))
+    frozen = next(row for row in made_rows(7) if row.status == "kept")
+    write_version(tmp_path, "test-v1", {frozen.clip_id: "renamed since"})
+    version = SplitVersion(clips=1, identities=1, digest="0" * 64)
+    former = SplitInfo(test_share=0.2, seed=0, method="stratified", versions={"test-v1": version})
+    found = []
+    for each in (True, False):
+        rows = SplitRows.of(table, each=each, alone=named_clips(tmp_path, former))
+        settled = settle(tmp_path, rows.clips, former, None, (), rows.population)
+        found.append((rows.settled(settled.clips), settled.split, settled.placed))
+        assert settled.placed[frozen.identity or ""] == "test"
+    assert found[0][0].equals(found[1][0])
+    assert found[0][1:] == found[1][1:]

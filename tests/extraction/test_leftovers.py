@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tpbench.dataset import Clip, clip_path, keypoints_path, pose_path
+from tpbench.dataset.manifest import manifest_table
 from tpbench.extraction.leftovers import prune, sweep
 from tpbench.files import atomic_write
 
@@ -53,13 +54,13 @@ def test_work_that_was_given_up_is_swept(tmp_path: Path) -> None:
 def test_an_empty_or_missing_folder_needs_no_sweep(tmp_path: Path) -> None:
     sweep(tmp_path)
     sweep(tmp_path / "none")
-    prune(tmp_path, [])
+    prune(tmp_path, manifest_table([]))
 
 
 @pytest.mark.parametrize("path_of", [clip_path, keypoints_path, pose_path])
 def test_files_of_no_kept_clip_are_pruned(tmp_path: Path, path_of: type[Path]) -> None:
     kept, gone = make(path_of(tmp_path, KEPT)), make(path_of(tmp_path, GONE))
-    prune(tmp_path, [row(KEPT)])
+    prune(tmp_path, manifest_table([row(KEPT)]))
     assert kept.exists()
     assert not gone.exists()
 
@@ -80,7 +81,7 @@ def test_strangers_files_stay(tmp_path: Path) -> None:
     ]
 
     sweep(tmp_path)
-    prune(tmp_path, [])
+    prune(tmp_path, manifest_table([]))
 
     assert [path for path in foreign if not path.exists()] == []
 
@@ -90,5 +91,5 @@ def test_thumbnails_of_sources_that_are_gone_are_deleted(tmp_path: Path) -> None
     for name in ("talk-01234567.json", "gone-01234567.json", "mine.txt"):
         make(home / name)
     make(home / ".talk-01234567.json.0123abcd.tmp")
-    prune(tmp_path, [row(KEPT)])
+    prune(tmp_path, manifest_table([row(KEPT)]))
     assert {path.name for path in home.iterdir()} == {"talk-01234567.json", "mine.txt"}

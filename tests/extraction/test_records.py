@@ -13,8 +13,10 @@ import pytest
 
 from tpbench.dataset import Clip, RunStats
 from tpbench.dataset.folder import RECORDS_FOLDER
+from tpbench.dataset.manifest import rows_of
 from tpbench.errors import DatasetError, MediaError
 from tpbench.extraction.planning import make_folder, plan, work_items
+from tpbench.extraction.publishing import published
 from tpbench.extraction.records import (
     WORKER_LOG,
     SourceRecord,
@@ -102,7 +104,7 @@ def outcome_of(key: str, source: Source) -> Outcome:
 
 def rows(out: Path) -> list[Clip]:
     with opened(out) as records:
-        return records.published(workers=1)[0]
+        return rows_of(published(records, workers=1)[0])
 
 
 def table(out: Path) -> dict[str, str]:
@@ -287,7 +289,7 @@ def test_the_times_of_all_runs_and_shards_add_up(out: Path, talks: Path) -> None
         records.add_run(took, None)
         records.add_run(idle, None)
         records.add_run(idle.model_copy(update={"wall_s": 1.0}), Shard(number=2, count=3))
-        _, stats = records.published(workers=3)
+        _, stats = published(records, workers=3)
     assert stats.runs == (took,), "a run that found nothing to do is not listed"
     assert (stats.workers, stats.wall_s, stats.core_s) == (3, 3.5, 4.0)
     assert (stats.source_frames, stats.source_s, stats.stage_s) == (50, 2.0, {"decode": 1.0})
@@ -341,7 +343,7 @@ def test_other_settings_are_refused_and_redo_counts_no_earlier_record(
     assert run(out, talks) == []
     with opened(out, redo=True) as records:
         assert records.num_pending({str(talks / "a.mp4")}) == 1
-        assert len(records.published(workers=1)[0]) == 1, "what it gave stays until it is done"
+        assert len(published(records, workers=1)[0]) == 1, "what it gave stays until it is done"
     assert run(out, talks) == ["a.mp4"]
 
 

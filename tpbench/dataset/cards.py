@@ -31,6 +31,7 @@ from tpbench.dataset.facts import (
     Provenance,
     filter_effects,
     groups_by,
+    measured_columns,
     provenance,
     split_balance,
 )
@@ -145,8 +146,13 @@ class CardFacts:
         )
 
 
-def write_cards(folder: Path, info: DatasetInfo) -> Statements:
+def write_cards(folder: Path, info: DatasetInfo, table: Table | None = None) -> Statements:
     """Write README.md and croissant.json of a dataset whose manifest is written.
+
+    Args:
+        folder: the dataset.
+        info: what `dataset.json` says, or will say.
+        table: the rows of the manifest; None: they are read.
 
     Returns:
         what its publisher states in `card.yaml`. If that can't be read, a warning says why, and
@@ -157,7 +163,7 @@ def write_cards(folder: Path, info: DatasetInfo) -> Statements:
     except ConfigError as error:
         logger.warning("the card is written without what card.yaml states: %s", error)
         statements = Statements.none()
-    _write(folder, info, statements)
+    _write(folder, info, statements, table)
     return statements
 
 
@@ -201,7 +207,7 @@ def datasheet(dataset: Dataset, statements: Statements) -> str:
     return card.split("\n---\n", 1)[1].lstrip("\n")
 
 
-def _facts(folder: Path, info: DatasetInfo) -> CardFacts:
+def _facts(folder: Path, info: DatasetInfo, table: Table | None = None) -> CardFacts:
     n_removed = len(Removals.read(folder).tombstones)
     try:
         rebuilt = read_rebuilt(folder)
@@ -209,7 +215,7 @@ def _facts(folder: Path, info: DatasetInfo) -> CardFacts:
         logger.warning("the card does not say that the dataset was rebuilt: %s", error)
         rebuilt = None
     return CardFacts.of(
-        read_table(folder, columns=_stated_columns(info)),
+        read_table(folder, columns=_stated_columns(info)) if table is None else table,
         info,
         n_removed=n_removed,
         rebuilt=rebuilt,
@@ -219,12 +225,13 @@ def _facts(folder: Path, info: DatasetInfo) -> CardFacts:
 
 def _stated_columns(info: DatasetInfo) -> list[str]:
     """Return the columns that cards count on."""
-    measured = [f"{prefix}_{item.name}" for item in info.measurements for prefix in "mt"]
-    return [*_COUNTED, *measured]
+    return [*_COUNTED, *measured_columns(info.measurements)]
 
 
-def _write(folder: Path, info: DatasetInfo, statements: Statements) -> None:
-    facts = _facts(folder, info)
+def _write(
+    folder: Path, info: DatasetInfo, statements: Statements, table: Table | None = None
+) -> None:
+    facts = _facts(folder, info, table)
     described = croissant_json(
         info,
         manifest_file(folder),
@@ -365,21 +372,27 @@ def clip_tables(info: DatasetInfo) -> dict[str, str]:
     return {side: _table_name(side) for side, clips in sizes.items() if clips}
 
 
-def write_clip_tables(folder: Path, info: DatasetInfo) -> list[Path]:
-    """Write the tables named by `clip_tables` from the manifest, and delete those of before.
+def write_clip_tables(folder: Path, info: DatasetInfo, table: Table) -> list[Path]:
+    """Write the tables named by `clip_tables`, and delete those of before.
 
     Each has the columns of the manifest, and the paths of the clip's files in the folder.
+
+    Args:
+        folder: the dataset.
+        info: what `dataset.json` will say.
+        table: the rows of the manifest.
     """
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    kept = read_table(folder, statuses={"kept"})
     wanted = clip_tables(info)
+    kept = pc.equal(table["status"], "kept")
     for side in (WHOLE, *get_args(SplitName)):
         if side not in wanted:
             (folder / _table_name(side)).unlink(missing_ok=True)
     for side, name in wanted.items():
-        rows = kept if side == WHOLE else kept.filter(pc.equal(kept["split"], side))
+        chosen = kept if side == WHOLE else pc.and_(kept, pc.equal(table["split"], side))
+        rows = table.filter(chosen)
         with atomic_write(folder / name) as temporary:
             pq.write_table(_with_paths(folder, rows), temporary, compression="zstd")
     return [folder / name for name in wanted.values()]

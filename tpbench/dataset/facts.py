@@ -6,7 +6,7 @@ kilobyte each, and these counts take seconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.dataset.info import Measurement
+from tpbench.dataset.info import Counts, Measurement
 from tpbench.dataset.manifest import Table
 
 Mask = NDArray[np.bool_]
@@ -22,6 +22,11 @@ Column = Any
 """An Arrow array; Arrow has no type information."""
 
 _QUARTILES: Final = (0.25, 0.5, 0.75)
+
+
+def measured_columns(measurements: Iterable[Measurement]) -> list[str]:
+    """Return the columns of measurements and their thresholds, as far as a manifest has them."""
+    return [f"{prefix}_{item.name}" for item in measurements for prefix in "mt"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # without slots, which `cached_property` needs
@@ -50,13 +55,14 @@ class Candidates:
 
     def values(self, measurement: str) -> NDArray[np.float64]:
         """Return what was measured, NaN where nothing was: (N,)."""
-        return self._numbers(f"m_{measurement}")
+        return self.numbers(f"m_{measurement}")
 
     def limits(self, measurement: str) -> NDArray[np.float64]:
         """Return the thresholds, NaN where the filter was not applied: (N,)."""
-        return self._numbers(f"t_{measurement}")
+        return self.numbers(f"t_{measurement}")
 
-    def _numbers(self, name: str) -> NDArray[np.float64]:
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """Return a column of numbers, NaN where it has none: (N,)."""
         if name not in self.table.schema.names:
             return np.full(len(self), np.nan)
         return np.asarray(self.column(name).to_numpy(zero_copy_only=False), dtype=np.float64)
@@ -65,7 +71,7 @@ class Candidates:
     def seconds(self) -> NDArray[np.float64]:
         """Lengths of the rows in seconds, 0 where unknown: (N,)."""
         frames, num, den, start, end = (
-            self._numbers(name) for name in ("n_frames", "fps_num", "fps_den", "start_s", "end_s")
+            self.numbers(name) for name in ("n_frames", "fps_num", "fps_den", "start_s", "end_s")
         )
         with np.errstate(divide="ignore", invalid="ignore"):
             exact = frames * den / num
@@ -103,6 +109,38 @@ class Candidates:
 
 def _mask(column: Column) -> Mask:
     return np.asarray(column.fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)  # noqa: FBT003 - Arrow's own argument
+
+
+def counts_of(table: Table) -> Counts:
+    """Count rows, reject codes, frames and seconds of a manifest, as `count` does of its rows."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    candidates = Candidates(table=table)
+    kept = candidates.kept
+    statuses = _counted(candidates.column("status"))
+    codes = _counted(pc.list_flatten(candidates.column("reject_codes")))
+    # Added one after the other: the last digit depends on it.
+    seconds = np.cumsum(candidates.seconds[kept])
+    return Counts(
+        sources=len(pc.unique(candidates.column("source_id"))),
+        candidates=len(candidates),
+        kept=statuses.get("kept", 0),
+        rejected=statuses.get("rejected", 0),
+        failed=statuses.get("failed", 0),
+        quarantined=statuses.get("quarantined", 0),
+        kept_frames=int(np.nansum(candidates.numbers("n_frames")[kept])),
+        kept_s=round(float(seconds[-1]), 6) if len(seconds) else 0.0,
+        identities=len(pc.unique(candidates.column("identity").filter(pa.array(kept)))),
+        reject_codes=dict(sorted(codes.items(), key=lambda item: (-item[1], item[0]))),
+    )
+
+
+def _counted(column: Column) -> dict[str, int]:
+    """Return each value and how often it occurs."""
+    import pyarrow.compute as pc
+
+    return {row["values"]: row["counts"] for row in pc.value_counts(column).to_pylist()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

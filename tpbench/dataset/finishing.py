@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tpbench import __version__
 from tpbench.dataset.cards import write_cards, write_clip_tables
+from tpbench.dataset.facts import counts_of
 from tpbench.dataset.folder import RECORDS_FOLDER, RECORDS_LOCK, Dataset
 from tpbench.dataset.identities import write_members
 from tpbench.dataset.info import (
@@ -22,16 +23,27 @@ from tpbench.dataset.info import (
     RunStats,
     SplitInfo,
     SplitName,
-    content_digest,
-    count,
     read_info,
     write_info,
 )
-from tpbench.dataset.manifest import Table, manifest_table, write_table
+from tpbench.dataset.manifest import (
+    Table,
+    digest_of_table,
+    each_row,
+    manifest_table,
+    write_table,
+)
 from tpbench.dataset.removal import Removals
 from tpbench.dataset.side_lists import write_placed, write_split_lists, write_version
 from tpbench.dataset.split_rows import SplitRows, on_side
-from tpbench.dataset.splitting import Settled, SplitRequest, SplitResult, names_clips, settle
+from tpbench.dataset.splitting import (
+    Settled,
+    SplitRequest,
+    SplitResult,
+    asks_for_clips,
+    named_clips,
+    settle,
+)
 from tpbench.dataset.strata import balance
 from tpbench.errors import ConfigError, number_of
 from tpbench.work.locks import locked
@@ -46,7 +58,7 @@ _FIRST_VERSION: Final = "1.0.0"
 
 def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
     folder: Path,
-    rows: Iterable[Clip],
+    rows: Iterable[Clip] | Table,
     *,
     name: str,
     version: str | None = None,
@@ -64,9 +76,12 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
     rows are not checked here; `Dataset.verify` compares them with the files. Rows of what was
     removed from the dataset are left out, wherever they come from.
 
+    Rows are held as columns: a million take about a gigabyte, where they would be several as
+    objects.
+
     Args:
         folder: the dataset, which already contains clips, keypoints and poses.
-        rows: all candidates, in any order.
+        rows: all candidates, in any order; or what `manifest_table` made of them.
         name: display name.
         version: of the dataset, chosen by its publisher; by default that of before, or "1.0.0".
         config: the resolved configuration, as plain JSON values.
@@ -80,8 +95,8 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
     """
     former = read_info(folder) if (folder / INFO_NAME).is_file() else None
     split = former.split if former is not None else None
-    clips = sorted(_that_stay(folder, rows, split), key=lambda clip: clip.clip_id)
-    digest = content_digest(clips)
+    table = _that_stay(folder, _as_table(rows), split)
+    digest = digest_of_table(table)
     info = DatasetInfo(
         # A folder's name may contain bytes that are no valid text.
         name=name.encode("utf-8", "backslashreplace").decode("utf-8"),
@@ -89,7 +104,7 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
         tool_version=__version__,
         digest=digest,
         finished_on=_finished_on(former, digest),
-        counts=count(clips),
+        counts=counts_of(table),
         split=split,
         models=dict(models),
         measurements=tuple(measurements),
@@ -97,18 +112,33 @@ def finalise(  # noqa: PLR0913 - each argument is one field of dataset.json
         run=run,
         sources_pending=sources_pending,
     )
-    return _write(folder, clips, info)
+    return _write(folder, table, info)
 
 
-def _that_stay(folder: Path, rows: Iterable[Clip], split: SplitInfo | None) -> list[Clip]:
+def _as_table(rows: Iterable[Clip] | Table) -> Table:
+    import pyarrow as pa
+
+    return rows if isinstance(rows, pa.Table) else manifest_table(rows)
+
+
+def _that_stay(folder: Path, table: Table, split: SplitInfo | None) -> Table:
     """Return the rows of nothing and nobody that was removed from a dataset."""
     removals = Removals.read(folder)
-    clips = removals.without_removed(rows)
+    if not removals:
+        return table
+    table = _without_removed(table, each_row(table), removals)
     if not removals.of_people:
-        return clips
-    joined = settle(folder, clips, split).clips
-    stay = {clip.clip_id for clip in removals.without_removed(joined)}
-    return [clip for clip in clips if clip.clip_id in stay]
+        return table
+    rows = SplitRows.of(table, each=True)
+    return _without_removed(table, settle(folder, rows.clips, split).clips, removals)
+
+
+def _without_removed(table: Table, clips: Iterable[Clip], removals: Removals) -> Table:
+    """Return the rows that stay, by what `clips`, in the same order, say of them."""
+    import pyarrow as pa
+
+    stay = [not removals.removes_row(clip) for clip in clips]
+    return table if all(stay) else table.filter(pa.array(stay, pa.bool_())).combine_chunks()
 
 
 def finalise_fewer(folder: Path, clips: Sequence[Clip]) -> Dataset:
@@ -125,7 +155,8 @@ def finalise_fewer(folder: Path, clips: Sequence[Clip]) -> Dataset:
         DatasetError: there is no dataset.
     """
     info = read_info(folder)
-    digest, counts = content_digest(clips), count(clips)
+    table = manifest_table(clips)
+    digest, counts = digest_of_table(table), counts_of(table)
     if (digest, counts) != (info.digest, info.counts):
         info = info.model_copy(
             update={
@@ -139,7 +170,7 @@ def finalise_fewer(folder: Path, clips: Sequence[Clip]) -> Dataset:
         identities = {clip.identity for clip in clips if clip.status == "kept"}
         placed = {name: side for name, side in info.split.placed.items() if name in identities}
         info = info.model_copy(update={"split": info.split.model_copy(update={"placed": placed})})
-    return _write(folder, sorted(clips, key=lambda clip: clip.clip_id), info)
+    return _write(folder, table, info)
 
 
 def next_version(version: str) -> str:
@@ -206,14 +237,11 @@ def make_split(
     with locked(records / RECORDS_LOCK) if records.is_dir() else nullcontext():
         dataset = Dataset.open(folder)
         former, removals = dataset.info.split, Removals.read(folder)
-        each = names_clips(folder, former, request) or bool(removals.tombstones)
-        rows = SplitRows.of(dataset.table(), each=each)
+        each = asks_for_clips(request) or bool(removals.tombstones)
+        rows = SplitRows.of(dataset.table(), each=each, alone=named_clips(folder, former))
         settled = settle(folder, rows.clips, former, request, pairs, rows.population)
         _refuse_removed(folder, settled.clips, removals)
-        kept = {clip.identity for clip in settled.clips if clip.status == "kept"}
-        counts = dataset.info.counts.model_copy(update={"identities": len(kept)})
-        info = dataset.info.model_copy(update={"counts": counts})
-        _write_settled(folder, settled, rows.settled(settled.clips), info)
+        _write_settled(folder, settled, rows.settled(settled.clips), dataset.info)
     assert settled.split is not None  # noqa: S101 - a request always gives one
     return SplitResult(
         info=settled.split,
@@ -233,18 +261,20 @@ def _refuse_removed(folder: Path, clips: Sequence[Clip], removals: Removals) -> 
             )
 
 
-def _write(folder: Path, clips: Sequence[Clip], info: DatasetInfo) -> Dataset:
+def _write(folder: Path, table: Table, info: DatasetInfo) -> Dataset:
     """Write everything but the clips, with the joins and the split of before."""
-    settled = settle(folder, clips, info.split)
+    rows = SplitRows.of(table, each=False, alone=named_clips(folder, info.split))
+    settled = settle(folder, rows.clips, info.split, population=rows.population)
     for note in settled.notes:
         logger.warning("%s", note)
-    info = info.model_copy(update={"counts": count(settled.clips)})
-    return _write_settled(folder, settled, manifest_table(settled.clips), info)
+    return _write_settled(folder, settled, rows.settled(settled.clips), info)
 
 
 def _write_settled(folder: Path, settled: Settled, table: Table, info: DatasetInfo) -> Dataset:
     split = settled.split
-    info = info.model_copy(update={"split": split})
+    identities = {clip.identity for clip in settled.clips if clip.status == "kept"}
+    counts = info.counts.model_copy(update={"identities": len(identities)})
+    info = info.model_copy(update={"split": split, "counts": counts})
     # A frozen list may be refused, so it goes first; joins and sides go before what follows from
     # them, so that an interrupted run can't lose them.
     for name, listed in settled.frozen.items():
@@ -254,7 +284,7 @@ def _write_settled(folder: Path, settled: Settled, table: Table, info: DatasetIn
         write_placed(folder, settled.placed)
         write_split_lists(folder, {side: on_side(table, side) for side in get_args(SplitName)})
     write_table(folder, table)
-    write_clip_tables(folder, info)
-    write_cards(folder, info)
+    write_clip_tables(folder, info, table)
+    write_cards(folder, info, table)
     write_info(folder, info)
     return Dataset(folder=folder, info=info)

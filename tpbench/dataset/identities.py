@@ -49,6 +49,12 @@ class Member:
         """The part of `why` before the colon."""
         return self.why.partition(":")[0]
 
+    @property
+    def clip_ids(self) -> tuple[str, ...]:
+        """The clips that `why` names."""
+        detail = self.why.partition(": ")[2]
+        return tuple(detail.split(" ~ ")) if self.kind == "near-duplicate" and detail else ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:

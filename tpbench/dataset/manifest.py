@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
@@ -127,7 +127,18 @@ def read_clips(folder: Path, *, status: str | None = None) -> list[Clip]:
 
 def rows_of(table: Table) -> list[Clip]:
     """Return the rows of a manifest, or of a part of it, in their order."""
-    return [_clip_of(row) for batch in table.to_batches() for row in batch.to_pylist()]
+    return list(each_row(table))
+
+
+def each_row(table: Table) -> Iterator[Clip]:
+    """Yield the rows of a manifest in their order, of which few are in memory at a time."""
+    for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        yield from map(_clip_of, batch.to_pylist())
+
+
+def first_known(table: Table, column: str) -> str | None:
+    """Return the first text of a column that is neither null nor empty, None if there is none."""
+    return next((value for value in table[column].unique().to_pylist() if value), None)
 
 
 class ManifestIndex:
@@ -183,6 +194,7 @@ def read_table(
     *,
     columns: Iterable[str] | None = None,
     statuses: Collection[str] | None = None,
+    clip_ids: Collection[str] | None = None,
 ) -> Table:
     """Read the manifest as an Arrow table, in the order of clip ids.
 
@@ -190,6 +202,7 @@ def read_table(
         folder: the dataset.
         columns: only these, in this order; those of measurements that it lacks are left out.
         statuses: only rows with one of these.
+        clip_ids: only these rows. Of a manifest in parts, one part at a time is in memory.
 
     Raises:
         DatasetError: as `read_manifest`.
@@ -197,13 +210,15 @@ def read_table(
     import pyarrow as pa
 
     wanted = None if columns is None else list(columns)
+    given = {"status": statuses, "clip_id": clip_ids}
+    only = {name: values for name, values in given.items() if values is not None}
     for _ in range(_TRIES):
         index = read_index(folder)
         if index is None:
-            return _read_file(folder / MANIFEST_NAME, wanted, statuses)
+            return _read_file(folder / MANIFEST_NAME, wanted, only)
         paths = [folder / PARTS_FOLDER / part.name for part in index.parts]
         try:
-            pieces = [_read_file(path, wanted, statuses) for path in paths]
+            pieces = [_read_file(path, wanted, only) for path in paths]
         except _NoFileError:
             if read_index(folder) == index:
                 raise
@@ -222,8 +237,11 @@ class _NoFileError(DatasetError):
 
 
 def _read_file(
-    path: Path, columns: Sequence[str] | None = None, statuses: Collection[str] | None = None
+    path: Path,
+    columns: Sequence[str] | None = None,
+    only: Mapping[str, Collection[str]] | None = None,
 ) -> Table:
+    """Read a file; `only` has columns of text and the values of which a row needs one."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -236,13 +254,12 @@ def _read_file(
             names = None
             if columns is not None:
                 names = [name for name in columns if name in schema.names]
-            needed = names if names is None or statuses is None else [*names, "status"]
-            table = file.read(needed)
+            table = file.read(None if names is None else [*dict.fromkeys([*names, *(only or ())])])
         # Parquet's reader takes bytes that are no UTF-8 as text.
         table.validate(full=True)
-        if statuses is not None:
-            chosen = pa.array(sorted(statuses), pa.string())
-            table = table.filter(pc.is_in(table["status"], value_set=chosen))
+        for name, values in (only or {}).items():
+            chosen = pa.array(sorted(values), pa.string())
+            table = table.filter(pc.is_in(table[name], value_set=chosen))
         return table if names is None else table.select(names)
     except FileNotFoundError as error:
         raise _NoFileError(
@@ -306,7 +323,10 @@ def manifest_table(rows: Iterable[Clip]) -> Table:
     merged = pa.concat_tables(pieces, promote_options="default")
     names = sorted({name[2:] for name in merged.schema.names if name.startswith(("m_", "t_"))})
     schema = _schema(names)
-    table = merged.select(schema.names).cast(schema).sort_by("clip_id").combine_chunks()
+    table = merged.select(schema.names).cast(schema)
+    del merged, pieces  # so that no more than two copies are in memory
+    table = table.sort_by("clip_id")
+    table = table.combine_chunks()
     ids = table["clip_id"]
     for count in pc.value_counts(ids).to_pylist() if len(pc.unique(ids)) < len(ids) else ():
         if count["counts"] > 1:

@@ -6,7 +6,7 @@ Of a million rows, some ten thousand are looked at; columns hold the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -38,12 +38,13 @@ class SplitRows:
     """The kept ones."""
 
     @classmethod
-    def of(cls, table: Table, *, each: bool) -> Self:
+    def of(cls, table: Table, *, each: bool, alone: Collection[str] = ()) -> Self:
         """Find the rows that stand for those of a manifest.
 
         Args:
             table: the manifest, sorted by clip id.
             each: every row stands for itself.
+            alone: ids of clips that do, whatever others do.
         """
         import pyarrow as pa
 
@@ -51,7 +52,7 @@ class SplitRows:
         n_rows = len(table)
         firsts = row_of = np.arange(n_rows, dtype=np.int64)
         if not each:
-            firsts, row_of = _groups(table)
+            firsts, row_of = _groups(table, alone)
         is_kept = np.flatnonzero(_codes(table["status"], only="kept"))
         return cls(
             table=table,
@@ -93,9 +94,19 @@ def _codes(column: Any, *, only: str | None = None) -> NDArray[np.int64]:  # noq
     return np.asarray(coded.indices.to_numpy()).astype(np.int64)
 
 
-def _groups(table: Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _are_in(column: Any, values: Collection[str]) -> NDArray[np.bool_]:  # noqa: ANN401 - Arrow's
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = pc.is_in(column, value_set=pa.array(sorted(values), pa.string()))
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _groups(table: Table, alone: Collection[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the first row of each group of rows that are treated alike, and each row's group."""
     codes = _codes(table["status"], only="kept")
+    if alone:
+        codes = np.where(_are_in(table["clip_id"], alone), np.arange(len(table)) + 2, codes)
     for name in _TREATED_ALIKE:
         further = _codes(table[name])
         codes = codes * (int(further.max(initial=0)) + 1) + further

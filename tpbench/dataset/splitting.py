@@ -205,8 +205,8 @@ def settle(
         former: the split so far.
         request: a new one; None: as before, with what was added since.
         near_duplicates: pairs of clip ids to join.
-        population: the kept clips for which the rows stand; None: each row for itself, as it must
-            where single clips are named (see `names_clips`).
+        population: the kept clips for which the rows stand; None: each row for itself, as those
+            must that are named (see `asks_for_clips`, `named_clips`).
 
     Raises:
         ConfigError: a table or list of the request is wrong.
@@ -247,19 +247,21 @@ def settle(
     return _settled(found, joined, placed, request, said, population)
 
 
-def names_clips(folder: Path, former: SplitInfo | None, request: SplitRequest) -> bool:
-    """Whether a split, or what it builds on, speaks of single clips rather than of sources.
+def asks_for_clips(request: SplitRequest) -> bool:
+    """Whether a request may speak of any single clip, rather than of sources."""
+    asks = (request.identities, request.version_name, *request.lists)
+    return any(asked is not None for asked in asks) or "near-duplicates" in request.joins
+
+
+def named_clips(folder: Path, former: SplitInfo | None) -> set[str]:
+    """Return the ids of clips that frozen test splits and stored joins name.
 
     Raises:
-        DatasetError: the stored joins can't be read.
+        DatasetError: a stored list can't be read.
     """
-    asks = (request.identities, request.version_name, *request.lists)
-    return (
-        any(asked is not None for asked in asks)
-        or "near-duplicates" in request.joins
-        or (former is not None and bool(former.versions))
-        or any(member.kind == "near-duplicate" for member in read_members(folder))
-    )
+    versions = () if former is None else former.versions
+    named = {clip_id for version in versions for clip_id in read_version(folder, version)}
+    return named.union(*(member.clip_ids for member in read_members(folder)))
 
 
 def _uploader_rule(former: SplitInfo | None, request: SplitRequest | None) -> UploaderRule:

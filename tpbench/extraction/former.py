@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from tpbench.dataset import DatasetInfo, read_clips
+from tpbench.dataset import DatasetInfo
 from tpbench.dataset.info import INFO_NAME, read_info
-from tpbench.dataset.manifest import has_manifest
+from tpbench.dataset.manifest import each_row, has_manifest, read_table
 from tpbench.dataset.removal import Removals
 from tpbench.dataset.splitting import require_readable
 from tpbench.errors import DatasetError
@@ -43,8 +43,10 @@ def published_clips(folder: Path) -> list[tuple[str, str | None]] | None:
     if not has_manifest(folder):
         return None
     try:
-        kept = Removals.read(folder).without_removed(read_clips(folder, status="kept"))
+        removals = Removals.read(folder)
+        kept = each_row(read_table(folder, statuses={"kept"}))
+        stay = (clip for clip in kept if not removals.removes_row(clip))
+        return [(clip.clip_id, clip.clip_sha256) for clip in stay]
     except DatasetError as error:
         logger.warning("%s; it will be rewritten", error)
         return None
-    return [(clip.clip_id, clip.clip_sha256) for clip in kept]

@@ -19,12 +19,14 @@ from typing import Any, Final
 from tpbench.canonical import digest_of, settings_digest
 from tpbench.dataset import Clip, Dataset, SplitName, SplitRequest, finalise, make_split
 from tpbench.dataset.folder import CLIP_FILES
+from tpbench.dataset.manifest import Table, first_known
 from tpbench.detectors.base import Device
 from tpbench.devices import require_device
 from tpbench.extraction.existing_sets import ExistingClip, find_clips, with_poses, with_table
 from tpbench.extraction.former import read_former
-from tpbench.extraction.leftovers import prune, sweep
+from tpbench.extraction.leftovers import PRUNED_BY, prune, sweep
 from tpbench.extraction.planning import ID_DIGITS, make_folder
+from tpbench.extraction.publishing import published
 from tpbench.extraction.records import (
     FINAL_STATES,
     WORKER_LOG,
@@ -278,32 +280,31 @@ class _Run:
     def publish(self) -> Dataset:
         """Write the dataset's files from all finished clips."""
         self.records.require_in_place()
-        rows, stats = self.records.published(workers=self.workers, gpus=self.gpus)
-        rows = list(self._told(rows))
+        identities = {clip.source.shown_path: clip.identity for clip in self.clips.values()}
+
+        def told(row: Clip) -> Clip:
+            """Return a row with the identity that the table gives it now."""
+            identity = identities.get(row.source_path)
+            return row if identity is None else replace(row, identity=identity)
+
+        table, stats = published(self.records, workers=self.workers, gpus=self.gpus, told=told)
         sweep(self.folder)
         dataset = finalise(
             self.folder,
-            rows,
+            table,
             name=self.name,
             config=_described(self.request, list(self.clips.values()), detects=self.detects),
-            models=_models(rows),
+            models=_models(table),
             measurements=(),
             run=stats,
             sources_pending=self.records.num_pending(self.clips.keys()),
         )
-        rows = delete_left_out(dataset, rows)
-        prune(self.folder, rows, self.records.replaced_clips())
+        delete_left_out(dataset, table)
+        prune(self.folder, dataset.table(PRUNED_BY), self.records.replaced_clips())
         self.records.end_period()
         write_report(self.folder)
         self.records.require_in_place()
         return dataset
-
-    def _told(self, rows: Sequence[Clip]) -> Iterator[Clip]:
-        """Yield the rows with the identity that the table gives them now."""
-        identities = {clip.source.shown_path: clip.identity for clip in self.clips.values()}
-        for row in rows:
-            identity = identities.get(row.source_path)
-            yield row if identity is None else replace(row, identity=identity)
 
     def sides(self) -> dict[str, SplitName]:
         """Return the split of each clip that has one, by the path of its source."""
@@ -344,6 +345,6 @@ def _split_as_given(dataset: Dataset, sides: Mapping[str, SplitName]) -> Dataset
     return Dataset.open(dataset.folder)
 
 
-def _models(rows: Sequence[Clip]) -> dict[str, str]:
-    digest = next((row.skeleton_digest for row in rows if row.skeleton_digest), None)
+def _models(table: Table) -> dict[str, str]:
+    digest = first_known(table, "skeleton_digest")
     return {} if digest is None else {"skeleton": digest}

@@ -9,14 +9,13 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from typing import Final
 
-from tpbench.dataset import Clip
 from tpbench.dataset.folder import CLIP_FILES, OLD_LEDGER, RECORDS_FOLDER
 from tpbench.dataset.info import INFO_NAME
-from tpbench.dataset.manifest import has_manifest
+from tpbench.dataset.manifest import Table, has_manifest
 from tpbench.errors import DatasetError
 from tpbench.extraction.pipeline import WORK_FOLDER
 from tpbench.extraction.thumbnails import THUMBNAILS
@@ -25,6 +24,8 @@ from tpbench.spread import entries, existing_path, subfolders
 
 logger = logging.getLogger(__name__)
 
+PRUNED_BY: Final = ("clip_id", "status", "source_id")
+"""Columns of the manifest that tell which files are needed."""
 LEFTOVERS: Final = ".leftovers"
 """Below the dataset: clips that neither the records nor the manifest list."""
 _OURS: Final = re.compile(r"(?P<source>[A-Za-z0-9_-]+-[0-9a-f]{8,64})_\d{8,}_\d{8,}\.(mp4|npz)")
@@ -45,24 +46,28 @@ def sweep(folder: Path) -> None:
                 path.unlink()
 
 
-def prune(folder: Path, rows: Sequence[Clip], replaced: Iterable[str] = ()) -> None:
+def prune(folder: Path, table: Table, replaced: Iterable[str] = ()) -> None:
     """Remove clip files that belong to no kept row.
 
     Files that have been superseded are deleted: those of `replaced` clips, those that a killed
-    run or an earlier attempt left of a source that `rows` describe, and those of an earlier version
+    run or an earlier attempt left of a source that rows describe, and those of an earlier version
     that lie beside the sub-folder with the new file. Whether other files are still of value is
     unknown: they are moved to `LEFTOVERS`. Folders that are links are not touched, as they may hold
     files of others.
 
     Args:
         folder: of the dataset, with its manifest written.
-        rows: of the manifest.
+        table: the rows of the manifest, of which `PRUNED_BY` suffices.
         replaced: ids of clips whose sources were reprocessed.
     """
-    kept = {row.clip_id for row in rows if row.status == "kept"}
-    described = {row.source_id for row in rows if row.status in {"kept", "rejected"}}
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    processed = pc.is_in(table["status"], value_set=pa.array(["kept", "rejected"]))
+    kept = {*table.filter(pc.equal(table["status"], "kept"))["clip_id"].to_pylist()}
+    described = {*table.filter(processed)["source_id"].unique().to_pylist()}
     known = kept.union(replaced)
-    _prune_thumbnails(folder, {row.source_id for row in rows})
+    _prune_thumbnails(folder, {*table["source_id"].unique().to_pylist()})
     moved = 0
     for home in (kind.home(folder) for kind in CLIP_FILES):
         for path in _files(home):

@@ -183,7 +183,7 @@ class SourceRecords:
         result = None if outcome.result is None else dict(outcome.result)
         if former is not None and former.result is not None:
             if result is None:
-                result = self._read(outcome.key).result
+                result = self.read(outcome.key).result
             else:
                 replaced = replaced + former.kept()
         self.put(
@@ -220,49 +220,13 @@ class SourceRecords:
             self._delete(item)
         else:
             new = {"state": "pending", "attempts": 0, "error": None, "error_detail": None}
-            self.put(self._read(item).model_copy(update=new))
+            self.put(self.read(item).model_copy(update=new))
 
     def rename(self, item: str, source: Source) -> None:
         """Give a source another path, to be reprocessed from there; its former result stays."""
         new = {"item": source.key, "source": source, "state": "pending", "attempts": 0}
-        self.put(self._read(item).model_copy(update=new))
+        self.put(self.read(item).model_copy(update=new))
         self._delete(item)
-
-    def published(self, *, workers: int, gpus: int = 0) -> tuple[list[Clip], RunStats]:
-        """Return the rows of the manifest, and the statistics of all runs so far.
-
-        Finished and failed sources have rows; a source to be reprocessed keeps its former rows
-        until then. No id occurs twice: current rows take precedence over former ones.
-        """
-        rows: dict[str, Clip] = {}
-        former: dict[str, Clip] = {}
-        stage_s: Counter[str] = Counter()
-        frames, source_s, core_s = 0, 0.0, 0.0
-        for record in read_records(self.folder):
-            known = self.known.get(record.item)
-            state = "pending" if known is None else known.state
-            if state in FAILED_STATES:
-                failed = row_of_failure(record)
-                rows[failed.clip_id] = failed
-            core_s += record.cpu_s
-            if record.result is not None:
-                for clip in map(Clip.from_json, record.result["clips"]):
-                    (rows if state == "done" else former).setdefault(clip.clip_id, clip)
-                frames += record.result["n_frames"]
-                source_s += record.result["duration_s"]
-                stage_s.update(record.result["stage_s"])
-        times = read_times(sorted(self.home.glob("run*.json")))
-        stats = RunStats(
-            workers=workers,
-            gpus=gpus,
-            wall_s=times.wall_s,
-            core_s=core_s,
-            source_frames=frames,
-            source_s=source_s,
-            stage_s=dict(stage_s),
-            runs=tuple(times.runs),
-        )
-        return list((former | rows).values()), stats
 
     def replaced_clips(self) -> set[str]:
         """Return the ids of clips whose sources were reprocessed since the manifest was written."""
@@ -358,7 +322,8 @@ class SourceRecords:
             record = record.model_copy(update={"state": "pending", "attempts": 0})
         self.known[record.item] = record.without_rejects()
 
-    def _read(self, item: str) -> SourceRecord:
+    def read(self, item: str) -> SourceRecord:
+        """Return the whole record of a source, without what was removed from the dataset."""
         record = SourceRecord.read(existing_path(self.home / _SOURCES, _name(item)))
         return record.without_removed(Removals.read(self.folder)) or record
 

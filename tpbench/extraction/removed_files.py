@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Final
 
-from tpbench.dataset import Clip, Dataset
+from tpbench.dataset import Dataset
 from tpbench.dataset.folder import CLIP_FILES, RECORDS_FOLDER
+from tpbench.dataset.manifest import Table
 from tpbench.dataset.removal import Removals, SourceMarks, Tombstone, today
 from tpbench.extraction.leftovers import LEFTOVERS
 from tpbench.extraction.rebuild_records import forget_rebuilt
@@ -55,24 +56,26 @@ def delete_clip_files(folder: Path, removals: Removals, gone: Set[str]) -> None:
         path.unlink()
 
 
-def delete_left_out(dataset: Dataset, rows: Sequence[Clip]) -> list[Clip]:
-    """Delete what `finalise` left out of a dataset, and return the rows that are in it.
+def delete_left_out(dataset: Dataset, given: Table) -> None:
+    """Delete what `finalise` left out of a dataset.
 
     A new source of a person who was removed before is removed as well: it gets its own tombstone.
 
     Args:
         dataset: just finalised.
-        rows: those that it was given.
+        given: the rows that it was given, as columns.
     """
+    import pyarrow.compute as pc
+
     folder = dataset.folder
     removals = Removals.read(folder)
     if not removals:
-        return list(rows)
-    left = dataset.clips(None)
-    stay = {row.clip_id for row in left}
-    gone = [row for row in rows if row.clip_id not in stay]
-    delete_clip_files(folder, removals, {row.clip_id for row in gone})
-    sources = {row.source_id for row in gone} - {row.source_id for row in left}
+        return
+    left = dataset.table(["clip_id", "source_id"])
+    stays = pc.is_in(given["clip_id"], value_set=left["clip_id"].combine_chunks())
+    gone = given.select(["clip_id", "source_id"]).filter(pc.invert(stays))
+    delete_clip_files(folder, removals, {*gone["clip_id"].to_pylist()})
+    sources = {*gone["source_id"].to_pylist()} - {*left["source_id"].to_pylist()}
     of_people = [
         Tombstone(kind="source", id=name, date=today(), reason="of a person who was removed")
         for name in sorted(sources)
@@ -83,7 +86,6 @@ def delete_left_out(dataset: Dataset, rows: Sequence[Clip]) -> list[Clip]:
         removals.write(folder)
         forget_thumbnails(folder, removals, frozenset())
         forget_records(folder, removals)
-    return left
 
 
 def _is_there(path: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tpbench.canonical import settings_digest
 from tpbench.dataset import Clip, Dataset, finalise
+from tpbench.dataset.manifest import Table, first_known
 from tpbench.dataset.removal import REMOVALS_NAME
 from tpbench.detectors.base import Device
 from tpbench.devices import require_device
@@ -20,9 +21,10 @@ from tpbench.extraction.bucket import BucketDataset, opened_bucket
 from tpbench.extraction.config import ExtractionConfig, load_preset
 from tpbench.extraction.filters import described_measurements
 from tpbench.extraction.former import read_former
-from tpbench.extraction.leftovers import prune, sweep
+from tpbench.extraction.leftovers import PRUNED_BY, prune, sweep
 from tpbench.extraction.old_ledger import convert_ledger
 from tpbench.extraction.planning import make_folder, plan, work_items
+from tpbench.extraction.publishing import published
 from tpbench.extraction.records import WORKER_LOG, SourceRecords, open_records
 from tpbench.extraction.removed_files import delete_left_out
 from tpbench.extraction.report import write_report
@@ -369,7 +371,7 @@ class Run:
         """
         self.records.require_in_place()
         logger.info("writing the manifest, the card and the report of %s", self.folder)
-        rows, stats = self.records.published(workers=self.workers, gpus=self.gpus)
+        table, stats = published(self.records, workers=self.workers, gpus=self.gpus)
         if self.records.removed:
             logger.warning(
                 "%s: %s left out, as removed from it before (%s)",
@@ -380,16 +382,16 @@ class Run:
         sweep(self.folder)
         dataset = finalise(
             self.folder,
-            rows,
+            table,
             name=self.name,
             config=described_settings(self.config, self.request.skeleton),
-            models=_model_digests(rows),
+            models=_model_digests(table),
             measurements=described_measurements(),
             run=stats,
             sources_pending=self.records.num_pending(self.keys),
         )
-        rows = delete_left_out(dataset, rows)
-        prune(self.folder, rows, self.records.replaced_clips())
+        delete_left_out(dataset, table)
+        prune(self.folder, dataset.table(PRUNED_BY), self.records.replaced_clips())
         self.records.end_period()
         self._write_report()
         self.records.require_in_place()
@@ -517,10 +519,8 @@ def described_settings(config: ExtractionConfig, skeleton: PoseSource) -> dict[s
     }
 
 
-def _model_digests(rows: Sequence[Clip]) -> dict[str, str]:
+def _model_digests(table: Table) -> dict[str, str]:
     roles = {"skeleton": "skeleton_digest", "face": "face_digest", "hand": "hand_digest"}
     return {
-        role: digest
-        for role, column in roles.items()
-        if (digest := next((d for row in rows if (d := getattr(row, column))), None))
+        role: digest for role, column in roles.items() if (digest := first_known(table, column))
     }

@@ -27,10 +27,11 @@ from tpbench.dataset.facts import (
     Mask,
     filter_effects,
     groups_by,
+    measured_columns,
     split_balance,
 )
 from tpbench.dataset.info import length_text
-from tpbench.dataset.manifest import rows_of
+from tpbench.dataset.manifest import read_table, rows_of
 from tpbench.detectors.base import models_by_role
 from tpbench.extraction.report.histograms import Histogram, histogram, of_candidates, short
 from tpbench.extraction.report.samples import (
@@ -48,6 +49,11 @@ from tpbench.wholebody import PoseSource
 
 REPORT_NAME: Final = "report.html"
 
+_COUNTED: Final = (
+    "clip_id", "status", "reject_codes", "source_id", "identity", "split", "n_frames", "fps_num",
+    "fps_den", "start_s", "end_s",
+)  # fmt: skip
+"""Columns that the page counts on, besides the measurements."""
 MAX_CLIPS: Final = 24
 """Most clips with players; browsers load the beginning of each."""
 _MAX_ROWS: Final = 200
@@ -90,7 +96,8 @@ def write_report(
         DatasetError: there is no finished dataset in `folder`.
     """
     dataset = Dataset.open(folder)
-    candidates = Candidates(table=dataset.table())
+    columns = [*_COUNTED, *measured_columns(dataset.info.measurements)]
+    candidates = Candidates(table=dataset.table(columns))
     script = _resource("thresholds.js")
     page = _template().render(
         info=dataset.info,
@@ -140,31 +147,38 @@ def _pictures(
     dataset: Dataset, candidates: Candidates, provide: Callable[[Sequence[Clip]], None]
 ) -> dict[str, Any]:
     """Return the parts of the page that show single clips: each is a sample of all."""
-    identities = candidates.column("identity").filter(_arrow(candidates.kept)).to_pylist()
+    import pyarrow as pa
+
+    identities = candidates.column("identity").filter(pa.array(candidates.kept)).to_pylist()
     kept = np.flatnonzero(candidates.kept)
-    sheet = _clips(candidates, [int(kept[at]) for at in choose(identities, MAX_SAMPLES)])
-    shown = _clips(candidates, [int(kept[at]) for at in choose(identities, MAX_CLIPS)])
-    provide([*sheet, *shown])
-    rejected = np.flatnonzero(candidates.is_status("rejected")).tolist()
+    rejected = np.flatnonzero(candidates.is_status("rejected"))
     broken = np.flatnonzero(candidates.is_status("failed") | candidates.is_status("quarantined"))
+    numbers = (
+        [int(kept[at]) for at in choose(identities, MAX_SAMPLES)],
+        [int(kept[at]) for at in choose(identities, MAX_CLIPS)],
+        evenly(rejected.tolist(), _MAX_ROWS),
+        broken[:_MAX_ROWS].tolist(),
+    )
+    sheet, shown, refused, failed = _clips(dataset.folder, candidates, numbers)
+    provide([*sheet, *shown])
     return {
         "samples": list(sample_frames(dataset, sheet)),
         "players": [player_of(dataset, clip) for clip in shown],
-        "rejected": list(
-            rejections(dataset.folder, _clips(candidates, evenly(rejected, _MAX_ROWS)))
-        ),
-        "broken": _clips(candidates, broken[:_MAX_ROWS].tolist()),
+        "rejected": list(rejections(dataset.folder, refused)),
+        "broken": failed,
     }
 
 
-def _arrow(mask: Mask) -> Any:  # noqa: ANN401 - Arrow has no type information
-    import pyarrow as pa
-
-    return pa.array(mask)
-
-
-def _clips(candidates: Candidates, rows: Sequence[int]) -> list[Clip]:
-    return rows_of(candidates.table.take(list(rows))) if rows else []
+def _clips(
+    folder: Path, candidates: Candidates, numbers: Sequence[Sequence[int]]
+) -> Iterator[list[Clip]]:
+    """Yield the rows of each group of row numbers, with all columns: only these are read."""
+    clip_ids = candidates.column("clip_id")
+    groups = [[clip_ids[number].as_py() for number in group] for group in numbers]
+    wanted = {clip_id for group in groups for clip_id in group}
+    found = {clip.clip_id: clip for clip in rows_of(read_table(folder, clip_ids=wanted))}
+    for group in groups:
+        yield [found[clip_id] for clip_id in group]
 
 
 def _numbers(info: DatasetInfo, candidates: Candidates) -> dict[str, Any]:
