@@ -21,15 +21,38 @@ class Opened:
 
 
 def open_page(browser: Browser, address: str, *, width: int) -> Iterator[Opened]:
-    context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
-    opened = Opened(page=context.new_page())
-    opened.page.on("console", lambda said: opened.complaints.append(said.text))
-    opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
-    opened.page.on("requestfailed", lambda request: _note(opened, request))
-    opened.page.goto(address)
-    opened.page.wait_for_selector("#clips .panel")
-    yield opened
-    context.close()
+    """Load a page anew, as wide as this, with nothing remembered of those before.
+
+    All share a tab: a new one is a new process, which takes longer than most tests.
+    """
+    tab = _tab(browser)
+    opened = Opened(page=tab)
+    listeners = {
+        "console": lambda said: opened.complaints.append(said.text),
+        "pageerror": lambda error: opened.complaints.append(str(error)),
+        "requestfailed": lambda request: _note(opened, request),
+    }
+    for event, listener in listeners.items():
+        tab.on(event, listener)  # type: ignore[call-overload]  # one for each name of an event
+    tab.set_viewport_size({"width": width, "height": 900})
+    tab.goto(address)
+    tab.wait_for_selector("#clips .panel")
+    try:
+        yield opened
+    finally:
+        for event, listener in listeners.items():
+            tab.remove_listener(event, listener)
+        tab.evaluate("localStorage.clear()")
+        tab.emulate_media(color_scheme="null")
+        tab.mouse.move(0, 0)
+        tab.goto("about:blank")
+
+
+def _tab(browser: Browser) -> Page:
+    """Return the tab of all pages; it has no network."""
+    for context in browser.contexts:
+        return context.pages[0]
+    return browser.new_context(offline=True).new_page()
 
 
 def _note(opened: Opened, request: Request) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,13 +144,14 @@ def test_links_to_sections_keep_the_state(page: Page) -> None:
 
 
 @pytest.fixture
-def copying(browser: Browser, address: str) -> Page:
+def copying(browser: Browser, address: str) -> Iterator[Page]:
     """The page, with a clipboard."""
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], offline=True)
     page = context.new_page()
     page.goto(f"{address}#columns=psnr,tje_d2,motion_ratio&sort=tje_d2")
     page.locator(".copying summary").click()
-    return page
+    yield page
+    context.close()
 
 
 def copied(page: Page, form: str) -> str:
