@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 from hypothesis import settings
 from numpy.typing import NDArray
 
+from tests.in_process import without_processes
 from tpbench.detectors import lite
 
 # Nothing is tested by the clock: on a busy machine, an example may take longer than its deadline.
@@ -79,6 +80,13 @@ def shared_dir() -> Path:
     if not (path / "data" / "talkingpose_samples").is_dir():
         pytest.skip("../shared is not beside this checkout")
     return path
+
+
+@pytest.fixture(scope="module")
+def in_this_process() -> Iterator[None]:
+    """Start no worker of a run in this file; `test_processes` says that workers change no byte."""
+    with without_processes():
+        yield
 
 
 @pytest.fixture

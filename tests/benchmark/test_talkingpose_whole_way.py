@@ -14,6 +14,8 @@ from tpbench.benchmark.verify import verify_run
 from tpbench.errors import TPBenchError
 from tpbench.files import sha256_of
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 N_FRAMES = 4
 SIDE_PX = 64
 

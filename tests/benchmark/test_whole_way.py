@@ -16,6 +16,8 @@ from tpbench.benchmark.evaluate import Evaluation, evaluate
 from tpbench.benchmark.leaderboard.tables import build_leaderboard
 from tpbench.benchmark.verify import verify_run
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 MODELS = ("frozen", "gt-reencode", "oracle", "warp")
 METRICS = ("psnr", "identical_share", "ssim", "l1", "tje_d2", "motion_ratio", "drift_psnr_slope")
 

@@ -22,6 +22,8 @@ from tpbench.metrics.registry import METRICS
 from tpbench.metrics.scoring.reduce import not_measured
 from tpbench.metrics.scoring.report import load_report, write_scores
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 ORACLE, FROZEN = (MODELS[name].display_name for name in ("oracle", "frozen"))
 
 

@@ -15,6 +15,8 @@ from tests.cli.conftest import invoke
 from tpbench.cli.output import duration
 from tpbench.errors import ConfigError, TPBenchError
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 MODEL = f"{MODULE}:Numbered"
 
 

@@ -12,6 +12,8 @@ from tests.benchmark.conftest import MODULE
 from tests.cli.conftest import invoke
 from tpbench.errors import ConfigError
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 MODEL = f"{MODULE}:Numbered"
 
 

@@ -14,6 +14,8 @@ from tpbench.benchmark.evaluate import evaluate
 from tpbench.cli.main import main
 from tpbench.dataset import split_dataset
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 EVAL = "eval --model frozen --data DATASET --metrics psnr "
 SCORE = "score --real REAL --generated MINE --metrics psnr "
 EXTRACT = "extract talks --out new --skeleton mediapipe --preset demo "
