@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.benchmark.conftest import MODULE, Maker, births, content, write_dataset
-from tests.benchmark.generators import HURRY
+from tests.benchmark.generators import HEALED, HURRY
 from tests.processes import assert_none_outlives, started, wait_while_running
 from tpbench.benchmark.run_folder import Run
 from tpbench.errors import ConfigError, MissingWeightsError
+from tpbench.work.attempts import AttemptRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).parent / "slow_run.py"
@@ -127,6 +130,39 @@ def test_a_clip_that_hangs_is_stopped_and_quarantined_too(make: Maker) -> None:
     assert run.records()["b"].status == "quarantined"
     reason = run.records()["b"].reason or ""
     assert reason.startswith("the worker was lost: it made no progress for 0.5 s")
+
+
+def test_a_quarantined_clip_is_tried_again_only_if_asked(
+    make: Maker, undisturbed: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"fault": "kill", "max_clips": "3"}
+    said: dict[str, Any] = {"model": f"{MODULE}:Faulty", "options": options, "workers": 1}
+    run = make(**said)
+    born = births(run)
+
+    assert births(make(**said)) == born
+    assert "1 clip not tried again, given up after 3 attempts (such as b)" in caplog.text
+
+    run.folder.record("b").unlink()  # as if its driver had been killed after two attempts
+    (path,) = run.folder.attempts.iterdir()
+    AttemptRecord.read(path).model_copy(update={"attempts": 2}).write(path)
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        assert make(**said).records()["b"].status == "quarantined"
+    assert "trying again" not in caplog.text
+
+    monkeypatch.setenv(HEALED, "1")
+    assert content(make(**said)) != content(undisturbed)
+    assert content(make(**said, retry_failed=True)) == content(undisturbed)
+    assert not list(run.folder.attempts.iterdir())
+
+
+def test_what_a_shard_has_quarantined_is_not_tried_again_by_the_last_run(make: Maker) -> None:
+    said: dict[str, Any] = {"model": f"{MODULE}:Faulty", "options": {"fault": "kill"}, "workers": 1}
+    parts = [make(**said, shard=f"{number}/2") for number in (1, 2)]
+    (given_up,) = (part.records()["b"] for part in parts if "b" in part.records())
+    assert make(**said).records()["b"] == given_up
+    assert make(**said).info.counts.quarantined == 1
 
 
 @pytest.mark.parametrize("workers", [1, 2])

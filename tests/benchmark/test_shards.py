@@ -13,8 +13,8 @@ from tests.benchmark.conftest import Maker, births, content
 from tests.benchmark.evaluating import Evaluator, flip, measurements, scores_of
 from tests.benchmark.generators import Leaky
 from tpbench.benchmark.evaluate import Evaluation
-from tpbench.benchmark.run_folder import link_or_copy
 from tpbench.errors import ConfigError
+from tpbench.files import link_or_copy
 from tpbench.work.records import Shard
 
 

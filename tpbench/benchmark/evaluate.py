@@ -247,6 +247,7 @@ def evaluate(  # noqa: PLR0913 - one argument per option
     strict: bool = False,
     engine: Engine = LOCAL,
     item_timeout_s: float = ITEM_TIMEOUT_S,
+    retry_failed: bool = False,
     command: Sequence[str] = (),
     on_progress: EvaluationListener | None = None,
 ) -> Evaluation:
@@ -279,6 +280,7 @@ def evaluate(  # noqa: PLR0913 - one argument per option
         strict=strict,
         engine=engine,
         item_timeout_s=item_timeout_s,
+        retry_failed=retry_failed,
         command=command,
     )
     return evaluate_request(request, on_progress)
@@ -314,6 +316,7 @@ def evaluate_request(
         strict=request.strict,
         engine=request.engine,
         item_timeout_s=request.item_timeout_s,
+        retry_failed=request.retry_failed or request.overwrite == "always",
     )
     availability = _check_metrics(scoring)
     if not plan.choice.weight_free:  # the table that comes soon says the same

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -19,29 +19,22 @@ from tpbench.benchmark.run_folder import (
     ClipRecord,
     Run,
     RunFolder,
-    count_records,
     inputs_key,
     now,
-    timings_of,
     updated,
 )
 from tpbench.benchmark.run_info import (
     RUN_INFO_NAME,
-    DatasetStamp,
-    ModelStamp,
     RunInfo,
-    Session,
-    TaskStamp,
     code_stamp,
-    environment_stamp,
-    hardware_stamp,
     read_run_info,
     write_run_info,
 )
+from tpbench.benchmark.stamping import differences_to, new_info, new_session
 from tpbench.benchmark.tasks import TaskClip
 from tpbench.devices import require_device
 from tpbench.errors import ConfigError, SubmissionError, TPBenchError, number_of
-from tpbench.privacy import public_command, public_values
+from tpbench.privacy import public_values
 from tpbench.work import (
     LOCAL,
     Executor,
@@ -58,7 +51,8 @@ from tpbench.work import (
     keep_traceback,
     run_items,
 )
-from tpbench.work.records import describe_differences
+from tpbench.work.attempts import Attempts, tell_given_up
+from tpbench.work.crew import MAX_ATTEMPTS
 from tpbench.work.signs import SIGNS_NAME, signs
 
 logger = logging.getLogger(__name__)
@@ -66,16 +60,10 @@ logger = logging.getLogger(__name__)
 CARRIES_OVER: Final = "latents_carried_across_clips"
 """True in a generator's description if state leaks from one clip into the next, as in the code of
 some methods. Results then depend on the order, so a run is generated whole or not at all."""
-_SOURCE: Final = "source_sha256"
-"""In the description of a user's own class: the sha256 of the file that defines it."""
 _DESCRIBE: Final = WorkItem(key="describe")
 _RECYCLE_LIGHT: Final = 25
 _RECYCLE_HEAVY: Final = 10**9
 """Items after which a worker is replaced; one with a large model loaded never is."""
-_OF_ROWS: Final = {
-    "display_name", "licence_code", "licence_weights", "url", "paper_url", "weights_url",
-    "params_b",
-}  # fmt: skip
 
 
 def generate_run(request: EvalRequest, on_progress: ProgressListener | None = None) -> Run:
@@ -83,7 +71,7 @@ def generate_run(request: EvalRequest, on_progress: ProgressListener | None = No
 
     After an interruption, the same call continues with the unfinished clips: those without a
     record, and those whose record has another inputs key or does not match the files on disk.
-    Failed clips are tried again.
+    Failed clips are tried again, quarantined ones only if asked.
 
     Args:
         request: what to generate, for the first of its seeds; settings for scoring are ignored. A
@@ -205,6 +193,8 @@ class _Generation:
         self.engine = request.engine
         self.request = request
         self._redo_all = request.overwrite == "always"
+        self._retry = self._redo_all or request.retry_failed
+        self._attempts = Attempts(folder.attempts, forget=self._retry)
         self._info: RunInfo | None = None
         self._keys: dict[str, str] = {}
         self._todo: list[tuple[GenerationJob, ...]] = []
@@ -251,6 +241,9 @@ class _Generation:
             ConfigError: the folder holds a run with another configuration.
             TPBenchError: the generator could not be built or described.
         """
+        jobs = self._by_item.get(outcome.key, ())
+        if len(jobs) == 1 and not self._in_one_go:
+            self._attempts.note(outcome, jobs[0].inputs)
         if outcome.kind == "retried":
             return
         keep_traceback(outcome, self.folder.log)
@@ -281,7 +274,7 @@ class _Generation:
         self.folder.sweep()  # lost workers leave unfinished files
         clips = self.plan.selection.clips
         info = updated(self._info, {clip.clip_id: self._record(clip) for clip in clips})
-        if self._todo:
+        if self._todo or self._one_by_one:
             *earlier, session = info.sessions
             finished = session.model_copy(update={"ended_at": now()})
             info = info.model_copy(update={"sessions": (*earlier, finished)})
@@ -291,7 +284,7 @@ class _Generation:
         self, configuration: dict[str, Any], max_clips: int, progress: ProgressCounter
     ) -> None:
         """Compare with an existing run, find the remaining work, and write `run.json`."""
-        plan, info = self.plan, _new_info(self.plan, configuration)
+        plan, info = self.plan, new_info(self.plan, configuration)
         former = self._existing_info(info)
         if former is not None:
             # Equal, except for private values that older versions recorded. The existing clips
@@ -321,7 +314,7 @@ class _Generation:
             if session not in sessions:
                 sessions.append(session)
         if todo:
-            sessions.append(_new_session(self.worker_plan, self.request.command, clips_to_do=todo))
+            sessions.append(new_session(self.worker_plan, self.request.command, clips_to_do=todo))
         self._info = info.model_copy(update={"sessions": tuple(sessions)})
         write_run_info(self.folder.path, self._info)
         wanted = len(plan.selection.wanted)
@@ -346,7 +339,7 @@ class _Generation:
         advice = "give it another --name or --out, or --overwrite always to generate it again"
         try:
             former = read_run_info(self.folder.path)
-            differences = _differences(former, info)
+            differences = differences_to(former, info)
             problem = f"{self.folder.path}: {differences}"
         except SubmissionError as error:
             former, differences, problem = None, "unreadable", str(error)
@@ -374,6 +367,9 @@ class _Generation:
             )
         jobs = [GenerationJob(clip=clip, inputs=self._keys[clip.clip_id]) for clip in wanted]
         todo = [job for job in jobs if self._redo_all or not self._is_finished(job)]
+        given_up = [] if self._retry else [job for job in todo if self._is_given_up(job)]
+        tell_given_up([job.clip.clip_id for job in given_up])
+        todo = [job for job in todo if job not in given_up]
         if self._in_one_go and todo:
             todo = jobs
         for job in todo:
@@ -382,13 +378,24 @@ class _Generation:
         if not self._in_one_go:  # longest first, so that batches and workers end at similar times
             todo.sort(key=lambda job: (-job.clip.n_frames, job.clip.clip_id))
             size = max(1, max_clips)
-        self._todo = [tuple(todo[i : i + size]) for i in range(0, len(todo), size)]
+            # One that killed a worker before takes no others with it.
+            self._one_by_one = [job for job in todo if self._lost(job)]
+        together = [job for job in todo if job not in self._one_by_one]
+        self._todo = [tuple(together[i : i + size]) for i in range(0, len(together), size)]
         return len(todo)
 
     def _is_finished(self, job: GenerationJob) -> bool:
         """Whether the clip is finished here, or could be taken over from a shard."""
         of_clip = job.clip.clip_id, job.inputs, self.request.keep
         return self.folder.is_complete(*of_clip) or self.folder.take_over(*of_clip, self._shards)
+
+    def _is_given_up(self, job: GenerationJob) -> bool:
+        return self.folder.is_given_up(job.clip.clip_id, job.inputs, self._shards)
+
+    def _lost(self, job: GenerationJob) -> int:
+        """Return how many attempts at a clip cost a worker."""
+        lost = self._attempts.of(job.clip.clip_id, job.inputs)
+        return 0 if lost is None else lost.attempts
 
     def _record(self, clip: TaskClip) -> ClipRecord | None:
         """Return a clip's record if it is readable and has the current inputs key."""
@@ -397,7 +404,11 @@ class _Generation:
     def _item(self, jobs: tuple[GenerationJob, ...]) -> WorkItem:
         key = jobs[0].clip.clip_id + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
         self._by_item[key] = jobs
-        return WorkItem(key=key, payload=clips_payload(jobs, in_one_go=self._in_one_go))
+        return WorkItem(
+            key=key,
+            payload=clips_payload(jobs, in_one_go=self._in_one_go),
+            attempts=0 if len(jobs) > 1 or self._in_one_go else self._lost(jobs[0]),
+        )
 
     def _record_lost(self, outcome: Outcome) -> dict[str, str]:
         """Record clips lost to a bug or a dead worker, and return statuses by clip.
@@ -416,70 +427,8 @@ class _Generation:
                 job,
                 f"{outcome.error} (more on it: {self.folder.log.name})",
                 code=code_stamp().short,
-                quarantined=outcome.kind == "quarantined",
+                # In this process, nothing is tried again by the same call.
+                quarantined=outcome.kind == "quarantined" and outcome.attempts >= MAX_ATTEMPTS,
             )
             statuses[record.clip_id] = record.status
         return statuses
-
-
-def _differences(former: RunInfo, info: RunInfo) -> str:
-    """Say how the run on disk differs from the one to generate; empty if they are the same."""
-    old, new = public_values(former.identity()), public_values(info.identity())
-    found = describe_differences(old, new)
-    if not found:
-        return ""
-    before, after = old["model"].pop("configuration"), new["model"].pop("configuration")
-    same_source = {**before, _SOURCE: after.get(_SOURCE)}
-    if old == new and not describe_differences(same_source, after):
-        return f"the code of {info.model.name} has changed since this run was made"
-    return f"this run was made with another configuration: {found}"
-
-
-def _new_info(plan: RunPlan, configuration: dict[str, Any]) -> RunInfo:
-    """Return the description of a new run without clips, for this generator configuration."""
-    name, row = plan.choice.name, plan.choice.row
-    of_row = {"display_name": name} if row is None else row.model_dump(include=_OF_ROWS)
-    if plan.given_name:
-        of_row |= {"display_name": plan.given_name, "given_name": plan.given_name}
-    clips = plan.selection.clips
-    return RunInfo(
-        model=ModelStamp(name=name, kind=plan.choice.kind, configuration=configuration, **of_row),
-        dataset=DatasetStamp(
-            name=plan.dataset.info.name,
-            digest=plan.dataset.digest,
-            split=plan.selection.split,
-            clips_digest=plan.selection.digest,
-            n_clips=len(clips),
-            n_identities=len({clip.identity for clip in clips}),
-            left_out=dict(plan.selection.left_out),
-            folder=plan.dataset.folder.absolute().name,
-        ),
-        task=TaskStamp(
-            id=plan.rule.name,
-            version=plan.rule.version,
-            min_frames=plan.rule.min_frames,
-            protocol=plan.protocol,
-        ),
-        seed=plan.seed,
-        encoding=ENCODING.name,
-        partial=True,
-        counts=count_records({clip.clip_id: None for clip in clips}),
-        timings=timings_of([]),
-    )
-
-
-def _new_session(worker_plan: WorkerPlan, command: Sequence[str], *, clips_to_do: int) -> Session:
-    """Describe a call that starts now, and the machine it runs on.
-
-    The command is recorded without folders of this machine and without secrets.
-    """
-    return Session(
-        command=public_command(command),
-        started_at=now(),
-        workers=worker_plan.workers,
-        device=", ".join(worker_plan.devices),
-        clips_to_do=clips_to_do,
-        code=code_stamp(),
-        environment=environment_stamp(),
-        hardware=hardware_stamp(),
-    )

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tpbench import work
-from tpbench.benchmark.run_folder import RunFolder, link_or_copy
+from tpbench.benchmark.run_folder import RunFolder
 from tpbench.errors import SubmissionError, TPBenchError
-from tpbench.files import sha256_of
+from tpbench.files import link_or_copy, sha256_of
 from tpbench.metrics.scoring.pairing import Pair
 from tpbench.metrics.scoring.report import ClipScores, ScoreReport
 from tpbench.video import PREVIEW, Footage, VideoWriter, open_footage

@@ -106,6 +106,8 @@ class EvalRequest:
     item_timeout_s: float = ITEM_TIMEOUT_S
     """A clip without progress for so long is stopped and tried again, which costs an attempt; 0 for
     no limit. Nothing can be stopped in this process (`generator`, or one worker that scores)."""
+    retry_failed: bool = False
+    """Also try clips again that are quarantined; failed ones always are."""
     command: Sequence[str] = ()
     """The command line as typed, recorded in `run.json`."""
 

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -37,11 +36,12 @@ from tpbench.benchmark.tasks import SplitChoice, TaskClip
 from tpbench.dataset import check_clip_id
 from tpbench.dataset.info import CLIP_ID_PATTERN
 from tpbench.errors import DatasetError, SubmissionError
-from tpbench.files import atomic_write, sha256_of
+from tpbench.files import atomic_write, link_or_copy, sha256_of
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.metrics.scoring.records import file_slug
 from tpbench.metrics.scoring.report import FRAMES_NAME, SCORES_NAME, ScoreReport
 from tpbench.video import LOSSLESS_X264
+from tpbench.work.attempts import ENDING
 from tpbench.work.locks import locked
 from tpbench.work.records import Record, sweep
 from tpbench.work.signs import SIGNS_NAME
@@ -55,6 +55,7 @@ more bytes (174 kB instead of 142 kB per frame)."""
 LOG_NAME: Final = "log.txt"
 _SUBFOLDERS: Final = ("records", "generated", "preview")
 _MEASUREMENTS: Final = ".scoring"
+_ATTEMPTS: Final = ".attempts"
 _SHARD: Final = re.compile(r"\.shard\d+of\d+")
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -294,9 +295,24 @@ class RunFolder:
         for path in self.files(clip_id):
             path.unlink(missing_ok=True)
 
+    @property
+    def attempts(self) -> Path:
+        """Folder of the attempts at clips that killed their workers."""
+        return self.path / _ATTEMPTS
+
+    def is_given_up(self, clip_id: str, inputs: str, shards: Sequence[RunFolder]) -> bool:
+        """Whether a clip was quarantined here, or in a shard; its record is taken over then."""
+        for folder in (self, *shards):
+            record = folder.record_of(clip_id, inputs)
+            if record is not None and record.status == "quarantined":
+                if folder is not self:
+                    link_or_copy(folder.record(clip_id), self.record(clip_id))
+                return True
+        return False
+
     def sweep(self) -> None:
         """Delete the temporary files of killed writers."""
-        sweep((self.path, *(self.path / name for name in _SUBFOLDERS)))
+        sweep((self.path, *(self.path / name for name in (*_SUBFOLDERS, _ATTEMPTS))))
 
     def clear(self, clip_ids: Iterable[str]) -> None:
         """Delete all clips and their scores; logs and unrelated files stay.
@@ -337,7 +353,7 @@ class RunFolder:
             DatasetError: another process holds the lock, the folder can't be written, or one of its
                 subfolders is a link: files elsewhere would be replaced and deleted.
         """
-        for name in (*_SUBFOLDERS, _MEASUREMENTS):
+        for name in (*_SUBFOLDERS, _MEASUREMENTS, _ATTEMPTS):
             if (self.path / name).is_symlink():
                 raise DatasetError(
                     f"{self.path / name}: is a link, and nothing is written or deleted through it; "
@@ -379,7 +395,7 @@ class RunFolder:
     def take_over_measurements(self) -> None:
         """Take over the shards' measurements; scoring itself checks whether they are valid."""
         for shard in self.shards():
-            for pattern in ("*.npy", "*.npz"):
+            for pattern in ("*.npy", "*.npz", f"*{ENDING}"):
                 for source in sorted((shard.path / _MEASUREMENTS).glob(pattern)):
                     target = self.path / _MEASUREMENTS / source.name
                     if not source.name.startswith(".") and not target.exists():
@@ -399,16 +415,6 @@ class RunFolder:
             if any(record and record == self.record_of(name, key) for name, record, key in theirs):
                 with suppress(SubmissionError):
                     yield from read_run_info(shard.path).sessions
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Hard-link or copy a file, under a temporary name that is then renamed."""
-    with atomic_write(target) as temporary:
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,6 +72,7 @@ def score(  # noqa: PLR0913 - one argument per option
     strict: bool = False,
     engine: Engine = LOCAL,
     item_timeout_s: float = ITEM_TIMEOUT_S,
+    retry_failed: bool = False,
     on_progress: ProgressListener | None = None,
 ) -> ScoreReport:
     """Score a folder of generated videos against real ones; see `score_named`.
@@ -96,6 +97,7 @@ def score(  # noqa: PLR0913 - one argument per option
         strict=strict,
         engine=engine,
         item_timeout_s=item_timeout_s,
+        retry_failed=retry_failed,
     )
     called = name or Path(generated).resolve().name
     return score_named(request, called, Path(generated), out=Path(out), on_progress=on_progress)

@@ -109,6 +109,12 @@ ItemTimeout = Annotated[
         help="Stop and retry a video or clip that makes no progress for this long; 0: never.",
     ),
 ]
+RetryFailed = Annotated[
+    bool,
+    typer.Option(
+        "--retry-failed", help="Retry clips that were quarantined, too; failed ones always are."
+    ),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Never download model files.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail if a metric cannot be computed.")]
 AllMetrics = Annotated[

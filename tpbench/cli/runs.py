@@ -92,6 +92,7 @@ def evaluate(
     ray_address: opt.RayAddress = None,
     gpu_share: opt.GpuShare = None,
     item_timeout: opt.ItemTimeout = 1800,
+    retry_failed: opt.RetryFailed = False,
     min_frames: opt.MinFrames = None,
     offline: opt.Offline = False,
     strict: opt.Strict = False,
@@ -128,6 +129,7 @@ def evaluate(
         strict=strict,
         engine=opt.engine(executor, ray_address, gpu_share),
         item_timeout_s=item_timeout,
+        retry_failed=retry_failed,
         command=("tpbench", *sys.argv[1:]),
     )
     if dry_run:
@@ -296,6 +298,7 @@ def generate(
     ray_address: opt.RayAddress = None,
     gpu_share: opt.GpuShare = None,
     item_timeout: opt.ItemTimeout = 1800,
+    retry_failed: opt.RetryFailed = False,
     overwrite: opt.Overwrite = "missing",
     min_frames: opt.MinFrames = None,
     dry_run: DryRun = False,
@@ -326,6 +329,7 @@ def generate(
         overwrite=overwrite,
         engine=opt.engine(executor, ray_address, gpu_share),
         item_timeout_s=item_timeout,
+        retry_failed=retry_failed,
         command=("tpbench", *sys.argv[1:]),
     )
     if dry_run:

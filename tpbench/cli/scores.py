@@ -82,6 +82,7 @@ def score(
     executor: opt.Executor = "local",
     ray_address: opt.RayAddress = None,
     item_timeout: opt.ItemTimeout = 1800,
+    retry_failed: opt.RetryFailed = False,
     offline: opt.Offline = False,
     strict: opt.Strict = False,
     no_page: Annotated[
@@ -115,6 +116,7 @@ def score(
         strict=strict,
         engine=opt.engine(executor, ray_address),
         item_timeout_s=item_timeout,
+        retry_failed=retry_failed,
     )
     folders = _named_folders(generated)
     if dry_run:

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 _MAX_START_FAILURES: Final = 3
 _MAX_SHORTAGES: Final = 3
+MAX_ATTEMPTS: Final = 3
+"""By default, an item is given up after as many attempts that cost a worker."""
 STOP_GRACE_S: Final = 1.5
 """Time that a worker has to clear up before it is killed."""
 ITEM_TIMEOUT_S: Final = 1800.0
@@ -117,7 +119,7 @@ class Limits:
 
     num_workers: int
     """At most as many items are in work at once."""
-    max_attempts: int = 3
+    max_attempts: int = MAX_ATTEMPTS
     """An item that kills its workers or trips over a bug is given up after this many attempts."""
     recycle_after: int = 25
     """Items after which a worker is replaced: native libraries leak, but a start costs seconds."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from tpbench.errors import ConfigError
+from tpbench.work.crew import MAX_ATTEMPTS
 from tpbench.work.pool import Executor, Pool, num_workers
 
 _SHARES: Final = 10_000
@@ -123,7 +124,7 @@ class Engine:
         self,
         *,
         num_workers: int,
-        max_attempts: int = 3,
+        max_attempts: int = MAX_ATTEMPTS,
         recycle_after: int = 25,
         item_timeout_s: float | None = None,
         worker_log: Path | None = None,

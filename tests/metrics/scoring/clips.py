@@ -115,6 +115,7 @@ def scored(
     policies: Policies = STRICT,
     strict: bool = False,
     factory: str = FACTORY,
+    retry_failed: bool = False,
     on_progress: ProgressListener | None = None,
 ) -> ScoreReport:
     """Score pairs in this process, unless told otherwise."""
@@ -126,5 +127,6 @@ def scored(
         offline=True,
         strict=strict,
         factory=factory,
+        retry_failed=retry_failed,
     )
     return score_pairs(pairing, out=out, setting=setting, real=REAL, on_progress=on_progress)

@@ -5,8 +5,11 @@ Workers of their own build them by `FACTORY`, this process puts them in by `put_
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -196,5 +199,19 @@ def build_stumbling(config: JsonObject) -> Process:
         if payload["clip_id"] == "clip0":
             return task(payload, report)
         raise LookupError(f"nobody thought of {payload['clip_id']}")
+
+    return process
+
+
+def build_killing(config: JsonObject) -> Process:
+    """Return the task of a worker process that clip1 kills, which leaves a line in its records."""
+    task = clip_pass.build_in_worker(config)
+
+    def process(payload: JsonObject, report: ProgressReport) -> JsonObject:
+        if payload["clip_id"] == "clip1":
+            with (Path(config["records"]) / "killed").open("a") as file:
+                file.write("\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return task(payload, report)
 
     return process

@@ -31,6 +31,7 @@ from tpbench.metrics.scoring import clip_pass
 from tpbench.metrics.scoring.pairing import Pairing
 from tpbench.metrics.scoring.records import ScoringJob
 from tpbench.metrics.scoring.report import ScoreReport
+from tpbench.work.attempts import AttemptRecord
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "tje"
 
@@ -261,6 +262,31 @@ def test_a_bug_in_a_worker_fails_its_clip_and_leaves_its_traceback(
     assert (report.coverage.n_scored, report.coverage.n_expected) == (1, 2)
     log = (tmp_path / "out" / "scoring.log").read_text()
     assert "clip1:\nTraceback (most recent call last)" in log
+
+
+def test_a_clip_that_kills_its_workers_is_given_up_for_later_runs_too(
+    pairing: Pairing, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out, factory = tmp_path / "out", "tests.metrics.scoring.stand_ins:build_killing"
+    two = replace(pairing, pairs=pairing.pairs[:2])
+    killed = out / ".scoring" / "killed"
+
+    report = scored(two, out, "psnr", workers=2, factory=factory)
+
+    reason = report.coverage.failed["clip1"]
+    assert reason.startswith("the worker was lost: it was killed by SIGKILL")
+    assert killed.read_text() == "\n" * 3
+    again = scored(two, out, "psnr", workers=2, factory=factory)
+    assert again.to_json() == report.to_json()
+    assert killed.read_text() == "\n" * 3
+    assert "1 clip not tried again, given up after 3 attempts (such as clip1)" in caplog.text
+
+    (path,) = (out / ".scoring").glob("*.attempts.json")
+    AttemptRecord.read(path).model_copy(update={"attempts": 2}).write(path)  # its driver was killed
+    scored(two, out, "psnr", workers=2, factory=factory)
+    assert killed.read_text() == "\n" * 4
+    assert scored(two, out, "psnr", workers=2, retry_failed=True).complete
+    assert not path.exists()
 
 
 def test_a_bug_in_this_process_fails_its_clip_and_leaves_its_traceback(

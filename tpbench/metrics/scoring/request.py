@@ -58,6 +58,8 @@ class ScoringSetting:
     item_timeout_s: float = work.ITEM_TIMEOUT_S
     """A clip without progress for so long is stopped and tried again, which costs an attempt; 0 for
     no limit. With one worker, all runs in this process, and nothing is stopped."""
+    retry_failed: bool = False
+    """Try clips again that were given up: see `work.attempts`."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -98,6 +100,8 @@ class ScoreRequest:
     """Where the worker processes run."""
     item_timeout_s: float = work.ITEM_TIMEOUT_S
     """See `ScoringSetting`."""
+    retry_failed: bool = False
+    """Try clips again that were given up, as they killed every worker that had them."""
 
     def setting(self) -> ScoringSetting:
         """Return the settings of the scoring.
@@ -122,6 +126,7 @@ class ScoreRequest:
             strict=self.strict,
             engine=self.engine,
             item_timeout_s=self.item_timeout_s,
+            retry_failed=self.retry_failed,
         )
 
 

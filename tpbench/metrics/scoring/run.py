@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import metadata
@@ -27,6 +27,7 @@ from tpbench.metrics.scoring.records import (
     ScoringJob,
     check_availability,
     finished_record,
+    key_of,
     make_jobs,
     real_cache_dir,
     remaining,
@@ -51,7 +52,8 @@ from tpbench.metrics.scoring.report import (
 )
 from tpbench.metrics.scoring.request import ScoringSetting
 from tpbench.privacy import public_message
-from tpbench.work.locks import InUseError, locked
+from tpbench.work.attempts import Attempts, tell_given_up
+from tpbench.work.locks import locked
 from tpbench.work.signs import SIGNS_NAME, signs
 
 logger = logging.getLogger(__name__)
@@ -81,8 +83,8 @@ def score_pairs(
         on_progress: called with the progress.
 
     Raises:
-        ConfigError: another process writes into `out`, no metric can be measured, or, if `strict`,
-            one can't.
+        ConfigError: no metric can be measured, or, if `strict`, one can't.
+        DatasetError: another process writes into `out`.
     """
     availability = check_availability(setting.protocol, offline=setting.offline)
     if setting.strict or not availability.metrics:
@@ -122,19 +124,21 @@ class _Scoring:
         Returns:
             By clip: why it could not be measured.
         """
+        outcomes = _Outcomes(jobs, self.out, forget=self.setting.retry_failed)
         pending = [left for job in jobs if (left := remaining(job, self.records)).keys]
+        items = list(outcomes.items(pending))
         total = len(self.pairing.pairs)
         progress = work.ProgressCounter(
-            "score", total=total, before=total - len(pending), listener=on_progress
+            "score", total=total, before=total - len(items), listener=on_progress
         )
         engine = self.setting.engine
         cores = work.usable_cores() if engine.is_local else engine.num_workers(None)
         asked = self.setting.workers or cores
-        workers = min(asked, max(1, len(pending)))
+        workers = min(asked, max(1, len(items)))
         logger.info(
             "scoring into %s: %d of %d clips left, %s on %s, metrics %s",
             self.out,
-            len(pending),
+            len(items),
             total,
             number_of(workers, "worker"),
             self.device,
@@ -151,8 +155,6 @@ class _Scoring:
             # Ray gives each worker one core.
             "threads": max(1, cores // workers) if engine.is_local else 1,
         }
-        items = [work.WorkItem(key=job.clip_id, payload=job.to_json()) for job in pending]
-        outcomes = _Outcomes(self.out / _LOG_NAME)
         executor: work.Executor = work.InThisProcess(build=build)
         # The only clip that is left may be the one that killed its workers before.
         if min(asked, total) > 1 or not engine.is_local:
@@ -234,15 +236,35 @@ class _Scoring:
 
 
 class _Outcomes:
-    """Why pairs failed; the process that measures a pair writes its record."""
+    """Why pairs failed; the process that measures a pair writes its record.
 
-    def __init__(self, log: Path) -> None:
+    Args:
+        jobs: all that is to be measured of each pair.
+        out: folder of the results.
+        forget: try pairs again that were given up.
+    """
+
+    def __init__(self, jobs: Sequence[ScoringJob], out: Path, *, forget: bool) -> None:
         self.failed: dict[str, str] = {}
-        self._log = log
+        self._log = out / _LOG_NAME
+        self._keys = {job.clip_id: key_of(job.keys) for job in jobs}
+        self._attempts = Attempts(out / RECORDS_NAME, forget=forget)
+
+    def items(self, jobs: Iterable[ScoringJob]) -> Iterator[work.WorkItem]:
+        """Yield the jobs as items, but for those that are given up."""
+        for job in jobs:
+            lost = self._attempts.of(job.clip_id, self._keys[job.clip_id])
+            if lost is not None and lost.given_up:
+                self.failed[job.clip_id] = lost.error
+                continue
+            attempts = 0 if lost is None else lost.attempts
+            yield work.WorkItem(key=job.clip_id, payload=job.to_json(), attempts=attempts)
+        tell_given_up(self.failed)
 
     def add(self, outcome: work.Outcome, progress: work.ProgressCounter) -> None:
         """See `tpbench.work.Records`."""
         work.keep_traceback(outcome, self._log)
+        self._attempts.note(outcome, self._keys[outcome.key])
         if outcome.kind in {"failed", "quarantined"}:
             self.failed[outcome.key] = outcome.error or "failed without an error message"
             logger.info("%s: %s", outcome.key, self.failed[outcome.key])
@@ -287,13 +309,7 @@ def _locked(out: Path) -> Iterator[None]:
         raise ConfigError(
             f"{out}: can't be used for results ({error.strerror or error})"
         ) from error
-    with ExitStack() as held:
-        try:
-            held.enter_context(locked(folder / ".lock"))
-        except InUseError:
-            raise ConfigError(
-                f"{out}: another process is scoring into it; wait for it, or name another folder"
-            ) from None
+    with locked(folder / ".lock"):
         results = (f".{name}.*.tmp" for name in (SCORES_NAME, FRAMES_NAME))
         for half_written in chain(folder.glob(".*.tmp"), *map(out.glob, results)):
             if is_temporary(half_written):
