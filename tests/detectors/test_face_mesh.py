@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tpbench.detectors.base import FaceDetection
-from tpbench.detectors.face_mesh import FaceMesh, MeshFollower, mesh_to_ibug68
+from tpbench.detectors.face_mesh import FaceMesh, MeshFollower, _mesh_edges, mesh_to_ibug68
 
 JAW = slice(0, 17)
 MIRRORED_JAW = slice(16, None, -1)
@@ -131,6 +131,14 @@ def test_points_never_lie_further_out_than_the_chin_reaches(mesh: np.ndarray) ->
 
 def test_a_mesh_shrunk_to_one_point_is_that_point() -> None:
     np.testing.assert_allclose(mesh_to_ibug68(np.full((468, 2), 7.0)), 7.0)
+
+
+def test_the_edges_are_those_of_mediapipe() -> None:
+    from mediapipe.tasks.python.vision.face_landmarker import FaceLandmarksConnections
+
+    theirs = FaceLandmarksConnections.FACE_LANDMARKS_TESSELATION
+    edges = {(min(edge.start, edge.end), max(edge.start, edge.end)) for edge in theirs}
+    assert [tuple(edge) for edge in _mesh_edges().tolist()] == sorted(edges)
 
 
 def test_another_number_of_vertices_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from importlib.resources import files
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,10 @@ _MIN_SCORE: Final = 0.5
 _SHAPE_SHARE: Final = 0.04
 """By how much a mesh may change from one frame to the next but one: 3 px of 80. The mean of both is
 then off by 0.4 px (median; 95 %: 1.8 px)."""
+
+
+_EDGES: Final = "face_mesh_edges.txt"
+"""A vertex on each line, then those of a greater number that an edge leads to."""
 
 
 class FaceMesh:
@@ -279,9 +284,11 @@ def _spread_evenly(line: NDArray[np.float64], count: int) -> NDArray[np.float64]
 
 @functools.cache
 def _mesh_edges() -> NDArray[np.intp]:
-    """Return the (E, 2) vertices of the mesh's edges, each edge once."""
-    from mediapipe.tasks.python.vision.face_landmarker import FaceLandmarksConnections
+    """Return the (E, 2) vertices of the mesh's edges, each edge once, the smaller number first.
 
-    tessellation = FaceLandmarksConnections.FACE_LANDMARKS_TESSELATION
-    edges = np.array([(edge.start, edge.end) for edge in tessellation], dtype=np.intp)
-    return np.unique(np.sort(edges, axis=1), axis=0)
+    They are MediaPipe's `FACE_LANDMARKS_TESSELATION`. To import that takes MediaPipe's Python
+    package and Matplotlib along: half a second, and memory, of each worker.
+    """
+    lines = files("tpbench.detectors").joinpath(_EDGES).read_text("ascii").splitlines()
+    numbers = [[int(word) for word in line.split()] for line in lines if not line.startswith("#")]
+    return np.array([(first, second) for first, *ends in numbers for second in ends], dtype=np.intp)
