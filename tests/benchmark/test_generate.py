@@ -276,6 +276,16 @@ def test_every_frame_is_progress_and_so_is_what_a_generator_tells_meanwhile(
     assert told == [number for index in range(CLIPS["a"]) for number in (index, index + 1)]
 
 
+def test_a_run_that_is_moved_away_meanwhile_is_not_made_again(make: Maker, tmp_path: Path) -> None:
+    def move(state: Progress) -> None:
+        if state.frames and make.out.exists():
+            make.out.rename(tmp_path / "aside")
+
+    with pytest.raises(TPBenchError, match="seed42: was removed or replaced during the run"):
+        make(Faulty("failure"), on_progress=move)
+    assert not make.out.exists()
+
+
 def test_failed_clips_are_tried_again(make: Maker, undisturbed: Run) -> None:
     run = make(Faulty("failure"))
     born = births(run)

@@ -22,8 +22,8 @@ from tests.faults.stage import Stage
 
 _FULL_BYTES: Final = 1 << 20
 _NO_MEMORY: Final = "memory ran out"
-_TIMEOUT_S: Final = {"quick": "2", "real": "20"}
-"""By kind of stage: after which a video without progress is given up."""
+_REAL_LIMIT_S: Final = 20
+"""After which a real video without progress is given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +131,7 @@ def source_is_a_pipe(stage: Stage) -> None:
 def decoder_hangs(stage: Stage) -> None:
     """A worker waits for ever for the bytes of a pipe, once."""
     gate, other = stage.gates
-    with stage.driver_at_gates("--item-timeout", _TIMEOUT_S[stage.kind]) as driver:
+    with stage.driver_at_gates(*_limit(stage)) as driver:
         hung = stage.at(gate)
         stage.order(gate, "hang")
         stage.withdraw(other)
@@ -142,7 +142,7 @@ def decoder_hangs(stage: Stage) -> None:
 
 def worker_stopped(stage: Stage) -> None:
     """SIGSTOP of a worker, which never goes on."""
-    with stage.driver_at_gates("--item-timeout", _TIMEOUT_S[stage.kind]) as driver:
+    with stage.driver_at_gates(*_limit(stage)) as driver:
         os.kill(_worker(stage), signal.SIGSTOP)
         stage.open_gates()
         expect(driver.wait(), 3, "")
@@ -304,6 +304,11 @@ def small_disk(path: Path, size_bytes: int) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run([umount, "-l", str(path)], check=True)
+
+
+def _limit(stage: Stage) -> tuple[str, str]:
+    limit_s = _REAL_LIMIT_S if stage.kind == "real" else stage.work.limit_s
+    return "--item-timeout", str(limit_s)
 
 
 def _worker(stage: Stage) -> int:

@@ -103,7 +103,7 @@ class Stage:
     def driver(self, *more: str) -> Iterator[Driver]:
         """Start a driver with these options; it is killed at the end of the block, if need be."""
         command = [sys.executable, "-m", "tests.faults.driver", str(self.root), self.kind]
-        command += [*self.work.arguments(self.root, self.out), "--workers", "2"]
+        command += [self.work.obeys, *self.work.arguments(self.root, self.out), "--workers", "2"]
         command += [*self.options, *more]
         if self.unprivileged and os.geteuid() == 0:
             less = [f"--bounding-set={_FORBIDDEN}", f"--inh-caps={_FORBIDDEN}"]

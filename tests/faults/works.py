@@ -1,10 +1,10 @@
-"""What drivers do on a stage: extract its videos, generate its clips, or score them."""
+"""What drivers do on a stage: extract its videos, generate its clips, score them, or both."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from tpbench.benchmark.run_folder import ClipRecord
 from tpbench.dataset import Dataset
 from tpbench.extraction.records import read_records
 from tpbench.files import sha256_of
+from tpbench.work.records import RecordError
 
 States = dict[str, tuple[str, str]]
 """Item -> its state in the records and its error."""
@@ -32,6 +33,10 @@ class Work:
     """Pattern of the record of an item below the results, with `{item}` in it."""
     redoes_broken: bool = True
     """Whether an item whose record is broken is simply done again; else the user has to decide."""
+    limit_s: int = 2
+    """After which an item without progress is given up, where it takes no time at all."""
+    obeys: str = ""
+    """Start of the factory of the tasks that obey orders; empty: all do."""
 
 
 def _sources(out: Path) -> States:
@@ -53,18 +58,36 @@ def _dataset(out: Path, poison: str | None) -> dict[str, Any]:
 
 
 def _made(out: Path) -> States:
-    return {
-        path.stem: (record.status, record.reason or "")
-        for path in _finished(out, "*/*/*/*/records/*.json")
-        for record in [ClipRecord.read(path)]
-    }
+    return {path.stem: _state(path) for path in _finished(out, "*/*/*/*/records/*.json")}
+
+
+def _state(path: Path) -> tuple[str, str]:
+    try:
+        record = ClipRecord.read(path)
+    except RecordError:  # it was done, and then its record was damaged
+        return "done", ""
+    return record.status, record.reason or ""
 
 
 def _run(out: Path, poison: str | None) -> dict[str, Any]:
     """Return the files of clips."""
-    (run,) = out.glob("*/*/*/seed42")
-    found = _files(run, "generated") | _files(run, "preview")
+    found = _files(_run_of(out), "generated") | _files(_run_of(out), "preview")
     return {name: sha for name, sha in found.items() if Path(name).stem != poison}
+
+
+def _run_of(out: Path) -> Path:
+    (run,) = out.glob("*/*/*/seed42")
+    return run
+
+
+def _scored_run(out: Path) -> States:
+    return _scored(_run_of(out)) if list(out.glob("*/*/*/seed42")) else {}
+
+
+def _evaluated(out: Path, poison: str | None) -> dict[str, Any]:
+    """Return the files of clips, and the scores to the last byte."""
+    scores = _run_of(out) / "scores.json"
+    return _run(out, poison) | {"scores.json": scores.read_text()}
 
 
 def _scored(out: Path) -> States:
@@ -110,6 +133,7 @@ GENERATION: Final = Work(
     states=_made,
     content=_run,
     records="*/*/*/*/records/{item}.json",
+    limit_s=15,
 )
 SCORING: Final = Work(
     name="score",
@@ -120,4 +144,21 @@ SCORING: Final = Work(
     states=_scored,
     content=_scores,
     records=".scoring/{item}-*.npz",
+    limit_s=15,
 )  # fmt: skip
+EVALUATION_AT_GENERATING: Final = Work(
+    name="eval, while it generates",
+    arguments=lambda root, out: ["eval", "--data", str(root / "talks"), "--out", str(out)],
+    states=_made,
+    content=_evaluated,
+    records="*/*/*/*/records/{item}.json",
+    limit_s=15,
+    obeys="tpbench.benchmark.making",
+)
+EVALUATION_AT_SCORING: Final = replace(
+    EVALUATION_AT_GENERATING,
+    name="eval, while it scores",
+    states=_scored_run,
+    records="*/*/*/*/.scoring/{item}-*.npz",
+    obeys="tpbench.metrics.scoring",
+)

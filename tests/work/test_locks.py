@@ -251,7 +251,7 @@ def test_this_disk_is_no_network_share(tmp_path: Path) -> None:
 def test_a_folder_that_is_gone_is_not_said_to_be_taken_over(lock: Path) -> None:
     with locked(lock):
         lock.parent.rename(lock.parent.with_name("elsewhere"))
-        with pytest.raises(HaltError, match="was removed or moved away while this run"):
+        with pytest.raises(HaltError, match="was removed or replaced during the run"):
             require_held()
         lock.parent.with_name("elsewhere").rename(lock.parent)
         require_held()

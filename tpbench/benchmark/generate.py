@@ -53,6 +53,7 @@ from tpbench.work import (
 )
 from tpbench.work.attempts import Attempts, tell_given_up
 from tpbench.work.crew import MAX_ATTEMPTS
+from tpbench.work.locks import require_held
 from tpbench.work.signs import SIGNS_NAME, signs
 
 logger = logging.getLogger(__name__)
@@ -268,9 +269,14 @@ class _Generation:
         progress.finish(outcome.key, done=len(statuses), frames=frames, counts=counts)
 
     def publish(self) -> None:
-        """Update `run.json` from the records on disk; does nothing if the run never began."""
+        """Update `run.json` from the records on disk; does nothing if the run never began.
+
+        Raises:
+            HaltError: the folder is gone, or another run works in it.
+        """
         if self._info is None:
             return
+        require_held(self.folder.path)
         self.folder.sweep()  # lost workers leave unfinished files
         clips = self.plan.selection.clips
         info = updated(self._info, {clip.clip_id: self._record(clip) for clip in clips})

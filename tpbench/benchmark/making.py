@@ -25,6 +25,7 @@ from tpbench.files import sha256_of
 from tpbench.privacy import public_message
 from tpbench.video import PREVIEW, VideoWriter
 from tpbench.work import JsonObject, ProgressReport
+from tpbench.work.faults import require_there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +225,7 @@ def record_failure(
         reason=public_message(" ".join(reason.split()), own=[folder.path]) or "no reason given",
         code=code,
     )
+    require_there(folder.path)
     folder.discard(job.clip.clip_id)
     record.write(folder.record(job.clip.clip_id))
     return record
@@ -295,7 +297,7 @@ class _Clip:
     def _write(self, image: NDArray[np.uint8]) -> None:
         if self.n_frames == 0:
             for writer in self._writers:
-                writer.path.parent.mkdir(parents=True, exist_ok=True)
+                writer.path.parent.mkdir(exist_ok=True)  # that of the run is there, or gone
                 self._stack.enter_context(writer)
         self._frames.update(np.ascontiguousarray(image).data)
         for writer in self._writers:

@@ -348,6 +348,7 @@ def _scored(pairs: Pairs, availability: Availability, folder: Path) -> dict[str,
     policies = Policies(length="fail", resize="fail", rate="fail")
     pair = Pair(clip_id="clip", real=real, generated=generated)
     (job,), _ = make_jobs([pair], availability, policies)
+    (folder / "records").mkdir(exist_ok=True)
     records = RecordFolder(folder / "records", folder / "cache")
     toolbox = Toolbox(device=availability.device("auto"), skeleton="mediapipe", offline=True)
     ClipPass(policies=policies, toolbox=toolbox, records=records).run(job)

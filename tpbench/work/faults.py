@@ -67,6 +67,24 @@ class HaltError(TPBenchError):
     """No further item can be processed, through no fault of an item: the run stops."""
 
 
+def require_there(folder: Path) -> None:
+    """Stop the run if its folder is gone: what is written from here on would belong to nothing.
+
+    Raises:
+        HaltError: it was removed or moved away.
+    """
+    if not folder.is_dir():
+        raise HaltError(said_of_gone(folder))
+
+
+def said_of_gone(folder: Path) -> str:
+    """Say that the folder of a run was removed, moved or replaced, and what to do about it."""
+    return (
+        f"{folder}: was removed or replaced during the run; nothing more is written: "
+        "put the folder back, or run again to create it"
+    )
+
+
 class PostponedError(TPBenchError):
     """An item can't be processed now but may be later: the next run tries it again."""
 

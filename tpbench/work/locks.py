@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from tpbench.errors import ConfigError, DatasetError
-from tpbench.work.faults import HaltError
+from tpbench.work.faults import HaltError, require_there
 
 logger = logging.getLogger(__name__)
 
@@ -125,11 +125,7 @@ def require_held(folder: Path | None = None) -> None:
     """
     for held in _HELD:
         if folder in {None, held.path.parent} and not held.in_place():
-            if not held.path.parent.is_dir():
-                raise HaltError(
-                    f"{held.path.parent}: was removed or moved away while this run worked in it; "
-                    "put it back and run again"
-                )
+            require_there(held.path.parent)
             raise HaltError(
                 f"{held.path.parent}: another process took over the lock, because this one gave no "
                 "sign of life (it was stopped, or cut off from the disk); it writes nothing more: "

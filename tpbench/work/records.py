@@ -21,7 +21,7 @@ from tpbench.canonical import encoded, first_problem, settings_digest
 from tpbench.errors import ConfigError, SubmissionError, number_of
 from tpbench.files import atomic_write, is_temporary
 from tpbench.foreign import ForeignFileError, parse_json, read_bytes
-from tpbench.work.faults import HaltError
+from tpbench.work.faults import HaltError, said_of_gone
 
 T = TypeVar("T")
 _SHOWN: Final = 3
@@ -174,10 +174,7 @@ def require_same(path: Path, known: FolderId) -> None:
     except OSError:
         same = False
     if not same:
-        raise HaltError(
-            f"{path}: was removed or replaced during the run; nothing more is written: "
-            "put the folder back, or run again to create it"
-        )
+        raise HaltError(said_of_gone(path))
 
 
 def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

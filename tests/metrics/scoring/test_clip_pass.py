@@ -27,6 +27,7 @@ from tpbench.metrics.scoring.clip_pass import ClipPass
 from tpbench.metrics.scoring.records import RecordFolder, ScoringJob
 from tpbench.metrics.scoring.tools import CHUNK_FRAMES, ClipSetting, FrameChunk, Toolbox
 from tpbench.video import Footage
+from tpbench.work import HaltError
 
 N = 40
 
@@ -77,6 +78,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Watcher], Watcher]:
 
 @pytest.fixture
 def records(tmp_path: Path) -> RecordFolder:
+    (tmp_path / "records").mkdir()
     return RecordFolder(tmp_path / "records", tmp_path / "kept")
 
 
@@ -121,6 +123,7 @@ def test_values_are_the_same_in_every_bit_however_many_threads_share_the_frames(
 ) -> None:
     found = []
     for threads in (1, 3):
+        (tmp_path / f"{threads}").mkdir()
         folder = RecordFolder(tmp_path / f"{threads}", tmp_path / "kept")
         make_pass(folder, threads=threads).run(job(tmp_path, *OF_PICTURES, "sharpness"))
         record = folder.read("a")
@@ -202,6 +205,18 @@ def test_a_bug_in_a_meter_comes_out_and_leaves_no_record(
     with pytest.raises(LookupError, match="a bug"):
         make_pass(records, threads=threads).run(job(tmp_path, "psnr", "l1"))
     assert records.read("a") is None
+
+
+def test_a_folder_that_was_moved_away_meanwhile_is_not_made_again(
+    records: RecordFolder, tmp_path: Path
+) -> None:
+    def move(_done: int) -> None:
+        if records.folder.exists():
+            records.folder.rename(tmp_path / "aside")
+
+    with pytest.raises(HaltError, match="was removed or replaced during the run"):
+        make_pass(records).run(job(tmp_path, "psnr"), move)
+    assert not records.folder.exists()
 
 
 def test_the_record_says_what_was_measured_of_what(records: RecordFolder, tmp_path: Path) -> None:

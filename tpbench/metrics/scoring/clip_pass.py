@@ -41,6 +41,7 @@ from tpbench.metrics.scoring.tools import (
 )
 from tpbench.video import Footage, open_footage
 from tpbench.work import JsonObject, ProgressReport
+from tpbench.work.faults import require_there
 
 Picture = NDArray[np.uint8]
 P = ParamSpec("P")
@@ -83,6 +84,7 @@ class ClipPass:
 
         Raises:
             MediaError: a clip can't be read, or the two don't fit.
+            HaltError: the folder of the records is gone.
         """
         real, generated, uneven = read_alike(
             open_footage(job.real), open_footage(job.generated), self.policies
@@ -112,6 +114,7 @@ class ClipPass:
             }
             skeletons = self._skeletons(job, real, fit) if any(r.needs_pose for r in rows) else None
             self._feed(_pairs(real, generated, fit), meters, skeletons, on_frame)
+            require_there(self.records.folder)
             columns = {
                 name: column for meter in meters.values() for name, column in meter.finish().items()
             }

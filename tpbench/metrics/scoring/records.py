@@ -269,20 +269,20 @@ class RecordFolder:
     """The records of one scoring, and the features of its generated clips.
 
     Args:
-        folder: where they are stored; created on the first write.
+        folder: where they are stored.
         cache: folder with the features of real clips, shared by all scorings.
     """
 
     def __init__(self, folder: Path, cache: Path) -> None:
-        self._folder, self._cache = folder, cache
+        self.folder, self._cache = folder, cache
 
     def record_path(self, clip_id: str) -> Path:
         """Return the path of a clip's record."""
-        return self._folder / f"{file_slug(clip_id)}.npz"
+        return self.folder / f"{file_slug(clip_id)}.npz"
 
     def generated_features(self, clip_id: str, meter: str) -> Path:
         """Return the path of a generated clip's features."""
-        return self._folder / f"{file_slug(clip_id)}.{meter}.npy"
+        return self.folder / f"{file_slug(clip_id)}.{meter}.npy"
 
     def real_features(self, meter: str, key: str) -> Path:
         """Return the path of a real clip's features; `key` covers all that they depend on."""

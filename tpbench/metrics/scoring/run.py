@@ -53,7 +53,7 @@ from tpbench.metrics.scoring.report import (
 from tpbench.metrics.scoring.request import ScoringSetting
 from tpbench.privacy import public_message
 from tpbench.work.attempts import Attempts, tell_given_up
-from tpbench.work.locks import locked
+from tpbench.work.locks import locked, require_held
 from tpbench.work.signs import SIGNS_NAME, signs
 
 logger = logging.getLogger(__name__)
@@ -166,6 +166,7 @@ class _Scoring:
         task = work.TaskSpec(factory=self.setting.factory, config=config)
         with signs(self.out / SIGNS_NAME, progress, workers=workers):
             work.run_items(task, items, outcomes, executor=executor, progress=progress)
+        require_held(self.records.folder)
         return outcomes.failed
 
     def report(
