@@ -30,8 +30,6 @@ WIDTH_PX, HEIGHT_PX = 48, 32
 FIRST_NUMBER = 2
 """Of a clip's first picture; the bit of 1 lies where our generators write."""
 
-MODULE = "tests.benchmark.generators"
-
 
 def write_dataset(folder: Path, lengths: Mapping[str, int] = LENGTHS) -> Dataset:
     """Write clips whose pictures carry their own number, poses with them, and the manifest."""

@@ -22,6 +22,9 @@ def picture(task: AnimationTask, index: int, *, shade: int = 0) -> NDArray[np.ui
     return image
 
 
+MODULE = "tests.benchmark.generators"
+"""How a model of this file is named, before a colon."""
+
 HURRY = "TPBENCH_TESTS_HURRY"
 """Where this is set, `Numbered` makes no pause: for runs that nobody disturbs."""
 

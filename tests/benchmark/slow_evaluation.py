@@ -2,8 +2,8 @@
 
 import sys
 
-from tests.benchmark.conftest import MODULE
 from tests.benchmark.evaluating import FAST
+from tests.benchmark.generators import MODULE
 from tpbench.benchmark.evaluate import evaluate
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.benchmark.conftest import MODULE
+from tests.benchmark.generators import MODULE
 from tpbench.benchmark.generate import generate_run
 from tpbench.benchmark.request import EvalRequest
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmark.conftest import MODULE
-from tests.benchmark.generators import Bare, Numbered
+from tests.benchmark.generators import MODULE, Bare, Numbered
 from tpbench.baselines import registry
 from tpbench.baselines.base import ModelRow
 from tpbench.benchmark.model import (

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmark.conftest import MODULE, births, content, write_dataset
+from tests.benchmark.conftest import births, content, write_dataset
 from tests.benchmark.evaluating import FAST, Evaluator, measurements, scores_of
-from tests.benchmark.generators import HURRY
+from tests.benchmark.generators import HURRY, MODULE
 from tests.processes import assert_none_outlives, started, wait_while_running
 from tpbench.benchmark.evaluate import Evaluation
 from tpbench.benchmark.run_folder import Run

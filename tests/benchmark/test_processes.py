@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.benchmark.conftest import MODULE, Maker, births, content, write_dataset
-from tests.benchmark.generators import HEALED, HURRY
+from tests.benchmark.conftest import Maker, births, content, write_dataset
+from tests.benchmark.generators import HEALED, HURRY, MODULE
 from tests.processes import assert_none_outlives, started, wait_while_running
 from tpbench.benchmark.run_folder import Run
 from tpbench.errors import ConfigError, MissingWeightsError

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.benchmark.conftest import MODULE
-from tests.benchmark.generators import Numbered
+from tests.benchmark.generators import MODULE, Numbered
 from tpbench.benchmark.readiness import DryRun, dry_run
 from tpbench.benchmark.request import EvalRequest
 from tpbench.dataset import clip_path, keypoints_path

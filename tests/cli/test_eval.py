@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import Result
 
-from tests.benchmark.conftest import MODULE
+from tests.benchmark.generators import MODULE
 from tests.cli.conftest import invoke
 from tpbench.cli.output import duration
 from tpbench.errors import ConfigError, TPBenchError

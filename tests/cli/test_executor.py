@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.benchmark.conftest import MODULE
+from tests.benchmark.generators import MODULE
 from tests.cli.conftest import invoke
 from tests.metrics.scoring.clips import pictures, worse, write_set
 from tests.talks import short_settings, talk_frames, write_talk

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from tests.benchmark.conftest import MODULE
+from tests.benchmark.generators import MODULE
 from tests.cli.conftest import invoke
 from tpbench.errors import ConfigError
 

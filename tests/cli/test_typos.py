@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmark.conftest import MODULE
+from tests.benchmark.generators import MODULE
 from tests.conftest import MediaMaker
 from tpbench.benchmark.evaluate import evaluate
 from tpbench.cli.main import main
