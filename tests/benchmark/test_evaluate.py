@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.benchmark.conftest import HEIGHT_PX, LENGTHS, MODULE, WIDTH_PX, births
+from tests.benchmark.conftest import HEIGHT_PX, LENGTHS, WIDTH_PX, births
 from tests.benchmark.evaluating import FAST, Evaluator, Noisy, flip, measurements, scores_of
-from tests.benchmark.generators import Faulty
+from tests.benchmark.generators import MODULE, Faulty
 from tpbench.benchmark.evaluate import Evaluation, failures_of, pair_run
 from tpbench.benchmark.request import FRAME_BYTES, EvalRequest, disk_bytes, estimate, plan_run
 from tpbench.benchmark.run_folder import ClipRecord, RunFolder

@@ -36,6 +36,12 @@ def published(out: Path) -> list[bytes]:
 
 
 @pytest.fixture
+def board(board: Leaderboard) -> Leaderboard:
+    """A leaderboard of two clips."""
+    return replace(board, clips=board.clips[:2])
+
+
+@pytest.fixture
 def secret(tmp_path: Path) -> Path:
     """A private file of whoever builds the leaderboard."""
     path = tmp_path / "home" / ".ssh" / "id_rsa"
@@ -74,7 +80,7 @@ def test_videos_are_copied_beside_the_page(board: Leaderboard, tmp_path: Path) -
     copied, real = tmp_path / "media/real/anna.mp4", clip_path(folder_of(board), "anna")
     assert copied.read_bytes() == real.read_bytes()
     assert not copied.samefile(real)
-    assert len(list(tmp_path.rglob("*.mp4"))) == len(CLIPS) * (2 + len(board.rows))
+    assert len(list(tmp_path.rglob("*.mp4"))) == len(board.clips) * (2 + len(board.rows))
 
 
 def test_a_small_picture_from_the_middle_goes_with_every_video(
@@ -83,7 +89,7 @@ def test_a_small_picture_from_the_middle_goes_with_every_video(
     anna = place(board, tmp_path)["anna"]
     assert anna.thumb == "media/thumbs/real/anna.jpg"
     assert anna.thumbs["my.own:Steady"] == "media/thumbs/generated/my.own-Steady/anna.jpg"
-    assert len(list((tmp_path / "media/thumbs").rglob("*.jpg"))) == len(CLIPS) * 5
+    assert len(list((tmp_path / "media/thumbs").rglob("*.jpg"))) == len(board.clips) * 5
     picture = cv2.imread(str(tmp_path / anna.thumb))
     assert picture is not None
     assert MediaMaker.frame_number(picture.astype(np.uint8)) == (CLIPS["anna"] - 1) // 2
