@@ -110,7 +110,7 @@ def source_gone(stage: Stage) -> None:
         path.rename(aside)
         stage.open_gates()
         expect(driver.wait(), 3, "")
-    assert stage.states()[path.stem][0] == "postponed"
+    assert stage.states()[path.stem][0] == stage.work.when_gone
     aside.rename(path)
 
 
@@ -123,7 +123,7 @@ def source_is_a_pipe(stage: Stage) -> None:
         os.mkfifo(path)
         stage.open_gates()
         expect(driver.wait(), 3, "")
-    assert stage.states()[path.stem][0] == "postponed"
+    assert stage.states()[path.stem][0] == stage.work.when_gone
     path.unlink()
     aside.rename(path)
 

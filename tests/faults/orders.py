@@ -83,7 +83,8 @@ class Ordered:
 
         self._note("began", item)
         result = self._inner(payload, on_report)
-        self._note("finished", item)
+        if {"done"}.issuperset(result.get("statuses", {}).values()):  # a clip that fails is a value
+            self._note("finished", item)
         return result
 
     def close(self) -> None:

@@ -73,7 +73,7 @@ class Stage:
     @property
     def last(self) -> Path:
         """The last video, which no worker has begun when the fault comes."""
-        return self.talks / f"{self.names[-1]}.mp4"
+        return self.work.source(self.root, self.names[-1])
 
     def prepare(self) -> None:
         """Give the orders: the poison kills, and the gates are closed."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tpbench.benchmark.run_folder import ClipRecord
-from tpbench.dataset import Dataset
+from tpbench.dataset import Dataset, clip_path
 from tpbench.extraction.records import read_records
 from tpbench.files import sha256_of
 from tpbench.work.records import RecordError
@@ -33,6 +33,10 @@ class Work:
     """Pattern of the record of an item below the results, with `{item}` in it."""
     redoes_broken: bool = True
     """Whether an item whose record is broken is simply done again; else the user has to decide."""
+    source: Callable[[Path, str], Path] = lambda root, item: root / "talks" / f"{item}.mp4"
+    """From the folder of a stage and an item: the video that it is made of."""
+    when_gone: str = "postponed"
+    """State of an item whose video can't be read; the next run tries it again."""
     limit_s: int = 2
     """After which an item without progress is given up, where it takes no time at all."""
     obeys: str = ""
@@ -133,6 +137,8 @@ GENERATION: Final = Work(
     states=_made,
     content=_run,
     records="*/*/*/*/records/{item}.json",
+    source=lambda root, item: clip_path(root / "talks", item),
+    when_gone="failed",
     limit_s=15,
 )
 SCORING: Final = Work(
@@ -144,6 +150,8 @@ SCORING: Final = Work(
     states=_scored,
     content=_scores,
     records=".scoring/{item}-*.npz",
+    source=lambda root, item: root / "generated" / f"{item}.mkv",
+    when_gone="quarantined",  # in scores.json, all that failed are alike
     limit_s=15,
 )  # fmt: skip
 EVALUATION_AT_GENERATING: Final = Work(
