@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +22,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from tests.in_process import without_processes
+from tpbench.detectors import lite
 
 # Nothing is tested by the clock: on a busy machine, an example may take longer than its deadline.
 settings.register_profile("tpbench", deadline=None)
@@ -59,6 +61,15 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what tests verify out of the state folder of whoever runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TPBENCH_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _pruned_once() -> Iterator[None]:
+    """Prune each of MediaPipe's networks once for all tests: its detectors are built many times."""
+    prune = cache(lite.pruned)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lite, "pruned", lambda model, outputs: prune(model, tuple(outputs)))
         yield
 
 

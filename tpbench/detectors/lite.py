@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tpbench import weights
 
-if TYPE_CHECKING:
-    from flatbuffers.table import Table
-
-# Fields of TensorFlow Lite's schema, by their place in the table of fields of a model, a graph, an
-# operator and a tensor.
-_SUBGRAPHS, _SIGNATURES = 8, 18
-_TENSORS, _GRAPH_OUTPUTS, _OPERATORS = 4, 8, 10
-_INPUTS, _OUTPUTS = 6, 8
-_NAME = 10
-
+_FILE_MARK: Final = b"TFL3"
 _MAX_LOGIT: Final = 100.0
 """Beyond this, scores are 0 or 1, and their exponential may overflow."""
 _HALF_PIXEL: Final = 0.5
@@ -172,83 +162,32 @@ class LiteNetwork:
 def pruned(model: bytes, outputs: Sequence[str]) -> bytes:
     """Return a TFLite file with these outputs alone, and without what only others need.
 
-    The lists of outputs and operators are shortened where they stand; all else stays as it is. To
-    unpack a file into objects and pack it again takes half a second of each worker.
-
     Raises:
         KeyError: the network has no such output.
     """
-    data = bytearray(model)
-    graph = _tables(_root(data), _SUBGRAPHS)[0]
-    tensors, operators = _tables(graph, _TENSORS), _tables(graph, _OPERATORS)
-    named = _numbers(graph, _GRAPH_OUTPUTS)
-    by_name = {_text(tensors[at], _NAME): at for at in named}
-    wanted = [by_name[name] for name in outputs]
-    needed = sorted(_needed(operators, wanted))
-    _shorten(graph, _GRAPH_OUTPUTS, wanted)
-    # Each entry says how far it is from itself to its operator.
-    start = graph.Vector(_at(graph, _OPERATORS))
-    ways = [operators[number].Pos - (start + 4 * at) for at, number in enumerate(needed)]
-    _shorten(graph, _OPERATORS, ways)
-    if _root(data).Offset(_SIGNATURES):
-        _shorten(_root(data), _SIGNATURES, [])
-    return bytes(data)
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as tflite
+
+    network = tflite.ModelT.InitFromPackedBuf(model, 0)
+    graph = network.subgraphs[0]
+    by_name = {graph.tensors[index].name.decode(): index for index in graph.outputs}
+    graph.outputs = [by_name[name] for name in outputs]
+    needed = _needed(graph.operators, graph.outputs)
+    graph.operators = [graph.operators[index] for index in sorted(needed)]
+    network.signatureDefs = None
+    builder = flatbuffers.Builder(len(model))
+    builder.Finish(network.Pack(builder), _FILE_MARK)
+    return bytes(builder.Output())
 
 
-def _root(data: bytearray) -> Table:
-    from flatbuffers.table import Table
-
-    (position,) = struct.unpack_from("<I", data)
-    return Table(data, position)
-
-
-def _at(table: Table, field: int) -> int:
-    """Return where a field of a table stands, from the start of the table."""
-    found = int(table.Offset(field))
-    if not found:
-        raise ValueError("the network is no TFLite file that can be pruned")
-    return found
-
-
-def _text(table: Table, field: int) -> str:
-    text: bytes = table.String(table.Pos + _at(table, field))
-    return text.decode()
-
-
-def _tables(table: Table, field: int) -> list[Table]:
-    """Return the tables that a field lists."""
-    at = _at(table, field)
-    start = table.Vector(at)
-    every = range(start, start + 4 * table.VectorLen(at), 4)
-    return [type(table)(table.Bytes, table.Indirect(entry)) for entry in every]
-
-
-def _numbers(table: Table, field: int) -> list[int]:
-    """Return the whole numbers that a field lists; none if it is left out."""
-    if not table.Offset(field):
-        return []
-    at = _at(table, field)
-    return list(struct.unpack_from(f"<{table.VectorLen(at)}i", table.Bytes, table.Vector(at)))
-
-
-def _shorten(table: Table, field: int, numbers: Sequence[int]) -> None:
-    """Replace what a field lists by fewer entries, or as many."""
-    start = table.Vector(_at(table, field))
-    struct.pack_into(f"<{1 + len(numbers)}i", table.Bytes, start - 4, len(numbers), *numbers)
-
-
-def _needed(operators: Sequence[Table], outputs: Sequence[int]) -> set[int]:
+def _needed(operators: Sequence[Any], outputs: Sequence[int]) -> set[int]:
     """Return the numbers of the operators that the output tensors depend on."""
-    maker = {
-        tensor: number
-        for number, operator in enumerate(operators)
-        for tensor in _numbers(operator, _OUTPUTS)
-    }
+    maker = {tensor: number for number, made in enumerate(operators) for tensor in made.outputs}
     needed: set[int] = set()
     open_tensors = list(outputs)
     while open_tensors:
         number = maker.get(open_tensors.pop())
         if number is not None and number not in needed:
             needed.add(number)
-            open_tensors.extend(_numbers(operators[number], _INPUTS))
+            open_tensors.extend(operators[number].inputs)
     return needed
