@@ -4,7 +4,8 @@
 
 Half of the files are media: one `extract` over all of them with good videos in between, and two
 `score`, with them as the generated and as the real side. The other half is spread over eleven
-formats and the commands that read them, each in a process of its own. Prints a table by command,
+formats and the commands that read them, each in a process of its own. A quarter as many again are
+files of runs of `eval`, for the commands that read and continue runs. Prints a table by command,
 format and outcome, and a line for each fault; ends with 1 if there is one.
 """
 
@@ -13,13 +14,16 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 from benchmarks.fuzz.commands import in_fork, in_fresh_process
-from benchmarks.fuzz.material import write_material
+from benchmarks.fuzz.material import write_material, write_runs
 from benchmarks.fuzz.media_runs import extracted, scored, write_corpus
 from benchmarks.fuzz.outcomes import Outcome, as_markdown, faults_of
+from benchmarks.fuzz.places import PLACES, Place
+from benchmarks.fuzz.run_places import RUN_PLACES
 from benchmarks.fuzz.tables import run_case, table_cases
 
 _GOOD_SHARE = 1 / 15
@@ -38,13 +42,19 @@ def media_outcomes(folder: Path, *, seed: int, n_cases: int) -> list[Outcome]:
     return outcomes
 
 
-def table_outcomes(folder: Path, *, seed: int, n_cases: int, quick: bool) -> list[Outcome]:
-    """Run the commands that read other formats."""
-    material = write_material(folder / "material", in_fresh_process)
+def table_outcomes(
+    folder: Path, places: Sequence[Place], *, seed: int, n_cases: int, quick: bool
+) -> list[Outcome]:
+    """Run the commands that read other formats, or runs."""
+    material = folder / "material"
+    if not material.exists():
+        write_material(material, in_fresh_process)
+    if places is RUN_PLACES:
+        write_runs(material, in_fresh_process)
     for name in _IMPORTED_ONCE:
         import_module(name)
     outcomes = []
-    for case in table_cases(seed, range(n_cases), material, only_quick=quick):
+    for case in table_cases(seed, range(n_cases), material, places=places, only_quick=quick):
         outcome = run_case(case, material, folder / "case", in_fork)
         if outcome.is_fault:
             print(faults_of([outcome])[0], flush=True)
@@ -58,7 +68,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cases", type=int, default=600)
     parser.add_argument("--folder", type=Path, help="kept; default: a temporary one")
-    parser.add_argument("--only", choices=("media", "tables"), help="one half")
+    parser.add_argument("--only", choices=("media", "tables", "runs"), help="one kind")
     parser.add_argument("--quick", action="store_true", help="only commands without workers")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -66,12 +76,13 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         outcomes = []
         half = asked.cases // 2
-        if asked.only != "tables":
+        if asked.only in (None, "media"):
             outcomes += media_outcomes(folder / "media", seed=asked.seed, n_cases=half)
-        if asked.only != "media":
-            outcomes += table_outcomes(
-                folder / "tables", seed=asked.seed, n_cases=half, quick=asked.quick
-            )
+        for kind, places, n_cases in (("tables", PLACES, half), ("runs", RUN_PLACES, half // 2)):
+            if asked.only in (None, kind):
+                outcomes += table_outcomes(
+                    folder / "tables", places, seed=asked.seed, n_cases=n_cases, quick=asked.quick
+                )
     print(as_markdown(outcomes))
     faults = faults_of(outcomes)
     print(f"\n{len(faults)} faults\n" + "\n".join(faults))

@@ -15,6 +15,7 @@ from benchmarks.fuzz.arrays import small_safetensors
 from benchmarks.fuzz.clips import VARIANTS, encoded, talk
 from benchmarks.fuzz.commands import Runner
 from benchmarks.fuzz.media_runs import write_preset
+from benchmarks.fuzz.run_places import EVAL
 from tpbench.weights import resolve
 from tpbench.weights.store import weight
 
@@ -106,6 +107,12 @@ def write_material(folder: Path, run: Runner) -> Path:
     _run(run, folder, "split", "dataset", "--identities", "people.csv")
     _write_models(folder)
     return folder
+
+
+def write_runs(folder: Path, run: Runner) -> None:
+    """Write runs of two models on the dataset of `write_material`, as `eval` does."""
+    for model in ("frozen", "warp"):
+        _run(run, folder, *EVAL, model)
 
 
 def _source(folder: Path, number: int) -> str:

@@ -34,13 +34,15 @@ class Place:
     """A file that somebody else may have written, and the commands that read it."""
 
     format: str
+    turn: str = ""
+    """Places of equal turns get as many broken files as all of another turn; empty: the format."""
     path: str
     """Below the folder of `material`; may have wildcards, the first match counts."""
     commands: tuple[Command, ...]
     """One is run for each broken file; they take turns."""
     good: str | None = None
     """File that the command writes if it ends with 0 or 3, and a text in it, as `path:text`: what
-    became of the good files beside the broken one."""
+    became of the good files beside the broken one. The path may have wildcards, too."""
 
 
 _BOARD: Final = ("leaderboard", "build", "scores", "others", "--out", "board", "--no-page")
@@ -219,7 +221,7 @@ PLACES: Final = (
 )
 """By format; the same file may be read in several ways."""
 
-SLOW: Final = frozenset({"check", "rebuild", "import", "score"})
+SLOW: Final = frozenset({"check", "rebuild", "import", "score", "eval"})
 """Commands that start worker processes; `extract` does without `--dry-run`."""
 
 

@@ -35,6 +35,16 @@ def sign_again(path: Path) -> None:
             content["files"][path.name] = sha256_of(path)
             pack.write_text(json.dumps(content))
             _sign_record(pack, indent=2)
+        elif path.parent.name in ("generated", "preview"):
+            record = path.parents[1] / "records" / f"{path.stem}.json"
+            content = json.loads(record.read_bytes())
+            content[f"{path.parent.name}_sha256"] = sha256_of(path)
+            record.write_text(json.dumps(content))
+            _sign_record(record, indent=2)
+        elif path.parent.name == "records":
+            _sign_record(path, indent=2)
+        elif path.name == ".driver.json":
+            _sign_record(path, indent=None)
         elif ".records" in path.parts:
             _sign_record(path, indent=2 if path.name == "settings.json" else None)
 

@@ -15,10 +15,11 @@ from benchmarks.fuzz import commands
 from benchmarks.fuzz.clips import CONTAINERS, talk
 from benchmarks.fuzz.commands import Finished, call_main, environment, in_fresh_process
 from benchmarks.fuzz.layouts import layout_of
-from benchmarks.fuzz.material import write_material
+from benchmarks.fuzz.material import write_material, write_runs
 from benchmarks.fuzz.media import DAMAGES, intact_clips, media_case
 from benchmarks.fuzz.media_runs import extracted, scored, write_corpus
 from benchmarks.fuzz.outcomes import Outcome, as_markdown, faults_of
+from benchmarks.fuzz.run_places import RUN_PLACES
 from benchmarks.fuzz.tables import run_case, table_cases
 
 SEED = 14
@@ -98,6 +99,16 @@ def test_more_of_all_formats_and_commands(tmp_path: Path, material: Path) -> Non
     outcomes += [
         run_case(case, material, tmp_path / "case", in_fresh_process)
         for case in table_cases(SEED + 1, range(60), material)
+    ]
+    assert faults_of(outcomes) == []
+
+
+@pytest.mark.slow
+def test_broken_files_of_a_run_are_told_of_or_made_again(tmp_path: Path, material: Path) -> None:
+    write_runs(material, in_fresh_process)
+    outcomes = [
+        run_case(case, material, tmp_path / "case", in_fresh_process)
+        for case in table_cases(SEED, range(45), material, places=RUN_PLACES)
     ]
     assert faults_of(outcomes) == []
 

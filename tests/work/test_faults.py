@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tpbench.errors import ConfigError, MediaError, TPBenchError
+from tpbench.files import atomic_write_text
 from tpbench.work.faults import explain_halts, machine_fault, ran_out, why_halt
 
 
@@ -18,6 +19,13 @@ def test_a_disk_that_takes_no_more_is_one_line_with_the_place(number: int) -> No
     line = str(raised.value)
     assert line.startswith(f"manifest.parquet: {os.strerror(number)}; ")
     assert line.endswith("run again")
+
+
+def test_a_folder_in_the_place_of_a_file_is_named_itself(tmp_path: Path) -> None:
+    (tmp_path / "scores.json").mkdir()
+    with pytest.raises(TPBenchError) as raised, explain_halts(tmp_path):
+        atomic_write_text(tmp_path / "scores.json", "{}")
+    assert str(raised.value).startswith(f"{tmp_path / 'scores.json'}: Is a directory; ")
 
 
 def test_the_folder_is_named_where_the_error_names_no_file() -> None:

@@ -195,6 +195,8 @@ def _lies_below(error: BaseException, where: Path | None) -> bool:
 
 def _fault_line(cause: BaseException, where: Path | None) -> str:
     number = cause.errno if isinstance(cause, OSError) else None
-    place = getattr(cause, "filename", None) or where
+    # Of a rename, the target says more than the temporary name.
+    named = (getattr(cause, name, None) for name in ("filename2", "filename"))
+    place = next((name for name in named if name), where)
     prefix = "" if place is None else f"{place}: "
     return f"{prefix}{os.strerror(number or 0)}; {_ADVICE}"
