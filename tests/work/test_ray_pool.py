@@ -1,4 +1,4 @@
-"""The same claims as in `test_pool`, where Ray places the workers."""
+"""What `test_pool` says of workers holds where Ray places them; and what only Ray does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 from tests.work.test_pool import final, item, pair, tries, workers
 from tpbench.errors import ConfigError, MissingWeightsError, TPBenchError
-from tpbench.work import IN_WORK, Engine, Outcome, TaskSpec, WorkItem
+from tpbench.work import IN_WORK, Engine, Outcome, Pool, TaskSpec, WorkItem
 
 pytest.importorskip("ray")
 from tpbench.work.ray_pool import RayPool
@@ -63,54 +63,36 @@ def test_items_are_each_done_once_by_two_workers_of_one_thread(
     assert gone(workers(folder))
 
 
-def test_items_are_drawn_only_when_a_worker_is_free(task: TaskSpec) -> None:
-    drawn = []
-
-    def draw() -> Iterator[WorkItem | None]:
-        for number in range(3):
-            yield None
-            drawn.append(number)
-            yield item(str(number))
-
-    with closing(ONE.run(task, draw())) as outcomes:
-        for done, _ in enumerate(outcomes, start=1):
-            assert len(drawn) == done
-
-
 def test_no_item_starts_no_worker(task: TaskSpec, folder: Path) -> None:
     assert run(task) == []
     assert workers(folder) == []
 
 
-def test_a_poisonous_item_is_quarantined_after_three_tries_and_harms_no_other(
-    task: TaskSpec, folder: Path
-) -> None:
-    outcomes = final(run(task, item("a"), item("poison", "die"), item("b"), executor=TWO))
-    poison = outcomes["poison"]
-    assert (poison.kind, poison.attempts) == ("quarantined", 3)
-    assert poison.error == "the worker was lost: it was killed by SIGKILL (out of memory?)"
-    assert tries(folder, "poison") == 3
-    assert all(outcomes[key].kind == "done" and tries(folder, key) == 1 for key in "ab")
+def test_items_end_as_with_workers_that_no_ray_has_placed(task: TaskSpec, folder: Path) -> None:
+    """Done, wrong input, a bug, a death; workers are replaced in time, and drawn for."""
+    names = {"a": "well", "a.mp4": "refuse", "bug": "stumble", "poison": "die"}
+    ends, drawn = {}, []
 
+    def draw(way: str) -> Iterator[WorkItem]:
+        for name, do in names.items():
+            drawn.append((way, name, len(workers(folder / way))))
+            yield item(name, do)
 
-def test_a_bug_is_tried_again_in_a_fresh_worker_and_keeps_its_traceback(
-    task: TaskSpec, folder: Path
-) -> None:
-    outcomes = run(task, item("a", "stumble"), executor=replace(ONE, max_attempts=2))
-    assert [outcome.kind for outcome in outcomes] == ["retried", "failed"]
-    assert outcomes[-1].error == "LookupError: no such thing in a"
-    assert "in stumble" in (outcomes[-1].error_detail or "")
-    assert len(set(workers(folder))) == 2
-
-
-def test_wrong_input_fails_at_once_and_a_worker_is_replaced_after_some_items(
-    task: TaskSpec, folder: Path
-) -> None:
-    executor = replace(ONE, recycle_after=2)
-    outcomes = final(run(task, item("a.mp4", "refuse"), item("b"), item("c"), executor=executor))
-    assert outcomes["a.mp4"].error == r"a.mp4: is no\nvideo"
-    assert [outcomes[key].kind for key in ("a.mp4", "b", "c")] == ["failed", "done", "done"]
-    assert len(workers(folder)) == 2
+    for way, kind in (("here", Pool), ("ray", RayPool)):
+        (folder / way).mkdir()
+        here = replace(task, config={"folder": str(folder / way)})
+        executor = kind(num_workers=1, max_attempts=2, recycle_after=2)
+        with closing(executor.run(here, draw(way))) as outcomes:
+            ends[way] = final(list(outcomes))
+        assert [tries(folder / way, name) for name in names] == [1, 1, 2, 2]
+        assert len(workers(folder / way)) == 5
+        assert "in stumble" in (ends[way]["bug"].error_detail or "")
+    kinds = {name: end.kind for name, end in ends["ray"].items()}
+    assert kinds == {"a": "done", "a.mp4": "failed", "bug": "failed", "poison": "quarantined"}
+    for name, end in ends["ray"].items():
+        other = ends["here"][name]
+        assert (end.kind, end.attempts, end.error) == (other.kind, other.attempts, other.error)
+    assert [entry[1:] for entry in drawn[4:]] == [entry[1:] for entry in drawn[:4]]
 
 
 def test_a_full_disk_stops_the_run_and_leaves_no_worker(task: TaskSpec, folder: Path) -> None:
