@@ -86,10 +86,14 @@ def undisturbed(material: Path, tmp_path_factory: pytest.TempPathFactory) -> Und
     def of_work(work: Work) -> Path:
         if work.name not in made:
             stage = stage_of(tmp_path_factory.mktemp("undisturbed") / "root", material, work)
-            stage.prepare()
-            stage.open_gates()
+            if ASKED[work.name] == OF_WARP:  # scores tell of the poison: it does its harm here, too
+                stage.prepare()
+                stage.open_gates()
+            else:
+                (stage.root / "log").touch()
+                (stage.root / "generated" / f"{stage.poison}.mkv").unlink()
             code, said = stage.run()
-            assert code == 3, said  # the poison kills its workers here, too
+            assert code == (0 if work is GENERATION else 3), said
             made[work.name] = stage.out
         return made[work.name]
 
