@@ -13,6 +13,7 @@ import pytest
 
 from tests.benchmark.conftest import Maker, births, content, write_dataset
 from tests.benchmark.generators import HEALED, HURRY, MODULE
+from tests.in_process import without_processes
 from tests.processes import assert_none_outlives, started, wait_while_running
 from tpbench.benchmark.run_folder import Run
 from tpbench.errors import ConfigError, MissingWeightsError
@@ -45,6 +46,12 @@ def environment() -> Mapping[str, str]:
     return {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
+def gone_on(make: Maker, workers: int) -> Run:
+    """Go on with a run in this process: what workers do is the same, without their start."""
+    with without_processes():
+        return make(model=MODEL, options=OPTIONS, workers=workers)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_killed_after_its_first_clip_ends_as_an_undisturbed_one(
     workers: int, make: Maker, undisturbed: Run, monkeypatch: pytest.MonkeyPatch
@@ -57,7 +64,7 @@ def test_a_run_killed_after_its_first_clip_ends_as_an_undisturbed_one(
     before = records_below(make.out)
     assert 0 < len(before) < 3, "it was killed in the middle"
     monkeypatch.setenv(HURRY, "1")
-    run = make(model=MODEL, options=OPTIONS, workers=workers)
+    run = gone_on(make, workers)
     after = births(run)
     assert {name: after[name] for name in before} == before, "a finished clip was made again"
     assert content(run) == content(undisturbed)
@@ -74,7 +81,7 @@ def test_a_run_killed_in_the_middle_of_a_clip_leaves_nothing_that_counts(
     assert_none_outlives(make.out)
     assert list(make.out.glob("*/*/*/*/generated/*.mkv")) == []
     monkeypatch.setenv(HURRY, "1")
-    run = make(model=MODEL, options=OPTIONS, workers=2)
+    run = gone_on(make, 2)
     assert content(run) == content(undisturbed)
     assert list((run.folder.path / "generated").glob(".*")) == []
 
