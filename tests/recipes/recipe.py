@@ -23,10 +23,11 @@ def code_of(heading: str) -> list[str]:
 
 
 def copied_package(folder: Path) -> Path:
-    """Copy the package into a folder, where `import tpbench` finds it first."""
-    return Path(
-        shutil.copytree(PACKAGE, folder / "tpbench", ignore=shutil.ignore_patterns("__pycache__"))
-    )
+    """Copy the package into a folder, where `import tpbench` finds it first.
+
+    Its byte code comes along: Python compiles again what a recipe changes.
+    """
+    return Path(shutil.copytree(PACKAGE, folder / "tpbench"))
 
 
 def put_in(path: Path, code: str, *, behind: str, indent: int = 0) -> None:

@@ -18,6 +18,8 @@ from tpbench.cli.main import app
 from tpbench.dataset import clip_path
 from tpbench.video import read_frames
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 CHEAP = ("--workers", "1", "--device", "cpu")
 
 METHOD = """\
