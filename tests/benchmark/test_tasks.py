@@ -52,6 +52,8 @@ from tpbench.metrics.registry import protocol
 from tpbench.video import probe, read_frames
 from tpbench.wholebody import WholeBodyPose, load_pose, save_pose
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 
 @pytest.fixture(scope="module")
 def whole(talks: Path) -> Dataset:
