@@ -176,8 +176,8 @@ def test_more_workers_than_cores_wait_for_room_and_hold_no_item(
     task: TaskSpec, folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tpbench.work.ray_pool._LOOK_S", 0.3)
-    many = 60
-    items = [item(f"{number:03d}", "sleep", seconds=0.1) for number in range(many)]
+    many = 4 * (os.cpu_count() or 1) + 4
+    items = [item(f"{number:03d}", "sleep", seconds=0.2) for number in range(many)]
     outcomes = final(run(task, *items, executor=RayPool(num_workers=many)))
     assert {(outcome.kind, outcome.attempts) for outcome in outcomes.values()} == {("done", 1)}
     assert len(workers(folder)) < many
