@@ -323,10 +323,15 @@ def manifest_table(rows: Iterable[Clip]) -> Table:
     merged = pa.concat_tables(pieces, promote_options="default")
     names = sorted({name[2:] for name in merged.schema.names if name.startswith(("m_", "t_"))})
     schema = _schema(names)
-    table = merged.select(schema.names).cast(schema)
-    del merged, pieces  # so that no more than two copies are in memory
-    table = table.sort_by("clip_id")
-    table = table.combine_chunks()
+    unsorted = merged.select(schema.names).cast(schema)
+    del merged, pieces
+    order = pc.sort_indices(unsorted["clip_id"])
+    columns = []
+    # Column by column, each freed at once: rows are in memory once, not twice.
+    while unsorted.num_columns:
+        columns.append(unsorted.column(0).take(order).combine_chunks())
+        unsorted = unsorted.remove_column(0)
+    table = pa.table(columns, schema=schema)
     ids = table["clip_id"]
     for count in pc.value_counts(ids).to_pylist() if len(pc.unique(ids)) < len(ids) else ():
         if count["counts"] > 1:

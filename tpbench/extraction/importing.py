@@ -300,6 +300,7 @@ class _Run:
             sources_pending=self.records.num_pending(self.clips.keys()),
         )
         delete_left_out(dataset, table)
+        del table  # what follows reads the columns that it needs
         prune(self.folder, dataset.table(PRUNED_BY), self.records.replaced_clips())
         self.records.end_period()
         write_report(self.folder)

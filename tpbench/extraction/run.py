@@ -391,6 +391,7 @@ class Run:
             sources_pending=self.records.num_pending(self.keys),
         )
         delete_left_out(dataset, table)
+        del table  # what follows reads the columns that it needs
         prune(self.folder, dataset.table(PRUNED_BY), self.records.replaced_clips())
         self.records.end_period()
         self._write_report()
