@@ -183,7 +183,7 @@ def _judged(case: TableCase, folder: Path, ended: Finished) -> tuple[Sort, str]:
     if sort in ("done", "code") and ended.code != 2 and case.place.good is not None:
         name, _, text = case.place.good.partition(":")
         paths = [path for path in folder.glob(name) if path.is_file()]
-        writes = name.split("/")[0] in case.command
+        writes = name.split("/")[0] in case.command and "--dry-run" not in case.command
         if writes and not any(text.encode() in path.read_bytes() for path in paths):
             return "good file lost", f"no {text} in {name}: {ended.printed[-200:]}"
     return sort, reason
