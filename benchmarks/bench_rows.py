@@ -6,6 +6,8 @@ The rows are made of random numbers with a seed, about 40 of each source, a thir
 Every step runs in a process of its own, whose start and imports count: wall and processor seconds
 of all its threads, and the most memory that it had. To be reached: open, filter, digest and split
 together under 20 s and 2 GB, and a source that is added writes one part.
+`publish` is the end of a run: all rows come as objects, one after the other, and manifest, split,
+tables, cards and report are written.
 """
 
 from __future__ import annotations
