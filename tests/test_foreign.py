@@ -77,6 +77,16 @@ def test_json_beyond_the_limits_is_refused_in_one_line(text: str | bytes, reason
     assert "\n" not in str(caught.value)
 
 
+def test_a_name_of_a_file_may_have_bytes_that_are_no_text_and_nothing_else_may() -> None:
+    text = json.dumps({"path": os.fsdecode(b"talks/caf\xe9.mp4")})
+    assert os.fsencode(parse_json(text, file_names=True)["path"]) == b"talks/caf\xe9.mp4"
+    for other in ("\\ud800", "\\udc7f", "\\udd00"):
+        with pytest.raises(ForeignFileError, match="half a surrogate pair"):
+            parse_json(f'["{other}"]', file_names=True)
+    with pytest.raises(ForeignFileError, match="half a surrogate pair"):
+        parse_json(text)
+
+
 def test_json_within_the_limits_is_what_it_was(tmp_path: Path) -> None:
     value = {"a": [1, 2.5, None, True, "Müller", {"b": -(2**63)}], "emoji": "👩"}
     path = tmp_path / "value.json"

@@ -143,9 +143,21 @@ def read_json(
 
 
 def parse_json(
-    data: bytes | str, *, max_values: int = JSON_LIMIT_VALUES, strict: bool = True
+    data: bytes | str,
+    *,
+    max_values: int = JSON_LIMIT_VALUES,
+    strict: bool = True,
+    file_names: bool = False,
 ) -> Any:  # noqa: ANN401 - any JSON value
-    """Return the value of a JSON text; see `read_json`."""
+    """Return the value of a JSON text; see `read_json`.
+
+    Args:
+        data: the text.
+        max_values: see `read_json`.
+        strict: see `read_json`.
+        file_names: texts may be file names as Python holds them, in which U+DC80 to U+DCFF stand
+            for bytes that are no UTF-8.
+    """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     # Counted before parsing, because a small text of empty lists becomes gigabytes of objects.
     if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > max_values:
@@ -160,7 +172,7 @@ def parse_json(
         raise ForeignFileError(printable(error)) from error
     except ValueError as error:  # such as a number with thousands of digits
         raise ForeignFileError(printable(error).partition(";")[0]) from error
-    _check(value, strict=strict)
+    _check(value, strict=strict, text_errors="surrogateescape" if file_names else "strict")
     return value
 
 
@@ -184,7 +196,7 @@ def parse_yaml(text: str, *, loader: Any = None) -> Any:  # noqa: ANN401 - YAML,
         raise yaml.YAMLError(str(error) or type(error).__name__) from error
 
 
-def _check(value: object, *, strict: bool) -> None:
+def _check(value: object, *, strict: bool, text_errors: str) -> None:
     """Refuse parsed values that can't be used."""
     level: list[object] = [value]
     depth = 0
@@ -197,17 +209,17 @@ def _check(value: object, *, strict: bool) -> None:
             elif isinstance(item, list):
                 inner += item
             elif strict:
-                _check_plain(item)
+                _check_plain(item, text_errors)
         level = inner
         depth += 1
         if depth > JSON_LIMIT_DEPTH:
             raise ForeignFileError(_TOO_DEEP)
 
 
-def _check_plain(item: object) -> None:
+def _check_plain(item: object, text_errors: str) -> None:
     if isinstance(item, str):
         try:
-            item.encode("utf-8")
+            item.encode("utf-8", text_errors)
         except UnicodeEncodeError as error:
             half = printable(item[error.start])
             raise ForeignFileError(f"text with half a surrogate pair ({half})") from error

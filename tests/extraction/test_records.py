@@ -127,6 +127,22 @@ def test_what_is_done_is_not_done_again(out: Path, talks: Path) -> None:
     }
 
 
+def test_a_name_that_is_no_text_is_recorded_as_any_other(out: Path, talks: Path) -> None:
+    names = [os.fsdecode(b"caf\xe9.mp4"), os.fsdecode(b"bad-\xff.mp4")]
+    try:
+        for name in names:
+            (talks / name).write_bytes(name[:3].encode())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    assert sorted(run(out, talks)) == sorted(names)
+    assert run(out, talks) == []
+    assert {record.source.path.name for record in read_records(out)} == set(names)
+    assert table(out) == {
+        "talks/caf\\xe9.mp4": "face.missing",
+        "talks/bad-\\xff.mp4": "talks/bad-\\xff.mp4: is bad",
+    }
+
+
 def test_a_touched_file_is_not_done_again_and_a_changed_one_is(out: Path, talks: Path) -> None:
     (talks / "a.mp4").write_bytes(b"a")
     (talks / "b.mp4").write_bytes(b"bb")

@@ -70,6 +70,7 @@ class SourceRecord(Record):
     """State and result of one source."""
 
     indent: ClassVar[int | None] = None
+    file_names: ClassVar[bool] = True
 
     item: str
     """`Source.key`."""
@@ -472,7 +473,7 @@ def record_path(folder: Path, item: str) -> Path:
 
 def _name(item: str) -> str:
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(item).stem)[:80]
-    digits = hashlib.sha256(item.encode()).hexdigest()[:16]
+    digits = hashlib.sha256(item.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return f"{readable}-{digits}.json"
 
 

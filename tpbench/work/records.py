@@ -43,6 +43,8 @@ class Record(BaseModel):
     schema_version: ClassVar[int] = 1
     indent: ClassVar[int | None] = 2
     """None for large records: the JSON encoder is ten times as fast without indentation."""
+    file_names: ClassVar[bool] = False
+    """Whether texts may be names of files that are no UTF-8: see `parse_json`."""
 
     def text(self) -> str:
         """Return the content of the file."""
@@ -64,7 +66,7 @@ class Record(BaseModel):
         """
         try:
             raw = read_bytes(path)
-            content = parse_json(raw)
+            content = parse_json(raw, file_names=cls.file_names)
         except (OSError, ForeignFileError) as error:
             raise RecordError(f"{path}: no readable record ({error})") from error
         version = content.pop("schema_version", None) if isinstance(content, dict) else None
