@@ -94,6 +94,10 @@ class DatasetError(TPBenchError):
     """A dataset folder is broken, foreign or in the way."""
 
 
+class NewerVersionError(DatasetError):
+    """A file of a dataset was written by a newer tpbench: nothing is broken."""
+
+
 class GeneratorError(TPBenchError):
     """A model failed on a clip."""
 

@@ -145,12 +145,14 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
+def atomic_write(path: Path, *, durable: bool = False, make_folder: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed to `path` if the block ends without an error.
 
     If durable, the content is on disk before the rename, and the rename before this returns.
+    The folder is created, unless that is not wanted: of a run that may have been moved away.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary

@@ -24,7 +24,7 @@ shards=${SHARDS:-${SLURM_ARRAY_TASK_COUNT:-}}
 export TPBENCH_SCRATCH=${TPBENCH_SCRATCH:-${SLURM_TMPDIR:-${TMPDIR:-/tmp}}}
 
 command=("$@")
-[[ " $* " == *" --workers "* ]] || command+=(--workers "${SLURM_CPUS_PER_TASK:-1}")
+[[ " $*" == *" --workers"[\ =]* ]] || command+=(--workers "${SLURM_CPUS_PER_TASK:-1}")
 if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then
     command+=(--shard "$SLURM_ARRAY_TASK_ID/$shards")
 fi

@@ -39,6 +39,8 @@ def test_a_command_that_works_on_folders_says_so(
         ["extract", "raw", "--out=s3://talks/set"],
         ["inspect", "s3://talks/set", "--verify"],
         ["eval", "--model", "warp", "--data", "s3://talks/set"],
+        ["extract", "raw", "--ray-address", "ray://node:10001", "--out", "set"],
+        ["score", "--ray-address=ray://node:10001", "--real", "set"],
         ["metrics", "list"],
         [],
     ],

@@ -129,7 +129,10 @@ def test_folder_without_dataset_names_the_command(tmp_path: Path) -> None:
     [
         ("{", "not readable as JSON"),
         ("[]", "schema version None"),
-        ('{"schema_version": 99}', "schema version 99, this tpbench reads 1"),
+        (
+            '{"schema_version": 99}',
+            "made by a newer tpbench .schema version 99, this one",
+        ),
         ('{"schema_version": 1}', "name: Field required"),
     ],
 )

@@ -176,7 +176,10 @@ def link_out(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (spoil_version, "pack.json: schema version 2, this tpbench reads 1; .*the tpbench that"),
+        (
+            spoil_version,
+            "pack.json: schema version 2, this tpbench reads 1; .*the tpbench that",
+        ),
         (spoil_digest, "pack.json: was changed after it was written; copy or download"),
         (forget_table, "lists no marks.parquet"),
         (lead_out, "'../secret' is no file of a pack"),

@@ -242,7 +242,7 @@ def test_the_same_bytes_twice_are_two_clips(given: ImportRequest) -> None:
 def test_a_folder_of_other_things_and_wrong_numbers_are_refused(given: ImportRequest) -> None:
     with pytest.raises(ConfigError, match="--workers must be at least 1"):
         import_clips(replace(given, workers=0))
-    with pytest.raises(ConfigError, match="--item-timeout must not be negative"):
+    with pytest.raises(ConfigError, match="--item-timeout: want seconds"):
         import_clips(replace(given, item_timeout_s=-1))
     given.out.mkdir()
     (given.out / "notes.txt").touch()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tpbench.errors import ConfigError
@@ -49,3 +51,19 @@ def test_shares_go_with_ray_alone() -> None:
     assert LOCAL.on_gpus(3) == (3, 0.0)
     with pytest.raises(ConfigError, match="--gpu-share goes with --executor ray"):
         Engine(gpu_share=0.5)
+
+
+def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
+    with pytest.raises(ConfigError, match="without user and password") as refused:
+        Engine(name="ray", ray_address="ann:secret@cluster:6379")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "[::1]:1", "127.0.0.1:0"])
+def test_a_cluster_that_does_not_answer_is_told_at_once(address: str) -> None:
+    pytest.importorskip("ray")
+    with (
+        pytest.raises(ConfigError, match=f"{re.escape(address)}: can't connect"),
+        Engine(name="ray", ray_address=address).session(),
+    ):
+        pass

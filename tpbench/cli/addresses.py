@@ -25,6 +25,8 @@ _TAKEN: Final[Mapping[str, frozenset[str]]] = {
 """Command -> its options whose value may be an address."""
 _PATHS: Final = frozenset({"--out", "-o", "--raw", "--preset", "--cookies", "--exclude"})
 """Options whose value is a path; after another one, a word may be an argument of the command."""
+_OF_A_CLUSTER: Final = "--ray-address"
+"""Its `ray://` is no object storage."""
 
 
 def refuse_addresses(words: Sequence[str]) -> None:
@@ -41,9 +43,11 @@ def refuse_addresses(words: Sequence[str]) -> None:
     for before, word in zip(["", *words], words, strict=False):
         option, equals, value = word.partition("=")
         is_assigned = bool(equals) and option.startswith("-")
+        place = option if is_assigned else before if before.startswith("-") else _ARGUMENT
+        if place == _OF_A_CLUSTER:
+            continue
         if (address := Address.of(value if is_assigned else word)) is None:
             continue
-        place = option if is_assigned else before if before.startswith("-") else _ARGUMENT
         if place in taken or (_ARGUMENT in taken and place not in _PATHS):
             continue
         what = f"`tpbench {command}`" if place == _ARGUMENT else f"{place} of `tpbench {command}`"

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from tpbench.canonical import first_problem
-from tpbench.errors import DatasetError
+from tpbench.errors import DatasetError, NewerVersionError
 from tpbench.files import atomic_write_text, missing_folder
 from tpbench.foreign import ForeignFileError, read_json
 
@@ -484,6 +484,7 @@ def read_versioned(path: Path, model: type[M], *, version: int) -> M | None:
 
     Raises:
         DatasetError: it is no JSON, of another version, or invalid.
+        NewerVersionError: of a later version.
     """
     try:
         raw = read_json(path)
@@ -492,6 +493,11 @@ def read_versioned(path: Path, model: type[M], *, version: int) -> M | None:
     except (OSError, ForeignFileError) as error:
         raise DatasetError(f"{path}: not readable as JSON ({error})") from error
     stated = raw.get("schema_version") if isinstance(raw, dict) else None
+    if isinstance(stated, int) and stated > version:
+        raise NewerVersionError(
+            f"{path}: made by a newer tpbench (schema version {stated}, this one reads {version}); "
+            "update tpbench: pip install -U tpbench"
+        )
     if stated != version:
         raise DatasetError(f"{path}: schema version {stated}, this tpbench reads {version}")
     try:

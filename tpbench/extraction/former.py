@@ -10,7 +10,7 @@ from tpbench.dataset.info import INFO_NAME, read_info
 from tpbench.dataset.manifest import each_row, has_manifest, read_table
 from tpbench.dataset.removal import Removals
 from tpbench.dataset.splitting import require_readable
-from tpbench.errors import DatasetError
+from tpbench.errors import DatasetError, NewerVersionError
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ def read_former(folder: Path) -> DatasetInfo | None:
         return None
     try:
         info = read_info(folder)
+    except NewerVersionError:
+        raise
     except DatasetError as error:
         raise DatasetError(
             f"{error}; put it back from a copy, or delete it and run again: no clip is lost, "

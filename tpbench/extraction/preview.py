@@ -11,15 +11,17 @@ from tpbench import weights
 from tpbench.dataset.folder import RECORDS_FOLDER
 from tpbench.detectors.base import models_of
 from tpbench.devices import device_problem
-from tpbench.errors import ConfigError
+from tpbench.errors import ConfigError, DatasetError
 from tpbench.extraction.bucket import looked_at
 from tpbench.extraction.config import ExtractionConfig, load_preset
+from tpbench.extraction.former import read_former
 from tpbench.extraction.planning import refusal, sources_left
 from tpbench.extraction.records import SETTINGS_FILE, Settings, SourceRecords
 from tpbench.extraction.run import ExtractionRequest, described_settings
 from tpbench.extraction.sharing import divide
 from tpbench.extraction.sources import Source, find_sources, plain_path
 from tpbench.storage.addresses import Address, local_path
+from tpbench.work import item_limit_s
 from tpbench.work.records import RecordError, Shard, describe_differences
 
 
@@ -85,6 +87,7 @@ def _preview(
 ) -> ExtractionPreview:
     preset = request.preset
     config = preset if isinstance(preset, ExtractionConfig) else load_preset(preset)
+    item_limit_s(request.item_timeout_s)
     workers = request.engine.num_workers(request.workers)
     folder = plain_path(Path(request.out))
     if sources is None:
@@ -163,6 +166,10 @@ def _problems(
                 f"{folder}: made with another config ({differences}); choose another folder, or "
                 "pass --redo to reprocess everything"
             )
+    try:
+        read_former(folder)
+    except DatasetError as error:
+        yield str(error)
     if (why := device_problem(request.device, library="onnxruntime")) is not None:
         yield why
     to_pull = [name for name in missing if weights.weight(name).wheel is None]

@@ -42,6 +42,10 @@ class Engine:
             raise ConfigError(f"--gpu-share: want over 0 and at most 1, got {self.gpu_share:g}")
         if self.ray_address is not None and self.name != "ray":
             raise ConfigError("--ray-address goes with --executor ray")
+        if "@" in (self.ray_address or ""):
+            raise ConfigError(
+                "--ray-address: want HOST:PORT, ray://HOST:PORT or auto, without user and password"
+            )
 
     @property
     def is_local(self) -> bool:

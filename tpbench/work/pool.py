@@ -5,7 +5,6 @@ If a worker is lost, its current item loses one attempt; nothing else is affecte
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Final, Protocol
 
 from tpbench.errors import ConfigError, TPBenchError
 from tpbench.work.crew import (
@@ -119,14 +118,21 @@ def num_workers(asked: int | None) -> int:
     return workers
 
 
+_MAX_LIMIT_S: Final = 1_000_000
+"""Waiting for longer than a few weeks is more than the system's clocks take at once."""
+
+
 def item_limit_s(asked_s: float) -> float | None:
     """Return the time without progress after which an item is given up; None: never, asked as 0.
 
     Raises:
-        ConfigError: it is negative, or no number of seconds.
+        ConfigError: it is negative, no number, or longer than 1,000,000 s (11 days).
     """
-    if not math.isfinite(asked_s) or asked_s < 0:
-        raise ConfigError(f"--item-timeout must not be negative, got {asked_s:g}")
+    if not 0 <= asked_s <= _MAX_LIMIT_S:  # so NaN is refused, too
+        raise ConfigError(
+            f"--item-timeout: want seconds up to {_MAX_LIMIT_S:,}, or 0 for no limit; "
+            f"got {asked_s:g}"
+        )
     return asked_s or None
 
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -34,6 +36,9 @@ _ADDRESS_VARIABLE: Final = "RAY_ADDRESS"
 _OBJECT_STORE_BYTES: Final = 200 * 2**20
 """Items and results are small; batches of pictures for a GPU are the largest things in it."""
 _END_S: Final = 15.0
+_CONNECT_S: Final = 10.0
+_PLACE: Final = re.compile(r"(ray://)?(?P<host>[^/?@]+):(?P<port>\d{1,5})(/.*)?")
+"""Of a cluster's address: where it listens."""
 _SETTINGS: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Only with ray://: how long a cluster keeps the actors of a driver that is gone.
@@ -106,7 +111,18 @@ def num_gpus() -> int:
 
 @contextmanager
 def _existing(address: str) -> Iterator[tuple[str, str]]:
-    """Yield the address of a cluster, and how it is shown in errors."""
+    """Yield the address of a cluster, and how it is shown in errors.
+
+    Raises:
+        ConfigError: nothing answers there; Ray itself would wait for minutes.
+    """
+    if (place := _PLACE.fullmatch(address)) is not None:
+        try:
+            where = (place["host"].strip("[]"), int(place["port"]))
+            with socket.create_connection(where, timeout=_CONNECT_S):
+                pass
+        except (OSError, OverflowError) as error:
+            raise _no_cluster(address, printable(str(error))) from error
     with token_if_asked(address) as asked:
         yield address, f"{address} (which asks for a token)" if asked else address
 
@@ -123,10 +139,14 @@ def _connect(ray: Any, address: str, *, shown: str) -> None:  # noqa: ANN401 - u
             )
         except Exception as error:
             reason = printable(str(error).strip().split("\n", 1)[0]) or type(error).__name__
-            raise ConfigError(
-                f"--ray-address {shown}: can't connect ({reason}); `ray status` on a node of the "
-                "cluster shows whether it runs"
-            ) from error
+            raise _no_cluster(shown, reason) from error
+
+
+def _no_cluster(shown: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"--ray-address {shown}: can't connect ({reason}); `ray status` on a node of the "
+        "cluster shows whether it runs"
+    )
 
 
 @contextmanager

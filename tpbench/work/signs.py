@@ -20,7 +20,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from tpbench.files import atomic_write_text
+from tpbench.files import atomic_write
 from tpbench.work.progress import IN_WORK, ProgressCounter
 from tpbench.work.records import Record
 
@@ -216,9 +216,9 @@ class _Giver:
         state = self._state(ending)
         self.beat += 1
         self.tell(state)
-        with suppress(OSError):  # a full disk, a share that is away: the run itself will tell
-            if self.path.parent.is_dir():  # a folder that was moved away is not made again
-                atomic_write_text(self.path, state.text())
+        # A full disk, a share that is away: the run itself will tell.
+        with suppress(OSError), atomic_write(self.path, make_folder=False) as temporary:
+            temporary.write_text(state.text(), encoding="utf-8", newline="\n")
 
     def _state(self, ending: Ending) -> DriverState:
         now, standing = self.progress.state(), self.standing()
