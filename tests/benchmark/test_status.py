@@ -148,4 +148,26 @@ def test_the_command_prints_a_table_and_json(tmp_path: Path) -> None:
     assert "0 clips measured" in shown.output
     os.utime(path, (0, 0))
     assert "no sign of life" in invoke("status", tmp_path).output
+    assert invoke("status", tmp_path, "--watch", "1e300").exit_code == 2
+    assert invoke("status", tmp_path, "--watch", "nan").exit_code == 2
     assert '"left": 4' in invoke("status", tmp_path, "--json").output
+
+
+def test_signs_that_no_driver_gave_are_named_and_ignored(tmp_path: Path) -> None:
+    home = tmp_path / ".records"
+    home.mkdir()
+    state = DriverState(step="extract", start="t", beat=1, every_s=5.0, ending="finished")
+    (home / "driver.shard1of2.json").write_text(state.text())
+    (home / "driver.shard2of2.json").symlink_to(home / "driver.shard1of2.json")
+    names = ["3of2", "0of0", "1of9999999999", f"1of{'9' * 200}", "01of2"]
+    named = [f"driver.shard{name}.json" for name in names] + ["driver-old.json"]
+    for name in named:
+        (home / name).write_text(state.text())
+    (home / "driver.json").write_text(state.text().replace("5.0", "1e300"))
+    found = status_of(tmp_path, sleep=refuse_to_wait)
+    assert states(found) == {"1/2": "finished", "2/2": "not started"}
+    notes = "\n".join(found.notes)
+    for name in [*named, "driver.shard2of2.json: a link", "driver.json: every_s"]:
+        assert name in notes
+    assert notes.count("no sign of a driver, ignored") == 8
+    assert invoke("status", tmp_path).exit_code == 0

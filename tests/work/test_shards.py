@@ -28,3 +28,18 @@ def test_each_clip_is_in_one_part_and_parts_have_as_many_frames(
     if len(clips) >= count:
         loads = [sum(max(1, n) for _, n in part) for part in parts]
         assert max(loads) - min(loads) <= max(1, *frames)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1/0", "there can be 1 to 10,000 shards"),
+        ("1/10001", "there can be 1 to 10,000 shards"),
+        ("0/4", "shards count from 1/4 to 4/4"),
+        (f"1/{'9' * 5000}", "wants NUMBER/COUNT of 1 to 10,000 shards, such as 2/4"),
+    ],
+)
+def test_what_is_wrong_about_a_shard_is_told(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Shard.parse(text)
+    assert Shard.parse("10000/10000").count == 10_000

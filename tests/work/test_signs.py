@@ -5,6 +5,7 @@ import platform
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from tpbench.work import signs as signs_module
 from tpbench.work.progress import IN_WORK, ProgressCounter
@@ -76,6 +77,36 @@ def test_the_time_left_is_that_of_the_video_left_where_its_duration_is_known() -
     assert state.model_copy(update={"media_left_s": None}).left_s == pytest.approx(300.0)
     assert state.model_copy(update={"media_left_s": None, "recent_done": 0}).left_s is None
     assert state.model_copy(update={"done": 10}).left_s == 0
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"media_left_s": 1e308},
+        {"media_done_s": float("nan")},
+        {"every_s": 1e9},
+        {"every_s": 1e-300},
+        {"done": -1},
+        {"counts": {"kept": -7}},
+        {"counts": {"\x1b[31mkept": 7}},
+        {"total": 10**400},
+        {"step": "[red]"},
+        {"part": "\x1b"},
+    ],
+)
+def test_what_no_driver_can_say_is_not_valid(changed: dict[str, object]) -> None:
+    content = {"step": "extract", "start": "t", "beat": 1, "every_s": 5.0}
+    DriverState.model_validate(content)
+    with pytest.raises(ValidationError):
+        DriverState.model_validate(content | changed)
+
+
+def test_of_next_to_no_time_no_speed_is_told() -> None:
+    state = DriverState(
+        step="extract", start="t", beat=1, every_s=5.0, total=10**15, done=1, recent_done=10**15,
+        recent_frames=9, recent_s=5e-324, media_left_s=1e12, recent_media_s=1e-300,
+    )  # fmt: skip
+    assert (state.items_per_h, state.frames_per_s, state.left_s) == (None, None, None)
 
 
 def test_lately_is_the_last_minutes_or_all_of_a_slow_run(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,12 @@ MOST_READ: Final = 100_000
 """Records whose beginnings are read where no driver has counted them."""
 _LOOKS: Final = 5
 """Looks between two signs of a driver."""
-_SHARD: Final = re.compile(r"(?:driver\.|.*\.)?shard(\d+)of(\d+)(?:\.json)?")
+_SHARD: Final = re.compile(r"(?:.*\.)?shard([1-9]\d{0,4})of([1-9]\d{0,4})(?:\.json)?", re.ASCII)
+_OF_ALL: Final = {"driver.json", "run"}
+"""Names of the file and of the lease of a driver that does all."""
+_NO_SIGN: Final = "no sign of a driver, ignored"
+_IGNORED_TOLD: Final = 8
+"""Lines about signs that are not valid; what can be left in a folder has no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,14 +146,17 @@ def _what_it_is(folder: Path) -> str:
 
 _States = Mapping[str, DriverState]
 """Part -> what its driver said last."""
+_Ignored = dict[str, str]
+"""File -> the line that says why it is no sign of a driver."""
 
 
 def _of_dataset(folder: Path, sleep: Callable[[float], None]) -> FolderStatus:
     home = folder / RECORDS_FOLDER
+    ignored: _Ignored = {}
 
     def read() -> dict[str, DriverState]:
         _look_again(home)
-        return _read_all({_part_in(path.name): path for path in home.glob("driver*.json")})
+        return _read_all(_by_part(home.glob("driver*.json"), ignored), ignored)
 
     def age_s(part: str) -> float | None:
         return _age_s(_signs_of(home, part))
@@ -159,7 +167,11 @@ def _of_dataset(folder: Path, sleep: Callable[[float], None]) -> FolderStatus:
         kind="dataset",
         step=_step_of(parts, "extract"),
         parts=parts,
-        notes=(*_of_manifest(folder), *([] if parts else _of_records(folder))),
+        notes=(
+            *_of_manifest(folder),
+            *([] if parts else _of_records(folder)),
+            *_told(ignored),
+        ),
     )
 
 
@@ -170,15 +182,16 @@ def _signs_of(home: Path, part: str) -> Path:
 def _of_run(folder: Path, sleep: Callable[[float], None]) -> FolderStatus:
     """Tell of a run, or of its shards as long as they are not merged."""
     base = folder.with_name(re.sub(r"\.shard\d+of\d+$", "", folder.name))
+    ignored: _Ignored = {}
     files = {"": base / SIGNS_NAME}
-    shards = {_part_in(one.path.name): one.path for one in RunFolder(path=base).shards()}
     if not files[""].is_file():
+        shards = _by_part((one.path for one in RunFolder(path=base).shards()), ignored)
         files = {part: path / SIGNS_NAME for part, path in shards.items()}
 
     def read() -> dict[str, DriverState]:
         for path in files.values():
             _look_again(path.parent)
-        found = _read_all(files)
+        found = _read_all(files, ignored)
         return {part: state.model_copy(update={"part": part}) for part, state in found.items()}
 
     parts = _looked_at(read, lambda part: _age_s(files[part]), sleep)
@@ -189,20 +202,23 @@ def _of_run(folder: Path, sleep: Callable[[float], None]) -> FolderStatus:
         kind="run",
         step=_step_of(parts, ""),
         parts=parts,
-        notes=tuple(_of_run_info(base if base.is_dir() else folder)),
+        notes=(*_of_run_info(base if base.is_dir() else folder), *_told(ignored)),
     )
 
 
 def _of_scores(folder: Path, sleep: Callable[[float], None]) -> FolderStatus:
+    ignored: _Ignored = {}
+
     def read() -> dict[str, DriverState]:
         _look_again(folder)
-        return _read_all({"": folder / SIGNS_NAME})
+        return _read_all({"": folder / SIGNS_NAME}, ignored)
 
     parts = _looked_at(read, lambda _: _age_s(folder / SIGNS_NAME), sleep)
     measured = len(list((folder / RECORDS_NAME).glob("[!.]*.npz")))
     written = "written" if (folder / SCORES_NAME).is_file() else "not written yet"
     notes = (
         f"{number_of(measured, 'clip')} measured, in whole or in part; {SCORES_NAME} {written}",
+        *_told(ignored),
     )
     return FolderStatus(
         folder=str(folder), kind="scores", step=_step_of(parts, "score"), parts=parts, notes=notes
@@ -215,13 +231,17 @@ def _of_bucket(address: Address, sleep: Callable[[float], None]) -> FolderStatus
     from tpbench.storage.objects import read as get
 
     ended: dict[str, DriverState] = {}
+    ignored: _Ignored = {}
     info = get(address.below(INFO_NAME))
 
     def read() -> dict[str, DriverState | None]:
         found: dict[str, DriverState | None] = {}
         for name, said in holders(address).items():
-            state = _valid(said)
-            found[_part_in(name)] = state and state.model_copy(update={"every_s": RENEW_S})
+            part, state = _part_in(name), _valid(said)
+            if part is None or (said and state is None):
+                ignored[name] = f"{address}: its lease {name} {_NO_SIGN}"
+            if part is not None:
+                found[part] = state and state.model_copy(update={"every_s": RENEW_S})
         return found
 
     first = read()
@@ -248,7 +268,11 @@ def _of_bucket(address: Address, sleep: Callable[[float], None]) -> FolderStatus
     found = _with_missing(tuple(parts), None)
     note = "no manifest yet" if info is None else "a manifest was written"
     return FolderStatus(
-        folder=str(address), kind="dataset", step="extract", parts=found, notes=(note,)
+        folder=str(address),
+        kind="dataset",
+        step="extract",
+        parts=found,
+        notes=(note, *_told(ignored)),
     )
 
 
@@ -318,12 +342,38 @@ def _look_again(folder: Path) -> None:
         os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
 
 
-def _read_all(files: Mapping[str, Path]) -> dict[str, DriverState]:
+def _by_part(paths: Iterable[Path], ignored: _Ignored) -> dict[str, Path]:
+    """Return the part of the work that each path speaks of by its name."""
+    found = {}
+    for path in paths:
+        part = _part_in(path.name)
+        if part is None:
+            ignored[str(path)] = f"{path}: {_NO_SIGN}"
+        else:
+            found[part] = path
+    return found
+
+
+def _read_all(files: Mapping[str, Path], ignored: _Ignored) -> dict[str, DriverState]:
+    """Return what the files say that are valid; why another one is not goes into `ignored`."""
     found = {}
     for part, path in files.items():
-        with suppress(RecordError):  # not there, or of another version
+        ignored.pop(str(path), None)
+        if path.is_symlink():
+            ignored[str(path)] = f"{path}: a link: {_NO_SIGN}"
+            continue
+        try:
             found[part] = DriverState.read(path)
+        except RecordError as error:
+            if os.path.lexists(path):
+                ignored[str(path)] = f"{error}: {_NO_SIGN}"
     return found
+
+
+def _told(ignored: _Ignored) -> list[str]:
+    lines = sorted(ignored.values())
+    more = len(lines) - _IGNORED_TOLD
+    return lines[:_IGNORED_TOLD] + ([f"and {more:,} more such files"] if more > 0 else [])
 
 
 def _valid(said: Mapping[str, Any]) -> DriverState | None:
@@ -344,14 +394,20 @@ def _parsed(content: bytes) -> DriverState | None:
     return None
 
 
-def _part_in(name: str) -> str:
-    """Return the shard that a name speaks of; empty for none.
+def _part_in(name: str) -> str | None:
+    """Return the shard that a name speaks of; empty for all, None if there is no such shard.
 
     >>> _part_in("driver.shard2of4.json"), _part_in("seed42.shard1of2"), _part_in("driver.json")
     ('2/4', '1/2', '')
     """
+    if name in _OF_ALL:
+        return ""
     match = _SHARD.fullmatch(name)
-    return "" if match is None else f"{match[1]}/{match[2]}"
+    if match is not None:
+        with suppress(ConfigError):
+            shard = Shard(number=int(match[1]), count=int(match[2]))
+            return f"{shard.number}/{shard.count}"
+    return None
 
 
 def _place(part: str) -> tuple[int, int]:

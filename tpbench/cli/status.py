@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -10,6 +11,7 @@ import typer
 
 from tpbench.cli import options as opt
 from tpbench.cli.output import console, duration, new_table, print_json, print_table
+from tpbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from tpbench.benchmark.status import FolderStatus, PartStatus
@@ -23,6 +25,9 @@ _ALWAYS: Final = {
 _NAMED: Final = 8
 """Items in work that are named for each part, the oldest first."""
 
+_LONGEST_S: Final = 86_400
+"""Between two tellings: a day."""
+
 
 def status(
     folder: Annotated[
@@ -34,7 +39,10 @@ def status(
     watch: Annotated[
         float | None,
         typer.Option(
-            metavar="SECONDS", min=1, help="Tell again every so many seconds while it goes on."
+            metavar="SECONDS",
+            min=1,
+            max=_LONGEST_S,
+            help="Tell again every so many seconds while it goes on.",
         ),
     ] = None,
     as_json: opt.AsJson = False,
@@ -42,6 +50,8 @@ def status(
     """Tell how far a run is, from any machine."""
     from tpbench.benchmark.status import status_of
 
+    if watch is not None and math.isnan(watch):
+        raise ConfigError("--watch wants seconds, got nan")
     while True:
         found = status_of(folder)
         if as_json:

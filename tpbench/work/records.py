@@ -24,6 +24,8 @@ from tpbench.foreign import ForeignFileError, parse_json, read_bytes
 from tpbench.work.faults import HaltError, said_of_gone
 
 T = TypeVar("T")
+MOST_SHARDS: Final = 10_000
+"""More than machines; dividing among a thousand million takes longer than the work."""
 _SHOWN: Final = 3
 """Number of differences between two configs that are listed; the others are only counted."""
 
@@ -99,11 +101,15 @@ class Shard:
     number: int
     """1 to `count`."""
     count: int
+    """1 to `MOST_SHARDS`."""
 
     def __post_init__(self) -> None:
+        given = f"--shard {self.number}/{self.count}"
+        if not 1 <= self.count <= MOST_SHARDS:
+            raise ConfigError(f"{given}: there can be 1 to {MOST_SHARDS:,} shards")
         if not 1 <= self.number <= self.count:
             raise ConfigError(
-                f"--shard {self.number}/{self.count}: shards count from 1: 1/4, 2/4, 3/4, 4/4"
+                f"{given}: shards count from 1/{self.count} to {self.count}/{self.count}"
             )
 
     @classmethod
@@ -111,11 +117,14 @@ class Shard:
         """Read `2/4`.
 
         Raises:
-            ConfigError: the text has another form.
+            ConfigError: the text has another form, or names no shard that there can be.
         """
-        match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
+        match = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", text)
         if match is None:
-            raise ConfigError(f"--shard wants NUMBER/COUNT, such as 2/4, got '{text}'")
+            raise ConfigError(
+                f"--shard wants NUMBER/COUNT of 1 to {MOST_SHARDS:,} shards, such as 2/4, "
+                f"got '{text}'"
+            )
         return cls(number=int(match[1]), count=int(match[2]))
 
     @property

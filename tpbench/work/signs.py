@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field
 
 from tpbench.files import atomic_write
 from tpbench.work.progress import IN_WORK, ProgressCounter
@@ -38,6 +38,13 @@ _ENOUGH: Final = 8
 _MOST_NAMED: Final = 64
 """Items in work that are named; a cluster may have a thousand."""
 
+_LEAST: Final = 1e-3
+"""Of a time, s, that a speed is computed from; what is shorter says nothing of it."""
+_Count = Annotated[int, Field(ge=0, le=10**15)]
+_Seconds = Annotated[float, Field(ge=0, le=1e12)]
+"""Thirty thousand years: a file that holds more was not written by a driver."""
+_Word = Annotated[str, Field(pattern="^[a-z_]{1,40}$")]
+
 Ending = Literal["", "finished", "interrupted", "stopped"]
 """Empty while it works; stopped: by an error, which it has told its user."""
 
@@ -49,50 +56,53 @@ class ItemInWork(BaseModel):
 
     item: str
     """Its name, without folders."""
-    for_s: FiniteFloat
+    for_s: _Seconds
 
 
 class DriverState(Record):
-    """How far one driver is. Durations are by its own clock."""
+    """How far one driver is. Durations are by its own clock.
+
+    The limits are those of what a driver can say: a file beyond them is damaged, or made by hand.
+    """
 
     indent = None
 
-    step: str
+    step: _Word
     """The kind of work: "extract", "import", "generate", "score"."""
-    part: str = ""
+    part: str = Field(default="", pattern=r"^([0-9]{1,5}/[0-9]{1,5})?$")
     """The shard, as `2/4`; empty: all."""
-    start: str
+    start: str = Field(max_length=64)
     """Random: another one each time that a driver is started."""
-    beat: int = Field(ge=0)
+    beat: _Count
     """Goes up with every writing."""
-    every_s: FiniteFloat = Field(gt=0)
+    every_s: float = Field(ge=0.1, le=60)
     """Between two writings."""
     ending: Ending = ""
-    for_s: FiniteFloat = 0.0
+    for_s: _Seconds = 0.0
     """Since its items began."""
-    total: int = 0
+    total: _Count = 0
     """Items asked for, finished ones included."""
-    done: int = 0
+    done: _Count = 0
     """Finished ones, by whatever run, also in vain."""
-    counts: dict[str, int] = Field(default_factory=dict)
+    counts: dict[_Word, _Count] = Field(default_factory=dict, max_length=64)
     """The finished ones by outcome."""
-    frames: int = 0
+    frames: _Count = 0
     """Frames that this driver's workers have processed."""
-    workers: int = 0
-    in_work: list[ItemInWork] = Field(default_factory=list)
+    workers: _Count = 0
+    in_work: list[ItemInWork] = Field(default_factory=list, max_length=_MOST_NAMED)
     """The oldest first, at most 64."""
-    n_in_work: int = 0
-    media_done_s: FiniteFloat | None = None
+    n_in_work: _Count = 0
+    media_done_s: _Seconds | None = None
     """Duration of the finished videos; None: not counted."""
-    media_left_s: FiniteFloat | None = None
+    media_left_s: _Seconds | None = None
     """Of those that are left; None: not known."""
     is_guessed: bool = False
     """Whether some of `media_left_s` is guessed by the size of files."""
-    recent_s: FiniteFloat = 0.0
+    recent_s: _Seconds = 0.0
     """The time that the next three count: the last minutes, or all of a slow run."""
-    recent_done: int = 0
-    recent_frames: int = 0
-    recent_media_s: FiniteFloat | None = None
+    recent_done: _Count = 0
+    recent_frames: _Count = 0
+    recent_media_s: _Seconds | None = None
 
     @property
     def left(self) -> int:
@@ -102,20 +112,23 @@ class DriverState(Record):
     @property
     def items_per_h(self) -> float | None:
         """Items finished per hour, lately."""
-        return self.recent_done / self.recent_s * 3600 if self.recent_s else None
+        return self.recent_done / self.recent_s * 3600 if self.recent_s >= _LEAST else None
 
     @property
     def frames_per_s(self) -> float | None:
         """Frames per second, lately."""
-        return self.recent_frames / self.recent_s if self.recent_s else None
+        return self.recent_frames / self.recent_s if self.recent_s >= _LEAST else None
 
     @property
     def left_s(self) -> float | None:
         """Time left at this speed: by durations where they are known, else by items."""
         if not self.left:
             return 0.0
-        if self.media_left_s is not None and self.recent_media_s:
-            return self.media_left_s / self.recent_media_s * self.recent_s
+        if self.recent_s < _LEAST:
+            return None
+        recent_media_s = self.recent_media_s or 0.0
+        if self.media_left_s is not None and recent_media_s >= _LEAST:
+            return self.media_left_s / recent_media_s * self.recent_s
         return self.left / self.recent_done * self.recent_s if self.recent_done else None
 
 
@@ -251,7 +264,7 @@ class _Giver:
             recent_s=latest.at_s - since.at_s,
             recent_done=latest.done - since.done,
             recent_frames=latest.frames - since.frames,
-            recent_media_s=latest.media_s - since.media_s if knows_media else None,
+            recent_media_s=max(0.0, latest.media_s - since.media_s) if knows_media else None,
         )
 
     def _since(self, latest: _Sample, n_in_work: int) -> tuple[_Sample, _Sample]:
