@@ -84,7 +84,7 @@ def test_publishing_holds_columns_and_no_object_for_each_row(
 
     def count_alive(*_: object) -> None:
         gc.collect()
-        alive.append(sum(isinstance(thing, Clip) for thing in gc.get_objects()))
+        alive.append(sum(type(thing) is Clip for thing in gc.get_objects()))
 
     monkeypatch.setattr("tpbench.dataset.finishing.write_cards", count_alive)
     dataset = finalise(tmp_path, rows, name="many", config={}, models={}, measurements=())

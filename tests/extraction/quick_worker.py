@@ -101,7 +101,8 @@ class QuickPipeline:
         for path_of in (clip_path, keypoints_path, pose_path):
             content = f"{path_of.__name__} {number} {source.sha256} {self.margin}".encode()
             path = path_of(staging, clip_id)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(exist_ok=True)  # not those above: the dataset may be moved away
             path.write_bytes(content)
             marks.append(hashlib.sha256(content).hexdigest())
         return Clip(
