@@ -16,6 +16,7 @@ from tests.talks import short_settings
 from tpbench.benchmark.status import status_of
 from tpbench.dataset import Dataset
 from tpbench.dataset.folder import RECORDS_FOLDER
+from tpbench.dataset.remote import local_dataset
 from tpbench.errors import ConfigError, DatasetError
 from tpbench.extraction.preview import preview_extraction
 from tpbench.extraction.records import read_records
@@ -126,6 +127,20 @@ def test_foreign_folders_whole_buckets_and_other_settings_are_refused_by_address
     with pytest.raises(DatasetError, match=f"{bucket}/other: holds files but no dataset"):
         run_on(f"{bucket}/raw", f"{bucket}/other")
     assert keys(bucket) == {"raw/a.mp4", "other/notes.txt"}
+
+
+def test_a_cache_that_can_keep_no_copy_is_named(
+    bucket: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(bucket.below("raw"), {"a.mp4": "a"})
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TPBENCH_CACHE", str(tmp_path / "file"))
+    told = f"{tmp_path}/file/.*: no copy of {bucket}/talks can be kept here .*set TPBENCH_CACHE"
+    with pytest.raises(ConfigError, match=told):
+        run_on(f"{bucket}/raw", f"{bucket}/talks")
+    with pytest.raises(ConfigError, match=told):
+        local_dataset(f"{bucket}/talks", with_clips=False)
+    assert keys(bucket) == {"raw/a.mp4"}
 
 
 @pytest.mark.usefixtures("quick")

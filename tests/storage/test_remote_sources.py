@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -12,13 +15,14 @@ from tests.storage.buckets import filled, local_copy_of
 from tests.talks import short_settings
 from tpbench.dataset import Dataset
 from tpbench.errors import ConfigError
+from tpbench.extraction.preview import preview_extraction
 from tpbench.extraction.records import read_records
 from tpbench.extraction.remote import at_hand, remote_sources
-from tpbench.extraction.run import extract
+from tpbench.extraction.run import ExtractionRequest, extract
 from tpbench.extraction.sources import Source, find_sources, read_provenance
 from tpbench.storage import objects, scratch
 from tpbench.storage.addresses import Address
-from tpbench.work.faults import PostponedError
+from tpbench.work.faults import HaltError, PostponedError
 
 TALKS = {
     "a.mp4": "a two",
@@ -116,6 +120,41 @@ def test_an_object_that_changed_or_went_waits_for_the_next_run(bucket: Address) 
         pytest.fail("it was another one")
     with pytest.raises(PostponedError, match="was removed since"), at_hand(second, no_report):
         pytest.fail("it was there")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_wrong_scratch_is_told_before_the_first_video_and_costs_none(
+    bucket: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(bucket, {"a.mp4": "a"})
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TPBENCH_SCRATCH", str(tmp_path / "file"))
+    request = ExtractionRequest(
+        inputs=[str(bucket)], out=tmp_path / "out", preset=SETTINGS, skeleton="mediapipe"
+    )
+    told = f"{tmp_path}/file/.*: can't keep fetched files here .*; set TPBENCH_SCRATCH"
+    (problem,) = preview_extraction(request).problems
+    assert re.match(told, problem)
+    with pytest.raises(ConfigError, match=told):
+        run_on(str(bucket), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(HaltError, match=told), at_hand(found_in(bucket)[0], no_report):
+        pytest.fail("on another machine, too, it is no fault of the video")
+
+
+def test_a_full_scratch_is_named_and_how_to_choose_another(
+    bucket: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(bucket, {"a.mp4": "a"})
+    (source,) = found_in(bucket)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(objects, "fetch", full)
+    told = f"{tmp_path}/scratch/.*: No space left on device; .*set TPBENCH_SCRATCH"
+    with pytest.raises(HaltError, match=told), at_hand(source, no_report):
+        pytest.fail("it can't be fetched")
 
 
 def test_scratch_of_a_killed_process_is_swept(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tpbench.files import atomic_write_text, sha256_of
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.storage import objects
 from tpbench.storage.addresses import Address, local_path, safe_relative
-from tpbench.storage.mirror import copies_home
+from tpbench.storage.mirror import make_copies_home
 from tpbench.storage.objects import StoredObject, UnreachableError
 from tpbench.work.locks import locked
 
@@ -46,6 +46,7 @@ def local_dataset(given: Path | str, *, with_clips: bool) -> Path:
     Raises:
         DatasetError: there is no dataset, or a clip is not the one in its manifest.
         UnreachableError: the bucket can't be read, and the copy is not complete.
+        ConfigError: no copy can be kept here.
     """
     address = Address.of(given)
     return local_path(given) if address is None else _copied(address, with_clips)
@@ -53,7 +54,7 @@ def local_dataset(given: Path | str, *, with_clips: bool) -> Path:
 
 @cache
 def _copied(address: Address, with_clips: bool) -> Path:  # noqa: FBT001 - of a cached function
-    home = copies_home(address) / "read"
+    home = make_copies_home(address) / "read"
     folder = home / address.name
     with locked(home / ".lock", wait=True):
         try:

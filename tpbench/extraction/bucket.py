@@ -29,7 +29,7 @@ from tpbench.extraction.records import SETTINGS_FILE, SourceRecords, record_path
 from tpbench.extraction.thumbnails import THUMBNAILS, thumbnails_path
 from tpbench.storage.addresses import Address
 from tpbench.storage.lease import Lease, leased
-from tpbench.storage.mirror import Mirror, copies_home
+from tpbench.storage.mirror import Mirror, make_copies_home
 from tpbench.storage.objects import UnreachableError
 from tpbench.work.faults import HaltError
 from tpbench.work.locks import locked
@@ -159,12 +159,12 @@ def opened_bucket(address: Address, shard: Shard | None) -> Iterator[BucketDatas
         shard: the part to process; its working copy is its own.
 
     Raises:
-        ConfigError: the address is a whole bucket.
+        ConfigError: the address is a whole bucket, or no copy can be kept here.
         InUseError: another run works in it.
         UnreachableError: the bucket can't be read.
     """
     _require_folder(address)
-    home = copies_home(address) / ("run" if shard is None else shard.suffix.lstrip("."))
+    home = make_copies_home(address) / ("run" if shard is None else shard.suffix.lstrip("."))
     mirror = _mirror(address, home / address.name)
     with (
         told_by_address(mirror.folder, address),

@@ -17,6 +17,7 @@ from tpbench.extraction.config import ExtractionConfig, load_preset
 from tpbench.extraction.former import read_former
 from tpbench.extraction.planning import refusal, sources_left
 from tpbench.extraction.records import SETTINGS_FILE, Settings, SourceRecords
+from tpbench.extraction.remote import require_scratch
 from tpbench.extraction.run import ExtractionRequest, described_settings
 from tpbench.extraction.sharing import divide
 from tpbench.extraction.sources import Source, find_sources, plain_path
@@ -121,7 +122,10 @@ def _preview(
         skeleton=request.skeleton,
         workers=workers,
         models_missing=missing,
-        problems=tuple(_problems(folder, settings, config, request, missing)),
+        problems=(
+            *_problems(folder, settings, config, request, missing),
+            *_scratch_problems(request, left),
+        ),
         shard_hours_left=hours,
     )
 
@@ -180,3 +184,11 @@ def _problems(
         )
     elif missing and request.offline:
         yield f"model files are missing, and --offline forbids downloads: {', '.join(missing)}"
+
+
+def _scratch_problems(request: ExtractionRequest, left: list[Source]) -> Iterator[str]:
+    if request.engine.is_local:
+        try:
+            require_scratch(left)
+        except ConfigError as error:
+            yield str(error)

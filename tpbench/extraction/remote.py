@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -20,7 +20,7 @@ from tpbench.fetching.outcomes import METADATA_ENDING
 from tpbench.storage import objects
 from tpbench.storage.addresses import Address
 from tpbench.storage.objects import NoObjectError, StoredObject, UnreachableError
-from tpbench.storage.scratch import own_folder
+from tpbench.storage.scratch import explained, own_folder
 from tpbench.work.faults import HaltError, PostponedError
 from tpbench.work.worker import ProgressReport
 
@@ -80,17 +80,32 @@ def at_hand(source: Source, report: ProgressReport) -> Iterator[Source]:
 
     Raises:
         PostponedError: it can't be fetched now, or is not the object that was planned.
-        HaltError: nothing can be fetched: no credentials, or a package is missing.
+        HaltError: nothing can be fetched: no credentials, a package is missing, or scratch is full
+            or can't be used.
     """
-    folder = own_folder() / "source"
+    try:
+        folder = own_folder() / "source"
+    except ConfigError as error:  # no fault of this source
+        raise HaltError(str(error)) from error
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     try:
         path = folder / _short_name(source)
-        _fetch(source, path, report)
+        with explained():
+            folder.mkdir(parents=True)
+            _fetch(source, path, report)
         yield replace(source, path=path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_scratch(sources: Iterable[Source]) -> None:
+    """Refuse to begin where objects are to be fetched and can't be kept.
+
+    Raises:
+        ConfigError: some are objects, and there is no scratch for them.
+    """
+    if any(source.is_remote for source in sources):
+        own_folder()
 
 
 def hashed_remote(source: Source) -> Source:

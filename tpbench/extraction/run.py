@@ -26,6 +26,7 @@ from tpbench.extraction.old_ledger import convert_ledger
 from tpbench.extraction.planning import make_folder, plan, work_items
 from tpbench.extraction.publishing import published
 from tpbench.extraction.records import WORKER_LOG, SourceRecords, open_records
+from tpbench.extraction.remote import require_scratch
 from tpbench.extraction.removed_files import delete_left_out
 from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import Source, find_sources, plain_path
@@ -238,6 +239,8 @@ def opened(
             excluded=folder,
             excluded_address=None if bucket is None else bucket.address,
         )
+    if request.engine.is_local:
+        require_scratch(sources)
     models = weights_digest(skeleton, offline=request.offline)
     convert_ledger(folder)
     make_folder(folder)

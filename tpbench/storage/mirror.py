@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tpbench.errors import ConfigError
 from tpbench.storage import objects
 from tpbench.storage.addresses import Address, safe_relative
-from tpbench.weights.store import cache_dir
+from tpbench.weights.store import CACHE_VARIABLE, cache_dir
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,26 @@ def copies_home(address: Address) -> Path:
     """Return the folder of this machine for the copies of a folder in a bucket."""
     digest = hashlib.sha256(str(address).encode("utf-8", "surrogateescape")).hexdigest()
     return cache_dir() / "datasets" / digest[:16]
+
+
+def make_copies_home(address: Address) -> Path:
+    """Create the folder `copies_home` if necessary, and return it.
+
+    Raises:
+        ConfigError: it can't be written.
+    """
+    home = copies_home(address)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        reason = None if os.access(home, os.W_OK | os.X_OK) else "no permission to write"
+    except OSError as error:
+        reason = error.strerror
+    if reason is not None:
+        raise ConfigError(
+            f"{home}: no copy of {address} can be kept here ({reason}); set {CACHE_VARIABLE} to "
+            "a folder that can be written"
+        )
+    return home
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,14 @@ import os
 import secrets
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from tpbench.errors import ConfigError
+from tpbench.errors import ConfigError, TPBenchError
+from tpbench.work.faults import HaltError, causes, why_halt
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +62,26 @@ def _made(home: Path, process_id: int) -> Path:
             f"{home}: can't keep fetched files here ({error.strerror}); set {SCRATCH_VARIABLE}"
         ) from error
     return folder
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Name this folder, and not what was fetched, where its disk is full or can't be written.
+
+    Raises:
+        HaltError: it is, so that nothing can be fetched any more.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, TPBenchError) or why_halt(error) is None:
+            raise
+        reason = next(cause.strerror for cause in causes(error) if isinstance(cause, OSError))
+        raise HaltError(
+            f"{scratch_home()}: {reason}; videos that are fetched lie here while they are needed: "
+            f"free space, or set {SCRATCH_VARIABLE} to a folder of a larger disk, and run again; "
+            "what is finished is kept"
+        ) from error
 
 
 def sweep(home: Path) -> None:

@@ -172,9 +172,13 @@ def check(names: Sequence[str] | None = None) -> list[WeightState]:
     return [look(row, rehash=True) for row in rows]
 
 
+CACHE_VARIABLE: Final = "TPBENCH_CACHE"
+"""Names the cache folder in the environment."""
+
+
 def cache_dir() -> Path:
     """Return the cache folder: `$TPBENCH_CACHE`, else the user's cache folder of this system."""
-    chosen = os.environ.get("TPBENCH_CACHE")
+    chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
     import platformdirs
