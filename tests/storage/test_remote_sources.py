@@ -97,6 +97,29 @@ def test_no_bucket_and_no_access_are_told_in_one_line(
         found_in(bucket)
 
 
+def test_a_google_that_does_not_answer_is_told_in_one_line_after_two_tries(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from gcsfs.core import GCSFileSystem
+
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setattr(objects, "ATTEMPTS", 1)
+    tries, set_session = [], GCSFileSystem._set_session
+
+    async def counted(files: object) -> object:
+        tries.append(files)
+        return await set_session(files)
+
+    monkeypatch.setattr(GCSFileSystem, "_set_session", counted)
+    objects._filesystem.cache_clear()
+    with pytest.raises(objects.UnreachableError, match="check the network"):
+        objects.read(Address(scheme="gs", bucket="talks", key="raw"))
+    objects._filesystem.cache_clear()
+    assert len(tries) == 2
+    assert [record for record in caplog.records if record.name == "gcsfs"] == []
+
+
 def test_a_source_is_at_hand_with_its_metadata_and_deleted_after(bucket: Address) -> None:
     filled(bucket, TALKS)
     source = found_in(bucket)[0]

@@ -36,6 +36,7 @@ FIRST_PAUSE_S: Final = 0.5
 """Before the second attempt; doubled before each further one."""
 PARALLEL: Final = 16
 """Requests at a time: each waits for the network, and costs little processor time."""
+_GOOGLE_TRIES: Final = 2
 _PIECE_BYTES: Final = 1 << 20
 _NO_ACCESS: Final = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")
 _OTHER_NOW: Final = ("pre-condition", "preconditionfailed", "precondition failed", "conflict")
@@ -322,14 +323,26 @@ def _filesystem(scheme: str) -> Any:  # noqa: ANN401 - fsspec has no types
         }
     try:
         if scheme == "gs":
-            # fsspec's default first asks what kind of bucket it is, which keys often may not know:
-            # a warning for each request. tpbench only needs what every kind can do.
-            from gcsfs.core import GCSFileSystem
-
-            return GCSFileSystem(**options)
+            return _google(options)
         return fsspec.filesystem(scheme, **options)
     except ImportError as error:
         raise MissingDependencyError(f"{scheme}:// (object storage)", remedy) from error
+
+
+def _google(options: Mapping[str, object]) -> Any:  # noqa: ANN401 - gcsfs has no types
+    """Return the file system of `gs://`, which tries as often as that of `s3://`."""
+    # fsspec's default first asks what kind of bucket it is, which keys often may not know: a
+    # warning for each request. tpbench only needs what every kind can do.
+    from gcsfs.core import GCSFileSystem
+    from gcsfs.retry import retry_request
+
+    class Google(GCSFileSystem):  # type: ignore[misc]
+        # gcsfs tries 6 times within half a minute, and `_asked` each time again.
+        _request = retry_request(retries=_GOOGLE_TRIES)(GCSFileSystem._request.__wrapped__)
+
+    # It logs what it raises, with a traceback each time.
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
+    return Google(**options)
 
 
 def _stored(base: Address, found: Mapping[str, Any]) -> StoredObject | None:
