@@ -10,7 +10,7 @@ import pytest
 from tests.storage.buckets import keys
 from tpbench.storage import lease, objects
 from tpbench.storage.addresses import Address
-from tpbench.storage.lease import leased
+from tpbench.storage.lease import holders, leased
 from tpbench.work.faults import HaltError
 from tpbench.work.locks import InUseError
 from tpbench.work.records import Shard
@@ -51,6 +51,16 @@ def test_shards_of_one_count_work_side_by_side_and_exclude_others(
                 pytest.fail("they exclude one another")
     with leased(bucket, None, note=tmp_path / "four"):
         assert keys(bucket) == {".leases/run"}
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff", b"{", b"9" * 5000, b"[]", b""])
+def test_a_lease_that_is_none_of_ours_says_nothing_and_is_respected(
+    content: bytes, bucket: Address, tmp_path: Path
+) -> None:
+    objects.write(bucket.below(".leases/run"), content)
+    assert holders(bucket) == {"run": {}}
+    with pytest.raises(InUseError, match="in use"), leased(bucket, None, note=tmp_path / "note"):
+        pytest.fail("it may be in use")
 
 
 def test_a_dead_run_of_this_machine_is_followed_at_once(bucket: Address, tmp_path: Path) -> None:

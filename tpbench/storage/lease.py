@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from tpbench.errors import TPBenchError
 from tpbench.files import atomic_write_text
+from tpbench.foreign import ForeignFileError, parse_json
 from tpbench.storage import objects
 from tpbench.storage.addresses import Address
 from tpbench.storage.mirror import LEASES
@@ -240,7 +241,7 @@ def _token_in(content: bytes | None) -> str | None:
 
 def _parsed(content: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(content)
-    except ValueError:
+        found = parse_json(content)
+    except ForeignFileError:
         return {}
     return found if isinstance(found, dict) else {}
