@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tpbench.errors import ConfigError
-from tpbench.storage.addresses import Address, local_path, require_local, safe_relative
+from tpbench.extraction.sources import find_sources
+from tpbench.storage.addresses import (
+    Address,
+    local_path,
+    plain_argument,
+    require_local,
+    safe_relative,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +45,10 @@ def test_a_path_and_a_web_address_are_none(given_as: str) -> None:
         ("ftp://talks/raw", "ftp:// are not understood; known: s3://"),
         ("s3://", "no bucket is named"),
         ("s3://key:secret@talks/raw", "the address holds credentials"),
-        ("s3://talks/raw?versionId=1", "with a query"),
+        ("s3://key:sec/ret@talks/raw", "the address holds credentials"),
+        ("s3:///talks", "s3:///talks: no bucket is named"),
+        ("s3://talks/raw?versionId=secret", "with a query"),
+        ("s3://talks/raw#1", "with a fragment"),
         ("s3://talks/../raw", "has empty parts, '.' or '..'"),
     ],
 )
@@ -46,7 +56,21 @@ def test_what_is_refused_is_told_without_its_secrets(given_as: str, told: str) -
     with pytest.raises(ConfigError) as caught:
         Address.of(given_as)
     assert told in str(caught.value)
-    assert "secret" not in str(caught.value)
+    assert "sec" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["file://me:secret@h/x", "file://me:sec/ret@h/x", "file://h"])
+def test_a_file_address_of_another_machine_is_refused_without_its_secrets(address: str) -> None:
+    for word in (address, f"--out={address}"):
+        with pytest.raises(ConfigError, match="of this machine, and no host or user") as caught:
+            plain_argument(word)
+        assert "sec" not in str(caught.value)
+
+
+def test_a_web_address_among_inputs_is_shown_as_it_was_given_without_its_secrets() -> None:
+    given = Path("https://me:secret@bkt.org/raw?key=secret")
+    with pytest.raises(ConfigError, match=r"^input https://bkt\.org/raw is an address"):
+        find_sources([given], excluded=Path("/nowhere"))
 
 
 def test_a_file_address_is_a_path() -> None:

@@ -240,4 +240,4 @@ def _halting() -> Iterator[None]:
     try:
         yield
     except UnreachableError as error:
-        raise HaltError(str(error)) from error
+        raise HaltError(f"{error}; what is finished is kept") from error

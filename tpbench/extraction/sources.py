@@ -22,7 +22,7 @@ from tpbench.fetching.outcomes import FETCHED_TABLE, METADATA_ENDING
 from tpbench.files import sha256_of
 from tpbench.foreign import ForeignFileError, read_json
 from tpbench.privacy import public_text
-from tpbench.storage.addresses import Address, local_path
+from tpbench.storage.addresses import Address, local_path, shown_address
 from tpbench.video import VIDEO_SUFFIXES
 from tpbench.video.source import open_container
 from tpbench.work.faults import causes, is_out_of_reach
@@ -219,9 +219,7 @@ def find_sources(
             continue
         root = plain_path(local_path(given))
         if not root.exists():
-            is_address = _ADDRESS.match(str(given))
-            what = f"is an address; {_NOT_FETCHED}" if is_address else "does not exist"
-            raise ConfigError(f"input {given} {what}")
+            raise _not_there(given)
         if root.is_file() and root.suffix.lower() in _LISTS:
             raise ConfigError(f"input {given} is no video; {_NOT_FETCHED}")
         if _real(root).is_relative_to(excluded):
@@ -241,6 +239,12 @@ def find_sources(
         logger.warning("%s: left out files without a video ending: %s", names, _counted(left_out))
     _drop_audio_only(found)
     return [found[path] for path in sorted(found)] + [remote[key] for key in sorted(remote)]
+
+
+def _not_there(given: Path) -> ConfigError:
+    if _ADDRESS.match(str(given)):
+        return ConfigError(f"input {shown_address(given)} is an address; {_NOT_FETCHED}")
+    return ConfigError(f"input {given} does not exist")
 
 
 def is_there(source: Source) -> bool:

@@ -18,8 +18,8 @@ from tpbench.foreign import printable
 SCHEMES: Final = {"s3": "s3", "gs": "gs", "gcs": "gs"}
 """Schemes that are understood -> how they are written."""
 # A `Path` of an address has one slash where the address has two.
-_ADDRESS: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/{1,2}(?P<rest>[^/].*)?", re.S)
-_FILE: Final = re.compile(r"file:(?://(?:localhost)?)?(?P<path>/.*)", re.S | re.I)
+_ADDRESS: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/{1,2}(?P<rest>.*)", re.S)
+_FILE: Final = re.compile(r"file:(?://(?P<host>[^/]*)(?P<path>/.*)?|(?P<short>/.*))", re.S | re.I)
 _WEB: Final = frozenset({"http", "https"})
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
 
@@ -77,21 +77,22 @@ class Address:
         match = _ADDRESS.fullmatch(str(given))
         if match is None or match["scheme"].lower() in {*_WEB, "file"}:
             return None
-        shown = printable(_without_credentials(str(given)))
+        shown = shown_address(given)
         scheme = SCHEMES.get(match["scheme"].lower())
         if scheme is None:
             raise ConfigError(
                 f"{shown}: addresses of {match['scheme']}:// are not understood; known: "
                 "s3://bucket/folder, gs://bucket/folder, file:///folder"
             )
-        bucket, _, key = (match["rest"] or "").partition("/")
-        if "@" in bucket:
+        bucket, _, key = match["rest"].partition("/")
+        if "@" in bucket or (":" in bucket and "@" in key):
             raise ConfigError(
                 f"{shown}: the address holds credentials, which would be written down with it; "
                 "set them in the environment (AWS_ACCESS_KEY_ID, ... or AWS_PROFILE)"
             )
         if "?" in key or "#" in key:
-            raise ConfigError(f"{shown}: an address with a query; name the object itself")
+            what = "a query (?)" if "?" in key else "a fragment (#)"
+            raise ConfigError(f"{shown}: an address with {what}; name the object itself")
         if not _BUCKET.fullmatch(bucket):
             raise ConfigError(f"{shown}: no bucket is named; want {scheme}://bucket/folder")
         key = key.strip("/")
@@ -112,14 +113,47 @@ def local_path(given: Path | str) -> Path:
 
     >>> local_path("file:///data/a%20b").as_posix(), local_path("talks").as_posix()
     ('/data/a b', 'talks')
+
+    Raises:
+        ConfigError: the `file://` address names another machine, or no folder.
     """
     match = _FILE.fullmatch(str(given))
-    return Path(given) if match is None else Path(unquote(match["path"]))
+    if match is None:
+        return Path(given)
+    path = match["path"] or match["short"]
+    if path is None or (match["host"] or "localhost").lower() != "localhost":
+        # The address may hold a password, so it is not shown.
+        raise ConfigError(
+            "a file:// address names a folder of this machine, and no host or user: file:///folder"
+        )
+    return Path(unquote(path))
 
 
 def plain_argument(text: str) -> str:
-    """Return a word of a command, `file://` addresses as paths: see `local_path`."""
+    """Return a word of a command, or one with its option, `file://` addresses as paths.
+
+    >>> plain_argument("file:///data"), plain_argument("--out=file:///data"), plain_argument("a=b")
+    ('/data', '--out=/data', 'a=b')
+
+    Raises:
+        ConfigError: as `local_path`.
+    """
+    option, equals, value = text.partition("=")
+    if equals and option.startswith("-"):
+        return f"{option}={plain_argument(value)}"
     return str(local_path(text)) if _FILE.fullmatch(text) else text
+
+
+def shown_address(given: Path | str) -> str:
+    """Return an address for a message: without credentials and query, in one line.
+
+    >>> shown_address(Path("https://me:se/cret@x.org/raw?key=1")), shown_address("s3://talks/a@b")
+    ('https://x.org/raw', 's3://talks/a@b')
+    """
+    text = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)", r"\1://", str(given))
+    # A password may hold slashes.
+    text = re.sub(r"(?<=://)(?:[^/]*:.*@|[^/@]*@)", "", text, flags=re.S)
+    return printable(re.split(r"[?#]", text)[0])
 
 
 def require_local(given: Path | str, what: str) -> Path:
@@ -151,7 +185,3 @@ def safe_relative(key: str) -> str | None:
     if any(len(part.encode("utf-8", "replace")) > 255 for part in parts):
         return None
     return PurePosixPath(*parts).as_posix()
-
-
-def _without_credentials(text: str) -> str:
-    return re.sub(r"(?<=:/)(/?)[^/@]*@", r"\1", text).partition("?")[0]

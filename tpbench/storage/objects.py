@@ -274,7 +274,7 @@ def _asked(address: Address, ask: Callable[[], T]) -> T:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise UnreachableError(
                     f"{address}: can't be reached ({reason}); check the network and the address "
-                    "of the server, and run again: what is finished is kept"
+                    "of the server, and try again"
                 ) from error
             logger.info("%s: tried again in %.1f s: %s", address, pause_s, error)
         time.sleep(pause_s)
