@@ -175,9 +175,9 @@ def link_or_copy(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
-def atomic_write_text(path: Path, text: str) -> None:
+def atomic_write_text(path: Path, text: str, *, make_folder: bool = True) -> None:
     """Write UTF-8 text with LF line ends atomically, by `atomic_write`."""
-    with atomic_write(path) as temporary:
+    with atomic_write(path, make_folder=make_folder) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 

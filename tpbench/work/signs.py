@@ -20,7 +20,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tpbench.files import atomic_write
+from tpbench.files import atomic_write_text
 from tpbench.work.progress import IN_WORK, ProgressCounter
 from tpbench.work.records import Record
 
@@ -230,8 +230,8 @@ class _Giver:
         self.beat += 1
         self.tell(state)
         # A full disk, a share that is away: the run itself will tell.
-        with suppress(OSError), atomic_write(self.path, make_folder=False) as temporary:
-            temporary.write_text(state.text(), encoding="utf-8", newline="\n")
+        with suppress(OSError):
+            atomic_write_text(self.path, state.text(), make_folder=False)
 
     def _state(self, ending: Ending) -> DriverState:
         now, standing = self.progress.state(), self.standing()
