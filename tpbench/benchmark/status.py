@@ -405,8 +405,7 @@ def _part_in(name: str) -> str | None:
     match = _SHARD.fullmatch(name)
     if match is not None:
         with suppress(ConfigError):
-            shard = Shard(number=int(match[1]), count=int(match[2]))
-            return f"{shard.number}/{shard.count}"
+            return str(Shard(number=int(match[1]), count=int(match[2])))
     return None
 
 

@@ -283,14 +283,14 @@ def _print_shard(shard: Shard, state: Progress, out: Path, *, as_json: bool) -> 
     in_bucket = Address.of(out) is not None
     runs = [] if in_bucket else read_times([run_file(plain_path(out), shard)]).runs
     if as_json:
-        content = {"shard": f"{shard.number}/{shard.count}", "processed": state.done}
+        content = {"shard": str(shard), "processed": state.done}
         run = runs[-1].model_dump(mode="json") | runs[-1].rates() if runs else None
         print_json({**content, "counts": dict(state.counts), "run": run}, indent=1)
     else:
         for line in run_lines(runs[-1]) if runs else []:
             typer.echo(line)
         typer.echo(
-            f"shard {shard.number}/{shard.count}: {counted(state.done, 'video')} processed"
+            f"shard {shard}: {counted(state.done, 'video')} processed"
             f"{f', {lost} failed' if lost else ''}; when all shards are done, run the same command "
             "without --shard"
         )

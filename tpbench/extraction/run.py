@@ -453,7 +453,7 @@ def process_items(  # noqa: PLR0913 - a task, its items, and all that keep track
     given = signs(
         signs_file(records.home, shard),
         progress,
-        part="" if shard is None else f"{shard.number}/{shard.count}",
+        part="" if shard is None else str(shard),
         workers=workers,
         standing=standing.state,
         tell=tell,

@@ -104,13 +104,17 @@ class Shard:
     """1 to `MOST_SHARDS`."""
 
     def __post_init__(self) -> None:
-        given = f"--shard {self.number}/{self.count}"
+        given = f"--shard {self}"
         if not 1 <= self.count <= MOST_SHARDS:
             raise ConfigError(f"{given}: there can be 1 to {MOST_SHARDS:,} shards")
         if not 1 <= self.number <= self.count:
             raise ConfigError(
                 f"{given}: shards count from 1/{self.count} to {self.count}/{self.count}"
             )
+
+    def __str__(self) -> str:
+        """Return it as it is asked for, such as `2/4`."""
+        return f"{self.number}/{self.count}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
