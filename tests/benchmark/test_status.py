@@ -41,6 +41,13 @@ def with_talks(folder: Path, words: dict[str, str]) -> Path:
     return folder / "dataset"
 
 
+def run_driver(folder: Path, *more: str) -> str:
+    """Run the command to its end and return what it printed."""
+    with started(*command(folder, *more)) as driver:
+        out, _ = driver.communicate(timeout=120)
+    return out
+
+
 def states(found: FolderStatus) -> dict[str, str]:
     return {part.part: part.state for part in found.parts}
 
@@ -78,6 +85,40 @@ def test_a_shard_at_work_a_killed_one_and_the_last_run_are_told(tmp_path: Path) 
     told = status_of(dataset)
     assert "7 videos with a record: 7 done" in told.notes
     assert {path: path.stat().st_mtime_ns for path in dataset.rglob("*")} == before
+
+
+def test_a_shard_with_nothing_to_do_leaves_what_a_finished_run_has_said(tmp_path: Path) -> None:
+    dataset = with_talks(tmp_path, {name: name for name in "abc"})
+    run_driver(tmp_path, "--shard", "1/1")
+    run_driver(tmp_path)
+    assert states(status_of(dataset)) == {"": "finished"}
+    idle = run_driver(tmp_path, "--shard", "2/3")
+    assert "shard 2/3: 0 videos processed" in idle
+    assert "frames/s" not in idle, "another run's speed"
+    found = status_of(dataset)
+    assert states(found) == {"": "finished"}
+    assert total_of(found.parts)["left"] == 0
+
+    (tmp_path / "talks/new.mp4").write_text("new")
+    more = run_driver(tmp_path, "--shard", "1/1")
+    assert "shard 1/1: 1 video processed, 3 before" in more
+    assert states(status_of(dataset)) == {"1/1": "finished"}
+
+
+def test_that_a_run_has_worked_since_is_told_until_the_manifest_has_its_clips(
+    tmp_path: Path,
+) -> None:
+    dataset = with_talks(tmp_path, {name: name for name in "abc"})
+    run_driver(tmp_path)
+    since = "a run has worked since"
+    assert since not in str(status_of(dataset).notes)
+    (tmp_path / "talks/new.mp4").write_text("new")
+    run_driver(tmp_path, "--shard", "1/1")
+    assert since in str(status_of(dataset).notes)
+    assert invoke("split", dataset).exit_code == 0
+    assert since in str(status_of(dataset).notes)
+    run_driver(tmp_path)
+    assert status_of(dataset).notes == ("manifest: 4 clips kept of 4",)
 
 
 @pytest.fixture
@@ -129,6 +170,8 @@ def test_a_run_in_parts_and_merged_and_a_folder_of_scores(talks: Path, tmp_path:
     scores = tmp_path / "scores"
     shutil.copytree(whole.folder.path / ".scoring", scores / ".scoring")
     assert status_of(scores).kind == "scores"
+    shutil.copy(whole.folder.path / "run.json", scores)
+    assert status_of(scores).kind == "scores", "`score` writes a run.json, too"
     with pytest.raises(ConfigError, match=r"name one below it, such as .*seed42"):
         status_of(tmp_path / "runs")
 
@@ -136,6 +179,11 @@ def test_a_run_in_parts_and_merged_and_a_folder_of_scores(talks: Path, tmp_path:
 def test_other_folders_are_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no dataset, run or scores of tpbench"):
         status_of(tmp_path)
+    (tmp_path / ".records").mkdir()
+    for name in ("settings.json", "run.json"):
+        (tmp_path / ".records" / name).touch()
+    with pytest.raises(ConfigError, match=f"records of a dataset; name the dataset, {tmp_path}$"):
+        status_of(tmp_path / ".records")
     with pytest.raises(ConfigError, match="no such folder"):
         status_of(tmp_path / "nowhere")
 

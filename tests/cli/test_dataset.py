@@ -548,7 +548,7 @@ def test_the_latest_run_stands_beside_the_sum_of_all() -> None:
     ]
     both = {"wall_s": 30.0, "source_s": 54.0, "source_frames": 1350, "runs": (first, latest)}
     assert speed_lines(one.model_copy(update=both))[:2] == [
-        "latest run: 2 workers, 10 s: 45.0 source frames/s, 1.80x real time",
+        "latest run that processed videos: 2 workers, 10 s: 45.0 source frames/s, 1.80x real time",
         "all runs: 2 workers, 30 s: 45.0 source frames/s, 1.80x real time",
     ]
 

@@ -125,17 +125,27 @@ def _kind_of(folder: Path) -> Kind | None:
     home = folder / RECORDS_FOLDER
     if (folder / SETTINGS_FILE).is_file() or (folder / INFO_NAME).is_file() or home.is_dir():
         return "dataset"
-    if (folder / RUN_INFO_NAME).is_file() or (folder / "records").is_dir():
+    if (folder / "records").is_dir():
         return "run"
-    if not (folder / RECORDS_NAME).is_dir() and RunFolder(path=folder).shards():
+    # `tpbench score` writes a run.json, too, but has no records of generated clips.
+    if (folder / RECORDS_NAME).is_dir():
+        return "scores"
+    # The records of a dataset have a run.json of another kind.
+    is_run = (folder / RUN_INFO_NAME).is_file() and not _is_records(folder)
+    if is_run or RunFolder(path=folder).shards():
         return "run"
-    has_scores = (folder / RECORDS_NAME).is_dir() or (folder / SCORES_NAME).is_file()
-    return "scores" if has_scores else None
+    return "scores" if (folder / SCORES_NAME).is_file() else None
+
+
+def _is_records(folder: Path) -> bool:
+    return (folder / SETTINGS_FILE.name).is_file()
 
 
 def _what_it_is(folder: Path) -> str:
     """Say what to name instead of a folder that is none of ours."""
     told = "no dataset, run or scores of tpbench"
+    if _is_records(folder):
+        return f"the records of a dataset; name the dataset, {folder.parent}"
     for depth in range(1, 5):
         below = (path for path in sorted(folder.glob("/".join("*" * depth))) if path.is_dir())
         for path in below:
@@ -449,7 +459,9 @@ def _of_manifest(folder: Path) -> list[str]:
         counts = read_info(folder).counts
     except DatasetError as error:
         return [str(error)]
-    written_ns = path.stat().st_mtime_ns
+    # A run that writes the manifest writes the settings last; `split`, say, only the manifest.
+    settings = folder / SETTINGS_FILE
+    written_ns = (settings if settings.is_file() else path).stat().st_mtime_ns
     signs = (folder / RECORDS_FOLDER).glob("driver*.json")
     is_old = any(path.stat().st_mtime_ns > written_ns for path in signs)
     more = "; a run has worked since: run again without --shard to renew it" if is_old else ""

@@ -197,7 +197,7 @@ def speed_lines(run: RunStats) -> list[str]:
         return run_lines(run)
     latest, *_ = run_lines(run.runs[-1])
     first, *others = run_lines(run)
-    return [f"latest run: {latest}", f"all runs: {first}", *others]
+    return [f"latest run that processed videos: {latest}", f"all runs: {first}", *others]
 
 
 def run_lines(run: RunStats) -> list[str]:

@@ -57,7 +57,7 @@ ExtractShard = Annotated[
     str | None,
     typer.Option(
         help="2/4 processes part 2 of 4 of the videos, beside the other parts; run again without "
-        "--shard to write the manifest."
+        "--shard to write the manifest. At most 10,000 parts."
     ),
 ]
 Fetch = Annotated[
@@ -278,21 +278,23 @@ def _print_shard(shard: Shard, state: Progress, out: Path, *, as_json: bool) -> 
     from tpbench.extraction.sources import plain_path
     from tpbench.extraction.speed import read_times, run_file
 
-    lost = state.counts.get("failed", 0)
+    lost, processed = state.counts.get("failed", 0), state.done - state.before
     # Of a dataset in a bucket, the final run tells.
     in_bucket = Address.of(out) is not None
-    runs = [] if in_bucket else read_times([run_file(plain_path(out), shard)]).runs
+    told = processed > lost and not in_bucket
+    runs = read_times([run_file(plain_path(out), shard)]).runs if told else []
     if as_json:
-        content = {"shard": str(shard), "processed": state.done}
+        content = {"shard": str(shard), "processed": processed, "before": state.before}
         run = runs[-1].model_dump(mode="json") | runs[-1].rates() if runs else None
         print_json({**content, "counts": dict(state.counts), "run": run}, indent=1)
     else:
         for line in run_lines(runs[-1]) if runs else []:
             typer.echo(line)
         typer.echo(
-            f"shard {shard}: {counted(state.done, 'video')} processed"
-            f"{f', {lost} failed' if lost else ''}; when all shards are done, run the same command "
-            "without --shard"
+            f"shard {shard}: {counted(processed, 'video')} processed"
+            f"{f', {lost} failed' if lost else ''}"
+            f"{f', {state.before:,} before' if state.before else ''}; when all shards are done, "
+            "run the same command without --shard"
         )
     if lost:
         raise typer.Exit(opt.FAILED_EXIT_CODE)

@@ -45,7 +45,9 @@ def published(
     """
     spent = _Spent()
     table = manifest_table(map(told, _rows(records, spent)))
-    times = read_times(sorted(records.home.glob("run*.json")))
+    # The file of the latest run last: one that processes nothing adds nothing to its file.
+    files = sorted(records.home.glob("run*.json"), key=lambda path: path.stat().st_mtime_ns)
+    times = read_times(files)
     stats = RunStats(
         workers=workers,
         gpus=gpus,

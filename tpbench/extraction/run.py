@@ -31,7 +31,7 @@ from tpbench.extraction.removed_files import delete_left_out
 from tpbench.extraction.report import write_report
 from tpbench.extraction.sources import Source, find_sources, plain_path
 from tpbench.extraction.speed import Tally, gpus_of
-from tpbench.extraction.standing import RunStanding, clear_signs, signs_file
+from tpbench.extraction.standing import RunStanding, outdated_signs, signs_file
 from tpbench.extraction.steadying import visibility
 from tpbench.extraction.worker import task_spec
 from tpbench.storage.addresses import Address, local_path
@@ -449,7 +449,11 @@ def process_items(  # noqa: PLR0913 - a task, its items, and all that keep track
     """
     standing = RunStanding(records, keys)
     tallied = _Tallied(records=records, tally=tally, standing=standing, then=then)
-    clear_signs(records.home, shard)
+    outdated = outdated_signs(records.home, shard)
+    if shard is not None and not records.planned and outdated:
+        return None  # all is done, and those who did it have said more than this shard could
+    for path in outdated:
+        path.unlink(missing_ok=True)
     given = signs(
         signs_file(records.home, shard),
         progress,
@@ -465,7 +469,8 @@ def process_items(  # noqa: PLR0913 - a task, its items, and all that keep track
             run_items(task, items, tallied, executor=executor, progress=progress)
     except KeyboardInterrupt as error:
         interruption = error
-    records.add_run(tally.stats(monotonic() - began_s), shard)
+    if tally.attempts:
+        records.add_run(tally.stats(monotonic() - began_s), shard)
     return interruption
 
 

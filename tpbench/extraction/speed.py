@@ -40,12 +40,15 @@ class Tally:
 
     def __init__(self, *, workers: int, gpus: int) -> None:
         self._workers, self._gpus = workers, gpus
+        self.attempts = 0
+        """Counted so far."""
         self._core_s = self._source_s = 0.0
         self._frames = self._sources = 0
         self._stage_s: Counter[str] = Counter()
 
     def add(self, outcome: Outcome) -> None:
         """Count one attempt at a source; one that failed counts with its time alone."""
+        self.attempts += 1
         self._core_s += outcome.cpu_s
         if outcome.result is None:
             return

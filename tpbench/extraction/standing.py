@@ -38,11 +38,13 @@ def signs_file(home: Path, shard: Shard | None) -> Path:
     return home / f"driver{'' if shard is None else shard.suffix}.json"
 
 
-def clear_signs(home: Path, shard: Shard | None) -> None:
-    """Delete what earlier drivers said that this one excludes; it holds the lock of the records."""
-    for path in home.glob("driver*.json"):
-        if shard is None or not path.name.endswith(f"of{shard.count}.json"):
-            path.unlink(missing_ok=True)
+def outdated_signs(home: Path, shard: Shard | None) -> tuple[Path, ...]:
+    """Return what earlier drivers left that this one excludes; it holds the lock of the records."""
+    return tuple(
+        path
+        for path in home.glob("driver*.json")
+        if shard is None or not path.name.endswith(f"of{shard.count}.json")
+    )
 
 
 class RunStanding:
