@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ _FULL_BYTES: Final = 1 << 20
 _NO_MEMORY: Final = "memory ran out"
 _REAL_LIMIT_S: Final = 20
 """After which a real video without progress is given up."""
+_CLOCK_READ_S: Final = 1
+"""How often a process reads the file that says how far its clock is set back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,13 +160,15 @@ def clock_set_back(stage: Stage) -> None:
     faked = {
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
+        # Not at each reading: while one thread reads the file, others are told the true time.
+        "FAKETIME_CACHE_DURATION": str(_CLOCK_READ_S),
         "DONT_FAKE_MONOTONIC": "1",  # a clock that is set back does not go back there
         "NO_FAKE_STAT": "1",
     }
     with replace(stage, environment=stage.environment | faked).driver_at_gates() as driver:
         clock.with_suffix(".new").write_text("-5h")
         clock.with_suffix(".new").replace(clock)
+        time.sleep(1.5 * _CLOCK_READ_S)  # so that all have read it
         stage.open_gates()
         expect(driver.wait(), 3, "")
 
