@@ -176,14 +176,20 @@ def test_a_run_in_parts_and_merged_and_a_folder_of_scores(talks: Path, tmp_path:
         status_of(tmp_path / "runs")
 
 
-def test_other_folders_are_refused_in_one_line(tmp_path: Path) -> None:
+def test_other_folders_are_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ConfigError, match="no dataset, run or scores of tpbench"):
         status_of(tmp_path)
     (tmp_path / ".records").mkdir()
     for name in ("settings.json", "run.json"):
         (tmp_path / ".records" / name).touch()
-    with pytest.raises(ConfigError, match=f"records of a dataset; name the dataset, {tmp_path}$"):
-        status_of(tmp_path / ".records")
+    monkeypatch.chdir(tmp_path / ".records")
+    for records in (tmp_path / ".records", "."):
+        with pytest.raises(
+            ConfigError, match=f"records of a dataset; name the dataset, {tmp_path}$"
+        ):
+            status_of(records)
     with pytest.raises(ConfigError, match="no such folder"):
         status_of(tmp_path / "nowhere")
 

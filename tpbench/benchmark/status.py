@@ -130,9 +130,9 @@ def _kind_of(folder: Path) -> Kind | None:
     # `tpbench score` writes a run.json, too, but has no records of generated clips.
     if (folder / RECORDS_NAME).is_dir():
         return "scores"
-    # The records of a dataset have a run.json of another kind.
-    is_run = (folder / RUN_INFO_NAME).is_file() and not _is_records(folder)
-    if is_run or RunFolder(path=folder).shards():
+    if _is_records(folder):  # they have a run.json of another kind
+        return None
+    if (folder / RUN_INFO_NAME).is_file() or RunFolder(path=folder).shards():
         return "run"
     return "scores" if (folder / SCORES_NAME).is_file() else None
 
@@ -145,7 +145,7 @@ def _what_it_is(folder: Path) -> str:
     """Say what to name instead of a folder that is none of ours."""
     told = "no dataset, run or scores of tpbench"
     if _is_records(folder):
-        return f"the records of a dataset; name the dataset, {folder.parent}"
+        return f"the records of a dataset; name the dataset, {folder.absolute().parent}"
     for depth in range(1, 5):
         below = (path for path in sorted(folder.glob("/".join("*" * depth))) if path.is_dir())
         for path in below:

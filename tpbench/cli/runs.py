@@ -47,7 +47,7 @@ Shard = Annotated[
     str | None,
     typer.Option(
         help="2/4 processes shard 2 of 4 in its own folder; run again without --shard to "
-        "merge the shards. At most 10,000 parts."
+        "merge the shards. At most 10,000 shards."
     ),
 ]
 Name = Annotated[
